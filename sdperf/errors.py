@@ -1,0 +1,72 @@
+"""The one tree of errors that sdperf raises for things a user can act on."""
+
+from __future__ import annotations
+
+
+class SdperfError(Exception):
+    """Something a user can act on: what is wrong, what was got, what was expected, what to do.
+
+    Args:
+        what: What is wrong, as one sentence without a full stop.
+        got: The value or situation that was met.
+        expected: What would have been accepted.
+        hint: What to do next, ideally a command to type.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: object = None,
+        expected: object = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what = what
+        self.got = got
+        self.expected = expected
+        self.hint = hint
+        super().__init__(what, got, expected, hint)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.got is not None:
+            parts.append(f"got: {self.got}")
+        if self.expected is not None:
+            parts.append(f"expected: {self.expected}")
+        if self.hint is not None:
+            parts.append(f"do: {self.hint}")
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross a process border whole: the keyword arguments travel as state."""
+        return (_rebuild, (type(self), self.what, self.got, self.expected, self.hint))
+
+
+def _rebuild(
+    kind: type[SdperfError], what: str, got: object, expected: object, hint: str | None
+) -> SdperfError:
+    return kind(what, got=got, expected=expected, hint=hint)
+
+
+class ConfigurationError(SdperfError):
+    """An option, ini setting, prompts file or argument has a value that cannot be used."""
+
+
+class ModelError(SdperfError):
+    """A model is missing, unreachable, incomplete, or not a text-to-image pipeline."""
+
+
+class GenerationError(SdperfError):
+    """A generation failed inside a healthy worker (out of memory, a bad shape, a NaN)."""
+
+
+class WorkerError(SdperfError):
+    """A worker died or outlived its time limit; the next request gets a fresh one."""
+
+
+class ImageError(SdperfError):
+    """Images cannot be compared or read: shapes differ, the file is missing or damaged."""
+
+
+class RecordError(SdperfError):
+    """A saved run, baseline or record cannot be read: truncated, hostile, of another format."""

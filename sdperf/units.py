@@ -1,0 +1,71 @@
+"""Numbers as people read them: seconds, bytes, ratios and percentages. Pure."""
+
+from __future__ import annotations
+
+import math
+
+UNKNOWN = "-"
+"""What stands where a number is not known; unknown is never 0."""
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Format a duration with three significant digits and the unit that suits it.
+
+    >>> format_seconds(0.00123), format_seconds(1.2345), format_seconds(125.0)
+    ('1.23 ms', '1.23 s', '2 min 05 s')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    magnitude = abs(seconds)
+    if magnitude >= 100:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest:02d} s"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if magnitude >= scale:
+            return f"{_three_digits(seconds / scale)} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def format_bytes(size_bytes: float | None) -> str:
+    """Format a size in binary units.
+
+    >>> format_bytes(512), format_bytes(12.5 * 2**20)
+    ('512 B', '12.5 MiB')
+    """
+    if size_bytes is None or not math.isfinite(size_bytes):
+        return UNKNOWN
+    scaled, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(scaled) < 1024:
+            break
+        scaled, unit = scaled / 1024, larger
+    return f"{scaled:.0f} B" if unit == "B" else f"{_three_digits(scaled)} {unit}"
+
+
+def format_change(ratio: float | None) -> str:
+    """Format a ratio current / reference as a signed percentage.
+
+    >>> format_change(1.125), format_change(0.9)
+    ('+12.5 %', '-10.0 %')
+    """
+    if ratio is None or not math.isfinite(ratio):
+        return UNKNOWN
+    return f"{(ratio - 1) * 100:+.1f} %"
+
+
+def format_score(score: float | None, digits: int = 4) -> str:
+    """Format a score such as SSIM; never rounds something below 1 up to 1.
+
+    >>> format_score(0.99999), format_score(1.0)
+    ('0.9999', '1.0000')
+    """
+    if score is None or not math.isfinite(score):
+        return UNKNOWN
+    factor = 10**digits
+    return f"{math.floor(score * factor + 1e-9) / factor:.{digits}f}"
+
+
+def _three_digits(value: float) -> str:
+    magnitude = abs(value)
+    digits = 0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2
+    return f"{value:.{digits}f}"

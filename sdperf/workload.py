@@ -1,0 +1,208 @@
+"""What is generated (`Workload`) and how (`Variant`); presets name the source of their values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from sdperf.errors import ConfigurationError
+
+Precision = Literal["fp32", "fp16", "bf16"]
+Mode = Literal["sync", "async"]
+
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+EMBEDDED: Final = "embedded"
+"""The name of the small pipeline that ships inside the package."""
+
+_MAX_PROMPTS_FILE_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one generation is asked for. Equal workloads give comparable images and times.
+
+    Attributes:
+        model: ``embedded``, a path of a local diffusers folder, or a hub id.
+        prompts: The prompts in order; image ``i`` of a batch takes prompt ``i`` (cyclically).
+        negative_prompt: Shared by all prompts; empty means none.
+        seed: Image ``i`` draws its starting noise from ``seed + i``.
+        height: Pixels; ``None`` is the pipeline's own size.
+        width: Pixels; ``None`` is the pipeline's own size.
+        num_inference_steps: Denoising steps per image.
+        guidance_scale: Classifier-free guidance; 1.0 or less switches it off.
+        scheduler: Class name of a diffusers scheduler; ``None`` is the model's own.
+    """
+
+    model: str
+    prompts: tuple[str, ...]
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str = ""
+    seed: int = 0
+    height: int | None = None
+    width: int | None = None
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
+            raise ConfigurationError(
+                "a workload needs prompts, none of them empty", got=list(self.prompts)
+            )
+        if self.num_inference_steps < 1:
+            raise ConfigurationError(
+                "the number of steps is too small",
+                got=self.num_inference_steps,
+                expected="1 or more",
+            )
+        if not 0 <= self.seed < 2**63 - 2**16:
+            raise ConfigurationError(
+                "the seed is out of range", got=self.seed, expected="0 or more, below 2**63 - 2**16"
+            )
+        for name in ("height", "width"):
+            size = getattr(self, name)
+            if size is not None and (size < 8 or size % 8):
+                raise ConfigurationError(
+                    f"the {name} cannot be generated", got=size, expected="a multiple of 8 pixels"
+                )
+
+    def image(self, index: int) -> ImageRequest:
+        """Return the request for image ``index`` of a batch."""
+        return ImageRequest(prompt=self.prompts[index % len(self.prompts)], seed=self.seed + index)
+
+    def fingerprint(self) -> str:
+        """Hash everything that decides the image, apart from where the model lies.
+
+        Returns:
+            16 hexadecimal digits. The model's own identity is its weights' hash and is kept
+            beside this one, so that a moved folder stays the same workload.
+        """
+        fields = asdict(self)
+        del fields["model"]
+        canonical = json.dumps(fields, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """One image: its prompt and the seed of its starting noise."""
+
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a workload is run: one cell of the benchmark matrix.
+
+    Attributes:
+        precision: Number format of the weights and activations.
+        mode: ``sync`` is the plain diffusers call, ``async`` overlaps what is not the device's.
+        workers: Processes with a pipeline of their own.
+        optimisations: Names of switched-on optimisations, in order.
+    """
+
+    precision: Precision = "fp32"
+    mode: Mode = "sync"
+    workers: int = 1
+    optimisations: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
+        return "-".join((self.precision, self.mode, f"{self.workers}w", *self.optimisations))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings a model is usually run with, and who says so.
+
+    Attributes:
+        num_inference_steps: Denoising steps.
+        guidance_scale: Classifier-free guidance.
+        source: Where the values come from.
+    """
+
+    num_inference_steps: int
+    guidance_scale: float
+    source: str
+
+
+EMBEDDED_PRESET: Final = Preset(20, 5.0, "model card of the embedded model")
+DEFAULT_PRESET: Final = Preset(
+    50, 7.5, "defaults of diffusers' StableDiffusionPipeline.__call__ (0.42)"
+)
+PRESETS: Final[dict[str, Preset]] = {
+    EMBEDDED: EMBEDDED_PRESET,
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": Preset(
+        50, 7.5, "model card: 50 steps in the sampling figures, guidance 7.5 by default"
+    ),
+    "stabilityai/stable-diffusion-xl-base-1.0": Preset(
+        50, 5.0, "defaults of diffusers' StableDiffusionXLPipeline.__call__ (0.42)"
+    ),
+    "stabilityai/sd-turbo": Preset(1, 0.0, "model card: one step without guidance"),
+    "stabilityai/sdxl-turbo": Preset(1, 0.0, "model card: one step without guidance"),
+}
+
+DEFAULT_PROMPTS: Final[tuple[str, ...]] = (
+    "red apple",
+    "smiling face with sunglasses",
+    "a blue car",
+    "cat face",
+    "pizza",
+    "umbrella",
+    "penguin on a yellow background",
+    "house",
+)
+"""Prompts of the default workload: single things, a recoloured one, one on a background."""
+
+
+def preset_for(model: str) -> Preset:
+    """Return the preset of a model; a model without one takes diffusers' own defaults."""
+    return PRESETS.get(model, DEFAULT_PRESET)
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Read a prompts file: UTF-8, one prompt a line; blank lines and ``#`` comments are skipped.
+
+    Raises:
+        ConfigurationError: The file is missing, not UTF-8, over 1 MiB, or holds no prompt.
+    """
+    hint = "give --sd-prompts a text file with one prompt a line"
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > _MAX_PROMPTS_FILE_BYTES:
+            raise ConfigurationError(
+                f"the prompts file {path} is too large",
+                got=f"{size_bytes} bytes",
+                expected=f"at most {_MAX_PROMPTS_FILE_BYTES}",
+                hint=hint,
+            )
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(
+            f"the prompts file {path} cannot be read", got=error.strerror, hint=hint
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"the prompts file {path} is not text",
+            got=f"byte {error.start} is not UTF-8",
+            hint=hint,
+        ) from error
+    stripped = (line.strip() for line in text.splitlines())
+    prompts = tuple(line for line in stripped if line and not line.startswith("#"))
+    if not prompts:
+        raise ConfigurationError(f"the prompts file {path} holds no prompt", hint=hint)
+    return prompts
+
+
+def with_model_preset(workload: Workload, preset: Preset) -> Workload:
+    """Return the workload with the preset's steps and guidance."""
+    return replace(
+        workload,
+        num_inference_steps=preset.num_inference_steps,
+        guidance_scale=preset.guidance_scale,
+    )
