@@ -1,0 +1,217 @@
+"""What sdperf says of a case: one `Outcome`, with its reasons. Pure.
+
+Speed and image are judged apart (`judge_latency`, `judge_images`) and combined here: faster but
+worse is a failure. Every collected case ends as exactly one outcome.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.measurement import ImageRecord
+from sdperf.units import format_change, format_score, format_seconds
+
+
+class Outcome(enum.Enum):
+    """The answers, in the words that tables and JSON use; the worst of several comes first."""
+
+    BROKEN = "BROKEN"
+    """The image is flat, has the wrong shape or comes from non-finite numbers, or no image came."""
+    DEGRADED = "DEGRADED"
+    """The image fell below its floor against a reference."""
+    SLOWER = "SLOWER"
+    """Slower than the baseline by more than the limit."""
+    HEAVIER = "HEAVIER"
+    """Peak memory grew by more than the limits."""
+    INCOMPARABLE = "INCOMPARABLE"
+    """There is a baseline, but of another workload, machine or precision."""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """The measurements are too noisy to decide."""
+    NO_BASELINE = "NO BASELINE"
+    """Nothing to compare with; what could be judged without a baseline passed."""
+    FASTER = "FASTER"
+    """Faster than the baseline by more than the limit, and the image held."""
+    PASS = "PASS"
+    """Within all limits."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the outcome makes the run exit 1."""
+        return self in _FAILURES
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the outcome is no answer; ``--sd-strict`` makes it a failure."""
+        return self in _OPEN
+
+
+_FAILURES: Final = frozenset({Outcome.BROKEN, Outcome.DEGRADED, Outcome.SLOWER, Outcome.HEAVIER})
+_OPEN: Final = frozenset({Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE})
+_SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One judge's answer about one case.
+
+    Attributes:
+        outcome: The answer.
+        gate: Which judge spoke: ``latency``, ``image``, ``memory`` or ``worker``.
+        reason: What was seen, against what, by how much; one line.
+        next_step: What to type or look at next, where there is something to do.
+    """
+
+    outcome: Outcome
+    gate: str
+    reason: str
+    next_step: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings of one case; the worst of them is the case's outcome."""
+
+    case: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst finding's outcome; a case that nobody judged has no baseline."""
+        outcomes = [finding.outcome for finding in self.findings]
+        return min(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NO_BASELINE)
+
+    @property
+    def decisive(self) -> tuple[Finding, ...]:
+        """The findings that made the outcome."""
+        return tuple(finding for finding in self.findings if finding.outcome is self.outcome)
+
+
+@dataclass(frozen=True)
+class ImageFloors:
+    """The lowest scores an image may have against its reference before it is DEGRADED.
+
+    Attributes:
+        ssim: Lowest mean SSIM.
+        worst_tile_ssim: Lowest SSIM of the worst tile.
+        entropy_drop_bits: Largest loss of entropy against the reference, in bits.
+        evidence: Where the numbers come from.
+    """
+
+    ssim: float
+    worst_tile_ssim: float
+    entropy_drop_bits: float
+    evidence: str
+
+
+def judge_latency(
+    current_s: Sequence[float], baseline_s: Sequence[float], max_slowdown: float, against: str
+) -> Finding:
+    """Compare the medians of two runs with a stated tolerance; a gross gate, not a test.
+
+    One run against one run cannot tell a change from a mood of the machine, so the tolerance has
+    to be wide; rounds of one process are not independent samples.
+
+    Args:
+        current_s: Seconds of the current rounds.
+        baseline_s: Seconds of the baseline's rounds.
+        max_slowdown: Tolerated slowdown of the median as a fraction, such as 0.25.
+        against: What the baseline is, for the reason.
+    """
+    current, baseline = statistics.median(current_s), statistics.median(baseline_s)
+    if not (math.isfinite(current) and math.isfinite(baseline) and baseline > 0 and current > 0):
+        return Finding(
+            Outcome.INCOMPARABLE,
+            "latency",
+            f"the medians are not positive numbers ({current} against {baseline}) in {against}",
+        )
+    ratio = current / baseline
+    seen = (
+        f"median {format_seconds(current)} against {format_seconds(baseline)} in {against}: "
+        f"{format_change(ratio)}"
+    )
+    if ratio > 1 + max_slowdown:
+        return Finding(
+            Outcome.SLOWER,
+            "latency",
+            f"{seen}, limit {format_change(1 + max_slowdown)}",
+            "repeat the case alone on a quiet machine; if it stays, the change is slower",
+        )
+    if ratio < 1 / (1 + max_slowdown):
+        return Finding(Outcome.FASTER, "latency", seen)
+    return Finding(Outcome.PASS, "latency", seen)
+
+
+def judge_images(
+    images: Sequence[ImageRecord],
+    against: str,
+    floors: ImageFloors,
+    reference_entropies: dict[str, float],
+) -> Finding:
+    """Hold every image of a case against its reference; the worst image decides.
+
+    Args:
+        images: The delivered images with their scores.
+        against: Which comparison to read (`ImageScores.against`).
+        floors: The floors for this precision.
+        reference_entropies: Entropy in bits of each reference, by its content hash.
+
+    Returns:
+        BROKEN for a hard fault, DEGRADED below a floor, NO BASELINE where no image has this
+        comparison, else PASS.
+    """
+    for image in images:
+        if image.faults:
+            return Finding(
+                Outcome.BROKEN,
+                "image",
+                f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
+                f"look at {image.sha256[:12]}.png",
+            )
+    scored = [(image, score) for image in images if (score := image.score(against)) is not None]
+    if not scored:
+        return Finding(Outcome.NO_BASELINE, "image", f"no {against} image to compare with")
+    failures: list[tuple[float, Finding]] = []
+    for image, score in scored:
+        reference_bits = reference_entropies.get(score.against_sha256)
+        drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
+        for name, value, floor, margin in (
+            ("SSIM", score.ssim, floors.ssim, score.ssim - floors.ssim),
+            (
+                f"worst tile {score.worst_tile_box} SSIM",
+                score.worst_tile_ssim,
+                floors.worst_tile_ssim,
+                score.worst_tile_ssim - floors.worst_tile_ssim,
+            ),
+        ):
+            if margin < 0:
+                reason = (
+                    f"{image.prompt!r} (seed {image.seed}): {name} {format_score(value)} "
+                    f"against the {against}, floor {format_score(floor)}"
+                )
+                failures.append((margin, _degraded(reason, image)))
+        if drop_bits > floors.entropy_drop_bits:
+            reason = (
+                f"{image.prompt!r} (seed {image.seed}): entropy {image.entropy_bits:.2f} bits, "
+                f"{drop_bits:.2f} below the {against}, limit {floors.entropy_drop_bits:.2f}"
+            )
+            failures.append((floors.entropy_drop_bits - drop_bits, _degraded(reason, image)))
+    if failures:
+        return min(failures, key=lambda failure: failure[0])[1]
+    worst = min(scored, key=lambda pair: pair[1].ssim)[1]
+    return Finding(
+        Outcome.PASS,
+        "image",
+        f"SSIM {format_score(worst.ssim)} or better against the {against}, worst tile "
+        f"{format_score(min(score.worst_tile_ssim for _, score in scored))}",
+    )
+
+
+def _degraded(reason: str, image: ImageRecord) -> Finding:
+    return Finding(
+        Outcome.DEGRADED, "image", reason, f"look at {image.sha256[:12]}.png beside its reference"
+    )
