@@ -1,0 +1,33 @@
+"""Image quality as numbers: arrays in, frozen values out; scikit-image does the arithmetic.
+
+Images are ``(H, W, 3) uint8`` arrays. Nothing here says which of two images is *better*: every
+comparison measures how far two images are apart. Importing this package loads numpy only.
+"""
+
+from sdperf.quality.comparison import (
+    ImageComparison,
+    WorstTile,
+    compare_images,
+    compute_psnr_db,
+    compute_ssim,
+    compute_tile_edge_px,
+)
+from sdperf.quality.description import ImageDescription, describe_image
+from sdperf.quality.difference import difference_image
+from sdperf.quality.entropy import compute_entropy_bits
+from sdperf.quality.trajectory import TrajectoryDistance, compute_trajectory_distance
+
+__all__ = [
+    "ImageComparison",
+    "ImageDescription",
+    "TrajectoryDistance",
+    "WorstTile",
+    "compare_images",
+    "compute_entropy_bits",
+    "compute_psnr_db",
+    "compute_ssim",
+    "compute_tile_edge_px",
+    "compute_trajectory_distance",
+    "describe_image",
+    "difference_image",
+]

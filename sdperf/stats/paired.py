@@ -1,0 +1,199 @@
+"""Baseline (A) against current (B) on fresh executions in ABBA blocks, decided in a few looks."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from sdperf.stats.distributions import compute_student_t_quantile
+
+DEFAULT_LOOKS: Final = (4, 6, 9, 12)
+"""Numbers of blocks after which the evidence is weighed."""
+
+BLOCK_SPREAD_FLOOR: Final = 0.0015
+"""Smallest standard error believed, in log seconds (0.15 %)."""
+
+
+class Decision(Enum):
+    """What the blocks so far say."""
+
+    FAIL = "fail"
+    """Slower, and by more than the limit."""
+    PASS = "pass"
+    """Any slowdown is below the limit."""
+    CONTINUE = "continue"
+    """Undecided, and a later look remains."""
+    INCONCLUSIVE = "inconclusive"
+    """Undecided after the last look."""
+
+
+@dataclass(frozen=True)
+class YuenBounds:
+    """Trimmed mean of the block contrasts with one-sided bounds.
+
+    Attributes:
+        mean: Trimmed mean, log ratio B/A; positive is slower.
+        lower: One-sided lower bound, log ratio.
+        upper: One-sided upper bound, log ratio.
+        standard_error: Of the trimmed mean, log units.
+        degrees_of_freedom: Of Student's t.
+    """
+
+    mean: float
+    lower: float
+    upper: float
+    standard_error: float
+    degrees_of_freedom: int
+
+
+@dataclass(frozen=True)
+class PairedResult:
+    """A decision and the look it rests on.
+
+    Attributes:
+        decision: The answer.
+        blocks: Blocks used, which is the deciding look, or all so far.
+        bounds: At that look; ``None`` before the first.
+    """
+
+    decision: Decision
+    blocks: int
+    bounds: YuenBounds | None
+
+
+def choose_block_order(block: int, *, current_first: bool = False) -> str:
+    """Return the order of the arms in a block, A baseline and B current.
+
+    Each block is its own mirror image and neighbours are each other's, so that linear drift cancels
+    within a block and the advantage of a position over two.
+
+    >>> choose_block_order(0), choose_block_order(1), choose_block_order(0, current_first=True)
+    ('ABBA', 'BAAB', 'BAAB')
+    """
+    return "BAAB" if bool(block % 2) != current_first else "ABBA"
+
+
+def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
+    """Compute a block's log ratio B/A, free of linear drift.
+
+    Args:
+        order: Arms in order of execution, such as ``ABBA``.
+        durations_s: As many durations, seconds.
+
+    Returns:
+        Mean log of B less mean log of A; positive is slower.
+
+    Raises:
+        ValueError: Lengths differ, an arm is missing, or a duration is not positive and finite.
+
+    Source: peers of the ABBA design: Abedi and Brecht (2017), randomised interleaved trials.
+    """
+    if len(order) != len(durations_s) or set(order) != {"A", "B"}:
+        raise ValueError(f"a block of order {order!r} cannot hold {len(durations_s)} durations")
+    if not all(0 < duration < math.inf for duration in durations_s):
+        raise ValueError("durations are positive and finite")
+    logs = {
+        arm: [math.log(s) for a, s in zip(order, durations_s, strict=True) if a == arm]
+        for arm in "AB"
+    }
+    return statistics.fmean(logs["B"]) - statistics.fmean(logs["A"])
+
+
+def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:
+    """Bound the mean contrast, trimming one block on each side from six blocks on.
+
+    Args:
+        contrasts: Block log ratios, two or more.
+        alpha: Error of each one-sided bound, in (0, 0.5).
+
+    Raises:
+        ValueError: Too few contrasts, one that is not finite, or alpha out of range.
+
+    Source: Yuen (1974), one-sample trimmed mean with the winsorised standard deviation.
+    """
+    count = len(contrasts)
+    if count < 2 or not 0 < alpha < 0.5 or not all(map(math.isfinite, contrasts)):
+        raise ValueError(f"no bounds from {count} contrasts at level {alpha}")
+    ordered = sorted(contrasts)
+    trim = 1 if count >= 6 else 0
+    kept = ordered[trim : count - trim]
+    winsorised = [kept[0]] * trim + kept + [kept[-1]] * trim
+    mean = statistics.fmean(kept)
+    standard_error = max(
+        statistics.stdev(winsorised) / ((1 - 2 * trim / count) * math.sqrt(count)),
+        BLOCK_SPREAD_FLOOR,
+    )
+    degrees_of_freedom = len(kept) - 1
+    reach = compute_student_t_quantile(1 - alpha, degrees_of_freedom) * standard_error
+    return YuenBounds(mean, mean - reach, mean + reach, standard_error, degrees_of_freedom)
+
+
+def decide_by_blocks(
+    contrasts: Sequence[float],
+    limit_log: float,
+    *,
+    alpha: float = 0.01,
+    looks: Sequence[int] = DEFAULT_LOOKS,
+) -> PairedResult:
+    """Weigh the blocks at each look reached so far; the first look that decides binds.
+
+    At a look: FAIL when the lower bound is above 0 *and* the trimmed mean above the limit; PASS
+    when the upper bound is below the limit. A true slowdown of about the limit stays undecided.
+
+    Args:
+        contrasts: Block log ratios in order of measurement.
+        limit_log: Largest slowdown allowed, log ratio, positive (``log(1.03)`` for 3 %).
+        alpha: Chance of a false FAIL over all looks together; divide it by the number of cases
+            that are confirmed together.
+        looks: Increasing numbers of blocks, the first at least 2.
+
+    Raises:
+        ValueError: Limits, levels, looks or contrasts out of range.
+
+    Source: Bonferroni spending of alpha over the looks.
+    """
+    if not limit_log > 0 or not looks or looks[0] < 2 or list(looks) != sorted(set(looks)):
+        raise ValueError(f"cannot decide with limit {limit_log} and looks {looks}")
+    bounds = None
+    for look in looks:
+        if look > len(contrasts):
+            return PairedResult(Decision.CONTINUE, len(contrasts), bounds)
+        bounds = compute_yuen_bounds(contrasts[:look], alpha / len(looks))
+        if bounds.lower > 0 and bounds.mean > limit_log:
+            return PairedResult(Decision.FAIL, look, bounds)
+        if bounds.upper < limit_log:
+            return PairedResult(Decision.PASS, look, bounds)
+    return PairedResult(Decision.INCONCLUSIVE, looks[-1], bounds)
+
+
+def is_null_control_sound(
+    contrasts: Sequence[float],
+    limit_log: float,
+    *,
+    alpha: float = 0.01,
+    looks: Sequence[int] = DEFAULT_LOOKS,
+) -> bool:
+    """Tell whether A against A, measured as A against B would be, shows no difference.
+
+    A control that FAILs in either direction makes the session void: the machine is unfit, and
+    nothing that it says of other cases counts.
+
+    Args:
+        contrasts: Block log ratios of the same code on both sides.
+        limit_log: As in `decide_by_blocks`.
+        alpha: Chance of voiding a sound session.
+        looks: As in `decide_by_blocks`.
+
+    Raises:
+        ValueError: As in `decide_by_blocks`.
+    """
+    mirrored = [-contrast for contrast in contrasts]
+    return all(
+        decide_by_blocks(side, limit_log, alpha=alpha / 2, looks=looks).decision
+        is not Decision.FAIL
+        for side in (contrasts, mirrored)
+    )

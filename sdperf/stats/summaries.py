@@ -1,0 +1,164 @@
+"""A handful of measurements in a few numbers, and how well they pin down the median."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+LARGEST_EXACT_COUNT: Final = 1000
+"""Above it the binomial count of values below the median is taken as normal."""
+
+
+@dataclass(frozen=True)
+class MedianInterval:
+    """Two order statistics that enclose the median of the distribution.
+
+    Valid for independent draws of any continuous distribution. The rounds of one process are not
+    independent: for them it describes this process only, never the next one.
+
+    Attributes:
+        lower: Lower end, a measured value.
+        upper: Upper end, a measured value.
+        coverage: Exact probability of enclosing the median; below what was asked for where there
+            are too few values (5 values reach 93.75 %, 6 reach 96.9 %).
+    """
+
+    lower: float
+    upper: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Order statistics of a sample, in the unit of its values.
+
+    Attributes:
+        count: Number of values.
+        minimum: Smallest value.
+        lower_quartile: Quantile 0.25.
+        median: Quantile 0.5.
+        upper_quartile: Quantile 0.75.
+        maximum: Largest value.
+        mad: Median absolute deviation from the median, unscaled.
+        median_interval: Interval for the median.
+    """
+
+    count: int
+    minimum: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    maximum: float
+    mad: float
+    median_interval: MedianInterval
+
+
+def compute_summary(values: Sequence[float], confidence: float = 0.95) -> Summary:
+    """Summarise a sample.
+
+    Raises:
+        ValueError: No values, a value that is not finite, or a confidence outside (0, 1).
+    """
+    return Summary(
+        count=len(values),
+        minimum=compute_quantile(values, 0.0),
+        lower_quartile=compute_quantile(values, 0.25),
+        median=compute_median(values),
+        upper_quartile=compute_quantile(values, 0.75),
+        maximum=compute_quantile(values, 1.0),
+        mad=compute_mad(values),
+        median_interval=compute_median_interval(values, confidence),
+    )
+
+
+def compute_median(values: Sequence[float]) -> float:
+    """Compute the median.
+
+    Raises:
+        ValueError: No values, or one that is not finite.
+    """
+    return float(statistics.median(_require_finite(values)))
+
+
+def compute_quantile(values: Sequence[float], probability: float) -> float:
+    """Compute a quantile by linear interpolation between order statistics.
+
+    >>> compute_quantile([1.0, 2.0, 3.0, 4.0], 0.25)
+    1.75
+
+    Raises:
+        ValueError: No values, one that is not finite, or a probability outside [0, 1].
+
+    Source: Hyndman and Fan (1996), type 7; numpy's default.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"no quantile for probability {probability}")
+    ordered = sorted(_require_finite(values))
+    position = probability * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    share = position - below
+    between = ordered[below] * (1 - share) + ordered[above] * share
+    return float(min(max(between, ordered[below]), ordered[above]))
+
+
+def compute_mad(values: Sequence[float]) -> float:
+    """Compute the median absolute deviation from the median, unscaled: 0.674 sigma of normal data.
+
+    Raises:
+        ValueError: No values, or one that is not finite.
+    """
+    centre = compute_median(values)
+    return float(statistics.median(abs(value - centre) for value in values))
+
+
+def compute_median_interval(values: Sequence[float], confidence: float = 0.95) -> MedianInterval:
+    """Enclose the median of the distribution between two order statistics.
+
+    Takes the narrowest symmetric pair that still reaches the confidence, or the extremes where
+    none does, and reports the coverage that is really reached.
+
+    >>> compute_median_interval([5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
+    MedianInterval(lower=1.0, upper=6.0, coverage=0.96875)
+
+    Raises:
+        ValueError: No values, one that is not finite, or a confidence outside (0, 1).
+
+    Source: David and Nagaraja, Order Statistics, 7.1: P(x(k) < median < x(n+1-k)) is
+        1 - 2 P(Binomial(n, 1/2) <= k - 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"no interval of confidence {confidence}")
+    ordered = sorted(_require_finite(values))
+    cut, outside = _find_cut(len(ordered), confidence)
+    return MedianInterval(
+        lower=float(ordered[cut]),
+        upper=float(ordered[len(ordered) - 1 - cut]),
+        coverage=max(0.0, 1 - outside),
+    )
+
+
+def _find_cut(count: int, confidence: float) -> tuple[int, float]:
+    """Return how many values to leave out on each side, and the chance of missing the median."""
+    if count > LARGEST_EXACT_COUNT:
+        normal = statistics.NormalDist(count / 2, math.sqrt(count) / 2)
+        cut = math.floor(normal.inv_cdf((1 - confidence) / 2))
+        return cut, 2 * normal.cdf(cut + 0.5)
+    ways = below = 1
+    cut = 0
+    while True:
+        ways = ways * (count - cut) // (cut + 1)
+        if cut + 1 >= count - 1 - cut or 2 * (below + ways) / 2**count > 1 - confidence:
+            return cut, 2 * below / 2**count
+        cut, below = cut + 1, below + ways
+
+
+def _require_finite(values: Sequence[float]) -> Sequence[float]:
+    if not values:
+        raise ValueError("a summary needs at least one value")
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError("a summary needs finite values")
+    return values

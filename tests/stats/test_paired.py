@@ -1,0 +1,145 @@
+import math
+import statistics
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdperf.stats.paired import (
+    Decision,
+    choose_block_order,
+    compute_block_contrast,
+    compute_yuen_bounds,
+    decide_by_blocks,
+    is_null_control_sound,
+)
+
+LIMIT = math.log(1.03)
+contrasts = st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=12)
+
+
+def test_contrast_is_the_log_ratio_of_the_arms():
+    assert compute_block_contrast("ABBA", [2.0, 4.0, 4.0, 2.0]) == pytest.approx(math.log(2))
+    assert compute_block_contrast("BAAB", [4.0, 2.0, 2.0, 4.0]) == pytest.approx(math.log(2))
+
+
+@given(st.floats(-0.2, 0.2), st.integers(0, 5), st.booleans())
+def test_linear_drift_cancels_within_a_block(slope, block, current_first):
+    order = choose_block_order(block, current_first=current_first)
+    durations = [math.exp(slope * position) for position in range(4)]
+    assert compute_block_contrast(order, durations) == pytest.approx(0, abs=1e-12)
+
+
+def test_neighbouring_blocks_mirror_each_other():
+    assert [choose_block_order(block) for block in range(3)] == ["ABBA", "BAAB", "ABBA"]
+    assert choose_block_order(1, current_first=True) == "ABBA"
+
+
+@pytest.mark.parametrize(
+    ("order", "durations"),
+    [
+        ("ABBA", [1.0] * 3),
+        ("AAAA", [1.0] * 4),
+        ("ABBA", [1.0, 0.0, 1.0, 1.0]),
+        ("AB", [1.0, math.nan]),
+    ],
+)
+def test_a_broken_block_is_refused(order, durations):
+    with pytest.raises(ValueError):
+        compute_block_contrast(order, durations)
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=5), st.floats(0.001, 0.2))
+def test_below_six_blocks_the_bounds_are_students(values, alpha):
+    bounds = compute_yuen_bounds(values, alpha)
+    error = max(statistics.stdev(values) / math.sqrt(len(values)), 0.0015)
+    reach = scipy.stats.t.ppf(1 - alpha, len(values) - 1) * error
+    assert bounds.mean == pytest.approx(statistics.fmean(values))
+    assert bounds.upper - bounds.mean == pytest.approx(reach)
+    assert bounds.mean - bounds.lower == pytest.approx(reach)
+
+
+def test_one_wild_block_of_nine_is_trimmed():
+    calm = [0.001, -0.001, 0.002, -0.002, 0.0, 0.001, -0.001, 0.0]
+    bounds = compute_yuen_bounds([*calm, 0.4], 0.0025)
+    assert bounds.mean == pytest.approx(scipy.stats.trim_mean([*calm, 0.4], 1 / 9))
+    assert bounds.upper < LIMIT
+    winsorised = np.asarray(scipy.stats.mstats.winsorize(np.array([*calm, 0.4]), (1 / 9, 1 / 9)))
+    assert bounds.standard_error == pytest.approx(max(winsorised.std(ddof=1) / (7 / 9 * 3), 0.0015))
+
+
+@given(contrasts, st.floats(0.0005, 0.1))
+def test_swapping_the_arms_mirrors_the_bounds(values, alpha):
+    one = compute_yuen_bounds(values, alpha)
+    other = compute_yuen_bounds([-value for value in values], alpha)
+    assert other.mean == pytest.approx(-one.mean, abs=1e-12)
+    assert other.lower == pytest.approx(-one.upper, abs=1e-9)
+    assert other.standard_error == pytest.approx(one.standard_error)
+
+
+def test_a_clear_slowdown_fails_at_the_first_look():
+    result = decide_by_blocks([0.08, 0.081, 0.079, 0.08, 0.5], LIMIT)
+    assert result.decision is Decision.FAIL
+    assert result.blocks == 4
+
+
+def test_no_slowdown_passes_and_later_blocks_do_not_reopen_it():
+    result = decide_by_blocks([0.001, -0.001, 0.0, 0.001, 0.3, 0.3, 0.3, 0.3, 0.3], LIMIT)
+    assert result.decision is Decision.PASS
+    assert result.blocks == 4
+
+
+def test_before_a_look_there_is_no_decision():
+    assert decide_by_blocks([0.1, 0.1, 0.1], LIMIT).decision is Decision.CONTINUE
+    noisy = [0.2, -0.2, 0.1, -0.1, 0.15]
+    assert decide_by_blocks(noisy, LIMIT).decision is Decision.CONTINUE
+
+
+def test_noise_to_the_last_look_is_inconclusive():
+    noisy = [0.2, -0.2, 0.1, -0.1, 0.15, -0.15, 0.2, -0.2, 0.1, -0.1, 0.1, -0.1]
+    result = decide_by_blocks(noisy, LIMIT)
+    assert result.decision is Decision.INCONCLUSIVE
+    assert result.blocks == 12
+
+
+def test_a_small_real_slowdown_below_the_limit_never_fails():
+    steady = [0.02, 0.0201, 0.0199, 0.02] * 3
+    assert decide_by_blocks(steady, LIMIT).decision is Decision.PASS
+
+
+def test_false_failures_stay_below_the_level():
+    draws = np.random.default_rng(8).normal(0, 0.03, (2000, 12))
+    failed = [decide_by_blocks(row.tolist(), LIMIT).decision is Decision.FAIL for row in draws]
+    assert np.mean(failed) <= 0.01
+
+
+def test_stricter_levels_decide_no_earlier():
+    draws = np.random.default_rng(9).normal(0.04, 0.01, (200, 12))
+    for row in draws:
+        strict = decide_by_blocks(row.tolist(), LIMIT, alpha=0.0001)
+        loose = decide_by_blocks(row.tolist(), LIMIT, alpha=0.01)
+        assert strict.blocks >= loose.blocks
+
+
+def test_null_control():
+    assert is_null_control_sound([0.001, -0.002, 0.001, 0.0], LIMIT)
+    assert not is_null_control_sound([0.05, 0.051, 0.05, 0.049], LIMIT)
+    assert not is_null_control_sound([-0.05, -0.051, -0.05, -0.049], LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("limit", "looks"), [(0.0, (4,)), (-1.0, (4,)), (LIMIT, ()), (LIMIT, (1, 2)), (LIMIT, (6, 4))]
+)
+def test_limits_and_looks_out_of_range_are_refused(limit, looks):
+    with pytest.raises(ValueError):
+        decide_by_blocks([0.0] * 12, limit, looks=looks)
+
+
+@pytest.mark.parametrize(
+    ("values", "alpha"), [([0.1], 0.01), ([0.1, math.nan], 0.01), ([0.1, 0.2], 0.5)]
+)
+def test_bounds_out_of_range_are_refused(values, alpha):
+    with pytest.raises(ValueError):
+        compute_yuen_bounds(values, alpha)

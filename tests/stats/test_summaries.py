@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdperf.stats.summaries import (
+    LARGEST_EXACT_COUNT,
+    compute_mad,
+    compute_median,
+    compute_median_interval,
+    compute_quantile,
+    compute_summary,
+)
+
+samples = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
+
+
+def test_worked_example():
+    summary = compute_summary([5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
+    assert summary.count == 6
+    assert (summary.minimum, summary.median, summary.maximum) == (1.0, 3.5, 6.0)
+    assert (summary.lower_quartile, summary.upper_quartile) == (2.25, 4.75)
+    assert summary.mad == 1.5
+    assert (summary.median_interval.lower, summary.median_interval.upper) == (1.0, 6.0)
+    assert summary.median_interval.coverage == 1 - 2 / 64
+
+
+@given(samples, st.floats(0, 1))
+def test_quantiles_agree_with_numpy(values, probability):
+    assert compute_quantile(values, probability) == pytest.approx(
+        float(np.quantile(values, probability)), rel=1e-9, abs=1e-6
+    )
+
+
+@given(samples)
+def test_mad_agrees_with_scipy(values):
+    assert compute_mad(values) == pytest.approx(
+        float(scipy.stats.median_abs_deviation(values)), rel=1e-9, abs=1e-9
+    )
+
+
+@given(samples, st.floats(0.5, 0.999))
+def test_interval_encloses_the_sample_median(values, confidence):
+    interval = compute_median_interval(values, confidence)
+    assert interval.lower <= compute_median(values) <= interval.upper
+    assert 0 <= interval.coverage <= 1
+
+
+@pytest.mark.parametrize("count", [*range(6, 40), 999, 1000, 1001, 5000])
+def test_interval_agrees_with_scipys_exact_quantile_test(count):
+    interval = compute_median_interval([float(value) for value in range(count)])
+    cut = int(interval.lower)
+    assert interval.upper == count - 1 - cut
+    exact = 1 - 2 * scipy.stats.binom.cdf(cut, count, 0.5)
+    tolerance = 1e-12 if count <= LARGEST_EXACT_COUNT else 1e-3
+    assert interval.coverage == pytest.approx(exact, abs=tolerance)
+    assert interval.coverage >= 0.95 - tolerance
+    assert 1 - 2 * scipy.stats.binom.cdf(cut + 1, count, 0.5) < 0.95 + tolerance
+
+
+def test_too_few_values_say_what_they_cover():
+    assert compute_median_interval([2.0]).coverage == 0
+    assert compute_median_interval([1.0, 2.0, 3.0, 4.0, 5.0]).coverage == 0.9375
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
+def test_what_has_no_summary_is_refused(values):
+    with pytest.raises(ValueError):
+        compute_summary(values)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -1, math.nan])
+def test_confidence_out_of_range_is_refused(confidence):
+    with pytest.raises(ValueError):
+        compute_median_interval([1.0, 2.0], confidence)
