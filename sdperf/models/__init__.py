@@ -1,0 +1,1 @@
+"""Models: which files make one, where they are, how they become a pipeline."""

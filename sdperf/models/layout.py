@@ -1,0 +1,273 @@
+"""What a diffusers folder must hold, judged from `model_index.json` and file names alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sdperf.errors import ModelError
+
+INDEX_NAME: Final = "model_index.json"
+NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components that a measured text-to-image pipeline goes without, and that are not fetched."""
+
+_DESCRIPTION_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
+_PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
+_WEIGHTLESS: Final = re.compile(r"(Tokenizer|TokenizerFast|Scheduler|Processor|Extractor)$")
+_NOT_FROM_TEXT: Final = re.compile(r"Img2Img|Inpaint|Upscale|Pix2Pix|Depth2Img|ControlNet|Video")
+_WEIGHTS: Final = re.compile(
+    r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<before>\w+))?"
+    r"(-(?P<part>\d{5})-of-(?P<parts>\d{5}))?(\.(?P<after>\w+))?\.safetensors"
+)
+_VARIANT: Final = "fp16"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of a pipeline: its folder and the class that loads it.
+
+    Attributes:
+        name: Name of the part and of its folder, such as ``text_encoder``.
+        library: ``diffusers`` or ``transformers``.
+        class_name: Class in that library.
+    """
+
+    name: str
+    library: str
+    class_name: str
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the part is a network; tokenizers and schedulers are not."""
+        return not _WEIGHTLESS.search(self.class_name)
+
+    @property
+    def config_name(self) -> str | None:
+        """The file that describes the part; ``None`` where the name differs between parts."""
+        if self.has_weights:
+            return f"{self.name}/config.json"
+        if self.class_name.endswith("Scheduler"):
+            return f"{self.name}/scheduler_config.json"
+        return None
+
+
+@dataclass(frozen=True)
+class ModelIndex:
+    """The parts of a text-to-image pipeline, as its `model_index.json` names them.
+
+    Attributes:
+        pipeline_class: Class name in diffusers.
+        components: The parts that are loaded.
+        not_loaded: Parts of `NOT_LOADED` that the index names.
+    """
+
+    pipeline_class: str
+    components: tuple[Component, ...]
+    not_loaded: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileSelection:
+    """The files that make a model.
+
+    Attributes:
+        descriptions: Configurations and tokenizer files, relative, sorted.
+        weights: Safetensors files, relative, sorted.
+        variant: Weight variant to ask diffusers for.
+    """
+
+    descriptions: tuple[str, ...]
+    weights: tuple[str, ...]
+    variant: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All files, sorted."""
+        return tuple(sorted(self.descriptions + self.weights))
+
+
+def parse_json_object(content: bytes, where: str) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        ModelError: The content is no JSON, or not an object.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{where} is not valid JSON", got=str(error), hint="download the model again"
+        ) from error
+    if not isinstance(document, dict):
+        raise ModelError(
+            f"{where} cannot be used", got=type(document).__name__, expected="a JSON object"
+        )
+    return document
+
+
+def parse_model_index(content: bytes, where: str) -> ModelIndex:
+    """Read a `model_index.json` and check that it describes a text-to-image pipeline.
+
+    Args:
+        content: The file.
+        where: How messages name the model.
+
+    Raises:
+        ModelError: The content is damaged, or describes something else.
+    """
+    document = parse_json_object(content, f"{INDEX_NAME} of {where}")
+    pipeline_class = document.get("_class_name")
+    if not isinstance(pipeline_class, str):
+        raise ModelError(
+            f"{INDEX_NAME} of {where} names no pipeline class of diffusers",
+            got=_shown(pipeline_class),
+            expected="a class name such as 'StableDiffusionPipeline'",
+            hint="for a pipeline with code of its own write a function and give --sd-subject",
+        )
+    parts = {
+        name: _parse_component(name, entry, where)
+        for name, entry in document.items()
+        if isinstance(entry, list)
+    }
+    named = {name: part for name, part in parts.items() if part is not None}
+    loaded = tuple(part for name, part in sorted(named.items()) if name not in NOT_LOADED)
+    missing = _missing_parts({part.name for part in loaded})
+    if missing or _NOT_FROM_TEXT.search(pipeline_class):
+        raise ModelError(
+            f"{where} is not a text-to-image pipeline",
+            got=_shown(pipeline_class) + (f" without {missing}" if missing else ""),
+            expected="a pipeline with a vae, a unet or transformer, a text_encoder, a tokenizer",
+            hint="give --sd-model a text-to-image model",
+        )
+    return ModelIndex(
+        pipeline_class=pipeline_class,
+        components=loaded,
+        not_loaded=tuple(name for name in NOT_LOADED if name in named),
+    )
+
+
+def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSelection:
+    """Choose, from the files of a model, those that are loaded.
+
+    Weights without a variant are preferred; where a part has none, ``fp16`` is taken.
+
+    Args:
+        names: All files, relative to the model, with forward slashes.
+        index: The model's parts.
+        where: How messages name the model.
+
+    Raises:
+        ModelError: A part is missing, or has no complete safetensors weights.
+    """
+    in_part: dict[str, list[str]] = {part.name: [] for part in index.components}
+    for name in names:
+        folder, _, rest = name.partition("/")
+        if folder in in_part and rest and "/" not in rest:
+            in_part[folder].append(rest)
+    descriptions = [INDEX_NAME]
+    weights: dict[str, dict[str | None, list[str]]] = {}
+    for part in index.components:
+        files = in_part[part.name]
+        if not files:
+            raise ModelError(
+                f"{where} is incomplete",
+                got=f"no folder {part.name}/",
+                expected=f"the {part.class_name} that {INDEX_NAME} names",
+                hint="download the model again",
+            )
+        if part.config_name is not None and part.config_name.partition("/")[2] not in files:
+            raise ModelError(
+                f"{where} is incomplete",
+                got=f"no {part.config_name}",
+                expected=f"the configuration of {part.class_name}",
+                hint="download the model again",
+            )
+        descriptions += [f"{part.name}/{file}" for file in _descriptions(files)]
+        if part.has_weights:
+            weights[part.name] = _complete_weights(part, files)
+            if not weights[part.name]:
+                raise _no_weights(part, files, where)
+    variant = None if all(None in found for found in weights.values()) else _VARIANT
+    chosen = [
+        f"{name}/{file}"
+        for name, found in weights.items()
+        for file in found.get(variant, found.get(None, []))
+    ]
+    return FileSelection(tuple(sorted(descriptions)), tuple(sorted(chosen)), variant)
+
+
+def _parse_component(name: str, entry: Sequence[object], where: str) -> Component | None:
+    if len(entry) == 2 and entry[0] is None and entry[1] is None:
+        return None
+    library, class_name = entry if len(entry) == 2 else (None, None)
+    if isinstance(library, str) and isinstance(class_name, str) and name.isidentifier():
+        return Component(name, library, class_name)
+    raise ModelError(
+        f"{INDEX_NAME} of {where} has an entry that cannot be used",
+        got=f"{_shown(name)}: {_shown(entry)}",
+        expected="a name with [library, class]",
+    )
+
+
+def _missing_parts(names: set[str]) -> str:
+    missing = [] if "vae" in names else ["vae"]
+    if not names & {"unet", "transformer"}:
+        missing.append("unet or transformer")
+    missing += [
+        kind
+        for kind in ("text_encoder", "tokenizer")
+        if not any(name.startswith(kind) for name in names)
+    ]
+    return ", ".join(missing)
+
+
+def _descriptions(files: Iterable[str]) -> list[str]:
+    return [file for file in files if file.endswith(_DESCRIPTION_SUFFIXES)]
+
+
+def _complete_weights(part: Component, files: Iterable[str]) -> dict[str | None, list[str]]:
+    stem = "diffusion_pytorch_model" if part.library == "diffusers" else "model"
+    found: dict[str | None, list[str]] = {}
+    parts: dict[str | None, tuple[set[str], int]] = {}
+    whole: set[str | None] = set()
+    for file in files:
+        match = _WEIGHTS.fullmatch(file)
+        if match is None or match["stem"] != stem:
+            continue
+        variant = match["before"] or match["after"]
+        found.setdefault(variant, []).append(file)
+        if match["parts"] is None:
+            whole.add(variant)
+        else:
+            seen, _ = parts.get(variant, (set(), 0))
+            parts[variant] = (seen | {match["part"]}, int(match["parts"]))
+    whole |= {variant for variant, (seen, count) in parts.items() if len(seen) == count}
+    return {variant: found[variant] for variant in whole if variant in (None, _VARIANT)}
+
+
+def _no_weights(part: Component, files: Iterable[str], where: str) -> ModelError:
+    pickles = sorted(file for file in files if file.endswith(_PICKLE_SUFFIXES))
+    if pickles:
+        return ModelError(
+            f"{where} keeps weights as pickles, which run code when they are read",
+            got=f"{part.name}/{pickles[0]}",
+            expected="safetensors",
+            hint="convert a model that you trust: diffusers.DiffusionPipeline"
+            ".from_pretrained(SOURCE, use_safetensors=False).save_pretrained(FOLDER), "
+            "then --sd-model FOLDER",
+        )
+    return ModelError(
+        f"{where} is incomplete",
+        got=f"no complete weights in {part.name}/",
+        expected="diffusion_pytorch_model.safetensors, model.safetensors, their fp16 variants, "
+        "or all of their shards",
+        hint="download the model again",
+    )
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,373 @@
+"""From a name to a pipeline: the only place that touches the model hub or its cache.
+
+`resolve_model` imports neither torch nor diffusers, so that pytest's own process can check a
+model before any worker starts; `load_pipeline` is for the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sdperf.errors import ModelError
+from sdperf.models.hashing import compute_model_hash, default_cache_dir
+from sdperf.models.headers import check_safetensors
+from sdperf.models.layout import (
+    INDEX_NAME,
+    ModelIndex,
+    parse_json_object,
+    parse_model_index,
+    select_files,
+)
+from sdperf.workload import EMBEDDED
+
+if TYPE_CHECKING:
+    import torch
+
+_LOG = logging.getLogger(__name__)
+_EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
+_HUB_TIMEOUT_S: Final = 10.0
+_HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
+_FOLDER_HINT: Final = "give --sd-model a diffusers folder (one with a model_index.json) or a hub id"
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model whose files are on this machine and were checked; it can be sent to a worker.
+
+    Attributes:
+        name: What the user asked for.
+        folder: Where its files are.
+        model_hash: SHA-256 over names and contents of the files that are loaded.
+        pipeline_class: Class name in diffusers.
+        files: The files that are loaded, relative to the folder.
+        variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
+        not_loaded: Components that the model has and the pipeline goes without.
+    """
+
+    name: str
+    folder: Path
+    model_hash: str
+    pipeline_class: str
+    files: tuple[str, ...]
+    variant: str | None = None
+    not_loaded: tuple[str, ...] = ()
+
+
+def resolve_model(
+    name: str, *, offline: bool | None = None, cache_dir: Path | None = None
+) -> ResolvedModel:
+    """Find a model, fetch it where needed, and check everything that needs no torch.
+
+    Args:
+        name: ``embedded``, a local diffusers folder, or a hub id. What begins with ``.``, ``/``
+            or ``~``, or exists, is a folder and never looked up on the hub.
+        offline: True takes the hub's cache only; ``None`` asks the hub, which itself obeys
+            ``HF_HUB_OFFLINE``, and falls back to its cache where the hub cannot be reached.
+        cache_dir: Where file hashes are remembered; ``None`` is `default_cache_dir`.
+
+    Raises:
+        ModelError: There is no such model, it cannot be fetched, or it is not a complete
+            text-to-image pipeline with safetensors weights.
+    """
+    try:
+        folder = _find_folder(name, offline=bool(offline))
+        where = _described(name)
+        index = parse_model_index((folder / INDEX_NAME).read_bytes(), where)
+        selection = select_files(_names_in(folder, index), index, where)
+        for file in selection.descriptions:
+            if file.endswith(".json"):
+                parse_json_object((folder / file).read_bytes(), f"{file} of {where}")
+        for file in selection.weights:
+            check_safetensors(folder / file, f"{file} of {where}")
+        model_hash = compute_model_hash(
+            folder, selection.names, default_cache_dir() if cache_dir is None else cache_dir
+        )
+    except OSError as error:
+        raise ModelError(
+            f"{_described(name)} cannot be read",
+            got=f"{error.strerror}: {error.filename}",
+            hint="check the permissions of the model's files",
+        ) from error
+    return ResolvedModel(
+        name=name,
+        folder=folder,
+        model_hash=model_hash,
+        pipeline_class=index.pipeline_class,
+        files=selection.names,
+        variant=selection.variant,
+        not_loaded=index.not_loaded,
+    )
+
+
+def load_pipeline(
+    resolved: ResolvedModel, *, torch_dtype: torch.dtype, device: torch.device | str
+) -> Any:
+    """Load a checked model as the plain diffusers pipeline that its index names.
+
+    Safety checker and progress bars are off, weights come from safetensors only, and nothing is
+    fetched.
+
+    Returns:
+        A `diffusers.DiffusionPipeline` in evaluation mode on the device.
+
+    Raises:
+        ModelError: The files do not make the pipeline: damaged, of another shape, or of a class
+            that this diffusers does not have.
+    """
+    import diffusers
+
+    from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
+    absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
+    if "safety_checker" in absent:
+        absent["requires_safety_checker"] = False
+    try:
+        with _quiet_loading() as complaints:
+            pipeline = from_pretrained(
+                resolved.folder,
+                **{_dtype_keyword(diffusers.__version__): torch_dtype},
+                variant=resolved.variant,
+                use_safetensors=True,
+                local_files_only=True,
+                **absent,
+            )
+    except Exception as error:
+        raise ModelError(
+            f"{_described(resolved.name)} cannot be loaded as {resolved.pipeline_class}",
+            got=f"{type(error).__name__}: {error}",
+            expected=f"files that diffusers {diffusers.__version__} can load",
+            hint="download the model again, or update diffusers and transformers",
+        ) from error
+    missing = [*complaints, *_weights_without_values(pipeline)]
+    if missing:
+        raise ModelError(
+            f"{_described(resolved.name)} lacks weights that its configuration asks for",
+            got=missing[0],
+            expected="every weight in the safetensors files",
+            hint="download the model again",
+        )
+    return prepare_pipeline(pipeline.to(device))
+
+
+def prepare_pipeline(pipeline: Any) -> Any:
+    """Make a pipeline ready to be measured, in place: quiet, and the same on every machine.
+
+    - Progress bars and safety checker are off.
+    - SDXL's invisible watermark is off: it is on or off by whether a package is installed.
+    - SDXL's own call still announces its deprecated `upcast_vae` as a warning at each image;
+      the replacement that diffusers names takes its place.
+    """
+    import torch
+
+    pipeline.set_progress_bar_config(disable=True)
+    if getattr(pipeline, "safety_checker", None) is not None:
+        pipeline.safety_checker = None
+    if getattr(pipeline, "watermark", None) is not None:
+        pipeline.watermark = None
+    if hasattr(pipeline, "upcast_vae"):
+        pipeline.upcast_vae = lambda: pipeline.vae.to(dtype=torch.float32)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return pipeline
+
+
+def _dtype_keyword(version: str) -> str:
+    """Name the argument of `from_pretrained`: diffusers renamed it in 0.40 and warns since."""
+    major, minor = (int(number) for number in version.split(".")[:2])
+    return "dtype" if (major, minor) >= (0, 40) else "torch_dtype"
+
+
+def _weights_without_values(pipeline: Any) -> list[str]:
+    """List weights that diffusers left on the meta device: absent from the file, only logged."""
+    return [
+        f"{name}: {weight}"
+        for name, part in pipeline.components.items()
+        if hasattr(part, "named_parameters")
+        for weight, values in part.named_parameters()
+        if values.is_meta
+    ]
+
+
+class _LoadingLog(logging.Handler):
+    """Collects what transformers only logs: weights that it made up for want of a value."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.made_up: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(_COLOUR.sub("", record.getMessage()).split())
+        if "newly initialized" in text:
+            self.made_up.append(text)
+        else:
+            _LOG.debug("%s: %s", record.name, text)
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[list[str]]:
+    """Keep diffusers and transformers from writing to the terminal while they load.
+
+    Yields:
+        What they log about weights that the files lack; filled as loading goes on.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    log = _LoadingLog()
+    with contextlib.ExitStack() as stack:
+        for name, library in (
+            ("diffusers", diffusers_logging),
+            ("transformers", transformers_logging),
+        ):
+            if library.is_progress_bar_enabled():
+                library.disable_progress_bar()
+                stack.callback(library.enable_progress_bar)
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            stack.callback(setattr, logger, "propagate", logger.propagate)
+            stack.callback(setattr, logger, "handlers", logger.handlers)
+            logger.setLevel(logging.WARNING)
+            logger.propagate = False
+            logger.handlers = [log]
+        yield log.made_up
+
+
+def _described(name: str) -> str:
+    return "the embedded model" if name == EMBEDDED else f"the model {name!r}"
+
+
+def _find_folder(name: str, *, offline: bool) -> Path:
+    if name == EMBEDDED:
+        if not (_EMBEDDED_FOLDER / INDEX_NAME).is_file():
+            raise ModelError(
+                "the embedded model is not part of this installation",
+                got=f"no {_EMBEDDED_FOLDER / INDEX_NAME}",
+                hint="reinstall sdperf, or give --sd-model a folder or hub id",
+            )
+        return _EMBEDDED_FOLDER
+    path = _as_existing(name)
+    if path is None:
+        if name.startswith((".", "/", "~", "\\")) or not _HUB_ID.fullmatch(name):
+            raise ModelError(
+                f"{_described(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
+            )
+        return _fetch(name, offline=offline)
+    if path.is_file():
+        raise ModelError(
+            f"{_described(name)} is a file",
+            expected="a diffusers folder",
+            hint="convert it: diffusers.StableDiffusionPipeline.from_single_file(FILE)"
+            ".save_pretrained(FOLDER), then --sd-model FOLDER"
+            if path.suffix in _SINGLE_FILES
+            else _FOLDER_HINT,
+        )
+    if not (path / INDEX_NAME).is_file():
+        raise ModelError(
+            f"{_described(name)} is a folder without {INDEX_NAME}, so not a diffusers pipeline",
+            hint=_FOLDER_HINT,
+        )
+    return path
+
+
+def _as_existing(name: str) -> Path | None:
+    if not name.strip():
+        raise ModelError("the name of the model is empty", hint=_FOLDER_HINT)
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _names_in(folder: Path, index: ModelIndex) -> list[str]:
+    return [
+        f"{part.name}/{path.name}"
+        for part in index.components
+        if (folder / part.name).is_dir()
+        for path in sorted((folder / part.name).iterdir())
+        if path.is_file()
+    ]
+
+
+def _fetch(name: str, *, offline: bool) -> Path:
+    import huggingface_hub
+
+    if offline:
+        return _cached(name, None)
+    try:
+        info = huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
+        return _cached(name, error)
+    names = [file.rfilename for file in info.siblings or ()]
+    if INDEX_NAME not in names:
+        raise ModelError(
+            f"{_described(name)} on the hub is not a diffusers pipeline",
+            got=f"no {INDEX_NAME}",
+            hint=_FOLDER_HINT,
+        )
+    try:
+        index_path = huggingface_hub.hf_hub_download(name, INDEX_NAME)
+        index = parse_model_index(Path(index_path).read_bytes(), _described(name))
+        selection = select_files(names, index, _described(name))
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=[glob.escape(file) for file in selection.names]
+            )
+        )
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _fetch_failure(name, error) from error
+
+
+def _cached(name: str, reason: Exception | None) -> Path:
+    """Return the cached snapshot of a hub model, for when the hub is not or cannot be asked."""
+    import huggingface_hub
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=[INDEX_NAME], local_files_only=True
+            )
+        )
+    except Exception as error:
+        if reason is not None:
+            raise _fetch_failure(name, reason) from reason
+        raise _fetch_failure(name, error) from error
+
+
+def _fetch_failure(name: str, error: Exception) -> ModelError:
+    from huggingface_hub import errors
+
+    where = f"{_described(name)} is not a local folder, and"
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            f"{where} its hub page asks you to accept terms first",
+            hint=f"accept them at https://huggingface.co/{name}, then: hf auth login",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+        return ModelError(
+            f"{where} the hub has none of this name (or it is private)",
+            expected="an existing folder or a hub id such as "
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            hint="check the name; for a private model: hf auth login",
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return ModelError(
+            f"{where} it is not in the hub's cache, which is all there is while offline",
+            hint=f"with a network: hf download {name}; or give --sd-model a folder",
+        )
+    return ModelError(
+        f"{where} it could not be fetched from the hub",
+        got=f"{type(error).__name__}: {error}",
+        hint="check the network, or give --sd-model a folder, or embedded",
+    )

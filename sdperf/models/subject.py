@@ -1,0 +1,104 @@
+"""The pipeline under test as user code: a function from a request to a pipeline."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class PipelineRequest:
+    """What a worker asks a subject for.
+
+    Attributes:
+        model: The checked model of ``--sd-model``; a subject may use it or build its own.
+        torch_dtype: Number format of weights and activations.
+        device: Where the pipeline is to run.
+    """
+
+    model: ResolvedModel
+    torch_dtype: torch.dtype
+    device: torch.device
+
+    def load(self) -> Any:
+        """Return the plain `diffusers.DiffusionPipeline` of the model.
+
+        Raises:
+            ModelError: The files do not make the pipeline.
+        """
+        return load_pipeline(self.model, torch_dtype=self.torch_dtype, device=self.device)
+
+
+Subject = Callable[[PipelineRequest], Any]
+
+
+def plain_subject(request: PipelineRequest) -> Any:
+    """Return the model's own pipeline: the subject where ``--sd-subject`` is not given."""
+    return request.load()
+
+
+def load_subject(name: str) -> Subject:
+    """Import user code that makes the pipeline under test.
+
+    The current folder is searched too (last), as for ``python -m``.
+
+    Args:
+        name: ``module:function``.
+
+    Returns:
+        The function, with its result checked to be a `diffusers.DiffusionPipeline` and made
+        ready by `prepare_pipeline`. What the function itself raises passes through.
+
+    Raises:
+        ConfigurationError: The name has another form, the module cannot be imported, or it has
+            no such callable.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
+        raise ConfigurationError(
+            "the subject cannot be read",
+            got=name,
+            expected="module:function",
+            hint="--sd-subject my_pipelines:make_pipeline",
+        )
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigurationError(
+            f"the subject's module {module_name} cannot be imported",
+            got=f"{type(error).__name__}: {error}",
+            hint=f"python -c 'import {module_name}'",
+        ) from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise ConfigurationError(
+            f"the subject's module {module_name} has no function {attribute}",
+            got=type(function).__name__,
+            expected="a function that takes a PipelineRequest and returns a pipeline",
+        )
+
+    def make_pipeline(request: PipelineRequest) -> Any:
+        import diffusers
+
+        pipeline = function(request)
+        if not isinstance(pipeline, diffusers.DiffusionPipeline):
+            raise ModelError(
+                f"the subject {name} returned no pipeline",
+                got=type(pipeline).__name__,
+                expected="a diffusers.DiffusionPipeline",
+            )
+        return prepare_pipeline(pipeline)
+
+    return make_pipeline
