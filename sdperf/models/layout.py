@@ -16,7 +16,7 @@ NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
 
 _DESCRIPTION_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
-_WEIGHTLESS: Final = re.compile(r"(Tokenizer|TokenizerFast|Scheduler|Processor|Extractor)$")
+_WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor|Extractor)$")
 _NOT_FROM_TEXT: Final = re.compile(r"Img2Img|Inpaint|Upscale|Pix2Pix|Depth2Img|ControlNet|Video")
 _WEIGHTS: Final = re.compile(
     r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<before>\w+))?"
@@ -42,7 +42,7 @@ class Component:
     @property
     def has_weights(self) -> bool:
         """Whether the part is a network; tokenizers and schedulers are not."""
-        return not _WEIGHTLESS.search(self.class_name)
+        return not (self.name.startswith("tokenizer") or _WEIGHTLESS.search(self.class_name))
 
     @property
     def config_name(self) -> str | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdperf.codec import parse_record
 from sdperf.errors import ImageError, RecordError
-from sdperf.measurement import parse_record
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.workload import ImageRequest, Workload
 

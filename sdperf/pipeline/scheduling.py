@@ -1,0 +1,34 @@
+"""Switching a pipeline's scheduler by its diffusers class name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdperf.errors import ConfigurationError
+
+
+def apply_scheduler(pipeline: Any, name: str | None) -> None:
+    """Replace the pipeline's scheduler, keeping the model's noise schedule.
+
+    Ancestral and SDE schedulers add noise in their steps; it comes from each image's own seed.
+
+    Args:
+        pipeline: A `diffusers.DiffusionPipeline`; changed in place.
+        name: Class name; ``None`` keeps the scheduler that the pipeline has.
+
+    Raises:
+        ConfigurationError: The name is none of those that suit the pipeline's scheduler.
+    """
+    if name is None:
+        return
+    current = pipeline.scheduler
+    usable = [type(current), *getattr(current, "compatibles", [])]
+    known = {kind.__name__: kind for kind in usable if "dummy" not in kind.__module__}
+    if name not in known:
+        raise ConfigurationError(
+            f"the scheduler cannot be used with {type(pipeline).__name__}",
+            got=name,
+            expected=", ".join(sorted(known)),
+            hint=f"--sd-scheduler {type(current).__name__}",
+        )
+    pipeline.scheduler = known[name].from_config(current.config)

@@ -1,0 +1,304 @@
+"""A pipeline bound to a workload: noise, the plain call, and the stages where they separate.
+
+One thread at a time may be inside a stage; two different stages may run on two threads, except
+on MPS, where one thread owns the device.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sdperf.errors import ConfigurationError, GenerationError
+from sdperf.workload import ImageRequest, Workload
+
+Pixels = npt.NDArray[np.floating[Any]]
+"""(B, H, W, 3) float32 in [0, 1], on the host; `to_uint8` makes bytes of it."""
+
+OnStep = Callable[[int, torch.Tensor], None]
+"""Called after each step of the scheduler with its index and the latents it left.
+
+A scheduler can take more steps than were asked for: PNDM one more, Heun about twice as many.
+"""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The starting noise of a batch; reused, it gives the same images again.
+
+    Attributes:
+        latents: (B, C, H/f, W/f) float in the pipeline's dtype, on its device, of unit variance
+            (Flux: packed to (B, H/2f * W/2f, 4C)); ``None`` where the pipeline draws it itself.
+        states: For each image, the state of its CPU generator after the latents were drawn:
+            noise that a scheduler adds in its steps goes on from there.
+    """
+
+    latents: torch.Tensor | None
+    states: tuple[torch.Tensor, ...]
+
+    def generators(self) -> list[torch.Generator]:
+        """Return fresh generators, one an image, each where the drawing left off."""
+        return [torch.Generator("cpu").set_state(state) for state in self.states]
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """What text encoding hands to denoising: opaque to callers.
+
+    Attributes:
+        arguments: Tensors by the name of the pipeline's argument; ``None`` where unused.
+    """
+
+    arguments: Mapping[str, torch.Tensor | None]
+
+
+class Stages:
+    """A pipeline bound to a workload, run whole: nothing is known of its stages.
+
+    This class serves any diffusers text-to-image pipeline; `SeparableStages` those that divide.
+    What diffusers raises passes through.
+
+    Attributes:
+        family: Name of the way the pipeline is divided.
+        pipeline: The `diffusers.DiffusionPipeline`.
+        workload: What it generates.
+        height: Pixels; ``None`` where only the pipeline knows its own size.
+        width: Pixels; the same.
+    """
+
+    family: ClassVar[str] = "whole"
+
+    def __init__(self, pipeline: Any, workload: Workload) -> None:
+        """Bind the two.
+
+        Raises:
+            ConfigurationError: The pipeline cannot generate what the workload asks for.
+        """
+        self.pipeline = pipeline
+        self.workload = workload
+        self.height = workload.height
+        self.width = workload.width
+        parameters = inspect.signature(type(pipeline).__call__).parameters
+        self._accepts_anything = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
+        self._accepted = frozenset(parameters)
+        self._check_accepted()
+
+    def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:
+        """Prepare the starting noise of a batch from each image's own seed.
+
+        A whole pipeline draws its latents itself, in its own dtype: its images of two precisions
+        start from different noise.
+        """
+        return Noise(None, tuple(_seeded(request.seed).get_state() for request in requests))
+
+    def run_whole(
+        self, prompts: Sequence[str], noise: Noise, on_step: OnStep | None = None
+    ) -> Pixels:
+        """Generate a batch by the plain diffusers call.
+
+        Args:
+            prompts: One an image of the noise.
+            noise: From `draw_noise`.
+            on_step: Called after each step, where the pipeline can.
+
+        Raises:
+            GenerationError: The pipeline returned no images.
+        """
+        output = self.pipeline(
+            prompt=list(prompts),
+            **self._negative_prompt(len(prompts)),
+            **self._sampling(noise, on_step),
+            output_type="np",
+        )
+        images = getattr(output, "images", None)
+        if not isinstance(images, np.ndarray) or images.shape[0] != len(prompts):
+            raise GenerationError(
+                f"{type(self.pipeline).__name__} returned no images",
+                got=type(output if images is None else images).__name__,
+                expected=f"an array of {len(prompts)} images",
+            )
+        return images
+
+    def _check_accepted(self) -> None:
+        wanted = {
+            "num_inference_steps": True,
+            "negative_prompt": bool(self.workload.negative_prompt),
+            "height": self.workload.height is not None,
+            "width": self.workload.width is not None,
+        }
+        for argument, is_wanted in wanted.items():
+            if is_wanted and not self._accepts(argument):
+                raise ConfigurationError(
+                    f"{type(self.pipeline).__name__} cannot be told the {argument}",
+                    got=getattr(self.workload, argument),
+                    hint=f"leave --sd-{argument.replace('_', '-')} out",
+                )
+
+    def _accepts(self, argument: str) -> bool:
+        return self._accepts_anything or argument in self._accepted
+
+    def _negative_prompt(self, images: int) -> dict[str, list[str]]:
+        negative_prompt = self.workload.negative_prompt
+        return {"negative_prompt": [negative_prompt] * images} if negative_prompt else {}
+
+    def _sampling(self, noise: Noise, on_step: OnStep | None) -> dict[str, Any]:
+        """Collect the call's arguments apart from prompts; what is not accepted stays out."""
+        arguments: dict[str, Any] = {
+            "num_inference_steps": self.workload.num_inference_steps,
+            "guidance_scale": self.workload.guidance_scale,
+            "height": self.height,
+            "width": self.width,
+            "latents": noise.latents,
+            "generator": noise.generators(),
+            "callback_on_step_end": None if on_step is None else _StepCallback(on_step),
+        }
+        return {
+            name: value
+            for name, value in arguments.items()
+            if value is not None and self._accepts(name)
+        }
+
+
+class SeparableStages(Stages, ABC):
+    """A pipeline whose stages can be run one by one, with the bytes of `Stages.run_whole`.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+    """
+
+    height: int
+    width: int
+
+    def __init__(self, pipeline: Any, workload: Workload) -> None:
+        """Bind the two.
+
+        Raises:
+            ConfigurationError: The pipeline cannot generate what the workload asks for.
+        """
+        super().__init__(pipeline, workload)
+        height, width = self._own_size()
+        self.height = workload.height or height
+        self.width = workload.width or width
+        multiple = self._size_multiple()
+        for name, size in (("height", self.height), ("width", self.width)):
+            if size % multiple:
+                raise ConfigurationError(
+                    f"{type(pipeline).__name__} cannot generate this {name}",
+                    got=size,
+                    expected=f"a multiple of {multiple} pixels",
+                    hint=f"--sd-{name} {max(1, round(size / multiple)) * multiple}",
+                )
+
+    def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:
+        """Draw the starting noise of a batch from each image's own seed.
+
+        It is drawn in float32 on the CPU, one image at a time, and then cast and moved: equal
+        for every device, precision, mode and place in a batch, apart from the rounding.
+        """
+        generators = [_seeded(request.seed) for request in requests]
+        shape = (1, self._latent_channels(), *self._latent_size())
+        latents = torch.cat(
+            [
+                torch.randn(shape, generator=generator, dtype=torch.float32)
+                for generator in generators
+            ]
+        )
+        placed = latents.to(device=self.pipeline._execution_device, dtype=self._denoiser().dtype)
+        return Noise(self._pack(placed), tuple(generator.get_state() for generator in generators))
+
+    @torch.no_grad()
+    def encode_prompt(self, prompts: Sequence[str]) -> PromptEmbeds:
+        """Turn prompts into embeddings: tokenising and all text encoders.
+
+        Args:
+            prompts: One an image of the batch.
+        """
+        # The pipeline's own rule for guidance reads the scale of the call that is under way.
+        self.pipeline._guidance_scale = self.workload.guidance_scale
+        return PromptEmbeds(self._encode(list(prompts)))
+
+    @torch.no_grad()
+    def denoise(
+        self, embeds: PromptEmbeds, noise: Noise, on_step: OnStep | None = None
+    ) -> torch.Tensor:
+        """Run all denoising steps, through the pipeline's own call.
+
+        Args:
+            embeds: From `encode_prompt`.
+            noise: From `draw_noise`, of as many images.
+            on_step: Called after each step.
+
+        Returns:
+            Latents of the noise's shape, float, on the device; maybe still being computed.
+        """
+        output = self.pipeline(
+            **embeds.arguments, **self._sampling(noise, on_step), output_type="latent"
+        )
+        latents: torch.Tensor = output.images
+        return latents
+
+    @torch.no_grad()
+    def decode_latents(self, latents: torch.Tensor) -> Pixels:
+        """Turn latents into pixels on the host; waits for the device.
+
+        Args:
+            latents: From `denoise`.
+        """
+        image = self._decode(latents)
+        pixels: Pixels = self.pipeline.image_processor.postprocess(image, output_type="np")
+        self.pipeline.maybe_free_model_hooks()
+        return pixels
+
+    @abstractmethod
+    def _denoiser(self) -> Any:
+        """Return the network that denoises."""
+
+    @abstractmethod
+    def _own_size(self) -> tuple[int, int]:
+        """Return the height and width that the pipeline generates unasked, pixels."""
+
+    @abstractmethod
+    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor | None]:
+        """Run the text encoders as the pipeline's call does."""
+
+    @abstractmethod
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Undo the latents' scaling and run the VAE: (B, 3, H, W) float in [-1, 1]."""
+
+    def _size_multiple(self) -> int:
+        return int(self.pipeline.vae_scale_factor)
+
+    def _latent_channels(self) -> int:
+        return int(self._denoiser().config.in_channels)
+
+    def _latent_size(self) -> tuple[int, int]:
+        factor = self.pipeline.vae_scale_factor
+        return self.height // factor, self.width // factor
+
+    def _pack(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+class _StepCallback:
+    """Adapts `OnStep` to diffusers' callback, changing nothing in the loop."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def __call__(
+        self, _pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        self._on_step(step, tensors["latents"])
+        return tensors
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator("cpu").manual_seed(seed)
