@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
+from sdperf.codec import format_record, parse_record
+from sdperf.device import DeviceKind
 from sdperf.errors import RecordError
-from sdperf.workload import Mode, Precision, Variant, Workload
+from sdperf.workload import Variant, Workload
 
 FORMAT_VERSION: Final = 1
 """Version of the record under ``extra_info["sdperf"]``; raised when a field changes meaning."""
 
 CaseKind = Literal["latency", "throughput"]
-DeviceKind = Literal["cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ class Environment:
             f"torch-{_major_minor(self.packages.get('torch', 'unknown'))}",
             f"power-{self.power_mode or 'unknown'}",
         ]
-        unique = list(dict.fromkeys(part for part in parts if part))
-        return re.sub(r"[^a-z0-9.]+", "-", "_".join(unique).lower().replace("_", "--")).strip("-")
+        slugs = (re.sub(r"[^a-z0-9.]+", "-", (part or "").lower()).strip("-.") for part in parts)
+        return "--".join(dict.fromkeys(slug for slug in slugs if slug))
 
 
 @dataclass(frozen=True)
@@ -255,155 +253,39 @@ class Measurement:
         return 1.0 / self.seconds_per_image
 
 
-T = TypeVar("T")
-
-
-def format_record(value: Any) -> dict[str, Any]:
-    """Turn a dataclass of this module into plain JSON values (dict, list, str, int, float, bool).
+def format_measurement(measurement: Measurement) -> dict[str, Any]:
+    """Turn a measurement into the record that is saved, with its derived figures for readers.
 
     Raises:
-        RecordError: A number is NaN or infinite, or a value has no JSON form.
+        RecordError: A number is NaN or infinite.
     """
-    plain = _plain(value, type(value).__name__)
-    if isinstance(value, Measurement):
-        plain["seconds_per_image"] = value.seconds_per_image
-        plain["images_per_second"] = value.images_per_second
-    return dict(plain)
+    derived = {
+        "seconds_per_image": measurement.seconds_per_image,
+        "images_per_second": measurement.images_per_second,
+    }
+    return format_record(measurement) | derived
 
 
-def parse_record(kind: type[T], document: object) -> T:
-    """Turn plain JSON values into a dataclass of this module, checking every field.
-
-    Unknown keys are ignored, so that a newer writer of the same format version can be read.
+def parse_measurement(document: object) -> Measurement:
+    """Read a saved record back, checking every field.
 
     Raises:
         RecordError: A field is missing, of the wrong type, NaN or infinite, or the record's
             format version is newer than this one.
     """
-    if kind is Measurement and isinstance(document, dict):
-        version = document.get("format_version")
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise RecordError("the record has no format version", got=version)
-        if version > FORMAT_VERSION:
-            raise RecordError(
-                "the record was written by a newer sdperf",
-                got=f"format version {version}",
-                expected=f"at most {FORMAT_VERSION}",
-                hint="pip install --upgrade sdperf",
-            )
-    return typing.cast("T", _parsed(kind, document, kind.__name__))
-
-
-def _plain(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise RecordError(f"{where} cannot be stored", got=value, expected="a finite number")
-        return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            item.name: _plain(getattr(value, item.name), f"{where}.{item.name}")
-            for item in dataclasses.fields(value)
-        }
-    if isinstance(value, tuple | list):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
-    raise RecordError(f"{where} cannot be stored", got=type(value).__name__)
-
-
-def _parsed(kind: Any, value: object, where: str) -> object:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _parsed(inner, value, where)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _parsed_dataclass(kind, value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _mismatch(where, value, "a list")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(value):
-            raise _mismatch(where, value, f"a list of {len(kinds)}")
-        return tuple(
-            _parsed(inner, item, f"{where}[{index}]")
-            for index, (inner, item) in enumerate(zip(kinds, value, strict=True))
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RecordError("the record has no format version", got=version)
+    if version > FORMAT_VERSION:
+        raise RecordError(
+            "the record was written by a newer sdperf",
+            got=f"format version {version}",
+            expected=f"at most {FORMAT_VERSION}",
+            hint="pip install --upgrade sdperf",
         )
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        if not isinstance(value, dict):
-            raise _mismatch(where, value, "an object")
-        return {key: _parsed(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is Literal:
-        if value not in arguments:
-            raise _mismatch(where, value, " or ".join(map(repr, arguments)))
-        return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        number = _finite(value)
-        if number is None:
-            raise _mismatch(where, value, "a finite number")
-        return number
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    raise _mismatch(where, value, kind.__name__)
-
-
-def _parsed_dataclass(kind: type, value: object, where: str) -> object:
-    if not isinstance(value, dict):
-        raise _mismatch(where, value, "an object")
-    hints = typing.get_type_hints(kind)
-    arguments = {}
-    for item in dataclasses.fields(kind):
-        if item.name in value:
-            arguments[item.name] = _parsed(
-                hints[item.name], value[item.name], f"{where}.{item.name}"
-            )
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            raise RecordError(f"{where}.{item.name} is missing")
-    try:
-        return kind(**arguments)
-    except RecordError:
-        raise
-    except Exception as error:
-        raise RecordError(f"{where} cannot be used", got=str(error)) from error
-
-
-def _finite(value: float) -> float | None:
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _mismatch(where: str, value: object, expected: str) -> RecordError:
-    shown = repr(value)
-    return RecordError(
-        f"{where} cannot be read",
-        got=shown if len(shown) <= 60 else f"{shown[:57]}...",
-        expected=expected,
-    )
+    return parse_record(Measurement, document)
 
 
 def _major_minor(version: str) -> str:
     found = re.match(r"\d+(\.\d+)?", version)
     return found.group(0) if found else "unknown"
-
-
-__all__ = [
-    "FORMAT_VERSION",
-    "CaseKind",
-    "DeviceKind",
-    "Environment",
-    "ImageRecord",
-    "ImageScores",
-    "Measurement",
-    "MemoryUsage",
-    "Mode",
-    "Precision",
-    "StageTimes",
-    "format_record",
-    "parse_record",
-]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.measurement import ImageRecord
+from sdperf.models.references import Floors
 from sdperf.units import format_change, format_score, format_seconds
 
 
@@ -91,23 +92,6 @@ class Verdict:
         return tuple(finding for finding in self.findings if finding.outcome is self.outcome)
 
 
-@dataclass(frozen=True)
-class ImageFloors:
-    """The lowest scores an image may have against its reference before it is DEGRADED.
-
-    Attributes:
-        ssim: Lowest mean SSIM.
-        worst_tile_ssim: Lowest SSIM of the worst tile.
-        entropy_drop_bits: Largest loss of entropy against the reference, in bits.
-        evidence: Where the numbers come from.
-    """
-
-    ssim: float
-    worst_tile_ssim: float
-    entropy_drop_bits: float
-    evidence: str
-
-
 def judge_latency(
     current_s: Sequence[float], baseline_s: Sequence[float], max_slowdown: float, against: str
 ) -> Finding:
@@ -146,10 +130,42 @@ def judge_latency(
     return Finding(Outcome.PASS, "latency", seen)
 
 
+def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -> list[Finding]:
+    """Judge what needs no other image: hard faults, and equal bytes for equal seeds.
+
+    Args:
+        images: The delivered images.
+        repeatable: Whether equal requests gave equal bytes; ``None`` when none was made twice.
+
+    Returns:
+        A finding for each gate that failed; none when all is sound.
+    """
+    findings = [
+        Finding(
+            Outcome.BROKEN,
+            "image",
+            f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
+            f"look at {image.sha256[:12]}.png",
+        )
+        for image in images
+        if image.faults
+    ]
+    if repeatable is False:
+        findings.append(
+            Finding(
+                Outcome.DEGRADED,
+                "image",
+                "the same prompt and seed gave different images in different rounds",
+                "look for uninitialised memory or a random generator that is not seeded",
+            )
+        )
+    return findings
+
+
 def judge_images(
     images: Sequence[ImageRecord],
     against: str,
-    floors: ImageFloors,
+    floors: Floors,
     reference_entropies: dict[str, float],
 ) -> Finding:
     """Hold every image of a case against its reference; the worst image decides.
@@ -161,20 +177,9 @@ def judge_images(
         reference_entropies: Entropy in bits of each reference, by its content hash.
 
     Returns:
-        BROKEN for a hard fault, DEGRADED below a floor, NO BASELINE where no image has this
-        comparison, else PASS.
+        DEGRADED below a floor, NO BASELINE where an image lacks this comparison, else PASS.
     """
-    for image in images:
-        if image.faults:
-            return Finding(
-                Outcome.BROKEN,
-                "image",
-                f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
-                f"look at {image.sha256[:12]}.png",
-            )
     scored = [(image, score) for image in images if (score := image.score(against)) is not None]
-    if not scored:
-        return Finding(Outcome.NO_BASELINE, "image", f"no {against} image to compare with")
     failures: list[tuple[float, Finding]] = []
     for image, score in scored:
         reference_bits = reference_entropies.get(score.against_sha256)
@@ -202,6 +207,13 @@ def judge_images(
             failures.append((floors.entropy_drop_bits - drop_bits, _degraded(reason, image)))
     if failures:
         return min(failures, key=lambda failure: failure[0])[1]
+    if len(scored) < len(images) or not scored:
+        missing = len(images) - len(scored)
+        return Finding(
+            Outcome.NO_BASELINE,
+            "image",
+            f"{missing} of {len(images)} images have no {against} image to be held against",
+        )
     worst = min(scored, key=lambda pair: pair[1].ssim)[1]
     return Finding(
         Outcome.PASS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -82,8 +82,13 @@ class Workload:
         """
         fields = asdict(self)
         del fields["model"]
-        canonical = json.dumps(fields, sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _hash_fields(fields)
+
+    def image_key(self, image: ImageRequest) -> str:
+        """Hash everything that decides one image, apart from the model; 16 hexadecimal digits."""
+        fields = asdict(self) | asdict(image)
+        del fields["model"], fields["prompts"]
+        return _hash_fields(fields)
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,11 @@ DEFAULT_PROMPTS: Final[tuple[str, ...]] = (
 """Prompts of the default workload: single things, a recoloured one, one on a background."""
 
 
+def _hash_fields(fields: dict[str, object]) -> str:
+    canonical = json.dumps(fields, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
 def preset_for(model: str) -> Preset:
     """Return the preset of a model; a model without one takes diffusers' own defaults."""
     return PRESETS.get(model, DEFAULT_PRESET)
@@ -197,12 +207,3 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     if not prompts:
         raise ConfigurationError(f"the prompts file {path} holds no prompt", hint=hint)
     return prompts
-
-
-def with_model_preset(workload: Workload, preset: Preset) -> Workload:
-    """Return the workload with the preset's steps and guidance."""
-    return replace(
-        workload,
-        num_inference_steps=preset.num_inference_steps,
-        guidance_scale=preset.guidance_scale,
-    )

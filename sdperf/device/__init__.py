@@ -1,0 +1,104 @@
+"""The device a pipeline runs on, behind one protocol: `cpu`, `cuda`, `mps`.
+
+Everything that touches ``torch.cuda`` or ``torch.mps`` lives in this package, so that timing and
+memory behave alike on all of them and can be tested with a fake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from sdperf.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceKind = Literal["cpu", "cuda", "mps"]
+DEVICE_CHOICES = ("auto", "mps", "cuda", "cpu")
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What a worker reports of its device; plain values that cross a process border.
+
+    Attributes:
+        kind: ``cpu``, ``cuda`` or ``mps``.
+        name: Name of the GPU; empty on the CPU, whose name the host knows.
+        native_precisions: Precisions that the hardware runs without emulation.
+        gpu_cores: Multiprocessors (CUDA); ``None`` where torch cannot tell.
+        memory_bytes: Device memory, or the recommended limit on unified memory.
+    """
+
+    kind: DeviceKind
+    name: str
+    native_precisions: tuple[str, ...]
+    gpu_cores: int | None
+    memory_bytes: int | None
+
+
+class Device(Protocol):
+    """What sdperf needs of a device. Call it from the one thread that owns the device."""
+
+    kind: DeviceKind
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch names it."""
+
+    def describe(self) -> DeviceInfo:
+        """Report the device's facts."""
+
+    def synchronize(self) -> None:
+        """Return when all queued work is done."""
+
+    def reset_peak(self) -> None:
+        """Start a new peak of allocated memory."""
+
+    def peak_bytes(self) -> int | None:
+        """Largest allocation since `reset_peak`, bytes; ``None`` where it cannot be known."""
+
+    @property
+    def peak_is_sampled(self) -> bool:
+        """Whether the peak is only what was seen at borders and steps."""
+
+    def empty_cache(self) -> None:
+        """Hand cached blocks back, between models."""
+
+
+def select_device(choice: str) -> Device:
+    """Return the device for a ``--sd-device`` choice; ``auto`` prefers mps, then cuda, then cpu.
+
+    Raises:
+        ConfigurationError: The choice is unknown, or torch does not see such a device.
+    """
+    if choice not in DEVICE_CHOICES:
+        raise ConfigurationError(
+            "the device is unknown", got=choice, expected=", ".join(DEVICE_CHOICES)
+        )
+    import torch
+
+    available = {
+        "mps": torch.backends.mps.is_available(),
+        "cuda": torch.cuda.is_available(),
+        "cpu": True,
+    }
+    kind = next(kind for kind, there in available.items() if there) if choice == "auto" else choice
+    if not available[kind]:
+        raise ConfigurationError(
+            f"torch {torch.__version__} sees no {kind} device here",
+            got=f"--sd-device {kind}",
+            expected=" or ".join(kind for kind, there in available.items() if there),
+            hint="use --sd-device auto, or install a torch build for this device",
+        )
+    if kind == "mps":
+        from sdperf.device.mps import MpsDevice
+
+        return MpsDevice()
+    if kind == "cuda":
+        from sdperf.device.cuda import CudaDevice
+
+        return CudaDevice()
+    from sdperf.device.cpu import CpuDevice
+
+    return CpuDevice()

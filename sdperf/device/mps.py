@@ -1,0 +1,75 @@
+"""An Apple GPU through ``torch.mps``. Exactly one thread of a process may call this module.
+
+``torch.mps.Event`` is not used: its ``elapsed_time`` can deadlock and short intervals can come out
+negative (pytorch issue 162872).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from sdperf.device import DeviceInfo, DeviceKind
+
+
+class MpsDevice:
+    """The Apple GPU of this process."""
+
+    kind: DeviceKind = "mps"
+
+    def __init__(self) -> None:
+        self._seen_bytes = 0
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch names it."""
+        return torch.device("mps")
+
+    @property
+    def peak_is_sampled(self) -> bool:
+        """True before torch 2.13, which has no peak counter for MPS."""
+        return not _has_peak_counter()
+
+    def describe(self) -> DeviceInfo:
+        """Report the memory limit; chip and GPU cores are the host's to tell.
+
+        All Apple GPUs run fp16 natively; bf16 needs macOS 14, which torch 2.12 and newer imply,
+        and is emulated in part on M1.
+        """
+        recommended = getattr(torch.mps, "recommended_max_memory", None)
+        return DeviceInfo(
+            kind="mps",
+            name="Apple GPU",
+            native_precisions=("fp32", "fp16", "bf16"),
+            gpu_cores=None,
+            memory_bytes=None if recommended is None else int(recommended()),
+        )
+
+    def synchronize(self) -> None:
+        """Return when the one MPS stream is empty; also a border where memory is sampled."""
+        torch.mps.synchronize()
+        self._sample()
+
+    def reset_peak(self) -> None:
+        """Start a new peak of allocated memory."""
+        self._seen_bytes = 0
+        if _has_peak_counter():
+            torch.accelerator.reset_peak_memory_stats()
+
+    def peak_bytes(self) -> int | None:
+        """Largest allocation by torch since `reset_peak`, bytes; sampled before torch 2.13."""
+        if _has_peak_counter():
+            return int(torch.accelerator.max_memory_allocated())
+        self._sample()
+        return self._seen_bytes
+
+    def empty_cache(self) -> None:
+        """Hand cached blocks back; also clears the graph cache that grows with every shape."""
+        torch.mps.empty_cache()
+
+    def _sample(self) -> None:
+        self._seen_bytes = max(self._seen_bytes, int(torch.mps.current_allocated_memory()))
+
+
+def _has_peak_counter() -> bool:
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    return version >= (2, 13) and hasattr(torch.accelerator, "max_memory_allocated")

@@ -1,0 +1,69 @@
+"""The one timed border: synchronize, read the clock, work, synchronize, read the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+
+monotonic_clock: Clock = time.perf_counter
+"""Seconds from a start that all processes of this machine share (CLOCK_MONOTONIC on Linux,
+mach_absolute_time on macOS), so that intervals of two workers can be laid over each other."""
+
+
+@dataclass(frozen=True)
+class Interval(Generic[T]):
+    """A timed piece of work: its borders in seconds of the clock, and what it returned."""
+
+    start_s: float
+    end_s: float
+    result: T
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds between the borders."""
+        return self.end_s - self.start_s
+
+
+def timed(
+    work: Callable[[], T], *, synchronize: Callable[[], None], clock: Clock = monotonic_clock
+) -> Interval[T]:
+    """Run ``work`` between two borders at which the device's queue is empty.
+
+    Args:
+        work: Called once. What it raises passes through; nothing is timed then.
+        synchronize: Returns when the device's queue is empty; called before each clock reading.
+        clock: Returns seconds.
+    """
+    synchronize()
+    start_s = clock()
+    result = work()
+    synchronize()
+    return Interval(start_s, clock(), result)
+
+
+class VirtualClock:
+    """A clock that shows what it is told; pytest-benchmark reads it as its ``timer=``.
+
+    A round is measured in a worker. Its seconds reach ``stats.data`` unchanged: before each round
+    the clock is reset to zero, so the difference of the two readings is exactly the told value.
+    """
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def now(self) -> float:
+        """Read the clock, in seconds."""
+        return self._now_s
+
+    def reset(self) -> None:
+        """Go back to zero, before a round."""
+        self._now_s = 0.0
+
+    def show(self, seconds: float) -> None:
+        """Let the clock show ``seconds`` from now on."""
+        self._now_s = seconds

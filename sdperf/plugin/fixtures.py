@@ -1,0 +1,128 @@
+"""The fixtures that benchmarks use, here and in anyone's own repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sdperf.measurement import CaseKind, Measurement, format_measurement
+from sdperf.plugin.session import SdSession, session_of
+from sdperf.units import format_seconds
+from sdperf.workload import Mode, Precision, Variant
+
+if TYPE_CHECKING:
+    from sdperf.run.suite import Suite
+
+
+@pytest.fixture
+def sd_precision(request: pytest.FixtureRequest) -> Precision:
+    """Precision of the case: ``fp32``, ``fp16`` or ``bf16``."""
+    return getattr(request, "param", "fp32")
+
+
+@pytest.fixture
+def sd_mode(request: pytest.FixtureRequest) -> Mode:
+    """Mode of the case: ``sync`` or ``async``."""
+    return getattr(request, "param", "sync")
+
+
+@pytest.fixture
+def sd_workers(request: pytest.FixtureRequest) -> int:
+    """Worker processes of the case."""
+    return int(getattr(request, "param", 1))
+
+
+@pytest.fixture
+def sd_variant(sd_precision: Precision, sd_mode: Mode, sd_workers: int) -> Variant:
+    """The cell of the matrix that this case measures."""
+    return Variant(precision=sd_precision, mode=sd_mode, workers=sd_workers)
+
+
+@pytest.fixture
+def sd_suite(request: pytest.FixtureRequest) -> Suite:
+    """What all cases share: workload, model, workers. Loading waits until a case needs it."""
+    return session_of(request.config).suite()
+
+
+@dataclass
+class SdBenchmark:
+    """Measures one case and leaves its record in ``benchmark.extra_info["sdperf"]``.
+
+    Attributes:
+        session: The sdperf session.
+        benchmark: pytest-benchmark's fixture, which reads the virtual clock.
+        node_id: Id of the test.
+        variant: The cell of the matrix.
+    """
+
+    session: SdSession
+    benchmark: Any
+    node_id: str
+    variant: Variant
+
+    def latency(self) -> Measurement:
+        """Measure one image per worker, all workers at once.
+
+        Returns:
+            The measurement; the gates judge it when the session ends.
+        """
+        return self._measure("latency", 1, self.session.settings.rounds)
+
+    def throughput(self) -> Measurement:
+        """Measure a batch of prompts, divided among the workers.
+
+        Returns:
+            The measurement; the gates judge it when the session ends.
+        """
+        settings = self.session.settings
+        return self._measure("throughput", settings.images, settings.batch_rounds)
+
+    def _measure(self, kind: CaseKind, batch: int, rounds: int) -> Measurement:
+        from sdperf.run.case import Case
+
+        session, clock = self.session, self.session.clock
+        skip_reason = session.reason_to_skip(self.variant)
+        if skip_reason is not None:
+            pytest.skip(skip_reason)
+        warmup = 0 if self.benchmark.disabled else session.settings.warmup
+        rounds = 1 if self.benchmark.disabled else rounds
+        case = Case(session.suite(), kind, self.variant, batch)
+        line = session.live_line
+        line.start(f"{kind} {self.variant.id}", warmup + rounds)
+        summary = "failed"
+        made = 0
+
+        def run() -> None:
+            nonlocal made
+            seconds = case.warm_up() if made < warmup else case.measure_round()
+            made += 1
+            line.round_done(seconds)
+            clock.show(seconds)
+
+        try:
+            line.say("loading, first call")
+            case.prepare()
+            self.benchmark.group = self.benchmark.group or kind
+            self.benchmark.pedantic(run, setup=clock.reset, rounds=rounds, warmup_rounds=warmup)
+            line.say("profiling a round, scoring the images")
+            result = case.collect()
+            per_image = format_seconds(result.measurement.seconds_per_image)
+            summary = f"{per_image} per image, {rounds} rounds"
+        finally:
+            line.finish(summary)
+        self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
+        session.keep(self.node_id, result)
+        return result.measurement
+
+
+@pytest.fixture
+def sd_benchmark(
+    request: pytest.FixtureRequest, benchmark: Any, sd_variant: Variant
+) -> SdBenchmark:
+    """Measure a case: ``sd_benchmark.latency()`` or ``sd_benchmark.throughput()``.
+
+    The durations are the worker's own; pytest-benchmark reads them from a virtual clock.
+    """
+    return SdBenchmark(session_of(request.config), benchmark, request.node.nodeid, sd_variant)

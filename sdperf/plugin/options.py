@@ -1,0 +1,298 @@
+"""The ``--sd-*`` options, the ini settings of the same names, and the `Settings` they make.
+
+Imports no torch: collection must stay fast.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import pytest
+
+from sdperf.device import DEVICE_CHOICES
+from sdperf.errors import ConfigurationError
+from sdperf.workload import (
+    DEFAULT_PROMPTS,
+    EMBEDDED,
+    MODES,
+    PRECISIONS,
+    Mode,
+    Precision,
+    Workload,
+    preset_for,
+    read_prompts,
+)
+
+T = TypeVar("T")
+
+AUTO: Final = "auto"
+AUTO_WORKERS: Final[tuple[int, ...]] = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: ``--sd-NAME VALUE``, or ``sd_NAME = VALUE`` in an ini file."""
+
+    name: str
+    metavar: str
+    default: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return f"--sd-{self.name}"
+
+    @property
+    def ini(self) -> str:
+        """The setting in an ini file."""
+        return f"sd_{self.name.replace('-', '_')}"
+
+
+OPTIONS: Final = (
+    Option(
+        "model",
+        "NAME",
+        EMBEDDED,
+        "what to run: 'embedded' (ships with sdperf), a local diffusers folder, or a hub id such "
+        "as stable-diffusion-v1-5/stable-diffusion-v1-5",
+    ),
+    Option("device", "NAME", AUTO, f"where to run: {', '.join(DEVICE_CHOICES)}"),
+    Option(
+        "precision",
+        "LIST",
+        AUTO,
+        f"comma list of {', '.join(PRECISIONS)}; auto runs what the device runs natively",
+    ),
+    Option("mode", "LIST", ",".join(MODES), f"comma list of {', '.join(MODES)}"),
+    Option(
+        "workers",
+        "LIST",
+        AUTO,
+        "comma list of process counts; auto runs 1, 2 and 4 up to the performance cores",
+    ),
+    Option("steps", "N", AUTO, "denoising steps per image; auto is the model's preset"),
+    Option("guidance", "X", AUTO, "guidance scale; auto is the model's preset"),
+    Option("size", "WxH", AUTO, "image size in pixels, such as 512x512; auto is the model's own"),
+    Option("images", "N", "4", "images in a batch of a throughput case"),
+    Option("prompts", "FILE", AUTO, "text file with one prompt a line; auto is a built-in list"),
+    Option("negative-prompt", "TEXT", "", "negative prompt of all images"),
+    Option("seed", "N", "0", "seed of the first image's noise; image i takes seed + i"),
+    Option(
+        "scheduler", "CLASS", AUTO, "diffusers scheduler class; auto is the model's own scheduler"
+    ),
+    Option("rounds", "N", "5", "timed rounds of a latency case"),
+    Option("batch-rounds", "N", "3", "timed rounds of a throughput case"),
+    Option("warmup", "N", "1", "untimed rounds before them; the first call comes on top"),
+    Option("timeout", "SECONDS", "600", "time limit of one generation"),
+    Option(
+        "subject",
+        "MODULE:FUNCTION",
+        "",
+        "your own code under test: called with a PipelineRequest, returns the pipeline to measure",
+    ),
+    Option(
+        "max-slowdown",
+        "PERCENT",
+        "25%",
+        "with --benchmark-compare: how much slower the median may be before the run fails",
+    ),
+)
+SWITCHES: Final = (
+    Option("in-process", "", "", "run in pytest's own process, for a debugger (one worker)"),
+    Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options, read and checked.
+
+    Attributes:
+        workload: What is generated; its prompts are those of a whole batch.
+        device: A ``--sd-device`` choice.
+        precisions: Precisions to parametrise over.
+        precision_is_auto: Whether those that are not native shall be skipped.
+        modes: Modes to parametrise over.
+        workers: Worker counts to parametrise over.
+        workers_are_auto: Whether counts above the performance cores shall be skipped.
+        images: Images in a batch.
+        rounds: Timed rounds of a latency case.
+        batch_rounds: Timed rounds of a throughput case.
+        warmup: Untimed rounds before them.
+        timeout_s: Time limit of one generation.
+        subject: ``module:function``, or ``None`` for the plain pipeline.
+        max_slowdown: Tolerated slowdown as a fraction.
+        in_process: Whether to run in pytest's own process.
+        strict: Whether an open answer fails the run.
+    """
+
+    workload: Workload
+    device: str
+    precisions: tuple[Precision, ...]
+    precision_is_auto: bool
+    modes: tuple[Mode, ...]
+    workers: tuple[int, ...]
+    workers_are_auto: bool
+    images: int
+    rounds: int
+    batch_rounds: int
+    warmup: int
+    timeout_s: float
+    subject: str | None
+    max_slowdown: float
+    in_process: bool
+    strict: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options and the ini settings of the same names."""
+    group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
+    for option in OPTIONS:
+        shown = option.default or "none"
+        group.addoption(
+            option.flag, metavar=option.metavar, default=None, help=f"{option.help} ({shown})"
+        )
+        parser.addini(option.ini, f"default of {option.flag}", default=option.default)
+    for switch in SWITCHES:
+        group.addoption(switch.flag, action="store_true", default=None, help=switch.help)
+        parser.addini(switch.ini, f"default of {switch.flag}", type="bool", default=False)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Read and check all options; what the command line leaves out comes from the ini file.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
+    """
+    texts = {option.name: _value(config, option) for option in OPTIONS}
+    switches = {switch.name: bool(_value(config, switch)) for switch in SWITCHES}
+    model = _expand_model(texts["model"])
+    preset = preset_for(model)
+    prompts = DEFAULT_PROMPTS if texts["prompts"] == AUTO else read_prompts(Path(texts["prompts"]))
+    width, height = _parse_size(texts["size"])
+    workload = Workload(
+        model=model,
+        prompts=prompts,
+        num_inference_steps=_or_auto(texts, "steps", _parse_count, preset.num_inference_steps),
+        guidance_scale=_or_auto(texts, "guidance", _parse_number, preset.guidance_scale),
+        negative_prompt=texts["negative-prompt"],
+        seed=_parse(texts, "seed", lambda text: _parse_count(text, least=0)),
+        height=height,
+        width=width,
+        scheduler=None if texts["scheduler"] == AUTO else texts["scheduler"],
+    )
+    if texts["device"] not in DEVICE_CHOICES:
+        raise _refused("device", texts["device"], ", ".join(DEVICE_CHOICES))
+    in_process = switches["in-process"]
+    workers_are_auto = texts["workers"] == AUTO
+    workers = _or_auto(texts, "workers", _parse_worker_counts, (1,) if in_process else AUTO_WORKERS)
+    if in_process and max(workers) > 1:
+        raise _refused("workers", texts["workers"], "1 with --sd-in-process")
+    return Settings(
+        workload=workload,
+        device=texts["device"],
+        precisions=_or_auto(texts, "precision", _list_of(PRECISIONS), PRECISIONS),
+        precision_is_auto=texts["precision"] == AUTO,
+        modes=_or_auto(texts, "mode", _list_of(MODES), MODES),
+        workers=workers,
+        workers_are_auto=workers_are_auto,
+        images=_parse(texts, "images", _parse_count),
+        rounds=_parse(texts, "rounds", _parse_count),
+        batch_rounds=_parse(texts, "batch-rounds", _parse_count),
+        warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
+        timeout_s=_parse(texts, "timeout", _parse_positive),
+        subject=texts["subject"] or None,
+        max_slowdown=_parse(texts, "max-slowdown", parse_percent),
+        in_process=in_process,
+        strict=switches["strict"],
+    )
+
+
+def parse_percent(text: str) -> float:
+    """Parse ``25%`` or ``25`` to 0.25.
+
+    Raises:
+        ValueError: It is not a percentage above 0.
+    """
+    return _parse_positive(text.strip().removesuffix("%")) / 100
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    given = config.getoption(option.flag)
+    return config.getini(option.ini) if given is None else given
+
+
+def _expand_model(text: str) -> str:
+    return str(Path(text).expanduser()) if text.startswith("~") else text
+
+
+def _parse(texts: dict[str, str], name: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(texts[name].strip())
+    except ValueError as error:
+        raise _refused(name, texts[name], str(error)) from error
+
+
+def _or_auto(texts: dict[str, str], name: str, parse: Callable[[str], T], automatic: T) -> T:
+    return automatic if texts[name] == AUTO else _parse(texts, name, parse)
+
+
+def _refused(name: str, got: str, expected: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"--sd-{name} cannot be used", got=repr(got), expected=expected, hint="pytest --help"
+    )
+
+
+def _parse_count(text: str, least: int = 1) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
+        raise ValueError(f"a whole number of {least} or more")
+    return int(text)
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("a number")
+    return number
+
+
+def _parse_positive(text: str) -> float:
+    number = _parse_number(text)
+    if number <= 0:
+        raise ValueError("a number above 0")
+    return number
+
+
+def _parse_size(text: str) -> tuple[int | None, int | None]:
+    if text == AUTO:
+        return None, None
+    found = re.fullmatch(r"\s*([0-9]{1,6})\s*x\s*([0-9]{1,6})\s*", text)
+    if not found:
+        raise _refused("size", text, "WIDTHxHEIGHT in pixels, such as 512x512")
+    return int(found.group(1)), int(found.group(2))
+
+
+def _list_of(choices: tuple[T, ...]) -> Callable[[str], tuple[T, ...]]:
+    def parse(text: str) -> tuple[T, ...]:
+        names = [name.strip() for name in text.split(",")]
+        if not set(names) <= set(choices):
+            raise ValueError(f"auto, or a comma list of {', '.join(map(str, choices))}")
+        return cast("tuple[T, ...]", tuple(dict.fromkeys(names)))
+
+    return parse
+
+
+def _parse_worker_counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(_parse_count(part.strip()) for part in text.split(",")))
+    except ValueError as error:
+        raise ValueError("auto, or a comma list of whole numbers of 1 or more") from error

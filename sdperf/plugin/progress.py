@@ -1,0 +1,86 @@
+"""The live line: case, round and time left on a terminal; plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from sdperf.units import format_seconds
+
+LINE_WIDTH = 100
+
+
+@dataclass
+class LiveLine:
+    """One line that says what happens now, rewritten in place on a terminal.
+
+    Attributes:
+        reporter: pytest's terminal reporter; ``None`` silences everything.
+        clock: Returns seconds.
+    """
+
+    reporter: pytest.TerminalReporter | None
+    clock: Callable[[], float] = time.monotonic
+    _shown: bool = False
+    _case: str = ""
+    _planned: int = 0
+    _seen_s: list[float] = field(default_factory=list)
+    _started_s: float = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the output is a terminal that can rewrite a line."""
+        return (
+            self.reporter is not None
+            and bool(self.reporter.isatty())
+            and os.environ.get("TERM", "") != "dumb"
+        )
+
+    def start(self, case: str, planned: int) -> None:
+        """Begin a case of ``planned`` rounds, warm-up included."""
+        self._case, self._planned, self._seen_s = case, planned, []
+        self._started_s = self.clock()
+        self.say("starting")
+
+    def round_done(self, seconds: float) -> None:
+        """Note a finished round and show what is left of the case."""
+        self._seen_s.append(seconds)
+        done = len(self._seen_s)
+        left_s = statistics.median(self._seen_s) * (self._planned - done)
+        self.say(
+            f"round {done} of {self._planned}, {format_seconds(seconds)}, "
+            f"about {format_seconds(max(0.0, left_s))} left in this case"
+        )
+
+    def say(self, what: str) -> None:
+        """Show what happens now, on a terminal only."""
+        if not self.is_live or self.reporter is None:
+            return
+        if not self._shown:
+            self.reporter.ensure_newline()
+            self._shown = True
+        text = f"{self._case}: {what}"[: LINE_WIDTH - 1]
+        self.reporter.write(f"\r\x1b[2K{text}", flush=True)
+
+    def finish(self, summary: str) -> None:
+        """End a case: wipe the live line, or print one plain line where there is none."""
+        if self.reporter is None:
+            return
+        if self.is_live:
+            self.wipe()
+        elif self._case:
+            took = format_seconds(self.clock() - self._started_s)
+            self.reporter.ensure_newline()
+            self.reporter.write_line(f"sdperf {self._case}: {summary} ({took})")
+        self._case = ""
+
+    def wipe(self) -> None:
+        """Remove the live line, so that pytest's own output starts on a clean one."""
+        if self._shown and self.reporter is not None:
+            self.reporter.write("\r\x1b[2K", flush=True)
+        self._shown = False

@@ -1,0 +1,146 @@
+"""One pytest session's state: settings, workers, results; made when the first case needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sdperf.measure.clock import VirtualClock
+from sdperf.plugin.options import Settings
+from sdperf.plugin.progress import LiveLine
+from sdperf.report.terminal import Row
+from sdperf.workload import Variant
+
+if TYPE_CHECKING:
+    from sdperf.models.loader import ResolvedModel
+    from sdperf.run.case import CaseResult
+    from sdperf.run.pool import WorkerPool
+    from sdperf.run.suite import Suite
+
+KEY: pytest.StashKey[SdSession] = pytest.StashKey()
+
+
+@dataclass
+class SdSession:
+    """What the plugin keeps for a session.
+
+    Attributes:
+        settings: The options.
+        live_line: Where progress is shown.
+        clock: The virtual clock that pytest-benchmark reads.
+        results: Results by test id.
+        reports: Outcome of each of our tests by id: ``passed``, ``failed`` or ``skipped``.
+        complaints: What went wrong in each failed test, by id.
+        skipped: Why each skipped test was, by id.
+        rows: The judged cases, once the session has ended.
+        evidence: Where the run's images lie, once stored.
+        refused_save: Whether a save that was asked for was refused.
+        storage_complaint: Why images could not be stored.
+    """
+
+    settings: Settings
+    live_line: LiveLine
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    results: dict[str, CaseResult] = field(default_factory=dict)
+    reports: dict[str, str] = field(default_factory=dict)
+    complaints: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    evidence: Path | None = None
+    refused_save: bool = False
+    storage_complaint: str | None = None
+    _model: ResolvedModel | None = None
+    _pool: WorkerPool | None = None
+    _suite: Suite | None = None
+
+    def resolve_model(self) -> ResolvedModel:
+        """Find the model's files, once, before anything is timed.
+
+        Raises:
+            ModelError: There is no such model, or it cannot be used.
+        """
+        if self._model is None:
+            from sdperf.models.loader import resolve_model
+
+            self.live_line.say("finding the model")
+            self._model = resolve_model(self.settings.workload.model)
+        return self._model
+
+    def suite(self) -> Suite:
+        """Return what all cases share, made at the first call."""
+        if self._suite is None:
+            from sdperf.models.references import load_references
+            from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+            from sdperf.run.suite import Suite, count_cpu_threads
+
+            model = self.resolve_model()
+            settings = self.settings
+            self._pool = WorkerPool(
+                host_factory=InProcessHost if settings.in_process else SpawnedHost,
+                timeout_s=settings.timeout_s,
+            )
+            references = load_references(model.folder / "references")
+            self._suite = Suite(
+                workload=settings.workload,
+                model=model,
+                pool=self._pool,
+                device=settings.device,
+                subject=settings.subject,
+                cpu_threads=count_cpu_threads(),
+                shipped=references,
+            )
+        return self._suite
+
+    def reason_to_skip(self, variant: Variant) -> str | None:
+        """Say why an automatic case does not suit this machine, naming the flag to force it."""
+        settings = self.settings
+        suite = self.suite()
+        if settings.workers_are_auto and variant.workers > suite.cpu_threads:
+            return (
+                f"{variant.workers} workers on {suite.cpu_threads} performance cores; "
+                f"force with --sd-workers {variant.workers}"
+            )
+        if settings.precision_is_auto and variant.precision != "fp32":
+            device = suite.describe_device()
+            if variant.precision not in device.native_precisions:
+                return (
+                    f"{variant.precision} is emulated on this {device.kind} device and slow; "
+                    f"force with --sd-precision {variant.precision}"
+                )
+        return None
+
+    def keep(self, node_id: str, result: CaseResult) -> None:
+        """Keep a case's result for the gates and for the image folder."""
+        self.results[node_id] = result
+
+    def note_report(self, report: pytest.TestReport) -> None:
+        """Keep what pytest says of one phase of one of our tests."""
+        node_id = report.nodeid
+        if report.skipped:
+            self.reports[node_id] = "skipped"
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            self.skipped[node_id] = reason.removeprefix("Skipped: ")
+        elif report.failed:
+            self.reports[node_id] = "failed"
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = str(report.longrepr) if crash is None else str(crash.message)
+            self.complaints.setdefault(node_id, message.splitlines()[0] if message else "failed")
+        elif report.when == "call":
+            self.reports.setdefault(node_id, "passed")
+
+    def judged_ids(self) -> list[str]:
+        """Return the ids of the cases that ran, in order; each gets exactly one verdict."""
+        return [node_id for node_id, outcome in self.reports.items() if outcome != "skipped"]
+
+    def close(self) -> None:
+        """End all workers."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+def session_of(config: pytest.Config) -> SdSession:
+    """Return the sdperf session of a pytest configuration."""
+    return config.stash[KEY]

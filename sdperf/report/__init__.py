@@ -1,0 +1,1 @@
+"""What people read: terminal tables, Markdown, HTML, figures. Values in, text out."""

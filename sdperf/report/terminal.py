@@ -1,0 +1,159 @@
+"""The table at the end of a run: one line a case, then what failed and what to type next. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sdperf.measurement import Measurement
+from sdperf.units import UNKNOWN, format_change, format_score, format_seconds
+from sdperf.verdict import Outcome, Verdict
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of a run.
+
+    Attributes:
+        case: Short name of the case.
+        verdict: What was said of it.
+        measurement: What was measured; ``None`` where the case did not get that far.
+        change: Current over baseline median, where a baseline was compared with.
+    """
+
+    case: str
+    verdict: Verdict
+    measurement: Measurement | None
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text with the colour that a terminal may give it.
+
+    Attributes:
+        text: At most `WIDTH` characters.
+        colour: ``red``, ``yellow``, ``green`` or ``""``.
+        bold: Whether to stress it.
+    """
+
+    text: str
+    colour: str = ""
+    bold: bool = False
+
+
+def colour_of(outcome: Outcome) -> str:
+    """Return the colour of an outcome: failures red, open answers yellow, the rest green."""
+    return "red" if outcome.is_failure else "yellow" if outcome.is_open else "green"
+
+
+_COLUMNS = (
+    ("s/image", 9),
+    ("images/s", 9),
+    ("change", 8),
+    ("SSIM", 7),
+    ("tile", 7),
+    ("entropy", 8),
+)
+
+
+def format_table(rows: Sequence[Row]) -> list[Line]:
+    """Lay out the table: a header, then a line a case.
+
+    SSIM and tile are the worst over the case's images against the strictest reference it has:
+    a compared run, else the shipped reference, else this run's fp32 sync image.
+    """
+    name_width = min(max([len(row.case) for row in rows] + [4]), 34)
+    header = f"{'case':<{name_width}}" + "".join(f" {name:>{width}}" for name, width in _COLUMNS)
+    lines = [Line(f"{header}  verdict", bold=True)]
+    for row in rows:
+        cells = "".join(
+            f" {cell:>{width}}" for cell, (_, width) in zip(_cells(row), _COLUMNS, strict=True)
+        )
+        name = row.case if len(row.case) <= name_width else f"{row.case[: name_width - 3]}..."
+        text = f"{name:<{name_width}}{cells}  {row.verdict.outcome.value}"
+        lines.append(Line(text, colour_of(row.verdict.outcome)))
+    return lines
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    measured = row.measurement
+    if measured is None:
+        return (UNKNOWN,) * len(_COLUMNS)
+    scores = [
+        score
+        for image in measured.images
+        for against in ("baseline", "reference", "fp32-sync")
+        if (score := image.score(against)) is not None
+    ]
+    against = scores[0].against if scores else ""
+    strictest = [score for score in scores if score.against == against]
+    return (
+        format_seconds(measured.seconds_per_image),
+        f"{measured.images_per_second:.3g}",
+        format_change(row.change),
+        format_score(min((score.ssim for score in strictest), default=None)),
+        format_score(min((score.worst_tile_ssim for score in strictest), default=None)),
+        f"{min(image.entropy_bits for image in measured.images):.2f} bit",
+    )
+
+
+def format_findings(rows: Iterable[Row]) -> list[Line]:
+    """Say of each case that is not a plain pass what was seen, against what, and what to do."""
+    lines = []
+    for row in rows:
+        for finding in row.verdict.decisive:
+            if row.verdict.outcome in (Outcome.PASS, Outcome.FASTER):
+                continue
+            colour = colour_of(finding.outcome)
+            lines += _wrapped(f"{finding.outcome.value}  {row.case}: {finding.reason}", colour)
+            if finding.next_step is not None:
+                lines += _wrapped(f"    next: {finding.next_step}", "")
+    return lines
+
+
+def format_counts(rows: Sequence[Row], skipped: int) -> str:
+    """Count the outcomes; every collected case is in exactly one of them."""
+    counts = Counter(row.verdict.outcome for row in rows)
+    parts = [f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]]
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    return f"{len(rows) + skipped} cases: {', '.join(parts) or 'none judged'}"
+
+
+def format_ceilings(rows: Iterable[Row]) -> list[Line]:
+    """Print each async case's gain over its sync twin beside the ceiling of what could overlap."""
+    measured = [row.measurement for row in rows if row.measurement is not None]
+    twins = {
+        (one.kind, one.variant.precision, one.variant.workers): one
+        for one in measured
+        if one.variant.mode == "sync"
+    }
+    lines = []
+    for one in measured:
+        twin = twins.get((one.kind, one.variant.precision, one.variant.workers))
+        if one.variant.mode != "async" or twin is None or twin.stages is None:
+            continue
+        share = twin.stages.overlappable_share()
+        per_worker = one.images_per_round // one.variant.workers
+        if share is None:
+            continue
+        ceiling = share * (per_worker - 1) / per_worker
+        gain = 1 - one.seconds_per_image / twin.seconds_per_image
+        lines.append(
+            Line(
+                f"async gain, {one.kind} {one.variant.precision} {one.variant.workers}w: "
+                f"{gain * 100:+.1f} % of the time, ceiling {ceiling * 100:.1f} % "
+                f"(one run each; the gain carries the machine's noise)"
+            )
+        )
+    return lines
+
+
+def _wrapped(text: str, colour: str) -> list[Line]:
+    pieces = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return [Line(piece, colour) for piece in pieces]

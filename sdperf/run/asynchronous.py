@@ -1,0 +1,66 @@
+"""``async``: one thread owns the device; tokenising and delivery overlap its work.
+
+On MPS a second thread on the GPU aborts the process, so every torch call stays on the one device
+thread on all devices; what overlaps is the host's share of an image and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+from sdperf.measure.clock import Clock
+from sdperf.pipeline.pixels import to_uint8
+from sdperf.pipeline.stages import Pixels, SeparableStages, Stages
+from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+from sdperf.png import encode_png
+from sdperf.run.generated import Generated
+from sdperf.workload import ImageRequest
+
+IN_FLIGHT: Final = 3
+"""Images at once: one being tokenised, one on the device, one being delivered."""
+
+
+async def generate_async(
+    stages: Stages,
+    ahead: TokenizeAhead,
+    images: Sequence[ImageRequest],
+    *,
+    device_thread: Executor,
+    host_threads: Executor,
+    clock: Clock,
+) -> list[Generated]:
+    """Generate and deliver images, the host's work beside the device's.
+
+    Args:
+        stages: The pipeline, bound to its workload.
+        ahead: Stand-ins for its tokenizers, entered, and taught how they are called.
+        images: What to generate; results come in this order.
+        device_thread: An executor of exactly one thread, the only one to call torch.
+        host_threads: Where tokenising and PNG encoding run.
+        clock: Returns seconds.
+    """
+    loop = asyncio.get_running_loop()
+    places = asyncio.Semaphore(IN_FLIGHT)
+
+    async def generate(request: ImageRequest) -> Generated:
+        async with places:
+            await loop.run_in_executor(host_threads, ahead.prime, [request.prompt])
+            start_s, pixels = await loop.run_in_executor(device_thread, draw, request)
+            png = await loop.run_in_executor(host_threads, deliver, pixels)
+            return Generated(png, clock() - start_s, pixels)
+
+    def draw(request: ImageRequest) -> tuple[float, Pixels]:
+        start_s = clock()
+        noise = stages.draw_noise([request])
+        if not isinstance(stages, SeparableStages):
+            return start_s, stages.run_whole([request.prompt], noise)
+        latents = stages.denoise(stages.encode_prompt([request.prompt]), noise)
+        return start_s, stages.decode_latents(latents)
+
+    def deliver(pixels: Pixels) -> bytes:
+        return encode_png(to_uint8(pixels)[0])
+
+    return list(await asyncio.gather(*map(generate, images)))

@@ -1,0 +1,93 @@
+"""What crosses the border between the test process and a worker: plain, picklable values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sdperf.device import DeviceInfo
+from sdperf.models.loader import ResolvedModel
+from sdperf.workload import ImageRequest, Mode, Precision, Workload
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker loads: two workers of equal spec are interchangeable.
+
+    Attributes:
+        model: The resolved model.
+        precision: Number format of the weights.
+        device: A ``--sd-device`` choice.
+        subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
+    """
+
+    model: ResolvedModel
+    precision: Precision
+    device: str
+    subject: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says once its pipeline is loaded.
+
+    Attributes:
+        pid: Its process id.
+        device: The device's facts.
+        load_s: Seconds to load the pipeline and move it to the device, imports excluded.
+    """
+
+    pid: int
+    device: DeviceInfo
+    load_s: float
+
+
+@dataclass(frozen=True)
+class RoundRequest:
+    """One round of one worker.
+
+    Attributes:
+        workload: Settings of all images; its prompts are not read.
+        images: What to generate, in order.
+        mode: How.
+        threads: CPU threads for this worker's operators.
+        start_at_s: Instant of the shared clock at which to start, so that workers start together;
+            ``None`` starts at once.
+    """
+
+    workload: Workload
+    images: tuple[ImageRequest, ...]
+    mode: Mode
+    threads: int
+    start_at_s: float | None = None
+
+
+@dataclass(frozen=True)
+class DeliveredImage:
+    """One generation's product.
+
+    Attributes:
+        png: The delivered bytes.
+        latency_s: Seconds from the start of its generation to its delivery.
+        nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+    """
+
+    png: bytes
+    latency_s: float
+    nonfinite: bool
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a worker measured in one round; times are readings of the shared clock, in seconds."""
+
+    start_s: float
+    end_s: float
+    images: tuple[DeliveredImage, ...]
+    peak_rss_bytes: int | None
+    peak_device_bytes: int | None
+    peak_device_sampled: bool
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds between the two timed borders."""
+        return self.end_s - self.start_s

@@ -1,0 +1,295 @@
+"""The workers of a session, seen from the test process: started, reused, killed, replaced.
+
+Each worker is a `concurrent.futures.ProcessPoolExecutor` of one spawned process, so that a crash
+takes one worker along and not the session. Executors are made by a factory that is passed in; the
+in-process executor serves debuggers and tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, Protocol, TypeVar
+
+from sdperf.device import DeviceInfo
+from sdperf.errors import GenerationError, WorkerError
+from sdperf.measure.clock import Clock, monotonic_clock
+from sdperf.measurement import StageTimes
+from sdperf.run import worker
+from sdperf.run.messages import (
+    RoundRequest,
+    RoundResult,
+    WorkerReport,
+    WorkerSpec,
+)
+
+T = TypeVar("T")
+
+START_LEAD_S = 0.005
+"""How far ahead the shared start of several workers lies; longer than a message takes."""
+_EXIT_WAIT_S = 5.0
+
+
+class WorkerHost(Protocol):
+    """Where one worker lives."""
+
+    executor: Executor
+
+    def exit_code(self) -> int | None:
+        """Exit code of a worker that died; ``None`` when unknown."""
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it does."""
+
+
+class _RecordingContext(SpawnContext):
+    """A spawn context that keeps hold of the process it starts, for its exit code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *arguments: Any, **named: Any) -> SpawnProcess:  # type: ignore[override] # noqa: N802
+        process = SpawnProcess(*arguments, **named)
+        self.started.append(process)
+        return process
+
+
+class SpawnedHost:
+    """One spawned child process with a `ProcessPoolExecutor` of one."""
+
+    def __init__(self) -> None:
+        self._context = _RecordingContext()
+        self.executor: Executor = ProcessPoolExecutor(
+            max_workers=1, mp_context=self._context, initializer=worker.prepare_process
+        )
+
+    def exit_code(self) -> int | None:
+        """Exit code of the child, waited for a moment; ``None`` when it has none yet."""
+        for process in self._context.started:
+            process.join(_EXIT_WAIT_S)
+            return process.exitcode
+        return None
+
+    def kill(self) -> None:
+        """Kill the child and free the executor."""
+        for process in self._context.started:
+            with contextlib.suppress(ValueError):
+                process.kill()
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+class InProcessHost:
+    """The test process itself, with one thread that owns the pipeline; for debuggers."""
+
+    def __init__(self) -> None:
+        self.executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="sdperf-in-process")
+
+    def exit_code(self) -> int | None:
+        """Return ``None``: it would be our own."""
+        return None
+
+    def kill(self) -> None:
+        """Free the pipeline; a generation that hangs in our own process cannot be ended."""
+        with contextlib.suppress(RuntimeError):
+            self.executor.submit(worker.unload)
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass
+class Worker:
+    """A loaded worker: its host, what it reported, and its first call's seconds once made."""
+
+    host: WorkerHost
+    report: WorkerReport
+    first_call_s: float | None = None
+
+
+@dataclass(frozen=True)
+class PoolRound:
+    """One round of all workers together.
+
+    Attributes:
+        duration_s: From the first worker's start to the last worker's end, seconds.
+        results: One result a worker, in the order of the requests.
+    """
+
+    duration_s: float
+    results: tuple[RoundResult, ...]
+
+
+@dataclass
+class WorkerPool:
+    """All workers of a session. At most one `WorkerSpec` is loaded at a time.
+
+    Attributes:
+        host_factory: Makes the place where a worker lives.
+        timeout_s: Time limit of one generation; a load gets ten times as much.
+        clock: The clock that workers share.
+    """
+
+    host_factory: Callable[[], WorkerHost] = SpawnedHost
+    timeout_s: float = 600.0
+    clock: Clock = monotonic_clock
+    _spec: WorkerSpec | None = None
+    _workers: list[Worker] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def acquire(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
+        """Return ``count`` loaded workers of ``spec``, reusing those that run.
+
+        Workers of another spec are ended first, so that two models never share the memory.
+
+        Raises:
+            ModelError: The pipeline cannot be loaded.
+            WorkerError: A worker died or took too long while loading.
+        """
+        if spec != self._spec:
+            self.close()
+            self._spec = spec
+        missing = count - len(self._workers)
+        if missing > 0:
+            hosts = [self.host_factory() for _ in range(missing)]
+            loads = [host.executor.submit(worker.load, spec) for host in hosts]
+            with self._ended_on_error(hosts, survived=()):
+                limit_s = 10 * self.timeout_s
+                wait(loads, timeout=limit_s)
+                reports = [
+                    _outcome(host, load, limit_s, "loading the model")
+                    for host, load in zip(hosts, loads, strict=True)
+                ]
+            self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
+        return self._workers[:count]
+
+    def run_round(self, requests: Sequence[RoundRequest]) -> PoolRound:
+        """Run one round: request ``i`` goes to worker ``i``, and all start together.
+
+        Raises:
+            GenerationError: A generation failed; its worker lives on.
+            WorkerError: A worker died or outlived the time limit. All workers of the round are
+                ended; the next `acquire` starts fresh ones.
+        """
+        workers = self._workers[: len(requests)]
+        if len(requests) > 1:
+            start_at_s = self.clock() + START_LEAD_S
+            requests = [replace(request, start_at_s=start_at_s) for request in requests]
+        with self._ended_on_error([one.host for one in workers]):
+            futures = [
+                one.host.executor.submit(worker.run_round, request)
+                for one, request in zip(workers, requests, strict=True)
+            ]
+            limit_s = self.timeout_s * max(len(request.images) for request in requests)
+            wait(futures, timeout=limit_s)
+            results = tuple(
+                _outcome(one.host, future, limit_s, "a generation")
+                for one, future in zip(workers, futures, strict=True)
+            )
+        duration_s = max(result.end_s for result in results) - min(
+            result.start_s for result in results
+        )
+        return PoolRound(duration_s, results)
+
+    def profile(self, request: RoundRequest) -> StageTimes:
+        """Profile one image on the first worker, synchronised at every stage's border.
+
+        Raises:
+            GenerationError: The generation failed.
+            WorkerError: The worker died or outlived the time limit.
+        """
+        first = self._workers[0]
+        with self._ended_on_error([first.host]):
+            future = first.host.executor.submit(worker.profile_round, request)
+            wait([future], timeout=self.timeout_s)
+            return _outcome(first.host, future, self.timeout_s, "a profiled generation")
+
+    def describe_device(self, choice: str) -> DeviceInfo:
+        """Ask a process of its own what a ``--sd-device`` choice means here.
+
+        Raises:
+            ConfigurationError: torch sees no such device.
+            WorkerError: The process died or hung.
+        """
+        host = self.host_factory()
+        try:
+            future = host.executor.submit(worker.describe_device, choice)
+            wait([future], timeout=self.timeout_s)
+            return _outcome(host, future, self.timeout_s, "looking at the device")
+        finally:
+            host.kill()
+
+    def close(self) -> None:
+        """End all workers. Safe to call twice, from a signal's unwinding, or with none."""
+        with self._lock:
+            workers, self._workers = self._workers, []
+            self._spec = None
+        for one in workers:
+            one.host.kill()
+
+    @contextlib.contextmanager
+    def _ended_on_error(
+        self,
+        hosts: Sequence[WorkerHost],
+        survived: tuple[type[Exception], ...] = (GenerationError,),
+    ) -> Iterator[None]:
+        """End the given hosts when one died or hung, or the user interrupted."""
+        try:
+            yield
+        except survived:
+            raise
+        except BaseException:
+            self._workers = [one for one in self._workers if one.host not in hosts]
+            for host in hosts:
+                host.kill()
+            raise
+
+
+def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) -> T:
+    """Return a future's result, or say in one error why there is none."""
+    if not future.done():
+        raise WorkerError(
+            f"{doing} outlived its time limit",
+            got=f"no answer after {limit_s:g} s",
+            hint="raise --sd-timeout, or use fewer steps, a smaller size or another precision",
+        )
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        code = host.exit_code()
+        raise WorkerError(
+            f"a worker died during {doing}",
+            got=f"exit code {code}: {explain_exit(code)}",
+            hint="run the case alone with --sd-in-process to see the crash in a debugger",
+        ) from error
+
+
+def explain_exit(code: int | None) -> str:
+    """Say what most likely ended a worker, from its exit code. Pure."""
+    if code is None:
+        return "unknown cause"
+    if code >= 0:
+        return "the process ended itself; its messages stand above"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        return f"killed by signal {-code}"
+    causes = {
+        "SIGKILL": "killed; on Linux most often the out-of-memory killer, else somebody's kill -9",
+        "SIGABRT": "aborted by a native library; on MPS two threads using the GPU at once do this",
+        "SIGSEGV": "memory fault in a native library",
+        "SIGBUS": "bus error: often no space left on /dev/shm or a truncated mapped file",
+        "SIGILL": "illegal instruction: a build for another processor",
+        "SIGTERM": "asked to end by another process",
+    }
+    return f"{name}: {causes.get(name, 'killed by a signal')}"

@@ -1,0 +1,164 @@
+"""What all cases of one session share: the pool, the device's facts, the reference images."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sdperf.device import DeviceInfo
+from sdperf.errors import GenerationError, SdperfError
+from sdperf.measure.environment import collect_environment, count_performance_cores
+from sdperf.measurement import Environment, ImageScores, StageTimes
+from sdperf.models.loader import ResolvedModel
+from sdperf.models.references import ReferenceImages
+from sdperf.png import compute_png_sha256, decode_png
+from sdperf.quality import compare_images
+from sdperf.run.messages import RoundRequest, WorkerSpec
+from sdperf.run.pool import Worker, WorkerPool
+from sdperf.workload import ImageRequest, Mode, Precision, Variant, Workload
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Suite:
+    """One session's workload on one device.
+
+    Attributes:
+        workload: What is generated.
+        model: The resolved model.
+        pool: The workers.
+        device: A ``--sd-device`` choice.
+        subject: ``module:function`` under test, or ``None``.
+        cpu_threads: Threads divided among the workers of a case.
+        shipped: Reference images that ship with the model, if any.
+    """
+
+    workload: Workload
+    model: ResolvedModel
+    pool: WorkerPool
+    device: str
+    subject: str | None
+    cpu_threads: int
+    shipped: ReferenceImages | None = None
+    _device_info: DeviceInfo | None = None
+    _environment: Environment | None = None
+    _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
+    _profiles: dict[tuple[Precision, int], StageTimes | None] = field(default_factory=dict)
+
+    def acquire(self, precision: Precision, count: int) -> list[Worker]:
+        """Return loaded workers of a precision; see `WorkerPool.acquire`."""
+        spec = WorkerSpec(self.model, precision, self.device, self.subject)
+        workers = list(self.pool.acquire(spec, count))
+        self._device_info = workers[0].report.device
+        return workers
+
+    def describe_device(self) -> DeviceInfo:
+        """Return the device's facts, from a worker that runs or from one started for it."""
+        if self._device_info is None:
+            self._device_info = self.pool.describe_device(self.device)
+        return self._device_info
+
+    def environment(self) -> Environment:
+        """Return the machine and software of this session, collected once."""
+        if self._environment is None:
+            device = self.describe_device()
+            self._environment = collect_environment(
+                device_kind=device.kind, device_name=device.name, gpu_cores=device.gpu_cores
+            )
+        return self._environment
+
+    def threads_per_worker(self, workers: int) -> int:
+        """Divide the processor's threads among the workers; each gets at least one."""
+        return max(1, self.cpu_threads // workers)
+
+    def request(self, images: tuple[ImageRequest, ...], mode: Mode, threads: int) -> RoundRequest:
+        """Make the request of one worker's round."""
+        return RoundRequest(self.workload, images, mode, threads)
+
+    def profile(self, variant: Variant) -> StageTimes | None:
+        """Return stage times of one image of this precision and thread count, measured once.
+
+        A round of its own: the timed rounds carry no instrumentation. Needs a worker of the
+        variant's precision to be running. ``None`` where the pipeline cannot be profiled.
+        """
+        threads = self.threads_per_worker(variant.workers)
+        key = (variant.precision, threads)
+        if key not in self._profiles:
+            request = self.request((self.workload.image(0),), "sync", threads)
+            try:
+                self._profiles[key] = self.pool.profile(request)
+            except GenerationError as error:
+                _log.warning("no stage times: %s", error)
+                self._profiles[key] = None
+        return self._profiles[key]
+
+    def keep_plain(self, image: ImageRequest, png: bytes) -> None:
+        """Remember an image that the plain fp32 sync case delivered."""
+        self._plain.setdefault(image, png)
+
+    def fetch_plain(self, image: ImageRequest) -> bytes | None:
+        """Return the fp32 sync image of this run, generating it untimed where no case did.
+
+        ``None`` when fp32 cannot run here; the reason is logged once.
+        """
+        if image not in self._plain:
+            try:
+                self.acquire("fp32", 1)
+                request = self.request((image,), "sync", self.threads_per_worker(1))
+                self._plain[image] = self.pool.run_round([request]).results[0].images[0].png
+            except SdperfError as error:
+                _log.warning("no fp32 sync image to compare with: %s", error)
+                self._plain[image] = None
+        return self._plain[image]
+
+    def score_image(
+        self, image: ImageRequest, pixels: NDArray[np.uint8], plain: bytes | None
+    ) -> tuple[ImageScores, ...]:
+        """Compare an image with this run's fp32 sync image and with the shipped reference."""
+        others = []
+        if plain is not None:
+            others.append(("fp32-sync", compute_png_sha256(plain), decode_png(plain)))
+        if self.shipped is not None:
+            reference = self.shipped.find(image, self.workload)
+            if reference is not None:
+                others.append(("reference", reference.sha256, reference.read()))
+        return tuple(
+            compute_scores(against, sha256, other, pixels)
+            for against, sha256, other in others
+            if other.shape == pixels.shape
+        )
+
+
+def count_cpu_threads() -> int:
+    """Return the threads that a case divides among its workers: the performance cores."""
+    return count_performance_cores() or os.cpu_count() or 1
+
+
+def compute_scores(
+    against: str, sha256: str, baseline: NDArray[np.uint8], current: NDArray[np.uint8]
+) -> ImageScores:
+    """Score an image against another of the same shape, as stored in the record.
+
+    Args:
+        against: What the other image is.
+        sha256: The other image's content hash.
+        baseline: (H, W, 3) uint8.
+        current: The same shape.
+    """
+    compared = compare_images(baseline, current)
+    return ImageScores(
+        against=against,
+        against_sha256=sha256,
+        ssim=compared.ssim,
+        psnr_db=compared.psnr_db,
+        worst_tile_ssim=compared.worst_tile.ssim,
+        worst_tile_box=compared.worst_tile.box,
+        identical=compared.identical,
+    )

@@ -1,0 +1,304 @@
+"""The worker: one process with one loaded pipeline that answers requests.
+
+The functions at module level are what the pool submits; they act on the one `_Loaded` of their
+process. Importing this module loads no torch: that happens in `load`, in the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sdperf.device import Device, DeviceInfo, select_device
+from sdperf.errors import GenerationError, SdperfError
+from sdperf.measure.clock import Interval, monotonic_clock, timed
+from sdperf.measurement import StageTimes
+from sdperf.run.messages import (
+    DeliveredImage,
+    RoundRequest,
+    RoundResult,
+    WorkerReport,
+    WorkerSpec,
+)
+
+if TYPE_CHECKING:
+    from sdperf.pipeline.stages import Stages
+    from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+    from sdperf.run.generated import Generated
+
+T = TypeVar("T")
+
+_HOST_THREADS: Final = 2
+_ORPHANED: Final = 113
+"""Exit code of a worker whose parent is gone."""
+
+
+def prepare_process() -> None:
+    """Make a fresh child process safe to leave: deaf to Ctrl-C, gone when its parent is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def leave_with_parent() -> None:
+        parent.join()
+        os._exit(_ORPHANED)
+
+    threading.Thread(target=leave_with_parent, name="sdperf-parent-watch", daemon=True).start()
+
+
+def describe_device(choice: str) -> DeviceInfo:
+    """Report a device's facts without loading a model.
+
+    Raises:
+        ConfigurationError: torch sees no such device.
+    """
+    return select_device(choice).describe()
+
+
+def load(spec: WorkerSpec) -> WorkerReport:
+    """Load the pipeline; must come before any other request.
+
+    Raises:
+        ModelError: The pipeline cannot be loaded.
+        ConfigurationError: The device or the subject cannot be used.
+        GenerationError: The user's own subject raised.
+    """
+    global _loaded
+    unload()
+    _loaded = _Loaded(spec)
+    return _loaded.report
+
+
+def unload() -> None:
+    """Free the pipeline of this process, if there is one."""
+    global _loaded
+    if _loaded is not None:
+        _loaded.free()
+        _loaded = None
+
+
+def run_round(request: RoundRequest) -> RoundResult:
+    """Run one timed round.
+
+    Raises:
+        GenerationError: A generation failed.
+    """
+    return _current().run_round(request)
+
+
+def profile_round(request: RoundRequest) -> StageTimes:
+    """Profile the first image of a request.
+
+    Raises:
+        GenerationError: The generation failed.
+    """
+    return _current().profile(request)
+
+
+def _current() -> _Loaded:
+    if _loaded is None:
+        raise GenerationError("the worker has no pipeline", hint="load one first")
+    return _loaded
+
+
+class _Loaded:
+    """A pipeline on a device, with the one thread that may touch both."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._device_thread = ThreadPoolExecutor(1, thread_name_prefix="sdperf-device")
+        self._host_threads = ThreadPoolExecutor(_HOST_THREADS, thread_name_prefix="sdperf-host")
+        self._stages: Stages | None = None
+        self._ahead: TokenizeAhead | None = None
+        self._pipeline: Any = None
+        self._own_scheduler: Any = None
+        self.device: Device
+        self.report: WorkerReport = self._on_device(lambda: self._load(spec))
+
+    def run_round(self, request: RoundRequest) -> RoundResult:
+        """Run one round between two timed borders."""
+        stages, ahead = self._on_device(lambda: self._bind(request))
+        self._on_device(self.device.reset_peak)
+        _wait_until(request.start_at_s)
+        with _explained():
+            if request.mode == "sync":
+                interval = self._run_sync(stages, request)
+            else:
+                interval = self._run_async(stages, ahead, request)
+        return RoundResult(
+            start_s=interval.start_s,
+            end_s=interval.end_s,
+            images=tuple(map(_as_delivered, interval.result)),
+            peak_rss_bytes=read_peak_rss_bytes(),
+            peak_device_bytes=self._on_device(self.device.peak_bytes),
+            peak_device_sampled=self.device.peak_is_sampled,
+        )
+
+    def profile(self, request: RoundRequest) -> StageTimes:
+        """Generate the first image stage by stage."""
+        from sdperf.run.profiler import profile_image
+
+        stages, ahead = self._on_device(lambda: self._bind(request))
+
+        def profile() -> StageTimes:
+            with ahead:
+                return profile_image(
+                    stages,
+                    ahead,
+                    request.images[0],
+                    synchronize=self.device.synchronize,
+                    clock=monotonic_clock,
+                )
+
+        with _explained():
+            return self._on_device(profile)
+
+    def free(self) -> None:
+        """Drop the pipeline and hand the device's cached memory back."""
+
+        def drop() -> None:
+            self._stages = self._ahead = self._pipeline = self._own_scheduler = None
+            self.device.empty_cache()
+
+        self._on_device(drop)
+        self._device_thread.shutdown()
+        self._host_threads.shutdown()
+
+    def _on_device(self, work: Callable[[], T]) -> T:
+        return self._device_thread.submit(work).result()
+
+    def _load(self, spec: WorkerSpec) -> WorkerReport:
+        import torch
+
+        from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
+
+        self.device = select_device(spec.device)
+        make = plain_subject if spec.subject is None else load_subject(spec.subject)
+        torch_dtype = {
+            "fp32": torch.float32,
+            "fp16": torch.float16,
+            "bf16": torch.bfloat16,
+        }[spec.precision]
+        asked = PipelineRequest(spec.model, torch_dtype, self.device.torch_device)
+        with _explained():
+            interval = timed(lambda: make(asked), synchronize=self.device.synchronize)
+        self._pipeline = interval.result
+        self._own_scheduler = self._pipeline.scheduler
+        return WorkerReport(
+            pid=os.getpid(), device=self.device.describe(), load_s=interval.duration_s
+        )
+
+    def _bind(self, request: RoundRequest) -> tuple[Stages, TokenizeAhead]:
+        """Bind the pipeline to a request's workload, and learn how it tokenises; untimed."""
+        import torch
+
+        from sdperf.pipeline.families import stages_for
+        from sdperf.pipeline.scheduling import apply_scheduler
+        from sdperf.pipeline.stages import SeparableStages
+        from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+
+        if torch.get_num_threads() != request.threads:
+            torch.set_num_threads(request.threads)
+        stages, ahead = self._stages, self._ahead
+        if stages is None or ahead is None or stages.workload != request.workload:
+            self._pipeline.scheduler = self._own_scheduler
+            apply_scheduler(self._pipeline, request.workload.scheduler)
+            stages = self._stages = stages_for(self._pipeline, request.workload)
+            ahead = self._ahead = TokenizeAhead(self._pipeline)
+            if isinstance(stages, SeparableStages):
+                prompts = [request.images[0].prompt]
+                with _explained(), ahead, ahead.learning(prompts):
+                    stages.encode_prompt(prompts)
+        return stages, ahead
+
+    def _run_sync(self, stages: Stages, request: RoundRequest) -> Interval[list[Generated]]:
+        from sdperf.run.synchronous import generate_sync
+
+        return self._on_device(
+            lambda: timed(
+                lambda: generate_sync(stages, request.images, monotonic_clock),
+                synchronize=self.device.synchronize,
+            )
+        )
+
+    def _run_async(
+        self, stages: Stages, ahead: TokenizeAhead, request: RoundRequest
+    ) -> Interval[list[Generated]]:
+        from sdperf.run.asynchronous import generate_async
+
+        def generate() -> list[Generated]:
+            with ahead:
+                return asyncio.run(
+                    generate_async(
+                        stages,
+                        ahead,
+                        request.images,
+                        device_thread=self._device_thread,
+                        host_threads=self._host_threads,
+                        clock=monotonic_clock,
+                    )
+                )
+
+        return timed(generate, synchronize=lambda: self._on_device(self.device.synchronize))
+
+
+_loaded: _Loaded | None = None
+
+
+def _as_delivered(generated: Generated) -> DeliveredImage:
+    from sdperf.pipeline.pixels import count_nonfinite
+
+    return DeliveredImage(
+        png=generated.png,
+        latency_s=generated.latency_s,
+        nonfinite=count_nonfinite(generated.pixels) > 0,
+    )
+
+
+def _wait_until(instant_s: float | None) -> None:
+    """Wait for an instant of the shared clock, the last stretch without sleeping."""
+    if instant_s is None:
+        return
+    rest_s = instant_s - monotonic_clock()
+    if rest_s > 0.002:
+        time.sleep(rest_s - 0.002)
+    while monotonic_clock() < instant_s:
+        pass
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn whatever a pipeline raises into one error that crosses the process border whole."""
+    try:
+        yield
+    except SdperfError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
+        raise GenerationError(
+            "the device ran out of memory" if is_out_of_memory else "the pipeline failed",
+            got=f"{kind}: {error}",
+            hint="use a smaller size, fewer workers or a 16-bit precision"
+            if is_out_of_memory
+            else "run the case alone with --sd-in-process to see where",
+        ) from error
+
+
+def read_peak_rss_bytes() -> int | None:
+    """Read the largest resident set of this process so far; ``None`` where it cannot be known."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

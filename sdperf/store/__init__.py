@@ -1,0 +1,1 @@
+"""Files that outlive a run: images by content hash, saved sessions, baselines."""

@@ -1,0 +1,84 @@
+"""The import rule of the architecture, held against the code: only from lower layers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sdperf"
+
+LAYERS = {
+    "errors": 0,
+    "units": 0,
+    "workload": 1,
+    "codec": 1,
+    "png": 1,
+    "stats": 1,
+    "quality": 1,
+    "device": 1,
+    "measurement": 2,
+    "models": 2,
+    "verdict": 3,
+    "judging": 4,
+    "measure": 3,
+    "pipeline": 3,
+    "run": 4,
+    "store": 4,
+    "report": 5,
+    "plugin": 6,
+    "cli": 6,
+}
+TORCH_FREE = ("plugin", "cli", "report", "stats", "store", "verdict", "measurement", "workload")
+HEAVY = {"torch", "diffusers", "transformers"}
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported_rooms(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sdperf."):
+            yield node.module.split(".")[1], node.lineno
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("sdperf."):
+                    yield alias.name.split(".")[1], node.lineno
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_only_from_lower_layers(path):
+    room = room_of(path)
+    if room == "__init__":
+        pytest.skip("the package itself")
+    assert room in LAYERS, f"{room} has no layer: say in tests/test_layering.py where it belongs"
+    for imported, line in imported_rooms(ast.parse(path.read_text(encoding="utf-8"))):
+        if imported != room:
+            assert LAYERS[imported] < LAYERS[room], f"{path.name}:{line} imports sdperf.{imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_that_load_no_torch_import_it_only_inside_functions(path):
+    if room_of(path) not in TORCH_FREE:
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        assert not HEAVY & {name.split(".")[0] for name in names}, f"{path.name}:{node.lineno}"
+
+
+def test_the_rule_can_fail():
+    tree = ast.parse("from sdperf.plugin import options")
+    (imported, _), *_ = imported_rooms(tree)
+    assert LAYERS[imported] > LAYERS["stats"]

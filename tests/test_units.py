@@ -1,0 +1,42 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdperf.units import UNKNOWN, format_bytes, format_change, format_score, format_seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 ns"),
+        (5e-7, "500 ns"),
+        (0.00123, "1.23 ms"),
+        (0.9999, "1000 ms"),
+        (1.2345, "1.23 s"),
+        (99.96, "100 s"),
+        (125.0, "2 min 05 s"),
+        (None, UNKNOWN),
+        (float("nan"), UNKNOWN),
+    ],
+)
+def test_seconds_have_three_digits_and_a_unit(seconds, text):
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (5 * 2**40, "5.00 TiB"), (None, UNKNOWN)],
+)
+def test_bytes_are_binary(size, text):
+    assert format_bytes(size) == text
+
+
+def test_a_change_is_signed():
+    assert format_change(1.25) == "+25.0 %"
+    assert format_change(0.9) == "-10.0 %"
+    assert format_change(None) == UNKNOWN
+
+
+@given(st.floats(0, 0.99999999))
+def test_a_score_below_one_never_reads_as_one(score):
+    assert format_score(score) != "1.0000" or score > 0.999999998
