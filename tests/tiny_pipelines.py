@@ -67,9 +67,9 @@ def clip_config(hidden_size=16):
     )
 
 
-def t5_config():
+def t5_config(d_model):
     return T5Config(
-        vocab_size=T5_VOCAB_SIZE, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
+        vocab_size=T5_VOCAB_SIZE, d_model=d_model, d_kv=8, d_ff=32, num_layers=2, num_heads=2
     )
 
 
@@ -166,7 +166,7 @@ def build_sd3(*, with_t5=True):
         vae=weights.build(partial(make_vae, scaling_factor=1.5, shift_factor=0.06)),
         text_encoder=weights.build(lambda: CLIPTextModelWithProjection(clip_config())),
         text_encoder_2=weights.build(lambda: CLIPTextModelWithProjection(clip_config(24))),
-        text_encoder_3=weights.build(lambda: T5EncoderModel(t5_config())) if with_t5 else None,
+        text_encoder_3=weights.build(lambda: T5EncoderModel(t5_config(40))) if with_t5 else None,
         tokenizer=build_clip_tokenizer(TOKENS),
         tokenizer_2=build_clip_tokenizer(TOKENS),
         tokenizer_3=build_t5_tokenizer(TOKENS) if with_t5 else None,
@@ -193,7 +193,7 @@ def build_flux():
         ),
         vae=weights.build(partial(make_vae, scaling_factor=0.36, shift_factor=0.11)),
         text_encoder=weights.build(lambda: CLIPTextModel(clip_config())),
-        text_encoder_2=weights.build(lambda: T5EncoderModel(t5_config())),
+        text_encoder_2=weights.build(lambda: T5EncoderModel(t5_config(16))),
         tokenizer=build_clip_tokenizer(TOKENS),
         tokenizer_2=build_t5_tokenizer(TOKENS),
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),

@@ -61,7 +61,7 @@ class ModelIndex:
     Attributes:
         pipeline_class: Class name in diffusers.
         components: The parts that are loaded.
-        not_loaded: Parts of `NOT_LOADED` that the index names.
+        not_loaded: Parts that the pipeline goes without: named as null, or of `NOT_LOADED`.
     """
 
     pipeline_class: str
@@ -132,9 +132,8 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
         for name, entry in document.items()
         if isinstance(entry, list)
     }
-    named = {name: part for name, part in parts.items() if part is not None}
-    loaded = tuple(part for name, part in sorted(named.items()) if name not in NOT_LOADED)
-    missing = _missing_parts({part.name for part in loaded})
+    loaded = {name: part for name, part in sorted(parts.items()) if part and name not in NOT_LOADED}
+    missing = _missing_parts(set(loaded))
     if missing or _NOT_FROM_TEXT.search(pipeline_class):
         raise ModelError(
             f"{where} is not a text-to-image pipeline",
@@ -144,8 +143,8 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
         )
     return ModelIndex(
         pipeline_class=pipeline_class,
-        components=loaded,
-        not_loaded=tuple(name for name in NOT_LOADED if name in named),
+        components=tuple(loaded.values()),
+        not_loaded=tuple(name for name in sorted(parts) if name not in loaded),
     )
 
 

@@ -50,7 +50,7 @@ class ResolvedModel:
         pipeline_class: Class name in diffusers.
         files: The files that are loaded, relative to the folder.
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
-        not_loaded: Components that the model has and the pipeline goes without.
+        not_loaded: Components of the pipeline's class that it goes without.
     """
 
     name: str

@@ -7,6 +7,7 @@ on MPS, where one thread owns the device.
 from __future__ import annotations
 
 import inspect
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ class Stages:
         Raises:
             GenerationError: The pipeline returned no images.
         """
-        output = self.pipeline(
+        output = self._call(
             prompt=list(prompts),
             **self._negative_prompt(len(prompts)),
             **self._sampling(noise, on_step),
@@ -125,6 +126,17 @@ class Stages:
                 expected=f"an array of {len(prompts)} images",
             )
         return images
+
+    def _call(self, **arguments: Any) -> Any:
+        """Call the pipeline, silent about what diffusers' schedulers owe to NumPy 2.
+
+        The filters are the process's own: another thread must not change them meanwhile.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
+            )
+            return self.pipeline(**arguments)
 
     def _check_accepted(self) -> None:
         wanted = {
@@ -239,7 +251,7 @@ class SeparableStages(Stages, ABC):
         Returns:
             Latents of the noise's shape, float, on the device; maybe still being computed.
         """
-        output = self.pipeline(
+        output = self._call(
             **embeds.arguments, **self._sampling(noise, on_step), output_type="latent"
         )
         latents: torch.Tensor = output.images
