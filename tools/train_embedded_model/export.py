@@ -1,0 +1,75 @@
+"""Writes the trained parts as a standard diffusers folder, in float16 safetensors."""
+
+import hashlib
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL
+
+from .denoiser import Denoiser, build_scheduler
+
+MAX_BYTES = 12_500_000
+
+
+def export_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: Path, folder: Path) -> dict[str, str]:
+    """Writes the folder, replacing what is there, and a tar file of it beside it.
+
+    Args:
+        vae: with the latent normalisation folded in.
+        denoiser: text encoder and UNet.
+        tokenizer: folder of the tokenizer files.
+        folder: the target; ``folder.tar`` holds the same.
+
+    Returns:
+        SHA-256 of each file, by its path inside the folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    build_scheduler().save_pretrained(folder / "scheduler")
+    for name, module in (("vae", vae), ("unet", denoiser.unet), ("text_encoder", denoiser.text_encoder)):
+        _save_half(module, folder / name)
+    shutil.copytree(tokenizer, folder / "tokenizer")
+    index = {
+        "_class_name": "StableDiffusionPipeline", "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None], "image_encoder": [None, None], "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
+    }  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    for config in folder.glob("*/config.json"):
+        _drop_local_path(config)
+    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+        archive.add(folder, arcname=folder.name)
+    return compute_digests(folder)
+
+
+def compute_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``folder``, by its relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def compute_size_bytes(folder: Path) -> int:
+    """Size of all files below ``folder``."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _save_half(module: torch.nn.Module, folder: Path) -> None:
+    """Saves a float16 copy; the module itself stays as it is."""
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    module.half().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    module.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    module.float()
+    module.load_state_dict(state)
+
+
+def _drop_local_path(config: Path) -> None:
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values.pop("_name_or_path", None)
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
