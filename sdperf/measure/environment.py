@@ -11,6 +11,7 @@ from typing import Final
 from sdperf import __version__
 from sdperf.device import DeviceKind
 from sdperf.measure.resources.apple_parsers import (
+    IOREG_ACCELERATORS,
     GpuReading,
     parse_displays,
     parse_ioreg_accelerators,
@@ -90,13 +91,6 @@ _POWER_PROFILES: Final[Mapping[str, str]] = {
     "balanced-performance": "normal",
     "performance": "high",
 }
-
-
-IOREG_ACCELERATORS: Final = (
-    "/usr/sbin/ioreg",
-    *("-a", "-r", "-d", "1", "-w", "0", "-c", "IOAccelerator"),
-)
-"""The command whose property list `parse_ioreg_accelerators` reads."""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 _MAX_TEXT_CHARACTERS: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 16
+
+
+class Stream(Protocol):
+    """What a program that goes on running has printed so far."""
+
+    def read_new(self) -> str:
+        """Return what was printed since the last call; never waits."""
+
+    def stop(self) -> None:
+        """End the program and forget what it printed."""
 
 
 class System(Protocol):
@@ -38,6 +51,9 @@ class System(Protocol):
             The output; ``None`` where the program is missing, fails or outlives ``timeout_s``.
         """
 
+    def start(self, program: str, *arguments: str) -> Stream | None:
+        """Start a program by its absolute path; ``None`` where it cannot be started."""
+
     def read_text(self, path: str) -> str | None:
         """Read a file such as ``/proc/meminfo``; ``None`` where it cannot be read."""
 
@@ -49,6 +65,51 @@ class System(Protocol):
 
     def package_version(self, name: str) -> str | None:
         """Version of an installed Python package, from its metadata, without importing it."""
+
+
+class LiveStream:
+    """A running program whose output goes to a nameless file, so that it never waits for us.
+
+    Args:
+        command: Absolute path and arguments.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._read_bytes = 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._file,
+                stderr=subprocess.DEVNULL,
+                env=_plain_environment(),
+            )
+        except OSError:
+            self._file.close()
+            raise
+
+    def read_new(self) -> str:
+        """Return what was printed since the last call; half a character waits for its rest."""
+        fresh = bytearray()
+        while piece := os.pread(self._file.fileno(), _PIECE_BYTES, self._read_bytes):
+            fresh += piece
+            self._read_bytes += len(piece)
+        return self._decoder.decode(bytes(fresh))
+
+    def stop(self) -> None:
+        """Ask the program to end, insist after two seconds, and close the file."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._file.close()
 
 
 @dataclass(frozen=True)
@@ -76,8 +137,7 @@ class LiveSystem:
         Raises:
             ValueError: ``program`` is not an absolute path.
         """
-        if not Path(program).is_absolute():
-            raise ValueError(f"a program is run by its absolute path, got {program!r}")
+        _require_absolute(program)
         try:
             answer = subprocess.run(
                 (program, *arguments),
@@ -85,11 +145,23 @@ class LiveSystem:
                 capture_output=True,
                 check=True,
                 timeout=timeout_s,
-                env={**os.environ, "LC_ALL": "C"},
+                env=_plain_environment(),
             )
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.decode(errors="replace")
+
+    def start(self, program: str, *arguments: str) -> Stream | None:
+        """Start ``program`` in the C locale, without input.
+
+        Raises:
+            ValueError: ``program`` is not an absolute path.
+        """
+        _require_absolute(program)
+        try:
+            return LiveStream((program, *arguments))
+        except OSError:
+            return None
 
     def read_text(self, path: str) -> str | None:
         """Read at most 1 Mi characters; undecodable bytes become replacement characters."""
@@ -117,6 +189,15 @@ class LiveSystem:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             return None
+
+
+def _require_absolute(program: str) -> None:
+    if not Path(program).is_absolute():
+        raise ValueError(f"a program is run by its absolute path, got {program!r}")
+
+
+def _plain_environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}
 
 
 LIVE_SYSTEM: Final = LiveSystem()

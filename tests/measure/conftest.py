@@ -17,6 +17,7 @@ class FakeSystem:
     commands: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
+    streams: tuple = ()
     ran: list[str] = field(default_factory=list)
 
     def run(self, program, *arguments, timeout_s=2.0):
@@ -25,6 +26,13 @@ class FakeSystem:
         self.ran.append(line)
         found = [known for known in self.commands if line.startswith(known)]
         return self.commands[max(found, key=len)] if found else None
+
+    def start(self, program, *arguments):
+        self.ran.append(" ".join((program, *arguments)))
+        if not self.streams:
+            return None
+        stream, *self.streams = self.streams
+        return stream
 
     def read_text(self, path):
         return self.files.get(path)

@@ -32,6 +32,12 @@ THERMAL_LEVELS: Final = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 MEMORY_PRESSURES: Final[Mapping[str, str]] = {"1": "normal", "2": "warn", "4": "critical"}
 """``kern.memorystatus_vm_pressure_level`` in words."""
 
+IOREG_ACCELERATORS: Final = (
+    "/usr/sbin/ioreg",
+    *("-a", "-r", "-d", "1", "-w", "0", "-c", "IOAccelerator"),
+)
+"""The command whose property list `parse_ioreg_accelerators` reads."""
+
 _PLIST_ERRORS: Final = (
     ExpatError,
     AttributeError,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Final
 
 from sdperf.measure.resources.linux_parsers import (
     parse_cgroup_paths,
@@ -13,6 +14,9 @@ from sdperf.measure.resources.linux_parsers import (
 )
 from sdperf.measure.resources.numbers import parse_count
 from sdperf.measure.system import System
+
+_NO_LIMIT_BYTES: Final = 1 << 62
+"""Version 1 writes the largest number of pages there is where it means no limit."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,10 @@ def read_cgroup_limits(system: System) -> CgroupLimits:
     ]
     return CgroupLimits(
         cpus=min((limit for limit in cpus if limit is not None), default=None),
-        memory_bytes=min((limit for limit in memory if limit is not None), default=None),
+        memory_bytes=min(
+            (limit for limit in memory if limit is not None and limit < _NO_LIMIT_BYTES),
+            default=None,
+        ),
         throttled_periods=max((count for count in throttled if count is not None), default=None),
     )
 
