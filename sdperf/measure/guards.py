@@ -1,0 +1,383 @@
+"""Is this machine fit to be measured on, and did it stay so? Judged before any time is looked at.
+
+`judge_guards` turns one reading of the machine's conditions into guards, and `compare_guards`
+holds the readings before and after a round against each other. Both are pure. A guard that cannot
+be read is ``unknown``, which is never ``ok``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sdperf.measure.conditions import Conditions
+from sdperf.measure.resources.apple_parsers import MEMORY_PRESSURES, THERMAL_LEVELS
+from sdperf.measure.resources.nvidia import POWER_CAP, SLOWDOWN
+from sdperf.units import format_bytes
+
+GuardState = Literal["ok", "warn", "fail", "unknown"]
+
+_OFF: Final = ("", "0", "false", "no", "off")
+_DISTORTING_VARIABLES: Final[Mapping[str, tuple[GuardState, str]]] = {
+    "CUDA_LAUNCH_BLOCKING": ("fail", "waits after every kernel"),
+    "METAL_DEVICE_WRAPPER_TYPE": ("fail", "switches Metal's validation on"),
+    "METAL_SHADER_VALIDATION": ("fail", "checks every shader"),
+    "MTL_DEBUG_LAYER": ("fail", "switches Metal's validation on"),
+    "MTL_SHADER_VALIDATION": ("fail", "checks every shader"),
+    "PYTORCH_ENABLE_MPS_FALLBACK": ("warn", "lets operators run on the CPU unseen"),
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": ("fail", "asks the driver for every block of memory"),
+}
+
+_PRESSURE_STATES: Final[Mapping[str, GuardState]] = {
+    "normal": "ok",
+    "warn": "warn",
+    "critical": "fail",
+}
+_BUSY_BACKGROUND_PERCENT: Final = 20.0
+_BUSY_GPU_PERCENT: Final = (10.0, 30.0)
+_LOAD_PER_CORE: Final = (0.5, 1.5)
+_SCARCE_MEMORY_SHARE: Final = (0.10, 0.03)
+_STOLEN_SHARE: Final = (0.01, 0.05)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One answer.
+
+    Attributes:
+        name: What was looked at, such as ``thermal level``.
+        state: ``ok``, ``warn``, ``fail``, or ``unknown``, which is never ok.
+        value: What was found, in words; ``None`` where nothing was.
+        sentence: What it means for a measurement.
+        hint: What to do about it.
+    """
+
+    name: str
+    state: GuardState
+    value: str | None
+    sentence: str
+    hint: str | None = None
+
+
+def judge_guards(
+    conditions: Conditions, *, own_pids: frozenset[int] = frozenset()
+) -> tuple[Guard, ...]:
+    """Judge the machine before a run, while nothing of one's own runs.
+
+    Args:
+        conditions: A thorough reading.
+        own_pids: Processes whose use of the GPU is one's own.
+
+    Returns:
+        The guards that exist on this platform and device, in a fixed order.
+    """
+    mac = conditions.platform == "darwin"
+    guards = [
+        _judge_thermal(conditions) if mac else _judge_throttle_count(conditions),
+        _judge_power_source(conditions),
+        _judge_power_mode(conditions) if mac else _judge_governor(conditions),
+        _judge_memory(conditions),
+        _judge_swap(conditions),
+        _judge_load(conditions),
+        _judge_virtual_machine(conditions),
+        *((_judge_background(conditions), _judge_translation(conditions)) if mac else ()),
+        *(() if mac else (_judge_limits(conditions), _judge_steal(conditions))),
+        _judge_variables(conditions),
+    ]
+    if conditions.device_kind != "cpu":
+        guards.append(_judge_gpu_users(conditions, own_pids))
+    if conditions.device_kind == "cuda":
+        guards.append(_judge_clock_events(conditions))
+    return tuple(guards)
+
+
+def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
+    """Find what changed during a round.
+
+    Returns:
+        Only what is not ok: a round with a ``fail`` among them is invalid, for the sentence's
+        reason; ``warn`` is kept with the round. What could not be read on both sides is not
+        listed; `judge_guards` has said so already.
+    """
+    found = (
+        _compare_thermal(before, after),
+        _compare_words("power source", before.power_source, after.power_source),
+        _compare_words("power mode", before.power_mode, after.power_mode),
+        _compare_words("clock governor", before.governor, after.governor),
+        _compare_pressure(before, after),
+        _compare_swap(before, after),
+        _compare_throttle_count(before, after),
+        _compare_limits(before, after),
+        _compare_steal(before, after),
+        _compare_clock_events(after),
+    )
+    return tuple(guard for guard in found if guard is not None)
+
+
+def _judge_thermal(now: Conditions) -> Guard:
+    level = now.thermal_level
+    if level is None:
+        return _unknown("thermal level", "the machine does not tell whether it is throttled")
+    state: GuardState = "ok" if level == "nominal" else "warn" if level == "moderate" else "fail"
+    sentence = "not throttled" if state == "ok" else "the chip lowers its clocks for heat"
+    hint = None if state == "ok" else "let it cool down until the level is nominal"
+    return Guard("thermal level", state, level, sentence, hint)
+
+
+def _judge_throttle_count(now: Conditions) -> Guard:
+    if now.throttle_count is None:
+        return _unknown("thermal throttling", "this processor does not count its throttling")
+    return Guard(
+        "thermal throttling",
+        "ok",
+        f"{now.throttle_count} since boot",
+        "counted; a round in which it grows is invalid",
+    )
+
+
+def _judge_power_source(now: Conditions) -> Guard:
+    name = "power source"
+    if now.power_source == "ac":
+        return Guard(name, "ok", "ac", "mains")
+    if now.power_source == "battery":
+        return Guard(name, "fail", "battery", "clocks follow the battery", "plug it in")
+    if now.has_battery is False:
+        return Guard(name, "ok", "no battery", "this machine has no battery")
+    return _unknown(name, "mains and battery cannot be told apart")
+
+
+def _judge_power_mode(now: Conditions) -> Guard:
+    name, mode = "power mode", now.power_mode
+    if mode is None:
+        return _unknown(name, "this model shows no energy mode")
+    if mode == "low":
+        hint = "System Settings > Battery (or Energy) > Low Power Mode: off"
+        return Guard(name, "fail", mode, "low power mode caps the clocks", hint)
+    return Guard(name, "ok", mode, "part of the fingerprint")
+
+
+def _judge_governor(now: Conditions) -> Guard:
+    name = "clock governor"
+    if now.governor is None:
+        return _unknown(name, "the clock's governor cannot be read (usual in virtual machines)")
+    if now.governor == "performance":
+        return Guard(name, "ok", now.governor, "clocks stay up")
+    hint = "sudo cpupower frequency-set -g performance"
+    return Guard(name, "warn", now.governor, "clocks follow the load", hint)
+
+
+def _judge_memory(now: Conditions) -> Guard:
+    if now.platform == "darwin":
+        name, pressure = "memory pressure", now.memory_pressure
+        if pressure is None:
+            return _unknown(name, "memory pressure cannot be read")
+        state = _PRESSURE_STATES[pressure]
+        sentence = "memory suffices" if state == "ok" else "macOS compresses and swaps memory"
+        return Guard(name, state, pressure, sentence, None if state == "ok" else "quit programs")
+    name, share = "available memory", now.available_share
+    if share is None:
+        return _unknown(name, "available memory cannot be read")
+    state = _grade(-share, (-_SCARCE_MEMORY_SHARE[0], -_SCARCE_MEMORY_SHARE[1]))
+    sentence = "memory suffices" if state == "ok" else "the system is about to swap"
+    hint = None if state == "ok" else "end other programs"
+    return Guard(name, state, f"{share:.0%}", sentence, hint)
+
+
+def _judge_swap(now: Conditions) -> Guard:
+    if now.swapped_out_bytes is None:
+        return _unknown("swap", "swap traffic cannot be read")
+    used = "" if now.swap_used_bytes is None else f"{format_bytes(now.swap_used_bytes)} in use"
+    sentence = "counted; a round in which memory is swapped out is invalid"
+    return Guard("swap", "ok", used or None, sentence)
+
+
+def _judge_load(now: Conditions) -> Guard:
+    if now.load_per_core is None:
+        return _unknown("load", "the load average cannot be read")
+    state = _grade(now.load_per_core, _LOAD_PER_CORE)
+    sentence = "nothing else runs" if state == "ok" else "other work takes processors"
+    hint = None if state == "ok" else "end other work and wait a minute"
+    return Guard("load", state, f"{now.load_per_core:.2f} per core", sentence, hint)
+
+
+def _judge_virtual_machine(now: Conditions) -> Guard:
+    name = "virtual machine"
+    if now.virtual_machine is None:
+        return _unknown(name, "a virtual machine cannot be told from a real one")
+    if not now.virtual_machine:
+        return Guard(name, "ok", "no", "real hardware")
+    if now.device_kind == "mps":
+        sentence = "a paravirtual GPU is no evidence of how fast the real one is"
+        return Guard(name, "fail", "yes", sentence, "measure on a real Mac, or use the CPU")
+    if now.cpu_times is not None:
+        return Guard(name, "ok", "yes", "the time it takes away is counted as steal")
+    return Guard(name, "warn", "yes", "neighbours may take time unseen")
+
+
+def _judge_background(now: Conditions) -> Guard:
+    name = "background work"
+    if now.background is None:
+        return _unknown(name, "running programs cannot be listed")
+    busy = {
+        program: percent
+        for program, percent in now.background.items()
+        if percent >= _BUSY_BACKGROUND_PERCENT
+    }
+    words = [f"{program} {percent:.0f} %" for program, percent in busy.items()]
+    words += ["Time Machine"] if now.backup_running else []
+    if not words:
+        return Guard(name, "ok", "none", "indexing and backup are idle")
+    return Guard(name, "warn", ", ".join(words), "indexing or backup is running", "let it finish")
+
+
+def _judge_translation(now: Conditions) -> Guard:
+    if now.translated is None:
+        return _unknown("Rosetta", "a translated Python cannot be told from a native one")
+    if now.translated:
+        hint = "install an arm64 Python (file $(which python3))"
+        return Guard("Rosetta", "fail", "yes", "this Python is translated from Intel code", hint)
+    return Guard("Rosetta", "ok", "no", "this Python is native")
+
+
+def _judge_limits(now: Conditions) -> Guard:
+    name = "container limits"
+    if now.limits.cpus is None:
+        return Guard(name, "ok", "none", "no limit on processor time")
+    value = f"{now.limits.cpus:g} processors"
+    sentence = "work over the limit is stopped for part of each period"
+    return Guard(name, "warn", value, sentence, "set --cpus to a whole number, or none")
+
+
+def _judge_steal(now: Conditions) -> Guard:
+    if now.cpu_times is None:
+        return _unknown("steal", "time taken by the hypervisor is not counted")
+    share = now.cpu_times.stolen / now.cpu_times.total if now.cpu_times.total else 0.0
+    state: GuardState = "ok" if share < _STOLEN_SHARE[0] else "warn"
+    sentence = "counted; a round that loses more than 5 % to it is invalid"
+    return Guard("steal", state, f"{share:.1%} since boot", sentence)
+
+
+def _judge_variables(now: Conditions) -> Guard:
+    name = "environment variables"
+    found = {
+        variable: _DISTORTING_VARIABLES[variable]
+        for variable, value in now.variables.items()
+        if variable in _DISTORTING_VARIABLES and value.lower() not in _OFF
+    }
+    if not found:
+        return Guard(name, "ok", "none", "none that distorts a measurement is set")
+    state: GuardState = "fail" if any(state == "fail" for state, _ in found.values()) else "warn"
+    sentence = "; ".join(f"{variable} {what}" for variable, (_, what) in found.items())
+    return Guard(name, state, ", ".join(found), sentence, f"unset {' '.join(found)}")
+
+
+def _judge_gpu_users(now: Conditions, own_pids: frozenset[int]) -> Guard:
+    name = "other GPU users"
+    others = [user.pid for user in now.gpu_users or () if user.pid not in own_pids]
+    busy = now.gpu_busy_percent
+    if busy is None:
+        return _unknown(name, "the GPU's load cannot be read")
+    state = _grade(busy, _BUSY_GPU_PERCENT)
+    state = "warn" if state == "ok" and others else state
+    value = f"{busy:.0f} % busy"
+    if others:
+        value += f", process {', '.join(map(str, others[:4]))}"
+    sentence = "the GPU is free" if state == "ok" else "something else uses the GPU"
+    return Guard(name, state, value, sentence, None if state == "ok" else "end it first")
+
+
+def _judge_clock_events(now: Conditions) -> Guard:
+    name = "GPU clocks"
+    if now.clock_events is None:
+        hint = "pip install 'sdperf[nvidia]'"
+        return _unknown(name, "the reasons for lower clocks cannot be read", hint)
+    if now.clock_events & SLOWDOWN:
+        sentence = "the board slows down for heat or power supply"
+        return Guard(name, "fail", "slowed down", sentence, "let it cool down")
+    if now.clock_events & POWER_CAP:
+        return Guard(name, "warn", "power cap", "the board is at its power limit while at rest")
+    return Guard(name, "ok", "free", "nothing holds the clocks down")
+
+
+def _compare_thermal(before: Conditions, after: Conditions) -> Guard | None:
+    was, is_now = before.thermal_level, after.thermal_level
+    if was is None or is_now is None or was == is_now:
+        return None
+    rose = THERMAL_LEVELS.index(is_now) > THERMAL_LEVELS.index(was)
+    sentence = f"the thermal level {'rose' if rose else 'fell'} from {was} to {is_now}"
+    return Guard("thermal level", "fail" if rose else "warn", is_now, sentence)
+
+
+def _compare_words(name: str, was: str | None, is_now: str | None) -> Guard | None:
+    if was is None or is_now is None or was == is_now:
+        return None
+    return Guard(name, "fail", is_now, f"the {name} changed from {was} to {is_now}")
+
+
+def _compare_pressure(before: Conditions, after: Conditions) -> Guard | None:
+    levels = tuple(MEMORY_PRESSURES.values())
+    was, is_now = before.memory_pressure, after.memory_pressure
+    if was is None or is_now is None or levels.index(is_now) <= levels.index(was):
+        return None
+    sentence = f"memory pressure rose from {was} to {is_now}"
+    return Guard("memory pressure", "fail", is_now, sentence, "quit programs, or fewer workers")
+
+
+def _compare_swap(before: Conditions, after: Conditions) -> Guard | None:
+    out_bytes = _growth(before.swapped_out_bytes, after.swapped_out_bytes)
+    in_bytes = _growth(before.swapped_in_bytes, after.swapped_in_bytes)
+    if out_bytes:
+        sentence = f"{format_bytes(out_bytes)} were swapped out"
+        return Guard("swap", "fail", format_bytes(out_bytes), sentence, "fewer workers")
+    if in_bytes:
+        sentence = f"{format_bytes(in_bytes)} were swapped in"
+        return Guard("swap", "warn", format_bytes(in_bytes), sentence)
+    return None
+
+
+def _compare_throttle_count(before: Conditions, after: Conditions) -> Guard | None:
+    grown = _growth(before.throttle_count, after.throttle_count)
+    if not grown:
+        return None
+    sentence = f"processors slowed down for heat {grown} times"
+    return Guard("thermal throttling", "fail", f"{grown} times", sentence)
+
+
+def _compare_limits(before: Conditions, after: Conditions) -> Guard | None:
+    grown = _growth(before.limits.throttled_periods, after.limits.throttled_periods)
+    if not grown:
+        return None
+    sentence = f"the container was stopped in {grown} periods, its processor time used up"
+    return Guard("container limits", "warn", f"{grown} periods", sentence, "fewer threads")
+
+
+def _compare_steal(before: Conditions, after: Conditions) -> Guard | None:
+    if before.cpu_times is None or after.cpu_times is None:
+        return None
+    total = after.cpu_times.total - before.cpu_times.total
+    share = (after.cpu_times.stolen - before.cpu_times.stolen) / total if total > 0 else 0.0
+    state = _grade(share, _STOLEN_SHARE)
+    if state == "ok":
+        return None
+    return Guard("steal", state, f"{share:.1%}", f"the hypervisor took {share:.1%} of the time")
+
+
+def _compare_clock_events(after: Conditions) -> Guard | None:
+    if after.clock_events is None or not after.clock_events & SLOWDOWN:
+        return None
+    sentence = "the board slowed down for heat or power supply"
+    return Guard("GPU clocks", "fail", "slowed down", sentence, "let it cool down")
+
+
+def _unknown(name: str, sentence: str, hint: str | None = None) -> Guard:
+    return Guard(name, "unknown", None, sentence, hint)
+
+
+def _grade(value: float, borders: tuple[float, float]) -> GuardState:
+    warn, fail = borders
+    return "fail" if value >= fail else "warn" if value >= warn else "ok"
+
+
+def _growth(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
