@@ -6,6 +6,7 @@ Each has a VAE of factor 4 and makes 32 x 32 pixels unasked, in folders of less 
 from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -227,3 +228,19 @@ def load(folder: Path, torch_dtype=torch.float32):
 
 def resolve(folder: Path) -> ResolvedModel:
     return resolve_model(str(folder), cache_dir=folder.parent / "hashes")
+
+
+class TinyFolders:
+    """Saves each pipeline once, when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(self, name: str) -> Path:
+        folder = self._root / name
+        return folder if folder.exists() else save(BUILDERS[name](), folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> TinyFolders:
+    return TinyFolders(tmp_path_factory.mktemp("tiny"))

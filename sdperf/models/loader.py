@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sdperf.errors import ModelError
 from sdperf.models.hashing import compute_model_hash, default_cache_dir
 from sdperf.models.headers import check_safetensors
+from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.layout import (
     INDEX_NAME,
     ModelIndex,
@@ -130,7 +131,7 @@ def load_pipeline(
     if "safety_checker" in absent:
         absent["requires_safety_checker"] = False
     try:
-        with _quiet_loading() as complaints:
+        with known_warnings_ignored(), _quiet_loading() as complaints:
             pipeline = from_pretrained(
                 resolved.folder,
                 **{_dtype_keyword(diffusers.__version__): torch_dtype},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdperf.errors import ConfigurationError
+from sdperf.models.known_warnings import known_warnings_ignored
 
 
 def apply_scheduler(pipeline: Any, name: str | None) -> None:
@@ -31,4 +32,5 @@ def apply_scheduler(pipeline: Any, name: str | None) -> None:
             expected=", ".join(sorted(known)),
             hint=f"--sd-scheduler {type(current).__name__}",
         )
-    pipeline.scheduler = known[name].from_config(current.config)
+    with known_warnings_ignored():
+        pipeline.scheduler = known[name].from_config(current.config)

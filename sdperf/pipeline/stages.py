@@ -7,7 +7,6 @@ on MPS, where one thread owns the device.
 from __future__ import annotations
 
 import inspect
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from sdperf.errors import ConfigurationError, GenerationError
+from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.workload import ImageRequest, Workload
 
 Pixels = npt.NDArray[np.floating[Any]]
@@ -128,14 +128,7 @@ class Stages:
         return images
 
     def _call(self, **arguments: Any) -> Any:
-        """Call the pipeline, silent about what diffusers' schedulers owe to NumPy 2.
-
-        The filters are the process's own: another thread must not change them meanwhile.
-        """
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
-            )
+        with known_warnings_ignored():
             return self.pipeline(**arguments)
 
     def _check_accepted(self) -> None:

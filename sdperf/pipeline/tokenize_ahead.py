@@ -96,7 +96,8 @@ class _Call(NamedTuple):
         if self.text == tuple(learned):
             return [self._replace(text=tuple(prompts))]
         if self.text in learned:
-            return [self._replace(text=prompt) for prompt in prompts]
+            place = learned.index(str(self.text))
+            return [self._replace(text=prompt) for prompt in prompts[place :: len(learned)]]
         return [self]
 
 
@@ -105,7 +106,7 @@ class _TokenizerAhead:
 
     def __init__(self, tokenizer: Any, batches: int) -> None:
         self.tokenizer = tokenizer
-        self._primed: deque[dict[_Call, Any]] = deque(maxlen=batches)
+        self._primed: deque[dict[_Call, list[Any]]] = deque(maxlen=batches)
         self._learned: tuple[list[str], list[_Call]] = ([], [])
         self._recording: list[_Call] | None = None
         self._guard = threading.Lock()
@@ -135,8 +136,10 @@ class _TokenizerAhead:
 
     def prime(self, prompts: list[str]) -> None:
         learned, calls = self._learned
-        wanted = dict.fromkeys(moved for call in calls for moved in call.moved(learned, prompts))
-        results = {call: self._run(call) for call in wanted}
+        results: dict[_Call, list[Any]] = {}
+        for call in calls:
+            for moved in call.moved(learned, prompts):
+                results.setdefault(moved, []).append(self._run(moved))
         with self._guard:
             self._primed.append(results)
 
@@ -149,8 +152,8 @@ class _TokenizerAhead:
             self._recording.append(call)
         with self._guard:
             for results in self._primed:
-                if call in results:
-                    return results.pop(call)
+                if results.get(call):
+                    return results[call].pop()
         return self._run(call)
 
     def _run(self, call: _Call) -> Any:

@@ -1,0 +1,32 @@
+import pytest
+
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.scheduling import apply_scheduler
+from tests import tiny_pipelines
+
+
+@pytest.fixture
+def sd(tiny_folder):
+    return tiny_pipelines.load(tiny_folder("sd"))
+
+
+def test_a_scheduler_is_switched_with_the_models_noise_schedule(sd):
+    before = sd.scheduler.config
+    apply_scheduler(sd, "DDIMScheduler")
+    assert type(sd.scheduler).__name__ == "DDIMScheduler"
+    assert sd.scheduler.config.beta_end == before.beta_end
+
+
+def test_no_name_and_the_own_name_keep_the_scheduler(sd):
+    own = sd.scheduler
+    apply_scheduler(sd, None)
+    assert sd.scheduler is own
+    apply_scheduler(sd, "PNDMScheduler")
+    assert sd.scheduler.config == own.config
+
+
+@pytest.mark.parametrize("name", ["NoSuchScheduler", "AutoencoderKL", "__class__", ""])
+def test_another_name_lists_those_that_suit(sd, name):
+    with pytest.raises(ConfigurationError, match=r"DDIMScheduler.*UniPC") as caught:
+        apply_scheduler(sd, name)
+    assert caught.value.got == name
