@@ -10,6 +10,7 @@ from diffusers import (
 )
 
 from sdperf.errors import ConfigurationError, GenerationError
+from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import prepare_pipeline
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
@@ -55,18 +56,18 @@ def sd(tiny_folder):
     return tiny_pipelines.load(tiny_folder("sd"))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 def test_stages_give_the_bytes_of_the_plain_call(pipeline, guidance_scale):
     stages, prompts, noise = bound(pipeline, guidance_scale=guidance_scale)
-    plain = pipeline(
-        prompt=prompts[0],
-        latents=noise.latents,
-        num_inference_steps=2,
-        guidance_scale=guidance_scale,
-        height=32,
-        width=40,
-    ).images[0]
+    with known_warnings_ignored():
+        plain = pipeline(
+            prompt=prompts[0],
+            latents=noise.latents,
+            num_inference_steps=2,
+            guidance_scale=guidance_scale,
+            height=32,
+            width=40,
+        ).images[0]
 
     whole = to_uint8(stages.run_whole(prompts, noise))
     divided = to_uint8(staged(stages, prompts, noise))

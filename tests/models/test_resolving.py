@@ -1,0 +1,428 @@
+"""A model is found and checked, or refused with one clear message, before torch is loaded."""
+
+import contextlib
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sdperf.errors import ModelError
+from sdperf.models import loader
+from sdperf.models.layout import parse_model_index, select_files
+from sdperf.models.loader import resolve_model
+from tests import tiny_pipelines
+
+UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    return Path(shutil.copytree(tiny_folder("sd"), tmp_path / "model"))
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """Every question to the hub is a failure of the test."""
+
+    def ask(*args, **keywords):
+        pytest.fail("the hub was asked")
+
+    for name in ("HfApi", "hf_hub_download", "snapshot_download"):
+        monkeypatch.setattr(huggingface_hub, name, ask)
+
+
+def refused(name, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        resolve_model(str(name), cache_dir=Path(os.devnull))
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_folder_is_described_whole(folder):
+    model = resolve_model(str(folder))
+    assert model.folder == folder
+    assert model.pipeline_class == "StableDiffusionPipeline"
+    assert model.variant is None
+    assert set(model.files) == {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    }
+    assert len(model.model_hash) == 64
+
+
+def test_resolving_loads_neither_torch_nor_diffusers(folder):
+    code = (
+        "import sys; from sdperf.models.loader import resolve_model; resolve_model(sys.argv[1]);"
+        "print(sorted({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    root = Path(loader.__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["./absent", "/absent/model", "~/absent", "../absent", "a/b/c"])
+def test_what_looks_like_a_path_is_never_looked_up_on_the_hub(name, no_hub):
+    refused(name, "does not exist")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_refused(name, no_hub):
+    refused(name, "empty")
+
+
+@pytest.mark.parametrize("name", ["nul\0byte", "x" * 5000, "~nobody-of-this-name/x"])
+def test_names_that_no_file_system_takes_are_refused(name, no_hub):
+    refused(name, "does not exist")
+
+
+def test_the_embedded_model_that_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setattr(loader, "_EMBEDDED_FOLDER", tmp_path)
+    refused("embedded", "not part of this installation")
+
+
+def test_a_folder_that_is_no_pipeline(tmp_path):
+    refused(tmp_path, "without model_index.json")
+
+
+def test_a_single_file_is_told_how_to_become_a_folder(tmp_path):
+    checkpoint = tmp_path / "model.ckpt"
+    checkpoint.write_bytes(b"")
+    assert "from_single_file" in refused(checkpoint, "is a file").hint
+    other = tmp_path / "notes.txt"
+    other.write_bytes(b"")
+    assert "from_single_file" not in refused(other, "is a file").hint
+
+
+def test_a_missing_component_folder_is_named(folder):
+    shutil.rmtree(folder / "vae")
+    refused(folder, "no folder vae/")
+
+
+def test_a_missing_configuration_is_named(folder):
+    (folder / "scheduler/scheduler_config.json").unlink()
+    (folder / "scheduler/notes.txt").write_text("not a configuration", encoding="utf-8")
+    refused(folder, "no scheduler/scheduler_config.json")
+
+
+def test_a_damaged_configuration_is_named(folder):
+    (folder / "unet/config.json").write_text("{", encoding="utf-8")
+    refused(folder, "unet/config.json of .* is not valid JSON")
+
+
+def test_missing_weights_are_named(folder):
+    (folder / UNET_WEIGHTS).unlink()
+    refused(folder, "no complete weights in unet/")
+
+
+def test_pickles_are_refused_and_named(folder):
+    (folder / UNET_WEIGHTS).rename(folder / "unet/diffusion_pytorch_model.bin")
+    error = refused(folder, "pickles.*unet/diffusion_pytorch_model.bin")
+    assert "save_pretrained" in error.hint
+
+
+def test_a_pickle_beside_safetensors_is_left_alone(folder):
+    (folder / "unet/diffusion_pytorch_model.bin").write_bytes(b"hostile")
+    assert not [name for name in resolve_model(str(folder)).files if name.endswith(".bin")]
+
+
+@pytest.mark.parametrize("kept", [0, 5, 8, 100, 20_000])
+def test_truncated_weights(folder, kept):
+    path = folder / UNET_WEIGHTS
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(folder, f"{UNET_WEIGHTS} of .* is truncated")
+
+
+def test_weights_that_go_on_after_the_last_tensor(folder):
+    with (folder / UNET_WEIGHTS).open("ab") as file:
+        file.write(b"more")
+    refused(folder, "goes on after its last tensor")
+
+
+def test_a_git_lfs_pointer(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"
+    (folder / UNET_WEIGHTS).write_text(pointer, encoding="utf-8")
+    assert refused(folder, "Git LFS pointer").hint == "git lfs pull"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, [], {}, {"data_offsets": [4, 0]}, {"data_offsets": [True, 1]}, {"data_offsets": "04"}],
+)
+def test_a_damaged_safetensors_header(folder, entry):
+    header = json.dumps({"weight": entry}).encode()
+    (folder / UNET_WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header)
+    refused(folder, "header of .* is damaged")
+
+
+def test_files_that_cannot_be_read(folder, monkeypatch):
+    def forbidden(path, where):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(loader, "check_safetensors", forbidden)
+    refused(folder, "cannot be read.*Permission denied")
+
+
+# The index and the choice of files
+
+
+def index_of(**overrides):
+    document = {
+        "_class_name": "StableDiffusionPipeline",
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        **overrides,
+    }
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"_class_name": None}, "names no pipeline class"),
+        ({"_class_name": ["pipeline", "Custom"]}, "names no pipeline class.*--sd-subject"),
+        ({"_class_name": "StableDiffusionImg2ImgPipeline"}, "not a text-to-image"),
+        ({"_class_name": "StableVideoDiffusionPipeline"}, "not a text-to-image"),
+        ({"vae": None}, "without vae"),
+        ({"unet": [None, None]}, "without unet or transformer"),
+        ({"text_encoder": [], "tokenizer": []}, "entry that cannot be used"),
+        ({"text_encoder": None, "tokenizer": None}, "without text_encoder, tokenizer"),
+        ({"../escape": ["diffusers", "UNet2DConditionModel"]}, "entry that cannot be used"),
+    ],
+)
+def test_an_index_of_something_else_is_refused(overrides, message):
+    with pytest.raises(ModelError, match=message):
+        parse_model_index(index_of(**overrides), "the model")
+
+
+def test_parts_that_are_null_or_unneeded_are_not_loaded():
+    index = parse_model_index(
+        index_of(
+            safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+            image_encoder=[None, None],
+            text_encoder_3=[None, None],
+            requires_safety_checker=True,
+        ),
+        "the model",
+    )
+    assert index.not_loaded == ("image_encoder", "safety_checker", "text_encoder_3")
+    assert [part.name for part in index.components] == ["text_encoder", "tokenizer", "unet", "vae"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    ["_class_name", "vae", "unet", "text_encoder", "tokenizer", "scheduler", "safety_checker"]
+)
+
+
+@given(JSON | st.dictionaries(NAMES, JSON | st.lists(st.text(max_size=8), max_size=3)))
+def test_a_hostile_index_is_a_model_error_or_an_index(document):
+    with contextlib.suppress(ModelError):
+        assert parse_model_index(json.dumps(document).encode(), "the model").components
+
+
+@given(st.binary(max_size=200))
+def test_hostile_bytes_are_a_model_error(content):
+    with pytest.raises(ModelError):
+        parse_model_index(content, "the model")
+
+
+def test_json_nested_too_deep_is_a_model_error():
+    with pytest.raises(ModelError, match="not valid JSON"):
+        parse_model_index(b"[" * 100_000, "the model")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(entries=st.dictionaries(NAMES, JSON))
+def test_a_hostile_folder_is_a_model_error_or_a_model(folder, entries):
+    document = json.loads(index_of(scheduler=["diffusers", "PNDMScheduler"]))
+    (folder / "model_index.json").write_text(json.dumps({**document, **entries}), "utf-8")
+    with contextlib.suppress(ModelError):
+        assert resolve_model(str(folder)).files
+
+
+BASE = (
+    "model_index.json",
+    "text_encoder/config.json",
+    "tokenizer/tokenizer.json",
+    "unet/config.json",
+    "vae/config.json",
+)
+PLAIN = (
+    "text_encoder/model.safetensors",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+)
+HALF = tuple(name.replace(".safetensors", ".fp16.safetensors") for name in PLAIN)
+NEVER = (
+    "v1-5-pruned.safetensors",
+    "unet/diffusion_pytorch_model.bin",
+    "unet/diffusion_pytorch_model.non_ema.safetensors",
+    "unet/diffusion_pytorch_model.onnx",
+    "unet/flax_model.msgpack",
+    "unet/nested/config.json",
+    "safety_checker/model.safetensors",
+    "README.md",
+)
+SHARDS = tuple(f"unet/diffusion_pytorch_model-0000{part}-of-00002.safetensors" for part in (1, 2))
+
+
+def select(*names):
+    return select_files(names, parse_model_index(index_of(), "the model"), "the model")
+
+
+def test_plain_weights_are_preferred_and_nothing_else_is_taken():
+    selection = select(*BASE, *PLAIN, *HALF, *NEVER)
+    assert selection.variant is None
+    assert selection.names == tuple(sorted(BASE + PLAIN))
+
+
+def test_fp16_weights_are_taken_where_a_part_has_no_others():
+    selection = select(*BASE, PLAIN[0], *HALF[1:])
+    assert selection.variant == "fp16"
+    assert selection.weights == tuple(sorted((PLAIN[0], *HALF[1:])))
+
+
+def test_shards_count_when_all_are_there():
+    selection = select(*BASE, PLAIN[0], *SHARDS, PLAIN[2])
+    assert set(SHARDS) <= set(selection.weights)
+    with pytest.raises(ModelError, match="no complete weights in unet/"):
+        select(*BASE, PLAIN[0], SHARDS[0], PLAIN[2])
+
+
+# The hub
+
+
+class FakeHub:
+    """A hub of one repository, which `snapshot_download` copies as it was asked to."""
+
+    def __init__(self, source, cache, monkeypatch):
+        self.source, self.cache = source, cache
+        self.asked = []
+        self.failure = None
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.hf_hub_download)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.snapshot_download)
+
+    def model_info(self, name, timeout):
+        if self.failure is not None:
+            raise self.failure
+        assert 0 < timeout <= 60
+        files = [path for path in sorted(self.source.rglob("*")) if path.is_file()]
+        names = [path.relative_to(self.source).as_posix() for path in files]
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
+
+    def hf_hub_download(self, name, file):
+        return str(self.source / file)
+
+    def snapshot_download(self, name, *, allow_patterns, local_files_only=False):
+        self.asked.append((tuple(allow_patterns), local_files_only))
+        if local_files_only:
+            if not self.cache.exists():
+                raise errors.LocalEntryNotFoundError("nothing cached")
+            return str(self.cache)
+        for pattern in allow_patterns:
+            for path in self.source.glob(pattern):
+                target = self.cache / path.relative_to(self.source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+        return str(self.cache)
+
+
+@pytest.fixture
+def hub(tiny_folder, tmp_path, monkeypatch):
+    source = Path(shutil.copytree(tiny_folder("sd"), tmp_path / "source"))
+    (source / "unet/diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    (source / "unet/diffusion_pytorch_model.fp16.safetensors").write_bytes(b"unwanted")
+    (source / "model.ckpt").write_bytes(b"pickle")
+    return FakeHub(source, tmp_path / "cache", monkeypatch)
+
+
+def test_a_hub_model_is_fetched_without_pickles_and_unneeded_variants(hub):
+    model = resolve_model("someone/some-model")
+    assert model.folder == hub.cache
+    fetched = {
+        path.relative_to(hub.cache).as_posix() for path in hub.cache.rglob("*") if path.is_file()
+    }
+    assert fetched == set(model.files)
+    assert not [name for name in fetched if name.endswith((".bin", ".ckpt", ".fp16.safetensors"))]
+
+
+def test_offline_takes_the_cache_and_asks_nothing(hub):
+    resolve_model("someone/some-model")
+    hub.failure = AssertionError("asked")
+    assert resolve_model("someone/some-model", offline=True).folder == hub.cache
+    assert hub.asked[-1] == (("model_index.json",), True)
+
+
+def test_an_unreachable_hub_falls_back_to_the_cache(hub):
+    resolve_model("someone/some-model")
+    hub.failure = ConnectionError("no route")
+    assert resolve_model("someone/some-model").folder == hub.cache
+
+
+def response_error(kind):
+    request = SimpleNamespace(method="GET", url="https://hub")
+    response = SimpleNamespace(headers={}, request=request, status_code=404)
+    return kind("refused", response=response)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "hint"),
+    [
+        (lambda: ConnectionError("no route"), "could not be fetched", "check the network"),
+        (lambda: errors.OfflineModeIsEnabled("off"), "while offline", "hf download"),
+        (lambda: response_error(errors.RepositoryNotFoundError), "has none of this name", "check"),
+        (lambda: response_error(errors.GatedRepoError), "accept terms", "hf auth login"),
+        (lambda: errors.HFValidationError("bad"), "has none of this name", "check the name"),
+    ],
+)
+def test_each_failure_of_the_hub_has_its_own_message(hub, failure, message, hint):
+    hub.failure = failure()
+    error = refused("someone/some-model", message)
+    assert hint in error.hint
+
+
+def test_offline_without_a_cache(hub):
+    with pytest.raises(ModelError, match="while offline"):
+        resolve_model("someone/some-model", offline=True)
+
+
+def test_a_hub_repository_that_is_no_pipeline(hub):
+    (hub.source / "model_index.json").unlink()
+    refused("someone/some-model", "on the hub is not a diffusers pipeline")
+
+
+def test_a_hub_model_of_pickles_is_refused_before_it_is_fetched(hub):
+    for path in hub.source.glob("unet/*.safetensors"):
+        path.unlink()
+    refused("someone/some-model", "pickles")
+    assert not hub.asked
+
+
+def test_a_download_that_breaks_off(hub, monkeypatch):
+    def broken(*args, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    refused("someone/some-model", "could not be fetched.*No space left")
+
+
+def test_an_existing_folder_wins_over_the_hub(folder, monkeypatch, no_hub):
+    monkeypatch.chdir(folder.parent)
+    assert resolve_model("model").model_hash == tiny_pipelines.resolve(folder).model_hash
