@@ -181,7 +181,7 @@ def _judge_memory(now: Conditions) -> Guard:
     state = _grade(-share, (-_SCARCE_MEMORY_SHARE[0], -_SCARCE_MEMORY_SHARE[1]))
     sentence = "memory suffices" if state == "ok" else "the system is about to swap"
     hint = None if state == "ok" else "end other programs"
-    return Guard(name, state, f"{share:.0%}", sentence, hint)
+    return Guard(name, state, _format_share(share), sentence, hint)
 
 
 def _judge_swap(now: Conditions) -> Guard:
@@ -255,7 +255,7 @@ def _judge_steal(now: Conditions) -> Guard:
     share = now.cpu_times.stolen / now.cpu_times.total if now.cpu_times.total else 0.0
     state: GuardState = "ok" if share < _STOLEN_SHARE[0] else "warn"
     sentence = "counted; a round that loses more than 5 % to it is invalid"
-    return Guard("steal", state, f"{share:.1%} since boot", sentence)
+    return Guard("steal", state, f"{_format_share(share)} since boot", sentence)
 
 
 def _judge_variables(now: Conditions) -> Guard:
@@ -360,7 +360,8 @@ def _compare_steal(before: Conditions, after: Conditions) -> Guard | None:
     state = _grade(share, _STOLEN_SHARE)
     if state == "ok":
         return None
-    return Guard("steal", state, f"{share:.1%}", f"the hypervisor took {share:.1%} of the time")
+    taken = _format_share(share)
+    return Guard("steal", state, taken, f"the hypervisor took {taken} of the time")
 
 
 def _compare_clock_events(after: Conditions) -> Guard | None:
@@ -381,3 +382,7 @@ def _grade(value: float, borders: tuple[float, float]) -> GuardState:
 
 def _growth(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else after - before
+
+
+def _format_share(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -149,8 +149,8 @@ def test_a_machine_that_did_not_change_makes_no_round_invalid(machine):
         (MAC, {"swapped_in_bytes": 4096}, "warn", "4.00 KiB were swapped in"),
         (SERVER, {"governor": "powersave"}, "fail", "the clock governor changed"),
         (SERVER, {"throttle_count": 3}, "fail", "slowed down for heat 3 times"),
-        (SERVER, {"cpu_times": CpuTimes(1_001_000, 110)}, "fail", "took 10.0% of the time"),
-        (SERVER, {"cpu_times": CpuTimes(1_001_000, 40)}, "warn", "took 3.0% of the time"),
+        (SERVER, {"cpu_times": CpuTimes(1_001_000, 110)}, "fail", "took 10.0 % of the time"),
+        (SERVER, {"cpu_times": CpuTimes(1_001_000, 40)}, "warn", "took 3.0 % of the time"),
         (SERVER, {"clock_events": 0x40}, "fail", "slowed down for heat or power supply"),
     ],
 )

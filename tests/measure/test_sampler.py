@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdperf.codec import format_record, parse_record
 from sdperf.measure.resources.probe import ProcessSample, Reading
 from sdperf.measure.resources.sampler import MAX_SAMPLES, Recorder, Sampler, compute_curve
 from sdperf.measure.resources.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, ResourceUsage
-from sdperf.measurement import format_record, parse_record
 
 
 class FakeClock:
