@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
@@ -48,15 +49,16 @@ def decode_png(png: bytes, name: str = "the image") -> NDArray[np.uint8]:
     """
     import numpy as np
 
+    too_large = ImageError(f"{name} is too large", expected="at most 8192 x 8192 pixels")
     try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-            if picture.width * picture.height > _MAX_PIXELS:
-                raise ImageError(
-                    f"{name} is too large",
-                    got=f"{picture.width} x {picture.height} pixels",
-                    expected="at most 8192 x 8192",
-                )
-            return np.asarray(picture.convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+                if picture.width * picture.height > _MAX_PIXELS:
+                    raise too_large
+                return np.asarray(picture.convert("RGB"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise too_large from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ImageError(
             f"{name} is not a readable PNG",

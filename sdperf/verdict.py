@@ -145,7 +145,7 @@ def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -
             Outcome.BROKEN,
             "image",
             f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
-            f"look at {image.sha256[:12]}.png",
+            _open_image(image),
         )
         for image in images
         if image.faults
@@ -224,6 +224,8 @@ def judge_images(
 
 
 def _degraded(reason: str, image: ImageRecord) -> Finding:
-    return Finding(
-        Outcome.DEGRADED, "image", reason, f"look at {image.sha256[:12]}.png beside its reference"
-    )
+    return Finding(Outcome.DEGRADED, "image", reason, _open_image(image))
+
+
+def _open_image(image: ImageRecord) -> str:
+    return f"open .sdperf/images/{image.sha256[:12]}*.png"

@@ -99,9 +99,8 @@ def _collect_environment(system: System, gpu: NvmlGpu | None) -> Environment:
     """Describe the machine for the device that ``--sd-device auto`` would take."""
     kind: DeviceKind = "cpu"
     name, cores = "", None
-    apple = read_apple_gpu(system) if system.machine == "arm64" else None
-    if apple is not None:
-        kind, name, cores = "mps", apple.name or "", apple.cores
+    if system.machine == "arm64" and read_apple_gpu(system) is not None:
+        kind = "mps"
     elif gpu is not None and not _is_cpu_build(system.package_version("torch")):
         kind, name, cores = "cuda", gpu.read_name() or "", gpu.read_multiprocessors()
     return collect_environment(device_kind=kind, device_name=name, gpu_cores=cores, system=system)
@@ -146,11 +145,11 @@ def _check_footprint(system: System) -> Guard:
     """Hold our own reading of a kernel structure against the program that Apple made for it."""
     name, pid = "memory footprint", os.getpid()
     program = ("/usr/bin/footprint", "--noCategories", "-f", "bytes", "-p", str(pid))
-    theirs = parse_footprint(system.run(*program) or "")
-    ours = read_process_usage(pid)
-    if not theirs or not ours or not theirs.footprint_bytes or not ours.footprint_bytes:
+    theirs, usage = parse_footprint(system.run(*program) or ""), read_process_usage(pid)
+    ours = usage.footprint_bytes if usage else None
+    if not theirs or not ours:
         return Guard(name, "unknown", None, "cannot be checked against Apple's own program")
-    ratio = ours.footprint_bytes / theirs.footprint_bytes
+    ratio = ours / theirs
     if 1 / _FOOTPRINT_AGREEMENT <= ratio <= _FOOTPRINT_AGREEMENT:
         return Guard(name, "ok", f"{ratio:.2f} of Apple's", "readings agree")
     sentence = "our reading disagrees with Apple's program: do not trust footprints here"

@@ -49,8 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = read_settings(config)
     except SdperfError as error:
         raise pytest.UsageError(str(error)) from error
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    config.stash[KEY] = SdSession(settings, LiveLine(reporter))
+    config.stash[KEY] = SdSession(settings, LiveLine())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Show progress where pytest reports."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    session.config.stash[KEY].live_line.reporter = reporter
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

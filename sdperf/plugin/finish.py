@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from sdperf.errors import SdperfError
 from sdperf.measurement import Measurement, format_measurement
 from sdperf.plugin.gate import Gate, read_baselines
 from sdperf.report.terminal import (
+    WIDTH,
     Line,
     Row,
     format_ceilings,
@@ -173,9 +175,12 @@ def _describe_run(rows: Iterable[Row]) -> list[str]:
             torch = where.packages.get("torch", "unknown")
             image = measured.images[0]
             return [
-                f"{workload.model} on {where.device_kind} ({name}), torch {torch}: "
-                f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
-                f"{image.width} x {image.height} px"
+                *textwrap.wrap(
+                    f"{workload.model} on {where.device_kind} ({name}), torch {torch}: "
+                    f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
+                    f"{image.width} x {image.height} px",
+                    WIDTH,
+                )
             ]
     return []
 

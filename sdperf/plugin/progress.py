@@ -20,11 +20,11 @@ class LiveLine:
     """One line that says what happens now, rewritten in place on a terminal.
 
     Attributes:
-        reporter: pytest's terminal reporter; ``None`` silences everything.
+        reporter: pytest's terminal reporter; ``None`` is silent.
         clock: Returns seconds.
     """
 
-    reporter: pytest.TerminalReporter | None
+    reporter: pytest.TerminalReporter | None = None
     clock: Callable[[], float] = time.monotonic
     _shown: bool = False
     _case: str = ""

@@ -24,7 +24,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Protocol, TypeVar
 
 from sdperf.device import DeviceInfo
-from sdperf.errors import GenerationError, WorkerError
+from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measurement import StageTimes
 from sdperf.run import worker
@@ -163,7 +163,7 @@ class WorkerPool:
         if missing > 0:
             hosts = [self.host_factory() for _ in range(missing)]
             loads = [host.executor.submit(worker.load, spec) for host in hosts]
-            with self._ended_on_error(hosts, survived=()):
+            with self._ended_on_error(hosts, loading=True):
                 limit_s = 10 * self.timeout_s
                 wait(loads, timeout=limit_s)
                 reports = [
@@ -239,19 +239,20 @@ class WorkerPool:
 
     @contextlib.contextmanager
     def _ended_on_error(
-        self,
-        hosts: Sequence[WorkerHost],
-        survived: tuple[type[Exception], ...] = (GenerationError,),
+        self, hosts: Sequence[WorkerHost], *, loading: bool = False
     ) -> Iterator[None]:
-        """End the given hosts when one died or hung, or the user interrupted."""
+        """End the given hosts when one died, hung or never loaded, or the user interrupted.
+
+        An error that a loaded worker reports of itself leaves it fit for the next request.
+        """
         try:
             yield
-        except survived:
-            raise
-        except BaseException:
-            self._workers = [one for one in self._workers if one.host not in hosts]
-            for host in hosts:
-                host.kill()
+        except BaseException as error:
+            reported = isinstance(error, SdperfError) and not isinstance(error, WorkerError)
+            if loading or not reported:
+                self._workers = [one for one in self._workers if one.host not in hosts]
+                for host in hosts:
+                    host.kill()
             raise
 
 

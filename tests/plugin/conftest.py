@@ -1,0 +1,42 @@
+import pytest
+
+from tests.tiny_pipelines import tiny_folder
+
+__all__ = ["tiny_folder"]
+
+BENCHMARKS = """
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_throughput(sd_benchmark):
+    sd_benchmark.throughput()
+"""
+
+
+@pytest.fixture
+def bench(pytester, tiny_folder, monkeypatch):
+    """Run benchmarks of the tiny SD pipeline inside this process; returns pytester's result."""
+    monkeypatch.syspath_prepend(pytester.path)
+    pytester.makepyfile(test_bench=BENCHMARKS)
+    pytester.makeini("[pytest]\n")
+    defaults = {
+        "model": tiny_folder("sd"),
+        "precision": "fp32",
+        "mode": "sync",
+        "steps": 2,
+        "rounds": 2,
+        "batch-rounds": 2,
+        "images": 2,
+        "size": "32x32",
+    }
+
+    def run(*arguments, in_process=True, **changes):
+        options = {name: value for name, value in (defaults | changes).items() if value is not None}
+        flags = [f"--sd-{name.replace('_', '-')}={value}" for name, value in options.items()]
+        if in_process:
+            return pytester.runpytest_inprocess(
+                "--sd-in-process", "-p", "no:cacheprovider", *flags, *arguments
+            )
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *flags, *arguments)
+
+    return run

@@ -1,0 +1,257 @@
+"""Life stories of a benchmark suite, told through pytester."""
+
+import hashlib
+import json
+
+import pytest
+
+SLOW_STEP = """
+import time
+
+def slow(request):
+    pipeline = request.load()
+    forward = pipeline.unet.forward
+
+    def late(*arguments, **named):
+        time.sleep(0.3)
+        return forward(*arguments, **named)
+
+    pipeline.unet.forward = late
+    return pipeline
+"""
+
+DAMAGED_VAE = """
+import torch
+
+def damaged(request):
+    pipeline = request.load()
+    with torch.no_grad():
+        pipeline.vae.post_quant_conv.weight.mul_(-1.0)
+    return pipeline
+
+def not_a_number(request):
+    pipeline = request.load()
+    with torch.no_grad():
+        pipeline.vae.post_quant_conv.weight.fill_(float("nan"))
+    return pipeline
+
+def flat(request):
+    pipeline = request.load()
+    with torch.no_grad():
+        pipeline.vae.decoder.conv_out.weight.zero_()
+        pipeline.vae.decoder.conv_out.bias.fill_(-2.0)
+    return pipeline
+"""
+
+
+def saved_runs(pytester):
+    return sorted(pytester.path.glob(".benchmarks/*/*.json"))
+
+
+def test_saved_then_unchanged_then_compared(bench, pytester):
+    first = bench("--benchmark-autosave")
+    first.assert_outcomes(passed=2)
+    assert first.ret == 0
+    (saved,) = saved_runs(pytester)
+    document = json.loads(saved.read_text())
+    assert len(document["benchmarks"]) == 2
+    for benchmark in document["benchmarks"]:
+        record = benchmark["extra_info"]["sdperf"]
+        assert benchmark["stats"]["data"] == record["rounds_s"]
+        assert record["seconds_per_image"] > 0
+        assert record["load_s"] > 0
+        assert record["first_call_s"] > 0
+        assert record["repeatable"] is True
+        assert record["environment"]["packages"]["torch"]
+        for image in record["images"]:
+            png = (saved.parent / "images" / f"{image['sha256']}.png").read_bytes()
+            assert hashlib.sha256(png).hexdigest() == image["sha256"]
+            assert image["entropy_bits"] > 0
+
+    second = bench("--benchmark-compare", max_slowdown="100000%")
+    assert second.ret == 0
+    second.stdout.fnmatch_lines(["*latency*sync*PASS", "2 cases: 2 PASS"])
+    assert len(saved_runs(pytester)) == 1
+
+
+def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, pytester):
+    pytester.makepyfile(subjects=SLOW_STEP)
+    bench("--benchmark-autosave").assert_outcomes(passed=2)
+    slow = bench("--benchmark-compare", "--benchmark-autosave", subject="subjects:slow")
+    assert slow.ret == 1
+    slow.stdout.fnmatch_lines(
+        [
+            "SLOWER  latency*median*against*",
+            "*limit +25.0 %",
+            "*next: repeat the case alone*",
+            "2 cases: 2 SLOWER",
+            "not saved: a run with a failure is never a baseline",
+        ]
+    )
+    assert len(saved_runs(pytester)) == 1
+
+
+def test_a_damaged_vae_is_degraded_not_slower(bench, pytester):
+    pytester.makepyfile(subjects=DAMAGED_VAE)
+    bench("--benchmark-autosave").assert_outcomes(passed=2)
+    damaged = bench("--benchmark-compare", subject="subjects:damaged", max_slowdown="100000%")
+    assert damaged.ret == 1
+    damaged.stdout.fnmatch_lines(
+        ["DEGRADED  latency*SSIM*", "*against the baseline, floor*", "*2 DEGRADED"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"), [("not_a_number", "NaN or infinity"), ("flat", "black frame")]
+)
+def test_a_broken_image_fails_even_the_first_run(bench, pytester, subject, reason):
+    pytester.makepyfile(subjects=DAMAGED_VAE)
+    broken = bench("--benchmark-autosave", subject=f"subjects:{subject}")
+    assert broken.ret == 1
+    broken.stdout.fnmatch_lines([f"BROKEN*{reason}*"])
+    assert not saved_runs(pytester)
+
+
+def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench):
+    assert bench().ret == 0
+    strict = bench("--sd-strict")
+    assert strict.ret == 1
+    strict.stdout.fnmatch_lines(["2 cases: 2 NO BASELINE"])
+
+
+def test_another_workload_under_the_same_name_is_incomparable(bench):
+    bench("--benchmark-autosave")
+    changed = bench("--benchmark-compare", steps=3)
+    assert changed.ret == 0
+    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*", "*num_inference_steps was 2 and is 3"])
+
+
+def test_a_renamed_case_has_no_baseline(bench, pytester):
+    bench("--benchmark-autosave")
+    pytester.makepyfile(test_bench="def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n")
+    renamed = bench("--benchmark-compare", "--sd-strict")
+    assert renamed.ret == 1
+    renamed.stdout.fnmatch_lines(["NO BASELINE*no saved run holds this case", "*--benchmark-auto*"])
+
+
+def test_modes_deliver_the_same_bytes(bench, pytester):
+    bench("--benchmark-json=run.json", mode="sync,async").assert_outcomes(passed=4)
+    document = json.loads((pytester.path / "run.json").read_text())
+    by_kind = {}
+    for benchmark in document["benchmarks"]:
+        record = benchmark["extra_info"]["sdperf"]
+        by_kind.setdefault(record["kind"], []).append(
+            [image["sha256"] for image in record["images"]]
+        )
+    for sync, asynchronous in by_kind.values():
+        assert sync == asynchronous
+    assert list((pytester.path / "images").glob("*.png"))
+
+
+def test_disabled_benchmarks_still_judge_images(bench, pytester):
+    pytester.makepyfile(subjects=DAMAGED_VAE)
+    assert bench("--benchmark-disable").ret == 0
+    assert bench("--benchmark-disable", subject="subjects:not_a_number").ret == 1
+
+
+def test_a_missing_model_is_one_message_before_anything_runs(bench):
+    missing = bench(model="./nowhere")
+    assert missing.ret == 4
+    missing.stderr.fnmatch_lines(["ERROR: the model './nowhere' does not exist*"])
+    assert "Traceback" not in missing.stdout.str() + missing.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("precision", "fp8", "*--sd-precision cannot be used; got: 'fp8'*fp32, fp16, bf16*"),
+        ("workers", "0", "*--sd-workers*"),
+        ("steps", "many", "*--sd-steps*whole number of 1 or more*"),
+        ("size", "big", "*--sd-size*WIDTHxHEIGHT*"),
+        ("size", "33x32", "*width*multiple of 8*"),
+        ("max-slowdown", "-3%", "*--sd-max-slowdown*above 0*"),
+        ("device", "tpu", "*--sd-device*auto, mps, cuda, cpu*"),
+        ("prompts", "absent.txt", "*absent.txt*"),
+        ("workers", "2", "*1 with --sd-in-process*"),
+    ],
+)
+def test_a_bad_option_is_one_usage_error(bench, option, value, message):
+    refused = bench(**{option: value})
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines([message])
+
+
+def test_a_failing_pipeline_is_one_message_without_a_traceback(bench, pytester):
+    pytester.makepyfile(
+        subjects="""
+        def failing(request):
+            pipeline = request.load()
+            def fail(*arguments, **named):
+                raise RuntimeError("out of luck")
+            pipeline.unet.forward = fail
+            return pipeline
+        """
+    )
+    failed = bench(subject="subjects:failing")
+    assert failed.ret == 1
+    failed.stdout.fnmatch_lines(
+        ["GenerationError: the pipeline failed; got: RuntimeError: out of*"]
+    )
+    failed.stdout.fnmatch_lines(["2 cases: 2 BROKEN"])
+    assert "Traceback" not in failed.stdout.str()
+
+
+def test_ini_settings_have_the_options_names(bench, pytester, tiny_folder):
+    pytester.makeini(f"[pytest]\nsd_model = {tiny_folder('sd')}\nsd_steps = 1\nsd_rounds = 1\n")
+    result = bench(
+        "-k", "latency", "--benchmark-json=run.json", model=None, steps=None, rounds=None
+    )
+    assert result.ret == 0
+    (benchmark,) = json.loads((pytester.path / "run.json").read_text())["benchmarks"]
+    assert benchmark["stats"]["rounds"] == 1
+    assert benchmark["extra_info"]["sdperf"]["workload"]["num_inference_steps"] == 1
+
+
+def test_sessions_without_our_fixtures_are_left_alone(pytester):
+    pytester.makepyfile("def test_it(benchmark):\n    benchmark(sum, (1, 2))\n")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--benchmark-min-rounds=1")
+    assert result.ret == 0
+    assert "sdperf ==" not in result.stdout.str()
+    assert not (pytester.path / ".sdperf").exists()
+
+
+def test_without_pytest_benchmark_other_tests_run(pytester):
+    pytester.makepyfile("def test_it():\n    pass\n")
+    assert pytester.runpytest_inprocess("-p", "no:benchmark", "-p", "no:cacheprovider").ret == 0
+
+
+def test_automatic_cases_that_do_not_suit_are_skipped_with_the_flag_to_force_them(bench, pytester):
+    pytester.makeconftest(
+        """
+        import sdperf.run.suite
+        sdperf.run.suite.count_cpu_threads = lambda: 1
+        import sdperf.device.cpu
+        sdperf.device.cpu.read_cpu_native_precisions = lambda: ()
+        """
+    )
+    result = bench("-k", "latency", "-rs", precision="auto")
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*fp16 is emulated*force with --sd-precision fp16"])
+
+
+def test_only_runs_ours_under_benchmark_only(bench):
+    bench("--benchmark-only").assert_outcomes(passed=2)
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(bench):
+    bench("-k", "latency").stdout.fnmatch_lines(
+        ["sdperf latency fp32-sync-1w: * per image, 2 rounds (*)"]
+    )
+
+
+def test_all_output_fits_100_columns(bench, pytester):
+    pytester.makepyfile(subjects=DAMAGED_VAE)
+    bench("--benchmark-autosave")
+    text = bench("--benchmark-compare", subject="subjects:damaged").stdout.str()
+    ours = text[text.index(" sdperf ") :]
+    assert max(map(len, ours.splitlines())) <= 100

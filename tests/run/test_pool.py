@@ -1,0 +1,233 @@
+"""The pool with real spawned workers of the tiny pipeline: reuse, crashes, limits, clean ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+from sdperf.errors import ConfigurationError, ModelError, WorkerError
+from sdperf.run.messages import RoundRequest, WorkerSpec
+from sdperf.run.pool import InProcessHost, WorkerPool, explain_exit
+from sdperf.workload import Workload
+from tests.tiny_pipelines import resolve, tiny_folder
+
+__all__ = ["tiny_folder"]
+
+WORKLOAD = Workload(
+    model="tiny",
+    prompts=("red apple", "house"),
+    num_inference_steps=2,
+    guidance_scale=5.0,
+    height=32,
+    width=32,
+)
+
+
+def request(count=1, mode="sync", workload=WORKLOAD):
+    return RoundRequest(workload, tuple(workload.image(i) for i in range(count)), mode, 1)
+
+
+@pytest.fixture(scope="module")
+def spec(tiny_folder):
+    return WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    pool = WorkerPool(timeout_s=120)
+    yield pool
+    pool.close()
+
+
+def pids(workers):
+    return [worker.report.pid for worker in workers]
+
+
+def wait_until_gone(pid):
+    try:
+        psutil.Process(pid).wait(timeout=20)
+    except psutil.NoSuchProcess:
+        return
+
+
+def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
+    first = pids(pool.acquire(spec, 1))
+    assert pids(pool.acquire(spec, 1)) == first
+    assert os.getpid() not in first
+    sync = pool.run_round([request(2)])
+    asynchronous = pool.run_round([request(2, "async")])
+    assert [image.png for image in sync.results[0].images] == [
+        image.png for image in asynchronous.results[0].images
+    ]
+    assert sync.duration_s == sync.results[0].duration_s
+    assert all(image.latency_s > 0 for image in sync.results[0].images)
+    assert sync.results[0].peak_rss_bytes > 2**20
+
+
+def test_two_workers_start_together_and_the_round_spans_both(pool, spec):
+    pool.acquire(spec, 2)
+    done = pool.run_round([request(), request()])
+    starts = [result.start_s for result in done.results]
+    ends = [result.end_s for result in done.results]
+    assert done.duration_s == max(ends) - min(starts)
+    assert done.results[0].images[0].png == done.results[1].images[0].png
+
+
+def test_stages_of_a_profiled_image_are_known_and_add_up(pool, spec):
+    pool.acquire(spec, 1)
+    stages = pool.profile(request())
+    parts = (
+        stages.tokenise_s
+        + stages.encode_prompt_s
+        + stages.denoise_s
+        + stages.decode_latents_s
+        + stages.deliver_s
+    )
+    assert parts <= stages.total_s
+    assert len(stages.steps_s) == 3  # PNDM takes one step more than it is asked for
+    assert sum(stages.steps_s) <= stages.denoise_s
+
+
+def test_a_killed_worker_is_a_named_error_and_the_next_case_gets_a_fresh_one(pool, spec):
+    (worker,) = pool.acquire(spec, 1)
+    os.kill(worker.report.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match=r"died.*exit code -9: SIGKILL.*out-of-memory"):
+        pool.run_round([request()])
+    (fresh,) = pool.acquire(spec, 1)
+    assert fresh.report.pid != worker.report.pid
+    assert pool.run_round([request()]).results[0].images
+
+
+def test_a_worker_that_aborts_is_a_named_error(tmp_path, monkeypatch, tiny_folder):
+    (tmp_path / "aborting.py").write_text("import os\ndef build(request):\n    os.abort()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = WorkerPool(timeout_s=60)
+    with pytest.raises(WorkerError, match=r"loading.*SIGABRT.*two threads"):
+        pool.acquire(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "aborting:build"), 1)
+
+
+def test_a_hanging_generation_hits_its_limit_and_its_worker_is_ended(
+    tmp_path, monkeypatch, tiny_folder
+):
+    (tmp_path / "hanging.py").write_text(
+        textwrap.dedent("""
+        import time
+        def build(request):
+            pipeline = request.load()
+            pipeline.unet.forward = lambda *a, **k: time.sleep(600)
+            return pipeline
+        """)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = WorkerPool(timeout_s=60)
+    hanging = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "hanging:build")
+    (worker,) = pool.acquire(hanging, 1)
+    pool.timeout_s = 0.5
+    with pytest.raises(WorkerError, match=r"outlived its time limit.*0\.5 s.*--sd-timeout"):
+        pool.run_round([request()])
+    wait_until_gone(worker.report.pid)
+    assert not psutil.pid_exists(worker.report.pid)
+
+
+def test_an_error_in_the_pipeline_leaves_the_worker_alive(pool, spec):
+    (worker,) = pool.acquire(spec, 1)
+    broken = Workload(
+        model="tiny",
+        prompts=("x",),
+        num_inference_steps=1,
+        guidance_scale=1.0,
+        scheduler="NoSuchScheduler",
+    )
+    with pytest.raises(ConfigurationError, match="NoSuchScheduler"):
+        pool.run_round([request(workload=broken)])
+    assert pids(pool.acquire(spec, 1)) == [worker.report.pid]
+    assert pool.run_round([request()]).results[0].images
+
+
+def test_damaged_weights_are_a_model_error_and_leave_no_process(tmp_path, tiny_folder):
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder("sd"), folder)
+    resolved = resolve(folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(ModelError):
+        WorkerPool(timeout_s=60).acquire(WorkerSpec(resolved, "fp32", "cpu"), 1)
+    assert not {
+        child for child in psutil.Process().children(recursive=True) if child not in before
+    } - {
+        child for child in psutil.Process().children() if "resource_tracker" in str(child.cmdline())
+    }
+
+
+def test_another_precision_replaces_the_workers(pool, spec):
+    (old,) = pool.acquire(spec, 1)
+    (new,) = pool.acquire(WorkerSpec(spec.model, "bf16", "cpu"), 1)
+    wait_until_gone(old.report.pid)
+    assert new.report.pid != old.report.pid
+    assert not psutil.pid_exists(old.report.pid)
+
+
+def test_a_device_is_described_without_a_model():
+    pool = WorkerPool(host_factory=InProcessHost)
+    assert pool.describe_device("cpu").kind == "cpu"
+    with pytest.raises(ConfigurationError, match="sees no mps"):
+        pool.describe_device("mps")
+
+
+def test_in_process_runs_here_and_reports_errors_alike(spec):
+    pool = WorkerPool(host_factory=InProcessHost)
+    try:
+        (worker,) = pool.acquire(spec, 1)
+        assert worker.report.pid == os.getpid()
+        assert pool.run_round([request()]).results[0].images
+    finally:
+        pool.close()
+    with pytest.raises(IndexError):
+        pool.profile(request())
+
+
+CHILD = """
+import sys, time
+from sdperf.run.pool import WorkerPool
+from sdperf.run.messages import WorkerSpec
+from tests.tiny_pipelines import resolve
+from pathlib import Path
+
+if __name__ == "__main__":
+    pool = WorkerPool()
+    (worker,) = pool.acquire(WorkerSpec(resolve(Path(sys.argv[1])), "fp32", "cpu"), 1)
+    print(worker.report.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending):
+    script = tmp_path / "parent.py"
+    script.write_text(CHILD)
+    with subprocess.Popen(
+        [sys.executable, script, tiny_folder("sd")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["."])},
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        assert psutil.pid_exists(pid)
+        parent.send_signal(ending)
+    wait_until_gone(pid)
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(None, "unknown"), (3, "ended itself"), (-9, "SIGKILL"), (-11, "memory fault"), (-99, "99")],
+)
+def test_exit_codes_are_explained(code, words):
+    assert words in explain_exit(code)

@@ -1,0 +1,85 @@
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sdperf.errors import ImageError
+from sdperf.png import encode_png
+from sdperf.store.files import write_atomically
+from sdperf.store.images import ImageStore
+
+WRITER = """
+import sys
+from pathlib import Path
+from sdperf.store.files import write_atomically
+
+path = Path(sys.argv[1])
+print("ready", flush=True)
+for number in range(10**9):
+    write_atomically(path, bytes([number % 256]) * 200_000)
+"""
+
+
+def test_a_file_appears_whole_with_its_folder(tmp_path):
+    path = tmp_path / "deep" / "file.bin"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [child.name for child in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_a_failed_write_keeps_the_old_content_and_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    write_atomically(path, b"old")
+
+    def full(_handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [child.name for child in tmp_path.iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.01, 0.03, 0.1])
+def test_a_reader_never_sees_half_a_file_when_the_writer_is_killed(tmp_path, delay_s):
+    path = tmp_path / "file.bin"
+    write_atomically(path, bytes(200_000))
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        writer.stdout.readline()
+        try:
+            writer.wait(timeout=delay_s)
+        except subprocess.TimeoutExpired:
+            writer.send_signal(signal.SIGKILL)
+    content = path.read_bytes()
+    assert len(content) == 200_000
+    assert len(set(content)) == 1
+
+
+def test_images_are_stored_once_by_content_and_checked_when_read(tmp_path):
+    store = ImageStore(tmp_path / "images")
+    pixels = np.full((16, 16, 3), 7, dtype=np.uint8)
+    sha256 = store.write(encode_png(pixels))
+    assert store.write(encode_png(pixels)) == sha256
+    assert len(list(store.folder.iterdir())) == 1
+    assert np.array_equal(store.read(sha256), pixels)
+    store.path(sha256).write_bytes(encode_png(pixels + 1))
+    with pytest.raises(ImageError, match="was changed"):
+        store.read(sha256)
+
+
+@pytest.mark.parametrize("sha256", ["", "../../etc/passwd", "A" * 64, "a" * 63])
+def test_a_hostile_hash_never_becomes_a_path(tmp_path, sha256):
+    with pytest.raises(ImageError, match="malformed"):
+        ImageStore(tmp_path).read(sha256)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(ImageError, match="a" * 64):
+        ImageStore(tmp_path).read("a" * 64)
