@@ -19,7 +19,7 @@ from sdperf.measure.environment import (
 from sdperf.measure.resources.apple_parsers import (
     MEMORY_PRESSURES,
     parse_process_cpu,
-    parse_swap_usage,
+    parse_swap_used,
     parse_sysctl,
     parse_time_machine,
     parse_vm_stat,
@@ -132,7 +132,6 @@ def read_conditions(
 def _read_mac(device_kind: DeviceKind, system: System, *, thorough: bool) -> Conditions:
     facts = parse_sysctl(system.run("/usr/sbin/sysctl", "-i", *_SYSCTL_KEYS) or "")
     traffic = parse_vm_stat(system.run("/usr/bin/vm_stat") or "")
-    swap = parse_swap_usage(facts.get("vm.swapusage"))
     source = read_power_source(system)
     programs = system.run("/bin/ps", "-Aceo", "pcpu,comm") if thorough else None
     copying = system.run("/usr/bin/tmutil", "status") if thorough else None
@@ -144,7 +143,7 @@ def _read_mac(device_kind: DeviceKind, system: System, *, thorough: bool) -> Con
         power_source=source,
         power_mode=read_power_mode(system, source),
         memory_pressure=MEMORY_PRESSURES.get(facts.get("kern.memorystatus_vm_pressure_level", "")),
-        swap_used_bytes=swap.used_bytes if swap else None,
+        swap_used_bytes=parse_swap_used(facts.get("vm.swapusage")),
         swapped_in_bytes=traffic.swapped_in_bytes if traffic else None,
         swapped_out_bytes=traffic.swapped_out_bytes if traffic else None,
         load_per_core=_per_core(

@@ -115,7 +115,8 @@ def collect_environment(
 
     Args:
         device_kind: Where the pipeline runs.
-        device_name: Name of the GPU; where it is empty the processor's own name is taken.
+        device_name: Name of the GPU; where it is empty the processor's own name is taken. torch
+            has no name for an Apple GPU, so that one is looked up.
         gpu_cores: GPU cores or multiprocessors, where the caller knows them; those of an Apple
             GPU are looked up.
         system: Where to ask.
@@ -125,9 +126,10 @@ def collect_environment(
         that must be there. The commit is that of the folder this process works in.
     """
     host = _read_host(system)
-    if gpu_cores is None and device_kind == "mps":
-        gpu = read_apple_gpu(system)
-        gpu_cores = gpu.cores if gpu else None
+    gpu = read_apple_gpu(system) if device_kind == "mps" else None
+    if gpu is not None:
+        device_name = gpu.name or device_name
+        gpu_cores = gpu.cores if gpu_cores is None else gpu_cores
     power_source = read_power_source(system)
     return Environment(
         chip=host.chip or "unknown",

@@ -14,7 +14,6 @@ from sdperf.measure.resources.apple_parsers import (
     GpuReading,
     PowerReading,
     ProcessReading,
-    SwapReading,
     SwapTraffic,
 )
 
@@ -27,7 +26,7 @@ TEXT_PARSERS = {
     "pmset-g": apple.parse_power_mode,
     "ioreg": apple.parse_ioreg_accelerators,
     "system_profiler-SPDisplays": apple.parse_displays,
-    "swapusage": apple.parse_swap_usage,
+    "swapusage": apple.parse_swap_used,
     "vm_stat": apple.parse_vm_stat,
     "footprint": apple.parse_footprint,
     "macmon": apple.parse_macmon,
@@ -98,7 +97,6 @@ def test_ioreg_takes_the_busiest_and_drops_what_cannot_be():
         cores=24,
         utilisation_percent=41.0,
         in_use_bytes=1234567890,
-        recovery_count=2,
     )
 
 
@@ -167,10 +165,10 @@ def test_displays():
 
 def test_swap_usage():
     value = "total = 4096.00M  used = 3017.25M  free = 1078.75M  (encrypted)"
-    assert apple.parse_swap_usage(value) == SwapReading(4096 * 2**20, 12069 * 2**18)
-    assert apple.parse_swap_usage("total = 0.00M  used = 0.00M  free = 0.00M") == SwapReading(0, 0)
-    assert apple.parse_swap_usage("total = 4096.00M  used = ") is None
-    assert apple.parse_swap_usage(None) is None
+    assert apple.parse_swap_used(value) == 12069 * 2**18
+    assert apple.parse_swap_used("total = 0.00M  used = 0.00M  free = 0.00M") == 0
+    assert apple.parse_swap_used("total = 4096.00M  used = ") is None
+    assert apple.parse_swap_used(None) is None
 
 
 def test_vm_stat_counts_pages_of_its_own_size():
@@ -183,17 +181,17 @@ def test_vm_stat_counts_pages_of_its_own_size():
 
 def test_footprint():
     text = fixture("footprint.txt")
-    assert apple.parse_footprint(text) == ProcessReading(3_000_000_000, 4_000_000_000)
-    assert apple.parse_footprint("    phys_footprint: 5 B\n") == ProcessReading(5)
+    assert apple.parse_footprint(text) == 3_000_000_000
+    assert apple.parse_footprint(text[: text.index("phys_")]) is None
     assert apple.parse_footprint("footprint: 5 B\n") is None
 
 
 def test_rusage():
-    fields = dict.fromkeys(range(35), 0) | {7: 700, 28: 2800, 16: 1600, 17: 1700}
+    fields = dict.fromkeys(range(35), 0) | {7: 700, 16: 1600, 17: 1700}
     raw = struct.pack("=16s35Q", b"u" * 16, *fields.values())
     assert len(raw) == RUSAGE_V4.size == 296
-    assert apple.parse_rusage(raw) == ProcessReading(700, 2800, 1600, 1700)
-    assert apple.parse_rusage(raw + b"newer fields") == ProcessReading(700, 2800, 1600, 1700)
+    assert apple.parse_rusage(raw) == ProcessReading(700, 1600, 1700)
+    assert apple.parse_rusage(raw + b"newer fields") == ProcessReading(700, 1600, 1700)
     assert apple.parse_rusage(raw[:-1]) is None
 
 
@@ -224,13 +222,11 @@ def test_macmon_of_strange_values():
 def test_powermetrics_streams_samples_with_a_nul_between():
     sample = fixture("powermetrics_sample.xml")
     reading = PowerReading(
-        window_s=1.5,
         gpu_power_w=30.0,
         cpu_power_w=0.4,
         gpu_active_percent=75.0,
         gpu_clock_mhz=1234.5,
         gpu_top_clock_percent=pytest.approx(60.0),
-        thermal_level="moderate",
     )
     assert apple.parse_powermetrics(sample) == (reading,)
     assert apple.parse_powermetrics(f"{sample}\0{sample}") == (reading, reading)

@@ -89,6 +89,20 @@ def test_shares_over_too_little_time_are_left_out_and_made_up_later():
     assert "system_cpu_percent" not in last
 
 
+def test_a_new_window_computes_its_shares_anew_and_goes_on_counting():
+    probe = host(
+        clock=(0.0, 100.0, 101.0),
+        systems=(machine(0, 100), machine(0, 300), machine(1, 302)),
+        trees=((process(1, 1.0),), (process(1, 2.0),), (process(1, 2.5),)),
+    )
+    probe.read()
+    probe.begin()
+    between = probe.read()
+    assert "tree_cpu_percent" not in between.gauges
+    assert between.counters["tree_cpu_s"] == 1.0
+    assert probe.read().gauges["tree_cpu_percent"] == 50.0
+
+
 def test_unknown_numbers_of_the_host_are_not_there():
     known = {"swap_used_bytes": 0, "swapped_in_bytes": 3, "disk_read_bytes": 0}
     probe = host((0.0,), (machine(1, 2, **known),), ((process(1, 1.0, footprint=9),),))
@@ -222,6 +236,15 @@ def test_a_board_that_answers_nothing():
     assert facts == (None,) * 4
 
 
+def test_a_library_of_another_version_is_no_answer():
+    class Mismatch(Exception):
+        pass
+
+    nvml = FakeNvml(nvmlDeviceGetComputeRunningProcesses=Mismatch())
+    nvml.NVMLLibraryMismatchError = Mismatch
+    assert NvmlGpu(nvml, "board").read_users() is None
+
+
 def test_facts_of_a_board():
     gpu = NvmlGpu(FakeNvml(**BOARD), "board")
     assert gpu.read_name() == "Example B900"
@@ -316,6 +339,17 @@ def test_energy_is_joules_and_power_its_growth():
     assert probe.read() == Reading()
 
 
+def test_power_of_a_new_window_knows_nothing_of_the_last():
+    monitor = SimpleNamespace(
+        get_cumulative_energy=Script(*(energy(gpu_mj=mj) for mj in (0, 9000, 9500)))
+    )
+    probe = EnergyProbe(monitor, Script(0.0, 60.0, 61.0))
+    probe.read()
+    probe.begin()
+    assert probe.read().gauges == {}
+    assert probe.read().gauges == {"gpu_soc_power_w": 0.5}
+
+
 def test_why_there_is_no_energy():
     def uninstalled(name):
         raise ImportError(name)
@@ -355,6 +389,13 @@ def test_a_stream_reports_each_finished_sample_once():
     assert probe.read().gauges["gpu_soc_power_w"] == 7.0
     probe.close()
     assert stream.stopped
+
+
+def test_a_stream_forgets_what_came_before_the_window():
+    line = '{"gpu_power": 5.0}\n'
+    probe = StreamProbe("macmon", FakeStream(line, line.replace("5", "6")), "\n", parse_macmon)
+    probe.begin()
+    assert probe.read().gauges == {"gpu_soc_power_w": 6.0}
 
 
 MACMON = {"programs": {"macmon": "/opt/homebrew/bin/macmon"}}

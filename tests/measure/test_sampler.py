@@ -29,7 +29,10 @@ class FakeProbe:
         self.readings = list(readings)
         self.takes_s = takes_s
         self.clock = clock
-        self.asked = 0
+        self.asked = self.begun = 0
+
+    def begin(self):
+        self.begun += 1
 
     def read(self):
         reading = self.readings[min(self.asked, len(self.readings) - 1)]
@@ -159,6 +162,7 @@ def test_a_slow_probe_is_asked_less_often_but_at_both_borders():
     quick = FakeProbe(gauge(1.0), name="quick")
     record([slow, quick], [0.25] * 9)
     assert (slow.asked, quick.asked) == (4, 10)
+    assert (slow.begun, quick.begun) == (1, 1)
 
 
 def test_a_probe_that_breaks_is_named_and_the_others_go_on():

@@ -31,12 +31,14 @@ ENERGY_FIELDS: Final[Mapping[str, Counter]] = {
 }
 """Fields of ``AppleEnergyMetrics`` (whole millijoules, or ``None``) and what they become."""
 
-MACMON_ARGUMENTS: Final = ("pipe", "-i", "500")
+MACMON_ARGUMENTS: Final = ("pipe", "-i", "500", "-s", "14400")
 POWERMETRICS: Final = "/usr/bin/powermetrics"
 POWERMETRICS_ARGUMENTS: Final = (
-    *("-f", "plist", "-i", "1000"),
+    *("-f", "plist", "-i", "1000", "-n", "7200"),
     *("--samplers", "cpu_power,gpu_power,thermal"),
 )
+"""Both programs end by themselves after two hours, should nobody be left to stop them."""
+
 _SUDO: Final = "/usr/bin/sudo"
 _SHORTEST_POWER_SPAN_S: Final = 0.1
 
@@ -49,6 +51,9 @@ class IoregProbe:
 
     def __init__(self, system: System) -> None:
         self._system = system
+
+    def begin(self) -> None:
+        """Remember nothing."""
 
     def read(self) -> Reading:
         """Run ``ioreg`` once."""
@@ -79,6 +84,10 @@ class EnergyProbe:
         self._monitor = monitor
         self._clock = clock
         self._marked: tuple[float, float] | None = None
+
+    def begin(self) -> None:
+        """Compute power from the next reading on."""
+        self._marked = None
 
     def read(self) -> Reading:
         """Read the cumulative counters."""
@@ -129,6 +138,10 @@ class StreamProbe:
         self._separator = separator
         self._parse = parse
         self._unfinished = ""
+
+    def begin(self) -> None:
+        """Drop the samples finished until now; the one under way began before the window."""
+        self.read()
 
     def read(self) -> Reading:
         """Report the newest sample that was finished since the last reading."""

@@ -61,22 +61,12 @@ class GpuReading:
         cores: GPU cores.
         utilisation_percent: The driver's momentary value for the whole system, in [0, 100].
         in_use_bytes: GPU memory in use by all processes.
-        recovery_count: How often the GPU was reset since boot.
     """
 
     name: str | None = None
     cores: int | None = None
     utilisation_percent: float | None = None
     in_use_bytes: int | None = None
-    recovery_count: int | None = None
-
-
-@dataclass(frozen=True)
-class SwapReading:
-    """Swap space at one moment, bytes."""
-
-    total_bytes: int
-    used_bytes: int
 
 
 @dataclass(frozen=True)
@@ -93,13 +83,11 @@ class ProcessReading:
 
     Attributes:
         footprint_bytes: Memory charged to it, Metal allocations included, compressed too.
-        footprint_peak_bytes: Largest footprint since it started.
         disk_read_bytes: Read from storage since it started.
         disk_written_bytes: Written to storage since it started.
     """
 
     footprint_bytes: int | None = None
-    footprint_peak_bytes: int | None = None
     disk_read_bytes: int | None = None
     disk_written_bytes: int | None = None
 
@@ -109,7 +97,6 @@ class PowerReading:
     """One sample of ``macmon`` or ``powermetrics``; all values are model-based estimates.
 
     Attributes:
-        window_s: Length of the sample; ``None`` where the program does not say.
         gpu_power_w: The GPU alone.
         cpu_power_w: All CPU clusters; 0 over a busy window is not a reading (macOS 27).
         system_power_w: The whole machine, from its power sensor.
@@ -117,10 +104,8 @@ class PowerReading:
         gpu_clock_mhz: Mean active clock of the GPU.
         gpu_top_clock_percent: Share of the active time at the GPU's highest clock.
         gpu_temperature_c: Mean of the GPU's sensors.
-        thermal_level: One of `THERMAL_LEVELS`.
     """
 
-    window_s: float | None = None
     gpu_power_w: float | None = None
     cpu_power_w: float | None = None
     system_power_w: float | None = None
@@ -128,7 +113,6 @@ class PowerReading:
     gpu_clock_mhz: float | None = None
     gpu_top_clock_percent: float | None = None
     gpu_temperature_c: float | None = None
-    thermal_level: str | None = None
 
 
 def parse_sysctl(text: str) -> dict[str, str]:
@@ -205,7 +189,6 @@ def parse_ioreg_accelerators(text: str) -> GpuReading | None:
             parse_percent(one.get("Device Utilization %")) for one in statistics
         ),
         in_use_bytes=_largest(parse_whole(one.get("In use system memory")) for one in statistics),
-        recovery_count=_largest(parse_whole(one.get("recoveryCount")) for one in statistics),
     )
 
 
@@ -221,17 +204,10 @@ def parse_displays(text: str) -> GpuReading | None:
     return None
 
 
-def parse_swap_usage(text: str | None) -> SwapReading | None:
-    """Read the value of ``vm.swapusage``: ``total = 4096.00M  used = 3017.25M ...``."""
-    sizes = {
-        name: float(number) * _BYTES_PER_UNIT[unit]
-        for name, number, unit in re.findall(
-            r"\b(total|used) = ([0-9]{1,12}(?:\.[0-9]{1,6})?)([BKMGT])\b", text or ""
-        )
-    }
-    if set(sizes) != {"total", "used"}:
-        return None
-    return SwapReading(total_bytes=round(sizes["total"]), used_bytes=round(sizes["used"]))
+def parse_swap_used(text: str | None) -> int | None:
+    """Read the bytes in use from ``vm.swapusage``: ``total = 4096.00M  used = 3017.25M ...``."""
+    found = re.search(r"\bused = ([0-9]{1,12}(?:\.[0-9]{1,6})?)([BKMGT])\b", text or "")
+    return round(float(found.group(1)) * _BYTES_PER_UNIT[found.group(2)]) if found else None
 
 
 def parse_vm_stat(text: str) -> SwapTraffic | None:
@@ -251,22 +227,10 @@ def parse_vm_stat(text: str) -> SwapTraffic | None:
     )
 
 
-def parse_footprint(text: str) -> ProcessReading | None:
-    """Read ``footprint --noCategories -f bytes -p PID``."""
-    sizes = {
-        name: int(size)
-        for name, size in re.findall(
-            r"^\s*(phys_footprint|phys_footprint_peak): ([0-9]{1,19}) B\s*$",
-            text,
-            flags=re.MULTILINE,
-        )
-    }
-    if not sizes:
-        return None
-    return ProcessReading(
-        footprint_bytes=sizes.get("phys_footprint"),
-        footprint_peak_bytes=sizes.get("phys_footprint_peak"),
-    )
+def parse_footprint(text: str) -> int | None:
+    """Read the bytes of ``footprint --noCategories -f bytes -p PID``."""
+    found = re.search(r"^\s*phys_footprint: ([0-9]{1,19}) B\s*$", text, flags=re.MULTILINE)
+    return int(found.group(1)) if found else None
 
 
 RUSAGE_V4: Final = struct.Struct("=16s35Q")
@@ -275,7 +239,6 @@ RUSAGE_V4: Final = struct.Struct("=16s35Q")
 _RUSAGE_PHYS_FOOTPRINT: Final = 8
 _RUSAGE_DISK_READ: Final = 17
 _RUSAGE_DISK_WRITTEN: Final = 18
-_RUSAGE_LIFETIME_MAX_FOOTPRINT: Final = 29
 
 
 def parse_rusage(raw: bytes) -> ProcessReading | None:
@@ -288,7 +251,6 @@ def parse_rusage(raw: bytes) -> ProcessReading | None:
     fields = RUSAGE_V4.unpack_from(raw)
     return ProcessReading(
         footprint_bytes=fields[_RUSAGE_PHYS_FOOTPRINT],
-        footprint_peak_bytes=fields[_RUSAGE_LIFETIME_MAX_FOOTPRINT],
         disk_read_bytes=fields[_RUSAGE_DISK_READ],
         disk_written_bytes=fields[_RUSAGE_DISK_WRITTEN],
     )
@@ -333,23 +295,16 @@ def parse_powermetrics(text: str) -> tuple[PowerReading, ...]:
         if not sample:
             continue
         processor, gpu = _as_dict(sample.get("processor")), _as_dict(sample.get("gpu"))
-        window_ns, idle = (
-            parse_positive(sample.get("elapsed_ns")),
-            parse_number(gpu.get("idle_ratio")),
-        )
+        idle = parse_number(gpu.get("idle_ratio"))
         gpu_power_mw = parse_amount(processor.get("gpu_power"))
         cpu_power_mw = parse_positive(processor.get("cpu_power"))
-        level = sample.get("thermal_pressure")
-        level = level.lower() if isinstance(level, str) else None
         readings.append(
             PowerReading(
-                window_s=None if window_ns is None else window_ns / 1e9,
                 gpu_power_w=None if gpu_power_mw is None else gpu_power_mw / 1e3,
                 cpu_power_w=None if cpu_power_mw is None else cpu_power_mw / 1e3,
                 gpu_active_percent=None if idle is None else parse_percent((1 - idle) * 100),
                 gpu_clock_mhz=parse_positive(gpu.get("freq_hz")),
                 gpu_top_clock_percent=_top_clock_percent(gpu.get("dvfm_states")),
-                thermal_level=level if level in THERMAL_LEVELS else None,
             )
         )
     return tuple(readings)

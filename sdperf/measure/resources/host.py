@@ -81,6 +81,10 @@ class HostProbe:
         self._used: dict[Counter, float] = {"tree_cpu_s": 0.0}
         self._marked: tuple[float, float, SystemSample] | None = None
 
+    def begin(self) -> None:
+        """Compute shares from the next reading on; what the tree used stays counted."""
+        self._marked = None
+
     def read(self) -> Reading:
         """Read the tree and the machine."""
         system, processes = self._source.read_system(), self._source.read_processes()

@@ -51,6 +51,8 @@ class NvmlGpu:
     def __init__(self, nvml: ModuleType | Any, handle: Any) -> None:
         self._nvml = nvml
         self._handle = handle
+        mismatch = getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError)
+        self._refusals: tuple[type[Exception], ...] = (nvml.NVMLError, mismatch, AttributeError)
 
     def read_name(self) -> str | None:
         """Read the product's name."""
@@ -128,7 +130,7 @@ class NvmlGpu:
     def _ask(self, question: Callable[[], T]) -> T | None:
         try:
             return question()
-        except (self._nvml.NVMLError, AttributeError):
+        except self._refusals:
             return None
 
 
@@ -146,6 +148,9 @@ class NvmlProbe:
     def __init__(self, gpu: NvmlGpu, read_pids: Callable[[], frozenset[int]]) -> None:
         self._gpu = gpu
         self._read_pids = read_pids
+
+    def begin(self) -> None:
+        """Remember nothing."""
 
     def read(self) -> Reading:
         """Ask the board; memory of our processes is left out where a container hides them."""

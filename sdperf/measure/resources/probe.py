@@ -54,6 +54,9 @@ class Probe(Protocol):
     name: str
     period_s: float
 
+    def begin(self) -> None:
+        """A window begins: forget what came before it, such as the start of a rate."""
+
     def read(self) -> Reading:
         """Return what is known now; never block for long."""
 

@@ -160,6 +160,8 @@ class Recorder:
     def _ask(self, asked: _Asked) -> None:
         name = asked.probe.name
         try:
+            if self._ticks == 0:
+                asked.probe.begin()
             reading = asked.probe.read()
         except Exception as error:  # noqa: BLE001 - watching must not end what is watched
             self._faults.append(f"{name}: {type(error).__name__}: {error}")
