@@ -155,7 +155,7 @@ def load_pipeline(
             expected="every weight in the safetensors files",
             hint="download the model again",
         )
-    return prepare_pipeline(pipeline.to(device))
+    return prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
 
 
 def prepare_pipeline(pipeline: Any) -> Any:

@@ -42,6 +42,11 @@ def test_every_family_loads_quietly_in_the_dtype_and_in_evaluation_mode(tiny_fol
     assert capfd.readouterr() == ("", "")
 
 
+def test_float16_on_a_cpu_is_loaded_without_a_word(folder, capfd):
+    assert tiny_pipelines.load(folder, torch.float16).unet.dtype == torch.float16
+    assert capfd.readouterr() == ("", "")
+
+
 def test_loading_leaves_the_libraries_logs_as_they_were(folder):
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     before = [(log.level, log.propagate, list(log.handlers)) for log in loggers]
