@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from sdperf.codec import format_record, parse_record
 from sdperf.measure.conditions import Conditions, read_conditions
-from sdperf.measure.guards import compare_guards, judge_guards
+from sdperf.measure.guards import Guard, compare_guards, judge_guards
 from sdperf.measure.resources.cgroup import CgroupLimits
 from sdperf.measure.resources.linux_parsers import CpuTimes
 from sdperf.measure.resources.nvidia import GpuUser
@@ -103,6 +104,11 @@ def test_what_cannot_be_read_is_never_ok(platform, device_kind):
 def test_each_guard_in_each_state(machine, change, name, state):
     changed = states(replace(machine, **change))
     assert changed[name] == state
+
+
+def test_guards_go_into_a_record_and_back():
+    for guard in judge_guards(replace(MAC, power_source="battery", thermal_level=None)):
+        assert parse_record(Guard, format_record(guard)) == guard
 
 
 def test_own_processes_on_the_gpu_are_no_others():

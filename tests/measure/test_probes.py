@@ -1,12 +1,14 @@
 """Probes over machines and boards that are not here, and the host probe on this one."""
 
 import os
+import struct
 import sys
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from sdperf.measure.resources import apple_rusage
 from sdperf.measure.resources.apple import (
     EnergyProbe,
     IoregProbe,
@@ -18,7 +20,7 @@ from sdperf.measure.resources.apple import (
     open_macmon,
     open_powermetrics,
 )
-from sdperf.measure.resources.apple_parsers import parse_macmon
+from sdperf.measure.resources.apple_parsers import ProcessReading, parse_macmon
 from sdperf.measure.resources.apple_rusage import read_process_usage
 from sdperf.measure.resources.host import HostProbe, PsutilSource, SystemSample
 from sdperf.measure.resources.inventory import PROBE_KINDS, list_probe_kinds, open_probes
@@ -158,6 +160,24 @@ def test_swap_of_a_mac_is_psutils(make_mac, monkeypatch):
     assert (system.swap_used_bytes, system.swapped_in_bytes, system.swapped_out_bytes) == (5, 6, 7)
 
 
+def test_programs_that_probes_start_are_not_watched(monkeypatch):
+    monkeypatch.setattr(psutil.Process, "name", lambda self: "macmon")
+    assert PsutilSource().read_processes() == ()
+
+
+def test_rusage_is_asked_of_the_kernel(monkeypatch):
+    class Library:
+        def proc_pid_rusage(self, pid, flavour, buffer):
+            if pid == 1:
+                return -1
+            buffer.raw = struct.pack("=16s35Q", b"", *range(35))
+            return 0
+
+    monkeypatch.setattr(apple_rusage, "_load_library", Library)
+    assert read_process_usage(77) == ProcessReading(7, 16, 17)
+    assert read_process_usage(1) is None
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS answers")
 def test_rusage_is_macos_own():
     assert read_process_usage(os.getpid()) is None
@@ -277,6 +297,17 @@ def test_the_board_is_the_first_that_cuda_shows(visible, asked):
     gpu.close()
     assert [call[0] for call in nvml.asked] == ["nvmlInit", asked[0], "nvmlShutdown"]
     assert nvml.asked[1] == asked
+
+
+def test_a_board_that_is_there_is_opened_as_a_probe(make_linux, monkeypatch):
+    nvml = FakeNvml(**BOARD)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    probes = open_probes(make_linux())
+    assert [probe.name for probe in probes] == ["psutil", "nvml"]
+    for probe in probes:
+        probe.begin()
+        probe.close()
+    assert nvml.asked[-1][0] == "nvmlShutdown"
 
 
 def test_why_there_is_no_board():

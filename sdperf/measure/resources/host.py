@@ -24,6 +24,9 @@ _UNBORN: Final = ProcessSample(
 )
 """What a process that started within the window had used before it."""
 
+_WATCHERS: Final = frozenset({"ioreg", "macmon", "powermetrics", "sudo"})
+"""Programs that probes start; they hang in the tree and are no part of what is watched."""
+
 _TREE_AGE_S: Final = 2.0
 """How long a list of the tree's processes is used; making one reads all processes."""
 
@@ -172,9 +175,11 @@ class PsutilSource:
         return frozenset(process.pid for process in self._list())
 
     def read_processes(self) -> tuple[ProcessSample, ...]:
-        """Read the tree's processes that are alive and may be read."""
+        """Read the tree's processes that are alive, may be read and are not probes' own."""
         samples = (_read_process(process) for process in self._list())
-        return tuple(sample for sample in samples if sample is not None)
+        return tuple(
+            sample for sample in samples if sample is not None and sample.name not in _WATCHERS
+        )
 
     def read_system(self) -> SystemSample:
         """Read the machine."""
