@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import math
@@ -96,10 +97,8 @@ def test_arbitrary_json_is_a_record_error(document):
 @given(json_values, st.sampled_from([f.name for f in dataclasses.fields(Measurement)]))
 def test_arbitrary_json_in_any_field_never_escapes(value, name):
     document = format_measurement(measurement()) | {name: value}
-    try:
+    with contextlib.suppress(RecordError):
         parse_measurement(document)
-    except RecordError:
-        pass
 
 
 def test_the_fingerprint_names_the_machine_and_leaves_out_the_interpreter():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdperf.errors import ConfigurationError
 from sdperf.measurement import CaseKind, Measurement, format_measurement
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.units import format_seconds
@@ -125,4 +127,9 @@ def sd_benchmark(
 
     The durations are the worker's own; pytest-benchmark reads them from a virtual clock.
     """
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        raise ConfigurationError(
+            "benchmarks cannot run under xdist: cases that run at once disturb each other",
+            hint="leave -n out; sdperf has workers of its own (--sd-workers)",
+        )
     return SdBenchmark(session_of(request.config), benchmark, request.node.nodeid, sd_variant)

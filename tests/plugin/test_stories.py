@@ -243,6 +243,12 @@ def test_only_runs_ours_under_benchmark_only(bench):
     bench("--benchmark-only").assert_outcomes(passed=2)
 
 
+def test_under_xdist_every_case_fails_with_the_reason(bench):
+    result = bench("-n", "1", in_process=False)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*benchmarks cannot run under xdist*leave -n out*"])
+
+
 def test_progress_is_plain_lines_where_there_is_no_terminal(bench):
     bench("-k", "latency").stdout.fnmatch_lines(
         ["sdperf latency fp32-sync-1w: * per image, 2 rounds (*)"]
