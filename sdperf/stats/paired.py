@@ -18,6 +18,10 @@ BLOCK_SPREAD_FLOOR: Final = 0.0015
 """Smallest standard error believed, in log seconds (0.15 %)."""
 
 
+TRIMMED_SHARE: Final = 0.2
+"""Share of blocks cut on each side: none of 4, one of 6 or 9, two of 12."""
+
+
 class Decision(Enum):
     """What the blocks so far say."""
 
@@ -104,7 +108,7 @@ def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
 
 
 def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:
-    """Bound the mean contrast, trimming one block on each side from six blocks on.
+    """Bound the mean contrast, trimming 20 % of the blocks on each side from six blocks on.
 
     Args:
         contrasts: Block log ratios, two or more.
@@ -119,7 +123,7 @@ def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:
     if count < 2 or not 0 < alpha < 0.5 or not all(map(math.isfinite, contrasts)):
         raise ValueError(f"no bounds from {count} contrasts at level {alpha}")
     ordered = sorted(contrasts)
-    trim = 1 if count >= 6 else 0
+    trim = int(TRIMMED_SHARE * count) if count >= 6 else 0
     kept = ordered[trim : count - trim]
     winsorised = [kept[0]] * trim + kept + [kept[-1]] * trim
     mean = statistics.fmean(kept)

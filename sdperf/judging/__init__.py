@@ -1,0 +1,1 @@
+"""The judges: measured numbers and their history in, `sdperf.verdict.Finding` out. Pure."""

@@ -1,0 +1,384 @@
+"""Is a case slower than its accepted sessions? Offline in one step, in a run by screen and confirm.
+
+`docs/statistics.md` holds the formulas, `docs/results/gate-power.md` how often each rule is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.judging.suite_estimate import (
+    FEWEST_SESSIONS,
+    CaseEstimate,
+    ShiftEstimate,
+    SuiteEstimate,
+)
+from sdperf.stats.bimodality import SMALLEST_GAP_LOG, detect_bimodality
+from sdperf.stats.multiple import adjust_holm
+from sdperf.stats.paired import Decision, PairedResult
+from sdperf.units import format_change, format_seconds
+from sdperf.verdict import Finding, Outcome
+
+DEFAULT_MAX_SLOWDOWN: Final = 0.03
+DEFAULT_GROSS_SLOWDOWN: Final = 0.25
+DEFAULT_FAMILY_ERROR: Final = 0.01
+"""Chance that any case of an unchanged suite is called SLOWER."""
+
+SCREEN_SHARE: Final = 2 / 3
+"""A case is a suspect from this share of its limit on (2 % of the default 3 %)."""
+
+OFFLINE_SHARE: Final = 0.5
+"""Share of the family error that the t tests of saved numbers may spend.
+
+Session medians have slightly heavier tails than the model (spikes, throttling, drift of single
+cases); the simulated false alarms use up the rest.
+"""
+
+_MORE_PROCESSES: Final = "raise --sd-processes: fresh processes choose different kernels"
+
+
+@dataclass(frozen=True)
+class LatencyLimits:
+    """What holds for the whole suite; each case carries its own ``max_slowdown``.
+
+    Attributes:
+        suite_slowdown: Tolerated shift of all cases together, as a fraction.
+        gross_slowdown: What fails without a spread to judge by (fewer than five sessions).
+        family_error: Chance that an unchanged suite has any SLOWER in it.
+    """
+
+    suite_slowdown: float = DEFAULT_MAX_SLOWDOWN
+    gross_slowdown: float = DEFAULT_GROSS_SLOWDOWN
+    family_error: float = DEFAULT_FAMILY_ERROR
+
+
+@dataclass(frozen=True)
+class SuiteFindings:
+    """One finding a case, and one for what all cases have in common.
+
+    Attributes:
+        cases: Case name to finding, in order.
+        suite: The suite-wide shift; ``None`` where it cannot be told.
+    """
+
+    cases: dict[str, Finding]
+    suite: Finding | None
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A case to be measured again.
+
+    Attributes:
+        case: What the accepted sessions say of it.
+        is_shown: Whether `judge_offline` would call it SLOWER without measuring again.
+    """
+
+    case: CaseEstimate
+    is_shown: bool
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What the accepted sessions say before anything is measured again.
+
+    Attributes:
+        findings: Final unless the case is a suspect; a suspect's says INCONCLUSIVE until then.
+        suspects: Cases to confirm on fresh measurements.
+    """
+
+    findings: SuiteFindings
+    suspects: tuple[Suspect, ...]
+
+
+def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) -> SuiteFindings:
+    """Judge saved numbers alone, when nothing can be measured again.
+
+    SLOWER needs all of:
+
+    - a rise above the case's limit;
+    - significance after Holm's correction over all cases and the suite-wide shift;
+    - more weight than any accepted session has against the others, since what happened without a
+      change can happen again;
+    - a rise that is left when a good part of the rounds was disturbed;
+    - less than 15 % where the accepted sessions of any case fall in two modes (a choice of kernel)
+      or the machine changed speed within a case (throttling): that far it goes by itself.
+
+    A rise above the limit that falls short is INCONCLUSIVE, and so is a case whose noise exceeds
+    its limit. With fewer than five sessions only gross slowdowns are SLOWER.
+
+    A disturbance that lasts for a whole case and strikes less than once in the accepted sessions
+    cannot be told from a slowdown offline.
+    """
+    limits = limits or LatencyLimits()
+    significant = _find_significant(estimate, limits)
+    shown = _find_shown(estimate, significant)
+    cases = {}
+    for case in estimate.cases:
+        if case.data.case in shown:
+            seen = _describe(case, estimate.shift)
+            finding = Finding(Outcome.SLOWER, "latency", seen, _suggest_ab(case))
+        else:
+            finding = _judge_by_history(case, estimate.shift, limits, significant)
+        cases[case.data.case] = finding
+    return SuiteFindings(cases=cases, suite=_judge_shift(estimate.shift, limits, significant))
+
+
+def screen_latency(estimate: SuiteEstimate, limits: LatencyLimits | None = None) -> Screening:
+    """Pick the cases that have to be measured again before anything is said of them.
+
+    A suspect rose by two thirds of its limit or more, and above the prediction interval or on a
+    machine too noisy for the limit. The screen alone never turns a run red, except for the
+    suite-wide shift, which no single case could confirm.
+    """
+    limits = limits or LatencyLimits()
+    significant = _find_significant(estimate, limits)
+    shown = _find_shown(estimate, significant)
+    suspects = tuple(
+        Suspect(case, case.data.case in shown)
+        for case in estimate.cases
+        if _is_suspect(case, limits)
+    )
+    names = {suspect.case.data.case for suspect in suspects}
+    cases = {}
+    for case in estimate.cases:
+        if case.data.case in names:
+            seen = f"{_describe(case, estimate.shift)}, not confirmed"
+            finding = Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_ab(case))
+        else:
+            finding = _judge_by_history(case, estimate.shift, limits, significant)
+        cases[case.data.case] = finding
+    findings = SuiteFindings(cases=cases, suite=_judge_shift(estimate.shift, limits, significant))
+    return Screening(findings=findings, suspects=suspects)
+
+
+def judge_confirmation(suspect: Suspect, confirmed: PairedResult) -> Finding:
+    """Judge a suspect by paired blocks of the baseline's own code and the current one.
+
+    Args:
+        suspect: From the screen.
+        confirmed: From `sdperf.stats.paired.decide_by_blocks`, with the suspect's limit and the
+            family error divided by the number of suspects.
+    """
+    step = _suggest_ab(suspect.case)
+    if confirmed.bounds is None:
+        seen = f"{confirmed.blocks} paired blocks are too few to say anything"
+    else:
+        seen = (
+            f"{_percent(confirmed.bounds.mean)} in {confirmed.blocks} paired blocks "
+            f"({_percent(confirmed.bounds.lower)} to {_percent(confirmed.bounds.upper)}), "
+            f"limit {format_change(1 + suspect.case.data.max_slowdown)}"
+        )
+    match confirmed.decision:
+        case Decision.FAIL:
+            return Finding(Outcome.SLOWER, "latency", seen, step)
+        case Decision.PASS:
+            return Finding(Outcome.PASS, "latency", f"{seen}; the suspicion was noise")
+        case Decision.CONTINUE | Decision.INCONCLUSIVE:
+            return Finding(Outcome.INCONCLUSIVE, "latency", seen, step)
+
+
+def judge_repeats(
+    suspect: Suspect, repeats_s: Sequence[float], limits: LatencyLimits | None = None
+) -> Finding:
+    """Judge a suspect by repeating it in fresh processes, where the baseline cannot be run.
+
+    SLOWER when the first measurement would do offline (`judge_offline`), the median of all
+    processes is above the limit, and every fresh process is suspicious by itself; with fewer than
+    five accepted sessions, when every process is above the gross limit. Processes that fall in two
+    clusters are INCONCLUSIVE. Drift since the accepted sessions is not excluded, and the reason
+    says so.
+
+    Args:
+        suspect: From the screen.
+        repeats_s: Median seconds of each fresh process, without the first measurement.
+        limits: The suite's limits.
+
+    Raises:
+        ValueError: No repeats, or a suspect without a baseline.
+    """
+    limits = limits or LatencyLimits()
+    case = suspect.case
+    if not repeats_s or case.rise_log is None:
+        raise ValueError("repeats need a baseline and at least one fresh process")
+    medians_s = (case.data.current_s, *repeats_s)
+    rises = [case.rise_log + math.log(median / medians_s[0]) for median in medians_s]
+    rise = statistics.median(rises)
+    is_gross = case.interval is None
+    limit = limits.gross_slowdown if is_gross else case.data.max_slowdown
+    seen = (
+        f"{_percent(rise)} over {len(rises)} processes "
+        f"({', '.join(_percent(one) for one in rises)}), limit {format_change(1 + limit)}"
+    )
+    modes = detect_bimodality(medians_s)
+    if modes is not None:
+        split = f"{modes.slow_share:.0%} of processes run {modes.ratio:.2f}x slower"
+        return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {split}", _MORE_PROCESSES)
+    if rise <= math.log1p(limit):
+        return Finding(Outcome.PASS, "latency", f"{seen}; the slowdown did not repeat")
+    if min(rises) > (math.log1p(limit) if is_gross else _suspicion(case)) and (
+        is_gross or suspect.is_shown
+    ):
+        drift = "drift of the machine is not excluded"
+        return Finding(Outcome.SLOWER, "latency", f"{seen}; {drift}", _suggest_ab(case))
+    return Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_ab(case))
+
+
+@dataclass(frozen=True)
+class _Significant:
+    slower: frozenset[str | None]
+    faster: frozenset[str | None]
+
+
+def _find_significant(estimate: SuiteEstimate, limits: LatencyLimits) -> _Significant:
+    """Correct over all cases and the shift (named ``None``), each direction by itself."""
+    slower: list[tuple[str | None, float]] = []
+    faster: list[tuple[str | None, float]] = []
+    members: list[tuple[str | None, CaseEstimate | ShiftEstimate]] = [
+        (case.data.case, case) for case in estimate.cases
+    ]
+    if estimate.shift is not None:
+        members.append((None, estimate.shift))
+    for name, member in members:
+        if member.slower_p_value is not None and member.faster_p_value is not None:
+            slower.append((name, member.slower_p_value))
+            faster.append((name, member.faster_p_value))
+    return _Significant(
+        *(
+            frozenset(
+                name
+                for (name, _), adjusted in zip(side, adjust_holm([p for _, p in side]), strict=True)
+                if adjusted <= limits.family_error * OFFLINE_SHARE
+            )
+            for side in (slower, faster)
+        )
+    )
+
+
+def _find_shown(estimate: SuiteEstimate, significant: _Significant) -> frozenset[str]:
+    """Name the cases that saved numbers alone show to be slower; see `judge_offline`."""
+    outlier_p_value = min(
+        (case.outlier_p_value for case in estimate.cases if case.outlier_p_value is not None),
+        default=1.0,
+    )
+    is_unsteady = estimate.has_steps or any(case.modes for case in estimate.cases)
+    largest_rise = SMALLEST_GAP_LOG if is_unsteady else math.inf
+    return frozenset(
+        case.data.case
+        for case in estimate.cases
+        if case.data.case in significant.slower
+        and case.modes is None
+        and _is_above(case.rise_log, math.log1p(case.data.max_slowdown))
+        and _is_above(case.lowest_rise_log, _suspicion(case))
+        and not _is_above(case.rise_log, largest_rise)
+        and not _is_above(case.slower_p_value, outlier_p_value)
+    )
+
+
+def _judge_by_history(
+    case: CaseEstimate,
+    shift: ShiftEstimate | None,
+    limits: LatencyLimits,
+    significant: _Significant,
+) -> Finding:
+    """Judge a case by its accepted sessions; where there is a spread, this never says SLOWER."""
+    seen = _describe(case, shift)
+    if case.rise_log is None:
+        return Finding(Outcome.NO_BASELINE, "latency", seen, "sdperf baseline accept --reason TEXT")
+    if case.interval is None:
+        return _judge_gross(case, case.rise_log, limits, seen)
+    if case.modes is not None:
+        apart = f"accepted sessions run in two modes {case.modes.ratio:.2f}x apart"
+        return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {apart}", _MORE_PROCESSES)
+    limit = math.log1p(case.data.max_slowdown)
+    if case.rise_log > limit:
+        short = f"{seen}, but not beyond doubt"
+        return Finding(Outcome.INCONCLUSIVE, "latency", short, _suggest_ab(case))
+    if case.rise_log < -limit and case.data.case in significant.faster:
+        return Finding(
+            Outcome.FASTER, "latency", seen, "sdperf baseline accept --reason TEXT to keep it"
+        )
+    if case.interval.half_width > limit:
+        noise = f"this machine only tells changes above {_percent(case.interval.half_width)}"
+        return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {noise}", _suggest_ab(case))
+    return Finding(Outcome.PASS, "latency", seen)
+
+
+def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, seen: str) -> Finding:
+    """Judge a case with too few sessions for a spread: gross slowdowns fail, others are advice."""
+    missing = FEWEST_SESSIONS - case.sessions
+    advice = f"{missing} more accepted session{'s' if missing > 1 else ''} for the limit to bind"
+    if rise_log > math.log1p(limits.gross_slowdown):
+        gross = f"{seen}, gross limit {format_change(1 + limits.gross_slowdown)}"
+        return Finding(Outcome.SLOWER, "latency", gross, _suggest_ab(case))
+    if rise_log > math.log1p(case.data.max_slowdown):
+        return Finding(Outcome.INCONCLUSIVE, "latency", seen, advice)
+    return Finding(Outcome.PASS, "latency", f"{seen}; {advice}")
+
+
+def _judge_shift(
+    shift: ShiftEstimate | None, limits: LatencyLimits, significant: _Significant
+) -> Finding | None:
+    if shift is None:
+        return None
+    limit = math.log1p(limits.suite_slowdown)
+    seen = (
+        f"all cases together {_percent(shift.rise_log)} against {shift.sessions} accepted "
+        f"sessions, limit {format_change(1 + limits.suite_slowdown)}"
+    )
+    step = "compare the two environments: thermals, power mode, OS, torch"
+    if shift.interval is None:
+        if shift.rise_log > math.log1p(limits.gross_slowdown):
+            return Finding(Outcome.SLOWER, "latency", seen, step)
+    elif shift.rise_log > limit and None in significant.slower:
+        return Finding(Outcome.SLOWER, "latency", seen, step)
+    elif shift.rise_log < -limit and None in significant.faster:
+        return Finding(Outcome.FASTER, "latency", seen, step)
+    if shift.rise_log > limit:
+        return Finding(Outcome.INCONCLUSIVE, "latency", seen, step)
+    return Finding(Outcome.PASS, "latency", seen)
+
+
+def _is_suspect(case: CaseEstimate, limits: LatencyLimits) -> bool:
+    if case.rise_log is None:
+        return False
+    if case.interval is None:
+        return case.rise_log > math.log1p(limits.gross_slowdown)
+    if case.modes is not None:
+        return False
+    half_width = case.interval.half_width
+    return case.rise_log > _suspicion(case) and (
+        case.rise_log > half_width or half_width > math.log1p(case.data.max_slowdown)
+    )
+
+
+def _suspicion(case: CaseEstimate) -> float:
+    return SCREEN_SHARE * math.log1p(case.data.max_slowdown)
+
+
+def _is_above(value: float | None, bar: float) -> bool:
+    return value is not None and value > bar
+
+
+def _suggest_ab(case: CaseEstimate) -> str:
+    return f"sdperf ab BASE HEAD -k '{case.data.case}'"
+
+
+def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
+    if case.baseline_s is None or case.rise_log is None:
+        return f"{format_seconds(case.data.current_s)}; no accepted session has this case"
+    plural = "s" if case.sessions > 1 else ""
+    removed = "" if shift is None else f" (suite shift {_percent(shift.rise_log)} removed)"
+    return (
+        f"{format_seconds(case.data.current_s)} against {format_seconds(case.baseline_s)} in "
+        f"{case.sessions} accepted session{plural}: {_percent(case.rise_log)}{removed}, "
+        f"limit {format_change(1 + case.data.max_slowdown)}"
+    )
+
+
+def _percent(log_ratio: float) -> str:
+    return format_change(math.exp(log_ratio))

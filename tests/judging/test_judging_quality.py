@@ -1,0 +1,67 @@
+import pytest
+
+from sdperf.judging.quality import (
+    QualityNoise,
+    QualityPair,
+    judge_quality,
+)
+from sdperf.measurement import ImageScores
+from sdperf.verdict import Outcome
+
+
+def score(ssim, tile=0.9, sha="ref"):
+    return ImageScores("reference", sha, ssim, 30.0, tile, (0, 0, 16, 16), identical=False)
+
+
+def pairs(drops, tile_drops=None, sha="ref"):
+    tile_drops = tile_drops or [0.0] * len(drops)
+    return [
+        QualityPair(f"prompt {i}", i, score(0.95), score(0.95 - drop, 0.9 - tile, sha))
+        for i, (drop, tile) in enumerate(zip(drops, tile_drops, strict=True))
+    ]
+
+
+def test_a_loss_on_every_prompt_is_degraded_and_the_worst_is_named():
+    finding = judge_quality(pairs([0.03] * 7 + [0.08]), QualityNoise())
+    assert finding.outcome is Outcome.DEGRADED
+    assert "worst: 'prompt 7' (seed 7) by 0.0800" in finding.reason
+
+
+def test_a_loss_on_the_worst_tiles_alone_is_degraded():
+    finding = judge_quality(pairs([0.001] * 8, [0.2] * 8), QualityNoise())
+    assert finding.outcome is Outcome.DEGRADED
+    assert finding.reason.startswith("worst tile SSIM")
+
+
+@pytest.mark.parametrize(
+    "drops",
+    [
+        [0.0] * 8,
+        [-0.05] * 8,  # better
+        [0.01] * 8,  # significant but small
+        [0.05, -0.05] * 4,  # large but not one way
+        [0.9] + [0.0] * 7,  # one prompt alone: its floor speaks, not the test
+    ],
+)
+def test_no_common_loss_passes(drops):
+    assert judge_quality(pairs(drops), QualityNoise()).outcome is Outcome.PASS
+
+
+def test_noise_of_unchanged_code_raises_the_bar():
+    drops = [0.05] * 8
+    assert judge_quality(pairs(drops), QualityNoise(ssim=0.01)).outcome is Outcome.DEGRADED
+    assert judge_quality(pairs(drops), QualityNoise(ssim=0.02)).outcome is Outcome.PASS
+
+
+def test_seven_pairs_are_too_few():
+    finding = judge_quality(pairs([0.5] * 7), QualityNoise())
+    assert finding.outcome is Outcome.INCONCLUSIVE
+    assert "8 are needed" in finding.reason
+
+
+def test_another_reference_is_incomparable():
+    assert judge_quality(pairs([0.5] * 8, sha="x"), QualityNoise()).outcome is Outcome.INCOMPARABLE
+
+
+def test_no_pairs_no_baseline():
+    assert judge_quality([], QualityNoise()).outcome is Outcome.NO_BASELINE
