@@ -13,6 +13,8 @@ LAYERS = {
     "workload": 1,
     "codec": 1,
     "png": 1,
+    "usage": 1,
+    "guard": 1,
     "stats": 1,
     "quality": 1,
     "device": 1,
@@ -28,7 +30,18 @@ LAYERS = {
     "plugin": 6,
     "cli": 6,
 }
-TORCH_FREE = ("plugin", "cli", "report", "stats", "store", "verdict", "measurement", "workload")
+TORCH_FREE = (
+    "plugin",
+    "cli",
+    "report",
+    "stats",
+    "store",
+    "verdict",
+    "measurement",
+    "workload",
+    "usage",
+    "guard",
+)
 HEAVY = {"torch", "diffusers", "transformers"}
 
 

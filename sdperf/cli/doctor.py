@@ -12,10 +12,11 @@ from typing import Final
 from sdperf.codec import format_record
 from sdperf.device import DeviceKind
 from sdperf.device.cpu_flags import read_cpu_native_precisions
+from sdperf.guard import Guard
 from sdperf.measure.clock import monotonic_clock
 from sdperf.measure.conditions import read_conditions
 from sdperf.measure.environment import collect_environment, read_apple_gpu
-from sdperf.measure.guards import Guard, judge_guards
+from sdperf.measure.guards import judge_guards
 from sdperf.measure.resources.apple_parsers import parse_footprint
 from sdperf.measure.resources.apple_rusage import read_process_usage
 from sdperf.measure.resources.inventory import list_probe_kinds

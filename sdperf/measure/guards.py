@@ -8,15 +8,13 @@ be read is ``unknown``, which is never ``ok``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from sdperf.guard import Guard, GuardState
 from sdperf.measure.conditions import Conditions
 from sdperf.measure.resources.apple_parsers import MEMORY_PRESSURES, THERMAL_LEVELS
 from sdperf.measure.resources.nvidia import POWER_CAP, SLOWDOWN
 from sdperf.units import format_bytes
-
-GuardState = Literal["ok", "warn", "fail", "unknown"]
 
 _OFF: Final = ("", "0", "false", "no", "off")
 _DISTORTING_VARIABLES: Final[Mapping[str, tuple[GuardState, str]]] = {
@@ -39,25 +37,6 @@ _BUSY_GPU_PERCENT: Final = (10.0, 30.0)
 _LOAD_PER_CORE: Final = (0.5, 1.5)
 _SCARCE_MEMORY_SHARE: Final = (0.10, 0.03)
 _STOLEN_SHARE: Final = (0.01, 0.05)
-
-
-@dataclass(frozen=True)
-class Guard:
-    """One answer.
-
-    Attributes:
-        name: What was looked at, such as ``thermal level``.
-        state: ``ok``, ``warn``, ``fail``, or ``unknown``, which is never ok.
-        value: What was found, in words; ``None`` where nothing was.
-        sentence: What it means for a measurement.
-        hint: What to do about it.
-    """
-
-    name: str
-    state: GuardState
-    value: str | None
-    sentence: str
-    hint: str | None = None
 
 
 def judge_guards(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.measure.guards import Guard, GuardState
+from sdperf.guard import Guard, GuardState
 from sdperf.measurement import Environment
 from sdperf.report.terminal import WIDTH, Line
 from sdperf.units import UNKNOWN, format_bytes, format_seconds

@@ -8,7 +8,7 @@ import pytest
 
 from sdperf.cli import doctor
 from sdperf.codec import format_record, parse_record
-from sdperf.measure.guards import Guard
+from sdperf.guard import Guard
 from sdperf.measure.resources.nvidia import NvmlGpu
 from sdperf.measure.system import LIVE_SYSTEM
 from sdperf.report.doctor import DoctorReport, format_doctor

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sdperf.codec import format_record, parse_record
+from sdperf.guard import Guard
 from sdperf.measure.conditions import Conditions, read_conditions
-from sdperf.measure.guards import Guard, compare_guards, judge_guards
+from sdperf.measure.guards import compare_guards, judge_guards
 from sdperf.measure.resources.cgroup import CgroupLimits
 from sdperf.measure.resources.linux_parsers import CpuTimes
 from sdperf.measure.resources.nvidia import GpuUser

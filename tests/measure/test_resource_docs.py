@@ -7,7 +7,7 @@ import pytest
 from sdperf.measure.conditions import Conditions
 from sdperf.measure.guards import judge_guards
 from sdperf.measure.resources.inventory import PROBE_KINDS
-from sdperf.measure.resources.usage import ResourceUsage
+from sdperf.usage import ResourceUsage
 
 PAGE = (Path(__file__).parents[2] / "docs" / "resources.md").read_text(encoding="utf-8")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sdperf.codec import format_record, parse_record
 from sdperf.measure.resources.probe import ProcessSample, Reading
 from sdperf.measure.resources.sampler import MAX_SAMPLES, Recorder, Sampler, compute_curve
-from sdperf.measure.resources.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, ResourceUsage
+from sdperf.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, ResourceUsage
 
 
 class FakeClock:

@@ -20,8 +20,8 @@ from sdperf.measure.resources.apple_parsers import (
 )
 from sdperf.measure.resources.numbers import parse_whole
 from sdperf.measure.resources.probe import Missing, Reading
-from sdperf.measure.resources.usage import Counter, Gauge
 from sdperf.measure.system import Stream, System
+from sdperf.usage import Counter, Gauge
 
 ENERGY_FIELDS: Final[Mapping[str, Counter]] = {
     "gpu_mj": "gpu_soc_energy_j",

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.resources.probe import Probe, ProcessSample, Reading
-from sdperf.measure.resources.usage import (
+from sdperf.stats.summaries import compute_quantile
+from sdperf.usage import (
     COUNTERS,
     GAUGES,
     MAX_TIMELINE_POINTS,
@@ -24,7 +25,6 @@ from sdperf.measure.resources.usage import (
     ProcessUsage,
     ResourceUsage,
 )
-from sdperf.stats.summaries import compute_quantile
 
 DEFAULT_INTERVAL_S: Final = 0.2
 MAX_SAMPLES: Final = 8192
