@@ -147,6 +147,7 @@ class ImageScores:
         worst_tile_ssim: Mean SSIM of the worst tile.
         worst_tile_box: That tile as (left, top, right, bottom), pixels.
         identical: Whether all pixels are equal.
+        worst_tile_psnr_db: PSNR of that tile; ``None`` when it is identical or was not scored.
     """
 
     against: str
@@ -156,6 +157,7 @@ class ImageScores:
     worst_tile_ssim: float
     worst_tile_box: tuple[int, int, int, int]
     identical: bool
+    worst_tile_psnr_db: float | None = None
 
 
 @dataclass(frozen=True)

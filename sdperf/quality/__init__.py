@@ -12,17 +12,20 @@ from sdperf.quality.comparison import (
     compute_ssim,
     compute_tile_edge_px,
 )
+from sdperf.quality.component import ComponentDistance, compute_component_distance
 from sdperf.quality.description import ImageDescription, describe_image
 from sdperf.quality.difference import difference_image
 from sdperf.quality.entropy import compute_entropy_bits
 from sdperf.quality.trajectory import TrajectoryDistance, compute_trajectory_distance
 
 __all__ = [
+    "ComponentDistance",
     "ImageComparison",
     "ImageDescription",
     "TrajectoryDistance",
     "WorstTile",
     "compare_images",
+    "compute_component_distance",
     "compute_entropy_bits",
     "compute_psnr_db",
     "compute_ssim",

@@ -28,6 +28,7 @@ from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measurement import StageTimes
 from sdperf.run import worker
+from sdperf.run.inspection import Question
 from sdperf.run.messages import (
     RoundRequest,
     RoundResult,
@@ -213,6 +214,20 @@ class WorkerPool:
             future = first.host.executor.submit(worker.profile_round, request)
             wait([future], timeout=self.timeout_s)
             return _outcome(first.host, future, self.timeout_s, "a profiled generation")
+
+    def ask(self, question: Question[T]) -> T:
+        """Ask the first worker a question of the quality suite.
+
+        Raises:
+            GenerationError: The pipeline failed, or cannot be asked this.
+            WorkerError: The worker died or outlived the time limit.
+        """
+        first = self._workers[0]
+        limit_s = self.timeout_s * max(1, len(question.images))
+        with self._ended_on_error([first.host]):
+            future: Future[T] = first.host.executor.submit(worker.ask, question)
+            wait([future], timeout=limit_s)
+            return _outcome(first.host, future, limit_s, "an inspected generation")
 
     def describe_device(self, choice: str) -> DeviceInfo:
         """Ask a process of its own what a ``--sd-device`` choice means here.

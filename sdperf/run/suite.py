@@ -161,4 +161,5 @@ def compute_scores(
         worst_tile_ssim=compared.worst_tile.ssim,
         worst_tile_box=compared.worst_tile.box,
         identical=compared.identical,
+        worst_tile_psnr_db=compared.worst_tile.psnr_db,
     )

@@ -22,6 +22,7 @@ from sdperf.device import Device, DeviceInfo, select_device
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measurement import StageTimes
+from sdperf.run.inspection import Question
 from sdperf.run.messages import (
     DeliveredImage,
     RoundRequest,
@@ -105,6 +106,15 @@ def profile_round(request: RoundRequest) -> StageTimes:
     return _current().profile(request)
 
 
+def ask(question: Question[T]) -> T:
+    """Answer a question of the quality suite about the loaded pipeline.
+
+    Raises:
+        GenerationError: The pipeline failed, or cannot be asked this.
+    """
+    return _current().ask(question)
+
+
 def _current() -> _Loaded:
     if _loaded is None:
         raise GenerationError("the worker has no pipeline", hint="load one first")
@@ -161,6 +171,16 @@ class _Loaded:
 
         with _explained():
             return self._on_device(profile)
+
+    def ask(self, question: Question[T]) -> T:
+        """Answer a question, on the thread that owns the device; nothing of it is timed."""
+        stages, _ = self._on_device(
+            lambda: self._bind(
+                RoundRequest(question.workload, question.images, "sync", question.threads)
+            )
+        )
+        with _explained():
+            return self._on_device(lambda: question.answer(stages))
 
     def free(self) -> None:
         """Drop the pipeline and hand the device's cached memory back."""

@@ -1,0 +1,161 @@
+"""What the quality suite asks of a worker, and the plain values that come back: never tensors.
+
+An fp32 worker makes a `Recording`; a worker of another precision, device or revision replays its
+inputs, so that each component is judged on equal inputs and not on what came out of the one
+before. Importing this module loads no torch: that happens in the worker, in `answer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdperf.run.messages import DeliveredImage
+from sdperf.workload import ImageRequest, Workload
+
+if TYPE_CHECKING:
+    from sdperf.pipeline.stages import Stages
+
+Floats = NDArray[np.float32]
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class Question(Protocol[Answer_co]):
+    """Something asked of the pipeline that a worker holds; it crosses the process border."""
+
+    @property
+    def workload(self) -> Workload:
+        """Settings that the pipeline is bound to."""
+
+    @property
+    def images(self) -> tuple[ImageRequest, ...]:
+        """The images it is about."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads for the worker's operators."""
+
+    def answer(self, stages: Stages) -> Answer_co:
+        """Find the answer, on the thread that owns the device."""
+
+
+@dataclass(frozen=True)
+class DenoiserCall:
+    """One call of the denoising network with what it returned.
+
+    Attributes:
+        step: Index of the call, 0 first.
+        steps: Calls that the scheduler plans.
+        arguments: Positional arguments, with arrays where there were tensors.
+        named: Named arguments, likewise.
+        output: Predicted noise (or velocity), float32, batch first.
+    """
+
+    step: int
+    steps: int
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
+    output: Floats
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One generation, opened up.
+
+    Attributes:
+        embeds: What text encoding gave, by argument name; empty where it cannot be asked alone.
+        calls: The denoiser's first, middle and last call.
+        latents: The latents after each step; empty where the pipeline does not show them.
+        pixels: (H, W, 3) float32 in [0, 1].
+    """
+
+    embeds: Mapping[str, Floats]
+    calls: tuple[DenoiserCall, ...]
+    latents: tuple[Floats, ...]
+    pixels: Floats
+
+    @property
+    def nonfinite_step(self) -> int | None:
+        """First step (0-based) whose latents hold NaN or infinity."""
+        return next(
+            (step for step, each in enumerate(self.latents) if not np.isfinite(each).all()), None
+        )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The components' outputs on the inputs of a recording; shapes as there.
+
+    Attributes:
+        embeds: By argument name.
+        outputs: The denoiser's, one a recorded call.
+        pixels: The VAE's, of the recording's last latents.
+    """
+
+    embeds: Mapping[str, Floats]
+    outputs: tuple[Floats, ...]
+    pixels: Floats
+
+
+@dataclass(frozen=True)
+class Record:
+    """Generate one image and keep what passes between the components."""
+
+    workload: Workload
+    image: ImageRequest
+    threads: int
+
+    @property
+    def images(self) -> tuple[ImageRequest, ...]:
+        """The one image."""
+        return (self.image,)
+
+    def answer(self, stages: Stages) -> Recording:
+        """Generate it."""
+        from sdperf.run.recording import record
+
+        return record(stages, self.image)
+
+
+@dataclass(frozen=True)
+class ReplayRecording:
+    """Run each component on the inputs of a recording."""
+
+    workload: Workload
+    image: ImageRequest
+    threads: int
+    recording: Recording
+
+    @property
+    def images(self) -> tuple[ImageRequest, ...]:
+        """The one image."""
+        return (self.image,)
+
+    def answer(self, stages: Stages) -> Replay:
+        """Run them.
+
+        Raises:
+            GenerationError: The pipeline cannot be run by components.
+        """
+        from sdperf.run.recording import replay
+
+        return replay(stages, self.image, self.recording)
+
+
+@dataclass(frozen=True)
+class GenerateBatch:
+    """Generate several images in one call of the pipeline, each from its own noise."""
+
+    workload: Workload
+    images: tuple[ImageRequest, ...]
+    threads: int
+
+    def answer(self, stages: Stages) -> tuple[DeliveredImage, ...]:
+        """Generate them; the latency of each is unknown and given as 0."""
+        from sdperf.run.recording import generate_batch
+
+        return generate_batch(stages, self.images)
