@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.measurement import ImageRecord
+from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.models.references import Floors
 from sdperf.units import format_change, format_score, format_seconds
 
@@ -53,7 +53,37 @@ class Outcome(enum.Enum):
 
 _FAILURES: Final = frozenset({Outcome.BROKEN, Outcome.DEGRADED, Outcome.SLOWER, Outcome.HEAVIER})
 _OPEN: Final = frozenset({Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE})
+EVIDENCE_PATH: Final = ".sdperf/evidence"
+"""Where a run lays failing images beside what they were held against."""
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Two images to be laid side by side as the evidence of a finding.
+
+    Attributes:
+        prompt: The prompt of both.
+        seed: The seed of both.
+        against: What the first image is: ``reference``, ``baseline``, ``fp32-sync``, ...
+        against_sha256: Its content hash.
+        current_sha256: Content hash of the current image.
+        tile_box: The tile to outline as (left, top, right, bottom), pixels.
+        caption: What was seen, one line.
+    """
+
+    prompt: str
+    seed: int
+    against: str
+    against_sha256: str
+    current_sha256: str
+    tile_box: tuple[int, int, int, int]
+    caption: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the picture; equal pairs of images share it."""
+        return f"{self.current_sha256[:12]}-{self.against}-{self.against_sha256[:12]}.png"
 
 
 @dataclass(frozen=True)
@@ -65,12 +95,14 @@ class Finding:
         gate: Which judge spoke: ``latency``, ``image``, ``memory`` or ``worker``.
         reason: What was seen, against what, by how much; one line.
         next_step: What to type or look at next, where there is something to do.
+        exhibits: The images that fell below a floor, the worst first.
     """
 
     outcome: Outcome
     gate: str
     reason: str
     next_step: str | None = None
+    exhibits: tuple[Exhibit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,6 +178,9 @@ def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -
             "image",
             f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
             _open_image(image),
+            tuple(
+                exhibit_image(image, score, "; ".join(image.faults)) for score in image.scores[-1:]
+            ),
         )
         for image in images
         if image.faults
@@ -166,7 +201,7 @@ def judge_images(
     images: Sequence[ImageRecord],
     against: str,
     floors: Floors,
-    reference_entropies: dict[str, float],
+    reference_entropies: Mapping[str, float],
 ) -> Finding:
     """Hold every image of a case against its reference; the worst image decides.
 
@@ -180,33 +215,16 @@ def judge_images(
         DEGRADED below a floor, NO BASELINE where an image lacks this comparison, else PASS.
     """
     scored = [(image, score) for image in images if (score := image.score(against)) is not None]
-    failures: list[tuple[float, Finding]] = []
+    failures: list[tuple[float, Exhibit]] = []
     for image, score in scored:
         reference_bits = reference_entropies.get(score.against_sha256)
-        drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
-        for name, value, floor, margin in (
-            ("SSIM", score.ssim, floors.ssim, score.ssim - floors.ssim),
-            (
-                f"worst tile {score.worst_tile_box} SSIM",
-                score.worst_tile_ssim,
-                floors.worst_tile_ssim,
-                score.worst_tile_ssim - floors.worst_tile_ssim,
-            ),
-        ):
-            if margin < 0:
-                reason = (
-                    f"{image.prompt!r} (seed {image.seed}): {name} {format_score(value)} "
-                    f"against the {against}, floor {format_score(floor)}"
-                )
-                failures.append((margin, _degraded(reason, image)))
-        if drop_bits > floors.entropy_drop_bits:
-            reason = (
-                f"{image.prompt!r} (seed {image.seed}): entropy {image.entropy_bits:.2f} bits, "
-                f"{drop_bits:.2f} below the {against}, limit {floors.entropy_drop_bits:.2f}"
-            )
-            failures.append((floors.entropy_drop_bits - drop_bits, _degraded(reason, image)))
+        faults = _compare_with_floors(image, score, floors, reference_bits)
+        if faults:
+            margin, seen = min(faults)
+            failures.append((margin, exhibit_image(image, score, seen)))
     if failures:
-        return min(failures, key=lambda failure: failure[0])[1]
+        exhibits = [exhibit for _, exhibit in sorted(failures, key=lambda failure: failure[0])]
+        return degraded_by(exhibits, len(scored))
     if len(scored) < len(images) or not scored:
         missing = len(images) - len(scored)
         return Finding(
@@ -214,17 +232,81 @@ def judge_images(
             "image",
             f"{missing} of {len(images)} images have no {against} image to be held against",
         )
-    worst = min(scored, key=lambda pair: pair[1].ssim)[1]
+    worst_image, worst = min(scored, key=lambda pair: pair[1].ssim)
+    where = "" if worst.identical else f" ({worst_image.prompt!r})"
     return Finding(
         Outcome.PASS,
         "image",
-        f"SSIM {format_score(worst.ssim)} or better against the {against}, worst tile "
+        f"SSIM {format_score(worst.ssim)} or better{where} against the {against}, worst tile "
         f"{format_score(min(score.worst_tile_ssim for _, score in scored))}",
     )
 
 
-def _degraded(reason: str, image: ImageRecord) -> Finding:
-    return Finding(Outcome.DEGRADED, "image", reason, _open_image(image))
+def exhibit_image(image: ImageRecord, score: ImageScores, caption: str) -> Exhibit:
+    """Make the evidence of one image that fell below a floor."""
+    return Exhibit(
+        prompt=image.prompt,
+        seed=image.seed,
+        against=score.against,
+        against_sha256=score.against_sha256,
+        current_sha256=image.sha256,
+        tile_box=score.worst_tile_box,
+        caption=caption,
+    )
+
+
+def degraded_by(exhibits: Sequence[Exhibit], judged: int) -> Finding:
+    """Say which image fell below its floor, the worst of them, and where to look at it.
+
+    Args:
+        exhibits: At least one, the worst first.
+        judged: Images that were judged.
+    """
+    worst = exhibits[0]
+    rest = f"; {len(exhibits)} of {judged} images fell below a floor" if len(exhibits) > 1 else ""
+    return Finding(
+        Outcome.DEGRADED,
+        "image",
+        f"{worst.prompt!r} (seed {worst.seed}): {worst.caption}{rest}",
+        f"open {EVIDENCE_PATH}/{worst.file_name}",
+        tuple(exhibits),
+    )
+
+
+def _compare_with_floors(
+    image: ImageRecord, score: ImageScores, floors: Floors, reference_bits: float | None
+) -> list[tuple[float, str]]:
+    """List each floor that an image fell below: by how much, relative to the floor, and words.
+
+    The margin is comparable between scores: 0 at the floor, -1 where nothing is left.
+    """
+    faults = []
+    tile = f"worst tile {score.worst_tile_box}"
+    for name, value, floor, unit in (
+        ("SSIM", score.ssim, floors.ssim, ""),
+        (f"{tile} SSIM", score.worst_tile_ssim, floors.worst_tile_ssim, ""),
+        ("PSNR", score.psnr_db, floors.psnr_db, " dB"),
+        (f"{tile} PSNR", score.worst_tile_psnr_db, floors.worst_tile_psnr_db, " dB"),
+    ):
+        if value is None or floor is None or value >= floor:
+            continue
+        shown, least = (
+            (f"{value:.1f}{unit}", f"{floor:.1f}{unit}")
+            if unit
+            else (format_score(value), format_score(floor))
+        )
+        words = f"{name} {shown} against the {score.against}, floor {least}"
+        faults.append(((value - floor) / max(floor, 1e-9), words))
+    drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
+    if reference_bits is not None and drop_bits > floors.entropy_drop_bits:
+        faults.append(
+            (
+                (floors.entropy_drop_bits - drop_bits) / max(reference_bits, 1e-9),
+                f"entropy {image.entropy_bits:.2f} bits, {drop_bits:.2f} below the "
+                f"{score.against}, limit {floors.entropy_drop_bits:.2f}",
+            )
+        )
+    return faults
 
 
 def _open_image(image: ImageRecord) -> str:

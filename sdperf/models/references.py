@@ -21,20 +21,58 @@ FILE_NAME: Final = "references.json"
 
 
 @dataclass(frozen=True)
-class Floors:
-    """The lowest scores an image of one precision may have against its reference.
+class PairNoise:
+    """What legal noise cost one (prompt, seed) pair: the A/A floor of the paired test.
 
     Attributes:
-        ssim: Lowest mean SSIM.
+        key: `Workload.image_key` of the request.
+        ssim: Lowest mean SSIM against the reference over all legal changes.
+        worst_tile_ssim: Lowest SSIM of any tile over all legal changes.
+    """
+
+    key: str
+    ssim: float
+    worst_tile_ssim: float
+
+
+@dataclass(frozen=True)
+class ComponentFloor:
+    """The lowest agreement of one component's outputs with fp32, on equal inputs.
+
+    Attributes:
+        psnr_db: Lowest PSNR; see `sdperf.quality.compute_component_distance`.
+        cosine: Lowest cosine.
+    """
+
+    psnr_db: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Floors:
+    """The lowest scores that one precision may have; what is ``None`` or missing is not judged.
+
+    Attributes:
+        ssim: Lowest mean SSIM against the reference.
         worst_tile_ssim: Lowest SSIM of the worst tile.
         entropy_drop_bits: Largest loss of entropy, bits.
         evidence: What was measured, and how the floor follows from it.
+        psnr_db: Lowest PSNR of the whole frame.
+        worst_tile_psnr_db: Lowest PSNR of the worst tile.
+        components: By ``text encoder``, ``denoiser`` and ``vae``.
+        trajectory_rms: Largest relative RMS between the latents and fp32's after any step.
+        pairs: What legal noise cost each pair, for the paired test.
     """
 
     ssim: float
     worst_tile_ssim: float
     entropy_drop_bits: float
     evidence: str
+    psnr_db: float | None = None
+    worst_tile_psnr_db: float | None = None
+    components: Mapping[str, ComponentFloor] = field(default_factory=dict)
+    trajectory_rms: float | None = None
+    pairs: tuple[PairNoise, ...] = ()
 
 
 @dataclass(frozen=True)
