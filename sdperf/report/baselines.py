@@ -1,0 +1,115 @@
+"""Accepted sessions as text: the list, one session in full, what an acceptance did. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from sdperf.judging.suite_estimate import FEWEST_SESSIONS
+from sdperf.store.baselines import AcceptedSession
+from sdperf.units import format_bytes, format_seconds
+
+WIDTH = 100
+
+
+def format_sessions_missing(count: int) -> str:
+    """Say how far the accepted sessions are from binding.
+
+    >>> format_sessions_missing(3)
+    '3 accepted sessions, 2 more until the statistical gate binds'
+    """
+    plural = "" if count == 1 else "s"
+    if count >= FEWEST_SESSIONS:
+        return f"{count} accepted sessions, the statistical gate binds"
+    missing = FEWEST_SESSIONS - count
+    return f"{count} accepted session{plural}, {missing} more until the statistical gate binds"
+
+
+def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
+    """List sessions by kind of machine."""
+    lines: list[str] = []
+    for fingerprint in dict.fromkeys(session.fingerprint for session in sessions):
+        ours = [session for session in sessions if session.fingerprint == fingerprint]
+        lines += textwrap.wrap(fingerprint, WIDTH)
+        lines.append(f"  {format_sessions_missing(len(ours))}")
+        for session in ours:
+            acceptance, cases = session.acceptance, _count_cases(len(session.run.cases))
+            lines += textwrap.wrap(
+                f"{session.number:04} {acceptance.accepted_at[:10]} "
+                f"{(acceptance.commit or 'commit unknown')[:14]} {cases}: {acceptance.reason}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="       ",
+            )
+    return lines
+
+
+def format_session(session: AcceptedSession) -> list[str]:
+    """Show one session in full."""
+    acceptance, summary = session.acceptance, session.run.summary
+    lines = [
+        str(session.run.path),
+        *textwrap.wrap(f"reason: {acceptance.reason}", WIDTH, subsequent_indent="  "),
+        f"accepted: {acceptance.accepted_at}, of commit {acceptance.commit or 'unknown'}",
+        f"measured: {session.run.document.get('datetime', 'unknown')}",
+        *_format_guards(session),
+    ]
+    for case in session.run.cases.values():
+        measured = case.measurement
+        if measured is None:
+            continue
+        outcome = summary.outcomes.get(case.name, "-") if summary is not None else "-"
+        images = ", ".join(image.sha256[:8] for image in measured.images)
+        new = " (new history)" if case.name in acceptance.level_changed else ""
+        lines += textwrap.wrap(
+            f"{case.name}: {format_seconds(measured.seconds_per_image)} per image, "
+            f"{len(measured.rounds_s)} rounds, RSS {format_bytes(measured.memory.peak_rss_bytes)}, "
+            f"device {format_bytes(measured.memory.peak_device_bytes)}, images {images}: "
+            f"{outcome}{new}",
+            WIDTH,
+            subsequent_indent="    ",
+        )
+    return lines
+
+
+def format_accepted(session: AcceptedSession, count: int) -> list[str]:
+    """Say what an acceptance did and what to do next.
+
+    Args:
+        session: The new one.
+        count: Accepted sessions of its machine, the new one included.
+    """
+    changed = session.acceptance.level_changed
+    lines = [
+        f"accepted {_count_cases(len(session.run.cases))} as {session.run.path}",
+        *textwrap.wrap(f"for {session.fingerprint}: {format_sessions_missing(count)}", WIDTH),
+        *_format_guards(session),
+    ]
+    if changed:
+        lines.append(f"level changed, a new history begins: {_count_cases(len(changed))}")
+    if (session.acceptance.commit or "").endswith("-dirty"):
+        lines.append("measured with uncommitted changes: its code cannot be run again to compare")
+    lines.append(f"next: git add {session.run.path.parent}")
+    return lines
+
+
+def _count_cases(count: int) -> str:
+    return "1 case" if count == 1 else f"{count} cases"
+
+
+def _format_guards(session: AcceptedSession) -> list[str]:
+    summary = session.run.summary
+    if summary is None or summary.guards is None:
+        return ["guards: unknown, the run did not ask whether the machine was fit"]
+    counts = Counter(guard.state for guard in summary.guards)
+    lines = [f"guards: {', '.join(f'{number} {state}' for state, number in counts.items())}"]
+    for guard in summary.guards:
+        if guard.state in ("fail", "warn"):
+            lines += textwrap.wrap(
+                f"{guard.state}: {guard.name} {guard.value or ''}: {guard.sentence}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+            )
+    return lines

@@ -1,0 +1,384 @@
+"""Accepted sessions: what later runs are held against. Nothing gets in but by `accept_run`.
+
+``<folder>/<fingerprint>/NNNN_<time>_<commit>_<content>.json`` are ordinary pytest-benchmark files,
+so that ``pytest-benchmark --storage <folder> compare`` reads them too; their images lie in
+``<fingerprint>/images/<sha256>.png``. Images are written first and the session last, each file
+atomically: a kill at any moment leaves the old state or the new one, at worst with spare images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.measurement import Measurement
+from sdperf.store.files import write_atomically
+from sdperf.store.images import ImageStore
+from sdperf.store.runs import SavedRun, read_run
+from sdperf.verdict import Outcome
+
+DEFAULT_FOLDER: Final = "benchmarks/baselines"
+IMAGES: Final = "images"
+
+_NAME: Final = re.compile(r"(\d{4,})_.+\.json")
+_LONGEST_FINGERPRINT: Final = 200
+_STALE_S: Final = 3600.0
+_LEVEL_CHANGES: Final = (Outcome.SLOWER, Outcome.FASTER, Outcome.HEAVIER, Outcome.DEGRADED)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Why a session is a baseline; stands in its file under ``sdperf_accepted``.
+
+    Attributes:
+        reason: In the words of whoever accepted it.
+        accepted_at: Instant, ISO 8601, UTC.
+        commit: Commit of the code that was measured, ``-dirty`` appended where it had changes;
+            ``None`` where unknown.
+        content_sha256: Hash of the run as it was before acceptance.
+        level_changed: Cases whose level this session changes on purpose: what was accepted of
+            them before is history and no longer compared with.
+    """
+
+    reason: str
+    accepted_at: str
+    commit: str | None
+    content_sha256: str
+    level_changed: tuple[str, ...] = ()
+
+
+ACCEPTED_KEY: Final = "sdperf_accepted"
+
+
+@dataclass(frozen=True)
+class AcceptedSession:
+    """One accepted session.
+
+    Attributes:
+        fingerprint: The kind of machine it was measured on.
+        number: Its place in the order of acceptance, from 1.
+        run: The run.
+        acceptance: When, why and of which commit.
+    """
+
+    fingerprint: str
+    number: int
+    run: SavedRun
+    acceptance: Acceptance
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.run.path.stem
+
+    @property
+    def images(self) -> ImageStore:
+        """Where its images lie."""
+        return ImageStore(self.run.path.parent / IMAGES)
+
+
+@dataclass(frozen=True)
+class BaselineStore:
+    """A folder of accepted sessions.
+
+    Attributes:
+        folder: ``benchmarks/baselines`` of the project.
+    """
+
+    folder: Path
+
+    def list_fingerprints(self) -> list[str]:
+        """Return the kinds of machine that have accepted sessions, sorted."""
+        return sorted({path.parent.name for path in self.folder.glob("*/*.json")})
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing was accepted for any machine."""
+        return not self.list_fingerprints()
+
+    def load(self, fingerprint: str) -> list[AcceptedSession]:
+        """Read the accepted sessions of one kind of machine, oldest first.
+
+        Raises:
+            RecordError: One of them is damaged. Nothing is skipped: a baseline that shrinks
+                silently lets slowdowns pass.
+        """
+        return [
+            _read_accepted(path, number)
+            for number, path in sorted(_numbered(self.folder / fingerprint))
+        ]
+
+    def load_all(self) -> list[AcceptedSession]:
+        """Read every accepted session, by fingerprint, oldest first.
+
+        Raises:
+            RecordError: One of them is damaged.
+        """
+        return [
+            session
+            for fingerprint in self.list_fingerprints()
+            for session in self.load(fingerprint)
+        ]
+
+    def find(self, name: str, fingerprint: str | None = None) -> AcceptedSession:
+        """Find one session by its number, the beginning of its name, or its file.
+
+        Raises:
+            ConfigurationError: There is none, or more than one.
+            RecordError: It is damaged.
+        """
+        wanted = Path(name).name.removesuffix(".json")
+        paths = [
+            (number, path)
+            for each in self.list_fingerprints()
+            if fingerprint in (None, each)
+            for number, path in _numbered(self.folder / each)
+            if path.stem.startswith(wanted) or (wanted.isdecimal() and number == int(wanted))
+        ]
+        if len(paths) != 1:
+            raise ConfigurationError(
+                f"{len(paths) or 'no'} accepted sessions are called {name}",
+                got=", ".join(f"{path.parent.name}/{path.stem}" for _, path in paths) or None,
+                expected="exactly one",
+                hint="sdperf baseline list",
+            )
+        return _read_accepted(paths[0][1], paths[0][0])
+
+    def accept(
+        self,
+        run: SavedRun,
+        *,
+        reason: str,
+        intended_change: bool = False,
+        now: datetime | None = None,
+    ) -> AcceptedSession:
+        """Make a run an accepted session.
+
+        Args:
+            run: A run that the plugin wrote, its images beside it in ``images/``.
+            reason: Why; must not be empty.
+            intended_change: Accept cases that were SLOWER, HEAVIER or DEGRADED. They begin a new
+                history. What was BROKEN is never accepted.
+            now: The instant to note; the present one if not given.
+
+        Raises:
+            ConfigurationError: It is not fit to be a baseline, or was accepted before.
+            RecordError: Its records are damaged.
+            ImageError: An image that it names is missing or was changed.
+            OSError: The folder cannot be written.
+        """
+        measurements = check_acceptable(run, intended_change=intended_change)
+        reason = " ".join(reason.split())
+        if not reason:
+            raise ConfigurationError("a baseline needs a reason", hint="--reason 'why it is right'")
+        fingerprint = _single_fingerprint(run, measurements)
+        folder = self.folder / fingerprint
+        content = _content_sha256(run)
+        numbered = sorted(_numbered(folder))
+        for number, path in numbered:
+            if _read_accepted(path, number).acceptance.content_sha256 == content:
+                raise ConfigurationError(
+                    f"{run.path} was accepted before", got=path.name, hint="sdperf baseline list"
+                )
+        instant = (now or datetime.now(UTC)).astimezone(UTC)
+        commit = next(iter(measurements.values())).environment.commit
+        acceptance = Acceptance(
+            reason=reason,
+            accepted_at=instant.isoformat(timespec="seconds"),
+            commit=commit,
+            content_sha256=content,
+            level_changed=tuple(
+                name
+                for name, outcome in (run.summary.outcomes if run.summary else {}).items()
+                if outcome in {one.value for one in _LEVEL_CHANGES}
+            ),
+        )
+        _copy_images(
+            ImageStore(run.path.parent / IMAGES), ImageStore(folder / IMAGES), measurements
+        )
+        _remove_stale(folder)
+        number = numbered[-1][0] + 1 if numbered else 1
+        short = re.sub(r"[^0-9a-f]", "", (commit or "")[:8]) or "nocommit"
+        path = folder / f"{number:04}_{instant:%Y%m%dT%H%M%SZ}_{short}_{content[:8]}.json"
+        document = dict(run.document) | {ACCEPTED_KEY: format_record(acceptance)}
+        write_atomically(path, json.dumps(document, indent=1).encode() + b"\n")
+        return AcceptedSession(fingerprint, number, dataclasses.replace(run, path=path), acceptance)
+
+    def reject(self, session: AcceptedSession) -> list[Path]:
+        """Take a session out again, with the images that no other session of its machine needs.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            RecordError: Another session is damaged, so that its images cannot be told.
+            OSError: A file cannot be removed.
+        """
+        folder = self.folder / session.fingerprint
+        others = [one for one in self.load(session.fingerprint) if one.name != session.name]
+        needed = {sha256 for other in others for sha256 in _list_images(other.run)}
+        removed = [session.run.path]
+        session.run.path.unlink()
+        for path in sorted((folder / IMAGES).glob("*.png")):
+            if path.stem not in needed:
+                path.unlink()
+                removed.append(path)
+        for emptied in (folder / IMAGES, folder):
+            with contextlib.suppress(OSError):
+                emptied.rmdir()
+        return removed
+
+
+def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measurement]:
+    """Hold a run against what a baseline needs. Pure.
+
+    Returns:
+        Its measurements by test id.
+
+    Raises:
+        ConfigurationError: Something failed, was void or interrupted, or nothing was measured.
+        RecordError: A record cannot be used.
+    """
+    again = "measure again: pytest benchmarks"
+    if run.summary is None:
+        raise ConfigurationError(
+            f"{run.path} does not say what became of its cases",
+            expected="a run that sdperf's plugin wrote",
+            hint=again,
+        )
+    if run.summary.void is not None:
+        raise ConfigurationError(f"{run.path} is void", got=run.summary.void, hint=again)
+    if run.summary.interrupted:
+        raise ConfigurationError(f"{run.path} was interrupted", hint=again)
+    forgiven = _LEVEL_CHANGES if intended_change else ()
+    failed = {
+        name: outcome
+        for name, outcome in run.summary.outcomes.items()
+        if outcome not in {one.value for one in Outcome if not one.is_failure or one in forgiven}
+    }
+    if failed:
+        name, outcome = next(iter(failed.items()))
+        is_broken = Outcome.BROKEN.value in failed.values()
+        raise ConfigurationError(
+            f"{run.path} failed: {len(failed)} of {len(run.summary.outcomes)} cases",
+            got=f"{outcome} {name}",
+            expected="no failure",
+            hint="repair what is broken and measure again"
+            if is_broken or intended_change
+            else "repair it; or, if the change is meant, add --intended-change",
+        )
+    measurements = {}
+    for name, case in run.cases.items():
+        if case.measurement is None or case.unusable is not None:
+            raise RecordError(f"{run.path}: {name} cannot be used", got=case.unusable, hint=again)
+        measurements[name] = case.measurement
+    lost = sorted(set(run.summary.outcomes) ^ set(measurements))
+    if lost or not measurements:
+        raise RecordError(
+            f"{run.path} holds no measurement of each of its cases",
+            got=lost[0] if lost else "no case at all",
+            expected="a run without --benchmark-disable",
+            hint=again,
+        )
+    return measurements
+
+
+def _single_fingerprint(run: SavedRun, measurements: dict[str, Measurement]) -> str:
+    found = sorted({one.environment.fingerprint() for one in measurements.values()})
+    if len(found) != 1 or not 0 < len(found[0]) <= _LONGEST_FINGERPRINT:
+        raise RecordError(
+            f"{run.path} is not of one machine", got=", ".join(found)[:300], expected="one"
+        )
+    return found[0]
+
+
+def _copy_images(
+    source: ImageStore, target: ImageStore, measurements: dict[str, Measurement]
+) -> None:
+    for measurement in measurements.values():
+        for image in measurement.images:
+            source.read(image.sha256)  # raises where it is missing, changed or no image
+            target.write(source.path(image.sha256).read_bytes())
+
+
+def _list_images(run: SavedRun) -> set[str]:
+    return {
+        image.sha256
+        for case in run.cases.values()
+        if case.measurement is not None
+        for image in case.measurement.images
+    }
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in folder.glob("*.json"):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise RecordError(
+                f"{path} is no accepted session",
+                expected="files that sdperf baseline accept wrote",
+                hint="move it elsewhere",
+            )
+        found.append((int(match.group(1)), path))
+    return found
+
+
+def _read_accepted(path: Path, number: int) -> AcceptedSession:
+    run = read_run(path)
+    try:
+        acceptance = parse_record(Acceptance, run.document.get(ACCEPTED_KEY))
+    except RecordError as error:
+        raise RecordError(
+            f"{path} was never accepted",
+            got=str(error),
+            hint="move it away; sdperf baseline accept makes these files",
+        ) from error
+    if _content_sha256(run) != acceptance.content_sha256:
+        raise RecordError(
+            f"{path} was changed after it was accepted",
+            hint="git checkout it, or sdperf baseline reject it",
+        )
+    return AcceptedSession(path.parent.name, number, run, acceptance)
+
+
+def _content_sha256(run: SavedRun) -> str:
+    content: dict[str, Any] = {
+        key: value for key, value in run.document.items() if key != ACCEPTED_KEY
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what a killed writer left half done, once nobody can still be writing it."""
+    for path in (*folder.glob(".*.tmp"), *(folder / IMAGES).glob(".*.tmp")):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
+
+
+def select_for_case(sessions: Sequence[AcceptedSession], case: str) -> list[AcceptedSession]:
+    """Return the sessions from the last intended change of a case's level on. Pure."""
+    for index in range(len(sessions) - 1, 0, -1):
+        if case in sessions[index].acceptance.level_changed:
+            return list(sessions[index:])
+    return list(sessions)
+
+
+def explain_missing_image(session: AcceptedSession, sha256: str) -> str | None:
+    """Say why a reference image of a session cannot be read; ``None`` when it can."""
+    try:
+        session.images.read(sha256)
+    except ImageError as error:
+        return str(error)
+    return None

@@ -1,0 +1,177 @@
+"""Saved runs: pytest-benchmark's JSON with sdperf's records in it, read back with every doubt."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.codec import parse_record
+from sdperf.errors import RecordError
+from sdperf.guard import Guard
+from sdperf.measurement import Measurement, parse_measurement
+
+RUN_KEY: Final = "sdperf"
+"""Key of sdperf's own part, at the top of the JSON and in each case's ``extra_info``."""
+
+RUN_FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a whole run came to: every collected case, also those that left no measurement.
+
+    Attributes:
+        outcomes: Outcome of each judged case by test id, in the words of `sdperf.verdict.Outcome`.
+        void: Why nothing that was timed counts; ``None`` where it does.
+        interrupted: Whether the run was ended before all cases were measured and judged.
+        guards: What was said of the machine's fitness; ``None`` where nobody asked.
+        format_version: Version of this record.
+    """
+
+    outcomes: Mapping[str, str]
+    void: str | None = None
+    interrupted: bool = False
+    guards: tuple[Guard, ...] | None = None
+    format_version: int = RUN_FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class SavedCase:
+    """One case of a saved run, as far as it can be used.
+
+    Attributes:
+        name: Its test id.
+        measurement: Its record; ``None`` where it could not be read.
+        outcome: What the run said of it; ``None`` where it did not say.
+        unusable: Why it cannot be compared with; ``None`` where it can.
+    """
+
+    name: str
+    measurement: Measurement | None
+    outcome: str | None
+    unusable: str | None
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A whole saved run.
+
+    Attributes:
+        path: Its file.
+        document: The JSON as read.
+        summary: What the run came to; ``None`` where sdperf did not say.
+        cases: By test id.
+    """
+
+    path: Path
+    document: Mapping[str, Any]
+    summary: RunSummary | None
+    cases: Mapping[str, SavedCase] = field(default_factory=dict)
+
+
+def read_run(path: Path) -> SavedRun:
+    """Read a pytest-benchmark JSON.
+
+    Raises:
+        RecordError: The file is missing, truncated, no JSON, or no pytest-benchmark run. A single
+            case that cannot be used does not raise: it says so itself.
+    """
+    document = read_document(path)
+    benchmarks = document.get("benchmarks")
+    if not isinstance(benchmarks, list):
+        raise RecordError(
+            f"{path} is no pytest-benchmark run",
+            got=f"benchmarks: {type(benchmarks).__name__}",
+            expected="a list of benchmarks",
+            hint="save a run: pytest benchmarks --benchmark-json=run.json",
+        )
+    cases = {}
+    for saved in benchmarks:
+        name = saved.get("fullname") if isinstance(saved, dict) else None
+        if not isinstance(name, str):
+            raise RecordError(f"{path} has a benchmark without a name", got=type(saved).__name__)
+        if name in cases:
+            raise RecordError(f"{path} holds a case twice", got=name)
+        cases[name] = parse_case(name, saved)
+    own = document.get(RUN_KEY)
+    try:
+        summary = None if own is None else parse_record(RunSummary, own)
+    except RecordError as error:
+        raise RecordError(f"{path} cannot be used", got=str(error)) from error
+    if summary is not None and not 1 <= summary.format_version <= RUN_FORMAT_VERSION:
+        raise RecordError(
+            f"{path} was written by another sdperf",
+            got=f"format version {summary.format_version}",
+            expected=f"at most {RUN_FORMAT_VERSION}",
+            hint="pip install --upgrade sdperf",
+        )
+    return SavedRun(path, document, summary, cases)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file that anybody may have written.
+
+    Raises:
+        RecordError: It is missing, unreadable, truncated, nested too deep, or no JSON object.
+    """
+    try:
+        document = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read", got=error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path} is no JSON: truncated or damaged",
+            got=str(error)[:120],
+            hint="restore the file (git checkout), or save the run again",
+        ) from error
+    if not isinstance(document, dict):
+        raise RecordError(
+            f"{path} is no pytest-benchmark run", got=type(document).__name__, expected="an object"
+        )
+    return document
+
+
+def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:
+    """Read one case of a saved run; what is wrong with it becomes its ``unusable``. Pure."""
+    extra = saved.get("extra_info")
+    record = extra.get(RUN_KEY) if isinstance(extra, dict) else None
+    if not isinstance(record, dict):
+        return SavedCase(name, None, None, "it holds no sdperf record")
+    verdict = record.get("verdict")
+    outcome = verdict.get("outcome") if isinstance(verdict, dict) else None
+    outcome = outcome if isinstance(outcome, str) else None
+    try:
+        measurement = parse_measurement(record)
+    except RecordError as error:
+        return SavedCase(name, None, outcome, str(error))
+    return SavedCase(name, measurement, outcome, _find_fault(saved.get("stats"), measurement))
+
+
+def _find_fault(stats: object, measurement: Measurement) -> str | None:
+    """Say what is wrong with pytest-benchmark's own figures beside a sound record."""
+    if not isinstance(stats, dict):
+        return "it holds no stats"
+    for key, value in stats.items():
+        values = value if isinstance(value, list) else [value]
+        for number in values:
+            if isinstance(number, int | float) and not _is_finite(number):
+                return f"its stats hold {number} as {key}"
+    data = stats.get("data")
+    if data is not None and data != list(measurement.rounds_s):
+        return "its stats.data are not the rounds of its record"
+    return None
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
