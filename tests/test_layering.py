@@ -21,6 +21,7 @@ LAYERS = {
     "measurement": 2,
     "models": 2,
     "verdict": 3,
+    "observation": 3,
     "judging": 4,
     "measure": 3,
     "pipeline": 3,

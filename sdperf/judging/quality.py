@@ -1,19 +1,44 @@
-"""Did images get worse over many prompts? Each picture has floors; all together have a test.
+"""Did the images get worse? One judge a layer, from finite latents (L0) to the images (L4).
 
 `sdperf.verdict.judge_images` holds every picture against the floors of its precision. The paired
-test here finds what no single picture shows: a small loss on most prompts.
+test here finds what no single picture shows: a small loss on most prompts. What each gate can and
+cannot see: `docs/image-gates.md`.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.judging.floors import (
+    SAME_PATH_FLOORS,
+    choose_component_floor,
+    choose_trajectory_rms,
+)
 from sdperf.measurement import ImageScores
+from sdperf.models.references import Floors
+from sdperf.observation import (
+    ComponentParity,
+    ImageParity,
+    Observation,
+    Repeats,
+    Soundness,
+    TrajectoryParity,
+)
+from sdperf.quality import ComponentDistance
 from sdperf.stats.sign_flip import compute_sign_flip_p_value
-from sdperf.verdict import Finding, Outcome
+from sdperf.units import format_score
+from sdperf.verdict import (
+    Exhibit,
+    Finding,
+    Outcome,
+    degraded_by,
+    exhibit_image,
+    judge_images,
+    judge_soundness,
+)
 
 FEWEST_PAIRS: Final = 8
 """Eight pairs can reach p = 1/256; with fewer the test could never speak."""
@@ -21,6 +46,11 @@ FEWEST_PAIRS: Final = 8
 SIGNIFICANCE: Final = 0.01
 SMALLEST_DROP: Final = 0.02
 NOISE_MULTIPLE: Final = 3.0
+SMALLEST_DROP_BELOW_NOISE: Final = 0.002
+"""Against the A/A floor of the same machine class, less than this on the median is nothing."""
+
+_CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
+_BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
 
 
 @dataclass(frozen=True)
@@ -53,16 +83,19 @@ class QualityNoise:
     worst_tile_ssim: float = 0.0
 
 
-def judge_quality(pairs: Sequence[QualityPair], noise: QualityNoise) -> Finding:
+def judge_quality(
+    pairs: Sequence[QualityPair], noise: QualityNoise, *, smallest_drop: float = SMALLEST_DROP
+) -> Finding:
     """Judge whether scores fell over pairs of the same prompt and seed.
 
     DEGRADED when, on the whole frame or on the worst tile, a one-sided exact sign-flip test is
-    significant at 1 % (shared by the two) *and* the median drop exceeds both 0.02 and three times
-    the noise of unchanged code. Faster never outweighs it.
+    significant at 1 % (shared by the two) *and* the median drop exceeds both the smallest drop that
+    matters and three times the noise of unchanged code. Faster never outweighs it.
 
     Args:
         pairs: At least eight; fewer are INCONCLUSIVE.
         noise: From an A/A run; zero where generation is bit-exact.
+        smallest_drop: Median drop of SSIM that matters.
 
     Returns:
         DEGRADED, INCONCLUSIVE (too few pairs), INCOMPARABLE (another reference), NO BASELINE (no
@@ -98,7 +131,7 @@ def judge_quality(pairs: Sequence[QualityPair], noise: QualityNoise) -> Finding:
     ):
         p_value = compute_sign_flip_p_value(drops)
         median_drop = statistics.median(drops)
-        limit = max(SMALLEST_DROP, NOISE_MULTIPLE * noise_floor)
+        limit = max(smallest_drop, NOISE_MULTIPLE * noise_floor)
         seen.append(f"{name} fell by {median_drop:.4f} in the median of {len(drops)} pairs")
         if p_value <= SIGNIFICANCE / 2 and median_drop > limit:
             drop, worst = max(zip(drops, pairs, strict=True), key=lambda item: item[0])
@@ -110,3 +143,248 @@ def judge_quality(pairs: Sequence[QualityPair], noise: QualityNoise) -> Finding:
                 "look at the pictures of the worst prompt side by side",
             )
     return Finding(Outcome.PASS, "image", "; ".join(seen))
+
+
+def judge_observation(
+    seen: Observation, precision: str, floors: Floors | None, entropies: Mapping[str, float]
+) -> list[Finding]:
+    """Judge what one case of the quality suite saw.
+
+    Args:
+        seen: The observation.
+        precision: Precision of the pipeline under test.
+        floors: The model's measured floors for it; ``None`` where nobody calibrated.
+        entropies: Entropy in bits of the shipped references, by content hash.
+
+    Returns:
+        At least one finding; the worst is the case's outcome.
+    """
+    if isinstance(seen, Soundness):
+        return judge_sound(seen)
+    if isinstance(seen, Repeats):
+        return [judge_repeats(seen)]
+    if isinstance(seen, ComponentParity):
+        return [judge_components(seen, precision, floors)]
+    if isinstance(seen, TrajectoryParity):
+        return [judge_trajectory(seen, precision, floors)]
+    if seen.against == "single":
+        return [judge_images(seen.images, "single", SAME_PATH_FLOORS, {})]
+    return judge_parity(seen, precision, floors, entropies)
+
+
+def judge_sound(seen: Soundness) -> list[Finding]:
+    """L0: finite latents, the right shape, not flat. BROKEN, INCONCLUSIVE or PASS."""
+    findings = judge_soundness(seen.images, repeatable=None)
+    if seen.nonfinite_step is not None:
+        findings.append(
+            Finding(
+                Outcome.BROKEN,
+                "image",
+                f"{seen.image.prompt!r} (seed {seen.image.seed}): the latents hold NaN or infinity "
+                f"from step {seen.nonfinite_step + 1} of {seen.steps} on",
+                "try fp32; attention slicing and 16-bit VAEs are known to do this",
+            )
+        )
+    if findings:
+        return findings
+    watched = (
+        f"latents finite at all {seen.steps} steps"
+        if seen.steps
+        else "latents unseen: the pipeline does not show them"
+    )
+    bits = min(image.entropy_bits for image in seen.images)
+    return [
+        Finding(
+            Outcome.PASS,
+            "image",
+            f"{len(seen.images)} images sound, entropy {bits:.2f} bits or more, {watched}",
+        )
+    ]
+
+
+def judge_repeats(seen: Repeats) -> Finding:
+    """L1: the same seed is the same image, here and in a fresh process.
+
+    In one process any difference is DEGRADED: uninitialised memory and unseeded generators show
+    so. A fresh process may choose other kernels; there the same-path floors decide.
+    """
+    same = seen.image.score("same-process")
+    if same is not None and not same.identical:
+        exhibit = exhibit_image(seen.image, same, f"repeated: SSIM {format_score(same.ssim)}")
+        return Finding(
+            Outcome.DEGRADED,
+            "image",
+            f"{seen.image.prompt!r} (seed {seen.image.seed}): the same process made another image "
+            f"of the same seed (SSIM {format_score(same.ssim)}, worst tile "
+            f"{format_score(same.worst_tile_ssim)})",
+            "look for uninitialised memory or a random generator that is not seeded",
+            (exhibit,),
+        )
+    fresh = seen.image.score("fresh-process")
+    if fresh is None:
+        refused = seen.fresh_process_refused or "none was tried"
+        if same is None:
+            return Finding(Outcome.INCONCLUSIVE, "image", f"nothing was repeated: {refused}")
+        words = f"same process: the same pixels; fresh process: {refused}"
+        return Finding(Outcome.PASS, "image", words)
+    if fresh.identical:
+        return Finding(
+            Outcome.PASS, "image", "the same pixels in the same process and in a fresh one"
+        )
+    finding = judge_images([seen.image], "fresh-process", SAME_PATH_FLOORS, {})
+    if finding.outcome is Outcome.PASS:
+        reason = f"a fresh process chose other kernels: SSIM {format_score(fresh.ssim)}"
+        return Finding(Outcome.PASS, "image", f"{reason}, within the floor")
+    return finding
+
+
+def judge_components(seen: ComponentParity, precision: str, floors: Floors | None) -> Finding:
+    """L2: each component beside the reference, on equal inputs; the worst output decides."""
+    if not seen.distances:
+        return Finding(
+            Outcome.INCONCLUSIVE, "image", "the pipeline cannot be run by components: nothing seen"
+        )
+    broken = [one for one in seen.distances if one.nonfinite]
+    if broken:
+        first = broken[0]
+        return Finding(
+            Outcome.BROKEN,
+            "image",
+            f"{first.component} ({first.output}): {first.nonfinite} values are NaN or infinite "
+            f"where {seen.against} is finite",
+            "this component overflows on its own inputs: keep it in fp32",
+        )
+    failures = []
+    for one in seen.distances:
+        floor = choose_component_floor(precision, one.component, floors)
+        psnr_db = floor.psnr_db if one.psnr_db is None else one.psnr_db
+        cosine = 1.0 if one.cosine is None else one.cosine
+        if psnr_db < floor.psnr_db or cosine < floor.cosine:
+            words = (
+                f"{one.component} ({one.output}): PSNR {psnr_db:.1f} dB (floor "
+                f"{floor.psnr_db:.1f}), cosine {format_score(cosine, 6)} (floor "
+                f"{format_score(floor.cosine, 6)}) against {seen.against}"
+            )
+            margin = min(psnr_db - floor.psnr_db, 10 * (cosine - floor.cosine))
+            failures.append((margin, words, one.component))
+    if failures:
+        _, words, component = min(failures)
+        others = sorted({name for *_, name in failures} - {component})
+        also = f"; also below: {', '.join(others)}" if others else ""
+        return Finding(
+            Outcome.DEGRADED,
+            "image",
+            words + also,
+            f"on equal inputs only the {component} differs: look at its kernels and weights",
+        )
+    return Finding(Outcome.PASS, "image", f"{describe_components(seen)} against {seen.against}")
+
+
+def describe_components(seen: ComponentParity) -> str:
+    """Say each component's worst PSNR in a few words."""
+    worst: dict[str, ComponentDistance] = {}
+    for one in seen.distances:
+        before = worst.setdefault(one.component, one)
+        if one.psnr_db is not None and (before.psnr_db is None or one.psnr_db < before.psnr_db):
+            worst[one.component] = one
+    return ", ".join(
+        f"{name} {'identical' if one.identical else f'{one.psnr_db or 0:.0f} dB'}"
+        for name, one in worst.items()
+    )
+
+
+def judge_trajectory(seen: TrajectoryParity, precision: str, floors: Floors | None) -> Finding:
+    """L3: where along the steps the latents part from the reference's."""
+    distance, name = seen.distance, f"{seen.image.prompt!r} (seed {seen.image.seed})"
+    steps = len(distance.relative_rms)
+    if not steps:
+        return Finding(
+            Outcome.INCONCLUSIVE, "image", "the pipeline does not show its latents: nothing seen"
+        )
+    if distance.first_non_finite_step is not None:
+        return Finding(
+            Outcome.BROKEN,
+            "image",
+            f"{name}: the latents hold NaN or infinity from step "
+            f"{distance.first_non_finite_step + 1} of {steps} on",
+            _BISECT,
+        )
+    tolerance = choose_trajectory_rms(precision, floors)
+    first = distance.first_step_above(tolerance)
+    if first is not None:
+        return Finding(
+            Outcome.DEGRADED,
+            "image",
+            f"{name}: the latents part at step {first + 1} of {steps}: relative RMS "
+            f"{distance.relative_rms[first]:.2g} against {seen.against}, tolerance {tolerance:.2g}",
+            _BISECT,
+        )
+    return Finding(Outcome.PASS, "image", f"{describe_trajectory(seen)}, tolerance {tolerance:.2g}")
+
+
+def describe_trajectory(seen: TrajectoryParity) -> str:
+    """Say in a few words where the latents are farthest apart."""
+    known = [value for value in seen.distance.relative_rms if value is not None]
+    if not known or max(known) == 0:
+        return f"latents identical at all {len(seen.distance.relative_rms)} steps"
+    worst = max(range(len(known)), key=known.__getitem__)
+    steps = len(seen.distance.relative_rms)
+    return f"relative RMS {known[worst]:.2g} at most, at step {worst + 1} of {steps}"
+
+
+def judge_parity(
+    seen: ImageParity, precision: str, floors: Floors | None, entropies: Mapping[str, float]
+) -> list[Finding]:
+    """L4: every image against its reference and its floors, then all of them by the paired test.
+
+    The paired test asks whether scores are lower than legal noise made them when the floors were
+    measured (the A/A floor stored with them); it is left out where no pair has one.
+    """
+    if floors is None:
+        return [
+            Finding(
+                Outcome.NO_BASELINE,
+                "image",
+                f"no floors were measured for this model in {precision}",
+                _CALIBRATE,
+            )
+        ]
+    findings = [judge_images(seen.images, seen.against, floors, entropies)]
+    noise = {pair.key: pair for pair in floors.pairs}
+    pairs = [
+        QualityPair(
+            image.prompt,
+            image.seed,
+            ImageScores(
+                against=score.against,
+                against_sha256=score.against_sha256,
+                ssim=noise[key].ssim,
+                psnr_db=None,
+                worst_tile_ssim=noise[key].worst_tile_ssim,
+                worst_tile_box=score.worst_tile_box,
+                identical=False,
+            ),
+            score,
+        )
+        for image, key in zip(seen.images, seen.keys, strict=True)
+        if key in noise and (score := image.score(seen.against)) is not None
+    ]
+    if len(pairs) >= FEWEST_PAIRS:
+        paired = judge_quality(pairs, QualityNoise(), smallest_drop=SMALLEST_DROP_BELOW_NOISE)
+        if paired.outcome is Outcome.DEGRADED:
+            paired = _with_exhibits(paired, seen)
+        findings.append(paired)
+    return findings
+
+
+def _with_exhibits(paired: Finding, seen: ImageParity) -> Finding:
+    """Show all images of a paired loss, the lowest SSIM first."""
+    scored = [
+        (image, score) for image in seen.images if (score := image.score(seen.against)) is not None
+    ]
+    exhibits: list[Exhibit] = [
+        exhibit_image(image, score, f"SSIM {format_score(score.ssim)}")
+        for image, score in sorted(scored, key=lambda pair: pair[1].ssim)
+    ]
+    shown = degraded_by(exhibits, len(scored))
+    return Finding(paired.outcome, paired.gate, paired.reason, shown.next_step, shown.exhibits)
