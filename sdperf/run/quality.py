@@ -1,0 +1,217 @@
+"""The cases of the quality suite: what each asks of the workers, and what it saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from sdperf.measurement import ImageRecord
+from sdperf.observation import (
+    ComponentParity,
+    ImageParity,
+    Repeats,
+    Soundness,
+    TrajectoryParity,
+)
+from sdperf.png import decode_png
+from sdperf.quality import (
+    ComponentDistance,
+    compute_component_distance,
+    compute_trajectory_distance,
+)
+from sdperf.run.inspection import GenerateBatch, Record, Recording, Replay, ReplayRecording
+from sdperf.run.messages import WorkerSpec
+from sdperf.run.suite import Suite, compute_scores
+from sdperf.workload import ImageRequest, Precision
+
+FEWEST_IMAGES: Final = 8
+"""Pairs that the exact paired test needs to be able to speak."""
+
+BATCH: Final = 3
+"""Images in the batch that is held against single ones: more than two, and odd."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a recording comes from: what is loaded, and how many threads it takes."""
+
+    spec: WorkerSpec
+    threads: int
+    words: str = field(compare=False, default="")
+
+
+@dataclass
+class QualityBench:
+    """Asks one session's workers the questions of the quality suite.
+
+    The reference of a 16-bit precision, and of a subject, is the plain pipeline in fp32 on the
+    same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain fp32 on the
+    CPU is held against itself with another number of threads: what is left is the noise floor.
+
+    Attributes:
+        suite: What the session shares.
+        count: Images of the suite.
+        pngs: Every image made here, by content hash.
+    """
+
+    suite: Suite
+    count: int = FEWEST_IMAGES
+    pngs: dict[str, bytes] = field(default_factory=dict)
+    _recordings: dict[tuple[_Source, ImageRequest], Recording] = field(default_factory=dict)
+    _records: dict[tuple[Precision, ImageRequest], ImageRecord] = field(default_factory=dict)
+
+    def observe_soundness(self, precision: Precision) -> Soundness:
+        """L0: make the images, and watch the latents of the first one."""
+        images = self._make_images(precision)
+        first = self.suite.workload.image(0)
+        recording = self._record(self._current(precision), first)
+        return Soundness(images, first, len(recording.latents), recording.nonfinite_step)
+
+    def observe_repeats(self, precision: Precision) -> Repeats:
+        """L1: make the first image again after the others, then in a fresh process."""
+        request = self.suite.workload.image(0)
+        before = self._make_images(precision)[0]
+        self.suite.acquire(precision, 1)
+        again = self._generate((request,))[0]
+        if self.suite.pool.is_in_process:
+            refused = "not tried with --sd-in-process"
+            return Repeats(self._compared(again, before, "same-process"), refused)
+        self.suite.pool.close()
+        self.suite.acquire(precision, 1)
+        anew = self._generate((request,))[0]
+        scored = self._compared(anew, again, "fresh-process")
+        repeated = self._compared(again, before, "same-process").scores[-1]
+        return Repeats(replace(scored, scores=(*scored.scores, repeated)))
+
+    def observe_components(self, precision: Precision) -> ComponentParity:
+        """L2: run each component on the inputs that it had in the reference."""
+        image = self.suite.workload.image(0)
+        reference, current = self._reference(precision), self._current(precision)
+        recording = self._record(reference, image)
+        self._acquire(current)
+        replayed = self.suite.pool.ask(
+            ReplayRecording(self.suite.workload, image, current.threads, recording)
+        )
+        return ComponentParity(reference.words, image, measure_components(recording, replayed))
+
+    def observe_trajectory(self, precision: Precision) -> TrajectoryParity:
+        """L3: hold the latents after each step against the reference's."""
+        image = self.suite.workload.image(0)
+        reference, current = self._reference(precision), self._current(precision)
+        before, after = self._record(reference, image), self._record(current, image)
+        distance = compute_trajectory_distance(before.latents, after.latents)
+        return TrajectoryParity(reference.words, image, distance)
+
+    def observe_images(self, precision: Precision) -> ImageParity:
+        """L4: hold every image against the reference image of its prompt and seed."""
+        images = self._make_images(precision)
+        return ImageParity("reference", images, tuple(map(self._key, self._requests())))
+
+    def observe_batch(self, precision: Precision) -> ImageParity:
+        """Make several images in one call, and hold each against the same image made alone."""
+        requests = self._requests()[:BATCH]
+        alone = self._make_images(precision)[:BATCH]
+        self.suite.acquire(precision, 1)
+        threads = self.suite.threads_per_worker(1)
+        made = self.suite.pool.ask(GenerateBatch(self.suite.workload, requests, threads))
+        records = []
+        for request, delivered, single in zip(requests, made, alone, strict=True):
+            record = self._keep(request, delivered.png, nonfinite=delivered.nonfinite)
+            records.append(self._compared(record, single, "single"))
+        return ImageParity("single", tuple(records), tuple(map(self._key, requests)))
+
+    def _requests(self) -> tuple[ImageRequest, ...]:
+        return tuple(self.suite.workload.image(index) for index in range(self.count))
+
+    def _key(self, request: ImageRequest) -> str:
+        return self.suite.workload.image_key(request)
+
+    def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
+        """Make the suite's images of a precision, once; fp32 ones are shared with other cases."""
+        missing = [one for one in self._requests() if (precision, one) not in self._records]
+        if missing and precision == "fp32":
+            for request in missing:
+                png = self.suite.fetch_plain(request)
+                if png is not None:
+                    self._records[precision, request] = self._keep(request, png, nonfinite=False)
+            missing = [one for one in missing if (precision, one) not in self._records]
+        if missing:
+            for request in missing:
+                self.suite.fetch_plain(request)
+            self.suite.acquire(precision, 1)
+            for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
+                self._records[precision, request] = record
+        return tuple(self._records[precision, request] for request in self._requests())
+
+    def _generate(self, requests: tuple[ImageRequest, ...]) -> list[ImageRecord]:
+        """Generate images one by one on the worker that is loaded."""
+        threads = self.suite.threads_per_worker(1)
+        done = self.suite.pool.run_round([self.suite.request(requests, "sync", threads)])
+        return [
+            self._keep(request, delivered.png, nonfinite=delivered.nonfinite)
+            for request, delivered in zip(requests, done.results[0].images, strict=True)
+        ]
+
+    def _keep(self, request: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
+        record = self.suite.record_image(request, png, nonfinite=nonfinite)
+        self.pngs[record.sha256] = png
+        return record
+
+    def _compared(self, image: ImageRecord, other: ImageRecord, against: str) -> ImageRecord:
+        """Add the score of an image against another one that was made here."""
+        pixels = [decode_png(self.pngs[one.sha256]) for one in (other, image)]
+        scores = compute_scores(against, other.sha256, *pixels)
+        return replace(image, scores=(*image.scores, scores))
+
+    def _current(self, precision: Precision) -> _Source:
+        suite = self.suite
+        spec = WorkerSpec(suite.model, precision, suite.device, suite.subject)
+        return _Source(spec, suite.threads_per_worker(1))
+
+    def _reference(self, precision: Precision) -> _Source:
+        suite = self.suite
+        threads = suite.threads_per_worker(1)
+        kind = suite.describe_device().kind
+        if precision != "fp32" or suite.subject is not None:
+            spec = WorkerSpec(suite.model, "fp32", suite.device)
+            return _Source(spec, threads, f"plain fp32 on the same {kind}")
+        if kind != "cpu":
+            return _Source(WorkerSpec(suite.model, "fp32", "cpu"), threads, "fp32 on the CPU")
+        other = 1 if threads > 1 else 2
+        spec = WorkerSpec(suite.model, "fp32", suite.device)
+        words = f"itself with {other} instead of {threads} threads (A/A)"
+        return _Source(spec, other, words)
+
+    def _acquire(self, source: _Source) -> None:
+        self.suite.pool.acquire(source.spec, 1)
+
+    def _record(self, source: _Source, image: ImageRequest) -> Recording:
+        """Record a generation, once for each source."""
+        if (source, image) not in self._recordings:
+            self._acquire(source)
+            question = Record(self.suite.workload, image, source.threads)
+            self._recordings[source, image] = self.suite.pool.ask(question)
+        return self._recordings[source, image]
+
+
+def measure_components(recording: Recording, replayed: Replay) -> tuple[ComponentDistance, ...]:
+    """Compute how far each component's output is from what was recorded, on equal inputs.
+
+    Raises:
+        ImageError: The shapes differ, or the recording itself is not finite.
+    """
+    distances = [
+        compute_component_distance("text encoder", name, embeds, replayed.embeds[name])
+        for name, embeds in recording.embeds.items()
+        if name in replayed.embeds
+    ]
+    distances += [
+        compute_component_distance(
+            "denoiser", f"step {call.step + 1} of {call.steps}", call.output, output
+        )
+        for call, output in zip(recording.calls, replayed.outputs, strict=True)
+    ]
+    distances.append(
+        compute_component_distance("vae", "pixels", recording.pixels, replayed.pixels, peak=1.0)
+    )
+    return tuple(distances)
