@@ -1,0 +1,163 @@
+"""Any pytest-benchmark JSON as timings, whoever wrote it; nothing in the file is trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.errors import RecordError
+from sdperf.measurement import Measurement
+from sdperf.store.runs import RUN_KEY, SavedCase, parse_case, read_document
+
+LARGEST_FILE_BYTES: Final = 256 * 2**20
+MOST_CASES: Final = 20_000
+MOST_ROUNDS: Final = 1_000_000
+
+LONGEST_DURATION_S: Final = 1e9
+SHORTEST_DURATION_S: Final = 1e-12
+
+
+@dataclass(frozen=True)
+class TimedCase:
+    """One case of a saved session.
+
+    Attributes:
+        name: Its test id.
+        rounds_s: Seconds of its rounds, in order; one or more, positive.
+        saved: What sdperf recorded of it; ``None`` in files that sdperf did not write.
+    """
+
+    name: str
+    rounds_s: tuple[float, ...]
+    saved: SavedCase | None
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """Its record, where there is one that can be read."""
+        return None if self.saved is None else self.saved.measurement
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """One saved session.
+
+    Attributes:
+        path: Its file.
+        machine: System, architecture and processor as pytest-benchmark wrote them; ``None`` where
+            it did not.
+        cases: By test id, in the order of the file.
+    """
+
+    path: Path
+    machine: str | None
+    cases: Mapping[str, TimedCase]
+
+
+def read_session(path: Path) -> SavedSession:
+    """Read a pytest-benchmark JSON with ``stats.data``.
+
+    Raises:
+        RecordError: The file is missing, larger than 256 MiB, truncated, no JSON, holds NaN or
+            infinity, is no pytest-benchmark run, names a case twice, or has a case whose rounds
+            were not saved or are no durations.
+    """
+    try:
+        size_bytes = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be read", got=str(error)) from error
+    if size_bytes > LARGEST_FILE_BYTES:
+        raise RecordError(
+            f"{path} is too large",
+            got=f"{size_bytes} bytes",
+            expected=f"at most {LARGEST_FILE_BYTES}",
+        )
+    return parse_session(path, read_document(path))
+
+
+def parse_session(path: Path, document: Mapping[str, Any]) -> SavedSession:
+    """Turn a JSON object into a session, checking everything that is used. Pure.
+
+    Args:
+        path: Where it came from, for messages.
+        document: The JSON.
+
+    Raises:
+        RecordError: As `read_session`.
+    """
+    benchmarks = document.get("benchmarks")
+    if not isinstance(benchmarks, list) or len(benchmarks) > MOST_CASES:
+        raise RecordError(
+            f"{path} is no pytest-benchmark run",
+            got=f"benchmarks: {_name_kind(benchmarks)}",
+            expected=f"a list of at most {MOST_CASES} benchmarks",
+            hint="save a run: pytest --benchmark-json=run.json",
+        )
+    cases: dict[str, TimedCase] = {}
+    for position, benchmark in enumerate(benchmarks):
+        case = _parse_case(f"{path}, benchmark {position + 1}", benchmark)
+        if case.name in cases:
+            raise RecordError(f"{path} holds a case twice", got=case.name)
+        cases[case.name] = case
+    return SavedSession(path, _describe_machine(document.get("machine_info")), cases)
+
+
+def _parse_case(where: str, benchmark: object) -> TimedCase:
+    if not isinstance(benchmark, dict):
+        raise RecordError(
+            f"{where} cannot be read", got=_name_kind(benchmark), expected="an object"
+        )
+    name = benchmark.get("fullname")
+    if not isinstance(name, str) or not name:
+        raise RecordError(f"{where} has no name", got=_name_kind(name), expected="fullname")
+    stats = benchmark.get("stats")
+    data = stats.get("data") if isinstance(stats, dict) else None
+    if not isinstance(data, list) or not data:
+        raise RecordError(
+            f"{where} ({name}) was saved without its rounds",
+            got=f"stats.data: {_name_kind(data)}",
+            expected="a list of durations",
+            hint="save with --benchmark-save-data, or with --benchmark-json",
+        )
+    if len(data) > MOST_ROUNDS:
+        raise RecordError(f"{where} ({name}) has too many rounds", got=len(data))
+    extra = benchmark.get("extra_info")
+    is_ours = isinstance(extra, dict) and RUN_KEY in extra
+    return TimedCase(
+        name=name,
+        rounds_s=tuple(_parse_duration(f"{where} ({name})", duration) for duration in data),
+        saved=parse_case(name, benchmark) if is_ours else None,
+    )
+
+
+def _parse_duration(where: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            duration = float(value)
+        except OverflowError:
+            duration = math.inf
+        if SHORTEST_DURATION_S <= duration <= LONGEST_DURATION_S:
+            return duration
+    shown = repr(value)
+    raise RecordError(
+        f"{where} has a round that is no duration",
+        got=shown if len(shown) <= 60 else f"{shown[:57]}...",
+        expected="a positive number of seconds",
+    )
+
+
+def _describe_machine(info: object) -> str | None:
+    if not isinstance(info, dict):
+        return None
+    cpu = info.get("cpu")
+    parts = [info.get("system"), info.get("machine")]
+    parts.append(cpu.get("brand_raw") if isinstance(cpu, dict) else None)
+    return " ".join(part for part in parts if isinstance(part, str)) or None
+
+
+def _name_kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    return f"{len(value)} entries" if isinstance(value, list) else type(value).__name__

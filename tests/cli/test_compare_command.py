@@ -1,0 +1,94 @@
+import argparse
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sdperf.cli import compare
+from sdperf.errors import ConfigurationError, RecordError
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    compare.add_parser(parser.add_subparsers())
+    return compare.run(parser.parse_args(["compare", *map(str, arguments)]))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Six saved runs of 60 cases; in the last, case 7 takes 40 % longer."""
+    paths = []
+    for number in range(6):
+        benchmarks = [
+            {
+                "fullname": f"test_{case}",
+                "stats": {
+                    "data": [
+                        (1 + case / 10)
+                        * (1 + 0.002 * ((number * 7 + case * 3 + k) % 5))
+                        * (1.4 if number == 5 and case == 7 else 1.0)
+                        for k in range(5)
+                    ]
+                },
+            }
+            for case in range(60)
+        ]
+        path = tmp_path / f"run{number}.json"
+        path.write_text(json.dumps({"benchmarks": benchmarks}))
+        paths.append(path)
+    return paths
+
+
+def test_a_regression_is_exit_status_1(runs, capsys):
+    assert run(*runs) == 1
+    assert "SLOWER  test_7:" in capsys.readouterr().out
+
+
+def test_no_regression_is_exit_status_0(runs, capsys):
+    assert run(*runs[:-1]) == 0
+    assert "60 PASS" in capsys.readouterr().out
+
+
+def test_too_few_sessions_are_open_only_when_strict(runs):
+    assert run(runs[0], runs[1]) == 0
+    assert run(runs[0], runs[5], "--gross-slowdown", "50%") == 0
+    assert run(runs[0], runs[5], "--gross-slowdown", "50%", "--strict") == 1
+
+
+def test_json_and_markdown(runs, capsys):
+    run(*runs, "--format", "json")
+    assert json.loads(capsys.readouterr().out)["cases"][7]["outcome"] == "SLOWER"
+    run(*runs, "--format", "markdown")
+    assert "| **SLOWER**" in capsys.readouterr().out
+
+
+def test_one_file_is_not_enough(runs):
+    with pytest.raises(ConfigurationError, match="nothing to compare with"):
+        run(runs[0])
+
+
+def test_a_hostile_file_is_one_message(runs):
+    runs[2].write_text('{"benchmarks": [')
+    with pytest.raises(RecordError, match=r"run2\.json"):
+        run(*runs)
+
+
+@pytest.mark.parametrize("text", ["0", "-3%", "nan", "many", "1e9"])
+def test_a_limit_is_a_positive_percentage(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        compare.parse_percent(text)
+
+
+def test_percentages_with_and_without_sign():
+    assert compare.parse_percent("3%") == compare.parse_percent("3") == 0.03
+
+
+def test_no_torch_is_loaded(runs):
+    script = (
+        "import sys, argparse; from sdperf.cli import compare; p = argparse.ArgumentParser(); "
+        "compare.add_parser(p.add_subparsers()); "
+        f"compare.run(p.parse_args(['compare', {str(runs[0])!r}, {str(runs[1])!r}])); "
+        "sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

@@ -1,0 +1,159 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdperf.errors import RecordError
+from sdperf.report.compare import (
+    compare_sessions,
+    format_comparison_json,
+    format_comparison_markdown,
+    format_comparison_table,
+)
+from sdperf.store.runs import SavedCase
+from sdperf.store.session_file import SavedSession, TimedCase
+from sdperf.verdict import Outcome
+
+
+def make_sessions(count=9, cases=20, rises=None, machine="Linux x86_64 CPU"):
+    """Eight bases and a head (as many as count) of one machine that repeats to 0.5 %."""
+    rng = np.random.default_rng(0)
+    base = np.linspace(0, 3, cases)
+    sessions = []
+    for number in range(count):
+        logs = base + rng.normal(0, 0.005, cases)
+        if number == count - 1:
+            for case, factor in (rises or {}).items():
+                logs[case] += math.log(factor)
+        timed = {
+            f"test_{case}": TimedCase(
+                f"test_{case}",
+                tuple((math.exp(logs[case]) * np.array([1, 1, 1.001])).tolist()),
+                None,
+            )
+            for case in range(cases)
+        }
+        sessions.append(SavedSession(Path(f"run{number}.json"), machine, timed))
+    return sessions[:-1], sessions[-1]
+
+
+def outcomes(comparison):
+    return {case.verdict.case: case.verdict.outcome for case in comparison.cases}
+
+
+def without(session, name):
+    cases = {key: case for key, case in session.cases.items() if key != name}
+    return SavedSession(session.path, session.machine, cases)
+
+
+def test_a_slower_case_fails_and_the_others_pass():
+    comparison = compare_sessions(*make_sessions(rises={4: 1.06}))
+    found = outcomes(comparison)
+    assert found.pop("test_4") is Outcome.SLOWER
+    assert set(found.values()) == {Outcome.PASS}
+    assert comparison.is_failed()
+
+
+def test_nothing_changed_nothing_fails():
+    comparison = compare_sessions(*make_sessions())
+    assert not comparison.is_failed(strict=True)
+
+
+def test_one_base_is_a_gross_gate():
+    comparison = compare_sessions(*make_sessions(count=2, rises={1: 1.4, 2: 1.1}))
+    found = outcomes(comparison)
+    assert found["test_1"] is Outcome.SLOWER
+    assert found["test_2"] is Outcome.INCONCLUSIVE
+
+
+def test_a_session_against_itself_never_fails():
+    _, head = make_sessions()
+    comparison = compare_sessions([head], head)
+    assert set(outcomes(comparison).values()) == {Outcome.PASS}
+    assert all(case.ratio == pytest.approx(1) for case in comparison.cases)
+
+
+def test_a_case_that_vanished_is_reported_and_fails_when_strict():
+    bases, head = make_sessions()
+    comparison = compare_sessions(bases, without(head, "test_3"))
+    assert outcomes(comparison)["test_3"] is Outcome.INCOMPARABLE
+    assert not comparison.is_failed()
+    assert comparison.is_failed(strict=True)
+    assert len(comparison.cases) == 20
+
+
+def test_a_new_case_has_no_baseline():
+    bases, head = make_sessions()
+    comparison = compare_sessions([without(base, "test_3") for base in bases], head)
+    assert outcomes(comparison)["test_3"] is Outcome.NO_BASELINE
+
+
+def test_no_common_case_is_refused():
+    bases, head = make_sessions(cases=1)
+    with pytest.raises(RecordError, match="no case in common"):
+        compare_sessions([without(base, "test_0") for base in bases], head)
+
+
+def test_another_machine_is_incomparable():
+    bases, _ = make_sessions(machine="Darwin arm64 Apple M1")
+    _, head = make_sessions(machine="Darwin arm64 Apple M4", rises={1: 2.0})
+    comparison = compare_sessions(bases, head)
+    assert set(outcomes(comparison).values()) == {Outcome.INCOMPARABLE}
+    assert "Apple M1" in comparison.cases[0].verdict.findings[0].reason
+
+
+def test_a_case_that_failed_in_its_own_run_is_no_baseline():
+    bases, head = make_sessions(count=2)
+    (base,) = bases
+    failed = SavedCase("test_1", None, Outcome.SLOWER.value, None)
+    cases = dict(base.cases)
+    cases["test_1"] = TimedCase("test_1", cases["test_1"].rounds_s, failed)
+    comparison = compare_sessions([SavedSession(base.path, base.machine, cases)], head)
+    assert outcomes(comparison)["test_1"] is Outcome.INCOMPARABLE
+    assert outcomes(comparison)["test_2"] is Outcome.PASS
+
+
+def test_what_the_run_said_of_its_images_is_repeated():
+    bases, head = make_sessions()
+    broken = SavedCase("test_1", None, Outcome.BROKEN.value, None)
+    cases = dict(head.cases)
+    cases["test_1"] = TimedCase("test_1", cases["test_1"].rounds_s, broken)
+    comparison = compare_sessions(bases, SavedSession(head.path, head.machine, cases))
+    assert outcomes(comparison)["test_1"] is Outcome.BROKEN
+    assert comparison.is_failed()
+
+
+def test_the_table_names_what_failed_and_counts_every_case():
+    comparison = compare_sessions(*make_sessions(rises={4: 1.06}))
+    text = "\n".join(line.text for line in format_comparison_table(comparison))
+    assert text.startswith("run8.json against 8 saved sessions")
+    assert "SLOWER  test_4:" in text
+    assert "suite: PASS" in text
+    assert text.endswith("20 cases: 1 SLOWER, 19 PASS")
+
+
+def test_markdown_keeps_hostile_names_in_their_cell():
+    bases, head = make_sessions()
+    evil = "test[a|b]<script>\n# x"
+    sessions = [
+        SavedSession(s.path, s.machine, {**s.cases, evil: TimedCase(evil, (1.0, 1.0), None)})
+        for s in (*bases, head)
+    ]
+    page = format_comparison_markdown(compare_sessions(sessions[:-1], sessions[-1]))
+    assert "| test[a\\|b]&lt;script> # x |" in page
+    assert "**PASS**" in page
+
+
+def test_json_is_strict_and_complete():
+    bases, head = make_sessions(rises={4: 1.06})
+    document = json.loads(
+        format_comparison_json(compare_sessions(bases, without(head, "test_3"))),
+        parse_constant=pytest.fail,
+    )
+    assert document["head"] == "run8.json"
+    assert len(document["cases"]) == 20
+    gone = document["cases"][-1]
+    assert (gone["case"], gone["outcome"], gone["current_s"]) == ("test_3", "INCOMPARABLE", None)
+    assert document["suite"]["outcome"] == "PASS"
