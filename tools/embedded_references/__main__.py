@@ -18,7 +18,14 @@ from sdperf.models.references import FILE_NAME, Floors, ReferenceEntry, Referenc
 from sdperf.png import compute_png_sha256, encode_png
 from sdperf.quality import compute_entropy_bits
 from sdperf.store.files import write_atomically
-from sdperf.workload import DEFAULT_PROMPTS, EMBEDDED, EMBEDDED_PRESET, ImageRequest, Workload
+from sdperf.workload import (
+    DEFAULT_PROMPTS,
+    EMBEDDED,
+    EMBEDDED_PRESET,
+    PRECISIONS,
+    ImageRequest,
+    Workload,
+)
 
 from .ladder import LEGAL, Generator, Rung, measure_ladder
 
@@ -67,7 +74,7 @@ def main() -> None:
         images=tuple(entries),
         made_with=made_with,
         floors={
-            precision: derive_floors(rungs, precision) for precision in ("fp32", "fp16", "bf16")
+            precision: derive_floors(rungs, precision) for precision in PRECISIONS
         },
     )
     write_atomically(folder / FILE_NAME, _as_json(format_record(listed)))
