@@ -168,6 +168,20 @@ class ReferenceImages:
                 return Reference(self.folder / entry.file, entry.sha256, entry.entropy_bits)
         return None
 
+    def read(self, sha256: str) -> NDArray[np.uint8] | None:
+        """Read a reference by its content hash; ``None`` when it is none of these.
+
+        Returns:
+            (H, W, 3) uint8.
+
+        Raises:
+            ImageError: The file is missing, was changed, or is no PNG.
+        """
+        for entry in self.listed.images:
+            if entry.sha256 == sha256:
+                return Reference(self.folder / entry.file, sha256, entry.entropy_bits).read()
+        return None
+
     def entropies(self) -> dict[str, float]:
         """Entropy in bits of each reference, by content hash."""
         return {entry.sha256: entry.entropy_bits for entry in self.listed.images}

@@ -24,12 +24,14 @@ class Row:
         verdict: What was said of it.
         measurement: What was measured; ``None`` where the case did not get that far.
         change: Current over baseline median, where a baseline was compared with.
+        seen: What a case of the quality suite saw, in place of the columns.
     """
 
     case: str
     verdict: Verdict
     measurement: Measurement | None
     change: float | None
+    seen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,19 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
         cells = "".join(
             f" {cell:>{width}}" for cell, (_, width) in zip(_cells(row), _COLUMNS, strict=True)
         )
+        if row.seen is not None:
+            cells = _fill(row.seen)
         name = row.case if len(row.case) <= name_width else f"{row.case[: name_width - 3]}..."
         text = f"{name:<{name_width}}{cells}  {row.verdict.outcome.value}"
         lines.append(Line(text, colour_of(row.verdict.outcome)))
     return lines
+
+
+def _fill(seen: str) -> str:
+    """Put what a quality case saw in place of the columns."""
+    width = sum(width + 1 for _, width in _COLUMNS)
+    shown = seen if len(seen) < width else f"{seen[: width - 4]}..."
+    return f" {shown:<{width - 1}}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
