@@ -1,0 +1,1 @@
+"""How often is each latency gate wrong? Simulated sessions, this gate and the gates of others."""
