@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import pytest
+
+from sdperf.cli import COMMANDS, main
+from sdperf.png import decode_png
+from tests.tiny_pipelines import tiny_folder
+
+__all__ = ["tiny_folder"]
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+
+def test_help_teaches_the_main_job_and_loads_no_torch(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "pytest benchmarks --benchmark-compare" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+    code = (
+        "import sys, contextlib\nfrom sdperf.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "import sdperf.plugin\n"
+        "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    )
+    run_python(code)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_fits(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_generate_writes_a_picture(tmp_path, tiny_folder, capsys):
+    output = tmp_path / "apple.png"
+    arguments = ["--model", str(tiny_folder("sd")), "--steps", "2", "--device", "cpu"]
+    assert main(["generate", "red apple", "-o", str(output), *arguments]) == 0
+    assert decode_png(output.read_bytes()).shape == (32, 32, 3)
+    assert "'red apple'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x", "-o", "apple.jpg"], "a PNG"),
+        (["x", "-o", "nowhere/apple.png"], "folder does not exist"),
+        (["  ", "-o", "apple.png"], "prompts, none of them empty"),
+        (["x", "-o", "apple.png", "--model", "./nowhere"], "does not exist"),
+        (["x", "-o", "apple.png", "--steps", "0"], "1 or more"),
+        (["x", "-o", "apple.png", "--seed", "-1"], "out of range"),
+    ],
+)
+def test_generate_refuses_in_one_line_and_writes_nothing(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not list(tmp_path.iterdir())

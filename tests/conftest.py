@@ -1,0 +1,32 @@
+"""Tests that need a GPU are skipped aloud: the summary counts them and says why."""
+
+from collections import Counter
+
+import pytest
+
+from sdperf.device import select_device
+from sdperf.errors import ConfigurationError
+
+SKIPPED = pytest.StashKey[Counter]()
+
+
+def pytest_collection_modifyitems(config, items):
+    config.stash[SKIPPED] = Counter()
+    for kind in ("mps", "cuda"):
+        marked = [item for item in items if item.get_closest_marker(kind)]
+        if not marked:
+            continue
+        try:
+            select_device(kind)
+        except ConfigurationError as error:
+            config.stash[SKIPPED][kind] = len(marked)
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=str(error)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    for kind, count in terminalreporter.config.stash.get(SKIPPED, Counter()).items():
+        terminalreporter.write_line(
+            f"NOT RUN HERE: {count} tests that need {kind}; nothing above speaks for {kind}",
+            yellow=True,
+        )

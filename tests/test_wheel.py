@@ -1,0 +1,48 @@
+"""What `pip install sdperf` gives people, looked at in the built wheel."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def test_it_carries_the_model_its_references_and_the_licences(wheel):
+    names = set(wheel.namelist())
+    for part in ("unet", "vae"):
+        assert f"sdperf/models/embedded/{part}/diffusion_pytorch_model.safetensors" in names
+    assert "sdperf/models/embedded/references/references.json" in names
+    assert "sdperf/py.typed" in names
+    for licence in ("LICENSE", "NOTICE"):
+        assert any(name.endswith(f"licenses/{licence}") for name in names)
+
+
+def test_it_carries_nothing_else(wheel):
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"sdperf"}
+    assert sum(info.compress_size for info in wheel.infolist()) < 14_000_000
+
+
+def test_it_registers_the_plugin_and_the_command(wheel):
+    (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    text = wheel.read(entry_points).decode()
+    assert "[pytest11]\nsdperf = sdperf.plugin" in text
+    assert "sdperf = sdperf.cli:main" in text
