@@ -64,6 +64,10 @@ class WorkerError(SdperfError):
     """A worker died or outlived its time limit; the next request gets a fresh one."""
 
 
+class UnfitError(SdperfError):
+    """The machine was not fit to be measured on: too hot, short of memory, on battery, taken."""
+
+
 class ImageError(SdperfError):
     """Images cannot be compared or read: shapes differ, the file is missing or damaged."""
 

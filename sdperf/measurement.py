@@ -6,17 +6,36 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sdperf.codec import format_record, parse_record
 from sdperf.device import DeviceKind
 from sdperf.errors import RecordError
+from sdperf.guard import Guard
+from sdperf.usage import ResourceUsage
 from sdperf.workload import Variant, Workload
 
 FORMAT_VERSION: Final = 1
 """Version of the record under ``extra_info["sdperf"]``; raised when a field changes meaning."""
 
-CaseKind = Literal["latency", "throughput"]
+CaseKind = Literal["latency", "throughput", "stage"]
+SeparateStage = Literal["encode_prompt", "denoise", "decode_latents", "deliver"]
+"""Stages that a ``stage`` case measures alone."""
+
+StageName = Literal[
+    "draw_noise", "tokenise", "encode_prompt", "denoise", "decode_latents", "whole", "deliver"
+]
+"""All stages of a generation in their order; ``whole`` stands for those in between where the
+pipeline cannot be divided."""
+
+Reading = Literal["compute-bound", "launch-bound", "starved"]
+"""What limits a stage: arithmetic, the host's cost per operator, or something else."""
+
+GuardPolicy = Literal["strict", "warn", "off"]
+
+SEPARATE_STAGES: Final[tuple[SeparateStage, ...]] = get_args(SeparateStage)
+STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+GUARD_POLICIES: Final[tuple[GuardPolicy, ...]] = get_args(GuardPolicy)
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,8 @@ class StageTimes:
         decode_latents_s: Latents to pixels.
         deliver_s: Pixels to PNG bytes, on the CPU.
         steps_s: Each denoising step; empty when unknown.
+        draw_noise_s: Seed to starting noise on the device.
+        whole_s: The plain call, of a pipeline that cannot be divided.
     """
 
     total_s: float
@@ -108,6 +129,18 @@ class StageTimes:
     decode_latents_s: float | None = None
     deliver_s: float | None = None
     steps_s: tuple[float, ...] = ()
+    draw_noise_s: float | None = None
+    whole_s: float | None = None
+
+    def by_name(self) -> dict[StageName, float]:
+        """Seconds of each stage that is known, in the order in which they run."""
+        seconds = {name: getattr(self, f"{name}_s") for name in STAGES}
+        return {name: value for name, value in seconds.items() if value is not None}
+
+    @property
+    def rest_s(self) -> float:
+        """What no stage explains: the whole less all known stages, seconds."""
+        return self.total_s - sum(self.by_name().values())
 
     def overlappable_share(self) -> float | None:
         """Share of a synchronous image that is not the device's work: the ceiling of async.
@@ -128,11 +161,104 @@ class MemoryUsage:
         peak_rss_bytes: Sum over workers of the largest resident set since the worker started.
         peak_device_bytes: Sum over workers of the largest device allocation in the rounds.
         peak_device_sampled: True where the device peak was sampled at borders, not tracked.
+        live_device_bytes: Sum over workers of what tensors held at the end of the last round.
+        driver_device_bytes: Sum over workers of what torch had from the driver then, its cache
+            of free blocks included.
     """
 
     peak_rss_bytes: int | None = None
     peak_device_bytes: int | None = None
     peak_device_sampled: bool = False
+    live_device_bytes: int | None = None
+    driver_device_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class PeakRate:
+    """The fastest matrix product that this device made in this session.
+
+    Attributes:
+        format: Number format of the factors. ``tf32`` where a precision of fp32 lets some
+            operators (on CUDA: convolutions) round their factors to it.
+        flop_per_s: Floating-point operations a second; an addition counts like a multiplication.
+        size: The square matrices' side.
+        threads: CPU threads that took part; ``None`` on a GPU.
+    """
+
+    format: str
+    flop_per_s: float
+    size: int
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage of one image asks of the device, counted in a round of its own.
+
+    Attributes:
+        stage: Its name.
+        flop: Floating-point operations of matrix products, convolutions and attention; those of
+            everything else are not counted.
+        operators: Calls of torch's operators, views included.
+        flop_per_s: ``flop`` over the stage's seconds in the profiled round.
+        share_of_peak: That over the measured peak.
+        reading: What limits the stage; see `sdperf.run.share`.
+    """
+
+    stage: StageName
+    flop: int
+    operators: int
+    flop_per_s: float | None = None
+    share_of_peak: float | None = None
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class DeviceLimits:
+    """The stages held against what the device could do, all measured in the same session.
+
+    Attributes:
+        peak: The fastest matrix product; ``None`` where it could not be measured.
+        operator_s: Seconds of an operator that has next to nothing to compute.
+        stages: What each stage costs.
+    """
+
+    peak: PeakRate | None
+    operator_s: float | None
+    stages: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True)
+class ExcludedRound:
+    """A round that was measured and does not count.
+
+    Attributes:
+        duration_s: How long it took.
+        reason: What happened to the machine meanwhile.
+    """
+
+    duration_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class GuardLog:
+    """Whether the machine was fit to be measured on, and stayed so.
+
+    Attributes:
+        policy: The ``--sd-guards`` choice.
+        before: All guards right before the first round; those that only mean something at rest
+            (load, other users of the GPU) as they were before the session's first worker.
+        during: What changed for the worse in rounds that count.
+        after: The guards that mean something after work, right after the last round.
+        excluded: Rounds that do not count.
+    """
+
+    policy: GuardPolicy
+    before: tuple[Guard, ...] = ()
+    during: tuple[Guard, ...] = ()
+    after: tuple[Guard, ...] = ()
+    excluded: tuple[ExcludedRound, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +320,8 @@ class Measurement:
     """One case: a workload run as a variant, with its times and images.
 
     Attributes:
-        kind: ``latency``: a round is one image per worker; ``throughput``: a batch of prompts.
+        kind: ``latency``: a round is one image per worker; ``throughput``: a batch of prompts;
+            ``stage``: one stage of one image.
         workload: What was generated.
         variant: How.
         environment: Where.
@@ -210,6 +337,10 @@ class Measurement:
         stages: Stage times of a profiled round of one image, where taken.
         memory: Peaks.
         worker_threads: CPU threads given to each worker.
+        stage: The stage that a ``stage`` case measured.
+        limits: The stages against what the device could do, where counted.
+        resources: What watched rounds, which are no timed ones, took from the machine.
+        guards: Whether the machine was fit to be measured on.
         format_version: Version of this record.
     """
 
@@ -229,6 +360,10 @@ class Measurement:
     stages: StageTimes | None = None
     memory: MemoryUsage = field(default_factory=MemoryUsage)
     worker_threads: int | None = None
+    stage: SeparateStage | None = None
+    limits: DeviceLimits | None = None
+    resources: ResourceUsage | None = None
+    guards: GuardLog | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -265,7 +400,13 @@ def format_measurement(measurement: Measurement) -> dict[str, Any]:
         "seconds_per_image": measurement.seconds_per_image,
         "images_per_second": measurement.images_per_second,
     }
-    return format_record(measurement) | derived
+    record = format_record(measurement) | derived
+    if measurement.stages is not None:
+        record["stages"]["rest_s"] = measurement.stages.rest_s
+    if measurement.resources is not None:
+        for name in ("gpu_board_energy_per_image_j", "gpu_soc_energy_per_image_j"):
+            record["resources"][name] = getattr(measurement.resources, name)
+    return record
 
 
 def parse_measurement(document: object) -> Measurement:

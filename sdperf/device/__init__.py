@@ -62,6 +62,12 @@ class Device(Protocol):
     def peak_is_sampled(self) -> bool:
         """Whether the peak is only what was seen at borders and steps."""
 
+    def live_bytes(self) -> int | None:
+        """What tensors hold now, bytes; ``None`` where there is no device memory of its own."""
+
+    def driver_bytes(self) -> int | None:
+        """What torch has from the driver now, its cache included, bytes; ``None`` likewise."""
+
     def empty_cache(self) -> None:
         """Hand cached blocks back, between models."""
 

@@ -39,5 +39,13 @@ class CpuDevice:
         """Return ``None``: there is no device memory apart from the process's."""
         return None
 
+    def live_bytes(self) -> int | None:
+        """Return ``None``, as `peak_bytes` does."""
+        return None
+
+    def driver_bytes(self) -> int | None:
+        """Return ``None``, as `peak_bytes` does."""
+        return None
+
     def empty_cache(self) -> None:
         """Do nothing: there is no cache of device blocks."""

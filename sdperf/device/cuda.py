@@ -46,6 +46,14 @@ class CudaDevice:
         """Largest allocation by torch since `reset_peak`, bytes; not the driver's own share."""
         return int(torch.cuda.max_memory_allocated())
 
+    def live_bytes(self) -> int | None:
+        """Bytes that tensors hold now."""
+        return int(torch.cuda.memory_allocated())
+
+    def driver_bytes(self) -> int | None:
+        """Bytes that torch's allocator has from the driver; the CUDA context is not in it."""
+        return int(torch.cuda.memory_reserved())
+
     def empty_cache(self) -> None:
         """Hand cached blocks back to the driver."""
         torch.cuda.empty_cache()

@@ -62,6 +62,14 @@ class MpsDevice:
         self._sample()
         return self._seen_bytes
 
+    def live_bytes(self) -> int | None:
+        """Bytes that tensors hold now."""
+        return int(torch.mps.current_allocated_memory())
+
+    def driver_bytes(self) -> int | None:
+        """Bytes that Metal has given this process: tensors, cache, and MPSGraph's own buffers."""
+        return int(torch.mps.driver_allocated_memory())
+
     def empty_cache(self) -> None:
         """Hand cached blocks back; also clears the graph cache that grows with every shape."""
         torch.mps.empty_cache()

@@ -193,10 +193,19 @@ def stages_for(pipeline: Any, workload: Workload) -> Stages:
     Raises:
         ConfigurationError: The pipeline cannot generate what the workload asks for.
     """
-    kind = next(base for base in type(pipeline).__mro__ if "__call__" in vars(base))
-    known = kind.__module__.startswith("diffusers.")
-    family = _FAMILIES.get(kind.__name__) if known else None
+    family = _family_of(pipeline)
     return Stages(pipeline, workload) if family is None else family(pipeline, workload)
+
+
+def is_separable(pipeline: Any) -> bool:
+    """Tell whether `stages_for` would divide a pipeline into stages."""
+    return _family_of(pipeline) is not None
+
+
+def _family_of(pipeline: Any) -> type[SeparableStages] | None:
+    kind = next((base for base in type(pipeline).__mro__ if "__call__" in vars(base)), None)
+    known = kind is not None and kind.__module__.startswith("diffusers.")
+    return _FAMILIES.get(kind.__name__) if kind is not None and known else None
 
 
 def _square_size(pipeline: Any) -> tuple[int, int]:

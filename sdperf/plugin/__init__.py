@@ -45,6 +45,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options before pytest-benchmark reads its own."""
+    config.addinivalue_line(
+        "markers",
+        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers only",
+    )
     try:
         settings = read_settings(config)
     except SdperfError as error:
@@ -71,12 +75,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "sd_variant" in own:
         return
     settings = session.settings
+    matrix = metafunc.definition.get_closest_marker("sd_matrix")
+    axes = ("precision", "mode", "workers") if matrix is None else matrix.args
     for name, values in (
         ("sd_precision", settings.precisions),
         ("sd_mode", settings.modes),
         ("sd_workers", settings.workers),
     ):
-        if name not in own:
+        if name not in own and name.removeprefix("sd_") in axes:
             ids = [f"{value}w" if name == "sd_workers" else str(value) for value in values]
             metafunc.parametrize(name, values, ids=ids, indirect=True)
 

@@ -91,6 +91,8 @@ def _make_row(ours: SdSession, host: Any, node_id: str) -> Row:
     complaint = ours.complaints.get(node_id)
     if result is None or complaint is not None:
         finding = Finding(Outcome.BROKEN, "worker", complaint or "the case left no measurement")
+        if node_id in ours.unfit:
+            finding = Finding(Outcome.INCONCLUSIVE, "machine", finding.reason, "sdperf doctor")
         verdict = Verdict(node_id, (finding,))
         return Row(case, verdict, None if result is None else result.measurement, None)
     comparing = host is not None and bool(host.compare)

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sdperf.errors import ConfigurationError
-from sdperf.measurement import CaseKind, Measurement, format_measurement
+from sdperf.errors import ConfigurationError, UnfitError
+from sdperf.measurement import (
+    SEPARATE_STAGES,
+    CaseKind,
+    Measurement,
+    SeparateStage,
+    format_measurement,
+)
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.units import format_seconds
 from sdperf.workload import Mode, Precision, Variant
@@ -81,7 +87,32 @@ class SdBenchmark:
         settings = self.session.settings
         return self._measure("throughput", settings.images, settings.batch_rounds)
 
-    def _measure(self, kind: CaseKind, batch: int, rounds: int) -> Measurement:
+    def stage(self, name: SeparateStage) -> Measurement:
+        """Measure one stage of one image alone, on fixed inputs.
+
+        Mark the test ``@pytest.mark.sd_matrix("precision")``: stages run without overlap, so mode
+        and workers make no difference to them.
+
+        Args:
+            name: ``encode_prompt`` (tokenising included), ``denoise`` (all steps),
+                ``decode_latents`` or ``deliver``.
+
+        Returns:
+            The measurement; a round is the stage's seconds of one image. The stages after it run
+            untimed where its result changed, so that the gates judge the image.
+
+        Raises:
+            ConfigurationError: There is no such stage.
+        """
+        if name not in SEPARATE_STAGES:
+            raise ConfigurationError(
+                "there is no such stage", got=name, expected=", ".join(SEPARATE_STAGES)
+            )
+        return self._measure("stage", 1, self.session.settings.batch_rounds, name)
+
+    def _measure(
+        self, kind: CaseKind, batch: int, rounds: int, stage: SeparateStage | None = None
+    ) -> Measurement:
         from sdperf.run.case import Case
 
         session, clock = self.session, self.session.clock
@@ -90,9 +121,17 @@ class SdBenchmark:
             pytest.skip(skip_reason)
         warmup = 0 if self.benchmark.disabled else session.settings.warmup
         rounds = 1 if self.benchmark.disabled else rounds
-        case = Case(session.suite(), kind, self.variant, batch)
+        case = Case(
+            session.suite(),
+            kind,
+            self.variant,
+            batch,
+            stage=stage,
+            redo_budget=rounds,
+            watched=not self.benchmark.disabled,
+        )
         line = session.live_line
-        line.start(f"{kind} {self.variant.id}", warmup + rounds)
+        line.start(f"{stage or kind} {self.variant.id}", warmup + rounds)
         summary = "failed"
         made = 0
 
@@ -106,12 +145,21 @@ class SdBenchmark:
         try:
             line.say("loading, first call")
             case.prepare()
+            if case.reason_to_skip is not None:
+                pytest.skip(case.reason_to_skip)
             self.benchmark.group = self.benchmark.group or kind
             self.benchmark.pedantic(run, setup=clock.reset, rounds=rounds, warmup_rounds=warmup)
-            line.say("profiling a round, scoring the images")
+            line.say("watching and profiling rounds, scoring the images")
             result = case.collect()
+            if session.settings.trace is not None and not session.traced:
+                line.say("tracing an image")
+                session.suite().trace(self.variant, session.settings.trace)
+                session.traced = True
             per_image = format_seconds(result.measurement.seconds_per_image)
             summary = f"{per_image} per image, {rounds} rounds"
+        except UnfitError:
+            session.unfit.add(self.node_id)
+            raise
         finally:
             line.finish(summary)
         self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
@@ -123,7 +171,7 @@ class SdBenchmark:
 def sd_benchmark(
     request: pytest.FixtureRequest, benchmark: Any, sd_variant: Variant
 ) -> SdBenchmark:
-    """Measure a case: ``sd_benchmark.latency()`` or ``sd_benchmark.throughput()``.
+    """Measure a case: ``sd_benchmark.latency()``, ``.throughput()`` or ``.stage(name)``.
 
     The durations are the worker's own; pytest-benchmark reads them from a virtual clock.
     """

@@ -16,6 +16,7 @@ import pytest
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
+from sdperf.measurement import GUARD_POLICIES, GuardPolicy
 from sdperf.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
@@ -97,6 +98,14 @@ OPTIONS: Final = (
         "your own code under test: called with a PipelineRequest, returns the pipeline to measure",
     ),
     Option(
+        "guards",
+        "POLICY",
+        "warn",
+        "what to do about a machine that is not fit: strict refuses to measure, warn says so, both "
+        "redo rounds in which it did not hold still; off looks at nothing",
+    ),
+    Option("trace", "PATH", "", "write a Chrome trace of one image of the first case to this file"),
+    Option(
         "max-slowdown",
         "PERCENT",
         "25%",
@@ -127,6 +136,8 @@ class Settings:
         warmup: Untimed rounds before them.
         timeout_s: Time limit of one generation.
         subject: ``module:function``, or ``None`` for the plain pipeline.
+        guards: What to do about a machine that is not fit to be measured on.
+        trace: Where a Chrome trace of one image goes, or ``None``.
         max_slowdown: Tolerated slowdown as a fraction.
         in_process: Whether to run in pytest's own process.
         strict: Whether an open answer fails the run.
@@ -145,6 +156,8 @@ class Settings:
     warmup: int
     timeout_s: float
     subject: str | None
+    guards: GuardPolicy
+    trace: Path | None
     max_slowdown: float
     in_process: bool
     strict: bool
@@ -208,6 +221,8 @@ def read_settings(config: pytest.Config) -> Settings:
         warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
         timeout_s=_parse(texts, "timeout", _parse_positive),
         subject=texts["subject"] or None,
+        guards=_parse(texts, "guards", _one_of(GUARD_POLICIES)),
+        trace=_parse(texts, "trace", _parse_trace_path),
         max_slowdown=_parse(texts, "max-slowdown", parse_percent),
         in_process=in_process,
         strict=switches["strict"],
@@ -279,6 +294,25 @@ def _parse_size(text: str) -> tuple[int | None, int | None]:
     if not found:
         raise _refused("size", text, "WIDTHxHEIGHT in pixels, such as 512x512")
     return int(found.group(1)), int(found.group(2))
+
+
+def _parse_trace_path(text: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).expanduser().absolute()
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError("a file in a folder that exists, such as trace.json or trace.json.gz")
+    return path
+
+
+def _one_of(choices: tuple[T, ...]) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        for choice in choices:
+            if choice == text:
+                return choice
+        raise ValueError(", ".join(map(str, choices)))
+
+    return parse
 
 
 def _list_of(choices: tuple[T, ...]) -> Callable[[str], tuple[T, ...]]:

@@ -34,6 +34,8 @@ class SdSession:
         results: Results by test id.
         reports: Outcome of each of our tests by id: ``passed``, ``failed`` or ``skipped``.
         complaints: What went wrong in each failed test, by id.
+        unfit: Tests that failed because the machine was not fit, by id.
+        traced: Whether the trace that was asked for has been written.
         skipped: Why each skipped test was, by id.
         rows: The judged cases, once the session has ended.
         evidence: Where the run's images lie, once stored.
@@ -47,6 +49,8 @@ class SdSession:
     results: dict[str, CaseResult] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     complaints: dict[str, str] = field(default_factory=dict)
+    unfit: set[str] = field(default_factory=set)
+    traced: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     evidence: Path | None = None
@@ -91,6 +95,7 @@ class SdSession:
                 subject=settings.subject,
                 cpu_threads=count_cpu_threads(),
                 shipped=references,
+                guards=settings.guards,
             )
         return self._suite
 
@@ -136,9 +141,9 @@ class SdSession:
         return [node_id for node_id, outcome in self.reports.items() if outcome != "skipped"]
 
     def close(self) -> None:
-        """End all workers."""
-        if self._pool is not None:
-            self._pool.close()
+        """End all workers and let go of the machine's probes."""
+        if self._suite is not None:
+            self._suite.close()
 
 
 def session_of(config: pytest.Config) -> SdSession:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from sdperf.errors import ConfigurationError
-from sdperf.measurement import CaseKind, ImageRecord, Measurement, MemoryUsage
-from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import compute_entropy_bits, describe_image
+from sdperf.guard import Guard
+from sdperf.measurement import CaseKind, Measurement, MemoryUsage, SeparateStage
+from sdperf.png import compute_png_sha256
+from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
+from sdperf.usage import ResourceUsage
 from sdperf.workload import ImageRequest, Variant
+
+SHORTEST_WATCH_S: Final = 1.0
+MOST_WATCHED_ROUNDS: Final = 5
+"""Watched rounds go on until both a second has passed, or this many have: power and energy of
+most boards are published a few times a second, and a shorter window would hold none of them."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +37,32 @@ class Case:
     """One cell of the matrix under measurement.
 
     A latency round is one image per worker, the same image, all at once: with several workers it
-    shows what company costs an image. A throughput round is a batch divided among the workers.
+    shows what company costs an image. A throughput round is a batch divided among the workers. A
+    stage round is one stage of one image, on fixed inputs.
 
     Attributes:
         suite: What the session shares.
-        kind: ``latency`` or ``throughput``.
+        kind: ``latency``, ``throughput`` or ``stage``.
         variant: How to run.
         batch: Images of a throughput round.
+        stage: The stage of a ``stage`` case.
+        redo_budget: How many rounds may be measured again because the machine did not hold still.
+        watched: Whether to watch resources, profile and count in rounds of their own.
     """
 
     suite: Suite
     kind: CaseKind
     variant: Variant
     batch: int = 1
+    stage: SeparateStage | None = None
+    redo_budget: int = 5
+    watched: bool = True
     _workers: list[Worker] = field(default_factory=list)
     _rounds: list[PoolRound] = field(default_factory=list)
     _warmups: list[PoolRound] = field(default_factory=list)
     _hashes: dict[ImageRequest, set[str]] = field(default_factory=dict)
+    _before: tuple[Guard, ...] = ()
+    _guarded: GuardedRounds | None = None
 
     def prepare(self) -> None:
         """Load what is missing and make each fresh worker's first call, untimed.
@@ -54,7 +71,10 @@ class Case:
             ModelError: The pipeline cannot be loaded.
             WorkerError: A worker died or hung.
             GenerationError: The first generation failed.
+            UnfitError: A guard fails, and the policy is strict.
         """
+        if self.suite.guards != "off":
+            self.suite.machine.look_at_rest()
         if self.variant != Variant():
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
@@ -66,6 +86,19 @@ class Case:
             for worker, result in zip(self._workers, results, strict=True):
                 if worker.first_call_s is None:
                     worker.first_call_s = result.duration_s
+        if self.suite.guards != "off":
+            kind = self.suite.describe_device().kind
+            self._before = self.suite.machine.judge_before(kind)
+            check_fit(self._before, self.suite.guards)
+            self._guarded = GuardedRounds(lambda: self.suite.machine.read(kind), self.redo_budget)
+
+    @property
+    def reason_to_skip(self) -> str | None:
+        """Say why a prepared case cannot be measured on this pipeline, where that is so."""
+        report = self._workers[0].report
+        if self.stage is None or report.is_separable:
+            return None
+        return f"{report.pipeline} runs whole: its stages cannot be measured alone"
 
     def warm_up(self) -> float:
         """Run one untimed round of the same shape; return its seconds all the same."""
@@ -73,22 +106,34 @@ class Case:
         return self._warmups[-1].duration_s
 
     def measure_round(self) -> float:
-        """Run one timed round and return its seconds, the worker's own figure."""
-        self._rounds.append(self._run())
+        """Run one timed round and return its seconds, the worker's own figure.
+
+        A round in which the machine did not hold still is measured again.
+
+        Raises:
+            UnfitError: That happened more often than the budget allows.
+        """
+        guarded = self._guarded
+        self._rounds.append(self._run() if guarded is None else guarded.measure(self._run))
         return self._rounds[-1].duration_s
 
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = self._delivered(self._rounds[-1])
-        is_plain = self.variant == Variant()
-        stages = self.suite.profile(self.variant)
+        is_plain = self.variant == Variant() and self.stage is None
+        after: tuple[Guard, ...] = ()
+        if self._guarded is not None:
+            after = self.suite.machine.judge_after(self.suite.describe_device().kind)
+        resources = self._watch() if self.watched else None
+        stages = self.suite.profile(self.variant) if self.watched else None
+        limits = self.suite.limits(self.variant) if self.watched else None
         pngs: dict[str, bytes] = {}
         records = []
         if is_plain:
             for request, delivered in last:
                 self.suite.keep_plain(request, delivered.png)
         for request, delivered in last:
-            record = self._record_image(request, delivered)
+            record = self.suite.record_image(request, delivered.png, nonfinite=delivered.nonfinite)
             pngs[record.sha256] = delivered.png
             records.append(record)
         results = [result for each in self._rounds for result in each.results]
@@ -115,8 +160,18 @@ class Case:
                     [result.peak_device_bytes for result in each.results] for each in self._rounds
                 ),
                 peak_device_sampled=any(result.peak_device_sampled for result in results),
+                live_device_bytes=_sum_of_peaks(
+                    [[result.live_device_bytes for result in self._rounds[-1].results]]
+                ),
+                driver_device_bytes=_sum_of_peaks(
+                    [[result.driver_device_bytes for result in self._rounds[-1].results]]
+                ),
             ),
             worker_threads=self._threads,
+            stage=self.stage,
+            limits=limits,
+            resources=resources,
+            guards=make_log(self.suite.guards, self._before, self._guarded, after),
         )
         return CaseResult(measurement, pngs)
 
@@ -128,7 +183,7 @@ class Case:
         """Divide a round's images among the workers; every worker gets at least one."""
         workers = self.variant.workers
         workload = self.suite.workload
-        if self.kind == "latency":
+        if self.kind != "throughput":
             return [(workload.image(0),)] * workers
         images = tuple(workload.image(index) for index in range(self.batch))
         if len(images) < workers:
@@ -141,12 +196,24 @@ class Case:
 
     def _run(self) -> PoolRound:
         requests = [
-            self.suite.request(share, self.variant.mode, self._threads) for share in self._shares()
+            self.suite.request(share, self.variant.mode, self._threads, self.stage)
+            for share in self._shares()
         ]
         done = self.suite.pool.run_round(requests)
         for request, delivered in self._delivered(done):
             self._hashes.setdefault(request, set()).add(compute_png_sha256(delivered.png))
         return done
+
+    def _watch(self) -> ResourceUsage:
+        """Watch rounds of their own, which are not timed, over the whole process tree."""
+        images, passed_s, rounds = 0, 0.0, 0
+        with self.suite.machine.watch() as sampler:
+            while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):
+                done = self._run()
+                images += sum(len(result.images) for result in done.results)
+                passed_s += done.duration_s
+                rounds += 1
+        return sampler.stop(images)
 
     def _delivered(self, done: PoolRound) -> list[tuple[ImageRequest, DeliveredImage]]:
         """Pair what was asked for with what came, in batch order, each request once."""
@@ -160,26 +227,9 @@ class Case:
     def _is_repeatable(self) -> bool | None:
         """Tell whether equal requests gave equal bytes; ``None`` when none was made twice."""
         made = len(self._rounds) + len(self._warmups)
-        if self.kind == "latency":
+        if self.kind != "throughput":
             made *= self.variant.workers
         return None if made < 2 else all(len(hashes) == 1 for hashes in self._hashes.values())
-
-    def _record_image(self, request: ImageRequest, delivered: DeliveredImage) -> ImageRecord:
-        pixels = decode_png(delivered.png)
-        faults = list(describe_image(pixels).faults)
-        if delivered.nonfinite:
-            faults.insert(0, "NaN or infinity among the pixel values")
-        plain = self.suite.fetch_plain(request)
-        return ImageRecord(
-            prompt=request.prompt,
-            seed=request.seed,
-            sha256=compute_png_sha256(delivered.png),
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            entropy_bits=compute_entropy_bits(pixels),
-            faults=tuple(faults),
-            scores=self.suite.score_image(request, pixels, plain),
-        )
 
 
 def _mean_latency(done: PoolRound) -> float:

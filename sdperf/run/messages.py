@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sdperf.device import DeviceInfo
+from sdperf.measurement import PeakRate, SeparateStage
 from sdperf.models.loader import ResolvedModel
 from sdperf.workload import ImageRequest, Mode, Precision, Workload
 
@@ -34,11 +35,15 @@ class WorkerReport:
         pid: Its process id.
         device: The device's facts.
         load_s: Seconds to load the pipeline and move it to the device, imports excluded.
+        pipeline: Name of the pipeline's class.
+        is_separable: Whether the pipeline divides into stages.
     """
 
     pid: int
     device: DeviceInfo
     load_s: float
+    pipeline: str = ""
+    is_separable: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class RoundRequest:
         threads: CPU threads for this worker's operators.
         start_at_s: Instant of the shared clock at which to start, so that workers start together;
             ``None`` starts at once.
+        stage: Only this stage of the one image is timed, on fixed inputs; ``None`` is all of it.
     """
 
     workload: Workload
@@ -59,6 +65,7 @@ class RoundRequest:
     mode: Mode
     threads: int
     start_at_s: float | None = None
+    stage: SeparateStage | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,18 @@ class RoundResult:
     peak_rss_bytes: int | None
     peak_device_bytes: int | None
     peak_device_sampled: bool
+    live_device_bytes: int | None = None
+    driver_device_bytes: int | None = None
 
     @property
     def duration_s(self) -> float:
         """Seconds between the two timed borders."""
         return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class DeviceSpeed:
+    """What the device can do in the worker's precision; ``None`` could not be measured."""
+
+    peak: PeakRate | None
+    operator_s: float | None

@@ -21,15 +21,17 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
-from sdperf.measurement import StageTimes
+from sdperf.measurement import StageCost, StageTimes
 from sdperf.run import worker
 from sdperf.run.inspection import Question
 from sdperf.run.messages import (
+    DeviceSpeed,
     RoundRequest,
     RoundResult,
     WorkerReport,
@@ -209,11 +211,45 @@ class WorkerPool:
             GenerationError: The generation failed.
             WorkerError: The worker died or outlived the time limit.
         """
+        return self._ask_first("a profiled generation", worker.profile_round, request)
+
+    def count(self, request: RoundRequest) -> tuple[StageCost, ...]:
+        """Count on the first worker what the stages of one image ask of the device.
+
+        Raises:
+            GenerationError: The generation failed, or cannot be counted.
+            WorkerError: The worker died or outlived the time limit.
+        """
+        return self._ask_first("a counted generation", worker.count_round, request)
+
+    def trace(self, request: RoundRequest, path: Path) -> None:
+        """Write a Chrome trace of one image on the first worker.
+
+        Raises:
+            GenerationError: The generation failed, or the trace cannot be written.
+            WorkerError: The worker died or outlived the time limit.
+        """
+        self._ask_first("a traced generation", worker.trace_round, request, str(path))
+
+    def measure_speed(self, request: RoundRequest) -> DeviceSpeed:
+        """Measure on the first worker what the device can do.
+
+        Raises:
+            WorkerError: The worker died or outlived the time limit.
+        """
+        return self._ask_first("measuring the device", worker.measure_speed, request)
+
+    def _ask_first(self, doing: str, work: Callable[..., T], *arguments: Any) -> T:
         first = self._workers[0]
         with self._ended_on_error([first.host]):
-            future = first.host.executor.submit(worker.profile_round, request)
+            future = first.host.executor.submit(work, *arguments)
             wait([future], timeout=self.timeout_s)
-            return _outcome(first.host, future, self.timeout_s, "a profiled generation")
+            return _outcome(first.host, future, self.timeout_s, doing)
+
+    @property
+    def is_in_process(self) -> bool:
+        """Whether the pipeline lives in this process, so that no fresh one can be had."""
+        return self.host_factory is InProcessHost
 
     def ask(self, question: Question[T]) -> T:
         """Ask the first worker a question of the quality suite.

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
 
 import torch
 
+from sdperf.device import DeviceKind
 from sdperf.measure.clock import Clock, timed
-from sdperf.measurement import StageTimes
-from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import SeparableStages, Stages
+from sdperf.measurement import StageName, StageTimes
+from sdperf.pipeline.stages import Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.png import encode_png
+from sdperf.run.stagewise import generate_stagewise
 from sdperf.workload import ImageRequest
+
+T = TypeVar("T")
+
+_DEVICE_ACTIVITIES: Final = {"cuda": torch.profiler.ProfilerActivity.CUDA}
+"""What torch's profiler can see of a device; of an Apple GPU it sees the host's side only."""
 
 
 def profile_image(
@@ -25,7 +32,7 @@ def profile_image(
 ) -> StageTimes:
     """Generate one image stage by stage and time each.
 
-    A pipeline that cannot be divided is timed as a whole, apart from delivery.
+    A pipeline that cannot be divided is timed as a whole, apart from noise and delivery.
 
     Args:
         stages: The pipeline, bound to its workload.
@@ -34,45 +41,62 @@ def profile_image(
         synchronize: Returns when the device's queue is empty.
         clock: Returns seconds.
     """
-    prompts = [request.prompt]
-    noise = stages.draw_noise([request])
-    if not isinstance(stages, SeparableStages):
-        whole = timed(
-            lambda: stages.run_whole(prompts, noise), synchronize=synchronize, clock=clock
-        )
-        delivered = timed(
-            lambda: encode_png(to_uint8(whole.result)[0]), synchronize=synchronize, clock=clock
-        )
-        return StageTimes(total_s=delivered.end_s - whole.start_s, deliver_s=delivered.duration_s)
-
+    borders_s: dict[StageName, tuple[float, float]] = {}
     step_ends_s: list[float] = []
+
+    def around(stage: StageName, work: Callable[[], T]) -> T:
+        interval = timed(work, synchronize=synchronize, clock=clock)
+        borders_s[stage] = (interval.start_s, interval.end_s)
+        return interval.result
 
     def note_step(_step: int, _latents: torch.Tensor) -> None:
         synchronize()
         step_ends_s.append(clock())
 
-    tokenised = timed(lambda: ahead.prime(prompts), synchronize=synchronize, clock=clock)
-    encoded = timed(lambda: stages.encode_prompt(prompts), synchronize=synchronize, clock=clock)
-    denoised = timed(
-        lambda: stages.denoise(encoded.result, noise, note_step),
-        synchronize=synchronize,
-        clock=clock,
-    )
-    decoded = timed(
-        lambda: stages.decode_latents(denoised.result), synchronize=synchronize, clock=clock
-    )
-    delivered = timed(
-        lambda: encode_png(to_uint8(decoded.result)[0]), synchronize=synchronize, clock=clock
-    )
-    starts_s = [denoised.start_s, *step_ends_s]
+    generate_stagewise(stages, ahead, request, around, note_step)
+    seconds = {f"{stage}_s": end_s - start_s for stage, (start_s, end_s) in borders_s.items()}
+    loop = borders_s.get("denoise") or borders_s.get("whole") or (0.0, 0.0)
+    starts_s = [loop[0], *step_ends_s]
     return StageTimes(
-        total_s=delivered.end_s - tokenised.start_s,
-        tokenise_s=tokenised.duration_s,
-        encode_prompt_s=encoded.duration_s,
-        denoise_s=denoised.duration_s,
-        decode_latents_s=decoded.duration_s,
-        deliver_s=delivered.duration_s,
+        total_s=borders_s["deliver"][1] - borders_s["draw_noise"][0],
         steps_s=tuple(
             end_s - start_s for start_s, end_s in zip(starts_s, step_ends_s, strict=False)
-        ),
+        )
+        if "denoise" in borders_s
+        else (),
+        **seconds,
     )
+
+
+def trace_image(
+    stages: Stages,
+    ahead: TokenizeAhead,
+    request: ImageRequest,
+    *,
+    synchronize: Callable[[], None],
+    device_kind: DeviceKind,
+    path: Path,
+) -> None:
+    """Write a Chrome trace of one image, its stages marked by name.
+
+    Args:
+        stages: As for `profile_image`.
+        ahead: As for `profile_image`.
+        request: The image.
+        synchronize: Returns when the device's queue is empty; called at the stages' borders.
+        device_kind: Whose activity is recorded beside the host's.
+        path: Where to; compressed where it ends in ``.gz``.
+    """
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device_kind in _DEVICE_ACTIVITIES:
+        activities.append(_DEVICE_ACTIVITIES[device_kind])
+
+    def around(stage: StageName, work: Callable[[], T]) -> T:
+        with torch.profiler.record_function(stage):
+            result = work()
+            synchronize()
+        return result
+
+    with torch.profiler.profile(activities=activities) as profiler:
+        generate_stagewise(stages, ahead, request, around)
+    profiler.export_chrome_trace(str(path))

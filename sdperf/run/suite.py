@@ -5,18 +5,29 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.measure.environment import collect_environment, count_performance_cores
-from sdperf.measurement import Environment, ImageScores, StageTimes
+from sdperf.measurement import (
+    DeviceLimits,
+    Environment,
+    GuardPolicy,
+    ImageRecord,
+    ImageScores,
+    SeparateStage,
+    StageTimes,
+)
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
 from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import compare_images
+from sdperf.quality import compare_images, compute_entropy_bits, describe_image
+from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import Worker, WorkerPool
+from sdperf.run.share import compute_limits
 from sdperf.workload import ImageRequest, Mode, Precision, Variant, Workload
 
 if TYPE_CHECKING:
@@ -38,6 +49,8 @@ class Suite:
         subject: ``module:function`` under test, or ``None``.
         cpu_threads: Threads divided among the workers of a case.
         shipped: Reference images that ship with the model, if any.
+        guards: What to do about a machine that is not fit, or does not stay so.
+        machine: The machine, watched and guarded.
     """
 
     workload: Workload
@@ -47,10 +60,13 @@ class Suite:
     subject: str | None
     cpu_threads: int
     shipped: ReferenceImages | None = None
+    guards: GuardPolicy = "warn"
+    machine: Machine = field(default_factory=LiveMachine)
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
     _profiles: dict[tuple[Precision, int], StageTimes | None] = field(default_factory=dict)
+    _limits: dict[tuple[Precision, int], DeviceLimits | None] = field(default_factory=dict)
 
     def acquire(self, precision: Precision, count: int) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`."""
@@ -78,9 +94,15 @@ class Suite:
         """Divide the processor's threads among the workers; each gets at least one."""
         return max(1, self.cpu_threads // workers)
 
-    def request(self, images: tuple[ImageRequest, ...], mode: Mode, threads: int) -> RoundRequest:
+    def request(
+        self,
+        images: tuple[ImageRequest, ...],
+        mode: Mode,
+        threads: int,
+        stage: SeparateStage | None = None,
+    ) -> RoundRequest:
         """Make the request of one worker's round."""
-        return RoundRequest(self.workload, images, mode, threads)
+        return RoundRequest(self.workload, images, mode, threads, stage=stage)
 
     def profile(self, variant: Variant) -> StageTimes | None:
         """Return stage times of one image of this precision and thread count, measured once.
@@ -98,6 +120,45 @@ class Suite:
                 _log.warning("no stage times: %s", error)
                 self._profiles[key] = None
         return self._profiles[key]
+
+    def limits(self, variant: Variant) -> DeviceLimits | None:
+        """Return the stages against the device's limits, of this precision and thread count.
+
+        Counted and measured once, in rounds of their own, on a worker that runs; ``None`` where
+        the pipeline cannot be counted.
+        """
+        threads = self.threads_per_worker(variant.workers)
+        key = (variant.precision, threads)
+        if key not in self._limits:
+            request = self.request((self.workload.image(0),), "sync", threads)
+            try:
+                costs = self.pool.count(request)
+                speed = self.pool.measure_speed(request)
+            except GenerationError as error:
+                _log.warning("no share of the peak: %s", error)
+                self._limits[key] = None
+            else:
+                self._limits[key] = compute_limits(
+                    self.profile(variant), costs, speed.peak, speed.operator_s
+                )
+        return self._limits[key]
+
+    def trace(self, variant: Variant, path: Path) -> None:
+        """Write a Chrome trace of one image; ends the workers, whose memory it has swollen.
+
+        Raises:
+            GenerationError: The generation failed, or the trace cannot be written.
+        """
+        threads = self.threads_per_worker(variant.workers)
+        try:
+            self.pool.trace(self.request((self.workload.image(0),), "sync", threads), path)
+        finally:
+            self.pool.close()
+
+    def close(self) -> None:
+        """End the workers and let go of the machine's probes."""
+        self.pool.close()
+        self.machine.close()
 
     def keep_plain(self, image: ImageRequest, png: bytes) -> None:
         """Remember an image that the plain fp32 sync case delivered."""
@@ -117,6 +178,36 @@ class Suite:
                 _log.warning("no fp32 sync image to compare with: %s", error)
                 self._plain[image] = None
         return self._plain[image]
+
+    def find_plain(self, sha256: str) -> bytes | None:
+        """Return an fp32 sync image of this run by its content hash, if it was made."""
+        for png in self._plain.values():
+            if png is not None and compute_png_sha256(png) == sha256:
+                return png
+        return None
+
+    def record_image(self, image: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
+        """Look at a delivered image: hard faults, entropy, scores.
+
+        Args:
+            image: What was asked for.
+            png: What came.
+            nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+        """
+        pixels = decode_png(png)
+        faults = list(describe_image(pixels).faults)
+        if nonfinite:
+            faults.insert(0, "NaN or infinity among the pixel values")
+        return ImageRecord(
+            prompt=image.prompt,
+            seed=image.seed,
+            sha256=compute_png_sha256(png),
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            entropy_bits=compute_entropy_bits(pixels),
+            faults=tuple(faults),
+            scores=self.score_image(image, pixels, self.fetch_plain(image)),
+        )
 
     def score_image(
         self, image: ImageRequest, pixels: NDArray[np.uint8], plain: bytes | None

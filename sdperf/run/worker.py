@@ -16,15 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sdperf.device import Device, DeviceInfo, select_device
-from sdperf.errors import GenerationError, SdperfError
+from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.measure.clock import Interval, monotonic_clock, timed
-from sdperf.measurement import StageTimes
+from sdperf.measurement import StageCost, StageTimes
 from sdperf.run.inspection import Question
 from sdperf.run.messages import (
     DeliveredImage,
+    DeviceSpeed,
     RoundRequest,
     RoundResult,
     WorkerReport,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from sdperf.pipeline.stages import Stages
     from sdperf.pipeline.tokenize_ahead import TokenizeAhead
     from sdperf.run.generated import Generated
+    from sdperf.run.separate import SeparateStages
 
 T = TypeVar("T")
 
@@ -106,6 +109,29 @@ def profile_round(request: RoundRequest) -> StageTimes:
     return _current().profile(request)
 
 
+def count_round(request: RoundRequest) -> tuple[StageCost, ...]:
+    """Count what the stages of the first image of a request ask of the device.
+
+    Raises:
+        GenerationError: The generation failed, or cannot be counted.
+    """
+    return _current().count(request)
+
+
+def trace_round(request: RoundRequest, path: str) -> None:
+    """Write a Chrome trace of the first image of a request.
+
+    Raises:
+        GenerationError: The generation failed, or the trace cannot be written.
+    """
+    _current().trace(request, path)
+
+
+def measure_speed(request: RoundRequest) -> DeviceSpeed:
+    """Measure what the device can do with a request's threads, in the worker's precision."""
+    return _current().measure_speed(request)
+
+
 def ask(question: Question[T]) -> T:
     """Answer a question of the quality suite about the loaded pipeline.
 
@@ -131,6 +157,8 @@ class _Loaded:
         self._ahead: TokenizeAhead | None = None
         self._pipeline: Any = None
         self._own_scheduler: Any = None
+        self._separate: SeparateStages | None = None
+        self._precision = spec.precision
         self.device: Device
         self.report: WorkerReport = self._on_device(lambda: self._load(spec))
 
@@ -140,7 +168,9 @@ class _Loaded:
         self._on_device(self.device.reset_peak)
         _wait_until(request.start_at_s)
         with _explained():
-            if request.mode == "sync":
+            if request.stage is not None:
+                interval = self._run_stage(stages, request)
+            elif request.mode == "sync":
                 interval = self._run_sync(stages, request)
             else:
                 interval = self._run_async(stages, ahead, request)
@@ -151,26 +181,70 @@ class _Loaded:
             peak_rss_bytes=read_peak_rss_bytes(),
             peak_device_bytes=self._on_device(self.device.peak_bytes),
             peak_device_sampled=self.device.peak_is_sampled,
+            live_device_bytes=self._on_device(self.device.live_bytes),
+            driver_device_bytes=self._on_device(self.device.driver_bytes),
         )
 
     def profile(self, request: RoundRequest) -> StageTimes:
         """Generate the first image stage by stage."""
         from sdperf.run.profiler import profile_image
 
+        return self._examine(
+            request,
+            lambda stages, ahead: profile_image(
+                stages,
+                ahead,
+                request.images[0],
+                synchronize=self.device.synchronize,
+                clock=monotonic_clock,
+            ),
+        )
+
+    def count(self, request: RoundRequest) -> tuple[StageCost, ...]:
+        """Generate the first image and count operations and operators of each stage."""
+        from sdperf.run.counting import count_image
+
+        return self._examine(
+            request, lambda stages, ahead: tuple(count_image(stages, ahead, request.images[0]))
+        )
+
+    def trace(self, request: RoundRequest, path: str) -> None:
+        """Generate the first image under torch's profiler."""
+        from sdperf.run.profiler import trace_image
+
+        self._examine(
+            request,
+            lambda stages, ahead: trace_image(
+                stages,
+                ahead,
+                request.images[0],
+                synchronize=self.device.synchronize,
+                device_kind=self.device.kind,
+                path=Path(path),
+            ),
+        )
+
+    def measure_speed(self, request: RoundRequest) -> DeviceSpeed:
+        """Measure the device itself; the pipeline takes no part."""
+        from sdperf.run.counting import measure_operator_s, measure_peak
+
+        self._on_device(lambda: self._bind(request))
+        peak = self._on_device(lambda: measure_peak(self.device, self._precision))
+        operator_s = None
+        with contextlib.suppress(RuntimeError):
+            operator_s = self._on_device(lambda: measure_operator_s(self.device, self._precision))
+        return DeviceSpeed(peak, operator_s)
+
+    def _examine(self, request: RoundRequest, examine: Callable[[Stages, TokenizeAhead], T]) -> T:
+        """Do something with the bound pipeline on the thread that owns the device."""
         stages, ahead = self._on_device(lambda: self._bind(request))
 
-        def profile() -> StageTimes:
+        def work() -> T:
             with ahead:
-                return profile_image(
-                    stages,
-                    ahead,
-                    request.images[0],
-                    synchronize=self.device.synchronize,
-                    clock=monotonic_clock,
-                )
+                return examine(stages, ahead)
 
         with _explained():
-            return self._on_device(profile)
+            return self._on_device(work)
 
     def ask(self, question: Question[T]) -> T:
         """Answer a question, on the thread that owns the device; nothing of it is timed."""
@@ -187,6 +261,7 @@ class _Loaded:
 
         def drop() -> None:
             self._stages = self._ahead = self._pipeline = self._own_scheduler = None
+            self._separate = None
             self.device.empty_cache()
 
         self._on_device(drop)
@@ -200,6 +275,7 @@ class _Loaded:
         import torch
 
         from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
+        from sdperf.pipeline.families import is_separable
 
         self.device = select_device(spec.device)
         make = plain_subject if spec.subject is None else load_subject(spec.subject)
@@ -214,7 +290,11 @@ class _Loaded:
         self._pipeline = interval.result
         self._own_scheduler = self._pipeline.scheduler
         return WorkerReport(
-            pid=os.getpid(), device=self.device.describe(), load_s=interval.duration_s
+            pid=os.getpid(),
+            device=self.device.describe(),
+            load_s=interval.duration_s,
+            pipeline=type(self._pipeline).__name__,
+            is_separable=is_separable(self._pipeline),
         )
 
     def _bind(self, request: RoundRequest) -> tuple[Stages, TokenizeAhead]:
@@ -249,6 +329,29 @@ class _Loaded:
                 synchronize=self.device.synchronize,
             )
         )
+
+    def _run_stage(self, stages: Stages, request: RoundRequest) -> Interval[list[Generated]]:
+        """Time one stage of one image; its fixed inputs are made at the first such request."""
+        from sdperf.pipeline.stages import SeparableStages
+        from sdperf.run.separate import SeparateStages
+
+        stage = request.stage
+        if stage is None or not isinstance(stages, SeparableStages):
+            raise ConfigurationError(
+                f"{self.report.pipeline} cannot be divided into stages",
+                expected="a Stable Diffusion, SDXL, SD3 or Flux pipeline with its own call",
+                hint="deselect the stage cases: -k 'not stage'",
+            )
+        separable, image = stages, request.images[0]
+
+        def run() -> Interval[list[Generated]]:
+            separate = self._separate
+            if separate is None or separate.stages is not separable or separate.request != image:
+                separate = self._separate = SeparateStages(separable, image)
+                self.device.reset_peak()
+            return separate.run(stage, synchronize=self.device.synchronize, clock=monotonic_clock)
+
+        return self._on_device(run)
 
     def _run_async(
         self, stages: Stages, ahead: TokenizeAhead, request: RoundRequest

@@ -28,6 +28,7 @@ def bench(pytester, tiny_folder, monkeypatch):
         "batch-rounds": 2,
         "images": 2,
         "size": "32x32",
+        "guards": "off",
     }
 
     def run(*arguments, in_process=True, **changes):

@@ -1,0 +1,88 @@
+"""Rounds that count: measured again while the machine did not hold still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sdperf.errors import UnfitError
+from sdperf.guard import Guard
+from sdperf.measure.conditions import Conditions
+from sdperf.measure.guards import compare_guards
+from sdperf.measurement import ExcludedRound, GuardLog, GuardPolicy
+from sdperf.run.pool import PoolRound
+
+
+@dataclass
+class GuardedRounds:
+    """Measures rounds between two readings of the machine, and again where they differ badly.
+
+    The reading after a round is the one before the next, so that rounds stay back to back.
+
+    Attributes:
+        read: Reads the machine's condition.
+        budget: How many rounds may be measured again.
+        during: What changed for the worse in rounds that count.
+        excluded: Rounds that do not count.
+    """
+
+    read: Callable[[], Conditions]
+    budget: int
+    during: list[Guard] = field(default_factory=list)
+    excluded: list[ExcludedRound] = field(default_factory=list)
+    _last: Conditions | None = None
+
+    def measure(self, run: Callable[[], PoolRound]) -> PoolRound:
+        """Run rounds until one is valid, and return that one.
+
+        Raises:
+            UnfitError: The budget is spent.
+        """
+        while True:
+            before = self.read() if self._last is None else self._last
+            done = run()
+            self._last = self.read()
+            changes = compare_guards(before, self._last)
+            failed = [guard for guard in changes if guard.state == "fail"]
+            if not failed:
+                self.during += [guard for guard in changes if guard not in self.during]
+                return done
+            reason = "; ".join(guard.sentence for guard in failed)
+            self.excluded.append(ExcludedRound(done.duration_s, reason))
+            if len(self.excluded) > self.budget:
+                hints = [guard.hint for guard in failed if guard.hint is not None]
+                raise UnfitError(
+                    "the machine did not hold still long enough to be measured",
+                    got=f"{len(self.excluded)} invalid rounds, the last because {reason}",
+                    expected=f"at most {self.budget}",
+                    hint="; ".join([*hints, "--sd-guards off measures all the same"]),
+                )
+
+
+def check_fit(guards: Sequence[Guard], policy: GuardPolicy) -> None:
+    """Refuse, where the policy is strict, to measure on a machine that a guard fails.
+
+    Raises:
+        UnfitError: A guard fails.
+    """
+    failed = [guard for guard in guards if guard.state == "fail"]
+    if policy == "strict" and failed:
+        raise UnfitError(
+            "this machine is not fit to be measured on",
+            got="; ".join(f"{guard.name} {guard.value}: {guard.sentence}" for guard in failed),
+            hint="; ".join(
+                [*(guard.hint for guard in failed if guard.hint), "sdperf doctor shows all guards"]
+            ),
+        )
+
+
+def make_log(
+    policy: GuardPolicy,
+    before: tuple[Guard, ...],
+    rounds: GuardedRounds | None,
+    after: tuple[Guard, ...],
+) -> GuardLog:
+    """Put together what a case's record says of the machine."""
+    if rounds is None:
+        return GuardLog(policy)
+    return GuardLog(policy, before, tuple(rounds.during), after, tuple(rounds.excluded))
