@@ -13,6 +13,7 @@ import pytest
 from sdperf.errors import SdperfError
 from sdperf.measurement import Measurement, format_measurement
 from sdperf.plugin.gate import Gate, read_baselines
+from sdperf.report.inside import format_guards, format_resources, format_stages
 from sdperf.report.terminal import (
     WIDTH,
     Line,
@@ -150,6 +151,8 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for description in _describe_run(rows):
         reporter.write_line(description)
     for line in (*format_table(rows), *format_ceilings(rows)):
+        _write(reporter, line)
+    for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
         _write(reporter, line)
     findings = format_findings(rows)
     if findings:
