@@ -136,7 +136,9 @@ class Preset:
     source: str
 
 
-EMBEDDED_PRESET: Final = Preset(20, 5.0, "model card of the embedded model")
+EMBEDDED_PRESET: Final = Preset(
+    20, 2.0, "docs/embedded-model.md: the least guidance that draws clean pictures in few steps"
+)
 DEFAULT_PRESET: Final = Preset(
     50, 7.5, "defaults of diffusers' StableDiffusionPipeline.__call__ (0.42)"
 )

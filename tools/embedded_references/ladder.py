@@ -194,7 +194,7 @@ def measure_ladder(
             None,
             lambda scale=scale: draw(guidance_scale=scale),  # type: ignore[misc]
         )
-        for scale in (7.5, 3.0, 1.0)
+        for scale in (7.5, 5.0, 3.0, 1.0)
     ]
     rungs.append(("another seed", CHANGE, None, lambda: draw(seed_shift=1000)))
     measured = []
