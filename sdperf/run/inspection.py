@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from sdperf.pipeline.stages import Stages
 
 Floats = NDArray[np.float32]
+Answer = TypeVar("Answer")
 Answer_co = TypeVar("Answer_co", covariant=True)
+
+Kernels = Literal["own", "without oneDNN", "plain attention"]
+"""Which implementations torch takes: its own choice, no oneDNN (CPU), no fused attention."""
 
 
 class Question(Protocol[Answer_co]):
@@ -159,3 +163,33 @@ class GenerateBatch:
         from sdperf.run.recording import generate_batch
 
         return generate_batch(stages, self.images)
+
+
+@dataclass(frozen=True)
+class UnderKernels(Generic[Answer]):
+    """Another question, answered with other kernels: legal noise that every gate must bear."""
+
+    question: Question[Answer]
+    kernels: Kernels
+
+    @property
+    def workload(self) -> Workload:
+        """That of the question."""
+        return self.question.workload
+
+    @property
+    def images(self) -> tuple[ImageRequest, ...]:
+        """Those of the question."""
+        return self.question.images
+
+    @property
+    def threads(self) -> int:
+        """That of the question."""
+        return self.question.threads
+
+    def answer(self, stages: Stages) -> Answer:
+        """Answer the question."""
+        from sdperf.run.recording import use_kernels
+
+        with use_kernels(self.kernels):
+            return self.question.answer(stages)

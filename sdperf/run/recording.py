@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.attention
 
 from sdperf.errors import GenerationError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
 from sdperf.pipeline.stages import SeparableStages, Stages
 from sdperf.png import encode_png
-from sdperf.run.inspection import DenoiserCall, Floats, Recording, Replay
+from sdperf.run.inspection import DenoiserCall, Floats, Kernels, Recording, Replay
 from sdperf.run.messages import DeliveredImage
 from sdperf.workload import ImageRequest
 
@@ -76,6 +77,18 @@ def generate_batch(stages: Stages, images: Sequence[ImageRequest]) -> tuple[Deli
         DeliveredImage(encode_png(rounded), 0.0, nonfinite=count_nonfinite(each) > 0)
         for each, rounded in zip(pixels, to_uint8(pixels), strict=True)
     )
+
+
+@contextmanager
+def use_kernels(kernels: Kernels) -> Iterator[None]:
+    """Restrict torch's choice of implementations, in this process."""
+    with ExitStack() as stack:
+        if kernels == "without oneDNN":
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        elif kernels == "plain attention":
+            attention = torch.nn.attention
+            stack.enter_context(attention.sdpa_kernel(attention.SDPBackend.MATH))
+        yield
 
 
 @contextmanager

@@ -1,0 +1,202 @@
+"""``sdperf quality calibrate``: measure the noise that floors must bear, and store the evidence."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdperf.device import DEVICE_CHOICES
+from sdperf.errors import ConfigurationError
+from sdperf.judging.floors import derive_floors
+from sdperf.models.references import Floors
+from sdperf.report.calibration import format_floors, format_ladder_header, format_rung
+from sdperf.store.references import (
+    LADDER_NAME,
+    locate_references,
+    write_ladder,
+    write_references,
+)
+from sdperf.workload import (
+    DEFAULT_PROMPTS,
+    EMBEDDED,
+    PRECISIONS,
+    Precision,
+    Workload,
+    preset_for,
+    read_prompts,
+)
+
+if TYPE_CHECKING:
+    from sdperf.device import DeviceInfo
+
+FEWEST_IMAGES = 8
+
+_EPILOG = """\
+The references and floors hold for the settings given here: give pytest the same ones. They are
+read from benchmarks/references/<model>/<device>/; commit that folder beside your baselines.
+
+examples:
+  sdperf quality calibrate --model ./my-model
+  sdperf quality calibrate --model stabilityai/sd-turbo --device mps --seeds 3
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "quality",
+        help="measure how much noise the image gates must bear",
+        description="Measure the floors of the image gates.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    calibrate = actions.add_parser(
+        "calibrate",
+        help="draw reference images, measure legal noise, derive and store the floors",
+        description="Draw the reference images of a model, generate them again under every legal "
+        "change that this machine can make (the same again, a fresh process, other threads, other "
+        "kernels, a batch, other precisions), set each floor a margin below the worst of them, and "
+        "store the floors with the evidence.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    calibrate.add_argument(
+        "--model", default=EMBEDDED, help="embedded, a diffusers folder or a hub id"
+    )
+    calibrate.add_argument("--device", default="auto", choices=DEVICE_CHOICES)
+    calibrate.add_argument(
+        "--precision",
+        default="auto",
+        help=f"comma list of {', '.join(PRECISIONS)}; auto is what the device runs natively",
+    )
+    calibrate.add_argument("--seeds", type=int, default=1, help="seeds for each prompt (1)")
+    calibrate.add_argument("--prompts", type=Path, help="text file with one prompt a line")
+    calibrate.add_argument("--seed", type=int, default=0, help="seed of the first image")
+    calibrate.add_argument("--steps", type=int, help="denoising steps (the model's preset)")
+    calibrate.add_argument("--guidance", type=float, help="guidance scale (the model's preset)")
+    calibrate.add_argument("--size", help="WIDTHxHEIGHT in pixels (the model's own)")
+    calibrate.add_argument("--scheduler", help="diffusers scheduler class (the model's own)")
+    calibrate.add_argument("--negative-prompt", default="", help="negative prompt of all images")
+    calibrate.add_argument("--timeout", type=float, default=600.0, help="seconds for one image")
+    calibrate.add_argument(
+        "--out", type=Path, default=Path(), help="root folder of the benchmarks (here)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Calibrate: the only action there is."""
+    workload = _make_workload(arguments)
+    if arguments.seeds < 1:
+        raise ConfigurationError("--seeds is too small", got=arguments.seeds, expected="1 or more")
+    count = max(len(workload.prompts) * arguments.seeds, FEWEST_IMAGES)
+    from sdperf.models.loader import resolve_model
+    from sdperf.run.calibration import Calibrator, list_legal_settings
+    from sdperf.run.pool import WorkerPool
+    from sdperf.run.suite import count_cpu_threads
+
+    model = resolve_model(workload.model)
+    pool = WorkerPool(timeout_s=arguments.timeout)
+    threads = count_cpu_threads()
+    try:
+        device = pool.describe_device(arguments.device)
+        precisions = _choose_precisions(arguments.precision, device)
+        calibrator = Calibrator(
+            pool=pool,
+            model=model,
+            device=arguments.device,
+            workload=workload,
+            requests=tuple(workload.image(index) for index in range(count)),
+            threads=threads,
+        )
+        print(f"drawing {count} images on {device.kind} ({device.name}) ...", file=sys.stderr)
+        pngs = calibrator.draw_plain()
+        print(format_ladder_header(), flush=True)
+        rungs = []
+        for setting in list_legal_settings(device.kind, threads, precisions):
+            rungs.append(calibrator.measure(setting))
+            print(format_rung(rungs[-1]), flush=True)
+    finally:
+        pool.close()
+    folder = locate_references(arguments.out, model.model_hash, device.kind)
+    made_with = describe_making("sdperf quality calibrate", device, threads)
+    floors: dict[str, Floors] = {
+        precision: derive_floors(rungs, precision, LADDER_NAME) for precision in precisions
+    }
+    try:
+        write_references(
+            folder,
+            workload=workload,
+            model_hash=model.model_hash,
+            images=list(zip(calibrator.requests, pngs, strict=True)),
+            floors=floors,
+            made_with=made_with,
+        )
+        write_ladder(folder / LADDER_NAME, rungs, made_with | {"model_hash": model.model_hash})
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written", got=error.strerror) from error
+    print()
+    for line in format_floors(floors):
+        print(line)
+    print(f"wrote {folder}: {count} references, floors, evidence in {LADDER_NAME}")
+    return 0
+
+
+def describe_making(command: str, device: DeviceInfo, threads: int) -> dict[str, str]:
+    """Say what references were made with, to be kept beside them."""
+    packages = {}
+    for name in ("torch", "diffusers", "transformers"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "unknown"
+    return packages | {
+        "command": command,
+        "machine": platform.machine(),
+        "device": f"{device.kind} ({device.name})",
+        "threads": str(threads),
+    }
+
+
+def _make_workload(arguments: argparse.Namespace) -> Workload:
+    preset = preset_for(arguments.model)
+    width, height = _parse_size(arguments.size)
+    return Workload(
+        model=arguments.model,
+        prompts=(DEFAULT_PROMPTS if arguments.prompts is None else read_prompts(arguments.prompts)),
+        num_inference_steps=(
+            preset.num_inference_steps if arguments.steps is None else arguments.steps
+        ),
+        guidance_scale=(
+            preset.guidance_scale if arguments.guidance is None else arguments.guidance
+        ),
+        negative_prompt=arguments.negative_prompt,
+        seed=arguments.seed,
+        height=height,
+        width=width,
+        scheduler=arguments.scheduler,
+    )
+
+
+def _parse_size(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigurationError("--size cannot be used", got=text, expected="such as 512x512")
+    return int(width), int(height)
+
+
+def _choose_precisions(text: str, device: DeviceInfo) -> tuple[Precision, ...]:
+    """Return the precisions to calibrate, fp32 always among them and first."""
+    if text == "auto":
+        wanted = set(device.native_precisions)
+    else:
+        wanted = {name.strip() for name in text.split(",")}
+        if not wanted <= set(PRECISIONS):
+            raise ConfigurationError(
+                "--precision cannot be used", got=text, expected=f"of {', '.join(PRECISIONS)}"
+            )
+    return tuple(one for one in PRECISIONS if one == "fp32" or one in wanted)

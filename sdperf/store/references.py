@@ -1,0 +1,97 @@
+"""Reference images and floors on disk: written by calibration, read by the gates."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from sdperf.codec import format_record
+from sdperf.models.references import FILE_NAME, Floors, ReferenceEntry, ReferenceList
+from sdperf.observation import Rung
+from sdperf.png import compute_png_sha256, decode_png
+from sdperf.quality import compute_entropy_bits
+from sdperf.store.files import write_atomically
+from sdperf.workload import ImageRequest, Workload
+
+REFERENCES_FOLDER: Final = Path("benchmarks/references")
+"""Beside the baselines, to be committed with them."""
+
+LADDER_NAME: Final = "ladder.json"
+
+
+def locate_references(root: Path, model_hash: str, device_kind: str) -> Path:
+    """Return where a model's own references lie: one folder a model and kind of device."""
+    return root / REFERENCES_FOLDER / model_hash[:16] / device_kind
+
+
+def write_references(
+    folder: Path,
+    *,
+    workload: Workload,
+    model_hash: str,
+    images: Sequence[tuple[ImageRequest, bytes]],
+    floors: Mapping[str, Floors],
+    made_with: Mapping[str, str],
+) -> ReferenceList:
+    """Write reference images and their list, replacing those that are there.
+
+    The list goes last, so that a run that is killed leaves the old list or a visible fault.
+
+    Args:
+        folder: Where to.
+        workload: Its settings are part of each image's key.
+        model_hash: The model that drew the images.
+        images: Requests with PNG bytes.
+        floors: By precision.
+        made_with: Versions, device and command.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    entries = tuple(_make_entry(workload, request, png) for request, png in images)
+    listed = ReferenceList(
+        model_hash=model_hash, images=entries, made_with=dict(made_with), floors=dict(floors)
+    )
+    for entry, (_, png) in zip(entries, images, strict=True):
+        write_atomically(folder / entry.file, png)
+    write_atomically(folder / FILE_NAME, format_json(format_record(listed)))
+    kept = {entry.file for entry in entries}
+    for old in folder.glob("*.png"):
+        if old.name not in kept:
+            old.unlink()
+    return listed
+
+
+def write_ladder(path: Path, rungs: Sequence[Rung], made_with: Mapping[str, str]) -> None:
+    """Write the evidence: what was measured under each change.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    rows = []
+    for rung in rungs:
+        row = format_record(rung)
+        # Each pair's scores stand in the references, beside the floors that rest on them.
+        del row["pairs"]
+        rows.append(row)
+    write_atomically(path, format_json({"made_with": dict(made_with), "rungs": rows}))
+
+
+def format_json(document: object) -> bytes:
+    """Format a document as it is kept in a repository: one value a line, a final newline."""
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _make_entry(workload: Workload, request: ImageRequest, png: bytes) -> ReferenceEntry:
+    slug = re.sub(r"[^a-z0-9]+", "-", request.prompt.lower()).strip("-")[:40] or "image"
+    return ReferenceEntry(
+        key=workload.image_key(request),
+        prompt=request.prompt,
+        seed=request.seed,
+        file=f"{request.seed:02d}-{slug}.png",
+        sha256=compute_png_sha256(png),
+        entropy_bits=compute_entropy_bits(decode_png(png)),
+    )
