@@ -209,7 +209,7 @@ def judge_repeats(
     rises = [case.rise_log + math.log(median / medians_s[0]) for median in medians_s]
     rise = statistics.median(rises)
     is_gross = case.interval is None
-    limit = limits.gross_slowdown if is_gross else case.data.max_slowdown
+    limit = _gross_limit(case, limits) if is_gross else case.data.max_slowdown
     seen = (
         f"{_percent(rise)} over {len(rises)} processes "
         f"({', '.join(_percent(one) for one in rises)}), limit {format_change(1 + limit)}"
@@ -312,8 +312,9 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
     """Judge a case with too few sessions for a spread: gross slowdowns fail, others are advice."""
     missing = FEWEST_SESSIONS - case.sessions
     advice = f"{missing} more accepted session{'s' if missing > 1 else ''} for the limit to bind"
-    if rise_log > math.log1p(limits.gross_slowdown):
-        gross = f"{seen}, gross limit {format_change(1 + limits.gross_slowdown)}"
+    limit = _gross_limit(case, limits)
+    if rise_log > math.log1p(limit):
+        gross = f"{seen}, gross limit {format_change(1 + limit)}"
         return Finding(Outcome.SLOWER, "latency", gross, _suggest_ab(case))
     if rise_log > math.log1p(case.data.max_slowdown):
         return Finding(Outcome.INCONCLUSIVE, "latency", seen, advice)
@@ -354,6 +355,11 @@ def _is_suspect(case: CaseEstimate, limits: LatencyLimits) -> bool:
     return case.rise_log > _suspicion(case) and (
         case.rise_log > half_width or half_width > math.log1p(case.data.max_slowdown)
     )
+
+
+def _gross_limit(case: CaseEstimate, limits: LatencyLimits) -> float:
+    """Return what fails before a spread is known; a case's own limit may be the wider one."""
+    return max(limits.gross_slowdown, case.data.max_slowdown)
 
 
 def _suspicion(case: CaseEstimate) -> float:

@@ -12,6 +12,13 @@ from typing import Any, Final
 import pytest
 
 from sdperf.errors import SdperfError
+from sdperf.plugin.command_line import (
+    check_compare_fail,
+    check_swallowed_path,
+    find_fault,
+    list_compare_fail,
+    parse_compare_fail,
+)
 from sdperf.plugin.fixtures import (
     sd_benchmark,
     sd_mode,
@@ -20,22 +27,26 @@ from sdperf.plugin.fixtures import (
     sd_variant,
     sd_workers,
 )
-from sdperf.plugin.options import add_options, read_settings
+from sdperf.plugin.options import add_options, parse_percent, read_settings
 from sdperf.plugin.progress import LiveLine
-from sdperf.plugin.session import KEY, SdSession
+from sdperf.plugin.quality import sd_quality
+from sdperf.plugin.session import KEY, SdSession, take_over_host
 from sdperf.workload import PRECISIONS
 
 __all__ = [
     "sd_benchmark",
     "sd_mode",
     "sd_precision",
+    "sd_quality",
     "sd_suite",
     "sd_variant",
     "sd_workers",
 ]
 
-_FIXTURE: Final = "sd_benchmark"
-"""The fixture that makes a test one of ours."""
+_COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
+_QUALITY_FIXTURE: Final = "sd_quality"
+_FIXTURES: Final = frozenset({"sd_benchmark", _QUALITY_FIXTURE})
+"""The fixtures that make a test one of ours."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,11 +60,52 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers only",
     )
+    config.addinivalue_line(
+        "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
+    )
     try:
         settings = read_settings(config)
+        config.stash[KEY] = SdSession(settings, LiveLine(), root=config.rootpath)
+        if config.pluginmanager.hasplugin("benchmark"):
+            _read_host_options(config)
     except SdperfError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[KEY] = SdSession(settings, LiveLine())
+
+
+def _read_host_options(config: pytest.Config) -> None:
+    """Check pytest-benchmark's options before it reads them, and take over what it cannot do.
+
+    Raises:
+        ConfigurationError: They cannot be meant.
+        RecordError: An accepted session is damaged.
+    """
+    from sdperf.store.baselines import BaselineStore
+
+    ours, option = config.stash[KEY], config.option
+    check_swallowed_path(option.benchmark_compare)
+    store = BaselineStore(ours.settings.baselines)
+    if option.benchmark_compare is True and not store.is_empty():
+        store.load_all()
+        ours.compares_with_accepted = True
+        option.benchmark_compare = []
+    given = config.stash.get(_COMPARE_FAIL, [])
+    if len(given) > 1:
+        option.benchmark_compare_fail = parse_compare_fail(given)
+    check_compare_fail(option, has_baselines=ours.compares_with_accepted)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Note every ``--benchmark-compare-fail``: argparse would keep the last one only."""
+    early_config.stash[_COMPARE_FAIL] = list_compare_fail(args)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
+    """Refuse a run that pytest-benchmark would stumble over with a traceback."""
+    fault = find_fault(compared_benchmark)
+    if fault is not None:
+        raise pytest.UsageError(f"the run to compare with cannot be used: {fault}")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -64,7 +116,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread a benchmark over precision, mode and workers, unless it does so itself."""
-    if _FIXTURE not in metafunc.fixturenames:
+    if not _FIXTURES & set(metafunc.fixturenames):
         return
     session = metafunc.config.stash[KEY]
     own = {
@@ -77,6 +129,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     settings = session.settings
     matrix = metafunc.definition.get_closest_marker("sd_matrix")
     axes = ("precision", "mode", "workers") if matrix is None else matrix.args
+    if _QUALITY_FIXTURE in metafunc.fixturenames:
+        axes = ("precision",)
     for name, values in (
         ("sd_precision", settings.precisions),
         ("sd_mode", settings.modes),
@@ -101,31 +155,58 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         named = dict(marker.kwargs) if marker else {}
         named["timer"] = session.clock.now
         item.add_marker(pytest.mark.benchmark(**named), append=False)
+        _read_own_limit(session, item)
     in_order = iter(sorted(ours, key=_precision_rank))
     items[:] = [next(in_order) if _is_ours(item) else item for item in items]
 
 
+def _read_own_limit(session: SdSession, item: pytest.Item) -> None:
+    marker = item.get_closest_marker("sd")
+    if marker is None:
+        return
+    try:
+        if marker.args or set(marker.kwargs) != {"max_slowdown"}:
+            raise ValueError("only max_slowdown")
+        session.limits[item.nodeid] = parse_percent(str(marker.kwargs["max_slowdown"]))
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{item.nodeid}: the marker sd cannot be used; got: {marker.args or marker.kwargs}; "
+            f'expected: sd(max_slowdown="3%"), {error}'
+        ) from error
+
+
 def _is_ours(item: pytest.Item) -> bool:
-    return _FIXTURE in getattr(item, "fixturenames", ())
+    return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
-def _precision_rank(item: pytest.Item) -> int:
+def _precision_rank(item: pytest.Item) -> tuple[int, bool]:
+    """Order by precision; the quality suite comes last and takes what images there are."""
     callspec = getattr(item, "callspec", None)
     precision = callspec.params.get("sd_precision") if callspec is not None else None
-    return PRECISIONS.index(precision) if precision in PRECISIONS else 0
+    rank = PRECISIONS.index(precision) if precision in PRECISIONS else 0
+    return rank, _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Find the model before anything is timed."""
-    if session.config.option.collectonly or not any(map(_is_ours, session.items)):
+    if session.config.option.collectonly:
+        return
+    ours = session.config.stash[KEY]
+    host = getattr(session.config, "_benchmarksession", None)
+    if not any(map(_is_ours, session.items)):
+        if ours.compares_with_accepted and host is not None:
+            host.compare = True  # no case of ours: what it meant to pytest-benchmark
+            host.handle_loading()
         return
     try:
-        session.config.stash[KEY].resolve_model()
+        if host is not None:
+            take_over_host(ours, host)
+        ours.resolve_model()
     except SdperfError as error:
         raise pytest.UsageError(str(error)) from error
     finally:
-        session.config.stash[KEY].live_line.wipe()
+        ours.live_line.wipe()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -146,12 +227,25 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """Judge, keep the evidence, and let nothing that failed be saved as a baseline."""
     ours = session.config.stash[KEY]
-    ours.close()
-    if ours.reports:
-        from sdperf.plugin.finish import finish_session
+    try:
+        if ours.reports:
+            from sdperf.plugin.finish import finish_session
 
-        finish_session(session, ours)
+            finish_session(session, ours)
+    finally:
+        ours.close()
     return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Say in every saved run what became of each of its cases."""
+    ours = config.stash[KEY]
+    if ours.reports:
+        from sdperf.codec import format_record
+        from sdperf.plugin.finish import summarise_run
+
+        output_json["sdperf"] = format_record(summarise_run(ours))
 
 
 @pytest.hookimpl(optionalhook=True)

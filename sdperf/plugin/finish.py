@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
+import dataclasses
+import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,25 +13,47 @@ import pytest
 
 from sdperf.errors import SdperfError
 from sdperf.measurement import Measurement, format_measurement
-from sdperf.plugin.gate import Gate, read_baselines
+from sdperf.plugin.comparison import (
+    Comparison,
+    compare_with_accepted,
+    compare_with_saved,
+    describe_nearest,
+    load_last_saved,
+)
+from sdperf.plugin.evidence import find_pixels, write_evidence
+from sdperf.plugin.gate import Gate, JudgedCase
+from sdperf.plugin.quality_results import describe_seen, format_quality_records
+from sdperf.plugin.speed import judge_speed
 from sdperf.report.inside import format_guards, format_resources, format_stages
 from sdperf.report.terminal import (
     WIDTH,
     Line,
     Row,
+    colour_of,
     format_ceilings,
     format_counts,
     format_findings,
     format_table,
 )
+from sdperf.store.baselines import BaselineStore
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
-from sdperf.verdict import Finding, Outcome, Verdict
+from sdperf.store.runs import RunSummary
+from sdperf.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
+    from sdperf.run.case import CaseResult
 
 EVIDENCE_FOLDER: Final = ".sdperf"
+EXIT_VOID: Final = 6
+"""Exit status of a session in which the same code differed from itself; pytest uses 0 to 5."""
+
+REFUSALS: Final = {
+    "failure": "not saved: a run with a failure is never a baseline",
+    "void": "not saved: a void run is never a baseline",
+    "interrupted": "not saved: an interrupted run is never a baseline",
+}
 _GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
 
 
@@ -38,18 +61,21 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
     """Judge all cases, before pytest-benchmark saves.
 
     Verdicts and scores go into ``extra_info``; images are stored by content hash beside whatever
-    is saved; a run with a failure exits 1 and is not saved as a run to compare with.
+    is saved, and the whole run as the last one, for ``sdperf baseline accept``. A run with a
+    failure exits 1, a void one 6, and neither is saved as a run to compare with.
     """
     host = getattr(session.config, "_benchmarksession", None)
-    ours.rows = [_make_row(ours, host, node_id) for node_id in ours.judged_ids()]
-    failing = any(
-        row.verdict.outcome.is_failure or (ours.settings.strict and row.verdict.outcome.is_open)
-        for row in ours.rows
-    )
+    ours.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+    _judge(ours, host)
+    failing = _find_failing(ours)
+    void = ours.speed.confirmation.void is not None and not failing
+    ours.interrupted |= ours.speed.confirmation.was_interrupted
     folders = [session.config.rootpath / EVIDENCE_FOLDER / "images"]
     if host is not None:
-        if failing or session.testsfailed:
-            ours.refused_save = bool(host.save or host.autosave)
+        refusal = "failure" if failing or session.testsfailed else None
+        refusal = refusal or ("void" if void else "interrupted" if ours.interrupted else None)
+        if refusal is not None:
+            ours.refused_save = REFUSALS[refusal] if host.save or host.autosave else None
             host.save = host.autosave = None
         host.save_data = True
         host.quiet = host.quiet or (
@@ -57,12 +83,187 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             and not session.config.getoption("benchmark_columns")
         )
         folders += _saved_beside(host)
-    if failing and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if ours.interrupted:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        elif failing:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif void:
+            session.exitstatus = EXIT_VOID
     try:
         _store_images(ours, folders)
+        _store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
+        if host is not None:
+            _store_last_run(session.config, host)
     except OSError as error:
-        ours.storage_complaint = f"the images cannot be stored: {error}"
+        ours.storage_complaint = f"the run cannot be stored: {error}"
+
+
+def _judge(ours: SdSession, host: Any) -> None:
+    """Judge images and memory case by case, speed over the whole suite, and make the rows."""
+    ids = ours.judged_ids()
+    complete = {
+        node_id: result
+        for node_id in ids
+        if (result := ours.results.get(node_id)) is not None and node_id not in ours.complaints
+    }
+    try:
+        ours.comparison = _choose_comparison(ours, host, complete)
+    except SdperfError as error:
+        ours.comparison, ours.no_overlap = Comparison(is_asked=True), str(error)
+    gate = Gate(
+        comparison=ours.comparison,
+        references=ours.suite().shipped if complete else None,
+        memory=None if ours.settings.in_process else ours.settings.memory,
+    )
+    judged, broken = {}, {}
+    for node_id, result in complete.items():
+        try:
+            judged[node_id] = gate.judge(node_id, result)
+        except SdperfError as error:
+            broken[node_id] = Finding(Outcome.BROKEN, "image", str(error))
+    timed = judged if host is not None and not host.disabled else {}
+    settings = ours.settings
+    slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
+    confirm = None
+    if timed and settings.confirm_s > 0 and not ours.interrupted:
+        confirm = None  # to come: measure the suspects again
+    ours.speed = judge_speed(timed, slowdowns, settings.latency_limits(), confirm)
+    for node_id in ids:
+        one = judged.get(node_id)
+        extra = [broken[node_id]] if node_id in broken else []
+        if one is not None:
+            extra += _judge_timing(node_id, one, ours, is_timed=bool(timed))
+            extra += _judge_compare_fail(node_id, ours, host)
+        ours.rows.append(_make_row(ours, host, node_id, one, extra))
+
+
+def _judge_timing(
+    node_id: str, judged: JudgedCase, ours: SdSession, *, is_timed: bool
+) -> list[Finding]:
+    """Return what is said of a case's speed, beside its images."""
+    findings = []
+    if node_id in ours.speed.cases:
+        findings.append(ours.speed.cases[node_id])
+    elif not is_timed and any(saved is not None for saved in judged.history):
+        findings.append(
+            Finding(
+                Outcome.INCONCLUSIVE,
+                "latency",
+                "nothing is said of speed: --benchmark-disable runs one round, not warmed up",
+                "leave --benchmark-disable out",
+            )
+        )
+    return findings
+
+
+def _judge_compare_fail(node_id: str, ours: SdSession, host: Any) -> list[Finding]:
+    """Apply ``--benchmark-compare-fail``, before anything is saved and without a traceback."""
+    findings = []
+    for benchmark in host.benchmarks if ours.compare_fail else ():
+        for session in ours.comparison.sessions[-1:] if benchmark.fullname == node_id else ():
+            saved = _find_saved_stats(session.document, node_id)
+            for check in ours.compare_fail if saved is not None else ():
+                flat = benchmark.as_dict(include_data=False, stats=False) | (saved or {})
+                try:
+                    failure = check.fails(benchmark, flat)
+                except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+                    reason = f"--benchmark-compare-fail: {session.source} lacks {error}"
+                    findings.append(Finding(Outcome.INCOMPARABLE, "latency", reason))
+                    continue
+                if failure:
+                    reason = f"--benchmark-compare-fail: {failure} against {session.source}"
+                    findings.append(Finding(Outcome.SLOWER, "latency", reason))
+    return findings
+
+
+def _find_saved_stats(document: Mapping[str, Any], node_id: str) -> dict[str, Any] | None:
+    for saved in document.get("benchmarks", ()):
+        if saved.get("fullname") == node_id and isinstance(saved.get("stats"), dict):
+            return dict(saved["stats"])
+    return None
+
+
+def _choose_comparison(
+    ours: SdSession, host: Any, complete: Mapping[str, CaseResult]
+) -> Comparison:
+    """Find what to compare with; a bare ``--benchmark-compare`` prefers accepted sessions."""
+    settings = ours.settings
+    limit, gross = settings.case_slowdown(), settings.latency_limits().gross_slowdown
+    if host is None or not (ours.compares_with_accepted or host.compare) or not complete:
+        return Comparison()
+    storage = Path(getattr(host.storage, "path", "."))
+    if not ours.compares_with_accepted:
+        return compare_with_saved(host.compared_mapping or {}, storage, limit, gross)
+    measured = {name: result.measurement for name, result in complete.items()}
+    fingerprint = next(iter(measured.values())).environment.fingerprint()
+    store = BaselineStore(settings.baselines)
+    accepted = store.load(fingerprint)
+    if accepted:
+        return compare_with_accepted(accepted, limit, gross)
+    saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
+    return dataclasses.replace(
+        saved,
+        lines=(
+            f"no baseline of this machine: {fingerprint}",
+            *describe_nearest(store, fingerprint, measured),
+            *saved.lines,
+        ),
+    )
+
+
+def _find_failing(ours: SdSession) -> bool:
+    """Tell whether the run fails: a case, the suite as a whole, or nothing that was compared."""
+    outcomes = [row.verdict.outcome for row in ours.rows]
+    if ours.speed.suite is not None:
+        outcomes.append(ours.speed.suite.outcome)
+    sessions, measured = ours.comparison.sessions, [row for row in ours.rows if row.measurement]
+    names = {name for one in sessions for name in one.cases}
+    if sessions and measured and not names & {row.verdict.case for row in measured}:
+        ours.no_overlap = (
+            f"no overlap: {sessions[-1].source} holds none of the {len(measured)} cases; were they "
+            f"renamed, or is pytest run from another folder?"
+        )
+    return ours.no_overlap is not None or any(
+        one.is_failure or (ours.settings.strict and one.is_open) for one in outcomes
+    )
+
+
+def _store_last_run(config: pytest.Config, host: Any) -> None:
+    """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON."""
+    from pytest_benchmark import utils
+
+    machine_info = host.get_machine_info()
+    host.get_machine_info = lambda: machine_info  # asking the processor takes a second each time
+    hook = config.hook
+    commit_info = hook.pytest_benchmark_generate_commit_info(config=config)
+    hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit_info)
+    document = hook.pytest_benchmark_generate_json(
+        config=config,
+        benchmarks=host.benchmarks,
+        include_data=True,
+        machine_info=machine_info,
+        commit_info=commit_info,
+    )
+    hook.pytest_benchmark_update_json(
+        config=config, benchmarks=host.benchmarks, output_json=document
+    )
+    path = config.rootpath / EVIDENCE_FOLDER / "last-run.json"
+    content: str = utils.safe_dumps(document, ensure_ascii=True, indent=1)  # type: ignore[no-untyped-call]
+    write_atomically(path, content.encode())
+
+
+def summarise_run(ours: SdSession) -> RunSummary:
+    """Return what the run came to, for whoever wants to accept it."""
+    logs = (row.measurement.guards for row in ours.rows if row.measurement is not None)
+    log = next((each for each in logs if each is not None), None)
+    return RunSummary(
+        outcomes={row.verdict.case: row.verdict.outcome.value for row in ours.rows},
+        suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
+        void=ours.speed.confirmation.void,
+        interrupted=ours.interrupted,
+        guards=None if log is None or log.policy == "off" else log.before,
+    )
 
 
 def _saved_beside(host: Any) -> list[Path]:
@@ -81,53 +282,43 @@ def _store_images(ours: SdSession, folders: Iterable[Path]) -> None:
         if folder.parent.name == EVIDENCE_FOLDER:
             ours.evidence = folder
             write_atomically(folder.parent / ".gitignore", _GITIGNORE)
-        for result in ours.results.values():
-            for png in result.pngs.values():
-                store.write(png)
+        made = [result.pngs for result in ours.results.values()]
+        if folder.parent.name == EVIDENCE_FOLDER and ours.quality.bench is not None:
+            made.append(ours.quality.bench.pngs)
+        for png in (png for pngs in made for png in pngs.values()):
+            store.write(png)
 
 
-def _make_row(ours: SdSession, host: Any, node_id: str) -> Row:
+def _store_evidence(ours: SdSession, folder: Path) -> None:
+    verdicts = [(row.case, row.verdict) for row in ours.rows]
+    ours.exhibits = write_evidence(folder, verdicts, lambda sha256: find_pixels(ours, sha256))
+    if ours.quality.results:
+        records = format_quality_records(ours.quality.results)
+        content = json.dumps(records, indent=1, allow_nan=False).encode()
+        write_atomically(folder / "quality.json", content)
+
+
+def _make_row(
+    ours: SdSession, host: Any, node_id: str, judged: JudgedCase | None, extra: list[Finding]
+) -> Row:
     case = node_id.rpartition("::")[2].removeprefix("test_")
+    seen = ours.quality.results.get(node_id)
+    if seen is not None and node_id not in ours.complaints:
+        return Row(case, Verdict(node_id, seen.findings), None, None, describe_seen(seen))
     result = ours.results.get(node_id)
-    complaint = ours.complaints.get(node_id)
-    if result is None or complaint is not None:
-        finding = Finding(Outcome.BROKEN, "worker", complaint or "the case left no measurement")
+    measurement = None if result is None else result.measurement
+    if judged is None and not extra:
+        complaint = ours.complaints.get(node_id, "the case left no measurement")
+        extra = [Finding(Outcome.BROKEN, "worker", complaint)]
         if node_id in ours.unfit:
-            finding = Finding(Outcome.INCONCLUSIVE, "machine", finding.reason, "sdperf doctor")
-        verdict = Verdict(node_id, (finding,))
-        return Row(case, verdict, None if result is None else result.measurement, None)
-    comparing = host is not None and bool(host.compare)
-    baselines = (
-        read_baselines(host.compared_mapping or {}, Path(getattr(host.storage, "path", ".")))
-        if comparing
-        else {}
-    )
-    gate = Gate(
-        comparing=comparing,
-        baselines=baselines,
-        references=ours.suite().shipped,
-        max_slowdown=ours.settings.max_slowdown,
-    )
-    try:
-        measurement, verdict = gate.judge(node_id, result)
-    except SdperfError as error:
-        finding = Finding(Outcome.BROKEN, "image", str(error))
-        measurement, verdict = result.measurement, Verdict(node_id, (finding,))
-    _write_record(host, node_id, measurement, verdict)
-    medians = [
-        statistics.median(one.measurement.rounds_s)
-        for one in baselines.get(node_id, ())
-        if one.measurement is not None and one.unusable is None
-    ]
-    latency_judged = any(
-        finding.gate == "latency" and not finding.outcome.is_open for finding in verdict.findings
-    )
-    change = (
-        statistics.median(measurement.rounds_s) / statistics.median(medians)
-        if medians and latency_judged
-        else None
-    )
-    return Row(case, verdict, measurement, change)
+            extra = [Finding(Outcome.INCONCLUSIVE, "machine", complaint, "sdperf doctor")]
+    findings = tuple(extra)
+    if judged is not None:
+        measurement, findings = judged.measurement, (*judged.findings, *extra)
+    verdict = Verdict(node_id, findings)
+    if measurement is not None:
+        _write_record(host, node_id, measurement, verdict)
+    return Row(case, verdict, measurement, ours.speed.changes.get(node_id))
 
 
 def _write_record(host: Any, node_id: str, measurement: Measurement, verdict: Verdict) -> None:
@@ -150,9 +341,14 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     reporter.section("sdperf", "=", bold=True)
     for description in _describe_run(rows):
         reporter.write_line(description)
+    for text in ours.comparison.lines:
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
+            reporter.write_line(wrapped)
     for line in (*format_table(rows), *format_ceilings(rows)):
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
+        _write(reporter, line)
+    for line in _format_suite(ours):
         _write(reporter, line)
     findings = format_findings(rows)
     if findings:
@@ -165,10 +361,51 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         reporter.write_line(f"skipped: {reason}")
     if ours.evidence is not None:
         reporter.write_line(f"images: {_relative(ours.evidence)}")
+    if ours.exhibits:
+        count = f"{ours.exhibits} image{'s' if ours.exhibits > 1 else ''}"
+        reporter.write_line(f"look at: {EVIDENCE_PATH} ({count} beside what they should be)")
     if ours.storage_complaint is not None:
         reporter.write_line(ours.storage_complaint, red=True)
-    if ours.refused_save:
-        reporter.write_line("not saved: a run with a failure is never a baseline", yellow=True)
+    for text in _list_closing_lines(ours):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, yellow=True)
+
+
+def _format_suite(ours: SdSession) -> list[Line]:
+    """Say what all cases have in common, on lines of their own."""
+    suite = ours.speed.suite
+    texts = []
+    if suite is not None:
+        texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
+        if suite.next_step is not None and suite.outcome is not Outcome.PASS:
+            texts.append((f"    next: {suite.next_step}", ""))
+    texts += [(note, "") for note in ours.speed.confirmation.notes]
+    if ours.no_overlap is not None:
+        texts.append((ours.no_overlap, "red"))
+    return [
+        Line(piece, colour)
+        for text, colour in texts
+        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+    ]
+
+
+def _list_closing_lines(ours: SdSession) -> list[str]:
+    """Say what was left undone and what could be done next."""
+    lines = []
+    absent = ours.comparison.list_absent(ours.reports)
+    if absent:
+        shown = ", ".join(name.rpartition("::")[2] for name in absent[:3])
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        lines.append(f"in the baseline, but not run now: {shown}{more}")
+    if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
+        lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
+    if ours.interrupted:
+        lines.append("interrupted: this is the verdict so far")
+    if ours.speed.confirmation.void is not None:
+        lines.append(f"void, exit status {EXIT_VOID}: {ours.speed.confirmation.void}")
+    if ours.refused_save is not None:
+        lines.append(ours.refused_save)
+    return lines
 
 
 def _describe_run(rows: Iterable[Row]) -> list[str]:

@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pytest
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
+from sdperf.judging.memory import MemoryLimits
 from sdperf.measurement import GUARD_POLICIES, GuardPolicy
 from sdperf.workload import (
     DEFAULT_PROMPTS,
@@ -28,6 +29,9 @@ from sdperf.workload import (
     preset_for,
     read_prompts,
 )
+
+if TYPE_CHECKING:
+    from sdperf.judging.latency import LatencyLimits
 
 T = TypeVar("T")
 
@@ -108,8 +112,39 @@ OPTIONS: Final = (
     Option(
         "max-slowdown",
         "PERCENT",
-        "25%",
-        "with --benchmark-compare: how much slower the median may be before the run fails",
+        AUTO,
+        "with --benchmark-compare: how much slower a case may be; auto is 3% with five accepted "
+        "sessions or more, and 25% (confirmed in fresh processes) before that",
+    ),
+    Option(
+        "max-suite-slowdown",
+        "PERCENT",
+        "3%",
+        "how much slower all cases together may be, with five accepted sessions or more",
+    ),
+    Option(
+        "max-growth",
+        "PERCENT+SIZE",
+        "10%+64MiB",
+        "how much peak memory may grow: a case fails when both limits are exceeded",
+    ),
+    Option(
+        "processes",
+        "N",
+        "1",
+        "fresh processes to measure each case in; some pick slower kernels than others",
+    ),
+    Option(
+        "confirm",
+        "SECONDS",
+        "900",
+        "time for measuring suspicious cases again before they fail; 0 judges without",
+    ),
+    Option(
+        "baselines",
+        "DIR",
+        "benchmarks/baselines",
+        "folder of the accepted sessions, below pytest's root folder",
     ),
 )
 SWITCHES: Final = (
@@ -138,7 +173,12 @@ class Settings:
         subject: ``module:function``, or ``None`` for the plain pipeline.
         guards: What to do about a machine that is not fit to be measured on.
         trace: Where a Chrome trace of one image goes, or ``None``.
-        max_slowdown: Tolerated slowdown as a fraction.
+        max_slowdown: Tolerated slowdown of a case as a fraction; ``None`` is automatic.
+        max_suite_slowdown: Tolerated slowdown of all cases together as a fraction.
+        memory: Tolerated growth of peak memory.
+        processes: Fresh processes to measure each case in.
+        confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
+        baselines: Folder of the accepted sessions, absolute.
         in_process: Whether to run in pytest's own process.
         strict: Whether an open answer fails the run.
     """
@@ -158,9 +198,28 @@ class Settings:
     subject: str | None
     guards: GuardPolicy
     trace: Path | None
-    max_slowdown: float
+    max_slowdown: float | None
+    max_suite_slowdown: float
+    memory: MemoryLimits
+    processes: int
+    confirm_s: float
+    baselines: Path
     in_process: bool
     strict: bool
+
+    def case_slowdown(self, own: float | None = None) -> float:
+        """Return the binding limit of a case: its own, the one given, or the default."""
+        from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN
+
+        given = self.max_slowdown if own is None else own
+        return DEFAULT_MAX_SLOWDOWN if given is None else given
+
+    def latency_limits(self) -> LatencyLimits:
+        """Return the limits of the whole suite."""
+        from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, LatencyLimits
+
+        gross = DEFAULT_GROSS_SLOWDOWN if self.max_slowdown is None else self.max_slowdown
+        return LatencyLimits(suite_slowdown=self.max_suite_slowdown, gross_slowdown=gross)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -223,7 +282,14 @@ def read_settings(config: pytest.Config) -> Settings:
         subject=texts["subject"] or None,
         guards=_parse(texts, "guards", _one_of(GUARD_POLICIES)),
         trace=_parse(texts, "trace", _parse_trace_path),
-        max_slowdown=_parse(texts, "max-slowdown", parse_percent),
+        max_slowdown=(
+            None if texts["max-slowdown"] == AUTO else _parse(texts, "max-slowdown", parse_percent)
+        ),
+        max_suite_slowdown=_parse(texts, "max-suite-slowdown", parse_percent),
+        memory=_parse(texts, "max-growth", parse_growth),
+        processes=_parse(texts, "processes", _parse_count),
+        confirm_s=_parse(texts, "confirm", _parse_duration),
+        baselines=config.rootpath / Path(texts["baselines"]).expanduser(),
         in_process=in_process,
         strict=switches["strict"],
     )
@@ -236,6 +302,21 @@ def parse_percent(text: str) -> float:
         ValueError: It is not a percentage above 0.
     """
     return _parse_positive(text.strip().removesuffix("%")) / 100
+
+
+def parse_growth(text: str) -> MemoryLimits:
+    """Parse ``10%+64MiB``.
+
+    Raises:
+        ValueError: It is not a percentage above 0 and a size in KiB, MiB or GiB.
+    """
+    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*\+\s*([0-9.]+)\s*([KMG])iB\s*", text)
+    if not found:
+        raise ValueError("a percentage and a size, such as 10%+64MiB")
+    scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(3)]
+    return MemoryLimits(
+        _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
+    )
 
 
 def _value(config: pytest.Config, option: Option) -> Any:
@@ -284,6 +365,13 @@ def _parse_positive(text: str) -> float:
     number = _parse_number(text)
     if number <= 0:
         raise ValueError("a number above 0")
+    return number
+
+
+def _parse_duration(text: str) -> float:
+    number = _parse_number(text)
+    if number < 0:
+        raise ValueError("seconds, 0 or more")
     return number
 
 

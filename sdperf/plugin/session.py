@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
+from sdperf.plugin.quality_results import QualityShelf
 from sdperf.report.terminal import Row
 from sdperf.workload import Variant
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
+    from sdperf.plugin.comparison import Comparison
+    from sdperf.plugin.speed import SpeedVerdict
     from sdperf.run.case import CaseResult
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
@@ -39,8 +43,19 @@ class SdSession:
         skipped: Why each skipped test was, by id.
         rows: The judged cases, once the session has ended.
         evidence: Where the run's images lie, once stored.
-        refused_save: Whether a save that was asked for was refused.
+        refused_save: Why a save that was asked for was refused; ``None`` where it was not.
+        compares_with_accepted: Whether a bare ``--benchmark-compare`` is ours to answer, because
+            there are accepted sessions.
+        compare_fail: The checks of ``--benchmark-compare-fail``, taken over from pytest-benchmark.
+        limits: Tolerated slowdown of each test that has a limit of its own, by id.
+        comparison: What the session was compared with, once it has ended.
+        speed: What was said of its speed, once it has ended.
+        no_overlap: Why nothing was compared although something was asked for.
+        interrupted: Whether the user ended it.
         storage_complaint: Why images could not be stored.
+        exhibits: Failing images laid beside what they were held against.
+        quality: What the quality suite left.
+        root: pytest's root folder.
     """
 
     settings: Settings
@@ -54,8 +69,18 @@ class SdSession:
     skipped: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     evidence: Path | None = None
-    refused_save: bool = False
+    refused_save: str | None = None
+    compares_with_accepted: bool = False
+    compare_fail: tuple[Any, ...] = ()
+    limits: dict[str, float] = field(default_factory=dict)
+    no_overlap: str | None = None
+    interrupted: bool = False
     storage_complaint: str | None = None
+    comparison: Comparison = field(init=False)
+    speed: SpeedVerdict = field(init=False)
+    exhibits: int = 0
+    quality: QualityShelf = field(default_factory=QualityShelf)
+    root: Path = field(default_factory=Path.cwd)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -149,3 +174,31 @@ class SdSession:
 def session_of(config: pytest.Config) -> SdSession:
     """Return the sdperf session of a pytest configuration."""
     return config.stash[KEY]
+
+
+def take_over_host(ours: SdSession, host: Any) -> None:
+    """Take from pytest-benchmark what it does late or silently: checks, and damaged runs.
+
+    Args:
+        ours: The sdperf session.
+        host: pytest-benchmark's session, baselines loaded.
+
+    Raises:
+        ConfigurationError: A run was named that does not exist.
+        RecordError: A run that was asked for cannot be read.
+    """
+    from sdperf.plugin.comparison import find_damage
+
+    ours.compare_fail, host.compare_fail = tuple(host.compare_fail or ()), []
+    if not host.compare:
+        return
+    damage = find_damage(host.storage, host.compare, host.compared_mapping)
+    if damage is not None:
+        raise damage
+    if not host.compared_mapping and (host.compare is not True or ours.compare_fail):
+        named = "" if host.compare is True else f" {host.compare!r}"
+        raise ConfigurationError(
+            f"there is no saved run{named} to compare with",
+            got=f"none in {host.storage}",
+            hint="save one first: pytest benchmarks --benchmark-autosave",
+        )

@@ -197,11 +197,7 @@ class BaselineStore:
             accepted_at=instant.isoformat(timespec="seconds"),
             commit=commit,
             content_sha256=content,
-            level_changed=tuple(
-                name
-                for name, outcome in (run.summary.outcomes if run.summary else {}).items()
-                if outcome in {one.value for one in _LEVEL_CHANGES}
-            ),
+            level_changed=_list_level_changes(run),
         )
         _copy_images(
             ImageStore(run.path.parent / IMAGES), ImageStore(folder / IMAGES), measurements
@@ -261,16 +257,19 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
     if run.summary.interrupted:
         raise ConfigurationError(f"{run.path} was interrupted", hint=again)
     forgiven = _LEVEL_CHANGES if intended_change else ()
+    together = {} if run.summary.suite is None else {"all cases together": run.summary.suite}
     failed = {
         name: outcome
-        for name, outcome in run.summary.outcomes.items()
+        for name, outcome in (*run.summary.outcomes.items(), *together.items())
         if outcome not in {one.value for one in Outcome if not one.is_failure or one in forgiven}
     }
     if failed:
         name, outcome = next(iter(failed.items()))
         is_broken = Outcome.BROKEN.value in failed.values()
         raise ConfigurationError(
-            f"{run.path} failed: {len(failed)} of {len(run.summary.outcomes)} cases",
+            f"{run.path} failed: {len(failed)} of {len(run.summary.outcomes)} cases"
+            if name in run.summary.outcomes
+            else f"{run.path} failed as a whole",
             got=f"{outcome} {name}",
             expected="no failure",
             hint="repair what is broken and measure again"
@@ -291,6 +290,17 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
             hint=again,
         )
     return measurements
+
+
+def _list_level_changes(run: SavedRun) -> tuple[str, ...]:
+    """Name the cases that begin a new history: those that changed, or all that changed together."""
+    changes = {one.value for one in _LEVEL_CHANGES}
+    if run.summary is None:
+        return ()
+    is_whole = run.summary.suite in changes
+    return tuple(
+        name for name, outcome in run.summary.outcomes.items() if is_whole or outcome in changes
+    )
 
 
 def _single_fingerprint(run: SavedRun, measurements: dict[str, Measurement]) -> str:

@@ -26,6 +26,7 @@ class RunSummary:
 
     Attributes:
         outcomes: Outcome of each judged case by test id, in the words of `sdperf.verdict.Outcome`.
+        suite: Outcome of all cases together; ``None`` where it could not be told.
         void: Why nothing that was timed counts; ``None`` where it does.
         interrupted: Whether the run was ended before all cases were measured and judged.
         guards: What was said of the machine's fitness; ``None`` where nobody asked.
@@ -33,6 +34,7 @@ class RunSummary:
     """
 
     outcomes: Mapping[str, str]
+    suite: str | None = None
     void: str | None = None
     interrupted: bool = False
     guards: tuple[Guard, ...] | None = None

@@ -1,0 +1,110 @@
+"""Command lines that pytest-benchmark accepts but cannot mean: each gets one named answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.errors import ConfigurationError
+
+COMPARE_FAIL: Final = "--benchmark-compare-fail"
+STATS: Final = frozenset({"min", "max", "mean", "stddev", "median", "iqr", "rounds", "outliers"})
+"""What pytest-benchmark's table and checks read of a case."""
+
+
+def list_compare_fail(arguments: Sequence[str]) -> list[list[str]]:
+    """Return the expressions of each ``--benchmark-compare-fail`` in a command line. Pure.
+
+    >>> list_compare_fail(["--benchmark-compare-fail=min:5%", "-x", COMPARE_FAIL, "mean:1%", "-q"])
+    [['min:5%'], ['mean:1%']]
+    """
+    found: list[list[str]] = []
+    rest: Iterator[str] = iter(arguments)
+    taking = False
+    for argument in rest:
+        if argument == "--":
+            break
+        if argument == COMPARE_FAIL:
+            found.append([])
+            taking = True
+        elif argument.startswith(f"{COMPARE_FAIL}="):
+            found.append([argument.partition("=")[2]])
+            taking = False
+        elif argument.startswith("-"):
+            taking = False
+        elif taking:
+            found[-1].append(argument)
+    return found
+
+
+def check_swallowed_path(compare: object) -> None:
+    """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name.
+
+    Raises:
+        ConfigurationError: The run to compare with is a folder or a test file.
+    """
+    if not isinstance(compare, str):
+        return
+    path = Path(compare.partition("::")[0])
+    if path.is_dir() or (path.suffix == ".py" and path.exists()):
+        raise ConfigurationError(
+            "--benchmark-compare took the path of your tests for a run to compare with",
+            got=repr(compare),
+            expected="a saved run, or nothing after it",
+            hint=f"pytest {compare} --benchmark-compare",
+        )
+
+
+def check_compare_fail(option: Any, *, has_baselines: bool) -> None:
+    """Refuse a ``--benchmark-compare-fail`` that could never fail.
+
+    Args:
+        option: pytest's parsed options.
+        has_baselines: Whether a bare ``--benchmark-compare`` has anything accepted to go by.
+
+    Raises:
+        ConfigurationError: Nothing is compared, or nothing is timed.
+    """
+    if not option.benchmark_compare_fail:
+        return
+    if option.benchmark_disable and not option.benchmark_enable:
+        raise ConfigurationError(
+            f"{COMPARE_FAIL} judges times, and --benchmark-disable takes none",
+            hint="leave one of them out",
+        )
+    if not option.benchmark_compare and not has_baselines:
+        raise ConfigurationError(
+            f"{COMPARE_FAIL} has nothing to compare with",
+            expected="--benchmark-compare beside it",
+            hint="add --benchmark-compare",
+        )
+
+
+def parse_compare_fail(given: Sequence[Sequence[str]]) -> list[Any]:
+    """Parse all expressions of a command line that names the option more than once."""
+    from pytest_benchmark import utils
+
+    parse: Callable[[str], Any] = utils.parse_compare_fail
+    return [parse(text) for texts in given for text in texts]
+
+
+def find_fault(document: Any) -> str | None:
+    """Say why pytest-benchmark could not compare with a saved run; ``None`` when it can. Pure.
+
+    Args:
+        document: What it read as JSON.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("machine_info"), dict):
+        return "it has no machine_info"
+    benchmarks = document.get("benchmarks")
+    if not isinstance(benchmarks, list):
+        return "it has no list of benchmarks"
+    for saved in benchmarks:
+        if not isinstance(saved, dict) or not isinstance(saved.get("fullname"), str):
+            return "it has a benchmark without a name"
+        stats = saved.get("stats")
+        lacking = sorted(STATS - set(stats)) if isinstance(stats, dict) else ["all"]
+        if lacking:
+            return f"{saved['fullname']} lacks the stats {', '.join(lacking)}"
+    return None

@@ -1,0 +1,128 @@
+"""Speed is judged over the whole suite at once, and suspects are measured again. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sdperf.judging.latency import LatencyLimits, Screening, judge_offline, screen_latency
+from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
+from sdperf.plugin.gate import JudgedCase
+from sdperf.verdict import Finding, Outcome
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What measuring the suspects again came to.
+
+    Attributes:
+        findings: The answer on each suspect that was settled, by test id.
+        void: Why nothing that was timed in this session counts; ``None`` where it does.
+        notes: What to tell people, a line each.
+        was_interrupted: Whether the user ended it.
+    """
+
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    void: str | None = None
+    notes: tuple[str, ...] = ()
+    was_interrupted: bool = False
+
+
+Confirm = Callable[[Screening, LatencyLimits], Confirmation]
+"""Measures the suspects of a screening again."""
+
+
+@dataclass(frozen=True)
+class SpeedVerdict:
+    """What is said of every case's speed, and of all together.
+
+    Attributes:
+        cases: A finding for each case that has something to be compared with, by test id.
+        suite: What all cases have in common; ``None`` where it cannot be told.
+        changes: Current over baseline median of the same cases.
+        confirmation: What measuring again came to.
+    """
+
+    cases: Mapping[str, Finding] = field(default_factory=dict)
+    suite: Finding | None = None
+    changes: Mapping[str, float] = field(default_factory=dict)
+    confirmation: Confirmation = field(default_factory=Confirmation)
+
+
+def judge_speed(
+    judged: Mapping[str, JudgedCase],
+    slowdowns: Mapping[str, float],
+    limits: LatencyLimits,
+    confirm: Confirm | None,
+) -> SpeedVerdict:
+    """Judge the speed of all cases together.
+
+    A suspect that was not settled by measuring again keeps what the saved numbers alone say of it,
+    so that a gross slowdown does not pass for want of time.
+
+    Args:
+        judged: The session's cases by test id.
+        slowdowns: Tolerated slowdown of each, as a fraction.
+        limits: The suite's limits.
+        confirm: Measures suspects again; ``None`` judges by the saved numbers alone.
+    """
+    suite = [
+        CaseSessions(
+            case=name,
+            history_s=tuple(
+                None if saved is None else statistics.median(saved.rounds_s)
+                for saved in one.history
+            ),
+            rounds_s=one.measurement.rounds_s,
+            max_slowdown=slowdowns[name],
+        )
+        for name, one in judged.items()
+        if any(saved is not None for saved in one.history)
+    ]
+    if not suite:
+        return SpeedVerdict()
+    estimate = compute_suite_estimate(suite)
+    offline = judge_offline(estimate, limits)
+    changes = {
+        case.data.case: case.data.current_s / case.baseline_s
+        for case in estimate.cases
+        if case.baseline_s is not None
+    }
+    if confirm is None:
+        return SpeedVerdict(offline.cases, offline.suite, changes)
+    screening = screen_latency(estimate, limits)
+    confirmation = confirm(screening, limits) if screening.suspects else Confirmation()
+    findings = dict(screening.findings.cases)
+    for suspect in screening.suspects:
+        name = suspect.case.data.case
+        unsettled = offline.cases[name]
+        findings[name] = confirmation.findings.get(
+            name, dataclasses.replace(unsettled, reason=f"{unsettled.reason}; not measured again")
+        )
+    shift = screening.findings.suite
+    if confirmation.void is not None:
+        findings = {name: void_finding(confirmation.void) for name in findings}
+        shift = None if shift is None else void_finding(confirmation.void)
+    return SpeedVerdict(findings, shift, changes, confirmation)
+
+
+def void_finding(reason: str) -> Finding:
+    """Say that nothing timed in this session counts."""
+    return Finding(
+        Outcome.INCONCLUSIVE,
+        "latency",
+        f"void: {reason}",
+        "sdperf doctor; measure again on a quiet machine",
+    )
+
+
+def format_log_change(log_ratio: float) -> str:
+    """Format a log ratio as a signed percentage.
+
+    >>> format_log_change(0.0)
+    '+0.0 %'
+    """
+    return f"{math.expm1(log_ratio) * 100:+.1f} %"

@@ -1,0 +1,188 @@
+"""No baseline, accepted, unchanged, slower, refused, accepted: told through pytester."""
+
+import json
+
+import pytest
+
+from sdperf.cli import main
+from tests.plugin.scripted import Script
+
+
+@pytest.fixture
+def script(monkeypatch):
+    script = Script()
+    script.install(monkeypatch)
+    return script
+
+
+@pytest.fixture
+def accept(pytester, monkeypatch):
+    monkeypatch.chdir(pytester.path)
+
+    def accept(*arguments, reason="because"):
+        return main(["baseline", "accept", "--reason", reason, *arguments])
+
+    return accept
+
+
+def accept_sessions(bench, script, accept, *arguments, count=5):
+    for session in range(count):
+        script.seconds[1] = 1.0 + 0.001 * session
+        assert bench(*arguments).ret == 0
+        assert accept() == 0
+
+
+def accepted(pytester):
+    return sorted(pytester.path.glob("benchmarks/baselines/*/*.json"))
+
+
+def test_the_life_of_a_baseline(bench, script, accept, pytester, capsys):
+    first = bench("--benchmark-compare")
+    assert first.ret == 0
+    first.stdout.fnmatch_lines(["compared with nothing*", "2 cases: 2 NO BASELINE"])
+    assert not accepted(pytester)
+    accept_sessions(bench, script, accept)
+    assert "the statistical gate binds" in " ".join(capsys.readouterr().out.split())
+    before = [path.read_bytes() for path in accepted(pytester)]
+
+    unchanged = bench("--benchmark-compare")
+    assert unchanged.ret == 0
+    unchanged.stdout.fnmatch_lines(
+        [
+            "compared with the baselines of this machine: 5 accepted sessions*",
+            "limit +3.0 % a case*",
+            "2 cases: 2 PASS",
+        ]
+    )
+
+    script.seconds[1] = 1.06
+    slower = bench("--benchmark-compare", "--benchmark-autosave")
+    assert slower.ret == 1
+    slower.stdout.fnmatch_lines(
+        ["SLOWER  latency*", "2 cases: 1 SLOWER, 1 PASS", "not saved: a run with a failure*"]
+    )
+    assert not list(pytester.path.glob(".benchmarks/*/*.json"))
+    assert accept() == 2
+    assert "SLOWER" in capsys.readouterr().err
+    assert [path.read_bytes() for path in accepted(pytester)] == before
+
+    assert accept("--intended-change") == 0
+    again = bench("--benchmark-compare")
+    assert again.ret == 0
+    again.stdout.fnmatch_lines(["2 cases: 2 PASS"])
+
+
+def test_with_few_sessions_only_gross_slowdowns_fail_and_others_are_advice(bench, script, accept):
+    bench()
+    accept()
+    script.seconds = {1: 1.10, 2: 2.6}
+    compared = bench("--benchmark-compare")
+    assert compared.ret == 1
+    compared.stdout.fnmatch_lines(
+        [
+            "compared with the baselines of this machine: 1 accepted session, 4 more*",
+            "only +25.0 % fails; 4 more accepted sessions*+3.0 %*",
+            "INCONCLUSIVE  latency*+10.0 %*",
+            "*next: 4 more accepted sessions*",
+            "SLOWER  throughput*",
+        ]
+    )
+
+
+def test_a_limit_of_its_own_by_marker(bench, script, pytester):
+    pytester.makepyfile(
+        test_bench="""
+        import pytest
+
+        @pytest.mark.sd(max_slowdown="50%")
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+        """
+    )
+    bench("--benchmark-autosave")
+    script.seconds[1] = 1.4
+    assert bench("--benchmark-compare").ret == 0
+    script.seconds[1] = 1.6
+    assert bench("--benchmark-compare").ret == 1
+
+
+@pytest.mark.parametrize("arguments", ['"3%"', 'limit="3%"', 'max_slowdown="much"'])
+def test_a_bad_marker_is_one_usage_error(bench, pytester, arguments):
+    pytester.makepyfile(
+        test_bench=f"""
+        import pytest
+
+        @pytest.mark.sd({arguments})
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+        """
+    )
+    refused = bench("--strict-markers")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(['*the marker sd cannot be used*sd(max_slowdown="3%")*'])
+
+
+def test_a_saved_run_can_still_be_named(bench, script, pytester):
+    bench("--benchmark-save=one")
+    script.seconds[1] = 2.0
+    bench("--benchmark-save=two")
+    named = bench("--benchmark-compare=0001")
+    assert named.ret == 1
+    named.stdout.fnmatch_lines(["compared with 0001_one.json"])
+    last = bench("--benchmark-compare")
+    assert last.ret == 0
+    last.stdout.fnmatch_lines(["compared with 0002_two.json"])
+
+
+def test_another_storage_folder_keeps_its_meaning(bench, script, pytester):
+    bench("--benchmark-save=one", "--benchmark-storage=elsewhere")
+    assert list(pytester.path.glob("elsewhere/*/0001_one.json"))
+    compared = bench("--benchmark-compare", "--benchmark-storage=elsewhere")
+    compared.stdout.fnmatch_lines(["compared with 0001_one.json", "2 cases: 2 PASS"])
+
+
+def test_another_fingerprint_shows_the_nearest_for_information(
+    bench, script, accept, pytester, monkeypatch
+):
+    bench("--benchmark-autosave")
+    accept()
+    from sdperf.run.suite import Suite
+
+    environment = Suite.environment
+    monkeypatch.setattr(Suite, "environment", lambda suite: moved(environment(suite)))
+    script.seconds[1] = 9.0
+    elsewhere = bench("--benchmark-compare")
+    assert elsewhere.ret == 0
+    elsewhere.stdout.fnmatch_lines(
+        [
+            "no baseline of this machine: *another-chip*",
+            "nearest baselines, for information: *",
+            "*2 cases took*not judged",
+            "compared with 0001*",
+            "INCOMPARABLE  latency*measured on*",
+        ]
+    )
+
+
+def moved(environment):
+    import dataclasses
+
+    return dataclasses.replace(environment, chip="Another Chip")
+
+
+def test_the_last_run_is_kept_whatever_became_of_it(bench, script, pytester):
+    bench()
+    last = pytester.path / ".sdperf" / "last-run.json"
+    document = json.loads(last.read_text())
+    assert set(document["sdperf"]["outcomes"].values()) == {"NO BASELINE", "PASS"} - {"PASS"}
+    assert document["benchmarks"][0]["stats"]["data"]
+    image = document["benchmarks"][0]["extra_info"]["sdperf"]["images"][0]
+    assert (last.parent / "images" / f"{image['sha256']}.png").exists()
+
+
+def test_faster_is_reported_with_the_hint_to_accept(bench, script, accept):
+    accept_sessions(bench, script, accept, "-k", "latency")
+    script.seconds[1] = 0.8
+    faster = bench("--benchmark-compare", "-k", "latency")
+    assert faster.ret == 0
+    faster.stdout.fnmatch_lines(["1 cases: 1 FASTER", "faster: sdperf baseline accept*"])
