@@ -149,10 +149,10 @@ def measure_operator_s(
 
 def _time_product(device: Device, dtype: torch.dtype, size: int, clock: Clock) -> float:
     """Time one product, the best of several; the first, which may compile, is not counted."""
-    generator = torch.Generator("cpu").manual_seed(0)
+    where = device.torch_device
+    generator = torch.Generator(where).manual_seed(0)
     left, right = (
-        torch.randn(size, size, generator=generator).to(device.torch_device, dtype)
-        for _ in range(2)
+        torch.randn(size, size, generator=generator, device=where).to(dtype) for _ in range(2)
     )
     product = left @ right
     return min(

@@ -1,0 +1,147 @@
+"""Rounds in which the machine did not hold still do not count, and are measured again."""
+
+import itertools
+
+import pytest
+
+from sdperf.errors import UnfitError
+from sdperf.guard import Guard
+from sdperf.measure.conditions import Conditions
+from sdperf.measure.resources.probe import Reading
+from sdperf.run.fitness import GuardedRounds, check_fit, make_log
+from sdperf.run.machine import AT_REST_ONLY, LiveMachine
+from sdperf.run.pool import PoolRound
+from tests.systems import FakeSystem
+
+
+def conditions(**changes):
+    return Conditions(**{"platform": "linux", "device_kind": "cpu"} | changes)
+
+
+def guarded(readings, budget=5):
+    numbers = itertools.count(1)
+    rounds = GuardedRounds(iter(readings).__next__, budget)
+    return rounds, lambda: PoolRound(float(next(numbers)), ())
+
+
+def swapped(*totals):
+    return [conditions(swapped_out_bytes=total) for total in totals]
+
+
+def test_a_quiet_machine_measures_each_round_once():
+    rounds, run = guarded(swapped(0, 0, 0))
+    assert [rounds.measure(run).duration_s for _ in range(2)] == [1.0, 2.0]
+    assert rounds.excluded == rounds.during == []
+
+
+def test_a_disturbed_round_is_excluded_with_its_reason_and_measured_again():
+    rounds, run = guarded(swapped(0, 4096, 4096, 4096))
+    assert [rounds.measure(run).duration_s for _ in range(2)] == [2.0, 3.0]
+    (excluded,) = rounds.excluded
+    assert excluded.duration_s == 1.0
+    assert "4.00 KiB were swapped out" in excluded.reason
+
+
+def test_a_warning_keeps_the_round_and_is_kept_with_it_once():
+    readings = [conditions(swapped_in_bytes=total) for total in (0, 4096, 8192)]
+    rounds, run = guarded(readings)
+    assert [rounds.measure(run).duration_s for _ in range(2)] == [1.0, 2.0]
+    (warning,) = rounds.during
+    assert (warning.name, warning.state) == ("swap", "warn")
+
+
+def test_a_spent_budget_is_an_error_and_no_number():
+    rounds, run = guarded(swapped(*range(0, 4096 * 9, 4096)), budget=2)
+    with pytest.raises(UnfitError, match=r"3 invalid rounds.*swapped out.*--sd-guards off"):
+        rounds.measure(run)
+    assert len(rounds.excluded) == 3
+
+
+def test_the_budget_is_shared_by_all_rounds_of_a_case():
+    rounds, run = guarded(swapped(0, 1, 1, 2, 2, 3), budget=2)
+    assert rounds.measure(run).duration_s == 2.0
+    assert rounds.measure(run).duration_s == 4.0
+    with pytest.raises(UnfitError):
+        rounds.measure(run)
+
+
+def test_only_strict_refuses_an_unfit_machine():
+    bad = Guard("power source", "fail", "battery", "clocks follow the battery", "plug it in")
+    unknown = Guard("load", "unknown", None, "cannot be read")
+    check_fit([bad], "warn")
+    check_fit([unknown], "strict")
+    with pytest.raises(UnfitError, match=r"battery.*plug it in.*sdperf doctor"):
+        check_fit([unknown, bad], "strict")
+
+
+def test_the_log_of_guards_that_are_off_is_empty():
+    log = make_log("off", (), None, ())
+    assert (log.policy, log.before, log.after, log.excluded) == ("off", (), (), ())
+
+
+def linux(load, *, swapped_out=0):
+    return FakeSystem(
+        platform="linux",
+        files={"/proc/loadavg": f"{load:.2f} 0.00 0.00 1/1 1\n"}
+        | {
+            "/sys/devices/system/cpu/online": "0-1\n",
+            "/proc/vmstat": f"pswpin 0\npswpout {swapped_out}\n",
+        },
+    )
+
+
+def test_what_only_means_something_at_rest_is_taken_from_before_the_first_worker():
+    machine = LiveMachine(system=linux(0.1))
+    machine.look_at_rest()
+    machine.system = linux(8.0)
+    before = {guard.name: guard.state for guard in machine.judge_before("cpu")}
+    after = {guard.name for guard in machine.judge_after("cpu")}
+    assert before["load"] == "ok"
+    assert not after & AT_REST_ONLY
+    assert "swap" in after
+    machine.look_at_rest()  # a second look, under load, changes nothing
+    assert {guard.name: guard.state for guard in machine.judge_before("cpu")} == before
+    machine.close()
+
+
+def test_a_loaded_machine_is_seen_at_rest():
+    machine = LiveMachine(system=linux(8.0))
+    assert {g.name: g.state for g in machine.judge_before("cpu")}["load"] == "fail"
+    machine.close()
+
+
+class CountingProbe:
+    name = "counting"
+    period_s = 0.0
+
+    def __init__(self):
+        self.read_times = self.closed = 0
+
+    def begin(self):
+        pass
+
+    def read(self):
+        self.read_times += 1
+        return Reading({"tree_rss_bytes": 1.0})
+
+    def close(self):
+        self.closed += 1
+
+
+def test_probes_stay_open_between_cases_and_are_closed_once():
+    opened = []
+
+    def find_probes(_system):
+        opened.append(CountingProbe())
+        return opened
+
+    machine = LiveMachine(system=linux(0.1), find_probes=find_probes)
+    for _ in range(2):
+        with machine.watch() as sampler:
+            pass
+        assert sampler.stop(images=3).images == 3
+    (probe,) = opened
+    assert probe.read_times >= 4
+    machine.close()
+    machine.close()
+    assert probe.closed == 1

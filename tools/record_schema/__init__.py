@@ -1,0 +1,209 @@
+"""Writes the JSON Schema of the record from the dataclasses that make it.
+
+python -m tools.record_schema > docs/format.schema.json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from sdperf.measurement import (
+    DeviceLimits,
+    Environment,
+    ExcludedRound,
+    GuardLog,
+    ImageRecord,
+    ImageScores,
+    Measurement,
+    MemoryUsage,
+    PeakRate,
+    StageCost,
+    StageTimes,
+)
+from sdperf.usage import MAX_TIMELINE_POINTS, Curve, ProcessUsage, ResourceUsage
+from sdperf.verdict import Outcome
+from sdperf.workload import Variant, Workload
+
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+_PLAIN: Final[dict[Any, dict[str, Any]]] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+}
+_NULL: Final = {"type": "null"}
+_DERIVED: Final[dict[type, dict[str, dict[str, Any]]]] = {
+    Measurement: {
+        "seconds_per_image": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "Median round over its images.",
+        },
+        "images_per_second": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "Its inverse.",
+        },
+        "verdict": {
+            "description": "What the gates said when the session ended.",
+            "$ref": "#/$defs/Verdict",
+        },
+    },
+    StageTimes: {
+        "rest_s": {
+            "type": "number",
+            "description": "What no stage explains: the whole less all known stages.",
+        }
+    },
+    ResourceUsage: {
+        "gpu_board_energy_per_image_j": {
+            "anyOf": [{"type": "number", "minimum": 0}, _NULL],
+            "description": "Joules of the whole NVIDIA board over the images delivered.",
+        },
+        "gpu_soc_energy_per_image_j": {
+            "anyOf": [{"type": "number", "minimum": 0}, _NULL],
+            "description": "Joules of the GPU part of an Apple chip over the images delivered.",
+        },
+    },
+}
+"""Keys of the record that are computed from fields, for readers."""
+
+_OPTIONAL: Final = frozenset({"verdict"})
+"""Keys that are there only once the session has ended."""
+
+_NARROWED: Final[dict[tuple[type, str], dict[str, Any]]] = {
+    (Measurement, "format_version"): {"const": 1},
+    (Measurement, "rounds_s"): {
+        "minItems": 1,
+        "items": {"type": "number", "exclusiveMinimum": 0},
+    },
+    (Measurement, "images_per_round"): {"minimum": 1},
+    (ImageRecord, "entropy_bits"): {"minimum": 0, "maximum": 8},
+    (ImageRecord, "sha256"): {"pattern": "^[0-9a-f]{64}$"},
+    (ImageScores, "ssim"): {"minimum": -1, "maximum": 1},
+    (StageCost, "flop"): {"minimum": 0},
+    (PeakRate, "flop_per_s"): {"exclusiveMinimum": 0},
+    (Curve, "values"): {"maxItems": MAX_TIMELINE_POINTS},
+    (Curve, "times_s"): {"maxItems": MAX_TIMELINE_POINTS},
+}
+"""What the dataclasses promise beyond their types."""
+
+DOCUMENTED: Final = (
+    Measurement,
+    Workload,
+    Variant,
+    Environment,
+    ImageRecord,
+    ImageScores,
+    StageTimes,
+    MemoryUsage,
+    DeviceLimits,
+    PeakRate,
+    StageCost,
+    GuardLog,
+    ExcludedRound,
+    ResourceUsage,
+    Curve,
+    ProcessUsage,
+)
+"""The dataclasses of the record whose fields `docs/format.md` explains."""
+
+
+def make_schema() -> dict[str, Any]:
+    """Make the schema of ``extra_info["sdperf"]``; keys that it does not know are refused."""
+    definitions: dict[str, Any] = {"Verdict": _verdict()}
+    _define(Measurement, definitions)
+    root = definitions.pop("Measurement")
+    return {
+        "$schema": DRAFT,
+        "title": "sdperf record, format version 1",
+        **root,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _define(kind: Any, definitions: dict[str, Any]) -> None:
+    name = kind.__name__
+    if name in definitions:
+        return
+    definitions[name] = {}
+    described = _describe_attributes(kind)
+    hints = typing.get_type_hints(kind)
+    properties: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):
+        about = {"description": described[item.name]} if item.name in described else {}
+        narrowed = _NARROWED.get((kind, item.name), {})
+        properties[item.name] = about | _type(hints[item.name], definitions) | narrowed
+    properties |= _DERIVED.get(kind, {})
+    definitions[name] = {
+        "description": (kind.__doc__ or "").partition("\n\n")[0].replace("\n   ", ""),
+        "type": "object",
+        "properties": properties,
+        "required": [key for key in properties if key not in _OPTIONAL],
+        "additionalProperties": False,
+    }
+
+
+def _type(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in _PLAIN:
+        return dict(_PLAIN[kind])
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (each for each in arguments if each is not type(None))
+        return {"anyOf": [_type(inner, definitions), _NULL]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return {"type": "array", "items": _type(arguments[0], definitions)}
+        return {
+            "type": "array",
+            "prefixItems": [_type(each, definitions) for each in arguments],
+            "minItems": len(arguments),
+            "maxItems": len(arguments),
+        }
+    if origin is not None and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _type(arguments[1], definitions)}
+    if dataclasses.is_dataclass(kind):
+        _define(kind, definitions)
+        return {"$ref": f"#/$defs/{typing.cast('type', kind).__name__}"}
+    raise TypeError(f"{kind} has no JSON Schema")
+
+
+def _verdict() -> dict[str, Any]:
+    outcome = {"enum": [each.value for each in Outcome]}
+    finding = {
+        "outcome": outcome,
+        "gate": {"type": "string", "description": "Which judge spoke."},
+        "reason": {"type": "string", "description": "What was seen, against what, by how much."},
+    }
+    return {
+        "description": "The worst of all findings is the case's outcome.",
+        "type": "object",
+        "properties": {
+            "outcome": outcome,
+            "findings": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": finding,
+                    "required": list(finding),
+                    "additionalProperties": False,
+                },
+            },
+        },
+        "required": ["outcome", "findings"],
+        "additionalProperties": False,
+    }
+
+
+def _describe_attributes(kind: type) -> dict[str, str]:
+    """Read what a Google-style docstring says of each attribute."""
+    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, flags=re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", about).strip() for name, about in found}
