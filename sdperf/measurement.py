@@ -326,6 +326,7 @@ class Measurement:
         variant: How.
         environment: Where.
         model_hash: Hash of the model's weights and configuration.
+        subject: ``module:function`` that made the pipeline; ``None`` is the model's own.
         images_per_round: Images delivered in one round by all workers together.
         rounds_s: Seconds of each timed round, in order; the same values as ``stats.data``.
         image_latencies_s: Per round, the mean seconds from start to delivery of one image.
@@ -352,6 +353,7 @@ class Measurement:
     images_per_round: int
     rounds_s: tuple[float, ...]
     images: tuple[ImageRecord, ...]
+    subject: str | None = None
     image_latencies_s: tuple[float, ...] = ()
     load_s: float | None = None
     first_call_s: float | None = None

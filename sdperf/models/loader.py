@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib
 import logging
 import re
 from collections.abc import Iterator
@@ -156,6 +157,21 @@ def load_pipeline(
             hint="download the model again",
         )
     return prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
+
+
+def import_components(resolved: ResolvedModel) -> None:
+    """Import the classes that the model's index names, so that loading it is timed without.
+
+    diffusers and transformers import each class when it is first asked for; classes that these
+    versions lack are left to `load_pipeline` to report.
+    """
+    index_bytes = (resolved.folder / INDEX_NAME).read_bytes()
+    index = parse_model_index(index_bytes, _described(resolved.name))
+    wanted = [(part.library, part.class_name) for part in index.components]
+    with _quiet_loading():
+        for library, class_name in [("diffusers", index.pipeline_class), *wanted]:
+            with contextlib.suppress(ImportError, AttributeError):
+                getattr(importlib.import_module(library), class_name)
 
 
 def prepare_pipeline(pipeline: Any) -> Any:

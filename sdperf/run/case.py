@@ -143,6 +143,7 @@ class Case:
             variant=self.variant,
             environment=self.suite.environment(),
             model_hash=self.suite.model.model_hash,
+            subject=self.suite.subject,
             images_per_round=sum(len(result.images) for result in self._rounds[-1].results),
             rounds_s=tuple(each.duration_s for each in self._rounds),
             images=tuple(records),

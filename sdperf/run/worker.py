@@ -274,6 +274,7 @@ class _Loaded:
     def _load(self, spec: WorkerSpec) -> WorkerReport:
         import torch
 
+        from sdperf.models.loader import import_components
         from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
         from sdperf.pipeline.families import is_separable
 
@@ -286,6 +287,7 @@ class _Loaded:
         }[spec.precision]
         asked = PipelineRequest(spec.model, torch_dtype, self.device.torch_device)
         with _explained():
+            import_components(spec.model)
             interval = timed(lambda: make(asked), synchronize=self.device.synchronize)
         self._pipeline = interval.result
         self._own_scheduler = self._pipeline.scheduler

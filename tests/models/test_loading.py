@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.models.loader import load_pipeline, prepare_pipeline, resolve_model
+from sdperf.models.loader import import_components, load_pipeline, prepare_pipeline, resolve_model
 from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
 from tests import tiny_pipelines
 from tools.random_pipelines import build_sd15
@@ -204,3 +204,12 @@ def test_the_published_shape_has_the_published_number_of_weights():
         if isinstance(part, torch.nn.Module)
     }
     assert counts == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
+
+
+def test_importing_a_models_classes_leaves_unknown_ones_to_the_loader(folder):
+    resolved = tiny_pipelines.resolve(folder)
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("UNet2DConditionModel", "UNet9DConditionModel"))
+    import_components(resolved)
+    with pytest.raises(ModelError):
+        load_pipeline(resolved, torch_dtype=torch.float32, device="cpu")
