@@ -1,4 +1,4 @@
-"""Fetches the emoji art and its names, and turns them into one array file. Needs npm once, and resvg-py."""
+"""Fetches the emoji art and its names, and rasterises it. Needs npm once, and resvg-py."""
 
 import io
 import json
@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PACKAGES: tuple[tuple[str, str], ...] = (("@iconify-json/noto", "1.2.9"), ("emojibase-data", "17.0.0"))
+PACKAGES: tuple[tuple[str, str], ...] = (
+    ("@iconify-json/noto", "1.2.9"),
+    ("emojibase-data", "17.0.0"),
+)
 SIZE = 128
 _COMPONENT_AND_FLAG_GROUPS = (2, 9)
 _QUOTES = str.maketrans({"“": '"', "”": '"', "’": "'", "‘": "'"})
@@ -25,10 +28,10 @@ class Emoji:
     """One drawing and every phrase that names it and nothing else.
 
     Attributes:
-        hexcode: code points, upper-case hex, joined by ``-``.
-        names: unambiguous names, the CLDR label first; lower case.
+        hexcode: Code points, upper-case hex, joined by ``-``.
+        names: Unambiguous names, the CLDR label first; lower case.
         tags: CLDR keywords; these may be shared with other emoji.
-        group: emojibase group number.
+        group: Emojibase group number.
     """
 
     hexcode: str
@@ -38,14 +41,18 @@ class Emoji:
 
 
 def fetch_packages(folder: Path) -> None:
-    """Downloads and unpacks the two pinned npm packages into ``folder``; does nothing if they are there."""
+    """Downloads and unpacks the two pinned npm packages into ``folder``, unless they are there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, version in PACKAGES:
         target = folder / _folder_name(name, version)
         if target.exists():
             continue
         packed = subprocess.run(
-            ["npm", "pack", "--silent", f"{name}@{version}"], cwd=folder, check=True, capture_output=True, text=True
+            ["npm", "pack", "--silent", f"{name}@{version}"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
             archive.extractall(target, filter="data")
@@ -55,7 +62,7 @@ def read_emoji(folder: Path) -> tuple[list[Emoji], list[str]]:
     """Reads names and SVG sources of the emoji that are kept.
 
     Args:
-        folder: where `fetch_packages` put the packages.
+        folder: Where `fetch_packages` put the packages.
 
     Returns:
         The emoji, and for each one its SVG document.
@@ -65,7 +72,9 @@ def read_emoji(folder: Path) -> tuple[list[Emoji], list[str]]:
     icons = _read_json(noto / "icons.json")
     icon_names = _read_json(noto / "chars.json")
     subgroups = _read_json(base / "meta" / "groups.json")["subgroups"]
-    shortcodes = [_read_json(base / "en" / "shortcodes" / f"{kind}.json") for kind in ("emojibase", "github")]
+    shortcodes = [
+        _read_json(base / "en" / "shortcodes" / f"{kind}.json") for kind in ("emojibase", "github")
+    ]
     rows = [
         row
         for row in _read_json(base / "en" / "data.json")
@@ -85,7 +94,9 @@ def read_emoji(folder: Path) -> tuple[list[Emoji], list[str]]:
         body = icons["icons"][icon]["body"]
         tags = tuple(_normalise(tag) for tag in row.get("tags", ()))
         emoji.append(Emoji(row["hexcode"], own_names, tags, row["group"]))
-        documents.append(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>')
+        documents.append(
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>'
+        )
     return emoji, documents
 
 
@@ -103,16 +114,17 @@ def find_duplicates(art: NDArray[np.uint8], threshold: float = 1.5) -> list[int]
 
     Args:
         art: (N, 128, 128, 4) uint8 RGBA.
-        threshold: mean absolute difference on white at 32x32, in 8-bit levels, below which two are the same.
+        threshold: Mean absolute difference on white at 32x32, in 8-bit levels, below which two
+            are the same.
     """
     alpha = art[..., 3:].astype(np.float32) / 255
     white = art[..., :3] * alpha + 255 * (1 - alpha)
     small = white.reshape(len(art), 32, 4, 32, 4, 3).mean((2, 4)).reshape(len(art), -1)
-    found = []
-    for index in range(1, len(art)):
-        if np.abs(small[:index] - small[index]).mean(1).min() < threshold:
-            found.append(index)
-    return found
+    return [
+        index
+        for index in range(1, len(art))
+        if np.abs(small[:index] - small[index]).mean(1).min() < threshold
+    ]
 
 
 def _folder_name(name: str, version: str) -> str:
@@ -129,14 +141,14 @@ def _normalise(name: str) -> str:
 
 
 def _is_kept(label: str, subgroup: str, labels: set[str]) -> bool:
-    """Drops what differs by a glyph or a detail only, and what no one asks an image model to draw."""
+    """Drops what differs by a glyph or a detail only, and what no one asks a model to draw."""
     if subgroup == "family" and (":" in label or label in ("kiss", "couple with heart")):
         return False
-    if label.startswith("family:") or subgroup == "keycap" or label.startswith("Japanese “"):
+    if label.startswith(("family:", "Japanese “")) or subgroup == "keycap":
         return False
-    if subgroup == "time" and (label.endswith("o’clock") or label.endswith("-thirty")):
+    if subgroup == "time" and label.endswith(("o’clock", "-thirty")):
         return False
-    if subgroup == "alphanum" and (label.endswith("button") or label.endswith("(blood type)")):
+    if subgroup == "alphanum" and label.endswith(("button", "(blood type)")):
         return False
     if "facing right" in label or label == "middle finger":
         return False
@@ -164,6 +176,13 @@ def _compute_unambiguous_names(
             claims[name] = claims.get(name, 0) + 1
     taken = set(labels)
     return [
-        (label, *(name for name in own if name not in taken and claims[name] == 1 and re.search("[a-z]", name)))
+        (
+            label,
+            *(
+                name
+                for name in own
+                if name not in taken and claims[name] == 1 and re.search("[a-z]", name)
+            ),
+        )
         for label, own in zip(labels, aliases, strict=True)
     ]

@@ -17,10 +17,16 @@ LATENT_CHANNELS = 4
 def build_autoencoder() -> AutoencoderKL:
     """The untrained model, in diffusers' own class (1.1 million parameters)."""
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(32, 48, 64, 64), layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=8,
-        mid_block_add_attention=False, sample_size=128, scaling_factor=1.0,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 48, 64, 64),
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=128,
+        scaling_factor=1.0,
+    )
 
 
 def compute_reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -39,7 +45,10 @@ def compute_reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean SSIM with a flat 7x7 window; (B, 3, H, W) float in [-1, 1]. A loss term, not the reported figure."""
+    """Mean SSIM with a flat 7x7 window; (B, 3, H, W) float in [-1, 1].
+
+    A loss term, not the reported figure.
+    """
     mean_a, mean_b = F.avg_pool2d(a, 7, 1), F.avg_pool2d(b, 7, 1)
     var_a = F.avg_pool2d(a * a, 7, 1) - mean_a.square()
     var_b = F.avg_pool2d(b * b, 7, 1) - mean_b.square()
@@ -59,20 +68,23 @@ def train_autoencoder(
     log: Callable[[str], None],
     kl_weight: float = 1e-3,
 ) -> tuple[AutoencoderKL, Report]:
-    """Trains from scratch; returns a plain float32 model with the averaged weights, and the report.
+    """Trains from scratch.
 
     Args:
-        sampler: chooses the pictures of each batch.
+        sampler: Chooses the pictures of each batch.
         pictures: (S, 3, 128, 128) uint8 on the training device.
-        settings: budget and rates.
-        use_compile: compile encoder and decoder.
-        log: takes one line.
-        kl_weight: of the mean KL divergence a latent value.
+        settings: Budget and rates.
+        use_compile: Compile encoder and decoder.
+        log: Takes one line.
+        kl_weight: Of the mean KL divergence a latent value.
+
+    Returns:
+        A plain float32 model with the averaged weights, and the report.
     """
     device = pictures.device
     on_cuda = device.type == "cuda"
     layout = torch.channels_last if on_cuda else torch.contiguous_format
-    model = build_autoencoder().to(device, memory_format=layout)  # type: ignore[call-overload]
+    model = build_autoencoder().to(device, memory_format=layout)
     if use_compile:
         model.encoder.compile()
         model.decoder.compile()
@@ -107,15 +119,19 @@ def train_autoencoder(
 
 
 @torch.no_grad()
-def encode_pictures(model: AutoencoderKL, pictures: Tensor, batch_size: int | None = None) -> Tensor:
+def encode_pictures(
+    model: AutoencoderKL, pictures: Tensor, batch_size: int | None = None
+) -> Tensor:
     """(S, 3, 128, 128) uint8 to the posterior means, (S, 4, 16, 16) float32, on the same device."""
     on_cuda = pictures.device.type == "cuda"
     layout = torch.channels_last if on_cuda else torch.contiguous_format
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]
+    model = model.to(memory_format=layout)
     batch_size = batch_size or (512 if on_cuda else 32)
     parts = []
     for begin in range(0, len(pictures), batch_size):
-        part = (pictures[begin : begin + batch_size].float() / 127.5 - 1).contiguous(memory_format=layout)
+        part = (pictures[begin : begin + batch_size].float() / 127.5 - 1).contiguous(
+            memory_format=layout
+        )
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=on_cuda):
             parts.append(model.encode(part).latent_dist.mean.float())
     return torch.cat(parts)
@@ -135,10 +151,11 @@ def decode_latents(model: AutoencoderKL, latents: Tensor, batch_size: int = 64) 
 def fold_normalisation(model: AutoencoderKL, latents: Tensor) -> Tensor:
     """Folds zero mean and unit variance a channel into the model's two 1x1 convolutions, in place.
 
-    Afterwards ``scaling_factor`` is 1 and needs no shift, which the Stable Diffusion pipeline doesn't know.
+    Afterwards ``scaling_factor`` is 1, and no shift is needed (the Stable Diffusion pipeline knows
+    none).
 
     Args:
-        model: whose encoder made the latents.
+        model: Whose encoder made the latents.
         latents: (S, 4, 16, 16) float, what the encoder gave before the folding.
 
     Returns:

@@ -1,17 +1,26 @@
-"""Writes the captions of the training pictures. Pure: a seeded `random.Random` goes in, words come out."""
+"""Writes the captions of the training pictures. Pure: a seeded `random.Random` in, words out."""
 
 import random
 
 from .colours import compute_noun
 
 _WRAPPERS = (
-    "{a}", "{name} emoji", "an emoji of {a}", "a picture of {a}", "a drawing of {a}", "emoji of {name}",
-    "the {name}", "a {name} emoji",
-)  # fmt: skip
+    "{a}",
+    "{name} emoji",
+    "an emoji of {a}",
+    "a picture of {a}",
+    "a drawing of {a}",
+    "emoji of {name}",
+    "the {name}",
+    "a {name} emoji",
+)
 _BACKGROUNDS = (
-    "{phrase} on {a} background", "{phrase} on {colour} background", "{phrase} with {a} background",
-    "{phrase}, {colour} background", "{phrase} on {colour}",
-)  # fmt: skip
+    "{phrase} on {a} background",
+    "{phrase} on {colour} background",
+    "{phrase} with {a} background",
+    "{phrase}, {colour} background",
+    "{phrase} on {colour}",
+)
 
 
 def write_article(name: str) -> str:
@@ -46,7 +55,10 @@ def write_phrase(name: str, rng: random.Random) -> str:
 
 
 def write_single(name: str, tags: tuple[str, ...], rng: random.Random) -> str:
-    """Caption of one emoji on white: a phrase, with one to three tags in a fifth of the draws; 4 % tags alone."""
+    """Caption of one emoji on white: a phrase, in a fifth of the draws with one to three tags.
+
+    4 % are tags alone.
+    """
     roll = rng.random()
     if roll < 0.04 and len(tags) >= 3:
         return ", ".join(rng.sample(tags, 3))
@@ -64,7 +76,9 @@ def write_on_background(phrase: str, colour: str, rng: random.Random) -> str:
 def write_two(name: str, rng: random.Random) -> str:
     """``"banana"`` -> ``"two bananas"``."""
     plural = write_plural(name)
-    return rng.choice(("two {}", "two {}", "two {}", "two {} emoji", "a picture of two {}", "2 {}")).format(plural)
+    return rng.choice(
+        ("two {}", "two {}", "two {}", "two {} emoji", "a picture of two {}", "2 {}")
+    ).format(plural)
 
 
 def write_pair(left: str, right: str, rng: random.Random) -> str:

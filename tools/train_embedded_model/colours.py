@@ -1,4 +1,4 @@
-"""The colour words that the embedded model knows, and the fixed rule that keeps some of them unseen."""
+"""The colour words that the model knows, and the fixed rule that keeps some of them unseen."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ class Colour:
     """One named colour as a target for recolouring.
 
     Attributes:
-        word: the word in the caption.
-        hue: target hue in [0, 1).
-        saturation: mean saturation of the recoloured area, [0, 1].
-        value: mean HSV value of the recoloured area, [0, 1].
+        word: The word in the caption.
+        hue: Target hue in [0, 1).
+        saturation: Mean saturation of the recoloured area, [0, 1].
+        value: Mean HSV value of the recoloured area, [0, 1].
     """
 
     word: str
@@ -52,18 +52,18 @@ BACKGROUND_WORDS: tuple[str, ...] = tuple(word for word, _ in BACKGROUNDS)
 
 
 def compute_noun(name: str) -> str:
-    """The name without its colour words: ``"red apple"`` -> ``"apple"``; a bare colour word stays as it is."""
+    """The name without colour words: ``"red apple"`` -> ``"apple"``; a bare colour word stays."""
     kept = [word for word in name.split() if word not in COLOUR_WORDS]
     return " ".join(kept) if kept else name
 
 
 def is_held_out(noun: str, attribute: str) -> bool:
-    """Whether (noun, attribute) is never trained: one combination in ten, by a hash that never changes.
+    """Whether (noun, attribute) is never trained: one in ten, by a hash that never changes.
 
     The rule goes by noun, so that twins ("green book", "blue book") are held out together.
 
     Args:
-        noun: the emoji's name without colour words.
+        noun: The emoji's name without colour words.
         attribute: ``"colour:blue"`` or ``"background:blue"``.
     """
     return hashlib.sha256(f"{noun}|{attribute}".encode()).digest()[0] % 10 == 0

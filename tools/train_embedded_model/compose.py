@@ -1,4 +1,4 @@
-"""Draws training pictures from the emoji art: recolouring, placing, backgrounds. Torch, on any device."""
+"""Draws training pictures from the emoji art: recolouring, placing, backgrounds. On any device."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ class ColourProfile:
 
     Attributes:
         mode: NONE, HUED (pixels near one dominant hue move) or NEUTRAL (grey pixels move), int64.
-        hue: the dominant hue in [0, 1); 0 where not HUED.
-        saturation: mean saturation of the movable pixels.
-        value: mean HSV value of the movable pixels.
+        hue: The dominant hue in [0, 1); 0 where not HUED.
+        saturation: Mean saturation of the movable pixels.
+        value: Mean HSV value of the movable pixels.
     """
 
     mode: Tensor
@@ -29,7 +29,9 @@ class ColourProfile:
     value: Tensor
 
     def to(self, device: torch.device) -> "ColourProfile":
-        return ColourProfile(*(x.to(device) for x in (self.mode, self.hue, self.saturation, self.value)))
+        return ColourProfile(
+            *(x.to(device) for x in (self.mode, self.hue, self.saturation, self.value))
+        )
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,14 @@ class Specs:
         return len(self.emoji)
 
     def select(self, rows: Tensor | slice) -> "Specs":
-        return Specs(self.emoji[rows], self.colour[rows], self.placement[rows], self.background[rows])
+        return Specs(
+            self.emoji[rows], self.colour[rows], self.placement[rows], self.background[rows]
+        )
 
     def to(self, device: torch.device) -> "Specs":
-        return Specs(*(x.to(device) for x in (self.emoji, self.colour, self.placement, self.background)))
+        return Specs(
+            *(x.to(device) for x in (self.emoji, self.colour, self.placement, self.background))
+        )
 
 
 def rgb_to_hsv(rgb: Tensor) -> Tensor:
@@ -65,7 +71,9 @@ def rgb_to_hsv(rgb: Tensor) -> Tensor:
     r, g, b = rgb.unbind(1)
     safe = chroma.clamp_min(1e-6)
     hue = torch.where(
-        argmax == 0, (g - b) / safe, torch.where(argmax == 1, 2 + (b - r) / safe, 4 + (r - g) / safe)
+        argmax == 0,
+        (g - b) / safe,
+        torch.where(argmax == 1, 2 + (b - r) / safe, 4 + (r - g) / safe),
     )
     hue = torch.where(chroma < 1e-6, torch.zeros_like(hue), (hue / 6) % 1.0)
     return torch.stack((hue, chroma / value.clamp_min(1e-6), value), 1)
@@ -107,16 +115,22 @@ def compute_colour_profile(art: Tensor) -> ColourProfile:
 
 
 def compute_own_colour(profile: ColourProfile) -> Tensor:
-    """(N,) int64: the named colour that each drawing already has, or -1 where it has no main colour."""
+    """(N,) int64: the named colour that each drawing already has; -1 where it has no main one."""
     own = []
     for mode, hue, saturation, value in zip(
-        profile.mode.tolist(), profile.hue.tolist(), profile.saturation.tolist(), profile.value.tolist(), strict=True
+        profile.mode.tolist(),
+        profile.hue.tolist(),
+        profile.saturation.tolist(),
+        profile.value.tolist(),
+        strict=True,
     ):
         costs = []
         for colour in COLOURS:
             gap = abs(hue - colour.hue)
             hue_gap = min(gap, 1 - gap) if mode == HUED and colour.saturation > 0.1 else 0.0
-            costs.append(4 * hue_gap + abs(saturation - colour.saturation) + abs(value - colour.value))
+            costs.append(
+                4 * hue_gap + abs(saturation - colour.saturation) + abs(value - colour.value)
+            )
         own.append(costs.index(min(costs)) if mode != NONE else -1)
     return torch.tensor(own)
 
@@ -126,14 +140,16 @@ def recolour(art: Tensor, profile: ColourProfile, colour: Tensor) -> Tensor:
 
     Args:
         art: (B, 4, H, W) float RGBA in [0, 1], straight alpha.
-        profile: of the same B drawings.
+        profile: Of the same B drawings.
         colour: (B,) int64 index into COLOURS, -1 for no change.
     """
     table = torch.tensor([(c.hue, c.saturation, c.value) for c in COLOURS], device=art.device)
     target = table[colour.clamp_min(0)][:, :, None, None]
     hsv = rgb_to_hsv(art[:, :3])
     hue, saturation, value = hsv.unbind(1)
-    own_hue, own_saturation, own_value = (x[:, None, None] for x in (profile.hue, profile.saturation, profile.value))
+    own_hue, own_saturation, own_value = (
+        x[:, None, None] for x in (profile.hue, profile.saturation, profile.value)
+    )
     near = ((HUE_WIDTH + 0.03 - _hue_distance(hue, own_hue)) / 0.06).clamp(0, 1)
     vivid = ((saturation - 0.12) / 0.12).clamp(0, 1) * ((value - 0.1) / 0.1).clamp(0, 1)
     grey = ((0.32 - saturation) / 0.12).clamp(0, 1) * ((value - 0.22) / 0.12).clamp(0, 1)
@@ -143,7 +159,12 @@ def recolour(art: Tensor, profile: ColourProfile, colour: Tensor) -> Tensor:
     shade = (value / own_value.clamp_min(0.05)).clamp(0, 1.6)
     tint = torch.where(is_hued, saturation / own_saturation.clamp_min(0.05), 1.0).clamp(0, 1.4)
     moved = torch.stack(
-        (target[:, 0].expand_as(hue), (target[:, 1] * tint).clamp(0, 1), (target[:, 2] * shade).clamp(0, 1)), 1
+        (
+            target[:, 0].expand_as(hue),
+            (target[:, 1] * tint).clamp(0, 1),
+            (target[:, 2] * shade).clamp(0, 1),
+        ),
+        1,
     )
     mixed = torch.lerp(art[:, :3], hsv_to_rgb(moved), weight[:, None])
     return torch.cat((mixed, art[:, 3:]), 1)
@@ -154,20 +175,26 @@ def render(art: Tensor, profile: ColourProfile, specs: Specs) -> Tensor:
 
     Args:
         art: (N, 4, 128, 128) uint8 RGBA of all emoji, on the same device as `specs`.
-        profile: of the same N drawings.
-        specs: of B pictures.
+        profile: Of the same N drawings.
+        specs: Of B pictures.
 
     Returns:
         (B, 3, 128, 128) uint8 RGB.
     """
     table = torch.tensor([(255, 255, 255), *(rgb for _, rgb in BACKGROUNDS)], device=art.device)
-    canvas = (table[specs.background + 1] / 255)[:, :, None, None].expand(-1, -1, *art.shape[-2:]).contiguous()
+    canvas = (
+        (table[specs.background + 1] / 255)[:, :, None, None]
+        .expand(-1, -1, *art.shape[-2:])
+        .contiguous()
+    )
     for side in (0, 1):
         rows = (specs.emoji[:, side] >= 0).nonzero()[:, 0]
         if len(rows) == 0:
             continue
         index = specs.emoji[rows, side]
-        own = ColourProfile(*(x[index] for x in (profile.mode, profile.hue, profile.saturation, profile.value)))
+        own = ColourProfile(
+            *(x[index] for x in (profile.mode, profile.hue, profile.saturation, profile.value))
+        )
         drawing = recolour(art[index].float() / 255, own, specs.colour[rows, side])
         placed = _place(drawing, specs.placement[rows, side])
         canvas[rows] = placed[:, :3] + canvas[rows] * (1 - placed[:, 3:])
@@ -175,7 +202,11 @@ def render(art: Tensor, profile: ColourProfile, specs: Specs) -> Tensor:
 
 
 def _place(drawing: Tensor, placement: Tensor) -> Tensor:
-    """Scales and shifts straight-alpha drawings into the frame; returns premultiplied RGBA of the same shape."""
+    """Scales and shifts straight-alpha drawings into the frame.
+
+    Returns:
+        Premultiplied RGBA of the same shape.
+    """
     premultiplied = torch.cat((drawing[:, :3] * drawing[:, 3:], drawing[:, 3:]), 1)
     small = placement[:, 2] < 0.75
     placed = torch.empty_like(premultiplied)
@@ -191,7 +222,9 @@ def _place(drawing: Tensor, placement: Tensor) -> Tensor:
             continue
         size = [len(chosen), *drawing.shape[1:]]
         grid = F.affine_grid(theta[chosen], size, align_corners=False)
-        placed[chosen] = F.grid_sample(source[chosen], grid, padding_mode="zeros", align_corners=False)
+        placed[chosen] = F.grid_sample(
+            source[chosen], grid, padding_mode="zeros", align_corners=False
+        )
     return placed
 
 

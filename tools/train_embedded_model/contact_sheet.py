@@ -8,15 +8,61 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 PROMPTS = (
-    "red apple", "smiling cat face", "dog", "rocket", "pizza", "red heart", "house", "rainbow", "astronaut",
-    "robot", "unicorn", "guitar", "birthday cake", "sunflower", "snowman", "dragon", "face with tears of joy", "ghost",
-    "octopus", "strawberry", "car", "bicycle", "crown", "blue apple", "green cat face", "purple car", "pink elephant",
-    "a red apple on a blue background", "penguin on a yellow background", "two bananas", "cat face and pizza",
-    "a blue guitar and a green apple", "a black rose", "orange dolphin", "rocket and star", "mushroom",
-    "volcano", "an emoji of a lion", "crying face", "soccer ball", "umbrella", "tiger face, animal", "butterfly",
-    "hamburger", "owl", "smiling face", "sailboat", "green dragon", "yellow umbrella", "snail", "two red hearts",
-    "dog face and house", "a purple butterfly on a green background", "violin",
-)  # fmt: skip
+    "red apple",
+    "smiling cat face",
+    "dog",
+    "rocket",
+    "pizza",
+    "red heart",
+    "house",
+    "rainbow",
+    "astronaut",
+    "robot",
+    "unicorn",
+    "guitar",
+    "birthday cake",
+    "sunflower",
+    "snowman",
+    "dragon",
+    "face with tears of joy",
+    "ghost",
+    "octopus",
+    "strawberry",
+    "car",
+    "bicycle",
+    "crown",
+    "blue apple",
+    "green cat face",
+    "purple car",
+    "pink elephant",
+    "a red apple on a blue background",
+    "penguin on a yellow background",
+    "two bananas",
+    "cat face and pizza",
+    "a blue guitar and a green apple",
+    "a black rose",
+    "orange dolphin",
+    "rocket and star",
+    "mushroom",
+    "volcano",
+    "an emoji of a lion",
+    "crying face",
+    "soccer ball",
+    "umbrella",
+    "tiger face, animal",
+    "butterfly",
+    "hamburger",
+    "owl",
+    "smiling face",
+    "sailboat",
+    "green dragon",
+    "yellow umbrella",
+    "snail",
+    "two red hearts",
+    "dog face and house",
+    "a purple butterfly on a green background",
+    "violin",
+)
 _CELL, _TEXT, _COLUMNS = 136, 26, 9
 
 
@@ -24,9 +70,9 @@ def draw_contact_sheet(prompts: Sequence[str], pictures: NDArray[np.uint8], path
     """Writes a PNG with one labelled cell a prompt, in the order given.
 
     Args:
-        prompts: captions.
+        prompts: Captions.
         pictures: (len(prompts), 128, 128, 3) uint8.
-        path: the PNG to write.
+        path: The PNG to write.
     """
     rows = -(-len(prompts) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * _CELL, rows * (_CELL + _TEXT)), "white")

@@ -20,13 +20,13 @@ class Dataset:
 
     Attributes:
         art: (N, 4, 128, 128) uint8 RGBA.
-        profile: what of each drawing may be recoloured.
-        specs: descriptions of all S pictures, kind after kind.
-        sizes: number of pictures of each of KINDS.
+        profile: What of each drawing may be recoloured.
+        specs: Descriptions of all S pictures, kind after kind.
+        sizes: Number of pictures of each of KINDS.
         caption_rows: (S, 2) int64, rows of ``tokens``.
         tokens: (C, 32) int64.
-        emoji: names, nouns and colours of the N emoji, as `prepare.py` wrote them.
-        tokenizer: folder of the tokenizer files.
+        emoji: Names, nouns and colours of the N emoji, as `prepare.py` wrote them.
+        tokenizer: Folder of the tokenizer files.
     """
 
     art: Tensor
@@ -44,14 +44,18 @@ class Dataset:
         device = self.art.device
         nothing = torch.full((count, 2), -1, device=device)
         specs = Specs(
-            emoji=torch.stack((torch.arange(count, device=device), nothing[:, 0]), 1), colour=nothing,
-            placement=torch.tensor([0.5, 0.5, 1.0], device=device).expand(count, 2, 3), background=nothing[:, 0],
-        )  # fmt: skip
+            emoji=torch.stack((torch.arange(count, device=device), nothing[:, 0]), 1),
+            colour=nothing,
+            placement=torch.tensor([0.5, 0.5, 1.0], device=device).expand(count, 2, 3),
+            background=nothing[:, 0],
+        )
         return self.draw(specs)
 
     def draw(self, specs: Specs, batch_size: int = 512) -> Tensor:
         """Draws pictures in batches; returns (len(specs), 3, 128, 128) uint8 on the same device."""
-        pictures = torch.empty((len(specs), 3, *self.art.shape[-2:]), dtype=torch.uint8, device=self.art.device)
+        pictures = torch.empty(
+            (len(specs), 3, *self.art.shape[-2:]), dtype=torch.uint8, device=self.art.device
+        )
         for begin in range(0, len(specs), batch_size):
             rows = slice(begin, begin + batch_size)
             pictures[rows] = render(self.art, self.profile, specs.select(rows))
@@ -68,7 +72,10 @@ class Dataset:
             begin += size
         chosen = torch.cat(rows).to(self.art.device)
         return replace(
-            self, specs=self.specs.select(chosen), sizes=sizes, caption_rows=self.caption_rows[chosen]
+            self,
+            specs=self.specs.select(chosen),
+            sizes=sizes,
+            caption_rows=self.caption_rows[chosen],
         )
 
 
@@ -77,10 +84,11 @@ def read_dataset(folder: Path, device: torch.device) -> Dataset:
     art = torch.from_numpy(np.load(folder / "art.npz")["art"]).permute(0, 3, 1, 2).contiguous()
     arrays = np.load(folder / "specs.npz")
     specs = Specs(
-        emoji=torch.from_numpy(arrays["emoji"]).long(), colour=torch.from_numpy(arrays["colour"]).long(),
+        emoji=torch.from_numpy(arrays["emoji"]).long(),
+        colour=torch.from_numpy(arrays["colour"]).long(),
         placement=torch.from_numpy(arrays["placement"]).float(),
         background=torch.from_numpy(arrays["background"]).long(),
-    )  # fmt: skip
+    )
     return Dataset(
         art=art.to(device),
         profile=compute_colour_profile(art.float() / 255).to(device),

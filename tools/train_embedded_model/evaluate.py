@@ -1,6 +1,6 @@
 """Measures the exported pipeline: does each prompt give the right emoji, colour, background, pair?
 
-Every figure is a rank by pixel distance at 32x32 (or smaller) against pictures drawn from the emoji art. It says
+Every figure is a rank by pixel distance at 32x32 against pictures drawn from the emoji art. It says
 whether the motif is recognisable to a nearest-neighbour judge, not whether the picture is good.
 """
 
@@ -33,20 +33,29 @@ class Generator:
     guidance: float = GUIDANCE
 
     def generate(self, prompts: Sequence[str], seed: int = 0) -> Tensor:
-        """(len(prompts), 3, 128, 128) uint8 on the CPU; the noise of prompt i depends on ``seed + i`` alone."""
+        """Makes one picture of each prompt; the noise of prompt i depends on ``seed + i`` alone.
+
+        Returns:
+            (len(prompts), 3, 128, 128) uint8, on the CPU.
+        """
         parts = []
         for begin in range(0, len(prompts), self.batch_size):
             batch = list(prompts[begin : begin + self.batch_size])
             noise = torch.stack(
                 [
-                    torch.randn((4, 16, 16), generator=torch.Generator().manual_seed(seed + begin + i))
+                    torch.randn(
+                        (4, 16, 16), generator=torch.Generator().manual_seed(seed + begin + i)
+                    )
                     for i in range(len(batch))
                 ]
             )
             output = self.pipeline(
-                batch, num_inference_steps=self.steps, guidance_scale=self.guidance, output_type="pt",
+                batch,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                output_type="pt",
                 latents=noise.to(self.pipeline.device, self.pipeline.unet.dtype),
-            )  # fmt: skip
+            )
             parts.append((output.images.float() * 255).round().clamp(0, 255).to(torch.uint8).cpu())
         return torch.cat(parts)
 
@@ -54,7 +63,8 @@ class Generator:
 def load_generator(folder: Path, device: torch.device) -> Generator:
     """Loads the folder with plain ``from_pretrained``: float16 on CUDA, float32 elsewhere."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    pipeline = StableDiffusionPipeline.from_pretrained(str(folder), torch_dtype=dtype).to(device)
+    pipeline = StableDiffusionPipeline.from_pretrained(str(folder))
+    pipeline.to(device, dtype, silence_dtype_warnings=True)
     pipeline.set_progress_bar_config(disable=True)
     return Generator(pipeline, batch_size=256 if device.type == "cuda" else 8)
 
@@ -69,17 +79,27 @@ def measure_autoencoder(vae: AutoencoderKL, plain: Tensor) -> dict[str, float]:
     restored = decode_latents(vae, encode_pictures(vae, plain))
     error = (restored.float() - plain.float()).square().mean((1, 2, 3)).clamp_min(1e-3)
     psnr = 10 * torch.log10(255**2 / error)
-    ssim = torch.cat([compute_gaussian_ssim(a, b) for a, b in zip(plain.split(64), restored.split(64), strict=True)])
+    ssim = torch.cat(
+        [
+            compute_gaussian_ssim(a, b)
+            for a, b in zip(plain.split(64), restored.split(64), strict=True)
+        ]
+    )
     return {
-        "psnr_db": float(psnr.mean()), "psnr_p5_db": float(psnr.quantile(0.05)), "ssim": float(ssim.mean()),
+        "psnr_db": float(psnr.mean()),
+        "psnr_p5_db": float(psnr.quantile(0.05)),
+        "ssim": float(ssim.mean()),
         "images": float(len(psnr)),
-    }  # fmt: skip
+    }
 
 
 def compute_gaussian_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM a picture, Gaussian window of 11 and sigma 1.5, mean over channels; both (B, 3, H, W) uint8.
+    """SSIM of each picture, Gaussian window of 11 and sigma 1.5, mean over channels.
 
-    Source: Wang et al. 2004; the same as scikit-image's with ``gaussian_weights=True``, which a test holds it to.
+    Both are (B, 3, H, W) uint8.
+
+    Source: Wang et al. 2004; the same as scikit-image's with ``gaussian_weights=True``, which a
+    test holds it to.
     """
     offsets = torch.arange(11, device=a.device) - 5
     line = torch.exp(-(offsets**2) / (2 * 1.5**2)).double()
@@ -105,76 +125,59 @@ def measure_names(
     """Rank of the right emoji among all of them for each prompt.
 
     Args:
-        generator: makes the pictures.
-        data: the emoji.
-        prompts: one a picture.
-        targets: index of the right emoji, one a prompt.
+        generator: Makes the pictures.
+        data: The emoji.
+        prompts: One a picture.
+        targets: Index of the right emoji, one a prompt.
     """
     references = _shrink(data.draw_plain(), 32)
-    ranks = _compute_ranks(_shrink(generator.generate(prompts), 32), references, torch.tensor(targets))
+    ranks = compute_ranks(
+        _shrink(generator.generate(prompts), 32), references, torch.tensor(targets)
+    )
     missed = [(prompts[i], int(ranks[i])) for i in (ranks > 1).nonzero()[:, 0].tolist()]
     return {
-        "prompts": len(prompts), "top1_percent": _percent(ranks == 1), "top5_percent": _percent(ranks <= 5),
-        "worst_rank": int(ranks.max()), "missed": missed[:120],
-    }  # fmt: skip
+        "prompts": len(prompts),
+        "top1_percent": _percent(ranks == 1),
+        "top5_percent": _percent(ranks <= 5),
+        "worst_rank": int(ranks.max()),
+        "missed": missed[:120],
+    }
 
 
 def measure_held_out(generator: Generator, data: Dataset, count: int, seed: int) -> dict[str, Any]:
     """Colours and backgrounds that were never trained with that noun.
 
     Args:
-        generator: makes the pictures.
-        data: the emoji.
-        count: prompts of each sort, at most.
-        seed: chooses the prompts.
+        generator: Makes the pictures.
+        data: The emoji.
+        count: Prompts of each sort, at most.
+        seed: Chooses the prompts.
     """
     rng = random.Random(seed)
-    entries = list(enumerate(data.emoji))
-    coloured = [(i, c) for i, e in entries for c in e["colours"] if is_held_out(e["noun"], f"colour:{c}")]
-    grounded = [(i, b) for i, e in entries for b in BACKGROUND_WORDS if is_held_out(e["noun"], f"background:{b}")]
-    result: dict[str, Any] = {}
+    coloured = [
+        (index, colour)
+        for index, entry in enumerate(data.emoji)
+        for colour in entry["colours"]
+        if is_held_out(entry["noun"], f"colour:{colour}")
+    ]
+    grounded = [
+        (index, ground)
+        for index, entry in enumerate(data.emoji)
+        for ground in BACKGROUND_WORDS
+        if is_held_out(entry["noun"], f"background:{ground}")
+    ]
+    figures: dict[str, Any] = {}
     chosen = rng.sample(coloured, min(count, len(coloured)))
     if chosen:
-        prompts = [f"{c} {compute_noun(data.emoji[i]['names'][0])}" for i, c in chosen]
-        pictures = _shrink(generator.generate(prompts), 32)
-        right_colour, right_emoji = [], []
-        looks_of_all = [
-            _shrink(_draw(data, [(j, look, -1) for j in range(len(data.emoji))]), 32)
-            for look in range(len(COLOUR_WORDS))
-        ]
-        for picture, (i, c) in zip(pictures, chosen, strict=True):
-            wanted = COLOUR_WORDS.index(c)
-            looks = torch.stack([look[i] for look in looks_of_all])
-            right_colour.append(int(_distances(picture[None], looks).argmin()) == wanted)
-            right_emoji.append(int(_distances(picture[None], looks_of_all[wanted]).argmin()) == i)
-        result |= {
-            "colour_prompts": len(chosen), "colour_right_percent": _percent(torch.tensor(right_colour)),
-            "colour_emoji_top1_percent": _percent(torch.tensor(right_emoji)),
-        }  # fmt: skip
+        figures |= _measure_colours(generator, data, chosen)
     chosen = rng.sample(grounded, min(count, len(grounded)))
     if chosen:
-        full = generator.generate([f"{data.emoji[i]['names'][0]} on a {b} background" for i, b in chosen])
-        pictures = _shrink(full, 32)
-        table = torch.tensor([(255, 255, 255), *(rgb for _, rgb in BACKGROUNDS)]).float()
-        corners = torch.stack([full[..., y, x].float() for y in (3, -4) for x in (3, -4)]).median(0).values
-        right_ground = _distances(corners, table).argmin(1) - 1
-        right_emoji = []
-        grounds = {
-            b: _shrink(_draw(data, [(j, -1, BACKGROUND_WORDS.index(b)) for j in range(len(data.emoji))]), 32)
-            for b in {b for _, b in chosen}
-        }
-        for picture, (i, b) in zip(pictures, chosen, strict=True):
-            right_emoji.append(int(_distances(picture[None], grounds[b]).argmin()) == i)
-        wanted_grounds = torch.tensor([BACKGROUND_WORDS.index(b) for _, b in chosen])
-        result |= {
-            "background_prompts": len(chosen), "background_right_percent": _percent(right_ground == wanted_grounds),
-            "background_emoji_top1_percent": _percent(torch.tensor(right_emoji)),
-        }  # fmt: skip
-    return result
+        figures |= _measure_backgrounds(generator, data, chosen)
+    return figures
 
 
 def measure_pairs(generator: Generator, data: Dataset, count: int, seed: int) -> dict[str, Any]:
-    """Prompts "A and B": rank of A in the left half and of B in the right half, each among all emoji."""
+    """Prompts "A and B": rank of A in the left half and of B in the right, each among all emoji."""
     rng = random.Random(seed)
     usable = [i for i, entry in enumerate(data.emoji) if entry["group"] in (3, 4, 5, 6, 7)]
     chosen = [(rng.choice(usable), rng.choice(usable)) for _ in range(count)]
@@ -185,37 +188,129 @@ def measure_pairs(generator: Generator, data: Dataset, count: int, seed: int) ->
     right = _shrink(pictures[:, :, 32:96, 64:128], 32)
     ranks = torch.stack(
         [
-            _compute_ranks(half, references, torch.tensor([pair[side] for pair in chosen]))
+            compute_ranks(half, references, torch.tensor([pair[side] for pair in chosen]))
             for side, half in enumerate((left, right))
         ]
     )
     return {
-        "prompts": count, "left_top1_percent": _percent(ranks[0] == 1), "right_top1_percent": _percent(ranks[1] == 1),
-        "both_top1_percent": _percent((ranks == 1).all(0)), "both_top5_percent": _percent((ranks <= 5).all(0)),
-    }  # fmt: skip
+        "prompts": count,
+        "left_top1_percent": _percent(ranks[0] == 1),
+        "right_top1_percent": _percent(ranks[1] == 1),
+        "both_top1_percent": _percent((ranks == 1).all(0)),
+        "both_top5_percent": _percent((ranks <= 5).all(0)),
+    }
 
 
 def measure_pipeline(
-    folder: Path, data: Dataset, device: torch.device, seed: int, count: int, log: Callable[[str], None],
+    folder: Path,
+    data: Dataset,
+    device: torch.device,
+    seed: int,
+    count: int,
+    log: Callable[[str], None],
     name_count: int | None = None,
 ) -> dict[str, Any]:
-    """All figures of the generator; ``count`` bounds the prompts of every sort but the names (default: all)."""
+    """All figures of the generator.
+
+    Args:
+        folder: The exported pipeline.
+        data: The emoji.
+        device: Where the pictures are made.
+        seed: Chooses the prompts.
+        count: Prompts of every sort but the names.
+        log: Takes one line.
+        name_count: How many of the names; None for all.
+    """
     generator = load_generator(folder, device)
     limit = len(data.emoji) if name_count is None else min(len(data.emoji), name_count)
     labels = [entry["names"][0] for entry in data.emoji]
     names = measure_names(generator, data, labels[:limit], range(limit))
-    log(f"names: top-1 {names['top1_percent']:.1f} %, top-5 {names['top5_percent']:.1f} % of {names['prompts']}")
+    log(_format_ranks("names", names["top1_percent"], names["top5_percent"]))
     aliases = [i for i, entry in enumerate(data.emoji) if len(entry["names"]) > 1]
     aliases = random.Random(seed).sample(aliases, min(2 * count, len(aliases)))
-    alias = measure_names(generator, data, [data.emoji[i]["names"][-1] for i in aliases], aliases) if aliases else None
+    alias = (
+        measure_names(generator, data, [data.emoji[i]["names"][-1] for i in aliases], aliases)
+        if aliases
+        else None
+    )
     pairs = measure_pairs(generator, data, count, seed)
-    log(f"pairs: both halves top-1 {pairs['both_top1_percent']:.1f} %, top-5 {pairs['both_top5_percent']:.1f} %")
+    log(_format_ranks("pairs, both halves", pairs["both_top1_percent"], pairs["both_top5_percent"]))
     held_out = measure_held_out(generator, data, count, seed)
     log(f"held out: {held_out}")
     return {
-        "steps": STEPS, "guidance_scale": GUIDANCE, "names": names, "aliases": alias, "pairs": pairs,
+        "steps": STEPS,
+        "guidance_scale": GUIDANCE,
+        "names": names,
+        "aliases": alias,
+        "pairs": pairs,
         "held_out": held_out,
-    }  # fmt: skip
+    }
+
+
+def compute_ranks(pictures: Tensor, references: Tensor, targets: Tensor) -> Tensor:
+    """Rank of the right reference by distance: 1 + how many references are nearer.
+
+    Args:
+        pictures: (B, D) float.
+        references: (N, D) float.
+        targets: (B,) int64, index of the right reference of each picture.
+
+    Returns:
+        (B,) int64.
+    """
+    distances = torch.cdist(pictures, references)
+    own = distances.gather(1, targets[:, None])
+    return 1 + (distances < own).sum(1)
+
+
+def _measure_colours(
+    generator: Generator, data: Dataset, chosen: Sequence[tuple[int, str]]
+) -> dict[str, Any]:
+    """The right colour among that emoji's looks; the right emoji among all of that colour."""
+    prompts = [f"{colour} {compute_noun(data.emoji[i]['names'][0])}" for i, colour in chosen]
+    pictures = _shrink(generator.generate(prompts), 32)
+    looks = [
+        _shrink(_draw(data, [(i, colour, -1) for i in range(len(data.emoji))]), 32)
+        for colour in range(len(COLOUR_WORDS))
+    ]
+    right_colour, right_emoji = [], []
+    for picture, (i, word) in zip(pictures.split(1), chosen, strict=True):
+        wanted = COLOUR_WORDS.index(word)
+        own_looks = torch.stack([look[i] for look in looks])
+        right_colour.append(int(torch.cdist(picture, own_looks).argmin()) == wanted)
+        right_emoji.append(int(torch.cdist(picture, looks[wanted]).argmin()) == i)
+    return {
+        "colour_prompts": len(chosen),
+        "colour_right_percent": _percent(torch.tensor(right_colour)),
+        "colour_emoji_top1_percent": _percent(torch.tensor(right_emoji)),
+    }
+
+
+def _measure_backgrounds(
+    generator: Generator, data: Dataset, chosen: Sequence[tuple[int, str]]
+) -> dict[str, Any]:
+    """The right colour in the corners; the right emoji among all on that background."""
+    full = generator.generate(
+        [f"{data.emoji[i]['names'][0]} on a {ground} background" for i, ground in chosen]
+    )
+    pictures = _shrink(full, 32)
+    table = torch.tensor([(255, 255, 255), *(rgb for _, rgb in BACKGROUNDS)]).float()
+    corners = torch.stack([full[..., y, x].float() for y in (3, -4) for x in (3, -4)])
+    right_ground = torch.cdist(corners.median(0).values, table).argmin(1) - 1
+    wanted = [BACKGROUND_WORDS.index(ground) for _, ground in chosen]
+    looks = {
+        ground: _shrink(_draw(data, [(i, -1, ground) for i in range(len(data.emoji))]), 32)
+        for ground in set(wanted)
+    }
+    right_emoji = [
+        int(torch.cdist(picture, looks[ground]).argmin()) == i
+        for picture, ground, (i, _) in zip(pictures.split(1), wanted, chosen, strict=True)
+    ]
+    return {
+        "background_prompts": len(chosen),
+        "background_right_percent": _percent(right_ground == torch.tensor(wanted)),
+        "background_emoji_top1_percent": _percent(torch.tensor(right_emoji)),
+    }
 
 
 def _draw(data: Dataset, looks: Sequence[tuple[int, int, int]]) -> Tensor:
@@ -224,27 +319,24 @@ def _draw(data: Dataset, looks: Sequence[tuple[int, int, int]]) -> Tensor:
     triples = torch.tensor(looks, device=device)
     nothing = torch.full_like(triples[:, 0], -1)
     specs = Specs(
-        emoji=torch.stack((triples[:, 0], nothing), 1), colour=torch.stack((triples[:, 1], nothing), 1),
-        placement=torch.tensor([0.5, 0.5, 1.0], device=device).expand(len(triples), 2, 3), background=triples[:, 2],
-    )  # fmt: skip
+        emoji=torch.stack((triples[:, 0], nothing), 1),
+        colour=torch.stack((triples[:, 1], nothing), 1),
+        placement=torch.tensor([0.5, 0.5, 1.0], device=device).expand(len(triples), 2, 3),
+        background=triples[:, 2],
+    )
     return data.draw(specs)
 
 
 def _shrink(pictures: Tensor, size: int) -> Tensor:
     """(B, 3, H, W) uint8 to (B, 3 size size) float on the CPU, by area."""
-    parts = [F.adaptive_avg_pool2d(part.float(), size).flatten(1).cpu() for part in pictures.split(256)]
+    parts = [
+        F.adaptive_avg_pool2d(part.float(), size).flatten(1).cpu() for part in pictures.split(256)
+    ]
     return torch.cat(parts)
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cdist(a, b)
-
-
-def _compute_ranks(pictures: Tensor, references: Tensor, targets: Tensor) -> Tensor:
-    """1 + how many references are nearer than the right one."""
-    distances = _distances(pictures, references)
-    own = distances.gather(1, targets[:, None])
-    return 1 + (distances < own).sum(1)
+def _format_ranks(name: str, top1_percent: float, top5_percent: float) -> str:
+    return f"{name}: top-1 {top1_percent:.1f} %, top-5 {top5_percent:.1f} %"
 
 
 def _percent(right: Tensor) -> float:

@@ -15,14 +15,16 @@ from .denoiser import Denoiser, build_scheduler
 MAX_BYTES = 12_500_000
 
 
-def export_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: Path, folder: Path) -> dict[str, str]:
+def export_pipeline(
+    vae: AutoencoderKL, denoiser: Denoiser, tokenizer: Path, folder: Path
+) -> dict[str, str]:
     """Writes the folder, replacing what is there, and a tar file of it beside it.
 
     Args:
-        vae: with the latent normalisation folded in.
-        denoiser: text encoder and UNet.
-        tokenizer: folder of the tokenizer files.
-        folder: the target; ``folder.tar`` holds the same.
+        vae: With the latent normalisation folded in.
+        denoiser: Text encoder and UNet.
+        tokenizer: Folder of the tokenizer files.
+        folder: The target; ``folder.tar`` holds the same.
 
     Returns:
         SHA-256 of each file, by its path inside the folder.
@@ -30,17 +32,26 @@ def export_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: Path, fol
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     build_scheduler().save_pretrained(folder / "scheduler")
-    for name, module in (("vae", vae), ("unet", denoiser.unet), ("text_encoder", denoiser.text_encoder)):
+    for name, module in (
+        ("vae", vae),
+        ("unet", denoiser.unet),
+        ("text_encoder", denoiser.text_encoder),
+    ):
         _save_half(module, folder / name)
     shutil.copytree(tokenizer, folder / "tokenizer")
     index = {
-        "_class_name": "StableDiffusionPipeline", "_diffusers_version": diffusers.__version__,
-        "feature_extractor": [None, None], "image_encoder": [None, None], "requires_safety_checker": False,
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
         "safety_checker": [None, None],
         "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
-    }  # fmt: skip
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     for config in folder.glob("*/config.json"):
         _drop_local_path(config)
@@ -52,7 +63,10 @@ def export_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: Path, fol
 def compute_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below ``folder``, by its relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def compute_size_bytes(folder: Path) -> int:
@@ -63,8 +77,8 @@ def compute_size_bytes(folder: Path) -> int:
 def _save_half(module: torch.nn.Module, folder: Path) -> None:
     """Saves a float16 copy; the module itself stays as it is."""
     state = {key: value.clone() for key, value in module.state_dict().items()}
-    module.half().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    module.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    module.half().to(memory_format=torch.contiguous_format)
+    module.save_pretrained(folder, safe_serialization=True)
     module.float()
     module.load_state_dict(state)
 

@@ -1,4 +1,4 @@
-"""Runs all GPU phases in one go: autoencoder, latents, text encoder and UNet, export, figures, contact sheet."""
+"""Runs all GPU phases in one go: autoencoder, latents, text encoder and UNet, export, figures."""
 
 import json
 import os
@@ -70,12 +70,10 @@ def run(options: Options) -> None:
     log = Log(options.out / "train.log")
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     _set_up_torch(options.seed)
-    warm_up = _start_warm_up(options, log) if options.use_compile and device.type == "cuda" else None
-    record: dict[str, Any] = {
-        "options": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()},
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
-        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
-    }
+    warming_up = None
+    if options.use_compile and device.type == "cuda":
+        warming_up = _start_warm_up(options, log)
+    record = _describe_run(options, device)
     data = read_dataset(options.data, device)
     if options.limit is not None:
         data = data.thin_out(options.limit)
@@ -84,12 +82,18 @@ def run(options: Options) -> None:
 
     sampler = PictureSampler(data.sizes, device, options.seed)
     vae, report = train_autoencoder(
-        sampler, pictures,
+        sampler,
+        pictures,
         Settings(
-            options.vae_seconds, options.vae_batch_size, options.vae_learning_rate, cuda_graph=options.cuda_graph
+            options.vae_seconds,
+            options.vae_batch_size,
+            options.vae_learning_rate,
+            cuda_graph=options.cuda_graph,
         ),
-        options.use_compile, log, options.kl_weight,
-    )  # fmt: skip
+        options.use_compile,
+        log,
+        options.kl_weight,
+    )
     record["vae"] = asdict(report)
     latents = fold_normalisation(vae, encode_pictures(vae, pictures))
     log(f"latents encoded: {tuple(latents.shape)}")
@@ -100,15 +104,23 @@ def run(options: Options) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
     _write_record(options.out, record)
-    _wait_for(warm_up, log)
+    _wait_for(warming_up, log)
 
     vocabulary_size = _count_vocabulary(data)
     torch.manual_seed(options.seed + 1)
     denoiser, report = train_denoiser(
-        PictureSampler(data.sizes, device, options.seed + 1), latents, data.caption_rows, data.tokens, vocabulary_size,
-        _denoiser_settings(options), options.use_compile, log, options.logit_share, options.save_at,
+        PictureSampler(data.sizes, device, options.seed + 1),
+        latents,
+        data.caption_rows,
+        data.tokens,
+        vocabulary_size,
+        _denoiser_settings(options),
+        options.use_compile,
+        log,
+        options.logit_share,
+        options.save_at,
         lambda early: _export_early(vae, early, data, options.out, log),
-    )  # fmt: skip
+    )
     folder = options.out / "model"
     digests = export_pipeline(vae, denoiser, data.tokenizer, folder)
     record["unet"] = asdict(report)
@@ -129,7 +141,7 @@ def run(options: Options) -> None:
 
 
 def warm_up(options: Options) -> None:
-    """Compiles the denoiser with the real shapes, so that the training process finds it in the compile cache."""
+    """Compiles the denoiser with the real shapes; training finds it in the compile cache."""
     device = torch.device(options.device or "cuda")
     _set_up_torch(options.seed)
     data = read_dataset(options.data, device)
@@ -137,16 +149,38 @@ def warm_up(options: Options) -> None:
     latents = torch.zeros((len(data.specs), 4, 16, 16), dtype=torch.float16, device=device)
     settings = _denoiser_settings(options, seconds=0.0)
     train_denoiser(
-        sampler, latents, data.caption_rows, data.tokens, _count_vocabulary(data), settings, True,
-        lambda line: print(line, flush=True), options.logit_share,
-    )  # fmt: skip
+        sampler,
+        latents,
+        data.caption_rows,
+        data.tokens,
+        _count_vocabulary(data),
+        settings,
+        True,
+        lambda line: print(line, flush=True),
+        options.logit_share,
+    )
+
+
+def _describe_run(options: Options, device: torch.device) -> dict[str, Any]:
+    on_cuda = device.type == "cuda"
+    versions = {name: version(name) for name in _PACKAGES}
+    return {
+        "options": {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in asdict(options).items()
+        },
+        "device": torch.cuda.get_device_name() if on_cuda else platform.processor() or "cpu",
+        "versions": versions | {"python": platform.python_version()},
+    }
 
 
 def _denoiser_settings(options: Options, seconds: float | None = None) -> Settings:
     return Settings(
-        options.unet_seconds if seconds is None else seconds, options.unet_batch_size, options.unet_learning_rate,
+        options.unet_seconds if seconds is None else seconds,
+        options.unet_batch_size,
+        options.unet_learning_rate,
         cuda_graph=options.cuda_graph and seconds is None,
-    )  # fmt: skip
+    )
 
 
 def _set_up_torch(seed: int) -> None:
@@ -158,20 +192,24 @@ def _set_up_torch(seed: int) -> None:
 
 def _start_warm_up(options: Options, log: Log) -> subprocess.Popen[bytes] | None:
     """Starts `warm_up` in a process of its own; if that fails, training merely compiles later."""
-    command = [
-        sys.executable, "-m", str(__package__), "warm-up", "--data", str(options.data),
-        "--out", str(options.out), "--seed", str(options.seed), "--unet-batch-size", str(options.unet_batch_size),
-        "--unet-learning-rate", str(options.unet_learning_rate),
-    ]  # fmt: skip
+    values = {
+        "--data": options.data,
+        "--out": options.out,
+        "--seed": options.seed,
+        "--unet-batch-size": options.unet_batch_size,
+        "--unet-learning-rate": options.unet_learning_rate,
+    }
+    command = [sys.executable, "-m", str(__package__), "warm-up"]
+    command += [str(part) for pair in values.items() for part in pair]
     try:
-        output = (options.out / "warm-up.log").open("wb")
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        with (options.out / "warm-up.log").open("wb") as output:
+            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     except OSError as error:
         log(f"compile warm-up could not start: {error}")
         return None
 
 
-def _wait_for(process: "subprocess.Popen[bytes] | None", log: Log) -> None:
+def _wait_for(process: subprocess.Popen[bytes] | None, log: Log) -> None:
     if process is None:
         return
     try:

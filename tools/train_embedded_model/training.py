@@ -1,4 +1,4 @@
-"""One training loop for both phases: time-driven learning rate, averaged weights, optional CUDA graph."""
+"""One training loop for both phases: time-driven rate, averaged weights, optional CUDA graph."""
 
 import math
 import time
@@ -14,14 +14,14 @@ class Settings:
     """How one phase is trained.
 
     Attributes:
-        seconds: wall-clock budget after compilation; the learning rate reaches 0 when it is spent.
-        batch_size: samples a step, for the reported speed.
-        learning_rate: at its peak.
-        weight_decay: of AdamW.
-        warmup: share of the budget over which the learning rate rises from 0.
-        cuda_graph: capture the step once and replay it; falls back to plain steps if capture fails.
-        log_every: steps between two log lines.
-        max_steps: stop here even if there is time left; None for no limit.
+        seconds: Wall-clock budget after compilation; the learning rate reaches 0 when it is spent.
+        batch_size: Samples a step, for the reported speed.
+        learning_rate: At its peak.
+        weight_decay: Of AdamW.
+        warmup: Share of the budget over which the learning rate rises from 0.
+        cuda_graph: Capture the step once and replay it; falls back to plain steps if capture fails.
+        log_every: Steps between two log lines.
+        max_steps: Stop here even if there is time left; None for no limit.
     """
 
     seconds: float
@@ -47,10 +47,12 @@ class Report:
 
 
 class AverageWeights:
-    """A power-function average of the weights: its width is a fixed share of the run, so early history fades.
+    """A power-function average of the weights: its width is a fixed share of the run.
 
-    Source: Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models", 2024, eq. 3;
-    exponent 16.97 is a relative width of 5 % of the run.
+    So early history fades.
+
+    Source: Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models",
+    2024, eq. 3; exponent 16.97 is a relative width of 5 % of the run.
     """
 
     def __init__(self, parameters: Sequence[Tensor], exponent: float = 16.97) -> None:
@@ -81,38 +83,46 @@ def train(
     settings: Settings,
     log: Callable[[str], None],
     milestones: Sequence[tuple[float, Callable[[list[Tensor]], None]]] = (),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[list[Tensor], Report]:
     """Trains ``parameters`` in place until the time budget is spent.
 
-    All randomness is drawn in ``fill`` (outside the captured step) into buffers that ``compute_loss`` reads, so the
-    captured step holds no random number generator and a failed capture leaves nothing behind.
+    All randomness is drawn in ``fill`` (outside the captured step) into buffers that
+    ``compute_loss`` reads, so the captured step holds no random number generator and a failed
+    capture leaves nothing behind.
 
     Args:
-        name: for the log.
-        parameters: what is trained.
-        fill: takes the progress in [0, 1] and writes the next batch into fixed buffers; must not wait for the device.
-        compute_loss: takes no argument, reads the buffers, returns the scalar loss.
-        settings: see `Settings`.
-        log: takes one line.
+        name: For the log.
+        parameters: What is trained.
+        fill: Takes the progress in [0, 1] and writes the next batch into fixed buffers; must not
+            wait for the device.
+        compute_loss: Takes no argument, reads the buffers, returns the scalar loss.
+        settings: See `Settings`.
+        log: Takes one line.
         milestones: (progress, action) pairs; each action is called once with the averaged weights.
+        clock: Seconds since some fixed moment.
 
     Returns:
         The averaged weights, in the order of ``parameters``, and the report.
     """
-    begin = time.perf_counter()
+    begin = clock()
     device = parameters[0].device
     on_cuda = device.type == "cuda"
     rate: Tensor | float = torch.tensor(0.0, device=device) if on_cuda else 0.0
     optimizer = torch.optim.AdamW(
-        parameters, lr=rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=on_cuda or None,
+        parameters,
+        lr=rate,
+        betas=(0.9, 0.99),
+        weight_decay=settings.weight_decay,
+        fused=on_cuda or None,
         capturable=on_cuda,
-    )  # fmt: skip
+    )
     loss_sum = torch.zeros((), device=device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         loss = compute_loss()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         loss_sum.add_(loss.detach())
@@ -126,26 +136,32 @@ def train(
 
     report = Report()
     set_rate(settings.learning_rate * 0.02)
-    run_step = _warm_up_and_capture(step, fill, optimizer, on_cuda, settings.cuda_graph, report, log)
+    run_step = _warm_up_and_capture(
+        step, fill, optimizer, on_cuda, settings.cuda_graph, report, log
+    )
     average = AverageWeights(parameters)
     snapshot = [p.detach().clone() for p in parameters]
     scale, pending = 1.0, sorted(milestones, key=lambda item: item[0])
     loss_sum.zero_()
     if on_cuda:
         torch.cuda.synchronize()
-    report.startup_s = time.perf_counter() - begin
+    report.startup_s = clock() - begin
     log(f"{name}: ready after {report.startup_s:.1f} s (CUDA graph: {report.captured})")
-    start = last = time.perf_counter()
+    start = last = clock()
     since = 0
     while True:
-        elapsed = time.perf_counter() - start
+        elapsed = clock() - start
         progress = elapsed / max(settings.seconds, 1e-6)
-        done = progress >= 1 or (settings.max_steps is not None and report.steps >= settings.max_steps)
+        done = progress >= 1 or (
+            settings.max_steps is not None and report.steps >= settings.max_steps
+        )
         if since and (done or since >= settings.log_every):
             mean = float(loss_sum) / since
-            now = time.perf_counter()
+            now = clock()
             speed = since * settings.batch_size / (now - last)
-            learning_rate = scale * compute_learning_rate(progress, settings.learning_rate, settings.warmup)
+            learning_rate = scale * compute_learning_rate(
+                progress, settings.learning_rate, settings.warmup
+            )
             if math.isfinite(mean):
                 _copy(snapshot, parameters)
             else:
@@ -171,7 +187,7 @@ def train(
         since += 1
         if report.steps % 4 == 0 or report.steps < 64:
             average.update()
-    report.seconds = time.perf_counter() - start
+    report.seconds = clock() - start
     return average.values, report
 
 
@@ -184,7 +200,11 @@ def _warm_up_and_capture(
     report: Report,
     log: Callable[[str], None],
 ) -> Callable[[], None]:
-    """Runs a few steps (they compile) and tries to capture one; returns what to call for each further step."""
+    """Runs a few steps (they compile) and tries to capture one.
+
+    Returns:
+        What to call for each further step.
+    """
     if not on_cuda:
         fill(0.0)
         step()
@@ -207,8 +227,8 @@ def _warm_up_and_capture(
         fill(0.0)
         graph.replay()
         torch.cuda.synchronize()
-    except Exception as error:
-        log(f"CUDA graph capture failed, plain steps instead: {type(error).__name__}: {str(error)[:300]}")
+    except RuntimeError as error:
+        log(f"CUDA graph capture failed, plain steps instead: {str(error)[:300]}")
         torch.cuda.synchronize()
         return step
     report.captured = True
