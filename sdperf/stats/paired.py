@@ -94,7 +94,7 @@ def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
     Raises:
         ValueError: Lengths differ, an arm is missing, or a duration is not positive and finite.
 
-    Source: peers of the ABBA design: Abedi and Brecht (2017), randomised interleaved trials.
+    Source: balanced interleaving, Abedi and Brecht (2017).
     """
     if len(order) != len(durations_s) or set(order) != {"A", "B"}:
         raise ValueError(f"a block of order {order!r} cannot hold {len(durations_s)} durations")

@@ -22,8 +22,9 @@ class Scenario:
 
     ``quiet``, ``typical`` and ``laptop`` follow the figures under which the gates of other tools
     were first compared: rounds vary by 0.8 % with 4 % spikes to the right, and sessions differ by
-    0.4, 1.5 and 4 %. How much of that all cases share was not published; it is set so that a plain
-    t interval a case flags about a third of unchanged ``typical`` suites, as it did there.
+    1.5 and 4 % (0.4 % for ``quiet`` is a guess). How much of that all cases share is one too, set so
+    that a plain t interval a case flags about a third of unchanged ``typical`` suites, as it did
+    there.
 
     Attributes:
         mood: Spread between sessions that all cases share.
