@@ -22,7 +22,7 @@ class Scenario:
 
     ``quiet``, ``typical`` and ``laptop`` follow the figures under which the gates of other tools
     were first compared: rounds vary by 0.8 % with 4 % spikes to the right, and sessions differ by
-    1.5 and 4 % (0.4 % for ``quiet`` is a guess). How much of that all cases share is one too, set so
+    1.5 and 4 % (0.4 % for ``quiet`` is a guess). How much of it all cases share is one too, set so
     that a plain t interval a case flags about a third of unchanged ``typical`` suites, as it did
     there.
 
