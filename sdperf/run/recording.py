@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -84,6 +85,9 @@ def use_kernels(kernels: Kernels) -> Iterator[None]:
     """Restrict torch's choice of implementations, in this process."""
     with ExitStack() as stack:
         if kernels == "without oneDNN":
+            # Setting the flags touches one of Intel GPUs too, which warns where there is none.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", UserWarning)
             stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         elif kernels == "plain attention":
             attention = torch.nn.attention
