@@ -1,45 +1,34 @@
-"""Command line: ``python -m tools.embedded_references [--seeds N]``."""
+"""Command line: ``python -m tools.embedded_references [--seeds N] [--legal-only]``."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shutil
-from dataclasses import asdict
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from sdperf.codec import format_record
+from sdperf.cli.quality import describe_making
+from sdperf.judging.floors import derive_floors
 from sdperf.models.loader import resolve_model
-from sdperf.models.references import FILE_NAME, Floors, ReferenceEntry, ReferenceList
-from sdperf.png import compute_png_sha256, encode_png
-from sdperf.quality import compute_entropy_bits
-from sdperf.store.files import write_atomically
-from sdperf.workload import (
-    DEFAULT_PROMPTS,
-    EMBEDDED,
-    EMBEDDED_PRESET,
-    PRECISIONS,
-    ImageRequest,
-    Workload,
-)
+from sdperf.models.references import Floors
+from sdperf.report.calibration import format_floors, format_ladder_header, format_rung
+from sdperf.run.calibration import Calibrator, list_legal_settings
+from sdperf.run.pool import WorkerPool
+from sdperf.run.suite import count_cpu_threads
+from sdperf.store.references import write_ladder, write_references
+from sdperf.workload import DEFAULT_PROMPTS, EMBEDDED, EMBEDDED_PRESET, PRECISIONS, Workload
 
-from .ladder import LEGAL, Generator, Rung, measure_ladder
+from .ladder import list_changes
 
 RESULTS = Path("docs/results/embedded-quality-ladder.json")
 COMMAND = "python -m tools.embedded_references"
-SSIM_MARGIN = 0.005
-WORST_TILE_MARGIN = 0.02
-ENTROPY_MARGIN_BITS = 0.05
 
 
 def main() -> None:
     """Measure the ladder, derive the floors, write references and evidence."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="seeds for each prompt")
+    parser.add_argument("--legal-only", action="store_true", help="leave the real changes out")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one image")
     arguments = parser.parse_args()
     model = resolve_model(EMBEDDED)
     workload = Workload(
@@ -48,83 +37,45 @@ def main() -> None:
         num_inference_steps=EMBEDDED_PRESET.num_inference_steps,
         guidance_scale=EMBEDDED_PRESET.guidance_scale,
     )
-    count = len(DEFAULT_PROMPTS)
-    requests = [workload.image(index) for index in range(count * arguments.seeds)]
-    made_with = {
-        "command": COMMAND,
-        "torch": torch.__version__,
-        "diffusers": version("diffusers"),
-        "transformers": version("transformers"),
-        "machine": platform.machine(),
-        "threads": str(torch.get_num_threads()),
-    }
-    generator = Generator(model, workload, requests)
-    plain = generator.draw()
-    rungs = measure_ladder(generator, plain, lambda line: print(line, flush=True))
-    folder = model.folder / "references"
-    shutil.rmtree(folder, ignore_errors=True)
-    entries = []
-    for request, image in zip(requests[:count], plain[:count], strict=True):
-        png = encode_png(image)
-        name = f"{request.seed:02d}-{request.prompt.replace(' ', '-')}.png"
-        write_atomically(folder / name, png)
-        entries.append(_entry(workload, request, name, png, compute_entropy_bits(image)))
-    listed = ReferenceList(
+    shipped = len(DEFAULT_PROMPTS)
+    threads = count_cpu_threads()
+    pool = WorkerPool(timeout_s=arguments.timeout)
+    requests = tuple(workload.image(index) for index in range(shipped * arguments.seeds))
+    calibrator = Calibrator(pool, model, "cpu", workload, requests, threads)
+    settings = list_legal_settings("cpu", threads, PRECISIONS)
+    try:
+        made_with = describe_making(COMMAND, pool.describe_device("cpu"), threads)
+        pngs = calibrator.draw_plain()
+        print(format_ladder_header(), flush=True)
+        rungs = []
+        for setting in settings + ([] if arguments.legal_only else list_changes()):
+            rungs.append(calibrator.measure(setting))
+            print(format_rung(rungs[-1]), flush=True)
+    finally:
+        pool.close()
+    keys = {workload.image_key(request) for request in requests[:shipped]}
+    floors: dict[str, Floors] = {}
+    for precision in PRECISIONS:
+        derived = derive_floors(rungs, precision, str(RESULTS))
+        kept = tuple(pair for pair in derived.pairs if pair.key in keys)
+        floors[precision] = replace(derived, pairs=kept)
+    write_references(
+        model.folder / "references",
+        workload=workload,
         model_hash=model.model_hash,
-        images=tuple(entries),
+        images=list(zip(requests, pngs, strict=True))[:shipped],
+        floors=floors,
         made_with=made_with,
-        floors={
-            precision: derive_floors(rungs, precision) for precision in PRECISIONS
-        },
     )
-    write_atomically(folder / FILE_NAME, _as_json(format_record(listed)))
-    evidence = {
-        "made_with": made_with | {"model_hash": model.model_hash},
-        "prompts": list(DEFAULT_PROMPTS),
-        "seeds_per_prompt": arguments.seeds,
-        "rungs": [asdict(rung) for rung in rungs],
+    evidence = made_with | {
+        "model_hash": model.model_hash,
+        "images": str(len(requests)),
+        "seeds_per_prompt": str(arguments.seeds),
     }
-    write_atomically(RESULTS, _as_json(evidence))
-    print(f"wrote {folder} and {RESULTS}")
-
-
-def derive_floors(rungs: list[Rung], precision: str) -> Floors:
-    """Set a precision's floors a margin below the worst score of its legal noise.
-
-    What is legal in fp32 is legal in every precision.
-    """
-    legal = [rung for rung in rungs if rung.sort == LEGAL and rung.precision in ("fp32", precision)]
-    ssim = min(rung.ssim_min for rung in legal)
-    tile = min(rung.worst_tile_ssim_min for rung in legal)
-    drop_bits = max(rung.entropy_drop_bits_max for rung in legal)
-    return Floors(
-        ssim=round(ssim - SSIM_MARGIN, 4),
-        worst_tile_ssim=round(tile - WORST_TILE_MARGIN, 4),
-        entropy_drop_bits=round(max(drop_bits, 0.0) + ENTROPY_MARGIN_BITS, 4),
-        evidence=(
-            f"worst legal noise over {legal[0].images} images "
-            f"({', '.join(rung.name for rung in legal)}): SSIM {ssim}, worst tile {tile}, "
-            f"entropy drop {drop_bits} bits; margins {SSIM_MARGIN}, {WORST_TILE_MARGIN}, "
-            f"{ENTROPY_MARGIN_BITS}; {RESULTS}"
-        ),
-    )
-
-
-def _entry(
-    workload: Workload, request: ImageRequest, name: str, png: bytes, entropy_bits: float
-) -> ReferenceEntry:
-    return ReferenceEntry(
-        key=workload.image_key(request),
-        prompt=request.prompt,
-        seed=request.seed,
-        file=name,
-        sha256=compute_png_sha256(png),
-        entropy_bits=entropy_bits,
-    )
-
-
-def _as_json(document: object) -> bytes:
-    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+    write_ladder(RESULTS, rungs, evidence)
+    for line in format_floors(floors):
+        print(line)
+    print(f"wrote {model.folder / 'references'} and {RESULTS}")
 
 
 if __name__ == "__main__":
