@@ -1,5 +1,9 @@
 import pytest
+from pytest_benchmark import plugin as host
 
+# Imported here, so that pytester's sessions find these very modules and not fresh ones.
+import sdperf.run.counting
+import sdperf.run.suite
 from tests.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -41,3 +45,11 @@ def bench(pytester, tiny_folder, monkeypatch):
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *flags, *arguments)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch):
+    """One thread and a small matrix product, so that stories stay short on a busy machine."""
+    monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)
+    monkeypatch.setitem(sdperf.run.counting.PEAK_SIZES, "cpu", (64,))
+    monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time

@@ -1,0 +1,8 @@
+"""What watching costs: sampler on against off, and profiled against plain, in turns.
+
+    python -m tools.watching_cost --blocks 20 --json cost.json
+
+Each block is ABBA or BAAB, so that drift cancels; the figure is the median of the blocks' ratios
+with an exact interval of order statistics. Blocks of one process: it holds for this worker on this
+machine on this day.
+"""
