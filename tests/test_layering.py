@@ -28,6 +28,7 @@ LAYERS = {
     "run": 4,
     "store": 4,
     "report": 5,
+    "ab": 5,
     "plugin": 6,
     "cli": 6,
 }

@@ -59,13 +59,14 @@ def channels_last_subject(request: PipelineRequest) -> Any:
     return pipeline
 
 
-def load_subject(name: str) -> Subject:
+def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
     """Import user code that makes the pipeline under test.
 
     The current folder is searched too (last), as for ``python -m``.
 
     Args:
         name: ``module:function``.
+        code: Folders to search before all others.
 
     Returns:
         The function, with its result checked to be a `diffusers.DiffusionPipeline` and made
@@ -83,6 +84,7 @@ def load_subject(name: str) -> Subject:
             expected="module:function",
             hint="--sd-subject my_pipelines:make_pipeline",
         )
+    sys.path[:0] = [folder for folder in code if folder not in sys.path]
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:

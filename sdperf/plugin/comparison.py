@@ -33,7 +33,7 @@ class ComparedSession:
         images: Where its images lie.
         level_changed: Cases whose earlier history it ends.
         is_accepted: Whether somebody accepted it, failures and all.
-        document: The JSON it was read from.
+        stats: pytest-benchmark's own figures by test id, as read.
     """
 
     source: str
@@ -41,7 +41,7 @@ class ComparedSession:
     images: ImageStore
     level_changed: tuple[str, ...] = ()
     is_accepted: bool = False
-    document: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def find_unusable(self, case: str) -> str | None:
         """Say why its part of a case cannot be compared with; ``None`` when it can."""
@@ -101,12 +101,15 @@ def compare_with_accepted(
         is_asked=True,
         sessions=tuple(
             ComparedSession(
-                source=one.run.path.name,
+                source=f"baseline {one.number:04}",
                 cases=one.run.cases,
                 images=one.images,
                 level_changed=one.acceptance.level_changed,
                 is_accepted=True,
-                document=one.run.document,
+                stats={
+                    saved["fullname"]: saved.get("stats")
+                    for saved in one.run.document["benchmarks"]
+                },
             )
             for one in accepted
         ),
@@ -133,7 +136,14 @@ def compare_with_saved(
     for relative, benchmarks in compared.items():
         path = storage / Path(str(relative))
         cases = {name: parse_case(name, saved) for name, saved in benchmarks.items()}
-        sessions.append(ComparedSession(path.name, cases, ImageStore(path.parent / "images")))
+        sessions.append(
+            ComparedSession(
+                source=path.name,
+                cases=cases,
+                images=ImageStore(path.parent / "images"),
+                stats={name: saved.get("stats") for name, saved in benchmarks.items()},
+            )
+        )
     if not sessions:
         return Comparison(is_asked=True, lines=("compared with nothing: no run was saved yet",))
     named = sessions[0].source if len(sessions) == 1 else f"{len(sessions)} saved runs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from sdperf.plugin.comparison import (
     describe_nearest,
     load_last_saved,
 )
+from sdperf.plugin.confirming import confirm_suspects
 from sdperf.plugin.evidence import find_pixels, write_evidence
 from sdperf.plugin.gate import Gate, JudgedCase
 from sdperf.plugin.quality_results import describe_seen, format_quality_records
@@ -127,7 +129,7 @@ def _judge(ours: SdSession, host: Any) -> None:
     slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
     confirm = None
     if timed and settings.confirm_s > 0 and not ours.interrupted:
-        confirm = None  # to come: measure the suspects again
+        confirm = functools.partial(confirm_suspects, ours, timed)
     ours.speed = judge_speed(timed, slowdowns, settings.latency_limits(), confirm)
     for node_id in ids:
         one = judged.get(node_id)
@@ -162,9 +164,9 @@ def _judge_compare_fail(node_id: str, ours: SdSession, host: Any) -> list[Findin
     findings = []
     for benchmark in host.benchmarks if ours.compare_fail else ():
         for session in ours.comparison.sessions[-1:] if benchmark.fullname == node_id else ():
-            saved = _find_saved_stats(session.document, node_id)
-            for check in ours.compare_fail if saved is not None else ():
-                flat = benchmark.as_dict(include_data=False, stats=False) | (saved or {})
+            saved = session.stats.get(node_id)
+            for check in ours.compare_fail if isinstance(saved, dict) else ():
+                flat = benchmark.as_dict(include_data=False, stats=False) | saved
                 try:
                     failure = check.fails(benchmark, flat)
                 except (KeyError, TypeError, ValueError, ArithmeticError) as error:
@@ -175,13 +177,6 @@ def _judge_compare_fail(node_id: str, ours: SdSession, host: Any) -> list[Findin
                     reason = f"--benchmark-compare-fail: {failure} against {session.source}"
                     findings.append(Finding(Outcome.SLOWER, "latency", reason))
     return findings
-
-
-def _find_saved_stats(document: Mapping[str, Any], node_id: str) -> dict[str, Any] | None:
-    for saved in document.get("benchmarks", ()):
-        if saved.get("fullname") == node_id and isinstance(saved.get("stats"), dict):
-            return dict(saved["stats"])
-    return None
 
 
 def _choose_comparison(
@@ -418,7 +413,8 @@ def _describe_run(rows: Iterable[Row]) -> list[str]:
             image = measured.images[0]
             return [
                 *textwrap.wrap(
-                    f"{workload.model} on {where.device_kind} ({name}), torch {torch}: "
+                    f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
+                    f"torch {torch}: "
                     f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
                     f"{image.width} x {image.height} px",
                     WIDTH,

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sdperf.ab.confirming import Confirmation
 from sdperf.judging.latency import LatencyLimits, Screening, judge_offline, screen_latency
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
 from sdperf.plugin.gate import JudgedCase
 from sdperf.verdict import Finding, Outcome
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """What measuring the suspects again came to.
-
-    Attributes:
-        findings: The answer on each suspect that was settled, by test id.
-        void: Why nothing that was timed in this session counts; ``None`` where it does.
-        notes: What to tell people, a line each.
-        was_interrupted: Whether the user ended it.
-    """
-
-    findings: Mapping[str, Finding] = field(default_factory=dict)
-    void: str | None = None
-    notes: tuple[str, ...] = ()
-    was_interrupted: bool = False
-
 
 Confirm = Callable[[Screening, LatencyLimits], Confirmation]
 """Measures the suspects of a screening again."""
@@ -117,12 +99,3 @@ def void_finding(reason: str) -> Finding:
         f"void: {reason}",
         "sdperf doctor; measure again on a quiet machine",
     )
-
-
-def format_log_change(log_ratio: float) -> str:
-    """Format a log ratio as a signed percentage.
-
-    >>> format_log_change(0.0)
-    '+0.0 %'
-    """
-    return f"{math.expm1(log_ratio) * 100:+.1f} %"

@@ -19,12 +19,14 @@ class WorkerSpec:
         precision: Number format of the weights.
         device: A ``--sd-device`` choice.
         subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
+        code: Folders to search for the subject's module before all others: another revision's.
     """
 
     model: ResolvedModel
     precision: Precision
     device: str
     subject: str | None = None
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Suite:
         pool: The workers.
         device: A ``--sd-device`` choice.
         subject: ``module:function`` under test, or ``None``.
+        code: Folders to search for the subject's module before all others.
         cpu_threads: Threads divided among the workers of a case.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
@@ -62,6 +63,7 @@ class Suite:
     shipped: ReferenceImages | None = None
     guards: GuardPolicy = "warn"
     machine: Machine = field(default_factory=LiveMachine)
+    code: tuple[str, ...] = ()
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Suite:
 
     def acquire(self, precision: Precision, count: int) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`."""
-        spec = WorkerSpec(self.model, precision, self.device, self.subject)
+        spec = WorkerSpec(self.model, precision, self.device, self.subject, self.code)
         workers = list(self.pool.acquire(spec, count))
         self._device_info = workers[0].report.device
         return workers

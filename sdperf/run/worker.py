@@ -279,7 +279,7 @@ class _Loaded:
         from sdperf.pipeline.families import is_separable
 
         self.device = select_device(spec.device)
-        make = plain_subject if spec.subject is None else load_subject(spec.subject)
+        make = plain_subject if spec.subject is None else load_subject(spec.subject, spec.code)
         torch_dtype = {
             "fp32": torch.float32,
             "fp16": torch.float16,

@@ -4,6 +4,8 @@ from pytest_benchmark import plugin as host
 # Imported here, so that pytester's sessions find these very modules and not fresh ones.
 import sdperf.run.counting
 import sdperf.run.suite
+from sdperf.cli import main
+from tests.plugin.scripted import Script
 from tests.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -45,6 +47,25 @@ def bench(pytester, tiny_folder, monkeypatch):
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *flags, *arguments)
 
     return run
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Durations that the test decides; see `Script`."""
+    script = Script()
+    script.install(monkeypatch)
+    return script
+
+
+@pytest.fixture
+def accept(pytester, monkeypatch):
+    """Run ``sdperf baseline accept`` in the test's folder; returns its exit status."""
+    monkeypatch.chdir(pytester.path)
+
+    def accept(*arguments, reason="because"):
+        return main(["baseline", "accept", "--reason", reason, *arguments])
+
+    return accept
 
 
 @pytest.fixture(autouse=True)

@@ -4,26 +4,6 @@ import json
 
 import pytest
 
-from sdperf.cli import main
-from tests.plugin.scripted import Script
-
-
-@pytest.fixture
-def script(monkeypatch):
-    script = Script()
-    script.install(monkeypatch)
-    return script
-
-
-@pytest.fixture
-def accept(pytester, monkeypatch):
-    monkeypatch.chdir(pytester.path)
-
-    def accept(*arguments, reason="because"):
-        return main(["baseline", "accept", "--reason", reason, *arguments])
-
-    return accept
-
 
 def accept_sessions(bench, script, accept, *arguments, count=5):
     for session in range(count):

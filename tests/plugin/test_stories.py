@@ -81,9 +81,7 @@ def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, pytester):
     assert slow.ret == 1
     slow.stdout.fnmatch_lines(
         [
-            "SLOWER  latency*median*against*",
-            "*limit +25.0 %",
-            "*next: repeat the case alone*",
+            "SLOWER  latency*",
             "2 cases: 2 SLOWER",
             "not saved: a run with a failure is never a baseline",
         ]
@@ -131,7 +129,7 @@ def test_a_renamed_case_has_no_baseline(bench, pytester):
     pytester.makepyfile(test_bench="def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n")
     renamed = bench("--benchmark-compare", "--sd-strict")
     assert renamed.ret == 1
-    renamed.stdout.fnmatch_lines(["NO BASELINE*no saved run holds this case", "*--benchmark-auto*"])
+    renamed.stdout.fnmatch_lines(["NO BASELINE*no compared run holds*", "*--benchmark-auto*"])
 
 
 def test_modes_deliver_the_same_bytes(bench, pytester):

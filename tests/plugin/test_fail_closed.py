@@ -1,0 +1,248 @@
+"""Nothing passes vacuously: each way to compare with nothing has a named answer."""
+
+import json
+
+import pytest
+
+from sdperf.errors import ConfigurationError
+from sdperf.plugin.command_line import check_swallowed_path, find_fault, list_compare_fail
+from tests.saved_runs import write_run
+
+LATENCY = ("-k", "latency")
+
+
+def saved(pytester):
+    (path,) = pytester.path.glob(".benchmarks/*/*.json")
+    return path
+
+
+def accepted(pytester):
+    (path,) = pytester.path.glob("benchmarks/baselines/*/*.json")
+    return path
+
+
+def test_a_swallowed_path_is_refused_before_anything_runs(bench, pytester):
+    (pytester.path / "benchmarks").mkdir()
+    refused = bench("--benchmark-compare", "benchmarks")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(
+        ["ERROR: --benchmark-compare took the path*do: pytest benchmarks --benchmark-compare"]
+    )
+    assert bench("--benchmark-compare", "test_bench.py::test_latency").ret == 4
+
+
+def test_a_runs_name_is_no_swallowed_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    for compare in (True, [], "0001", "Linux-CPython-3.11-64bit/0001", "run.json", "gone.py"):
+        check_swallowed_path(compare)
+    (tmp_path / "tests").mkdir()
+    with pytest.raises(ConfigurationError):
+        check_swallowed_path("tests")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], []),
+        (["--benchmark-compare-fail", "min:5%", "mean:1%", "-q"], [["min:5%", "mean:1%"]]),
+        (
+            ["--benchmark-compare-fail=min:5%", "x", "--benchmark-compare-fail=max:1%"],
+            [["min:5%"], ["max:1%"]],
+        ),
+        (["--", "--benchmark-compare-fail=min:5%"], []),
+    ],
+)
+def test_every_compare_fail_is_noted(arguments, found):
+    assert list_compare_fail(arguments) == found
+
+
+def test_two_compare_fails_both_count_and_nothing_regressed_is_saved(bench, script, pytester):
+    bench(*LATENCY, "--benchmark-save=one")
+    script.seconds[1] = 1.2
+    both = bench(
+        *LATENCY,
+        "--benchmark-compare",
+        "--benchmark-compare-fail=median:10%",
+        "--benchmark-compare-fail=median:900%",
+        "--benchmark-autosave",
+    )
+    assert both.ret == 1
+    both.stdout.fnmatch_lines(["SLOWER  latency*--benchmark-compare-fail: Field 'median'*"])
+    both.assert_outcomes(passed=1)
+    assert "Traceback" not in both.stdout.str()
+    assert len(list(pytester.path.glob(".benchmarks/*/*.json"))) == 1
+    kept = bench(*LATENCY, "--benchmark-compare", "--benchmark-compare-fail=median:90%")
+    assert kept.ret == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--benchmark-compare-fail=min:5%"], "nothing to compare with*--benchmark-compare"),
+        (
+            ["--benchmark-compare", "--benchmark-compare-fail=min:5%", "--benchmark-disable"],
+            "judges times, and --benchmark-disable takes none",
+        ),
+        (["--benchmark-compare", "--benchmark-compare-fail=min:5%"], "there is no saved run to"),
+        (["--benchmark-compare=0042"], "there is no saved run '0042' to compare with"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused_before_anything_runs(bench, arguments, message):
+    refused = bench(*arguments)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines([f"ERROR: *{message}*"])
+    assert "passed" not in refused.stdout.str()
+
+
+def test_disabled_benchmarks_say_nothing_of_speed(bench, script):
+    bench(*LATENCY, "--benchmark-save=one")
+    script.seconds[1] = 99.0
+    disabled = bench(*LATENCY, "--benchmark-compare", "--benchmark-disable")
+    assert disabled.ret == 0
+    disabled.stdout.fnmatch_lines(["INCONCLUSIVE*nothing is said of speed: --benchmark-disable*"])
+    assert bench(*LATENCY, "--benchmark-compare", "--benchmark-disable", "--sd-strict").ret == 1
+
+
+@pytest.mark.parametrize("compare", ["--benchmark-compare", "--benchmark-compare=0001"])
+def test_a_truncated_run_is_refused_before_anything_runs(bench, script, pytester, compare):
+    bench(*LATENCY, "--benchmark-save=one")
+    saved(pytester).write_bytes(saved(pytester).read_bytes()[:500])
+    refused = bench(*LATENCY, compare)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: *0001_one.json is no JSON: truncated or damaged*"])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda document: document.pop("machine_info"),
+        lambda document: document["benchmarks"][0].pop("fullname"),
+        lambda document: document["benchmarks"][0]["stats"].pop("median"),
+        lambda document: document.update(benchmarks=[[]]),
+    ],
+)
+def test_a_hostile_run_is_refused_without_a_traceback(bench, script, pytester, edit):
+    path = write_run(pytester.path, name="run.json")
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(document))
+    refused = bench(*LATENCY, "--benchmark-compare=run.json")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: *run*"])
+    assert "Traceback" not in refused.stdout.str() + refused.stderr.str()
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"machine_info": {}}])
+def test_what_is_no_run_is_named(document):
+    assert find_fault(document) is not None
+
+
+def test_nan_in_stats_is_incomparable(bench, script, pytester):
+    bench(*LATENCY, "--benchmark-save=one")
+    path = saved(pytester)
+    document = json.loads(path.read_text())
+    document["benchmarks"][0]["stats"]["stddev"] = float("nan")
+    path.write_text(json.dumps(document))
+    compared = bench(*LATENCY, "--benchmark-compare")
+    compared.stdout.fnmatch_lines(["INCOMPARABLE  latency*its stats hold nan as stddev*"])
+    assert bench(*LATENCY, "--benchmark-compare", "--sd-strict").ret == 1
+
+
+def test_a_damaged_baseline_is_refused_before_anything_runs(bench, script, accept, pytester):
+    bench(*LATENCY)
+    accept()
+    path = accepted(pytester)
+    path.write_bytes(path.read_bytes()[:800])
+    refused = bench(*LATENCY, "--benchmark-compare")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: *benchmarks/baselines/*truncated or damaged*"])
+
+
+def test_a_missing_reference_image_is_incomparable(bench, script, accept, pytester):
+    bench(*LATENCY)
+    accept()
+    (image,) = accepted(pytester).parent.glob("images/*.png")
+    image.unlink()
+    compared = bench(*LATENCY, "--benchmark-compare")
+    compared.stdout.fnmatch_lines(
+        ["INCOMPARABLE  latency*the image *", "*cannot be read; got: No such file*"]
+    )
+    assert bench(*LATENCY, "--benchmark-compare", "--sd-strict").ret == 1
+
+
+def test_no_overlap_fails(bench, script, pytester):
+    bench(*LATENCY, "--benchmark-save=one")
+    pytester.makepyfile(test_bench="def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n")
+    renamed = bench("--benchmark-compare")
+    assert renamed.ret == 1
+    renamed.stdout.fnmatch_lines(
+        [
+            "no overlap: 0001_one.json holds none of the 1 cases*",
+            "NO BASELINE  speed*no compared run holds this case",
+            "in the baseline, but not run now: test_latency*",
+        ]
+    )
+
+
+def test_a_renamed_case_among_others_is_named(bench, script, pytester):
+    bench("--benchmark-save=one")
+    pytester.makepyfile(
+        test_bench="""
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+
+        def test_rate(sd_benchmark):
+            sd_benchmark.throughput()
+        """
+    )
+    renamed = bench("--benchmark-compare")
+    assert renamed.ret == 0
+    renamed.stdout.fnmatch_lines(
+        ["NO BASELINE  rate*no compared run*", "in the baseline, but not run now: test_throughput*"]
+    )
+    assert bench("--benchmark-compare", "--sd-strict").ret == 1
+
+
+def test_another_workload_under_the_same_name_is_incomparable(bench, script, accept):
+    bench(*LATENCY)
+    accept()
+    changed = bench(*LATENCY, "--benchmark-compare", steps=3)
+    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*num_inference_steps was 2*"])
+
+
+def test_an_interrupted_run_is_told_so_far_and_never_saved(bench, script, accept, pytester):
+    pytester.makepyfile(
+        test_bench="""
+        import pytest
+
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+
+        def test_endless():
+            pytest.exit("as Ctrl-C would")
+        """
+    )
+    interrupted = bench("--benchmark-autosave")
+    assert interrupted.ret == 2
+    interrupted.stdout.fnmatch_lines(
+        [
+            "1 cases: 1 NO BASELINE",
+            "interrupted: this is the verdict so far",
+            "not saved: an interrupted run is never a baseline",
+        ]
+    )
+    assert not list(pytester.path.glob(".benchmarks/*/*.json"))
+    assert accept() == 2
+
+
+def test_other_peoples_benchmarks_compare_as_ever(bench, script, accept, pytester):
+    bench(*LATENCY)
+    accept()
+    pytester.makepyfile(
+        test_bench="def test_it(benchmark):\n    benchmark.pedantic(sum, ((1,),))\n"
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--benchmark-save=theirs")
+    compared = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--benchmark-compare")
+    assert compared.ret == 0
+    compared.stdout.fnmatch_lines(["*test_it (0001_theirs)*"])
