@@ -1,0 +1,71 @@
+"""``sdperf quality calibrate`` on the tiny pipeline, and the gates that read what it stored."""
+
+from functools import partial
+
+import pytest
+
+from sdperf.cli import main
+from sdperf.models.references import load_references
+from sdperf.run.pool import InProcessHost, WorkerPool
+from tests.tiny_pipelines import tiny_folder
+
+__all__ = ["tiny_folder"]
+
+
+@pytest.fixture
+def calibrate(tiny_folder, monkeypatch, tmp_path, capsys):
+    """Calibrate the tiny pipeline inside this process; returns status, output and errors."""
+    pool = partial(WorkerPool, host_factory=InProcessHost)
+    monkeypatch.setattr("sdperf.run.pool.WorkerPool", pool)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("red apple\na blue car\n")
+
+    def run(*arguments):
+        fixed = {
+            "--model": tiny_folder("sd"),
+            "--steps": 2,
+            "--size": "32x32",
+            "--device": "cpu",
+            "--prompts": prompts,
+            "--out": tmp_path,
+        }
+        flags = [f"{name}={value}" for name, value in fixed.items()]
+        status = main(["quality", "calibrate", *flags, *arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path):
+    status, out, _ = calibrate("--precision", "bf16")
+    assert status == 0
+    for name in ("the same again", "another thread count", "without oneDNN", "batch of 8", "bf16"):
+        assert name in out
+    (folder,) = tmp_path.glob("benchmarks/references/*/cpu")
+    references = load_references(folder)
+    assert (folder / "ladder.json").exists()
+    assert len(references.listed.images) == 8
+    assert len(list(folder.glob("*.png"))) == 8
+    assert set(references.listed.floors) == {"fp32", "bf16"}
+    plain, rounded = references.listed.floors["fp32"], references.listed.floors["bf16"]
+    assert plain.ssim >= rounded.ssim
+    assert plain.components["denoiser"].psnr_db > rounded.components["denoiser"].psnr_db
+    assert plain.trajectory_rms < rounded.trajectory_rms
+    assert len(plain.pairs) == 8
+    assert all(
+        references.read(entry.sha256).shape == (32, 32, 3) for entry in references.listed.images
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--precision", "fp8"], "--precision cannot be used; got: fp8"),
+        (["--size", "large"], "--size cannot be used; got: large"),
+        (["--seeds", "0"], "--seeds is too small; got: 0"),
+    ],
+)
+def test_a_bad_argument_is_one_message(calibrate, arguments, message):
+    status, _, errors = calibrate(*arguments)
+    assert status == 2
+    assert message in errors
