@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sdperf.errors import ImageError
 from sdperf.judging.comparable import explain_difference
+from sdperf.judging.floors import SAME_PATH_FLOORS
 from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.measurement import Measurement
-from sdperf.models.references import Floors
 from sdperf.plugin.comparison import Comparison
 from sdperf.png import decode_png
 from sdperf.run.suite import compute_scores
@@ -21,14 +21,6 @@ from sdperf.workload import Variant
 if TYPE_CHECKING:
     from sdperf.models.references import ReferenceImages
     from sdperf.run.case import CaseResult
-
-SAME_PRECISION_FLOORS: Final = Floors(
-    ssim=0.98,
-    worst_tile_ssim=0.95,
-    entropy_drop_bits=0.2,
-    evidence="equal code, seed and precision is near bit-exact: see docs/embedded-model.md",
-)
-
 
 @dataclass(frozen=True)
 class JudgedCase:
@@ -86,12 +78,12 @@ class Gate:
         findings = judge_soundness(images, repeatable=measurement.repeatable)
         model_floors = self.references.listed.floors if self.references is not None else {}
         if self.references is not None and any(image.score("reference") for image in images):
-            floors = model_floors.get(variant.precision, SAME_PRECISION_FLOORS)
+            floors = model_floors.get(variant.precision, SAME_PATH_FLOORS)
             entropies = self.references.entropies()
             findings.append(judge_images(images, "reference", floors, entropies))
         if variant != Variant():
             own = (
-                SAME_PRECISION_FLOORS
+                SAME_PATH_FLOORS
                 if variant.precision == "fp32"
                 else model_floors.get(variant.precision)
             )
@@ -102,7 +94,7 @@ class Gate:
 
 def _judge_against_saved(measurement: Measurement, saved: Measurement) -> Finding:
     entropies = {image.sha256: image.entropy_bits for image in saved.images}
-    return judge_images(measurement.images, "baseline", SAME_PRECISION_FLOORS, entropies)
+    return judge_images(measurement.images, "baseline", SAME_PATH_FLOORS, entropies)
 
 
 def _find_history(
