@@ -1,0 +1,140 @@
+"""Each layer's judge on hand-made observations: what it says when all is well, and when not."""
+
+import pytest
+
+from sdperf.judging.quality import judge_observation
+from sdperf.models.references import ComponentFloor, Floors
+from sdperf.observation import (
+    ComponentParity,
+    ImageParity,
+    Repeats,
+    Soundness,
+    TrajectoryParity,
+)
+from sdperf.quality import ComponentDistance, TrajectoryDistance
+from sdperf.verdict import Outcome
+from sdperf.workload import ImageRequest
+from tests.measurements import image, scores
+
+IMAGE = ImageRequest("red apple", 0)
+FLOORS = Floors(
+    0.98,
+    0.95,
+    0.2,
+    "test",
+    psnr_db=40.0,
+    worst_tile_psnr_db=30.0,
+    components={"vae": ComponentFloor(50.0, 0.999)},
+    trajectory_rms=0.1,
+)
+
+
+def judge(seen, precision="fp32", floors=FLOORS):
+    findings = judge_observation(seen, precision, floors, {})
+    return findings[0]
+
+
+def output(component="vae", psnr_db=60.0, cosine=1.0, nonfinite=0, identical=False):
+    return ComponentDistance(component, "pixels", psnr_db, cosine, nonfinite, identical)
+
+
+def trajectory(*rms, nonfinite=None):
+    distance = TrajectoryDistance((0.0,) * len(rms), rms, nonfinite)
+    return TrajectoryParity("fp32", IMAGE, distance)
+
+
+def test_sound_images_pass_and_say_how_many_steps_were_watched():
+    finding = judge(Soundness((image(), image()), IMAGE, 20, None))
+    assert finding.outcome is Outcome.PASS
+    assert "2 images sound" in finding.reason
+    assert "all 20 steps" in finding.reason
+
+
+def test_hidden_latents_are_said_to_be_unseen():
+    assert "latents unseen" in judge(Soundness((image(),), IMAGE, 0, None)).reason
+
+
+def test_nan_and_flat_frames_are_broken():
+    nan = judge(Soundness((image(),), IMAGE, 20, 0))
+    assert (nan.outcome, "step 1 of 20" in nan.reason) == (Outcome.BROKEN, True)
+    flat = judge(Soundness((image(faults=("flat frame",)),), IMAGE, 20, None))
+    assert flat.outcome is Outcome.BROKEN
+
+
+def test_repeats_pass_only_as_the_same_pixels_in_one_process():
+    same, fresh = scores("same-process"), scores("fresh-process")
+    assert judge(Repeats(image(scores=(same, fresh)))).outcome is Outcome.PASS
+    off = scores("same-process", ssim=0.9999)
+    finding = judge(Repeats(image(scores=(off, fresh))))
+    assert finding.outcome is Outcome.DEGRADED
+    assert len(finding.exhibits) == 1
+
+
+@pytest.mark.parametrize(
+    ("ssim", "tile", "outcome"),
+    [(0.9999, 0.999, Outcome.PASS), (0.97, 0.96, Outcome.DEGRADED), (0.99, 0.5, Outcome.DEGRADED)],
+)
+def test_a_fresh_process_may_choose_other_kernels_within_the_floor(ssim, tile, outcome):
+    fresh = scores("fresh-process", ssim=ssim, tile=tile)
+    assert judge(Repeats(image(scores=(scores("same-process"), fresh)))).outcome is outcome
+
+
+def test_nothing_repeated_is_no_pass():
+    assert judge(Repeats(image(scores=()), "no spawn")).outcome is Outcome.INCONCLUSIVE
+    told = judge(Repeats(image(scores=(scores("same-process"),)), "not tried here"))
+    assert "not tried here" in told.reason
+
+
+@pytest.mark.parametrize(
+    ("distance", "outcome"),
+    [
+        (output(), Outcome.PASS),
+        (output(identical=True, psnr_db=None), Outcome.PASS),
+        (output(psnr_db=49.9), Outcome.DEGRADED),
+        (output(cosine=0.99), Outcome.DEGRADED),
+        (output(psnr_db=None, cosine=None, nonfinite=3), Outcome.BROKEN),
+    ],
+)
+def test_a_component_is_held_to_its_floor(distance, outcome):
+    assert judge(ComponentParity("fp32", IMAGE, (distance,))).outcome is outcome
+
+
+def test_the_worst_component_is_named_and_the_others_are_told():
+    seen = ComponentParity("fp32", IMAGE, (output(psnr_db=49.0), output("denoiser", psnr_db=5.0)))
+    finding = judge(seen)
+    assert finding.reason.startswith("denoiser (pixels): PSNR 5.0 dB (floor 60.0)")
+    assert finding.reason.endswith("also below: vae")
+
+
+def test_no_components_and_no_latents_are_no_pass():
+    assert judge(ComponentParity("fp32", IMAGE, ())).outcome is Outcome.INCONCLUSIVE
+    assert judge(trajectory()).outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_first_step_above_the_tolerance_is_named():
+    finding = judge(trajectory(0.01, 0.09, 0.2, 0.05))
+    assert finding.outcome is Outcome.DEGRADED
+    assert "part at step 3 of 4" in finding.reason
+    assert judge(trajectory(0.01, 0.09)).outcome is Outcome.PASS
+    assert judge(trajectory(0.01, None, nonfinite=1)).outcome is Outcome.BROKEN
+
+
+def test_images_without_floors_or_references_are_no_pass():
+    seen = ImageParity("reference", (image(scores=()),), ("k",))
+    assert judge(seen, floors=None).outcome is Outcome.NO_BASELINE
+    assert judge(seen).outcome is Outcome.NO_BASELINE
+
+
+def test_psnr_sees_what_ssim_does_not():
+    pale = scores(ssim=0.999, tile=0.999)
+    dark = type(pale)(**(vars(pale) | {"psnr_db": 25.0}))
+    finding = judge(ImageParity("reference", (image(scores=(dark,)),), ("k",)))
+    assert finding.outcome is Outcome.DEGRADED
+    assert "PSNR 25.0 dB against the reference, floor 40.0 dB" in finding.reason
+
+
+def test_a_batch_is_held_to_its_single_images():
+    good, bad = image(scores=(scores("single"),)), image(scores=(scores("single", 0.5, 0.1),))
+    assert judge(ImageParity("single", (good,), ("k",)), floors=None).outcome is Outcome.PASS
+    finding = judge(ImageParity("single", (good, bad), ("k", "l")), floors=None)
+    assert finding.outcome is Outcome.DEGRADED
