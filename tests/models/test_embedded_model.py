@@ -24,6 +24,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 import sdperf.models
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import resolve_model
+from sdperf.workload import EMBEDDED_PRESET
 from tools.train_embedded_model.export import MAX_BYTES
 
 FOLDER = Path(sdperf.models.__file__).parent / "embedded"
@@ -74,7 +75,7 @@ def draw(pipeline):
             output = pipeline(
                 prompt,
                 num_inference_steps=8,
-                guidance_scale=5.0,
+                guidance_scale=EMBEDDED_PRESET.guidance_scale,
                 generator=generator,
                 output_type="np",
             )

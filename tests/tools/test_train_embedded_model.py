@@ -17,7 +17,7 @@ from transformers import CLIPTokenizer
 
 from sdperf.models.known_warnings import known_warnings_ignored
 from tools.train_embedded_model import __main__ as command_line
-from tools.train_embedded_model import captions, evaluate, train
+from tools.train_embedded_model import captions, train
 from tools.train_embedded_model.art import Emoji, find_duplicates
 from tools.train_embedded_model.autoencoder import (
     build_autoencoder,
@@ -49,6 +49,7 @@ from tools.train_embedded_model.evaluate import (
     Generator,
     compute_gaussian_ssim,
     compute_ranks,
+    load_generator,
     measure_held_out,
     measure_names,
     measure_pairs,
@@ -622,14 +623,12 @@ def parse_options(*words):
 
 def test_two_steps_make_a_folder_that_plain_diffusers_loads(folder, tmp_path, monkeypatch):
     def load_quick(model, device):
-        return replace(load_generator(model, device), steps=1)
+        return load_generator(model, device, steps=1)
 
-    load_generator = evaluate.load_generator
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(train, "Settings", partial(Settings, max_steps=2))
     monkeypatch.setattr(train, "PROMPTS", ("red apple",))
-    for module in (train, evaluate):
-        monkeypatch.setattr(module, "load_generator", load_quick)
+    monkeypatch.setattr(train, "load_generator", load_quick)
     out = tmp_path / "out"
     words = f"--data {folder} --out {out} --device cpu --limit 12 --save-at 0 --vae-seconds 9999"
     words += " --unet-seconds 9999 --vae-batch-size 2 --unet-batch-size 2"
@@ -642,6 +641,7 @@ def test_two_steps_make_a_folder_that_plain_diffusers_loads(folder, tmp_path, mo
     assert record["sha256"] == compute_digests(out / "model")
     assert record["size_bytes"] <= MAX_BYTES
     assert record["figures"]["names"]["prompts"] == 2
+    assert record["figures"]["steps"] == 1
     assert (out / "contact-sheet.png").stat().st_size > 0
     assert (out / "model-early" / "model_index.json").exists()
     assert not list((out / "model").rglob("*.bin"))

@@ -69,6 +69,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         command.add_argument("--data", type=Path, default=Path(".local/train-data"))
         command.add_argument("--output", type=Path, required=True)
         command.add_argument("--device", default="cpu")
+        command.add_argument("--steps", type=int, default=20)
+        command.add_argument("--guidance", type=float, default=5.0)
         command.add_argument("--evaluate-prompts", type=int, default=96)
         command.add_argument(
             "--evaluate-names", type=int, help="how many of the names; all by default"
@@ -99,15 +101,15 @@ def main() -> None:
         from .evaluate import load_generator, measure_pipeline
 
         device = torch.device(arguments.device)
+        generator = load_generator(arguments.model, device, arguments.steps, arguments.guidance)
         if arguments.command == "sheet":
-            pictures = load_generator(arguments.model, device).generate(PROMPTS)
+            pictures = generator.generate(PROMPTS)
             draw_contact_sheet(PROMPTS, pictures.permute(0, 2, 3, 1).numpy(), arguments.output)
         else:
             data = read_dataset(arguments.data, device)
             figures = measure_pipeline(
-                arguments.model,
+                generator,
                 data,
-                device,
                 seed=0,
                 count=arguments.evaluate_prompts,
                 log=print,

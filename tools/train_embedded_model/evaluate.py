@@ -60,13 +60,15 @@ class Generator:
         return torch.cat(parts)
 
 
-def load_generator(folder: Path, device: torch.device) -> Generator:
+def load_generator(
+    folder: Path, device: torch.device, steps: int = STEPS, guidance: float = GUIDANCE
+) -> Generator:
     """Loads the folder with plain ``from_pretrained``: float16 on CUDA, float32 elsewhere."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     pipeline = StableDiffusionPipeline.from_pretrained(str(folder))
     pipeline.to(device, dtype, silence_dtype_warnings=True)
     pipeline.set_progress_bar_config(disable=True)
-    return Generator(pipeline, batch_size=256 if device.type == "cuda" else 8)
+    return Generator(pipeline, 256 if device.type == "cuda" else 8, steps, guidance)
 
 
 def measure_autoencoder(vae: AutoencoderKL, plain: Tensor) -> dict[str, float]:
@@ -202,9 +204,8 @@ def measure_pairs(generator: Generator, data: Dataset, count: int, seed: int) ->
 
 
 def measure_pipeline(
-    folder: Path,
+    generator: Generator,
     data: Dataset,
-    device: torch.device,
     seed: int,
     count: int,
     log: Callable[[str], None],
@@ -213,15 +214,13 @@ def measure_pipeline(
     """All figures of the generator.
 
     Args:
-        folder: The exported pipeline.
+        generator: Makes the pictures.
         data: The emoji.
-        device: Where the pictures are made.
         seed: Chooses the prompts.
         count: Prompts of every sort but the names.
         log: Takes one line.
         name_count: How many of the names; None for all.
     """
-    generator = load_generator(folder, device)
     limit = len(data.emoji) if name_count is None else min(len(data.emoji), name_count)
     labels = [entry["names"][0] for entry in data.emoji]
     names = measure_names(generator, data, labels[:limit], range(limit))
@@ -238,8 +237,8 @@ def measure_pipeline(
     held_out = measure_held_out(generator, data, count, seed)
     log(f"held out: {held_out}")
     return {
-        "steps": STEPS,
-        "guidance_scale": GUIDANCE,
+        "steps": generator.steps,
+        "guidance_scale": generator.guidance,
         "names": names,
         "aliases": alias,
         "pairs": pairs,

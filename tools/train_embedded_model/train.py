@@ -134,7 +134,7 @@ def run(options: Options) -> None:
     draw_contact_sheet(PROMPTS, sheet, options.out / "contact-sheet.png")
     log("contact sheet drawn")
     record["figures"] = measure_pipeline(
-        folder, data, device, options.seed, options.evaluate_prompts, log, options.evaluate_names
+        generator, data, options.seed, options.evaluate_prompts, log, options.evaluate_names
     )
     _write_record(options.out, record)
     log("done")
