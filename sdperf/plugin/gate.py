@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sdperf.models.references import ReferenceImages
     from sdperf.run.case import CaseResult
 
+
 @dataclass(frozen=True)
 class JudgedCase:
     """A case judged by everything but its speed, which is a matter of the whole suite.
