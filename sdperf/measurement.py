@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -338,6 +339,7 @@ class Measurement:
         stages: Stage times of a profiled round of one image, where taken.
         memory: Peaks.
         worker_threads: CPU threads given to each worker.
+        processes: Fresh sets of workers that the rounds were divided among, in order and evenly.
         stage: The stage that a ``stage`` case measured.
         limits: The stages against what the device could do, where counted.
         resources: What watched rounds, which are no timed ones, took from the machine.
@@ -362,6 +364,7 @@ class Measurement:
     stages: StageTimes | None = None
     memory: MemoryUsage = field(default_factory=MemoryUsage)
     worker_threads: int | None = None
+    processes: int = 1
     stage: SeparateStage | None = None
     limits: DeviceLimits | None = None
     resources: ResourceUsage | None = None
@@ -372,6 +375,11 @@ class Measurement:
         if not self.rounds_s or not all(0 < seconds < math.inf for seconds in self.rounds_s):
             raise RecordError(
                 "a measurement needs rounds of more than zero seconds", got=self.rounds_s
+            )
+        if self.processes < 1 or len(self.rounds_s) % self.processes:
+            raise RecordError(
+                "rounds are divided evenly among processes",
+                got=f"{len(self.rounds_s)} rounds, {self.processes} processes",
             )
         if self.images_per_round < 1:
             raise RecordError("a round delivers images", got=self.images_per_round)
@@ -385,6 +393,15 @@ class Measurement:
             ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
         )
         return median / self.images_per_round
+
+    @property
+    def process_medians_s(self) -> tuple[float, ...]:
+        """Median round of each fresh set of workers, in seconds."""
+        rounds = len(self.rounds_s) // self.processes
+        return tuple(
+            statistics.median(self.rounds_s[start : start + rounds])
+            for start in range(0, len(self.rounds_s), rounds)
+        )
 
     @property
     def images_per_second(self) -> float:

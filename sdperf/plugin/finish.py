@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from sdperf.errors import SdperfError
+from sdperf.judging.processes import judge_processes
 from sdperf.measurement import Measurement, format_measurement
 from sdperf.plugin.comparison import (
     Comparison,
@@ -144,7 +145,8 @@ def _judge_timing(
     node_id: str, judged: JudgedCase, ours: SdSession, *, is_timed: bool
 ) -> list[Finding]:
     """Return what is said of a case's speed, beside its images."""
-    findings = []
+    modes = judge_processes(judged.measurement)
+    findings = [] if modes is None else [modes]
     if node_id in ours.speed.cases:
         findings.append(ours.speed.cases[node_id])
     elif not is_timed and any(saved is not None for saved in judged.history):

@@ -121,22 +121,27 @@ class SdBenchmark:
             pytest.skip(skip_reason)
         warmup = 0 if self.benchmark.disabled else session.settings.warmup
         rounds = 1 if self.benchmark.disabled else rounds
+        in_all = rounds if self.benchmark.disabled else rounds * session.settings.processes
         case = Case(
             session.suite(),
             kind,
             self.variant,
             batch,
             stage=stage,
-            redo_budget=rounds,
+            redo_budget=in_all,
             watched=not self.benchmark.disabled,
         )
         line = session.live_line
-        line.start(f"{stage or kind} {self.variant.id}", warmup + rounds)
+        line.start(f"{stage or kind} {self.variant.id}", warmup + in_all)
         summary = "failed"
         made = 0
 
         def run() -> None:
             nonlocal made
+            timed = made - warmup
+            if timed > 0 and timed % rounds == 0:
+                line.say("starting a fresh process")
+                case.renew(warmup)
             seconds = case.warm_up() if made < warmup else case.measure_round()
             made += 1
             line.round_done(seconds)
@@ -148,7 +153,7 @@ class SdBenchmark:
             if case.reason_to_skip is not None:
                 pytest.skip(case.reason_to_skip)
             self.benchmark.group = self.benchmark.group or kind
-            self.benchmark.pedantic(run, setup=clock.reset, rounds=rounds, warmup_rounds=warmup)
+            self.benchmark.pedantic(run, setup=clock.reset, rounds=in_all, warmup_rounds=warmup)
             line.say("watching and profiling rounds, scoring the images")
             result = case.collect()
             if session.settings.trace is not None and not session.traced:
@@ -156,7 +161,7 @@ class SdBenchmark:
                 session.suite().trace(self.variant, session.settings.trace)
                 session.traced = True
             per_image = format_seconds(result.measurement.seconds_per_image)
-            summary = f"{per_image} per image, {rounds} rounds"
+            summary = f"{per_image} per image, {in_all} rounds"
         except UnfitError:
             session.unfit.add(self.node_id)
             raise

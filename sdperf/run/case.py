@@ -63,6 +63,8 @@ class Case:
     _hashes: dict[ImageRequest, set[str]] = field(default_factory=dict)
     _before: tuple[Guard, ...] = ()
     _guarded: GuardedRounds | None = None
+    _processes: int = 1
+    _was_repeatable: bool = True
 
     def prepare(self) -> None:
         """Load what is missing and make each fresh worker's first call, untimed.
@@ -78,6 +80,14 @@ class Case:
         if self.variant != Variant():
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
+        self._load()
+        if self.suite.guards != "off":
+            kind = self.suite.describe_device().kind
+            self._before = self.suite.machine.judge_before(kind)
+            check_fit(self._before, self.suite.guards)
+            self._guarded = GuardedRounds(lambda: self.suite.machine.read(kind), self.redo_budget)
+
+    def _load(self) -> None:
         self._workers = self.suite.acquire(self.variant.precision, self.variant.workers)
         if any(worker.first_call_s is None for worker in self._workers):
             first = (self.suite.workload.image(0),)
@@ -86,11 +96,6 @@ class Case:
             for worker, result in zip(self._workers, results, strict=True):
                 if worker.first_call_s is None:
                     worker.first_call_s = result.duration_s
-        if self.suite.guards != "off":
-            kind = self.suite.describe_device().kind
-            self._before = self.suite.machine.judge_before(kind)
-            check_fit(self._before, self.suite.guards)
-            self._guarded = GuardedRounds(lambda: self.suite.machine.read(kind), self.redo_budget)
 
     @property
     def reason_to_skip(self) -> str | None:
@@ -99,6 +104,19 @@ class Case:
         if self.stage is None or report.is_separable:
             return None
         return f"{report.pipeline} runs whole: its stages cannot be measured alone"
+
+    def renew(self, warmup: int) -> None:
+        """Go on in fresh processes: load, first call and warm-up, untimed.
+
+        Equal images are only asked for within a process: each may choose its own kernels.
+        """
+        self._was_repeatable = self._was_repeatable and self._is_repeatable() is not False
+        self._hashes.clear()
+        self.suite.pool.close()
+        self._load()
+        self._processes += 1
+        for _ in range(warmup):
+            self.warm_up()
 
     def warm_up(self) -> float:
         """Run one untimed round of the same shape; return its seconds all the same."""
@@ -169,6 +187,7 @@ class Case:
                 ),
             ),
             worker_threads=self._threads,
+            processes=self._processes,
             stage=self.stage,
             limits=limits,
             resources=resources,
@@ -230,7 +249,11 @@ class Case:
         made = len(self._rounds) + len(self._warmups)
         if self.kind != "throughput":
             made *= self.variant.workers
-        return None if made < 2 else all(len(hashes) == 1 for hashes in self._hashes.values())
+        return (
+            None
+            if made < 2
+            else self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())
+        )
 
 
 def _mean_latency(done: PoolRound) -> float:

@@ -166,3 +166,16 @@ def test_faster_is_reported_with_the_hint_to_accept(bench, script, accept):
     faster = bench("--benchmark-compare", "-k", "latency")
     assert faster.ret == 0
     faster.stdout.fnmatch_lines(["1 cases: 1 FASTER", "faster: sdperf baseline accept*"])
+
+
+def test_each_case_in_fresh_processes_flags_two_speeds(bench, script, pytester):
+    script.drift = lambda made: 1.8 if 4 < made <= 8 else 1.0  # 4 calls a process
+    split = bench("-k", "latency", processes=3)
+    assert split.ret == 0
+    split.stdout.fnmatch_lines(
+        ["INCONCLUSIVE  latency*33% of 3 processes run 1.80x slower*", "*raise --sd-processes*"]
+    )
+    document = json.loads((pytester.path / ".sdperf" / "last-run.json").read_text())
+    (saved,) = document["benchmarks"]
+    assert saved["stats"]["data"] == pytest.approx([1.0, 1.0, 1.8, 1.8, 1.0, 1.0])
+    assert saved["extra_info"]["sdperf"]["processes"] == 3
