@@ -137,7 +137,7 @@ class Preset:
 
 
 EMBEDDED_PRESET: Final = Preset(
-    20, 2.0, "docs/embedded-model.md: the least guidance that draws clean pictures in few steps"
+    20, 3.0, "docs/embedded-model.md: clean pictures that change little with more steps"
 )
 DEFAULT_PRESET: Final = Preset(
     50, 7.5, "defaults of diffusers' StableDiffusionPipeline.__call__ (0.42)"

@@ -1,0 +1,1 @@
+"""Programs of the project's own: training, evidence, simulations. Not part of the package."""

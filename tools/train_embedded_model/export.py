@@ -54,7 +54,7 @@ def export_pipeline(
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     for config in folder.glob("*/config.json"):
-        _drop_local_path(config)
+        _tidy_config(config)
     with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
         archive.add(folder, arcname=folder.name)
     return compute_digests(folder)
@@ -83,7 +83,14 @@ def _save_half(module: torch.nn.Module, folder: Path) -> None:
     module.load_state_dict(state)
 
 
-def _drop_local_path(config: Path) -> None:
+def _tidy_config(config: Path) -> None:
+    """Leave no path of this machine, and let a part load in float32 where no dtype is given.
+
+    transformers takes the dtype of a configuration for its default, diffusers float32: a pipeline
+    of float16 files would otherwise load in two formats and fail at its first call.
+    """
     values = json.loads(config.read_text(encoding="utf-8"))
     values.pop("_name_or_path", None)
+    if "dtype" in values:
+        values["dtype"] = "float32"
     config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
