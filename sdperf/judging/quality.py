@@ -167,8 +167,8 @@ def judge_observation(
         return [judge_components(seen, precision, floors)]
     if isinstance(seen, TrajectoryParity):
         return [judge_trajectory(seen, precision, floors)]
-    if seen.against == "single":
-        return [judge_images(seen.images, "single", SAME_PATH_FLOORS, {})]
+    if seen.against == "single-image":
+        return [judge_images(seen.images, "single-image", SAME_PATH_FLOORS, {})]
     return judge_parity(seen, precision, floors, entropies)
 
 

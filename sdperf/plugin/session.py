@@ -122,7 +122,18 @@ class SdSession:
                 shipped=references,
                 guards=settings.guards,
             )
+            self._prefer_calibrated(self._suite, model.model_hash)
         return self._suite
+
+    def _prefer_calibrated(self, suite: Suite, model_hash: str) -> None:
+        """Take the references that ``sdperf quality calibrate`` left for this kind of device."""
+        from sdperf.models.references import load_references
+        from sdperf.store.references import locate_references
+
+        if locate_references(self.root, model_hash, "").is_dir():
+            kind = suite.describe_device().kind
+            calibrated = load_references(locate_references(self.root, model_hash, kind))
+            suite.shipped = calibrated or suite.shipped
 
     def reason_to_skip(self, variant: Variant) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""

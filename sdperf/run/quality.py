@@ -117,8 +117,8 @@ class QualityBench:
         records = []
         for request, delivered, single in zip(requests, made, alone, strict=True):
             record = self._keep(request, delivered.png, nonfinite=delivered.nonfinite)
-            records.append(self._compared(record, single, "single"))
-        return ImageParity("single", tuple(records), tuple(map(self._key, requests)))
+            records.append(self._compared(record, single, "single-image"))
+        return ImageParity("single-image", tuple(records), tuple(map(self._key, requests)))
 
     def _requests(self) -> tuple[ImageRequest, ...]:
         return tuple(self.suite.workload.image(index) for index in range(self.count))

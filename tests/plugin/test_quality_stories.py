@@ -1,10 +1,13 @@
 """Life stories of the quality suite, told through pytester on the tiny pipeline."""
 
 import json
+from functools import partial
 
 import pytest
 
+from sdperf.cli import main
 from sdperf.png import decode_png
+from sdperf.run.pool import InProcessHost, WorkerPool
 
 QUALITY = """
 def test_soundness(sd_quality):
@@ -149,8 +152,8 @@ def test_a_wrong_image_in_a_batch_is_laid_side_by_side(quality, pytester):
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "DEGRADED  batch*against the single, floor*",
-            "*next: open .sdperf/evidence/*-single-*.png",
+            "DEGRADED  batch?fp32?: * (seed ?): worst tile * against the",
+            "*next: open .sdperf/evidence/*-single-image-*.png",
             "look at: .sdperf/evidence (2 images beside what they should be)",
         ]
     )
@@ -169,6 +172,28 @@ def test_the_suite_is_spread_over_precision_alone(quality):
     result = quality("--collect-only", "-q", precision="fp32,bf16", mode="sync,async")
     result.stdout.fnmatch_lines(["*::test_images?fp32?", "*::test_images?bf16?"])
     result.stdout.no_fnmatch_line("*sync*")
+
+
+def test_calibrated_then_unchanged_then_damaged(quality, pytester, tiny_folder):
+    flags = ["--device=cpu", "--steps=2", "--size=32x32", f"--out={pytester.path}"]
+    with pytest.MonkeyPatch.context() as patched:
+        pool = partial(WorkerPool, host_factory=InProcessHost)
+        patched.setattr("sdperf.run.pool.WorkerPool", pool)
+        assert main(["quality", "calibrate", f"--model={tiny_folder('sd')}", *flags]) == 0
+
+    unchanged = quality("-k", "images", steps=2)
+    assert unchanged.ret == 0
+    unchanged.stdout.fnmatch_lines(["images?fp32? *8 images identical to the reference * PASS"])
+
+    damaged = quality("-k", "images", steps=2, subject="damage:vae_in_the_wrong_scale")
+    assert damaged.ret == 1
+    damaged.stdout.fnmatch_lines(
+        [
+            "DEGRADED  images?fp32?: 'house' (seed 7): * against the reference, floor*8 of 8",
+            "*next: open .sdperf/evidence/*-reference-*.png",
+            "look at: .sdperf/evidence (8 images beside what they should be)",
+        ]
+    )
 
 
 def test_under_xdist_it_fails_with_the_reason(quality):
