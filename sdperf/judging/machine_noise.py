@@ -1,0 +1,206 @@
+"""What the gate would do on this very machine, from sessions of unchanged code. Pure.
+
+Each session in turn is held against all others: any SLOWER is a false alarm. Then one case of it is
+slowed down on paper, further and further, until the gate sees it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.judging.latency import LatencyLimits, judge_offline, screen_latency
+from sdperf.judging.suite_estimate import (
+    FEWEST_SESSIONS,
+    CaseSessions,
+    SuiteEstimate,
+    compute_suite_estimate,
+)
+from sdperf.verdict import Outcome
+
+FEWEST_TO_CALIBRATE: Final = FEWEST_SESSIONS + 1
+SLOWDOWNS: Final = tuple(
+    percent / 100 for percent in (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 35, 50, 75, 100)
+)
+"""Slowdowns that are tried on paper, as fractions."""
+
+MOST_CASES_TRIED: Final = 12
+POWER: Final = 0.95
+
+Session = Mapping[str, Sequence[float]]
+"""Seconds of the rounds of each case, by name."""
+
+
+@dataclass(frozen=True)
+class MachineNoise:
+    """What unchanged sessions say of a machine and of the gate on it.
+
+    Attributes:
+        sessions: Sessions of unchanged code.
+        cases: Cases that all of them hold.
+        max_slowdown: The limit that was tried, as a fraction.
+        red_sessions: Sessions that the saved numbers alone call SLOWER somewhere: false alarms.
+        red_bound: The true share of red sessions is below this with 95 % confidence.
+        suspicious_sessions: Sessions in which a case would be measured again.
+        smallest_proven: Slowdown of one case that the saved numbers alone prove in 95 % of trials;
+            ``None`` where even the largest one tried is not.
+        smallest_suspected: Slowdown of one case that is measured again in 95 % of trials.
+        telling_width: Change that an unchanged case stays below in 95 % of sessions, as a
+            fraction; the noisiest case.
+        noisiest: Name of that case.
+    """
+
+    sessions: int
+    cases: int
+    max_slowdown: float
+    red_sessions: int
+    red_bound: float
+    suspicious_sessions: int
+    smallest_proven: float | None
+    smallest_suspected: float | None
+    telling_width: float
+    noisiest: str
+
+    @property
+    def supports_limit(self) -> bool:
+        """Whether the limit lies above the noise of every case."""
+        return self.telling_width <= self.max_slowdown
+
+
+def compute_machine_noise(
+    sessions: Sequence[Session], max_slowdown: float, limits: LatencyLimits | None = None
+) -> MachineNoise:
+    """Try the gate on sessions of unchanged code.
+
+    Args:
+        sessions: Oldest first, six or more.
+        max_slowdown: The limit to try, as a fraction.
+        limits: The suite's limits.
+
+    Raises:
+        ValueError: Fewer than six sessions, no case that all of them hold, or a duration that is
+            not positive and finite.
+    """
+    limits = limits or LatencyLimits()
+    first = sessions[0] if sessions else {}
+    names = [name for name in first if all(name in one for one in sessions)]
+    if len(sessions) < FEWEST_TO_CALIBRATE or not names:
+        raise ValueError(f"{len(sessions)} sessions with {len(names)} cases in common")
+    red = suspicious = 0
+    widths: dict[str, list[float]] = {name: [] for name in names}
+    proven: list[float] = []
+    suspected: list[float] = []
+    tried = names[:: max(1, math.ceil(len(names) / MOST_CASES_TRIED))]
+    for held_out in range(len(sessions)):
+        estimate = _estimate(sessions, held_out, names, max_slowdown)
+        red += _is_red(estimate, limits)
+        suspicious += bool(screen_latency(estimate, limits).suspects)
+        for case in estimate.cases:
+            if case.interval is not None:
+                widths[case.data.case].append(math.expm1(case.interval.half_width))
+        for name in tried:
+            smallest = _find_smallest(sessions, held_out, names, name, max_slowdown, limits)
+            proven.append(smallest[0])
+            suspected.append(smallest[1])
+    medians = {name: statistics.median(seen) for name, seen in widths.items() if seen}
+    noisiest = max(medians, key=medians.__getitem__)
+    return MachineNoise(
+        sessions=len(sessions),
+        cases=len(names),
+        max_slowdown=max_slowdown,
+        red_sessions=red,
+        red_bound=compute_upper_bound(red, len(sessions)),
+        suspicious_sessions=suspicious,
+        smallest_proven=_reached(proven),
+        smallest_suspected=_reached(suspected),
+        telling_width=medians[noisiest],
+        noisiest=noisiest,
+    )
+
+
+def compute_upper_bound(seen: int, trials: int, confidence: float = 0.95) -> float:
+    """Bound the probability of an event that was seen so often.
+
+    >>> round(compute_upper_bound(0, 8), 3)
+    0.312
+
+    Source: Clopper and Pearson (1934), one-sided: the p at which seeing so few has probability
+        1 - confidence; by bisection of the binomial sum.
+    """
+    if seen >= trials:
+        return 1.0
+    low, high = seen / trials, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        below = math.fsum(
+            math.comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(seen + 1)
+        )
+        low, high = (p, high) if below > 1 - confidence else (low, p)
+    return high
+
+
+def _estimate(
+    sessions: Sequence[Session],
+    held_out: int,
+    names: Sequence[str],
+    max_slowdown: float,
+    slowed: tuple[str, float] | None = None,
+) -> SuiteEstimate:
+    others = [one for index, one in enumerate(sessions) if index != held_out]
+    return compute_suite_estimate(
+        [
+            CaseSessions(
+                name,
+                tuple(statistics.median(one[name]) for one in others),
+                tuple(
+                    seconds * (1 + slowed[1] if slowed is not None and slowed[0] == name else 1)
+                    for seconds in sessions[held_out][name]
+                ),
+                max_slowdown,
+            )
+            for name in names
+        ]
+    )
+
+
+def _is_red(estimate: SuiteEstimate, limits: LatencyLimits) -> bool:
+    found = judge_offline(estimate, limits)
+    findings = [*found.cases.values(), *([] if found.suite is None else [found.suite])]
+    return any(finding.outcome is Outcome.SLOWER for finding in findings)
+
+
+def _find_smallest(
+    sessions: Sequence[Session],
+    held_out: int,
+    names: Sequence[str],
+    name: str,
+    max_slowdown: float,
+    limits: LatencyLimits,
+) -> tuple[float, float]:
+    """Return the smallest slowdown of one case that is proven, and that is suspected."""
+
+    def is_proven(slowdown: float) -> bool:
+        estimate = _estimate(sessions, held_out, names, max_slowdown, (name, slowdown))
+        return judge_offline(estimate, limits).cases[name].outcome is Outcome.SLOWER
+
+    def is_suspected(slowdown: float) -> bool:
+        estimate = _estimate(sessions, held_out, names, max_slowdown, (name, slowdown))
+        suspects = screen_latency(estimate, limits).suspects
+        return any(suspect.case.data.case == name for suspect in suspects)
+
+    found = []
+    for is_seen in (is_proven, is_suspected):
+        index = bisect.bisect_left(SLOWDOWNS, True, key=is_seen)
+        found.append(SLOWDOWNS[index] if index < len(SLOWDOWNS) else math.inf)
+    return found[0], found[1]
+
+
+def _reached(smallest: Sequence[float]) -> float | None:
+    """Return the slowdown that is seen in 95 % of trials; ``None`` when none tried is."""
+    ordered = sorted(smallest)
+    reached = ordered[min(len(ordered) - 1, math.ceil(POWER * len(ordered)) - 1)]
+    return reached if math.isfinite(reached) else None

@@ -1,0 +1,44 @@
+"""A machine's own noise in words. Pure."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+from sdperf.judging.machine_noise import MachineNoise
+from sdperf.units import format_change
+
+WIDTH = 100
+
+
+def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
+    """Say how often the gate is wrong here, and what it would catch."""
+    limit = format_change(1 + noise.max_slowdown)
+    red = f"{noise.red_sessions} of {noise.sessions} sessions red"
+    again = f"{noise.suspicious_sessions} of {noise.sessions} sessions would measure a case again"
+    suspected = _format_slowdown(noise.smallest_suspected)
+    proven = _format_slowdown(noise.smallest_proven)
+    width = format_change(1 + noise.telling_width)
+    texts = [
+        f"{noise.sessions} sessions of unchanged code, {noise.cases} cases, on {fingerprint}",
+        f"false alarms: {red} by saved numbers alone; the true share is below "
+        f"{noise.red_bound:.0%} with 95 % confidence (more sessions say more)",
+        again,
+        f"slowdown of a case that is measured again in 95 % of trials: {suspected}",
+        f"slowdown that saved numbers alone prove in 95 % of trials: {proven}",
+        f"an unchanged case moves by up to {width} from session to session "
+        f"(95 %; the noisiest: {noise.noisiest})",
+    ]
+    if noise.supports_limit:
+        texts.append(f"this machine supports the limit of {limit}")
+    else:
+        texts.append(
+            f"REFUSED: this machine does not support the limit of {limit}, its own noise is "
+            f"{width}; quiet the machine (sdperf doctor), take more rounds, or allow more: "
+            f"--sd-max-slowdown {math.ceil(noise.telling_width * 100)}%"
+        )
+    return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+
+
+def _format_slowdown(slowdown: float | None) -> str:
+    return "not even twice as slow" if slowdown is None else format_change(1 + slowdown)
