@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import torch
 
 from sdperf.device import DeviceKind
+from sdperf.errors import GenerationError
 from sdperf.measure.clock import Clock, timed
 from sdperf.measurement import StageName, StageTimes
 from sdperf.pipeline.stages import Stages
@@ -85,7 +86,10 @@ def trace_image(
         request: The image.
         synchronize: Returns when the device's queue is empty; called at the stages' borders.
         device_kind: Whose activity is recorded beside the host's.
-        path: Where to; compressed where it ends in ``.gz``.
+        path: Where to; compressed where it ends in ``.gz``. What is there is replaced.
+
+    Raises:
+        GenerationError: The trace cannot be written.
     """
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device_kind in _DEVICE_ACTIVITIES:
@@ -97,6 +101,18 @@ def trace_image(
             synchronize()
         return result
 
+    path.unlink(missing_ok=True)
     with torch.profiler.profile(activities=activities) as profiler:
         generate_stagewise(stages, ahead, request, around)
-    profiler.export_chrome_trace(str(path))
+    try:
+        profiler.export_chrome_trace(str(path))
+    except OSError as error:
+        raise _unwritable(path) from error
+    if not path.is_file():  # the profiler only says so on standard error
+        raise _unwritable(path)
+
+
+def _unwritable(path: Path) -> GenerationError:
+    return GenerationError(
+        "the trace cannot be written", got=path, hint="give --sd-trace a file that can be written"
+    )

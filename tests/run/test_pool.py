@@ -1,5 +1,6 @@
 """The pool with real spawned workers of the tiny pipeline: reuse, crashes, limits, clean ends."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import textwrap
 import psutil
 import pytest
 
-from sdperf.errors import ConfigurationError, ModelError, WorkerError
+from sdperf.errors import ConfigurationError, GenerationError, ModelError, WorkerError
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import InProcessHost, WorkerPool, explain_exit
 from sdperf.workload import Workload
@@ -90,6 +91,35 @@ def test_stages_of_a_profiled_image_are_known_and_add_up(pool, spec):
     assert parts <= stages.total_s
     assert len(stages.steps_s) == 3  # PNDM takes one step more than it is asked for
     assert sum(stages.steps_s) <= stages.denoise_s
+
+
+def test_a_spawned_worker_counts_measures_the_device_and_traces(pool, spec, tmp_path):
+    (worker,) = pool.acquire(spec, 1)
+    assert (worker.report.pipeline, worker.report.is_separable) == ("StableDiffusionPipeline", True)
+    costs = {cost.stage: cost for cost in pool.count(request())}
+    assert costs["denoise"].flop > costs["encode_prompt"].flop > 0
+    speed = pool.measure_speed(request())
+    assert speed.peak.format == "fp32"
+    assert speed.operator_s > 0
+    path = tmp_path / "trace.json.gz"
+    pool.trace(request(), path)
+    assert path.stat().st_size > 0
+
+
+def test_a_trace_that_cannot_be_written_is_an_error_and_the_worker_lives(pool, spec, tmp_path):
+    (worker,) = pool.acquire(spec, 1)
+    with pytest.raises(GenerationError, match="trace cannot be written"):
+        pool.trace(request(), tmp_path / "absent" / "trace.json")
+    assert pids(pool.acquire(spec, 1)) == [worker.report.pid]
+
+
+def test_a_stage_alone_delivers_the_image_of_the_plain_call(pool, spec):
+    pool.acquire(spec, 1)
+    (plain,) = pool.run_round([request()]).results[0].images
+    alone = pool.run_round([dataclasses.replace(request(), stage="decode_latents")])
+    (image,) = alone.results[0].images
+    assert image.png == plain.png
+    assert image.latency_s == pytest.approx(alone.duration_s)
 
 
 def test_a_killed_worker_is_a_named_error_and_the_next_case_gets_a_fresh_one(pool, spec):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sdperf.device.cpu import CpuDevice
+from sdperf.errors import GenerationError
 from sdperf.measurement import SEPARATE_STAGES
 from sdperf.pipeline.families import is_separable, stages_for
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
@@ -170,6 +171,20 @@ def test_the_trace_names_the_stages_and_is_a_chrome_trace(bound, tmp_path):
     for stage in ("draw_noise", *INSIDE, "deliver"):
         assert stage in names
     assert any("aten::" in str(name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["absent/trace.json", "absent/trace.json.gz"])
+def test_a_trace_that_cannot_be_written_is_an_error(bound, tmp_path, name):
+    stages, ahead = bound("sd")
+    with ahead, pytest.raises(GenerationError, match="trace cannot be written"):
+        trace_image(
+            stages,
+            ahead,
+            IMAGE,
+            synchronize=lambda: None,
+            device_kind="cpu",
+            path=tmp_path / name,
+        )
 
 
 @pytest.mark.parametrize("family", BUILDERS)
