@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -67,7 +68,7 @@ def write_evidence(
 
 
 def find_pixels(ours: SdSession, sha256: str) -> NDArray[np.uint8] | None:
-    """Find an image of this session by its content: delivered, fp32 sync, or shipped."""
+    """Find an image by its content: delivered, fp32 sync, shipped, or of a compared session."""
     for result in ours.results.values():
         if sha256 in result.pngs:
             return decode_png(result.pngs[sha256])
@@ -78,7 +79,11 @@ def find_pixels(ours: SdSession, sha256: str) -> NDArray[np.uint8] | None:
     plain = suite.find_plain(sha256)
     if plain is not None:
         return decode_png(plain)
-    try:
-        return None if suite.shipped is None else suite.shipped.read(sha256)
-    except ImageError:
-        return None
+    with contextlib.suppress(ImageError):
+        found = None if suite.shipped is None else suite.shipped.read(sha256)
+        if found is not None:
+            return found
+    for session in reversed(ours.comparison.sessions):
+        with contextlib.suppress(ImageError):
+            return session.images.read(sha256)
+    return None
