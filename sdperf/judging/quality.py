@@ -349,7 +349,11 @@ def judge_parity(
                 _CALIBRATE,
             )
         ]
-    findings = [judge_images(seen.images, seen.against, floors, entropies)]
+    each = judge_images(seen.images, seen.against, floors, entropies)
+    if each.outcome is Outcome.NO_BASELINE:
+        hint = f"{_CALIBRATE}, with the steps, guidance, size and prompts of this run"
+        each = Finding(each.outcome, each.gate, each.reason, hint)
+    findings = [each]
     noise = {pair.key: pair for pair in floors.pairs}
     pairs = [
         QualityPair(
