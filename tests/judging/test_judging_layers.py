@@ -134,7 +134,10 @@ def test_psnr_sees_what_ssim_does_not():
 
 
 def test_a_batch_is_held_to_its_single_images():
-    good, bad = image(scores=(scores("single-image"),)), image(scores=(scores("single-image", 0.5, 0.1),))
+    good, bad = (
+        image(scores=(scores("single-image"),)),
+        image(scores=(scores("single-image", 0.5, 0.1),)),
+    )
     assert judge(ImageParity("single-image", (good,), ("k",)), floors=None).outcome is Outcome.PASS
     finding = judge(ImageParity("single-image", (good, bad), ("k", "l")), floors=None)
     assert finding.outcome is Outcome.DEGRADED
