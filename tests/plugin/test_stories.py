@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 
+SCHEMA = Path(__file__).parents[2] / "docs" / "format.schema.json"
 SLOW_STEP = """
 import time
 
@@ -55,8 +58,10 @@ def test_saved_then_unchanged_then_compared(bench, pytester):
     (saved,) = saved_runs(pytester)
     document = json.loads(saved.read_text())
     assert len(document["benchmarks"]) == 2
+    schema = json.loads(SCHEMA.read_text())
     for benchmark in document["benchmarks"]:
         record = benchmark["extra_info"]["sdperf"]
+        jsonschema.validate(record, schema)
         assert benchmark["stats"]["data"] == record["rounds_s"]
         assert record["seconds_per_image"] > 0
         assert record["load_s"] > 0
