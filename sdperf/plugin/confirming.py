@@ -18,6 +18,7 @@ from sdperf.measurement import Measurement
 from sdperf.plugin.gate import JudgedCase
 from sdperf.run.arm import CaseArm, make_arm
 from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+from sdperf.units import format_seconds
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
@@ -35,7 +36,13 @@ def confirm_suspects(
     """Measure the suspects of a session again."""
     ours.suite().pool.close()
     line = ours.live_line
-    line.start("sdperf", 0)
+    count = len(screening.suspects)
+    suspects = "1 suspect" if count == 1 else f"{count} suspects"
+    line.start("confirm", 0)
+    line.announce(
+        f"measuring {suspects} again, at most {format_seconds(ours.settings.confirm_s)}; "
+        f"Ctrl-C gives the verdict so far"
+    )
     with contextlib.ExitStack() as stack:
         bench = SessionBench(ours, judged, stack)
         confirmer = Confirmer(
@@ -48,7 +55,7 @@ def confirm_suspects(
         try:
             confirmation = confirmer.confirm(screening, limits)
         finally:
-            line.finish(f"measured {len(screening.suspects)} suspects again")
+            line.finish(f"measured {suspects} again")
             bench.close()
     return confirmation
 

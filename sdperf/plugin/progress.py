@@ -67,6 +67,14 @@ class LiveLine:
         text = f"{self._case}: {what}"[: LINE_WIDTH - 1]
         self.reporter.write(f"\r\x1b[2K{text}", flush=True)
 
+    def announce(self, what: str) -> None:
+        """Say what begins now: on the live line, or as a plain line where there is none."""
+        if self.is_live:
+            self.say(what)
+        elif self.reporter is not None:
+            self.reporter.ensure_newline()
+            self.reporter.write_line(f"sdperf {self._case}: {what}")
+
     def finish(self, summary: str) -> None:
         """End a case: wipe the live line, or print one plain line where there is none."""
         if self.reporter is None:
