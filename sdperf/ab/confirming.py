@@ -21,7 +21,7 @@ from sdperf.judging.latency import (
     judge_repeats,
 )
 from sdperf.units import format_change, format_seconds
-from sdperf.verdict import Finding
+from sdperf.verdict import Finding, Outcome
 
 FRESH_PROCESSES: Final = 3
 
@@ -184,7 +184,7 @@ class Confirmer:
         self._findings[name] = judge_confirmation(suspect, run.result)
         self._notes.append(
             f"{_short(name)}: {run.result.blocks} paired blocks against the baseline's commit "
-            f"{code.commit[:12]}"
+            f"{code.commit[:12]}{_describe_pass(self._findings[name])}"
         )
 
     def _repeat(self, suspect: Suspect, limits: LatencyLimits, why: str) -> None:
@@ -205,6 +205,7 @@ class Confirmer:
         self._findings[name] = judge_repeats(suspect, medians_s, limits)
         self._notes.append(
             f"{_short(name)}: repeated in {len(medians_s)} fresh processes, not paired: {why}"
+            f"{_describe_pass(self._findings[name])}"
         )
 
     def _has_time(self) -> bool:
@@ -215,6 +216,11 @@ class Confirmer:
         self.say(
             f"measuring again: {what}, {done} of at most {most}, {format_seconds(left_s)} at most"
         )
+
+
+def _describe_pass(finding: Finding) -> str:
+    """Say why a suspect was cleared; what was not cleared is explained under the table."""
+    return f"; {finding.reason}" if finding.outcome is Outcome.PASS else ""
 
 
 def _short(case: str) -> str:
