@@ -333,7 +333,7 @@ class Measurement:
         image_latencies_s: Per round, the mean seconds from start to delivery of one image.
         load_s: Seconds to load the pipeline, the slowest worker's.
         first_call_s: Seconds of the first generation of the slowest worker (compiles, cold caches).
-        warmup_s: Seconds of each untimed warm-up round.
+        warmup_s: Seconds of each untimed warm-up: one image per worker.
         images: The images of the last round.
         repeatable: Whether all rounds delivered the same bytes for the same seed.
         stages: Stage times of a profiled round of one image, where taken.

@@ -121,7 +121,7 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
     for case in estimate.cases:
         if case.data.case in shown:
             seen = _describe(case, estimate.shift)
-            finding = Finding(Outcome.SLOWER, "latency", seen, _suggest_ab(case))
+            finding = Finding(Outcome.SLOWER, "latency", seen, _suggest_repeat(case))
         else:
             finding = _judge_by_history(case, estimate.shift, limits, significant)
         cases[case.data.case] = finding
@@ -148,7 +148,7 @@ def screen_latency(estimate: SuiteEstimate, limits: LatencyLimits | None = None)
     for case in estimate.cases:
         if case.data.case in names:
             seen = f"{_describe(case, estimate.shift)}, not confirmed"
-            finding = Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_ab(case))
+            finding = Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_repeat(case))
         else:
             finding = _judge_by_history(case, estimate.shift, limits, significant)
         cases[case.data.case] = finding
@@ -164,7 +164,7 @@ def judge_confirmation(suspect: Suspect, confirmed: PairedResult) -> Finding:
         confirmed: From `sdperf.stats.paired.decide_by_blocks`, with the suspect's limit and the
             family error divided by the number of suspects.
     """
-    step = _suggest_ab(suspect.case)
+    step = _suggest_repeat(suspect.case)
     if confirmed.bounds is None:
         seen = f"{confirmed.blocks} paired blocks are too few to say anything"
     else:
@@ -224,8 +224,8 @@ def judge_repeats(
         is_gross or suspect.is_shown
     ):
         drift = "drift of the machine is not excluded"
-        return Finding(Outcome.SLOWER, "latency", f"{seen}; {drift}", _suggest_ab(case))
-    return Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_ab(case))
+        return Finding(Outcome.SLOWER, "latency", f"{seen}; {drift}", _suggest_repeat(case))
+    return Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_repeat(case))
 
 
 @dataclass(frozen=True)
@@ -297,14 +297,14 @@ def _judge_by_history(
     limit = math.log1p(case.data.max_slowdown)
     if case.rise_log > limit:
         short = f"{seen}, but not beyond doubt"
-        return Finding(Outcome.INCONCLUSIVE, "latency", short, _suggest_ab(case))
+        return Finding(Outcome.INCONCLUSIVE, "latency", short, _suggest_repeat(case))
     if case.rise_log < -limit and case.data.case in significant.faster:
         return Finding(
             Outcome.FASTER, "latency", seen, "sdperf baseline accept --reason TEXT to keep it"
         )
     if case.interval.half_width > limit:
         noise = f"this machine only tells changes above {_percent(case.interval.half_width)}"
-        return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {noise}", _suggest_ab(case))
+        return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {noise}", _suggest_repeat(case))
     return Finding(Outcome.PASS, "latency", seen)
 
 
@@ -315,7 +315,7 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
     limit = _gross_limit(case, limits)
     if rise_log > math.log1p(limit):
         gross = f"{seen}, gross limit {format_change(1 + limit)}"
-        return Finding(Outcome.SLOWER, "latency", gross, _suggest_ab(case))
+        return Finding(Outcome.SLOWER, "latency", gross, _suggest_repeat(case))
     if rise_log > math.log1p(case.data.max_slowdown):
         return Finding(Outcome.INCONCLUSIVE, "latency", seen, advice)
     return Finding(Outcome.PASS, "latency", f"{seen}; {advice}")
@@ -370,8 +370,8 @@ def _is_above(value: float | None, bar: float) -> bool:
     return value is not None and value > bar
 
 
-def _suggest_ab(case: CaseEstimate) -> str:
-    return f"sdperf ab BASE HEAD -k '{case.data.case}'"
+def _suggest_repeat(case: CaseEstimate) -> str:
+    return f"pytest '{case.data.case}' --benchmark-compare --sd-processes 5"
 
 
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:

@@ -92,8 +92,10 @@ OPTIONS: Final = (
         "scheduler", "CLASS", AUTO, "diffusers scheduler class; auto is the model's own scheduler"
     ),
     Option("rounds", "N", "5", "timed rounds of a latency case"),
-    Option("batch-rounds", "N", "3", "timed rounds of a throughput case"),
-    Option("warmup", "N", "1", "untimed rounds before them; the first call comes on top"),
+    Option("batch-rounds", "N", "2", "timed rounds of a throughput case"),
+    Option(
+        "warmup", "N", "1", "untimed images per worker before them; the first call comes on top"
+    ),
     Option("timeout", "SECONDS", "600", "time limit of one generation"),
     Option(
         "subject",

@@ -119,8 +119,8 @@ class Case:
             self.warm_up()
 
     def warm_up(self) -> float:
-        """Run one untimed round of the same shape; return its seconds all the same."""
-        self._warmups.append(self._run())
+        """Run one untimed image per worker, the shape of all; return the seconds all the same."""
+        self._warmups.append(self._run([share[:1] for share in self._shares()]))
         return self._warmups[-1].duration_s
 
     def measure_round(self) -> float:
@@ -137,7 +137,7 @@ class Case:
 
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
-        last = self._delivered(self._rounds[-1])
+        last = _pair(self._shares(), self._rounds[-1])
         is_plain = self.variant == Variant() and self.stage is None
         after: tuple[Guard, ...] = ()
         if self._guarded is not None:
@@ -214,13 +214,14 @@ class Case:
             )
         return [images[worker::workers] for worker in range(workers)]
 
-    def _run(self) -> PoolRound:
+    def _run(self, shares: list[tuple[ImageRequest, ...]] | None = None) -> PoolRound:
+        shares = self._shares() if shares is None else shares
         requests = [
             self.suite.request(share, self.variant.mode, self._threads, self.stage)
-            for share in self._shares()
+            for share in shares
         ]
         done = self.suite.pool.run_round(requests)
-        for request, delivered in self._delivered(done):
+        for request, delivered in _pair(shares, done):
             self._hashes.setdefault(request, set()).add(compute_png_sha256(delivered.png))
         return done
 
@@ -235,15 +236,6 @@ class Case:
                 rounds += 1
         return sampler.stop(images)
 
-    def _delivered(self, done: PoolRound) -> list[tuple[ImageRequest, DeliveredImage]]:
-        """Pair what was asked for with what came, in batch order, each request once."""
-        pairs = {
-            request: delivered
-            for share, result in zip(self._shares(), done.results, strict=True)
-            for request, delivered in zip(share, result.images, strict=True)
-        }
-        return sorted(pairs.items(), key=lambda pair: pair[0].seed)
-
     def _is_repeatable(self) -> bool | None:
         """Tell whether equal requests gave equal bytes; ``None`` when none was made twice."""
         made = len(self._rounds) + len(self._warmups)
@@ -254,6 +246,18 @@ class Case:
             if made < 2
             else self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())
         )
+
+
+def _pair(
+    shares: Sequence[tuple[ImageRequest, ...]], done: PoolRound
+) -> list[tuple[ImageRequest, DeliveredImage]]:
+    """Pair what was asked for with what came, in batch order, each request once."""
+    pairs = {
+        request: delivered
+        for share, result in zip(shares, done.results, strict=True)
+        for request, delivered in zip(share, result.images, strict=True)
+    }
+    return sorted(pairs.items(), key=lambda pair: pair[0].seed)
 
 
 def _mean_latency(done: PoolRound) -> float:
