@@ -62,7 +62,7 @@ class LiveLine:
         if not self.is_live or self.reporter is None:
             return
         if not self._shown:
-            self.reporter.ensure_newline()
+            self._start_line(self.reporter)
             self._shown = True
         text = f"{self._case}: {what}"[: LINE_WIDTH - 1]
         self.reporter.write(f"\r\x1b[2K{text}", flush=True)
@@ -72,7 +72,7 @@ class LiveLine:
         if self.is_live:
             self.say(what)
         elif self.reporter is not None:
-            self.reporter.ensure_newline()
+            self._start_line(self.reporter)
             self.reporter.write_line(f"sdperf {self._case}: {what}")
 
     def finish(self, summary: str) -> None:
@@ -83,9 +83,17 @@ class LiveLine:
             self.wipe()
         elif self._case:
             took = format_seconds(self.clock() - self._started_s)
-            self.reporter.ensure_newline()
+            self._start_line(self.reporter)
             self.reporter.write_line(f"sdperf {self._case}: {summary} ({took})")
         self._case = ""
+
+    @staticmethod
+    def _start_line(reporter: pytest.TerminalReporter) -> None:
+        """Leave the line that pytest's own progress stands on, also after its last dot."""
+        reporter.ensure_newline()
+        terminal = reporter.config.get_terminal_writer()
+        if terminal.width_of_current_line:
+            terminal.line()
 
     def wipe(self) -> None:
         """Remove the live line, so that pytest's own output starts on a clean one."""
