@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -65,7 +66,8 @@ class LiveLine:
             self._start_line(self.reporter)
             self._shown = True
         text = f"{self._case}: {what}"[: LINE_WIDTH - 1]
-        self.reporter.write(f"\r\x1b[2K{text}", flush=True)
+        with _uncaptured(self.reporter):
+            self.reporter.write(f"\r\x1b[2K{text}", flush=True)
 
     def announce(self, what: str) -> None:
         """Say what begins now: on the live line, or as a plain line where there is none."""
@@ -73,7 +75,8 @@ class LiveLine:
             self.say(what)
         elif self.reporter is not None:
             self._start_line(self.reporter)
-            self.reporter.write_line(f"sdperf {self._case}: {what}")
+            with _uncaptured(self.reporter):
+                self.reporter.write_line(f"sdperf {self._case}: {what}", flush=True)
 
     def finish(self, summary: str) -> None:
         """End a case: wipe the live line, or print one plain line where there is none."""
@@ -84,19 +87,33 @@ class LiveLine:
         elif self._case:
             took = format_seconds(self.clock() - self._started_s)
             self._start_line(self.reporter)
-            self.reporter.write_line(f"sdperf {self._case}: {summary} ({took})")
+            with _uncaptured(self.reporter):
+                self.reporter.write_line(f"sdperf {self._case}: {summary} ({took})", flush=True)
         self._case = ""
 
     @staticmethod
     def _start_line(reporter: pytest.TerminalReporter) -> None:
         """Leave the line that pytest's own progress stands on, also after its last dot."""
-        reporter.ensure_newline()
-        terminal = reporter.config.get_terminal_writer()
-        if terminal.width_of_current_line:
-            terminal.line()
+        with _uncaptured(reporter):
+            reporter.ensure_newline()
+            terminal = reporter.config.get_terminal_writer()
+            if terminal.width_of_current_line:
+                terminal.line()
 
     def wipe(self) -> None:
         """Remove the live line, so that pytest's own output starts on a clean one."""
         if self._shown and self.reporter is not None:
-            self.reporter.write("\r\x1b[2K", flush=True)
+            with _uncaptured(self.reporter):
+                self.reporter.write("\r\x1b[2K", flush=True)
         self._shown = False
+
+
+@contextlib.contextmanager
+def _uncaptured(reporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Write past pytest's capture, which would keep a running test's output to itself."""
+    capture = reporter.config.pluginmanager.get_plugin("capturemanager")
+    if capture is None:
+        yield
+    else:
+        with capture.global_and_fixture_disabled():
+            yield
