@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     Executor,
@@ -82,7 +83,12 @@ class SpawnedHost:
     def exit_code(self) -> int | None:
         """Exit code of the child, waited for a moment; ``None`` when it has none yet."""
         for process in self._context.started:
-            process.join(_EXIT_WAIT_S)
+            # The executor's own thread may be reaping the child: until it has, `join` returns at
+            # once and there is no code yet.
+            give_up_s = time.monotonic() + _EXIT_WAIT_S
+            while process.exitcode is None and time.monotonic() < give_up_s:
+                process.join(0.05)
+                time.sleep(0.01)
             return process.exitcode
         return None
 
