@@ -23,7 +23,7 @@ def find_repository(folder: Path) -> Path:
     Raises:
         ConfigurationError: It lies in none, or there is no git.
     """
-    return Path(_run_git(folder, "rev-parse", "--show-toplevel").strip())
+    return Path(run_git(folder, "rev-parse", "--show-toplevel").strip())
 
 
 @contextlib.contextmanager
@@ -42,14 +42,14 @@ def checked_out(repository: Path, commit: str) -> Iterator[Path]:
     parent = Path(tempfile.mkdtemp(prefix="sdperf-baseline-"))
     folder = parent / "code"
     try:
-        _run_git(repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+        run_git(repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
         yield folder
     finally:
         with contextlib.suppress(ConfigurationError):
-            _run_git(repository, "worktree", "remove", "--force", str(folder))
+            run_git(repository, "worktree", "remove", "--force", str(folder))
         shutil.rmtree(parent, ignore_errors=True)
         with contextlib.suppress(ConfigurationError):
-            _run_git(repository, "worktree", "prune")
+            run_git(repository, "worktree", "prune")
 
 
 def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) -> tuple[str, ...]:
@@ -68,7 +68,12 @@ def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) 
     return tuple(dict.fromkeys(mapped))
 
 
-def _run_git(folder: Path, *arguments: str) -> str:
+def run_git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder and return what it printed.
+
+    Raises:
+        ConfigurationError: It failed, there is no git, or it took too long.
+    """
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
