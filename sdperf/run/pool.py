@@ -54,6 +54,9 @@ class WorkerHost(Protocol):
     def exit_code(self) -> int | None:
         """Exit code of a worker that died; ``None`` when unknown."""
 
+    def last_words(self) -> str:
+        """What it printed last, where that does not stand on the terminal already."""
+
     def kill(self) -> None:
         """End the worker at once, whatever it does."""
 
@@ -92,6 +95,10 @@ class SpawnedHost:
             return process.exitcode
         return None
 
+    def last_words(self) -> str:
+        """Return nothing: the child prints to our own terminal."""
+        return ""
+
     def kill(self) -> None:
         """Kill the child and free the executor."""
         for process in self._context.started:
@@ -109,6 +116,10 @@ class InProcessHost:
     def exit_code(self) -> int | None:
         """Return ``None``: it would be our own."""
         return None
+
+    def last_words(self) -> str:
+        """Return nothing: it prints to our own terminal."""
+        return ""
 
     def kill(self) -> None:
         """Free the pipeline; a generation that hangs in our own process cannot be ended."""
@@ -324,10 +335,11 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
     try:
         return future.result()
     except BrokenProcessPool as error:
-        code = host.exit_code()
+        code, words = host.exit_code(), host.last_words()
+        said = f"; it said: {words}" if words else ""
         raise WorkerError(
             f"a worker died during {doing}",
-            got=f"exit code {code}: {explain_exit(code)}",
+            got=f"exit code {code}: {explain_exit(code)}{said}",
             hint="run the case alone with --sd-in-process to see the crash in a debugger",
         ) from error
 
@@ -337,7 +349,7 @@ def explain_exit(code: int | None) -> str:
     if code is None:
         return "unknown cause"
     if code >= 0:
-        return "the process ended itself; its messages stand above"
+        return "the process ended itself, see its messages"
     try:
         name = signal.Signals(-code).name
     except ValueError:
