@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdperf.measure.environment import collect_environment
+from sdperf.measure.resources.sampler import DEFAULT_INTERVAL_S
 from sdperf.models.loader import resolve_model
 from sdperf.run.machine import LiveMachine
 from sdperf.run.messages import RoundRequest, WorkerSpec
@@ -27,14 +28,14 @@ class Cost:
 
     Attributes:
         watching: What B does that A does not.
-        plain_median_s: Median of A's rounds.
-        watched_median_s: Median of B's rounds.
+        plain_median_s: Median of A's windows (of `--rounds` rounds) or profiled rounds.
+        watched_median_s: Median of B's.
         ratio_of_medians: The one over the other.
         median_block_ratio: Median of the blocks' ratios, free of linear drift.
         lower: Lower end of its interval.
         upper: Upper end.
         coverage: Of the interval.
-        blocks: How many blocks of four rounds.
+        blocks: How many blocks of four.
     """
 
     watching: str
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="pixels; the model's own by default")
     parser.add_argument("--threads", type=int, default=count_cpu_threads())
     parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of a watched window")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asked = parser.parse_args()
     workload = Workload(
@@ -104,10 +106,14 @@ def main() -> None:
         def plain() -> float:
             return pool.run_round([request]).duration_s
 
+        def window() -> float:
+            plain()  # leads in: the pause before it, which starting a sampler takes, cools caches
+            return sum(plain() for _ in range(asked.rounds))
+
         def watched() -> float:
             with machine.watch() as sampler:
-                duration_s = plain()
-            share = sampler.stop(images=1).watching_share
+                duration_s = window()
+            share = sampler.stop(images=asked.rounds + 1).watching_share
             shares.append(share or 0.0)
             return duration_s
 
@@ -115,10 +121,10 @@ def main() -> None:
             return pool.profile(request).total_s
 
         for _ in range(2):
-            plain(), watched(), profiled()
+            window(), watched(), profiled()
         shares.clear()
         costs = [
-            _compare("sampler", plain, watched, asked.blocks),
+            _compare("sampler", window, watched, asked.blocks),
             _compare("profiler", plain, profiled, asked.blocks),
         ]
         device = worker.report.device
@@ -145,6 +151,8 @@ def main() -> None:
                     "workload": asdict(workload),
                     "precision": asked.precision,
                     "threads": asked.threads,
+                    "interval_s": DEFAULT_INTERVAL_S,
+                    "rounds_per_window": asked.rounds,
                     "costs": [asdict(cost) for cost in costs],
                     "sampling_thread_share_of_a_core": cpu_share,
                 },

@@ -26,7 +26,7 @@ from sdperf.usage import (
     ResourceUsage,
 )
 
-DEFAULT_INTERVAL_S: Final = 0.2
+DEFAULT_INTERVAL_S: Final = 0.5
 MAX_SAMPLES: Final = 8192
 """Samples kept of a curve; when there are more, every second is dropped and ticks come half as
 often, so that memory stays bounded however long a window lasts."""
