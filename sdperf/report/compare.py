@@ -9,14 +9,14 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sdperf.errors import RecordError
 from sdperf.judging.comparable import explain_difference
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
-from sdperf.judging.memory import judge_memory
+from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
 from sdperf.report.terminal import Line, colour_of
 from sdperf.store.session_file import SavedSession, TimedCase
@@ -37,6 +37,8 @@ class ComparedCase:
         current_s: Median of the head; ``None`` where the head lacks the case.
         ratio: Current over baseline without the suite-wide shift; ``None`` where unknown.
         sessions: Bases that it was held against.
+        unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
+            each side; ``None`` with fewer than five usable bases.
     """
 
     verdict: Verdict
@@ -44,6 +46,7 @@ class ComparedCase:
     current_s: float | None
     ratio: float | None
     sessions: int
+    unchanged: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,23 @@ def compare_sessions(
     limits: LatencyLimits | None = None,
     *,
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN,
+    own_slowdowns: Mapping[str, float] | None = None,
+    memory: MemoryLimits | None = None,
 ) -> Comparison:
     """Judge the head's cases against the bases'.
 
-    A base's case is left out, with its reason, where it failed in its own run, is of another
-    workload, variant or machine, or cannot be read. A case that only bases hold is INCOMPARABLE:
-    renamed or lost, it must not vanish silently. What the head's own run said against a case
-    (its images, say) is repeated.
+    A base's case is left out, with its reason, where it failed in its own run and nobody accepted
+    it, a later base changed its level on purpose, it is of another workload, variant or machine, or
+    cannot be read. A case that only bases hold is INCOMPARABLE: renamed or lost, it must not vanish
+    silently. What the head's own run said against a case (its images, say) is repeated.
 
     Args:
         bases: Oldest first, one or more.
         head: The session to judge.
         limits: The suite's limits.
         max_slowdown: Tolerated slowdown of each case, as a fraction.
+        own_slowdowns: That of single cases by test id, in its place.
+        memory: Tolerated growth of peak memory.
 
     Raises:
         RecordError: No base shares a single case with the head.
@@ -105,23 +112,30 @@ def compare_sessions(
     suite = []
     for name, case in head.cases.items():
         usable = []
-        for base in bases:
+        first = _find_level(bases, name)
+        for index, base in enumerate(bases):
             reason = _explain_unusable(base, head, name)
-            if reason is not None:
+            is_used = index >= first and reason is None and name in base.cases
+            if index >= first and reason is not None:
                 reasons[name] = f"{base.path.name}: {reason}"
-            usable.append(base.cases[name] if reason is None and name in base.cases else None)
+            usable.append(base.cases[name] if is_used else None)
         suite.append(
             CaseSessions(
                 name,
                 tuple(None if one is None else statistics.median(one.rounds_s) for one in usable),
                 case.rounds_s,
-                max_slowdown,
+                (own_slowdowns or {}).get(name, max_slowdown),
             )
         )
     estimate = compute_suite_estimate(suite)
     judged = judge_offline(estimate, limits)
     cases = [
-        _compare_case(one, judged.cases[one.data.case], reasons.get(one.data.case), bases, head)
+        _compare_case(
+            one,
+            judged.cases[one.data.case],
+            reasons.get(one.data.case),
+            _judge_records(one.data.case, bases, head, memory),
+        )
         for one in estimate.cases
     ]
     gone = dict.fromkeys(name for base in bases for name in base.cases if name not in head.cases)
@@ -133,6 +147,11 @@ def compare_sessions(
     )
 
 
+def _find_level(bases: Sequence[SavedSession], name: str) -> int:
+    """Return the first base of a case's present level; earlier ones were left behind on purpose."""
+    return max((index for index, base in enumerate(bases) if name in base.level_changed), default=0)
+
+
 def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str | None:
     then, now = base.cases.get(name), head.cases[name]
     if then is None:
@@ -140,7 +159,8 @@ def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str 
     if then.saved is not None:
         if then.saved.unusable is not None:
             return then.saved.unusable
-        if then.saved.outcome in {one.value for one in Outcome if one.is_failure}:
+        failed = then.saved.outcome in {one.value for one in Outcome if one.is_failure}
+        if failed and not base.is_accepted:
             return f"the case was {then.saved.outcome} in that run"
     if now.saved is not None and now.saved.unusable is not None:
         return f"in {head.path.name} {now.saved.unusable}"
@@ -155,25 +175,30 @@ def _compare_case(
     estimate: CaseEstimate,
     latency: Finding,
     reason: str | None,
-    bases: Sequence[SavedSession],
-    head: SavedSession,
+    others: Sequence[Finding],
 ) -> ComparedCase:
     name = estimate.data.case
     if estimate.sessions == 0 and reason is not None:
         latency = Finding(
             Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
         )
-    findings = [latency, *_judge_records(name, bases, head)]
     return ComparedCase(
-        verdict=Verdict(name, tuple(findings)),
+        verdict=Verdict(name, (latency, *others)),
         baseline_s=estimate.baseline_s,
         current_s=estimate.data.current_s,
         ratio=None if estimate.rise_log is None else math.exp(estimate.rise_log),
         sessions=estimate.sessions,
+        unchanged=(
+            None
+            if estimate.interval is None
+            else (math.exp(estimate.interval.lower), math.exp(estimate.interval.upper))
+        ),
     )
 
 
-def _judge_records(name: str, bases: Sequence[SavedSession], head: SavedSession) -> list[Finding]:
+def _judge_records(
+    name: str, bases: Sequence[SavedSession], head: SavedSession, limits: MemoryLimits | None
+) -> list[Finding]:
     """Judge what sdperf recorded beside the timings: memory, and what the run itself said."""
     now = head.cases[name]
     findings = []
@@ -182,11 +207,11 @@ def _judge_records(name: str, bases: Sequence[SavedSession], head: SavedSession)
         findings.append(Finding(said, "image", "the run itself said so of its images"))
     then = [
         one.measurement.memory
-        for base in bases
+        for base in bases[_find_level(bases, name) :]
         if (one := _usable(base, head, name)) is not None and one.measurement is not None
     ]
     if now.measurement is not None and then:
-        memory = judge_memory(now.measurement.memory, then)
+        memory = judge_memory(now.measurement.memory, then, limits)
         if memory.outcome is not Outcome.NO_BASELINE:
             findings.append(memory)
     return findings

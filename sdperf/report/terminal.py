@@ -139,33 +139,52 @@ def format_counts(rows: Sequence[Row], skipped: int) -> str:
     return f"{len(rows) + skipped} cases: {', '.join(parts) or 'none judged'}"
 
 
-def format_ceilings(rows: Iterable[Row]) -> list[Line]:
-    """Print each async case's gain over its sync twin beside the ceiling of what could overlap."""
-    measured = [row.measurement for row in rows if row.measurement is not None]
+@dataclass(frozen=True)
+class Overlap:
+    """What overlapping gained a case, beside what it could gain at most.
+
+    Attributes:
+        measured: The async case.
+        gain: Share of its sync twin's time that it saved; negative where it took longer.
+        ceiling: Share that is not the device's work and has a next image to hide behind.
+    """
+
+    measured: Measurement
+    gain: float
+    ceiling: float
+
+
+def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
+    """Hold each async case against its sync twin; cases without a profiled twin stay out."""
     twins = {
         (one.kind, one.variant.precision, one.variant.workers): one
         for one in measured
         if one.variant.mode == "sync"
     }
-    lines = []
+    overlaps = []
     for one in measured:
         twin = twins.get((one.kind, one.variant.precision, one.variant.workers))
         if one.variant.mode != "async" or twin is None or twin.stages is None:
             continue
         share = twin.stages.overlappable_share()
         per_worker = one.images_per_round // one.variant.workers
-        if share is None:
-            continue
-        ceiling = share * (per_worker - 1) / per_worker
-        gain = 1 - one.seconds_per_image / twin.seconds_per_image
-        lines.append(
-            Line(
-                f"async {one.kind} {one.variant.precision} {one.variant.workers}w: saved "
-                f"{gain * 100:.1f} % of sync's time, ceiling {ceiling * 100:.1f} %; "
-                f"beyond it is noise"
-            )
+        if share is not None and per_worker > 0:
+            gain = 1 - one.seconds_per_image / twin.seconds_per_image
+            overlaps.append(Overlap(one, gain, share * (per_worker - 1) / per_worker))
+    return overlaps
+
+
+def format_ceilings(rows: Iterable[Row]) -> list[Line]:
+    """Print each async case's gain over its sync twin beside the ceiling of what could overlap."""
+    measured = [row.measurement for row in rows if row.measurement is not None]
+    return [
+        Line(
+            f"async {one.measured.kind} {one.measured.variant.precision} "
+            f"{one.measured.variant.workers}w: saved {one.gain * 100:.1f} % of sync's time, "
+            f"ceiling {one.ceiling * 100:.1f} %; beyond it is noise"
         )
-    return lines
+        for one in find_overlaps(measured)
+    ]
 
 
 def _wrapped(text: str, colour: str) -> list[Line]:

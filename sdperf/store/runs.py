@@ -17,6 +17,9 @@ from sdperf.measurement import Measurement, parse_measurement
 RUN_KEY: Final = "sdperf"
 """Key of sdperf's own part, at the top of the JSON and in each case's ``extra_info``."""
 
+ACCEPTED_KEY: Final = "sdperf_accepted"
+"""Key of what `sdperf.store.baselines` says of an accepted run."""
+
 RUN_FORMAT_VERSION: Final = 1
 
 
@@ -82,7 +85,19 @@ def read_run(path: Path) -> SavedRun:
         RecordError: The file is missing, truncated, no JSON, or no pytest-benchmark run. A single
             case that cannot be used does not raise: it says so itself.
     """
-    document = read_document(path)
+    return parse_run(path, read_document(path))
+
+
+def parse_run(path: Path, document: Mapping[str, Any]) -> SavedRun:
+    """Turn a JSON object into a run. Pure.
+
+    Args:
+        path: Where it came from, for messages.
+        document: The JSON.
+
+    Raises:
+        RecordError: As `read_run`, but for the file itself.
+    """
     benchmarks = document.get("benchmarks")
     if not isinstance(benchmarks, list):
         raise RecordError(
@@ -135,6 +150,18 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path} is no pytest-benchmark run", got=type(document).__name__, expected="an object"
         )
     return document
+
+
+def format_content(document: Mapping[str, Any], *, allow_nan: bool = True) -> bytes:
+    """Return a run's content in one layout, without what acceptance added to it. Pure.
+
+    Equal runs have equal content, whoever laid the file out.
+
+    Raises:
+        ValueError: It holds an infinite number, where those are not allowed.
+    """
+    content = {key: value for key, value in document.items() if key != ACCEPTED_KEY}
+    return json.dumps(content, sort_keys=True, allow_nan=allow_nan).encode()
 
 
 def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sdperf.codec import parse_record
 from sdperf.errors import RecordError
 from sdperf.measurement import Measurement
+from sdperf.store.baselines import ACCEPTED_KEY, Acceptance
 from sdperf.store.runs import RUN_KEY, SavedCase, parse_case, read_document
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
@@ -49,11 +51,15 @@ class SavedSession:
         machine: System, architecture and processor as pytest-benchmark wrote them; ``None`` where
             it did not.
         cases: By test id, in the order of the file.
+        is_accepted: Whether somebody accepted it as a baseline, failures and all.
+        level_changed: Cases whose earlier history it ends.
     """
 
     path: Path
     machine: str | None
     cases: Mapping[str, TimedCase]
+    is_accepted: bool = False
+    level_changed: tuple[str, ...] = ()
 
 
 def read_session(path: Path) -> SavedSession:
@@ -63,6 +69,16 @@ def read_session(path: Path) -> SavedSession:
         RecordError: The file is missing, larger than 256 MiB, truncated, no JSON, holds NaN or
             infinity, is no pytest-benchmark run, names a case twice, or has a case whose rounds
             were not saved or are no durations.
+    """
+    check_size(path)
+    return parse_session(path, read_document(path))
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file that is too large to be read.
+
+    Raises:
+        RecordError: It is, or is missing.
     """
     try:
         size_bytes = path.stat().st_size
@@ -74,7 +90,6 @@ def read_session(path: Path) -> SavedSession:
             got=f"{size_bytes} bytes",
             expected=f"at most {LARGEST_FILE_BYTES}",
         )
-    return parse_session(path, read_document(path))
 
 
 def parse_session(path: Path, document: Mapping[str, Any]) -> SavedSession:
@@ -101,7 +116,18 @@ def parse_session(path: Path, document: Mapping[str, Any]) -> SavedSession:
         if case.name in cases:
             raise RecordError(f"{path} holds a case twice", got=case.name)
         cases[case.name] = case
-    return SavedSession(path, _describe_machine(document.get("machine_info")), cases)
+    accepted = document.get(ACCEPTED_KEY)
+    try:
+        acceptance = None if accepted is None else parse_record(Acceptance, accepted)
+    except RecordError as error:
+        raise RecordError(f"{path} cannot be used", got=str(error)) from error
+    return SavedSession(
+        path=path,
+        machine=_describe_machine(document.get("machine_info")),
+        cases=cases,
+        is_accepted=acceptance is not None,
+        level_changed=() if acceptance is None else acceptance.level_changed,
+    )
 
 
 def _parse_case(where: str, benchmark: object) -> TimedCase:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -54,6 +55,42 @@ def test_a_slower_case_fails_and_the_others_pass():
     assert found.pop("test_4") is Outcome.SLOWER
     assert set(found.values()) == {Outcome.PASS}
     assert comparison.is_failed()
+
+
+def test_one_case_may_have_a_limit_of_its_own():
+    sessions = make_sessions(rises={4: 1.06})
+    comparison = compare_sessions(*sessions, own_slowdowns={"test_4": 0.2})
+    assert set(outcomes(comparison).values()) == {Outcome.PASS}
+
+
+def test_a_base_that_changed_a_level_on_purpose_ends_what_was_before():
+    bases, head = make_sessions(rises={4: 1.5})
+    changed = dataclasses.replace(bases[-1], is_accepted=True, level_changed=("test_4",))
+    found = {
+        case.verdict.case: case for case in compare_sessions([*bases[:-1], changed], head).cases
+    }
+    assert found["test_4"].sessions == 1
+    assert found["test_5"].sessions == len(bases)
+
+
+def test_an_accepted_failure_is_compared_with_and_another_is_not():
+    bases, head = make_sessions(count=2)
+    failed = {
+        name: dataclasses.replace(case, saved=SavedCase(name, None, "SLOWER", None))
+        for name, case in bases[0].cases.items()
+    }
+    base = dataclasses.replace(bases[0], cases=failed)
+    assert set(outcomes(compare_sessions([base], head)).values()) == {Outcome.INCOMPARABLE}
+    accepted = dataclasses.replace(base, is_accepted=True)
+    assert set(outcomes(compare_sessions([accepted], head)).values()) == {Outcome.PASS}
+
+
+def test_where_an_unchanged_session_would_fall_is_told_from_five_bases_on():
+    comparison = compare_sessions(*make_sessions())
+    low, high = comparison.cases[0].unchanged
+    assert 0.9 < low < 1 < high < 1.1
+    few = compare_sessions(*make_sessions(count=3))
+    assert few.cases[0].unchanged is None
 
 
 def test_nothing_changed_nothing_fails():

@@ -32,6 +32,23 @@ def test_a_foreign_run_is_read_as_timings(tmp_path):
     assert session.machine == "Darwin arm64 Apple M4"
 
 
+def test_an_accepted_file_says_so():
+    accepted = {
+        "reason": "first",
+        "accepted_at": "2026-11-23T00:00:00+00:00",
+        "commit": None,
+        "content_sha256": "0" * 64,
+        "level_changed": ["test_a"],
+    }
+    document = {"benchmarks": [benchmark()], "sdperf_accepted": accepted}
+    session = parse_session(Path("run.json"), document)
+    assert session.is_accepted
+    assert session.level_changed == ("test_a",)
+    assert not parse_session(Path("run.json"), {"benchmarks": [benchmark()]}).is_accepted
+    with pytest.raises(RecordError, match="cannot be used"):
+        parse_session(Path("run.json"), document | {"sdperf_accepted": {"reason": 3}})
+
+
 def test_integers_are_durations_too(tmp_path):
     assert read_session(write(tmp_path, {"benchmarks": [benchmark(data=[2])]})).cases[
         "test_a"
