@@ -89,20 +89,33 @@ class Environment:
         Chip, GPU and its cores, memory, OS major.minor, torch major.minor and power mode take
         part; host name and Python version do not. It is readable and safe as a folder name.
         """
+        software = (
+            f"{self.os_name}-{_major_minor(self.os_version)}",
+            f"torch-{_major_minor(self.packages.get('torch', 'unknown'))}",
+        )
+        return _join_slugs(*self._hardware(), *software, self._power())
+
+    def machine_name(self) -> str:
+        """Name the machine without its software: what stays when the OS or torch is updated.
+
+        Made like `fingerprint`, but for the OS and torch. The history keys its series by it, so
+        that a level that changes with an update is seen, and seen beside the update.
+        """
+        return _join_slugs(*self._hardware(), self._power())
+
+    def _hardware(self) -> tuple[str | None, ...]:
         gib = None if self.ram_bytes is None else round(self.ram_bytes / 2**30)
-        parts = [
+        return (
             self.device_kind,
             self.chip,
             None if self.device_kind == "cpu" else self.device_name,
             None if self.gpu_cores is None else f"{self.gpu_cores}gpu",
             None if self.cpu_cores is None else f"{self.cpu_cores}cpu",
             None if gib is None else f"{gib}gib",
-            f"{self.os_name}-{_major_minor(self.os_version)}",
-            f"torch-{_major_minor(self.packages.get('torch', 'unknown'))}",
-            f"power-{self.power_mode or 'unknown'}",
-        ]
-        slugs = (re.sub(r"[^a-z0-9.]+", "-", (part or "").lower()).strip("-.") for part in parts)
-        return "--".join(dict.fromkeys(slug for slug in slugs if slug))
+        )
+
+    def _power(self) -> str:
+        return f"power-{self.power_mode or 'unknown'}"
 
 
 @dataclass(frozen=True)
@@ -446,6 +459,11 @@ def parse_measurement(document: object) -> Measurement:
             hint="pip install --upgrade sdperf",
         )
     return parse_record(Measurement, document)
+
+
+def _join_slugs(*parts: str | None) -> str:
+    slugs = (re.sub(r"[^a-z0-9.]+", "-", (part or "").lower()).strip("-.") for part in parts)
+    return "--".join(dict.fromkeys(slug for slug in slugs if slug))
 
 
 def _major_minor(version: str) -> str:

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sdperf.codec import format_record, parse_record
 from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.measurement import Measurement
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
-from sdperf.store.runs import SavedRun, read_run
+from sdperf.store.runs import ACCEPTED_KEY, SavedRun, format_content, read_run
 from sdperf.verdict import Outcome
 
 DEFAULT_FOLDER: Final = "benchmarks/baselines"
@@ -56,9 +56,6 @@ class Acceptance:
     commit: str | None
     content_sha256: str
     level_changed: tuple[str, ...] = ()
-
-
-ACCEPTED_KEY: Final = "sdperf_accepted"
 
 
 @dataclass(frozen=True)
@@ -363,10 +360,7 @@ def _read_accepted(path: Path, number: int) -> AcceptedSession:
 
 
 def _content_sha256(run: SavedRun) -> str:
-    content: dict[str, Any] = {
-        key: value for key, value in run.document.items() if key != ACCEPTED_KEY
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(format_content(run.document)).hexdigest()
 
 
 def _remove_stale(folder: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Final
 from sdperf.codec import parse_record
 from sdperf.errors import RecordError
 from sdperf.measurement import Measurement
-from sdperf.store.baselines import ACCEPTED_KEY, Acceptance
-from sdperf.store.runs import RUN_KEY, SavedCase, parse_case, read_document
+from sdperf.store.baselines import Acceptance
+from sdperf.store.runs import ACCEPTED_KEY, RUN_KEY, SavedCase, parse_case, read_document
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
 MOST_CASES: Final = 20_000
