@@ -74,3 +74,7 @@ class ImageError(SdperfError):
 
 class RecordError(SdperfError):
     """A saved run, baseline or record cannot be read: truncated, hostile, of another format."""
+
+
+class PackageError(SdperfError):
+    """Versions of packages cannot be installed here: they do not exist, conflict or do not build."""

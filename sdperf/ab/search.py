@@ -8,23 +8,16 @@ that a search that was killed goes on where it was.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final, Literal
 
+Answer = Literal["good", "bad", "skipped", "open"]
+"""What testing a step said: like the good end, like the bad end, it cannot be tested (it does not
+import, install or generate), or it was tested and the machine was too noisy to tell."""
 
-class Answer(enum.Enum):
-    """What testing a step said."""
-
-    GOOD = "good"
-    """Like the good end."""
-    BAD = "bad"
-    """Like the bad end."""
-    SKIPPED = "skipped"
-    """It cannot be tested: it does not import, install or generate."""
-    OPEN = "open"
-    """It was tested, and the machine was too noisy to tell."""
+UNANSWERED: Final = ("skipped", "open")
 
 
 @dataclass(frozen=True)
@@ -112,13 +105,13 @@ def weigh_answers(history: History, answers: Mapping[str, Answer]) -> Standing:
     suspects = (1 << len(history.steps)) - 1
     for index, step in enumerate(history.steps):
         answer = answers.get(step)
-        if answer is Answer.GOOD:
+        if answer == "good":
             suspects &= ~history.reach[index]
-        elif answer is Answer.BAD:
+        elif answer == "bad":
             suspects &= history.reach[index]
     unanswered = 0
     for index in _bits(suspects):
-        if answers.get(history.steps[index]) in (Answer.SKIPPED, Answer.OPEN):
+        if answers.get(history.steps[index]) in UNANSWERED:
             unanswered |= 1 << index
     chosen = _choose(history, suspects, unanswered)
     return Standing(

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -23,6 +24,8 @@ def default_cache_dir() -> Path | None:
     if base and Path(base).is_absolute():
         return Path(base) / "sdperf"
     try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "sdperf"
         return Path.home() / ".cache" / "sdperf"
     except RuntimeError:
         return None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdperf.ab.search import Answer, History, make_chain, weigh_answers
+from sdperf.ab.search import History, make_chain, weigh_answers
 
 
 @st.composite
@@ -39,7 +39,7 @@ def planted(history, culprit, unanswered=()):
     def answer(step):
         if step in unanswered:
             return unanswered[step]
-        return Answer.BAD if contains(history, step, culprit) else Answer.GOOD
+        return "bad" if contains(history, step, culprit) else "good"
 
     return answer
 
@@ -72,7 +72,7 @@ def test_steps_without_an_answer_widen_the_range_and_never_exclude_the_culprit(h
     unanswered = data.draw(
         st.dictionaries(
             st.sampled_from(history.steps[:-1] or ("none",)),
-            st.sampled_from([Answer.SKIPPED, Answer.OPEN]),
+            st.sampled_from(["skipped", "open"]),
         )
     )
     standing, path = search(history, planted(history, culprit, unanswered))
@@ -86,7 +86,7 @@ def test_steps_without_an_answer_widen_the_range_and_never_exclude_the_culprit(h
 
 def test_only_skipped_steps_between_good_and_bad_are_named_as_a_range():
     history = make_chain("abcdefgh")
-    skipped = dict.fromkeys("cde", Answer.SKIPPED)
+    skipped = dict.fromkeys("cde", "skipped")
     standing, _ = search(history, planted(history, "d", skipped))
     assert standing.suspects == ("c", "d", "e", "f")
     assert standing.first_bad is None
@@ -96,9 +96,9 @@ def test_after_a_skipped_step_the_search_looks_far_from_it():
     history = make_chain([f"{index:02}" for index in range(100)])
     middle = weigh_answers(history, {}).next_step
     assert middle == "49"
-    following = weigh_answers(history, {middle: Answer.SKIPPED}).next_step
+    following = weigh_answers(history, {middle: "skipped"}).next_step
     assert abs(int(following) - int(middle)) >= 20
-    broken = {f"{index:02}": Answer.SKIPPED for index in range(35, 65)}
+    broken = {f"{index:02}": "skipped" for index in range(35, 65)}
     standing, path = search(history, planted(history, "80", broken))
     assert standing.first_bad == "80"
     assert sum(step in broken for step in path) <= 2, "it kept trying broken neighbours"

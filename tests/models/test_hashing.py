@@ -122,7 +122,9 @@ def test_the_cache_is_where_the_user_says_or_nowhere(monkeypatch, tmp_path):
     assert default_cache_dir() == tmp_path / "sdperf"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setattr(hashing.Path, "home", lambda: tmp_path)
-    assert default_cache_dir() == tmp_path / ".cache" / "sdperf"
+    for system, place in (("linux", ".cache"), ("darwin", "Library/Caches")):
+        monkeypatch.setattr(hashing.sys, "platform", system)
+        assert default_cache_dir() == tmp_path / place / "sdperf"
     monkeypatch.setattr(hashing.Path, "home", homeless)
     assert default_cache_dir() is None
 
