@@ -1,14 +1,16 @@
+# Imported here, so that pytester's sessions find these very modules and not fresh ones:
+# hypothesis' plugin would import and rewrite it at the end of each, two seconds every time.
+import hypothesis
 import pytest
 from pytest_benchmark import plugin as host
 
-# Imported here, so that pytester's sessions find these very modules and not fresh ones.
 import sdperf.run.counting
 import sdperf.run.suite
 from sdperf.cli import main
 from tests.plugin.scripted import Script
 from tests.tiny_pipelines import tiny_folder
 
-__all__ = ["tiny_folder"]
+__all__ = ["hypothesis", "tiny_folder"]
 
 BENCHMARKS = """
 def test_latency(sd_benchmark):
