@@ -1,0 +1,281 @@
+"""What the history keeps of a run: its head, a line of figures a case, and the run itself. Pure.
+
+Nothing in the document is trusted, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import RecordError
+from sdperf.measurement import Environment
+from sdperf.store.history.figures import (
+    Figures,
+    as_list,
+    as_object,
+    extract_figures,
+    is_count,
+    outcome_word,
+    text,
+)
+from sdperf.store.history.schema import LONGEST_NAME
+from sdperf.store.runs import ACCEPTED_KEY, RUN_KEY, format_content, read_document
+from sdperf.store.session_file import MOST_CASES, check_size
+
+_MOMENTARY: Final = ("commit", "thermal_level")
+"""Parts of a record's environment that are of the moment and not of the machine."""
+
+_SETUP: Final = ("kind", "images_per_round", "stage", "variant", "subject")
+_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a case was measured.
+
+    Attributes:
+        sha256: Hash of ``document``.
+        fingerprint: Machine and software whose times are comparable.
+        machine: The same without software: what a series goes on over.
+        document: Canonical JSON of the record's environment, without what is of the moment.
+    """
+
+    sha256: str
+    fingerprint: str
+    machine: str
+    document: str
+
+
+@dataclass(frozen=True)
+class KeptCase:
+    """One case of a run.
+
+    Attributes:
+        name: Its test id.
+        place: Where; ``None`` for a case that left no measurement.
+        setup: Canonical JSON of workload, variant and subject; ``None`` likewise.
+        figures: What it came to.
+    """
+
+    name: str
+    place: Place | None
+    setup: str | None
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """One run, ready to be stored.
+
+    Attributes:
+        content_sha256: Hash of its content, whatever the layout of its file.
+        measured_at: When pytest-benchmark wrote it, UTC.
+        source: Where it came from, for people.
+        commit_id: Commit of the code that was measured.
+        is_dirty: Whether that code had changes of its own.
+        branch: Branch, likewise.
+        project: Project, as pytest-benchmark names it.
+        suite_outcome: What was said of all cases together.
+        void: Why nothing in it counts; ``None`` where it does.
+        is_interrupted: Whether it was ended early.
+        is_accepted: Whether this file is an accepted session.
+        cases: Every case, also those that left no measurement.
+        content: The run, deflated JSON.
+    """
+
+    content_sha256: str
+    measured_at: datetime
+    source: str
+    commit_id: str | None
+    is_dirty: bool | None
+    branch: str | None
+    project: str | None
+    suite_outcome: str | None
+    void: str | None
+    is_interrupted: bool
+    is_accepted: bool
+    cases: tuple[KeptCase, ...]
+    content: bytes
+
+
+def read_kept_run(path: Path) -> KeptRun:
+    """Read a pytest-benchmark JSON, whoever wrote it.
+
+    Raises:
+        RecordError: It is missing, too large, no JSON, or no run.
+    """
+    check_size(path)
+    return extract_run(read_document(path), str(path))
+
+
+def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
+    """Take from a run what the history keeps.
+
+    Args:
+        document: The JSON.
+        source: Where it came from, for messages.
+
+    Raises:
+        RecordError: It is no pytest-benchmark run, holds a case twice or one without a name, or
+            does not say when it was measured.
+    """
+    benchmarks = document.get("benchmarks")
+    if not isinstance(benchmarks, list) or len(benchmarks) > MOST_CASES:
+        raise RecordError(
+            f"{source} is no pytest-benchmark run",
+            got=f"benchmarks: {type(benchmarks).__name__}",
+            expected=f"a list of at most {MOST_CASES} benchmarks",
+        )
+    try:
+        content = format_content(document, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{source} cannot be kept", got=str(error)[:120]) from error
+    own, commit = as_object(document.get(RUN_KEY)), as_object(document.get("commit_info"))
+    is_dirty = commit.get("dirty")
+    return KeptRun(
+        content_sha256=hashlib.sha256(content).hexdigest(),
+        measured_at=_parse_instant(document.get("datetime"), source),
+        source=text(source) or "",
+        commit_id=text(commit.get("id"), 64),
+        is_dirty=is_dirty if isinstance(is_dirty, bool) else None,
+        branch=text(commit.get("branch")),
+        project=text(commit.get("project")),
+        suite_outcome=outcome_word(own.get("suite")),
+        void=text(own.get("void")),
+        is_interrupted=own.get("interrupted") is True,
+        is_accepted=ACCEPTED_KEY in document,
+        cases=_extract_cases(document, as_object(own.get("outcomes")), source),
+        content=zlib.compress(content, 1),
+    )
+
+
+def inflate(content: bytes) -> dict[str, Any]:
+    """Turn a stored run back into its JSON.
+
+    Raises:
+        RecordError: It is damaged.
+    """
+    try:
+        document = json.loads(zlib.decompress(content))
+    except (zlib.error, ValueError) as error:
+        raise RecordError("a stored run is damaged", got=str(error)[:120]) from error
+    return dict(document)
+
+
+def _extract_cases(
+    document: Mapping[str, Any], outcomes: Mapping[str, Any], source: str
+) -> tuple[KeptCase, ...]:
+    cases: dict[str, KeptCase] = {}
+    places = _Places(as_object(document.get("machine_info")))
+    for benchmark in as_list(document.get("benchmarks")):
+        found = as_object(benchmark)
+        name = _check_name(found.get("fullname"), source)
+        if name in cases:
+            raise RecordError(f"{source} holds a case twice", got=name[:120])
+        record = as_object(as_object(found.get("extra_info")).get(RUN_KEY))
+        figures = extract_figures(record, as_object(found.get("stats")), outcomes.get(name))
+        cases[name] = KeptCase(name, places.find(record), _describe_setup(record), figures)
+    for name, outcome in outcomes.items():
+        if name not in cases and outcome_word(outcome):
+            name = _check_name(name, source)
+            cases[name] = KeptCase(name, None, None, Figures(outcome=outcome_word(outcome)))
+    return tuple(cases.values())
+
+
+class _Places:
+    """The environments of one run; nearly always one that all its cases share."""
+
+    def __init__(self, machine_info: Mapping[str, Any]) -> None:
+        self._machine_info = machine_info
+        self._last: tuple[object, Place | None] | None = None
+
+    def find(self, record: Mapping[str, Any]) -> Place | None:
+        """Return where a case was measured; ``None`` where its record does not say."""
+        raw = record.get("environment") if record else self._machine_info
+        if self._last is None or self._last[0] != raw:
+            self._last = (raw, _describe_environment(as_object(raw), is_ours=bool(record)))
+        return self._last[1]
+
+
+def _describe_environment(raw: Mapping[str, Any], *, is_ours: bool) -> Place | None:
+    if not is_ours:
+        cpu = as_object(raw.get("cpu"))
+        cores = cpu.get("count")
+        foreign = Environment(
+            chip=text(cpu.get("brand_raw")) or "unknown",
+            device_kind="cpu",
+            device_name="",
+            machine=text(raw.get("machine")) or "unknown",
+            os_name=text(raw.get("system")) or "unknown",
+            os_version=text(raw.get("release")) or "unknown",
+            python=text(raw.get("python_version")) or "unknown",
+            cpu_cores=cores if is_count(cores) else None,
+        )
+        raw = format_record(foreign)
+    kept = {key: value for key, value in raw.items() if key not in _MOMENTARY}
+    return _parse_place(json.dumps(kept, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_place(document: str) -> Place | None:
+    try:
+        environment = parse_record(Environment, json.loads(document))
+    except RecordError:
+        return None
+    return Place(
+        sha256=hashlib.sha256(document.encode()).hexdigest(),
+        fingerprint=environment.fingerprint(),
+        machine=environment.machine_name(),
+        document=document,
+    )
+
+
+def _describe_setup(record: Mapping[str, Any]) -> str:
+    """Return what has to be equal for two results of a case to be held against each other.
+
+    Where the model lies does not belong to it, and neither do its weights, which are a change to
+    be seen; its name does.
+    """
+    workload = dict(as_object(record.get("workload")))
+    model = workload.pop("model", None)
+    setup = {key: record.get(key) for key in _SETUP} if record else {}
+    if workload:
+        name = str(model).replace("\\", "/").rstrip("/").rpartition("/")[2]
+        setup |= {"workload": workload, "model": name}
+    return json.dumps(setup, sort_keys=True)
+
+
+def _check_name(name: object, source: str) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or text(name, 2000) != name:
+        raise RecordError(
+            f"{source} has a benchmark whose name cannot be kept",
+            got=repr(name)[:60],
+            expected=f"text of 1 to {LONGEST_NAME} characters",
+        )
+    return name
+
+
+def _parse_instant(value: object, source: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        instant = None
+    if instant is not None:
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+        if _EARLIEST < instant < _LATEST:
+            return instant.astimezone(UTC)
+    raise RecordError(
+        f"{source} does not say when it was measured",
+        got=f"datetime: {value!r}"[:80],
+        expected="an instant, as pytest-benchmark writes it",
+    )
