@@ -239,13 +239,18 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Say in every saved run what became of each of its cases."""
+    """Say in every saved run what became of each of its cases, and what the quality suite saw."""
     ours = config.stash[KEY]
     if ours.reports:
         from sdperf.codec import format_record
-        from sdperf.plugin.finish import summarise_run
+        from sdperf.plugin.saving import list_quality_cases, summarise_run
+        from sdperf.store.quality import QUALITY_KEY, format_quality
+        from sdperf.store.runs import RUN_KEY
 
-        output_json["sdperf"] = format_record(summarise_run(ours))
+        output_json[RUN_KEY] = format_record(summarise_run(ours))
+        quality = list_quality_cases(ours)
+        if quality:
+            output_json[QUALITY_KEY] = format_quality(quality)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -261,7 +266,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, what failed, and what to type next."""
     ours = terminalreporter.config.stash[KEY]
     if ours.reports:
-        from sdperf.plugin.finish import print_summary
+        from sdperf.plugin.summary import print_summary
 
         print_summary(terminalreporter, ours)
 

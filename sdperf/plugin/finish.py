@@ -1,12 +1,10 @@
-"""The end of a session: verdicts into the records, evidence to disk, summary to the terminal."""
+"""The end of a session: every case judged and its verdict written into its record."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,32 +21,24 @@ from sdperf.plugin.comparison import (
     load_last_saved,
 )
 from sdperf.plugin.confirming import confirm_suspects
-from sdperf.plugin.evidence import find_pixels, write_evidence
 from sdperf.plugin.gate import Gate, JudgedCase
-from sdperf.plugin.quality_results import describe_seen, format_quality_records
-from sdperf.plugin.speed import judge_speed
-from sdperf.report.inside import format_guards, format_resources, format_stages
-from sdperf.report.terminal import (
-    WIDTH,
-    Line,
-    Row,
-    colour_of,
-    format_ceilings,
-    format_counts,
-    format_findings,
-    format_table,
+from sdperf.plugin.saving import (
+    EVIDENCE_FOLDER,
+    list_saved_beside,
+    store_evidence,
+    store_images,
+    store_last_run,
 )
+from sdperf.plugin.speed import judge_speed
+from sdperf.report.quality_seen import describe_seen
+from sdperf.report.terminal import Row
 from sdperf.store.baselines import BaselineStore
-from sdperf.store.files import write_atomically
-from sdperf.store.images import ImageStore
-from sdperf.store.runs import RunSummary
 from sdperf.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
     from sdperf.run.case import CaseResult
 
-EVIDENCE_FOLDER: Final = ".sdperf"
 EXIT_VOID: Final = 6
 """Exit status of a session in which the same code differed from itself; pytest uses 0 to 5."""
 
@@ -57,7 +47,6 @@ REFUSALS: Final = {
     "void": "not saved: a void run is never a baseline",
     "interrupted": "not saved: an interrupted run is never a baseline",
 }
-_GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
 
 
 def finish_session(session: pytest.Session, ours: SdSession) -> None:
@@ -85,7 +74,7 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             len(host.benchmarks) == len(ours.results)
             and not session.config.getoption("benchmark_columns")
         )
-        folders += _saved_beside(host)
+        folders += list_saved_beside(host)
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         if ours.interrupted:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
@@ -94,10 +83,10 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
         elif void:
             session.exitstatus = EXIT_VOID
     try:
-        _store_images(ours, folders)
-        _store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
+        store_images(ours, folders)
+        store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
         if host is not None:
-            _store_last_run(session.config, host)
+            store_last_run(session.config, host)
     except OSError as error:
         ours.storage_complaint = f"the run cannot be stored: {error}"
 
@@ -226,82 +215,15 @@ def _find_failing(ours: SdSession) -> bool:
     )
 
 
-def _store_last_run(config: pytest.Config, host: Any) -> None:
-    """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON."""
-    from pytest_benchmark import utils
-
-    machine_info = host.get_machine_info()
-    host.get_machine_info = lambda: machine_info  # asking the processor takes a second each time
-    hook = config.hook
-    commit_info = hook.pytest_benchmark_generate_commit_info(config=config)
-    hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit_info)
-    document = hook.pytest_benchmark_generate_json(
-        config=config,
-        benchmarks=host.benchmarks,
-        include_data=True,
-        machine_info=machine_info,
-        commit_info=commit_info,
-    )
-    hook.pytest_benchmark_update_json(
-        config=config, benchmarks=host.benchmarks, output_json=document
-    )
-    path = config.rootpath / EVIDENCE_FOLDER / "last-run.json"
-    content: str = utils.safe_dumps(document, ensure_ascii=True, indent=1)  # type: ignore[no-untyped-call]
-    write_atomically(path, content.encode())
-
-
-def summarise_run(ours: SdSession) -> RunSummary:
-    """Return what the run came to, for whoever wants to accept it."""
-    logs = (row.measurement.guards for row in ours.rows if row.measurement is not None)
-    log = next((each for each in logs if each is not None), None)
-    return RunSummary(
-        outcomes={row.verdict.case: row.verdict.outcome.value for row in ours.rows},
-        suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
-        void=ours.speed.confirmation.void,
-        interrupted=ours.interrupted,
-        guards=None if log is None or log.policy == "off" else log.before,
-    )
-
-
-def _saved_beside(host: Any) -> list[Path]:
-    """Return the image folders beside each JSON that pytest-benchmark is going to write."""
-    folders = []
-    if host.json:
-        folders.append(Path(host.json).resolve().parent / "images")
-    if (host.save or host.autosave) and hasattr(host.storage, "get"):
-        folders.append(Path(host.storage.get("images")))
-    return folders
-
-
-def _store_images(ours: SdSession, folders: Iterable[Path]) -> None:
-    for folder in folders:
-        store = ImageStore(folder)
-        if folder.parent.name == EVIDENCE_FOLDER:
-            ours.evidence = folder
-            write_atomically(folder.parent / ".gitignore", _GITIGNORE)
-        made = [result.pngs for result in ours.results.values()]
-        if folder.parent.name == EVIDENCE_FOLDER and ours.quality.bench is not None:
-            made.append(ours.quality.bench.pngs)
-        for png in (png for pngs in made for png in pngs.values()):
-            store.write(png)
-
-
-def _store_evidence(ours: SdSession, folder: Path) -> None:
-    verdicts = [(row.case, row.verdict) for row in ours.rows]
-    ours.exhibits = write_evidence(folder, verdicts, lambda sha256: find_pixels(ours, sha256))
-    if ours.quality.results:
-        records = format_quality_records(ours.quality.results)
-        content = json.dumps(records, indent=1, allow_nan=False).encode()
-        write_atomically(folder / "quality.json", content)
-
-
 def _make_row(
     ours: SdSession, host: Any, node_id: str, judged: JudgedCase | None, extra: list[Finding]
 ) -> Row:
     case = node_id.rpartition("::")[2].removeprefix("test_")
     seen = ours.quality.results.get(node_id)
     if seen is not None and node_id not in ours.complaints:
-        return Row(case, Verdict(node_id, seen.findings), None, None, describe_seen(seen))
+        return Row(
+            case, Verdict(node_id, seen.findings), None, None, describe_seen(seen.observation)
+        )
     result = ours.results.get(node_id)
     measurement = None if result is None else result.measurement
     if judged is None and not extra:
@@ -330,108 +252,3 @@ def _write_record(host: Any, node_id: str, measurement: Measurement, verdict: Ve
                 ],
             }
             benchmark.extra_info["sdperf"] = record
-
-
-def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
-    """Print the table, the findings, the counts, and what to type next."""
-    rows = ours.rows
-    reporter.section("sdperf", "=", bold=True)
-    for description in _describe_run(rows):
-        reporter.write_line(description)
-    for text in ours.comparison.lines:
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
-            reporter.write_line(wrapped)
-    for line in (*format_table(rows), *format_ceilings(rows)):
-        _write(reporter, line)
-    for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
-        _write(reporter, line)
-    for line in _format_suite(ours):
-        _write(reporter, line)
-    findings = format_findings(rows)
-    if findings:
-        reporter.write_line("")
-        for line in findings:
-            _write(reporter, line)
-    reporter.write_line("")
-    reporter.write_line(format_counts(rows, len(ours.skipped)))
-    for reason in dict.fromkeys(ours.skipped.values()):
-        reporter.write_line(f"skipped: {reason}")
-    if ours.evidence is not None:
-        reporter.write_line(f"images: {_relative(ours.evidence)}")
-    if ours.exhibits:
-        count = f"{ours.exhibits} image{'s' if ours.exhibits > 1 else ''}"
-        reporter.write_line(f"look at: {EVIDENCE_PATH} ({count} beside what they should be)")
-    if ours.storage_complaint is not None:
-        reporter.write_line(ours.storage_complaint, red=True)
-    for text in _list_closing_lines(ours):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
-            reporter.write_line(wrapped, yellow=True)
-
-
-def _format_suite(ours: SdSession) -> list[Line]:
-    """Say what all cases have in common, on lines of their own."""
-    suite = ours.speed.suite
-    texts = []
-    if suite is not None:
-        texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
-        if suite.next_step is not None and suite.outcome is not Outcome.PASS:
-            texts.append((f"    next: {suite.next_step}", ""))
-    texts += [(note, "") for note in ours.speed.confirmation.notes]
-    if ours.no_overlap is not None:
-        texts.append((ours.no_overlap, "red"))
-    return [
-        Line(piece, colour)
-        for text, colour in texts
-        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ")
-    ]
-
-
-def _list_closing_lines(ours: SdSession) -> list[str]:
-    """Say what was left undone and what could be done next."""
-    lines = []
-    absent = ours.comparison.list_absent(ours.reports)
-    if absent:
-        shown = ", ".join(name.rpartition("::")[2] for name in absent[:3])
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-        lines.append(f"in the baseline, but not run now: {shown}{more}")
-    if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
-        lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
-    if ours.interrupted:
-        lines.append("interrupted: this is the verdict so far")
-    if ours.speed.confirmation.void is not None:
-        lines.append(f"void, exit status {EXIT_VOID}: {ours.speed.confirmation.void}")
-    if ours.refused_save is not None:
-        lines.append(ours.refused_save)
-    return lines
-
-
-def _describe_run(rows: Iterable[Row]) -> list[str]:
-    for row in rows:
-        if row.measurement is not None:
-            measured, workload = row.measurement, row.measurement.workload
-            where = measured.environment
-            name = where.device_name or where.chip
-            torch = where.packages.get("torch", "unknown")
-            image = measured.images[0]
-            return [
-                *textwrap.wrap(
-                    f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
-                    f"torch {torch}: "
-                    f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
-                    f"{image.width} x {image.height} px",
-                    WIDTH,
-                )
-            ]
-    return []
-
-
-def _relative(path: Path) -> Path:
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
-
-
-def _write(reporter: pytest.TerminalReporter, line: Line) -> None:
-    markup = {name: True for name in (line.colour, "bold" if line.bold else "") if name}
-    reporter.write_line(line.text, **markup)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
+from sdperf.report.controls import format_control
+from sdperf.report.quality_seen import describe_seen
 from sdperf.store.baselines import AcceptedSession
 from sdperf.units import format_bytes, format_seconds
 
@@ -54,6 +56,7 @@ def format_session(session: AcceptedSession) -> list[str]:
         f"accepted: {acceptance.accepted_at}, of commit {acceptance.commit or 'unknown'}",
         f"measured: {session.run.document.get('datetime', 'unknown')}",
         *_format_guards(session),
+        *_format_null_control(session),
     ]
     for case in session.run.cases.values():
         measured = case.measurement
@@ -67,6 +70,12 @@ def format_session(session: AcceptedSession) -> list[str]:
             f"{len(measured.rounds_s)} rounds, RSS {format_bytes(measured.memory.peak_rss_bytes)}, "
             f"device {format_bytes(measured.memory.peak_device_bytes)}, images {images}: "
             f"{outcome}{new}",
+            WIDTH,
+            subsequent_indent="    ",
+        )
+    for seen in session.run.quality:
+        lines += textwrap.wrap(
+            f"{seen.case}: {describe_seen(seen.seen)}: {seen.outcome}",
             WIDTH,
             subsequent_indent="    ",
         )
@@ -113,3 +122,10 @@ def _format_guards(session: AcceptedSession) -> list[str]:
                 subsequent_indent="    ",
             )
     return lines
+
+
+def _format_null_control(session: AcceptedSession) -> list[str]:
+    control = None if session.run.summary is None else session.run.summary.null_control
+    if control is None:
+        return ["null control: none, the run was compared with nothing"]
+    return textwrap.wrap(format_control(control), WIDTH, subsequent_indent="    ")

@@ -278,7 +278,8 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
         if case.measurement is None or case.unusable is not None:
             raise RecordError(f"{run.path}: {name} cannot be used", got=case.unusable, hint=again)
         measurements[name] = case.measurement
-    lost = sorted(set(run.summary.outcomes) ^ set(measurements))
+    looked_at = {one.case for one in run.quality}
+    lost = sorted(set(run.summary.outcomes) ^ (set(measurements) | looked_at))
     if lost or not measurements:
         raise RecordError(
             f"{run.path} holds no measurement of each of its cases",

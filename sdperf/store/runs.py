@@ -13,6 +13,8 @@ from sdperf.codec import parse_record
 from sdperf.errors import RecordError
 from sdperf.guard import Guard
 from sdperf.measurement import Measurement, parse_measurement
+from sdperf.store.controls import NullControl
+from sdperf.store.quality import QualityCase, parse_quality
 
 RUN_KEY: Final = "sdperf"
 """Key of sdperf's own part, at the top of the JSON and in each case's ``extra_info``."""
@@ -33,6 +35,7 @@ class RunSummary:
         void: Why nothing that was timed counts; ``None`` where it does.
         interrupted: Whether the run was ended before all cases were measured and judged.
         guards: What was said of the machine's fitness; ``None`` where nobody asked.
+        null_control: The same code held against itself; ``None`` where nothing was compared.
         format_version: Version of this record.
     """
 
@@ -41,6 +44,7 @@ class RunSummary:
     void: str | None = None
     interrupted: bool = False
     guards: tuple[Guard, ...] | None = None
+    null_control: NullControl | None = None
     format_version: int = RUN_FORMAT_VERSION
 
 
@@ -69,13 +73,15 @@ class SavedRun:
         path: Its file.
         document: The JSON as read.
         summary: What the run came to; ``None`` where sdperf did not say.
-        cases: By test id.
+        cases: Timed cases by test id.
+        quality: Cases of the quality suite, in their order.
     """
 
     path: Path
     document: Mapping[str, Any]
     summary: RunSummary | None
     cases: Mapping[str, SavedCase] = field(default_factory=dict)
+    quality: tuple[QualityCase, ...] = ()
 
 
 def read_run(path: Path) -> SavedRun:
@@ -126,7 +132,7 @@ def parse_run(path: Path, document: Mapping[str, Any]) -> SavedRun:
             expected=f"at most {RUN_FORMAT_VERSION}",
             hint="pip install --upgrade sdperf",
         )
-    return SavedRun(path, document, summary, cases)
+    return SavedRun(path, document, summary, cases, parse_quality(path, document))
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Life stories of the quality suite, told through pytester on the tiny pipeline."""
 
-import json
 from functools import partial
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from sdperf.cli import main
 from sdperf.png import decode_png
 from sdperf.run.pool import InProcessHost, WorkerPool
+from sdperf.store.runs import read_run
 
 QUALITY = """
 def test_soundness(sd_quality):
@@ -107,8 +107,8 @@ def test_every_question_is_answered_once_and_kept(quality, pytester):
             "6 cases: 1 NO BASELINE, 5 PASS",
         ]
     )
-    records = json.loads((pytester.path / ".sdperf/evidence/quality.json").read_text())
-    assert [record["observation"] for record in records] == [
+    kept = read_run(pytester.path / ".sdperf/last-run.json").quality
+    assert [type(case.seen).__name__ for case in kept] == [
         "Soundness",
         "Repeats",
         "ComponentParity",
@@ -116,6 +116,7 @@ def test_every_question_is_answered_once_and_kept(quality, pytester):
         "ImageParity",
         "ImageParity",
     ]
+    assert [case.outcome for case in kept] == ["PASS"] * 4 + ["NO BASELINE", "PASS"]
     assert not list((pytester.path / ".sdperf/evidence").glob("*.png"))
 
 
@@ -192,6 +193,38 @@ def test_calibrated_then_unchanged_then_damaged(quality, pytester, tiny_folder):
             "DEGRADED  images?fp32?: 'house' (seed 7): * against the reference, floor*8 of 8",
             "*next: open .sdperf/evidence/*-reference-*.png",
             "look at: .sdperf/evidence (8 images beside what they should be)",
+        ]
+    )
+
+
+def test_a_run_with_quality_cases_can_be_accepted_and_shows_them(
+    quality, pytester, script, accept, capsys
+):
+    pytester.makepyfile(
+        test_bench="""
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+
+        def test_soundness(sd_quality):
+            sd_quality.soundness()
+        """
+    )
+    assert quality().ret == 0
+    assert accept() == 0
+    capsys.readouterr()
+    assert main(["baseline", "show", "1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "test_soundness[fp32]: 8 images, 5 steps, entropy" in shown
+    assert "bits or more: PASS" in shown
+
+
+def test_a_run_that_asks_for_times_alone_says_what_it_left_out(quality):
+    result = quality("--benchmark-only")
+    result.assert_outcomes(skipped=6)
+    result.stdout.fnmatch_lines(
+        [
+            "6 cases: 6 skipped",
+            "skipped: 6 cases that pytest-benchmark does not time (the quality suite), because of*",
         ]
     )
 

@@ -1,0 +1,104 @@
+"""What a run leaves on disk: its images, its evidence, and itself as the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from sdperf.plugin.evidence import find_pixels, write_evidence
+from sdperf.store.files import write_atomically
+from sdperf.store.images import ImageStore
+from sdperf.store.quality import QualityCase, make_quality_case
+from sdperf.store.runs import RunSummary
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+
+EVIDENCE_FOLDER: Final = ".sdperf"
+_GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
+
+
+def store_last_run(config: pytest.Config, host: Any) -> None:
+    """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON."""
+    from pytest_benchmark import utils
+
+    machine_info = host.get_machine_info()
+    host.get_machine_info = lambda: machine_info  # asking the processor takes a second each time
+    hook = config.hook
+    commit_info = hook.pytest_benchmark_generate_commit_info(config=config)
+    hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit_info)
+    document = hook.pytest_benchmark_generate_json(
+        config=config,
+        benchmarks=host.benchmarks,
+        include_data=True,
+        machine_info=machine_info,
+        commit_info=commit_info,
+    )
+    hook.pytest_benchmark_update_json(
+        config=config, benchmarks=host.benchmarks, output_json=document
+    )
+    path = config.rootpath / EVIDENCE_FOLDER / "last-run.json"
+    content: str = utils.safe_dumps(document, ensure_ascii=True, indent=1)  # type: ignore[no-untyped-call]
+    write_atomically(path, content.encode())
+
+
+def summarise_run(ours: SdSession) -> RunSummary:
+    """Return what the run came to, for whoever wants to accept it."""
+    logs = (row.measurement.guards for row in ours.rows if row.measurement is not None)
+    log = next((each for each in logs if each is not None), None)
+    return RunSummary(
+        outcomes={row.verdict.case: row.verdict.outcome.value for row in ours.rows},
+        suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
+        void=ours.speed.confirmation.void,
+        interrupted=ours.interrupted,
+        guards=None if log is None or log.policy == "off" else log.before,
+    )
+
+
+def list_quality_cases(ours: SdSession) -> tuple[QualityCase, ...]:
+    """Return what the quality suite saw, for the saved run."""
+    return tuple(
+        make_quality_case(node_id, one.precision, one.observation, one.findings)
+        for node_id, one in ours.quality.results.items()
+    )
+
+
+def list_saved_beside(host: Any) -> list[Path]:
+    """Return the image folders beside each JSON that pytest-benchmark is going to write."""
+    folders = []
+    if host.json:
+        folders.append(Path(host.json).resolve().parent / "images")
+    if (host.save or host.autosave) and hasattr(host.storage, "get"):
+        folders.append(Path(host.storage.get("images")))
+    return folders
+
+
+def store_images(ours: SdSession, folders: Iterable[Path]) -> None:
+    """Store the run's images by content in each folder.
+
+    Raises:
+        OSError: A folder cannot be written.
+    """
+    for folder in folders:
+        store = ImageStore(folder)
+        if folder.parent.name == EVIDENCE_FOLDER:
+            ours.evidence = folder
+            write_atomically(folder.parent / ".gitignore", _GITIGNORE)
+        made = [result.pngs for result in ours.results.values()]
+        if folder.parent.name == EVIDENCE_FOLDER and ours.quality.bench is not None:
+            made.append(ours.quality.bench.pngs)
+        for png in (png for pngs in made for png in pngs.values()):
+            store.write(png)
+
+
+def store_evidence(ours: SdSession, folder: Path) -> None:
+    """Lay failing images beside what they were held against.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    verdicts = [(row.case, row.verdict) for row in ours.rows]
+    ours.exhibits = write_evidence(folder, verdicts, lambda sha256: find_pixels(ours, sha256))

@@ -1,0 +1,145 @@
+"""The summary in the terminal: the table, what failed, the counts, and what to type next."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sdperf.plugin.finish import EXIT_VOID
+from sdperf.report.inside import format_guards, format_resources, format_stages
+from sdperf.report.terminal import (
+    WIDTH,
+    Line,
+    Row,
+    colour_of,
+    format_ceilings,
+    format_counts,
+    format_findings,
+    format_table,
+)
+from sdperf.verdict import EVIDENCE_PATH, Outcome
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+
+
+def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
+    """Print the table, the findings, the counts, and what to type next."""
+    rows = ours.rows
+    reporter.section("sdperf", "=", bold=True)
+    for description in _describe_run(rows):
+        reporter.write_line(description)
+    for text in ours.comparison.lines:
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
+            reporter.write_line(wrapped)
+    for line in (*format_table(rows), *format_ceilings(rows)):
+        _write(reporter, line)
+    for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
+        _write(reporter, line)
+    for line in _format_suite(ours):
+        _write(reporter, line)
+    findings = format_findings(rows)
+    if findings:
+        reporter.write_line("")
+        for line in findings:
+            _write(reporter, line)
+    reporter.write_line("")
+    reporter.write_line(format_counts(rows, len(ours.skipped)))
+    for reason, count in Counter(ours.skipped.values()).items():
+        for text in textwrap.wrap(_explain_skip(reason, count), WIDTH, subsequent_indent="    "):
+            reporter.write_line(text)
+    if ours.evidence is not None:
+        reporter.write_line(f"images: {_relative(ours.evidence)}")
+    if ours.exhibits:
+        images = f"{ours.exhibits} image{'s' if ours.exhibits > 1 else ''}"
+        reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
+    if ours.storage_complaint is not None:
+        reporter.write_line(ours.storage_complaint, red=True)
+    for text in _list_closing_lines(ours):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, yellow=True)
+
+
+def _explain_skip(reason: str, count: int) -> str:
+    """Say why cases did not run; pytest-benchmark's own words say nothing of images."""
+    if "--benchmark-only" not in reason:
+        return f"skipped: {reason}"
+    cases = "1 case" if count == 1 else f"{count} cases"
+    return (
+        f"skipped: {cases} that pytest-benchmark does not time (the quality suite), because of "
+        f"--benchmark-only; leave it out to ask them too"
+    )
+
+
+def _format_suite(ours: SdSession) -> list[Line]:
+    """Say what all cases have in common, on lines of their own."""
+    suite = ours.speed.suite
+    texts = []
+    if suite is not None:
+        texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
+        if suite.next_step is not None and suite.outcome is not Outcome.PASS:
+            texts.append((f"    next: {suite.next_step}", ""))
+    texts += [(note, "") for note in ours.speed.confirmation.notes]
+    if ours.no_overlap is not None:
+        texts.append((ours.no_overlap, "red"))
+    return [
+        Line(piece, colour)
+        for text, colour in texts
+        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+    ]
+
+
+def _list_closing_lines(ours: SdSession) -> list[str]:
+    """Say what was left undone and what could be done next."""
+    lines = []
+    absent = ours.comparison.list_absent(ours.reports)
+    if absent:
+        shown = ", ".join(name.rpartition("::")[2] for name in absent[:3])
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        lines.append(f"in the baseline, but not run now: {shown}{more}")
+    if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
+        lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
+    if ours.interrupted:
+        lines.append("interrupted: this is the verdict so far")
+    if ours.speed.confirmation.void is not None:
+        lines.append(f"void, exit status {EXIT_VOID}: {ours.speed.confirmation.void}")
+    if ours.refused_save is not None:
+        lines.append(ours.refused_save)
+    return lines
+
+
+def _describe_run(rows: Iterable[Row]) -> list[str]:
+    for row in rows:
+        if row.measurement is not None:
+            measured, workload = row.measurement, row.measurement.workload
+            where = measured.environment
+            name = where.device_name or where.chip
+            torch = where.packages.get("torch", "unknown")
+            image = measured.images[0]
+            return [
+                *textwrap.wrap(
+                    f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
+                    f"torch {torch}: "
+                    f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
+                    f"{image.width} x {image.height} px",
+                    WIDTH,
+                )
+            ]
+    return []
+
+
+def _relative(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _write(reporter: pytest.TerminalReporter, line: Line) -> None:
+    markup = {name: True for name in (line.colour, "bold" if line.bold else "") if name}
+    reporter.write_line(line.text, **markup)

@@ -1,0 +1,148 @@
+"""What the quality suite saw, inside a saved run: its cases are no pytest-benchmark entries.
+
+They lie at the top of the JSON under ``sdperf_quality``, and are read back as the values they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import RecordError
+from sdperf.observation import (
+    ComponentParity,
+    ImageParity,
+    Observation,
+    Repeats,
+    Soundness,
+    TrajectoryParity,
+)
+from sdperf.verdict import Finding, Verdict
+from sdperf.workload import Precision
+
+QUALITY_KEY: Final = "sdperf_quality"
+QUALITY_FORMAT_VERSION: Final = 1
+
+_KINDS: Final[Mapping[str, type[Observation]]] = {
+    kind.__name__: kind
+    for kind in (Soundness, Repeats, ComponentParity, TrajectoryParity, ImageParity)
+}
+
+
+@dataclass(frozen=True)
+class QualityFinding:
+    """What a gate said of the images, as it was saved.
+
+    Attributes:
+        outcome: In the words of `sdperf.verdict.Outcome`.
+        reason: What was seen.
+    """
+
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class QualityCase:
+    """One case of the quality suite in a saved run.
+
+    Attributes:
+        case: Its test id.
+        precision: Of the pipeline that was looked at.
+        outcome: The worst of its findings.
+        findings: What the gates said.
+        seen: What they were shown.
+    """
+
+    case: str
+    precision: Precision
+    outcome: str
+    findings: tuple[QualityFinding, ...]
+    seen: Observation
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The part of a case's record that is the same for all observations."""
+
+    case: str
+    precision: Precision
+    observation: str
+    outcome: str
+    findings: tuple[QualityFinding, ...]
+
+
+def make_quality_case(
+    case: str, precision: Precision, seen: Observation, findings: tuple[Finding, ...]
+) -> QualityCase:
+    """Put together what is saved of a case."""
+    return QualityCase(
+        case=case,
+        precision=precision,
+        outcome=Verdict(case, findings).outcome.value,
+        findings=tuple(QualityFinding(one.outcome.value, one.reason) for one in findings),
+        seen=seen,
+    )
+
+
+def format_quality(cases: tuple[QualityCase, ...]) -> dict[str, Any]:
+    """Turn the cases into plain JSON values.
+
+    Raises:
+        RecordError: A number is NaN or infinite.
+    """
+    return {
+        "format_version": QUALITY_FORMAT_VERSION,
+        "cases": [{"observation": type(one.seen).__name__} | format_record(one) for one in cases],
+    }
+
+
+def parse_quality(path: Path, document: Mapping[str, Any]) -> tuple[QualityCase, ...]:
+    """Read the cases back from a run's JSON; none where the run had none.
+
+    Args:
+        path: Where it came from, for messages.
+        document: The whole JSON.
+
+    Raises:
+        RecordError: They cannot be read, or a newer sdperf wrote them.
+    """
+    block = document.get(QUALITY_KEY)
+    if block is None:
+        return ()
+    version = block.get("format_version") if isinstance(block, dict) else None
+    cases = block.get("cases") if isinstance(block, dict) else None
+    if (
+        version != QUALITY_FORMAT_VERSION
+        or isinstance(version, bool)
+        or not isinstance(cases, list)
+    ):
+        raise RecordError(
+            f"{path}: its quality results cannot be read",
+            got=f"format version {version!r}"[:60],
+            expected=f"{QUALITY_FORMAT_VERSION}",
+            hint="pip install --upgrade sdperf",
+        )
+    try:
+        found = tuple(_parse_case(one) for one in cases)
+    except RecordError as error:
+        raise RecordError(f"{path}: its quality results cannot be read", got=str(error)) from error
+    if len({one.case for one in found}) != len(found):
+        raise RecordError(f"{path} holds a quality case twice")
+    return found
+
+
+def _parse_case(record: object) -> QualityCase:
+    header = parse_record(_Header, record)
+    kind = _KINDS.get(header.observation)
+    if kind is None or not isinstance(record, dict):
+        raise RecordError(
+            "there is no such observation",
+            got=repr(header.observation)[:60],
+            expected=", ".join(_KINDS),
+        )
+    seen: Observation = parse_record(kind, record.get("seen"))
+    return QualityCase(header.case, header.precision, header.outcome, header.findings, seen)
