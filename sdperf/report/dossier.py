@@ -16,6 +16,7 @@ from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN,
 from sdperf.judging.memory import DEFAULT_MAX_GROWTH, DEFAULT_MAX_GROWTH_BYTES, MemoryLimits
 from sdperf.measurement import Environment, Measurement
 from sdperf.report.compare import ComparedCase, compare_sessions
+from sdperf.report.observed import ObservedCase, parse_finding, parse_quality
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.runs import RUN_KEY, SavedRun, parse_run
 from sdperf.store.session_file import SavedSession, TimedCase, parse_session
@@ -35,11 +36,13 @@ class ReportedRun:
         name: What people call it; a file name.
         run: Its records.
         session: Its timings.
+        observed: What its quality suite saw.
     """
 
     name: str
     run: SavedRun
     session: SavedSession
+    observed: tuple[ObservedCase, ...] = ()
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -188,7 +191,9 @@ def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
         RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
     """
     path = Path(name)
-    return ReportedRun(name, parse_run(path, document), parse_session(path, document))
+    return ReportedRun(
+        name, parse_run(path, document), parse_session(path, document), parse_quality(document)
+    )
 
 
 def group_by_machine(runs: Sequence[ReportedRun]) -> list[list[ReportedRun]]:
@@ -276,7 +281,7 @@ def _judge_case(
         findings = [*anew, *seen] if timed is not None else list(compared.verdict.findings)
     if settled is not None:
         others = [one for one in findings if one.gate != "latency"]
-        findings = [_parse_finding(settled.outcome, "latency", settled.reason), *others]
+        findings = [parse_finding(settled.outcome, "latency", settled.reason), *others]
     return ReportedCase(
         name=name,
         verdict=Verdict(name, tuple(findings)),
@@ -312,24 +317,19 @@ def read_findings(run: ReportedRun) -> dict[str, list[Finding]]:
         verdict = record.get("verdict") if isinstance(record, dict) else None
         listed = verdict.get("findings") if isinstance(verdict, dict) else None
         said = [
-            _parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
+            parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
             for one in (listed if isinstance(listed, list) else ())
             if isinstance(one, dict)
         ]
         if said:
             findings[saved["fullname"]] = said
+    for one in run.observed:
+        if one.findings:
+            findings[one.name] = list(one.findings)
     summary = run.run.summary
     for name, outcome in ({} if summary is None else summary.outcomes).items():
-        findings.setdefault(name, [_parse_finding(outcome, "run", "the run itself said so")])
+        findings.setdefault(name, [parse_finding(outcome, "run", "the run itself said so")])
     return findings
-
-
-def _parse_finding(outcome: object, gate: object, reason: object) -> Finding:
-    try:
-        return Finding(Outcome(outcome), str(gate), str(reason))
-    except ValueError:
-        unknown = f"{outcome!r} is no outcome that this version knows: {reason}"
-        return Finding(Outcome.INCONCLUSIVE, str(gate), unknown)
 
 
 def require_runs(runs: Sequence[ReportedRun]) -> None:

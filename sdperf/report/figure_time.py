@@ -118,6 +118,7 @@ def _draw_case(
         textcoords="offset points",
         va="center",
         color=light("fail" if role == "fail" else "dim"),
+        bbox={"facecolor": light("paper"), "edgecolor": "none", "pad": 0.6},
     )
 
 

@@ -55,7 +55,7 @@ def draw_workers(machine: JudgedMachine) -> Drawn | None:
         title="One worker against many, sync against async",
         caption=(
             f"{'A batch of ' + str(images) + ' prompts' if images > 1 else 'Single images'}. Solid "
-            "and filled: sync; dashed and hollow: async. Grey dashes at the lower right: the most "
+            "and filled: sync; dashed and hollow: async. Black dashes at the lower right: the most "
             "that overlap can save, the share of an image that is not the device's work; what lies "
             "beyond them is noise. Memory: resident sets and device memory of all workers together."
         ),
@@ -123,22 +123,29 @@ def _draw_lines(
 def _label_ends(ax: Axes, ends: list[tuple[float, str, str]], x: float) -> None:
     """Write each line's name at its end, pushed apart so that none covers another."""
     low, high = ax.get_ylim()
-    gap = (high - low) * 0.085
-    previous = -1e300
-    for value, words, colour in sorted(ends):
-        place = max(value, previous + gap)
-        previous = place
+    gap = (high - low) * 0.09
+    places: list[float] = []
+    for value, _, _ in sorted(ends):
+        places.append(max(value, places[-1] + gap) if places else value)
+    excess = max(0.0, places[-1] - high) if places else 0.0
+    for place, (_, words, colour) in zip(places, sorted(ends), strict=True):
         ax.annotate(
-            words, (x, place), xytext=(9, 0), textcoords="offset points", va="center",
-            fontsize=7.5, color=colour,
-        )  # fmt: skip
+            words,
+            (x, place - excess),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color=colour,
+            annotation_clip=False,
+        )
 
 
 def _draw_overlaps(
     ax: Axes, overlaps: Sequence[Overlap], counts: Sequence[int], hints: dict[str, str]
 ) -> None:
     precisions = list(dict.fromkeys(one.measured.variant.precision for one in overlaps))
-    width = 0.7 / max(len(precisions), 1)
+    width = 0.6 / max(len(precisions), 2)
     for one in overlaps:
         variant = one.measured.variant
         offset = (precisions.index(variant.precision) - (len(precisions) - 1) / 2) * width

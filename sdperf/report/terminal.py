@@ -93,10 +93,8 @@ def _fill(seen: str) -> str:
     return f" {shown:<{width - 1}}"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    measured = row.measurement
-    if measured is None:
-        return (UNKNOWN,) * len(_COLUMNS)
+def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None]:
+    """Return the worst SSIM and worst tile of a case's images against its strictest reference."""
     scores = [
         score
         for image in measured.images
@@ -107,11 +105,22 @@ def _cells(row: Row) -> tuple[str, ...]:
     against = scores[0].against if scores else ""
     strictest = [score for score in scores if score.against == against]
     return (
+        min((score.ssim for score in strictest), default=None),
+        min((score.worst_tile_ssim for score in strictest), default=None),
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    measured = row.measurement
+    if measured is None:
+        return (UNKNOWN,) * len(_COLUMNS)
+    ssim, tile = find_worst_scores(measured)
+    return (
         format_seconds(measured.seconds_per_image),
         f"{measured.images_per_second:.3g}",
         format_change(row.change),
-        format_score(min((score.ssim for score in strictest), default=None)),
-        format_score(min((score.worst_tile_ssim for score in strictest), default=None)),
+        format_score(ssim),
+        format_score(tile),
         f"{min(image.entropy_bits for image in measured.images):.2f} bit",
     )
 

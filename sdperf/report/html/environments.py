@@ -1,0 +1,110 @@
+"""Everything that was recorded of a run's surroundings, side by side with other runs. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sdperf.report.dossier import JudgedMachine, ReportedRun
+from sdperf.units import UNKNOWN
+
+MOST_RUNS: Final = 4
+"""Runs side by side; of more, the latest."""
+
+_LONGEST: Final = 200
+_MOMENTARY: Final = frozenset({"measured at", "commit time"})
+"""Differs in every run and says nothing of why."""
+
+
+@dataclass(frozen=True)
+class EnvironmentTable:
+    """What was recorded of several runs.
+
+    Attributes:
+        runs: Their names.
+        rows: Name of a field, its value in each run, and whether the values differ.
+    """
+
+    runs: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...], bool], ...]
+
+    @property
+    def differing(self) -> int:
+        """How many fields differ."""
+        return sum(differs for _, _, differs in self.rows)
+
+
+def flatten_environment(run: ReportedRun) -> dict[str, str]:
+    """List every recorded field of a run's surroundings with its value in words."""
+    fields: dict[str, object] = {}
+    document = run.document
+    commit = document.get("commit_info")
+    commit = commit if isinstance(commit, Mapping) else {}
+    fields["commit"] = commit.get("id")
+    fields["branch"] = commit.get("branch")
+    fields["uncommitted changes"] = commit.get("dirty")
+    fields["commit time"] = commit.get("time")
+    measured = next(iter(run.measurements.values()), None)
+    if measured is not None:
+        where = dataclasses.asdict(measured.environment)
+        packages, variables = where.pop("packages"), where.pop("variables")
+        fields |= {name: value for name, value in where.items() if name != "commit"}
+        fields |= {f"package {name}": version for name, version in sorted(packages.items())}
+        fields |= {f"variable {name}": value for name, value in sorted(variables.items())}
+        fields |= {
+            f"workload {name}": value
+            for name, value in dataclasses.asdict(measured.workload).items()
+        }
+        fields["subject"] = measured.subject
+        fields["model hash"] = measured.model_hash
+        fields["CPU threads of a worker"] = measured.worker_threads
+    machine = document.get("machine_info")
+    for name in ("node", "python_implementation", "python_compiler", "release"):
+        fields[f"host {name}"] = machine.get(name) if isinstance(machine, Mapping) else None
+    fields["pytest-benchmark"] = document.get("version")
+    fields["measured at"] = document.get("datetime")
+    return {name: _shown(value) for name, value in fields.items()}
+
+
+def tabulate_environments(runs: Sequence[ReportedRun]) -> EnvironmentTable:
+    """Lay runs side by side, what differs first."""
+    shown = runs[-MOST_RUNS:]
+    columns = [flatten_environment(run) for run in shown]
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = []
+    for name in names:
+        values = tuple(column.get(name, UNKNOWN) for column in columns)
+        rows.append((name, values, len(set(values)) > 1))
+    return EnvironmentTable(
+        tuple(run.name for run in shown), tuple(sorted(rows, key=lambda row: not row[2]))
+    )
+
+
+def list_differences(machine: JudgedMachine) -> list[tuple[str, str, str]]:
+    """Return (field, before, now) for what differs from the latest base."""
+    if not machine.bases:
+        return []
+    before = flatten_environment(machine.bases[-1])
+    now = flatten_environment(machine.head)
+    return [
+        (name, _shorten(name, before.get(name, UNKNOWN)), _shorten(name, value))
+        for name, value in now.items()
+        if before.get(name, UNKNOWN) != value and name not in _MOMENTARY
+    ]
+
+
+def _shorten(name: str, value: str) -> str:
+    return value[:10] if name in ("commit", "model hash") else value
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

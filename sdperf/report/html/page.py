@@ -1,0 +1,178 @@
+"""A report's page: everything computed here, laid out by the templates."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from sdperf import __version__
+from sdperf.judging.trend import Trend
+from sdperf.report.dossier import JudgedMachine
+from sdperf.report.drawn import Drawn
+from sdperf.report.figure_images import draw_divergence
+from sdperf.report.figure_machines import draw_machines
+from sdperf.report.figure_stages import draw_components, draw_share_of_peak
+from sdperf.report.figure_strip import draw_strip
+from sdperf.report.figure_style import render_inline_svg
+from sdperf.report.figure_time import draw_time
+from sdperf.report.figure_trend import draw_trend
+from sdperf.report.figure_workers import draw_workers
+from sdperf.report.figures import draw_watched
+from sdperf.report.html.environments import EnvironmentTable, tabulate_environments
+from sdperf.report.html.evidence import Evidence, gather_evidence
+from sdperf.report.html.summary import Summary, summarise
+from sdperf.report.html.tables import CaseRow, list_choices, list_columns, list_rows
+from sdperf.report.palette import COLOURS
+from sdperf.report.pictures import PictureSource
+from sdperf.report.raw_data import ELEMENT_ID, pack_machines
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure as it stands in the page."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class MachineView:
+    """One machine's part of the page; a plot is ``None`` where the data do not allow it."""
+
+    ident: str
+    machine: str
+    run: str
+    bases: tuple[str, ...]
+    measured_at: str
+    commit: str
+    summary: Summary
+    rows: tuple[CaseRow, ...]
+    columns: list[tuple[str, str]]
+    choices: dict[str, list[str]]
+    time: Plot | None
+    watched: tuple[Plot, ...]
+    components: Plot | None
+    share: Plot | None
+    workers: Plot | None
+    divergence: Plot | None
+    strip: Plot | None
+    trend: Plot | None
+    evidence: Evidence
+    environment: EnvironmentTable
+
+
+def render_page(
+    machines: Sequence[JudgedMachine],
+    source: PictureSource,
+    trends: Mapping[str, Sequence[Trend]] | None = None,
+) -> str:
+    """Render a report.
+
+    Args:
+        machines: One or more; the first one's verdict is the title.
+        source: Where pictures are found.
+        trends: What each machine's many runs say, by `JudgedMachine.machine`.
+
+    Returns:
+        One HTML document that loads nothing.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sdperf.report.html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _read("report.js")
+    views = [
+        _view(machine, source, index, (trends or {}).get(machine.machine, ()))
+        for index, machine in enumerate(machines)
+    ]
+    across = draw_machines(machines)
+    return environment.get_template("report.html.j2").render(
+        version=__version__,
+        machines=views,
+        across=None if across is None else _plot(across, "all"),
+        environments=tabulate_environments([machine.head for machine in machines]),
+        title=f"{views[0].summary.headline}: sdperf report",
+        policy=_write_policy(script),
+        style=Markup(_read("report.css")),
+        colours=COLOURS,
+        script=Markup(script),
+        raw_data_id=ELEMENT_ID,
+        raw_data=pack_machines(machines),
+        markup=Markup,
+    )
+
+
+def _write_policy(script: str) -> str:
+    """Allow this one script, styles and pictures within the page, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(name: str) -> str:
+    folder = resources.files("sdperf.report.html") / "templates"
+    return (folder / name).read_text(encoding="utf-8").strip()
+
+
+def _view(
+    machine: JudgedMachine, source: PictureSource, index: int, trends: Sequence[Trend]
+) -> MachineView:
+    ident = f"m{index + 1}"
+    rows = list_rows(machine)
+    document = machine.head.document
+    commit = document.get("commit_info")
+    commit = commit if isinstance(commit, dict) else {}
+    dirty = " with uncommitted changes" if commit.get("dirty") else ""
+
+    def plot(drawn: Drawn | None) -> Plot | None:
+        return None if drawn is None else _plot(drawn, ident)
+
+    return MachineView(
+        ident=ident,
+        machine=machine.machine,
+        run=machine.head.name,
+        bases=tuple(base.name for base in machine.bases),
+        measured_at=str(document.get("datetime") or "unknown")[:16].replace("T", " "),
+        commit=f"{str(commit.get('id') or 'unknown')[:10]} ({commit.get('branch')}){dirty}",
+        summary=summarise(machine),
+        rows=tuple(rows),
+        columns=list_columns(rows),
+        choices=list_choices(rows),
+        time=plot(draw_time(machine)),
+        watched=tuple(_plot(drawn, ident) for drawn in draw_watched(machine)),
+        components=plot(draw_components(machine)),
+        share=plot(draw_share_of_peak(machine)),
+        workers=plot(draw_workers(machine)),
+        divergence=plot(draw_divergence(machine)),
+        strip=plot(draw_strip(machine)),
+        trend=plot(draw_trend(trends)),
+        evidence=gather_evidence(machine, source),
+        environment=tabulate_environments([*machine.bases, machine.head]),
+    )
+
+
+def _plot(drawn: Drawn, ident: str) -> Plot:
+    name = f"{ident}-{drawn.name}"
+    return Plot(
+        name=name,
+        title=drawn.title,
+        caption=drawn.caption,
+        svg=render_inline_svg(drawn.figure, name, drawn.title, drawn.hints),
+        header=drawn.table.header,
+        rows=drawn.table.rows,
+    )

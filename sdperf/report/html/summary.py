@@ -1,0 +1,256 @@
+"""The first screen: the verdict in a sentence, what changed, where, and how sure. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.judging.suite_estimate import FEWEST_SESSIONS
+from sdperf.report.dossier import JudgedMachine, ReportedCase
+from sdperf.report.html.environments import list_differences
+from sdperf.report.palette import SIGNS, role_of
+from sdperf.units import UNKNOWN, format_bytes, format_change
+from sdperf.verdict import Finding, Outcome
+
+MOST_SHOWN: Final = 6
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many cases ended as one outcome."""
+
+    outcome: str
+    sign: str
+    role: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that changed: where, what, and what to do about it."""
+
+    sign: str
+    role: str
+    word: str
+    where: str
+    words: str
+    next_step: str | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One reason to believe or to doubt."""
+
+    role: str
+    sign: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The first screen of one machine.
+
+    Attributes:
+        headline: The verdict.
+        role: Its colour.
+        sign: Its sign.
+        counts: Cases by outcome.
+        facts: Name and value of what was measured, and where.
+        between: What differs between the runs.
+        changed: The worst results first.
+        more: Results that did not fit.
+        sure: How sure all this is.
+    """
+
+    headline: str
+    role: str
+    sign: str
+    counts: tuple[Count, ...]
+    facts: tuple[tuple[str, str], ...]
+    between: tuple[tuple[str, str, str], ...]
+    changed: tuple[Item, ...]
+    more: int
+    sure: tuple[Sentence, ...]
+
+
+def summarise(machine: JudgedMachine) -> Summary:
+    """Sum a machine up."""
+    counts = Counter(case.verdict.outcome for case in machine.cases)
+    headline, outcome = _write_headline(machine, counts)
+    items = _list_changed(machine)
+    return Summary(
+        headline=headline,
+        role=role_of(outcome),
+        sign=SIGNS[outcome],
+        counts=tuple(
+            Count(each.value, SIGNS[each], role_of(each), counts[each])
+            for each in Outcome
+            if counts[each]
+        ),
+        facts=tuple(_list_facts(machine)),
+        between=tuple(list_differences(machine)[:MOST_SHOWN]),
+        changed=tuple(items[:MOST_SHOWN]),
+        more=max(0, len(items) - MOST_SHOWN),
+        sure=tuple(_list_doubts(machine)),
+    )
+
+
+def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[str, Outcome]:
+    total = sum(counts.values())
+    failed = [outcome for outcome in Outcome if outcome.is_failure and counts[outcome]]
+    failures = sum(counts[outcome] for outcome in failed)
+    still_open = sum(counts[outcome] for outcome in counts if outcome.is_open)
+    summary = machine.head.run.summary
+    suite = machine.suite
+    if summary is not None and summary.void:
+        return f"Void: {summary.void}", Outcome.INCONCLUSIVE
+    if failures:
+        return f"{failures} of {_cases(total)} got worse", failed[0]
+    if suite is not None and suite.outcome.is_failure:
+        return "No single case stands out, but all together got worse", suite.outcome
+    if still_open == total:
+        return f"No answer yet for {_cases(total)}", Outcome.NO_BASELINE
+    if still_open:
+        return f"Nothing got worse; {still_open} of {_cases(total)} open", Outcome.INCONCLUSIVE
+    if counts[Outcome.FASTER]:
+        faster = _cases(counts[Outcome.FASTER])
+        return f"All {_cases(total)} hold, {faster} got faster", Outcome.FASTER
+    return f"All {_cases(total)} pass", Outcome.PASS
+
+
+def _cases(number: int) -> str:
+    return "1 case" if number == 1 else f"{number} cases"
+
+
+def _list_changed(machine: JudgedMachine) -> list[Item]:
+    """List the suite's shift, then every case that is no plain pass; equal reasons once."""
+    items = []
+    if machine.suite is not None and machine.suite.outcome is not Outcome.PASS:
+        items.append(_make_item(machine.suite, "all cases together"))
+    grouped: dict[tuple[Outcome, str], list[ReportedCase]] = {}
+    findings: dict[tuple[Outcome, str], Finding] = {}
+    for outcome in Outcome:
+        if outcome in (Outcome.PASS, Outcome.NO_BASELINE):
+            continue
+        for case in machine.cases:
+            if case.verdict.outcome is outcome:
+                finding = case.verdict.decisive[0]
+                grouped.setdefault((outcome, finding.reason), []).append(case)
+                findings[outcome, finding.reason] = finding
+    for key, cases in grouped.items():
+        where = cases[0].short if len(cases) == 1 else f"{cases[0].short} and {len(cases) - 1} more"
+        items.append(_make_item(findings[key], where))
+    return items
+
+
+def _make_item(finding: Finding, where: str) -> Item:
+    outcome = finding.outcome
+    return Item(
+        SIGNS[outcome], role_of(outcome), outcome.value, where, finding.reason, finding.next_step
+    )
+
+
+def _list_facts(machine: JudgedMachine) -> Iterable[tuple[str, str]]:
+    head = machine.head
+    where = head.environment
+    first = next(iter(head.measurements.values()), None)
+    if where is None or first is None:
+        yield "machine", machine.machine
+        return
+    if where.device_kind == "cpu":
+        cores = UNKNOWN if where.cpu_cores is None else str(where.cpu_cores)
+        yield "device", f"CPU: {where.device_name or where.chip}, {cores} cores"
+    else:
+        yield "device", f"{where.device_kind.upper()}: {where.device_name or where.chip}"
+        if where.chip not in where.device_name:
+            yield "processor", where.chip
+    yield "memory", format_bytes(where.ram_bytes)
+    yield "system", f"{where.os_name} {where.os_version}, Python {where.python}"
+    versions = [f"{name} {where.packages[name]}" for name in _SHOWN if name in where.packages]
+    yield "software", ", ".join(versions) or UNKNOWN
+    workload = first.workload
+    size = first.images[0] if first.images else None
+    yield "model", first.subject or workload.model
+    pixels = "" if size is None else f", {size.width} x {size.height} px"
+    yield (
+        "workload",
+        f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}{pixels}",
+    )
+    power = [each for each in (where.power_source, where.power_mode, where.thermal_level) if each]
+    if power:
+        yield "power", ", ".join(power)
+
+
+_SHOWN: Final = ("torch", "diffusers", "transformers")
+
+
+def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
+    sessions = len(machine.bases)
+    limit = format_change(1 + machine.limits.max_slowdown)
+    gross = format_change(1 + machine.limits.gross_slowdown)
+    if not sessions:
+        yield _doubt("Held against no earlier run: times are shown, not judged.")
+    elif sessions < FEWEST_SESSIONS:
+        runs = "1 earlier run" if sessions == 1 else f"{sessions} earlier runs"
+        missing = FEWEST_SESSIONS - sessions
+        yield _doubt(f"Held against {runs}: only {gross} fails. {missing} more and {limit} binds.")
+    else:
+        yield _trust(f"Held against {sessions} earlier runs: {limit} a case binds.")
+    widths = [
+        (high - low) / 2 / case.current_s
+        for case in machine.cases
+        if case.current_range_s is not None and case.current_s
+        for low, high in [case.current_range_s]
+    ]
+    if widths:
+        width = statistics.median(widths)
+        yield (_trust if width < machine.limits.max_slowdown else _doubt)(
+            f"Within this run a median is known to ±{width:.1%} (median of {len(widths)} cases, "
+            f"95 %); between runs machines differ by more."
+        )
+    if machine.settled:
+        yield _trust(f"{_cases(len(machine.settled))} measured again in the same run.")
+    yield from (_doubt(f"{note}.") for note in machine.notes)
+    yield from _list_guard_doubts(machine)
+
+
+def _list_guard_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
+    logs = [
+        case.measurement.guards
+        for case in machine.cases
+        if case.measurement is not None and case.measurement.guards is not None
+    ]
+    if not logs:
+        yield _doubt("Nobody asked whether the machine was fit.")
+        return
+    states: dict[str, str] = {}
+    for log in logs:
+        for guard in (*log.before, *log.after, *log.during):
+            worse = _STATES.index(guard.state) < _STATES.index(states.get(guard.name, "ok"))
+            if worse or guard.name not in states:
+                states[guard.name] = guard.state
+    bad = [name for name, state in states.items() if state in ("fail", "warn")]
+    unknown = [name for name, state in states.items() if state == "unknown"]
+    if bad:
+        yield _doubt(f"The machine was not at rest: {', '.join(bad)}.")
+    else:
+        yield _trust(f"The machine held still: {len(states) - len(unknown)} guards ok.")
+    if unknown:
+        yield _doubt(f"Could not be told here: {', '.join(unknown)}.")
+    excluded = sum(len(log.excluded) for log in logs)
+    if excluded:
+        yield _doubt(f"{excluded} disturbed rounds were left out and measured again.")
+
+
+_STATES: Final[Sequence[str]] = ("fail", "warn", "unknown", "ok")
+
+
+def _doubt(words: str) -> Sentence:
+    return Sentence("open", "!", words)
+
+
+def _trust(words: str) -> Sentence:
+    return Sentence("good", "✓", words)
