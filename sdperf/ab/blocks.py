@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from sdperf.ab.comparison import Block, Execution
+from sdperf.ab.sides import SideName
+from sdperf.judging.latency import DEFAULT_FAMILY_ERROR
+from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.stats.paired import (
     DEFAULT_LOOKS,
     Decision,
     PairedResult,
     choose_block_order,
-    compute_block_contrast,
     decide_by_blocks,
     is_null_control_sound,
 )
@@ -37,6 +40,16 @@ class Arm(Protocol):
         """End the process."""
 
 
+class BlockWatch(Protocol):
+    """Tells whether the machine held still during a block."""
+
+    def begin(self) -> None:
+        """A block begins."""
+
+    def end(self) -> str | None:
+        """Say why the block that ended does not count; ``None`` where it does."""
+
+
 @dataclass(frozen=True)
 class BlockRun:
     """What a series of blocks came to.
@@ -48,6 +61,72 @@ class BlockRun:
 
     result: PairedResult
     contrasts: tuple[float, ...]
+
+
+@dataclass
+class BlockSeries:
+    """Blocks of two arms, measured one at a time, with what they say so far.
+
+    Attributes:
+        baseline: The arm A.
+        current: The arm B.
+        limit_log: Tolerated slowdown, log ratio.
+        alpha: Chance of a false FAIL over all looks.
+        looks: Numbers of blocks after which the evidence is weighed.
+        current_first: Whether the first block begins with B.
+        rounds: Rounds of each execution; their median is its duration.
+        clock: Returns seconds, for the executions' starts.
+        watch: Tells which blocks do not count; ``None`` counts all.
+        blocks: All that was measured, discarded blocks included.
+    """
+
+    baseline: Arm
+    current: Arm
+    limit_log: float
+    alpha: float
+    looks: Sequence[int] = DEFAULT_LOOKS
+    current_first: bool = False
+    rounds: int = 1
+    clock: Clock = monotonic_clock
+    watch: BlockWatch | None = None
+    blocks: list[Block] = field(default_factory=list)
+    _renewed_for: int = -1
+
+    @property
+    def contrasts(self) -> tuple[float, ...]:
+        """Log ratios B over A of the blocks that count."""
+        return tuple(block.contrast for block in self.blocks if block.discarded is None)
+
+    @property
+    def result(self) -> PairedResult:
+        """What the looks so far say."""
+        return decide_by_blocks(self.contrasts, self.limit_log, alpha=self.alpha, looks=self.looks)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no further block is needed."""
+        return self.result.decision is not Decision.CONTINUE
+
+    def measure_block(self) -> Block:
+        """Measure one more block; every third begins in fresh processes."""
+        number = len(self.contrasts)
+        if number % RENEW_EVERY == 0 and number != self._renewed_for:
+            self.baseline.renew()
+            self.current.renew()
+            self._renewed_for = number
+        order = choose_block_order(number, current_first=self.current_first)
+        if self.watch is not None:
+            self.watch.begin()
+        executions = tuple(self._execute(name) for name in order)
+        discarded = None if self.watch is None else self.watch.end()
+        self.blocks.append(Block(order, executions, discarded))
+        return self.blocks[-1]
+
+    def _execute(self, letter: str) -> Execution:
+        side: SideName = "A" if letter == "A" else "B"
+        arm = self.baseline if side == "A" else self.current
+        rounds_s = tuple(arm.measure_s() for _ in range(self.rounds))
+        return Execution(side, self.clock() - math.fsum(rounds_s), rounds_s)
 
 
 def measure_until_decided(
@@ -73,13 +152,11 @@ def measure_until_decided(
         on_block: Called with the blocks done and the most that may come.
         current_first: Whether the first block begins with B.
     """
-    contrasts: list[float] = []
-    result = PairedResult(Decision.CONTINUE, 0, None)
-    while result.decision is Decision.CONTINUE and may_go_on():
-        contrasts.append(_measure_block(baseline, current, len(contrasts), current_first))
-        on_block(len(contrasts), looks[-1])
-        result = decide_by_blocks(contrasts, limit_log, alpha=alpha, looks=looks)
-    return BlockRun(result, tuple(contrasts))
+    series = BlockSeries(baseline, current, limit_log, alpha, looks, current_first)
+    while not series.is_decided and may_go_on():
+        series.measure_block()
+        on_block(len(series.contrasts), looks[-1])
+    return BlockRun(series.result, series.contrasts)
 
 
 def measure_null_control(
@@ -103,20 +180,40 @@ def measure_null_control(
         Whether the machine is fit (``None`` where the time did not suffice to tell), and the mean
         log ratio that was seen.
     """
-    contrasts: list[float] = []
-    while len(contrasts) < CONTROL_BLOCKS and may_go_on():
-        contrasts.append(_measure_block(one, other, len(contrasts), current_first=False))
-        on_block(len(contrasts), CONTROL_BLOCKS)
-    if len(contrasts) < CONTROL_BLOCKS:
+    series = make_null_control(one, other, limit_log=limit_log)
+    while len(series.blocks) < CONTROL_BLOCKS and may_go_on():
+        series.measure_block()
+        on_block(len(series.blocks), CONTROL_BLOCKS)
+    is_sound = judge_null_control(series.contrasts, limit_log)
+    if is_sound is None:
         return None, None
-    is_sound = is_null_control_sound(contrasts, limit_log, looks=(CONTROL_BLOCKS,))
-    return is_sound, math.fsum(contrasts) / len(contrasts)
+    return is_sound, math.fsum(series.contrasts) / len(series.contrasts)
 
 
-def _measure_block(baseline: Arm, current: Arm, block: int, current_first: bool) -> float:
-    if block % RENEW_EVERY == 0:
-        baseline.renew()
-        current.renew()
-    order = choose_block_order(block, current_first=current_first)
-    arms = {"A": baseline, "B": current}
-    return compute_block_contrast(order, [arms[name].measure_s() for name in order])
+def make_null_control(
+    one: Arm,
+    other: Arm,
+    *,
+    limit_log: float,
+    rounds: int = 1,
+    clock: Clock = monotonic_clock,
+    watch: BlockWatch | None = None,
+) -> BlockSeries:
+    """Make the series of a null control: the same code on both arms."""
+    return BlockSeries(
+        one,
+        other,
+        limit_log,
+        DEFAULT_FAMILY_ERROR,
+        (CONTROL_BLOCKS,),
+        rounds=rounds,
+        clock=clock,
+        watch=watch,
+    )
+
+
+def judge_null_control(contrasts: Sequence[float], limit_log: float) -> bool | None:
+    """Tell whether the machine is fit; ``None`` with too few blocks to tell. Pure."""
+    if len(contrasts) < CONTROL_BLOCKS:
+        return None
+    return is_null_control_sound(contrasts, limit_log, looks=(CONTROL_BLOCKS,))

@@ -1,16 +1,47 @@
-"""Two sides measured against each other until they decide: the engine of ``sdperf ab``."""
+"""Two sides measured against each other until they decide: the engine of ``sdperf ab``.
+
+Of each case: both sides draw every prompt's image; A is held against itself once (null control);
+then ABBA and BAAB blocks until a look decides, each followed by a profiled round of either side;
+then watched windows, where the machine tells energy. Only one side works at any moment.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Final
 
-from sdperf.ab.comparison import Compared, CompareOptions
-from sdperf.ab.sides import MatrixCase, Side
+from sdperf.ab.bench import Bench, LiveBench
+from sdperf.ab.blocks import BlockSeries, judge_null_control, make_null_control
+from sdperf.ab.comparison import (
+    Block,
+    CaseComparison,
+    Compared,
+    CompareOptions,
+    Comparison,
+    EnergyPair,
+    ImagePair,
+    ProfiledPair,
+    SideMemory,
+    SideRecord,
+)
+from sdperf.ab.images import Drawing, Drawn, choose_floors, pair_images
+from sdperf.ab.pairing import BlamedArm, Pairing
+from sdperf.ab.sides import MatrixCase, Side, SideName
+from sdperf.ab.view import SilentView, View, make_progress
+from sdperf.device import DeviceInfo
+from sdperf.errors import ConfigurationError
+from sdperf.guard import Guard
+from sdperf.models.references import Floors
+from sdperf.png import compute_png_sha256
+from sdperf.units import format_seconds
+from sdperf.usage import ResourceUsage
 
-if TYPE_CHECKING:
-    from sdperf.ab.bench import Bench
-    from sdperf.ab.view import View
+EXECUTION_S: Final = 1.0
+MOST_ROUNDS: Final = 5
 
 
 def compare(
@@ -38,8 +69,326 @@ def compare(
         returns what there is, with ``record.was_interrupted``.
 
     Raises:
-        SideError: A side cannot be loaded or run, or died; the other side is well.
+        SideError: A side cannot be loaded or run, or died.
         ConfigurationError: Nothing of a revision takes part, so that both sides are the same.
         UnfitError: The policy is strict and the machine is not fit.
     """
-    raise NotImplementedError
+    with contextlib.ExitStack() as stack:
+        stage = bench if bench is not None else stack.enter_context(LiveBench())
+        run = _Run(a, b, options or CompareOptions(), stage, view or SilentView())
+        return run.measure(cases)
+
+
+@dataclass
+class _CaseState:
+    """A case under measurement; becomes a `CaseComparison` at any moment."""
+
+    case: MatrixCase
+    a: Side
+    b: Side
+    alpha: float
+    pairing: Pairing | None = None
+    series: BlockSeries | None = None
+    profiles: list[ProfiledPair] = field(default_factory=list)
+    images: tuple[ImagePair, ...] = ()
+    energy: EnergyPair | None = None
+    floors: Floors | None = None
+    unjudged: str | None = None
+    rounds: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def finish(self) -> CaseComparison:
+        """Return what there is."""
+        pairing, series = self.pairing, self.series
+        return CaseComparison(
+            case=self.case,
+            variant_a=self.a.variant_for(self.case),
+            variant_b=self.b.variant_for(self.case),
+            alpha=self.alpha,
+            blocks=() if series is None else tuple(series.blocks),
+            profiles=tuple(self.profiles),
+            memory_a=SideMemory(() if pairing is None else tuple(pairing.a.lives)),
+            memory_b=SideMemory(() if pairing is None else tuple(pairing.b.lives)),
+            images=self.images,
+            energy=self.energy,
+            floors=self.floors,
+            unjudged=self.unjudged,
+            notes=tuple(self.notes),
+        )
+
+
+@dataclass
+class _Run:
+    """A comparison under way.
+
+    Attributes:
+        a: The reference.
+        b: What is judged.
+        options: How.
+        bench: The world.
+        view: Who watches.
+    """
+
+    a: Side
+    b: Side
+    options: CompareOptions
+    bench: Bench
+    view: View
+    _started_s: float = 0.0
+    _series_started_s: float = 0.0
+    _b_first: bool = False
+    _states: list[_CaseState] = field(default_factory=list)
+    _control: BlockSeries | None = None
+    _guards: tuple[Guard, ...] = ()
+    _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
+    _modules: dict[SideName, dict[str, str]] = field(default_factory=dict)
+    _pngs: dict[str, bytes] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+
+    def measure(self, cases: Sequence[MatrixCase]) -> Compared:
+        """Measure all cases, or as many as the user lets."""
+        self._started_s = self.bench.clock()
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        given = self.options.b_first
+        self._b_first = self.bench.draw_lot() if given is None else given
+        self.bench.look_at_rest(self.options.guards)
+        was_interrupted = False
+        try:
+            for case in cases:
+                if not self._measure_case(case, self.options.alpha / len(cases)):
+                    break
+        except KeyboardInterrupt:
+            was_interrupted = True
+            self._notes.append("interrupted: this is what there was")
+        finally:
+            self.view.finish()
+        a, b = self._describe(self.a, "A"), self._describe(self.b, "B")
+        if a.modules and a.modules == b.modules:
+            self._notes.append("every module that took part is the same in both revisions")
+        record = Comparison(
+            created=created,
+            options=self.options,
+            a=a,
+            b=b,
+            environment=self.bench.environment(self._device),
+            cases=tuple(state.finish() for state in self._states),
+            b_first=self._b_first,
+            control=() if self._control is None else tuple(self._control.blocks),
+            guards=self._guards,
+            notes=tuple(self._notes),
+            was_interrupted=was_interrupted,
+            duration_s=self._elapsed_s,
+        )
+        return Compared(record, self._pngs)
+
+    def _measure_case(self, case: MatrixCase, alpha: float) -> bool:
+        """Measure one case; return whether the next one is worth measuring."""
+        state = _CaseState(case, self.a, self.b, alpha)
+        self._states.append(state)
+        with contextlib.ExitStack() as stack:
+            arms = self._make_arm("A", case), self._make_arm("B", case)
+            state.pairing = pairing = Pairing(*arms, self.bench)
+            stack.callback(pairing.close)
+            self._draw(state, pairing)
+            wants_control = self.options.null_control and self._control is None
+            if wants_control and not self._hold_against_itself(state, pairing):
+                return False
+            self._measure_blocks(state, pairing)
+            self._watch_energy(state, pairing)
+        return True
+
+    def _make_arm(self, name: SideName, case: MatrixCase) -> BlamedArm:
+        side = self.a if name == "A" else self.b
+        options = self.options
+        arm = self.bench.make_arm(side, case, warmup=options.warmup, timeout_s=options.timeout_s)
+        return BlamedArm(arm, name, side.label)
+
+    def _draw(self, state: _CaseState, pairing: Pairing) -> None:
+        """Draw the images of both sides, and learn what runs here and what fits."""
+        case = state.case
+        drawn_a = self._draw_side("A", pairing.a, case)
+        pairing.make_room()
+        drawn_b = self._draw_side("B", pairing.b, case)
+        pairing.settle()
+        if pairing.alternates:
+            state.notes.append(
+                "both sides do not fit into memory at once: each load ends the other"
+            )
+        self._refuse_equal_revisions()
+        self._device = pairing.a.describe_device()
+        self._guards = self._guards or self.bench.look(self._device.kind, self.options.guards)
+        state.rounds = self.options.rounds or choose_rounds(case, drawn_a[-1][1].latency_s)
+        state.images = pair_images(drawn_a, drawn_b)
+        for _, image in (*drawn_a, *drawn_b):
+            self._pngs[compute_png_sha256(image.png)] = image.png
+        a, b = (
+            Drawing(
+                side.workload, self.bench.resolve_model(side).model_hash, side.variant_for(case)
+            )
+            for side in (self.a, self.b)
+        )
+        state.floors, state.unjudged = choose_floors(
+            a,
+            b,
+            self.options,
+            lambda precision: self.bench.find_floors(
+                self.bench.resolve_model(self.a), precision, self._device.kind
+            ),
+        )
+
+    def _draw_side(self, name: SideName, arm: BlamedArm, case: MatrixCase) -> Drawn:
+        self.view.announce(f"{case.id}: loading {name} ({arm.label})")
+        arm.load()
+        self.view.announce(f"{case.id}: drawing the images of {name} ({arm.label})")
+        drawn = arm.draw()
+        side = self.a if name == "A" else self.b
+        if side.code and name not in self._modules:
+            self._modules[name] = arm.list_modules()
+        return drawn
+
+    def _refuse_equal_revisions(self) -> None:
+        """Refuse two revisions of which nothing takes part in a generation."""
+        if self.a.code == self.b.code or any(self._modules.values()):
+            return
+        raise ConfigurationError(
+            "nothing of this repository takes part in a generation: both sides are the same",
+            got="no subject, and no module that a pipeline imports lies in the repository",
+            hint="--subject MODULE:FUNCTION names a function of yours that makes the pipeline",
+        )
+
+    def _hold_against_itself(self, state: _CaseState, pairing: Pairing) -> bool:
+        """Measure A against A; return whether the machine is fit."""
+        other = self._make_arm("A", state.case)
+        pairing.admit(other)
+        self._control = series = make_null_control(
+            pairing.a,
+            other,
+            limit_log=self._limit_log,
+            rounds=state.rounds,
+            clock=self.bench.clock,
+            watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
+        )
+        self._begin("null control: A against itself")
+        while not series.is_decided and self._explain_stop(series) is None:
+            series.measure_block()
+            self._show("null control", series)
+        pairing.dismiss()
+        is_sound = judge_null_control(series.contrasts, self._limit_log)
+        if is_sound is None:
+            self._notes.append(f"no null control: {self._explain_stop(series)}")
+        return is_sound is not False
+
+    def _measure_blocks(self, state: _CaseState, pairing: Pairing) -> None:
+        state.series = series = BlockSeries(
+            pairing.a,
+            pairing.b,
+            self._limit_log,
+            state.alpha,
+            self.options.looks,
+            self._b_first,
+            rounds=state.rounds,
+            clock=self.bench.clock,
+            watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
+        )
+        self._begin(f"{state.case.id}: {self.a.label} against {self.b.label}")
+        takes_stages = self.options.stages and state.case.kind != "stage"
+        while not series.is_decided and self._explain_stop(series) is None:
+            block = series.measure_block()
+            if block.discarded is None and takes_stages:
+                takes_stages = self._profile(state, pairing, block)
+            self._show(state.case.id, series)
+        if not series.is_decided:
+            state.notes.append(
+                f"stopped after {len(series.contrasts)} blocks: {self._explain_stop(series)}"
+            )
+
+    def _profile(self, state: _CaseState, pairing: Pairing, block: Block) -> bool:
+        """Profile an image of each side, in the order in which the block began."""
+        order = block.order[:2]
+        stages = {name: (pairing.a if name == "A" else pairing.b).profile() for name in order}
+        a, b = stages["A"], stages["B"]
+        if a is None or b is None:
+            state.notes.append("no stage times: a pipeline cannot be profiled")
+            return False
+        state.profiles.append(ProfiledPair(order, a, b))
+        return True
+
+    def _watch_energy(self, state: _CaseState, pairing: Pairing) -> None:
+        """Watch windows in mirrored order, if the first one shows that energy is known."""
+        if state.series is None or not state.series.contrasts:
+            return
+        self.view.announce(f"{state.case.id}: looking for energy")
+        found: dict[str, list[float]] = {"A": [], "B": []}
+        scopes = set()
+        for name in "ABBA":
+            reading = find_energy((pairing.a if name == "A" else pairing.b).watch())
+            if reading is None:
+                return
+            scopes.add(reading[0])
+            found[name].append(reading[1])
+        if len(scopes) == 1:
+            state.energy = EnergyPair(scopes.pop(), tuple(found["A"]), tuple(found["B"]))
+
+    def _describe(self, side: Side, name: SideName) -> SideRecord:
+        interpreter = self.bench.examine(side)
+        return SideRecord(
+            label=side.label,
+            python=interpreter.version,
+            packages=interpreter.packages,
+            workload=side.workload,
+            model_hash=self.bench.resolve_model(side).model_hash,
+            device=side.device,
+            subject=side.subject,
+            revision=side.revision,
+            modules=self._modules.get(name, {}),
+        )
+
+    def _begin(self, what: str) -> None:
+        self._series_started_s = self.bench.clock()
+        self.view.announce(what)
+
+    def _show(self, what: str, series: BlockSeries) -> None:
+        series_s = self.bench.clock() - self._series_started_s
+        progress = make_progress(what, series, elapsed_s=self._elapsed_s, series_s=series_s)
+        self.view.show(progress)
+
+    def _explain_stop(self, series: BlockSeries) -> str | None:
+        """Say why no further block may begin; ``None`` where one may."""
+        discarded = [block.discarded for block in series.blocks if block.discarded is not None]
+        if len(discarded) > self.options.discards:
+            return f"{len(discarded)} blocks were disturbed, the last because {discarded[-1]}"
+        budget_s = self.options.budget_s
+        if budget_s is not None and self._elapsed_s > budget_s:
+            return f"the time given is over ({format_seconds(budget_s)})"
+        return None
+
+    @property
+    def _limit_log(self) -> float:
+        return math.log1p(self.options.max_slowdown)
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self.bench.clock() - self._started_s
+
+
+def choose_rounds(case: MatrixCase, image_s: float) -> int:
+    """Choose how many rounds make an execution of about a second. Pure.
+
+    Shorter ones would be at the mercy of whatever else the processor does in between.
+
+    Args:
+        case: What a round is.
+        image_s: Seconds of one image.
+    """
+    if case.kind == "stage":
+        return MOST_ROUNDS
+    return min(MOST_ROUNDS, max(1, math.ceil(EXECUTION_S / (image_s * case.batch))))
+
+
+def find_energy(usage: ResourceUsage) -> tuple[str, float] | None:
+    """Return the widest known scope of energy with its joules per image; ``None`` without. Pure."""
+    for scope in ("gpu_board", "gpu_soc"):
+        energy_j = getattr(usage, f"{scope}_energy_per_image_j")
+        if energy_j is not None:
+            return scope, energy_j
+    return None

@@ -15,6 +15,7 @@ from sdperf.guard import Guard
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR, DEFAULT_MAX_SLOWDOWN
 from sdperf.judging.memory import MemoryLimits
 from sdperf.measurement import Environment, GuardPolicy, ImageRecord, MemoryUsage, StageTimes
+from sdperf.models.references import Floors
 from sdperf.stats.paired import DEFAULT_LOOKS, compute_block_contrast
 from sdperf.workload import Variant, Workload
 
@@ -31,6 +32,8 @@ class CompareOptions:
         memory: Tolerated growth of peak memory.
         alpha: Chance that two equal sides are called SLOWER, over all cases and looks together.
         looks: Numbers of blocks after which the evidence is weighed.
+        rounds: Rounds of one execution, whose median counts; ``None`` is enough for about a
+            second, at most five.
         warmup: Untimed rounds of each fresh process after its first call.
         budget_s: Seconds after which no further block begins; ``None`` is no limit.
         timeout_s: Time limit of one generation, seconds.
@@ -48,6 +51,7 @@ class CompareOptions:
     memory: MemoryLimits = field(default_factory=MemoryLimits)
     alpha: float = DEFAULT_FAMILY_ERROR
     looks: tuple[int, ...] = DEFAULT_LOOKS
+    rounds: int | None = None
     warmup: int = 1
     budget_s: float | None = None
     timeout_s: float = 600.0
@@ -62,19 +66,22 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class Execution:
-    """One timed round.
+    """One turn of a side: timed rounds back to back.
 
     Attributes:
         side: Whose.
-        start_s: Its start, seconds since the comparison's.
-        duration_s: How long it took, seconds.
-        fresh: Whether it was the first timed round of its process.
+        start_s: Its start, seconds of a clock that all executions share.
+        rounds_s: How long each round took, seconds.
     """
 
     side: SideName
     start_s: float
-    duration_s: float
-    fresh: bool = False
+    rounds_s: tuple[float, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Median round, seconds: one sample, however many rounds it has."""
+        return statistics.median(self.rounds_s)
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ class ImagePair:
 
     Attributes:
         a: A's image.
-        b: B's image; its score ``A`` holds it against A's, where both have one size.
+        b: B's image; its score holds it against A's, where both have one size.
     """
 
     a: ImageRecord
@@ -176,6 +183,8 @@ class CaseComparison:
         memory_b: B's memory.
         images: One pair a prompt.
         energy: Energy per image; ``None`` where it is not known here.
+        floors: What B's images are held to against A's; ``None`` judges no likeness.
+        unjudged: Why likeness is not judged, where that is so.
         notes: What people should know of how it went.
     """
 
@@ -189,6 +198,8 @@ class CaseComparison:
     memory_b: SideMemory = field(default_factory=lambda: SideMemory(()))
     images: tuple[ImagePair, ...] = ()
     energy: EnergyPair | None = None
+    floors: Floors | None = None
+    unjudged: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -210,7 +221,8 @@ class SideRecord:
         device: Device kind and name.
         subject: ``module:function``, where it had one.
         revision: Commit of its code, where it was one.
-        modules: Modules that came from the revision's folders.
+        modules: Modules that came from the revision's folders, each with the start of its
+            file's SHA-256.
     """
 
     label: str
@@ -221,7 +233,7 @@ class SideRecord:
     device: str
     subject: str | None = None
     revision: str | None = None
-    modules: tuple[str, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,54 @@
-"""What a comparison says: speed, memory and images of each case, and one line for all. Pure."""
+"""What a comparison says: speed, memory, energy and images of each case, and one line. Pure."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
-from sdperf.ab.comparison import CaseComparison, Comparison
-from sdperf.stats.paired import PairedResult
-from sdperf.verdict import Finding, Outcome
+from sdperf.ab.blocks import judge_null_control
+from sdperf.ab.comparison import CaseComparison, CompareOptions, Comparison
+from sdperf.ab.images import AGAINST
+from sdperf.ab.words import describe_energy, describe_images, describe_memory, describe_speed
+from sdperf.judging.memory import judge_memory
+from sdperf.measurement import STAGES, StageName
+from sdperf.stats.paired import (
+    Decision,
+    PairedResult,
+    YuenBounds,
+    compute_yuen_bounds,
+    decide_by_blocks,
+)
+from sdperf.units import format_change
+from sdperf.verdict import Finding, Outcome, Verdict, judge_images, judge_soundness
+
+STAGE_ERROR: Final = 0.025
+"""Error of each bound of a stage's interval: 95 % in all, of one stage, for orientation."""
+
+
+@dataclass(frozen=True)
+class StageChange:
+    """One stage on both sides, from profiled rounds.
+
+    Attributes:
+        name: The stage, or ``rest`` for what no stage explains.
+        a_s: Median of A, seconds an image.
+        b_s: Median of B.
+        bounds: Log ratio B over A with a 95 % interval; ``None`` with fewer than two pairs.
+    """
+
+    name: StageName | Literal["rest"]
+    a_s: float
+    b_s: float
+    bounds: YuenBounds | None
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds an image that B saves here; negative where it takes longer."""
+        return self.a_s - self.b_s
 
 
 @dataclass(frozen=True)
@@ -16,6 +58,8 @@ class CaseVerdict:
     Attributes:
         case: What was measured.
         speed: The decision over its blocks, with bounds; log ratios B over A.
+        bounds: What to show of the speed: those of the deciding look, else of all blocks so far.
+        stages: Where the time went, in the order in which stages run.
         findings: Of ``latency``, ``memory`` and ``image``; their worst is the outcome.
         outcome: The worst of them; being faster is a PASS, its finding says FASTER.
         line: The verdict in one line: "B is 12.1 % faster (10.8 to 13.4), same memory, ...: PASS".
@@ -23,6 +67,8 @@ class CaseVerdict:
 
     case: CaseComparison
     speed: PairedResult
+    bounds: YuenBounds | None
+    stages: tuple[StageChange, ...]
     findings: tuple[Finding, ...]
     outcome: Outcome
     line: str
@@ -34,15 +80,169 @@ class AbVerdict:
 
     Attributes:
         cases: In order.
+        control: Mean log ratio of A against itself; ``None`` where it was not measured.
         void: Why nothing that was timed counts; ``None`` where it does.
         outcome: The worst case's, ``INCONCLUSIVE`` where void or nothing was measured.
     """
 
     cases: tuple[CaseVerdict, ...]
+    control: float | None
     void: str | None
     outcome: Outcome
 
 
 def judge_comparison(comparison: Comparison) -> AbVerdict:
     """Judge every case of a comparison, with equal results for equal records."""
-    raise NotImplementedError
+    options = comparison.options
+    contrasts = [block.contrast for block in comparison.control if block.discarded is None]
+    control = statistics.fmean(contrasts) if contrasts else None
+    void = None
+    if judge_null_control(contrasts, math.log1p(options.max_slowdown)) is False:
+        seen = format_change(math.exp(statistics.fmean(contrasts)))
+        void = f"the same code differs from itself by {seen} on this machine now"
+    cases = tuple(
+        judge_case(case, options, is_interrupted=comparison.was_interrupted)
+        for case in comparison.cases
+    )
+    verdict = Verdict("", tuple(Finding(case.outcome, "case", "") for case in cases))
+    is_open = void is not None or not cases
+    return AbVerdict(cases, control, void, Outcome.INCONCLUSIVE if is_open else verdict.outcome)
+
+
+def judge_case(
+    case: CaseComparison, options: CompareOptions, *, is_interrupted: bool = False
+) -> CaseVerdict:
+    """Judge one case.
+
+    Args:
+        case: What was measured.
+        options: Limits and looks.
+        is_interrupted: Whether the user ended it.
+    """
+    limit_log = math.log1p(options.max_slowdown)
+    speed = decide_by_blocks(case.contrasts, limit_log, alpha=case.alpha, looks=options.looks)
+    bounds = speed.bounds
+    if bounds is None and len(case.contrasts) >= 2:
+        bounds = compute_yuen_bounds(case.contrasts, case.alpha / len(options.looks))
+    findings = [judge_speed(case, speed, bounds, options, is_interrupted=is_interrupted)]
+    findings += _judge_memory(case, options)
+    findings += _judge_images(case)
+    worst = Verdict("", tuple(findings)).outcome
+    outcome = Outcome.PASS if worst is Outcome.FASTER else worst
+    parts = [
+        describe_speed(bounds, speed.decision),
+        describe_memory(case.memory_a.median(), case.memory_b.median()),
+        describe_energy(case.energy),
+        describe_images(case.images, case.unjudged),
+    ]
+    line = ", ".join(part for part in parts if part is not None)
+    return CaseVerdict(
+        case=case,
+        speed=speed,
+        bounds=bounds,
+        stages=compute_stage_changes(case),
+        findings=tuple(findings),
+        outcome=outcome,
+        line=f"{line}: {outcome.value}",
+    )
+
+
+def judge_speed(
+    case: CaseComparison,
+    speed: PairedResult,
+    bounds: YuenBounds | None,
+    options: CompareOptions,
+    *,
+    is_interrupted: bool,
+) -> Finding:
+    """Turn the decision over the blocks into a finding."""
+    limit = format_change(1 + options.max_slowdown)
+    if bounds is None:
+        why = "interrupted" if is_interrupted else "; ".join(case.notes) or "nothing was timed"
+        return Finding(Outcome.INCONCLUSIVE, "latency", f"too few blocks to tell: {why}")
+    seen = (
+        f"{format_change(math.exp(bounds.mean))} ({format_change(math.exp(bounds.lower))} to "
+        f"{format_change(math.exp(bounds.upper))}) over {len(case.contrasts)} blocks, limit {limit}"
+    )
+    if speed.decision is Decision.FAIL:
+        return Finding(
+            Outcome.SLOWER, "latency", seen, "the stages below say where; sdperf bisect says when"
+        )
+    if speed.decision is Decision.PASS:
+        is_faster = bounds.upper < 0
+        return Finding(Outcome.FASTER if is_faster else Outcome.PASS, "latency", seen)
+    if speed.decision is Decision.INCONCLUSIVE:
+        return Finding(
+            Outcome.INCONCLUSIVE,
+            "latency",
+            f"{seen}: undecided after the last look",
+            "compare on a quieter machine, with more blocks (--looks 6,12,18,24), or mind a larger "
+            "slowdown only (--max-slowdown)",
+        )
+    why = "interrupted" if is_interrupted else "; ".join(case.notes[-1:]) or "no look was reached"
+    return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}: undecided, {why}")
+
+
+def _judge_memory(case: CaseComparison, options: CompareOptions) -> list[Finding]:
+    if not case.memory_a.lives or not case.memory_b.lives:
+        return []
+    finding = judge_memory(case.memory_b.median(), case.memory_a.lives, options.memory)
+    if finding.outcome in (Outcome.NO_BASELINE, Outcome.INCOMPARABLE):
+        return []
+    return [dataclasses.replace(finding, next_step=None)]
+
+
+def _judge_images(case: CaseComparison) -> list[Finding]:
+    records = [pair.b for pair in case.images]
+    if not records:
+        return []
+    findings = judge_soundness(records, repeatable=None)
+    if case.floors is not None:
+        entropies = {pair.a.sha256: pair.a.entropy_bits for pair in case.images}
+        findings.append(judge_images(records, AGAINST, case.floors, entropies))
+    elif case.unjudged is not None and case.unjudged.startswith("no floors"):
+        findings.append(
+            Finding(
+                Outcome.NO_BASELINE,
+                "image",
+                case.unjudged,
+                "sdperf quality calibrate --model MODEL measures them; --min-ssim sets one",
+            )
+        )
+    look = "look at both: --images DIR"
+    return [
+        finding
+        if finding.next_step is None or finding.outcome is Outcome.NO_BASELINE
+        else dataclasses.replace(finding, next_step=look)
+        for finding in findings
+    ]
+
+
+def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
+    """Hold each stage's seconds of both sides against each other, pair by pair.
+
+    A stage that either side lacks in any round is left out.
+    """
+    if not case.profiles:
+        return ()
+    sides = [
+        [pair.a.by_name() | {"rest": pair.a.rest_s} for pair in case.profiles],
+        [pair.b.by_name() | {"rest": pair.b.rest_s} for pair in case.profiles],
+    ]
+    changes = []
+    names: list[StageName | Literal["rest"]] = [*STAGES, "rest"]
+    for name in names:
+        a_s, b_s = ([one[name] for one in side if name in one] for side in sides)
+        if len(a_s) == len(b_s) == len(case.profiles):
+            bounds = None if name == "rest" else _bound_ratio(a_s, b_s)
+            changes.append(
+                StageChange(name, statistics.median(a_s), statistics.median(b_s), bounds)
+            )
+    return tuple(changes)
+
+
+def _bound_ratio(a_s: Sequence[float], b_s: Sequence[float]) -> YuenBounds | None:
+    if len(a_s) < 2 or min(*a_s, *b_s) <= 0:
+        return None
+    logs = [math.log(b / a) for a, b in zip(a_s, b_s, strict=True)]
+    return compute_yuen_bounds(logs, STAGE_ERROR)

@@ -8,6 +8,7 @@ frames; what the code under test prints goes to standard error.
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import importlib
 import os
 import queue
@@ -27,17 +28,21 @@ ORPHANED: Final = 113
 _TRACE_LINES: Final = 12
 
 
-def list_modules_in(folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the modules imported so far whose files lie in any of the folders."""
+def list_modules_in(folders: Sequence[str]) -> dict[str, str]:
+    """List the modules imported so far whose files lie in any of the folders.
+
+    Returns:
+        The start of the SHA-256 of each one's file, by the module's name.
+    """
     roots = [Path(folder).resolve() for folder in folders]
-    found = []
+    found = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file and name != "__main__":
             path = Path(file).resolve()
-            if any(path.is_relative_to(root) for root in roots):
-                found.append(name)
-    return tuple(found)
+            if any(path.is_relative_to(root) for root in roots) and path.is_file():
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return found
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:

@@ -1,0 +1,133 @@
+"""The images of two sides: held against each other, where they ought to be alike. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sdperf.ab.comparison import CompareOptions, ImagePair
+from sdperf.judging.floors import SAME_PATH_FLOORS
+from sdperf.measurement import ImageRecord
+from sdperf.models.references import Floors
+from sdperf.png import compute_png_sha256, decode_png
+from sdperf.quality import compute_entropy_bits, describe_image
+from sdperf.run.messages import DeliveredImage
+from sdperf.run.suite import compute_scores
+from sdperf.workload import ImageRequest, Precision, Variant, Workload
+
+AGAINST: Final = "other side"
+"""Name of the score that holds B's image against A's."""
+
+Drawn = Sequence[tuple[ImageRequest, DeliveredImage]]
+
+_NO_DROP_LIMIT_BITS: Final = 8.0
+
+
+def pair_images(a: Drawn, b: Drawn) -> tuple[ImagePair, ...]:
+    """Look at both sides' images and score B's against A's, prompt by prompt.
+
+    Images of different sizes are not scored. Where one side has more prompts, the rest of them
+    have no partner and are left out.
+    """
+    pairs = []
+    for (request_a, image_a), (request_b, image_b) in zip(a, b, strict=False):
+        record_a, record_b = _record(request_a, image_a), _record(request_b, image_b)
+        if (record_a.width, record_a.height) == (record_b.width, record_b.height):
+            scores = compute_scores(
+                AGAINST, record_a.sha256, decode_png(image_a.png), decode_png(image_b.png)
+            )
+            record_b = dataclasses.replace(record_b, scores=(scores,))
+        pairs.append(ImagePair(record_a, record_b))
+    return tuple(pairs)
+
+
+def _record(request: ImageRequest, delivered: DeliveredImage) -> ImageRecord:
+    pixels = decode_png(delivered.png)
+    faults = list(describe_image(pixels).faults)
+    if delivered.nonfinite:
+        faults.insert(0, "NaN or infinity among the pixel values")
+    return ImageRecord(
+        prompt=request.prompt,
+        seed=request.seed,
+        sha256=compute_png_sha256(delivered.png),
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        entropy_bits=compute_entropy_bits(pixels),
+        faults=tuple(faults),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """What decides a side's images.
+
+    Attributes:
+        workload: What was asked for.
+        model_hash: The weights.
+        variant: How.
+    """
+
+    workload: Workload
+    model_hash: str
+    variant: Variant
+
+
+def choose_floors(
+    a: Drawing,
+    b: Drawing,
+    options: CompareOptions,
+    find_floors: Callable[[Precision], Floors | None],
+) -> tuple[Floors | None, str | None]:
+    """Choose what B's images are held to against A's.
+
+    - Floors given by the user hold always.
+    - Different weights, prompts, seeds, sizes, steps, guidance or scheduler draw different
+      pictures on purpose: nothing is held against the other.
+    - One precision on both sides: the floors of one path (`SAME_PATH_FLOORS`).
+    - fp32 against 16 bits: what was measured for the model in that precision.
+
+    Args:
+        a: The reference.
+        b: What is judged.
+        options: May hold the user's floors.
+        find_floors: Returns the measured floors of a precision.
+
+    Returns:
+        The floors, or ``None`` with the reason.
+    """
+    if options.min_ssim is not None or options.min_tile_ssim is not None:
+        return _given_floors(options), None
+    changed = list_differences(a, b)
+    if changed:
+        return None, f"other {', '.join(changed)}"
+    precisions = {a.variant.precision, b.variant.precision}
+    if len(precisions) == 1:
+        return SAME_PATH_FLOORS, None
+    reduced = sorted(precisions - {"fp32"})
+    if len(reduced) > 1:
+        return None, f"no floors between {' and '.join(reduced)}; --min-ssim sets one"
+    floors = find_floors(reduced[0])
+    if floors is None:
+        return None, f"no floors were measured for this model in {reduced[0]}"
+    return dataclasses.replace(floors, components={}, trajectory_rms=None, pairs=()), None
+
+
+def list_differences(a: Drawing, b: Drawing) -> list[str]:
+    """Name what makes two sides draw different pictures on purpose."""
+    changed = ["weights"] if a.model_hash != b.model_hash else []
+    for item in dataclasses.fields(Workload):
+        if item.name == "model":
+            continue
+        if getattr(a.workload, item.name) != getattr(b.workload, item.name):
+            changed.append(item.name.replace("num_inference_", "").replace("_", " "))
+    return changed
+
+
+def _given_floors(options: CompareOptions) -> Floors:
+    return Floors(
+        ssim=-1.0 if options.min_ssim is None else options.min_ssim,
+        worst_tile_ssim=-1.0 if options.min_tile_ssim is None else options.min_tile_ssim,
+        entropy_drop_bits=_NO_DROP_LIMIT_BITS,
+        evidence="given on the command line",
+    )
