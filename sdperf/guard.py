@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 GuardState = Literal["ok", "warn", "fail", "unknown"]
+
+GUARD_NAMES: Final = (
+    "thermal level",
+    "thermal throttling",
+    "power source",
+    "power mode",
+    "clock governor",
+    "memory pressure",
+    "available memory",
+    "swap",
+    "load",
+    "virtual machine",
+    "background work",
+    "Rosetta",
+    "container limits",
+    "steal",
+    "environment variables",
+    "other GPU users",
+    "GPU clocks",
+)
+"""All guards of all platforms; a machine has those that mean something on it."""
 
 
 @dataclass(frozen=True)
@@ -25,3 +46,17 @@ class Guard:
     value: str | None
     sentence: str
     hint: str | None = None
+
+    @property
+    def slug(self) -> str:
+        """Its name as it is typed: ``clock-governor``."""
+        return slugify_guard(self.name)
+
+
+def slugify_guard(name: str) -> str:
+    """Return a guard's name as it is typed.
+
+    >>> slugify_guard("other GPU users")
+    'other-gpu-users'
+    """
+    return name.lower().replace(" ", "-")

@@ -266,6 +266,7 @@ class GuardLog:
         during: What changed for the worse in rounds that count.
         after: The guards that mean something after work, right after the last round.
         excluded: Rounds that do not count.
+        allowed: Guards that ``strict`` lets be unknown, as they are typed.
     """
 
     policy: GuardPolicy
@@ -273,6 +274,7 @@ class GuardLog:
     during: tuple[Guard, ...] = ()
     after: tuple[Guard, ...] = ()
     excluded: tuple[ExcludedRound, ...] = ()
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 `judge_guards` turns one reading of the machine's conditions into guards, and `compare_guards`
 holds the readings before and after a round against each other. Both are pure. A guard that cannot
-be read is ``unknown``, which is never ``ok``.
+be read is ``unknown``, which is never ``ok``; one that means nothing here (the hypervisor's share
+on real hardware, a GPU where the CPU is measured) is left out.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ _PRESSURE_STATES: Final[Mapping[str, GuardState]] = {
     "warn": "warn",
     "critical": "fail",
 }
+_SHOW_SYS: Final = "show the machine's /sys to the container; in a virtual machine ask its host"
+_SHOW_PROC: Final = "mount /proc"
+_SYSCTL: Final = "sysctl has to answer"
+_NVIDIA: Final = "pip install 'sdperf[nvidia]'"
+
 _BUSY_BACKGROUND_PERCENT: Final = 20.0
 _BUSY_GPU_PERCENT: Final = (10.0, 30.0)
 _LOAD_PER_CORE: Final = (0.5, 1.5)
@@ -61,7 +67,8 @@ def judge_guards(
         _judge_load(conditions),
         _judge_virtual_machine(conditions),
         *((_judge_background(conditions), _judge_translation(conditions)) if mac else ()),
-        *(() if mac else (_judge_limits(conditions), _judge_steal(conditions))),
+        *(() if mac else (_judge_limits(conditions),)),
+        *(() if mac or conditions.virtual_machine is False else (_judge_steal(conditions),)),
         _judge_variables(conditions),
     ]
     if conditions.device_kind != "cpu":
@@ -97,7 +104,11 @@ def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
 def _judge_thermal(now: Conditions) -> Guard:
     level = now.thermal_level
     if level is None:
-        return _unknown("thermal level", "the machine does not tell whether it is throttled")
+        return _unknown(
+            "thermal level",
+            "the machine does not tell whether it is throttled",
+            "notifyutil -g com.apple.system.thermalpressurelevel has to answer",
+        )
     state: GuardState = "ok" if level == "nominal" else "warn" if level == "moderate" else "fail"
     sentence = "not throttled" if state == "ok" else "the chip lowers its clocks for heat"
     hint = None if state == "ok" else "let it cool down until the level is nominal"
@@ -106,7 +117,11 @@ def _judge_thermal(now: Conditions) -> Guard:
 
 def _judge_throttle_count(now: Conditions) -> Guard:
     if now.throttle_count is None:
-        return _unknown("thermal throttling", "this processor does not count its throttling")
+        return _unknown(
+            "thermal throttling",
+            "this processor does not count its throttling",
+            "only Intel processors on real hardware do",
+        )
     return Guard(
         "thermal throttling",
         "ok",
@@ -123,13 +138,16 @@ def _judge_power_source(now: Conditions) -> Guard:
         return Guard(name, "fail", "battery", "clocks follow the battery", "plug it in")
     if now.has_battery is False:
         return Guard(name, "ok", "no battery", "this machine has no battery")
-    return _unknown(name, "mains and battery cannot be told apart")
+    hint = "pmset -g batt has to answer" if now.platform == "darwin" else _SHOW_SYS
+    return _unknown(name, "mains and battery cannot be told apart", hint)
 
 
 def _judge_power_mode(now: Conditions) -> Guard:
     name, mode = "power mode", now.power_mode
     if mode is None:
-        return _unknown(name, "this model shows no energy mode")
+        return _unknown(
+            name, "this model shows no energy mode", "make sure of it in System Settings > Energy"
+        )
     if mode == "low":
         hint = "System Settings > Battery (or Energy) > Low Power Mode: off"
         return Guard(name, "fail", mode, "low power mode caps the clocks", hint)
@@ -139,7 +157,9 @@ def _judge_power_mode(now: Conditions) -> Guard:
 def _judge_governor(now: Conditions) -> Guard:
     name = "clock governor"
     if now.governor is None:
-        return _unknown(name, "the clock's governor cannot be read (usual in virtual machines)")
+        return _unknown(
+            name, "the clock's governor cannot be read (usual in virtual machines)", _SHOW_SYS
+        )
     if now.governor == "performance":
         return Guard(name, "ok", now.governor, "clocks stay up")
     hint = "sudo cpupower frequency-set -g performance"
@@ -150,13 +170,13 @@ def _judge_memory(now: Conditions) -> Guard:
     if now.platform == "darwin":
         name, pressure = "memory pressure", now.memory_pressure
         if pressure is None:
-            return _unknown(name, "memory pressure cannot be read")
+            return _unknown(name, "memory pressure cannot be read", _SYSCTL)
         state = _PRESSURE_STATES[pressure]
         sentence = "memory suffices" if state == "ok" else "macOS compresses and swaps memory"
         return Guard(name, state, pressure, sentence, None if state == "ok" else "quit programs")
     name, share = "available memory", now.available_share
     if share is None:
-        return _unknown(name, "available memory cannot be read")
+        return _unknown(name, "available memory cannot be read", _SHOW_PROC)
     state = _grade(-share, (-_SCARCE_MEMORY_SHARE[0], -_SCARCE_MEMORY_SHARE[1]))
     sentence = "memory suffices" if state == "ok" else "the system is about to swap"
     hint = None if state == "ok" else "end other programs"
@@ -165,7 +185,8 @@ def _judge_memory(now: Conditions) -> Guard:
 
 def _judge_swap(now: Conditions) -> Guard:
     if now.swapped_out_bytes is None:
-        return _unknown("swap", "swap traffic cannot be read")
+        hint = "vm_stat has to answer" if now.platform == "darwin" else _SHOW_PROC
+        return _unknown("swap", "swap traffic cannot be read", hint)
     used = "" if now.swap_used_bytes is None else f"{format_bytes(now.swap_used_bytes)} in use"
     sentence = "counted; a round in which memory is swapped out is invalid"
     return Guard("swap", "ok", used or None, sentence)
@@ -173,7 +194,8 @@ def _judge_swap(now: Conditions) -> Guard:
 
 def _judge_load(now: Conditions) -> Guard:
     if now.load_per_core is None:
-        return _unknown("load", "the load average cannot be read")
+        hint = _SYSCTL if now.platform == "darwin" else _SHOW_PROC
+        return _unknown("load", "the load average cannot be read", hint)
     state = _grade(now.load_per_core, _LOAD_PER_CORE)
     sentence = "nothing else runs" if state == "ok" else "other work takes processors"
     hint = None if state == "ok" else "end other work and wait a minute"
@@ -183,7 +205,8 @@ def _judge_load(now: Conditions) -> Guard:
 def _judge_virtual_machine(now: Conditions) -> Guard:
     name = "virtual machine"
     if now.virtual_machine is None:
-        return _unknown(name, "a virtual machine cannot be told from a real one")
+        hint = _SYSCTL if now.platform == "darwin" else _SHOW_SYS
+        return _unknown(name, "a virtual machine cannot be told from a real one", hint)
     if not now.virtual_machine:
         return Guard(name, "ok", "no", "real hardware")
     if now.device_kind == "mps":
@@ -197,7 +220,7 @@ def _judge_virtual_machine(now: Conditions) -> Guard:
 def _judge_background(now: Conditions) -> Guard:
     name = "background work"
     if now.background is None:
-        return _unknown(name, "running programs cannot be listed")
+        return _unknown(name, "running programs cannot be listed", "ps -A has to answer")
     busy = {
         program: percent
         for program, percent in now.background.items()
@@ -212,7 +235,8 @@ def _judge_background(now: Conditions) -> Guard:
 
 def _judge_translation(now: Conditions) -> Guard:
     if now.translated is None:
-        return _unknown("Rosetta", "a translated Python cannot be told from a native one")
+        sentence = "a translated Python cannot be told from a native one"
+        return _unknown("Rosetta", sentence, _SYSCTL)
     if now.translated:
         hint = "install an arm64 Python (file $(which python3))"
         return Guard("Rosetta", "fail", "yes", "this Python is translated from Intel code", hint)
@@ -230,7 +254,7 @@ def _judge_limits(now: Conditions) -> Guard:
 
 def _judge_steal(now: Conditions) -> Guard:
     if now.cpu_times is None:
-        return _unknown("steal", "time taken by the hypervisor is not counted")
+        return _unknown("steal", "time taken by the hypervisor is not counted", _SHOW_PROC)
     share = now.cpu_times.stolen / now.cpu_times.total if now.cpu_times.total else 0.0
     state: GuardState = "ok" if share < _STOLEN_SHARE[0] else "warn"
     sentence = "counted; a round that loses more than 5 % to it is invalid"
@@ -256,7 +280,8 @@ def _judge_gpu_users(now: Conditions, own_pids: frozenset[int]) -> Guard:
     others = [user.pid for user in now.gpu_users or () if user.pid not in own_pids]
     busy = now.gpu_busy_percent
     if busy is None:
-        return _unknown(name, "the GPU's load cannot be read")
+        hint = "ioreg has to answer" if now.device_kind == "mps" else _NVIDIA
+        return _unknown(name, "the GPU's load cannot be read", hint)
     state = _grade(busy, _BUSY_GPU_PERCENT)
     state = "warn" if state == "ok" and others else state
     value = f"{busy:.0f} % busy"
@@ -269,8 +294,7 @@ def _judge_gpu_users(now: Conditions, own_pids: frozenset[int]) -> Guard:
 def _judge_clock_events(now: Conditions) -> Guard:
     name = "GPU clocks"
     if now.clock_events is None:
-        hint = "pip install 'sdperf[nvidia]'"
-        return _unknown(name, "the reasons for lower clocks cannot be read", hint)
+        return _unknown(name, "the reasons for lower clocks cannot be read", _NVIDIA)
     if now.clock_events & SLOWDOWN:
         sentence = "the board slows down for heat or power supply"
         return Guard(name, "fail", "slowed down", sentence, "let it cool down")
@@ -350,7 +374,7 @@ def _compare_clock_events(after: Conditions) -> Guard | None:
     return Guard("GPU clocks", "fail", "slowed down", sentence, "let it cool down")
 
 
-def _unknown(name: str, sentence: str, hint: str | None = None) -> Guard:
+def _unknown(name: str, sentence: str, hint: str) -> Guard:
     return Guard(name, "unknown", None, sentence, hint)
 
 

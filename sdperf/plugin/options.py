@@ -16,6 +16,7 @@ import pytest
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
+from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
 from sdperf.measurement import GUARD_POLICIES, GuardPolicy
 from sdperf.workload import (
@@ -107,8 +108,9 @@ OPTIONS: Final = (
         "guards",
         "POLICY",
         "warn",
-        "what to do about a machine that is not fit: strict refuses to measure, warn says so, both "
-        "redo rounds in which it did not hold still; off looks at nothing",
+        "what to do about a machine that is not fit: strict refuses to measure, also where it "
+        "cannot be known (strict,allow=clock-governor,allow=... lets those pass), warn says so, "
+        "both redo rounds in which it did not hold still; off looks at nothing",
     ),
     Option("trace", "PATH", "", "write a Chrome trace of one image of the first case to this file"),
     Option(
@@ -174,6 +176,7 @@ class Settings:
         timeout_s: Time limit of one generation.
         subject: ``module:function``, or ``None`` for the plain pipeline.
         guards: What to do about a machine that is not fit to be measured on.
+        allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
         trace: Where a Chrome trace of one image goes, or ``None``.
         max_slowdown: Tolerated slowdown of a case as a fraction; ``None`` is automatic.
         max_suite_slowdown: Tolerated slowdown of all cases together as a fraction.
@@ -199,6 +202,7 @@ class Settings:
     timeout_s: float
     subject: str | None
     guards: GuardPolicy
+    allowed_unknown: frozenset[str]
     trace: Path | None
     max_slowdown: float | None
     max_suite_slowdown: float
@@ -263,6 +267,7 @@ def read_settings(config: pytest.Config) -> Settings:
     )
     if texts["device"] not in DEVICE_CHOICES:
         raise _refused("device", texts["device"], ", ".join(DEVICE_CHOICES))
+    guards, allowed_unknown = _parse(texts, "guards", parse_guards)
     in_process = switches["in-process"]
     workers_are_auto = texts["workers"] == AUTO
     workers = _or_auto(texts, "workers", _parse_worker_counts, (1,) if in_process else AUTO_WORKERS)
@@ -282,7 +287,8 @@ def read_settings(config: pytest.Config) -> Settings:
         warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
         timeout_s=_parse(texts, "timeout", _parse_positive),
         subject=texts["subject"] or None,
-        guards=_parse(texts, "guards", _one_of(GUARD_POLICIES)),
+        guards=guards,
+        allowed_unknown=allowed_unknown,
         trace=_parse(texts, "trace", _parse_trace_path),
         max_slowdown=(
             None if texts["max-slowdown"] == AUTO else _parse(texts, "max-slowdown", parse_percent)
@@ -319,6 +325,23 @@ def parse_growth(text: str) -> MemoryLimits:
     return MemoryLimits(
         _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
     )
+
+
+def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
+    """Parse ``strict,allow=clock-governor`` to the policy and the guards that may be unknown.
+
+    Raises:
+        ValueError: There is no such policy or guard, or guards are allowed without ``strict``.
+    """
+    first, *rest = (part.strip() for part in text.split(","))
+    policy = _one_of(GUARD_POLICIES)(first)
+    known = frozenset(map(slugify_guard, GUARD_NAMES))
+    allowed = frozenset(part.removeprefix("allow=") for part in rest)
+    if not all(part.startswith("allow=") for part in rest) or not allowed <= known:
+        raise ValueError(f"strict,allow=NAME with NAME one of {', '.join(sorted(known))}")
+    if allowed and policy != "strict":
+        raise ValueError(f"allow= only beside strict: {policy} refuses nothing")
+    return policy, allowed
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

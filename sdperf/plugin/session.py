@@ -121,6 +121,7 @@ class SdSession:
                 cpu_threads=count_cpu_threads(),
                 shipped=references,
                 guards=settings.guards,
+                allowed_unknown=settings.allowed_unknown,
             )
             self._prefer_calibrated(self._suite, model.model_hash)
         return self._suite

@@ -84,7 +84,7 @@ class Case:
         if self.suite.guards != "off":
             kind = self.suite.describe_device().kind
             self._before = self.suite.machine.judge_before(kind)
-            check_fit(self._before, self.suite.guards)
+            check_fit(self._before, self.suite.guards, self.suite.allowed_unknown)
             self._guarded = GuardedRounds(lambda: self.suite.machine.read(kind), self.redo_budget)
 
     def _load(self) -> None:
@@ -191,7 +191,9 @@ class Case:
             stage=self.stage,
             limits=limits,
             resources=resources,
-            guards=make_log(self.suite.guards, self._before, self._guarded, after),
+            guards=make_log(
+                self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
+            ),
         )
         return CaseResult(measurement, pngs)
 

@@ -59,21 +59,37 @@ class GuardedRounds:
                 )
 
 
-def check_fit(guards: Sequence[Guard], policy: GuardPolicy) -> None:
-    """Refuse, where the policy is strict, to measure on a machine that a guard fails.
+def check_fit(
+    guards: Sequence[Guard], policy: GuardPolicy, allowed: frozenset[str] = frozenset()
+) -> None:
+    """Refuse, where the policy is strict, to measure on a machine that is not known to be fit.
+
+    Args:
+        guards: What was found.
+        policy: Only ``strict`` refuses.
+        allowed: Slugs of guards that may be unknown; what fails is refused all the same.
 
     Raises:
-        UnfitError: A guard fails.
+        UnfitError: A guard fails, or cannot be read and is not allowed.
     """
     failed = [guard for guard in guards if guard.state == "fail"]
-    if policy == "strict" and failed:
-        raise UnfitError(
-            "this machine is not fit to be measured on",
-            got="; ".join(f"{guard.name} {guard.value}: {guard.sentence}" for guard in failed),
-            hint="; ".join(
-                [*(guard.hint for guard in failed if guard.hint), "sdperf doctor shows all guards"]
-            ),
-        )
+    unread = [one for one in guards if one.state == "unknown" and one.slug not in allowed]
+    if policy != "strict" or not (failed or unread):
+        return
+    hints = [guard.hint for guard in (*failed, *unread) if guard.hint]
+    if unread:
+        names = "".join(f",allow={name}" for name in sorted({one.slug for one in unread} | allowed))
+        hints.append(f"or allow what cannot be known: --sd-guards strict{names}")
+    raise UnfitError(
+        "this machine is not fit to be measured on"
+        if failed
+        else "it cannot be known whether this machine is fit to be measured on",
+        got="; ".join(
+            [f"{guard.name} {guard.value}: {guard.sentence}" for guard in failed]
+            + [f"{guard.name} unknown: {guard.sentence}" for guard in unread]
+        ),
+        hint="; ".join([*hints, "sdperf doctor shows all guards"]),
+    )
 
 
 def make_log(
@@ -81,8 +97,11 @@ def make_log(
     before: tuple[Guard, ...],
     rounds: GuardedRounds | None,
     after: tuple[Guard, ...],
+    allowed: frozenset[str] = frozenset(),
 ) -> GuardLog:
     """Put together what a case's record says of the machine."""
     if rounds is None:
         return GuardLog(policy)
-    return GuardLog(policy, before, tuple(rounds.during), after, tuple(rounds.excluded))
+    return GuardLog(
+        policy, before, tuple(rounds.during), after, tuple(rounds.excluded), tuple(sorted(allowed))
+    )

@@ -51,6 +51,7 @@ class Suite:
         cpu_threads: Threads divided among the workers of a case.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
+        allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
         machine: The machine, watched and guarded.
     """
 
@@ -62,6 +63,7 @@ class Suite:
     cpu_threads: int
     shipped: ReferenceImages | None = None
     guards: GuardPolicy = "warn"
+    allowed_unknown: frozenset[str] = frozenset()
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
     _device_info: DeviceInfo | None = None

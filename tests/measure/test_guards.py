@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sdperf.codec import format_record, parse_record
-from sdperf.guard import Guard
+from sdperf.guard import GUARD_NAMES, Guard
 from sdperf.measure.conditions import Conditions, read_conditions
 from sdperf.measure.guards import compare_guards, judge_guards
 from sdperf.measure.resources.cgroup import CgroupLimits
@@ -66,6 +66,20 @@ def test_what_cannot_be_read_is_never_ok(platform, device_kind):
     assert {state for name, state in found.items() if name not in known} == {"unknown"}
 
 
+@pytest.mark.parametrize("platform", ["darwin", "linux"])
+@pytest.mark.parametrize("device_kind", ["cpu", "cuda", "mps"])
+def test_what_cannot_be_read_says_what_would_make_it_known(platform, device_kind):
+    for guard in judge_guards(Conditions(platform=platform, device_kind=device_kind)):
+        assert guard.name in GUARD_NAMES
+        assert guard.state != "unknown" or guard.hint
+
+
+def test_what_means_nothing_here_is_left_out():
+    assert "steal" not in states(SERVER)
+    assert "other GPU users" not in states(replace(SERVER, device_kind="cpu"))
+    assert "clock governor" not in states(MAC)
+
+
 @pytest.mark.parametrize(
     ("machine", "change", "name", "state"),
     [
@@ -94,8 +108,9 @@ def test_what_cannot_be_read_is_never_ok(platform, device_kind):
         (SERVER, {"available_share": 0.01}, "available memory", "fail"),
         (SERVER, {"virtual_machine": True}, "virtual machine", "ok"),
         (SERVER, {"limits": CgroupLimits(cpus=1.5)}, "container limits", "warn"),
-        (SERVER, {"cpu_times": CpuTimes(100, 9)}, "steal", "warn"),
-        (SERVER, {"cpu_times": CpuTimes(0, 0)}, "steal", "ok"),
+        (SERVER, {"virtual_machine": True, "cpu_times": CpuTimes(100, 9)}, "steal", "warn"),
+        (SERVER, {"virtual_machine": True, "cpu_times": CpuTimes(0, 0)}, "steal", "ok"),
+        (SERVER, {"virtual_machine": None, "cpu_times": None}, "steal", "unknown"),
         (SERVER, {"gpu_users": (GpuUser(7, None),)}, "other GPU users", "warn"),
         (SERVER, {"clock_events": 0x4}, "GPU clocks", "warn"),
         (SERVER, {"clock_events": 0x24}, "GPU clocks", "fail"),

@@ -95,6 +95,7 @@ def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(bench, pyt
     strict = bench("-k", "latency", guards="strict")
     assert strict.ret == 1
     strict.stdout.fnmatch_lines(["UnfitError: *battery*", "1 cases: 1 INCONCLUSIVE"])
+    assert "clock governor unknown" in strict.stdout.str()
     warn = bench("-k", "latency", "--benchmark-json=run.json", guards="warn")
     assert warn.ret == 0
     warn.stdout.fnmatch_lines(
@@ -113,7 +114,21 @@ def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(bench, pyt
         "during": [],
         "after": [],
         "excluded": [],
+        "allowed": [],
     }
+
+
+def test_strict_measures_once_what_cannot_be_known_is_allowed_by_name(bench, pytester, machine):
+    machine({"available_share": 0.9, "swapped_out_bytes": 0, "load_per_core": 0.1})
+    unread = ("power-source", "clock-governor", "thermal-throttling", "virtual-machine")
+    allow = ",".join(["strict", *(f"allow={name}" for name in unread)])
+    refused = bench("-k", "latency", guards=allow)
+    refused.stdout.fnmatch_lines(["UnfitError: it cannot be known *steal unknown*allow=steal*"])
+    assert refused.ret == 1
+    result = bench("-k", "latency", "--benchmark-json=run.json", guards=f"{allow},allow=steal")
+    assert result.ret == 0
+    (record,) = records(pytester)
+    assert record["guards"]["allowed"] == sorted([*unread, "steal"])
 
 
 def test_the_record_holds_resources_stages_and_limits(bench, pytester):
@@ -194,6 +209,9 @@ def test_a_trace_is_written_once_and_the_run_goes_on(bench, pytester):
     ("option", "value", "message"),
     [
         ("guards", "lax", "*--sd-guards cannot be used; got: 'lax'*strict, warn, off*"),
+        ("guards", "strict,allow=mood", "*--sd-guards*strict,allow=NAME*clock-governor*"),
+        ("guards", "strict,clock-governor", "*--sd-guards*strict,allow=NAME*"),
+        ("guards", "warn,allow=load", "*--sd-guards*only beside strict*"),
         ("trace", "no/such/folder/trace.json", "*--sd-trace*a folder that exists*"),
     ],
 )

@@ -67,11 +67,32 @@ def test_the_budget_is_shared_by_all_rounds_of_a_case():
 
 def test_only_strict_refuses_an_unfit_machine():
     bad = Guard("power source", "fail", "battery", "clocks follow the battery", "plug it in")
-    unknown = Guard("load", "unknown", None, "cannot be read")
+    warned = Guard("clock governor", "warn", "schedutil", "clocks follow the load")
     check_fit([bad], "warn")
-    check_fit([unknown], "strict")
-    with pytest.raises(UnfitError, match=r"battery.*plug it in.*sdperf doctor"):
-        check_fit([unknown, bad], "strict")
+    check_fit([warned], "strict")
+    with pytest.raises(UnfitError, match=r"not fit.*battery.*plug it in.*sdperf doctor"):
+        check_fit([warned, bad], "strict")
+
+
+def test_strict_takes_unknown_for_no_answer_unless_it_is_allowed_by_name():
+    load = Guard("load", "unknown", None, "cannot be read", "mount /proc")
+    steal = Guard("steal", "unknown", None, "not counted", "mount /proc")
+    check_fit([load, steal], "warn")
+    with pytest.raises(UnfitError) as refused:
+        check_fit([load, steal], "strict", frozenset({"steal"}))
+    message = str(refused.value)
+    assert message.startswith("it cannot be known whether this machine is fit")
+    assert "load unknown: cannot be read" in message
+    assert "steal unknown" not in message
+    assert "mount /proc" in message
+    assert "--sd-guards strict,allow=load,allow=steal" in message
+    check_fit([load, steal], "strict", frozenset({"load", "steal"}))
+
+
+def test_what_fails_is_refused_even_where_it_may_be_unknown():
+    bad = Guard("load", "fail", "3.00 per core", "other work takes processors")
+    with pytest.raises(UnfitError, match="not fit to be measured on"):
+        check_fit([bad], "strict", frozenset({"load"}))
 
 
 def test_the_log_of_guards_that_are_off_is_empty():
