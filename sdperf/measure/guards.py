@@ -194,8 +194,8 @@ def _judge_swap(now: Conditions) -> Guard:
 
 def _judge_load(now: Conditions) -> Guard:
     if now.load_per_core is None:
-        hint = _SYSCTL if now.platform == "darwin" else _SHOW_PROC
-        return _unknown("load", "the load average cannot be read", hint)
+        remedy = _SYSCTL if now.platform == "darwin" else _SHOW_PROC
+        return _unknown("load", "the load average cannot be read", remedy)
     state = _grade(now.load_per_core, _LOAD_PER_CORE)
     sentence = "nothing else runs" if state == "ok" else "other work takes processors"
     hint = None if state == "ok" else "end other work and wait a minute"
