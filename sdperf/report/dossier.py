@@ -16,8 +16,8 @@ from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN,
 from sdperf.judging.memory import DEFAULT_MAX_GROWTH, DEFAULT_MAX_GROWTH_BYTES, MemoryLimits
 from sdperf.measurement import Environment, Measurement
 from sdperf.report.compare import ComparedCase, compare_sessions
-from sdperf.report.observed import ObservedCase, parse_finding, parse_quality
 from sdperf.stats.summaries import compute_median_interval
+from sdperf.store.quality import QualityCase
 from sdperf.store.runs import RUN_KEY, SavedRun, parse_run
 from sdperf.store.session_file import SavedSession, TimedCase, parse_session
 from sdperf.verdict import Finding, Outcome, Verdict
@@ -36,13 +36,11 @@ class ReportedRun:
         name: What people call it; a file name.
         run: Its records.
         session: Its timings.
-        observed: What its quality suite saw.
     """
 
     name: str
     run: SavedRun
     session: SavedSession
-    observed: tuple[ObservedCase, ...] = ()
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -118,6 +116,7 @@ class ReportedCase:
             several, from the lowest to the highest median; with one, the 95 % interval of its
             median.
         sessions: How many sessions it was held against.
+        seen: What a case of the quality suite saw; ``None`` of all others.
     """
 
     name: str
@@ -127,6 +126,7 @@ class ReportedCase:
     baseline_s: float | None = None
     baseline_range_s: tuple[float, float] | None = None
     sessions: int = 0
+    seen: QualityCase | None = None
 
     @property
     def short(self) -> str:
@@ -191,9 +191,7 @@ def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
         RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
     """
     path = Path(name)
-    return ReportedRun(
-        name, parse_run(path, document), parse_session(path, document), parse_quality(document)
-    )
+    return ReportedRun(name, parse_run(path, document), parse_session(path, document))
 
 
 def group_by_machine(runs: Sequence[ReportedRun]) -> list[list[ReportedRun]]:
@@ -242,6 +240,7 @@ def judge_machine(
         compared = {case.verdict.case: case for case in comparison.cases}
         suite = comparison.suite
     recorded = read_findings(head)
+    quality = {one.case: one for one in head.run.quality}
     names = dict.fromkeys((*head.session.cases, *recorded, *compared))
     return JudgedMachine(
         machine=head.machine,
@@ -255,6 +254,7 @@ def judge_machine(
                 compared.get(name),
                 settled.get(name),
                 [base.session.cases[name] for base in bases if name in base.session.cases],
+                quality.get(name),
             )
             for name in names
         ),
@@ -272,16 +272,17 @@ def _judge_case(
     compared: ComparedCase | None,
     settled: SettledCase | None,
     held: Sequence[TimedCase],
+    seen: QualityCase | None,
 ) -> ReportedCase:
     timed = head.session.cases.get(name)
     findings = list(recorded)
     if compared is not None:
         anew = [one for one in compared.verdict.findings if one.gate in _TIMED_GATES]
-        seen = [one for one in recorded if one.gate not in _TIMED_GATES]
-        findings = [*anew, *seen] if timed is not None else list(compared.verdict.findings)
+        own = [one for one in recorded if one.gate not in _TIMED_GATES]
+        findings = [*anew, *own] if timed is not None else list(compared.verdict.findings)
     if settled is not None:
         others = [one for one in findings if one.gate != "latency"]
-        findings = [parse_finding(settled.outcome, "latency", settled.reason), *others]
+        findings = [_parse_finding(settled.outcome, "latency", settled.reason), *others]
     return ReportedCase(
         name=name,
         verdict=Verdict(name, tuple(findings)),
@@ -290,6 +291,7 @@ def _judge_case(
         baseline_s=None if compared is None else compared.baseline_s,
         baseline_range_s=None if compared is None else _find_range(compared, held),
         sessions=0 if compared is None else compared.sessions,
+        seen=seen,
     )
 
 
@@ -317,19 +319,30 @@ def read_findings(run: ReportedRun) -> dict[str, list[Finding]]:
         verdict = record.get("verdict") if isinstance(record, dict) else None
         listed = verdict.get("findings") if isinstance(verdict, dict) else None
         said = [
-            parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
+            _parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
             for one in (listed if isinstance(listed, list) else ())
             if isinstance(one, dict)
         ]
         if said:
             findings[saved["fullname"]] = said
-    for one in run.observed:
+    for one in run.run.quality:
         if one.findings:
-            findings[one.name] = list(one.findings)
+            findings[one.case] = [
+                _parse_finding(each.outcome, "image", each.reason) for each in one.findings
+            ]
     summary = run.run.summary
     for name, outcome in ({} if summary is None else summary.outcomes).items():
-        findings.setdefault(name, [parse_finding(outcome, "run", "the run itself said so")])
+        findings.setdefault(name, [_parse_finding(outcome, "run", "the run itself said so")])
     return findings
+
+
+def _parse_finding(outcome: object, gate: object, reason: object) -> Finding:
+    """Read one saved finding; an outcome of another version is INCONCLUSIVE."""
+    try:
+        return Finding(Outcome(outcome), str(gate), str(reason))
+    except ValueError:
+        unknown = f"{outcome!r} is no outcome that this version knows: {reason}"
+        return Finding(Outcome.INCONCLUSIVE, str(gate), unknown)
 
 
 def require_runs(runs: Sequence[ReportedRun]) -> None:

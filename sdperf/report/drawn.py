@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,6 +23,12 @@ class NumberTable:
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def format_csv(self) -> str:
+        """Format it as CSV (RFC 4180), the header first."""
+        buffer = io.StringIO()
+        csv.writer(buffer).writerows([self.header, *self.rows])
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from sdperf.verdict import Outcome
 
 Direction = Literal["smaller", "bigger"]
 
+SCORE: Final = "SSIM"
+"""Unit of what has none."""
+
 LONGEST_BENCHER_NAME: Final = 1024
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SCORED_AGAINST: Final = ("reference", "fp32-sync")
@@ -105,8 +108,8 @@ def _list_image_figures(measurement: Measurement) -> list[Figure]:
             note = f"lowest of {len(scores)} images against the {against}"
             ssim = min(score.ssim for score in scores)
             tile = min(score.worst_tile_ssim for score in scores)
-            figures.append(Figure("ssim", ssim, "SSIM", "bigger", note=note))
-            figures.append(Figure("worst-tile-ssim", tile, "SSIM", "bigger", note=note))
+            figures.append(Figure("ssim", ssim, SCORE, "bigger", note=note))
+            figures.append(Figure("worst-tile-ssim", tile, SCORE, "bigger", note=note))
             break
     if measurement.images:
         bits = min(image.entropy_bits for image in measurement.images)
@@ -208,15 +211,15 @@ def format_junit(cases: Sequence[ExportedCase], when: str | None) -> str:
     root = ET.Element("testsuites", name="sdperf")
     root.append(suite)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def list_properties(figures: Sequence[Figure], outcome: Outcome | None = None) -> Mapping[str, str]:
     """Return numbers as names and values for a JUnit report, the unit in the name."""
     properties = {} if outcome is None else {"sdperf.verdict": outcome.value}
     for one in figures:
-        unit = one.unit.replace("/", "_per_").lower()
-        properties[f"sdperf.{one.measure.replace('-', '_')}_{unit}"] = repr(one.value)
+        unit = "" if one.unit == SCORE else f"_{one.unit.replace('/', '_per_').lower()}"
+        properties[f"sdperf.{one.measure.replace('-', '_')}{unit}"] = repr(one.value)
     return properties
 
 

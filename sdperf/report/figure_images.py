@@ -25,9 +25,9 @@ _SMALLEST_RMS: Final = 1e-9
 def draw_divergence(machine: JudgedMachine) -> Drawn | None:
     """Draw each precision's distance of the latents per step; ``None`` where nobody looked."""
     seen = [
-        (one.precision, one.observation)
-        for one in machine.head.observed
-        if isinstance(one.observation, TrajectoryParity)
+        (one.precision, one.seen)
+        for one in machine.head.run.quality
+        if isinstance(one.seen, TrajectoryParity)
     ]
     curves = [
         (precision, parity, [each for each in parity.distance.relative_rms if each is not None])

@@ -161,11 +161,10 @@ def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
         if case.measurement is not None
         for image in case.measurement.images
     ]
-    for one in machine.head.observed:
-        seen = one.observation
-        if isinstance(seen, Soundness | ImageParity):
-            short = one.name.rpartition("::")[2].removeprefix("test_")
-            listed += [(one.precision, short, image) for image in seen.images]
+    for case in machine.cases:
+        if case.seen is not None and isinstance(case.seen.seen, Soundness | ImageParity):
+            precision = case.seen.precision
+            listed += [(precision, case.short, image) for image in case.seen.seen.images]
     return listed
 
 

@@ -12,7 +12,7 @@ import binascii
 import gzip
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
@@ -86,10 +86,16 @@ def _prune(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "benchmarks": benchmarks}
 
 
-def read_report(path: Path) -> list[tuple[JudgedMachine, dict[str, str]]]:
+def read_report(
+    path: Path, adjust: Callable[[Limits], Limits] | None = None
+) -> list[tuple[JudgedMachine, dict[str, str]]]:
     """Read a report's raw data and judge it again.
 
     Nothing of the page is run or shown; only the text of one element is looked at.
+
+    Args:
+        path: The report.
+        adjust: Changes the limits that the report was made with.
 
     Returns:
         Each machine as judged now, with the outcomes that the report shows, by test id.
@@ -113,7 +119,7 @@ def read_report(path: Path) -> list[tuple[JudgedMachine, dict[str, str]]]:
         )
     document = _unpack(path, packed)
     try:
-        return _parse(document)
+        return _parse(document, adjust or (lambda limits: limits))
     except RecordError as error:
         raise _damaged(path, str(error)) from error
 
@@ -161,7 +167,9 @@ def _unpack(path: Path, packed: str) -> dict[str, Any]:
     return document
 
 
-def _parse(document: Mapping[str, Any]) -> list[tuple[JudgedMachine, dict[str, str]]]:
+def _parse(
+    document: Mapping[str, Any], adjust: Callable[[Limits], Limits]
+) -> list[tuple[JudgedMachine, dict[str, str]]]:
     version = document.get("format_version")
     if version != FORMAT_VERSION:
         raise RecordError(
@@ -173,10 +181,12 @@ def _parse(document: Mapping[str, Any]) -> list[tuple[JudgedMachine, dict[str, s
     machines = _require(document, "machines", list)
     if not machines:
         raise RecordError("the raw data names no machine")
-    return [_parse_machine(machine) for machine in machines]
+    return [_parse_machine(machine, adjust) for machine in machines]
 
 
-def _parse_machine(machine: object) -> tuple[JudgedMachine, dict[str, str]]:
+def _parse_machine(
+    machine: object, adjust: Callable[[Limits], Limits]
+) -> tuple[JudgedMachine, dict[str, str]]:
     if not isinstance(machine, dict):
         raise RecordError("a machine cannot be read", got=type(machine).__name__)
     listed = _require(machine, "runs", list)
@@ -188,7 +198,7 @@ def _parse_machine(machine: object) -> tuple[JudgedMachine, dict[str, str]]:
     ]
     judged = judge_machine(
         runs,
-        parse_record(Limits, machine.get("limits")),
+        adjust(parse_record(Limits, machine.get("limits"))),
         settled={
             name: parse_record(SettledCase, settled)
             for name, settled in _require(machine, "settled", dict).items()

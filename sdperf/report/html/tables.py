@@ -9,6 +9,7 @@ from typing import Final
 
 from sdperf.report.dossier import JudgedMachine, ReportedCase
 from sdperf.report.palette import SIGNS, role_of
+from sdperf.report.quality_seen import describe_seen
 from sdperf.report.terminal import find_worst_scores
 from sdperf.units import UNKNOWN, format_bytes, format_change, format_score, format_seconds
 from sdperf.usage import ResourceUsage
@@ -65,6 +66,7 @@ class CaseRow:
     energy: str
     marks: tuple[Mark, ...]
     rounds: str
+    seen: str
     findings: tuple[tuple[str, str, str], ...]
 
 
@@ -102,6 +104,7 @@ def _make_row(case: ReportedCase) -> CaseRow:
         energy=format_energy(None if measured is None else measured.resources),
         marks=tuple(_list_marks(case)),
         rounds=_describe_rounds(case),
+        seen="" if case.seen is None else describe_seen(case.seen.seen),
         findings=tuple((SIGNS[one.outcome], one.gate, one.reason) for one in case.verdict.findings),
     )
 
@@ -109,6 +112,8 @@ def _make_row(case: ReportedCase) -> CaseRow:
 def _find_precision(case: ReportedCase) -> str:
     if case.measurement is not None:
         return case.measurement.variant.precision
+    if case.seen is not None:
+        return case.seen.precision
     named = case.short.rpartition("[")[2].rstrip("]").partition("-")[0]
     return named if named in ("fp32", "fp16", "bf16") else ""
 

@@ -1,0 +1,56 @@
+"""A report onto the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdperf.errors import ConfigurationError
+from sdperf.judging.trend import Trend
+from sdperf.report.dossier import JudgedMachine
+from sdperf.report.pictures import PictureSource
+from sdperf.store.files import write_atomically
+
+
+def write_report(
+    path: Path,
+    machines: Sequence[JudgedMachine],
+    source: PictureSource,
+    trends: Mapping[str, Sequence[Trend]] | None = None,
+) -> int:
+    """Render a report and write it whole or not at all.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        ConfigurationError: The packages that draw are missing, or the file cannot be written.
+    """
+    require_drawing()
+    from sdperf.report.html.page import render_page
+
+    content = render_page(machines, source, trends).encode()
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written", got=error.strerror) from error
+    return len(content)
+
+
+def require_drawing() -> None:
+    """Say what to install where the drawing packages are missing.
+
+    Raises:
+        ConfigurationError: They are.
+    """
+    try:
+        import jinja2
+        import matplotlib
+
+        del jinja2, matplotlib
+    except ImportError as error:
+        raise ConfigurationError(
+            "the packages that draw are not installed",
+            got=str(error),
+            hint="pip install 'sdperf[report]'",
+        ) from error

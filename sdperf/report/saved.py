@@ -1,0 +1,19 @@
+"""Saved runs as a report needs them, read from files that anybody may have written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdperf.report.dossier import ReportedRun, parse_reported_run
+from sdperf.store.runs import read_document
+from sdperf.store.session_file import check_size
+
+
+def read_reported_run(path: Path) -> ReportedRun:
+    """Read a saved run.
+
+    Raises:
+        RecordError: The file is missing, too large, damaged, or no pytest-benchmark run.
+    """
+    check_size(path)
+    return parse_reported_run(path.name, read_document(path))
