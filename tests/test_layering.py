@@ -27,10 +27,10 @@ LAYERS = {
     "pipeline": 3,
     "run": 4,
     "store": 4,
-    "report": 5,
     "ab": 5,
-    "plugin": 6,
-    "cli": 6,
+    "report": 6,
+    "plugin": 7,
+    "cli": 7,
 }
 TORCH_FREE = (
     "plugin",

@@ -10,7 +10,7 @@ from typing import Final
 
 from sdperf.guard import Guard, GuardState
 from sdperf.measurement import Environment
-from sdperf.report.terminal import WIDTH, Line
+from sdperf.report.terminal import WIDTH, Line, format_ansi
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
 _COLOURS: Final[dict[str, str]] = {
@@ -20,7 +20,6 @@ _COLOURS: Final[dict[str, str]] = {
     "missing": "yellow",
     "fail": "red",
 }
-_ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}
 _STATE_WIDTH: Final = 11
 _NAME_WIDTH: Final = 23
 
@@ -82,7 +81,7 @@ def format_doctor(report: DoctorReport, *, colour: bool = False) -> str:
         Line(""),
         *_format_verdict(report),
     ]
-    return "\n".join(_format_ansi(line) if colour else line.text for line in lines)
+    return "\n".join(format_ansi(line) if colour else line.text for line in lines)
 
 
 def _format_machine(report: DoctorReport) -> Iterator[Line]:
@@ -162,8 +161,3 @@ def _format_row(head: str, text: str, colour: str = "") -> Iterator[Line]:
     yield Line(f"{head}{wrapped[0]}".rstrip(), colour)
     for rest in wrapped[1:]:
         yield Line(" " * len(head) + rest, colour)
-
-
-def _format_ansi(line: Line) -> str:
-    codes = [code for code in ("1" if line.bold else "", _ANSI.get(line.colour, "")) if code]
-    return f"\x1b[{';'.join(codes)}m{line.text}\x1b[0m" if codes else line.text

@@ -9,7 +9,7 @@ from typing import Final
 
 from sdperf.guard import Guard
 from sdperf.measurement import DeviceLimits, Measurement, StageTimes
-from sdperf.report.terminal import WIDTH, Line, Row
+from sdperf.report.terminal import WIDTH, Line, Row, wrap_line
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 from sdperf.usage import Curve
 
@@ -131,19 +131,19 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
     for guard in seen.values():
         value = "" if guard.value is None else f" {guard.value}:"
         text = f"guard {guard.state}  {guard.name}:{value} {guard.sentence}"
-        lines += _wrapped(text, _COLOURS[guard.state])
+        lines += wrap_line(text, _COLOURS[guard.state])
         if guard.hint is not None:
-            lines += _wrapped(f"    next: {guard.hint}", "")
+            lines += wrap_line(f"    next: {guard.hint}", "")
     unknown = {
         guard.name: None for _, log in logs for guard in log.before if guard.state == "unknown"
     }
     if unknown:
-        lines += _wrapped(f"guards unknown here: {', '.join(unknown)} (see sdperf doctor)", "")
+        lines += wrap_line(f"guards unknown here: {', '.join(unknown)} (see sdperf doctor)", "")
     for case, log in logs:
         for reason in dict.fromkeys(each.reason for each in log.excluded):
             count = sum(each.reason == reason for each in log.excluded)
             rounds = "1 round" if count == 1 else f"{count} rounds"
-            lines += _wrapped(
+            lines += wrap_line(
                 f"excluded and measured again: {rounds} of {case}: {reason}", "yellow"
             )
     return [Line(""), *lines] if lines else []
@@ -212,8 +212,3 @@ def _percent(share: float | None) -> str | None:
 
 def _three_digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _wrapped(text: str, colour: str) -> list[Line]:
-    pieces = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-    return [Line(piece, colour) for piece in pieces]

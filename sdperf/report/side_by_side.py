@@ -37,6 +37,7 @@ def compose_side_by_side(
     title: str,
     caption: str,
     against: str = "baseline",
+    current_name: str = "current",
 ) -> NDArray[np.uint8]:
     """Draw two images and their difference beside each other.
 
@@ -47,6 +48,7 @@ def compose_side_by_side(
         title: First line: which image.
         caption: What was seen; wrapped to the width.
         against: What the first image is.
+        current_name: What the second image is.
 
     Returns:
         (H', W', 3) uint8.
@@ -75,7 +77,7 @@ def compose_side_by_side(
         draw.text((_GAP_PX, _GAP_PX + index * _LINE_PX), line, fill=colour, font=font)
     panels = (
         (against, baseline),
-        ("current", current),
+        (current_name, current),
         (f"difference, {DEFAULT_GAIN:g} times", difference),
     )
     for index, (label, pixels) in enumerate(panels):

@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sdperf.measurement import Measurement
 from sdperf.units import UNKNOWN, format_change, format_score, format_seconds
@@ -47,6 +48,15 @@ class Line:
     text: str
     colour: str = ""
     bold: bool = False
+
+
+_ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}
+
+
+def format_ansi(line: Line) -> str:
+    """Return a line with the escape codes of its colour."""
+    codes = [code for code in ("1" if line.bold else "", _ANSI.get(line.colour, "")) if code]
+    return f"\x1b[{';'.join(codes)}m{line.text}\x1b[0m" if codes else line.text
 
 
 def colour_of(outcome: Outcome) -> str:
@@ -133,9 +143,9 @@ def format_findings(rows: Iterable[Row]) -> list[Line]:
             if row.verdict.outcome in (Outcome.PASS, Outcome.FASTER):
                 continue
             colour = colour_of(finding.outcome)
-            lines += _wrapped(f"{finding.outcome.value}  {row.case}: {finding.reason}", colour)
+            lines += wrap_line(f"{finding.outcome.value}  {row.case}: {finding.reason}", colour)
             if finding.next_step is not None:
-                lines += _wrapped(f"    next: {finding.next_step}", "")
+                lines += wrap_line(f"    next: {finding.next_step}", "")
     return lines
 
 
@@ -196,6 +206,7 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
     ]
 
 
-def _wrapped(text: str, colour: str) -> list[Line]:
+def wrap_line(text: str, colour: str = "") -> list[Line]:
+    """Break a long line at spaces, the rest of it indented."""
     pieces = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     return [Line(piece, colour) for piece in pieces]
