@@ -282,7 +282,8 @@ class ImageScores:
     """One image held against another; a score says nothing about which of the two is better.
 
     Attributes:
-        against: ``fp32-sync`` (same run), ``reference`` (shipped) or ``baseline`` (compared run).
+        against: ``fp32-sync`` (same run), ``plain`` (same run: what a gain is against),
+            ``reference`` (shipped) or ``baseline`` (compared run).
         against_sha256: Content hash of the other image.
         ssim: Mean structural similarity, in [-1, 1].
         psnr_db: Peak signal-to-noise ratio; ``None`` when the images are identical.
@@ -332,6 +333,32 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How many times faster a case is than the plain pipeline, both measured in turns.
+
+    Rounds come in blocks of four, ABBA and BAAB in turn, so that drift cancels within a block. Both
+    sides ran in one process each: it holds for these two on this machine on this day.
+
+    Attributes:
+        against: What it was measured against: the plain, synchronous pipeline of one worker.
+        ratio: Seconds per image of the plain pipeline over the case's: median of the blocks.
+        lower: Lower end of its interval.
+        upper: Upper end.
+        coverage: Of the interval, which order statistics give; few blocks cover less.
+        plain_rounds_s: Seconds of each of the plain pipeline's rounds, in order.
+        plain_images_per_round: Images in each of them.
+    """
+
+    against: Variant
+    ratio: float
+    lower: float
+    upper: float
+    coverage: float
+    plain_rounds_s: tuple[float, ...]
+    plain_images_per_round: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One case: a workload run as a variant, with its times and images.
 
@@ -359,6 +386,7 @@ class Measurement:
         limits: The stages against what the device could do, where counted.
         resources: What watched rounds, which are no timed ones, took from the machine.
         guards: Whether the machine was fit to be measured on.
+        gain: How much faster it is than the plain pipeline, where that was asked.
         format_version: Version of this record.
     """
 
@@ -384,6 +412,7 @@ class Measurement:
     limits: DeviceLimits | None = None
     resources: ResourceUsage | None = None
     guards: GuardLog | None = None
+    gain: Gain | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
@@ -32,6 +34,30 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def encode_stored_png(image: NDArray[np.uint8]) -> bytes:
+    """Encode pixels as a PNG that stores them: no filter is tried and nothing is compressed.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Source: PNG specification, third edition, 5.2 to 5.6, 9.2 and 10.1.
+    """
+    import numpy as np
+
+    height, width, _ = image.shape
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each begins with filter type 0
+    rows[:, 1:] = image.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(rows.tobytes(), 0)
+    parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_make_chunk(*part) for part in parts)
+
+
+def _make_chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(name))
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 def decode_png(png: bytes, name: str = "the image") -> NDArray[np.uint8]:

@@ -10,6 +10,12 @@ from typing import Final
 
 from sdperf.models.references import ComponentFloor, Floors, PairNoise
 from sdperf.observation import Rung
+from sdperf.pipeline.optimisations.catalogue import (
+    APPROXIMATE_SSIM,
+    EXACT_SSIM,
+    choose_ssim_floor,
+)
+from sdperf.workload import Variant
 
 SSIM_MARGIN: Final = 0.005
 WORST_TILE_MARGIN: Final = 0.02
@@ -37,6 +43,30 @@ SAME_PATH_FLOORS: Final = Floors(
 )
 """For two runs of one precision on one machine, and a batch beside its single images."""
 
+EXACT_FLOORS: Final = Floors(
+    ssim=EXACT_SSIM,
+    worst_tile_ssim=0.95,
+    entropy_drop_bits=0.2,
+    evidence="other kernels and another order of sums: docs/optimisations.md",
+)
+"""For an exact optimisation beside the plain pipeline of the same precision."""
+
+APPROXIMATE_FLOORS: Final = Floors(
+    ssim=APPROXIMATE_SSIM,
+    worst_tile_ssim=0.6,
+    entropy_drop_bits=0.5,
+    evidence="step caching leaves arithmetic out: docs/optimisations.md",
+)
+"""For an optimisation that leaves arithmetic out, against anything."""
+
+ACROSS_PRECISIONS_FLOORS: Final = Floors(
+    ssim=0.95,
+    worst_tile_ssim=0.8,
+    entropy_drop_bits=0.3,
+    evidence="a precision of its own: docs/optimisations.md",
+)
+"""For an exact optimisation beside the plain pipeline of another precision."""
+
 ANCHOR_COMPONENTS: Final[Mapping[str, ComponentFloor]] = {
     "fp32": ComponentFloor(psnr_db=60.0, cosine=0.99999),
     "fp16": ComponentFloor(psnr_db=35.0, cosine=0.999),
@@ -60,6 +90,19 @@ def choose_trajectory_rms(precision: str, floors: Floors | None) -> float:
     """Choose the tolerance of the latents: the model's measured one, else the anchor."""
     measured = None if floors is None else floors.trajectory_rms
     return ANCHOR_TRAJECTORY_RMS[precision] if measured is None else measured
+
+
+def choose_gain_floors(variant: Variant, plain: Variant) -> Floors:
+    """Choose what an optimised pipeline's images are held to, against the plain one's."""
+    if choose_ssim_floor(variant.optimisations) < EXACT_SSIM:
+        return APPROXIMATE_FLOORS
+    return EXACT_FLOORS if variant.precision == plain.precision else ACROSS_PRECISIONS_FLOORS
+
+
+def loosen_for(variant: Variant, floors: Floors) -> Floors:
+    """Return looser floors for a variant that leaves arithmetic out, else the given ones."""
+    exact = choose_ssim_floor(variant.optimisations) >= EXACT_SSIM
+    return floors if exact else APPROXIMATE_FLOORS
 
 
 def derive_floors(rungs: Sequence[Rung], precision: str, source: str) -> Floors:

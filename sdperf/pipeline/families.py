@@ -197,6 +197,12 @@ def stages_for(pipeline: Any, workload: Workload) -> Stages:
     return Stages(pipeline, workload) if family is None else family(pipeline, workload)
 
 
+def family_of(pipeline: Any) -> str:
+    """Name the family of `stages_for`'s stages; ``whole`` where a pipeline cannot be divided."""
+    kind = _family_of(pipeline)
+    return Stages.family if kind is None else kind.family
+
+
 def is_separable(pipeline: Any) -> bool:
     """Tell whether `stages_for` would divide a pipeline into stages."""
     return _family_of(pipeline) is not None

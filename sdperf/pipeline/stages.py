@@ -18,6 +18,7 @@ import torch
 
 from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.png import encode_png
 from sdperf.workload import ImageRequest, Workload
 
 Pixels = npt.NDArray[np.floating[Any]]
@@ -72,9 +73,14 @@ class Stages:
         workload: What it generates.
         height: Pixels; ``None`` where only the pipeline knows its own size.
         width: Pixels; the same.
+        images_per_call: Images of a stream that are generated together.
+        encode_png: Makes the delivered file of (H, W, 3) uint8 pixels; safe on any thread.
+        has_steps: Whether steps can be timed one by one: they are not parts of one recording.
     """
 
     family: ClassVar[str] = "whole"
+    images_per_call: int = 1
+    has_steps: bool = True
 
     def __init__(self, pipeline: Any, workload: Workload) -> None:
         """Bind the two.
@@ -86,6 +92,7 @@ class Stages:
         self.workload = workload
         self.height = workload.height
         self.width = workload.width
+        self.encode_png: Callable[[npt.NDArray[np.uint8]], bytes] = encode_png
         parameters = inspect.signature(type(pipeline).__call__).parameters
         self._accepts_anything = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
         self._accepted = frozenset(parameters)

@@ -13,6 +13,7 @@ import pytest
 
 from sdperf.errors import SdperfError
 from sdperf.plugin.command_line import (
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
     check_compare_fail,
     check_swallowed_path,
     find_fault,
@@ -23,11 +24,13 @@ from sdperf.plugin.fixtures import (
     sd_benchmark,
     sd_mode,
     sd_precision,
+    sd_optimisations,
     sd_suite,
     sd_variant,
     sd_workers,
 )
-from sdperf.plugin.options import add_options, parse_percent, read_settings
+from sdperf.plugin.gain import sd_gain
+from sdperf.plugin.options import Settings, add_options, parse_percent, read_settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality import sd_quality
 from sdperf.plugin.session import KEY, SdSession, take_over_host
@@ -36,7 +39,9 @@ from sdperf.workload import PRECISIONS
 __all__ = [
     "sd_benchmark",
     "sd_mode",
+    "sd_gain",
     "sd_precision",
+    "sd_optimisations",
     "sd_quality",
     "sd_suite",
     "sd_variant",
@@ -45,7 +50,8 @@ __all__ = [
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _QUALITY_FIXTURE: Final = "sd_quality"
-_FIXTURES: Final = frozenset({"sd_benchmark", _QUALITY_FIXTURE})
+_GAIN_FIXTURE: Final = "sd_gain"
+_FIXTURES: Final = frozenset({"sd_benchmark", _GAIN_FIXTURE, _QUALITY_FIXTURE})
 """The fixtures that make a test one of ours."""
 
 
@@ -58,7 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options before pytest-benchmark reads its own."""
     config.addinivalue_line(
         "markers",
-        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers only",
+        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers and "
+        "optimisations only",
     )
     config.addinivalue_line(
         "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
@@ -115,7 +122,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Spread a benchmark over precision, mode and workers, unless it does so itself."""
+    """Spread a benchmark over the axes of the matrix, unless it does so itself."""
     if not _FIXTURES & set(metafunc.fixturenames):
         return
     session = metafunc.config.stash[KEY]
@@ -128,7 +135,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     settings = session.settings
     matrix = metafunc.definition.get_closest_marker("sd_matrix")
-    axes = ("precision", "mode", "workers") if matrix is None else matrix.args
+    axes = ("precision", "mode", "workers", "optimisations") if matrix is None else matrix.args
     if _QUALITY_FIXTURE in metafunc.fixturenames:
         axes = ("precision",)
     for name, values in (
@@ -136,9 +143,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ("sd_mode", settings.modes),
         ("sd_workers", settings.workers),
     ):
-        if name not in own and name.removeprefix("sd_") in axes:
-            ids = [f"{value}w" if name == "sd_workers" else str(value) for value in values]
-            metafunc.parametrize(name, values, ids=ids, indirect=True)
+        ("sd_optimisations", _choose_optimisations(metafunc, settings)),
+        if values and name not in own and name.removeprefix("sd_") in axes:
+            metafunc.parametrize(name, values, ids=list(map(_name_value, values)), indirect=True)
+
+
+def _choose_optimisations(
+    metafunc: pytest.Metafunc, settings: Settings
+) -> tuple[tuple[str, ...], ...]:
+    """Spread over what was asked for; unasked, gains are of the device's default."""
+    if settings.optimisations is not None:
+        return settings.optimisations
+    return ((DEFAULT,),) if _GAIN_FIXTURE in metafunc.fixturenames else ()
+
+
+def _name_value(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return "+".join(value) or PLAIN
+    return f"{value}w" if isinstance(value, int) else value
 
 
 def _parametrised_names(marker: pytest.Mark) -> list[str]:
@@ -147,7 +169,7 @@ def _parametrised_names(marker: pytest.Mark) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give our cases the virtual clock, and put equal precisions together: one load each."""
+    """Give our cases the virtual clock, and put equal pipelines together: one load each."""
     session = config.stash[KEY]
     ours = [item for item in items if _is_ours(item)]
     for item in ours:
@@ -156,7 +178,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         named["timer"] = session.clock.now
         item.add_marker(pytest.mark.benchmark(**named), append=False)
         _read_own_limit(session, item)
-    in_order = iter(sorted(ours, key=_precision_rank))
+    in_order = iter(sorted(ours, key=_pipeline_rank))
     items[:] = [next(in_order) if _is_ours(item) else item for item in items]
 
 
@@ -179,12 +201,14 @@ def _is_ours(item: pytest.Item) -> bool:
     return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
-def _precision_rank(item: pytest.Item) -> tuple[int, bool]:
-    """Order by precision; the quality suite comes last and takes what images there are."""
+def _pipeline_rank(item: pytest.Item) -> tuple[int, bool, tuple[str, ...]]:
+    """Order by precision, then optimisations; the quality suite takes what images there are."""
     callspec = getattr(item, "callspec", None)
-    precision = callspec.params.get("sd_precision") if callspec is not None else None
+    params = {} if callspec is None else callspec.params
+    precision = params.get("sd_precision")
     rank = PRECISIONS.index(precision) if precision in PRECISIONS else 0
-    return rank, _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
+    is_quality = _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
+    return rank, is_quality, params.get("sd_optimisations", ())
 
 
 @pytest.hookimpl(tryfirst=True)

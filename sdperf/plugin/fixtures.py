@@ -16,11 +16,14 @@ from sdperf.measurement import (
     SeparateStage,
     format_measurement,
 )
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.units import format_seconds
 from sdperf.workload import Mode, Precision, Variant
 
 if TYPE_CHECKING:
+    from sdperf.run.case import Case
+    from sdperf.run.gain import GainCase
     from sdperf.run.suite import Suite
 
 
@@ -43,9 +46,24 @@ def sd_workers(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def sd_variant(sd_precision: Precision, sd_mode: Mode, sd_workers: int) -> Variant:
+def sd_optimisations(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Names of the case's optimisations; ``default`` stands for those of the device."""
+    names: tuple[str, ...] = getattr(request, "param", ())
+    if names != (DEFAULT,):
+        return names
+    kind = session_of(request.config).suite().describe_device().kind
+    found = default_for(kind)
+    if not found:
+        pytest.skip(f"nothing is on by default on {kind}: name some with --sd-optimisations")
+    return found
+
+
+@pytest.fixture
+def sd_variant(
+    sd_precision: Precision, sd_mode: Mode, sd_workers: int, sd_optimisations: tuple[str, ...]
+) -> Variant:
     """The cell of the matrix that this case measures."""
-    return Variant(precision=sd_precision, mode=sd_mode, workers=sd_workers)
+    return Variant(sd_precision, sd_mode, sd_workers, sd_optimisations)
 
 
 @pytest.fixture
@@ -113,8 +131,6 @@ class SdBenchmark:
     def _measure(
         self, kind: CaseKind, batch: int, rounds: int, stage: SeparateStage | None = None
     ) -> Measurement:
-        from sdperf.run.case import Case
-
         session, clock = self.session, self.session.clock
         skip_reason = session.reason_to_skip(self.variant)
         if skip_reason is not None:
@@ -122,15 +138,7 @@ class SdBenchmark:
         warmup = 0 if self.benchmark.disabled else session.settings.warmup
         rounds = 1 if self.benchmark.disabled else rounds
         in_all = rounds if self.benchmark.disabled else rounds * session.settings.processes
-        case = Case(
-            session.suite(),
-            kind,
-            self.variant,
-            batch,
-            stage=stage,
-            redo_budget=in_all,
-            watched=not self.benchmark.disabled,
-        )
+        case = self._make_case(kind, batch, stage, in_all)
         line = session.live_line
         line.start(f"{stage or kind} {self.variant.id}", warmup + in_all)
         summary = "failed"
@@ -171,6 +179,25 @@ class SdBenchmark:
         session.keep(self.node_id, result)
         return result.measurement
 
+    @property
+    def _is_watched(self) -> bool:
+        return not (self.benchmark.disabled or self.session.settings.unwatched)
+
+    def _make_case(
+        self, kind: CaseKind, batch: int, stage: SeparateStage | None, redo_budget: int
+    ) -> Case | GainCase:
+        from sdperf.run.case import Case
+
+        return Case(
+            self.session.suite(),
+            kind,
+            self.variant,
+            batch,
+            stage=stage,
+            redo_budget=redo_budget,
+            watched=self._is_watched,
+        )
+
 
 @pytest.fixture
 def sd_benchmark(
@@ -180,9 +207,18 @@ def sd_benchmark(
 
     The durations are the worker's own; pytest-benchmark reads them from a virtual clock.
     """
+    return make_benchmark(request, benchmark, sd_variant)
+
+
+def make_benchmark(request: pytest.FixtureRequest, benchmark: Any, variant: Variant) -> SdBenchmark:
+    """Make what measures one case of a test.
+
+    Raises:
+        ConfigurationError: The session runs under xdist.
+    """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         raise ConfigurationError(
             "benchmarks cannot run under xdist: cases that run at once disturb each other",
             hint="leave -n out; sdperf has workers of its own (--sd-workers)",
         )
-    return SdBenchmark(session_of(request.config), benchmark, request.node.nodeid, sd_variant)
+    return SdBenchmark(session_of(request.config), benchmark, request.node.nodeid, variant)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sdperf.errors import ImageError
 from sdperf.judging.comparable import explain_difference
-from sdperf.judging.floors import SAME_PATH_FLOORS
+from sdperf.judging.floors import SAME_PATH_FLOORS, choose_gain_floors, loosen_for
 from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.measurement import Measurement
 from sdperf.plugin.comparison import Comparison
@@ -79,17 +79,20 @@ class Gate:
         findings = judge_soundness(images, repeatable=measurement.repeatable)
         model_floors = self.references.listed.floors if self.references is not None else {}
         if self.references is not None and any(image.score("reference") for image in images):
-            floors = model_floors.get(variant.precision, SAME_PATH_FLOORS)
+            floors = loosen_for(variant, model_floors.get(variant.precision, SAME_PATH_FLOORS))
             entropies = self.references.entropies()
             findings.append(judge_images(images, "reference", floors, entropies))
-        if variant != Variant():
+        if measurement.gain is not None:
+            floors = choose_gain_floors(variant, measurement.gain.against)
+            findings.append(judge_images(images, "plain", floors, {}))
+        elif variant != Variant():
             own = (
                 SAME_PATH_FLOORS
                 if variant.precision == "fp32"
                 else model_floors.get(variant.precision)
             )
             if own is not None:
-                findings.append(judge_images(images, "fp32-sync", own, {}))
+                findings.append(judge_images(images, "fp32-sync", loosen_for(variant, own), {}))
         return findings
 
 

@@ -19,6 +19,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
 from sdperf.measurement import GUARD_POLICIES, GuardPolicy
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN, parse_optimisations
 from sdperf.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
@@ -81,6 +82,14 @@ OPTIONS: Final = (
         "LIST",
         AUTO,
         "comma list of process counts; auto runs 1, 2 and 4 up to the performance cores",
+    ),
+    Option(
+        "optimisations",
+        "LIST",
+        AUTO,
+        "comma list of sets of optimisations, names joined by +, such as channels_last+compile; "
+        f"{PLAIN} is the plain pipeline, {DEFAULT} what helps on the device; auto is {DEFAULT} "
+        f"for gains and {PLAIN} for all else",
     ),
     Option("steps", "N", AUTO, "denoising steps per image; auto is the model's preset"),
     Option("guidance", "X", AUTO, "guidance scale; auto is the model's preset"),
@@ -167,6 +176,9 @@ class Settings:
         precisions: Precisions to parametrise over.
         precision_is_auto: Whether those that are not native shall be skipped.
         modes: Modes to parametrise over.
+    Option(
+        "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
+    ),
         workers: Worker counts to parametrise over.
         workers_are_auto: Whether counts above the performance cores shall be skipped.
         images: Images in a batch.
@@ -183,6 +195,7 @@ class Settings:
         memory: Tolerated growth of peak memory.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
+        optimisations: Sets of optimisations to parametrise over; ``None`` is automatic.
         baselines: Folder of the accepted sessions, absolute.
         in_process: Whether to run in pytest's own process.
         strict: Whether an open answer fails the run.
@@ -202,6 +215,7 @@ class Settings:
     timeout_s: float
     subject: str | None
     guards: GuardPolicy
+        unwatched: Whether to leave out the rounds that are not timed but looked at.
     allowed_unknown: frozenset[str]
     trace: Path | None
     max_slowdown: float | None
@@ -212,6 +226,7 @@ class Settings:
     baselines: Path
     in_process: bool
     strict: bool
+    optimisations: tuple[tuple[str, ...], ...] | None
 
     def case_slowdown(self, own: float | None = None) -> float:
         """Return the binding limit of a case: its own, the one given, or the default."""
@@ -231,6 +246,7 @@ class Settings:
 def add_options(parser: pytest.Parser) -> None:
     """Register the options and the ini settings of the same names."""
     group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
+    unwatched: bool
     for option in OPTIONS:
         shown = option.default or "none"
         group.addoption(
@@ -301,6 +317,7 @@ def read_settings(config: pytest.Config) -> Settings:
         in_process=in_process,
         strict=switches["strict"],
     )
+        optimisations=_or_auto(texts, "optimisations", _parse_optimisation_sets, None),
 
 
 def parse_percent(text: str) -> float:
@@ -322,6 +339,7 @@ def parse_growth(text: str) -> MemoryLimits:
     if not found:
         raise ValueError("a percentage and a size, such as 10%+64MiB")
     scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(3)]
+        unwatched=switches["unwatched"],
     return MemoryLimits(
         _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
     )
@@ -443,3 +461,7 @@ def _parse_worker_counts(text: str) -> tuple[int, ...]:
         return tuple(dict.fromkeys(_parse_count(part.strip()) for part in text.split(",")))
     except ValueError as error:
         raise ValueError("auto, or a comma list of whole numbers of 1 or more") from error
+def _parse_optimisation_sets(text: str) -> tuple[tuple[str, ...], ...] | None:
+    return tuple(dict.fromkeys(parse_optimisations(part) for part in text.split(",")))
+
+

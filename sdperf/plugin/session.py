@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,9 @@ class SdSession:
         interrupted: Whether the user ended it.
         storage_complaint: Why images could not be stored.
         exhibits: Failing images laid beside what they were held against.
+        report: What became of the report that was asked for, one line.
+        aftermath: What went wrong once the run was over, each with its colour.
+        instant: When the run was first written down; all its files say the same.
         quality: What the quality suite left.
         root: pytest's root folder.
     """
@@ -79,11 +84,15 @@ class SdSession:
     comparison: Comparison = field(init=False)
     speed: SpeedVerdict = field(init=False)
     exhibits: int = 0
+    report: str | None = None
+    aftermath: list[tuple[str, str]] = field(default_factory=list)
+    instant: datetime | None = None
     quality: QualityShelf = field(default_factory=QualityShelf)
     root: Path = field(default_factory=Path.cwd)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
+    _plain_suite: Suite | None = None
 
     def resolve_model(self) -> ResolvedModel:
         """Find the model's files, once, before anything is timed.
@@ -125,6 +134,20 @@ class SdSession:
             )
             self._prefer_calibrated(self._suite, model.model_hash)
         return self._suite
+
+    def plain_suite(self) -> Suite:
+        """Return the suite of the plain side of gains, whose workers live beside the others."""
+        if self._plain_suite is None:
+            from sdperf.run.pool import WorkerPool
+
+            suite = self.suite()
+            self._plain_suite = dataclasses.replace(
+                suite,
+                pool=WorkerPool(suite.pool.host_factory, suite.pool.timeout_s),
+                guards="off",
+                compares_with_fp32=False,
+            )
+        return self._plain_suite
 
     def _prefer_calibrated(self, suite: Suite, model_hash: str) -> None:
         """Take the references that ``sdperf quality calibrate`` left for this kind of device."""
@@ -179,6 +202,8 @@ class SdSession:
 
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""
+        if self._plain_suite is not None:
+            self._plain_suite.pool.close()
         if self._suite is not None:
             self._suite.close()
 

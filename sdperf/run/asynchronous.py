@@ -15,12 +15,12 @@ from sdperf.measure.clock import Clock
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.stages import Pixels, SeparableStages, Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.png import encode_png
 from sdperf.run.generated import Generated
+from sdperf.run.synchronous import divide_into_calls
 from sdperf.workload import ImageRequest
 
 IN_FLIGHT: Final = 3
-"""Images at once: one being tokenised, one on the device, one being delivered."""
+"""Calls at once: one being tokenised, one on the device, one being delivered."""
 
 
 async def generate_async(
@@ -45,22 +45,29 @@ async def generate_async(
     loop = asyncio.get_running_loop()
     places = asyncio.Semaphore(IN_FLIGHT)
 
-    async def generate(request: ImageRequest) -> Generated:
+    async def generate(call: tuple[ImageRequest, ...]) -> list[Generated]:
+        prompts = [request.prompt for request in call]
         async with places:
-            await loop.run_in_executor(host_threads, ahead.prime, [request.prompt])
-            start_s, pixels = await loop.run_in_executor(device_thread, draw, request)
-            png = await loop.run_in_executor(host_threads, deliver, pixels)
-            return Generated(png, clock() - start_s, pixels)
+            await loop.run_in_executor(host_threads, ahead.prime, prompts)
+            start_s, pixels = await loop.run_in_executor(device_thread, draw, call, prompts)
+            delivered = (
+                loop.run_in_executor(host_threads, deliver, pixels[index : index + 1], start_s)
+                for index in range(len(call))
+            )
+            return list(await asyncio.gather(*delivered))
 
-    def draw(request: ImageRequest) -> tuple[float, Pixels]:
+    def draw(call: tuple[ImageRequest, ...], prompts: list[str]) -> tuple[float, Pixels]:
         start_s = clock()
-        noise = stages.draw_noise([request])
+        noise = stages.draw_noise(call)
         if not isinstance(stages, SeparableStages):
-            return start_s, stages.run_whole([request.prompt], noise)
-        latents = stages.denoise(stages.encode_prompt([request.prompt]), noise)
+            return start_s, stages.run_whole(prompts, noise)
+        latents = stages.denoise(stages.encode_prompt(prompts), noise)
         return start_s, stages.decode_latents(latents)
 
-    def deliver(pixels: Pixels) -> bytes:
-        return encode_png(to_uint8(pixels)[0])
+    def deliver(pixels: Pixels, start_s: float) -> Generated:
+        png = stages.encode_png(to_uint8(pixels)[0])
+        return Generated(png, clock() - start_s, pixels)
 
-    return list(await asyncio.gather(*map(generate, images)))
+    calls = divide_into_calls(images, stages.images_per_call)
+    generated = await asyncio.gather(*map(generate, calls))
+    return [one for call in generated for one in call][: len(images)]

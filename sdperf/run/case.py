@@ -77,7 +77,7 @@ class Case:
         """
         if self.suite.guards != "off":
             self.suite.machine.look_at_rest()
-        if self.variant != Variant():
+        if self.variant != Variant() and self.suite.compares_with_fp32:
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
         self._load()
@@ -88,7 +88,9 @@ class Case:
             self._guarded = GuardedRounds(lambda: self.suite.machine.read(kind), self.redo_budget)
 
     def _load(self) -> None:
-        self._workers = self.suite.acquire(self.variant.precision, self.variant.workers)
+        self._workers = self.suite.acquire(
+            self.variant.precision, self.variant.workers, self.variant.optimisations
+        )
         if any(worker.first_call_s is None for worker in self._workers):
             first = (self.suite.workload.image(0),)
             request = self.suite.request(first, "sync", self._threads)

@@ -20,6 +20,7 @@ class WorkerSpec:
         device: A ``--sd-device`` choice.
         subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
         code: Folders to search for the subject's module before all others: another revision's.
+        optimisations: Names of switched-on optimisations.
     """
 
     model: ResolvedModel
@@ -27,6 +28,7 @@ class WorkerSpec:
     device: str
     subject: str | None = None
     code: tuple[str, ...] = ()
+    optimisations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

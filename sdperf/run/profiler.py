@@ -54,7 +54,8 @@ def profile_image(
         synchronize()
         step_ends_s.append(clock())
 
-    generate_stagewise(stages, ahead, request, around, note_step)
+    on_step = note_step if stages.has_steps else None
+    generate_stagewise(stages, ahead, request, around, on_step)
     seconds = {f"{stage}_s": end_s - start_s for stage, (start_s, end_s) in borders_s.items()}
     loop = borders_s.get("denoise") or borders_s.get("whole") or (0.0, 0.0)
     starts_s = [loop[0], *step_ends_s]
@@ -63,7 +64,7 @@ def profile_image(
         steps_s=tuple(
             end_s - start_s for start_s, end_s in zip(starts_s, step_ends_s, strict=False)
         )
-        if "denoise" in borders_s
+        if "denoise" in borders_s and stages.has_steps
         else (),
         **seconds,
     )

@@ -18,7 +18,6 @@ from sdperf.measure.clock import Clock, Interval, timed
 from sdperf.measurement import SeparateStage
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.stages import Noise, Pixels, PromptEmbeds, SeparableStages
-from sdperf.png import encode_png
 from sdperf.run.generated import Generated
 from sdperf.workload import ImageRequest
 
@@ -68,7 +67,7 @@ class SeparateStages:
             "encode_prompt": lambda: stages.encode_prompt(self._prompts),
             "denoise": lambda: stages.denoise(made.embeds, made.noise),
             "decode_latents": lambda: stages.decode_latents(made.latents),
-            "deliver": lambda: _deliver(made.pixels),
+            "deliver": lambda: self._deliver(made.pixels),
         }
         return works[stage]
 
@@ -83,7 +82,7 @@ class SeparateStages:
         pixels = result if stage == "decode_latents" else made.pixels
         if np.array_equal(pixels, made.pixels) and (stage != "deliver" or result == made.png):
             return made
-        png = result if stage == "deliver" else _deliver(pixels)
+        png = result if stage == "deliver" else self._deliver(pixels)
         return _Made(made.noise, made.embeds, made.latents, pixels, png)
 
     def _finish_embeds(self, noise: Noise, embeds: PromptEmbeds) -> _Made:
@@ -91,11 +90,10 @@ class SeparateStages:
 
     def _finish_latents(self, noise: Noise, embeds: PromptEmbeds, latents: torch.Tensor) -> _Made:
         pixels = self.stages.decode_latents(latents)
-        return _Made(noise, embeds, latents, pixels, _deliver(pixels))
+        return _Made(noise, embeds, latents, pixels, self._deliver(pixels))
 
-
-def _deliver(pixels: Pixels) -> bytes:
-    return encode_png(to_uint8(pixels)[0])
+    def _deliver(self, pixels: Pixels) -> bytes:
+        return self.stages.encode_png(to_uint8(pixels)[0])
 
 
 def _are_equal(one: PromptEmbeds, other: PromptEmbeds) -> bool:

@@ -9,7 +9,6 @@ from sdperf.measurement import StageName
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.stages import OnStep, Pixels, SeparableStages, Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.png import encode_png
 from sdperf.workload import ImageRequest
 
 T = TypeVar("T")
@@ -51,4 +50,4 @@ def generate_stagewise(
         pixels = around("decode_latents", lambda: stages.decode_latents(latents))
     else:
         pixels = around("whole", lambda: stages.run_whole(prompts, noise, on_step))
-    return around("deliver", lambda: encode_png(to_uint8(pixels)[0]))
+    return around("deliver", lambda: stages.encode_png(to_uint8(pixels)[0]))

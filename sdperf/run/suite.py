@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from sdperf.measurement import (
 )
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
+from sdperf.pipeline.optimisations.catalogue import is_recorded
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compare_images, compute_entropy_bits, describe_image
 from sdperf.run.machine import LiveMachine, Machine
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_Key = tuple[Precision, int, tuple[str, ...]]
+"""Precision, threads and optimisations."""
+
 
 @dataclass
 class Suite:
@@ -48,6 +53,7 @@ class Suite:
         device: A ``--sd-device`` choice.
         subject: ``module:function`` under test, or ``None``.
         code: Folders to search for the subject's module before all others.
+        compares_with_fp32: Whether images are held against this run's plain fp32 ones.
         cpu_threads: Threads divided among the workers of a case.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
@@ -66,15 +72,20 @@ class Suite:
     allowed_unknown: frozenset[str] = frozenset()
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
+    compares_with_fp32: bool = True
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
-    _profiles: dict[tuple[Precision, int], StageTimes | None] = field(default_factory=dict)
-    _limits: dict[tuple[Precision, int], DeviceLimits | None] = field(default_factory=dict)
+    _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
+    _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
 
-    def acquire(self, precision: Precision, count: int) -> list[Worker]:
+    def acquire(
+        self, precision: Precision, count: int, optimisations: tuple[str, ...] = ()
+    ) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`."""
-        spec = WorkerSpec(self.model, precision, self.device, self.subject, self.code)
+        spec = WorkerSpec(
+            self.model, precision, self.device, self.subject, self.code, optimisations
+        )
         workers = list(self.pool.acquire(spec, count))
         self._device_info = workers[0].report.device
         return workers
@@ -115,7 +126,7 @@ class Suite:
         variant's precision to be running. ``None`` where the pipeline cannot be profiled.
         """
         threads = self.threads_per_worker(variant.workers)
-        key = (variant.precision, threads)
+        key = (variant.precision, threads, variant.optimisations)
         if key not in self._profiles:
             request = self.request((self.workload.image(0),), "sync", threads)
             try:
@@ -132,11 +143,13 @@ class Suite:
         the pipeline cannot be counted.
         """
         threads = self.threads_per_worker(variant.workers)
-        key = (variant.precision, threads)
+        key = (variant.precision, threads, variant.optimisations)
         if key not in self._limits:
             request = self.request((self.workload.image(0),), "sync", threads)
             try:
                 costs = self.pool.count(request)
+                if is_recorded(variant.optimisations):  # the host calls none of them
+                    costs = tuple(dataclasses.replace(cost, operators=0) for cost in costs)
                 speed = self.pool.measure_speed(request)
             except GenerationError as error:
                 _log.warning("no share of the peak: %s", error)
@@ -173,6 +186,8 @@ class Suite:
 
         ``None`` when fp32 cannot run here; the reason is logged once.
         """
+        if not self.compares_with_fp32:
+            return self._plain.get(image)
         if image not in self._plain:
             try:
                 self.acquire("fp32", 1)

@@ -159,6 +159,7 @@ class _Loaded:
         self._own_scheduler: Any = None
         self._separate: SeparateStages | None = None
         self._precision = spec.precision
+        self._optimisations = spec.optimisations
         self.device: Device
         self.report: WorkerReport = self._on_device(lambda: self._load(spec))
 
@@ -204,9 +205,15 @@ class _Loaded:
         """Generate the first image and count operations and operators of each stage."""
         from sdperf.run.counting import count_image
 
-        return self._examine(
-            request, lambda stages, ahead: tuple(count_image(stages, ahead, request.images[0]))
-        )
+        def work(stages: Stages, ahead: TokenizeAhead) -> tuple[StageCost, ...]:
+            if not self._optimisations:
+                return tuple(count_image(stages, ahead, request.images[0]))
+            from sdperf.pipeline.optimisations.cuda_graphs import recordings_bypassed
+
+            with recordings_bypassed():
+                return tuple(count_image(stages, ahead, request.images[0]))
+
+        return self._examine(request, work)
 
     def trace(self, request: RoundRequest, path: str) -> None:
         """Generate the first image under torch's profiler."""
@@ -288,7 +295,9 @@ class _Loaded:
         asked = PipelineRequest(spec.model, torch_dtype, self.device.torch_device)
         with _explained():
             import_components(spec.model)
-            interval = timed(lambda: make(asked), synchronize=self.device.synchronize)
+            interval = timed(
+                lambda: self._optimise(make(asked)), synchronize=self.device.synchronize
+            )
         self._pipeline = interval.result
         self._own_scheduler = self._pipeline.scheduler
         return WorkerReport(
@@ -298,6 +307,18 @@ class _Loaded:
             pipeline=type(self._pipeline).__name__,
             is_separable=is_separable(self._pipeline),
         )
+
+    def _optimise(self, pipeline: Any) -> Any:
+        """Switch on what changes the pipeline's networks; `_bind` does the rest."""
+        if self._optimisations:
+            from sdperf.pipeline.families import family_of
+            from sdperf.pipeline.optimisations.catalogue import check_supported
+            from sdperf.pipeline.optimisations.networks import optimise_networks
+
+            kind, family = self.device.kind, family_of(pipeline)
+            check_supported(self._optimisations, kind, family, type(pipeline).__name__)
+            optimise_networks(pipeline, self._optimisations)
+        return pipeline
 
     def _bind(self, request: RoundRequest) -> tuple[Stages, TokenizeAhead]:
         """Bind the pipeline to a request's workload, and learn how it tokenises; untimed."""
@@ -314,7 +335,12 @@ class _Loaded:
         if stages is None or ahead is None or stages.workload != request.workload:
             self._pipeline.scheduler = self._own_scheduler
             apply_scheduler(self._pipeline, request.workload.scheduler)
-            stages = self._stages = stages_for(self._pipeline, request.workload)
+            stages = stages_for(self._pipeline, request.workload)
+            if self._optimisations:
+                from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
+
+                stages = optimise_stages(stages, self._optimisations)
+            self._stages = stages
             ahead = self._ahead = TokenizeAhead(self._pipeline)
             if isinstance(stages, SeparableStages):
                 prompts = [request.images[0].prompt]

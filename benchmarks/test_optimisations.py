@@ -1,0 +1,28 @@
+"""How many times faster than plain diffusers is each set of optimisations, and are images right?
+
+The plain pipeline of the same precision is measured in turns with it, on a worker of its own. Name
+sets with ``--sd-optimisations channels_last,channels_last+compile``; unasked, what is on by default
+on the device is measured.
+"""
+
+import pytest
+
+
+@pytest.mark.sd_matrix("precision", "optimisations")
+def test_latency_gain(sd_gain):
+    """One image, prompt in to PNG out."""
+    sd_gain.latency()
+
+
+@pytest.mark.sd_matrix("precision", "mode", "workers", "optimisations")
+def test_throughput_gain(sd_gain):
+    """A batch of prompts with delivery, against the plain loop over the same prompts."""
+    sd_gain.throughput()
+
+
+@pytest.mark.sd_matrix("precision", "optimisations")
+def test_latency_gain_over_fp32(sd_gain, sd_precision):
+    """One image, against plain fp32: what the precision and the optimisations give together."""
+    if sd_precision == "fp32":
+        pytest.skip("that is test_latency_gain")
+    sd_gain.latency(against="fp32")

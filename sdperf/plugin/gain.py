@@ -1,0 +1,115 @@
+"""Gains in pytest: the `sd_gain` fixture measures a case and the plain pipeline in turns."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sdperf.errors import ConfigurationError
+from sdperf.measurement import CaseKind, Measurement, SeparateStage
+from sdperf.plugin.fixtures import SdBenchmark, make_benchmark
+from sdperf.workload import Precision, Variant
+
+if TYPE_CHECKING:
+    from sdperf.run.gain import GainCase
+    from sdperf.run.suite import Suite
+
+
+@dataclass
+class SdGain:
+    """Measures how many times faster than plain diffusers a variant is.
+
+    Attributes:
+        benchmark: Measures one case.
+    """
+
+    benchmark: SdBenchmark
+
+    def latency(self, *, against: Precision | None = None) -> Measurement:
+        """Measure one image per worker, in turns with the plain pipeline.
+
+        Args:
+            against: Precision of the plain pipeline; the case's own by default.
+
+        Returns:
+            The measurement, with its gain; the gates judge its images when the session ends.
+        """
+        return self._with(against).latency()
+
+    def throughput(self, *, against: Precision | None = None) -> Measurement:
+        """Measure a batch of prompts, in turns with the plain loop over the same prompts.
+
+        Skipped unless ``--sd-optimisations`` asks for it: a round takes a batch on both sides.
+
+        Args:
+            against: As for `latency`.
+
+        Returns:
+            As for `latency`.
+        """
+        if self.benchmark.session.settings.optimisations is None:
+            pytest.skip("measured where --sd-optimisations names something")
+        return self._with(against).throughput()
+
+    def _with(self, against: Precision | None) -> SdBenchmark:
+        return _PairedBenchmark(
+            **{
+                each.name: getattr(self.benchmark, each.name)
+                for each in dataclasses.fields(SdBenchmark)
+            },
+            against=against or self.benchmark.variant.precision,
+        )
+
+
+@dataclass
+class _PairedBenchmark(SdBenchmark):
+    """A benchmark whose rounds have a partner on the plain pipeline.
+
+    Attributes:
+        against: Precision of the plain pipeline.
+    """
+
+    against: Precision = "fp32"
+
+    def _make_case(
+        self, kind: CaseKind, batch: int, stage: SeparateStage | None, redo_budget: int
+    ) -> GainCase:
+        from sdperf.run.case import Case
+        from sdperf.run.gain import GainCase
+
+        plain = Case(
+            self.session.plain_suite(),
+            kind,
+            Variant(precision=self.against),
+            batch,
+            stage=stage,
+            redo_budget=0,
+            watched=False,
+        )
+        own: Suite = dataclasses.replace(self.session.suite(), compares_with_fp32=False)
+        case = Case(
+            own,
+            kind,
+            self.variant,
+            batch,
+            stage=stage,
+            redo_budget=redo_budget,
+            watched=self._is_watched,
+        )
+        return GainCase(case, plain)
+
+
+@pytest.fixture
+def sd_gain(request: pytest.FixtureRequest, benchmark: Any, sd_variant: Variant) -> SdGain:
+    """Measure a gain: ``sd_gain.latency()`` or ``sd_gain.throughput()``."""
+    made = make_benchmark(request, benchmark, sd_variant)
+    if made.session.settings.in_process:
+        raise ConfigurationError(
+            "a gain needs two processes, one for each side",
+            got="--sd-in-process",
+            hint="leave --sd-in-process out, or deselect the gains: -k 'not gain'",
+        )
+    return SdGain(made)

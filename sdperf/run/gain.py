@@ -1,0 +1,138 @@
+"""A case and the plain pipeline in turns: how many times faster is the one than the other?"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sdperf.measurement import Gain
+from sdperf.png import compute_png_sha256, decode_png
+from sdperf.run.case import Case, CaseResult
+from sdperf.run.suite import compute_scores
+from sdperf.stats.paired import choose_block_order, compute_block_contrast
+from sdperf.stats.summaries import compute_median_interval
+from sdperf.workload import Variant
+
+ROUNDS_PER_BLOCK = 2
+"""Of each side."""
+
+
+@dataclass
+class GainCase:
+    """Two resident sides that take turns; measured and used like a `Case`.
+
+    Every round of the case has a round of the plain side right before or after it, in the order of
+    ABBA and BAAB blocks.
+
+    Attributes:
+        case: The case whose gain is asked.
+        plain: The same work on the plain pipeline, on workers of its own.
+    """
+
+    case: Case
+    plain: Case
+    _plain_s: list[float] = field(default_factory=list)
+    _case_s: list[float] = field(default_factory=list)
+
+    @property
+    def reason_to_skip(self) -> str | None:
+        """Say why a prepared case cannot be measured, where that is so."""
+        return self.case.reason_to_skip
+
+    def prepare(self) -> None:
+        """Load both sides and make their first calls, untimed.
+
+        Raises:
+            SdperfError: As for `Case.prepare`.
+        """
+        self.plain.prepare()
+        self.case.prepare()
+
+    def renew(self, warmup: int) -> None:
+        """Go on in fresh processes on both sides."""
+        self.plain.renew(warmup)
+        self.case.renew(warmup)
+
+    def warm_up(self) -> float:
+        """Warm both sides up; return the case's seconds."""
+        self.plain.warm_up()
+        return self.case.warm_up()
+
+    def measure_round(self) -> float:
+        """Run one round of each side and return the case's seconds."""
+        block, half = divmod(len(self._case_s), ROUNDS_PER_BLOCK)
+        for arm in choose_block_order(block)[2 * half : 2 * half + 2]:
+            if arm == "A":
+                self._plain_s.append(self.plain.measure_round())
+            else:
+                self._case_s.append(self.case.measure_round())
+        return self._case_s[-1]
+
+    def collect(self) -> CaseResult:
+        """Make the record, with the gain and the images held against the plain side's."""
+        result = self.case.collect()
+        measurement, pngs = result.measurement, dict(result.pngs)
+        plain = self.plain.collect()
+        made = {(image.prompt, image.seed): image.sha256 for image in plain.measurement.images}
+        images = []
+        for image in measurement.images:
+            sha256 = made.get((image.prompt, image.seed))
+            if sha256 is not None:
+                png = pngs[sha256] = plain.pngs[sha256]
+                scores = compute_scores(
+                    "plain",
+                    compute_png_sha256(png),
+                    decode_png(png),
+                    decode_png(pngs[image.sha256]),
+                )
+                image = dataclasses.replace(image, scores=(*image.scores, scores))
+            images.append(image)
+        gain = compute_gain(
+            self.plain.variant,
+            self._plain_s,
+            plain.measurement.images_per_round,
+            self._case_s,
+            measurement.images_per_round,
+        )
+        return CaseResult(dataclasses.replace(measurement, images=tuple(images), gain=gain), pngs)
+
+
+def compute_gain(
+    against: Variant,
+    plain_rounds_s: Sequence[float],
+    plain_images: int,
+    rounds_s: Sequence[float],
+    images: int,
+) -> Gain:
+    """Compute the gain of rounds that were measured in blocks.
+
+    Args:
+        against: The plain side.
+        plain_rounds_s: Its rounds in order, seconds; as many as the case's.
+        plain_images: Images in each of them.
+        rounds_s: The case's rounds in order, seconds. A last round without a partner in its block
+            makes a block of one pair.
+        images: Images in each of them.
+    """
+    contrasts = []
+    for block, start in enumerate(range(0, len(rounds_s), ROUNDS_PER_BLOCK)):
+        rounds = min(ROUNDS_PER_BLOCK, len(rounds_s) - start)
+        arms = {
+            "A": iter([s / plain_images for s in plain_rounds_s[start : start + rounds]]),
+            "B": iter([s / images for s in rounds_s[start : start + rounds]]),
+        }
+        order = choose_block_order(block)[: 2 * rounds]
+        contrasts.append(compute_block_contrast(order, [next(arms[arm]) for arm in order]))
+    interval = compute_median_interval(contrasts)
+    return Gain(
+        against=against,
+        ratio=math.exp(-statistics.median(contrasts)),
+        lower=math.exp(-interval.upper),
+        upper=math.exp(-interval.lower),
+        coverage=interval.coverage,
+        plain_rounds_s=tuple(plain_rounds_s),
+        plain_images_per_round=plain_images,
+    )

@@ -1,0 +1,81 @@
+"""What may be combined, where it works, and what its images are held to."""
+
+import pytest
+
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import (
+    ALL_DEVICES,
+    OPTIMISATIONS,
+    check_supported,
+    choose_ssim_floor,
+    count_images_per_call,
+    default_for,
+    find_cache_interval,
+    find_conflict,
+    is_recorded,
+    parse_optimisations,
+)
+
+
+def test_a_set_has_one_spelling_whatever_its_order():
+    assert parse_optimisations("loop_graph+channels_last") == ("channels_last", "loop_graph")
+    assert parse_optimisations("channels_last + loop_graph") == ("channels_last", "loop_graph")
+    assert parse_optimisations("none") == ()
+    assert parse_optimisations("default") == ("default",)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("channels_first", "'channels_first' is none of none, default, channels_last"),
+        ("", "an empty name"),
+        ("compile+compile", "each name once"),
+        ("none+compile", "'none' is none of"),
+        ("compile+compile_blocks", "compile_blocks or compile, not both|compile or compile_blocks"),
+        ("batch2+batch4", "not both"),
+        ("device_loop+loop_graph", "not both"),
+        ("sdpa_flash+sdpa_math", "not both"),
+        ("step_cache3", "step_cache3 only with device_loop or loop_graph"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        parse_optimisations(text)
+
+
+def test_a_refusal_says_why_where_and_what_to_do():
+    with pytest.raises(ConfigurationError) as caught:
+        check_supported(("loop_graph",), "cpu", "sd", "StableDiffusionPipeline")
+    assert "loop_graph cannot be used on cpu: it is a feature of CUDA devices" in str(caught.value)
+    assert "one of cuda" in str(caught.value)
+    assert "leave loop_graph out" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="pytorch issue 180984"):
+        check_supported(("channels_last",), "mps", "sd", "StableDiffusionPipeline")
+    with pytest.raises(ConfigurationError, match="FluxPipeline"):
+        check_supported(("device_loop",), "cpu", "flux", "FluxPipeline")
+    check_supported(("channels_last", "loop_graph"), "cuda", "sdxl", "StableDiffusionXLPipeline")
+    check_supported(("channels_last",), "cpu", "whole", "AnyPipeline")
+
+
+@pytest.mark.parametrize("kind", ALL_DEVICES)
+def test_defaults_are_exact_quick_to_start_and_go_together(kind):
+    names = default_for(kind)
+    assert find_conflict(names) is None
+    check_supported(names, kind, "sd", "StableDiffusionPipeline")
+    assert all(OPTIMISATIONS[name].sort == "exact" for name in names)
+    assert not any(OPTIMISATIONS[name].first_call for name in names)
+
+
+def test_nothing_is_on_by_default_where_nobody_measured():
+    assert default_for("mps") == ()
+
+
+def test_what_names_say_of_images_and_calls():
+    assert choose_ssim_floor(("channels_last",)) == 0.98
+    assert choose_ssim_floor(("device_loop", "step_cache3")) == 0.90
+    assert find_cache_interval(("device_loop", "step_cache3")) == 3
+    assert find_cache_interval(("device_loop",)) is None
+    assert count_images_per_call(("channels_last", "batch8")) == 8
+    assert count_images_per_call(()) == 1
+    assert is_recorded(("loop_graph",)) and is_recorded(("cuda_graphs",))
+    assert not is_recorded(("compile",))
