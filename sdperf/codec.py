@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -94,7 +95,7 @@ def _parsed(kind: Any, value: object, where: str) -> object:
 def _parsed_dataclass(kind: type, value: object, where: str) -> object:
     if not isinstance(value, dict):
         raise _mismatch(where, value, "an object")
-    hints = typing.get_type_hints(kind)
+    hints = _find_hints(kind)
     arguments = {}
     for item in dataclasses.fields(kind):
         if item.name in value:
@@ -109,6 +110,12 @@ def _parsed_dataclass(kind: type, value: object, where: str) -> object:
         raise
     except Exception as error:
         raise RecordError(f"{where} cannot be used", got=str(error)) from error
+
+
+@functools.cache
+def _find_hints(kind: type) -> Mapping[str, Any]:
+    """Resolve a dataclass's annotations; it takes longer than reading the record itself."""
+    return typing.get_type_hints(kind)
 
 
 def _finite(value: float) -> float | None:

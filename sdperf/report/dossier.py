@@ -191,7 +191,8 @@ def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
         RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
     """
     path = Path(name)
-    return ReportedRun(name, parse_run(path, document), parse_session(path, document))
+    run = parse_run(path, document)
+    return ReportedRun(name, run, parse_session(path, document, run.cases))
 
 
 def group_by_machine(runs: Sequence[ReportedRun]) -> list[list[ReportedRun]]:

@@ -92,12 +92,15 @@ def check_size(path: Path) -> None:
         )
 
 
-def parse_session(path: Path, document: Mapping[str, Any]) -> SavedSession:
+def parse_session(
+    path: Path, document: Mapping[str, Any], known: Mapping[str, SavedCase] | None = None
+) -> SavedSession:
     """Turn a JSON object into a session, checking everything that is used. Pure.
 
     Args:
         path: Where it came from, for messages.
         document: The JSON.
+        known: Records of this document that were read before, by test id.
 
     Raises:
         RecordError: As `read_session`.
@@ -112,7 +115,7 @@ def parse_session(path: Path, document: Mapping[str, Any]) -> SavedSession:
         )
     cases: dict[str, TimedCase] = {}
     for position, benchmark in enumerate(benchmarks):
-        case = _parse_case(f"{path}, benchmark {position + 1}", benchmark)
+        case = _parse_case(f"{path}, benchmark {position + 1}", benchmark, known or {})
         if case.name in cases:
             raise RecordError(f"{path} holds a case twice", got=case.name)
         cases[case.name] = case
@@ -130,7 +133,7 @@ def parse_session(path: Path, document: Mapping[str, Any]) -> SavedSession:
     )
 
 
-def _parse_case(where: str, benchmark: object) -> TimedCase:
+def _parse_case(where: str, benchmark: object, known: Mapping[str, SavedCase]) -> TimedCase:
     if not isinstance(benchmark, dict):
         raise RecordError(
             f"{where} cannot be read", got=_name_kind(benchmark), expected="an object"
@@ -154,7 +157,7 @@ def _parse_case(where: str, benchmark: object) -> TimedCase:
     return TimedCase(
         name=name,
         rounds_s=tuple(_parse_duration(f"{where} ({name})", duration) for duration in data),
-        saved=parse_case(name, benchmark) if is_ours else None,
+        saved=(known.get(name) or parse_case(name, benchmark)) if is_ours else None,
     )
 
 
