@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 
 from sdperf.errors import SdperfError
-from sdperf.plugin.command_line import (
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
+from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
     find_fault,
@@ -23,8 +23,8 @@ from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.fixtures import (
     sd_benchmark,
     sd_mode,
-    sd_precision,
     sd_optimisations,
+    sd_precision,
     sd_suite,
     sd_variant,
     sd_workers,
@@ -38,10 +38,10 @@ from sdperf.workload import PRECISIONS
 
 __all__ = [
     "sd_benchmark",
-    "sd_mode",
     "sd_gain",
-    "sd_precision",
+    "sd_mode",
     "sd_optimisations",
+    "sd_precision",
     "sd_quality",
     "sd_suite",
     "sd_variant",
@@ -142,8 +142,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ("sd_precision", settings.precisions),
         ("sd_mode", settings.modes),
         ("sd_workers", settings.workers),
-    ):
         ("sd_optimisations", _choose_optimisations(metafunc, settings)),
+    ):
         if values and name not in own and name.removeprefix("sd_") in axes:
             metafunc.parametrize(name, values, ids=list(map(_name_value, values)), indirect=True)
 

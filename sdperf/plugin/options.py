@@ -162,6 +162,9 @@ OPTIONS: Final = (
 )
 SWITCHES: Final = (
     Option("in-process", "", "", "run in pytest's own process, for a debugger (one worker)"),
+    Option(
+        "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
+    ),
     Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
 )
 
@@ -176,11 +179,9 @@ class Settings:
         precisions: Precisions to parametrise over.
         precision_is_auto: Whether those that are not native shall be skipped.
         modes: Modes to parametrise over.
-    Option(
-        "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
-    ),
         workers: Worker counts to parametrise over.
         workers_are_auto: Whether counts above the performance cores shall be skipped.
+        optimisations: Sets of optimisations to parametrise over; ``None`` is automatic.
         images: Images in a batch.
         rounds: Timed rounds of a latency case.
         batch_rounds: Timed rounds of a throughput case.
@@ -195,9 +196,9 @@ class Settings:
         memory: Tolerated growth of peak memory.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
-        optimisations: Sets of optimisations to parametrise over; ``None`` is automatic.
         baselines: Folder of the accepted sessions, absolute.
         in_process: Whether to run in pytest's own process.
+        unwatched: Whether to leave out the rounds that are not timed but looked at.
         strict: Whether an open answer fails the run.
     """
 
@@ -208,6 +209,7 @@ class Settings:
     modes: tuple[Mode, ...]
     workers: tuple[int, ...]
     workers_are_auto: bool
+    optimisations: tuple[tuple[str, ...], ...] | None
     images: int
     rounds: int
     batch_rounds: int
@@ -215,7 +217,6 @@ class Settings:
     timeout_s: float
     subject: str | None
     guards: GuardPolicy
-        unwatched: Whether to leave out the rounds that are not timed but looked at.
     allowed_unknown: frozenset[str]
     trace: Path | None
     max_slowdown: float | None
@@ -225,8 +226,8 @@ class Settings:
     confirm_s: float
     baselines: Path
     in_process: bool
+    unwatched: bool
     strict: bool
-    optimisations: tuple[tuple[str, ...], ...] | None
 
     def case_slowdown(self, own: float | None = None) -> float:
         """Return the binding limit of a case: its own, the one given, or the default."""
@@ -246,7 +247,6 @@ class Settings:
 def add_options(parser: pytest.Parser) -> None:
     """Register the options and the ini settings of the same names."""
     group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
-    unwatched: bool
     for option in OPTIONS:
         shown = option.default or "none"
         group.addoption(
@@ -297,6 +297,7 @@ def read_settings(config: pytest.Config) -> Settings:
         modes=_or_auto(texts, "mode", _list_of(MODES), MODES),
         workers=workers,
         workers_are_auto=workers_are_auto,
+        optimisations=_or_auto(texts, "optimisations", _parse_optimisation_sets, None),
         images=_parse(texts, "images", _parse_count),
         rounds=_parse(texts, "rounds", _parse_count),
         batch_rounds=_parse(texts, "batch-rounds", _parse_count),
@@ -315,9 +316,9 @@ def read_settings(config: pytest.Config) -> Settings:
         confirm_s=_parse(texts, "confirm", _parse_duration),
         baselines=config.rootpath / Path(texts["baselines"]).expanduser(),
         in_process=in_process,
+        unwatched=switches["unwatched"],
         strict=switches["strict"],
     )
-        optimisations=_or_auto(texts, "optimisations", _parse_optimisation_sets, None),
 
 
 def parse_percent(text: str) -> float:
@@ -339,7 +340,6 @@ def parse_growth(text: str) -> MemoryLimits:
     if not found:
         raise ValueError("a percentage and a size, such as 10%+64MiB")
     scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(3)]
-        unwatched=switches["unwatched"],
     return MemoryLimits(
         _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
     )
@@ -456,12 +456,12 @@ def _list_of(choices: tuple[T, ...]) -> Callable[[str], tuple[T, ...]]:
     return parse
 
 
+def _parse_optimisation_sets(text: str) -> tuple[tuple[str, ...], ...] | None:
+    return tuple(dict.fromkeys(parse_optimisations(part) for part in text.split(",")))
+
+
 def _parse_worker_counts(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(_parse_count(part.strip()) for part in text.split(",")))
     except ValueError as error:
         raise ValueError("auto, or a comma list of whole numbers of 1 or more") from error
-def _parse_optimisation_sets(text: str) -> tuple[tuple[str, ...], ...] | None:
-    return tuple(dict.fromkeys(parse_optimisations(part) for part in text.split(",")))
-
-
