@@ -12,7 +12,20 @@ from typing import Final
 from sdperf import __version__
 from sdperf.errors import SdperfError
 
-COMMANDS: Final = ("baseline", "calibrate", "compare", "doctor", "generate", "quality")
+COMMANDS: Final = (
+    "baseline",
+    "calibrate",
+    "compare",
+    "doctor",
+    "export",
+    "figures",
+    "generate",
+    "history",
+    "quality",
+    "replay",
+    "report",
+    "trend",
+)
 """Modules of this package, each with ``add_parser(subparsers)`` and ``run(arguments) -> int``."""
 
 _DESCRIPTION: Final = """\

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -99,7 +99,12 @@ class Trend:
 
 
 def analyse_machine(
-    series: Mapping[str, Sequence[TrendPoint]], machine: str, metric: Metric, window: int
+    series: Mapping[str, Sequence[TrendPoint]],
+    machine: str,
+    metric: Metric,
+    window: int,
+    *,
+    only: Collection[str] | None = None,
 ) -> list[Trend]:
     """Read all series of one machine together.
 
@@ -112,6 +117,7 @@ def analyse_machine(
         machine: The machine.
         metric: What was measured.
         window: How many of the latest are searched; of those before, the first are the anchor.
+        only: Cases to read; all take part in telling what they share.
 
     Returns:
         What all cases share, where it could be told, and each case.
@@ -123,6 +129,8 @@ def analyse_machine(
         values = [shifts[point.run] for point in shared]
         trends.append(analyse_series(ALL_CASES, machine, metric, shared, values, window))
     for case, points in series.items():
+        if only is not None and case not in only:
+            continue
         values = [
             metric.scale(point.value) - shifts.get(point.run, 0.0)
             if point.disturbance is None

@@ -7,6 +7,7 @@ of its fixtures.
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -237,7 +238,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show errors that a user can act on as one message, without a traceback."""
+    """Show errors that a user can act on as one message; put figures into a JUnit report."""
+    if call.when == "call" and _is_ours(item):
+        from sdperf.plugin.properties import record_properties
+
+        record_properties(item, item.config.stash[KEY])
     report = yield
     if not _is_ours(item):
         return report
@@ -271,6 +276,8 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         from sdperf.store.quality import QUALITY_KEY, format_quality
         from sdperf.store.runs import RUN_KEY
 
+        ours.instant = ours.instant or datetime.now(UTC)  # equal runs: one hash in the history
+        output_json["datetime"] = ours.instant.isoformat()
         output_json[RUN_KEY] = format_record(summarise_run(ours))
         quality = list_quality_cases(ours)
         if quality:

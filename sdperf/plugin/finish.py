@@ -22,6 +22,7 @@ from sdperf.plugin.comparison import (
 )
 from sdperf.plugin.confirming import confirm_suspects
 from sdperf.plugin.gate import Gate, JudgedCase
+from sdperf.plugin.keeping import keep_in_history, write_markdown
 from sdperf.plugin.saving import (
     EVIDENCE_FOLDER,
     list_saved_beside,
@@ -82,13 +83,18 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif void:
             session.exitstatus = EXIT_VOID
+    run = None
     try:
         store_images(ours, folders)
         store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
         if host is not None:
-            store_last_run(session.config, host)
+            run = store_last_run(session.config, host)
     except OSError as error:
         ours.storage_complaint = f"the run cannot be stored: {error}"
+    if run is not None and not host.disabled:
+        keep_in_history(ours, run, session.config.rootpath)
+    if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
+        write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
 
 
 def _judge(ours: SdSession, host: Any) -> None:

@@ -159,6 +159,19 @@ OPTIONS: Final = (
         "benchmarks/baselines",
         "folder of the accepted sessions, below pytest's root folder",
     ),
+    Option(
+        "history",
+        "URL",
+        AUTO,
+        "where every run is kept: an SQLite file, or postgresql://USER@HOST/DATABASE; auto is "
+        "$SDPERF_HISTORY, else .sdperf/history.db; off keeps none",
+    ),
+    Option(
+        "markdown",
+        "PATH",
+        "",
+        "write a summary to this file, short when green: for $GITHUB_STEP_SUMMARY or a comment",
+    ),
 )
 SWITCHES: Final = (
     Option("in-process", "", "", "run in pytest's own process, for a debugger (one worker)"),
@@ -197,6 +210,8 @@ class Settings:
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
         baselines: Folder of the accepted sessions, absolute.
+        history: Where runs are kept: a URL or file, ``""`` for the default, ``None`` for nowhere.
+        markdown: Where a Markdown summary goes, or ``None``.
         in_process: Whether to run in pytest's own process.
         unwatched: Whether to leave out the rounds that are not timed but looked at.
         strict: Whether an open answer fails the run.
@@ -225,6 +240,8 @@ class Settings:
     processes: int
     confirm_s: float
     baselines: Path
+    history: str | None
+    markdown: Path | None
     in_process: bool
     unwatched: bool
     strict: bool
@@ -315,6 +332,8 @@ def read_settings(config: pytest.Config) -> Settings:
         processes=_parse(texts, "processes", _parse_count),
         confirm_s=_parse(texts, "confirm", _parse_duration),
         baselines=config.rootpath / Path(texts["baselines"]).expanduser(),
+        history=_parse(texts, "history", _parse_history),
+        markdown=_parse(texts, "markdown", _parse_markdown_path),
         in_process=in_process,
         unwatched=switches["unwatched"],
         strict=switches["strict"],
@@ -433,6 +452,26 @@ def _parse_trace_path(text: str) -> Path | None:
     path = Path(text).expanduser().absolute()
     if not path.parent.is_dir() or path.is_dir():
         raise ValueError("a file in a folder that exists, such as trace.json or trace.json.gz")
+    return path
+
+
+def _parse_history(text: str) -> str | None:
+    """Return a URL or path, ``""`` for the default; ``None`` for nowhere."""
+    if text.startswith("-") or not re.fullmatch(r"(sqlite|postgres(ql)?)(\+\w+)?", _scheme(text)):
+        raise ValueError("off, an SQLite file, or postgresql://USER@HOST/DATABASE")
+    return None if text == "off" else "" if text == AUTO else text
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else "sqlite"
+
+
+def _parse_markdown_path(text: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).expanduser().absolute()
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError("a file in a folder that exists, such as summary.md")
     return path
 
 

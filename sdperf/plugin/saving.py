@@ -21,8 +21,15 @@ EVIDENCE_FOLDER: Final = ".sdperf"
 _GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
 
 
-def store_last_run(config: pytest.Config, host: Any) -> None:
-    """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON."""
+def store_last_run(config: pytest.Config, host: Any) -> str:
+    """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     from pytest_benchmark import utils
 
     machine_info = host.get_machine_info()
@@ -43,6 +50,7 @@ def store_last_run(config: pytest.Config, host: Any) -> None:
     path = config.rootpath / EVIDENCE_FOLDER / "last-run.json"
     content: str = utils.safe_dumps(document, ensure_ascii=True, indent=1)  # type: ignore[no-untyped-call]
     write_atomically(path, content.encode())
+    return content
 
 
 def summarise_run(ours: SdSession) -> RunSummary:

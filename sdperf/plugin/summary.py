@@ -32,7 +32,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     """Print the table, the findings, the counts, and what to type next."""
     rows = ours.rows
     reporter.section("sdperf", "=", bold=True)
-    for description in _describe_run(rows):
+    for description in describe_run(rows):
         reporter.write_line(description)
     for text in ours.comparison.lines:
         for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
@@ -60,7 +60,10 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
     if ours.storage_complaint is not None:
         reporter.write_line(ours.storage_complaint, red=True)
-    for text in _list_closing_lines(ours):
+    for text, colour in ours.aftermath:
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, **({colour: True} if colour else {}))
+    for text in list_closing_lines(ours):
         for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
             reporter.write_line(wrapped, yellow=True)
 
@@ -94,7 +97,7 @@ def _format_suite(ours: SdSession) -> list[Line]:
     ]
 
 
-def _list_closing_lines(ours: SdSession) -> list[str]:
+def list_closing_lines(ours: SdSession) -> list[str]:
     """Say what was left undone and what could be done next."""
     lines = []
     absent = ours.comparison.list_absent(ours.reports)
@@ -113,7 +116,8 @@ def _list_closing_lines(ours: SdSession) -> list[str]:
     return lines
 
 
-def _describe_run(rows: Iterable[Row]) -> list[str]:
+def describe_run(rows: Iterable[Row]) -> list[str]:
+    """Say what was measured, and where."""
     for row in rows:
         if row.measurement is not None:
             measured, workload = row.measurement, row.measurement.workload

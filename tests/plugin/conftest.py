@@ -37,6 +37,7 @@ def bench(pytester, tiny_folder, monkeypatch):
         "images": 2,
         "size": "32x32",
         "guards": "off",
+        "history": "off",
     }
 
     def run(*arguments, in_process=True, **changes):

@@ -19,6 +19,7 @@ from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
 from sdperf.measurement import Environment
 from sdperf.store.history.figures import (
+    LONGEST_TEXT,
     Figures,
     as_list,
     as_object,
@@ -35,6 +36,7 @@ _MOMENTARY: Final = ("commit", "thermal_level")
 """Parts of a record's environment that are of the moment and not of the machine."""
 
 _SETUP: Final = ("kind", "images_per_round", "stage", "variant", "subject")
+_NO_REPOSITORY: Final = ("unversioned", "(unknown)", "(detached head)")
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -146,10 +148,10 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         content_sha256=hashlib.sha256(content).hexdigest(),
         measured_at=_parse_instant(document.get("datetime"), source),
         source=text(source) or "",
-        commit_id=text(commit.get("id"), 64),
+        commit_id=_known(commit.get("id"), 64),
         is_dirty=is_dirty if isinstance(is_dirty, bool) else None,
-        branch=text(commit.get("branch")),
-        project=text(commit.get("project")),
+        branch=_known(commit.get("branch")),
+        project=_known(commit.get("project")),
         suite_outcome=outcome_word(own.get("suite")),
         void=text(own.get("void")),
         is_interrupted=own.get("interrupted") is True,
@@ -157,6 +159,12 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         cases=_extract_cases(document, as_object(own.get("outcomes")), source),
         content=zlib.compress(content, 1),
     )
+
+
+def _known(value: object, longest: int = LONGEST_TEXT) -> str | None:
+    """Return text, but not what pytest-benchmark writes where there is no repository."""
+    found = text(value, longest)
+    return None if found in _NO_REPOSITORY else found
 
 
 def inflate(content: bytes) -> dict[str, Any]:

@@ -71,10 +71,11 @@ class Filters:
     before: datetime | None = None
 
 
-def count_runs(database: Database) -> int:
-    """Return how many runs there are."""
+def count_runs(database: Database, filters: Filters | None = None) -> int:
+    """Return how many runs there are, or how many are meant."""
+    query = _filtered(select(func.count()).select_from(schema.runs), filters or Filters())
     with database.reading() as connection:
-        return connection.scalar(select(func.count()).select_from(schema.runs)) or 0
+        return connection.scalar(query) or 0
 
 
 def list_runs(

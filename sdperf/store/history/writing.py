@@ -55,7 +55,7 @@ def keep_runs(database: Database, batch: Sequence[KeptRun], now: datetime | None
     Raises:
         RecordError: The database cannot be written.
     """
-    unique = {run.content_sha256: run for run in reversed(batch)}
+    unique = {run.content_sha256: run for run in batch}
     with database.writing() as connection:
         known = _find_known(connection, unique)
         accepted = [id_ for sha256, id_ in known.items() if unique[sha256].is_accepted]
@@ -63,6 +63,7 @@ def keep_runs(database: Database, batch: Sequence[KeptRun], now: datetime | None
             changed = update(schema.runs).where(schema.runs.c.id.in_(accepted))
             connection.execute(changed.values(is_accepted=True))
         fresh = [run for sha256, run in unique.items() if sha256 not in known]
+        fresh.sort(key=lambda run: run.measured_at)
         if fresh:
             _insert(connection, fresh, now or datetime.now(UTC))
     return Kept(added=len(fresh), known=len(batch) - len(fresh))
@@ -157,5 +158,6 @@ def _find_ids(
     for start in range(0, len(names), MOST_PARAMETERS):
         some = names[start : start + MOST_PARAMETERS]
         query = select(key, table.c.id).where(key.in_(some))
-        ids.update(row.tuple() for row in connection.execute(query))
+        for name, id_ in connection.execute(query):
+            ids[name] = id_
     return ids

@@ -1,0 +1,148 @@
+"""``sdperf trend``: where the level of a case changed, and what came with it."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from sdperf.cli.history import add_history_option, open_given, parse_count
+from sdperf.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sdperf.judging.trend import Trend
+    from sdperf.judging.trend_points import Metric
+    from sdperf.store.history.database import Database
+
+_METRICS: Final = ("seconds", "memory", "energy", "first-call", "ssim", "tile", "entropy")
+DEFAULT_WINDOW: Final = 200
+_EPILOG: Final = """\
+A change of level is reported when fewer than 2 in 1,000 series of mere noise would show one; what
+all cases of a run share (a warm day) is taken out of each and read by itself. A change that came
+with an update of the system or a package is marked as that, one that came and went within a day
+likewise, and one whose both levels the same commit was measured on is no change of the code.
+
+exit status: 0 done, 1 with --fail when a case stands worse by its code, 2 the input cannot be used
+
+examples:
+  sdperf trend
+  sdperf trend "latency[fp32-sync-1w]" --branch main
+  sdperf trend --metric memory --format json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "trend",
+        help="where the level of a case changed over the history",
+        description="Read the history case by case and machine by machine.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "case", nargs="?", metavar="CASE", help="a test id, a part of it, or a pattern with *"
+    )
+    parser.add_argument("--metric", choices=_METRICS, default="seconds")
+    parser.add_argument("--machine", metavar="TEXT", help="only machines with this in their name")
+    parser.add_argument("--branch", help="only runs of this branch")
+    parser.add_argument(
+        "--last",
+        type=parse_count,
+        default=DEFAULT_WINDOW,
+        metavar="N",
+        help=f"runs that are searched ({DEFAULT_WINDOW}); the anchor is the first ones of all",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--fail",
+        action="store_true",
+        help="exit 1 when the latest change of a case's code was for the worse, or it crept",
+    )
+    add_history_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the history, analyse, print."""
+    from sdperf.judging.trend_points import METRICS
+    from sdperf.report.plot import choose_glyphs
+    from sdperf.report.trend import format_trends, format_trends_json
+
+    database = open_given(arguments)
+    try:
+        machines = load_trends(
+            database,
+            METRICS[arguments.metric],
+            case=arguments.case,
+            machine=arguments.machine,
+            branch=arguments.branch,
+            window=arguments.last,
+        )
+    finally:
+        database.close()
+    trends = [trend for _, found in machines for trend in found]
+    if not trends:
+        raise ConfigurationError(
+            "the history holds no such case with this figure",
+            got=arguments.case,
+            hint="sdperf history list; sdperf history import FOLDER",
+        )
+    if arguments.format == "json":
+        print(format_trends_json(trends))
+    else:
+        glyphs = choose_glyphs(sys.stdout.encoding)
+        for machine, found in machines:
+            print("\n".join(textwrap.wrap(machine, 100, break_on_hyphens=False)))
+            for line in format_trends(found, every_plot=arguments.case is not None, glyphs=glyphs):
+                print(line.text)
+    return 1 if arguments.fail and any(trend.is_worse for trend in trends) else 0
+
+
+def load_trends(
+    database: Database,
+    metric: Metric,
+    *,
+    case: str | None = None,
+    machine: str | None = None,
+    branch: str | None = None,
+    window: int = DEFAULT_WINDOW,
+) -> list[tuple[str, list[Trend]]]:
+    """Read and analyse the series of each machine.
+
+    All cases of a machine take part in telling what they share, also where one is asked for.
+
+    Args:
+        database: The history.
+        metric: Which figure.
+        case: Which cases are returned; a test id, a part of it, or a pattern.
+        machine: A part of the machine's name.
+        branch: Only runs of this branch.
+        window: How many of the latest runs are searched.
+    """
+    from sdperf.judging.trend import ALL_CASES, ANCHOR_RUNS, analyse_machine
+    from sdperf.report.trend import label_series, make_points
+    from sdperf.store.history.series import list_series, load_environments, load_series, matches
+
+    environments = load_environments(database)
+    machines = []
+    keys = list_series(database, machine=machine)
+    for name, grouped in itertools.groupby(keys, key=lambda key: key.machine):
+        ours = list(grouped)
+        if case is not None and not any(matches(case, key.case) for key in ours):
+            continue
+        labels = label_series(ours)
+        series = {}
+        for key in ours:
+            results = load_series(database, key.id, last=window, first=ANCHOR_RUNS, branch=branch)
+            points = make_points(results, metric, environments)
+            if points:
+                series[labels[key.id]] = points
+        wanted = {labels[key.id] for key in ours if case is None or matches(case, key.case)}
+        trends = analyse_machine(
+            series, name, metric, window, only=None if case is None else wanted
+        )
+        if trends and (case is None or any(trend.case != ALL_CASES for trend in trends)):
+            machines.append((name, trends))
+    return machines

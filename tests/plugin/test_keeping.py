@@ -1,0 +1,96 @@
+"""What becomes of a run beside its own files: the history, a Markdown summary, JUnit properties."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from sdperf.cli import main
+from sdperf.store.history.database import open_database
+from sdperf.store.history.reading import list_runs, load_document
+
+
+def heads(path):
+    database = open_database(f"sqlite:///{path}", create=False)
+    try:
+        return list_runs(database)
+    finally:
+        database.close()
+
+
+def test_every_run_is_kept_and_importing_its_files_adds_nothing(bench, script, pytester, capsys):
+    first = bench("--benchmark-autosave", "--benchmark-json=run.json", history=None)
+    assert first.ret == 0
+    script.seconds[1] = 2.0
+    second = bench("--benchmark-compare", history=None, max_slowdown="10%", confirm=0)
+    assert second.ret == 1
+    kept = heads(pytester.path / ".sdperf/history.db")
+    assert [dict(head.outcomes) for head in kept] == [{"PASS": 1, "SLOWER": 1}, {"NO BASELINE": 2}]
+    database = open_database(f"sqlite:///{pytester.path}/.sdperf/history.db", create=False)
+    written = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+    assert load_document(database, kept[0].id) == written
+    database.close()
+    status = main(
+        ["history", "import", "--history", ".sdperf/history.db", ".benchmarks", "run.json"]
+        + [".sdperf/last-run.json"]
+    )
+    assert status == 0
+    assert "0 runs added, 3 were there" in capsys.readouterr().out
+
+
+def test_a_history_that_cannot_be_written_neither_fails_nor_loses_the_run(bench, pytester):
+    (pytester.path / "broken.db").write_bytes(b"this is no database" * 100)
+    result = bench(history="broken.db")
+    assert result.ret == 0
+    text = " ".join(line.strip() for line in result.outlines)
+    assert "history: this run was not kept" in text
+    assert "file is not a database" in text
+    assert "sdperf history import takes it in later" in text
+    assert (pytester.path / ".sdperf/last-run.json").exists()
+
+
+@pytest.mark.parametrize("value", ["off", None])
+def test_history_can_be_switched_off(bench, pytester, value, monkeypatch):
+    monkeypatch.setenv("SDPERF_HISTORY", "elsewhere.db")
+    assert bench("-k", "latency", history=value).ret == 0
+    assert (pytester.path / "elsewhere.db").exists() == (value is None)
+    assert not (pytester.path / ".sdperf/history.db").exists()
+
+
+def test_a_url_of_another_database_is_refused_before_anything_runs(bench):
+    result = bench(history="mysql://here/there")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--sd-history cannot be used*"])
+
+
+def test_the_summary_is_short_when_green_and_says_why_when_red(bench, script, pytester):
+    assert bench("--benchmark-autosave", markdown="green.md").ret == 0
+    green = (pytester.path / "green.md").read_text()
+    assert green.startswith("### sdperf passed: 2 cases: 2 NO BASELINE\n")
+    assert len(green.splitlines()) <= 4
+    script.seconds[1] = 2.0
+    red = bench("--benchmark-compare", markdown="red.md", max_slowdown="10%", confirm=0)
+    assert red.ret == 1
+    page = (pytester.path / "red.md").read_text()
+    assert page.startswith("### sdperf failed: 2 cases: 1 SLOWER, 1 PASS\n")
+    assert "- `latency[fp32-sync-1w]` **SLOWER**: " in page
+    assert "<details><summary>all cases</summary>" in page
+
+
+def test_githubs_own_file_is_added_to(bench, pytester, monkeypatch):
+    path = pytester.path / "step.md"
+    path.write_text("# other step\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    assert bench("-k", "latency", markdown=path).ret == 0
+    assert path.read_text().startswith("# other step\n### sdperf passed")
+
+
+def test_junit_xml_carries_the_figures(bench, pytester):
+    assert bench("-k", "latency", "--junitxml=report.xml").ret == 0
+    (case,) = ET.parse(pytester.path / "report.xml").iter("testcase")
+    found = {one.get("name"): one.get("value") for one in case.iter("property")}
+    saved = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+    record = saved["benchmarks"][0]["extra_info"]["sdperf"]
+    assert float(found["sdperf.latency_s_per_image"]) == record["seconds_per_image"]
+    assert float(found["sdperf.entropy_bit"]) == record["images"][0]["entropy_bits"]
+    assert float(found["sdperf.memory_mib"]) > 0
