@@ -91,7 +91,7 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             run = store_last_run(session.config, host)
     except OSError as error:
         ours.storage_complaint = f"the run cannot be stored: {error}"
-    if run is not None and not host.disabled:
+    if run is not None and host is not None and not host.disabled:
         keep_in_history(ours, run, session.config.rootpath)
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
