@@ -48,6 +48,9 @@ class SideArm(Arm, Protocol):
     def list_modules(self) -> dict[str, str]:
         """List the modules that came from the side's own folders, with their files' hashes."""
 
+    def locate_subject(self) -> str | None:
+        """Return the file of the subject's module; ``None`` without a subject."""
+
 
 @dataclass
 class LifePool(WorkerPool):
@@ -82,6 +85,10 @@ class LifePool(WorkerPool):
     def list_modules(self, folders: tuple[str, ...]) -> dict[str, str]:
         """Ask the first worker which of its modules came from the folders."""
         return self._ask_first("listing modules", remote.list_modules_in, folders)
+
+    def locate_module(self, name: str) -> str | None:
+        """Ask the first worker where a module came from."""
+        return self._ask_first("locating a module", remote.locate_module, name)
 
     def close(self) -> None:
         """End all workers; a life ends with them."""
@@ -191,6 +198,12 @@ class LiveArm:
         """Ask the first worker which of its modules came from the side's folders."""
         self._loaded()
         return self.pool.list_modules(self.side.code)
+
+    def locate_subject(self) -> str | None:
+        """Ask the first worker where the subject's module came from."""
+        self._loaded()
+        subject = self.side.subject
+        return None if subject is None else self.pool.locate_module(subject.partition(":")[0])
 
     def close(self) -> None:
         """End the workers."""

@@ -189,11 +189,17 @@ class LiveBench:
         stage = str(self._stage)
         ahead = (*side.code, stage) if side.replaces_sdperf else (stage, *side.code)
         own = os.environ.get("PYTHONPATH", "") if side.interpreter is None else ""
-        return Launch(
-            side.interpreter or Path(sys.executable),
-            (*ahead, *(entry for entry in own.split(os.pathsep) if entry)),
-            side.folder,
-        )
+        outside = [
+            entry
+            for entry in own.split(os.pathsep)
+            if entry and (side.repository is None or not is_below(entry, side.repository))
+        ]
+        return Launch(side.interpreter or Path(sys.executable), (*ahead, *outside), side.folder)
+
+
+def is_below(entry: str, folder: Path) -> bool:
+    """Tell whether an entry of an import path lies in a folder."""
+    return Path(entry).resolve().is_relative_to(folder.resolve())
 
 
 @dataclass

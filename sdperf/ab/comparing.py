@@ -12,6 +12,7 @@ import datetime
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from sdperf.ab.bench import Bench, LiveBench
@@ -30,7 +31,7 @@ from sdperf.ab.comparison import (
 )
 from sdperf.ab.images import Drawing, Drawn, choose_floors, pair_images
 from sdperf.ab.pairing import BlamedArm, Pairing
-from sdperf.ab.sides import MatrixCase, Side, SideName
+from sdperf.ab.sides import MatrixCase, Side, SideError, SideName, describe_case
 from sdperf.ab.view import SilentView, View, make_progress
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError
@@ -237,13 +238,14 @@ class _Run:
         )
 
     def _draw_side(self, name: SideName, arm: BlamedArm, case: MatrixCase) -> Drawn:
-        self.view.announce(f"{case.id}: loading {name} ({arm.label})")
+        self.view.announce(f"{self._title(case)}: loading {name} ({arm.label})")
         arm.load()
-        self.view.announce(f"{case.id}: drawing the images of {name} ({arm.label})")
+        self.view.announce(f"{self._title(case)}: drawing the images of {name} ({arm.label})")
         drawn = arm.draw()
         side = self.a if name == "A" else self.b
         if side.code and name not in self._modules:
             self._modules[name] = arm.list_modules()
+            refuse_stray_subject(side, name, arm.locate_subject())
         return drawn
 
     def _refuse_equal_revisions(self) -> None:
@@ -290,13 +292,13 @@ class _Run:
             clock=self.bench.clock,
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )
-        self._begin(f"{state.case.id}: {self.a.label} against {self.b.label}")
+        self._begin(f"{self._title(state.case)}: {self.a.label} against {self.b.label}")
         takes_stages = self.options.stages and state.case.kind != "stage"
         while not series.is_decided and self._explain_stop(series) is None:
             block = series.measure_block()
             if block.discarded is None and takes_stages:
                 takes_stages = self._profile(state, pairing, block)
-            self._show(state.case.id, series)
+            self._show(self._title(state.case), series)
         if not series.is_decided:
             state.notes.append(
                 f"stopped after {len(series.contrasts)} blocks: {self._explain_stop(series)}"
@@ -317,7 +319,7 @@ class _Run:
         """Watch windows in mirrored order, if the first one shows that energy is known."""
         if state.series is None or not state.series.contrasts:
             return
-        self.view.announce(f"{state.case.id}: looking for energy")
+        self.view.announce(f"{self._title(state.case)}: looking for energy")
         found: dict[str, list[float]] = {"A": [], "B": []}
         scopes = set()
         for name in "ABBA":
@@ -342,6 +344,9 @@ class _Run:
             revision=side.revision,
             modules=self._modules.get(name, {}),
         )
+
+    def _title(self, case: MatrixCase) -> str:
+        return describe_case(case, self.a.variant_for(case), self.b.variant_for(case))
 
     def _begin(self, what: str) -> None:
         self._series_started_s = self.bench.clock()
@@ -369,6 +374,34 @@ class _Run:
     @property
     def _elapsed_s(self) -> float:
         return self.bench.clock() - self._started_s
+
+
+def refuse_stray_subject(side: Side, name: SideName, file: str | None) -> None:
+    """Refuse a subject that a revision lacks and that was imported from the working tree instead.
+
+    A subject from outside the repository may be meant: the repository may hold a package it uses.
+
+    Args:
+        side: The side.
+        name: Which.
+        file: Where the subject's module came from.
+
+    Raises:
+        SideError: It came from the working tree.
+    """
+    if side.revision is None or side.repository is None or file is None:
+        return
+    path = Path(file)
+    folders = [Path(folder).resolve() for folder in side.code]
+    if any(path.is_relative_to(folder) for folder in folders) or "site-packages" in path.parts:
+        return
+    if path.is_relative_to(side.repository):
+        cause = ConfigurationError(
+            "the revision does not hold the subject's module",
+            got=f"{path.relative_to(side.repository)} of the working tree",
+            hint="name a revision that has it, or a subject that both revisions have",
+        )
+        raise SideError(name, side.label, cause)
 
 
 def choose_rounds(case: MatrixCase, image_s: float) -> int:

@@ -77,6 +77,11 @@ class BlamedArm:
         with self._blamed():
             return self.arm.list_modules()
 
+    def locate_subject(self) -> str | None:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.locate_subject()
+
     def describe_device(self) -> DeviceInfo:
         """As in `SideArm`."""
         with self._blamed():

@@ -30,7 +30,8 @@ class Side:
         replaces_sdperf: Whether ``code`` holds the revision's own sdperf, which the worker runs in
             place of this one.
         folder: Where the worker works; ``None`` is the current folder.
-        revision: Commit of the code, ``None`` where it is no revision.
+        revision: Commit of the code; ``None`` is the working tree, or no repository at all.
+        repository: Top of the repository that the code is of.
         variant_changes: Fields of `Variant` that this side sets, whatever the case says.
     """
 
@@ -43,6 +44,7 @@ class Side:
     replaces_sdperf: bool = False
     folder: Path | None = None
     revision: str | None = None
+    repository: Path | None = None
     variant_changes: Mapping[str, Any] = field(default_factory=dict)
 
     def variant_for(self, case: MatrixCase) -> Variant:
@@ -72,6 +74,13 @@ class MatrixCase:
         if self.stage is not None:
             return f"{self.kind}[{self.variant.precision}-{self.stage}]"
         return f"{self.kind}[{self.variant.id}]"
+
+
+def describe_case(case: MatrixCase, a: Variant, b: Variant) -> str:
+    """Name a case by how the sides really run it."""
+    one = dataclasses.replace(case, variant=a).id
+    other = dataclasses.replace(case, variant=b)
+    return one if a == b else f"{one[:-1]} | {other.variant.id}]"
 
 
 class SideError(SdperfError):

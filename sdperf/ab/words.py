@@ -53,6 +53,18 @@ def describe_ratio(log_ratio: float) -> str:
     return f"{_more(log_ratio)} % slower"
 
 
+def describe_change(bounds: YuenBounds) -> str:
+    """Give a change of time with its interval, signed; minus is faster.
+
+    >>> describe_change(YuenBounds(math.log(0.9), math.log(0.85), math.log(1.05), 0.01, 3))
+    '-10.0 % (-15.0 to +5.0)'
+    """
+    mean, lower, upper = (
+        (math.exp(end) - 1) * 100 for end in (bounds.mean, bounds.lower, bounds.upper)
+    )
+    return f"{mean:+.1f} % ({lower:+.1f} to {upper:+.1f})"
+
+
 def describe_memory(a: MemoryUsage, b: MemoryUsage) -> str | None:
     """Say how B's peak compares: the device's where both know it alike, else resident memory."""
     pairs = [(a.peak_device_bytes, b.peak_device_bytes), (a.peak_rss_bytes, b.peak_rss_bytes)]

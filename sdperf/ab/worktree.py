@@ -15,6 +15,8 @@ from sdperf.errors import ConfigurationError
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 _GIT_TIMEOUT_S: Final = 120.0
+_QUIET: Final = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
+"""No hook of the repository runs: a worktree is only looked at."""
 
 
 def find_repository(folder: Path) -> Path:
@@ -76,7 +78,7 @@ def run_git(folder: Path, *arguments: str) -> str:
     """
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", "-C", str(folder), *_QUIET, *arguments],
             capture_output=True,
             text=True,
             timeout=_GIT_TIMEOUT_S,
@@ -85,7 +87,6 @@ def run_git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError("git cannot be run", got=str(error)) from error
     if done.returncode:
-        raise ConfigurationError(
-            f"git {arguments[0]} failed", got=done.stderr.strip().splitlines()[-1:] or None
-        )
+        words = done.stderr.strip().splitlines()
+        raise ConfigurationError(f"git {arguments[0]} failed", got=words[-1] if words else None)
     return done.stdout

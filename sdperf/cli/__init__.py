@@ -13,7 +13,9 @@ from sdperf import __version__
 from sdperf.errors import SdperfError
 
 COMMANDS: Final = (
+    "ab",
     "baseline",
+    "bisect",
     "calibrate",
     "compare",
     "doctor",

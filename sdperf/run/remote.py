@@ -45,6 +45,12 @@ def list_modules_in(folders: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def locate_module(name: str) -> str | None:
+    """Return the file of a module that was imported; ``None`` where there is none."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return None if file is None else str(Path(file).resolve())
+
+
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests one after another until the other side closes its end.
 

@@ -100,6 +100,9 @@ class FakeArm:
     def list_modules(self):
         return self.behaviour.get("modules", {})
 
+    def locate_subject(self):
+        return self.behaviour.get("subject_file")
+
     def close(self):
         if self.loaded:
             self.bench.note(self, "close")
