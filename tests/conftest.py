@@ -1,4 +1,4 @@
-"""Tests that need a GPU are skipped aloud: the summary counts them and says why."""
+"""Tests that need a GPU or a server are skipped aloud: the summary counts them and says why."""
 
 from collections import Counter
 
@@ -6,6 +6,7 @@ import pytest
 
 from sdperf.device import select_device
 from sdperf.errors import ConfigurationError
+from tests.postgres import explain_absence
 
 SKIPPED = pytest.StashKey[Counter]()
 
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(config, items):
             config.stash[SKIPPED][kind] = len(marked)
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=str(error)))
+    marked = [item for item in items if item.get_closest_marker("postgres")]
+    reason = explain_absence() if marked else None
+    if reason is not None:
+        config.stash[SKIPPED]["postgres"] = len(marked)
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,0 +1,48 @@
+"""Databases of both kinds, and runs to put into them."""
+
+import itertools
+
+import pytest
+import sqlalchemy
+
+from sdperf.store.history.database import open_database
+from tests.postgres import running_server
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_folder():
+    with running_server() as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    """A database that holds nothing yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/history.db"
+    folder = request.getfixturevalue("postgres_folder")
+    name = f"history{next(NUMBERS)}"
+    admin = sqlalchemy.create_engine(
+        f"postgresql+psycopg://postgres@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    admin.dispose()
+    return f"postgresql://postgres@/{name}?host={folder}"
+
+
+@pytest.fixture
+def database(url):
+    database = open_database(url, create=True)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """An SQLite history."""
+    database = open_database(f"sqlite:///{tmp_path}/history.db", create=True)
+    yield database
+    database.close()
