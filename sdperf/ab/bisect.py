@@ -266,7 +266,7 @@ class Bisection:
         """Return how a step is measured: speed to the border between the ends, or not at all."""
         given = self.question.options
         max_slowdown = given.max_slowdown
-        needs_time = not targets
+        needs_time = not targets and "speed" in self.question.aspects
         for target in targets:
             if target.aspect == "speed":
                 max_slowdown = math.expm1(target.limit_log(given.max_slowdown))

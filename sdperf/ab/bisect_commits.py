@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sdperf.ab.revisions import resolve_revision
 from sdperf.ab.search import History
 from sdperf.ab.worktree import run_git
 from sdperf.errors import ConfigurationError
@@ -46,23 +48,13 @@ def resolve_commit(repository: Path, revision: str) -> str:
     Raises:
         ConfigurationError: It names no commit of this repository.
     """
-    with contextlib.suppress(ConfigurationError):
-        return run_git(
-            repository,
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{revision}^{{commit}}",
-        ).strip()
-    raise ConfigurationError(
-        "this revision is not known here",
-        got=revision[:100],
-        expected="a branch, tag or commit",
-        hint="git fetch --tags (and --unshallow where the clone is shallow)"
-        if is_shallow(repository)
-        else "git log --oneline; git fetch --tags",
-    )
+    try:
+        return resolve_revision(repository, revision)
+    except ConfigurationError as error:
+        hint = "git fetch --unshallow --tags" if is_shallow(repository) else error.hint
+        raise ConfigurationError(
+            error.what, got=revision[:100], expected="a branch, tag or commit", hint=hint
+        ) from error
 
 
 def is_shallow(repository: Path) -> bool:
@@ -118,6 +110,14 @@ def describe_commit(repository: Path, commit: str) -> CommitInfo:
         *([f"{commit}^1", commit] if parents else [commit]),
     )
     return CommitInfo(found, subject, author, date, tuple(parents.split()), _parse_files(listed))
+
+
+def list_subjects(repository: Path, commits: Sequence[str]) -> dict[str, str]:
+    """Return the first line of each commit's message."""
+    listed = run_git(
+        repository, "log", "--no-walk=unsorted", "--format=%H %s", "--end-of-options", *commits
+    )
+    return dict(line.split(" ", 1) for line in listed.splitlines() if " " in line)
 
 
 def _parse_files(listed: str) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -242,6 +242,33 @@ class StateFolder:
         """Return the file of an image by its content hash, where it was kept."""
         path = self.folder / "images" / f"{sha256}.png"
         return path if path.is_file() else None
+
+    @contextlib.contextmanager
+    def noted(self, place: str) -> Iterator[None]:
+        """Keep the place of a worktree on disk while it is there."""
+        self.write_places((*self.read_places(), place))
+        try:
+            yield
+        finally:
+            self.write_places(tuple(one for one in self.read_places() if one != place))
+
+    def read_places(self) -> tuple[str, ...]:
+        """Return the places of worktrees that are there, or that a killed search left."""
+        try:
+            return tuple(self._places.read_text(encoding="utf-8").splitlines())
+        except FileNotFoundError:
+            return ()
+
+    def write_places(self, places: Sequence[str]) -> None:
+        """Keep the places of worktrees; none leaves no file."""
+        if places:
+            self._write(self._places, "".join(f"{place}\n" for place in places).encode())
+        else:
+            self._places.unlink(missing_ok=True)
+
+    @property
+    def _places(self) -> Path:
+        return self.parent / f"{self.key}.worktrees"
 
     def forget(self) -> None:
         """Remove the state and all that belongs to it."""

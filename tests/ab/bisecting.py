@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 from sdperf.ab.bisect_state import Question
+from sdperf.ab.blocks import CONTROL_BLOCKS
 from sdperf.ab.comparison import (
     Block,
     CaseComparison,
@@ -12,18 +13,19 @@ from sdperf.ab.comparison import (
     CompareOptions,
     Comparison,
     Execution,
+    ImagePair,
     SideMemory,
     SideRecord,
 )
-from sdperf.ab.judging import AbVerdict, CaseVerdict
+from sdperf.ab.images import AGAINST
 from sdperf.ab.search import make_chain
 from sdperf.ab.sides import MatrixCase, SideError
 from sdperf.errors import ConfigurationError, PackageError
+from sdperf.judging.floors import SAME_PATH_FLOORS
 from sdperf.measurement import MemoryUsage
 from sdperf.stats.paired import Decision, choose_block_order, decide_by_blocks
-from sdperf.verdict import Finding, Outcome
 from sdperf.workload import Workload
-from tests.measurements import measurement
+from tests.measurements import image, measurement, scores
 
 WORKLOAD = Workload("embedded", ("red apple",), 4, 3.0)
 LATENCY = MatrixCase()
@@ -76,7 +78,6 @@ class Machine:
         blocks = []
         while options.budget_s != 0 and self._decide(blocks, options, alpha) is Decision.CONTINUE:
             blocks.append(self._block(len(blocks), true))
-        notes = ("another image",) if now.image != good.image else ()
         return CaseComparison(
             case=case,
             variant_a=case.variant,
@@ -85,7 +86,8 @@ class Machine:
             blocks=tuple(blocks),
             memory_a=_memory(good),
             memory_b=_memory(now),
-            notes=notes,
+            images=(_draw_pair(good, now),),
+            floors=SAME_PATH_FLOORS,
         )
 
     def _planted(self, case, name):
@@ -104,11 +106,14 @@ class Machine:
         shift = true + self.random.gauss(0, self.noise)
         return Block(
             order,
-            tuple(Execution(side, 0.0, math.exp(shift if side == "B" else 0.0)) for side in order),
+            tuple(
+                Execution(side, 0.0, (math.exp(shift if side == "B" else 0.0),)) for side in order
+            ),
         )
 
     def _record(self, base, step, cases, options, **changes):
-        control = (self._block(0, 0.2),) if self.drifts and options.null_control else ()
+        count = CONTROL_BLOCKS if self.drifts and options.null_control else 0
+        control = tuple(self._block(number, 0.2) for number in range(count))
         return Comparison(
             created="2026-11-24T10:00:00Z",
             options=options,
@@ -120,28 +125,6 @@ class Machine:
             control=control,
             **changes,
         )
-
-
-def judge(comparison):
-    """Say what `sdperf.ab.judging.judge_comparison` would, of what a `Machine` made."""
-    cases = []
-    for case in comparison.cases:
-        speed = decide_by_blocks(
-            case.contrasts,
-            math.log1p(comparison.options.max_slowdown),
-            alpha=case.alpha,
-            looks=comparison.options.looks,
-        )
-        image = Outcome.DEGRADED if case.notes else Outcome.PASS
-        grown = case.memory_b.median().peak_rss_bytes - case.memory_a.median().peak_rss_bytes
-        heavier = grown > comparison.options.memory.max_growth_bytes
-        findings = (
-            Finding(image, "image", "SSIM 0.71" if case.notes else "SSIM 1.0000"),
-            Finding(Outcome.HEAVIER if heavier else Outcome.PASS, "memory", f"{grown} bytes"),
-        )
-        cases.append(CaseVerdict(case, speed, findings, image, "B is something"))
-    void = "the same code differs from itself by +22.1 %" if comparison.control else None
-    return AbVerdict(tuple(cases), void, Outcome.PASS)
 
 
 @dataclass
@@ -189,6 +172,13 @@ def packages_missing(name):
 
 def side(name):
     return SideRecord(name, "3.11.9", {"torch": "2.13.0"}, WORKLOAD, "a" * 64, "cpu")
+
+
+def _draw_pair(good, now):
+    names = [("b" if planted.image else "a") * 64 for planted in (good, now)]
+    ssim = 1.0 if good.image == now.image else 0.71
+    score = scores(AGAINST, ssim=ssim, tile=ssim, sha256=names[0])
+    return ImagePair(image(sha256=names[0], scores=()), image(sha256=names[1], scores=(score,)))
 
 
 def _memory(planted):

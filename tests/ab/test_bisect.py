@@ -12,7 +12,7 @@ from sdperf.ab.search import History, make_chain
 from sdperf.ab.sides import MatrixCase, SideError
 from sdperf.errors import ConfigurationError, PackageError, RecordError
 from sdperf.workload import Variant
-from tests.ab.bisecting import Listener, Machine, Planted, judge, plant, question
+from tests.ab.bisecting import Listener, Machine, Planted, plant, question
 
 SLOW = Planted(slowdown=0.10)
 FP16 = MatrixCase(variant=Variant(precision="fp16"))
@@ -24,9 +24,7 @@ def search(tmp_path):
 
     def run(asked, machine, **changes):
         folder = StateFolder(tmp_path / "bisect", asked.key())
-        bisection = Bisection(
-            asked, machine, folder, changes.pop("teller", Listener()), judge=judge, **changes
-        )
+        bisection = Bisection(asked, machine, folder, changes.pop("teller", Listener()), **changes)
         return bisection.run()
 
     return run
@@ -92,6 +90,14 @@ def test_an_image_change_is_found_without_timing_anything(search):
     assert first.budget_s is None
     assert all(options.budget_s == 0.0 for *_, options in rest)
     assert not any(options.stages for *_, options in rest)
+
+
+def test_what_needs_no_clock_is_not_timed_at_the_ends_either(search):
+    asked = question(aspects=("image", "memory"))
+    machine = Machine(plant(asked, "c11", Planted(image=True)))
+    assert search(asked, machine).standing.first_bad == "c11"
+    assert all(options.budget_s == 0.0 for *_, options in machine.calls)
+    assert not any(options.null_control for *_, options in machine.calls)
 
 
 def test_a_grown_memory_is_found(search):

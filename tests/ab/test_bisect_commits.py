@@ -62,7 +62,7 @@ def test_first_parents_alone_leave_the_branch_out(merged):
 @pytest.mark.parametrize("revision", ["nothing", "--all", "", "HEAD~99", "main:mine.py", "f" * 40])
 def test_an_unknown_revision_is_named(repository, revision):
     repository.commit("a")
-    with pytest.raises(ConfigurationError, match="not known here"):
+    with pytest.raises(ConfigurationError, match="no such revision"):
         resolve_commit(repository.folder, revision)
 
 
@@ -107,7 +107,7 @@ def clone_shallow(repository, folder, depth):
 def test_a_shallow_clone_is_refused_where_it_lacks_something(merged, tmp_path):
     good, bad = merged.hashes["good"], merged.hashes["d"]
     shallow = clone_shallow(merged, tmp_path / "two", 2)
-    with pytest.raises(ConfigurationError, match="not known here") as error:
+    with pytest.raises(ConfigurationError, match="no such revision") as error:
         resolve_commit(shallow, good)
     assert "--unshallow" in error.value.hint
     # deep enough for the line good..d, but the branch that was merged is cut

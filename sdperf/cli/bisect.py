@@ -1,0 +1,432 @@
+"""``sdperf bisect``: which commit, or which version of a package, made it worse?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.metadata
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf import __version__
+from sdperf.cli.measuring import (
+    add_judging_options,
+    add_measuring_options,
+    ended_like_interrupted,
+    read_shared_options,
+)
+from sdperf.device import DEVICE_CHOICES
+from sdperf.errors import ConfigurationError
+from sdperf.units import format_bytes
+
+if TYPE_CHECKING:
+    from sdperf.ab.bisect import Conclusion, Ending
+    from sdperf.ab.bisect_judging import Aspect
+    from sdperf.ab.bisect_sides import SideSource
+    from sdperf.ab.bisect_state import Question, StateFolder, StepRecord
+    from sdperf.ab.environments import EnvironmentStore
+    from sdperf.ab.search import Standing
+    from sdperf.report.bisect import BisectReport, StepInfo
+
+STATE_FOLDER: Final = Path(".sdperf") / "bisect"
+FOUND_STATUS: Final[dict[Ending, int]] = {
+    "found": 0,
+    "range": 1,
+    "nothing": 1,
+    "undecided": 1,
+    "void": 6,
+    "interrupted": 130,
+}
+_ANYTHING: Final = "any"
+_DESCRIPTION: Final = """\
+Find the first commit, or the first version in a list, that is slower, draws another image or needs
+more memory than the good one.
+
+The ends are compared first; what is worse at the bad end is searched for as git bisect would, and
+every step is held against the good end by the test of sdperf ab. What was found is kept after each
+step: ask again after Ctrl-C, a crash or a reboot, and the search goes on.
+"""
+_EPILOG: Final = """\
+examples:
+  sdperf bisect v1.4 HEAD --subject my_package.pipelines:fast
+  sdperf bisect v1.4 HEAD --for image --set steps=8,size=512x512
+  sdperf bisect --python-package torch==2.12.0 --python-package torch==2.13.0 \\
+                --python-package torch==2.14.1
+  sdperf bisect --python-package 'torch==2.13.0 diffusers==0.42.1' \\
+                --python-package 'torch==2.14.1 diffusers==0.43.0'
+  sdperf bisect --list-environments
+
+A step that does not import, install or draw is skipped; one that stays undecided after 18 blocks is
+left open. Where that leaves several suspects, all of them are named, not one of them. The chance of
+a wrong turn in speed is below 1 % over the whole search; docs/bisect.md says why.
+
+exit status: 0 found, 1 not found (the bad end is not worse, that cannot be told, or several
+suspects are left), 2 something given cannot be used, 6 void: the good end differs from itself on
+this machine now, 130 interrupted (kept)
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "bisect",
+        help="find the commit or package version that made it worse",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("ends", nargs="*", metavar="GOOD BAD", help="two revisions")
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--python-package",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="in place of revisions: exact versions of one or more packages, once for each step, "
+        "the good one first",
+    )
+    search.add_argument(
+        "--for",
+        dest="aspect",
+        choices=("speed", "image", "memory", _ANYTHING),
+        default=_ANYTHING,
+        help="what counts as bad (any)",
+    )
+    search.add_argument(
+        "--first-parent", action="store_true", help="take a merged branch as one step"
+    )
+    search.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on where the same search was left (default), or begin anew",
+    )
+    search.add_argument(
+        "--pip-option",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="given to pip install, such as --pip-option='--index-url URL'",
+    )
+    sides = parser.add_argument_group("what is run")
+    sides.add_argument("--model", help="embedded, a diffusers folder or a hub id (embedded)")
+    sides.add_argument(
+        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
+    )
+    sides.add_argument("--device", choices=DEVICE_CHOICES)
+    sides.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="settings as in sdperf ab: steps, guidance, size, precision, prompts, seed, ...",
+    )
+    add_measuring_options(parser.add_argument_group("measuring"))
+    add_judging_options(parser.add_argument_group("judging"))
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.md",
+        help="where the report goes (sdperf-bisect-<the first bad one>.md)",
+    )
+    kept = parser.add_argument_group("environments of package versions")
+    kept.add_argument("--list-environments", action="store_true", help="list those that are kept")
+    kept.add_argument(
+        "--clean-environments", action="store_true", help="remove those that nobody uses"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, print, write; the exit status says how it ended."""
+    if arguments.list_environments or arguments.clean_environments:
+        return _show_environments(clean=arguments.clean_environments)
+    from sdperf.ab.bisect_state import StateFolder
+    from sdperf.cli.bisect_report import collect_report, write_report
+
+    here = Path.cwd()
+    _check_report(arguments.report)
+    question = read_question(arguments, here)
+    kept = StateFolder(here / STATE_FOLDER, question.key())
+    with ended_like_interrupted(), kept.locked():
+        if not arguments.resume:
+            kept.forget()
+        teller = _Teller(question, _describe_steps(question, here))
+        teller.say_question(kept)
+        conclusion = _search(question, kept, here, teller)
+        report = collect_report(
+            conclusion, kept, teller.steps, format_command(arguments, question), __version__
+        )
+        path = write_report(report, kept, arguments.report)
+    _print(report)
+    if path is not None:
+        print(f"  report: {path}")
+    return FOUND_STATUS[conclusion.ending]
+
+
+def _search(question: Question, kept: StateFolder, here: Path, teller: _Teller) -> Conclusion:
+    """Run the search with everything it needs, all of which is gone afterwards."""
+    from sdperf.ab.bench import LiveBench
+    from sdperf.ab.bisect import Bisection
+    from sdperf.ab.bisect_sides import (
+        Commits,
+        SideTester,
+        Versions,
+        make_template,
+        remove_abandoned,
+    )
+    from sdperf.ab.worktree import find_repository
+    from sdperf.cli.ab_view import TerminalView
+
+    template = make_template(question)
+    source: SideSource
+    if question.kind == "revisions":
+        left = remove_abandoned(kept, find_repository(here))
+        if left:
+            teller.say(f"removed {left} worktrees that a killed search left")
+        source = Commits(here, template, kept)
+    else:
+        source = Versions(_open_store(question.pip_options, teller.say), template)
+    with contextlib.ExitStack() as stack:
+        bench = stack.enter_context(LiveBench())
+        tester = SideTester(
+            source,
+            question.good,
+            bench,
+            lambda options: TerminalView(sys.stderr, math.log1p(options.max_slowdown)),
+        )
+        return Bisection(question, stack.enter_context(tester), kept, teller).run()
+
+
+def read_question(arguments: argparse.Namespace, here: Path) -> Question:
+    """Turn the command line into what is asked.
+
+    Raises:
+        ConfigurationError: Revisions, versions, settings or cases cannot be used.
+    """
+    from sdperf.ab.bisect_commits import read_history, resolve_commit
+    from sdperf.ab.bisect_judging import ASPECTS
+    from sdperf.ab.bisect_packages import name_step, parse_package_steps
+    from sdperf.ab.bisect_state import Question
+    from sdperf.ab.matrix import parse_cases
+    from sdperf.ab.search import History, make_chain
+    from sdperf.ab.settings import parse_settings
+    from sdperf.ab.worktree import find_repository
+
+    ends, texts = arguments.ends, arguments.python_package
+    if bool(ends) == bool(texts) or (ends and len(ends) != 2):
+        raise ConfigurationError(
+            "there is nothing to search",
+            got=f"{len(ends)} revisions and {len(texts)} --python-package",
+            expected="a good and a bad revision, or --python-package two times or more",
+            hint="sdperf bisect --help",
+        )
+    shared = [
+        f"{name}={value}"
+        for name in ("model", "subject", "device")
+        if (value := getattr(arguments, name)) is not None
+    ]
+    settings = parse_settings([*shared, *arguments.settings])
+    workload = settings.make_workload()
+    if arguments.pictures is not None:
+        workload = dataclasses.replace(workload, prompts=workload.prompts[: arguments.pictures])
+    cases = dict.fromkeys(
+        dataclasses.replace(case, variant=dataclasses.replace(case.variant, **settings.variant))
+        for case in parse_cases(arguments.cases, arguments.batch)
+    )
+    history: History
+    if ends:
+        repository = find_repository(here)
+        good, bad = (resolve_commit(repository, name) for name in ends)
+        history = read_history(repository, good, bad, first_parent=arguments.first_parent)
+    else:
+        good, *steps = (name_step(step) for step in parse_package_steps(texts))
+        history = make_chain(steps)
+    aspects: tuple[Aspect, ...] = ASPECTS
+    if arguments.aspect != _ANYTHING:
+        aspects = (arguments.aspect,)
+    return Question(
+        kind="revisions" if ends else "packages",
+        good=good,
+        history=history,
+        aspects=aspects,
+        workload=workload,
+        subject=settings.subject,
+        device=settings.device or "auto",
+        cases=tuple(cases),
+        options=read_shared_options(arguments),
+        software=_list_software(),
+        pip_options=tuple(word for text in arguments.pip_option for word in shlex.split(text)),
+    )
+
+
+def format_command(arguments: argparse.Namespace, question: Question) -> str:
+    """Return the command that asks the same question, with commits in place of names."""
+    words = ["sdperf", "bisect"]
+    if question.kind == "revisions":
+        words += [question.good[:12], question.bad[:12]]
+    for text in arguments.python_package:
+        words += ["--python-package", text]
+    words += [f"--pip-option={text}" for text in arguments.pip_option]
+    if arguments.aspect != _ANYTHING:
+        words += ["--for", arguments.aspect]
+    if arguments.first_parent:
+        words.append("--first-parent")
+    for text in arguments.settings:
+        words += ["--set", text]
+    for name, default in _DEFAULTS.items():
+        value = getattr(arguments, name)
+        if value != default:
+            is_share = name in ("max_slowdown", "max_growth")
+            words += [
+                f"--{name.replace('_', '-')}",
+                f"{value * 100:g}%"
+                if is_share
+                else f"{value:g}"
+                if isinstance(value, float)
+                else str(value),
+            ]
+    return shlex.join(words)
+
+
+_DEFAULTS: Final[dict[str, object]] = {
+    "model": None,
+    "subject": None,
+    "device": None,
+    "cases": "latency",
+    "batch": 4,
+    "rounds": None,
+    "warmup": 1,
+    "timeout": 600.0,
+    "pictures": None,
+    "guards": "warn",
+    "max_slowdown": None,
+    "max_growth": None,
+    "min_ssim": None,
+    "min_tile": None,
+}
+"""Options that a command names only where they differ."""
+
+
+class _Teller:
+    """Tells people, on standard error, how a search goes."""
+
+    def __init__(self, question: Question, steps: dict[str, StepInfo]) -> None:
+        self.question = question
+        self.steps = steps
+
+    def say(self, text: str) -> None:
+        """Say something."""
+        print(f"sdperf bisect: {text}", file=sys.stderr, flush=True)
+
+    def say_question(self, kept: StateFolder) -> None:
+        """Say what is searched, and whether the search goes on."""
+        from sdperf.ab.bisect import count_tests
+
+        question = self.question
+        noun = "commits" if question.kind == "revisions" else "versions"
+        count, tests = len(question.history.steps), count_tests(question)
+        self.say(
+            f"{count} {noun} after {self.steps[question.good].name}, "
+            f"at most {tests + 1} tests if none is skipped"
+        )
+        state = kept.read()
+        if state is not None and state.end is not None:
+            self.say(
+                f"going on after {1 + len(state.steps)} tests, begun {state.started} "
+                f"(--no-resume begins anew)"
+            )
+
+    def begin(self, what: str, step: str, standing: Standing) -> None:
+        """Say which test begins."""
+        left = len(standing.suspects)
+        suspects = f"{left} suspects" if left > 1 else "1 suspect"
+        self.say(f"{what}: {self.steps[step]} ({suspects} left)")
+
+    def end(self, record: StepRecord) -> None:
+        """Say what a test said."""
+        from sdperf.report.bisect import describe_record
+
+        self.say(describe_record(record, self.steps[record.step]))
+
+
+def _describe_steps(question: Question, here: Path) -> dict[str, StepInfo]:
+    """Say what people know the steps by, the good end's among them."""
+    from sdperf.ab.bisect_commits import list_subjects
+    from sdperf.ab.bisect_packages import label_step
+    from sdperf.ab.worktree import find_repository
+    from sdperf.report.bisect import StepInfo
+
+    steps = (question.good, *question.history.steps)
+    if question.kind == "packages":
+        return {step: StepInfo(label_step(step)) for step in steps}
+    subjects = list_subjects(find_repository(here), steps)
+    return {step: StepInfo(step[:12], subjects.get(step, "")) for step in steps}
+
+
+def _show_environments(*, clean: bool) -> int:
+    """List what is kept, or remove what nobody uses."""
+    store = _open_store((), lambda _: None)
+    if clean:
+        freed, kept = store.clean()
+        print(f"{format_bytes(freed)} freed in {store.folder}")
+        for folder in kept:
+            print(f"kept, in use: {folder}")
+        return 0
+    found = store.list_environments()
+    for one in found:
+        record = one.record
+        wanted = "unfinished" if record is None else " ".join(record.requirements)
+        built = "" if record is None else f"  Python {record.python}, {record.built_at}"
+        print(f"{one.folder.name}  {format_bytes(one.size_bytes):>9}  {wanted}{built}")
+    total = sum(one.size_bytes for one in found)
+    print(f"{len(found)} environments, {format_bytes(total)} in {store.folder}")
+    return 0
+
+
+def _open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> EnvironmentStore:
+    from sdperf.ab.environments import (
+        EnvironmentStore,
+        locate_environments,
+        read_present_environment,
+    )
+
+    return EnvironmentStore(
+        locate_environments(), read_present_environment(), tuple(pip_options), say=say
+    )
+
+
+def _list_software() -> dict[str, str]:
+    """Return the versions that a search's figures depend on; another one is another question."""
+    from sdperf.ab.interpreters import TELLING
+
+    found = {"python": platform.python_version(), "sdperf": __version__}
+    for name in TELLING:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _check_report(path: Path | None) -> None:
+    """Refuse a report that could not be written, before anything is measured."""
+    if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
+        raise ConfigurationError(
+            "--report cannot be written", got=str(path), expected="a file in a folder"
+        )
+
+
+def _print(report: BisectReport) -> None:
+    from sdperf.report.bisect import format_bisect_lines
+    from sdperf.report.terminal import format_ansi
+
+    has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in format_bisect_lines(report):
+        print(format_ansi(line) if has_colour else line.text)
