@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import dataclasses
 import math
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.compare import parse_percent
+from sdperf.cli.measuring import (
+    add_judging_options,
+    add_measuring_options,
+    ended_like_interrupted,
+    parse_seconds,
+    read_shared_options,
+)
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
-from sdperf.measurement import GUARD_POLICIES
 
 if TYPE_CHECKING:
     from sdperf.ab.comparison import Compared, CompareOptions
@@ -99,40 +101,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--cases", default="latency", metavar="LIST", help="what to measure")
-    group.add_argument(
-        "--batch", type=_parse_count, default=4, metavar="N", help="images of a throughput round"
-    )
-    group.add_argument(
-        "--rounds",
-        type=_parse_count,
-        metavar="N",
-        help="rounds of one turn, whose median counts (enough for about a second, at most 5)",
-    )
-    group.add_argument(
-        "--warmup", type=_parse_count, default=1, metavar="N", help="untimed rounds of each process"
-    )
+    add_measuring_options(group)
     group.add_argument(
         "--looks", type=_parse_looks, metavar="LIST", help="blocks to look after (4,6,9,12)"
     )
     group.add_argument(
-        "--time", type=_parse_seconds, metavar="SECONDS", help="begin no block after this long"
-    )
-    group.add_argument(
-        "--timeout",
-        type=_parse_seconds,
-        default=600.0,
-        metavar="SECONDS",
-        help="time limit of one generation (600)",
-    )
-    group.add_argument(
-        "--pictures", type=_parse_count, metavar="N", help="prompts to draw on both sides (all)"
-    )
-    group.add_argument(
-        "--guards",
-        choices=GUARD_POLICIES,
-        default="warn",
-        help="strict refuses a machine that is not fit, warn says so, both redo disturbed blocks",
+        "--time", type=parse_seconds, metavar="SECONDS", help="begin no block after this long"
     )
     group.add_argument(
         "--no-control", action="store_true", help="do not hold A against itself first"
@@ -144,24 +118,7 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_judging(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--max-slowdown",
-        type=parse_percent,
-        metavar="PERCENT",
-        help="tolerated slowdown of B (3%%)",
-    )
-    group.add_argument(
-        "--max-growth",
-        type=parse_percent,
-        metavar="PERCENT",
-        help="tolerated growth of peak memory (10%%); 64 MiB are tolerated besides",
-    )
-    group.add_argument(
-        "--min-ssim", type=_parse_score, metavar="X", help="floor of the images' likeness"
-    )
-    group.add_argument(
-        "--min-tile", type=_parse_score, metavar="X", help="... of their worst tile's"
-    )
+    add_judging_options(group)
     group.add_argument(
         "--strict", action="store_true", help="also fail where there is no clear answer"
     )
@@ -192,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
     cases = parse_cases(arguments.cases, arguments.batch)
     view = TerminalView(sys.stderr, math.log1p(options.max_slowdown))
     with (
-        _ended_like_interrupted(),
+        ended_like_interrupted(),
         made_sides(request, Path.cwd()) as (a, b),
         LiveBench() as bench,
     ):
@@ -229,31 +186,16 @@ def read_request(arguments: argparse.Namespace) -> SidesRequest:
 
 
 def read_options(arguments: argparse.Namespace) -> CompareOptions:
-    """Turn the command line into how it is measured and judged.
-
-    Raises:
-        ConfigurationError: A limit cannot be read.
-    """
-    from sdperf.ab.comparison import CompareOptions
-    from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN
-    from sdperf.judging.memory import MemoryLimits
+    """Turn the command line into how it is measured and judged."""
     from sdperf.stats.paired import DEFAULT_LOOKS
 
-    growth, slowdown = arguments.max_growth, arguments.max_slowdown
-    return CompareOptions(
-        max_slowdown=DEFAULT_MAX_SLOWDOWN if slowdown is None else slowdown,
-        memory=MemoryLimits() if growth is None else MemoryLimits(max_growth=growth),
+    return dataclasses.replace(
+        read_shared_options(arguments),
         looks=arguments.looks or DEFAULT_LOOKS,
-        rounds=arguments.rounds,
-        warmup=arguments.warmup,
         budget_s=arguments.time,
-        timeout_s=arguments.timeout,
-        guards=arguments.guards,
         null_control=not arguments.no_control,
         stages=not arguments.no_stages,
         b_first=None if arguments.first is None else arguments.first == "B",
-        min_ssim=arguments.min_ssim,
-        min_tile_ssim=arguments.min_tile,
     )
 
 
@@ -265,22 +207,6 @@ def find_status(compared: Compared, verdict: AbVerdict, *, strict: bool) -> int:
         return 6
     outcome = verdict.outcome
     return 1 if outcome.is_failure or (strict and outcome.is_open) else 0
-
-
-@contextlib.contextmanager
-def _ended_like_interrupted() -> Iterator[None]:
-    """Treat being asked to end (SIGTERM, a closed terminal) like Ctrl-C: clean up, say so far."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    kinds = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -332,32 +258,6 @@ def _write(compared: Compared, verdict: AbVerdict, arguments: argparse.Namespace
         raise ConfigurationError(
             "a result cannot be written", got=f"{error.filename}: {error.strerror}"
         ) from error
-
-
-def _parse_count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
-
-
-def _parse_score(text: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not -1 <= score <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no SSIM, which lies between -1 and 1")
-    return score
 
 
 def _parse_looks(text: str) -> tuple[int, ...]:

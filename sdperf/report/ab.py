@@ -53,9 +53,9 @@ def describe_side(side: SideRecord) -> str:
         parts.append(f"commit {side.revision[:_REVISION]}")
     if side.subject is not None:
         parts.append(side.subject)
-    parts.append(f"Python {side.python}")
-    parts += [f"{name} {side.packages[name]}" for name in TELLING[:2] if name in side.packages]
-    return ", ".join(parts)
+    known = [f"Python {side.python}"]
+    known += [f"{name} {side.packages[name]}" for name in TELLING[:2] if name in side.packages]
+    return ", ".join([*parts, *(one for one in known if one != side.label)])
 
 
 def _format_sides(comparison: Comparison) -> Iterator[Line]:
@@ -88,14 +88,21 @@ def _format_packages(comparison: Comparison) -> Iterator[Line]:
     found = compare_packages(comparison.a.packages, comparison.b.packages)
     if not found:
         return
+    shared = [one for one in found if one.name in TELLING or None not in (one.a, one.b)]
     yield Line("")
     yield Line(f"  {'packages that differ':<30} {'A':>20} {'B':>20}", bold=True)
-    for one in found[:SHOWN_PACKAGES]:
+    for one in shared[:SHOWN_PACKAGES]:
         a, b = one.a or UNKNOWN, one.b or UNKNOWN
         yield Line(f"  {one.name[:30]:<30} {a[:20]:>20} {b[:20]:>20}")
-    rest = len(found) - SHOWN_PACKAGES
-    if rest > 0:
-        yield Line(f"  and {rest} more, all of them with --json or --markdown")
+    rest = [one for one in found if one not in shared[:SHOWN_PACKAGES]]
+    counts = {
+        "differ too": sum(None not in (one.a, one.b) for one in rest),
+        "only in A": sum(one.b is None for one in rest),
+        "only in B": sum(one.a is None for one in rest),
+    }
+    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    if told:
+        yield Line(f"  besides: {told} (--json and --markdown list them)")
 
 
 def _format_machine(comparison: Comparison, verdict: AbVerdict) -> Iterator[Line]:
@@ -138,7 +145,8 @@ def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
         again = "1 block" if count == 1 else f"{count} blocks"
         yield from wrap_line(f"discarded and measured again: {again}: {reason}", "yellow")
     for note in case.notes:
-        yield from wrap_line(f"note: {note}", "yellow")
+        if not any(note in finding.reason for finding in verdict.findings):
+            yield from wrap_line(f"note: {note}", "yellow")
     if verdict.stages:
         yield from _format_stages(verdict)
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from sdperf.ab.comparing import choose_rounds, compare
+from sdperf.ab.comparing import choose_rounds, compare, refuse_stray_subject
 from sdperf.ab.comparison import CompareOptions
 from sdperf.ab.judging import judge_comparison
 from sdperf.ab.sides import MatrixCase, SideError
@@ -267,6 +267,18 @@ def test_an_execution_is_the_median_of_its_rounds():
     execution = run(bench).cases[0].blocks[0].executions[0]
     assert execution.rounds_s == (1.0, 9.0, 1.1)
     assert execution.duration_s == 1.1
+
+
+def test_a_subject_of_the_working_tree_is_no_subject_of_a_revision(tmp_path):
+    repository, tree = tmp_path / "project", tmp_path / "worktree"
+    revision = side("old", revision="a" * 40, code=(str(tree),), repository=repository)
+    refuse_stray_subject(revision, "A", str(tree / "mine.py"))
+    refuse_stray_subject(revision, "A", str(tmp_path / "elsewhere" / "mine.py"))
+    refuse_stray_subject(revision, "A", str(repository / ".venv/site-packages/mine.py"))
+    refuse_stray_subject(side("now", repository=repository), "B", str(repository / "mine.py"))
+    with pytest.raises(SideError, match=r"side A \(old\): the revision does not hold") as error:
+        refuse_stray_subject(revision, "A", str(repository / "tools" / "mine.py"))
+    assert error.value.got == "tools/mine.py of the working tree"
 
 
 class Watcher:

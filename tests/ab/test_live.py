@@ -1,0 +1,30 @@
+"""One comparison with torch: real interpreters, the tiny pipeline, two prompts."""
+
+from sdperf.ab.bench import LiveBench
+from sdperf.ab.comparing import compare
+from sdperf.ab.comparison import CompareOptions
+from sdperf.ab.judging import judge_comparison
+from sdperf.ab.sides import Side
+from sdperf.workload import Workload
+from tests.tiny_pipelines import tiny_folder
+
+__all__ = ["tiny_folder"]
+
+
+def test_a_mode_against_another(tiny_folder, tmp_path):
+    model = str(tiny_folder("sd"))
+    workload = Workload(model, ("red apple", "house"), 2, 5.0, height=32, width=32)
+    sides = Side("sync", workload), Side("async", workload, variant_changes={"mode": "async"})
+    options = CompareOptions(null_control=False, looks=(2,), rounds=1, guards="off")
+    with LiveBench(root=tmp_path) as bench:
+        compared = compare(*sides, options=options, bench=bench)
+    (case,) = compared.record.cases
+    assert case.variant_b.mode == "async"
+    assert len(case.contrasts) == 2
+    assert [pair.b.scores[0].identical for pair in case.images] == [True, True]
+    assert case.memory_b.median().peak_rss_bytes > 2**20
+    assert compared.record.environment.device_kind == "cpu"
+    assert compared.record.a.packages["torch"].startswith("2.")
+    verdict = judge_comparison(compared.record).cases[0]
+    assert [stage.name for stage in verdict.stages][-3:] == ["decode_latents", "deliver", "rest"]
+    assert "image: identical" in verdict.line
