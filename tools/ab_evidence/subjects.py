@@ -1,0 +1,40 @@
+"""The pipelines that the evidence compares: the plain one, and one whose UNet works more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sdperf.models.subject import PipelineRequest
+
+EXTRA_CALLS = 3
+EVERY_CALLS = 40
+"""Three more calls in every forty: 7.5 % more work of the UNet, exactly, over forty steps."""
+
+
+def unchanged(request: PipelineRequest) -> Any:
+    """Make the plain pipeline."""
+    return request.load()
+
+
+def slower(request: PipelineRequest) -> Any:
+    """Make the plain pipeline with extra calls of its UNet; the images stay the same."""
+    pipeline = request.load()
+    pipeline.unet.forward = repeat_calls(pipeline.unet.forward, EXTRA_CALLS, EVERY_CALLS)
+    return pipeline
+
+
+def repeat_calls(forward: Callable[..., Any], extra: int, every: int) -> Callable[..., Any]:
+    """Return a function that makes ``extra`` further calls in every ``every``, evenly spread."""
+    owed = 0
+
+    def forward_and_more(*arguments: Any, **named: Any) -> Any:
+        nonlocal owed
+        result = forward(*arguments, **named)
+        owed += extra
+        if owed >= every:
+            owed -= every
+            forward(*arguments, **named)
+        return result
+
+    return forward_and_more
