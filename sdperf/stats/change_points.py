@@ -3,8 +3,8 @@
 A permutation test of the largest contrast that a search can find (Olshen and Venkatraman 2004,
 circular binary segmentation): the search is part of the statistic, so looking at every place costs
 no false alarms, whatever the distribution of the noise. What permuting destroys and noise may have
-is memory; each contrast is therefore divided by the long-run spread of its own residuals, in the
-series and in each permutation alike. ``tools/trend_power`` measures how often this is wrong.
+is memory: each change has to be large also against errors that the autocorrelation of what is left
+beside the levels widens. ``tools/trend_power`` measures how often this is wrong.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ from sdperf.stats.intervals import SPREAD_FLOOR
 
 Array = NDArray[np.float64]
 
-STEP_ALPHA: Final = 0.0015
-"""Chance that noise shows a step that stays, per series."""
+STEP_ALPHA: Final = 0.001
+"""Chance that independent noise shows a step that stays, per series."""
 
-BUMP_ALPHA: Final = 0.0005
-"""Chance that noise shows a level that came and went, per series."""
+BUMP_ALPHA: Final = 0.00025
+"""Chance that independent noise shows a level that came and went, per series."""
+
+LEAST_CONTRAST: Final = 4.0
+"""Standard errors that a change has to be large, those widened by the noise's memory."""
 
 SMALLEST_SEGMENT: Final = 3
 """Runs that make a level: one or two deviating runs are spikes."""
 
-FEWEST_RUNS: Final = 13
-"""Below it no arrangement of runs is rare enough: 2 / C(12, 6) exceeds `STEP_ALPHA`."""
+FEWEST_RUNS: Final = 14
+"""Below it no arrangement of runs is rare enough: 2 / C(13, 6) exceeds `STEP_ALPHA`."""
 
-PERMUTATIONS: Final = 1999
+PERMUTATIONS: Final = 3999
 CLIP: Final = 5.0
 """Robust standard deviations beyond which a value counts no more: spikes have little leverage."""
 
 PLACE_CUT: Final = 7.0
 """Rise of the squared error, in variances, up to which a place belongs to the 95 % set."""
 
-_BATCHES: Final = (49, 150, 800, 1000)
+_BATCHES: Final = (49, 200, 750, 1000, 2000)
 _SEED: Final = 20261123
 
 
@@ -120,10 +123,11 @@ def segment_series(
     places = _settle(series, places, spread_floor)
     while True:
         found = _describe(series, places, spread_floor)
-        small = [c.index for c in found.changes if abs(c.effect) < smallest_effect]
-        if not small:
+        weakest = _find_weakest(found, series.size, smallest_effect)
+        if weakest is None:
             return found
-        places = [place for place in places if place not in small]
+        places.remove(weakest.index)
+        places = _settle(series, places, spread_floor)
 
 
 def compute_level_difference(
@@ -153,10 +157,28 @@ def compute_level_difference(
         raise ValueError("a difference needs values on both sides")
     difference = _level(np.asarray(after), spread) - _level(np.asarray(before), spread)
     degrees = max(len(before) + len(after) - 2, 1)
-    inflation = math.sqrt((1 + autocorrelation) / (1 - autocorrelation))
-    error = spread * inflation * math.sqrt(1 / len(before) + 1 / len(after))
+    error = _error_of(len(before), len(after), spread, autocorrelation)
     reach = compute_student_t_quantile((1 + confidence) / 2, degrees) * error
     return difference, difference - reach, difference + reach
+
+
+def _error_of(before: int, after: int, spread: float, autocorrelation: float) -> float:
+    """Standard error of a difference of two levels, widened for the memory of the noise."""
+    inflation = math.sqrt((1 + autocorrelation) / (1 - autocorrelation))
+    return spread * inflation * math.sqrt(1 / before + 1 / after)
+
+
+def _find_weakest(found: Segmentation, count: int, smallest_effect: float) -> ChangePoint | None:
+    """Return the change that stands out least, where that is too little."""
+    borders = [0, *(change.index for change in found.changes), count]
+    contrasts = []
+    for number, change in enumerate(found.changes):
+        start, middle, stop = borders[number : number + 3]
+        error = _error_of(middle - start, stop - middle, found.spread, found.autocorrelation)
+        contrast = abs(change.effect) / error
+        if contrast < LEAST_CONTRAST or abs(change.effect) < smallest_effect:
+            contrasts.append((contrast, change))
+    return min(contrasts, key=lambda pair: pair[0])[1] if contrasts else None
 
 
 def _find_places(series: Array, offset: int, floor: float) -> list[int]:
@@ -222,9 +244,7 @@ def _steps(rows: Array) -> Array:
 
 
 def _largest_step(rows: Array) -> Array:
-    contrasts = _steps(rows)
-    first = np.arange(rows.shape[1]) < (contrasts.argmax(axis=1) + SMALLEST_SEGMENT)[:, None]
-    return np.asarray(contrasts.max(axis=1) * _shrink_for_memory(rows, first))
+    return np.asarray(_steps(rows).max(axis=1))
 
 
 def _bumps(rows: Array) -> tuple[Array, NDArray[np.intp], NDArray[np.intp]]:
@@ -251,24 +271,12 @@ def _bumps(rows: Array) -> tuple[Array, NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _largest_bump(rows: Array) -> Array:
-    best, starts, lengths = _bumps(rows)
-    positions = np.arange(rows.shape[1])
-    inside = (positions >= starts[:, None]) & (positions < (starts + lengths)[:, None])
-    return np.asarray(best * _shrink_for_memory(rows, inside))
+    return _bumps(rows)[0]
 
 
 def _widest_bump(values: Array) -> tuple[int, int]:
     _, starts, lengths = _bumps(values[None])
     return int(starts[0]), int(starts[0] + lengths[0])
-
-
-def _shrink_for_memory(rows: Array, inside: NDArray[np.bool_]) -> Array:
-    """Return each row's factor for the autocorrelation left beside its two levels, at most 1."""
-    sizes = inside.sum(axis=1)
-    levels = (rows * inside).sum(axis=1) / sizes
-    others = (rows * ~inside).sum(axis=1) / (rows.shape[1] - sizes)
-    memory = _autocorrelation(rows - np.where(inside, levels[:, None], others[:, None]))
-    return np.asarray(np.sqrt((1 - memory) / (1 + memory)))
 
 
 def _autocorrelation(residuals: Array) -> Array:

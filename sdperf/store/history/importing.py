@@ -17,8 +17,8 @@ from sdperf.store.history.database import Database
 from sdperf.store.history.extraction import KeptRun, read_kept_run
 from sdperf.store.history.writing import Kept, keep_runs
 
-BATCH_FILES: Final = 64
-BATCH_BYTES: Final = 16 * 2**20
+BATCH_FILES: Final = 256
+BATCH_BYTES: Final = 32 * 2**20
 """A batch ends at either: what is in memory at a time does not grow with what is imported."""
 
 FEWEST_FOR_PROCESSES: Final = 512

@@ -1,0 +1,1 @@
+"""Does the history hold up with 100,000 runs?"""
