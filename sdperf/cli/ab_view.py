@@ -12,7 +12,7 @@ from sdperf.stats.paired import YuenBounds
 from sdperf.units import format_seconds
 
 LINE_WIDTH: Final = 100
-RULER_WIDTH: Final = 25
+RULER_WIDTH: Final = 21
 _SCALES: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Half widths of the ruler, log ratios."""
 
@@ -72,20 +72,24 @@ def format_progress(progress: Progress, limit_log: float, *, ruler: bool = True)
     Args:
         progress: Where it stands.
         limit_log: Tolerated slowdown, log ratio.
-        ruler: Whether to draw the interval.
+        ruler: Whether to draw the interval, and to keep to the width of a terminal.
     """
-    done = f"{progress.what}: {progress.blocks} of at most {progress.most} blocks"
+    parts = []
     if progress.discarded is not None:
-        return f"{done}, the last one discarded: {progress.discarded}"
-    parts = [done]
-    if progress.bounds is not None:
-        bounds = progress.bounds
+        parts.append(f"the last one discarded: {progress.discarded}")
+    elif progress.bounds is not None:
         if ruler:
-            parts.append(draw_interval(bounds, limit_log))
-        parts.append(describe_change(bounds))
-    if progress.left_s > 0:
+            parts.append(draw_interval(progress.bounds, limit_log))
+        parts.append(describe_change(progress.bounds))
+    if progress.left_s > 0 and progress.discarded is None:
         parts.append(f"{format_seconds(progress.left_s)} at most")
-    return ", ".join(parts) if not ruler else "  ".join(parts)
+    if not ruler:
+        done = f"{progress.blocks} of at most {progress.most} blocks"
+        return f"{progress.what}: {', '.join([done, *parts])}"
+    told = "  ".join([f"{progress.blocks}/{progress.most} blocks", *parts])
+    room = max(10, LINE_WIDTH - 3 - len(told))
+    what = progress.what if len(progress.what) <= room else f"{progress.what[: room - 3]}..."
+    return f"{what}: {told}"
 
 
 def draw_interval(bounds: YuenBounds, limit_log: float) -> str:

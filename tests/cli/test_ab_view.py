@@ -14,8 +14,8 @@ LIMIT = math.log(1.03)
 
 
 def test_the_ruler_shows_interval_limit_and_no_difference():
-    assert draw_interval(at(-0.05, -0.08, -0.02), LIMIT) == "-10% ..[===*===].|...!........ +10%"
-    assert draw_interval(at(0.0, -0.001, 0.001), LIMIT) == "-5% ............*......!..... +5%"
+    assert draw_interval(at(-0.05, -0.08, -0.02), LIMIT) == "-10% ..[==*==].|..!....... +10%"
+    assert draw_interval(at(0.0, -0.001, 0.001), LIMIT) == "-5% ..........*.....!.... +5%"
     assert draw_interval(at(0.9, -9.0, 9.0), LIMIT).startswith("-100% [")
 
 
@@ -37,11 +37,16 @@ def test_progress_is_told_in_a_line():
     told = format_progress(progress(), LIMIT, ruler=False)
     assert told == ("latency: 4 of at most 12 blocks, -10.0 % (-12.0 to -8.0), 42.0 s at most")
     assert "-20% " in format_progress(progress(), LIMIT)
-    lost = format_progress(progress(discarded="it got hot"), LIMIT)
+    lost = format_progress(progress(discarded="it got hot"), LIMIT, ruler=False)
     assert lost == "latency: 4 of at most 12 blocks, the last one discarded: it got hot"
-    assert format_progress(progress(bounds=None, left_s=0.0), LIMIT) == (
-        "latency: 4 of at most 12 blocks"
-    )
+    assert format_progress(progress(bounds=None, left_s=0.0), LIMIT) == "latency: 4/12 blocks"
+
+
+def test_a_long_name_gives_way_to_the_figures_on_a_terminal():
+    told = format_progress(progress(what="throughput[fp32-sync-1w | bf16-async-12w]" * 2), LIMIT)
+    assert len(told) < 100
+    assert "...: 4/12 blocks" in told
+    assert told.endswith("-10.0 % (-12.0 to -8.0)  42.0 s at most")
 
 
 class Terminal(io.StringIO):
