@@ -54,6 +54,7 @@ class Environment:
         os_name: ``macOS``, or the Linux distribution's id.
         os_version: Version of the operating system, ``major.minor`` at least where known.
         os_build: Build of the operating system or kernel release.
+        driver: Version of the NVIDIA driver; ``None`` elsewhere (Apple's comes with the OS).
         machine: Architecture, such as ``arm64``.
         power_source: ``ac``, ``battery`` or unknown.
         power_mode: ``low``, ``normal``, ``high`` or unknown.
@@ -82,6 +83,7 @@ class Environment:
     packages: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
+    driver: str | None = None
 
     def fingerprint(self) -> str:
         """Name the kind of machine whose times are comparable; keys baselines.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -150,7 +151,15 @@ def collect_environment(
         packages=read_package_versions(system),
         variables=read_result_variables(system),
         commit=read_commit(system),
+        driver=read_nvidia_driver(system) if device_kind == "cuda" else None,
     )
+
+
+def read_nvidia_driver(system: System = LIVE_SYSTEM) -> str | None:
+    """Read the version of the NVIDIA driver that the kernel has loaded, on Linux."""
+    text = system.read_text("/proc/driver/nvidia/version") or ""
+    found = re.search(r"\bKernel Module\b.*?\s(\d+(?:\.\d+)+)\b", text)
+    return None if found is None else found.group(1)
 
 
 def count_performance_cores(system: System = LIVE_SYSTEM) -> int | None:

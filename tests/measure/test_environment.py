@@ -12,6 +12,7 @@ from sdperf.measure.environment import (
     count_performance_cores,
     read_apple_gpu,
     read_commit,
+    read_nvidia_driver,
     read_power_mode,
     read_power_source,
     read_result_variables,
@@ -97,6 +98,26 @@ def test_a_linux_server(make_linux):
     assert (found.cpu_cores, found.performance_cores) == (8, 8)
     assert found.ram_bytes == 32 * 2**30
     assert found.thermal_level is None
+
+
+@pytest.mark.parametrize(
+    ("line", "driver"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.154.05  Thu Dec 28 15:37:48",
+            "535.154.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build",
+            "570.86",
+        ),
+        ("something else 1.2.3", None),
+    ],
+)
+def test_the_nvidia_driver_is_read_from_the_kernel(make_linux, line, driver):
+    linux = make_linux({"/proc/driver/nvidia/version": f"{line}\nGCC version: gcc 12.2.0\n"})
+    assert read_nvidia_driver(linux) == driver
+    assert collected(linux).driver is None
 
 
 def test_a_container_has_what_it_was_allotted_at_any_level(make_linux):

@@ -158,6 +158,5 @@ def _find_ids(
     for start in range(0, len(names), MOST_PARAMETERS):
         some = names[start : start + MOST_PARAMETERS]
         query = select(key, table.c.id).where(key.in_(some))
-        for name, id_ in connection.execute(query):
-            ids[name] = id_
+        ids |= {str(row[0]): int(row[1]) for row in connection.execute(query)}
     return ids
