@@ -34,6 +34,7 @@ class ComparedSession:
         level_changed: Cases whose earlier history it ends.
         is_accepted: Whether somebody accepted it, failures and all.
         stats: pytest-benchmark's own figures by test id, as read.
+        path: Its file.
     """
 
     source: str
@@ -42,6 +43,7 @@ class ComparedSession:
     level_changed: tuple[str, ...] = ()
     is_accepted: bool = False
     stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    path: Path | None = None
 
     def find_unusable(self, case: str) -> str | None:
         """Say why its part of a case cannot be compared with; ``None`` when it can."""
@@ -110,6 +112,7 @@ def compare_with_accepted(
                     saved["fullname"]: saved.get("stats")
                     for saved in one.run.document["benchmarks"]
                 },
+                path=one.run.path,
             )
             for one in accepted
         ),
@@ -142,6 +145,7 @@ def compare_with_saved(
                 cases=cases,
                 images=ImageStore(path.parent / "images"),
                 stats={name: saved.get("stats") for name, saved in benchmarks.items()},
+                path=path,
             )
         )
     if not sessions:

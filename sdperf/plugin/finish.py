@@ -22,6 +22,7 @@ from sdperf.plugin.comparison import (
 )
 from sdperf.plugin.confirming import confirm_suspects
 from sdperf.plugin.gate import Gate, JudgedCase
+from sdperf.plugin.html import write_html
 from sdperf.plugin.keeping import keep_in_history, write_markdown
 from sdperf.plugin.saving import (
     EVIDENCE_FOLDER,
@@ -89,6 +90,8 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
         store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
         if host is not None:
             run = store_last_run(session.config, host)
+            if ours.settings.html is not None:
+                ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
     except OSError as error:
         ours.storage_complaint = f"the run cannot be stored: {error}"
     if run is not None and host is not None and not host.disabled:

@@ -122,6 +122,7 @@ OPTIONS: Final = (
         "both redo rounds in which it did not hold still; off looks at nothing",
     ),
     Option("trace", "PATH", "", "write a Chrome trace of one image of the first case to this file"),
+    Option("html", "PATH", "", "write the whole run as one HTML file (extra report)"),
     Option(
         "max-slowdown",
         "PERCENT",
@@ -204,6 +205,7 @@ class Settings:
         guards: What to do about a machine that is not fit to be measured on.
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
         trace: Where a Chrome trace of one image goes, or ``None``.
+        html: Where the report of the run goes, or ``None``.
         max_slowdown: Tolerated slowdown of a case as a fraction; ``None`` is automatic.
         max_suite_slowdown: Tolerated slowdown of all cases together as a fraction.
         memory: Tolerated growth of peak memory.
@@ -234,6 +236,7 @@ class Settings:
     guards: GuardPolicy
     allowed_unknown: frozenset[str]
     trace: Path | None
+    html: Path | None
     max_slowdown: float | None
     max_suite_slowdown: float
     memory: MemoryLimits
@@ -324,6 +327,7 @@ def read_settings(config: pytest.Config) -> Settings:
         guards=guards,
         allowed_unknown=allowed_unknown,
         trace=_parse(texts, "trace", _parse_trace_path),
+        html=_parse(texts, "html", _parse_html_path),
         max_slowdown=(
             None if texts["max-slowdown"] == AUTO else _parse(texts, "max-slowdown", parse_percent)
         ),
@@ -452,6 +456,15 @@ def _parse_trace_path(text: str) -> Path | None:
     path = Path(text).expanduser().absolute()
     if not path.parent.is_dir() or path.is_dir():
         raise ValueError("a file in a folder that exists, such as trace.json or trace.json.gz")
+    return path
+
+
+def _parse_html_path(text: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).expanduser().absolute()
+    if path.is_dir() or path.suffix not in (".html", ".htm"):
+        raise ValueError("a file that ends in .html, such as report.html")
     return path
 
 

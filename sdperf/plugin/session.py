@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +56,6 @@ class SdSession:
         interrupted: Whether the user ended it.
         storage_complaint: Why images could not be stored.
         exhibits: Failing images laid beside what they were held against.
-        aftermath: What went wrong once the run was over, each with its colour.
-        instant: When the run was first written down; all its files say the same.
         report: What became of the report that was asked for, one line.
         aftermath: What went wrong once the run was over, each with its colour.
         instant: When the run was first written down; all its files say the same.
@@ -87,8 +84,6 @@ class SdSession:
     comparison: Comparison = field(init=False)
     speed: SpeedVerdict = field(init=False)
     exhibits: int = 0
-    aftermath: list[tuple[str, str]] = field(default_factory=list)
-    instant: datetime | None = None
     report: str | None = None
     aftermath: list[tuple[str, str]] = field(default_factory=list)
     instant: datetime | None = None

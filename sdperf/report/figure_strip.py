@@ -55,14 +55,20 @@ def draw_strip(machine: JudgedMachine) -> Drawn | None:
         title="Did the machine hold still?",
         caption=(
             "Above: every round, as its distance from its case's median; what lies outside is "
-            f"drawn at the border. {excluded or 'No'} rounds were excluded"
-            f"{' (crosses, with their reason below)' if excluded else ''}. Below: guards that were "
+            f"drawn at the border. {_describe_excluded(excluded)}. Below: guards that were "
             "not ok throughout, case by case; unknown is never ok."
         ),
         figure=figure,
         table=NumberTable(("case", "rounds", "excluded", "guards"), tuple(rows)),
         hints=hints,
     )
+
+
+def _describe_excluded(count: int) -> str:
+    if not count:
+        return "No round was excluded"
+    were = "1 round was" if count == 1 else f"{count} rounds were"
+    return f"{were} excluded (crosses; the numbers name the reasons)"
 
 
 def _log(case: ReportedCase) -> GuardLog | None:

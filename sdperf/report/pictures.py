@@ -56,7 +56,7 @@ class Pair:
         image: The image of this run.
         score: The comparison.
         precision: Of the pipeline that drew it.
-        cases: Short names of the cases that delivered it.
+        cases: Short names of the cases whose image of this prompt differs.
     """
 
     image: ImageRecord

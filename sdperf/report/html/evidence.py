@@ -45,7 +45,7 @@ class Exhibited:
         precision: Of the pipeline that drew it.
         against: What it was held against.
         caption: Scores in words.
-        cases: Cases that delivered it, in words.
+        cases: Cases whose image of this prompt differs, in words.
         baseline: What it was held against.
         current: This run's image.
         difference: Where they differ, brightened.

@@ -118,7 +118,7 @@ def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[s
     if counts[Outcome.FASTER]:
         faster = _cases(counts[Outcome.FASTER])
         return f"All {_cases(total)} hold, {faster} got faster", Outcome.FASTER
-    return f"All {_cases(total)} pass", Outcome.PASS
+    return ("The only case passes" if total == 1 else f"All {total} cases pass"), Outcome.PASS
 
 
 def _cases(number: int) -> str:

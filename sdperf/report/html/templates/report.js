@@ -36,7 +36,7 @@
       shown.textContent = `${count} of ${rows.length} cases`;
     };
     form.hidden = false;
-    form.addEventListener("input", apply);
+    for (const kind of ["input", "change"]) form.addEventListener(kind, apply);
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 

@@ -1,0 +1,107 @@
+"""``--sd-html``: the session as a report, with the verdicts that the session gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdperf.errors import SdperfError
+from sdperf.units import format_bytes
+from sdperf.verdict import Outcome
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+    from sdperf.report.dossier import JudgedMachine, Limits, ReportedRun, SettledCase
+
+_SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
+
+
+def write_html(ours: SdSession, root: Path, path: Path) -> str:
+    """Write the report of a session that was judged and stored.
+
+    Args:
+        ours: The session.
+        root: pytest's root folder.
+        path: Where to.
+
+    Returns:
+        What became of it, for the summary; a report that cannot be made fails no run.
+    """
+    from sdperf.report.html.files import write_report
+    from sdperf.report.pictures import locate_pictures
+
+    last_run = root / ".sdperf" / "last-run.json"
+    paths = [one.path for one in ours.comparison.sessions if one.path is not None]
+    try:
+        judged = judge_session(ours, last_run, paths)
+        source = locate_pictures([*paths, last_run])
+        size_bytes = write_report(path, [judged], source)
+    except SdperfError as error:
+        return f"no report: {error}"
+    return f"report: {_shown(path)} ({format_bytes(size_bytes)})"
+
+
+def judge_session(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedMachine:
+    """Judge the stored run as a replay will, and take over what only the session could settle.
+
+    Raises:
+        RecordError: A file cannot be read.
+    """
+    from sdperf.report.dossier import judge_machine, require_runs
+    from sdperf.report.saved import read_reported_run
+
+    head = read_reported_run(last_run)
+    require_runs([head])
+    bases = [read_reported_run(path) for path in paths]
+    runs = [*(base for base in bases if _is_alike(base, head)), head]
+    limits, notes = read_limits(ours), ours.speed.confirmation.notes
+    judged = judge_machine(runs, limits, notes=notes)
+    settled = find_settled(ours, judged)
+    return judge_machine(runs, limits, settled=settled, notes=notes) if settled else judged
+
+
+def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:
+    return bool(set(base.session.cases) & set(head.session.cases))
+
+
+def read_limits(ours: SdSession) -> Limits:
+    """Return the session's limits in the report's words."""
+    from sdperf.report.dossier import Limits
+
+    settings = ours.settings
+    latency = settings.latency_limits()
+    return Limits(
+        max_slowdown=settings.case_slowdown(),
+        suite_slowdown=latency.suite_slowdown,
+        gross_slowdown=latency.gross_slowdown,
+        max_growth=settings.memory.max_growth,
+        max_growth_bytes=settings.memory.max_growth_bytes,
+        own_slowdowns={name: settings.case_slowdown(own) for name, own in ours.limits.items()},
+    )
+
+
+def find_settled(ours: SdSession, judged: JudgedMachine) -> dict[str, SettledCase]:
+    """Return what the session said of a case's speed where the saved numbers alone say otherwise.
+
+    It may have measured a suspect again, found two speeds among fresh processes, or been given
+    ``--benchmark-compare-fail``.
+    """
+    from sdperf.report.dossier import SettledCase
+
+    offline = {case.name: case.verdict.outcome for case in judged.cases}
+    settled = {}
+    for row in ours.rows:
+        name = row.verdict.case
+        latency = [one for one in row.verdict.findings if one.gate == "latency"]
+        confirmed = name in ours.speed.confirmation.findings
+        if latency and (confirmed or offline.get(name) is not row.verdict.outcome):
+            worst = min(latency, key=lambda one: _SEVERITY[one.outcome])
+            settled[name] = SettledCase(worst.outcome.value, worst.reason)
+    return settled
+
+
+def _shown(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

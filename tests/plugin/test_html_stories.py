@@ -1,0 +1,73 @@
+"""``--sd-html``: the report says what the terminal said, and a replay says it again."""
+
+import pytest
+
+from sdperf.report.raw_data import read_report
+from tests.plugin.test_baseline_stories import accept_sessions
+
+
+@pytest.fixture
+def read(pytester):
+    def read(name="report.html"):
+        ((machine, said),) = read_report(pytester.path / name)
+        cases = {case.name.rpartition("::")[2].partition("[")[0]: case for case in machine.cases}
+        return cases, machine, said
+
+    return read
+
+
+def test_the_report_of_a_first_run(bench, script, read, pytester):
+    result = bench("--sd-html=report.html")
+    result.stdout.fnmatch_lines(["report: report.html (*KiB)"])
+    assert result.ret == 0
+    cases, machine, said = read()
+    assert set(cases) == {"test_latency", "test_throughput"}
+    assert machine.bases == ()
+    page = (pytester.path / "report.html").read_text()
+    assert page.count("data:image/webp;base64,") >= 2
+    assert set(said.values()) == {case.verdict.outcome.value for case in cases.values()}
+
+
+def outcomes(cases):
+    return {name: case.verdict.outcome.value for name, case in cases.items()}
+
+
+def test_what_the_run_settled_is_replayed(bench, script, accept, read):
+    accept_sessions(bench, script, accept)
+    script.seconds[1] = 1.06
+    slower = bench("--benchmark-compare", "--sd-html=slower.html")
+    assert slower.ret == 1
+    cases, machine, said = read("slower.html")
+    assert len(machine.bases) == 5
+    assert outcomes(cases) == {"test_latency": "SLOWER", "test_throughput": "PASS"}
+    assert said == {case.name: case.verdict.outcome.value for case in cases.values()}
+    assert "over 4 processes" in machine.settled[cases["test_latency"].name].reason
+
+    wide = bench("--benchmark-compare", "--sd-max-slowdown=20%", "--sd-html=wide.html")
+    assert wide.ret == 0
+    cases, machine, _ = read("wide.html")
+    assert machine.limits.max_slowdown == pytest.approx(0.2)
+    assert outcomes(cases) == {"test_latency": "PASS", "test_throughput": "PASS"}
+
+    first = script.rounds
+    script.drift = lambda rounds: 1.0 if rounds < first + 8 else 1 / 1.06
+    passing = bench("--benchmark-compare", "--sd-html=passing.html")
+    assert passing.ret == 0
+    passing.stdout.fnmatch_lines(["2 cases: 2 PASS"])
+    cases, machine, _ = read("passing.html")
+    assert outcomes(cases) == {"test_latency": "PASS", "test_throughput": "PASS"}
+    assert "did not repeat" in machine.settled[cases["test_latency"].name].reason
+
+
+@pytest.mark.parametrize("path", ["report.txt", "."])
+def test_a_path_that_cannot_be_meant_is_refused(bench, path):
+    result = bench(f"--sd-html={path}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--sd-html cannot be used*ends in .html*"])
+
+
+def test_a_report_that_cannot_be_written_fails_no_run(bench, script, pytester):
+    (pytester.path / "taken").write_text("")
+    result = bench("--sd-html=taken/report.html")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["no report: *taken/report.html cannot be written*"])

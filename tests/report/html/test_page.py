@@ -1,0 +1,187 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from sdperf.report.dossier import judge_machine, parse_reported_run
+from sdperf.report.html.environments import MOST_RUNS, tabulate_environments
+from sdperf.report.html.page import render_page
+from sdperf.report.html.summary import summarise
+from sdperf.report.html.tables import list_choices, list_columns, list_rows
+from sdperf.report.pictures import locate_pictures
+from tests.reported_runs import (
+    HOSTILE,
+    real_run,
+    save,
+    slowed,
+    with_hostile_names,
+    with_images,
+)
+
+
+class Outline(HTMLParser):
+    """Every element that a browser would make, with what it would load or run."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.ids, self.loads, self.handlers = [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "action", "data") or name.endswith(":href"):
+                self.loads.append(value)
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def judged(*documents):
+    return judge_machine(
+        [parse_reported_run(f"run{n}.json", document) for n, document in enumerate(documents)]
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def machine(folder):
+    before = real_run()
+    after = with_images(slowed(before, 1.6, only="test_throughput"), folder)
+    save(folder, before, "before.json")
+    save(folder, after, "after.json")
+    return judged(before, after)
+
+
+@pytest.fixture(scope="module")
+def page(machine, folder):
+    return render_page([machine], locate_pictures([folder / "after.json"]))
+
+
+def test_nothing_is_loaded_and_no_id_is_used_twice(page):
+    outline = Outline(page)
+    assert all(each.startswith(("#", "data:")) for each in outline.loads)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.handlers == []
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page.replace("http-equiv", ""))
+
+
+def test_the_policy_allows_this_script_only(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
+    assert "default-src &#39;none&#39;" in policy
+    assert "script-src &#39;sha256-" in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+
+
+def test_all_that_was_asked_for_is_there(page):
+    for words in (
+        "5 of 15 cases got worse",
+        "What changed",
+        "Measured on",
+        "How sure",
+        "Time of one image",
+        "Time per component",
+        "One worker against many",
+        "Resources over",
+        "Share of the device",
+        "Where along the steps the latents part",
+        "All prompts",
+        "Did the machine hold still?",
+        "Environment",
+        "difference, 8 times",
+    ):
+        assert words in page, words
+    assert page.count('type="range"') == 1
+    assert page.count('class="prompt"') == 8
+
+
+def test_the_rows_say_every_verdict_once(folder):
+    machine = judged(real_run(), slowed(real_run(), 1.6, only="test_throughput"))
+    rows = list_rows(machine)
+    assert [row.name for row in rows] != [case.name for case in machine.cases]
+    assert sorted(row.name for row in rows) == sorted(case.name for case in machine.cases)
+    assert [row.group for row in rows] == ["worse"] * 4 + ["fine"] * 8
+    assert {heading for _, heading in list_columns(rows)} >= {"s/image", "change", "SSIM"}
+    assert "energy/image" not in {heading for _, heading in list_columns(rows)}
+    assert list_choices(rows)["kind"] == ["latency", "stage", "throughput"]
+    assert "precision" not in list_choices(rows)
+
+
+def test_excluded_rounds_are_on_the_strip():
+    document = real_run(precision="bf16")
+    rows = {row.short: row for row in list_rows(judged(document))}
+    row = rows["stage[bf16-deliver]"]
+    assert [mark.is_excluded for mark in row.marks] == [False, False, True]
+    assert row.marks[-1].words.startswith("excluded")
+    assert row.rounds == "2 rounds, 1 excluded"
+
+
+@pytest.mark.parametrize(
+    ("documents", "headline", "role"),
+    [
+        ([real_run()], "All 12 cases pass", "good"),
+        ([real_run(), slowed(real_run(), 0.5)], "All 12 cases pass", "good"),
+        ([real_run("h100-sd15-fp16", None)], "No answer yet for 8 cases", "open"),
+        (
+            [real_run(), slowed(real_run(), 1.6)],
+            "No single case stands out, but all together got worse",
+            "fail",
+        ),
+    ],
+)
+def test_the_headline_is_the_verdict(documents, headline, role):
+    summary = summarise(judged(*documents))
+    assert summary.headline == headline
+    assert summary.role == role
+
+
+def test_what_differs_between_runs_is_named_and_put_first():
+    after = real_run()
+    after["commit_info"]["branch"] = "faster"
+    for saved in after["benchmarks"]:
+        saved["extra_info"]["sdperf"]["environment"]["packages"]["diffusers"] = "9.9"
+    machine = judged(real_run(), after)
+    assert ("package diffusers", "0.42.1", "9.9") in summarise(machine).between
+    table = tabulate_environments([*machine.bases, machine.head])
+    assert {row[0] for row in table.rows[: table.differing]} == {"branch", "package diffusers"}
+    assert not any(row[2] for row in table.rows[table.differing :])
+
+
+def test_of_many_runs_the_latest_are_side_by_side():
+    runs = [parse_reported_run(f"{n}.json", real_run()) for n in range(MOST_RUNS + 2)]
+    assert tabulate_environments(runs).runs == ("2.json", "3.json", "4.json", "5.json")
+
+
+def test_names_are_texts(folder):
+    machine = judged(with_hostile_names(real_run()))
+    page = render_page([machine], locate_pictures([]))
+    outline = Outline(page)
+    assert outline.tags.count("script") == 2
+    assert outline.handlers == []
+    assert HOSTILE not in page
+    assert "&lt;/script&gt;&lt;script&gt;window.hacked" in page
+
+
+def test_several_machines_are_beside_each_other():
+    machines = [judged(real_run()), judged(real_run("h100-sd15-stages", None))]
+    page = render_page(machines, locate_pictures([]))
+    assert "<h1" in page
+    assert page.count("<h1") == 1
+    for words in ("2 machines", "Across machines", "share of peak", "images/J", "whole board"):
+        assert words in page
+    assert "The workloads differ in model, steps, guidance, size" in page
+
+
+def test_equal_data_make_an_equal_page(machine, page, folder):
+    assert render_page([machine], locate_pictures([folder / "after.json"])) == page
+
+
+def test_a_foreign_run_has_a_report_too():
+    document = {"benchmarks": [{"fullname": "test_a", "stats": {"data": [1.0, 1.1]}}]}
+    page = render_page([judged(document, document)], locate_pictures([]))
+    assert "The only case passes" in page
