@@ -18,6 +18,7 @@ from sdperf.judging.comparable import explain_difference
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
+from sdperf.report.markdown import escape_markdown, format_code
 from sdperf.report.terminal import Line, colour_of
 from sdperf.store.session_file import SavedSession, TimedCase
 from sdperf.units import UNKNOWN, format_change, format_seconds
@@ -283,7 +284,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
 def format_comparison_markdown(comparison: Comparison) -> str:
     """Lay the comparison out as Markdown, for a job summary or a pull request."""
     lines = [
-        f"### {_escape(comparison.head)} against {len(comparison.bases)} saved session(s)",
+        f"### {escape_markdown(comparison.head)} against {len(comparison.bases)} saved session(s)",
         "",
         "| case | baseline | current | change | verdict |",
         "| --- | ---: | ---: | ---: | --- |",
@@ -291,15 +292,15 @@ def format_comparison_markdown(comparison: Comparison) -> str:
     for case in comparison.cases:
         reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
         outcome = case.verdict.outcome
-        detail = "" if outcome is Outcome.PASS else f": {_escape(reasons)}"
+        detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
         lines.append(
-            f"| {_escape(case.verdict.case)} | {format_seconds(case.baseline_s)} "
+            f"| {format_code(case.verdict.case)} | {format_seconds(case.baseline_s)} "
             f"| {format_seconds(case.current_s)} | {format_change(case.ratio)} "
             f"| **{outcome.value}**{detail} |"
         )
     suite = comparison.suite
     if suite is not None:
-        lines += ["", f"Suite: **{suite.outcome.value}** {_escape(suite.reason)}"]
+        lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
     return "\n".join([*lines, "", _count(comparison), ""])
 
 
@@ -341,7 +342,3 @@ def _count(comparison: Comparison) -> str:
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]
     )
     return f"{len(comparison.cases)} cases: {named or UNKNOWN}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -179,7 +179,7 @@ def test_markdown_keeps_hostile_names_in_their_cell():
         for s in (*bases, head)
     ]
     page = format_comparison_markdown(compare_sessions(sessions[:-1], sessions[-1]))
-    assert "| test[a\\|b]&lt;script> # x |" in page
+    assert "| `test[a\\|b]<script> # x` |" in page
     assert "**PASS**" in page
 
 
