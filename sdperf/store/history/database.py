@@ -32,7 +32,10 @@ of commands."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_S: Final = 30
-"""Seconds to wait for another writer, or for a server to answer."""
+"""Seconds to wait for another writer."""
+
+ANSWER_S: Final = 10
+"""Seconds to wait for a server to answer; a run's end waits with it."""
 
 _WRITES: Final = "sdperf_writes"
 _LOCK: Final = 0x5D9E4F
@@ -74,6 +77,7 @@ class Database:
             connection.begin(),
         ):
             if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_S}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection
 
@@ -167,7 +171,7 @@ def _prepare_file(url: URL, shown: str, *, create: bool) -> None:
 
 def _create_engine(url: URL, shown: str) -> Engine:
     is_file = url.get_backend_name() == "sqlite"
-    arguments: dict[str, Any] = {"timeout": BUSY_S} if is_file else {"connect_timeout": BUSY_S}
+    arguments: dict[str, Any] = {"timeout": BUSY_S} if is_file else {"connect_timeout": ANSWER_S}
     try:
         engine = create_engine(url, connect_args=arguments)
     except (NoSuchModuleError, ModuleNotFoundError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.store.history import database as database_module
 from sdperf.store.history import importing
 from sdperf.store.history.database import open_database
 from sdperf.store.history.extraction import extract_run
@@ -145,6 +146,17 @@ def test_two_writers_at_once_lose_and_double_nothing(url, tmp_path):
     assert sum(int(known) for _, known in counts) == 30
     assert len(list_series(database)) == 1
     database.close()
+
+
+def test_a_writer_waits_for_another_only_so_long(url, monkeypatch):
+    monkeypatch.setattr(database_module, "BUSY_S", 1)
+    first, second = (open_database(url, create=True) for _ in range(2))
+    run = extract_run(make_run(1), "x")
+    with first.writing(), pytest.raises(RecordError, match=r"locked|lock timeout"):
+        keep_runs(second, [run])
+    assert keep_runs(second, [run]) == Kept(1, 0)
+    first.close()
+    second.close()
 
 
 def test_runs_are_filtered(database):
