@@ -8,41 +8,34 @@ then watched windows, where the machine tells energy. Only one side works at any
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
 from sdperf.ab.bench import Bench, LiveBench
 from sdperf.ab.blocks import BlockSeries, judge_null_control, make_null_control
+from sdperf.ab.case_state import CaseState, choose_rounds, find_energy
 from sdperf.ab.comparison import (
     Block,
-    CaseComparison,
     Compared,
     CompareOptions,
     Comparison,
     EnergyPair,
-    ImagePair,
     ProfiledPair,
-    SideMemory,
     SideRecord,
 )
 from sdperf.ab.images import Drawing, Drawn, choose_floors, pair_images
 from sdperf.ab.pairing import BlamedArm, Pairing
-from sdperf.ab.sides import MatrixCase, Side, SideError, SideName, describe_case
+from sdperf.ab.revisions import refuse_stray_subject
+from sdperf.ab.sides import SIDES, MatrixCase, Side, SideError, SideName, describe_case
 from sdperf.ab.view import SilentView, View, make_progress
 from sdperf.device import DeviceInfo
-from sdperf.errors import ConfigurationError
+from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.guard import Guard
-from sdperf.models.references import Floors
 from sdperf.png import compute_png_sha256
 from sdperf.units import format_seconds
-from sdperf.usage import ResourceUsage
-
-EXECUTION_S: Final = 1.0
-MOST_ROUNDS: Final = 5
 
 
 def compare(
@@ -81,44 +74,6 @@ def compare(
 
 
 @dataclass
-class _CaseState:
-    """A case under measurement; becomes a `CaseComparison` at any moment."""
-
-    case: MatrixCase
-    a: Side
-    b: Side
-    alpha: float
-    pairing: Pairing | None = None
-    series: BlockSeries | None = None
-    profiles: list[ProfiledPair] = field(default_factory=list)
-    images: tuple[ImagePair, ...] = ()
-    energy: EnergyPair | None = None
-    floors: Floors | None = None
-    unjudged: str | None = None
-    rounds: int = 1
-    notes: list[str] = field(default_factory=list)
-
-    def finish(self) -> CaseComparison:
-        """Return what there is."""
-        pairing, series = self.pairing, self.series
-        return CaseComparison(
-            case=self.case,
-            variant_a=self.a.variant_for(self.case),
-            variant_b=self.b.variant_for(self.case),
-            alpha=self.alpha,
-            blocks=() if series is None else tuple(series.blocks),
-            profiles=tuple(self.profiles),
-            memory_a=SideMemory(() if pairing is None else tuple(pairing.a.lives)),
-            memory_b=SideMemory(() if pairing is None else tuple(pairing.b.lives)),
-            images=self.images,
-            energy=self.energy,
-            floors=self.floors,
-            unjudged=self.unjudged,
-            notes=tuple(self.notes),
-        )
-
-
-@dataclass
 class _Run:
     """A comparison under way.
 
@@ -138,7 +93,7 @@ class _Run:
     _started_s: float = 0.0
     _series_started_s: float = 0.0
     _b_first: bool = False
-    _states: list[_CaseState] = field(default_factory=list)
+    _states: list[CaseState] = field(default_factory=list)
     _control: BlockSeries | None = None
     _guards: tuple[Guard, ...] = ()
     _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
@@ -152,6 +107,7 @@ class _Run:
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         given = self.options.b_first
         self._b_first = self.bench.draw_lot() if given is None else given
+        a, b = self._describe(self.a, "A"), self._describe(self.b, "B")
         self.bench.look_at_rest(self.options.guards)
         was_interrupted = False
         try:
@@ -163,14 +119,14 @@ class _Run:
             self._notes.append("interrupted: this is what there was")
         finally:
             self.view.finish()
-        a, b = self._describe(self.a, "A"), self._describe(self.b, "B")
-        if a.modules and a.modules == b.modules:
+        modules = [self._modules.get(name, {}) for name in SIDES]
+        if modules[0] and modules[0] == modules[1]:
             self._notes.append("every module that took part is the same in both revisions")
         record = Comparison(
             created=created,
             options=self.options,
-            a=a,
-            b=b,
+            a=dataclasses.replace(a, modules=modules[0]),
+            b=dataclasses.replace(b, modules=modules[1]),
             environment=self.bench.environment(self._device),
             cases=tuple(state.finish() for state in self._states),
             b_first=self._b_first,
@@ -184,7 +140,7 @@ class _Run:
 
     def _measure_case(self, case: MatrixCase, alpha: float) -> bool:
         """Measure one case; return whether the next one is worth measuring."""
-        state = _CaseState(case, self.a, self.b, alpha)
+        state = CaseState(case, self.a, self.b, alpha)
         self._states.append(state)
         with contextlib.ExitStack() as stack:
             arms = self._make_arm("A", case), self._make_arm("B", case)
@@ -204,7 +160,7 @@ class _Run:
         arm = self.bench.make_arm(side, case, warmup=options.warmup, timeout_s=options.timeout_s)
         return BlamedArm(arm, name, side.label)
 
-    def _draw(self, state: _CaseState, pairing: Pairing) -> None:
+    def _draw(self, state: CaseState, pairing: Pairing) -> None:
         """Draw the images of both sides, and learn what runs here and what fits."""
         case = state.case
         drawn_a = self._draw_side("A", pairing.a, case)
@@ -258,7 +214,7 @@ class _Run:
             hint="--subject MODULE:FUNCTION names a function of yours that makes the pipeline",
         )
 
-    def _hold_against_itself(self, state: _CaseState, pairing: Pairing) -> bool:
+    def _hold_against_itself(self, state: CaseState, pairing: Pairing) -> bool:
         """Measure A against A; return whether the machine is fit."""
         other = self._make_arm("A", state.case)
         pairing.admit(other)
@@ -280,7 +236,7 @@ class _Run:
             self._notes.append(f"no null control: {self._explain_stop(series)}")
         return is_sound is not False
 
-    def _measure_blocks(self, state: _CaseState, pairing: Pairing) -> None:
+    def _measure_blocks(self, state: CaseState, pairing: Pairing) -> None:
         state.series = series = BlockSeries(
             pairing.a,
             pairing.b,
@@ -304,7 +260,7 @@ class _Run:
                 f"stopped after {len(series.contrasts)} blocks: {self._explain_stop(series)}"
             )
 
-    def _profile(self, state: _CaseState, pairing: Pairing, block: Block) -> bool:
+    def _profile(self, state: CaseState, pairing: Pairing, block: Block) -> bool:
         """Profile an image of each side, in the order in which the block began."""
         order = block.order[:2]
         stages = {name: (pairing.a if name == "A" else pairing.b).profile() for name in order}
@@ -315,7 +271,7 @@ class _Run:
         state.profiles.append(ProfiledPair(order, a, b))
         return True
 
-    def _watch_energy(self, state: _CaseState, pairing: Pairing) -> None:
+    def _watch_energy(self, state: CaseState, pairing: Pairing) -> None:
         """Watch windows in mirrored order, if the first one shows that energy is known."""
         if state.series is None or not state.series.contrasts:
             return
@@ -332,17 +288,19 @@ class _Run:
             state.energy = EnergyPair(scopes.pop(), tuple(found["A"]), tuple(found["B"]))
 
     def _describe(self, side: Side, name: SideName) -> SideRecord:
-        interpreter = self.bench.examine(side)
+        try:
+            interpreter, model = self.bench.examine(side), self.bench.resolve_model(side)
+        except SdperfError as error:
+            raise SideError(name, side.label, error) from error
         return SideRecord(
             label=side.label,
             python=interpreter.version,
             packages=interpreter.packages,
             workload=side.workload,
-            model_hash=self.bench.resolve_model(side).model_hash,
+            model_hash=model.model_hash,
             device=side.device,
             subject=side.subject,
             revision=side.revision,
-            modules=self._modules.get(name, {}),
         )
 
     def _title(self, case: MatrixCase) -> str:
@@ -374,54 +332,3 @@ class _Run:
     @property
     def _elapsed_s(self) -> float:
         return self.bench.clock() - self._started_s
-
-
-def refuse_stray_subject(side: Side, name: SideName, file: str | None) -> None:
-    """Refuse a subject that a revision lacks and that was imported from the working tree instead.
-
-    A subject from outside the repository may be meant: the repository may hold a package it uses.
-
-    Args:
-        side: The side.
-        name: Which.
-        file: Where the subject's module came from.
-
-    Raises:
-        SideError: It came from the working tree.
-    """
-    if side.revision is None or side.repository is None or file is None:
-        return
-    path = Path(file)
-    folders = [Path(folder).resolve() for folder in side.code]
-    if any(path.is_relative_to(folder) for folder in folders) or "site-packages" in path.parts:
-        return
-    if path.is_relative_to(side.repository):
-        cause = ConfigurationError(
-            "the revision does not hold the subject's module",
-            got=f"{path.relative_to(side.repository)} of the working tree",
-            hint="name a revision that has it, or a subject that both revisions have",
-        )
-        raise SideError(name, side.label, cause)
-
-
-def choose_rounds(case: MatrixCase, image_s: float) -> int:
-    """Choose how many rounds make an execution of about a second. Pure.
-
-    Shorter ones would be at the mercy of whatever else the processor does in between.
-
-    Args:
-        case: What a round is.
-        image_s: Seconds of one image.
-    """
-    if case.kind == "stage":
-        return MOST_ROUNDS
-    return min(MOST_ROUNDS, max(1, math.ceil(EXECUTION_S / (image_s * case.batch))))
-
-
-def find_energy(usage: ResourceUsage) -> tuple[str, float] | None:
-    """Return the widest known scope of energy with its joules per image; ``None`` without. Pure."""
-    for scope in ("gpu_board", "gpu_soc"):
-        energy_j = getattr(usage, f"{scope}_energy_per_image_j")
-        if energy_j is not None:
-            return scope, energy_j
-    return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sdperf.ab.comparison import CompareOptions, ImagePair
-from sdperf.judging.floors import SAME_PATH_FLOORS
+from sdperf.judging.floors import SAME_PATH_FLOORS, choose_gain_floors
 from sdperf.measurement import ImageRecord
 from sdperf.models.references import Floors
 from sdperf.png import compute_png_sha256, decode_png
@@ -84,6 +84,7 @@ def choose_floors(
     - Floors given by the user hold always.
     - Different weights, prompts, seeds, sizes, steps, guidance or scheduler draw different
       pictures on purpose: nothing is held against the other.
+    - Other optimisations: what is asked of the optimised pipeline beside the plain one.
     - One precision on both sides: the floors of one path (`SAME_PATH_FLOORS`).
     - fp32 against 16 bits: what was measured for the model in that precision.
 
@@ -101,6 +102,9 @@ def choose_floors(
     changed = list_differences(a, b)
     if changed:
         return None, f"other {', '.join(changed)}"
+    if a.variant.optimisations != b.variant.optimisations:
+        pairs = ((b.variant, a.variant), (a.variant, b.variant))
+        return min((choose_gain_floors(*pair) for pair in pairs), key=lambda one: one.ssim), None
     precisions = {a.variant.precision, b.variant.precision}
     if len(precisions) == 1:
         return SAME_PATH_FLOORS, None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import sdperf
+from sdperf.ab.sides import Side, SideError, SideName
 from sdperf.ab.worktree import checked_out, find_repository, map_search_path, run_git
 from sdperf.errors import ConfigurationError
 from sdperf.units import format_bytes
@@ -172,6 +173,34 @@ def _remove_submodule(repository: Path, folder: Path) -> None:
         run_git(repository, "worktree", "remove", "--force", str(folder))
     with contextlib.suppress(ConfigurationError):
         run_git(repository, "worktree", "prune")
+
+
+def refuse_stray_subject(side: Side, name: SideName, file: str | None) -> None:
+    """Refuse a subject that a revision lacks and that was imported from the working tree instead.
+
+    A subject from outside the repository may be meant: the repository may hold a package it uses.
+
+    Args:
+        side: The side.
+        name: Which.
+        file: Where the subject's module came from.
+
+    Raises:
+        SideError: It came from the working tree.
+    """
+    if side.revision is None or side.repository is None or file is None:
+        return
+    path = Path(file)
+    folders = [Path(folder).resolve() for folder in side.code]
+    if any(path.is_relative_to(folder) for folder in folders) or "site-packages" in path.parts:
+        return
+    if path.is_relative_to(side.repository):
+        cause = ConfigurationError(
+            "the revision does not hold the subject's module",
+            got=f"{path.relative_to(side.repository)} of the working tree",
+            hint="name a revision that has it, or a subject that both revisions have",
+        )
+        raise SideError(name, side.label, cause)
 
 
 def _find_code(

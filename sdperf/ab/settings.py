@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, parse_optimisations
 from sdperf.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
@@ -164,8 +165,11 @@ def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: None if text == "auto" else parse(text)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split("+") if name)
+def _optimisations(text: str) -> tuple[str, ...]:
+    names = parse_optimisations(text)
+    if names == (DEFAULT,):
+        raise ValueError("optimisations by name; the default is another one on each device")
+    return names
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -179,7 +183,7 @@ VARIANT_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "precision": _one_of(PRECISIONS),
     "mode": _one_of(MODES),
     "workers": _whole(1),
-    "optimisations": _names,
+    "optimisations": _optimisations,
 }
 """One for each field of `Variant`."""
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 from sdperf.errors import SdperfError
 from sdperf.measurement import CaseKind, SeparateStage
@@ -14,6 +14,8 @@ from sdperf.workload import Variant, Workload
 
 SideName = Literal["A", "B"]
 """A is the reference, B is judged against it."""
+
+SIDES: Final[tuple[SideName, ...]] = get_args(SideName)
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,21 @@ class SideError(SdperfError):
     def __init__(self, side: SideName, label: str, cause: SdperfError) -> None:
         super().__init__(
             f"side {side} ({label}): {cause.what}",
-            got=cause.got,
-            expected=cause.expected,
-            hint=cause.hint,
+            got=_as_option_here(cause.got),
+            expected=_as_option_here(cause.expected),
+            hint=_as_option_here(cause.hint),
         )
         self.side = side
         self.cause = cause
+
+
+_DEBUGGER = "--sd-in-process"
+
+
+def _as_option_here(text: object) -> Any:
+    """Name the options of a pytest run as those of a comparison."""
+    if not isinstance(text, str):
+        return text
+    if _DEBUGGER in text:
+        return f"run the side alone: pytest benchmarks {_DEBUGGER}, with its settings as --sd-*"
+    return text.replace("--sd-", "--")

@@ -4,9 +4,11 @@ import math
 import numpy as np
 import pytest
 
-from sdperf.ab.comparing import choose_rounds, compare, refuse_stray_subject
+from sdperf.ab.case_state import choose_rounds
+from sdperf.ab.comparing import compare
 from sdperf.ab.comparison import CompareOptions
 from sdperf.ab.judging import judge_comparison
+from sdperf.ab.revisions import refuse_stray_subject
 from sdperf.ab.sides import MatrixCase, SideError
 from sdperf.errors import ConfigurationError, UnfitError, WorkerError
 from sdperf.models.references import Floors

@@ -21,12 +21,19 @@ def drawing(precision="fp32", **changes):
     return Drawing(dataclasses.replace(WORKLOAD, **changes), "hash", Variant(precision))
 
 
+def optimised(precision, name):
+    return Drawing(WORKLOAD, "hash", Variant(precision, optimisations=(name,)))
+
+
 @pytest.mark.parametrize(
     ("b", "ssim", "reason"),
     [
         (FP32, SAME_PATH_FLOORS.ssim, None),
         (drawing(model="elsewhere"), SAME_PATH_FLOORS.ssim, None),
         (drawing("fp16"), 0.9, None),
+        (optimised("fp32", "channels_last"), 0.98, None),
+        (optimised("fp16", "channels_last"), 0.95, None),
+        (optimised("fp32", "step_cache2"), 0.9, None),
         (drawing("bf16"), None, "no floors were measured for this model in bf16"),
         (drawing(num_inference_steps=3), None, "other steps"),
         (drawing(seed=1, width=64, height=64), None, "other seed, height, width"),

@@ -24,7 +24,7 @@ def test_settings_are_read_field_by_field(tmp_path):
     prompts.write_text("a, b\nc\n")
     found = parse_settings(
         [
-            "precision=fp16,mode=async,workers=2,optimisations=one+two",
+            "precision=fp16,mode=async,workers=2,optimisations=compile+channels_last",
             f"size=64x32,steps=8,guidance=2.5,seed=0,scheduler=auto,prompts={prompts}",
             "negative_prompt=ugly, blurred,subject=mine:make,device=cpu",
         ]
@@ -33,7 +33,7 @@ def test_settings_are_read_field_by_field(tmp_path):
         "precision": "fp16",
         "mode": "async",
         "workers": 2,
-        "optimisations": ("one", "two"),
+        "optimisations": ("channels_last", "compile"),
     }
     assert found.make_workload() == Workload(
         "embedded", ("a, b", "c"), 8, 2.5, "ugly, blurred", 0, 32, 64, None
@@ -64,6 +64,8 @@ def test_a_sides_settings_outdo_those_of_both():
         ("", "cannot be read"),
         ("colour=red", "unknown; got: colour; expected: precision, mode"),
         ("precision=fp8", "precision cannot be used; got: fp8; expected: fp32, fp16, bf16"),
+        ("optimisations=magic", "'magic' is none of none, default"),
+        ("optimisations=default", "expected: optimisations by name"),
         ("mode=both", "expected: sync, async"),
         ("workers=0", "expected: a whole number, 1 or more"),
         ("steps=1e3", "expected: a whole number"),
