@@ -19,7 +19,7 @@ from sdperf.ab.sides import MatrixCase, Side
 from sdperf.models.references import Floors
 from sdperf.usage import ResourceUsage
 
-EXECUTION_S: Final = 1.0
+EXECUTION_S: Final = 2.0
 MOST_ROUNDS: Final = 5
 
 
@@ -62,7 +62,7 @@ class CaseState:
 
 
 def choose_rounds(case: MatrixCase, image_s: float) -> int:
-    """Choose how many rounds make an execution of about a second. Pure.
+    """Choose how many rounds make an execution of about two seconds. Pure.
 
     Shorter ones would be at the mercy of whatever else the processor does in between.
 

@@ -32,8 +32,8 @@ class CompareOptions:
         memory: Tolerated growth of peak memory.
         alpha: Chance that two equal sides are called SLOWER, over all cases and looks together.
         looks: Numbers of blocks after which the evidence is weighed.
-        rounds: Rounds of one execution, whose median counts; ``None`` is enough for about a
-            second, at most five.
+        rounds: Rounds of one execution, whose median counts; ``None`` is enough for about two
+            seconds, at most five.
         warmup: Untimed rounds of each fresh process after its first call.
         budget_s: Seconds after which no further block begins; ``None`` is no limit.
         timeout_s: Time limit of one generation, seconds.

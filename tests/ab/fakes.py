@@ -76,7 +76,7 @@ class FakeArm:
                 image,
                 DeliveredImage(
                     encode_png(picture(image.seed, noise) if pixels is None else pixels),
-                    self.behaviour.get("latency", 1.0),
+                    self.behaviour.get("latency", 2.0),
                     nonfinite=self.behaviour.get("nonfinite", False),
                 ),
             )
