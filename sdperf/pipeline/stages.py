@@ -223,7 +223,7 @@ class SeparableStages(Stages, ABC):
                 for generator in generators
             ]
         )
-        placed = latents.to(device=self.pipeline._execution_device, dtype=self._denoiser().dtype)
+        placed = _move(latents.to(self._denoiser().dtype), self.pipeline._execution_device)
         return Noise(self._pack(placed), tuple(generator.get_state() for generator in generators))
 
     @torch.no_grad()
@@ -257,17 +257,43 @@ class SeparableStages(Stages, ABC):
         latents: torch.Tensor = output.images
         return latents
 
-    @torch.no_grad()
     def decode_latents(self, latents: torch.Tensor) -> Pixels:
         """Turn latents into pixels on the host; waits for the device.
 
         Args:
             latents: From `denoise`.
         """
-        image = self._decode(latents)
-        pixels: Pixels = self.pipeline.image_processor.postprocess(image, output_type="np")
+        return self.start_decoding(latents)()
+
+    @torch.no_grad()
+    def start_decoding(self, latents: torch.Tensor) -> Callable[[], Pixels]:
+        """Queue everything that turns latents into pixels; on CUDA without waiting for it.
+
+        Args:
+            latents: From `denoise`.
+
+        Returns:
+            What waits and returns the pixels, on any thread. On other devices they are there
+            already: only one thread may touch an Apple GPU.
+        """
+        image = self.pipeline.image_processor.postprocess(self._decode(latents), output_type="pt")
         self.pipeline.maybe_free_model_hooks()
-        return pixels
+        wait: Callable[[], None] = _noop
+        if image.device.type == "cuda":
+            host = torch.empty(image.shape, dtype=image.dtype, pin_memory=True)
+            image = host.copy_(image, non_blocking=True)
+            copied = torch.cuda.Event()
+            copied.record()
+            wait = copied.synchronize
+        else:
+            image = image.cpu()
+
+        def fetch() -> Pixels:
+            wait()
+            pixels: Pixels = image.permute(0, 2, 3, 1).float().numpy()
+            return pixels
+
+        return fetch
 
     @abstractmethod
     def _denoiser(self) -> Any:
@@ -310,6 +336,17 @@ class _StepCallback:
     ) -> dict[str, Any]:
         self._on_step(step, tensors["latents"])
         return tensors
+
+
+def _noop() -> None:
+    """Wait for nothing."""
+
+
+def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move a host tensor; to CUDA through pinned memory, without waiting for what is queued."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _seeded(seed: int) -> torch.Generator:

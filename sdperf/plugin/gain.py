@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class SdGain:
         Returns:
             The measurement, with its gain; the gates judge its images when the session ends.
         """
-        return self._with(against).latency()
+        return self._measure(lambda paired: paired.latency(), against)
 
     def throughput(self, *, against: Precision | None = None) -> Measurement:
         """Measure a batch of prompts, in turns with the plain loop over the same prompts.
@@ -52,7 +53,18 @@ class SdGain:
         """
         if self.benchmark.session.settings.optimisations is None:
             pytest.skip("measured where --sd-optimisations names something")
-        return self._with(against).throughput()
+        return self._measure(lambda paired: paired.throughput(), against)
+
+    def _measure(
+        self, measure: Callable[[SdBenchmark], Measurement], against: Precision | None
+    ) -> Measurement:
+        """Measure; what is on by default and unasked is skipped on a pipeline it does not suit."""
+        try:
+            return measure(self._with(against))
+        except ConfigurationError as error:
+            if self.benchmark.session.settings.optimisations is not None:
+                raise
+            pytest.skip(f"what is on by default does not suit this pipeline: {error}")
 
     def _with(self, against: Precision | None) -> SdBenchmark:
         return _PairedBenchmark(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sdperf.plugin.finish import EXIT_VOID
+from sdperf.report.gains import format_gains
 from sdperf.report.inside import format_guards, format_resources, format_stages
 from sdperf.report.terminal import (
     WIDTH,
@@ -37,7 +38,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for text in ours.comparison.lines:
         for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
             reporter.write_line(wrapped)
-    for line in (*format_table(rows), *format_ceilings(rows)):
+    for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
         _write(reporter, line)

@@ -1,13 +1,15 @@
 """``async``: one thread owns the device; tokenising and delivery overlap its work.
 
-On MPS a second thread on the GPU aborts the process, so every torch call stays on the one device
-thread on all devices; what overlaps is the host's share of an image and nothing else.
+On MPS a second thread on the GPU aborts the process, so every torch call that starts work stays on
+the one device thread on all devices; what overlaps is the host's share of an image. On CUDA the
+device thread does not wait for the pixels either: a host thread does, while the next call's work
+is queued, so that the device has no gap between two calls.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
@@ -49,20 +51,24 @@ async def generate_async(
         prompts = [request.prompt for request in call]
         async with places:
             await loop.run_in_executor(host_threads, ahead.prime, prompts)
-            start_s, pixels = await loop.run_in_executor(device_thread, draw, call, prompts)
+            start_s, fetch = await loop.run_in_executor(device_thread, draw, call, prompts)
+            pixels = await loop.run_in_executor(host_threads, fetch)
             delivered = (
                 loop.run_in_executor(host_threads, deliver, pixels[index : index + 1], start_s)
                 for index in range(len(call))
             )
             return list(await asyncio.gather(*delivered))
 
-    def draw(call: tuple[ImageRequest, ...], prompts: list[str]) -> tuple[float, Pixels]:
+    def draw(
+        call: tuple[ImageRequest, ...], prompts: list[str]
+    ) -> tuple[float, Callable[[], Pixels]]:
         start_s = clock()
         noise = stages.draw_noise(call)
         if not isinstance(stages, SeparableStages):
-            return start_s, stages.run_whole(prompts, noise)
+            pixels = stages.run_whole(prompts, noise)
+            return start_s, lambda: pixels
         latents = stages.denoise(stages.encode_prompt(prompts), noise)
-        return start_s, stages.decode_latents(latents)
+        return start_s, stages.start_decoding(latents)
 
     def deliver(pixels: Pixels, start_s: float) -> Generated:
         png = stages.encode_png(to_uint8(pixels)[0])

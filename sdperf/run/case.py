@@ -10,6 +10,7 @@ from typing import Final
 from sdperf.errors import ConfigurationError
 from sdperf.guard import Guard
 from sdperf.measurement import CaseKind, Measurement, MemoryUsage, SeparateStage
+from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.png import compute_png_sha256
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.messages import DeliveredImage
@@ -145,8 +146,10 @@ class Case:
         if self._guarded is not None:
             after = self.suite.machine.judge_after(self.suite.describe_device().kind)
         resources = self._watch() if self.watched else None
-        stages = self.suite.profile(self.variant) if self.watched else None
-        limits = self.suite.limits(self.variant) if self.watched else None
+        # One image alone would say nothing of the stages of several together.
+        divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
+        stages = self.suite.profile(self.variant) if divided else None
+        limits = self.suite.limits(self.variant) if divided else None
         pngs: dict[str, bytes] = {}
         records = []
         if is_plain:

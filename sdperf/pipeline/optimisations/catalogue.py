@@ -103,6 +103,7 @@ _ALL: Final = (
         "channels_last",
         "the denoiser's convolutions in NHWC order",
         refusals=_CHANNELS_LAST_ON_MPS,
+        default_on=("cuda",),
     ),
     Optimisation(
         "channels_last_vae",
@@ -140,6 +141,7 @@ _ALL: Final = (
         "cuda_graphs",
         "the calls of denoiser, VAE decoder and text encoders recorded once and replayed",
         refusals=_ONLY_CUDA,
+        default_on=("cuda",),
     ),
     Optimisation(
         "device_loop",
@@ -153,6 +155,7 @@ _ALL: Final = (
         refusals=_ONLY_CUDA,
         families=UNET_FAMILIES,
         group="loop",
+        default_on=("cuda",),
     ),
     Optimisation(
         "embed_cache",

@@ -77,5 +77,6 @@ def test_what_names_say_of_images_and_calls():
     assert find_cache_interval(("device_loop",)) is None
     assert count_images_per_call(("channels_last", "batch8")) == 8
     assert count_images_per_call(()) == 1
-    assert is_recorded(("loop_graph",)) and is_recorded(("cuda_graphs",))
+    assert is_recorded(("loop_graph",))
+    assert is_recorded(("cuda_graphs",))
     assert not is_recorded(("compile",))

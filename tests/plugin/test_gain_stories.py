@@ -1,0 +1,113 @@
+"""Gains through pytest: measured in turns, judged, recorded; unasked, they cost little."""
+
+import dataclasses
+import json
+
+import pytest
+
+from sdperf.measurement import Gain, parse_measurement
+from sdperf.plugin.comparison import Comparison
+from sdperf.plugin.gate import Gate
+from sdperf.run.case import CaseResult
+from sdperf.verdict import Outcome
+from sdperf.workload import Variant
+from tests.measurements import image, measurement, scores
+
+GAINS = """
+import pytest
+
+@pytest.mark.sd_matrix("precision", "optimisations")
+def test_gain(sd_gain):
+    sd_gain.latency()
+
+@pytest.mark.sd_matrix("precision", "optimisations")
+def test_stream_gain(sd_gain):
+    sd_gain.throughput()
+"""
+
+
+@pytest.fixture
+def gains(bench, pytester):
+    for file in pytester.path.glob("test_*.py"):
+        file.unlink()
+    pytester.makepyfile(test_optimised=GAINS)
+    return bench
+
+
+def test_a_gain_is_measured_on_two_workers_and_recorded(gains, pytester):
+    result = gains(
+        "--sd-optimisations=device_loop+stored_png",
+        "--sd-scheduler=DDIMScheduler",
+        "--sd-unwatched",
+        "--benchmark-json=run.json",
+        "-k=test_gain",
+        in_process=False,
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["gain[[]fp32-device_loop+stored_png[]]: * times faster*"])
+    (saved,) = json.loads((pytester.path / "run.json").read_text())["benchmarks"]
+    record = saved["extra_info"]["sdperf"]
+    made = parse_measurement(record)
+    assert made.variant.optimisations == ("device_loop", "stored_png")
+    assert made.gain.against == Variant()
+    assert len(made.gain.plain_rounds_s) == len(made.rounds_s) == 2
+    assert made.images[0].score("plain").identical
+    assert made.stages is None
+    assert made.resources is None
+    assert record["verdict"]["outcome"] == "PASS"
+
+
+def test_unasked_a_cpu_measures_no_gain_and_says_why(gains):
+    result = gains("-rs", in_process=False)
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(
+        ["*nothing is on by default on cpu: name some with --sd-optimisations*"]
+    )
+
+
+def test_one_process_cannot_hold_two_sides(gains):
+    result = gains("--sd-optimisations=device_loop", "-k=test_gain")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*a gain needs two processes*"])
+
+
+def test_what_cannot_be_combined_is_refused_before_anything_runs(gains):
+    result = gains("--sd-optimisations=compile+compile_blocks")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--sd-optimisations cannot be used*not both*"])
+
+
+def test_what_the_device_lacks_is_said_in_one_message(bench):
+    result = bench("--sd-optimisations=loop_graph", "-k=latency")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*loop_graph cannot be used on cpu*CUDA*"])
+
+
+def test_benchmarks_spread_over_what_was_asked_for_and_over_nothing_unasked(bench):
+    result = bench("--collect-only", "-q", "--sd-optimisations=none,stored_png", "-k=latency")
+    result.stdout.fnmatch_lines(["*1w-none]", "*1w-stored_png]"])
+    assert "none" not in bench("--collect-only", "-q").stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("optimisations", "precision", "ssim", "outcome"),
+    [
+        (("channels_last",), "fp32", 0.981, Outcome.PASS),
+        (("channels_last",), "fp32", 0.979, Outcome.DEGRADED),
+        (("channels_last",), "fp16", 0.96, Outcome.PASS),
+        (("channels_last",), "fp16", 0.94, Outcome.DEGRADED),
+        (("device_loop", "step_cache2"), "fp32", 0.91, Outcome.PASS),
+        (("device_loop", "step_cache2"), "fp32", 0.89, Outcome.DEGRADED),
+    ],
+)
+def test_images_are_held_to_the_floor_of_what_is_on(optimisations, precision, ssim, outcome):
+    made = dataclasses.replace(
+        measurement(),
+        variant=Variant(precision=precision, optimisations=optimisations),
+        images=(image(scores=(scores("plain", ssim=ssim, tile=0.96),)),),
+        gain=Gain(Variant(), 2.0, 1.9, 2.1, 0.75, (1.0,) * 6, 1),
+    )
+    gate = Gate(Comparison(), references=None, memory=None)
+    judged = gate.judge("case", CaseResult(made, {}))
+    plain = [one for one in judged.findings if one.gate == "image" and "plain" in one.reason]
+    assert [one.outcome for one in plain] == [outcome]
