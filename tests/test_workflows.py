@@ -1,0 +1,158 @@
+"""The workflows: linted offline, and the promises about the Mac held against the file."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
+WORKFLOWS = sorted(FOLDER.glob("*.yml"))
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+SELF_HOSTED_TRIGGERS = {"push", "schedule", "workflow_dispatch"}
+
+
+def load(path):
+    document = yaml.safe_load(path.read_text())
+    document["on"] = document.pop(True)  # YAML 1.1 reads the key as a boolean
+    return document
+
+
+def steps_of(document):
+    return [step for job in document["jobs"].values() for step in job["steps"]]
+
+
+def is_self_hosted(job):
+    return "self-hosted" in job["runs-on"]
+
+
+def find_faults(document):
+    """Say what of a workflow breaks a promise; what a change of the file could break quietly."""
+    faults = []
+    if document.get("permissions") != {}:
+        faults.append("permissions at the top")
+    for step in steps_of(document):
+        if "uses" in step and not PINNED.fullmatch(step["uses"]):
+            faults.append(f"{step['uses']} is not pinned")
+        if step.get("uses", "").startswith("actions/checkout@") and (
+            step["with"].get("persist-credentials") is not False
+        ):
+            faults.append("the checkout keeps its token")
+        if "${{" in step.get("run", ""):
+            faults.append("an expression inside a script")
+    for name, job in document["jobs"].items():
+        if "timeout-minutes" not in job:
+            faults.append(f"{name} has no limit")
+        if not is_self_hosted(job):
+            continue
+        if set(document["on"]) - SELF_HOSTED_TRIGGERS:
+            faults.append("a trigger that a fork can reach")
+        if document["on"].get("push", {}).get("branches") != ["main"]:
+            faults.append("pushes to other branches than main")
+        if job["permissions"] != {"contents": "read"}:
+            faults.append("the Mac gets more than reading")
+        if document.get("concurrency", {}).get("queue") != "max":
+            faults.append("a run that waits can be thrown away")
+        if document.get("concurrency", {}).get("cancel-in-progress"):
+            faults.append("a run that measures can be stopped")
+    return faults
+
+
+def change(document, *keys, value):
+    for key in keys[:-1]:
+        document = document[key]
+    document[keys[-1]] = value
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_promise_is_kept(path):
+    assert find_faults(load(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "fault"),
+    [
+        (("on", "pull_request"), None, "a trigger that a fork can reach"),
+        (("on", "pull_request_target"), None, "a trigger that a fork can reach"),
+        (("on", "workflow_run"), None, "a trigger that a fork can reach"),
+        (("on", "push", "branches"), ["**"], "pushes to other branches than main"),
+        (("permissions",), {"contents": "write"}, "permissions at the top"),
+        (
+            ("jobs", "measure", "permissions"),
+            {"contents": "write"},
+            "the Mac gets more than reading",
+        ),
+        (("concurrency", "queue"), None, "a run that waits can be thrown away"),
+        (("concurrency", "cancel-in-progress"), True, "a run that measures can be stopped"),
+        (("jobs", "measure", "steps", 1, "uses"), "actions/checkout@v7", "is not pinned"),
+        (("jobs", "measure", "steps", 0, "run"), "echo ${{ inputs.commit }}", "an expression"),
+    ],
+)
+def test_a_broken_promise_is_seen(keys, value, fault):
+    document = load(FOLDER / "benchmarks.yml")
+    change(document, *keys, value=value)
+    assert any(fault in each for each in find_faults(document))
+
+
+def test_only_the_job_without_the_mac_can_write_and_it_runs_no_code_of_the_commit():
+    jobs = load(FOLDER / "benchmarks.yml")["jobs"]
+    writers = [
+        job for job in jobs.values() if any("write" in each for each in job["permissions"].values())
+    ]
+    (writer,) = writers
+    assert not is_self_hosted(writer)
+    assert writer["needs"] == "measure"
+    assert not any("checkout" in step.get("uses", "") or "run" in step for step in writer["steps"])
+
+
+def test_weights_are_fetched_in_one_step_and_the_timed_one_is_offline():
+    steps = load(FOLDER / "benchmarks.yml")["jobs"]["measure"]["steps"]
+    named = {step.get("name"): step for step in steps}
+    assert named["Measure"]["env"]["HF_HUB_OFFLINE"] == "1"
+    assert [name for name, step in named.items() if "snapshot_download" in step.get("run", "")] == [
+        "Prefetch the model"
+    ]
+    assert "nice" not in named["Measure"]["run"]
+    assert "taskpolicy" not in named["Measure"]["run"]
+
+
+def test_every_option_that_the_workflow_passes_exists():
+    text = (FOLDER / "benchmarks.yml").read_text()
+    options = (Path(__file__).parents[1] / "sdperf/plugin/options.py").read_text()
+    for name in set(re.findall(r"--sd-([a-z-]+)", text)):
+        assert f'"{name}"' in options, name
+
+
+def tool(name):
+    path = Path(sys.executable).parent / name
+    found = str(path) if path.exists() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed: pip install 'sdperf[dev]'")
+    return found
+
+
+def test_zizmor_finds_nothing():
+    command = [tool("zizmor"), "--offline", "--no-progress", "--quiet", str(FOLDER)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_zizmor_would_find_something(tmp_path):
+    bad = tmp_path / ".github" / "workflows" / "bad.yml"
+    bad.parent.mkdir(parents=True)
+    text = (FOLDER / "ci.yml").read_text()
+    bad.write_text(re.sub(r"checkout@[0-9a-f]{40}", "checkout@v7", text))
+    command = [tool("zizmor"), "--offline", "--no-progress", "--quiet", str(bad)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode != 0
+
+
+def test_the_schema_holds():
+    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows"]
+    result = subprocess.run(
+        [*command, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
