@@ -282,7 +282,7 @@ class SeparableStages(Stages, ABC):
         if image.device.type == "cuda":
             host = torch.empty(image.shape, dtype=image.dtype, pin_memory=True)
             image = host.copy_(image, non_blocking=True)
-            copied = torch.cuda.Event()
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
             wait = copied.synchronize
         else:

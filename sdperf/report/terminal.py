@@ -78,8 +78,8 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
     """Lay out the table: a header, then a line a case.
 
     SSIM and tile are the worst over the case's images against the strictest reference it has:
-    a compared run, else the shipped reference, else this run's fp32 sync image (which the plain
-    case itself is, and so is not held against).
+    a compared run, else the shipped reference, else what its gain is against, else this run's fp32
+    sync image (which the plain case itself is, and so is not held against).
     """
     name_width = min(max([len(row.case) for row in rows] + [4]), 34)
     header = f"{'case':<{name_width}}" + "".join(f" {name:>{width}}" for name, width in _COLUMNS)
@@ -108,7 +108,7 @@ def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None
     scores = [
         score
         for image in measured.images
-        for against in ("baseline", "reference", "fp32-sync")
+        for against in ("baseline", "reference", "plain", "fp32-sync")
         if (score := image.score(against)) is not None
         and not (against == "fp32-sync" and measured.variant == Variant())
     ]
@@ -176,13 +176,15 @@ class Overlap:
 def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
     """Hold each async case against its sync twin; cases without a profiled twin stay out."""
     twins = {
-        (one.kind, one.variant.precision, one.variant.workers): one
+        (one.kind, one.variant.precision, one.variant.workers, one.variant.optimisations): one
         for one in measured
         if one.variant.mode == "sync"
     }
     overlaps = []
     for one in measured:
-        twin = twins.get((one.kind, one.variant.precision, one.variant.workers))
+        twin = twins.get(
+            (one.kind, one.variant.precision, one.variant.workers, one.variant.optimisations)
+        )
         if one.variant.mode != "async" or twin is None or twin.stages is None:
             continue
         share = twin.stages.overlappable_share()
