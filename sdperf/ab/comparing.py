@@ -98,6 +98,7 @@ class _Run:
     _guards: tuple[Guard, ...] = ()
     _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
     _modules: dict[SideName, dict[str, str]] = field(default_factory=dict)
+    _devices: dict[SideName, str] = field(default_factory=dict)
     _pngs: dict[str, bytes] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
 
@@ -125,8 +126,8 @@ class _Run:
         record = Comparison(
             created=created,
             options=self.options,
-            a=dataclasses.replace(a, modules=modules[0]),
-            b=dataclasses.replace(b, modules=modules[1]),
+            a=dataclasses.replace(a, modules=modules[0], device=self._devices.get("A", a.device)),
+            b=dataclasses.replace(b, modules=modules[1], device=self._devices.get("B", b.device)),
             environment=self.bench.environment(self._device),
             cases=tuple(state.finish() for state in self._states),
             b_first=self._b_first,
@@ -198,6 +199,7 @@ class _Run:
         arm.load()
         self.view.announce(f"{self._title(case)}: drawing the images of {name} ({arm.label})")
         drawn = arm.draw()
+        self._devices[name] = arm.describe_device().kind
         side = self.a if name == "A" else self.b
         if side.code and name not in self._modules:
             self._modules[name] = arm.list_modules()

@@ -218,7 +218,7 @@ class SideRecord:
         packages: Every distribution its interpreter has, by name.
         workload: What it generated.
         model_hash: Hash of its model's weights and configuration.
-        device: Device kind and name.
+        device: The kind of device it ran on.
         subject: ``module:function``, where it had one.
         revision: Commit of its code, where it was one.
         modules: Modules that came from the revision's folders, each with the start of its

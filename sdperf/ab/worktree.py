@@ -15,8 +15,11 @@ from sdperf.errors import ConfigurationError
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 _GIT_TIMEOUT_S: Final = 120.0
-_QUIET: Final = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
-"""No hook of the repository runs: a worktree is only looked at."""
+_QUIET: Final = (
+    *("--no-optional-locks", "-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.fsmonitor=false"),
+)
+"""No hook of the repository runs and its index is not refreshed: it is only looked at."""
 
 
 def find_repository(folder: Path) -> Path:
@@ -78,7 +81,7 @@ def run_git(folder: Path, *arguments: str) -> str:
     """
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *_QUIET, *arguments],
+            ["git", *_QUIET, "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=_GIT_TIMEOUT_S,

@@ -82,7 +82,7 @@ def format_progress(progress: Progress, limit_log: float, *, ruler: bool = True)
             parts.append(draw_interval(progress.bounds, limit_log))
         parts.append(describe_change(progress.bounds))
     if progress.left_s > 0 and progress.discarded is None:
-        parts.append(f"{format_seconds(progress.left_s)} at most")
+        parts.append(f"{format_seconds(progress.left_s)}{'' if ruler else ' at most'}")
     if not ruler:
         done = f"{progress.blocks} of at most {progress.most} blocks"
         return f"{progress.what}: {', '.join([done, *parts])}"

@@ -62,25 +62,25 @@ def _format_sides(comparison: Comparison) -> Iterator[Line]:
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         yield from wrap_line(f"{name}  {describe_side(side)}")
     machine = comparison.environment
-    where = f"on {machine.device_kind} ({machine.device_name})"
     drawings = [_describe_drawing(comparison, side) for side in ("A", "B")]
     if drawings[0] == drawings[1]:
-        yield from wrap_line(f"{drawings[0]}, {where}")
+        yield from wrap_line(f"{drawings[0]} ({machine.device_name})")
     else:
         yield from wrap_line(f"A  {drawings[0]}")
-        yield from wrap_line(f"B  {drawings[1]}, both {where}")
+        yield from wrap_line(f"B  {drawings[1]} ({machine.device_name})")
 
 
 def _describe_drawing(comparison: Comparison, side: str) -> str:
-    """Say what a side draws: model, steps, guidance, size."""
-    workload = (comparison.a if side == "A" else comparison.b).workload
+    """Say what a side draws and where: model, steps, guidance, size, device."""
+    record = comparison.a if side == "A" else comparison.b
+    workload = record.workload
     pairs = [pair for case in comparison.cases for pair in case.images[:1]]
     sizes = [(pair.a if side == "A" else pair.b) for pair in pairs]
     size = f", {sizes[0].width} x {sizes[0].height} px" if sizes else ""
     steps = "step" if workload.num_inference_steps == 1 else "steps"
     return (
         f"{workload.model}: {workload.num_inference_steps} {steps}, "
-        f"guidance {workload.guidance_scale:g}{size}"
+        f"guidance {workload.guidance_scale:g}{size}, on {record.device}"
     )
 
 
