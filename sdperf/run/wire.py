@@ -134,15 +134,12 @@ def _decode_record(value: dict[str, Any]) -> Any:
 
 
 def _decode_error(value: dict[str, Any]) -> Exception:
-    kind = _find_class(value["class"])
+    kind: Any = _find_class(value["class"])
     if not issubclass(kind, Exception):
         raise WireError(f"{value['class']} is no error")
-    return kind(
-        value["what"],
-        got=value.get("got"),
-        expected=value.get("expected"),
-        hint=value.get("hint"),
-    )
+    parts = {name: value.get(name) for name in ("got", "expected", "hint")}
+    error: Exception = kind(value["what"], **parts)
+    return error
 
 
 _DECODERS: Final = {
