@@ -217,21 +217,29 @@ class _Places:
 
 def _describe_environment(raw: Mapping[str, Any], *, is_ours: bool) -> Place | None:
     if not is_ours:
-        cpu = as_object(raw.get("cpu"))
-        cores = cpu.get("count")
-        foreign = Environment(
-            chip=text(cpu.get("brand_raw")) or "unknown",
-            device_kind="cpu",
-            device_name="",
-            machine=text(raw.get("machine")) or "unknown",
-            os_name=text(raw.get("system")) or "unknown",
-            os_version=text(raw.get("release")) or "unknown",
-            python=text(raw.get("python_version")) or "unknown",
-            cpu_cores=cores if is_count(cores) else None,
-        )
-        raw = format_record(foreign)
-    kept = {key: value for key, value in raw.items() if key not in _MOMENTARY}
-    return _parse_place(json.dumps(kept, sort_keys=True))
+        return _describe_foreign(json.dumps(raw))
+    return _parse_place(
+        json.dumps({k: v for k, v in raw.items() if k not in _MOMENTARY}, sort_keys=True)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _describe_foreign(machine_info: str) -> Place | None:
+    """Describe the machine of a run that sdperf did not write, as far as it says."""
+    raw = json.loads(machine_info)
+    cpu = as_object(raw.get("cpu"))
+    cores = cpu.get("count")
+    environment = Environment(
+        chip=text(cpu.get("brand_raw")) or "unknown",
+        device_kind="cpu",
+        device_name="",
+        machine=text(raw.get("machine")) or "unknown",
+        os_name=text(raw.get("system")) or "unknown",
+        os_version=text(raw.get("release")) or "unknown",
+        python=text(raw.get("python_version")) or "unknown",
+        cpu_cores=cores if is_count(cores) else None,
+    )
+    return _describe_environment(format_record(environment), is_ours=True)
 
 
 @functools.lru_cache(maxsize=256)
@@ -254,9 +262,11 @@ def _describe_setup(record: Mapping[str, Any]) -> str:
     Where the model lies does not belong to it, and neither do its weights, which are a change to
     be seen; its name does.
     """
+    if not record:
+        return "{}"
     workload = dict(as_object(record.get("workload")))
     model = workload.pop("model", None)
-    setup = {key: record.get(key) for key in _SETUP} if record else {}
+    setup = {key: record.get(key) for key in _SETUP}
     if workload:
         name = str(model).replace("\\", "/").rstrip("/").rpartition("/")[2]
         setup |= {"workload": workload, "model": name}

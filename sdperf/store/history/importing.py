@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -138,9 +139,15 @@ def _read_ahead(executor: Executor, chunks: Iterator[list[Path]], ahead: int) ->
 def read_chunk(paths: Sequence[Path]) -> _Chunk:
     """Read some files; those that hold no run come back with the reason."""
     runs, refused = [], []
-    for path in paths:
-        try:
-            runs.append(read_kept_run(path))
-        except RecordError as error:
-            refused.append((path, str(error)))
+    was_enabled = gc.isenabled()
+    gc.disable()  # JSON has no cycles; looking for them takes a fifth of the time
+    try:
+        for path in paths:
+            try:
+                runs.append(read_kept_run(path))
+            except RecordError as error:
+                refused.append((path, str(error)))
+    finally:
+        if was_enabled:
+            gc.enable()
     return runs, refused
