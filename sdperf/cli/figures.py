@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from sdperf.cli.report import add_run_arguments, load_machines
+from sdperf.cli.report import add_run_arguments, load_machine_trends, load_machines
 from sdperf.errors import ConfigurationError
 from sdperf.store.files import write_atomically
 
@@ -47,11 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_drawing()
     machines, source = load_machines(arguments.runs, arguments.baselines)
+    trends = load_machine_trends(machines, arguments)
     folder: Path = arguments.output
     named = [
         (f"machine-{number}-{drawn.name}" if len(machines) > 1 else drawn.name, drawn)
         for number, machine in enumerate(machines, start=1)
-        for drawn in draw_all(machine, source)
+        for drawn in draw_all(machine, source, trends[machine.machine])
     ]
     across = draw_machines(machines)
     named += [] if across is None else [(across.name, across)]

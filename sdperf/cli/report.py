@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.baseline import LAST_RUN
 from sdperf.cli.compare import parse_percent
+from sdperf.cli.history import add_history_option, open_given
 from sdperf.errors import ConfigurationError
 from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN
 from sdperf.store.baselines import DEFAULT_FOLDER
 from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
+    from sdperf.judging.trend import Trend
     from sdperf.report.dossier import JudgedMachine, ReportedRun
     from sdperf.report.pictures import PictureSource
 
@@ -79,6 +81,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"folder of the accepted sessions ({DEFAULT_FOLDER})",
     )
+    add_history_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         gross_slowdown=arguments.gross_slowdown,
     )
     machines, source = load_machines(arguments.runs, arguments.baselines, limits)
-    size_bytes = write_report(arguments.output, machines, source)
+    trends = load_machine_trends(machines, arguments)
+    size_bytes = write_report(arguments.output, machines, source, trends)
     print(f"wrote {arguments.output}: {describe(machines)}, {format_bytes(size_bytes)}")
     return 0
 
@@ -143,6 +147,43 @@ def load_machines(
             judge_machine(_require_overlap(group), limits if isinstance(limits, Limits) else None)
         )
     return machines, locate_pictures(paths, [Path(LAST_RUN).parent / "images"])
+
+
+def load_machine_trends(
+    machines: Sequence[JudgedMachine], arguments: argparse.Namespace
+) -> dict[str, list[Trend]]:
+    """Read each machine's trend from the history; without one, from the runs that were given.
+
+    Raises:
+        ConfigurationError: The history that was named is not there.
+        RecordError: The history is damaged.
+    """
+    from sdperf.cli.trend import DEFAULT_WINDOW, load_trends
+    from sdperf.judging.trend import analyse_machine
+    from sdperf.judging.trend_points import METRICS
+    from sdperf.report.figure_trend import list_points
+
+    kept: dict[str, list[Trend]] = {}
+    try:
+        database = open_given(arguments)
+    except ConfigurationError:
+        if arguments.history is not None:
+            raise
+    else:
+        try:
+            kept = dict(load_trends(database, METRICS["seconds"]))
+        finally:
+            database.close()
+    trends = {}
+    for machine in machines:
+        where = machine.head.environment
+        found = None if where is None else kept.get(where.machine_name())
+        if not found:
+            series = list_points([*machine.bases, machine.head])
+            name = machine.machine
+            found = analyse_machine(series, name, METRICS["seconds"], DEFAULT_WINDOW)
+        trends[machine.machine] = found
+    return trends
 
 
 def _require_overlap(runs: Iterable[ReportedRun]) -> list[ReportedRun]:

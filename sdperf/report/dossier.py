@@ -5,11 +5,12 @@ A report and its replay call the same `judge_machine`, so equal data give equal 
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from sdperf.errors import RecordError
 from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN, LatencyLimits
@@ -25,6 +26,10 @@ from sdperf.verdict import Finding, Outcome, Verdict
 _TIMED_GATES: Final = frozenset({"latency", "memory"})
 """What is judged anew; everything else the run saw with its own eyes."""
 
+_UNFIT: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
 _NOTHING: Final = Finding(Outcome.NO_BASELINE, "latency", "there is no run to compare with")
 
 
@@ -34,18 +39,15 @@ class ReportedRun:
 
     Attributes:
         name: What people call it; a file name.
-        run: Its records.
-        session: Its timings.
+        document: The JSON as read.
+        run: Its records, their words fit to be shown.
+        session: Its timings, likewise.
     """
 
     name: str
+    document: Mapping[str, Any]
     run: SavedRun
     session: SavedSession
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The JSON as read."""
-        return self.run.document
 
     @property
     def measurements(self) -> dict[str, Measurement]:
@@ -190,9 +192,28 @@ def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
     Raises:
         RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
     """
-    path = Path(name)
-    run = parse_run(path, document)
-    return ReportedRun(name, run, parse_session(path, document, run.cases))
+    name = clean_words(name)
+    path, shown = Path(name), clean_words(dict(document))
+    run = parse_run(path, shown)
+    return ReportedRun(name, document, run, parse_session(path, shown, run.cases))
+
+
+Words = TypeVar("Words")
+
+
+def clean_words(value: Words) -> Words:
+    """Replace characters that no page, picture or terminal should get: controls, halves of pairs.
+
+    Anybody may have written a run, and a branch may be called anything. Marks that turn the
+    direction of the text after them are replaced too: what follows would read as something else.
+    """
+    if isinstance(value, str):
+        return cast("Words", _UNFIT.sub("\ufffd", value.replace("\n", " ").replace("\t", " ")))
+    if isinstance(value, dict):
+        return cast("Words", {clean_words(key): clean_words(each) for key, each in value.items()})
+    if isinstance(value, list):
+        return cast("Words", [clean_words(each) for each in value])
+    return value
 
 
 def group_by_machine(runs: Sequence[ReportedRun]) -> list[list[ReportedRun]]:
@@ -314,7 +335,7 @@ def _find_range(compared: ComparedCase, held: Sequence[TimedCase]) -> tuple[floa
 def read_findings(run: ReportedRun) -> dict[str, list[Finding]]:
     """Read what a run itself said of its cases, by test id; nothing in the file is trusted."""
     findings: dict[str, list[Finding]] = {}
-    for saved in run.document["benchmarks"]:
+    for saved in run.run.document["benchmarks"]:
         extra = saved.get("extra_info")
         record = extra.get(RUN_KEY) if isinstance(extra, dict) else None
         verdict = record.get("verdict") if isinstance(record, dict) else None

@@ -41,7 +41,7 @@ def list_points(runs: Sequence[ReportedRun]) -> dict[str, list[TrendPoint]]:
     series: dict[str, list[TrendPoint]] = {}
     for number, run in enumerate(runs):
         try:
-            measured_at = datetime.fromisoformat(str(run.document.get("datetime")))
+            measured_at = datetime.fromisoformat(str(run.run.document.get("datetime")))
         except ValueError:
             continue
         summary = run.run.summary

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from sdperf.judging.trend import Trend
 from sdperf.report.dossier import JudgedMachine, ReportedCase
 from sdperf.report.drawn import Drawn
 from sdperf.report.figure_images import draw_divergence, draw_examples
@@ -11,14 +13,17 @@ from sdperf.report.figure_resources import draw_resources
 from sdperf.report.figure_stages import draw_components, draw_share_of_peak
 from sdperf.report.figure_strip import draw_strip
 from sdperf.report.figure_time import draw_time
+from sdperf.report.figure_trend import draw_trend
 from sdperf.report.figure_workers import draw_workers
 from sdperf.report.pictures import PictureSource
 
-MOST_WATCHED = 6
+MOST_WATCHED: Final = 6
 """Cases whose resources are drawn; the others' are in the table."""
 
 
-def draw_all(machine: JudgedMachine, source: PictureSource) -> list[Drawn]:
+def draw_all(
+    machine: JudgedMachine, source: PictureSource, trends: Sequence[Trend] = ()
+) -> list[Drawn]:
     """Draw everything that the data allow: the study's five figures, then what explains them."""
     drawn: Iterable[Drawn | None] = (
         draw_time(machine),
@@ -29,6 +34,7 @@ def draw_all(machine: JudgedMachine, source: PictureSource) -> list[Drawn]:
         draw_share_of_peak(machine),
         draw_divergence(machine),
         draw_strip(machine),
+        draw_trend(trends),
     )
     return [one for one in drawn if one is not None]
 

@@ -39,7 +39,7 @@ class EnvironmentTable:
 def flatten_environment(run: ReportedRun) -> dict[str, str]:
     """List every recorded field of a run's surroundings with its value in words."""
     fields: dict[str, object] = {}
-    document = run.document
+    document = run.run.document
     commit = document.get("commit_info")
     commit = commit if isinstance(commit, Mapping) else {}
     fields["commit"] = commit.get("id")

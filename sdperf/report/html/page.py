@@ -134,7 +134,7 @@ def _view(
 ) -> MachineView:
     ident = f"m{index + 1}"
     rows = list_rows(machine)
-    document = machine.head.document
+    document = machine.head.run.document
     commit = document.get("commit_info")
     commit = commit if isinstance(commit, dict) else {}
     dirty = " with uncommitted changes" if commit.get("dirty") else ""
