@@ -26,22 +26,30 @@ ORPHANED: Final = 113
 """Exit code of a worker whose parent is gone; that of `sdperf.run.worker` too."""
 
 _TRACE_LINES: Final = 12
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 def list_modules_in(folders: Sequence[str]) -> dict[str, str]:
     """List the modules imported so far whose files lie in any of the folders.
 
+    What is installed does not count, though the environment may lie in one of them.
+
     Returns:
         The start of the SHA-256 of each one's file, by the module's name.
     """
     roots = [Path(folder).resolve() for folder in folders]
+    prefixes = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
     found = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and name != "__main__":
-            path = Path(file).resolve()
-            if any(path.is_relative_to(root) for root in roots) and path.is_file():
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        if not file or name == "__main__":
+            continue
+        path = Path(file).resolve()
+        is_installed = _INSTALLED.intersection(path.parts) or any(
+            map(path.is_relative_to, prefixes)
+        )
+        if not is_installed and path.is_file() and any(map(path.is_relative_to, roots)):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return found
 
 

@@ -180,6 +180,7 @@ def test_modules_that_came_from_a_folder_are_listed():
     found = remote.list_modules_in([str(here.parent)])
     assert found["sdperf.run.worker"] == hashlib.sha256(here.read_bytes()).hexdigest()[:16]
     assert "sdperf.errors" not in found
+    assert not [name for name in remote.list_modules_in(["/"]) if name.startswith("pytest")]
 
 
 def test_a_program_that_is_not_there_is_refused(stage):
