@@ -27,7 +27,7 @@ from sdperf.ab.bisect_judging import (
 from sdperf.ab.bisect_state import BisectState, Question, StateFolder, StepRecord
 from sdperf.ab.comparison import Compared, CompareOptions, Comparison
 from sdperf.ab.judging import AbVerdict, judge_comparison
-from sdperf.ab.search import Standing, weigh_answers
+from sdperf.ab.search import Answer, Standing, weigh_answers
 from sdperf.ab.sides import MatrixCase, SideError
 from sdperf.errors import PackageError, SdperfError
 
@@ -152,14 +152,16 @@ class Bisection:
             self._options(self._spend(state), stages=True),
         )
         targets = find_targets(verdict.cases, question.aspects, question.options.memory)
+        undecided = is_undecided(verdict.cases, question.aspects)
         worse = {target.case for target in targets}
+        unlike: Answer = "open" if undecided else "good"
         seen = [
-            describe_case(one, "bad" if one.case.case.id in worse else "good", one.line)
+            describe_case(one, "bad" if one.case.case.id in worse else unlike, one.line)
             for one in verdict.cases
         ]
         record = StepRecord(
             step=question.bad,
-            answer="bad" if targets else "good",
+            answer="bad" if targets else unlike,
             cases=tuple(seen),
             comparisons=(self.folder.write_comparison("end", compared),),
             took_s=self.clock() - started_s,
@@ -169,7 +171,7 @@ class Bisection:
             state,
             end=record,
             targets=targets,
-            undecided=is_undecided(verdict.cases, question.aspects),
+            undecided=undecided,
         )
         self.folder.write(state)
         self.teller.end(record)

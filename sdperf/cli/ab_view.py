@@ -24,10 +24,12 @@ class TerminalView:
     Attributes:
         stream: Usually standard error, so that results can be piped.
         limit_log: Tolerated slowdown, marked on the ruler.
+        command: Who speaks, where lines stay.
     """
 
     stream: TextIO
     limit_log: float
+    command: str = "sdperf ab"
     _is_shown: bool = False
 
     @property
@@ -62,7 +64,7 @@ class TerminalView:
         self._is_shown = True
 
     def _print(self, text: str) -> None:
-        self.stream.write(f"sdperf ab: {text}\n")
+        self.stream.write(f"{self.command}: {text}\n")
         self.stream.flush()
 
 

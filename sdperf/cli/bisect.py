@@ -201,7 +201,9 @@ def _search(question: Question, kept: StateFolder, here: Path, teller: _Teller) 
             source,
             question.good,
             bench,
-            lambda options: TerminalView(sys.stderr, math.log1p(options.max_slowdown)),
+            lambda options: TerminalView(
+                sys.stderr, math.log1p(options.max_slowdown), "sdperf bisect"
+            ),
         )
         return Bisection(question, stack.enter_context(tester), kept, teller).run()
 
