@@ -52,6 +52,7 @@ class Exhibited:
         gain: By what factor.
         box: The worst tile as left, top, width and height, percent of the image.
         tile: The same in pixels, in words.
+        is_degraded: Whether a case that delivered it got worse by its images.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Exhibited:
     gain: float
     box: tuple[float, float, float, float]
     tile: str
+    is_degraded: bool
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,12 @@ def gather_evidence(machine: JudgedMachine, source: PictureSource) -> Evidence:
     """Find, pair and encode a machine's pictures, within what a page may weigh."""
     pairs: list[Exhibited] = []
     left_out, missing, room = 0, 0, LARGEST_PAIRS_CHARACTERS
+    worse = {
+        case.short
+        for case in machine.cases
+        for finding in case.verdict.findings
+        if finding.gate == "image" and finding.outcome.is_failure
+    }
     for pair in list_pairs(machine):
         before, after = source.find(pair.score.against_sha256), source.find(pair.image.sha256)
         if before is None or after is None:
@@ -117,7 +125,7 @@ def gather_evidence(machine: JudgedMachine, source: PictureSource) -> Evidence:
             left_out += 1
             continue
         try:
-            exhibited = _exhibit(pair, before, after)
+            exhibited = _exhibit(pair, before, after, is_degraded=bool(worse & {*pair.cases}))
         except ImageError:
             missing += 1
             continue
@@ -133,7 +141,9 @@ def gather_evidence(machine: JudgedMachine, source: PictureSource) -> Evidence:
     )
 
 
-def _exhibit(pair: Pair, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Exhibited:
+def _exhibit(
+    pair: Pair, before: NDArray[np.uint8], after: NDArray[np.uint8], *, is_degraded: bool
+) -> Exhibited:
     image, score = pair.image, pair.score
     left, top, right, bottom = score.worst_tile_box
     height, width = after.shape[:2]
@@ -160,6 +170,7 @@ def _exhibit(pair: Pair, before: NDArray[np.uint8], after: NDArray[np.uint8]) ->
             100 * (bottom - top) / height,
         ),
         tile=f"{left}, {top} to {right}, {bottom} px",
+        is_degraded=is_degraded,
     )
 
 
