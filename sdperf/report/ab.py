@@ -173,14 +173,22 @@ def describe_stage(stage: StageChange) -> str:
 
 
 def describe_place(verdict: CaseVerdict) -> str | None:
-    """Say which stage most of the difference lies in, where the speeds differ at all."""
+    """Say which stage most of the difference lies in, where the speeds differ at all.
+
+    The profiled rounds have to show at least half of what the timed ones do: otherwise they were
+    disturbed, or the difference is not in the stages, and none is named.
+    """
     bounds = verdict.bounds
     if bounds is None or bounds.lower <= 0 <= bounds.upper or not verdict.stages:
         return None
+    a_s = sum(stage.a_s for stage in verdict.stages)
     saved_s = sum(stage.saved_s for stage in verdict.stages)
-    largest = max(verdict.stages, key=lambda stage: abs(stage.saved_s))
-    if saved_s == 0 or (saved_s > 0) != (bounds.mean < 0) or largest.saved_s / saved_s < 0.5:
-        return None
+    seen_log = math.log((a_s - saved_s) / a_s)
+    if seen_log / bounds.mean < 0.5:
+        return "the profiled rounds do not show this difference: no stage is named"
+    largest = max(verdict.stages, key=lambda stage: stage.saved_s / saved_s)
+    share = largest.saved_s / saved_s
+    if share < 0.5:
+        return "the difference is spread over the stages"
     what = "gain" if saved_s > 0 else "loss"
-    share = min(1.0, largest.saved_s / saved_s)
-    return f"{share * 100:.0f} % of the {what} is in {largest.name}"
+    return f"{min(1.0, share) * 100:.0f} % of the {what} is in {largest.name}"
