@@ -46,6 +46,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN.json")
     parser.add_argument("--format", choices=("table", "json", "markdown"), default="table")
+    add_limit_arguments(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="also fail on INCONCLUSIVE, NO BASELINE and the like"
+    )
+
+
+def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Register what the offline judge tolerates, for all commands that ask it."""
     parser.add_argument(
         "--max-slowdown",
         type=parse_percent,
@@ -59,9 +67,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=DEFAULT_GROSS_SLOWDOWN,
         metavar="PERCENT",
         help="what fails with fewer than five sessions (default: 25%%)",
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="also fail on INCONCLUSIVE, NO BASELINE and the like"
     )
 
 

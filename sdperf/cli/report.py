@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.baseline import LAST_RUN
-from sdperf.cli.compare import parse_percent
+from sdperf.cli.compare import add_limit_arguments
 from sdperf.cli.history import add_history_option, open_given
 from sdperf.errors import ConfigurationError
-from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN
 from sdperf.store.baselines import DEFAULT_FOLDER
 from sdperf.units import format_bytes
 
@@ -49,20 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-o", "--output", type=Path, default=Path("report.html"), metavar="PATH",
         help="where to write (report.html)",
     )  # fmt: skip
-    parser.add_argument(
-        "--max-slowdown",
-        type=parse_percent,
-        default=DEFAULT_MAX_SLOWDOWN,
-        metavar="PERCENT",
-        help="tolerated slowdown of a case and of the suite (default: 3%%)",
-    )
-    parser.add_argument(
-        "--gross-slowdown",
-        type=parse_percent,
-        default=DEFAULT_GROSS_SLOWDOWN,
-        metavar="PERCENT",
-        help="what fails with fewer than five sessions (default: 25%%)",
-    )
+    add_limit_arguments(parser)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
