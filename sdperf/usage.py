@@ -61,6 +61,16 @@ GAUGES: Final[tuple[Gauge, ...]] = get_args(Gauge)
 COUNTERS: Final[tuple[Counter, ...]] = get_args(Counter)
 
 
+Rate = Literal["tree_disk_read_bytes_per_s", "tree_disk_written_bytes_per_s"]
+"""Growth of a counter from tick to tick, as a curve."""
+
+RATES: Final[dict[Rate, Counter]] = {
+    "tree_disk_read_bytes_per_s": "tree_disk_read_bytes",
+    "tree_disk_written_bytes_per_s": "tree_disk_written_bytes",
+}
+"""Each rate and the counter that it comes from."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """One gauge over the window; values in the unit of the gauge's name.
@@ -155,6 +165,8 @@ class ResourceUsage:
     gpu_soc_temperature_c: Curve | None = None
     cpu_soc_power_w: Curve | None = None
     machine_power_w: Curve | None = None
+    tree_disk_read_bytes_per_s: Curve | None = None
+    tree_disk_written_bytes_per_s: Curve | None = None
     tree_cpu_s: float | None = None
     tree_disk_read_bytes: float | None = None
     tree_disk_written_bytes: float | None = None

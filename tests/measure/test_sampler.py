@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sdperf.codec import format_record, parse_record
 from sdperf.measure.resources.probe import ProcessSample, Reading
 from sdperf.measure.resources.sampler import MAX_SAMPLES, Recorder, Sampler, compute_curve
-from sdperf.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, ResourceUsage
+from sdperf.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, RATES, ResourceUsage
 
 
 class FakeClock:
@@ -71,7 +71,7 @@ def test_every_field_of_the_record_is_a_gauge_a_counter_or_about_the_window():
         *("window_s", "images", "ticks", "interval_s", "watching_s", "watching_cpu_s"),
         *("probes", "faults", "processes"),
     }
-    assert {*ResourceUsage.__dataclass_fields__} == about | {*GAUGES} | {*COUNTERS}
+    assert {*ResourceUsage.__dataclass_fields__} == about | {*GAUGES} | {*COUNTERS} | {*RATES}
 
 
 def test_a_curve_by_hand():
@@ -94,6 +94,18 @@ def test_a_timeline_is_bounded_and_keeps_the_order_and_the_range(values):
     assert all(curve.low - slack <= value <= curve.peak + slack for value in curve.values)
     assert curve.low - slack <= curve.mean <= curve.peak + slack
     assert curve.low <= curve.p95 <= curve.peak
+
+
+def test_disk_counters_are_a_curve_too():
+    totals = (0.0, 100.0, 100.0, 50.0, 80.0)
+    probe = FakeProbe(*(counter("tree_disk_read_bytes", total) for total in totals))
+    usage = record([probe], [0.5, 0.5, 0.5, 1.0]).summarise()
+    curve = usage.tree_disk_read_bytes_per_s
+    assert curve is not None
+    assert curve.times_s == (0.25, 0.75, 2.0)
+    assert curve.values == (200.0, 0.0, 30.0)
+    assert usage.tree_disk_read_bytes == 80.0
+    assert usage.tree_disk_written_bytes_per_s is None
 
 
 def test_gauges_become_curves_and_counters_growth():

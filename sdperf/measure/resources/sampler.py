@@ -19,6 +19,7 @@ from sdperf.usage import (
     COUNTERS,
     GAUGES,
     MAX_TIMELINE_POINTS,
+    RATES,
     Counter,
     Curve,
     Gauge,
@@ -40,6 +41,8 @@ SHORTEST_ENERGY_WINDOW_S: Final[dict[Counter, float]] = {
     "ane_soc_energy_j": 10.0,
 }
 """Apple's counters are published in batches up to about 2 s apart: shorter windows say little."""
+
+_RATED: Final[frozenset[Counter]] = frozenset(RATES.values())
 
 FROZEN_AT_ZERO: Final[frozenset[Counter]] = frozenset({"cpu_soc_energy_j", "dram_soc_energy_j"})
 """Counters that stand still on macOS 27: no growth over a busy window is no reading."""
@@ -66,6 +69,23 @@ def compute_curve(times_s: Sequence[float], values: Sequence[float]) -> Curve | 
         times_s=tuple(_mean(times_s[span]) for span in spans),
         values=tuple(_mean(values[span]) for span in spans),
     )
+
+
+def compute_rate(times_s: Sequence[float], totals: Sequence[float]) -> Curve | None:
+    """Turn totals in time order into growth per second, at the middle of each two of them.
+
+    A total that falls (a process of the tree ended and took its own with it) tells no rate.
+
+    >>> compute_rate([0.0, 2.0], [10.0, 16.0]).values
+    (3.0,)
+    """
+    pairs = list(itertools.pairwise(zip(times_s, totals, strict=True)))
+    rates = [
+        ((start_s + end_s) / 2, (after - before) / (end_s - start_s))
+        for (start_s, before), (end_s, after) in pairs
+        if end_s > start_s and after >= before
+    ]
+    return compute_curve([at_s for at_s, _ in rates], [rate for _, rate in rates])
 
 
 @dataclass
@@ -113,7 +133,7 @@ class Recorder:
         self._names = tuple(probe.name for probe in probes)
         self._asked = [_Asked(probe) for probe in probes]
         self._faults: list[str] = []
-        self._series: dict[tuple[str, Gauge], _Series] = {}
+        self._series: dict[tuple[str, Gauge | Counter], _Series] = {}
         self._counted: dict[tuple[str, Counter], tuple[float, float]] = {}
         self._processes: dict[tuple[int, float], _Watched] = {}
         self._start_s = self._end_s = 0.0
@@ -144,6 +164,7 @@ class Recorder:
         window_s = self._end_s - self._start_s
         numbers: dict[str, Any] = {name: self._curve(name) for name in GAUGES}
         numbers |= {name: self._growth(name, window_s) for name in COUNTERS}
+        numbers |= {name: self._rate(counter) for name, counter in RATES.items()}
         return ResourceUsage(
             window_s=window_s,
             images=images,
@@ -170,8 +191,9 @@ class Recorder:
             self._keep(name, self._clock() - self._start_s, reading)
 
     def _keep(self, probe: str, now_s: float, reading: Reading) -> None:
-        for gauge, value in reading.gauges.items():
-            series = self._series.setdefault((probe, gauge), _Series())
+        rated = {name: reading.counters[name] for name in _RATED & reading.counters.keys()}
+        for name, value in (*reading.gauges.items(), *rated.items()):
+            series = self._series.setdefault((probe, name), _Series())
             series.times_s.append(now_s)
             series.values.append(value)
         for counter, total in reading.counters.items():
@@ -213,6 +235,13 @@ class Recorder:
             series = self._series.get((probe, name))
             if series is not None:
                 return compute_curve(series.times_s, series.values)
+        return None
+
+    def _rate(self, name: Counter) -> Curve | None:
+        for probe in self._names:
+            series = self._series.get((probe, name))
+            if series is not None:
+                return compute_rate(series.times_s, series.values)
         return None
 
     def _growth(self, name: Counter, window_s: float) -> float | None:
