@@ -30,10 +30,8 @@ def test_every_run_is_kept_and_importing_its_files_adds_nothing(bench, script, p
     written = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
     assert load_document(database, kept[0].id) == written
     database.close()
-    status = main(
-        ["history", "import", "--history", ".sdperf/history.db", ".benchmarks", "run.json"]
-        + [".sdperf/last-run.json"]
-    )
+    places = (".benchmarks", "run.json", ".sdperf/last-run.json")
+    status = main(["history", "import", "--history", ".sdperf/history.db", *places])
     assert status == 0
     assert "0 runs added, 3 were there" in capsys.readouterr().out
 
