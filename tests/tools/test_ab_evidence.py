@@ -77,11 +77,14 @@ def test_the_table_counts_what_was_found(tmp_path):
     extend(path, "aa", 2, lambda _: record(second={"seconds": 1.3}))
     series = extend(path, "slower", 2, lambda _: record(1.07))
     assert summarise(series) == (
-        "2 runs of 40 steps: 2 SLOWER. Blocks: 2 of 4. Denoising is 80.0 % of an image, so that "
+        "2 runs of 40 steps: 2 SLOWER. Blocks it took: 4 in 2 runs. Denoising is 80.0 % of an image, so that "
         "7.5 % more calls of the UNet are at most 6.0 % more time."
     )
     text = format_series(read_series(path))
-    assert "2 runs of 5 steps: 1 PASS, 1 VOID. Blocks: 1 of 4. In 0 of them the interval" in text
+    assert (
+        "2 runs of 5 steps: 1 PASS, 1 VOID. Blocks it took: 4 in 1 run. In 0 of them the interval"
+        in text
+    )
     assert "| 1 | SLOWER | 4 | 0 | +7.0 % | +5.8 % to +8.2 % | +0.0 % | " in text
 
 

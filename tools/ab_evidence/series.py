@@ -175,8 +175,9 @@ def summarise(series: Series) -> str:
     """Count what a series came to, in a sentence or two."""
     runs = series.runs
     counts = {name: sum(run.outcome == name for run in runs) for name in _names(runs)}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    text = f"{len(runs)} runs of {series.steps} steps: {told}. {_describe_blocks(runs)}"
+    told = ", ".join(f"{number} {name}" for name, number in counts.items())
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    text = f"{count} of {series.steps} steps: {told}. {_describe_blocks(runs)}"
     if series.experiment == "aa":
         excluding = sum(
             run.lower is not None and run.upper is not None and not run.lower <= 1 <= run.upper
@@ -201,8 +202,11 @@ def _describe_blocks(runs: Sequence[Run]) -> str:
     blocks = [run.blocks for run in runs if run.blocks]
     if not blocks:
         return ""
-    each = ", ".join(f"{blocks.count(count)} of {count}" for count in sorted(set(blocks)))
-    return f"Blocks: {each}."
+    each = ", ".join(
+        f"{count} in {blocks.count(count)} run{'' if blocks.count(count) == 1 else 's'}"
+        for count in sorted(set(blocks))
+    )
+    return f"Blocks it took: {each}."
 
 
 def _percent(ratio: float | None) -> str:
