@@ -77,8 +77,8 @@ def test_the_table_counts_what_was_found(tmp_path):
     extend(path, "aa", 2, lambda _: record(second={"seconds": 1.3}))
     series = extend(path, "slower", 2, lambda _: record(1.07))
     assert summarise(series) == (
-        "2 runs of 40 steps: 2 SLOWER. Blocks it took: 4 in 2 runs. Denoising is 80.0 % of an image, so that "
-        "7.5 % more calls of the UNet are at most 6.0 % more time."
+        "2 runs of 40 steps: 2 SLOWER. Blocks it took: 4 in 2 runs. Denoising is 80.0 % of an "
+        "image, so that 7.5 % more calls of the UNet are at most 6.0 % more time."
     )
     text = format_series(read_series(path))
     assert (
