@@ -139,6 +139,7 @@ def measure_until_decided(
     may_go_on: Callable[[], bool] = lambda: True,
     on_block: Callable[[int, int], None] = lambda *_: None,
     current_first: bool = False,
+    rounds: int = 1,
 ) -> BlockRun:
     """Measure blocks until a look decides, the last look is over, or time is.
 
@@ -151,8 +152,9 @@ def measure_until_decided(
         may_go_on: Asked before each block.
         on_block: Called with the blocks done and the most that may come.
         current_first: Whether the first block begins with B.
+        rounds: Rounds of each execution.
     """
-    series = BlockSeries(baseline, current, limit_log, alpha, looks, current_first)
+    series = BlockSeries(baseline, current, limit_log, alpha, looks, current_first, rounds)
     while not series.is_decided and may_go_on():
         series.measure_block()
         on_block(len(series.contrasts), looks[-1])
@@ -164,30 +166,29 @@ def measure_null_control(
     other: Arm,
     *,
     limit_log: float,
+    rounds: int = 1,
     may_go_on: Callable[[], bool] = lambda: True,
     on_block: Callable[[int, int], None] = lambda *_: None,
-) -> tuple[bool | None, float | None]:
+) -> tuple[bool | None, tuple[float, ...]]:
     """Measure the same code against itself, as it would be measured against another.
 
     Args:
         one: An arm.
         other: A second arm of the same code.
         limit_log: As in `measure_until_decided`.
+        rounds: Rounds of each execution.
         may_go_on: Asked before each block.
         on_block: Called with the blocks done and the most that may come.
 
     Returns:
-        Whether the machine is fit (``None`` where the time did not suffice to tell), and the mean
-        log ratio that was seen.
+        Whether the machine is fit (``None`` where the time did not suffice to tell), and the log
+        ratio that each block saw.
     """
-    series = make_null_control(one, other, limit_log=limit_log)
+    series = make_null_control(one, other, limit_log=limit_log, rounds=rounds)
     while len(series.blocks) < CONTROL_BLOCKS and may_go_on():
         series.measure_block()
         on_block(len(series.blocks), CONTROL_BLOCKS)
-    is_sound = judge_null_control(series.contrasts, limit_log)
-    if is_sound is None:
-        return None, None
-    return is_sound, math.fsum(series.contrasts) / len(series.contrasts)
+    return judge_null_control(series.contrasts, limit_log), series.contrasts
 
 
 def make_null_control(

@@ -1,5 +1,6 @@
 """Suspects measured again in the same session: paired with the baseline's own code, or repeated.
 
+Before that the same code is held against itself, in every session that compares (null control).
 Everything that touches a machine is passed in: arms, clock, and where the baseline's code is.
 """
 
@@ -7,23 +8,41 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from sdperf.ab.blocks import Arm, measure_null_control, measure_until_decided
+from sdperf.ab.blocks import (
+    CONTROL_BLOCKS,
+    RENEW_EVERY,
+    Arm,
+    measure_null_control,
+    measure_until_decided,
+)
 from sdperf.errors import SdperfError
 from sdperf.judging.latency import (
     LatencyLimits,
     Screening,
     Suspect,
+    choose_limit,
     judge_confirmation,
     judge_repeats,
 )
+from sdperf.judging.suite_estimate import CaseEstimate
+from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_seconds
 from sdperf.verdict import Finding, Outcome
 
 FRESH_PROCESSES: Final = 3
+
+SHORTEST_EXECUTION_S: Final = 0.25
+MOST_ROUNDS: Final = 25
+"""An execution of a short case is the median of as many rounds as fill a quarter of a second, or of
+25: three milliseconds alone would measure the scheduler."""
+
+CONTROL_SHARE: Final = 0.5
+"""Share of the time for measuring again that a null control may be expected to take."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,16 @@ class Bench(Protocol):
     def find_baseline_code(self, case: str) -> BaselineCode | str:
         """Return the baseline's code of a case, or say why it cannot be run."""
 
+    def estimate_s(self, case: str, *, blocks: int, renewals: int, rounds: int) -> float:
+        """Estimate what paired blocks of a case take, starting its processes included.
+
+        Args:
+            case: Its test id.
+            blocks: Blocks of four executions.
+            renewals: How often both arms start anew.
+            rounds: Rounds of an execution.
+        """
+
     def make_current(self, case: str) -> Arm:
         """Make an arm of the current code, on workers of its own."""
 
@@ -59,25 +88,62 @@ class Bench(Protocol):
 
 
 @dataclass(frozen=True)
+class ControlCase:
+    """The case that is held against itself.
+
+    Attributes:
+        case: Its test id.
+        current_s: Median seconds of a round.
+        limit: Slowdown that it is allowed in this session, as a fraction.
+    """
+
+    case: str
+    current_s: float
+    limit: float
+
+
+@dataclass(frozen=True)
 class Confirmation:
-    """What measuring the suspects again came to.
+    """What measuring again came to.
 
     Attributes:
         findings: The answer on each suspect that was settled, by test id.
+        paired: Those that were settled by paired blocks with the baseline's own code.
+        null_control: The same code held against itself; ``None`` where nothing was compared.
         void: Why nothing that was timed in this session counts; ``None`` where it does.
         notes: What to tell people, a line each.
         was_interrupted: Whether the user ended it.
     """
 
     findings: dict[str, Finding] = field(default_factory=dict)
+    paired: frozenset[str] = frozenset()
+    null_control: NullControl | None = None
     void: str | None = None
     notes: tuple[str, ...] = ()
     was_interrupted: bool = False
 
 
+def choose_control(cases: Sequence[CaseEstimate], limits: LatencyLimits) -> ControlCase | None:
+    """Choose the quickest case that is compared with something; ``None`` without any. Pure."""
+    compared = [case for case in cases if case.rise_log is not None]
+    if not compared:
+        return None
+    quickest = min(compared, key=lambda case: case.data.current_s)
+    return ControlCase(quickest.data.case, quickest.data.current_s, choose_limit(quickest, limits))
+
+
+def count_rounds(current_s: float) -> int:
+    """Return how many rounds an execution of a case takes. Pure.
+
+    >>> count_rounds(0.02), count_rounds(2.0), count_rounds(0.001)
+    (13, 1, 25)
+    """
+    return max(1, min(MOST_ROUNDS, math.ceil(SHORTEST_EXECUTION_S / current_s)))
+
+
 @dataclass
 class Confirmer:
-    """Measures suspects again, within a budget of time.
+    """Measures again, within a budget of time.
 
     Attributes:
         bench: Makes the arms.
@@ -85,6 +151,7 @@ class Confirmer:
         rounds: Rounds of each fresh process where a case is repeated.
         clock: Returns seconds.
         say: Shows what happens now.
+        now: Returns the present instant, for the record.
     """
 
     bench: Bench
@@ -92,55 +159,86 @@ class Confirmer:
     rounds: int
     clock: Callable[[], float]
     say: Callable[[str], None] = lambda _: None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _started_s: float = 0.0
     _notes: list[str] = field(default_factory=list)
     _findings: dict[str, Finding] = field(default_factory=dict)
+    _paired: set[str] = field(default_factory=set)
+    _null_control: NullControl | None = None
 
-    def confirm(self, screening: Screening, limits: LatencyLimits) -> Confirmation:
-        """Measure the suspects of a screening again, the quickest first.
+    def confirm(
+        self, screening: Screening, limits: LatencyLimits, control: ControlCase | None
+    ) -> Confirmation:
+        """Hold the same code against itself, then measure the suspects again, the quickest first.
 
-        First the same code is held against itself; if it differs, the session is void. An
+        Where the same code differs from itself the session is void and the suspects are left. An
         interrupt ends the work, and what was settled by then stands.
         """
         self._started_s = self.clock()
         void, was_interrupted = None, False
         suspects = sorted(screening.suspects, key=lambda suspect: suspect.case.data.current_s)
         try:
-            void = self._control(suspects[0]) if self.bench.can_pair else None
+            if control is not None:
+                self._null_control = self._answer(control, reason="interrupted")
+                self._null_control = self._control(control)
+                void = _explain_void(self._null_control)
             for suspect in suspects if void is None else ():
                 self._settle(suspect, limits, len(suspects))
         except KeyboardInterrupt:
             was_interrupted = True
-            self._notes.append("interrupted while measuring suspects again")
-        return Confirmation(dict(self._findings), void, tuple(self._notes), was_interrupted)
+            self._notes.append("interrupted while measuring again")
+        return Confirmation(
+            findings=dict(self._findings),
+            paired=frozenset(self._paired),
+            null_control=self._null_control,
+            void=void,
+            notes=tuple(self._notes),
+            was_interrupted=was_interrupted,
+        )
 
-    def _control(self, suspect: Suspect) -> str | None:
-        """Hold the current code against itself; return why the machine is unfit, if it is."""
-        name = suspect.case.data.case
-        one, other = self.bench.make_current(name), self.bench.make_current(name)
-        limit_log = math.log1p(suspect.case.data.max_slowdown)
+    def _control(self, control: ControlCase) -> NullControl:
+        """Hold the current code of one case against itself, if there is time."""
+        if not self.bench.can_pair:
+            return self._answer(control, reason="two workers cannot run at once here")
+        rounds = count_rounds(control.current_s)
+        renewals = math.ceil(CONTROL_BLOCKS / RENEW_EVERY)
+        cost_s = self.bench.estimate_s(
+            control.case, blocks=CONTROL_BLOCKS, renewals=renewals, rounds=rounds
+        )
+        if cost_s > CONTROL_SHARE * self.budget_s:
+            needed_s = 100 * math.ceil(cost_s / CONTROL_SHARE / 100)
+            return self._answer(
+                control,
+                reason=f"it would take about {format_seconds(cost_s)}; --sd-confirm {needed_s} "
+                f"gives it the time",
+            )
+        one, other = self.bench.make_current(control.case), self.bench.make_current(control.case)
         try:
-            is_sound, seen = measure_null_control(
+            is_sound, contrasts = measure_null_control(
                 one,
                 other,
-                limit_log=limit_log,
+                limit_log=math.log1p(control.limit),
+                rounds=rounds,
                 may_go_on=self._has_time,
                 on_block=lambda done, most: self._progress("null control", done, most),
             )
         except SdperfError as error:
-            self._notes.append(f"no null control: {error}")
-            return None
+            return self._answer(control, reason=str(error))
         finally:
             one.close()
             other.close()
-        if is_sound is None or seen is None:
-            self._notes.append("no null control: out of time (--sd-confirm)")
-            return None
-        difference = format_change(math.exp(seen))
-        self._notes.append(f"null control: the same code differs from itself by {difference}")
-        if is_sound:
-            return None
-        return f"null control failed: the same code differs from itself by {difference}"
+        reason = "out of time (--sd-confirm)" if is_sound is None else None
+        return self._answer(control, contrasts, is_sound, reason)
+
+    def _answer(
+        self,
+        control: ControlCase,
+        contrasts: tuple[float, ...] = (),
+        is_sound: bool | None = None,
+        reason: str | None = None,
+    ) -> NullControl:
+        measured_at = self.now().isoformat(timespec="milliseconds")
+        return NullControl(control.case, measured_at, control.limit, contrasts, is_sound, reason)
 
     def _settle(self, suspect: Suspect, limits: LatencyLimits, suspects: int) -> None:
         name = suspect.case.data.case
@@ -172,6 +270,7 @@ class Confirmer:
                 current,
                 limit_log=math.log1p(suspect.case.data.max_slowdown),
                 alpha=alpha,
+                rounds=count_rounds(suspect.case.data.current_s),
                 may_go_on=self._has_time,
                 on_block=lambda done, most: self._progress(_short(name), done, most),
             )
@@ -182,9 +281,10 @@ class Confirmer:
             self._notes.append(f"{_short(name)}: too few paired blocks, out of time (--sd-confirm)")
             return
         self._findings[name] = judge_confirmation(suspect, run.result)
+        self._paired.add(name)
         self._notes.append(
-            f"{_short(name)}: {run.result.blocks} paired blocks against the baseline's commit "
-            f"{code.commit[:12]}{_describe_pass(self._findings[name])}"
+            f"{_short(name)}: paired with the baseline's commit {code.commit[:12]}"
+            f"{_describe_pass(self._findings[name])}"
         )
 
     def _repeat(self, suspect: Suspect, limits: LatencyLimits, why: str) -> None:
@@ -216,6 +316,13 @@ class Confirmer:
         self.say(
             f"measuring again: {what}, {done} of at most {most}, {format_seconds(left_s)} at most"
         )
+
+
+def _explain_void(control: NullControl) -> str | None:
+    """Say why a session does not count; ``None`` where it does."""
+    if control.is_sound is not False:
+        return None
+    return f"the same code differs from itself by {format_change(control.ratio)}"
 
 
 def _describe_pass(finding: Finding) -> str:

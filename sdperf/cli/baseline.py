@@ -9,7 +9,9 @@ from typing import Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.report.baselines import format_accepted, format_list, format_session
+from sdperf.report.controls import format_control_record
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
+from sdperf.store.controls import CONTROL_LOG, merge_controls, read_controls
 from sdperf.store.runs import read_run
 
 LAST_RUN: Final = ".sdperf/last-run.json"
@@ -109,7 +111,24 @@ def _list(store: BaselineStore, _: argparse.Namespace) -> list[str]:
 
 
 def _show(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
-    return format_session(store.find(arguments.session, arguments.fingerprint))
+    session = store.find(arguments.session, arguments.fingerprint)
+    return [*format_session(session), *describe_controls(store, session.fingerprint)]
+
+
+def describe_controls(store: BaselineStore, fingerprint: str) -> list[str]:
+    """Say how many null controls were run on a kind of machine, and how many failed.
+
+    Accepted sessions and the log of this folder are counted together, each control once.
+
+    Raises:
+        RecordError: An accepted session is damaged, or the log cannot be read.
+    """
+    log = read_controls(Path(CONTROL_LOG), fingerprint)
+    accepted = (one.run.summary for one in store.load(fingerprint))
+    kept = [
+        one.null_control for one in accepted if one is not None and one.null_control is not None
+    ]
+    return format_control_record(merge_controls(log.controls, kept), log.damaged)
 
 
 def _reject(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:

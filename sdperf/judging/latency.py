@@ -209,7 +209,7 @@ def judge_repeats(
     rises = [case.rise_log + math.log(median / medians_s[0]) for median in medians_s]
     rise = statistics.median(rises)
     is_gross = case.interval is None
-    limit = _gross_limit(case, limits) if is_gross else case.data.max_slowdown
+    limit = choose_limit(case, limits)
     seen = (
         f"{_percent(rise)} over {len(rises)} processes "
         f"({', '.join(_percent(one) for one in rises)}), limit {format_change(1 + limit)}"
@@ -355,6 +355,11 @@ def _is_suspect(case: CaseEstimate, limits: LatencyLimits) -> bool:
     return case.rise_log > _suspicion(case) and (
         case.rise_log > half_width or half_width > math.log1p(case.data.max_slowdown)
     )
+
+
+def choose_limit(case: CaseEstimate, limits: LatencyLimits) -> float:
+    """Return the slowdown that fails a case, as a fraction: gross before a spread is known."""
+    return _gross_limit(case, limits) if case.interval is None else case.data.max_slowdown
 
 
 def _gross_limit(case: CaseEstimate, limits: LatencyLimits) -> float:

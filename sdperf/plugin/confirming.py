@@ -1,15 +1,17 @@
-"""The bench that suspects are measured again on: fresh workers, and the baseline's worktree."""
+"""The bench that cases are measured again on: fresh workers, and the baseline's worktree."""
 
 from __future__ import annotations
 
 import contextlib
+import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.ab.blocks import Arm
-from sdperf.ab.confirming import BaselineCode, Confirmation, Confirmer
+from sdperf.ab.confirming import BaselineCode, Confirmation, Confirmer, ControlCase
+from sdperf.ab.residency import fit_together
 from sdperf.ab.worktree import checked_out, find_repository, map_search_path
 from sdperf.errors import SdperfError
 from sdperf.judging.latency import LatencyLimits, Screening
@@ -23,24 +25,23 @@ from sdperf.units import format_seconds
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
 
-RESIDENT_SHARE = 0.7
-"""Two resident workers may fill this share of main memory together."""
-
 
 def confirm_suspects(
     ours: SdSession,
     judged: Mapping[str, JudgedCase],
     screening: Screening,
     limits: LatencyLimits,
+    control: ControlCase | None,
 ) -> Confirmation:
-    """Measure the suspects of a session again."""
+    """Hold the session's code against itself, and measure its suspects again."""
     ours.suite().pool.close()
     line = ours.live_line
     count = len(screening.suspects)
     suspects = "1 suspect" if count == 1 else f"{count} suspects"
+    doing = f"measuring {suspects} again" if count else "holding the same code against itself"
     line.start("confirm", 0)
     line.announce(
-        f"measuring {suspects} again, at most {format_seconds(ours.settings.confirm_s)}; "
+        f"{doing}, at most {format_seconds(ours.settings.confirm_s)}; "
         f"Ctrl-C gives the verdict so far"
     )
     with contextlib.ExitStack() as stack:
@@ -53,9 +54,9 @@ def confirm_suspects(
             say=line.say,
         )
         try:
-            confirmation = confirmer.confirm(screening, limits)
+            confirmation = confirmer.confirm(screening, limits, control)
         finally:
-            line.finish(f"measured {suspects} again")
+            line.finish(f"measured {suspects} again" if count else "null control")
             bench.close()
     return confirmation
 
@@ -96,6 +97,14 @@ class SessionBench:
         except SdperfError as error:
             return str(error)
 
+    def estimate_s(self, case: str, *, blocks: int, renewals: int, rounds: int) -> float:
+        """Estimate what paired blocks of a case take, from what the session itself took."""
+        measurement, settings = self._judged[case].measurement, self._ours.settings
+        starts = 2 * renewals if self._fit_together(measurement) else 3 * blocks
+        return estimate_blocks_s(
+            measurement, starts=starts, warmup=settings.warmup, rounds=4 * blocks * rounds
+        )
+
     def make_current(self, case: str) -> Arm:
         """Make an arm of the code under test."""
         suite = self._ours.suite()
@@ -124,10 +133,17 @@ class SessionBench:
             subject=subject,
             code=code,
         )
-        if not fits_twice(measurement):
+        if not self._fit_together(measurement):
             arm.before_load = lambda: self._close_others(arm)
         self._arms.append(arm)
         return arm
+
+    def _fit_together(self, measurement: Measurement) -> bool:
+        return fit_together(
+            [measurement.memory] * 2,
+            ram_bytes=measurement.environment.ram_bytes,
+            device=self._ours.suite().describe_device(),
+        )
 
     def _close_others(self, arm: CaseArm) -> None:
         for other in self._arms:
@@ -141,6 +157,20 @@ class SessionBench:
             here = [entry or str(Path.cwd()) for entry in [*sys.path, str(Path.cwd())]]
             self._folders[commit] = map_search_path(here, repository, folder)
         return self._folders[commit]
+
+
+def estimate_blocks_s(measurement: Measurement, *, starts: int, warmup: int, rounds: int) -> float:
+    """Estimate what blocks take: starting processes, and rounds on them. Pure.
+
+    Args:
+        measurement: What the session measured of the case; what it does not know counts as nothing.
+        starts: Sets of workers that are started, each with its first call and warm-up.
+        warmup: Untimed rounds of each.
+        rounds: Timed rounds altogether.
+    """
+    round_s = statistics.median(measurement.rounds_s)
+    start_s = (measurement.load_s or 0.0) + (measurement.first_call_s or 0.0)
+    return starts * (start_s + max(1, warmup) * round_s) + rounds * round_s
 
 
 def explain_unpaired(saved: Measurement, current: Measurement) -> str | None:
@@ -165,13 +195,3 @@ def explain_unpaired(saved: Measurement, current: Measurement) -> str | None:
     if saved.model_hash != current.model_hash:
         return "other weights than the baseline's"
     return None
-
-
-def fits_twice(measurement: Measurement) -> bool:
-    """Tell whether two sets of workers fit into main memory; unknown counts as fitting. Pure."""
-    memory, ram_bytes = measurement.memory, measurement.environment.ram_bytes
-    if memory.peak_rss_bytes is None or ram_bytes is None:
-        return True
-    shares = measurement.environment.device_kind == "mps"  # unified memory
-    used = memory.peak_rss_bytes + ((memory.peak_device_bytes or 0) if shares else 0)
-    return 2 * used <= RESIDENT_SHARE * ram_bytes

@@ -30,8 +30,9 @@ from sdperf.plugin.saving import (
     store_evidence,
     store_images,
     store_last_run,
+    store_null_control,
 )
-from sdperf.plugin.speed import judge_speed
+from sdperf.plugin.speed import judge_speed, void_finding
 from sdperf.report.quality_seen import describe_seen
 from sdperf.report.terminal import Row
 from sdperf.store.baselines import BaselineStore
@@ -88,6 +89,7 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
     try:
         store_images(ours, folders)
         store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
+        store_null_control(ours, session.config.rootpath)
         if host is not None:
             run = store_last_run(session.config, host)
             if ours.settings.html is not None:
@@ -126,10 +128,12 @@ def _judge(ours: SdSession, host: Any) -> None:
     timed = judged if host is not None and not host.disabled else {}
     settings = ours.settings
     slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
-    confirm = None
-    if timed and settings.confirm_s > 0 and not ours.interrupted:
+    confirm, unconfirmed = None, "interrupted" if ours.interrupted else "--sd-confirm 0"
+    if settings.confirm_s > 0 and not ours.interrupted:
         confirm = functools.partial(confirm_suspects, ours, timed)
-    ours.speed = judge_speed(timed, slowdowns, settings.latency_limits(), confirm)
+    ours.speed = judge_speed(
+        timed, slowdowns, settings.latency_limits(), confirm, unconfirmed=unconfirmed
+    )
     for node_id in ids:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
@@ -173,7 +177,9 @@ def _judge_compare_fail(node_id: str, ours: SdSession, host: Any) -> list[Findin
                     reason = f"--benchmark-compare-fail: {session.source} lacks {error}"
                     findings.append(Finding(Outcome.INCOMPARABLE, "latency", reason))
                     continue
-                if failure:
+                if failure and ours.speed.confirmation.void is not None:
+                    findings.append(void_finding(ours.speed.confirmation.void))
+                elif failure:
                     reason = f"--benchmark-compare-fail: {failure} against {session.source}"
                     findings.append(Finding(Outcome.SLOWER, "latency", reason))
     return findings
@@ -208,7 +214,10 @@ def _choose_comparison(
 
 
 def _find_failing(ours: SdSession) -> bool:
-    """Tell whether the run fails: a case, the suite as a whole, or nothing that was compared."""
+    """Tell whether the run fails: a case, the suite as a whole, or nothing that was compared.
+
+    A void session leaves everything that was timed open, and is void instead, also when strict.
+    """
     outcomes = [row.verdict.outcome for row in ours.rows]
     if ours.speed.suite is not None:
         outcomes.append(ours.speed.suite.outcome)
@@ -219,8 +228,9 @@ def _find_failing(ours: SdSession) -> bool:
             f"no overlap: {sessions[-1].source} holds none of the {len(measured)} cases; were they "
             f"renamed, or is pytest run from another folder?"
         )
+    is_strict = ours.settings.strict and ours.speed.confirmation.void is None
     return ours.no_overlap is not None or any(
-        one.is_failure or (ours.settings.strict and one.is_open) for one in outcomes
+        one.is_failure or (is_strict and one.is_open) for one in outcomes
     )
 
 

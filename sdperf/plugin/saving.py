@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from sdperf.plugin.evidence import find_pixels, write_evidence
+from sdperf.store.controls import CONTROL_LOG, append_control
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 from sdperf.store.quality import QualityCase, make_quality_case
@@ -62,6 +63,7 @@ def summarise_run(ours: SdSession) -> RunSummary:
         suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
         void=ours.speed.confirmation.void,
         interrupted=ours.interrupted,
+        null_control=ours.speed.confirmation.null_control,
         guards=None if log is None or log.policy == "off" else log.before,
     )
 
@@ -100,6 +102,17 @@ def store_images(ours: SdSession, folders: Iterable[Path]) -> None:
             made.append(ours.quality.bench.pngs)
         for png in (png for pngs in made for png in pngs.values()):
             store.write(png)
+
+
+def store_null_control(ours: SdSession, root: Path) -> None:
+    """Keep the session's null control in the log, whatever becomes of the session.
+
+    Raises:
+        OSError: The log cannot be written.
+    """
+    control = ours.speed.confirmation.null_control
+    if control is not None and control.is_sound is not None:
+        append_control(root / CONTROL_LOG, ours.suite().environment().fingerprint(), control)
 
 
 def store_evidence(ours: SdSession, folder: Path) -> None:

@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sdperf.ab.confirming import Confirmation
+from sdperf.ab.confirming import Confirmation, ControlCase, choose_control
 from sdperf.judging.latency import LatencyLimits, Screening, judge_offline, screen_latency
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
 from sdperf.plugin.gate import JudgedCase
 from sdperf.verdict import Finding, Outcome
 
-Confirm = Callable[[Screening, LatencyLimits], Confirmation]
-"""Measures the suspects of a screening again."""
+Confirm = Callable[[Screening, LatencyLimits, ControlCase | None], Confirmation]
+"""Holds the same code against itself and measures the suspects of a screening again."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ def judge_speed(
     slowdowns: Mapping[str, float],
     limits: LatencyLimits,
     confirm: Confirm | None,
+    *,
+    unconfirmed: str = "",
 ) -> SpeedVerdict:
     """Judge the speed of all cases together.
 
@@ -49,7 +51,8 @@ def judge_speed(
         judged: The session's cases by test id.
         slowdowns: Tolerated slowdown of each, as a fraction.
         limits: The suite's limits.
-        confirm: Measures suspects again; ``None`` judges by the saved numbers alone.
+        confirm: Measures again; ``None`` judges by the saved numbers alone.
+        unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
     """
     suite = [
         CaseSessions(
@@ -74,9 +77,10 @@ def judge_speed(
         if case.baseline_s is not None
     }
     if confirm is None:
-        return SpeedVerdict(offline.cases, offline.suite, changes)
+        notes = (f"no null control, and nothing was measured again: {unconfirmed}",)
+        return SpeedVerdict(offline.cases, offline.suite, changes, Confirmation(notes=notes))
     screening = screen_latency(estimate, limits)
-    confirmation = confirm(screening, limits) if screening.suspects else Confirmation()
+    confirmation = confirm(screening, limits, choose_control(estimate.cases, limits))
     findings = dict(screening.findings.cases)
     for suspect in screening.suspects:
         name = suspect.case.data.case

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sdperf.plugin.finish import EXIT_VOID
+from sdperf.report.controls import format_control
 from sdperf.report.gains import format_gains
 from sdperf.report.inside import format_guards, format_resources, format_stages
 from sdperf.report.terminal import (
@@ -88,6 +89,9 @@ def _format_suite(ours: SdSession) -> list[Line]:
         texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
         if suite.next_step is not None and suite.outcome is not Outcome.PASS:
             texts.append((f"    next: {suite.next_step}", ""))
+    control = ours.speed.confirmation.null_control
+    if control is not None:
+        texts.append((format_control(control), "red" if control.is_sound is False else ""))
     texts += [(note, "") for note in ours.speed.confirmation.notes]
     if ours.no_overlap is not None:
         texts.append((ours.no_overlap, "red"))

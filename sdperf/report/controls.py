@@ -19,8 +19,8 @@ def format_control(control: NullControl) -> str:
         return f"no null control: {control.reason or 'it was not finished'}"
     passed = "passed" if control.is_sound else "FAILED"
     return (
-        f"null control {passed}: in {len(control.contrasts)} blocks of {name} the same code "
-        f"differs from itself by {format_change(control.ratio)}"
+        f"null control {passed}: {name} differs from itself by {format_change(control.ratio)} in "
+        f"{len(control.contrasts)} blocks"
     )
 
 

@@ -1,8 +1,9 @@
 import math
+from datetime import UTC, datetime
 
 import pytest
 
-from sdperf.ab.confirming import BaselineCode, Confirmer
+from sdperf.ab.confirming import BaselineCode, Confirmer, ControlCase, choose_control
 from sdperf.errors import WorkerError
 from sdperf.judging.latency import LatencyLimits, screen_latency
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
@@ -25,13 +26,19 @@ def screen(currents, sessions=8):
 
 
 class FakeBench:
-    def __init__(self, *, code="no code", current=1.0, baseline=1.0, can_pair=True, other=None):
-        self.code, self.can_pair = code, can_pair
+    def __init__(
+        self, *, code="no code", current=1.0, baseline=1.0, can_pair=True, other=None, cost_s=10.0
+    ):
+        self.code, self.can_pair, self.cost_s = code, can_pair, cost_s
         self.current, self.baseline, self.other = current, baseline, other
         self.journal, self.made = [], 0
 
     def find_baseline_code(self, case):
         return self.code
+
+    def estimate_s(self, case, *, blocks, renewals, rounds):
+        self.estimated = (case, blocks, renewals, rounds)
+        return self.cost_s
 
     def make_current(self, case):
         self.made += 1
@@ -48,9 +55,13 @@ SUSPICIOUS = [*STEADY, 1.06]
 CASE = "test_bench.py::test_case9"
 
 
-def confirm(bench, screening, *, budget_s=1000.0, clock=lambda: 0.0):
-    confirmer = Confirmer(bench, budget_s, rounds=2, clock=clock)
-    return confirmer.confirm(screening, LatencyLimits())
+CONTROL = ControlCase("test_bench.py::test_case0", 1.0, 0.03)
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def confirm(bench, screening, *, budget_s=1000.0, clock=lambda: 0.0, control=CONTROL):
+    confirmer = Confirmer(bench, budget_s, rounds=2, clock=clock, now=lambda: NOW)
+    return confirmer.confirm(screening, LatencyLimits(), control)
 
 
 @pytest.mark.parametrize(
@@ -61,15 +72,17 @@ def test_a_suspect_is_settled_by_pairs_with_the_baselines_code(current, outcome)
     assert list(done.findings) == [CASE]
     assert done.findings[CASE].outcome is (outcome or Outcome.INCONCLUSIVE)
     assert "paired blocks" in done.findings[CASE].reason
-    assert done.notes[0] == "null control: the same code differs from itself by +0.0 %"
-    assert "against the baseline's commit aaaaaaaaaaaa" in done.notes[1]
+    assert done.paired == {CASE}
+    assert done.null_control.is_sound is True
+    assert "paired with the baseline's commit aaaaaaaaaaaa" in done.notes[0]
 
 
 @pytest.mark.parametrize(("current", "outcome"), [(1.0, Outcome.PASS), (1.06, Outcome.SLOWER)])
 def test_without_the_baselines_code_it_is_repeated_and_drift_is_not_excluded(current, outcome):
     done = confirm(FakeBench(code="no subject", current=current), screen(SUSPICIOUS))
     assert done.findings[CASE].outcome is outcome
-    assert "repeated in 3 fresh processes, not paired: no subject" in done.notes[1]
+    assert not done.paired
+    assert "repeated in 3 fresh processes, not paired: no subject" in done.notes[0]
     assert ("drift" in done.findings[CASE].reason) == (outcome is Outcome.SLOWER)
 
 
@@ -84,14 +97,88 @@ def test_a_gross_suspect_of_few_sessions_is_repeated():
 
 
 def test_a_machine_on_which_the_same_code_differs_from_itself_voids_the_session():
-    done = confirm(FakeBench(code=CODE, current=1.06, other=1.3), screen(SUSPICIOUS))
-    assert done.void.startswith("null control failed: the same code differs from itself by +22.6 %")
+    bench = FakeBench(code=CODE, current=1.06, other=1.3)
+    done = confirm(bench, screen(SUSPICIOUS))
+    assert done.void == "the same code differs from itself by +22.6 %"
+    assert done.null_control.is_sound is False
     assert not done.findings
+    assert bench.made == 2
+
+
+def test_the_same_code_is_held_against_itself_without_any_suspect():
+    bench = FakeBench()
+    done = confirm(bench, screen(STEADY))
+    control = done.null_control
+    assert (control.case, control.is_sound, control.limit) == (CONTROL.case, True, 0.03)
+    assert control.measured_at == "2026-11-23T00:00:00.000+00:00"
+    assert control.contrasts == pytest.approx([0.0] * 4)
+    assert (bench.made, done.notes, done.findings) == (2, (), {})
+    assert bench.estimated == (CONTROL.case, 4, 2, 1)
+
+
+def test_a_short_case_is_run_often_enough_to_be_timed():
+    bench = FakeBench(current=0.02)
+    assert confirm(bench, screen(STEADY), control=ControlCase("quick", 0.02, 0.03)).void is None
+    assert bench.estimated[-1] == 13
+    assert bench.journal.count("B") == 4 * 4 * 13
+
+
+def test_a_control_that_would_take_too_long_is_left_out_with_the_time_it_needs():
+    bench = FakeBench(cost_s=520.0)
+    control = confirm(bench, screen(STEADY), budget_s=900.0).null_control
+    assert control.is_sound is None
+    assert control.reason == "it would take about 8 min 40 s; --sd-confirm 1100 gives it the time"
+    assert bench.made == 0
+
+
+def test_a_control_whose_worker_dies_has_no_answer_and_the_suspects_are_settled():
+    bench = FakeBench(code=CODE, current=1.06)
+    make, made = bench.make_current, []
+
+    def die_once(case):
+        made.append(case)
+        arm = make(case)
+        if len(made) == 1:
+            arm.measure_s = lambda: (_ for _ in ()).throw(WorkerError("a worker died"))
+        return arm
+
+    bench.make_current = die_once
+    done = confirm(bench, screen(SUSPICIOUS))
+    assert done.null_control.is_sound is None
+    assert done.null_control.reason == "a worker died"
+    assert done.findings[CASE].outcome is Outcome.SLOWER
+
+
+def test_an_interrupted_control_is_kept_as_no_answer():
+    bench = FakeBench()
+
+    def interrupt(case):
+        raise KeyboardInterrupt
+
+    bench.make_current = interrupt
+    done = confirm(bench, screen(STEADY))
+    assert done.was_interrupted
+    assert done.null_control.reason == "interrupted"
+
+
+def test_the_quickest_compared_case_is_held_to_the_limit_that_binds():
+    estimate = compute_suite_estimate(
+        [
+            CaseSessions("slow", (2.0,) * 8, (2.0,), 0.05),
+            CaseSessions("quick", (1.0,) * 8, (1.0,), 0.05),
+            CaseSessions("new", (None,) * 8, (0.1,), 0.05),
+        ]
+    )
+    assert choose_control(estimate.cases, LatencyLimits()) == ControlCase("quick", 1.0, 0.05)
+    few = compute_suite_estimate([CaseSessions("quick", (1.0,), (1.0,), 0.05)])
+    assert choose_control(few.cases, LatencyLimits()) == ControlCase("quick", 1.0, 0.25)
+    assert choose_control(estimate.cases[2:], LatencyLimits()) is None
 
 
 def test_in_one_process_there_is_no_control_and_no_pair():
     done = confirm(FakeBench(code=CODE, current=1.06, can_pair=False), screen(SUSPICIOUS))
     assert done.findings[CASE].outcome is Outcome.SLOWER
+    assert done.null_control.reason == "two workers cannot run at once here"
     assert done.notes == (
         "case9: repeated in 3 fresh processes, not paired: two workers cannot run at once here",
     )
@@ -133,4 +220,4 @@ def test_a_worker_that_dies_is_noted_and_the_case_stays_unsettled():
     bench.make_baseline = die
     done = confirm(bench, screen(SUSPICIOUS))
     assert not done.findings
-    assert done.notes[1] == "case9: not measured again: a worker died"
+    assert done.notes == ("case9: not measured again: a worker died",)

@@ -23,7 +23,10 @@ def test_throughput(sd_benchmark):
 
 @pytest.fixture
 def bench(pytester, tiny_folder, monkeypatch):
-    """Run benchmarks of the tiny SD pipeline inside this process; returns pytester's result."""
+    """Run benchmarks of the tiny SD pipeline inside this process; returns pytester's result.
+
+    ``spawned=True`` lets the session have workers of its own, which a `Script` may replace.
+    """
     monkeypatch.syspath_prepend(pytester.path)
     pytester.makepyfile(test_bench=BENCHMARKS)
     pytester.makeini("[pytest]\n")
@@ -40,13 +43,12 @@ def bench(pytester, tiny_folder, monkeypatch):
         "history": "off",
     }
 
-    def run(*arguments, in_process=True, **changes):
+    def run(*arguments, in_process=True, spawned=False, **changes):
         options = {name: value for name, value in (defaults | changes).items() if value is not None}
         flags = [f"--sd-{name.replace('_', '-')}={value}" for name, value in options.items()]
         if in_process:
-            return pytester.runpytest_inprocess(
-                "--sd-in-process", "-p", "no:cacheprovider", *flags, *arguments
-            )
+            own = () if spawned else ("--sd-in-process",)
+            return pytester.runpytest_inprocess(*own, "-p", "no:cacheprovider", *flags, *arguments)
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *flags, *arguments)
 
     return run
@@ -57,6 +59,13 @@ def script(monkeypatch):
     """Durations that the test decides; see `Script`."""
     script = Script()
     script.install(monkeypatch)
+    return script
+
+
+@pytest.fixture
+def hosts(script, monkeypatch):
+    """The same, with hosts in place of spawned workers, so that two can live at once."""
+    script.install_hosts(monkeypatch)
     return script
 
 

@@ -1,6 +1,12 @@
-"""Durations by script: real images of the tiny pipeline, times that a test decides."""
+"""Durations by script: real images of the tiny pipeline, times that a test decides.
+
+`ScriptedHost` stands for a spawned worker: a pipeline of its own and fresh imports of the subject,
+in the test's process, so that several can live at once.
+"""
 
 import dataclasses
+import sys
+from concurrent.futures import Executor, Future
 
 from pytest_benchmark import plugin as host
 
@@ -16,27 +22,103 @@ class Script:
         seconds: Seconds of a round by its number of images.
         drift: Called with how many rounds came before; returns a factor.
         rounds: Rounds so far, first calls and warm-ups included.
+        unet_call_s: Seconds of one evaluation of the denoiser; where given, a round takes as long
+            as all that it made, whatever ``seconds`` says.
+        host_factor: Called with the number of the host (from 1) that a round runs on.
+        hosts: Hosts that loaded a pipeline so far.
+        rss_bytes: Peak memory that every host reports.
     """
 
     def __init__(self):
         self.seconds = {1: 1.0, 2: 2.0}
         self.drift = lambda _: 1.0
         self.rounds = 0
+        self.unet_call_s = None
+        self.host_factor = lambda _: 1.0
+        self.hosts = 0
+        self.rss_bytes = 2**30
+        self.running = None
 
-    def next_s(self, request):
+    def next_s(self, request, unet_calls):
         self.rounds += 1
-        return self.seconds[len(request.images)] * self.drift(self.rounds)
+        seconds = self.seconds[len(request.images)]
+        if self.unet_call_s is not None:
+            seconds = self.unet_call_s * unet_calls
+        factor = 1.0 if self.running is None else self.host_factor(self.running)
+        return seconds * self.drift(self.rounds) * factor
 
     def install(self, monkeypatch):
-        """Replace what the in-process worker measures, and what is not timed anyway."""
+        """Replace what the worker measures, and what is not timed anyway."""
         run_round = worker._Loaded.run_round
 
         def scripted(loaded, request):
-            result = run_round(loaded, request)
-            return dataclasses.replace(result, start_s=0.0, end_s=self.next_s(request))
+            with counted(loaded._pipeline) as calls:
+                result = run_round(loaded, request)
+            seconds = self.next_s(request, len(calls))
+            return dataclasses.replace(
+                result, start_s=0.0, end_s=seconds, peak_rss_bytes=self.rss_bytes
+            )
 
         monkeypatch.setattr(worker._Loaded, "run_round", scripted)
         monkeypatch.setattr(host, "get_cpu_info", dict)
         monkeypatch.setattr(Case, "_watch", lambda _: None)
         monkeypatch.setattr(Suite, "profile", lambda *_: None)
         monkeypatch.setattr(Suite, "limits", lambda *_: None)
+
+    def install_hosts(self, monkeypatch):
+        """Put hosts of this script in the place of spawned processes."""
+        for module in ("sdperf.run.pool", "sdperf.plugin.confirming"):
+            monkeypatch.setattr(f"{module}.SpawnedHost", lambda: ScriptedHost(self))
+
+
+class counted:
+    """Notes every evaluation of a pipeline's denoiser, also those a subject makes beside."""
+
+    def __init__(self, pipeline):
+        self.first = pipeline.unet.conv_in
+
+    def __enter__(self):
+        calls = []
+        self.handle = self.first.register_forward_hook(lambda *_: calls.append(1))
+        return calls
+
+    def __exit__(self, *_):
+        self.handle.remove()
+
+
+class ScriptedHost:
+    """One worker with a pipeline of its own, as `sdperf.run.pool.SpawnedHost` is."""
+
+    def __init__(self, script):
+        self.executor = _OwnWorker(script)
+
+    def exit_code(self):
+        return None
+
+    def kill(self):
+        self.executor.submit(worker.unload)
+
+
+class _OwnWorker(Executor):
+    def __init__(self, script):
+        self.script, self.number, self.loaded = script, None, None
+
+    def submit(self, function, *arguments):
+        future = Future()
+        others, worker._loaded = worker._loaded, self.loaded
+        path = list(sys.path)
+        if function is worker.load:
+            self.script.hosts += 1
+            self.number = self.script.hosts
+            subject = arguments[0].subject or ""
+            sys.modules.pop(subject.partition(":")[0], None)
+        self.script.running = self.number
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:  # noqa: BLE001  # as a future does
+            future.set_exception(error)
+        finally:
+            self.loaded, worker._loaded = worker._loaded, others
+            self.script.running = None
+            sys.path[:] = path
+        return future

@@ -1,15 +1,11 @@
 """No baseline, accepted, unchanged, slower, refused, accepted: told through pytester."""
 
 import json
+from functools import partial
 
 import pytest
 
-
-def accept_sessions(bench, script, accept, *arguments, count=5):
-    for session in range(count):
-        script.seconds[1] = 1.0 + 0.001 * session
-        assert bench(*arguments).ret == 0
-        assert accept() == 0
+from tests.plugin.stories import accept_sessions
 
 
 def accepted(pytester):
@@ -21,7 +17,7 @@ def test_the_life_of_a_baseline(bench, script, accept, pytester, capsys):
     assert first.ret == 0
     first.stdout.fnmatch_lines(["compared with nothing*", "2 cases: 2 NO BASELINE"])
     assert not accepted(pytester)
-    accept_sessions(bench, script, accept)
+    accept_sessions(pytester, bench, accept)
     assert "the statistical gate binds" in " ".join(capsys.readouterr().out.split())
     before = [path.read_bytes() for path in accepted(pytester)]
 
@@ -57,9 +53,10 @@ def test_the_life_of_a_baseline(bench, script, accept, pytester, capsys):
     again.stdout.fnmatch_lines(["2 cases: 2 PASS"])
 
 
-def test_with_few_sessions_only_gross_slowdowns_fail_and_others_are_advice(bench, script, accept):
-    bench()
-    accept()
+def test_with_few_sessions_only_gross_slowdowns_fail_and_others_are_advice(
+    bench, script, accept, pytester
+):
+    accept_sessions(pytester, bench, accept, count=1)
     script.seconds = {1: 1.10, 2: 2.6}
     compared = bench("--benchmark-compare")
     assert compared.ret == 1
@@ -129,8 +126,7 @@ def test_another_storage_folder_keeps_its_meaning(bench, script, pytester):
 def test_another_fingerprint_shows_the_nearest_for_information(
     bench, script, accept, pytester, monkeypatch
 ):
-    bench("--benchmark-autosave")
-    accept()
+    accept_sessions(pytester, partial(bench, "--benchmark-autosave"), accept, count=1)
     from sdperf.run.suite import Suite
 
     environment = Suite.environment
@@ -165,8 +161,8 @@ def test_the_last_run_is_kept_whatever_became_of_it(bench, script, pytester):
     assert (last.parent / "images" / f"{image['sha256']}.png").exists()
 
 
-def test_faster_is_reported_with_the_hint_to_accept(bench, script, accept):
-    accept_sessions(bench, script, accept, "-k", "latency")
+def test_faster_is_reported_with_the_hint_to_accept(bench, script, accept, pytester):
+    accept_sessions(pytester, partial(bench, "-k", "latency"), accept)
     script.seconds[1] = 0.8
     faster = bench("--benchmark-compare", "-k", "latency")
     assert faster.ret == 0

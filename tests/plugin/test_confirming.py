@@ -2,12 +2,10 @@ import dataclasses
 
 import pytest
 
-from sdperf.measurement import MemoryUsage
-from sdperf.plugin.confirming import explain_unpaired, fits_twice
+from sdperf.plugin.confirming import estimate_blocks_s, explain_unpaired
 from tests.measurements import ENVIRONMENT, measurement
 
 COMMITTED = dataclasses.replace(ENVIRONMENT, commit="a" * 40)
-GIB = 2**30
 
 
 def saved(**changes):
@@ -34,16 +32,8 @@ def test_whatever_else_changed_would_be_hidden_by_pairing(before, reason):
     assert reason in explain_unpaired(before, saved())
 
 
-@pytest.mark.parametrize(
-    ("memory", "kind", "fits"),
-    [
-        (MemoryUsage(), "cpu", True),
-        (MemoryUsage(peak_rss_bytes=5 * GIB), "cpu", True),
-        (MemoryUsage(peak_rss_bytes=6 * GIB), "cpu", False),
-        (MemoryUsage(peak_rss_bytes=2 * GIB, peak_device_bytes=4 * GIB), "mps", False),
-        (MemoryUsage(peak_rss_bytes=2 * GIB, peak_device_bytes=40 * GIB), "cuda", True),
-    ],
-)
-def test_two_workers_stay_only_where_they_fit(memory, kind, fits):
-    environment = dataclasses.replace(ENVIRONMENT, device_kind=kind)
-    assert fits_twice(measurement(memory=memory, environment=environment)) is fits
+def test_blocks_are_estimated_from_what_the_session_took():
+    known = measurement(rounds_s=(2.0, 2.0, 9.0), load_s=3.0, first_call_s=5.0)
+    assert estimate_blocks_s(known, starts=4, warmup=1, rounds=16) == 4 * (3 + 5 + 2) + 16 * 2
+    unknown = measurement(rounds_s=(2.0,), load_s=None, first_call_s=None)
+    assert estimate_blocks_s(unknown, starts=4, warmup=0, rounds=16) == 4 * 2 + 16 * 2

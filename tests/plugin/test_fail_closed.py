@@ -1,11 +1,13 @@
 """Nothing passes vacuously: each way to compare with nothing has a named answer."""
 
 import json
+from functools import partial
 
 import pytest
 
 from sdperf.errors import ConfigurationError
 from sdperf.plugin.command_line import check_swallowed_path, find_fault, list_compare_fail
+from tests.plugin.stories import accept_sessions
 from tests.saved_runs import write_run
 
 LATENCY = ("-k", "latency")
@@ -150,8 +152,7 @@ def test_nan_in_stats_is_incomparable(bench, script, pytester):
 
 
 def test_a_damaged_baseline_is_refused_before_anything_runs(bench, script, accept, pytester):
-    bench(*LATENCY)
-    accept()
+    accept_sessions(pytester, partial(bench, *LATENCY), accept, count=1)
     path = accepted(pytester)
     path.write_bytes(path.read_bytes()[:800])
     refused = bench(*LATENCY, "--benchmark-compare")
@@ -160,8 +161,7 @@ def test_a_damaged_baseline_is_refused_before_anything_runs(bench, script, accep
 
 
 def test_a_missing_reference_image_is_incomparable(bench, script, accept, pytester):
-    bench(*LATENCY)
-    accept()
+    accept_sessions(pytester, partial(bench, *LATENCY), accept, count=1)
     (image,) = accepted(pytester).parent.glob("images/*.png")
     image.unlink()
     compared = bench(*LATENCY, "--benchmark-compare")
@@ -204,9 +204,8 @@ def test_a_renamed_case_among_others_is_named(bench, script, pytester):
     assert bench("--benchmark-compare", "--sd-strict").ret == 1
 
 
-def test_another_workload_under_the_same_name_is_incomparable(bench, script, accept):
-    bench(*LATENCY)
-    accept()
+def test_another_workload_under_the_same_name_is_incomparable(bench, script, accept, pytester):
+    accept_sessions(pytester, partial(bench, *LATENCY), accept, count=1)
     changed = bench(*LATENCY, "--benchmark-compare", steps=3)
     changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*num_inference_steps was 2*"])
 
@@ -237,8 +236,7 @@ def test_an_interrupted_run_is_told_so_far_and_never_saved(bench, script, accept
 
 
 def test_other_peoples_benchmarks_compare_as_ever(bench, script, accept, pytester):
-    bench(*LATENCY)
-    accept()
+    accept_sessions(pytester, partial(bench, *LATENCY), accept, count=1)
     pytester.makepyfile(
         test_bench="def test_it(benchmark):\n    benchmark.pedantic(sum, ((1,),))\n"
     )
