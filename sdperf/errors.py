@@ -77,4 +77,4 @@ class RecordError(SdperfError):
 
 
 class PackageError(SdperfError):
-    """Versions of packages cannot be installed here: they do not exist, conflict or do not build."""
+    """Versions of packages cannot be installed: they do not exist, conflict or do not build."""
