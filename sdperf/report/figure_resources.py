@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sdperf.report.drawn import Drawn, NumberTable
-from sdperf.report.figure_style import figure_style, new_figure
+from sdperf.report.figure_style import figure_style, label_ends, new_figure
 from sdperf.report.palette import light
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 from sdperf.usage import Curve, ResourceUsage
@@ -28,11 +28,16 @@ _SCOPES: Final = {
 
 @dataclass(frozen=True)
 class _Line:
-    """One gauge in a panel: its field, a colour role, and what divides its values."""
+    """One curve in a panel: field, colour role, what divides its values, a name of its own."""
 
     field: str
     role: str
     scale: float = 1.0
+    words: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.words or self.scope
 
     @property
     def scope(self) -> str:
@@ -74,8 +79,8 @@ _PANELS: Final = (
     _Panel(
         "disk, MiB/s",
         (
-            _Line("tree_disk_read_bytes_per_s", "blue", _MIB),
-            _Line("tree_disk_written_bytes_per_s", "amber", _MIB),
+            _Line("tree_disk_read_bytes_per_s", "blue", _MIB, "read"),
+            _Line("tree_disk_written_bytes_per_s", "amber", _MIB, "written"),
         ),
         lambda value: f"{value:.2f} MiB/s",
     ),
@@ -110,14 +115,13 @@ def draw_resources(name: str, case: str, usage: ResourceUsage) -> Drawn | None:
     with figure_style():
         figure, axes = new_figure(len(panels), 1, 0.5 + _PANEL_IN * len(panels), sharex=True)
         for ax, (panel, lines) in zip(axes, panels, strict=True):
-            _draw_panel(ax, panel, lines, hints)
+            _draw_panel(ax, panel, lines, max(usage.window_s, 1e-9), hints)
         axes[-1].set_xlabel("seconds since the watched rounds began")
-        axes[-1].set_xlim(0, max(usage.window_s, 1e-9))
     missing = [panel.title.partition(",")[0] for panel in _PANELS if not _known(panel, usage)]
     unknown = f"Not known on this machine: {', '.join(missing)}. " if missing else ""
     rows = [
         (
-            panel.title.partition(",")[0],
+            " ".join(filter(None, (panel.title.partition(",")[0], line.words))),
             line.scope,
             *(panel.form(value / line.scale) for value in (curve.mean, curve.p95, curve.peak)),
             str(curve.samples),
@@ -143,9 +147,15 @@ def _known(panel: _Panel, usage: ResourceUsage) -> list[tuple[_Line, Curve]]:
 
 
 def _draw_panel(
-    ax: Axes, panel: _Panel, lines: list[tuple[_Line, Curve]], hints: dict[str, str]
+    ax: Axes,
+    panel: _Panel,
+    lines: list[tuple[_Line, Curve]],
+    window_s: float,
+    hints: dict[str, str],
 ) -> None:
     ax.set_title(panel.title, fontsize=8.5, pad=4)
+    ax.set_xlim(0, window_s)
+    ends = []
     for line, curve in lines:
         values = [value / line.scale for value in curve.values]
         colour = light(line.role)
@@ -153,20 +163,14 @@ def _draw_panel(
         hints[gid] = f"{panel.title}, {line.scope}: mean {panel.form(curve.mean / line.scale)}"
         ax.plot(curve.times_s, values, color=colour, gid=gid, marker="o", ms=2.2, linewidth=1.3)
         ax.fill_between(curve.times_s, values, color=colour, alpha=0.08, linewidth=0)
-        ax.annotate(
-            f"{line.scope}\n{panel.form(curve.mean / line.scale)} mean",
-            (1, values[-1]),
-            xycoords=("axes fraction", "data"),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=colour,
+        ends.append(
+            (values[-1], f"{line.name}\n{panel.form(curve.mean / line.scale)} mean", colour)
         )
     highest = max(curve.peak / line.scale for line, curve in lines)
     ax.set_ylim(0, highest * 1.12 or 1)
     ax.locator_params(axis="y", nbins=3)
     ax.grid(axis="y")
+    label_ends(ax, ends, window_s, share=0.45)
 
 
 def _describe_disk(usage: ResourceUsage) -> str:

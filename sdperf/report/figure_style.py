@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,6 +84,35 @@ def new_figure(rows: int, columns: int, height_in: float, **grid: Any) -> tuple[
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **grid)
     return figure, [one for row in axes for one in row]
+
+
+def label_ends(
+    ax: Axes, ends: Sequence[tuple[float, str, str]], x: float, *, share: float = 0.09
+) -> None:
+    """Write each line's name at its end, pushed apart so that none covers another.
+
+    Args:
+        ax: Axes whose limits are final.
+        ends: Last value, words and colour of each line.
+        x: Where the lines end.
+        share: Height of the words, as a share of the axes.
+    """
+    low, high = ax.get_ylim()
+    places: list[float] = []
+    for value, _, _ in sorted(ends):
+        places.append(max(value, places[-1] + share * (high - low)) if places else value)
+    excess = max(0.0, places[-1] - high) if places else 0.0
+    for place, (_, words, colour) in zip(places, sorted(ends), strict=True):
+        ax.annotate(
+            words,
+            (x, place - excess),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color=colour,
+            annotation_clip=False,
+        )
 
 
 def render_svg(figure: Figure) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sdperf.measurement import Measurement
 from sdperf.report.dossier import JudgedMachine
 from sdperf.report.drawn import Drawn, NumberTable
-from sdperf.report.figure_style import figure_style, new_figure
+from sdperf.report.figure_style import figure_style, label_ends, new_figure
 from sdperf.report.palette import light
 from sdperf.report.terminal import Overlap, find_overlaps
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
@@ -117,28 +117,7 @@ def _draw_lines(
     ax.set_ylim(bottom=0)
     ax.margins(y=0.15)
     ax.grid(axis="y")
-    _label_ends(ax, ends, len(counts) - 1)
-
-
-def _label_ends(ax: Axes, ends: list[tuple[float, str, str]], x: float) -> None:
-    """Write each line's name at its end, pushed apart so that none covers another."""
-    low, high = ax.get_ylim()
-    gap = (high - low) * 0.09
-    places: list[float] = []
-    for value, _, _ in sorted(ends):
-        places.append(max(value, places[-1] + gap) if places else value)
-    excess = max(0.0, places[-1] - high) if places else 0.0
-    for place, (_, words, colour) in zip(places, sorted(ends), strict=True):
-        ax.annotate(
-            words,
-            (x, place - excess),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=colour,
-            annotation_clip=False,
-        )
+    label_ends(ax, ends, len(counts) - 1)
 
 
 def _draw_overlaps(

@@ -7,7 +7,7 @@ import pytest
 from sdperf.cli import main
 from sdperf.report.raw_data import ELEMENT_ID, pack_machines
 from sdperf.store.runs import format_content
-from tests.reported_runs import real_run, save, slowed, with_hostile_names
+from tests.reported_runs import real_run, save, slowed, with_cases, with_hostile_names
 
 LATENCY = "latency[fp32-sync-1w]"
 
@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_named(quick, runs, tmp_path, capsys)
 
 def test_names_in_a_report_reach_neither_the_terminal_nor_a_path(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    document = with_hostile_names(real_run())
+    document = with_hostile_names(with_cases(real_run(), 2))
     document["benchmarks"][0]["fullname"] = "a::test_\x1b[2Jcleared"
     document["sdperf"]["outcomes"] = {}
     folder = tmp_path / "runs"

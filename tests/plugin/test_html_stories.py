@@ -3,7 +3,7 @@
 import pytest
 
 from sdperf.report.raw_data import read_report
-from tests.plugin.test_baseline_stories import accept_sessions
+from tests.plugin.stories import accept_sessions
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def outcomes(cases):
     return {name: case.verdict.outcome.value for name, case in cases.items()}
 
 
-def test_what_the_run_settled_is_replayed(bench, script, accept, read):
-    accept_sessions(bench, script, accept)
+def test_what_the_run_settled_is_replayed(bench, script, accept, read, pytester):
+    accept_sessions(pytester, bench, accept)
     script.seconds[1] = 1.06
     slower = bench("--benchmark-compare", "--sd-html=slower.html")
     assert slower.ret == 1

@@ -211,6 +211,11 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
             f"Within this run a median is known to ±{width:.1%} (median of {len(widths)} cases, "
             f"95 %); between runs machines differ by more."
         )
+    summary = machine.head.run.summary
+    control = None if summary is None else summary.null_control
+    if control is not None and control.ratio is not None:
+        words = f"The same code held against itself differed by {format_change(control.ratio)}"
+        yield _trust(f"{words}.") if control.is_sound else _doubt(f"{words}: not fit.")
     if machine.settled:
         yield _trust(f"{_cases(len(machine.settled))} measured again in the same run.")
     yield from (_doubt(f"{note}.") for note in machine.notes)

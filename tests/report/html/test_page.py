@@ -14,6 +14,7 @@ from tests.reported_runs import (
     real_run,
     save,
     slowed,
+    with_cases,
     with_hostile_names,
     with_images,
 )
@@ -152,13 +153,28 @@ def test_what_differs_between_runs_is_named_and_put_first():
     assert not any(row[2] for row in table.rows[table.differing :])
 
 
+@pytest.mark.parametrize(("is_sound", "sign"), [(True, "✓"), (False, "!")])
+def test_a_null_control_says_how_sure(is_sound, sign):
+    document = real_run()
+    document["sdperf"]["null_control"] = {
+        "case": "test_a",
+        "measured_at": "2026-11-23T00:00:00+00:00",
+        "limit": 0.03,
+        "contrasts": [0.01, 0.03],
+        "is_sound": is_sound,
+    }
+    (said,) = [one for one in summarise(judged(document)).sure if "itself" in one.words]
+    assert "+2.0 %" in said.words
+    assert said.sign == sign
+
+
 def test_of_many_runs_the_latest_are_side_by_side():
     runs = [parse_reported_run(f"{n}.json", real_run()) for n in range(MOST_RUNS + 2)]
     assert tabulate_environments(runs).runs == ("2.json", "3.json", "4.json", "5.json")
 
 
 def test_names_are_texts(folder):
-    machine = judged(with_hostile_names(real_run()))
+    machine = judged(with_hostile_names(with_cases(real_run(), 2)))
     page = render_page([machine], locate_pictures([]))
     outline = Outline(page)
     assert outline.tags.count("script") == 2
@@ -168,7 +184,8 @@ def test_names_are_texts(folder):
 
 
 def test_several_machines_are_beside_each_other():
-    machines = [judged(real_run()), judged(real_run("h100-sd15-stages", None))]
+    few = with_cases(real_run(), 3)
+    machines = [judged(few), judged(real_run("h100-sd15-stages", "latency"))]
     page = render_page(machines, locate_pictures([]))
     assert "<h1" in page
     assert page.count("<h1") == 1
