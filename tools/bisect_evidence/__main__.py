@@ -24,7 +24,7 @@ from tools.bisect_evidence.repository import CULPRIT, SUBJECT, Planted, make_rep
 NAME: Final = "bisect-evidence"
 SHARED: Final = ("--subject", SUBJECT, "--guards", "off")
 ARGUMENTS: Final[dict[Planted, tuple[str, ...]]] = {
-    "slow": ("--for", "speed", "--set", "steps=10", "--pictures", "1"),
+    "slow": ("--for", "speed", "--set", "steps=10", "--pictures", "1", "--rounds", "9"),
     "image": ("--for", "image", "--set", "steps=6", "--pictures", "4"),
 }
 TITLES: Final[dict[Planted, str]] = {
