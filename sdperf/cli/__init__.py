@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"sdperf {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name in COMMANDS:
+    given = list(sys.argv[1:] if arguments is None else arguments)[:1]
+    for name in given if given and given[0] in COMMANDS else COMMANDS:
         importlib.import_module(f"sdperf.cli.{name}").add_parser(subparsers)
     parsed = parser.parse_args(arguments)
     if parsed.command is None:

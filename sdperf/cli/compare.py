@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from sdperf.report.compare import (
     format_comparison_markdown,
     format_comparison_table,
 )
+from sdperf.report.terminal import format_ansi
 from sdperf.store.session_file import read_session
 
 _EPILOG: Final = """\
@@ -89,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "markdown":
         print(format_comparison_markdown(comparison))
     else:
+        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         for line in format_comparison_table(comparison):
-            print(line.text)
+            print(format_ansi(line) if has_colour else line.text)
     return 1 if comparison.is_failed(strict=arguments.strict) else 0
 
 

@@ -317,7 +317,8 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
         gross = f"{seen}, gross limit {format_change(1 + limit)}"
         return Finding(Outcome.SLOWER, "latency", gross, _suggest_repeat(case))
     if rise_log > math.log1p(case.data.max_slowdown):
-        return Finding(Outcome.INCONCLUSIVE, "latency", seen, advice)
+        now = "" if case.data.settle is None else f"; or, at once: {case.data.settle}"
+        return Finding(Outcome.INCONCLUSIVE, "latency", seen, f"{advice}{now}")
     return Finding(Outcome.PASS, "latency", f"{seen}; {advice}")
 
 
@@ -376,7 +377,8 @@ def _is_above(value: float | None, bar: float) -> bool:
 
 
 def _suggest_repeat(case: CaseEstimate) -> str:
-    return f"pytest '{case.data.case}' --benchmark-compare --sd-processes 5"
+    repeat = f"pytest '{case.data.case}' --benchmark-compare --sd-processes 5"
+    return repeat if case.data.settle is None else case.data.settle
 
 
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:

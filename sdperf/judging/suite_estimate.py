@@ -42,12 +42,14 @@ class CaseSessions:
             cases of a suite; ``None`` where a session lacks the case.
         rounds_s: Seconds of the current session's rounds, in order.
         max_slowdown: Tolerated slowdown of this case as a fraction (0.03 is 3 %).
+        settle: Command that would settle an open answer; ``None`` where none is known.
     """
 
     case: str
     history_s: tuple[float | None, ...]
     rounds_s: tuple[float, ...]
     max_slowdown: float
+    settle: str | None = None
 
     @property
     def current_s(self) -> float:

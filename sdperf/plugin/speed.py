@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sdperf.ab.confirming import Confirmation, ControlCase, choose_control
 from sdperf.judging.latency import LatencyLimits, Screening, judge_offline, screen_latency
+from sdperf.judging.settling import suggest_ab
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
 from sdperf.plugin.gate import JudgedCase
 from sdperf.verdict import Finding, Outcome
@@ -63,6 +64,7 @@ def judge_speed(
             ),
             rounds_s=one.measurement.rounds_s,
             max_slowdown=slowdowns[name],
+            settle=_suggest_ab(one),
         )
         for name, one in judged.items()
         if any(saved is not None for saved in one.history)
@@ -93,6 +95,11 @@ def judge_speed(
         findings = {name: void_finding(confirmation.void) for name in findings}
         shift = None if shift is None else void_finding(confirmation.void)
     return SpeedVerdict(findings, shift, changes, confirmation)
+
+
+def _suggest_ab(judged: JudgedCase) -> str | None:
+    saved = next((one for one in reversed(judged.history) if one is not None), None)
+    return None if saved is None else suggest_ab(saved, judged.measurement, is_here=True)
 
 
 def void_finding(reason: str) -> Finding:

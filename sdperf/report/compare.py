@@ -10,16 +10,17 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdperf.errors import RecordError
 from sdperf.judging.comparable import explain_difference
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.settling import suggest_ab
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
 from sdperf.report.markdown import escape_markdown, format_code
-from sdperf.report.terminal import Line, colour_of
+from sdperf.report.terminal import Line, colour_of, wrap_line
 from sdperf.store.session_file import SavedSession, TimedCase
 from sdperf.units import UNKNOWN, format_change, format_seconds
 from sdperf.verdict import Finding, Outcome, Verdict
@@ -87,8 +88,10 @@ def compare_sessions(
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
-    cannot be read. A case that only bases hold is INCOMPARABLE: renamed or lost, it must not vanish
-    silently. What the head's own run said against a case (its images, say) is repeated.
+    cannot be read; so is a whole base that was void, or that was measured while a guard failed that
+    held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it must not
+    vanish silently. What the head's own run said against a case (its images, say) is repeated.
+    Where the head is void, or a guard failed for it and not for every base, its speed is open.
 
     Args:
         bases: Oldest first, one or more.
@@ -126,14 +129,16 @@ def compare_sessions(
                 tuple(None if one is None else statistics.median(one.rounds_s) for one in usable),
                 case.rounds_s,
                 (own_slowdowns or {}).get(name, max_slowdown),
+                settle=_suggest_ab(usable, case),
             )
         )
     estimate = compute_suite_estimate(suite)
     judged = judge_offline(estimate, limits)
+    doubt, is_void = _doubt_head(bases, head), head.void is not None
     cases = [
         _compare_case(
             one,
-            judged.cases[one.data.case],
+            _weigh(judged.cases[one.data.case], doubt, is_void=is_void),
             reasons.get(one.data.case),
             _judge_records(one.data.case, bases, head, memory),
         )
@@ -144,8 +149,32 @@ def compare_sessions(
         bases=tuple(base.path.name for base in bases),
         head=head.path.name,
         cases=(*cases, *(_report_gone(name, bases) for name in gone)),
-        suite=judged.suite,
+        suite=None if judged.suite is None else _weigh(judged.suite, doubt, is_void=is_void),
     )
+
+
+def _suggest_ab(usable: Sequence[TimedCase | None], case: TimedCase) -> str | None:
+    """Return what would settle a case: its code against that of the latest base."""
+    saved = next((one.measurement for one in reversed(usable) if one is not None), None)
+    return (
+        None if saved is None or case.measurement is None else suggest_ab(saved, case.measurement)
+    )
+
+
+def _doubt_head(bases: Sequence[SavedSession], head: SavedSession) -> str | None:
+    """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
+    if head.void is not None:
+        return f"{head.path.name} is void: {head.void}"
+    odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
+    return f"{', '.join(odd)} failed when {head.path.name} was measured" if odd else None
+
+
+def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
+    """Leave a change of speed open where the head's machine was not fit; all of it where void."""
+    changes = finding.outcome in (Outcome.SLOWER, Outcome.FASTER)
+    if doubt is None or not (changes or (is_void and finding.outcome is Outcome.PASS)):
+        return finding
+    return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
 
 
 def _find_level(bases: Sequence[SavedSession], name: str) -> int:
@@ -157,6 +186,11 @@ def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str 
     then, now = base.cases.get(name), head.cases[name]
     if then is None:
         return None
+    if base.void is not None:
+        return f"that run was void: {base.void}"
+    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
+    if odd:
+        return f"{', '.join(odd)} failed when it was measured"
     if then.saved is not None:
         if then.saved.unusable is not None:
             return then.saved.unusable
@@ -266,17 +300,17 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
         )
     if comparison.suite is not None:
         suite = comparison.suite
-        lines.append(
-            Line(f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome))
+        lines += wrap_line(
+            f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)
         )
     for case in comparison.cases:
         if case.verdict.outcome is Outcome.PASS:
             continue
         for finding in case.verdict.decisive:
             text = f"{finding.outcome.value}  {case.verdict.case}: {finding.reason}"
-            lines.append(Line(text, colour_of(finding.outcome)))
+            lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:
-                lines.append(Line(f"    next: {finding.next_step}"))
+                lines += wrap_line(f"    next: {finding.next_step}", "")
     lines.append(Line(_count(comparison)))
     return lines
 

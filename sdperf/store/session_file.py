@@ -12,7 +12,14 @@ from sdperf.codec import parse_record
 from sdperf.errors import RecordError
 from sdperf.measurement import Measurement
 from sdperf.store.baselines import Acceptance
-from sdperf.store.runs import ACCEPTED_KEY, RUN_KEY, SavedCase, parse_case, read_document
+from sdperf.store.runs import (
+    ACCEPTED_KEY,
+    RUN_KEY,
+    RunSummary,
+    SavedCase,
+    parse_case,
+    read_document,
+)
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
 MOST_CASES: Final = 20_000
@@ -53,6 +60,8 @@ class SavedSession:
         cases: By test id, in the order of the file.
         is_accepted: Whether somebody accepted it as a baseline, failures and all.
         level_changed: Cases whose earlier history it ends.
+        failed_guards: Guards of the machine that failed when it was measured.
+        void: Why nothing that was timed in it counts; ``None`` where it does.
     """
 
     path: Path
@@ -60,6 +69,8 @@ class SavedSession:
     cases: Mapping[str, TimedCase]
     is_accepted: bool = False
     level_changed: tuple[str, ...] = ()
+    failed_guards: tuple[str, ...] = ()
+    void: str | None = None
 
 
 def read_session(path: Path) -> SavedSession:
@@ -119,8 +130,9 @@ def parse_session(
         if case.name in cases:
             raise RecordError(f"{path} holds a case twice", got=case.name)
         cases[case.name] = case
-    accepted = document.get(ACCEPTED_KEY)
+    accepted, own = document.get(ACCEPTED_KEY), document.get(RUN_KEY)
     try:
+        summary = None if own is None else parse_record(RunSummary, own)
         acceptance = None if accepted is None else parse_record(Acceptance, accepted)
     except RecordError as error:
         raise RecordError(f"{path} cannot be used", got=str(error)) from error
@@ -130,6 +142,12 @@ def parse_session(
         cases=cases,
         is_accepted=acceptance is not None,
         level_changed=() if acceptance is None else acceptance.level_changed,
+        failed_guards=tuple(
+            guard.name
+            for guard in (() if summary is None else summary.guards or ())
+            if guard.state == "fail"
+        ),
+        void=None if summary is None else summary.void,
     )
 
 

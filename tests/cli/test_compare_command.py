@@ -63,6 +63,17 @@ def test_json_and_markdown(runs, capsys):
     assert "| **SLOWER**" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("is_terminal", "no_color", "coloured"),
+    [(True, "", True), (True, "1", False), (False, "", False)],
+)
+def test_only_a_terminal_gets_colours(runs, capsys, monkeypatch, is_terminal, no_color, coloured):
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal, raising=False)
+    run(*runs)
+    assert ("\x1b[31m" in capsys.readouterr().out) is coloured
+
+
 def test_one_file_is_not_enough(runs):
     with pytest.raises(ConfigurationError, match="nothing to compare with"):
         run(runs[0])

@@ -162,6 +162,7 @@ def test_with_fewer_than_five_sessions_it_is_repeated_not_paired(
     run, accept, repository, hosts, pytester
 ):
     accept_sessions(pytester, run, accept, count=2)
+    before = repository.git("rev-parse", "HEAD")
     repository.commit(TWO_CALLS_MORE)
     gross = run("--benchmark-compare")
     assert gross.ret == 1
@@ -178,8 +179,11 @@ def test_with_fewer_than_five_sessions_it_is_repeated_not_paired(
     advice = run("--benchmark-compare")
     assert advice.ret == 0
     advice.stdout.fnmatch_lines(
-        ["INCONCLUSIVE  latency*+1?.? %*", "*next: 3 more accepted sessions*"]
+        ["INCONCLUSIVE  latency*+1?.? %*", "*next: 3 more accepted sessions for the limit to bind*"]
     )
+    said = " ".join(advice.stdout.str().split())
+    assert f"or, at once: sdperf ab {before[:12]} . --cases 'latency[fp32-sync-1w]'" in said
+    assert "--subject mine:make" in said
 
 
 def test_without_time_to_confirm_nothing_is_controlled_and_that_is_said(run, accept, pytester):

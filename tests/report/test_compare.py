@@ -16,6 +16,8 @@ from sdperf.report.compare import (
 from sdperf.store.runs import SavedCase
 from sdperf.store.session_file import SavedSession, TimedCase
 from sdperf.verdict import Outcome
+from tests.measurements import ENVIRONMENT, measurement
+from tests.saved_runs import CASE
 
 
 def make_sessions(count=9, cases=20, rises=None, machine="Linux x86_64 CPU"):
@@ -160,6 +162,69 @@ def test_what_the_run_said_of_its_images_is_repeated():
     comparison = compare_sessions(bases, SavedSession(head.path, head.machine, cases))
     assert outcomes(comparison)["test_1"] is Outcome.BROKEN
     assert comparison.is_failed()
+
+
+def recorded(commit, seconds, number, **changes):
+    environment = dataclasses.replace(ENVIRONMENT, commit=commit)
+    saved = SavedCase(
+        CASE, measurement(environment=environment, rounds_s=(seconds,) * 3), "PASS", None
+    )
+    case = TimedCase(CASE, saved.measurement.rounds_s, saved)
+    return SavedSession(Path(f"run{number}.json"), None, {CASE: case}, **changes)
+
+
+def test_an_open_question_comes_with_the_command_that_would_settle_it():
+    bases = [recorded("a" * 40, 1 + 0.01 * number, number) for number in range(6)]
+    head = recorded("b" * 40, 1.09, 6)
+    (case,) = compare_sessions(bases, head).cases
+    assert case.verdict.outcome is Outcome.INCONCLUSIVE
+    (finding,) = case.verdict.decisive
+    assert finding.next_step == (
+        "sdperf ab aaaaaaaaaaaa bbbbbbbbbbbb --cases 'latency[fp32-sync-1w]' --both guidance=5"
+    )
+    (few,) = compare_sessions(bases[:1], head).cases
+    assert few.verdict.decisive[0].next_step.startswith(
+        "4 more accepted sessions for the limit to bind; or, at once: sdperf ab aaaaaaaaaaaa"
+    )
+
+
+def test_a_base_whose_machine_was_not_fit_is_left_out_with_the_guard():
+    fit = [recorded("a" * 40, 1.0, number) for number in range(2)]
+    unfit = dataclasses.replace(fit[0], failed_guards=("power source",))
+    head = recorded("b" * 40, 1.0, 9)
+    assert compare_sessions([unfit, fit[1]], head).cases[0].sessions == 1
+    (case,) = compare_sessions([unfit], head).cases
+    assert case.verdict.outcome is Outcome.INCOMPARABLE
+    assert "power source failed when it was measured" in case.verdict.findings[0].reason
+    alike = dataclasses.replace(head, failed_guards=("power source",))
+    assert compare_sessions([unfit], alike).cases[0].verdict.outcome is Outcome.PASS
+
+
+def test_a_head_whose_machine_was_not_fit_accuses_nobody():
+    base = recorded("a" * 40, 1.0, 0)
+    slow = recorded("b" * 40, 1.6, 1)
+    assert compare_sessions([base], slow).cases[0].verdict.outcome is Outcome.SLOWER
+    unfit = dataclasses.replace(slow, failed_guards=("load",))
+    (case,) = compare_sessions([base], unfit).cases
+    assert case.verdict.outcome is Outcome.INCONCLUSIVE
+    assert case.verdict.findings[0].reason.endswith("load failed when run1.json was measured")
+
+
+def test_a_void_run_is_neither_base_nor_judged():
+    base, head = recorded("a" * 40, 1.0, 0), recorded("b" * 40, 1.0, 1)
+    void = dataclasses.replace(head, void="the same code differs from itself by +9.0 %")
+    (judged,) = compare_sessions([base], void).cases
+    assert judged.verdict.outcome is Outcome.INCONCLUSIVE
+    assert "run1.json is void: the same code" in judged.verdict.findings[0].reason
+    (held,) = compare_sessions([dataclasses.replace(base, void="unfit")], head).cases
+    assert held.verdict.outcome is Outcome.INCOMPARABLE
+
+
+def test_the_table_fits_a_terminal():
+    bases = [recorded("a" * 40, 1 + 0.01 * number, number) for number in range(6)]
+    table = format_comparison_table(compare_sessions(bases, recorded("b" * 40, 1.09, 6)))
+    assert max(len(line.text) for line in table) <= 100
+    assert "sdperf ab aaaaaaaaaaaa" in " ".join(line.text for line in table)
 
 
 def test_the_table_names_what_failed_and_counts_every_case():

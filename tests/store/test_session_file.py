@@ -49,6 +49,19 @@ def test_an_accepted_file_says_so():
         parse_session(Path("run.json"), document | {"sdperf_accepted": {"reason": 3}})
 
 
+def test_what_the_run_said_of_its_machine_is_read(tmp_path):
+    guards = [
+        {"name": name, "state": state, "value": None, "sentence": "so", "hint": None}
+        for name, state in (("load", "fail"), ("swap", "ok"))
+    ]
+    own = {"format_version": 1, "outcomes": {}, "void": "unfit", "guards": guards}
+    session = read_session(write(tmp_path, {"benchmarks": [benchmark()], "sdperf": own}))
+    assert session.failed_guards == ("load",)
+    assert session.void == "unfit"
+    with pytest.raises(RecordError, match=r"run\.json cannot be used"):
+        read_session(write(tmp_path, {"benchmarks": [benchmark()], "sdperf": {"guards": 3}}))
+
+
 def test_integers_are_durations_too(tmp_path):
     assert read_session(write(tmp_path, {"benchmarks": [benchmark(data=[2])]})).cases[
         "test_a"
