@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.judging.significance import Significant, find_significant
 from sdperf.judging.suite_estimate import (
     FEWEST_SESSIONS,
     CaseEstimate,
@@ -18,7 +19,6 @@ from sdperf.judging.suite_estimate import (
     SuiteEstimate,
 )
 from sdperf.stats.bimodality import SMALLEST_GAP_LOG, detect_bimodality
-from sdperf.stats.multiple import adjust_holm
 from sdperf.stats.paired import Decision, PairedResult
 from sdperf.units import format_change, format_seconds
 from sdperf.verdict import Finding, Outcome
@@ -31,11 +31,10 @@ DEFAULT_FAMILY_ERROR: Final = 0.01
 SCREEN_SHARE: Final = 2 / 3
 """A case is a suspect from this share of its limit on (2 % of the default 3 %)."""
 
-OFFLINE_SHARE: Final = 0.5
-"""Share of the family error that the t tests of saved numbers may spend.
+OFFLINE_SHARE: Final = 0.75
+"""Share of the family error that the bars of saved numbers may spend.
 
-Session medians have slightly heavier tails than the model (spikes, throttling, drift of single
-cases); the simulated false alarms use up the rest.
+Spreads of real cases follow no exact law; the simulated false alarms use up the rest.
 """
 
 _MORE_PROCESSES: Final = "raise --sd-processes: fresh processes choose different kernels"
@@ -101,7 +100,8 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
     SLOWER needs all of:
 
     - a rise above the case's limit;
-    - significance after Holm's correction over all cases and the suite-wide shift;
+    - a rise above the case's bar: all bars together are crossed by chance in less than 1 % of
+      unchanged suites, by tails as heavy as those of the accepted sessions themselves;
     - more weight than any accepted session has against the others, since what happened without a
       change can happen again;
     - a rise that is left when a good part of the rounds was disturbed;
@@ -115,7 +115,7 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
     cannot be told from a slowdown offline.
     """
     limits = limits or LatencyLimits()
-    significant = _find_significant(estimate, limits)
+    significant = find_significant(estimate, limits.family_error * OFFLINE_SHARE)
     shown = _find_shown(estimate, significant)
     cases = {}
     for case in estimate.cases:
@@ -136,7 +136,7 @@ def screen_latency(estimate: SuiteEstimate, limits: LatencyLimits | None = None)
     suite-wide shift, which no single case could confirm.
     """
     limits = limits or LatencyLimits()
-    significant = _find_significant(estimate, limits)
+    significant = find_significant(estimate, limits.family_error * OFFLINE_SHARE)
     shown = _find_shown(estimate, significant)
     suspects = tuple(
         Suspect(case, case.data.case in shown)
@@ -228,54 +228,17 @@ def judge_repeats(
     return Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_repeat(case))
 
 
-@dataclass(frozen=True)
-class _Significant:
-    slower: frozenset[str | None]
-    faster: frozenset[str | None]
-
-
-def _find_significant(estimate: SuiteEstimate, limits: LatencyLimits) -> _Significant:
-    """Correct over all cases and the shift (named ``None``), each direction by itself."""
-    slower: list[tuple[str | None, float]] = []
-    faster: list[tuple[str | None, float]] = []
-    members: list[tuple[str | None, CaseEstimate | ShiftEstimate]] = [
-        (case.data.case, case) for case in estimate.cases
-    ]
-    if estimate.shift is not None:
-        members.append((None, estimate.shift))
-    for name, member in members:
-        if member.slower_p_value is not None and member.faster_p_value is not None:
-            slower.append((name, member.slower_p_value))
-            faster.append((name, member.faster_p_value))
-    return _Significant(
-        *(
-            frozenset(
-                name
-                for (name, _), adjusted in zip(side, adjust_holm([p for _, p in side]), strict=True)
-                if adjusted <= limits.family_error * OFFLINE_SHARE
-            )
-            for side in (slower, faster)
-        )
-    )
-
-
-def _find_shown(estimate: SuiteEstimate, significant: _Significant) -> frozenset[str]:
+def _find_shown(estimate: SuiteEstimate, significant: Significant) -> frozenset[str]:
     """Name the cases that saved numbers alone show to be slower; see `judge_offline`."""
-    outlier_p_value = min(
-        (case.outlier_p_value for case in estimate.cases if case.outlier_p_value is not None),
-        default=1.0,
-    )
     is_unsteady = estimate.has_steps or any(case.modes for case in estimate.cases)
     largest_rise = SMALLEST_GAP_LOG if is_unsteady else math.inf
     return frozenset(
         case.data.case
         for case in estimate.cases
         if case.data.case in significant.slower
-        and case.modes is None
-        and _is_above(case.rise_log, math.log1p(case.data.max_slowdown))
         and _is_above(case.lowest_rise_log, _suspicion(case))
         and not _is_above(case.rise_log, largest_rise)
-        and not _is_above(case.slower_p_value, outlier_p_value)
+        and not _is_above(case.slower_p_value, estimate.outlier_p_value)
     )
 
 
@@ -283,7 +246,7 @@ def _judge_by_history(
     case: CaseEstimate,
     shift: ShiftEstimate | None,
     limits: LatencyLimits,
-    significant: _Significant,
+    significant: Significant,
 ) -> Finding:
     """Judge a case by its accepted sessions; where there is a spread, this never says SLOWER."""
     seen = _describe(case, shift)
@@ -323,7 +286,7 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
 
 
 def _judge_shift(
-    shift: ShiftEstimate | None, limits: LatencyLimits, significant: _Significant
+    shift: ShiftEstimate | None, limits: LatencyLimits, significant: Significant
 ) -> Finding | None:
     if shift is None:
         return None

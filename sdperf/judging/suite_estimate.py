@@ -1,7 +1,9 @@
 """How far each case of a session is from its accepted sessions, and how sure that is.
 
 All cases are estimated together: the session's mood (suite-wide shift) is taken out of every
-session, and each case's spread borrows strength from the spreads of the others.
+session, each case's spread borrows strength from the spreads of the others, each case's drift is
+believed as far as the slopes of all scatter, and the accepted sessions, each held against the
+others, tell how heavy the tails are.
 """
 
 from __future__ import annotations
@@ -17,6 +19,13 @@ from numpy.typing import NDArray
 
 from sdperf.stats.bimodality import Bimodality, detect_bimodality
 from sdperf.stats.distributions import compute_student_t_tail
+from sdperf.stats.drift import (
+    CaseHistory,
+    DriftFit,
+    compute_line_variance,
+    estimate_drift_ratio,
+    fit_drift,
+)
 from sdperf.stats.intervals import (
     SPREAD_FLOOR,
     PredictionInterval,
@@ -27,6 +36,7 @@ from sdperf.stats.pooled import PooledSpread, pool_variances, shrink_spread
 from sdperf.stats.steps import has_step
 from sdperf.stats.suite_shift import SuiteShift, compute_suite_shift
 from sdperf.stats.summaries import compute_median, compute_median_interval
+from sdperf.stats.tail_shape import NORMAL, TailShape, compute_normal_scores, fit_tail_shape
 
 FEWEST_SESSIONS: Final = 5
 """Accepted sessions from which on spreads between sessions are believed."""
@@ -65,15 +75,16 @@ class CaseEstimate:
         data: What it was estimated from.
         sessions: Accepted sessions that hold the case.
         baseline_s: Geometric mean of their medians; ``None`` without any.
-        rise_log: Log ratio of current to baseline, suite-wide shift removed; ``None`` without any.
+        rise_log: Log ratio of current to what was expected of this session, suite-wide shift
+            removed; ``None`` without any.
         lowest_rise_log: The same for the lower end of the current rounds' 95 % interval of their
             median: what is left of the rise if a good part of the rounds was disturbed.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
         slower_p_value: Chance of rising at least this far when nothing changed; ``None`` likewise.
         faster_p_value: Chance of falling at least this far when nothing changed; ``None`` likewise.
-        outlier_p_value: The smallest such chance among the accepted sessions themselves, each held
-            against the others; ``None`` likewise, and with two modes.
+        drift_log: What the case's drift over the accepted sessions adds to their mean for this
+            one; 0 where the suite's cases do not drift.
         modes: Two clusters among the accepted sessions, if they fall in two.
     """
 
@@ -85,7 +96,7 @@ class CaseEstimate:
     interval: PredictionInterval | None = None
     slower_p_value: float | None = None
     faster_p_value: float | None = None
-    outlier_p_value: float | None = None
+    drift_log: float = 0.0
     modes: Bimodality | None = None
 
 
@@ -117,11 +128,16 @@ class SuiteEstimate:
         cases: In the order they were given.
         shift: The suite-wide shift; ``None`` where too few cases are shared to tell it.
         has_steps: Whether the machine changed speed within the current rounds of any case.
+        tails: How heavy the tails of unchanged sessions are.
+        outlier_p_value: The smallest chance among the accepted sessions themselves, each held
+            against the others of its case; 1 without any.
     """
 
     cases: tuple[CaseEstimate, ...]
     shift: ShiftEstimate | None
     has_steps: bool
+    tails: TailShape = NORMAL
+    outlier_p_value: float = 1.0
 
 
 def compute_suite_estimate(cases: Sequence[CaseSessions]) -> SuiteEstimate:
@@ -140,16 +156,24 @@ def compute_suite_estimate(cases: Sequence[CaseSessions]) -> SuiteEstimate:
     shift = compute_suite_shift(history, current)
     if shift is not None:
         history, current = shift.adjusted_history, shift.adjusted_current
-    samples = [column[np.isfinite(column)] for column in history.T]
-    modes = [detect_bimodality(np.exp(sample).tolist()) for sample in samples]
-    pool = _pool([sample for sample, two in zip(samples, modes, strict=True) if two is None])
+    histories = [_drop_absent(column) for column in history.T]
+    modes = [detect_bimodality(np.exp(one.log_medians).tolist()) for one in histories]
+    fits, pool = _fit_together(histories, modes, len(history))
+    steady = [fit for fit, two in zip(fits, modes, strict=True) if fit is not None and two is None]
+    scores = np.array([score for fit in steady for score in _score_held_out(fit, pool)])
+    tails = fit_tail_shape(scores)
+    largest = float(np.abs(scores).max(initial=0.0))
     return SuiteEstimate(
         cases=tuple(
-            _estimate_case(case, sample, float(log_current), pool, two)
-            for case, sample, log_current, two in zip(cases, samples, current, modes, strict=True)
+            _estimate_case(case, fit, float(log_current), pool, two, tails, one)
+            for case, fit, log_current, two, one in zip(
+                cases, fits, current, modes, histories, strict=True
+            )
         ),
         shift=None if shift is None else _estimate_shift(shift),
         has_steps=any(has_step(case.rounds_s) for case in cases),
+        tails=tails,
+        outlier_p_value=float(tails.compute_tails(largest)),
     )
 
 
@@ -172,67 +196,104 @@ def _to_log_arrays(
     return history, np.log([case.current_s for case in cases])
 
 
-def _pool(samples: Sequence[NDArray[np.float64]]) -> PooledSpread:
-    enough = [sample for sample in samples if sample.size >= 2]
+def _drop_absent(log_medians: NDArray[np.float64]) -> CaseHistory:
+    present = np.isfinite(log_medians)
+    return CaseHistory(np.flatnonzero(present).astype(np.float64), log_medians[present])
+
+
+def _fit_together(
+    histories: Sequence[CaseHistory], modes: Sequence[Bimodality | None], next_time: int
+) -> tuple[list[DriftFit | None], PooledSpread]:
+    """Fit every case with enough sessions; the pool is of those that do not fall in two modes."""
+    enough = [
+        one
+        for one, two in zip(histories, modes, strict=True)
+        if two is None and one.count >= FEWEST_SESSIONS
+    ]
+    ratio = _estimate_drift(enough)
+    fits = [
+        fit_drift(one, next_time, ratio) if one.count >= FEWEST_SESSIONS else None
+        for one in histories
+    ]
+    pooled = [fit for fit, two in zip(fits, modes, strict=True) if fit is not None and two is None]
+    return fits, _pool([fit.variance for fit in pooled], [fit.count - 1 for fit in pooled])
+
+
+def _estimate_drift(histories: Sequence[CaseHistory]) -> float:
+    if not histories:
+        return 0.0
+    variances = [compute_line_variance(one) for one in histories]
+    pool = _pool(variances, [one.count - 2 for one in histories])
+    shrunk = [
+        shrink_spread(max(variance, SPREAD_FLOOR**2), one.count - 2, pool)
+        for variance, one in zip(variances, histories, strict=True)
+    ]
+    df = statistics.fmean(one.degrees_of_freedom for one in shrunk)
+    bias = 1.0 if math.isinf(df) else df / (df - 2)
+    return estimate_drift_ratio(histories, [one.spread**2 for one in shrunk], bias)
+
+
+def _pool(variances: Sequence[float], degrees_of_freedom: Sequence[int]) -> PooledSpread:
     return pool_variances(
-        [max(float(sample.var(ddof=1)), SPREAD_FLOOR**2) for sample in enough],
-        [float(sample.size - 1) for sample in enough],
+        [max(variance, SPREAD_FLOOR**2) for variance in variances],
+        [float(df) for df in degrees_of_freedom],
     )
 
 
 def _estimate_case(
     case: CaseSessions,
-    sample: NDArray[np.float64],
+    fit: DriftFit | None,
     log_current: float,
     pool: PooledSpread,
     modes: Bimodality | None,
+    tails: TailShape,
+    history: CaseHistory,
 ) -> CaseEstimate:
-    if sample.size == 0:
+    if history.count == 0:
         return CaseEstimate(case, sessions=0, baseline_s=None, rise_log=None, lowest_rise_log=None)
-    centre = float(sample.mean())
-    rise = log_current - centre
-    lower_s = compute_median_interval(case.rounds_s).lower
-    lowest_rise = rise + math.log(lower_s / case.current_s)
+    expected = float(history.log_medians.mean()) if fit is None else fit.predicted
+    rise = log_current - expected
+    lowest_rise = rise + math.log(compute_median_interval(case.rounds_s).lower / case.current_s)
     known = [median for median in case.history_s if median is not None]
     baseline_s = math.exp(statistics.fmean(math.log(median) for median in known))
-    if sample.size < FEWEST_SESSIONS:
-        return CaseEstimate(case, int(sample.size), baseline_s, rise, lowest_rise, modes=modes)
-    interval = _predict(float(sample.var(ddof=1)), int(sample.size), pool)
+    if fit is None:
+        return CaseEstimate(case, history.count, baseline_s, rise, lowest_rise, modes=modes)
+    moderated = shrink_spread(max(fit.variance, SPREAD_FLOOR**2), fit.count - 1, pool)
+    interval = compute_prediction_interval(
+        0.0,
+        moderated.spread,
+        fit.count,
+        moderated.degrees_of_freedom,
+        error_factor=fit.error_factor,
+    )
+    score = compute_normal_scores(rise / interval.standard_error, interval.degrees_of_freedom)
+    slower, faster = tails.compute_tails([float(score), -float(score)]).tolist()
     return CaseEstimate(
         data=case,
-        sessions=int(sample.size),
+        sessions=fit.count,
         baseline_s=baseline_s,
         rise_log=rise,
         lowest_rise_log=lowest_rise,
         interval=interval,
-        slower_p_value=_tail(rise, interval),
-        faster_p_value=_tail(-rise, interval),
-        outlier_p_value=None if modes else _find_outlier(sample - centre, pool),
+        slower_p_value=slower,
+        faster_p_value=faster,
+        drift_log=fit.predicted - fit.mean,
         modes=modes,
     )
 
 
-def _predict(variance: float, count: int, pool: PooledSpread) -> PredictionInterval:
-    moderated = shrink_spread(variance, count - 1, pool)
-    return compute_prediction_interval(
-        0.0, moderated.spread, count, moderated.degrees_of_freedom, confidence=0.95
-    )
+def _score_held_out(fit: DriftFit, pool: PooledSpread) -> NDArray[np.float64]:
+    """Hold each accepted session against the others, as the current one is held against all."""
+    shrunk = [
+        shrink_spread(max(float(variance), SPREAD_FLOOR**2), fit.count - 2, pool)
+        for variance in fit.held_out_variances
+    ]
+    errors = np.array([one.spread for one in shrunk]) * np.sqrt(fit.held_out_factors)
+    return compute_normal_scores(fit.held_out / errors, shrunk[0].degrees_of_freedom)
 
 
 def _tail(rise: float, interval: PredictionInterval) -> float:
     return compute_student_t_tail(rise / interval.standard_error, interval.degrees_of_freedom)
-
-
-def _find_outlier(deviations: NDArray[np.float64], pool: PooledSpread) -> float:
-    """Hold the farthest accepted session against the others, as the current one is held.
-
-    The farthest from the mean is also the farthest from the others in units of their spread.
-    """
-    count = deviations.size
-    farthest = float(np.abs(deviations).max())
-    others = float(np.sum(deviations**2)) - farthest**2 * count / (count - 1)
-    interval = _predict(max(others, 0.0) / (count - 2), count - 1, pool)
-    return _tail(farthest * count / (count - 1), interval)
 
 
 def _estimate_shift(shift: SuiteShift) -> ShiftEstimate:

@@ -53,6 +53,7 @@ def compute_prediction_interval(
     degrees_of_freedom: float,
     *,
     confidence: float = 0.95,
+    error_factor: float | None = None,
 ) -> PredictionInterval:
     """Compute the interval from a spread, be it one case's own or one pooled over a suite.
 
@@ -62,6 +63,8 @@ def compute_prediction_interval(
         count: Accepted sessions behind the centre, 1 or more.
         degrees_of_freedom: Behind the spread.
         confidence: One-sided, in (0.5, 1).
+        error_factor: Variance of the next session about the centre over the squared spread;
+            ``None`` is 1 + 1/K, that of a plain mean.
 
     Raises:
         ValueError: A count, spread or confidence out of range.
@@ -71,7 +74,9 @@ def compute_prediction_interval(
     """
     if count < 1 or not spread >= 0 or not 0.5 < confidence < 1:
         raise ValueError(f"no interval from count={count}, spread={spread}, level={confidence}")
-    standard_error = max(spread, SPREAD_FLOOR) * math.sqrt(1 + 1 / count)
+    standard_error = max(spread, SPREAD_FLOOR) * math.sqrt(
+        1 + 1 / count if error_factor is None else error_factor
+    )
     quantile = compute_student_t_quantile(confidence, degrees_of_freedom)
     return PredictionInterval(
         centre=centre,
