@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-Planted = Literal["slow", "image"]
+Planted = Literal["slow", "slower", "image"]
+"""One more UNet call in ten, one in two, or another end of the noise schedule."""
 
 SUBJECT: Final = "studio.pipelines:make_pipeline"
 CULPRIT: Final = 11
 """Place of the planted commit among the sixteen, from one."""
 
 BROKEN: Final = 8
-"""Place of a commit that does not import, in the repository with the slow one."""
+"""Place of a commit that does not import, in the repositories with a slow one."""
 
 _NAME, _EMAIL = "A. Painter", "painter@example.org"
 _FIRST_DAY: Final = 1_780_000_000
@@ -129,13 +130,16 @@ def plan_commits(planted: Planted) -> list[PlannedCommit]:
         ("Raise the version", "studio/__init__.py", '__version__ = "0.3"\n'),
     )
     harmless = [PlannedCommit(subject, {path: text}) for subject, path, text in listed]
-    culprit = (
-        PlannedCommit("Look at every tenth step twice", {"studio/checks.py": _SLOW_CHECKS})
-        if planted == "slow"
-        else PlannedCommit("Let the noise end earlier", {"studio/settings.py": _WRONG_SETTINGS})
-    )
+    slower = _SLOW_CHECKS.replace("EVERY = 10", "EVERY = 2").replace("tenth", "second")
+    culprit = {
+        "slow": PlannedCommit("Look at every tenth step twice", {"studio/checks.py": _SLOW_CHECKS}),
+        "slower": PlannedCommit("Look at every second step twice", {"studio/checks.py": slower}),
+        "image": PlannedCommit(
+            "Let the noise end earlier", {"studio/settings.py": _WRONG_SETTINGS}
+        ),
+    }[planted]
     after = [*harmless[: CULPRIT - 1], culprit, *harmless[CULPRIT - 1 :]]
-    if planted == "slow":
+    if planted != "image":
         broken = PlannedCommit("Paint in moods", {"studio/prompts.py": _BROKEN_PROMPTS})
         mended = after[BROKEN].files | {"studio/prompts.py": prompts}
         after[BROKEN - 1] = broken
