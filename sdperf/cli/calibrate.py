@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import shlex
 import subprocess
 import sys
 import time
@@ -13,25 +12,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from sdperf.cli.baseline import describe_controls
+from sdperf.cli.compare import parse_percent
 from sdperf.codec import format_record
 from sdperf.errors import ConfigurationError
-from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits
+from sdperf.judging.latency import LatencyLimits
 from sdperf.judging.machine_noise import (
     FEWEST_TO_CALIBRATE,
     MachineNoise,
     compute_machine_noise,
 )
 from sdperf.report.machine_noise import format_machine_noise
-from sdperf.store.files import write_atomically
+from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
+from sdperf.store.calibration import (
+    DEFAULT_CALIBRATION,
+    CalibratedCase,
+    Calibration,
+    write_calibration,
+)
 from sdperf.store.session_file import SavedSession, read_session
 from sdperf.units import format_seconds
-
-DEFAULT_OUT: Final = "benchmarks/calibration"
 
 _EPILOG: Final = """\
 Runs pytest again and again on unchanged code and holds each session against the others. Each run is
 a fresh process, so this takes as long as so many runs. Sessions of different days say more than
 sessions in a row: calibrate from saved ones with --from.
+
+What was found is read by every run that compares on this kind of machine: a limit of the command
+line or of a marker that a case cannot support is refused there, and what passes any other limit
+that it cannot support is INCONCLUSIVE. Commit the evidence of machines that several people share.
 
 exit status: 0 the machine supports the limit, 1 it does not, 2 it cannot be told
 
@@ -68,9 +77,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path(DEFAULT_OUT),
+        default=Path(DEFAULT_CALIBRATION),
         metavar="DIR",
-        help=f"where the evidence goes ({DEFAULT_OUT})",
+        help=f"where the evidence goes ({DEFAULT_CALIBRATION})",
     )
     parser.add_argument("arguments", nargs="*", metavar="PYTEST", help="arguments of pytest")
 
@@ -79,8 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure or read the sessions, say what they show, and keep the evidence."""
     max_slowdown = _parse_limit(arguments.max_slowdown)
     out: Path = arguments.out
+    pytest_arguments = arguments.arguments or ["benchmarks"]
     if arguments.saved is not None:
         paths = arguments.saved
+        command = ["sdperf", "calibrate", "--from", *(path.name for path in paths)]
     else:
         if arguments.sessions < FEWEST_TO_CALIBRATE:
             raise ConfigurationError(
@@ -88,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
                 got=arguments.sessions,
                 expected=f"{FEWEST_TO_CALIBRATE} or more",
             )
-        paths = _measure(arguments.sessions, arguments.arguments or ["benchmarks"], out)
+        paths = _measure(arguments.sessions, pytest_arguments, out)
+        command = ["sdperf", "calibrate", "--sessions", str(len(paths)), "--", *pytest_arguments]
     sessions = [read_session(path) for path in paths]
     fingerprint = _find_fingerprint(sessions)
     try:
@@ -103,21 +115,51 @@ def run(arguments: argparse.Namespace) -> int:
             got=str(error),
             expected=f"{FEWEST_TO_CALIBRATE} or more sessions of the same cases",
         ) from error
-    evidence = _store(noise, fingerprint, paths, out)
-    print("\n".join([*format_machine_noise(noise, fingerprint), f"evidence: {evidence}"]))
+    found = _describe(sessions, noise, fingerprint, shlex.join(command))
+    try:
+        evidence = write_calibration(out, found, format_record(noise))
+    except OSError as error:
+        raise ConfigurationError(f"{out} cannot be written", got=error.strerror) from error
+    print("\n".join(format_machine_noise(noise, fingerprint)))
+    print("\n".join(describe_controls(BaselineStore(Path(DEFAULT_FOLDER)), fingerprint)))
+    print(f"evidence: {evidence}")
     return 0 if noise.supports_limit else 1
 
 
 def _parse_limit(text: str) -> float:
     try:
-        percent = float(text.strip().removesuffix("%"))
-    except ValueError:
-        percent = math.nan
-    if not 0 < percent < 1000:
+        return parse_percent(text.strip())
+    except argparse.ArgumentTypeError as error:
         raise ConfigurationError(
             "--max-slowdown cannot be used", got=text, expected="a percentage such as 3%"
-        )
-    return percent / 100 if percent else DEFAULT_MAX_SLOWDOWN
+        ) from error
+
+
+def _describe(
+    sessions: Sequence[SavedSession], noise: MachineNoise, fingerprint: str, command: str
+) -> Calibration:
+    """Put together what a run on this kind of machine wants to know."""
+    names = tuple(noise.widths)
+    last = {name: sessions[-1].cases[name].measurement for name in names}
+    return Calibration(
+        fingerprint=fingerprint,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        max_slowdown=noise.max_slowdown,
+        supports_limit=noise.supports_limit,
+        calibrated={
+            name: CalibratedCase(
+                noise.widths[name],
+                None if one is None else one.workload,
+                None if one is None else one.images_per_round,
+            )
+            for name, one in last.items()
+        },
+        cases=names,
+        sessions=tuple(
+            tuple(tuple(session.cases[name].rounds_s) for name in names) for session in sessions
+        ),
+    )
 
 
 def _measure(sessions: int, arguments: Sequence[str], out: Path) -> list[Path]:
@@ -166,21 +208,3 @@ def _find_fingerprint(sessions: Sequence[SavedSession]) -> str:
             expected="one",
         )
     return found.pop()
-
-
-def _store(noise: MachineNoise, fingerprint: str, paths: Sequence[Path], out: Path) -> Path:
-    name = "".join(c if c.isalnum() or c in "-." else "-" for c in fingerprint)[:200]
-    path = out / f"{name}.json"
-    document = {
-        "format_version": 1,
-        "fingerprint": fingerprint,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "supports_limit": noise.supports_limit,
-        "sessions": [str(path) for path in paths],
-        "noise": format_record(noise),
-    }
-    try:
-        write_atomically(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written", got=error.strerror) from error
-    return path

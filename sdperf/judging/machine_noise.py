@@ -10,7 +10,7 @@ import bisect
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sdperf.judging.latency import LatencyLimits, judge_offline, screen_latency
@@ -52,6 +52,7 @@ class MachineNoise:
         telling_width: Change that an unchanged case stays below in 95 % of sessions, as a
             fraction; the noisiest case.
         noisiest: Name of that case.
+        widths: The same for every case, by name.
     """
 
     sessions: int
@@ -64,6 +65,7 @@ class MachineNoise:
     smallest_suspected: float | None
     telling_width: float
     noisiest: str
+    widths: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def supports_limit(self) -> bool:
@@ -119,6 +121,7 @@ def compute_machine_noise(
         smallest_suspected=_reached(suspected),
         telling_width=medians[noisiest],
         noisiest=noisiest,
+        widths=medians,
     )
 
 

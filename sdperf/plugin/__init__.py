@@ -228,6 +228,10 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if host is not None:
             take_over_host(ours, host)
         ours.resolve_model()
+        if ours.compares_with_accepted or (host is not None and host.compare):
+            from sdperf.plugin.calibrated import check_typed_limits
+
+            check_typed_limits(ours, [item.nodeid for item in session.items if _is_ours(item)])
     except SdperfError as error:
         raise pytest.UsageError(str(error)) from error
     finally:

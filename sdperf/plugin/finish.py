@@ -13,6 +13,7 @@ import pytest
 from sdperf.errors import SdperfError
 from sdperf.judging.processes import judge_processes
 from sdperf.measurement import Measurement, format_measurement
+from sdperf.plugin.calibrated import find_noise
 from sdperf.plugin.comparison import (
     Comparison,
     compare_with_accepted,
@@ -132,7 +133,12 @@ def _judge(ours: SdSession, host: Any) -> None:
     if settings.confirm_s > 0 and not ours.interrupted:
         confirm = functools.partial(confirm_suspects, ours, timed)
     ours.speed = judge_speed(
-        timed, slowdowns, settings.latency_limits(), confirm, unconfirmed=unconfirmed
+        timed,
+        slowdowns,
+        settings.latency_limits(),
+        confirm,
+        unconfirmed=unconfirmed,
+        noises=find_noise(ours, {name: one.measurement for name, one in timed.items()}),
     )
     for node_id in ids:
         one = judged.get(node_id)

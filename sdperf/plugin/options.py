@@ -161,6 +161,12 @@ OPTIONS: Final = (
         "folder of the accepted sessions, below pytest's root folder",
     ),
     Option(
+        "calibration",
+        "DIR",
+        "benchmarks/calibration",
+        "folder of what sdperf calibrate found out, below pytest's root folder",
+    ),
+    Option(
         "history",
         "URL",
         AUTO,
@@ -211,7 +217,9 @@ class Settings:
         memory: Tolerated growth of peak memory.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
+        limit_is_typed: Whether ``max_slowdown`` stands on the command line.
         baselines: Folder of the accepted sessions, absolute.
+        calibration: Folder of what was calibrated, absolute.
         history: Where runs are kept: a URL or file, ``""`` for the default, ``None`` for nowhere.
         markdown: Where a Markdown summary goes, or ``None``.
         in_process: Whether to run in pytest's own process.
@@ -242,7 +250,9 @@ class Settings:
     memory: MemoryLimits
     processes: int
     confirm_s: float
+    limit_is_typed: bool
     baselines: Path
+    calibration: Path
     history: str | None
     markdown: Path | None
     in_process: bool
@@ -335,7 +345,9 @@ def read_settings(config: pytest.Config) -> Settings:
         memory=_parse(texts, "max-growth", parse_growth),
         processes=_parse(texts, "processes", _parse_count),
         confirm_s=_parse(texts, "confirm", _parse_duration),
+        limit_is_typed=config.getoption("--sd-max-slowdown") is not None,
         baselines=config.rootpath / Path(texts["baselines"]).expanduser(),
+        calibration=config.rootpath / Path(texts["calibration"]).expanduser(),
         history=_parse(texts, "history", _parse_history),
         markdown=_parse(texts, "markdown", _parse_markdown_path),
         in_process=in_process,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sdperf.run.case import CaseResult
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
+    from sdperf.store.calibration import Calibration
 
 KEY: pytest.StashKey[SdSession] = pytest.StashKey()
 
@@ -59,6 +61,8 @@ class SdSession:
         report: What became of the report that was asked for, one line.
         aftermath: What went wrong once the run was over, each with its colour.
         instant: When the run was first written down; all its files say the same.
+        calibrations: What ``sdperf calibrate`` found out of each kind of machine, where the session
+            compares.
         quality: What the quality suite left.
         root: pytest's root folder.
     """
@@ -87,6 +91,7 @@ class SdSession:
     report: str | None = None
     aftermath: list[tuple[str, str]] = field(default_factory=list)
     instant: datetime | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     quality: QualityShelf = field(default_factory=QualityShelf)
     root: Path = field(default_factory=Path.cwd)
     _model: ResolvedModel | None = None

@@ -8,9 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sdperf.ab.confirming import Confirmation, ControlCase, choose_control
-from sdperf.judging.latency import LatencyLimits, Screening, judge_offline, screen_latency
+from sdperf.judging.latency import (
+    LatencyLimits,
+    Screening,
+    choose_limit,
+    judge_offline,
+    screen_latency,
+)
 from sdperf.judging.settling import suggest_ab
-from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
+from sdperf.judging.suite_estimate import CaseSessions, SuiteEstimate, compute_suite_estimate
+from sdperf.judging.support import CaseNoise, judge_support
 from sdperf.plugin.gate import JudgedCase
 from sdperf.verdict import Finding, Outcome
 
@@ -42,6 +49,7 @@ def judge_speed(
     confirm: Confirm | None,
     *,
     unconfirmed: str = "",
+    noises: Mapping[str, CaseNoise] | None = None,
 ) -> SpeedVerdict:
     """Judge the speed of all cases together.
 
@@ -54,6 +62,7 @@ def judge_speed(
         limits: The suite's limits.
         confirm: Measures again; ``None`` judges by the saved numbers alone.
         unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
+        noises: How far cases move by themselves, as calibrated, by test id.
     """
     suite = [
         CaseSessions(
@@ -80,7 +89,8 @@ def judge_speed(
     }
     if confirm is None:
         notes = (f"no null control, and nothing was measured again: {unconfirmed}",)
-        return SpeedVerdict(offline.cases, offline.suite, changes, Confirmation(notes=notes))
+        judged_cases = _weigh_noise(offline.cases, estimate, limits, noises or {})
+        return SpeedVerdict(judged_cases, offline.suite, changes, Confirmation(notes=notes))
     screening = screen_latency(estimate, limits)
     confirmation = confirm(screening, limits, choose_control(estimate.cases, limits))
     findings = dict(screening.findings.cases)
@@ -90,11 +100,30 @@ def judge_speed(
         findings[name] = confirmation.findings.get(
             name, dataclasses.replace(unsettled, reason=f"{unsettled.reason}; not measured again")
         )
+    unpaired = {
+        name: one for name, one in (noises or {}).items() if name not in confirmation.paired
+    }
+    findings = _weigh_noise(findings, estimate, limits, unpaired)
     shift = screening.findings.suite
     if confirmation.void is not None:
         findings = {name: void_finding(confirmation.void) for name in findings}
         shift = None if shift is None else void_finding(confirmation.void)
     return SpeedVerdict(findings, shift, changes, confirmation)
+
+
+def _weigh_noise(
+    findings: Mapping[str, Finding],
+    estimate: SuiteEstimate,
+    limits: LatencyLimits,
+    noises: Mapping[str, CaseNoise],
+) -> dict[str, Finding]:
+    """Leave open what passed a limit that this machine cannot support."""
+    return {
+        case.data.case: judge_support(
+            findings[case.data.case], choose_limit(case, limits), noises.get(case.data.case)
+        )
+        for case in estimate.cases
+    }
 
 
 def _suggest_ab(judged: JudgedCase) -> str | None:

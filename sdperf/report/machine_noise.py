@@ -29,6 +29,8 @@ def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
         f"an unchanged case moves by up to {width} from session to session "
         f"(95 %; the noisiest: {noise.noisiest})",
     ]
+    able = sum(one <= noise.max_slowdown for one in noise.widths.values())
+    texts.append(f"cases that move by less than the limit of {limit}: {able} of {noise.cases}")
     if noise.supports_limit:
         texts.append(f"this machine supports the limit of {limit}")
     else:

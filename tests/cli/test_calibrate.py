@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from sdperf.cli import main
+from sdperf.store.calibration import read_calibrations
+from tests.measurements import ENVIRONMENT, WORKLOAD
 from tests.saved_runs import write_run
 
 
@@ -39,6 +41,14 @@ def test_saved_sessions_of_a_quiet_machine_support_the_limit(sessions, tmp_path,
     document = json.loads(evidence.read_text())
     assert document["supports_limit"] is True
     assert document["noise"]["red_sessions"] == 0
+    assert "null controls on this machine: none yet" in said
+    (found,) = read_calibrations(tmp_path / "out").values()
+    assert found.fingerprint == ENVIRONMENT.fingerprint()
+    assert found.command.startswith("sdperf calibrate --from run0.json run1.json")
+    assert [len(session) for session in found.sessions] == [6] * 7
+    assert found.calibrated["test_x.py::test_1"].width <= 0.03
+    assert found.calibrated["test_x.py::test_1"].is_of(WORKLOAD, 1)
+    assert str(tmp_path) not in evidence.read_text()
     assert max(map(len, said.splitlines()[:-1])) <= 100
 
 
