@@ -31,7 +31,7 @@ DEFAULT_FAMILY_ERROR: Final = 0.01
 SCREEN_SHARE: Final = 2 / 3
 """A case is a suspect from this share of its limit on (2 % of the default 3 %)."""
 
-OFFLINE_SHARE: Final = 0.75
+OFFLINE_SHARE: Final = 0.8
 """Share of the family error that the bars of saved numbers may spend.
 
 Spreads of real cases follow no exact law; the simulated false alarms use up the rest.

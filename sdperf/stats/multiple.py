@@ -62,6 +62,6 @@ def place_bars(
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
-        if high - low < 1e-6 * high:
+        if high - low < 1e-4 * high:
             break
     return tuple(bars(high).tolist())

@@ -48,7 +48,7 @@ class TailShape:
         values = np.asarray(scores, dtype=np.float64)
         tails = self.weights[0] * np.asarray(ndtr(-values))
         for reciprocal, weight in zip(RECIPROCALS[1:], self.weights[1:], strict=True):
-            if weight > 1e-12:
+            if weight > 1e-7:
                 tails = tails + weight * stdtr(1 / reciprocal, -values / _scale(reciprocal))
         return np.minimum(tails, 1.0)
 

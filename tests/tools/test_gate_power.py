@@ -2,10 +2,25 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tools.gate_power.gates import answer_offline, estimate_suite
+from sdperf.judging.latency import screen_latency
+from tools.gate_power.__main__ import judge
+from tools.gate_power.anchors import compute_screens, flag_cases
+from tools.gate_power.gates import (
+    answer_by_repeats,
+    answer_in_run,
+    answer_offline,
+    estimate_suite,
+)
 from tools.gate_power.rivals import RIVALS, asv, criterion, pyperf, welch
-from tools.gate_power.scenarios import SCENARIOS, draw_paired_durations_s, draw_suites
-from tools.gate_power.table import compute_wilson_interval
+from tools.gate_power.scenarios import (
+    SCENARIOS,
+    Scenario,
+    SimulatedAgain,
+    draw_paired_durations_s,
+    draw_suites,
+)
+from tools.gate_power.table import EVERY_BLOCK, OFFLINE, PAIRED, REPEATS, compute_wilson_interval
+from tools.gate_power.traces import RecordedAgain, Trace, draw_trace_suite, read_traces
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +80,118 @@ def test_every_scenario_can_be_drawn_and_judged(scenario):
 def test_wilson_agrees_with_scipy():
     expected = scipy.stats.binomtest(3, 200).proportion_ci(method="wilson")
     assert compute_wilson_interval(3, 200) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+QUIET = Scenario("still", mood=0.001, case_spread=0.001, round_noise=0.001, spike_rate=0.0)
+
+
+def test_blocks_share_their_processes_as_told():
+    rng = np.random.default_rng(2)
+    jumpy = Scenario("jumpy", 0.0, 0.1, round_noise=1e-6, spike_rate=0.0)
+    suites = draw_suites(jumpy, 1, rng)
+    orders = ["ABBA"] * 6
+
+    def contrasts(renew_every):
+        drawn = np.log(
+            draw_paired_durations_s(jumpy, suites, 0, 0, orders, 0.0, rng, renew_every=renew_every)
+        )
+        return drawn[:, 1] - drawn[:, 0]
+
+    shared = contrasts(3)
+    assert np.ptp(shared[:3]) < 1e-4 < abs(shared[0] - shared[3])
+    assert np.unique(contrasts(1).round(4)).size == 6
+
+
+def test_a_slower_case_is_caught_by_every_own_gate():
+    rng = np.random.default_rng(3)
+    suites = draw_suites(QUIET, 1, rng)
+    slowed = suites.rounds_s[0, -1].copy()
+    slowed[5] *= 1.1
+    estimate = estimate_suite(np.median(suites.rounds_s[0, :-1], axis=-1), slowed)
+    again = SimulatedAgain(QUIET, suites, 0, rng)
+    screening, change = screen_latency(estimate), {5: np.log(1.1)}
+    for answer in (
+        answer_in_run(screening, again, 0, change, rng),
+        answer_by_repeats(screening, again, change),
+        answer_offline(estimate),
+    ):
+        assert answer.slower == {5}
+        assert answer.is_red
+        assert not answer.is_void
+
+
+def test_a_suspect_that_does_not_repeat_is_cleared():
+    rng = np.random.default_rng(3)
+    suites = draw_suites(QUIET, 1, rng)
+    slowed = suites.rounds_s[0, -1].copy()
+    slowed[5] *= 1.1
+    estimate = estimate_suite(np.median(suites.rounds_s[0, :-1], axis=-1), slowed)
+    again = SimulatedAgain(QUIET, suites, 0, rng)
+    screening = screen_latency(estimate)
+    assert not answer_in_run(screening, again, 0, {}, rng).is_red
+    assert not answer_by_repeats(screening, again, {}).is_red
+
+
+def numbered_trace(sessions):
+    """The median of each session is its number; rounds differ a little."""
+    rounds_s = np.arange(1.0, sessions + 1)[:, None, None] * np.ones((1, 6, 4))
+    rounds_s *= np.array([0.99, 1.0, 1.0, 1.02])
+    blocks_s = np.ones((12, 6, 4))
+    return Trace("numbers", rounds_s, blocks_s, ("ABBA",) * 12)
+
+
+def test_a_trace_suite_takes_each_session_once_in_runs_of_neighbours():
+    trace = numbered_trace(20)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        suite = draw_trace_suite(trace, 8, rng)
+        taken = suite.rounds_s[:, 0, 0].astype(int) - 1
+        assert sorted([*taken, *suite.spare]) == list(range(20))
+        assert (np.diff(taken) == 1).sum() >= 4
+    with pytest.raises(ValueError, match="a suite takes 9"):
+        draw_trace_suite(numbered_trace(8), 8, rng)
+
+
+def test_recorded_blocks_carry_the_slowdown_on_arm_b_only():
+    rng = np.random.default_rng(0)
+    trace = numbered_trace(20)
+    again = RecordedAgain(trace, draw_trace_suite(trace, 8, rng), rng)
+    drawn = again.draw_blocks_s(0, ["ABBA", "BAAB"], np.log(2))
+    assert drawn.tolist() == [pytest.approx([1, 2, 2, 1]), pytest.approx([2, 1, 1, 2])]
+    spare = again.suite.spare
+    assert set(again.draw_repeats_s(0, 3, 0.0).astype(int) - 1) <= set(spare)
+
+
+def test_the_committed_traces_are_unchanged_code_in_good_shape():
+    traces = read_traces()
+    assert traces
+    for trace in traces:
+        assert len(trace.rounds_s) >= 9
+        assert (trace.rounds_s > 0).all()
+        if trace.blocks_s is not None:
+            assert trace.blocks_s.shape == (len(trace.block_orders), trace.rounds_s.shape[1], 4)
+
+
+@pytest.mark.parametrize("machine", [QUIET, numbered_trace(20)], ids=["model", "trace"])
+def test_judging_a_machine_counts_every_suite(machine):
+    row = judge(machine, 4, 2, np.random.default_rng(0))
+    gates = {EVERY_BLOCK, REPEATS, OFFLINE} | ({PAIRED} if machine is QUIET else set())
+    assert set(row["gates"]) == gates
+    for gate in row["gates"].values():
+        assert (gate["suites"], gate["changed_suites"]) == (4, 2)
+        assert gate["red"] == round(gate["red_share"] * 4)
+    if machine is QUIET:
+        assert row["gates"][OFFLINE]["caught"]["10.0"] == 1.0
+
+
+def test_the_studys_screen_flags_what_rose():
+    rng = np.random.default_rng(4)
+    history = rng.normal(0, 0.004, (8, 20))
+    current = np.zeros(20)
+    current[3] = 0.05
+    assert np.flatnonzero(flag_cases(history, current)).tolist() == [3]
+
+
+def test_typical_reproduces_the_studys_screens():
+    found = list(compute_screens(300, np.random.default_rng(5)).values())
+    assert found == pytest.approx([0.17, 0.32, 0.44, 0.6], abs=0.12)

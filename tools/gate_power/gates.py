@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdperf.ab.blocks import CONTROL_BLOCKS
+from sdperf.ab.confirming import FRESH_PROCESSES
 from sdperf.judging.latency import (
     DEFAULT_FAMILY_ERROR,
     DEFAULT_MAX_SLOWDOWN,
+    Screening,
+    Suspect,
     judge_confirmation,
     judge_offline,
     judge_repeats,
-    screen_latency,
 )
 from sdperf.judging.suite_estimate import CaseSessions, SuiteEstimate, compute_suite_estimate
 from sdperf.stats.paired import (
@@ -25,15 +30,7 @@ from sdperf.stats.paired import (
     is_null_control_sound,
 )
 from sdperf.verdict import Finding, Outcome
-from tools.gate_power.scenarios import (
-    CASES,
-    Scenario,
-    Suites,
-    draw_paired_durations_s,
-    draw_repeats_s,
-)
 
-FRESH_PROCESSES = 3
 LIMIT_LOG = math.log1p(DEFAULT_MAX_SLOWDOWN)
 
 
@@ -63,6 +60,20 @@ class Answer:
         return not self.is_void and (bool(self.slower) or self.suite_slower)
 
 
+class Again(Protocol):
+    """Measures a case of a suite once more, on the day of the current session."""
+
+    def draw_blocks_s(self, case: int, orders: list[str], slowdown: float) -> NDArray[np.float64]:
+        """Return ``(blocks, 4)`` seconds of blocks whose arm B is slower by a log ratio."""
+
+    def draw_repeats_s(self, case: int, processes: int, slowdown: float) -> NDArray[np.float64]:
+        """Return the medians of fresh processes of code that is slower by a log ratio, seconds."""
+
+
+Settled: TypeAlias = tuple[dict[str, Finding], int, bool]
+"""A finding a suspect, paired blocks, and whether the session is void."""
+
+
 def estimate_suite(history_s: NDArray[np.float64], rounds_s: NDArray[np.float64]) -> SuiteEstimate:
     """Estimate from ``(K, C)`` accepted medians and ``(C, R)`` current rounds, in seconds."""
     return compute_suite_estimate(
@@ -73,7 +84,7 @@ def estimate_suite(history_s: NDArray[np.float64], rounds_s: NDArray[np.float64]
                 tuple(rounds_s[case].tolist()),
                 DEFAULT_MAX_SLOWDOWN,
             )
-            for case in range(CASES)
+            for case in range(len(rounds_s))
         ]
     )
 
@@ -85,63 +96,74 @@ def answer_offline(estimate: SuiteEstimate) -> Answer:
 
 
 def answer_in_run(
-    estimate: SuiteEstimate,
-    scenario: Scenario,
-    suites: Suites,
-    suite: int,
+    screening: Screening,
+    again: Again,
+    control: int,
     slowdowns: dict[int, float],
     rng: np.random.Generator,
 ) -> Answer:
-    """A run that can execute the baseline's own code: screen, null control, paired blocks."""
-    screening = screen_latency(estimate)
-    findings = dict(screening.findings.cases)
-    suspects = screening.suspects
-    if not suspects:
-        return _collect(findings, screening.findings.suite)
+    """A run that can execute the baseline's own code: null control, then paired blocks.
 
-    def draw_contrasts(case: int, slowdown: float) -> list[float]:
+    Args:
+        screening: Of the current session.
+        again: Measures cases again.
+        control: The case that is held against itself.
+        slowdowns: Log ratio of each case that was changed.
+        rng: Draws which arm goes first.
+    """
+
+    def draw_contrasts(case: int, slowdown: float, blocks: int) -> list[float]:
         first = bool(rng.random() < 0.5)
-        orders = [choose_block_order(b, current_first=first) for b in range(DEFAULT_LOOKS[-1])]
-        blocks = draw_paired_durations_s(scenario, suites, suite, case, orders, slowdown, rng)
+        orders = [choose_block_order(b, current_first=first) for b in range(blocks)]
+        drawn = again.draw_blocks_s(case, orders, slowdown)
         return [
             compute_block_contrast(order, block.tolist())
-            for order, block in zip(orders, blocks, strict=True)
+            for order, block in zip(orders, drawn, strict=True)
         ]
 
-    control = draw_contrasts(CASES - 1, 0.0)[: DEFAULT_LOOKS[0]]
-    is_void = not is_null_control_sound(control, LIMIT_LOG, looks=DEFAULT_LOOKS[:1])
-    blocks = 0
-    for suspect in suspects:
-        case = int(suspect.case.data.case)
-        confirmed = decide_by_blocks(
-            draw_contrasts(case, slowdowns.get(case, 0.0)),
-            LIMIT_LOG,
-            alpha=DEFAULT_FAMILY_ERROR / len(suspects),
-        )
-        blocks += confirmed.blocks
-        findings[suspect.case.data.case] = judge_confirmation(suspect, confirmed)
-    return _collect(
-        findings, screening.findings.suite, suspects=len(suspects), blocks=blocks, is_void=is_void
-    )
+    def settle(suspects: tuple[Suspect, ...]) -> Settled:
+        null = draw_contrasts(control, 0.0, CONTROL_BLOCKS)
+        is_void = not is_null_control_sound(null, LIMIT_LOG, looks=DEFAULT_LOOKS[:1])
+        findings, blocks = {}, 0
+        for suspect in suspects:
+            case = int(suspect.case.data.case)
+            confirmed = decide_by_blocks(
+                draw_contrasts(case, slowdowns.get(case, 0.0), DEFAULT_LOOKS[-1]),
+                LIMIT_LOG,
+                alpha=DEFAULT_FAMILY_ERROR / len(suspects),
+            )
+            blocks += confirmed.blocks
+            findings[suspect.case.data.case] = judge_confirmation(suspect, confirmed)
+        return findings, blocks, is_void
+
+    return _answer_after_screen(screening, settle)
 
 
-def answer_by_repeats(
-    estimate: SuiteEstimate,
-    scenario: Scenario,
-    suites: Suites,
-    suite: int,
-    slowdowns: dict[int, float],
-    rng: np.random.Generator,
+def answer_by_repeats(screening: Screening, again: Again, slowdowns: dict[int, float]) -> Answer:
+    """A run that cannot execute the baseline's code: fresh processes."""
+
+    def settle(suspects: tuple[Suspect, ...]) -> Settled:
+        findings = {}
+        for suspect in suspects:
+            case = int(suspect.case.data.case)
+            repeats_s = again.draw_repeats_s(case, FRESH_PROCESSES, slowdowns.get(case, 0.0))
+            findings[suspect.case.data.case] = judge_repeats(suspect, repeats_s.tolist())
+        return findings, 0, False
+
+    return _answer_after_screen(screening, settle)
+
+
+def _answer_after_screen(
+    screening: Screening, settle: Callable[[tuple[Suspect, ...]], Settled]
 ) -> Answer:
-    """A run that cannot execute the baseline's code: screen, then fresh processes."""
-    screening = screen_latency(estimate)
-    findings = dict(screening.findings.cases)
-    for suspect in screening.suspects:
-        case = int(suspect.case.data.case)
-        slowdown = slowdowns.get(case, 0.0)
-        repeats_s = draw_repeats_s(scenario, suites, suite, case, FRESH_PROCESSES, slowdown, rng)
-        findings[suspect.case.data.case] = judge_repeats(suspect, repeats_s.tolist())
-    return _collect(findings, screening.findings.suite, suspects=len(screening.suspects))
+    settled, blocks, is_void = settle(screening.suspects)
+    return _collect(
+        dict(screening.findings.cases) | settled,
+        screening.findings.suite,
+        suspects=len(screening.suspects),
+        blocks=blocks,
+        is_void=is_void,
+    )
 
 
 def _collect(
