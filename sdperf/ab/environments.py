@@ -12,15 +12,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
 import shutil
-import site
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from sdperf.ab.pip_messages import explain_pip_failure, find_conflicts
+from sdperf.ab.present import Overlaid
 from sdperf.codec import format_record, parse_record
 from sdperf.errors import ConfigurationError, PackageError, RecordError, SdperfError
 from sdperf.models.hashing import default_cache_dir
@@ -79,34 +77,6 @@ class StoredEnvironment:
     folder: Path
     record: EnvironmentRecord | None
     size_bytes: int
-
-
-@dataclass(frozen=True)
-class Overlaid:
-    """The environment below: the one this process runs in.
-
-    Attributes:
-        python: Its interpreter.
-        folders: Where its packages lie, in order.
-        packages: Hash of their names and versions.
-    """
-
-    python: str
-    folders: tuple[str, ...]
-    packages: str
-
-
-def read_present_environment() -> Overlaid:
-    """Return the environment of this process."""
-    candidates = [*site.getsitepackages(), sysconfig.get_path("purelib")]
-    if site.ENABLE_USER_SITE:
-        candidates.insert(0, site.getusersitepackages())
-    folders = [folder for folder in sys.path if folder in candidates]
-    names = sorted(
-        f"{found.name}=={found.version}" for found in importlib.metadata.distributions(path=folders)
-    )
-    packages = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    return Overlaid(sys.executable, tuple(dict.fromkeys(folders)), packages)
 
 
 RunProgram = Callable[[Sequence[str], Callable[[str], None]], int]

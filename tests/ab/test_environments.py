@@ -13,9 +13,9 @@ from sdperf.ab.environments import (
     MARKER,
     EnvironmentStore,
     locate_environments,
-    read_present_environment,
     run_aloud,
 )
+from sdperf.ab.present import read_present_environment
 from sdperf.errors import ConfigurationError, PackageError
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sdperf.ab import bench
-from sdperf.ab.environments import EnvironmentStore, read_present_environment
+from sdperf.ab.environments import EnvironmentStore
+from sdperf.ab.present import read_present_environment
 from sdperf.cli import bisect, main
 from sdperf.png import decode_png
 from tests.ab.repositories import Repository

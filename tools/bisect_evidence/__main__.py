@@ -96,9 +96,9 @@ def format_evidence(document: dict[str, Any]) -> str:
         "",
         f"`{document['command']}` makes throw-away repositories in which one commit of sixteen "
         "plants something, runs",
-        "`sdperf bisect` on each and keeps what it said. Measured on two cores that other work kept "
-        "busy: a wall clock there",
-        "differs by a tenth from one block to the next. What is not found is said not to be.",
+        "`sdperf bisect` on each and keeps what it said. Measured on two cores that other work "
+        "kept busy: what is not found",
+        "is said not to be, and is no proof that it could not be found on a quiet machine.",
         "",
         "| planted | exit status | named | right | tests | blocks | skipped |",
         "| --- | --- | --- | --- | ---: | ---: | ---: |",
