@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from sdperf.judging.latency import screen_latency
-from tools.gate_power.__main__ import judge
+from tools.gate_power.__main__ import add_up, judge_batch, main, summarise
 from tools.gate_power.anchors import compute_screens, flag_cases
 from tools.gate_power.gates import (
     answer_by_repeats,
@@ -145,7 +145,7 @@ def test_a_trace_suite_takes_each_session_once_in_runs_of_neighbours():
     rng = np.random.default_rng(0)
     for _ in range(50):
         suite = draw_trace_suite(trace, 8, rng)
-        taken = suite.rounds_s[:, 0, 0].astype(int) - 1
+        taken = np.rint(suite.rounds_s[:, 0, 1]).astype(int) - 1
         assert sorted([*taken, *suite.spare]) == list(range(20))
         assert (np.diff(taken) == 1).sum() >= 4
     with pytest.raises(ValueError, match="a suite takes 9"):
@@ -174,7 +174,7 @@ def test_the_committed_traces_are_unchanged_code_in_good_shape():
 
 @pytest.mark.parametrize("machine", [QUIET, numbered_trace(20)], ids=["model", "trace"])
 def test_judging_a_machine_counts_every_suite(machine):
-    row = judge(machine, 4, 2, np.random.default_rng(0))
+    row = summarise(judge_batch(machine, 0, 4, 2, seed=(0, 0)))
     gates = {EVERY_BLOCK, REPEATS, OFFLINE} | ({PAIRED} if machine is QUIET else set())
     assert set(row["gates"]) == gates
     for gate in row["gates"].values():
@@ -195,3 +195,30 @@ def test_the_studys_screen_flags_what_rose():
 def test_typical_reproduces_the_studys_screens():
     found = list(compute_screens(300, np.random.default_rng(5)).values())
     assert found == pytest.approx([0.17, 0.32, 0.44, 0.6], abs=0.12)
+
+
+def test_batches_add_up_and_do_not_depend_on_each_other():
+    one, two = (judge_batch(QUIET, batch, 60, 10, seed=(0, 0)) for batch in (0, 1))
+    assert judge_batch(QUIET, 1, 60, 10, seed=(0, 0)) == two
+    row = summarise(add_up(one, two))
+    assert row["gates"][OFFLINE]["suites"] == 60
+    assert row["gates"][OFFLINE]["changed_suites"] == 10
+    assert row["rivals"]["pyperf"]["suites"] == 60
+
+
+def test_a_run_that_was_cut_short_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tools.gate_power.__main__.SCENARIOS", (QUIET,))
+    monkeypatch.setattr("tools.gate_power.__main__.read_traces", list)
+
+    def run(out, *extra):
+        arguments = ["--unchanged", "60", "--changed", "2", "--out", str(out), *extra]
+        monkeypatch.setattr("sys.argv", ["gate_power", *arguments])
+        main()
+
+    run(tmp_path / "whole")
+    run(tmp_path / "cut", "--seconds", "0")
+    assert not (tmp_path / "cut" / "gate-power.json").exists()
+    run(tmp_path / "cut", "--seconds", "0")
+    assert "done" in capsys.readouterr().out
+    whole, cut = ((tmp_path / one / "gate-power.json").read_text() for one in ("whole", "cut"))
+    assert whole == cut

@@ -1,6 +1,8 @@
 """Simulate every gate on every machine, replay the recorded ones, and write the table.
 
-Run as ``python -m tools.gate_power``; ``--scenario`` redoes single rows of an existing result.
+Run as ``python -m tools.gate_power``. With ``--seconds`` it stops after a while, and the same
+command goes on where it stopped; every batch of suites has random numbers of its own, so the result
+does not depend on where that was.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdperf.judging.latency import screen_latency
+from sdperf.store.files import write_atomically
 from tools.gate_power.gates import (
     Again,
     Answer,
@@ -62,95 +65,146 @@ class Drawn:
     repeats: Again | None
 
 
-@dataclass
-class Tally:
-    """Counts of one gate."""
-
-    suites: int = 0
-    red: int = 0
-    void: int = 0
-    open_cases: int = 0
-    suspects: int = 0
-    blocks: int = 0
-    changed: int = 0
-    caught: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SLOWDOWNS_PERCENT, 0))
-    left_open: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SLOWDOWNS_PERCENT, 0))
+Counts: TypeAlias = dict[str, Any]
+"""What was counted on some suites of one machine; plain numbers, that batches can be added up."""
 
 
 def main() -> None:
     traces = read_traces()
-    names = [one.name for one in (*SCENARIOS, *traces)]
+    machines = (*SCENARIOS, *traces)
     parser = argparse.ArgumentParser(prog="python -m tools.gate_power", description=__doc__)
-    parser.add_argument("--scenario", action="append", choices=names)
     parser.add_argument("--unchanged", type=int, default=2000, help="unchanged suites a machine")
     parser.add_argument(
         "--changed", type=int, default=500, help="suites a slowdown; twice on quiet and typical"
     )
     parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="begin no batch after this; run again"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
-    path = options.out / "gate-power.json"
     command = (
         f"python -m tools.gate_power --unchanged {options.unchanged} "
         f"--changed {options.changed} --seed {options.seed}"
     )
-    rows: dict[str, Any] = {}
-    if options.scenario and path.exists():
-        rows = json.loads(path.read_text())["scenarios"]
-    options.out.mkdir(parents=True, exist_ok=True)
-    for index, machine in enumerate((*SCENARIOS, *traces)):
-        if options.scenario and machine.name not in options.scenario:
-            continue
-        started = time.perf_counter()
-        rng = np.random.default_rng([options.seed, index])
+    started_s = time.monotonic()
+    progress = Progress(options.out / "gate-power.partial.json", command)
+    for index, machine in enumerate(machines):
         changed = options.changed * (2 if machine.name in DOUBLED else 1)
-        rows[machine.name] = {"command": command, **judge(machine, options.unchanged, changed, rng)}
-        print(f"{machine.name}: {time.perf_counter() - started:.0f} s", flush=True)
-        document = {
-            "command": command,
-            "cases": CASES,
-            "rounds": ROUNDS,
-            "accepted_sessions": ACCEPTED_SESSIONS,
-            "numpy": np.__version__,
-            "scenarios": {name: rows[name] for name in names if name in rows},
-        }
-        path.write_text(json.dumps(document, indent=1) + "\n")
-        path.with_suffix(".md").write_text(format_table(document))
+        batches = -(-max(options.unchanged, changed) // BATCH)
+        for batch in range(progress.count_done(machine.name), batches):
+            seed = (options.seed, index)
+            counts = judge_batch(machine, batch, options.unchanged, changed, seed=seed)
+            progress.add(machine.name, counts)
+            is_last = index == len(machines) - 1 and batch == batches - 1
+            if time.monotonic() - started_s > options.seconds and not is_last:
+                print(f"{machine.name}: {batch + 1} of {batches} batches", flush=True)
+                return
+    document = {
+        "command": command,
+        "cases": CASES,
+        "rounds": ROUNDS,
+        "accepted_sessions": ACCEPTED_SESSIONS,
+        "numpy": np.__version__,
+        "scenarios": {one.name: summarise(progress.read(one.name)) for one in machines},
+    }
+    path = options.out / "gate-power.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".md").write_text(format_table(document))
+    progress.path.unlink()
+    print("done")
 
 
-def draw(
-    machine: Scenario | Trace, suites: int, rng: np.random.Generator
-) -> Iterator[tuple[int, Drawn]]:
-    """Draw numbered suites of one machine."""
+@dataclass(frozen=True)
+class Progress:
+    """What earlier runs of the same command counted, in a file.
+
+    Attributes:
+        path: Of the file.
+        command: That was run; the counts of another command are not gone on with.
+    """
+
+    path: Path
+    command: str
+
+    def count_done(self, machine: str) -> int:
+        """Return the number of batches that were counted."""
+        return int(self._load().get(machine, {"batches": 0})["batches"])
+
+    def read(self, machine: str) -> Counts:
+        """Return the counts of all batches of a machine."""
+        counts: Counts = self._load()[machine]["counts"]
+        return counts
+
+    def add(self, machine: str, counts: Counts) -> None:
+        """Add one batch."""
+        rows = self._load()
+        row = rows.setdefault(machine, {"batches": 0, "counts": {}})
+        row["batches"] += 1
+        row["counts"] = add_up(row["counts"], counts)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        document = {"command": self.command, "machines": rows}
+        write_atomically(self.path, json.dumps(document).encode())
+
+    def _load(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {}
+        document = json.loads(self.path.read_text())
+        if document["command"] != self.command:
+            raise SystemExit(f"{self.path} belongs to: {document['command']}; remove it first")
+        rows: dict[str, Any] = document["machines"]
+        return rows
+
+
+def add_up(one: Counts, other: Counts) -> Counts:
+    """Add two nested dictionaries of numbers; what one lacks is 0."""
+    total = dict(one)
+    for key, value in other.items():
+        if isinstance(value, dict):
+            total[key] = add_up(total.get(key, {}), value)
+        else:
+            total[key] = total.get(key, 0) + value
+    return total
+
+
+def draw_batch(machine: Scenario | Trace, suites: int, rng: np.random.Generator) -> Iterator[Drawn]:
+    """Draw suites of one machine."""
     if isinstance(machine, Trace):
-        for number in range(suites):
+        for _ in range(suites):
             suite = draw_trace_suite(machine, ACCEPTED_SESSIONS, rng)
             again = RecordedAgain(machine, suite, rng)
             agains: dict[str, Again] = {} if machine.blocks_s is None else {EVERY_BLOCK: again}
-            yield number, Drawn(suite.rounds_s, agains, again if suite.spare.size >= 3 else None)
+            yield Drawn(suite.rounds_s, agains, again if suite.spare.size >= 3 else None)
         return
-    for start in range(0, suites, BATCH):
-        batch = draw_suites(machine, BATCH, rng)
-        for index in range(min(BATCH, suites - start)):
-            shipped = SimulatedAgain(machine, batch, index, rng)
-            every = SimulatedAgain(machine, batch, index, rng, renew_every=1)
-            yield (
-                start + index,
-                Drawn(batch.rounds_s[index], {PAIRED: shipped, EVERY_BLOCK: every}, shipped),
-            )
+    batch = draw_suites(machine, suites, rng)
+    for index in range(suites):
+        shipped = SimulatedAgain(machine, batch, index, rng)
+        every = SimulatedAgain(machine, batch, index, rng, renew_every=1)
+        yield Drawn(batch.rounds_s[index], {PAIRED: shipped, EVERY_BLOCK: every}, shipped)
 
 
-def judge(
-    machine: Scenario | Trace, unchanged: int, changed: int, rng: np.random.Generator
-) -> dict[str, Any]:
-    """Count red suites, caught slowdowns and open answers of every gate on one machine."""
-    own = {gate: Tally() for gate in OWN_GATES}
-    compared: list[NDArray[np.float64]] = []
-    for number, drawn in draw(machine, max(unchanged, changed), rng):
+def judge_batch(
+    machine: Scenario | Trace, batch: int, unchanged: int, changed: int, *, seed: tuple[int, int]
+) -> Counts:
+    """Count red suites, caught slowdowns and open answers of every gate on one batch of suites.
+
+    Args:
+        machine: Where.
+        batch: Number of the batch; each has random numbers of its own.
+        unchanged: Suites that are judged unchanged, all batches together.
+        changed: Suites that are judged with a slowdown, all batches together.
+        seed: Of the run and the machine.
+    """
+    rng = np.random.default_rng([*seed, batch])
+    own: Counts = {}
+    compared = []
+    first = batch * BATCH
+    suites = min(BATCH, max(unchanged, changed) - first)
+    for number, drawn in enumerate(draw_batch(machine, suites, rng), first):
         history_s = np.median(drawn.rounds_s[:-1], axis=-1)
         if number < unchanged:
             for gate, answer in _answer(drawn, history_s, drawn.rounds_s[-1], {}, rng).items():
-                _count_unchanged(own[gate], answer)
+                own[gate] = add_up(own.get(gate, {}), _count_unchanged(answer))
         if number < changed:
             case = int(rng.integers(len(drawn.rounds_s[-1])))
             for percent in SLOWDOWNS_PERCENT:
@@ -158,17 +212,39 @@ def judge(
                 slowed_s[case] *= 1 + percent / 100
                 slowdowns = {case: math.log1p(percent / 100)}
                 for gate, answer in _answer(drawn, history_s, slowed_s, slowdowns, rng).items():
-                    tally = own[gate]
-                    tally.changed += percent == SLOWDOWNS_PERCENT[0]
-                    tally.caught[percent] += case in answer.slower and not answer.is_void
-                    tally.left_open[percent] += case in answer.open or answer.is_void
+                    own[gate] = add_up(own.get(gate, {}), _count_changed(answer, case, percent))
         if number < RIVAL_SUITES:
             compared.append(drawn.rounds_s[-2:])
-    return {
-        "cases": int(compared[0].shape[1]),
-        "gates": {gate: _sum_up(tally) for gate, tally in own.items() if tally.suites},
-        "rivals": _try_rivals(np.array(compared)),
-    }
+    rivals = _try_rivals(np.array(compared)) if compared else {}
+    return {"suites": suites, "cases": suites * drawn.rounds_s.shape[1], "gates": own} | (
+        {"rivals": rivals} if rivals else {}
+    )
+
+
+def summarise(counts: Counts) -> dict[str, Any]:
+    """Turn counts into shares."""
+    gates = {}
+    for gate in OWN_GATES:
+        if gate not in counts["gates"]:
+            continue
+        row = {"changed_suites": 0, **counts["gates"][gate]}
+        changed = max(row["changed_suites"], 1)
+        row["red_share"] = row["red"] / row["suites"]
+        for key in ("caught", "left_open"):
+            row[key] = {
+                str(percent): row.get(key, {}).get(str(percent), 0) / changed
+                for percent in SLOWDOWNS_PERCENT
+            }
+        gates[gate] = row
+    rivals = {}
+    for name, row in counts["rivals"].items():
+        rivals[name] = {
+            "suites": row["suites"],
+            "red": row["red"],
+            "red_share": row["red"] / row["suites"],
+            "caught": {percent: hits / row["cases"] for percent, hits in row["caught"].items()},
+        }
+    return {"cases": counts["cases"] // counts["suites"], "gates": gates, "rivals": rivals}
 
 
 def _answer(
@@ -190,48 +266,40 @@ def _answer(
     return {**answers, OFFLINE: answer_offline(estimate)}
 
 
-def _count_unchanged(tally: Tally, answer: Answer) -> None:
-    tally.suites += 1
-    tally.red += answer.is_red
-    tally.void += answer.is_void
-    tally.open_cases += len(answer.open)
-    tally.suspects += answer.suspects
-    tally.blocks += answer.blocks
-
-
-def _sum_up(tally: Tally) -> dict[str, Any]:
+def _count_unchanged(answer: Answer) -> Counts:
     return {
-        "suites": tally.suites,
-        "red": tally.red,
-        "red_share": tally.red / tally.suites,
-        "void": tally.void,
-        "open_cases": tally.open_cases,
-        "suspects": tally.suspects,
-        "blocks": tally.blocks,
-        "changed_suites": tally.changed,
-        "caught": {str(p): count / max(tally.changed, 1) for p, count in tally.caught.items()},
-        "left_open": {
-            str(p): count / max(tally.changed, 1) for p, count in tally.left_open.items()
-        },
+        "suites": 1,
+        "red": int(answer.is_red),
+        "void": int(answer.is_void),
+        "open_cases": len(answer.open),
+        "suspects": answer.suspects,
+        "blocks": answer.blocks,
     }
 
 
-def _try_rivals(rounds_s: NDArray[np.float64]) -> dict[str, dict[str, Any]]:
+def _count_changed(answer: Answer, case: int, percent: float) -> Counts:
+    return {
+        "changed_suites": int(percent == SLOWDOWNS_PERCENT[0]),
+        "caught": {str(percent): int(case in answer.slower and not answer.is_void)},
+        "left_open": {str(percent): int(case in answer.open or answer.is_void)},
+    }
+
+
+def _try_rivals(rounds_s: NDArray[np.float64]) -> Counts:
     """Hold the current session of each ``(S, 2, C, R)`` suite against the one before it."""
     baseline, current = rounds_s[:, 0], rounds_s[:, 1]
-    rows = {}
-    for name, rule in RIVALS.items():
-        red = int(rule(baseline, current).any(axis=-1).sum())
-        rows[name] = {
+    return {
+        name: {
             "suites": len(rounds_s),
-            "red": red,
-            "red_share": red / len(rounds_s),
+            "cases": int(rounds_s.shape[0] * rounds_s.shape[2]),
+            "red": int(rule(baseline, current).any(axis=-1).sum()),
             "caught": {
-                str(percent): float(rule(baseline, current * (1 + percent / 100)).mean())
+                str(percent): int(rule(baseline, current * (1 + percent / 100)).sum())
                 for percent in SLOWDOWNS_PERCENT
             },
         }
-    return rows
+        for name, rule in RIVALS.items()
+    }
 
 
 if __name__ == "__main__":
