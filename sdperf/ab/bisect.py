@@ -18,6 +18,7 @@ from sdperf.ab.bisect_judging import (
     CaseAnswer,
     Target,
     describe_case,
+    describe_verdict,
     find_targets,
     is_undecided,
     join_answers,
@@ -153,10 +154,12 @@ class Bisection:
         )
         targets = find_targets(verdict.cases, question.aspects, question.options.memory)
         undecided = is_undecided(verdict.cases, question.aspects)
-        worse = {target.case for target in targets}
+        worse: dict[str, Answer] = {target.case: "bad" for target in targets}
         unlike: Answer = "open" if undecided else "good"
         seen = [
-            describe_case(one, "bad" if one.case.case.id in worse else unlike, one.line)
+            describe_case(
+                one, "bad" if one.case.case.id in worse else unlike, describe_verdict(one)
+            )
             for one in verdict.cases
         ]
         record = StepRecord(

@@ -182,6 +182,14 @@ def describe_case(verdict: CaseVerdict, answer: Answer, seen: str) -> CaseAnswer
     )
 
 
+def describe_verdict(verdict: CaseVerdict) -> str:
+    """Return a verdict's line, without what nobody asked for where nothing was timed."""
+    if verdict.case.blocks:
+        return verdict.line
+    untimed = verdict.line.removeprefix("speed unknown, ")
+    return untimed.removesuffix(f": {Outcome.INCONCLUSIVE.value}")
+
+
 def join_answers(answers: Iterable[Answer]) -> Answer:
     """Return what several answers say together: bad wins, then open."""
     given = set(answers)

@@ -37,6 +37,12 @@ _POLL_S: Final = 0.2
 _PIP_VARIABLES: Final = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON")
 """They would send the packages elsewhere."""
 
+_TELLING: Final = (
+    *("Collecting", "Downloading", "Processing", "Building", "Installing", "Successfully"),
+    "ERROR",
+)
+"""How lines begin that say what pip does now; the log has all of them."""
+
 _ASK_VERSIONS: Final = (
     "import importlib.metadata, json, sys; "
     "print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))"
@@ -272,7 +278,7 @@ class EnvironmentStore:
 
         def note(line: str) -> None:
             lines.append(line)
-            if line.strip():
+            if line.strip().startswith(_TELLING):
                 self.say(f"{' '.join(requirements)}: {line.strip()}")
 
         try:

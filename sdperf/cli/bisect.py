@@ -210,8 +210,11 @@ class _Teller:
         self.steps = steps
 
     def say(self, text: str) -> None:
-        """Say something."""
-        print(f"sdperf bisect: {text}", file=sys.stderr, flush=True)
+        """Say something, wrapped like everything else."""
+        from sdperf.report.terminal import wrap_line
+
+        for line in wrap_line(f"sdperf bisect: {text}"):
+            print(line.text, file=sys.stderr, flush=True)
 
     def say_question(self, kept: StateFolder) -> None:
         """Say what is searched, and whether the search goes on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sdperf.ab.bisect import Conclusion, Ending, count_tests
-from sdperf.ab.bisect_judging import format_bounds
+from sdperf.ab.bisect_judging import describe_verdict, format_bounds
 from sdperf.ab.bisect_state import BisectState, StepRecord
 from sdperf.ab.comparison import Comparison
 from sdperf.ab.judging import CaseVerdict
@@ -150,7 +150,7 @@ def _list_details(report: BisectReport) -> Iterator[str]:
             yield "; ".join(filter(None, (facts, f"{changed}{more}")))
         base = report.info(report.state.closing_base or report.state.question.good)
         for verdict in report.closing:
-            yield f"against {base.name}: {verdict.case.case.id}: {describe_line(verdict)}"
+            yield f"against {base.name}: {verdict.case.case.id}: {describe_verdict(verdict)}"
             where = describe_place(verdict)
             if where is not None:
                 yield where
@@ -161,11 +161,6 @@ def _list_details(report: BisectReport) -> Iterator[str]:
         for case in report.state.end.cases:
             yield f"{case.case}: {case.seen}"
     yield describe_effort(report)
-
-
-def describe_line(verdict: CaseVerdict) -> str:
-    """Return a verdict's line without the speed where nobody asked for it."""
-    return verdict.line if verdict.case.blocks else verdict.line.removeprefix("speed unknown, ")
 
 
 def describe_effort(report: BisectReport) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sdperf.ab.bisect_judging import Aspect
+from sdperf.ab.bisect_judging import Aspect, describe_verdict
 from sdperf.ab.bisect_state import StepRecord
 from sdperf.ab.comparison import Comparison
 from sdperf.ab.interpreters import TELLING, compare_packages
@@ -17,7 +17,6 @@ from sdperf.report.bisect import (
     StepInfo,
     count_planned,
     describe_effort,
-    describe_line,
     format_case_change,
     format_headline,
     list_doubts,
@@ -61,7 +60,7 @@ def _format_what(report: BisectReport) -> Iterator[str]:
             f"asked for: {', '.join(question.aspects)}."
         )
     for verdict in report.end:
-        yield f"- {format_code(verdict.case.case.id)} {escape_markdown(describe_line(verdict))}"
+        yield f"- {format_code(verdict.case.case.id)} {escape_markdown(describe_verdict(verdict))}"
     doubts = [*list_doubts(report), *report.notes]
     for text in doubts:
         yield f"- {escape_markdown(text)}"
@@ -101,7 +100,7 @@ def _format_where(report: BisectReport) -> Iterator[str]:
     yield f"## By itself, against {escape_markdown(base.name)}"
     yield ""
     for verdict in report.closing:
-        yield f"{format_code(verdict.case.case.id)} {escape_markdown(describe_line(verdict))}"
+        yield f"{format_code(verdict.case.case.id)} {escape_markdown(describe_verdict(verdict))}"
         yield ""
         yield from _format_stages(verdict)
 
