@@ -39,7 +39,11 @@ def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
             f"{width}; quiet the machine (sdperf doctor), take more rounds, or allow more: "
             f"--sd-max-slowdown {math.ceil(noise.telling_width * 100)}%"
         )
-    return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+    return [
+        line
+        for text in texts
+        for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    ]
 
 
 def _format_slowdown(slowdown: float | None) -> str:
