@@ -60,6 +60,8 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     if ours.exhibits:
         images = f"{ours.exhibits} image{'s' if ours.exhibits > 1 else ''}"
         reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
+    if ours.report is not None:
+        reporter.write_line(ours.report)
     if ours.storage_complaint is not None:
         reporter.write_line(ours.storage_complaint, red=True)
     for text, colour in ours.aftermath:
