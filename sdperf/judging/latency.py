@@ -291,9 +291,10 @@ def _judge_shift(
     if shift is None:
         return None
     limit = math.log1p(limits.suite_slowdown)
+    plural = "s" if shift.sessions > 1 else ""
     seen = (
         f"all cases together {_percent(shift.rise_log)} against {shift.sessions} accepted "
-        f"sessions, limit {format_change(1 + limits.suite_slowdown)}"
+        f"session{plural}, limit {format_change(1 + limits.suite_slowdown)}"
     )
     step = "compare the two environments: thermals, power mode, OS, torch"
     if shift.interval is None:
