@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -81,6 +81,9 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="begin no batch after this; run again"
     )
+    parser.add_argument(
+        "--so-far", action="store_true", help="only write the table of what was counted so far"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     command = (
@@ -89,6 +92,9 @@ def main() -> None:
     )
     started_s = time.monotonic()
     progress = Progress(options.out / "gate-power.partial.json", command)
+    if options.so_far:
+        write_result(options.out, command, [one.name for one in machines], progress)
+        return
     for index, machine in enumerate(machines):
         changed = options.changed * (2 if machine.name in DOUBLED else 1)
         batches = -(-max(options.unchanged, changed) // BATCH)
@@ -100,19 +106,28 @@ def main() -> None:
             if time.monotonic() - started_s > options.seconds and not is_last:
                 print(f"{machine.name}: {batch + 1} of {batches} batches", flush=True)
                 return
+    write_result(options.out, command, [one.name for one in machines], progress)
+    progress.path.unlink()
+    print("done")
+
+
+def write_result(out: Path, command: str, machines: Sequence[str], progress: Progress) -> None:
+    """Write the table of what was counted so far; machines without any suite are named in it."""
+    done = {name: progress.count_done(name) for name in machines}
     document = {
         "command": command,
         "cases": CASES,
         "rounds": ROUNDS,
         "accepted_sessions": ACCEPTED_SESSIONS,
         "numpy": np.__version__,
-        "scenarios": {one.name: summarise(progress.read(one.name)) for one in machines},
+        "not_measured": [name for name, batches in done.items() if not batches],
+        "scenarios": {
+            name: summarise(progress.read(name)) for name, batches in done.items() if batches
+        },
     }
-    path = options.out / "gate-power.json"
+    path = out / "gate-power.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     path.with_suffix(".md").write_text(format_table(document))
-    progress.path.unlink()
-    print("done")
 
 
 @dataclass(frozen=True)
