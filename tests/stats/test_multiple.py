@@ -26,7 +26,7 @@ def test_an_unchanged_suite_crosses_a_bar_no_oftener_than_alpha(sigma, alpha):
     spent = scipy.stats.norm.sf(bars / np.asarray(sigma)).sum()
     assert spent <= alpha * (1 + 1e-9)
     if (bars > LIMIT * (1 + 1e-9)).any():
-        assert spent == pytest.approx(alpha, rel=1e-3)
+        assert spent == pytest.approx(alpha, rel=1e-2)  # the bar itself is found to 1e-4
 
 
 def test_equal_cases_get_the_bar_of_bonferroni():
