@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from sdperf.cli.measuring import (
     parse_seconds,
     read_shared_options,
 )
+from sdperf.cli.output import check_output_file, print_lines
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
 
@@ -212,11 +212,7 @@ def find_status(compared: Compared, verdict: AbVerdict, *, strict: bool) -> int:
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse outputs that could not be written, before anything is measured."""
     for option in ("json", "markdown"):
-        path = getattr(arguments, option)
-        if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
-            raise ConfigurationError(
-                f"--{option} cannot be written", got=str(path), expected="a file in a folder"
-            )
+        check_output_file(f"--{option}", getattr(arguments, option))
     images = arguments.images
     if images is not None and images.exists() and not images.is_dir():
         raise ConfigurationError("--images is no folder", got=str(images))
@@ -225,16 +221,13 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 def _print(compared: Compared, verdict: AbVerdict, form: str) -> None:
     from sdperf.report.ab import format_comparison
     from sdperf.report.ab_files import format_comparison_json, format_comparison_markdown
-    from sdperf.report.terminal import format_ansi
 
     if form == "json":
         print(format_comparison_json(compared.record), end="")
     elif form == "markdown":
         print(format_comparison_markdown(compared.record, verdict), end="")
     else:
-        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        for line in format_comparison(compared.record, verdict):
-            print(format_ansi(line) if has_colour else line.text)
+        print_lines(format_comparison(compared.record, verdict))
 
 
 def _write(compared: Compared, verdict: AbVerdict, arguments: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ from sdperf.cli.measuring import (
     add_measuring_options,
     ended_like_interrupted,
 )
+from sdperf.cli.output import check_output_file, print_lines
 from sdperf.device import DEVICE_CHOICES
-from sdperf.errors import ConfigurationError
 from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.cli.bisect_report import collect_report, write_report
 
     here = Path.cwd()
-    _check_report(arguments.report)
+    check_output_file("--report", arguments.report)
     question = read_question(arguments, here)
     kept = StateFolder(here / STATE_FOLDER, question.key())
     with ended_like_interrupted(), kept.locked():
@@ -290,18 +289,7 @@ def _open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> Envir
     )
 
 
-def _check_report(path: Path | None) -> None:
-    """Refuse a report that could not be written, before anything is measured."""
-    if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
-        raise ConfigurationError(
-            "--report cannot be written", got=str(path), expected="a file in a folder"
-        )
-
-
 def _print(report: BisectReport) -> None:
     from sdperf.report.bisect import format_bisect_lines
-    from sdperf.report.terminal import format_ansi
 
-    has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for line in format_bisect_lines(report):
-        print(format_ansi(line) if has_colour else line.text)
+    print_lines(format_bisect_lines(report))

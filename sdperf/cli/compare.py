@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import sys
 from pathlib import Path
 from typing import Final
 
+from sdperf.cli.output import print_lines
 from sdperf.errors import ConfigurationError
 from sdperf.judging.latency import (
     DEFAULT_GROSS_SLOWDOWN,
@@ -21,7 +20,6 @@ from sdperf.report.compare import (
     format_comparison_markdown,
     format_comparison_table,
 )
-from sdperf.report.terminal import format_ansi
 from sdperf.store.session_file import read_session
 
 _EPILOG: Final = """\
@@ -92,9 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "markdown":
         print(format_comparison_markdown(comparison))
     else:
-        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        for line in format_comparison_table(comparison):
-            print(format_ansi(line) if has_colour else line.text)
+        print_lines(format_comparison_table(comparison))
     return 1 if comparison.is_failed(strict=arguments.strict) else 0
 
 

@@ -6,9 +6,9 @@ import argparse
 import json
 import os
 import re
-import sys
 from typing import Final
 
+from sdperf.cli.output import wants_colour
 from sdperf.codec import format_record
 from sdperf.device import DeviceKind
 from sdperf.device.cpu_flags import read_cpu_native_precisions
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(format_record(report), indent=2))
     else:
-        print(format_doctor(report, colour=_wants_colour()))
+        print(format_doctor(report, colour=wants_colour()))
     doubtful = report.count("warn") + report.count("unknown") if arguments.strict else 0
     return 1 if report.count("fail") + doubtful else 0
 
@@ -170,7 +170,3 @@ def _examine_probes(system: System) -> list[ProbeReport]:
 
 def _is_cpu_build(version: str | None) -> bool:
     return version is not None and version.endswith("+cpu")
-
-
-def _wants_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
