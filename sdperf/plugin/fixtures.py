@@ -186,15 +186,20 @@ class SdBenchmark:
     def _make_case(
         self, kind: CaseKind, batch: int, stage: SeparateStage | None, redo_budget: int
     ) -> Case | GainCase:
+        return self._make_own_case(self.session.suite(), kind, batch, stage, redo_budget)
+
+    def _make_own_case(
+        self, suite: Suite, kind: CaseKind, batch: int, stage: SeparateStage | None, budget: int
+    ) -> Case:
         from sdperf.run.case import Case
 
         return Case(
-            self.session.suite(),
+            suite,
             kind,
             self.variant,
             batch,
             stage=stage,
-            redo_budget=redo_budget,
+            redo_budget=budget,
             watched=self._is_watched,
         )
 

@@ -102,16 +102,7 @@ class _PairedBenchmark(SdBenchmark):
             watched=False,
         )
         own: Suite = dataclasses.replace(self.session.suite(), compares_with_fp32=False)
-        case = Case(
-            own,
-            kind,
-            self.variant,
-            batch,
-            stage=stage,
-            redo_budget=redo_budget,
-            watched=self._is_watched,
-        )
-        return GainCase(case, plain)
+        return GainCase(self._make_own_case(own, kind, batch, stage, redo_budget), plain)
 
 
 @pytest.fixture

@@ -336,7 +336,7 @@ def read_settings(config: pytest.Config) -> Settings:
         subject=texts["subject"] or None,
         guards=guards,
         allowed_unknown=allowed_unknown,
-        trace=_parse(texts, "trace", _parse_trace_path),
+        trace=_parse(texts, "trace", _file_such_as("trace.json or trace.json.gz")),
         html=_parse(texts, "html", _parse_html_path),
         max_slowdown=(
             None if texts["max-slowdown"] == AUTO else _parse(texts, "max-slowdown", parse_percent)
@@ -349,7 +349,7 @@ def read_settings(config: pytest.Config) -> Settings:
         baselines=config.rootpath / Path(texts["baselines"]).expanduser(),
         calibration=config.rootpath / Path(texts["calibration"]).expanduser(),
         history=_parse(texts, "history", _parse_history),
-        markdown=_parse(texts, "markdown", _parse_markdown_path),
+        markdown=_parse(texts, "markdown", _file_such_as("summary.md")),
         in_process=in_process,
         unwatched=switches["unwatched"],
         strict=switches["strict"],
@@ -462,13 +462,16 @@ def _parse_size(text: str) -> tuple[int | None, int | None]:
     return int(found.group(1)), int(found.group(2))
 
 
-def _parse_trace_path(text: str) -> Path | None:
-    if not text:
-        return None
-    path = Path(text).expanduser().absolute()
-    if not path.parent.is_dir() or path.is_dir():
-        raise ValueError("a file in a folder that exists, such as trace.json or trace.json.gz")
-    return path
+def _file_such_as(example: str) -> Callable[[str], Path | None]:
+    def parse(text: str) -> Path | None:
+        if not text:
+            return None
+        path = Path(text).expanduser().absolute()
+        if not path.parent.is_dir() or path.is_dir():
+            raise ValueError(f"a file in a folder that exists, such as {example}")
+        return path
+
+    return parse
 
 
 def _parse_html_path(text: str) -> Path | None:
@@ -489,15 +492,6 @@ def _parse_history(text: str) -> str | None:
 
 def _scheme(url: str) -> str:
     return url.partition("://")[0] if "://" in url else "sqlite"
-
-
-def _parse_markdown_path(text: str) -> Path | None:
-    if not text:
-        return None
-    path = Path(text).expanduser().absolute()
-    if not path.parent.is_dir() or path.is_dir():
-        raise ValueError("a file in a folder that exists, such as summary.md")
-    return path
 
 
 def _one_of(choices: tuple[T, ...]) -> Callable[[str], T]:

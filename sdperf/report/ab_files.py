@@ -129,6 +129,17 @@ def _format_markdown(comparison: Comparison, verdict: AbVerdict) -> Iterator[str
     yield from _format_package_table(comparison)
 
 
+def format_stage_rows(verdict: CaseVerdict) -> Iterator[str]:
+    """Lay out the rows of a table of stages, and say in which of them the difference lies."""
+    for stage in verdict.stages:
+        cells = [stage.name, *map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s))]
+        yield f"| {' | '.join(cells)} | {describe_stage(stage) or UNKNOWN} |"
+    told = describe_place(verdict)
+    if told is not None:
+        yield ""
+        yield f"{told[0].upper()}{told[1:]}."
+
+
 def _format_case(verdict: CaseVerdict) -> Iterator[str]:
     case = verdict.case
     yield f"## {describe_case(case.case, case.variant_a, case.variant_b)}"
@@ -143,13 +154,7 @@ def _format_case(verdict: CaseVerdict) -> Iterator[str]:
         yield ""
         yield "| stage | A | B | B saves | time (95 %) |"
         yield "| --- | --- | --- | --- | --- |"
-        for stage in verdict.stages:
-            cells = [stage.name, *map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s))]
-            yield f"| {' | '.join(cells)} | {describe_stage(stage) or UNKNOWN} |"
-        told = describe_place(verdict)
-        if told is not None:
-            yield ""
-            yield f"{told[0].upper()}{told[1:]}."
+        yield from format_stage_rows(verdict)
     if case.images:
         yield ""
         yield "| image | SSIM | worst tile | PSNR | entropy A | entropy B |"

@@ -11,7 +11,7 @@ from sdperf.ab.comparison import Comparison
 from sdperf.ab.interpreters import TELLING, compare_packages
 from sdperf.ab.judging import CaseVerdict
 from sdperf.measurement import Environment
-from sdperf.report.ab import describe_place, describe_stage
+from sdperf.report.ab_files import format_stage_rows
 from sdperf.report.bisect import (
     BisectReport,
     StepInfo,
@@ -110,14 +110,8 @@ def _format_stages(verdict: CaseVerdict) -> Iterator[str]:
         return
     yield "| stage | before | after | saved an image | change (95 %) |"
     yield "| --- | ---: | ---: | ---: | --- |"
-    for stage in verdict.stages:
-        cells = [stage.name, *map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s))]
-        yield f"| {' | '.join(cells)} | {describe_stage(stage) or UNKNOWN} |"
+    yield from format_stage_rows(verdict)
     yield ""
-    told = describe_place(verdict)
-    if told is not None:
-        yield f"{_capital(told)}."
-        yield ""
 
 
 def _format_pictures(report: BisectReport) -> Iterator[str]:

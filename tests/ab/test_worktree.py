@@ -1,19 +1,10 @@
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from sdperf.ab.worktree import checked_out, find_repository, map_search_path
 from sdperf.errors import ConfigurationError
-
-
-def git(folder, *arguments):
-    return subprocess.run(
-        ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+from tests.ab.repositories import git
 
 
 @pytest.fixture
