@@ -55,6 +55,15 @@ def format_change(ratio: float | None) -> str:
     return f"{(ratio - 1) * 100:+.1f} %"
 
 
+def format_quantity(number: int, noun: str) -> str:
+    """Format a number of things whose plural ends in s.
+
+    >>> format_quantity(1, "round"), format_quantity(3, "round")
+    ('1 round', '3 rounds')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def format_score(score: float | None, digits: int = 4) -> str:
     """Format a score such as SSIM; never rounds something below 1 up to 1.
 

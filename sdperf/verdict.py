@@ -58,6 +58,15 @@ EVIDENCE_PATH: Final = ".sdperf/evidence"
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
+def shorten_case(case: str) -> str:
+    """Return a test id as tables show it: without file and ``test_``.
+
+    >>> shorten_case("benchmarks/test_latency.py::test_latency[fp32-sync-1w]")
+    'latency[fp32-sync-1w]'
+    """
+    return case.rpartition("::")[2].removeprefix("test_")
+
+
 @dataclass(frozen=True)
 class Exhibit:
     """Two images to be laid side by side as the evidence of a finding.

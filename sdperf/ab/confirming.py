@@ -32,7 +32,7 @@ from sdperf.judging.latency import (
 from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_seconds
-from sdperf.verdict import Finding, Outcome
+from sdperf.verdict import Finding, Outcome, shorten_case
 
 FRESH_PROCESSES: Final = 3
 
@@ -243,7 +243,9 @@ class Confirmer:
     def _settle(self, suspect: Suspect, limits: LatencyLimits, suspects: int) -> None:
         name = suspect.case.data.case
         if not self._has_time():
-            self._notes.append(f"{_short(name)}: not measured again, out of time (--sd-confirm)")
+            self._notes.append(
+                f"{shorten_case(name)}: not measured again, out of time (--sd-confirm)"
+            )
             return
         try:
             is_gross = suspect.case.interval is None
@@ -259,7 +261,7 @@ class Confirmer:
             else:
                 self._pair(suspect, limits.family_error / suspects, code)
         except SdperfError as error:
-            self._notes.append(f"{_short(name)}: not measured again: {error}")
+            self._notes.append(f"{shorten_case(name)}: not measured again: {error}")
 
     def _pair(self, suspect: Suspect, alpha: float, code: BaselineCode) -> None:
         name = suspect.case.data.case
@@ -272,18 +274,20 @@ class Confirmer:
                 alpha=alpha,
                 rounds=count_rounds(suspect.case.data.current_s),
                 may_go_on=self._has_time,
-                on_block=lambda done, most: self._progress(_short(name), done, most),
+                on_block=lambda done, most: self._progress(shorten_case(name), done, most),
             )
         finally:
             baseline.close()
             current.close()
         if run.result.bounds is None:
-            self._notes.append(f"{_short(name)}: too few paired blocks, out of time (--sd-confirm)")
+            self._notes.append(
+                f"{shorten_case(name)}: too few paired blocks, out of time (--sd-confirm)"
+            )
             return
         self._findings[name] = judge_confirmation(suspect, run.result)
         self._paired.add(name)
         self._notes.append(
-            f"{_short(name)}: paired with the baseline's commit {code.commit[:12]}"
+            f"{shorten_case(name)}: paired with the baseline's commit {code.commit[:12]}"
             f"{_describe_pass(self._findings[name])}"
         )
 
@@ -297,14 +301,14 @@ class Confirmer:
                 medians_s.append(
                     statistics.median(arm.measure_s() for _ in range(max(1, self.rounds)))
                 )
-                self._progress(_short(name), len(medians_s), FRESH_PROCESSES)
+                self._progress(shorten_case(name), len(medians_s), FRESH_PROCESSES)
         finally:
             arm.close()
         if not medians_s:
             return
         self._findings[name] = judge_repeats(suspect, medians_s, limits)
         self._notes.append(
-            f"{_short(name)}: repeated in {len(medians_s)} fresh processes, not paired: {why}"
+            f"{shorten_case(name)}: repeated in {len(medians_s)} fresh processes, not paired: {why}"
             f"{_describe_pass(self._findings[name])}"
         )
 
@@ -328,7 +332,3 @@ def _explain_void(control: NullControl) -> str | None:
 def _describe_pass(finding: Finding) -> str:
     """Say why a suspect was cleared; what was not cleared is explained under the table."""
     return f"; {finding.reason}" if finding.outcome is Outcome.PASS else ""
-
-
-def _short(case: str) -> str:
-    return case.rpartition("::")[2].removeprefix("test_")

@@ -20,7 +20,7 @@ from sdperf.judging.suite_estimate import (
 )
 from sdperf.stats.bimodality import SMALLEST_GAP_LOG, detect_bimodality
 from sdperf.stats.paired import Decision, PairedResult
-from sdperf.units import format_change, format_seconds
+from sdperf.units import format_change, format_quantity, format_seconds
 from sdperf.verdict import Finding, Outcome
 
 DEFAULT_MAX_SLOWDOWN: Final = 0.03
@@ -273,8 +273,8 @@ def _judge_by_history(
 
 def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, seen: str) -> Finding:
     """Judge a case with too few sessions for a spread: gross slowdowns fail, others are advice."""
-    missing = FEWEST_SESSIONS - case.sessions
-    advice = f"{missing} more accepted session{'s' if missing > 1 else ''} for the limit to bind"
+    missing = format_quantity(FEWEST_SESSIONS - case.sessions, "more accepted session")
+    advice = f"{missing} for the limit to bind"
     limit = _gross_limit(case, limits)
     if rise_log > math.log1p(limit):
         gross = f"{seen}, gross limit {format_change(1 + limit)}"
@@ -291,10 +291,10 @@ def _judge_shift(
     if shift is None:
         return None
     limit = math.log1p(limits.suite_slowdown)
-    plural = "s" if shift.sessions > 1 else ""
+    sessions = format_quantity(shift.sessions, "accepted session")
     seen = (
-        f"all cases together {_percent(shift.rise_log)} against {shift.sessions} accepted "
-        f"session{plural}, limit {format_change(1 + limits.suite_slowdown)}"
+        f"all cases together {_percent(shift.rise_log)} against {sessions}, "
+        f"limit {format_change(1 + limits.suite_slowdown)}"
     )
     step = "compare the two environments: thermals, power mode, OS, torch"
     if shift.interval is None:
@@ -348,11 +348,11 @@ def _suggest_repeat(case: CaseEstimate) -> str:
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
     if case.baseline_s is None or case.rise_log is None:
         return f"{format_seconds(case.data.current_s)}; no accepted session has this case"
-    plural = "s" if case.sessions > 1 else ""
+    sessions = format_quantity(case.sessions, "accepted session")
     removed = "" if shift is None else f" (suite shift {_percent(shift.rise_log)} removed)"
     return (
         f"{format_seconds(case.data.current_s)} against {format_seconds(case.baseline_s)} in "
-        f"{case.sessions} accepted session{plural}: {_percent(case.rise_log)}{removed}, "
+        f"{sessions}: {_percent(case.rise_log)}{removed}, "
         f"limit {format_change(1 + case.data.max_slowdown)}"
     )
 

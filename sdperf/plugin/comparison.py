@@ -17,7 +17,7 @@ from sdperf.report.baselines import format_sessions_missing
 from sdperf.store.baselines import AcceptedSession, BaselineStore
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase, parse_case
-from sdperf.units import format_change
+from sdperf.units import format_change, format_quantity
 from sdperf.verdict import Outcome
 
 _FAILED = frozenset(outcome.value for outcome in Outcome if outcome.is_failure)
@@ -161,10 +161,9 @@ def compare_with_saved(
 def _describe_limit(sessions: int, limit: float, gross: float) -> str:
     if sessions >= FEWEST_SESSIONS:
         return f"limit {format_change(1 + limit)} a case, held to the spread between sessions"
-    missing = FEWEST_SESSIONS - sessions
-    plural = "" if missing == 1 else "s"
+    missing = format_quantity(FEWEST_SESSIONS - sessions, "more accepted session")
     return (
-        f"only {format_change(1 + gross)} fails; {missing} more accepted session{plural} for the "
+        f"only {format_change(1 + gross)} fails; {missing} for the "
         f"limit of {format_change(1 + limit)} to bind"
     )
 

@@ -20,7 +20,7 @@ from sdperf.measurement import Measurement
 from sdperf.plugin.gate import JudgedCase
 from sdperf.run.arm import CaseArm, make_arm
 from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
@@ -37,7 +37,7 @@ def confirm_suspects(
     ours.suite().pool.close()
     line = ours.live_line
     count = len(screening.suspects)
-    suspects = "1 suspect" if count == 1 else f"{count} suspects"
+    suspects = format_quantity(count, "suspect")
     doing = f"measuring {suspects} again" if count else "holding the same code against itself"
     line.start("confirm", 0)
     line.announce(

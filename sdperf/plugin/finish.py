@@ -37,7 +37,7 @@ from sdperf.plugin.speed import judge_speed, void_finding
 from sdperf.report.quality_seen import describe_seen
 from sdperf.report.terminal import Row
 from sdperf.store.baselines import BaselineStore
-from sdperf.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict
+from sdperf.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict, shorten_case
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
@@ -243,7 +243,7 @@ def _find_failing(ours: SdSession) -> bool:
 def _make_row(
     ours: SdSession, host: Any, node_id: str, judged: JudgedCase | None, extra: list[Finding]
 ) -> Row:
-    case = node_id.rpartition("::")[2].removeprefix("test_")
+    case = shorten_case(node_id)
     seen = ours.quality.results.get(node_id)
     if seen is not None and node_id not in ours.complaints:
         return Row(

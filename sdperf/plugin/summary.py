@@ -24,6 +24,7 @@ from sdperf.report.terminal import (
     format_findings,
     format_table,
 )
+from sdperf.units import format_quantity
 from sdperf.verdict import EVIDENCE_PATH, Outcome
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     if ours.evidence is not None:
         reporter.write_line(f"images: {_relative(ours.evidence)}")
     if ours.exhibits:
-        images = f"{ours.exhibits} image{'s' if ours.exhibits > 1 else ''}"
+        images = format_quantity(ours.exhibits, "image")
         reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
     if ours.report is not None:
         reporter.write_line(ours.report)
@@ -76,7 +77,7 @@ def _explain_skip(reason: str, count: int) -> str:
     """Say why cases did not run; pytest-benchmark's own words say nothing of images."""
     if "--benchmark-only" not in reason:
         return f"skipped: {reason}"
-    cases = "1 case" if count == 1 else f"{count} cases"
+    cases = format_quantity(count, "case")
     return (
         f"skipped: {cases} that pytest-benchmark does not time (the quality suite), because of "
         f"--benchmark-only; leave it out to ask them too"

@@ -12,7 +12,7 @@ from sdperf.ab.judging import AbVerdict, CaseVerdict, StageChange
 from sdperf.ab.sides import describe_case
 from sdperf.ab.words import describe_change
 from sdperf.report.terminal import Line, colour_of, wrap_line
-from sdperf.units import UNKNOWN, format_change, format_seconds
+from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 from sdperf.verdict import Outcome
 
 SHOWN_PACKAGES: Final = 12
@@ -77,9 +77,8 @@ def _describe_drawing(comparison: Comparison, side: str) -> str:
     pairs = [pair for case in comparison.cases for pair in case.images[:1]]
     sizes = [(pair.a if side == "A" else pair.b) for pair in pairs]
     size = f", {sizes[0].width} x {sizes[0].height} px" if sizes else ""
-    steps = "step" if workload.num_inference_steps == 1 else "steps"
     return (
-        f"{workload.model}: {workload.num_inference_steps} {steps}, "
+        f"{workload.model}: {format_quantity(workload.num_inference_steps, 'step')}, "
         f"guidance {workload.guidance_scale:g}{size}, on {record.device}"
     )
 
@@ -126,8 +125,7 @@ def _format_machine(comparison: Comparison, verdict: AbVerdict) -> Iterator[Line
 
 def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
     case = verdict.case
-    blocks = len(case.contrasts)
-    executions = f"{blocks} block{'' if blocks == 1 else 's'}"
+    executions = format_quantity(len(case.contrasts), "block")
     discarded = [block.discarded for block in case.blocks if block.discarded is not None]
     yield Line(f"{describe_case(case.case, case.variant_a, case.variant_b)}, {executions}")
     for piece in wrap_line(verdict.line, colour_of(verdict.outcome)):
@@ -141,8 +139,7 @@ def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
         if finding.next_step is not None:
             yield from wrap_line(f"    next: {finding.next_step}")
     for reason in dict.fromkeys(discarded):
-        count = discarded.count(reason)
-        again = "1 block" if count == 1 else f"{count} blocks"
+        again = format_quantity(discarded.count(reason), "block")
         yield from wrap_line(f"discarded and measured again: {again}: {reason}", "yellow")
     for note in case.notes:
         if not any(note in finding.reason for finding in verdict.findings):

@@ -10,7 +10,7 @@ from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.report.controls import format_control
 from sdperf.report.quality_seen import describe_seen
 from sdperf.store.baselines import AcceptedSession
-from sdperf.units import format_bytes, format_seconds
+from sdperf.units import format_bytes, format_quantity, format_seconds
 
 WIDTH = 100
 
@@ -21,11 +21,11 @@ def format_sessions_missing(count: int) -> str:
     >>> format_sessions_missing(3)
     '3 accepted sessions, 2 more until the statistical gate binds'
     """
-    plural = "" if count == 1 else "s"
+    accepted = format_quantity(count, "accepted session")
     if count >= FEWEST_SESSIONS:
-        return f"{count} accepted sessions, the statistical gate binds"
+        return f"{accepted}, the statistical gate binds"
     missing = FEWEST_SESSIONS - count
-    return f"{count} accepted session{plural}, {missing} more until the statistical gate binds"
+    return f"{accepted}, {missing} more until the statistical gate binds"
 
 
 def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
@@ -36,7 +36,7 @@ def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
         lines += textwrap.wrap(fingerprint, WIDTH)
         lines.append(f"  {format_sessions_missing(len(ours))}")
         for session in ours:
-            acceptance, cases = session.acceptance, _count_cases(len(session.run.cases))
+            acceptance, cases = session.acceptance, format_quantity(len(session.run.cases), "case")
             lines += textwrap.wrap(
                 f"{session.number:04} {acceptance.accepted_at[:10]} "
                 f"{(acceptance.commit or 'commit unknown')[:14]} {cases}: {acceptance.reason}",
@@ -91,20 +91,18 @@ def format_accepted(session: AcceptedSession, count: int) -> list[str]:
     """
     changed = session.acceptance.level_changed
     lines = [
-        f"accepted {_count_cases(len(session.run.cases))} as {session.run.path}",
+        f"accepted {format_quantity(len(session.run.cases), 'case')} as {session.run.path}",
         *textwrap.wrap(f"for {session.fingerprint}: {format_sessions_missing(count)}", WIDTH),
         *_format_guards(session),
     ]
     if changed:
-        lines.append(f"level changed, a new history begins: {_count_cases(len(changed))}")
+        lines.append(
+            f"level changed, a new history begins: {format_quantity(len(changed), 'case')}"
+        )
     if (session.acceptance.commit or "").endswith("-dirty"):
         lines.append("measured with uncommitted changes: its code cannot be run again to compare")
     lines.append(f"next: git add {session.run.path.parent}")
     return lines
-
-
-def _count_cases(count: int) -> str:
-    return "1 case" if count == 1 else f"{count} cases"
 
 
 def _format_guards(session: AcceptedSession) -> list[str]:

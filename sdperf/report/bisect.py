@@ -13,7 +13,7 @@ from sdperf.ab.comparison import Comparison
 from sdperf.ab.judging import CaseVerdict
 from sdperf.report.ab import describe_place
 from sdperf.report.terminal import Line, wrap_line
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 EXPLAINED_AT_LEAST: Final = 0.6
 """Share of the bad end's loss; where the first bad step explains less, other steps lose too."""
@@ -172,7 +172,9 @@ def describe_effort(report: BisectReport) -> str:
     blocks = sum(case.blocks for record in tested for case in record.cases)
     took_s = sum(record.took_s for record in records)
     suspects = len(state.question.history.steps)
-    words = [f"{_count(len(tested), 'test')} over {_count(suspects, report.noun)}"]
+    words = [
+        f"{format_quantity(len(tested), 'test')} over {format_quantity(suspects, report.noun)}"
+    ]
     words += [f"{blocks} blocks"] if blocks else []
     words.append(format_seconds(took_s))
     if skipped:
@@ -247,7 +249,3 @@ def format_case_change(record: StepRecord) -> str:
 def count_planned(report: BisectReport) -> int:
     """Return the tests among which the error was divided first."""
     return count_tests(report.state.question) + 2
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

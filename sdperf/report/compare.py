@@ -22,7 +22,7 @@ from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_su
 from sdperf.report.markdown import escape_markdown, format_code
 from sdperf.report.terminal import Line, colour_of, wrap_line
 from sdperf.store.session_file import SavedSession, TimedCase
-from sdperf.units import UNKNOWN, format_change, format_seconds
+from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 from sdperf.verdict import Finding, Outcome, Verdict
 
 WIDTH = 100
@@ -282,7 +282,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     width = min(max([len(name) for name in names] + [4]), 50)
     bases = len(comparison.bases)
     lines = [
-        Line(f"{comparison.head} against {bases} saved session{'' if bases == 1 else 's'}"),
+        Line(f"{comparison.head} against {format_quantity(bases, 'saved session')}"),
         Line(
             f"{'case':<{width}} {'baseline':>11} {'current':>11} {'change':>9}  verdict", "", True
         ),

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 from sdperf.judging.machine_noise import compute_upper_bound
 from sdperf.store.controls import NullControl
-from sdperf.units import format_change
+from sdperf.units import format_change, format_quantity
+from sdperf.verdict import shorten_case
 
 WIDTH = 100
 
 
 def format_control(control: NullControl) -> str:
     """Say what a null control saw, or why there was none."""
-    name = control.case.rpartition("::")[2].removeprefix("test_")
+    name = shorten_case(control.case)
     if control.is_sound is None or control.ratio is None:
         return f"no null control: {control.reason or 'it was not finished'}"
     passed = "passed" if control.is_sound else "FAILED"
@@ -36,12 +37,11 @@ def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> 
     if not controls:
         text = f"null controls on this machine: none yet{unread}"
     else:
-        plural = "" if len(controls) == 1 else "s"
         widest = max(abs(control.ratio - 1) for control in controls if control.ratio is not None)
         text = (
-            f"null controls on this machine: {len(controls)} run{plural}, {failed} failed (the "
-            f"true share is below {compute_upper_bound(failed, len(controls)):.0%} with 95 % "
-            f"confidence); the same code differed from itself by at most {100 * widest:.1f} %"
-            f"{unread}"
+            f"null controls on this machine: {format_quantity(len(controls), 'run')}, "
+            f"{failed} failed (the true share is below "
+            f"{compute_upper_bound(failed, len(controls)):.0%} with 95 % confidence); the same "
+            f"code differed from itself by at most {100 * widest:.1f} %{unread}"
         )
     return textwrap.wrap(text, WIDTH, subsequent_indent="    ")

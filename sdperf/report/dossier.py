@@ -21,7 +21,7 @@ from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.quality import QualityCase
 from sdperf.store.runs import RUN_KEY, SavedRun, parse_run
 from sdperf.store.session_file import SavedSession, TimedCase, parse_session
-from sdperf.verdict import Finding, Outcome, Verdict
+from sdperf.verdict import Finding, Outcome, Verdict, shorten_case
 
 _TIMED_GATES: Final = frozenset({"latency", "memory"})
 """What is judged anew; everything else the run saw with its own eyes."""
@@ -133,7 +133,7 @@ class ReportedCase:
     @property
     def short(self) -> str:
         """The name without file and ``test_``."""
-        return self.name.rpartition("::")[2].removeprefix("test_")
+        return shorten_case(self.name)
 
     @property
     def current_s(self) -> float | None:

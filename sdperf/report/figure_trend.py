@@ -16,6 +16,7 @@ from sdperf.report.drawn import Drawn, NumberTable
 from sdperf.report.figure_style import figure_style, new_figure
 from sdperf.report.palette import light
 from sdperf.units import UNKNOWN, format_change
+from sdperf.verdict import shorten_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,7 +145,7 @@ def _draw_series(ax: Axes, trend: Trend, number: int, hints: dict[str, str]) -> 
             fontsize=6.5,
             color=light("violet"),
         )
-    name = trend.case.rpartition("::")[2].removeprefix("test_")
+    name = shorten_case(trend.case)
     ax.set_title(f"{name}, {'%' if trend.metric.is_ratio else trend.metric.name}", fontsize=8.5)
     ax.set_xlim(-0.8, len(trend.points) - 0.2)
     ax.locator_params(axis="x", integer=True)

@@ -10,7 +10,7 @@ from typing import Final
 from sdperf.guard import Guard
 from sdperf.measurement import DeviceLimits, Measurement, StageTimes
 from sdperf.report.terminal import WIDTH, Line, Row, wrap_line
-from sdperf.units import UNKNOWN, format_bytes, format_seconds
+from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 from sdperf.usage import Curve
 
 _STAGE_COLUMNS: Final = (("seconds", 11), ("share", 9), ("GFLOP", 11), ("of peak", 9))
@@ -142,7 +142,7 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
     for case, log in logs:
         for reason in dict.fromkeys(each.reason for each in log.excluded):
             count = sum(each.reason == reason for each in log.excluded)
-            rounds = "1 round" if count == 1 else f"{count} rounds"
+            rounds = format_quantity(count, "round")
             lines += wrap_line(
                 f"excluded and measured again: {rounds} of {case}: {reason}", "yellow"
             )

@@ -15,7 +15,14 @@ from sdperf.report.plot import UNICODE, Glyphs, format_plot
 from sdperf.report.terminal import WIDTH, Line
 from sdperf.stats.change_points import FEWEST_RUNS
 from sdperf.store.history.series import KnownEnvironment, SeriesKey, SeriesResult
-from sdperf.units import UNKNOWN, format_bytes, format_change, format_score, format_seconds
+from sdperf.units import (
+    UNKNOWN,
+    format_bytes,
+    format_change,
+    format_quantity,
+    format_score,
+    format_seconds,
+)
 from sdperf.verdict import Outcome
 
 FORMAT_VERSION: Final = 1
@@ -146,7 +153,7 @@ def _format_head(trend: Trend) -> Line:
     if not counting:
         return Line(f"{name}: no run that counts", bold=True)
     level = next(level for level in reversed(trend.levels) if math.isfinite(level))
-    parts = ["1 run" if len(counting) == 1 else f"{len(counting)} runs"]
+    parts = [format_quantity(len(counting), "run")]
     if trend.case != ALL_CASES:
         last = next(p for p, v in zip(*_reversed(trend), strict=True) if math.isfinite(v))
         parts.append(f"last {_FORMATS[trend.metric.name](last.value)}")

@@ -12,7 +12,7 @@ from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.report.dossier import JudgedMachine, ReportedCase
 from sdperf.report.html.environments import list_differences
 from sdperf.report.palette import SIGNS, role_of
-from sdperf.units import UNKNOWN, format_bytes, format_change
+from sdperf.units import UNKNOWN, format_bytes, format_change, format_quantity
 from sdperf.verdict import Finding, Outcome
 
 MOST_SHOWN: Final = 6
@@ -108,21 +108,20 @@ def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[s
     if summary is not None and summary.void:
         return f"Void: {summary.void}", Outcome.INCONCLUSIVE
     if failures:
-        return f"{failures} of {_cases(total)} got worse", failed[0]
+        return f"{failures} of {format_quantity(total, 'case')} got worse", failed[0]
     if suite is not None and suite.outcome.is_failure:
         return "No single case stands out, but all together got worse", suite.outcome
     if still_open == total:
-        return f"No answer yet for {_cases(total)}", Outcome.NO_BASELINE
+        return f"No answer yet for {format_quantity(total, 'case')}", Outcome.NO_BASELINE
     if still_open:
-        return f"Nothing got worse; {still_open} of {_cases(total)} open", Outcome.INCONCLUSIVE
+        return (
+            f"Nothing got worse; {still_open} of {format_quantity(total, 'case')} open",
+            Outcome.INCONCLUSIVE,
+        )
     if counts[Outcome.FASTER]:
-        faster = _cases(counts[Outcome.FASTER])
-        return f"All {_cases(total)} hold, {faster} got faster", Outcome.FASTER
+        faster = format_quantity(counts[Outcome.FASTER], "case")
+        return f"All {format_quantity(total, 'case')} hold, {faster} got faster", Outcome.FASTER
     return ("The only case passes" if total == 1 else f"All {total} cases pass"), Outcome.PASS
-
-
-def _cases(number: int) -> str:
-    return "1 case" if number == 1 else f"{number} cases"
 
 
 def _list_changed(machine: JudgedMachine) -> list[Item]:
@@ -194,7 +193,7 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     if not sessions:
         yield _doubt("Held against no earlier run: times are shown, not judged.")
     elif sessions < FEWEST_SESSIONS:
-        runs = "1 earlier run" if sessions == 1 else f"{sessions} earlier runs"
+        runs = format_quantity(sessions, "earlier run")
         missing = FEWEST_SESSIONS - sessions
         yield _doubt(f"Held against {runs}: only {gross} fails. {missing} more and {limit} binds.")
     else:
@@ -217,7 +216,9 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
         words = f"The same code held against itself differed by {format_change(control.ratio)}"
         yield _trust(f"{words}.") if control.is_sound else _doubt(f"{words}: not fit.")
     if machine.settled:
-        yield _trust(f"{_cases(len(machine.settled))} measured again in the same run.")
+        yield _trust(
+            f"{format_quantity(len(machine.settled), 'case')} measured again in the same run."
+        )
     yield from (_doubt(f"{note}.") for note in machine.notes)
     yield from _list_guard_doubts(machine)
 

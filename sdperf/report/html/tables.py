@@ -11,7 +11,14 @@ from sdperf.report.dossier import JudgedMachine, ReportedCase
 from sdperf.report.palette import SIGNS, role_of
 from sdperf.report.quality_seen import describe_seen
 from sdperf.report.terminal import find_worst_scores
-from sdperf.units import UNKNOWN, format_bytes, format_change, format_score, format_seconds
+from sdperf.units import (
+    UNKNOWN,
+    format_bytes,
+    format_change,
+    format_quantity,
+    format_score,
+    format_seconds,
+)
 from sdperf.usage import ResourceUsage
 from sdperf.verdict import Outcome
 
@@ -169,7 +176,7 @@ def _describe_rounds(case: ReportedCase) -> str:
     count = len(case.rounds_s)
     if not count:
         return UNKNOWN
-    words = "1 round" if count == 1 else f"{count} rounds"
+    words = format_quantity(count, "round")
     return f"{words}, {excluded} excluded" if excluded else words
 
 
