@@ -25,6 +25,7 @@ GUARD_NAMES: Final = (
     "environment variables",
     "other GPU users",
     "GPU clocks",
+    "GPU memory limit",
 )
 """All guards of all platforms; a machine has those that mean something on it."""
 

@@ -73,6 +73,7 @@ hw.perflevel1.logicalcpu: 4
 kern.osproductversion: 31.4.1
 kern.osversion: 31E77
 kern.hv_vmm_present: 0
+iogpu.wired_limit_mb: 0
 kern.memorystatus_vm_pressure_level: 1
 sysctl.proc_translated: 0
 vm.swapusage: total = 2048.00M  used = 512.50M  free = 1535.50M  (encrypted)

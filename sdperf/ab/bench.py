@@ -23,7 +23,7 @@ from sdperf.guard import Guard
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.conditions import Conditions
 from sdperf.measure.environment import collect_environment
-from sdperf.measure.guards import compare_guards
+from sdperf.measure.guard_changes import compare_guards
 from sdperf.measurement import Environment, GuardPolicy, MemoryUsage
 from sdperf.models.loader import ResolvedModel, resolve_model
 from sdperf.models.references import Floors, load_references

@@ -6,6 +6,7 @@ memory behave alike on all of them and can be tested with a fake.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -76,7 +77,8 @@ def select_device(choice: str) -> Device:
     """Return the device for a ``--sd-device`` choice; ``auto`` prefers mps, then cuda, then cpu.
 
     Raises:
-        ConfigurationError: The choice is unknown, or torch does not see such a device.
+        ConfigurationError: The choice is unknown, torch does not see such a device, or would
+            refuse to use it with the memory watermarks that the environment sets.
     """
     if choice not in DEVICE_CHOICES:
         raise ConfigurationError(
@@ -84,8 +86,10 @@ def select_device(choice: str) -> Device:
         )
     import torch
 
+    from sdperf.device.mps import is_mps_available
+
     available = {
-        "mps": torch.backends.mps.is_available(),
+        "mps": is_mps_available(),
         "cuda": torch.cuda.is_available(),
         "cpu": True,
     }
@@ -99,7 +103,9 @@ def select_device(choice: str) -> Device:
         )
     if kind == "mps":
         from sdperf.device.mps import MpsDevice
+        from sdperf.device.mps_watermarks import parse_watermarks
 
+        parse_watermarks(os.environ)
         return MpsDevice()
     if kind == "cuda":
         from sdperf.device.cuda import CudaDevice

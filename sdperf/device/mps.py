@@ -1,7 +1,7 @@
 """An Apple GPU through ``torch.mps``. Exactly one thread of a process may call this module.
 
-``torch.mps.Event`` is not used: its ``elapsed_time`` can deadlock and short intervals can come out
-negative (pytorch issue 162872).
+Nothing else of sdperf touches ``torch.mps``. ``torch.mps.Event`` is not used: its ``elapsed_time``
+can deadlock and short intervals can come out negative (pytorch issue 162872).
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 import torch
 
 from sdperf.device import DeviceInfo, DeviceKind
+
+
+def is_mps_available() -> bool:
+    """Tell whether torch sees an Apple GPU; hosted virtual Macs say yes and have no usable one."""
+    return bool(torch.backends.mps.is_available())
 
 
 class MpsDevice:
@@ -56,10 +61,13 @@ class MpsDevice:
             torch.accelerator.reset_peak_memory_stats()
 
     def peak_bytes(self) -> int | None:
-        """Largest allocation by torch since `reset_peak`, bytes; sampled before torch 2.13."""
-        if _has_peak_counter():
-            return int(torch.accelerator.max_memory_allocated())
+        """Largest allocation by torch since `reset_peak`, bytes; sampled before torch 2.13.
+
+        A counter that is below what tensors were seen to hold is not believed.
+        """
         self._sample()
+        if _has_peak_counter():
+            return max(self._seen_bytes, int(torch.accelerator.max_memory_allocated()))
         return self._seen_bytes
 
     def live_bytes(self) -> int | None:

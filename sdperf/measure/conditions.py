@@ -40,6 +40,7 @@ _SYSCTL_KEYS: Final = (
     "kern.hv_vmm_present",
     "kern.memorystatus_vm_pressure_level",
     "hw.logicalcpu",
+    "iogpu.wired_limit_mb",
     "sysctl.proc_translated",
     "vm.loadavg",
     "vm.swapusage",
@@ -80,6 +81,8 @@ class Conditions:
         cpu_times: Processor time since boot, with what the hypervisor took.
         governor: Linux' clock governor.
         throttle_count: How often processors slowed down for heat since boot (Linux, Intel).
+        gpu_wired_limit_bytes: How much memory the GPU may use, set by hand (Mac); 0 is macOS' own
+            choice.
     """
 
     platform: str
@@ -106,6 +109,7 @@ class Conditions:
     cpu_times: CpuTimes | None = None
     governor: str | None = None
     throttle_count: int | None = None
+    gpu_wired_limit_bytes: int | None = None
 
 
 def read_conditions(
@@ -136,6 +140,7 @@ def _read_mac(device_kind: DeviceKind, system: System, *, thorough: bool) -> Con
     programs = system.run("/bin/ps", "-Aceo", "pcpu,comm") if thorough else None
     copying = system.run("/usr/bin/tmutil", "status") if thorough else None
     gpu = read_apple_gpu(system) if thorough and device_kind == "mps" else None
+    wired_limit_mib = parse_count(facts.get("iogpu.wired_limit_mb"))
     return Conditions(
         platform=system.platform,
         device_kind=device_kind,
@@ -155,6 +160,7 @@ def _read_mac(device_kind: DeviceKind, system: System, *, thorough: bool) -> Con
         translated=_is_translated(system, facts),
         variables=read_result_variables(system),
         gpu_busy_percent=gpu.utilisation_percent if gpu else None,
+        gpu_wired_limit_bytes=None if wired_limit_mib is None else wired_limit_mib * 2**20,
     )
 
 

@@ -1,9 +1,9 @@
 """Is this machine fit to be measured on, and did it stay so? Judged before any time is looked at.
 
-`judge_guards` turns one reading of the machine's conditions into guards, and `compare_guards`
-holds the readings before and after a round against each other. Both are pure. A guard that cannot
-be read is ``unknown``, which is never ``ok``; one that means nothing here (the hypervisor's share
-on real hardware, a GPU where the CPU is measured) is left out.
+`judge_guards` turns one reading of the machine's conditions into guards; `guard_changes` holds the
+readings before and after a round against each other. Both are pure. A guard that cannot be read is
+``unknown``, which is never ``ok``; one that means nothing here (the hypervisor's share on real
+hardware, a GPU where the CPU is measured) is left out.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from sdperf.device.mps_watermarks import parse_watermarks
+from sdperf.errors import ConfigurationError
 from sdperf.guard import Guard, GuardState
 from sdperf.measure.conditions import Conditions
-from sdperf.measure.resources.apple_parsers import MEMORY_PRESSURES, THERMAL_LEVELS
 from sdperf.measure.resources.nvidia import POWER_CAP, SLOWDOWN
 from sdperf.units import format_bytes
 
@@ -24,7 +25,10 @@ _DISTORTING_VARIABLES: Final[Mapping[str, tuple[GuardState, str]]] = {
     "METAL_SHADER_VALIDATION": ("fail", "checks every shader"),
     "MTL_DEBUG_LAYER": ("fail", "switches Metal's validation on"),
     "MTL_SHADER_VALIDATION": ("fail", "checks every shader"),
+    "PYTORCH_DEBUG_MPS_ALLOCATOR": ("fail", "prints what the allocator does"),
     "PYTORCH_ENABLE_MPS_FALLBACK": ("warn", "lets operators run on the CPU unseen"),
+    "PYTORCH_MPS_LOG_PROFILE_INFO": ("fail", "records every operator"),
+    "PYTORCH_MPS_TRACE_SIGNPOSTS": ("fail", "marks every operator for Instruments"),
     "PYTORCH_NO_CUDA_MEMORY_CACHING": ("fail", "asks the driver for every block of memory"),
 }
 
@@ -42,7 +46,7 @@ _BUSY_BACKGROUND_PERCENT: Final = 20.0
 _BUSY_GPU_PERCENT: Final = (10.0, 30.0)
 _LOAD_PER_CORE: Final = (0.5, 1.5)
 _SCARCE_MEMORY_SHARE: Final = (0.10, 0.03)
-_STOLEN_SHARE: Final = (0.01, 0.05)
+STOLEN_SHARE: Final = (0.01, 0.05)
 
 
 def judge_guards(
@@ -75,30 +79,9 @@ def judge_guards(
         guards.append(_judge_gpu_users(conditions, own_pids))
     if conditions.device_kind == "cuda":
         guards.append(_judge_clock_events(conditions))
+    if conditions.device_kind == "mps":
+        guards.append(_judge_gpu_memory(conditions))
     return tuple(guards)
-
-
-def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
-    """Find what changed during a round.
-
-    Returns:
-        Only what is not ok: a round with a ``fail`` among them is invalid, for the sentence's
-        reason; ``warn`` is kept with the round. What could not be read on both sides is not
-        listed; `judge_guards` has said so already.
-    """
-    found = (
-        _compare_thermal(before, after),
-        _compare_words("power source", before.power_source, after.power_source),
-        _compare_words("power mode", before.power_mode, after.power_mode),
-        _compare_words("clock governor", before.governor, after.governor),
-        _compare_pressure(before, after),
-        _compare_swap(before, after),
-        _compare_throttle_count(before, after),
-        _compare_limits(before, after),
-        _compare_steal(before, after),
-        _compare_clock_events(after),
-    )
-    return tuple(guard for guard in found if guard is not None)
 
 
 def _judge_thermal(now: Conditions) -> Guard:
@@ -177,10 +160,10 @@ def _judge_memory(now: Conditions) -> Guard:
     name, share = "available memory", now.available_share
     if share is None:
         return _unknown(name, "available memory cannot be read", _SHOW_PROC)
-    state = _grade(-share, (-_SCARCE_MEMORY_SHARE[0], -_SCARCE_MEMORY_SHARE[1]))
+    state = grade(-share, (-_SCARCE_MEMORY_SHARE[0], -_SCARCE_MEMORY_SHARE[1]))
     sentence = "memory suffices" if state == "ok" else "the system is about to swap"
     hint = None if state == "ok" else "end other programs"
-    return Guard(name, state, _format_share(share), sentence, hint)
+    return Guard(name, state, format_share(share), sentence, hint)
 
 
 def _judge_swap(now: Conditions) -> Guard:
@@ -196,7 +179,7 @@ def _judge_load(now: Conditions) -> Guard:
     if now.load_per_core is None:
         remedy = _SYSCTL if now.platform == "darwin" else _SHOW_PROC
         return _unknown("load", "the load average cannot be read", remedy)
-    state = _grade(now.load_per_core, _LOAD_PER_CORE)
+    state = grade(now.load_per_core, _LOAD_PER_CORE)
     sentence = "nothing else runs" if state == "ok" else "other work takes processors"
     hint = None if state == "ok" else "end other work and wait a minute"
     return Guard("load", state, f"{now.load_per_core:.2f} per core", sentence, hint)
@@ -256,9 +239,9 @@ def _judge_steal(now: Conditions) -> Guard:
     if now.cpu_times is None:
         return _unknown("steal", "time taken by the hypervisor is not counted", _SHOW_PROC)
     share = now.cpu_times.stolen / now.cpu_times.total if now.cpu_times.total else 0.0
-    state: GuardState = "ok" if share < _STOLEN_SHARE[0] else "warn"
+    state: GuardState = "ok" if share < STOLEN_SHARE[0] else "warn"
     sentence = "counted; a round that loses more than 5 % to it is invalid"
-    return Guard("steal", state, f"{_format_share(share)} since boot", sentence)
+    return Guard("steal", state, f"{format_share(share)} since boot", sentence)
 
 
 def _judge_variables(now: Conditions) -> Guard:
@@ -282,7 +265,7 @@ def _judge_gpu_users(now: Conditions, own_pids: frozenset[int]) -> Guard:
     if busy is None:
         hint = "ioreg has to answer" if now.device_kind == "mps" else _NVIDIA
         return _unknown(name, "the GPU's load cannot be read", hint)
-    state = _grade(busy, _BUSY_GPU_PERCENT)
+    state = grade(busy, _BUSY_GPU_PERCENT)
     state = "warn" if state == "ok" and others else state
     value = f"{busy:.0f} % busy"
     if others:
@@ -303,89 +286,39 @@ def _judge_clock_events(now: Conditions) -> Guard:
     return Guard(name, "ok", "free", "nothing holds the clocks down")
 
 
-def _compare_thermal(before: Conditions, after: Conditions) -> Guard | None:
-    was, is_now = before.thermal_level, after.thermal_level
-    if was is None or is_now is None or was == is_now:
-        return None
-    rose = THERMAL_LEVELS.index(is_now) > THERMAL_LEVELS.index(was)
-    sentence = f"the thermal level {'rose' if rose else 'fell'} from {was} to {is_now}"
-    return Guard("thermal level", "fail" if rose else "warn", is_now, sentence)
-
-
-def _compare_words(name: str, was: str | None, is_now: str | None) -> Guard | None:
-    if was is None or is_now is None or was == is_now:
-        return None
-    return Guard(name, "fail", is_now, f"the {name} changed from {was} to {is_now}")
-
-
-def _compare_pressure(before: Conditions, after: Conditions) -> Guard | None:
-    levels = tuple(MEMORY_PRESSURES.values())
-    was, is_now = before.memory_pressure, after.memory_pressure
-    if was is None or is_now is None or levels.index(is_now) <= levels.index(was):
-        return None
-    sentence = f"memory pressure rose from {was} to {is_now}"
-    return Guard("memory pressure", "fail", is_now, sentence, "quit programs, or fewer workers")
-
-
-def _compare_swap(before: Conditions, after: Conditions) -> Guard | None:
-    out_bytes = _growth(before.swapped_out_bytes, after.swapped_out_bytes)
-    in_bytes = _growth(before.swapped_in_bytes, after.swapped_in_bytes)
-    if out_bytes:
-        sentence = f"{format_bytes(out_bytes)} were swapped out"
-        return Guard("swap", "fail", format_bytes(out_bytes), sentence, "fewer workers")
-    if in_bytes:
-        sentence = f"{format_bytes(in_bytes)} were swapped in"
-        return Guard("swap", "warn", format_bytes(in_bytes), sentence)
-    return None
-
-
-def _compare_throttle_count(before: Conditions, after: Conditions) -> Guard | None:
-    grown = _growth(before.throttle_count, after.throttle_count)
-    if not grown:
-        return None
-    sentence = f"processors slowed down for heat {grown} times"
-    return Guard("thermal throttling", "fail", f"{grown} times", sentence)
-
-
-def _compare_limits(before: Conditions, after: Conditions) -> Guard | None:
-    grown = _growth(before.limits.throttled_periods, after.limits.throttled_periods)
-    if not grown:
-        return None
-    sentence = f"the container was stopped in {grown} periods, its processor time used up"
-    return Guard("container limits", "warn", f"{grown} periods", sentence, "fewer threads")
-
-
-def _compare_steal(before: Conditions, after: Conditions) -> Guard | None:
-    if before.cpu_times is None or after.cpu_times is None:
-        return None
-    total = after.cpu_times.total - before.cpu_times.total
-    share = (after.cpu_times.stolen - before.cpu_times.stolen) / total if total > 0 else 0.0
-    state = _grade(share, _STOLEN_SHARE)
-    if state == "ok":
-        return None
-    taken = _format_share(share)
-    return Guard("steal", state, taken, f"the hypervisor took {taken} of the time")
-
-
-def _compare_clock_events(after: Conditions) -> Guard | None:
-    if after.clock_events is None or not after.clock_events & SLOWDOWN:
-        return None
-    sentence = "the board slowed down for heat or power supply"
-    return Guard("GPU clocks", "fail", "slowed down", sentence, "let it cool down")
+def _judge_gpu_memory(now: Conditions) -> Guard:
+    name = "GPU memory limit"
+    try:
+        watermarks = parse_watermarks(now.variables)
+    except ConfigurationError as error:
+        return Guard(name, "fail", str(error.got), error.what, error.hint)
+    if watermarks.high == 0:
+        sentence = "torch never refuses memory: the machine swaps until it hangs"
+        return Guard(name, "fail", "none", sentence, f"unset {' '.join(watermarks.chosen)}")
+    if watermarks.chosen:
+        value = f"watermarks {watermarks.high:g} and {watermarks.low:g}"
+        hint = f"unset {' '.join(watermarks.chosen)}"
+        return Guard(name, "warn", value, "set by hand: other Macs do not have it", hint)
+    limit = now.gpu_wired_limit_bytes
+    if limit is None:
+        return _unknown(name, "the GPU's share of the memory cannot be read", _SYSCTL)
+    if limit > 0:
+        value, hint = format_bytes(limit), "sudo sysctl iogpu.wired_limit_mb=0"
+        return Guard(name, "warn", value, "set by hand: other Macs do not have it", hint)
+    sentence = "torch may ask for more than there is: swap is counted, round by round"
+    return Guard(name, "ok", "macOS' own", sentence)
 
 
 def _unknown(name: str, sentence: str, hint: str) -> Guard:
     return Guard(name, "unknown", None, sentence, hint)
 
 
-def _grade(value: float, borders: tuple[float, float]) -> GuardState:
+def grade(value: float, borders: tuple[float, float]) -> GuardState:
+    """Judge a value by the borders from which it warns and fails."""
     warn, fail = borders
     return "fail" if value >= fail else "warn" if value >= warn else "ok"
 
 
-def _growth(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else after - before
-
-
-def _format_share(share: float) -> str:
+def format_share(share: float) -> str:
+    """Format a share as a percentage."""
     return f"{100 * share:.1f} %"

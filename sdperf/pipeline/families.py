@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 import torch
 
+from sdperf.device.mps import is_mps_available
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.stages import SeparableStages, Stages
 from sdperf.workload import Workload
@@ -76,7 +77,7 @@ class StableDiffusionXLStages(SeparableStages):
         if upcast:
             vae.to(dtype=torch.float32)
             latents = latents.to(torch.float32)
-        elif latents.dtype != vae.dtype and torch.backends.mps.is_available():
+        elif latents.dtype != vae.dtype and is_mps_available():
             vae.to(latents.dtype)
         try:
             return _run_vae(vae, self._unscaled(latents))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sdperf.errors import UnfitError
 from sdperf.guard import Guard
 from sdperf.measure.conditions import Conditions
-from sdperf.measure.guards import compare_guards
+from sdperf.measure.guard_changes import compare_guards
 from sdperf.measurement import ExcludedRound, GuardLog, GuardPolicy
 from sdperf.run.pool import PoolRound
 

@@ -7,7 +7,8 @@ import pytest
 from sdperf.codec import format_record, parse_record
 from sdperf.guard import GUARD_NAMES, Guard
 from sdperf.measure.conditions import Conditions, read_conditions
-from sdperf.measure.guards import compare_guards, judge_guards
+from sdperf.measure.guard_changes import compare_guards
+from sdperf.measure.guards import judge_guards
 from sdperf.measure.resources.cgroup import CgroupLimits
 from sdperf.measure.resources.linux_parsers import CpuTimes
 from sdperf.measure.resources.nvidia import GpuUser
@@ -28,6 +29,7 @@ MAC = Conditions(
     virtual_machine=False,
     translated=False,
     gpu_busy_percent=2.0,
+    gpu_wired_limit_bytes=0,
 )
 SERVER = Conditions(
     platform="linux",
@@ -101,6 +103,8 @@ def test_what_means_nothing_here_is_left_out():
         (MAC, {"translated": True}, "Rosetta", "fail"),
         (MAC, {"gpu_busy_percent": 15.0}, "other GPU users", "warn"),
         (MAC, {"gpu_busy_percent": 60.0}, "other GPU users", "fail"),
+        (MAC, {"gpu_wired_limit_bytes": 2**34}, "GPU memory limit", "warn"),
+        (MAC, {"gpu_wired_limit_bytes": None}, "GPU memory limit", "unknown"),
         (SERVER, {"power_source": None, "has_battery": None}, "power source", "unknown"),
         (SERVER, {"power_source": None}, "power source", "ok"),
         (SERVER, {"governor": "powersave"}, "clock governor", "warn"),
@@ -147,10 +151,30 @@ def test_variables_that_distort_are_named_with_what_they_do():
     assert states(replace(MAC, variables=off))["environment variables"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("variables", "state", "words"),
+    [
+        ({"HIGH": "1.0", "LOW": "0.8"}, "warn", "watermarks 1 and 0.8"),
+        ({"HIGH": "0.0"}, "fail", "none"),
+        ({"HIGH": "0.7"}, "fail", "LOW_WATERMARK_RATIO 1.4, PYTORCH_MPS_HIGH_WATERMARK_RATIO 0.7"),
+        ({"HIGH": "most"}, "fail", "most"),
+    ],
+)
+def test_watermarks_are_part_of_the_condition(variables, state, words):
+    named = {f"PYTORCH_MPS_{name}_WATERMARK_RATIO": value for name, value in variables.items()}
+    guard = {each.name: each for each in judge_guards(replace(MAC, variables=named))}[
+        "GPU memory limit"
+    ]
+    assert (guard.state, words in guard.value) == (state, True)
+    assert guard.hint
+
+
 def test_gpu_guards_belong_to_gpus():
     names = states(replace(SERVER, device_kind="cpu"))
     assert "other GPU users" not in names
     assert "GPU clocks" not in names
+    assert "GPU memory limit" not in states(SERVER)
+    assert "GPU clocks" not in states(MAC)
 
 
 @pytest.mark.parametrize("machine", [MAC, SERVER])
@@ -200,6 +224,7 @@ MAC_COMMANDS = {
         "kern.hv_vmm_present: 0\n"
         "kern.memorystatus_vm_pressure_level: 2\n"
         "hw.logicalcpu: 10\n"
+        "iogpu.wired_limit_mb: 1024\n"
         "vm.loadavg: { 2.50 1.00 0.50 }\n"
         "vm.swapusage: total = 2.00M  used = 1.00M  free = 1.00M\n"
     ),
@@ -227,6 +252,7 @@ def test_a_mac_is_read(make_mac):
         virtual_machine=False,
         translated=False,
         gpu_busy_percent=3.0,
+        gpu_wired_limit_bytes=2**30,
     )
 
 
