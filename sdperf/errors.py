@@ -78,3 +78,7 @@ class RecordError(SdperfError):
 
 class PackageError(SdperfError):
     """Versions of packages cannot be installed: they do not exist, conflict or do not build."""
+
+
+class EngineError(SdperfError):
+    """An engine is missing, cannot take a pipeline, or cannot keep what it converted."""

@@ -180,6 +180,8 @@ class MemoryUsage:
         live_device_bytes: Sum over workers of what tensors held at the end of the last round.
         driver_device_bytes: Sum over workers of what torch had from the driver then, its cache
             of free blocks included.
+        weight_bytes: What one worker's networks hold of weights as they are stored, by component:
+            parameters, scales and buffers. Empty where nobody counted.
     """
 
     peak_rss_bytes: int | None = None
@@ -187,6 +189,7 @@ class MemoryUsage:
     peak_device_sampled: bool = False
     live_device_bytes: int | None = None
     driver_device_bytes: int | None = None
+    weight_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -361,6 +364,27 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class EngineUse:
+    """Another engine than torch, and what it made of the pipeline.
+
+    Attributes:
+        name: As in the variant.
+        version: Of the engine's own package.
+        provider: What it ran on, in its own words, such as ``CPUExecutionProvider``.
+        model_bytes: Weights and programs of all parts as the engine holds them; ``None`` unknown.
+        conversion_s: Seconds that converting took when it was done; ``None`` where none is needed.
+        was_cached: Whether all of it was converted before and found.
+    """
+
+    name: str
+    version: str
+    provider: str
+    model_bytes: int | None = None
+    conversion_s: float | None = None
+    was_cached: bool = False
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One case: a workload run as a variant, with its times and images.
 
@@ -389,6 +413,7 @@ class Measurement:
         resources: What watched rounds, which are no timed ones, took from the machine.
         guards: Whether the machine was fit to be measured on.
         gain: How much faster it is than the plain pipeline, where that was asked.
+        engine: What ran the networks; ``None`` for torch.
         format_version: Version of this record.
     """
 
@@ -415,6 +440,7 @@ class Measurement:
     resources: ResourceUsage | None = None
     guards: GuardLog | None = None
     gain: Gain | None = None
+    engine: EngineUse | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -18,6 +18,9 @@ MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 EMBEDDED: Final = "embedded"
 """The name of the small pipeline that ships inside the package."""
 
+TORCH: Final = "torch"
+"""The engine that is diffusers as it comes."""
+
 _MAX_PROMPTS_FILE_BYTES: Final = 1 << 20
 
 
@@ -108,17 +111,22 @@ class Variant:
         mode: ``sync`` is the plain diffusers call, ``async`` overlaps what is not the device's.
         workers: Processes with a pipeline of their own.
         optimisations: Names of switched-on optimisations, in order.
+        engine: What runs the networks; see `sdperf.engines.catalogue`.
     """
 
     precision: Precision = "fp32"
     mode: Mode = "sync"
     workers: int = 1
     optimisations: tuple[str, ...] = ()
+    engine: str = TORCH
 
     @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
-        return "-".join((self.precision, self.mode, f"{self.workers}w", *self.optimisations))
+        engine = () if self.engine == TORCH else (self.engine,)
+        return "-".join(
+            (self.precision, self.mode, f"{self.workers}w", *engine, *self.optimisations)
+        )
 
 
 @dataclass(frozen=True)

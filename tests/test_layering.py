@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "sdperf"
 LAYERS = {
     "errors": 0,
     "units": 0,
+    "folders": 0,
     "workload": 1,
     "codec": 1,
     "png": 1,
@@ -25,6 +26,7 @@ LAYERS = {
     "judging": 4,
     "measure": 3,
     "pipeline": 3,
+    "engines": 3,
     "run": 4,
     "store": 4,
     "ab": 5,

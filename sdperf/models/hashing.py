@@ -19,7 +19,13 @@ _SETTLED_NS: Final = 2_000_000_000
 
 
 def default_cache_dir() -> Path | None:
-    """Return the folder for what can be recomputed; ``None`` where the user has no home."""
+    """Return the folder for what can be recomputed; ``None`` where the user has no home.
+
+    ``SDPERF_CACHE`` names it, else it lies in ``XDG_CACHE_HOME`` or where the system keeps caches.
+    """
+    own = os.environ.get("SDPERF_CACHE")
+    if own and Path(own).is_absolute():
+        return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     if base and Path(base).is_absolute():
         return Path(base) / "sdperf"

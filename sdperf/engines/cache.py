@@ -1,0 +1,404 @@
+"""What engines converted, kept below one folder: found by what made it, verified, never half.
+
+An entry is a folder with a manifest that lists every file with its digest. It is built under
+another name and takes its own by one rename, so that a build that was killed leaves no entry; it is
+verified each time it is opened, and made anew where a file is missing, cut short or changed. A lock
+per entry keeps two processes from converting the same thing, and one from removing what another
+one loads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import EngineError, RecordError
+from sdperf.folders import list_folder, measure_bytes, try_lock, wait_for_lock
+from sdperf.models.hashing import default_cache_dir
+from sdperf.units import format_bytes
+
+MANIFEST: Final = "sdperf-conversion.json"
+_BUILDING: Final = ".building"
+_ATTEMPTS: Final = 3
+"""Times that an entry is looked for: another process may clean it between two locks."""
+
+_CACHE_HINT: Final = "sdperf engines clean, or point SDPERF_CACHE to another disk"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What makes a conversion this one and no other.
+
+    Attributes:
+        engine: Whose it is.
+        part: The part of the pipeline.
+        model: What the user called the model; for people only.
+        model_hash: Hash of the model's files.
+        precision: Number format of the part that was converted.
+        height: Pixels of an image.
+        width: Pixels of an image.
+        versions: Of everything that decides the result.
+        options: What else decides it.
+    """
+
+    engine: str
+    part: str
+    model: str
+    model_hash: str
+    precision: str
+    height: int
+    width: int
+    versions: Mapping[str, str]
+    options: Mapping[str, str | int | bool]
+
+    @property
+    def key(self) -> str:
+        """Name of the entry: engine, part and a hash of everything but the model's name."""
+        fields = asdict(self)
+        del fields["model"]
+        canonical = json.dumps(fields, sort_keys=True).encode()
+        return f"{self.engine}-{self.part}-{hashlib.sha256(canonical).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of an entry: its size, and the SHA-256 of its content."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an entry says of itself.
+
+    Attributes:
+        key: The entry's own name.
+        engine: Whose conversion it is.
+        part: The part of the pipeline.
+        model: What the user called the model.
+        precision: Number format.
+        height: Pixels.
+        width: Pixels.
+        options: What else was asked of the conversion, as text.
+        versions: Of what made it.
+        files: Every file by its name below the folder.
+        conversion_s: Seconds that it took.
+        converted_at: When, ISO 8601, UTC.
+    """
+
+    key: str
+    engine: str
+    part: str
+    model: str
+    precision: str
+    height: int
+    width: int
+    options: Mapping[str, str]
+    versions: Mapping[str, str]
+    files: Mapping[str, StoredFile]
+    conversion_s: float
+    converted_at: str
+
+    @property
+    def size_bytes(self) -> int:
+        """What its files take together."""
+        return sum(file.size_bytes for file in self.files.values())
+
+
+@dataclass(frozen=True)
+class OpenedEntry:
+    """A verified entry that no other process removes while it is open.
+
+    Attributes:
+        folder: Where its files lie.
+        manifest: What it says of itself.
+        was_found: Whether it was there already.
+    """
+
+    folder: Path
+    manifest: Manifest
+    was_found: bool
+
+
+@dataclass(frozen=True)
+class KeptEntry:
+    """A folder of the cache.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: ``None`` for one that was not finished or cannot be read.
+        size_bytes: What it takes.
+        is_used: Whether a process has it open.
+    """
+
+    folder: Path
+    manifest: Manifest | None
+    size_bytes: int
+    is_used: bool
+
+
+@dataclass
+class EngineCache:
+    """Conversions below one folder.
+
+    Attributes:
+        folder: Where they lie.
+        say: Shows what happens now.
+        wait_s: Pauses while another process converts.
+        clock: Seconds.
+        free_bytes: Tells how much room is left on a folder's disk.
+    """
+
+    folder: Path
+    say: Callable[[str], None] = lambda _: None
+    wait_s: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.perf_counter
+    free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
+
+    @contextlib.contextmanager
+    def opened(
+        self, conversion: Conversion, convert: Callable[[Path], None], *, needed_bytes: int = 0
+    ) -> Iterator[OpenedEntry]:
+        """Yield a conversion, making it where there is none that holds.
+
+        Args:
+            conversion: What is wanted.
+            convert: Writes the files into an empty folder; not called where the entry is there.
+            needed_bytes: Room that converting takes, roughly.
+
+        Raises:
+            EngineError: There is no room, or the folder cannot be written. What ``convert`` itself
+                raises passes through; nothing is left of it then.
+        """
+        with contextlib.ExitStack() as stack:
+            lock = stack.enter_context(self._open_lock(conversion.key))
+            entry = self._open_locked(lock, conversion, convert, needed_bytes)
+            yield entry
+
+    def list_entries(self) -> list[KeptEntry]:
+        """Return what the cache holds, oldest first, unfinished ones last."""
+        found = []
+        for folder in list_folder(self.folder):
+            if folder.is_dir():
+                with self._open_lock(_key_of(folder)) as lock:
+                    is_used = not try_lock(lock, fcntl.LOCK_EX)
+                manifest = None if _BUILDING in folder.name else _read_manifest(folder)
+                found.append(KeptEntry(folder, manifest, measure_bytes(folder), is_used))
+        return sorted(
+            found,
+            key=lambda one: (
+                one.manifest is None,
+                one.manifest.converted_at if one.manifest else "",
+                one.folder.name,
+            ),
+        )
+
+    def clean(self) -> tuple[int, list[Path]]:
+        """Remove every entry that no process uses.
+
+        Returns:
+            Bytes that were freed, and the folders that are in use and were kept.
+
+        Raises:
+            EngineError: A folder cannot be removed.
+        """
+        freed, kept = 0, []
+        for folder in list_folder(self.folder):
+            if not folder.is_dir():
+                continue
+            with self._open_lock(_key_of(folder)) as lock:
+                if not try_lock(lock, fcntl.LOCK_EX):
+                    kept.append(folder)
+                    continue
+                size_bytes = measure_bytes(folder)
+                try:
+                    _remove(folder)
+                except OSError as error:
+                    raise EngineError(
+                        f"the conversion {folder} cannot be removed", got=error.strerror
+                    ) from error
+                freed += size_bytes
+        return freed, kept
+
+    def _open_lock(self, key: str) -> IO[str]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return (self.folder / f"{key}.lock").open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _open_locked(
+        self,
+        lock: IO[str],
+        conversion: Conversion,
+        convert: Callable[[Path], None],
+        needed_bytes: int,
+    ) -> OpenedEntry:
+        folder = self.folder / conversion.key
+        was_found = True
+        for _ in range(_ATTEMPTS):
+            self._wait(lock, fcntl.LOCK_SH, conversion)
+            manifest = self._find_sound(folder, conversion)
+            if manifest is not None:
+                return OpenedEntry(folder, manifest, was_found)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            self._wait(lock, fcntl.LOCK_EX, conversion)
+            if self._find_sound(folder, conversion, aloud=False) is None:
+                self._build(folder, conversion, convert, needed_bytes)
+                was_found = False
+        raise EngineError(
+            f"the conversion of the {conversion.part} for {conversion.engine} does not stay",
+            got=f"{folder} was gone or changed {_ATTEMPTS} times",
+            hint="end what cleans this folder, then sdperf engines clean",
+        )
+
+    def _wait(self, lock: IO[str], operation: int, conversion: Conversion) -> None:
+        wait_for_lock(
+            lock,
+            operation,
+            on_wait=lambda: self.say(
+                f"{conversion.engine}: another process converts the {conversion.part}, waiting"
+            ),
+            wait_s=self.wait_s,
+        )
+
+    def _find_sound(
+        self, folder: Path, conversion: Conversion, *, aloud: bool = True
+    ) -> Manifest | None:
+        """Return the manifest of an entry whose files are all there and unchanged."""
+        manifest = _read_manifest(folder)
+        if manifest is None or manifest.key != conversion.key:
+            return None
+        for name, stored in manifest.files.items():
+            fault = _find_fault(folder / name, stored)
+            if fault is not None and aloud:
+                self.say(f"{conversion.engine}: {name} of {folder.name} {fault}: converting again")
+            if fault is not None:
+                return None
+        return manifest
+
+    def _build(
+        self,
+        folder: Path,
+        conversion: Conversion,
+        convert: Callable[[Path], None],
+        needed_bytes: int,
+    ) -> None:
+        building = folder.with_name(f"{folder.name}{_BUILDING}")
+        try:
+            _remove(folder)
+            _remove(building)
+            free_bytes = self.free_bytes(self.folder)
+            if free_bytes < needed_bytes:
+                raise EngineError(
+                    f"there is no room to convert the {conversion.part} for {conversion.engine}",
+                    got=f"{format_bytes(free_bytes)} free at {self.folder}",
+                    expected=f"about {format_bytes(needed_bytes)}",
+                    hint=_CACHE_HINT,
+                )
+            building.mkdir()
+            self.say(f"{conversion.engine}: converting the {conversion.part}")
+            start_s = self.clock()
+            convert(building)
+            conversion_s = self.clock() - start_s
+            manifest = _describe(building, conversion, conversion_s)
+            _write_durably(building / MANIFEST, json.dumps(format_record(manifest), indent=1))
+            building.rename(folder)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                _remove(building)
+
+    def _unwritable(self, error: OSError) -> EngineError:
+        return EngineError(
+            f"no conversion can be written to {self.folder}",
+            got=error.strerror or str(error),
+            hint=_CACHE_HINT,
+        )
+
+
+def locate_engine_cache() -> Path:
+    """Return the user's folder of conversions.
+
+    Raises:
+        EngineError: The user has no home and neither variable is set.
+    """
+    cache = default_cache_dir()
+    if cache is None:
+        raise EngineError(
+            "there is no folder to keep conversions in", hint="set SDPERF_CACHE or HOME"
+        )
+    return cache / "engines"
+
+
+def _key_of(folder: Path) -> str:
+    return folder.name.removesuffix(_BUILDING)
+
+
+def _describe(folder: Path, conversion: Conversion, conversion_s: float) -> Manifest:
+    files = {
+        path.relative_to(folder).as_posix(): StoredFile(path.stat().st_size, _hash_file(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return Manifest(
+        key=conversion.key,
+        engine=conversion.engine,
+        part=conversion.part,
+        model=conversion.model,
+        precision=conversion.precision,
+        height=conversion.height,
+        width=conversion.width,
+        options={name: str(value) for name, value in conversion.options.items()},
+        versions=conversion.versions,
+        files=files,
+        conversion_s=conversion_s,
+        converted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _find_fault(path: Path, stored: StoredFile) -> str | None:
+    try:
+        if path.stat().st_size != stored.size_bytes:
+            return "was cut short"
+        return None if _hash_file(path) == stored.sha256 else "was changed"
+    except OSError:
+        return "cannot be read"
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest | None:
+    try:
+        return parse_record(Manifest, json.loads((folder / MANIFEST).read_bytes()))
+    except (OSError, ValueError, RecordError):
+        return None
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its manifest first, so that killed half-way it is no entry."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)

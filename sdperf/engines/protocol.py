@@ -1,0 +1,160 @@
+"""What an engine does: it takes a pipeline's networks and gives back functions that run them.
+
+Tokeniser, scheduler, noise and post-processing stay diffusers' own, so that seeds, images, stage
+times and gates are comparable between engines. An engine never touches the pipeline: it is handed
+parts (`Part`) and returns one `RunPart` for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from sdperf.device import DeviceKind
+from sdperf.engines.cache import Conversion, EngineCache
+from sdperf.engines.catalogue import EngineChoice
+from sdperf.models.loader import ResolvedModel
+from sdperf.workload import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+PartName = Literal["text_encoder", "text_encoder_2", "unet", "vae_decoder"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a pipeline, cut free: tensors in, tensors out.
+
+    Attributes:
+        name: Which one.
+        module: Wraps the network so that it takes ``inputs`` positionally, in order, and returns a
+            tuple of tensors named by ``outputs``. In evaluation mode; same dtype and device as the
+            network. What is exported, and what parity is held against.
+        network: Diffusers' or transformers' own module, with ``config`` and ``state_dict``; for
+            ``vae_decoder`` the whole `AutoencoderKL`.
+        inputs: Example inputs by name, of `EXAMPLE_ROWS` rows (``timestep``: (1,) float32).
+        outputs: Names of what comes out, in order.
+        rows: Rows that one image takes in one call: 2 for a guided UNet, else 1.
+        fixed: Inputs without a batch axis.
+    """
+
+    name: PartName
+    module: torch.nn.Module
+    network: Any
+    inputs: Mapping[str, torch.Tensor]
+    outputs: tuple[str, ...]
+    rows: int = 1
+    fixed: frozenset[str] = frozenset()
+
+
+class RunPart(Protocol):
+    """Runs one part on an engine."""
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Run it.
+
+        Args:
+            inputs: By the part's names; any number of rows, dtype and device those of the example.
+
+        Returns:
+            Its outputs in order, on the inputs' device, in the part's dtype; of memory that later
+            calls leave alone.
+
+        Raises:
+            GenerationError: The engine failed.
+        """
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What an engine is told beside the parts.
+
+    Attributes:
+        choice: The engine as it was named, with its options.
+        model: The model's files and hash.
+        family: ``sd`` or ``sdxl``.
+        precision: Number format of the parts.
+        device: Where the pipeline's tensors live.
+        height: Pixels.
+        width: Pixels.
+        threads: CPU threads that the engine may use at first.
+        cache: Where conversions are kept.
+    """
+
+    choice: EngineChoice
+    model: ResolvedModel
+    family: str
+    precision: Precision
+    device: DeviceKind
+    height: int
+    width: int
+    threads: int
+    cache: EngineCache
+
+    def conversion(self, part: Part, **options: str | int | bool) -> Conversion:
+        """Name the conversion of a part: what `EngineCache.opened` finds or makes.
+
+        Args:
+            part: The part.
+            options: What else decides the result, beyond model, precision, size and versions.
+        """
+        from sdperf.engines.versions import collect_versions
+
+        return Conversion(
+            engine=self.choice.module.rpartition(".")[2],
+            part=part.name,
+            model=self.model.name,
+            model_hash=self.model.model_hash,
+            precision=self.precision,
+            height=self.height,
+            width=self.width,
+            versions=collect_versions(self.choice),
+            options=options,
+        )
+
+
+@dataclass(frozen=True)
+class PreparedPart:
+    """One part, ready to run.
+
+    Attributes:
+        run: Runs it.
+        model_bytes: What its weights and program take in the engine's own files; ``None`` unknown.
+        conversion_s: Seconds that its conversion took when it was made; ``None``: it needs none.
+        was_cached: Whether the conversion was found and not made now.
+    """
+
+    run: RunPart
+    model_bytes: int | None = None
+    conversion_s: float | None = None
+    was_cached: bool = False
+
+
+class Engine(Protocol):
+    """One runtime. ``make_engine(choice)`` of its module returns it, in the worker."""
+
+    provider: str
+    """What it runs on, in its own words, such as ``CPUExecutionProvider``; set by `prepare`."""
+
+    def prepare(
+        self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]
+    ) -> Mapping[PartName, PreparedPart]:
+        """Convert what is not converted yet, and load everything.
+
+        Args:
+            parts: The parts of the pipeline, all or some.
+            request: The rest.
+            say: Shows what happens now, such as ``onnx: exporting the unet``.
+
+        Returns:
+            Every part by its name.
+
+        Raises:
+            EngineError: An operator or architecture that the engine lacks, a precision or device
+                that it refuses, no disk space: one message.
+        """
+
+    def set_threads(self, threads: int) -> None:
+        """Use this many CPU threads from now on, where the engine computes on the CPU."""

@@ -1,0 +1,62 @@
+"""Folders that several processes share: locks on them, and what they hold."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
+
+POLL_S: Final = 0.2
+
+
+def wait_for_lock(
+    lock: IO[str],
+    operation: int,
+    *,
+    on_wait: Callable[[], None],
+    wait_s: Callable[[float], None],
+) -> None:
+    """Take a lock, waiting while another process has it; a process that ends lets go of its own.
+
+    Args:
+        lock: The open lock file.
+        operation: ``fcntl.LOCK_EX`` or ``fcntl.LOCK_SH``.
+        on_wait: Called once, when there is something to wait for.
+        wait_s: Pauses.
+    """
+    said = False
+    while not try_lock(lock, operation):
+        if not said:
+            on_wait()
+            said = True
+        wait_s(POLL_S)
+
+
+def try_lock(lock: IO[str], operation: int) -> bool:
+    """Take a lock if no other process has it; tell whether it was taken."""
+    try:
+        fcntl.flock(lock, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """List what a folder holds, sorted; nothing where there is none."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def measure_bytes(folder: Path) -> int:
+    """Sum up the sizes of all files below a folder."""
+    size_bytes = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size_bytes += (Path(root) / name).lstat().st_size
+    return size_bytes
