@@ -140,6 +140,47 @@ def test_a_worker_that_aborts_is_a_named_error(tmp_path, monkeypatch, tiny_folde
         pool.acquire(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "aborting:build"), 1)
 
 
+TWO_THREADS = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+
+def build(request):
+    pipeline = request.load()
+    forward, calls, users = pipeline.unet.forward, [], set()
+
+    def run_on_the_gpu(*arguments, **named):
+        users.add(threading.get_ident())
+        if len(users) > 1:
+            os.abort()  # what the second thread does to a process on MPS
+        return forward(*arguments, **named)
+
+    def denoise(*arguments, **named):
+        calls.append(1)
+        if len(calls) <= 3:
+            return run_on_the_gpu(*arguments, **named)
+        with ThreadPoolExecutor(1) as another:
+            return another.submit(run_on_the_gpu, *arguments, **named).result()
+
+    pipeline.unet.forward = denoise
+    return pipeline
+"""
+
+
+def test_a_second_thread_on_the_gpu_ends_as_a_named_result(tmp_path, monkeypatch, tiny_folder):
+    (tmp_path / "two_threads.py").write_text(TWO_THREADS)
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "two_threads:build")
+    pool = WorkerPool(timeout_s=60)
+    try:
+        (worker,) = pool.acquire(spec, 1)
+        assert pool.run_round([request()]).results[0].images
+        with pytest.raises(WorkerError, match=r"generation.*code -6: SIGABRT.*on MPS two threads"):
+            pool.run_round([request()])
+        assert not psutil.pid_exists(worker.report.pid)
+    finally:
+        pool.close()
+
+
 def test_a_hanging_generation_hits_its_limit_and_its_worker_is_ended(
     tmp_path, monkeypatch, tiny_folder
 ):
