@@ -166,6 +166,25 @@ class GenerateBatch:
 
 
 @dataclass(frozen=True)
+class SoilMemory:
+    """Leave NaN in the memory that the device's allocator hands out next.
+
+    An operator that reads memory before it was written gives another image after this; without
+    it, the allocator tends to hand out what the round before wrote there, and the images agree.
+    """
+
+    workload: Workload
+    images: tuple[ImageRequest, ...]
+    threads: int
+
+    def answer(self, stages: Stages) -> int:
+        """Soil it; return how many bytes were."""
+        from sdperf.run.recording import soil_memory
+
+        return soil_memory(stages.pipeline._execution_device)
+
+
+@dataclass(frozen=True)
 class UnderKernels(Generic[Answer]):
     """Another question, answered with other kernels: legal noise that every gate must bear."""
 

@@ -19,7 +19,14 @@ from sdperf.quality import (
     compute_component_distance,
     compute_trajectory_distance,
 )
-from sdperf.run.inspection import GenerateBatch, Record, Recording, Replay, ReplayRecording
+from sdperf.run.inspection import (
+    GenerateBatch,
+    Record,
+    Recording,
+    Replay,
+    ReplayRecording,
+    SoilMemory,
+)
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.suite import Suite, compute_scores
 from sdperf.workload import ImageRequest, Precision
@@ -68,10 +75,12 @@ class QualityBench:
         return Soundness(images, first, len(recording.latents), recording.nonfinite_step)
 
     def observe_repeats(self, precision: Precision) -> Repeats:
-        """L1: make the first image again after the others, then in a fresh process."""
+        """L1: make the first image again in soiled memory, then in a fresh process."""
         request = self.suite.workload.image(0)
         before = self._make_images(precision)[0]
         self.suite.acquire(precision, 1)
+        threads = self.suite.threads_per_worker(1)
+        self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
         again = self._generate((request,))[0]
         if self.suite.pool.is_in_process:
             refused = "not tried with --sd-in-process"

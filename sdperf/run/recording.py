@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from sdperf.png import encode_png
 from sdperf.run.inspection import DenoiserCall, Floats, Kernels, Recording, Replay
 from sdperf.run.messages import DeliveredImage
 from sdperf.workload import ImageRequest
+
+SOILED_BLOCKS_BYTES: Final = tuple(2**power for power in range(9, 26)) * 2
+"""Sizes of the blocks of `soil_memory`: two of each class from 512 bytes to 32 MiB."""
 
 
 def record(stages: Stages, image: ImageRequest) -> Recording:
@@ -78,6 +81,20 @@ def generate_batch(stages: Stages, images: Sequence[ImageRequest]) -> tuple[Deli
         DeliveredImage(encode_png(rounded), 0.0, nonfinite=count_nonfinite(each) > 0)
         for each, rounded in zip(pixels, to_uint8(pixels), strict=True)
     )
+
+
+def soil_memory(device: torch.device) -> int:
+    """Fill blocks of every size class with bits that are NaN in each float format, and free them.
+
+    Returns:
+        Bytes that were soiled; fewer than `SOILED_BLOCKS_BYTES` asks for where memory ran out.
+    """
+    blocks: list[torch.Tensor] = []
+    with suppress(RuntimeError):
+        for size_bytes in SOILED_BLOCKS_BYTES:
+            block = torch.full((size_bytes,), -1, dtype=torch.int8, device=device)
+            blocks.append(block)  # noqa: PERF401 - what was had before memory ran out counts
+    return sum(block.numel() for block in blocks)
 
 
 @contextmanager

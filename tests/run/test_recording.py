@@ -1,5 +1,7 @@
 """Damage inside a generation, seen by the layer that should see it; legal noise passes them all."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,15 @@ from sdperf.observation import ComponentParity, Soundness, TrajectoryParity
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.stages import Stages
 from sdperf.quality import compute_trajectory_distance
-from sdperf.run.inspection import Record, ReplayRecording, UnderKernels
-from sdperf.run.quality import measure_components
-from sdperf.run.recording import generate_batch, record, replay
+from sdperf.run.inspection import Record, ReplayRecording, SoilMemory, UnderKernels
+from sdperf.run.quality import QualityBench, measure_components
+from sdperf.run.recording import (
+    SOILED_BLOCKS_BYTES,
+    generate_batch,
+    record,
+    replay,
+    soil_memory,
+)
 from sdperf.verdict import Outcome
 from sdperf.workload import ImageRequest, Workload
 from tests.tiny_pipelines import load, tiny_folder  # noqa: F401
@@ -209,3 +217,74 @@ def test_a_pipeline_that_does_not_divide_says_so(make):
     assert len(recording.latents) == 5
     with pytest.raises(GenerationError, match="cannot be run by components"):
         replay(whole, IMAGE, recording)
+
+
+def test_soiled_memory_is_nan_in_every_format(monkeypatch):
+    made, full = [], torch.full
+
+    def keep(*arguments, **named):
+        made.append(full(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setattr(torch, "full", keep)
+    assert soil_memory(torch.device("cpu")) == sum(SOILED_BLOCKS_BYTES) < 2**28
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        assert made[0].view(dtype).isnan().all()
+
+
+def test_memory_that_runs_out_while_it_is_soiled_is_no_failure(monkeypatch):
+    full = torch.full
+
+    def refuse(size, *arguments, **named):
+        if size[0] > 2**12:
+            raise torch.OutOfMemoryError("no more")
+        return full(size, *arguments, **named)
+
+    monkeypatch.setattr(torch, "full", refuse)
+    assert soil_memory(torch.device("cpu")) == 2**13 - 2**9
+
+
+def test_an_operator_that_reads_what_was_left_in_memory_is_seen(make, monkeypatch):
+    stages = make()
+    left, full, forward = [0.0], torch.full, stages.pipeline.unet.forward
+
+    def leave(size, value, **named):
+        left[0] = float(value)
+        return full(size, value, **named)
+
+    def stale(sample, *arguments, **named):
+        return forward(sample + left[0], *arguments, **named)
+
+    workload, request = stages.workload, (IMAGE,)
+    clean = generate_batch(stages, [IMAGE])
+    SoilMemory(workload, request, 1).answer(stages)
+    assert generate_batch(stages, [IMAGE]) == clean
+    monkeypatch.setattr(stages.pipeline.unet, "forward", stale)
+    assert generate_batch(stages, [IMAGE]) == clean
+    monkeypatch.setattr(torch, "full", leave)
+    SoilMemory(workload, request, 1).answer(stages)
+    assert generate_batch(stages, [IMAGE]) != clean
+
+
+def test_the_repeated_image_is_made_in_soiled_memory(monkeypatch):
+    done = []
+    pool = SimpleNamespace(
+        is_in_process=True, ask=lambda question: done.append(type(question).__name__)
+    )
+    suite = SimpleNamespace(
+        pool=pool,
+        workload=workload_of("tiny"),
+        threads_per_worker=lambda _: 1,
+        acquire=lambda *_: None,
+    )
+
+    def generate(*_):
+        done.append("generate")
+        return ["image"]
+
+    bench = QualityBench(suite)
+    monkeypatch.setattr(bench, "_make_images", lambda _: ["first"])
+    monkeypatch.setattr(bench, "_generate", generate)
+    monkeypatch.setattr(bench, "_compared", lambda image, *_: image)
+    bench.observe_repeats("fp32")
+    assert done == ["SoilMemory", "generate"]
