@@ -29,10 +29,12 @@ LAYERS = {
     "engines": 3,
     "run": 4,
     "store": 4,
+    "profile": 4,
     "ab": 5,
-    "report": 6,
-    "plugin": 7,
-    "cli": 7,
+    "tune": 6,
+    "report": 7,
+    "plugin": 8,
+    "cli": 8,
 }
 TORCH_FREE = (
     "plugin",
@@ -45,6 +47,8 @@ TORCH_FREE = (
     "workload",
     "usage",
     "guard",
+    "profile",
+    "tune",
 )
 HEAVY = {"torch", "diffusers", "transformers"}
 

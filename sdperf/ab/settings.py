@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, parse_optimisations
+from sdperf.profile import read_profile
 from sdperf.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
@@ -25,6 +26,9 @@ ALIASES: Final[Mapping[str, str]] = {
     "steps": "num_inference_steps",
     "guidance": "guidance_scale",
 }
+PROFILE: Final = "profile"
+"""The key that stands for all settings of a profile."""
+
 _BORDER: Final = re.compile(r",(?=[a-z_]+=)")
 """A comma that begins the next setting; others belong to the value."""
 
@@ -78,10 +82,11 @@ def parse_settings(texts: Sequence[str]) -> Settings:
     """Read settings such as ``precision=fp16,mode=async``.
 
     Keys are the fields of `Variant` and `Workload` (``steps`` and ``guidance`` for short,
-    ``size=512x512``, ``prompts=FILE``), ``subject`` and ``device``.
+    ``size=512x512``, ``prompts=FILE``), ``subject`` and ``device``, and ``profile=FILE``, which
+    stands for all settings of a profile.
 
     Args:
-        texts: Each a comma list; later ones win.
+        texts: Each a comma list; later ones win, also over a profile's.
 
     Raises:
         ConfigurationError: A key is unknown, or a value cannot be read.
@@ -90,15 +95,7 @@ def parse_settings(texts: Sequence[str]) -> Settings:
     variant: dict[str, Any] = {}
     others: dict[str, str] = {}
     for text in texts:
-        for part in _BORDER.split(text):
-            key, equals, value = part.partition("=")
-            key = key.strip()
-            if not equals:
-                raise ConfigurationError(
-                    "a setting cannot be read",
-                    got=part,
-                    expected="KEY=VALUE, such as precision=fp16,steps=20",
-                )
+        for key, value in _split(text):
             name = ALIASES.get(key, key)
             if name == "size":
                 workload["width"], workload["height"] = _read("size", value, _parse_size)
@@ -119,7 +116,24 @@ def list_keys() -> list[str]:
     """List every key that a setting may have."""
     short = {name: key for key, name in ALIASES.items()}
     names = [*VARIANT_PARSERS, *WORKLOAD_PARSERS]
-    return [*(short.get(name, name) for name in names), "size", *_OTHER_PARSERS]
+    return [*(short.get(name, name) for name in names), "size", *_OTHER_PARSERS, PROFILE]
+
+
+def _split(text: str) -> Iterator[tuple[str, str]]:
+    """Split a comma list into keys and values, a profile into those that it stands for."""
+    for part in _BORDER.split(text):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals:
+            raise ConfigurationError(
+                "a setting cannot be read",
+                got=part,
+                expected="KEY=VALUE, such as precision=fp16,steps=20",
+            )
+        if key == PROFILE:
+            yield from read_profile(Path(value.strip()).expanduser()).as_texts().items()
+        else:
+            yield key, value
 
 
 def _read(key: str, value: str, parse: Callable[[str], Any]) -> Any:

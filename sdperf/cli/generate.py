@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError, SdperfError
+from sdperf.profile import Profile, read_profile
 from sdperf.units import format_seconds
 from sdperf.workload import EMBEDDED, PRECISIONS, Workload, preset_for
 
@@ -16,6 +18,7 @@ examples:
   sdperf generate "red apple" -o apple.png
   sdperf generate "a blue car" -o car.png --seed 3 --steps 30
   sdperf generate "a lighthouse at dusk" -o l.png --model stabilityai/sd-turbo --device mps
+  sdperf generate "red apple" -o fast.png --profile sdperf-tuned.toml
 """
 
 
@@ -30,11 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("prompt", help="what to draw, such as 'red apple'")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG to write")
-    parser.add_argument(
-        "--model", default=EMBEDDED, help="embedded, a diffusers folder or a hub id"
-    )
+    parser.add_argument("--model", help="embedded (the default), a diffusers folder or a hub id")
     parser.add_argument("--device", default="auto", choices=DEVICE_CHOICES)
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS)
+    parser.add_argument("--precision", choices=PRECISIONS, help="fp32, unless a profile says else")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="settings that sdperf tune found"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the starting noise")
     parser.add_argument("--steps", type=int, help="denoising steps (the model's preset)")
     parser.add_argument("--guidance", type=float, help="guidance scale (the model's preset)")
@@ -51,17 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
             got=str(output.parent),
             hint=f"mkdir -p {output.parent}",
         )
-    preset = preset_for(arguments.model)
+    profile = choose_profile(arguments)
     workload = Workload(
-        model=arguments.model,
+        model=profile.model,
         prompts=(arguments.prompt,),
         seed=arguments.seed,
-        num_inference_steps=(
-            preset.num_inference_steps if arguments.steps is None else arguments.steps
-        ),
-        guidance_scale=(
-            preset.guidance_scale if arguments.guidance is None else arguments.guidance
-        ),
+        num_inference_steps=profile.num_inference_steps,
+        guidance_scale=profile.guidance_scale,
+        height=profile.height,
+        width=profile.width,
+        scheduler=profile.scheduler,
     )
     from sdperf.models.loader import resolve_model
 
@@ -72,9 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.run.suite import count_cpu_threads
     from sdperf.store.files import write_atomically
 
-    report = worker.load(WorkerSpec(model, arguments.precision, arguments.device))
+    report = worker.load(
+        WorkerSpec(model, profile.precision, arguments.device, optimisations=profile.optimisations)
+    )
     images, threads = (workload.image(0),), count_cpu_threads()
-    result = worker.run_round(RoundRequest(workload, images, "sync", threads))
+    result = worker.run_round(RoundRequest(workload, images, profile.mode, threads))
     delivered = result.images[0]
     if delivered.nonfinite:
         raise SdperfError(
@@ -91,3 +96,26 @@ def run(arguments: argparse.Namespace) -> int:
         f"{format_seconds(report.load_s)})"
     )
     return 0
+
+
+def choose_profile(arguments: argparse.Namespace) -> Profile:
+    """Return the settings of a profile, or the model's preset; what was typed wins.
+
+    Raises:
+        ConfigurationError: The profile cannot be read.
+    """
+    if arguments.profile is not None:
+        profile = read_profile(arguments.profile)
+    else:
+        model = arguments.model or EMBEDDED
+        preset = preset_for(model)
+        profile = Profile(model, preset.num_inference_steps, preset.guidance_scale)
+    typed = {
+        "model": arguments.model,
+        "num_inference_steps": arguments.steps,
+        "guidance_scale": arguments.guidance,
+        "precision": arguments.precision,
+    }
+    return dataclasses.replace(
+        profile, **{name: value for name, value in typed.items() if value is not None}
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -20,6 +20,7 @@ from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
 from sdperf.measurement import GUARD_POLICIES, GuardPolicy
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN, parse_optimisations
+from sdperf.profile import read_profile
 from sdperf.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 AUTO: Final = "auto"
 AUTO_WORKERS: Final[tuple[int, ...]] = (1, 2, 4)
+_NO_PROFILE: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,13 @@ OPTIONS: Final = (
         "comma list of sets of optimisations, names joined by +, such as channels_last+compile; "
         f"{PLAIN} is the plain pipeline, {DEFAULT} what helps on the device; auto is {DEFAULT} "
         f"for gains and {PLAIN} for all else",
+    ),
+    Option(
+        "profile",
+        "FILE",
+        "",
+        "settings that sdperf tune found: they take the place of the ini settings and defaults, "
+        "options typed beside it win",
     ),
     Option("steps", "N", AUTO, "denoising steps per image; auto is the model's preset"),
     Option("guidance", "X", AUTO, "guidance scale; auto is the model's preset"),
@@ -294,7 +303,8 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         ConfigurationError: A value cannot be used.
     """
-    texts = {option.name: _value(config, option) for option in OPTIONS}
+    profile = _read_profile(config)
+    texts = {option.name: _value(config, option, profile) for option in OPTIONS}
     switches = {switch.name: bool(_value(config, switch)) for switch in SWITCHES}
     model = _expand_model(texts["model"])
     preset = preset_for(model)
@@ -397,9 +407,18 @@ def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
     return policy, allowed
 
 
-def _value(config: pytest.Config, option: Option) -> Any:
+def _value(config: pytest.Config, option: Option, profile: Mapping[str, str] = _NO_PROFILE) -> Any:
     given = config.getoption(option.flag)
+    if given is None and option.name in profile:
+        return profile[option.name]
     return config.getini(option.ini) if given is None else given
+
+
+def _read_profile(config: pytest.Config) -> Mapping[str, str]:
+    """Return the settings of ``--sd-profile`` by option; none without one."""
+    option = next(option for option in OPTIONS if option.name == "profile")
+    given = _value(config, option)
+    return read_profile(Path(given).expanduser()).as_texts() if given else _NO_PROFILE
 
 
 def _expand_model(text: str) -> str:

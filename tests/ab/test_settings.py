@@ -10,6 +10,7 @@ from sdperf.ab.settings import (
     parse_settings,
 )
 from sdperf.errors import ConfigurationError
+from sdperf.profile import Profile, format_profile
 from sdperf.workload import DEFAULT_PROMPTS, Variant, Workload
 
 
@@ -39,6 +40,24 @@ def test_settings_are_read_field_by_field(tmp_path):
         "embedded", ("a, b", "c"), 8, 2.5, "ugly, blurred", 0, 32, 64, None
     )
     assert (found.subject, found.device) == ("mine:make", "cpu")
+
+
+def test_a_profile_stands_for_its_settings_and_later_ones_win(tmp_path):
+    file = tmp_path / "sdperf-tuned.toml"
+    file.write_text(format_profile(Profile("embedded", 9, 2.5, mode="async", width=64, height=32)))
+    found = parse_settings([f"profile={file},steps=11"])
+    assert found.variant == {
+        "precision": "fp32",
+        "mode": "async",
+        "workers": 1,
+        "optimisations": (),
+    }
+    assert found.make_workload() == Workload(
+        "embedded", DEFAULT_PROMPTS, 11, 2.5, width=64, height=32
+    )
+    file.write_text("format_version = 7")
+    with pytest.raises(ConfigurationError, match="another format"):
+        parse_settings([f"profile={file}"])
 
 
 def test_a_models_preset_holds_where_nothing_is_said():
