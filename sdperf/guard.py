@@ -17,6 +17,7 @@ GUARD_NAMES: Final = (
     "available memory",
     "swap",
     "load",
+    "priority",
     "virtual machine",
     "background work",
     "Rosetta",

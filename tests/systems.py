@@ -16,6 +16,8 @@ class FakeSystem:
     programs: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
     streams: tuple = ()
+    niceness: int | None = 0
+    background: bool | None = None
     ran: list[str] = field(default_factory=list)
 
     def run(self, program, *arguments, timeout_s=2.0):
@@ -46,6 +48,12 @@ class FakeSystem:
 
     def package_version(self, name):
         return self.packages.get(name)
+
+    def read_niceness(self):
+        return self.niceness
+
+    def is_background(self):
+        return self.background
 
 
 IOREG = """<?xml version="1.0" encoding="UTF-8"?>
@@ -101,7 +109,8 @@ def make_mac(commands=(), **rest):
     """Build a healthy Mac; commands given replace or (with None) remove its own."""
     merged = {**MAC, **dict(commands)}
     kept = {name: text for name, text in merged.items() if text is not None}
-    return FakeSystem(**{"platform": "darwin", "machine": "arm64", "commands": kept} | rest)
+    own = {"platform": "darwin", "machine": "arm64", "commands": kept, "background": False}
+    return FakeSystem(**own | rest)
 
 
 def make_linux(files=(), **rest):

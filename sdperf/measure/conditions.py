@@ -83,6 +83,8 @@ class Conditions:
         throttle_count: How often processors slowed down for heat since boot (Linux, Intel).
         gpu_wired_limit_bytes: How much memory the GPU may use, set by hand (Mac); 0 is macOS' own
             choice.
+        niceness: This process's nice value.
+        is_background: Whether macOS keeps this process on slow cores.
     """
 
     platform: str
@@ -110,6 +112,8 @@ class Conditions:
     governor: str | None = None
     throttle_count: int | None = None
     gpu_wired_limit_bytes: int | None = None
+    niceness: int | None = None
+    is_background: bool | None = None
 
 
 def read_conditions(
@@ -161,6 +165,8 @@ def _read_mac(device_kind: DeviceKind, system: System, *, thorough: bool) -> Con
         variables=read_result_variables(system),
         gpu_busy_percent=gpu.utilisation_percent if gpu else None,
         gpu_wired_limit_bytes=None if wired_limit_mib is None else wired_limit_mib * 2**20,
+        niceness=system.read_niceness(),
+        is_background=system.is_background(),
     )
 
 
@@ -193,6 +199,7 @@ def _read_linux(device_kind: DeviceKind, system: System, gpu: NvmlGpu | None) ->
         ).strip()
         or None,
         throttle_count=_count_throttling(system, online),
+        niceness=system.read_niceness(),
     )
 
 

@@ -69,6 +69,7 @@ def judge_guards(
         _judge_memory(conditions),
         _judge_swap(conditions),
         _judge_load(conditions),
+        _judge_priority(conditions),
         _judge_virtual_machine(conditions),
         *((_judge_background(conditions), _judge_translation(conditions)) if mac else ()),
         *(() if mac else (_judge_limits(conditions),)),
@@ -183,6 +184,19 @@ def _judge_load(now: Conditions) -> Guard:
     sentence = "nothing else runs" if state == "ok" else "other work takes processors"
     hint = None if state == "ok" else "end other work and wait a minute"
     return Guard("load", state, f"{now.load_per_core:.2f} per core", sentence, hint)
+
+
+def _judge_priority(now: Conditions) -> Guard:
+    name, mac = "priority", now.platform == "darwin"
+    if now.niceness is None or (mac and now.is_background is None):
+        return _unknown(name, "the process's priority cannot be read", "getpriority has to answer")
+    if now.is_background:
+        sentence = "macOS keeps this process on its slow cores"
+        return Guard(name, "fail", "background", sentence, "start it without taskpolicy")
+    if now.niceness > 0:
+        value, sentence = f"nice {now.niceness}", "this process yields to others"
+        return Guard(name, "warn", value, sentence, "start it without nice")
+    return Guard(name, "ok", f"nice {now.niceness}", "as usual; taskpolicy -c could not be seen")
 
 
 def _judge_virtual_machine(now: Conditions) -> Guard:

@@ -17,6 +17,8 @@ from typing import Final, Protocol
 
 _MAX_TEXT_CHARACTERS: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 16
+_PRIO_DARWIN_PROCESS: Final = 4
+"""``os.PRIO_DARWIN_PROCESS``, which Python names from 3.12 on (``<sys/resource.h>``)."""
 
 
 class Stream(Protocol):
@@ -65,6 +67,12 @@ class System(Protocol):
 
     def package_version(self, name: str) -> str | None:
         """Version of an installed Python package, from its metadata, without importing it."""
+
+    def read_niceness(self) -> int | None:
+        """This process's nice value: 0 is usual, higher yields to others."""
+
+    def is_background(self) -> bool | None:
+        """Whether macOS keeps this process on slow cores (``taskpolicy -b``); unknown elsewhere."""
 
 
 class LiveStream:
@@ -188,6 +196,19 @@ class LiveSystem:
         try:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
+            return None
+
+    def read_niceness(self) -> int | None:
+        """Ask ``getpriority``."""
+        return None if sys.platform == "win32" else os.getpriority(os.PRIO_PROCESS, 0)
+
+    def is_background(self) -> bool | None:
+        """Ask ``getpriority`` as macOS extends it."""
+        if sys.platform != "darwin":
+            return None
+        try:
+            return os.getpriority(_PRIO_DARWIN_PROCESS, 0) == 1
+        except OSError:
             return None
 
 

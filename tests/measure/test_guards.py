@@ -30,6 +30,8 @@ MAC = Conditions(
     translated=False,
     gpu_busy_percent=2.0,
     gpu_wired_limit_bytes=0,
+    niceness=0,
+    is_background=False,
 )
 SERVER = Conditions(
     platform="linux",
@@ -48,6 +50,7 @@ SERVER = Conditions(
     cpu_times=CpuTimes(1_000_000, 10),
     governor="performance",
     throttle_count=0,
+    niceness=0,
 )
 
 
@@ -103,11 +106,17 @@ def test_what_means_nothing_here_is_left_out():
         (MAC, {"translated": True}, "Rosetta", "fail"),
         (MAC, {"gpu_busy_percent": 15.0}, "other GPU users", "warn"),
         (MAC, {"gpu_busy_percent": 60.0}, "other GPU users", "fail"),
+        (MAC, {"niceness": 10}, "priority", "warn"),
+        (MAC, {"is_background": True}, "priority", "fail"),
+        (MAC, {"is_background": None}, "priority", "unknown"),
         (MAC, {"gpu_wired_limit_bytes": 2**34}, "GPU memory limit", "warn"),
         (MAC, {"gpu_wired_limit_bytes": None}, "GPU memory limit", "unknown"),
         (SERVER, {"power_source": None, "has_battery": None}, "power source", "unknown"),
         (SERVER, {"power_source": None}, "power source", "ok"),
         (SERVER, {"governor": "powersave"}, "clock governor", "warn"),
+        (SERVER, {"niceness": 5}, "priority", "warn"),
+        (SERVER, {"niceness": -5}, "priority", "ok"),
+        (SERVER, {"niceness": None}, "priority", "unknown"),
         (SERVER, {"available_share": 0.05}, "available memory", "warn"),
         (SERVER, {"available_share": 0.01}, "available memory", "fail"),
         (SERVER, {"virtual_machine": True}, "virtual machine", "ok"),
@@ -253,6 +262,8 @@ def test_a_mac_is_read(make_mac):
         translated=False,
         gpu_busy_percent=3.0,
         gpu_wired_limit_bytes=2**30,
+        niceness=0,
+        is_background=False,
     )
 
 

@@ -381,20 +381,44 @@ def test_power_of_a_new_window_knows_nothing_of_the_last():
     assert probe.read().gauges == {"gpu_soc_power_w": 0.5}
 
 
-def test_why_there_is_no_energy():
+@pytest.mark.parametrize(
+    ("chip", "version", "counted"),
+    [
+        ("Apple M9 Ultra", "1.1.0", False),
+        ("Apple M9 Ultra", None, False),
+        ("Apple M9 Ultra", "1.1.1", True),
+        ("Apple M9 Max", "1.1.0", True),
+    ],
+)
+def test_processor_energy_of_two_dies_is_unknown_where_one_is_read(
+    make_mac, chip, version, counted
+):
+    system = make_mac(
+        {"/usr/sbin/sysctl -i": f"machdep.cpu.brand_string: {chip}\n"},
+        packages={} if version is None else {"zeus-apple-silicon": version},
+    )
+    metrics = energy(gpu_mj=1000, cpu_total_mj=500, dram_mj=250)
+    monitor = SimpleNamespace(get_cumulative_energy=lambda: metrics)
+    package = SimpleNamespace(AppleEnergyMonitor=lambda: monitor)
+    counters = open_energy(system, lambda _: package).read().counters
+    assert ("cpu_soc_energy_j" in counters) is counted
+    assert {"gpu_soc_energy_j", "dram_soc_energy_j"} <= counters.keys()
+
+
+def test_why_there_is_no_energy(make_mac):
     def uninstalled(name):
         raise ImportError(name)
 
     def refuse():
         raise RuntimeError("subscription failed")
 
-    missing = open_energy(uninstalled)
+    missing = open_energy(make_mac(), uninstalled)
     assert isinstance(missing, Missing)
     assert missing.hint == "pip install 'sdperf[apple]'"
-    refused = open_energy(lambda name: SimpleNamespace(AppleEnergyMonitor=refuse))
+    refused = open_energy(make_mac(), lambda name: SimpleNamespace(AppleEnergyMonitor=refuse))
     assert isinstance(refused, Missing)
     assert "subscription failed" in refused.reason
-    opened = open_energy(lambda name: SimpleNamespace(AppleEnergyMonitor=object))
+    opened = open_energy(make_mac(), lambda name: SimpleNamespace(AppleEnergyMonitor=object))
     assert isinstance(opened, EnergyProbe)
 
 

@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from packaging.version import Version
+
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.resources.apple_parsers import (
     IOREG_ACCELERATORS,
@@ -17,6 +19,7 @@ from sdperf.measure.resources.apple_parsers import (
     parse_ioreg_accelerators,
     parse_macmon,
     parse_powermetrics,
+    parse_sysctl,
 )
 from sdperf.measure.resources.numbers import parse_whole
 from sdperf.measure.resources.probe import Missing, Reading
@@ -30,6 +33,9 @@ ENERGY_FIELDS: Final[Mapping[str, Counter]] = {
     "ane_mj": "ane_soc_energy_j",
 }
 """Fields of ``AppleEnergyMetrics`` (whole millijoules, or ``None``) and what they become."""
+
+_LAST_TO_READ_ONE_DIE: Final = Version("1.1.0")
+_PER_DIE: Final = frozenset({"cpu_total_mj"})
 
 MACMON_ARGUMENTS: Final = ("pipe", "-i", "500", "-s", "14400")
 POWERMETRICS: Final = "/usr/bin/powermetrics"
@@ -75,14 +81,18 @@ class EnergyProbe:
     Args:
         monitor: An ``AppleEnergyMonitor``.
         clock: Seconds; power is energy over the time between two readings.
+        untrusted: Fields of ``AppleEnergyMetrics`` that are known to be wrong here.
     """
 
     name = "zeus-apple-silicon"
     period_s = 0.0
 
-    def __init__(self, monitor: Any, clock: Clock = monotonic_clock) -> None:
+    def __init__(
+        self, monitor: Any, clock: Clock = monotonic_clock, untrusted: frozenset[str] = frozenset()
+    ) -> None:
         self._monitor = monitor
         self._clock = clock
+        self._untrusted = untrusted
         self._marked: tuple[float, float] | None = None
 
     def begin(self) -> None:
@@ -95,7 +105,7 @@ class EnergyProbe:
         counters: dict[Counter, float] = {}
         for field, counter in ENERGY_FIELDS.items():
             energy_mj = parse_whole(getattr(metrics, field, None))
-            if energy_mj is not None:
+            if energy_mj is not None and field not in self._untrusted:
                 counters[counter] = energy_mj / 1000
         return Reading(self._power(now_s, counters.get("gpu_soc_energy_j")), counters)
 
@@ -175,16 +185,26 @@ def open_ioreg(system: System) -> IoregProbe | Missing:
     return IoregProbe(system)
 
 
-def open_energy(load: Callable[[str], Any] = importlib.import_module) -> EnergyProbe | Missing:
-    """Open the energy probe where the optional package is installed and IOReport answers."""
+def open_energy(
+    system: System, load: Callable[[str], Any] = importlib.import_module
+) -> EnergyProbe | Missing:
+    """Open the energy probe where the optional package is installed and IOReport answers.
+
+    Chips of two dies have CPU counters for each; the package reads one of them up to 1.1.0.
+    """
     try:
         package = load("zeus_apple_silicon")
     except ImportError:
         return Missing("zeus-apple-silicon is not installed", "pip install 'sdperf[apple]'")
     try:
-        return EnergyProbe(package.AppleEnergyMonitor())
+        monitor = package.AppleEnergyMonitor()
     except RuntimeError as error:
         return Missing(f"IOReport gives no energy ({error})")
+    facts = parse_sysctl(system.run("/usr/sbin/sysctl", "-i", "machdep.cpu.brand_string") or "")
+    two_dies = "Ultra" in facts.get("machdep.cpu.brand_string", "")
+    version = system.package_version("zeus-apple-silicon")
+    reads_one = version is None or Version(version) <= _LAST_TO_READ_ONE_DIE
+    return EnergyProbe(monitor, untrusted=_PER_DIE if two_dies and reads_one else frozenset())
 
 
 def find_macmon(system: System) -> str | Missing:

@@ -100,8 +100,8 @@ PROBE_KINDS: Final = (
         scope="parts of an Apple chip",
         gives="energy of GPU, CPU, memory and Neural Engine",
         platforms=("darwin",),
-        find=lambda _: open_energy(),
-        open=lambda _: open_energy(),
+        find=open_energy,
+        open=open_energy,
     ),
     ProbeKind(
         name="ioreg",
