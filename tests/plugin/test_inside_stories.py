@@ -119,7 +119,7 @@ def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(bench, pyt
 
 
 def test_strict_measures_once_what_cannot_be_known_is_allowed_by_name(bench, pytester, machine):
-    machine({"available_share": 0.9, "swapped_out_bytes": 0, "load_per_core": 0.1})
+    machine({"available_share": 0.9, "swapped_out_bytes": 0, "load_per_core": 0.1, "niceness": 0})
     unread = ("power-source", "clock-governor", "thermal-throttling", "virtual-machine")
     allow = ",".join(["strict", *(f"allow={name}" for name in unread)])
     refused = bench("-k", "latency", guards=allow)
