@@ -29,6 +29,7 @@ class DeviceInfo:
         native_precisions: Precisions that the hardware runs without emulation.
         gpu_cores: Multiprocessors (CUDA); ``None`` where torch cannot tell.
         memory_bytes: Device memory, or the recommended limit on unified memory.
+        compute_capability: Which instructions a CUDA device has, as (major, minor).
     """
 
     kind: DeviceKind
@@ -36,6 +37,7 @@ class DeviceInfo:
     native_precisions: tuple[str, ...]
     gpu_cores: int | None
     memory_bytes: int | None
+    compute_capability: tuple[int, int] | None = None
 
 
 class Device(Protocol):

@@ -32,6 +32,7 @@ class CudaDevice:
             native_precisions=tuple(native),
             gpu_cores=properties.multi_processor_count,
             memory_bytes=properties.total_memory,
+            compute_capability=(properties.major, properties.minor),
         )
 
     def synchronize(self) -> None:

@@ -1,8 +1,9 @@
-"""Warnings of diffusers that say nothing about the pipeline under test."""
+"""Warnings of diffusers and torchao that say nothing about the pipeline under test."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator
 
@@ -19,3 +20,20 @@ def known_warnings_ignored() -> Iterator[None]:
             "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
         )
         yield
+
+
+@contextlib.contextmanager
+def torchao_quiet() -> Iterator[None]:
+    """Keep what torchao logs when it is imported, as diffusers does, off the terminal.
+
+    It warns of kernels for other GPUs that do not load here; none of them is used.
+    """
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

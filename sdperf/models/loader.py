@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sdperf.errors import ModelError
 from sdperf.models.hashing import compute_model_hash, default_cache_dir
 from sdperf.models.headers import check_safetensors
-from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.models.known_warnings import known_warnings_ignored, torchao_quiet
 from sdperf.models.layout import (
     INDEX_NAME,
     ModelIndex,
@@ -236,11 +236,12 @@ def _quiet_loading() -> Iterator[list[str]]:
     Yields:
         What they log about weights that the files lack; filled as loading goes on.
     """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
     log = _LoadingLog()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(torchao_quiet())
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
+
         for name, library in (
             ("diffusers", diffusers_logging),
             ("transformers", transformers_logging),

@@ -190,6 +190,7 @@ class Case:
                 driver_device_bytes=_sum_of_peaks(
                     [[result.driver_device_bytes for result in self._rounds[-1].results]]
                 ),
+                weight_bytes=self._workers[0].report.weight_bytes,
             ),
             worker_threads=self._threads,
             processes=self._processes,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sdperf.device import DeviceInfo
 from sdperf.measurement import PeakRate, SeparateStage
@@ -41,6 +42,7 @@ class WorkerReport:
         load_s: Seconds to load the pipeline and move it to the device, imports excluded.
         pipeline: Name of the pipeline's class.
         is_separable: Whether the pipeline divides into stages.
+        weight_bytes: What its networks' weights take as they are stored, by component.
     """
 
     pid: int
@@ -48,6 +50,7 @@ class WorkerReport:
     load_s: float
     pipeline: str = ""
     is_separable: bool = False
+    weight_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -284,6 +284,7 @@ class _Loaded:
         from sdperf.models.loader import import_components
         from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
         from sdperf.pipeline.families import is_separable
+        from sdperf.pipeline.weights import count_weight_bytes
 
         self.device = select_device(spec.device)
         make = plain_subject if spec.subject is None else load_subject(spec.subject, spec.code)
@@ -306,6 +307,7 @@ class _Loaded:
             load_s=interval.duration_s,
             pipeline=type(self._pipeline).__name__,
             is_separable=is_separable(self._pipeline),
+            weight_bytes=count_weight_bytes(self._pipeline),
         )
 
     def _optimise(self, pipeline: Any) -> Any:
@@ -315,8 +317,14 @@ class _Loaded:
             from sdperf.pipeline.optimisations.catalogue import check_supported
             from sdperf.pipeline.optimisations.networks import optimise_networks
 
-            kind, family = self.device.kind, family_of(pipeline)
-            check_supported(self._optimisations, kind, family, type(pipeline).__name__)
+            device = self.device.describe()
+            check_supported(
+                self._optimisations,
+                device.kind,
+                family_of(pipeline),
+                type(pipeline).__name__,
+                device.compute_capability,
+            )
             optimise_networks(pipeline, self._optimisations)
         return pipeline
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from sdperf.device import DeviceKind
 from sdperf.errors import ConfigurationError
@@ -42,6 +42,8 @@ class Optimisation:
             any pipeline with a denoiser, whole or in stages.
         group: Of the optimisations of one group, at most one can be on.
         needs: At least one of these has to be on as well; empty needs none.
+        needs_recorded: The same, only where calls are recorded.
+        capability: The least compute capability of a CUDA device that it runs on.
         images_per_call: Images that go through the pipeline together.
         cache_interval: Steps from one full call of the denoiser to the next.
         default_on: Device kinds on which it is on by default.
@@ -55,6 +57,8 @@ class Optimisation:
     families: tuple[str, ...] | None = None
     group: str | None = None
     needs: tuple[str, ...] = ()
+    needs_recorded: tuple[str, ...] = ()
+    capability: tuple[int, int] | None = None
     images_per_call: int = 1
     cache_interval: int | None = None
     default_on: tuple[DeviceKind, ...] = ()
@@ -65,6 +69,7 @@ _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
     "cpu": "it is a feature of CUDA devices",
     "mps": "it is a feature of CUDA devices",
 }
+_WEIGHTS: Final = "weights"
 _CHANNELS_LAST_ON_MPS: Final[dict[DeviceKind, str]] = {
     "mps": "convolutions of channels_last slices gave wrong images there (pytorch issue 180984)"
 }
@@ -98,6 +103,10 @@ def _step_cache(interval: int) -> Optimisation:
     )
 
 
+def _weights(name: str, summary: str, **more: Any) -> Optimisation:
+    return Optimisation(name, summary, sort="approximate", group=_WEIGHTS, **more)
+
+
 _ALL: Final = (
     Optimisation(
         "channels_last",
@@ -123,6 +132,28 @@ _ALL: Final = (
         "fused_projections",
         "one matrix product for query, key and value",
         families=("sd", "sdxl", "sd3", "flux"),
+    ),
+    _weights("int8_weights", "weights of all networks in int8, arithmetic as before"),
+    _weights(
+        "int8_dynamic",
+        "the denoiser's blocks multiply in int8, all weights in int8",
+        refusals={"mps": "torch has an integer matrix product there since August 2026, not tried"},
+        needs_recorded=("compile", "compile_blocks"),
+    ),
+    _weights(
+        "int4_weights",
+        "weights of the denoiser's blocks in int4, all others in int8",
+        refusals={"mps": "torchao has no int4 kernel there"},
+        capability=(8, 0),
+    ),
+    _weights(
+        "float8",
+        "the denoiser's blocks multiply in float8, all other weights in int8",
+        refusals={
+            "cpu": "torchao multiplies in float8 on CUDA devices only",
+            "mps": "torchao multiplies in float8 on CUDA devices only",
+        },
+        capability=(8, 9),
     ),
     Optimisation(
         "compile_blocks",
@@ -178,6 +209,9 @@ _ALL: Final = (
 OPTIMISATIONS: Final[dict[str, Optimisation]] = {one.name: one for one in _ALL}
 """All optimisations by name, in the order in which they are applied."""
 
+QUANTISATIONS: Final = tuple(one.name for one in _ALL if one.group == _WEIGHTS)
+"""Those that store weights in fewer bits."""
+
 
 def parse_optimisations(text: str) -> tuple[str, ...]:
     """Parse ``channels_last+compile``; ``none`` is the plain pipeline.
@@ -226,10 +260,21 @@ def find_conflict(names: Sequence[str]) -> str | None:
             groups[one.group] = one.name
         if one.needs and not set(one.needs) & set(names):
             return f"{one.name} only with {' or '.join(one.needs)}"
+        if one.needs_recorded and is_recorded(names) and not set(one.needs_recorded) & set(names):
+            return (
+                f"{one.name} is recorded only with {' or '.join(one.needs_recorded)}: torchao "
+                "reads values back from the device in calls that are not compiled"
+            )
     return None
 
 
-def check_supported(names: Sequence[str], device: DeviceKind, family: str, pipeline: str) -> None:
+def check_supported(
+    names: Sequence[str],
+    device: DeviceKind,
+    family: str,
+    pipeline: str,
+    capability: tuple[int, int] | None = None,
+) -> None:
     """Check that optimisations can be used on a device and with a pipeline.
 
     Args:
@@ -237,6 +282,7 @@ def check_supported(names: Sequence[str], device: DeviceKind, family: str, pipel
         device: The kind of device.
         family: The pipeline's family, ``whole`` where it cannot be divided.
         pipeline: The pipeline's class, for the message.
+        capability: Compute capability of a CUDA device; ``None`` is unknown and refuses nothing.
 
     Raises:
         ConfigurationError: One cannot; the message says why and where it can.
@@ -250,6 +296,14 @@ def check_supported(names: Sequence[str], device: DeviceKind, family: str, pipel
                 expected=f"one of {others}",
                 hint=f"leave {one.name} out",
             )
+        least = one.capability
+        if least is not None and capability is not None and capability < least:
+            raise ConfigurationError(
+                f"{one.name} cannot be used on this GPU: it has no instructions for it",
+                got=f"compute capability {_format_capability(capability)}",
+                expected=f"{_format_capability(least)} or newer",
+                hint=f"leave {one.name} out, or use int8_weights",
+            )
         if one.families is not None and family not in one.families:
             raise ConfigurationError(
                 f"{one.name} cannot be used with {pipeline}: it is written for other pipelines",
@@ -257,6 +311,10 @@ def check_supported(names: Sequence[str], device: DeviceKind, family: str, pipel
                 expected=f"a pipeline of the families {', '.join(one.families)}",
                 hint=f"leave {one.name} out",
             )
+
+
+def _format_capability(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
 
 
 def count_images_per_call(names: Sequence[str]) -> int:

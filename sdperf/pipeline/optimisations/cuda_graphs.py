@@ -125,12 +125,21 @@ _TEXT_ENCODERS: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 def _find_networks(pipeline: Any, with_denoiser: bool) -> list[torch.nn.Module]:
     names = (*_DENOISERS, *_TEXT_ENCODERS) if with_denoiser else _TEXT_ENCODERS
     found = [getattr(pipeline, name, None) for name in names]
-    vae = getattr(pipeline, "vae", None)
     # A VAE that is cast for each image leaves its weights' place: a replay would read freed memory.
-    moves = vae is not None and getattr(vae.config, "force_upcast", False)
-    if vae is not None and not (moves and vae.dtype == torch.float16):
-        found.append(getattr(vae, "decoder", None))
+    if not casts_vae(pipeline):
+        found.append(getattr(getattr(pipeline, "vae", None), "decoder", None))
     return [module for module in found if module is not None]
+
+
+def casts_vae(pipeline: Any) -> bool:
+    """Tell whether a pipeline casts its VAE to float32 and back for each image."""
+    vae = getattr(pipeline, "vae", None)
+    return (
+        hasattr(pipeline, "upcast_vae")
+        and vae is not None
+        and vae.dtype == torch.float16
+        and bool(vae.config.force_upcast)
+    )
 
 
 def _describe_leaf(leaf: Any) -> Any:

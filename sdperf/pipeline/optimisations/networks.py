@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -9,7 +10,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.cuda_graphs import graph_networks
+from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
+from sdperf.pipeline.optimisations.cuda_graphs import casts_vae, graph_networks
+from sdperf.pipeline.optimisations.quantisation import quantise_networks
 
 DENOISERS: Final = ("unet", "transformer")
 _BACKENDS: Final = {
@@ -28,7 +31,8 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         names: All names that are on; others are left to `optimise_stages`.
 
     Raises:
-        ConfigurationError: The pipeline has no network that one of them could change.
+        ConfigurationError: The pipeline has no network that one of them could change, or a package
+            that one of them needs is missing.
     """
     steps: dict[str, Callable[[Any], None]] = {
         "channels_last": _order_denoiser_channels_last,
@@ -36,6 +40,7 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         "cudnn_benchmark": _benchmark_cudnn,
         "resident_vae": _keep_vae_in_float32,
         "fused_projections": _fuse_projections,
+        **{name: functools.partial(_quantise, name=name) for name in QUANTISATIONS},
         "compile_blocks": _compile_blocks,
         "compile": _compile_denoiser,
         "compile_vae": _compile_vae,
@@ -86,7 +91,7 @@ def _benchmark_cudnn(_pipeline: Any) -> None:
 
 
 def _keep_vae_in_float32(pipeline: Any) -> None:
-    if pipeline.vae.dtype == torch.float16 and pipeline.vae.config.force_upcast:
+    if casts_vae(pipeline):
         pipeline.vae.to(torch.float32)
 
 
@@ -97,6 +102,10 @@ def _fuse_projections(pipeline: Any) -> None:
     else:
         denoiser: Any = find_denoiser(pipeline)
         denoiser.fuse_qkv_projections()
+
+
+def _quantise(pipeline: Any, name: str) -> None:
+    quantise_networks(pipeline, find_denoiser(pipeline), name)
 
 
 def _compile_blocks(pipeline: Any) -> None:

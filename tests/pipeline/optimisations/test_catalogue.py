@@ -6,6 +6,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import (
     ALL_DEVICES,
     OPTIMISATIONS,
+    QUANTISATIONS,
     check_supported,
     choose_ssim_floor,
     count_images_per_call,
@@ -36,6 +37,8 @@ def test_a_set_has_one_spelling_whatever_its_order():
         ("device_loop+loop_graph", "not both"),
         ("sdpa_flash+sdpa_math", "not both"),
         ("step_cache3", "step_cache3 only with device_loop or loop_graph"),
+        ("int8_weights+float8", "int8_weights or float8, not both"),
+        ("int8_dynamic+loop_graph", "int8_dynamic is recorded only with compile or compile_blocks"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text, complaint):
@@ -55,6 +58,29 @@ def test_a_refusal_says_why_where_and_what_to_do():
         check_supported(("device_loop",), "cpu", "flux", "FluxPipeline")
     check_supported(("channels_last", "loop_graph"), "cuda", "sdxl", "StableDiffusionXLPipeline")
     check_supported(("channels_last",), "cpu", "whole", "AnyPipeline")
+
+
+def test_what_a_gpu_has_no_instructions_for_is_refused():
+    for name, capability in (("float8", (8, 0)), ("int4_weights", (7, 5))):
+        with pytest.raises(
+            ConfigurationError, match=f"{name} cannot be used on this GPU"
+        ) as caught:
+            check_supported((name,), "cuda", "sd", "StableDiffusionPipeline", capability)
+        assert f"compute capability {capability[0]}.{capability[1]}" in str(caught.value)
+    check_supported(("float8",), "cuda", "sd", "StableDiffusionPipeline", (9, 0))
+    with pytest.raises(ConfigurationError, match="float8 cannot be used on cpu: torchao"):
+        check_supported(("float8",), "cpu", "sd", "StableDiffusionPipeline")
+    with pytest.raises(ConfigurationError, match="no int4 kernel there"):
+        check_supported(("int4_weights",), "mps", "sd", "StableDiffusionPipeline")
+
+
+def test_quantised_weights_combine_with_recording_and_compiling():
+    recorded = ("cuda_graphs", "loop_graph")
+    for name in QUANTISATIONS:
+        assert find_conflict((name, "compile", *recorded)) is None
+        assert find_conflict((name, "compile_blocks", *recorded)) is None
+        assert choose_ssim_floor((name,)) == 0.90
+    assert find_conflict(("int8_weights", *recorded)) is None
 
 
 @pytest.mark.parametrize("kind", ALL_DEVICES)

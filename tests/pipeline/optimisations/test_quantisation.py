@@ -1,0 +1,230 @@
+"""Each quantisation stores weights in fewer bits, and its images stay above the floor."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sdperf.errors import ConfigurationError
+from sdperf.judging.floors import choose_gain_floors
+from sdperf.measurement import ImageRecord
+from sdperf.models.loader import resolve_model
+from sdperf.pipeline.families import stages_for
+from sdperf.pipeline.optimisations.networks import optimise_networks
+from sdperf.pipeline.optimisations.quantisation import find_block_linears
+from sdperf.pipeline.pixels import to_uint8
+from sdperf.pipeline.weights import count_weight_bytes
+from sdperf.run.suite import compute_scores
+from sdperf.verdict import Outcome, judge_images
+from sdperf.workload import Variant, Workload
+from tests import tiny_pipelines
+from tests.pipeline.optimisations.test_cuda_graphs import Recorder
+from tests.pipeline.optimisations.test_optimised_stages import generate, load
+
+quantization = pytest.importorskip(
+    "torchao.quantization", reason="torchao is not installed: pip install 'sdperf[quantise]'"
+)
+WORKLOAD = Workload(
+    model="embedded", prompts=("red apple",), num_inference_steps=4, guidance_scale=3
+)
+ON_CPU = ("int8_weights", "int8_dynamic", "int4_weights")
+
+
+def load_embedded(*names):
+    model = resolve_model("embedded")
+    pipeline = tiny_pipelines.load_pipeline(
+        model, torch_dtype=torch.float32, device=torch.device("cpu")
+    )
+    optimise_networks(pipeline, names)
+    return pipeline
+
+
+def picture(pipeline):
+    stages = stages_for(pipeline, WORKLOAD)
+    request = WORKLOAD.image(0)
+    return to_uint8(stages.run_whole([request.prompt], stages.draw_noise([request])))[0]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    pipeline = load_embedded()
+    return SimpleNamespace(weight_bytes=count_weight_bytes(pipeline), picture=picture(pipeline))
+
+
+def judge(plain, current, name):
+    """Judge as `sd_gain` does: against the plain pipeline of the same run."""
+    scores = compute_scores("plain", "0" * 64, plain, current)
+    request = WORKLOAD.image(0)
+    record = ImageRecord(
+        request.prompt, request.seed, "1" * 64, *plain.shape[:2], 5.0, scores=(scores,)
+    )
+    floors = choose_gain_floors(Variant(optimisations=(name,)), Variant())
+    return judge_images([record], "plain", floors, {})
+
+
+def kinds_of(network):
+    return {type(layer.weight.data).__name__ for layer in find_block_linears(network)}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "floor"),
+    [
+        ("int8_weights", "IntxUnpackedToInt8Tensor", 0.97),
+        ("int8_dynamic", "Int8Tensor", 0.97),
+        ("int4_weights", "Int4OpaqueTensor", 0.60),
+    ],
+)
+def test_weights_are_stored_in_fewer_bytes_and_the_picture_holds(plain, name, kind, floor):
+    pipeline = load_embedded(name)
+    assert kinds_of(pipeline.unet) == {kind}
+    assert type(pipeline.vae.decoder.conv_in.weight.data).__name__ == "IntxUnpackedToInt8Tensor"
+    stored = count_weight_bytes(pipeline)
+    for component in ("unet", "text_encoder", "vae"):
+        assert stored[component] < 0.27 * plain.weight_bytes[component]  # of four bytes a weight
+
+    current = picture(pipeline)
+
+    assert compute_scores("plain", "0" * 64, plain.picture, current).ssim >= floor
+    assert not np.array_equal(current, plain.picture)
+    if floor > 0.9:
+        assert judge(plain.picture, current, name).outcome is Outcome.PASS
+
+
+def test_a_damaged_scale_is_caught(plain):
+    pipeline = load_embedded("int8_weights")
+    pipeline.unet.conv_out.weight.scale.mul_(1.5)
+    found = judge(plain.picture, picture(pipeline), "int8_weights")
+    assert found.outcome is Outcome.DEGRADED
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("name", ["int8_weights", "int8_dynamic"])
+def test_every_family_can_be_quantised(tiny_folder, family, name):
+    plain_pipeline, pipeline = load(tiny_folder, family), load(tiny_folder, family)
+    pixels = generate(plain_pipeline)
+    current = generate(pipeline, (name, "channels_last", "channels_last_vae", "fused_projections"))
+    assert np.isfinite(current).all()
+    np.testing.assert_allclose(current, pixels, atol=0.2)
+    before, after = count_weight_bytes(plain_pipeline), count_weight_bytes(pipeline)
+    assert before.keys() == after.keys()
+    assert all(after[part] < before[part] for part in before)
+    assert sum(after.values()) < 0.5 * sum(before.values())
+
+
+def test_recorded_calls_take_quantised_weights(tiny_folder):
+    record = Recorder()
+    recorded = generate(load(tiny_folder, "sd"), ("int8_weights", "loop_graph"), record)
+    assert record.recorded == 1
+    plain = generate(load(tiny_folder, "sd"), ("int8_weights",))
+    np.testing.assert_allclose(recorded, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["int8_weights", "int8_dynamic"])
+def test_compiled_calls_are_traced_without_a_break(name):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.linear = nn.Conv2d(4, 16, 3), nn.Linear(16, 32)
+
+        def forward(self, image):
+            return self.linear(self.convolution(image).flatten(2).mT)
+
+    network = nn.Sequential(Block())
+    network._repeated_blocks = ["Block"]
+    pipeline = SimpleNamespace(unet=network, components={"unet": network})
+    optimise_networks(pipeline, (name,))
+    image = torch.randn(2, 4, 8, 8)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(image), network(image))
+    torch._dynamo.reset()
+
+
+def test_a_vae_that_is_cast_for_each_image_keeps_its_weights(tiny_folder):
+    pipeline = load(tiny_folder, "sdxl", torch.float16)
+    before = count_weight_bytes(pipeline)
+    optimise_networks(pipeline, ("int8_weights",))
+    after = count_weight_bytes(pipeline)
+    assert after["vae"] == before["vae"]
+    assert after["unet"] < before["unet"]
+
+    pipeline = load(tiny_folder, "sdxl", torch.float16)
+    optimise_networks(pipeline, ("int8_weights", "resident_vae"))
+    assert count_weight_bytes(pipeline)["vae"] < before["vae"]
+
+
+def quantised_linear(name, layer):
+    block = type("Block", (nn.Module,), {})()
+    block.layer = layer
+    denoiser = nn.Module()
+    denoiser._repeated_blocks = ["Block"]
+    denoiser.block = block
+    pipeline = SimpleNamespace(unet=denoiser, components={"unet": denoiser})
+    optimise_networks(pipeline, (name,))
+    return layer
+
+
+def test_products_in_int8_do_not_overflow_fp16():
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 32, dtype=torch.float16)
+    layer.weight.data /= 20
+    inputs = torch.full((20, 64), 200.0, dtype=torch.float16)
+    expected = layer(inputs)
+    alone = nn.Linear(64, 32, dtype=torch.float16)
+    alone.load_state_dict(layer.state_dict())
+    quantization.quantize_(alone, quantization.Int8DynamicActivationInt8WeightConfig())
+    assert not torch.isfinite(alone(inputs)).all()  # what torchao does of itself
+
+    current = quantised_linear("int8_dynamic", layer)(inputs)
+
+    assert (current - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_small_weights_keep_eight_bits(dtype):
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 32, dtype=dtype)
+    layer.weight.data /= 10  # torchao would floor the scales of 16-bit weights far above theirs
+    plain = layer.weight.detach().float()
+    stored = quantised_linear("int8_weights", layer).weight
+    error = (stored.dequantize().float() - plain).abs().amax(1) / plain.abs().amax(1)
+    assert error.max() < 0.0065  # half a step of 1/127, and the scale's own rounding
+
+
+def test_rows_of_an_embedding_are_those_of_its_table():
+    torch.manual_seed(0)
+    table = nn.Embedding(50, 16)
+    network = nn.Module()
+    network.table = table
+    pipeline = SimpleNamespace(unet=network, components={"text_encoder": network})
+    plain = table.weight.detach().clone()
+    optimise_networks(pipeline, ("int8_weights",))
+    ids = torch.tensor([[3, 49], [0, 3]])
+    assert torch.equal(table(ids), table.weight.dequantize()[ids])
+    assert (table(ids) - plain[ids]).abs().max() < 0.02
+
+
+def test_weights_that_layers_share_stay_shared():
+    network = nn.Module()
+    network.table, network.other = nn.Embedding(50, 16), nn.Embedding(50, 16)
+    network.other.weight = network.table.weight
+    pipeline = SimpleNamespace(unet=network, components={"text_encoder": network})
+    optimise_networks(pipeline, ("int8_weights",))
+    assert network.other.weight is network.table.weight
+    assert count_weight_bytes(pipeline)["text_encoder"] == 50 * 16 + 50 * 4 + 50
+
+
+def test_a_denoiser_without_fitting_layers_is_refused():
+    with pytest.raises(ConfigurationError, match="int4_weights finds no layer") as caught:
+        quantised_linear("int4_weights", nn.Linear(20, 20))
+    assert "use int8_weights" in str(caught.value)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    with pytest.raises(ConfigurationError, match="int8_weights needs torchao") as caught:
+        quantised_linear("int8_weights", nn.Linear(32, 32))
+    assert "pip install 'sdperf[quantise]'" in str(caught.value)
