@@ -119,6 +119,12 @@ def test_weights_are_fetched_in_one_step_and_the_timed_one_is_offline():
     assert "taskpolicy" not in named["Measure"]["run"]
 
 
+def test_the_mac_stays_awake_while_it_measures():
+    steps = load(FOLDER / "benchmarks.yml")["jobs"]["measure"]["steps"]
+    (measure,) = [step for step in steps if step.get("name") == "Measure"]
+    assert "caffeinate -dims .venv/bin/pytest" in measure["run"]
+
+
 def test_every_option_that_the_workflow_passes_exists():
     text = (FOLDER / "benchmarks.yml").read_text()
     options = (Path(__file__).parents[1] / "sdperf/plugin/options.py").read_text()
