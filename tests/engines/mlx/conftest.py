@@ -1,0 +1,66 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdperf.engines.cache import EngineCache
+from sdperf.engines.catalogue import ENGINES
+from sdperf.engines.parts import split_pipeline
+from sdperf.engines.protocol import EngineRequest
+from sdperf.models.loader import load_pipeline, resolve_model
+from tests import tiny_pipelines
+from tests.tiny_pipelines import tiny_folder
+
+__all__ = ["tiny_folder"]
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Model:
+    """A model on disk and its pipelines, cut into parts."""
+
+    def __init__(self, folder, family, size, cache):
+        self.resolved = resolve_model(folder, cache_dir=cache / "hashes")
+        self.family, self.size, self._cache = family, size, cache
+
+    def load(self, precision="fp32"):
+        return load_pipeline(self.resolved, torch_dtype=DTYPES[precision], device="cpu")
+
+    def split(self, precision="fp32"):
+        size = {"height": self.size, "width": self.size}
+        return split_pipeline(self.load(precision), family=self.family, guided=True, **size)
+
+    def request(self, engine="mlx", precision="fp32", device="cpu"):
+        return EngineRequest(
+            choice=ENGINES[engine],
+            model=self.resolved,
+            family=self.family,
+            precision=precision,
+            device=device,
+            height=self.size,
+            width=self.size,
+            threads=1,
+            cache=EngineCache(self._cache / "conversions"),
+        )
+
+    def at(self, folder: Path):
+        """Return the same model with files that were changed meanwhile."""
+        changed = Model(str(self.resolved.folder), self.family, self.size, self._cache)
+        changed.resolved = replace(self.resolved, folder=folder)
+        return changed
+
+
+@pytest.fixture(scope="session")
+def model(tiny_folder, tmp_path_factory):
+    """Find a model by name."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def find(name):
+        if name == "embedded":
+            return Model("embedded", "sd", 128, cache)
+        return Model(
+            str(tiny_folder(name)), name, tiny_pipelines.make_vae().config.sample_size, cache
+        )
+
+    return find
