@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.device import DEVICE_CHOICES
+from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, parse_optimisations
 from sdperf.profile import read_profile
@@ -198,6 +199,7 @@ VARIANT_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "mode": _one_of(MODES),
     "workers": _whole(1),
     "optimisations": _optimisations,
+    "engine": _one_of(tuple(ENGINES)),
 }
 """One for each field of `Variant`."""
 

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from sdperf.device import DeviceKind
 from sdperf.engines.catalogue import EngineChoice, explain_absence, list_versions
 from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import Engine, EngineRequest
@@ -14,13 +15,19 @@ from sdperf.errors import EngineError
 from sdperf.measurement import EngineUse
 
 
-def make_engine(choice: EngineChoice) -> Engine:
+def make_engine(choice: EngineChoice, device: DeviceKind) -> Engine:
     """Import an engine's module and make the engine.
 
     Raises:
-        EngineError: Its packages are missing or cannot be imported.
+        EngineError: It cannot run on the device, or its packages are missing or damaged.
     """
-    absence = explain_absence(choice)
+    if device in choice.refusals:
+        raise EngineError(
+            f"the engine {choice.name} cannot run on {device}",
+            got=choice.refusals[device],
+            hint="--sd-engine torch",
+        )
+    absence = explain_absence(choice, device)
     if absence is not None:
         what, _, install = absence.partition(": ")
         raise EngineError(what, hint=install)
@@ -59,12 +66,6 @@ def attach_engine(
         EngineError: The engine cannot take the pipeline.
     """
     choice = request.choice
-    if request.device in choice.refusals:
-        raise EngineError(
-            f"the engine {choice.name} cannot run on {request.device}",
-            got=choice.refusals[request.device],
-            hint="--sd-engine torch",
-        )
     if request.precision not in choice.precisions:
         raise EngineError(
             f"the engine {choice.name} cannot run {request.precision}",

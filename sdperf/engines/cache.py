@@ -158,6 +158,7 @@ class EngineCache:
         wait_s: Pauses while another process converts.
         clock: Seconds.
         free_bytes: Tells how much room is left on a folder's disk.
+        spent_s: Seconds that went into converting, and into waiting for others to, so far.
     """
 
     folder: Path
@@ -165,6 +166,7 @@ class EngineCache:
     wait_s: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.perf_counter
     free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
+    spent_s: float = 0.0
 
     @contextlib.contextmanager
     def opened(
@@ -264,6 +266,7 @@ class EngineCache:
         )
 
     def _wait(self, lock: IO[str], operation: int, conversion: Conversion) -> None:
+        start_s = self.clock()
         wait_for_lock(
             lock,
             operation,
@@ -272,6 +275,7 @@ class EngineCache:
             ),
             wait_s=self.wait_s,
         )
+        self.spent_s += self.clock() - start_s
 
     def _find_sound(
         self, folder: Path, conversion: Conversion, *, aloud: bool = True
@@ -312,6 +316,7 @@ class EngineCache:
             start_s = self.clock()
             convert(building)
             conversion_s = self.clock() - start_s
+            self.spent_s += conversion_s
             manifest = _describe(building, conversion, conversion_s)
             _write_durably(building / MANIFEST, json.dumps(format_record(manifest), indent=1))
             building.rename(folder)

@@ -39,6 +39,8 @@ class EngineChoice:
         foreign: Device kinds that it runs on when asked by name, each with the reason why ``auto``
             leaves it out there.
         in_auto: Whether ``auto`` takes it; one that changes the weights has to be named.
+        on_device: Distributions that a device kind needs beyond ``packages``, each with the extra
+            that installs it.
     """
 
     name: str
@@ -51,11 +53,26 @@ class EngineChoice:
     refusals: Mapping[DeviceKind, str] = field(default_factory=dict)
     foreign: Mapping[DeviceKind, str] = field(default_factory=dict)
     in_auto: bool = True
+    on_device: Mapping[DeviceKind, tuple[str, str]] = field(default_factory=dict)
 
 
 _ONNX_PACKAGES: Final = (("onnxruntime", "onnxruntime-gpu"), ("onnx",), ("onnxscript",))
 _ONNX_ON_MPS: Final[Mapping[DeviceKind, str]] = {
     "mps": "ONNX Runtime has no provider for Metal: it runs on the CPU there"
+}
+_ONNX_ON_CUDA: Final[Mapping[DeviceKind, tuple[str, str]]] = {
+    "cuda": ("onnxruntime-gpu", "onnx-gpu")
+}
+_ONLY_APPLE: Final[Mapping[DeviceKind, str]] = {
+    "cpu": "Core ML runs on Apple's systems only",
+    "cuda": "Core ML runs on Apple's systems only",
+}
+_MLX_PACKAGES: Final = (("mlx",),)
+_MLX_ON_CUDA: Final[Mapping[DeviceKind, str]] = {
+    "cuda": "sdperf runs MLX on Apple GPUs and on the CPU"
+}
+_MLX_ON_CPU: Final[Mapping[DeviceKind, str]] = {
+    "cpu": "it is made for Apple GPUs, and on a CPU there to test its numbers"
 }
 
 _ALL: Final = (
@@ -67,6 +84,51 @@ _ALL: Final = (
         extra="onnx",
         packages=_ONNX_PACKAGES,
         foreign=_ONNX_ON_MPS,
+        on_device=_ONNX_ON_CUDA,
+    ),
+    EngineChoice(
+        "onnx-int8",
+        "ONNX Runtime, the UNet's weights and products in 8-bit integers (dynamic)",
+        module="sdperf.engines.onnx",
+        extra="onnx",
+        packages=_ONNX_PACKAGES,
+        options={"weights": "int8"},
+        precisions=("fp32",),
+        refusals={"cuda": "onnxruntime's CUDA provider has no kernels for dynamic int8"},
+        foreign=_ONNX_ON_MPS,
+        in_auto=False,
+    ),
+    EngineChoice(
+        "onnx-coreml",
+        "ONNX Runtime with its Core ML provider: reported slower than plain MPS, so never unasked",
+        module="sdperf.engines.onnx",
+        extra="onnx",
+        packages=_ONNX_PACKAGES,
+        options={"provider": "CoreMLExecutionProvider"},
+        refusals=_ONLY_APPLE,
+        in_auto=False,
+    ),
+    EngineChoice(
+        "mlx",
+        "MLX, on an Apple GPU",
+        module="sdperf.engines.mlx",
+        extra="mlx",
+        packages=_MLX_PACKAGES,
+        precisions=("fp32", "fp16", "bf16"),
+        refusals=_MLX_ON_CUDA,
+        foreign=_MLX_ON_CPU,
+    ),
+    EngineChoice(
+        "mlx-compile",
+        "MLX, each call compiled to one graph",
+        module="sdperf.engines.mlx",
+        extra="mlx",
+        packages=_MLX_PACKAGES,
+        options={"compile": "yes"},
+        precisions=("fp32", "fp16", "bf16"),
+        refusals=_MLX_ON_CUDA,
+        foreign=_MLX_ON_CPU,
+        in_auto=False,
     ),
 )
 
@@ -98,14 +160,20 @@ def find_version(distribution: str) -> str | None:
         return None
 
 
-def explain_absence(choice: EngineChoice, find: FindVersion = find_version) -> str | None:
-    """Say which packages an engine lacks and the extra that installs them; ``None``: none."""
+def explain_absence(
+    choice: EngineChoice, device: DeviceKind, find: FindVersion = find_version
+) -> str | None:
+    """Say which packages an engine lacks on a device and what installs them; ``None``: none."""
     missing = [group[0] for group in choice.packages if not any(map(find, group))]
+    extra = choice.extra
+    if device in choice.on_device and not find(choice.on_device[device][0]):
+        package, extra = choice.on_device[device]
+        missing = [package, *(one for one in missing if one not in choice.packages[0])]
     if not missing:
         return None
     return (
-        f"the engine {choice.name} is not installed ({', '.join(missing)} missing): "
-        f"pip install 'sdperf[{choice.extra}]'"
+        f"the engine {choice.name} is not installed for {device} ({', '.join(missing)} missing): "
+        f"pip install 'sdperf[{extra}]'"
     )
 
 
@@ -115,7 +183,7 @@ def explain_skip(
     """Say why ``auto`` leaves an engine out on a device; ``None`` where it takes it."""
     if device in choice.refusals:
         return f"the engine {choice.name} cannot run on {device}: {choice.refusals[device]}"
-    absence = explain_absence(choice, find)
+    absence = explain_absence(choice, device, find)
     if absence is not None:
         return absence
     if device in choice.foreign:

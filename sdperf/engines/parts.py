@@ -21,6 +21,7 @@ _PLAIN_UNET: Final = {
 }
 """What a UNet's configuration must say: others take inputs that text-to-image does not give."""
 
+_ENCODERS: Final[tuple[PartName, ...]] = ("text_encoder", "text_encoder_2")
 _ADDED: Final = {"sd": None, "sdxl": "text_time"}
 
 
@@ -46,12 +47,11 @@ def split_pipeline(
     _check_build(pipeline, family)
     factor = pipeline.vae_scale_factor
     size = (height // factor, width // factor)
-    encoders = {
-        name: network
-        for name in ("text_encoder", "text_encoder_2")
+    parts = [
+        _split_encoder(pipeline, name, network, family)
+        for name in _ENCODERS
         if (network := getattr(pipeline, name, None)) is not None
-    }
-    parts = [_split_encoder(pipeline, name, one, family) for name, one in encoders.items()]
+    ]
     parts.append(_split_unet(pipeline, unet, size, family, rows=2 if guided else 1))
     latents = _draw((EXAMPLE_ROWS, vae.config.latent_channels, *size), vae)
     parts.append(Part("vae_decoder", _Decoder(vae).eval(), vae, {"latents": latents}, ("image",)))

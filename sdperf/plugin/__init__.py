@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.errors import SdperfError
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.command_line import (
@@ -23,6 +24,7 @@ from sdperf.plugin.command_line import (
 )
 from sdperf.plugin.fixtures import (
     sd_benchmark,
+    sd_engine,
     sd_mode,
     sd_optimisations,
     sd_precision,
@@ -35,10 +37,11 @@ from sdperf.plugin.options import Settings, add_options, parse_percent, read_set
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality import sd_quality
 from sdperf.plugin.session import KEY, SdSession, take_over_host
-from sdperf.workload import PRECISIONS
+from sdperf.workload import PRECISIONS, TORCH
 
 __all__ = [
     "sd_benchmark",
+    "sd_engine",
     "sd_gain",
     "sd_mode",
     "sd_optimisations",
@@ -52,6 +55,7 @@ __all__ = [
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _QUALITY_FIXTURE: Final = "sd_quality"
 _GAIN_FIXTURE: Final = "sd_gain"
+_AXES: Final = ("precision", "mode", "workers", "engine", "optimisations")
 _FIXTURES: Final = frozenset({"sd_benchmark", _GAIN_FIXTURE, _QUALITY_FIXTURE})
 """The fixtures that make a test one of ours."""
 
@@ -65,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options before pytest-benchmark reads its own."""
     config.addinivalue_line(
         "markers",
-        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers and "
+        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers, engine and "
         "optimisations only",
     )
     config.addinivalue_line(
@@ -136,17 +140,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     settings = session.settings
     matrix = metafunc.definition.get_closest_marker("sd_matrix")
-    axes = ("precision", "mode", "workers", "optimisations") if matrix is None else matrix.args
+    axes = _AXES if matrix is None else matrix.args
     if _QUALITY_FIXTURE in metafunc.fixturenames:
         axes = ("precision",)
     for name, values in (
         ("sd_precision", settings.precisions),
         ("sd_mode", settings.modes),
         ("sd_workers", settings.workers),
+        ("sd_engine", _choose_engines(metafunc, settings)),
         ("sd_optimisations", _choose_optimisations(metafunc, settings)),
     ):
         if values and name not in own and name.removeprefix("sd_") in axes:
             metafunc.parametrize(name, values, ids=list(map(_name_value, values)), indirect=True)
+
+
+def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str, ...]:
+    """Spread over what was asked for; a gain that is about engines takes all others unasked."""
+    if settings.engines != (TORCH,):
+        return settings.engines
+    matrix = metafunc.definition.get_closest_marker("sd_matrix")
+    is_about_engines = matrix is not None and "engine" in matrix.args
+    if is_about_engines and _GAIN_FIXTURE in metafunc.fixturenames:
+        return tuple(name for name in parse_engines(AUTO) if name != TORCH)
+    return ()
 
 
 def _choose_optimisations(
@@ -158,7 +174,9 @@ def _choose_optimisations(
     return ((DEFAULT,),) if _GAIN_FIXTURE in metafunc.fixturenames else ()
 
 
-def _name_value(value: str | int | tuple[str, ...]) -> str:
+def _name_value(value: str | int | tuple[str, ...]) -> Any:
+    if value == TORCH:  # a case keeps its name, and with it its baselines, beside other engines
+        return pytest.HIDDEN_PARAM
     if isinstance(value, tuple):
         return "+".join(value) or PLAIN
     return f"{value}w" if isinstance(value, int) else value
@@ -202,14 +220,15 @@ def _is_ours(item: pytest.Item) -> bool:
     return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
-def _pipeline_rank(item: pytest.Item) -> tuple[int, bool, tuple[str, ...]]:
-    """Order by precision, then optimisations; the quality suite takes what images there are."""
+def _pipeline_rank(item: pytest.Item) -> tuple[int, bool, int, tuple[str, ...]]:
+    """Order by precision, engine, optimisations; the quality suite takes what images there are."""
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else callspec.params
     precision = params.get("sd_precision")
     rank = PRECISIONS.index(precision) if precision in PRECISIONS else 0
     is_quality = _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
-    return rank, is_quality, params.get("sd_optimisations", ())
+    engine = list(ENGINES).index(params.get("sd_engine", TORCH))
+    return rank, is_quality, engine, params.get("sd_optimisations", ())
 
 
 @pytest.hookimpl(tryfirst=True)

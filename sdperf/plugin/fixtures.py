@@ -19,7 +19,7 @@ from sdperf.measurement import (
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.units import format_seconds
-from sdperf.workload import Mode, Precision, Variant
+from sdperf.workload import TORCH, Mode, Precision, Variant
 
 if TYPE_CHECKING:
     from sdperf.run.case import Case
@@ -59,11 +59,21 @@ def sd_optimisations(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture
+def sd_engine(request: pytest.FixtureRequest) -> str:
+    """What runs the networks: ``torch``, or another engine of the catalogue."""
+    return str(getattr(request, "param", TORCH))
+
+
+@pytest.fixture
 def sd_variant(
-    sd_precision: Precision, sd_mode: Mode, sd_workers: int, sd_optimisations: tuple[str, ...]
+    sd_precision: Precision,
+    sd_mode: Mode,
+    sd_workers: int,
+    sd_optimisations: tuple[str, ...],
+    sd_engine: str,
 ) -> Variant:
     """The cell of the matrix that this case measures."""
-    return Variant(sd_precision, sd_mode, sd_workers, sd_optimisations)
+    return Variant(sd_precision, sd_mode, sd_workers, sd_optimisations, sd_engine)
 
 
 @pytest.fixture

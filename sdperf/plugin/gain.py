@@ -12,7 +12,7 @@ import pytest
 from sdperf.errors import ConfigurationError
 from sdperf.measurement import CaseKind, Measurement, SeparateStage
 from sdperf.plugin.fixtures import SdBenchmark, make_benchmark
-from sdperf.workload import Precision, Variant
+from sdperf.workload import TORCH, Precision, Variant
 
 if TYPE_CHECKING:
     from sdperf.run.gain import GainCase
@@ -62,7 +62,8 @@ class SdGain:
         try:
             return measure(self._with(against))
         except ConfigurationError as error:
-            if self.benchmark.session.settings.optimisations is not None:
+            is_asked = self.benchmark.session.settings.optimisations is not None
+            if is_asked or self.benchmark.variant.engine != TORCH:
                 raise
             pytest.skip(f"what is on by default does not suit this pipeline: {error}")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import pytest
 
 from sdperf.device import DEVICE_CHOICES
+from sdperf.engines.catalogue import ENGINES, parse_engines
 from sdperf.errors import ConfigurationError
 from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
@@ -26,6 +27,7 @@ from sdperf.workload import (
     EMBEDDED,
     MODES,
     PRECISIONS,
+    TORCH,
     Mode,
     Precision,
     Workload,
@@ -92,6 +94,13 @@ OPTIONS: Final = (
         "comma list of sets of optimisations, names joined by +, such as channels_last+compile; "
         f"{PLAIN} is the plain pipeline, {DEFAULT} what helps on the device; auto is {DEFAULT} "
         f"for gains and {PLAIN} for all else",
+    ),
+    Option(
+        "engine",
+        "LIST",
+        TORCH,
+        f"comma list of what runs the networks: {', '.join(ENGINES)}; auto takes what is installed "
+        "and native, and skips the rest with a reason",
     ),
     Option(
         "profile",
@@ -211,6 +220,8 @@ class Settings:
         workers: Worker counts to parametrise over.
         workers_are_auto: Whether counts above the performance cores shall be skipped.
         optimisations: Sets of optimisations to parametrise over; ``None`` is automatic.
+        engines: Engines to parametrise over.
+        engine_is_auto: Whether those that are not installed or not native shall be skipped.
         images: Images in a batch.
         rounds: Timed rounds of a latency case.
         batch_rounds: Timed rounds of a throughput case.
@@ -244,6 +255,8 @@ class Settings:
     workers: tuple[int, ...]
     workers_are_auto: bool
     optimisations: tuple[tuple[str, ...], ...] | None
+    engines: tuple[str, ...]
+    engine_is_auto: bool
     images: int
     rounds: int
     batch_rounds: int
@@ -338,6 +351,8 @@ def read_settings(config: pytest.Config) -> Settings:
         workers=workers,
         workers_are_auto=workers_are_auto,
         optimisations=_or_auto(texts, "optimisations", _parse_optimisation_sets, None),
+        engines=_parse(texts, "engine", parse_engines),
+        engine_is_auto=texts["engine"].strip() == AUTO,
         images=_parse(texts, "images", _parse_count),
         rounds=_parse(texts, "rounds", _parse_count),
         batch_rounds=_parse(texts, "batch-rounds", _parse_count),

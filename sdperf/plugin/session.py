@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
 from sdperf.report.terminal import Row
-from sdperf.workload import Variant
+from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
@@ -180,7 +181,16 @@ class SdSession:
                     f"{variant.precision} is emulated on this {device.kind} device and slow; "
                     f"force with --sd-precision {variant.precision}"
                 )
-        return None
+        return self._reason_to_skip_engine(variant)
+
+    def _reason_to_skip_engine(self, variant: Variant) -> str | None:
+        if variant.engine == TORCH:
+            return None
+        settings, choice = self.settings, ENGINES[variant.engine]
+        is_auto = settings.engine_is_auto or variant.engine not in settings.engines
+        if (is_auto or settings.precision_is_auto) and variant.precision not in choice.precisions:
+            return f"the engine {choice.name} cannot run {variant.precision}"
+        return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None
 
     def keep(self, node_id: str, result: CaseResult) -> None:
         """Keep a case's result for the gates and for the image folder."""

@@ -90,7 +90,10 @@ class Case:
 
     def _load(self) -> None:
         self._workers = self.suite.acquire(
-            self.variant.precision, self.variant.workers, self.variant.optimisations
+            self.variant.precision,
+            self.variant.workers,
+            self.variant.optimisations,
+            self.variant.engine,
         )
         if any(worker.first_call_s is None for worker in self._workers):
             first = (self.suite.workload.image(0),)
@@ -197,6 +200,7 @@ class Case:
             stage=self.stage,
             limits=limits,
             resources=resources,
+            engine=self._workers[0].report.engine,
             guards=make_log(
                 self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
             ),

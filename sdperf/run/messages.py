@@ -6,9 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdperf.device import DeviceInfo
-from sdperf.measurement import PeakRate, SeparateStage
+from sdperf.measurement import EngineUse, PeakRate, SeparateStage
 from sdperf.models.loader import ResolvedModel
-from sdperf.workload import ImageRequest, Mode, Precision, Workload
+from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Workload
+
+
+@dataclass(frozen=True)
+class EngineShape:
+    """What of a workload decides the programs of an engine.
+
+    Attributes:
+        height: Pixels; ``None`` is the pipeline's own size.
+        width: Pixels; ``None`` is the pipeline's own size.
+        guided: Whether the UNet's batch is doubled by classifier-free guidance.
+    """
+
+    height: int | None
+    width: int | None
+    guided: bool
+
+    @classmethod
+    def of(cls, workload: Workload) -> EngineShape:
+        """Pick it from a workload."""
+        return cls(workload.height, workload.width, workload.guidance_scale > 1)
 
 
 @dataclass(frozen=True)
@@ -22,6 +42,8 @@ class WorkerSpec:
         subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
         code: Folders to search for the subject's module before all others: another revision's.
         optimisations: Names of switched-on optimisations.
+        engine: What runs the networks.
+        shape: What another engine than torch makes its programs for; ``None`` for torch.
     """
 
     model: ResolvedModel
@@ -30,6 +52,8 @@ class WorkerSpec:
     subject: str | None = None
     code: tuple[str, ...] = ()
     optimisations: tuple[str, ...] = ()
+    engine: str = TORCH
+    shape: EngineShape | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,7 @@ class WorkerReport:
         pipeline: Name of the pipeline's class.
         is_separable: Whether the pipeline divides into stages.
         weight_bytes: What its networks' weights take as they are stored, by component.
+        engine: What runs the networks; ``None`` for torch.
     """
 
     pid: int
@@ -51,6 +76,7 @@ class WorkerReport:
     pipeline: str = ""
     is_separable: bool = False
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
+    engine: EngineUse | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.device import DeviceInfo
-from sdperf.errors import GenerationError, SdperfError
+from sdperf.errors import EngineError, GenerationError, SdperfError
 from sdperf.measure.environment import collect_environment, count_performance_cores
 from sdperf.measurement import (
     DeviceLimits,
@@ -27,10 +27,10 @@ from sdperf.pipeline.optimisations.catalogue import is_recorded
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compare_images, compute_entropy_bits, describe_image
 from sdperf.run.machine import LiveMachine, Machine
-from sdperf.run.messages import RoundRequest, WorkerSpec
+from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.share import compute_limits
-from sdperf.workload import ImageRequest, Mode, Precision, Variant, Workload
+from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_Key = tuple[Precision, int, tuple[str, ...]]
-"""Precision, threads and optimisations."""
+_Key = tuple[Precision, int, tuple[str, ...], str]
+"""Precision, threads, optimisations and engine."""
 
 
 @dataclass
@@ -78,17 +78,51 @@ class Suite:
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
     _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
+    _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
 
     def acquire(
-        self, precision: Precision, count: int, optimisations: tuple[str, ...] = ()
+        self,
+        precision: Precision,
+        count: int,
+        optimisations: tuple[str, ...] = (),
+        engine: str = TORCH,
     ) -> list[Worker]:
-        """Return loaded workers of a precision; see `WorkerPool.acquire`."""
-        spec = WorkerSpec(
-            self.model, precision, self.device, self.subject, self.code, optimisations
-        )
-        workers = list(self.pool.acquire(spec, count))
+        """Return loaded workers of a precision; see `WorkerPool.acquire`.
+
+        Raises:
+            EngineError: The engine cannot take the pipeline; said again at once when asked again,
+                because converting up to where it fails can take minutes.
+        """
+        spec = self.make_spec(precision, optimisations, engine)
+        refused = self._refused.get(spec)
+        if refused is not None:
+            raise refused
+        try:
+            workers = list(self.pool.acquire(spec, count))
+            _check_hosted(spec, workers[0])
+        except EngineError as error:
+            self._refused[spec] = error
+            raise
         self._device_info = workers[0].report.device
         return workers
+
+    def make_spec(
+        self,
+        precision: Precision,
+        optimisations: tuple[str, ...] = (),
+        engine: str = TORCH,
+    ) -> WorkerSpec:
+        """Say what a worker of this session loads."""
+        return WorkerSpec(
+            self.model,
+            precision,
+            self.device,
+            self.subject,
+            self.code,
+            optimisations,
+            engine,
+            None if engine == TORCH else EngineShape.of(self.workload),
+        )
 
     def describe_device(self) -> DeviceInfo:
         """Return the device's facts, from a worker that runs or from one started for it."""
@@ -126,7 +160,7 @@ class Suite:
         variant's precision to be running. ``None`` where the pipeline cannot be profiled.
         """
         threads = self.threads_per_worker(variant.workers)
-        key = (variant.precision, threads, variant.optimisations)
+        key = (variant.precision, threads, variant.optimisations, variant.engine)
         if key not in self._profiles:
             request = self.request((self.workload.image(0),), "sync", threads)
             try:
@@ -140,10 +174,12 @@ class Suite:
         """Return the stages against the device's limits, of this precision and thread count.
 
         Counted and measured once, in rounds of their own, on a worker that runs; ``None`` where
-        the pipeline cannot be counted.
+        the pipeline cannot be counted, and for engines whose operators torch does not see.
         """
+        if variant.engine != TORCH:
+            return None
         threads = self.threads_per_worker(variant.workers)
-        key = (variant.precision, threads, variant.optimisations)
+        key = (variant.precision, threads, variant.optimisations, variant.engine)
         if key not in self._limits:
             request = self.request((self.workload.image(0),), "sync", threads)
             try:
@@ -243,6 +279,17 @@ class Suite:
             compute_scores(against, sha256, other, pixels)
             for against, sha256, other in others
             if other.shape == pixels.shape
+        )
+
+
+def _check_hosted(spec: WorkerSpec, worker: Worker) -> None:
+    """Check that a worker runs on the engine that was asked for: an older sdperf knows none."""
+    use = worker.report.engine
+    if spec.engine != (TORCH if use is None else use.name):
+        raise EngineError(
+            f"the worker does not run on {spec.engine}",
+            got=TORCH if use is None else use.name,
+            hint="the sdperf of that revision or environment knows no engines: compare later ones",
         )
 
 

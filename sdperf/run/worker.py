@@ -32,11 +32,13 @@ from sdperf.run.messages import (
     WorkerReport,
     WorkerSpec,
 )
+from sdperf.workload import TORCH
 
 if TYPE_CHECKING:
     from sdperf.pipeline.stages import Stages
     from sdperf.pipeline.tokenize_ahead import TokenizeAhead
     from sdperf.run.generated import Generated
+    from sdperf.run.hosting import HostedEngine
     from sdperf.run.separate import SeparateStages
 
 T = TypeVar("T")
@@ -160,6 +162,7 @@ class _Loaded:
         self._separate: SeparateStages | None = None
         self._precision = spec.precision
         self._optimisations = spec.optimisations
+        self._hosted: HostedEngine | None = None
         self.device: Device
         self.report: WorkerReport = self._on_device(lambda: self._load(spec))
 
@@ -268,7 +271,7 @@ class _Loaded:
 
         def drop() -> None:
             self._stages = self._ahead = self._pipeline = self._own_scheduler = None
-            self._separate = None
+            self._separate = self._hosted = None
             self.device.empty_cache()
 
         self._on_device(drop)
@@ -286,6 +289,10 @@ class _Loaded:
         from sdperf.pipeline.families import is_separable
         from sdperf.pipeline.weights import count_weight_bytes
 
+        if spec.engine != TORCH:
+            from sdperf.run.hosting import check_hostable
+
+            check_hostable(spec)
         self.device = select_device(spec.device)
         make = plain_subject if spec.subject is None else load_subject(spec.subject, spec.code)
         torch_dtype = {
@@ -297,17 +304,20 @@ class _Loaded:
         with _explained():
             import_components(spec.model)
             interval = timed(
-                lambda: self._optimise(make(asked)), synchronize=self.device.synchronize
+                lambda: self._host(self._optimise(make(asked)), spec),
+                synchronize=self.device.synchronize,
             )
         self._pipeline = interval.result
+        hosted = self._hosted
         self._own_scheduler = self._pipeline.scheduler
         return WorkerReport(
             pid=os.getpid(),
             device=self.device.describe(),
-            load_s=interval.duration_s,
+            load_s=interval.duration_s - (0.0 if hosted is None else hosted.spent_s),
             pipeline=type(self._pipeline).__name__,
             is_separable=is_separable(self._pipeline),
             weight_bytes=count_weight_bytes(self._pipeline),
+            engine=None if hosted is None else hosted.use,
         )
 
     def _optimise(self, pipeline: Any) -> Any:
@@ -328,6 +338,14 @@ class _Loaded:
             optimise_networks(pipeline, self._optimisations)
         return pipeline
 
+    def _host(self, pipeline: Any, spec: WorkerSpec) -> Any:
+        """Hand the pipeline's networks to another engine, where one was asked for."""
+        if spec.engine != TORCH:
+            from sdperf.run.hosting import host_engine
+
+            self._hosted = host_engine(pipeline, spec, self.device)
+        return pipeline
+
     def _bind(self, request: RoundRequest) -> tuple[Stages, TokenizeAhead]:
         """Bind the pipeline to a request's workload, and learn how it tokenises; untimed."""
         import torch
@@ -339,6 +357,8 @@ class _Loaded:
 
         if torch.get_num_threads() != request.threads:
             torch.set_num_threads(request.threads)
+        if self._hosted is not None:
+            self._hosted.engine.set_threads(request.threads)
         stages, ahead = self._stages, self._ahead
         if stages is None or ahead is None or stages.workload != request.workload:
             self._pipeline.scheduler = self._own_scheduler

@@ -1,0 +1,102 @@
+"""From a part to an ONNX file, and from there to one with 8-bit weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from sdperf.engines.protocol import Part
+from sdperf.errors import EngineError
+
+MODEL_NAME: Final = "model.onnx"
+OPSET: Final = 20
+"""The first with an operator for GELU; onnxruntime runs it since 1.17."""
+
+_KNOWN: Final = (
+    (UserWarning, r"# The axis name: rows will not be used"),
+    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
+)
+"""What the exporter of torch 2.13 warns of itself."""
+
+
+def export_part(part: Part, path: Path) -> None:
+    """Export a part with any number of rows; weights lie in a file beside it.
+
+    Args:
+        part: The part.
+        path: Where the ``.onnx`` file goes; its folder exists.
+
+    Raises:
+        EngineError: The exporter knows no translation of one of its operators.
+        OSError: The file cannot be written.
+    """
+    rows = torch.export.Dim("rows")
+    shapes = tuple(None if name in part.fixed else {0: rows} for name in part.inputs)
+    try:
+        with torch.no_grad(), _quiet_export():
+            program = torch.onnx.export(
+                part.module,
+                tuple(part.inputs.values()),
+                dynamo=True,
+                input_names=list(part.inputs),
+                output_names=list(part.outputs),
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                verbose=False,
+                optimize=True,
+            )
+    except Exception as error:
+        raise EngineError(
+            f"the {part.name} cannot be exported to ONNX",
+            got=_first_line(error),
+            expected="operators that torch.onnx can translate",
+            hint="--sd-engine torch",
+        ) from error
+    if program is None:
+        raise EngineError(f"the {part.name} cannot be exported to ONNX", got="no program")
+    with _quiet_export():
+        program.save(path, external_data=True)
+
+
+def quantise_weights(source: Path, target: Path) -> None:
+    """Make a model whose products take 8-bit integers: weights kept so, activations as they come.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet_export():
+        quantize_dynamic(
+            source,
+            target,
+            weight_type=QuantType.QUInt8,
+            use_external_data_format=True,
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    """Say what an exporter stumbled over: its innermost cause, one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+
+
+@contextlib.contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Leave out what exporters say of themselves; nothing of it is about the part."""
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        for category, message in _KNOWN:
+            warnings.filterwarnings("ignore", message, category)
+        for name in ("torch.onnx", "onnxscript", "onnx_ir", "root"):
+            logger: Any = logging.getLogger(None if name == "root" else name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        yield
