@@ -55,7 +55,7 @@ APPROXIMATE_FLOORS: Final = Floors(
     ssim=APPROXIMATE_SSIM,
     worst_tile_ssim=0.6,
     entropy_drop_bits=0.5,
-    evidence="step caching leaves arithmetic out: docs/optimisations.md",
+    evidence="step caching leaves arithmetic out, quantised weights round: docs/optimisations.md",
 )
 """For an optimisation that leaves arithmetic out, against anything."""
 

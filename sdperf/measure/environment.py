@@ -41,6 +41,7 @@ PACKAGES: Final = (
     "numpy",
     "pytest-benchmark",
     "scikit-image",
+    "torchao",
 )
 """Packages whose version is kept with every record, apart from sdperf itself."""
 

@@ -13,7 +13,8 @@ from sdperf.device import DeviceKind
 from sdperf.errors import ConfigurationError
 
 Sort = Literal["exact", "approximate"]
-"""``exact`` does all of the arithmetic, rounded in its own way; ``approximate`` leaves some out."""
+"""``exact`` does all of the arithmetic, rounded in its own way; ``approximate`` leaves some out, or
+keeps weights in fewer bits."""
 
 DEFAULT: Final = "default"
 """Stands for what is on by default on a device."""
