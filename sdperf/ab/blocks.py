@@ -26,6 +26,11 @@ belong to a process, and one process's luck must not decide."""
 
 CONTROL_BLOCKS: Final = DEFAULT_LOOKS[0]
 
+SHORTEST_EXECUTION_S: Final = 0.25
+MOST_ROUNDS: Final = 25
+"""An execution of a short case is the median of as many rounds as fill a quarter of a second, or of
+25: three milliseconds alone would measure the scheduler."""
+
 
 class Arm(Protocol):
     """One side of a comparison: code that can be run on a warm worker."""
@@ -75,8 +80,10 @@ class BlockSeries:
         looks: Numbers of blocks after which the evidence is weighed.
         current_first: Whether the first block begins with B.
         rounds: Rounds of each execution; their median is its duration.
+        cycles: Cycles of four executions in a block.
         clock: Returns seconds, for the executions' starts.
         watch: Tells which blocks do not count; ``None`` counts all.
+        renew_every: Blocks that share a pair of processes.
         blocks: All that was measured, discarded blocks included.
     """
 
@@ -89,6 +96,8 @@ class BlockSeries:
     rounds: int = 1
     clock: Clock = monotonic_clock
     watch: BlockWatch | None = None
+    renew_every: int = RENEW_EVERY
+    cycles: int = 1
     blocks: list[Block] = field(default_factory=list)
     _renewed_for: int = -1
 
@@ -108,13 +117,13 @@ class BlockSeries:
         return self.result.decision is not Decision.CONTINUE
 
     def measure_block(self) -> Block:
-        """Measure one more block; every third begins in fresh processes."""
+        """Measure one more block, in fresh processes where it is their turn."""
         number = len(self.contrasts)
-        if number % RENEW_EVERY == 0 and number != self._renewed_for:
+        if number % self.renew_every == 0 and number != self._renewed_for:
             self.baseline.renew()
             self.current.renew()
             self._renewed_for = number
-        order = choose_block_order(number, current_first=self.current_first)
+        order = choose_block_order(number, current_first=self.current_first, cycles=self.cycles)
         if self.watch is not None:
             self.watch.begin()
         executions = tuple(self._execute(name) for name in order)
@@ -129,6 +138,15 @@ class BlockSeries:
         return Execution(side, self.clock() - math.fsum(rounds_s), rounds_s)
 
 
+def count_rounds(round_s: float) -> int:
+    """Return how many rounds an execution of a case takes. Pure.
+
+    >>> count_rounds(0.02), count_rounds(2.0), count_rounds(0.001)
+    (13, 1, 25)
+    """
+    return max(1, min(MOST_ROUNDS, math.ceil(SHORTEST_EXECUTION_S / round_s)))
+
+
 def measure_until_decided(
     baseline: Arm,
     current: Arm,
@@ -140,6 +158,7 @@ def measure_until_decided(
     on_block: Callable[[int, int], None] = lambda *_: None,
     current_first: bool = False,
     rounds: int = 1,
+    renew_every: int = RENEW_EVERY,
 ) -> BlockRun:
     """Measure blocks until a look decides, the last look is over, or time is.
 
@@ -153,8 +172,18 @@ def measure_until_decided(
         on_block: Called with the blocks done and the most that may come.
         current_first: Whether the first block begins with B.
         rounds: Rounds of each execution.
+        renew_every: Blocks that share a pair of processes.
     """
-    series = BlockSeries(baseline, current, limit_log, alpha, looks, current_first, rounds)
+    series = BlockSeries(
+        baseline,
+        current,
+        limit_log,
+        alpha,
+        looks,
+        current_first,
+        rounds,
+        renew_every=renew_every,
+    )
     while not series.is_decided and may_go_on():
         series.measure_block()
         on_block(len(series.contrasts), looks[-1])
@@ -167,6 +196,7 @@ def measure_null_control(
     *,
     limit_log: float,
     rounds: int = 1,
+    renew_every: int = RENEW_EVERY,
     may_go_on: Callable[[], bool] = lambda: True,
     on_block: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[bool | None, tuple[float, ...]]:
@@ -177,6 +207,7 @@ def measure_null_control(
         other: A second arm of the same code.
         limit_log: As in `measure_until_decided`.
         rounds: Rounds of each execution.
+        renew_every: Blocks that share a pair of processes.
         may_go_on: Asked before each block.
         on_block: Called with the blocks done and the most that may come.
 
@@ -184,7 +215,9 @@ def measure_null_control(
         Whether the machine is fit (``None`` where the time did not suffice to tell), and the log
         ratio that each block saw.
     """
-    series = make_null_control(one, other, limit_log=limit_log, rounds=rounds)
+    series = make_null_control(
+        one, other, limit_log=limit_log, rounds=rounds, renew_every=renew_every
+    )
     while len(series.blocks) < CONTROL_BLOCKS and may_go_on():
         series.measure_block()
         on_block(len(series.blocks), CONTROL_BLOCKS)
@@ -197,6 +230,8 @@ def make_null_control(
     *,
     limit_log: float,
     rounds: int = 1,
+    renew_every: int = RENEW_EVERY,
+    cycles: int = 1,
     clock: Clock = monotonic_clock,
     watch: BlockWatch | None = None,
 ) -> BlockSeries:
@@ -210,6 +245,8 @@ def make_null_control(
         rounds=rounds,
         clock=clock,
         watch=watch,
+        renew_every=renew_every,
+        cycles=cycles,
     )
 
 

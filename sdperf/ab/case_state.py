@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdperf.ab.blocks import BlockSeries
+from sdperf.ab.blocks import BlockSeries, count_rounds
 from sdperf.ab.comparison import (
     CaseComparison,
     EnergyPair,
@@ -17,10 +16,27 @@ from sdperf.ab.comparison import (
 from sdperf.ab.pairing import Pairing
 from sdperf.ab.sides import MatrixCase, Side
 from sdperf.models.references import Floors
+from sdperf.stats.paired import CYCLE
 from sdperf.usage import ResourceUsage
 
-EXECUTION_S: Final = 2.0
-MOST_ROUNDS: Final = 5
+BLOCK_S: Final = 8.0
+"""A block of short generations has as many cycles as fill this, or `MOST_CYCLES`."""
+
+MOST_CYCLES: Final = 5
+STAGE_ROUNDS: Final = 5
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """How a block is divided.
+
+    Attributes:
+        rounds: Rounds of one turn, whose median counts.
+        cycles: Cycles of four turns.
+    """
+
+    rounds: int = 1
+    cycles: int = 1
 
 
 @dataclass
@@ -38,7 +54,7 @@ class CaseState:
     energy: EnergyPair | None = None
     floors: Floors | None = None
     unjudged: str | None = None
-    rounds: int = 1
+    plan: BlockPlan = BlockPlan()
     notes: list[str] = field(default_factory=list)
 
     def finish(self) -> CaseComparison:
@@ -61,18 +77,22 @@ class CaseState:
         )
 
 
-def choose_rounds(case: MatrixCase, image_s: float) -> int:
-    """Choose how many rounds make an execution of about two seconds. Pure.
+def plan_block(case: MatrixCase, image_s: float) -> BlockPlan:
+    """Choose rounds and cycles so that a side gets about four seconds in a block. Pure.
 
-    Shorter ones would be at the mercy of whatever else the processor does in between.
+    Turns are as short as the clock allows, since a machine that wanders (clocks, neighbours,
+    caches) differs less between neighbouring turns the shorter they are.
 
     Args:
         case: What a round is.
         image_s: Seconds of one image.
     """
     if case.kind == "stage":
-        return MOST_ROUNDS
-    return min(MOST_ROUNDS, max(1, math.ceil(EXECUTION_S / (image_s * case.batch))))
+        return BlockPlan(STAGE_ROUNDS, MOST_CYCLES)
+    round_s = image_s * case.batch
+    rounds = count_rounds(round_s)
+    cycles = round(BLOCK_S / (CYCLE * rounds * round_s))
+    return BlockPlan(rounds, max(1, min(MOST_CYCLES, cycles)))
 
 
 def find_energy(usage: ResourceUsage) -> tuple[str, float] | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from sdperf.ab.bench import Bench, LiveBench
 from sdperf.ab.blocks import BlockSeries, judge_null_control, make_null_control
-from sdperf.ab.case_state import CaseState, choose_rounds, find_energy
+from sdperf.ab.case_state import BlockPlan, CaseState, find_energy, plan_block
 from sdperf.ab.comparison import (
     Block,
     Compared,
@@ -175,7 +175,12 @@ class _Run:
         self._refuse_equal_revisions()
         self._device = pairing.a.describe_device()
         self._guards = self._guards or self.bench.look(self._device.kind, self.options.guards)
-        state.rounds = self.options.rounds or choose_rounds(case, drawn_a[-1][1].latency_s)
+        given = self.options.rounds
+        state.plan = (
+            plan_block(case, min(image.latency_s for _, image in drawn_a))
+            if given is None
+            else BlockPlan(given)
+        )
         state.images = pair_images(drawn_a, drawn_b)
         for _, image in (*drawn_a, *drawn_b):
             self._pngs[compute_png_sha256(image.png)] = image.png
@@ -224,7 +229,8 @@ class _Run:
             pairing.a,
             other,
             limit_log=self._limit_log,
-            rounds=state.rounds,
+            rounds=state.plan.rounds,
+            cycles=state.plan.cycles,
             clock=self.bench.clock,
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )
@@ -246,7 +252,8 @@ class _Run:
             state.alpha,
             self.options.looks,
             self._b_first,
-            rounds=state.rounds,
+            rounds=state.plan.rounds,
+            cycles=state.plan.cycles,
             clock=self.bench.clock,
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )

@@ -32,8 +32,8 @@ class CompareOptions:
         memory: Tolerated growth of peak memory.
         alpha: Chance that two equal sides are called SLOWER, over all cases and looks together.
         looks: Numbers of blocks after which the evidence is weighed.
-        rounds: Rounds of one execution, whose median counts; ``None`` is enough for about two
-            seconds, at most five.
+        rounds: Rounds of one execution, whose median counts, four executions a block; ``None``
+            takes short executions, and as many as give each side about four seconds of a block.
         warmup: Untimed rounds of each fresh process after its first call.
         budget_s: Seconds after which no further block begins; ``None`` is no limit.
         timeout_s: Time limit of one generation, seconds.
@@ -86,10 +86,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class Block:
-    """Four executions in mirrored order.
+    """Executions in mirrored cycles of four.
 
     Attributes:
-        order: ``ABBA`` or ``BAAB``.
+        order: ``ABBA``, ``BAAB`` or several of them, such as ``ABBABAAB``.
         executions: In order.
         discarded: Why it does not count; ``None`` where it does.
     """

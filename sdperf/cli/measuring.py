@@ -27,7 +27,7 @@ def add_measuring_options(group: argparse._ArgumentGroup) -> None:
         "--rounds",
         type=parse_count,
         metavar="N",
-        help="rounds of one turn, whose median counts (enough for about 2 s, at most 5)",
+        help="rounds of one turn, whose median counts, and four turns a block (many short turns)",
     )
     group.add_argument(
         "--warmup", type=parse_count, default=1, metavar="N", help="untimed rounds of each process"

@@ -106,7 +106,9 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
       change can happen again;
     - a rise that is left when a good part of the rounds was disturbed;
     - less than 15 % where the accepted sessions of any case fall in two modes (a choice of kernel)
-      or the machine changed speed within a case (throttling): that far it goes by itself.
+      or the machine changed speed within a case (throttling): that far it goes by itself;
+    - noise below the gross limit (25 %): a machine whose sessions go further than that by
+      themselves has shown too few of them to be known.
 
     A rise above the limit that falls short is INCONCLUSIVE, and so is a case whose noise exceeds
     its limit. With fewer than five sessions only gross slowdowns are SLOWER.
@@ -116,7 +118,7 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
     """
     limits = limits or LatencyLimits()
     significant = find_significant(estimate, limits.family_error * OFFLINE_SHARE)
-    shown = _find_shown(estimate, significant)
+    shown = _find_shown(estimate, significant, limits)
     cases = {}
     for case in estimate.cases:
         if case.data.case in shown:
@@ -137,7 +139,7 @@ def screen_latency(estimate: SuiteEstimate, limits: LatencyLimits | None = None)
     """
     limits = limits or LatencyLimits()
     significant = find_significant(estimate, limits.family_error * OFFLINE_SHARE)
-    shown = _find_shown(estimate, significant)
+    shown = _find_shown(estimate, significant, limits)
     suspects = tuple(
         Suspect(case, case.data.case in shown)
         for case in estimate.cases
@@ -228,14 +230,19 @@ def judge_repeats(
     return Finding(Outcome.INCONCLUSIVE, "latency", seen, _suggest_repeat(case))
 
 
-def _find_shown(estimate: SuiteEstimate, significant: Significant) -> frozenset[str]:
+def _find_shown(
+    estimate: SuiteEstimate, significant: Significant, limits: LatencyLimits
+) -> frozenset[str]:
     """Name the cases that saved numbers alone show to be slower; see `judge_offline`."""
     is_unsteady = estimate.has_steps or any(case.modes for case in estimate.cases)
     largest_rise = SMALLEST_GAP_LOG if is_unsteady else math.inf
+    largest_noise = math.log1p(limits.gross_slowdown)
     return frozenset(
         case.data.case
         for case in estimate.cases
         if case.data.case in significant.slower
+        and case.interval is not None
+        and case.interval.half_width <= largest_noise
         and _is_above(case.lowest_rise_log, _suspicion(case))
         and not _is_above(case.rise_log, largest_rise)
         and not _is_above(case.slower_p_value, estimate.outlier_p_value)

@@ -11,6 +11,9 @@ from typing import Final
 
 from sdperf.stats.distributions import compute_student_t_quantile
 
+CYCLE: Final = 4
+"""Turns of a mirrored cycle, such as ``ABBA``."""
+
 DEFAULT_LOOKS: Final = (4, 6, 9, 12)
 """Numbers of blocks after which the evidence is weighed."""
 
@@ -69,16 +72,26 @@ class PairedResult:
     bounds: YuenBounds | None
 
 
-def choose_block_order(block: int, *, current_first: bool = False) -> str:
+def choose_block_order(block: int, *, current_first: bool = False, cycles: int = 1) -> str:
     """Return the order of the arms in a block, A baseline and B current.
 
-    Each block is its own mirror image and neighbours are each other's, so that linear drift cancels
-    within a block and the advantage of a position over two.
+    Each cycle of four is its own mirror image and neighbours are each other's, so that linear drift
+    cancels within a cycle and the advantage of a position over two. Many short turns see less of a
+    machine's wandering than few long ones of the same total length.
+
+    Args:
+        block: Number of the block.
+        current_first: Whether block 0 begins with B.
+        cycles: Cycles of four turns in a block.
 
     >>> choose_block_order(0), choose_block_order(1), choose_block_order(0, current_first=True)
     ('ABBA', 'BAAB', 'BAAB')
+    >>> choose_block_order(1, cycles=3)
+    'BAABABBABAAB'
     """
-    return "BAAB" if bool(block % 2) != current_first else "ABBA"
+    return "".join(
+        "BAAB" if bool((block + cycle) % 2) != current_first else "ABBA" for cycle in range(cycles)
+    )
 
 
 def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
@@ -89,22 +102,27 @@ def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
         durations_s: As many durations, seconds.
 
     Returns:
-        Mean log of B less mean log of A; positive is slower.
+        Mean log of B less mean log of A, the median over the block's cycles of four; positive is
+        slower.
 
     Raises:
         ValueError: Lengths differ, an arm is missing, or a duration is not positive and finite.
 
     Source: balanced interleaving, Abedi and Brecht (2017).
     """
-    if len(order) != len(durations_s) or set(order) != {"A", "B"}:
+    if len(order) != len(durations_s) or any(
+        set(order[first : first + CYCLE]) != {"A", "B"} for first in range(0, len(order), CYCLE)
+    ):
         raise ValueError(f"a block of order {order!r} cannot hold {len(durations_s)} durations")
     if not all(0 < duration < math.inf for duration in durations_s):
         raise ValueError("durations are positive and finite")
-    logs = {
-        arm: [math.log(s) for a, s in zip(order, durations_s, strict=True) if a == arm]
-        for arm in "AB"
-    }
-    return statistics.fmean(logs["B"]) - statistics.fmean(logs["A"])
+    turns = list(zip(order, map(math.log, durations_s), strict=True))
+    cycles = [turns[first : first + CYCLE] for first in range(0, len(turns), CYCLE)]
+    return statistics.median(
+        statistics.fmean(log for arm, log in cycle if arm == "B")
+        - statistics.fmean(log for arm, log in cycle if arm == "A")
+        for cycle in cycles
+    )
 
 
 def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sdperf.ab.blocks import measure_null_control, measure_until_decided
+from sdperf.ab.blocks import BlockSeries, measure_null_control, measure_until_decided
 from sdperf.stats.paired import Decision
 
 LIMIT = math.log(1.03)
@@ -50,6 +50,15 @@ def test_blocks_alternate_and_processes_are_renewed_every_third():
     assert len(run.contrasts) == 12
     assert "".join(baseline.journal[:8]) == "ABBABAAB"
     assert baseline.renewed == current.renewed == 4
+
+
+def test_a_block_has_as_many_cycles_as_told_and_processes_live_as_long():
+    baseline, current = arms(b=1.03)
+    series = BlockSeries(baseline, current, LIMIT, 0.01, renew_every=1, cycles=2)
+    blocks = [series.measure_block() for _ in range(2)]
+    assert [block.order for block in blocks] == ["ABBABAAB", "BAABABBA"]
+    assert [block.contrast for block in blocks] == pytest.approx([math.log(1.03)] * 2)
+    assert baseline.renewed == current.renewed == 2
 
 
 def test_the_end_of_time_leaves_what_is_known():

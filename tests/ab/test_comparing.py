@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from sdperf.ab.case_state import choose_rounds
+from sdperf.ab.case_state import BlockPlan, plan_block
 from sdperf.ab.comparing import compare
 from sdperf.ab.comparison import CompareOptions
 from sdperf.ab.judging import judge_comparison
@@ -257,22 +257,22 @@ def test_revisions_of_which_nothing_takes_part_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("case", "image_s", "rounds"),
+    ("case", "image_s", "plan"),
     [
-        (MatrixCase(), 5.0, 1),
-        (MatrixCase(), 0.9, 3),
-        (MatrixCase(), 0.01, 5),
-        (MatrixCase("throughput", batch=4), 0.2, 3),
-        (MatrixCase("stage", stage="denoise"), 5.0, 5),
+        (MatrixCase(), 5.0, BlockPlan(1, 1)),
+        (MatrixCase(), 0.9, BlockPlan(1, 2)),
+        (MatrixCase(), 0.01, BlockPlan(25, 5)),
+        (MatrixCase("throughput", batch=4), 0.2, BlockPlan(1, 2)),
+        (MatrixCase("stage", stage="denoise"), 5.0, BlockPlan(5, 5)),
     ],
 )
-def test_short_generations_are_repeated_within_an_execution(case, image_s, rounds):
-    assert choose_rounds(case, image_s) == rounds
+def test_a_block_of_short_generations_has_many_short_turns(case, image_s, plan):
+    assert plan_block(case, image_s) == plan
 
 
 def test_an_execution_is_the_median_of_its_rounds():
     seconds = itertools.cycle([1.0, 9.0, 1.1])
-    bench = FakeBench({"seconds": 1.0, "latency": 0.7}, {"seconds": seconds})
+    bench = FakeBench({"seconds": 1.0, "latency": 0.1}, {"seconds": seconds, "latency": 0.1})
     execution = run(bench).cases[0].blocks[0].executions[0]
     assert execution.rounds_s == (1.0, 9.0, 1.1)
     assert execution.duration_s == 1.1

@@ -113,7 +113,7 @@ def test_the_same_code_is_held_against_itself_without_any_suspect():
     assert control.measured_at == "2026-11-23T00:00:00.000+00:00"
     assert control.contrasts == pytest.approx([0.0] * 4)
     assert (bench.made, done.notes, done.findings) == (2, (), {})
-    assert bench.estimated == (CONTROL.case, 4, 2, 1)
+    assert bench.estimated == (CONTROL.case, 4, 4, 1)
 
 
 def test_a_short_case_is_run_often_enough_to_be_timed():

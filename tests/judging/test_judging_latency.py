@@ -86,6 +86,12 @@ class TestOffline:
     def test_even_there_a_huge_slowdown_is_slower(self):
         assert outcomes(make_suite(spread=0.05, rises={3: 2.5}))["case3"] is Outcome.SLOWER
 
+    def test_a_machine_that_goes_grossly_astray_by_itself_proves_nothing(self):
+        suite = make_suite(spread=0.05, rises={3: 20.0})
+        assert outcomes(suite)["case3"] is Outcome.SLOWER
+        wild = make_suite(spread=0.2, rises={3: 20.0})
+        assert outcomes(wild)["case3"] is Outcome.INCONCLUSIVE
+
     def test_a_rise_above_the_limit_without_proof_is_inconclusive(self):
         assert outcomes(make_suite(spread=0.012, rises={3: 1.04}))["case3"] in {
             Outcome.INCONCLUSIVE,

@@ -37,6 +37,14 @@ def test_neighbouring_blocks_mirror_each_other():
     assert choose_block_order(1, current_first=True) == "ABBA"
 
 
+def test_a_block_of_many_cycles_shrugs_at_one_disturbed_turn():
+    order = choose_block_order(0, cycles=3)
+    durations = [2.0 if arm == "A" else 2.2 for arm in order]
+    durations[1] *= 5
+    assert order == "ABBABAABABBA"
+    assert compute_block_contrast(order, durations) == pytest.approx(math.log(1.1))
+
+
 @pytest.mark.parametrize(
     ("order", "durations"),
     [
@@ -44,6 +52,7 @@ def test_neighbouring_blocks_mirror_each_other():
         ("AAAA", [1.0] * 4),
         ("ABBA", [1.0, 0.0, 1.0, 1.0]),
         ("AB", [1.0, math.nan]),
+        ("ABBAAAAA", [1.0] * 8),
     ],
 )
 def test_a_broken_block_is_refused(order, durations):

@@ -8,65 +8,28 @@ does not depend on where that was.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sdperf.judging.latency import screen_latency
 from sdperf.store.files import write_atomically
-from tools.gate_power.gates import (
-    Again,
-    Answer,
-    answer_by_repeats,
-    answer_in_run,
-    answer_offline,
-    estimate_suite,
-)
-from tools.gate_power.rivals import RIVALS
-from tools.gate_power.scenarios import (
-    ACCEPTED_SESSIONS,
-    CASES,
-    ROUNDS,
-    SCENARIOS,
-    Scenario,
-    SimulatedAgain,
-    draw_suites,
-)
-from tools.gate_power.table import EVERY_BLOCK, OFFLINE, PAIRED, REPEATS, format_table
-from tools.gate_power.traces import RecordedAgain, Trace, draw_trace_suite, read_traces
+from tools.gate_power.batches import BATCH, SLOWDOWNS_PERCENT, Counts, Job, add_up, run_job
+from tools.gate_power.scenarios import ACCEPTED_SESSIONS, CASES, ROUNDS, SCENARIOS
+from tools.gate_power.table import KEPT, OFFLINE, PAIRED, REPEATS, format_table
+from tools.gate_power.traces import read_traces
 
-SLOWDOWNS_PERCENT = (2.5, 5.0, 7.5, 10.0)
-OWN_GATES = (PAIRED, EVERY_BLOCK, REPEATS, OFFLINE)
-BATCH = 50
-RIVAL_SUITES = 300
+OWN_GATES = (PAIRED, KEPT, REPEATS, OFFLINE)
 DOUBLED = ("quiet", "typical")
 """Machines with a target for power: twice the changed suites."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One suite and the ways to measure its cases again.
-
-    Attributes:
-        rounds_s: ``(K + 1, C, R)`` seconds.
-        agains: Paired gate to its measurements; a gate that is absent cannot be tried.
-        repeats: For fresh processes; ``None`` where there are none.
-    """
-
-    rounds_s: NDArray[np.float64]
-    agains: dict[str, Again]
-    repeats: Again | None
-
-
-Counts: TypeAlias = dict[str, Any]
-"""What was counted on some suites of one machine; plain numbers, that batches can be added up."""
 
 
 def main() -> None:
@@ -78,6 +41,7 @@ def main() -> None:
         "--changed", type=int, default=500, help="suites a slowdown; twice on quiet and typical"
     )
     parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument("--processes", type=int, default=1, help="batches at a time")
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="begin no batch after this; run again"
     )
@@ -90,25 +54,39 @@ def main() -> None:
         f"python -m tools.gate_power --unchanged {options.unchanged} "
         f"--changed {options.changed} --seed {options.seed}"
     )
-    started_s = time.monotonic()
+    stop_s = time.monotonic() + options.seconds
     progress = Progress(options.out / "gate-power.partial.json", command)
     if options.so_far:
         write_result(options.out, command, [one.name for one in machines], progress)
         return
-    for index, machine in enumerate(machines):
-        changed = options.changed * (2 if machine.name in DOUBLED else 1)
-        batches = -(-max(options.unchanged, changed) // BATCH)
-        for batch in range(progress.count_done(machine.name), batches):
-            seed = (options.seed, index)
-            counts = judge_batch(machine, batch, options.unchanged, changed, seed=seed)
-            progress.add(machine.name, counts)
-            is_last = index == len(machines) - 1 and batch == batches - 1
-            if time.monotonic() - started_s > options.seconds and not is_last:
-                print(f"{machine.name}: {batch + 1} of {batches} batches", flush=True)
+    jobs = [
+        Job(machine, batch, options.unchanged, changed, (options.seed, index))
+        for index, machine in enumerate(machines)
+        for changed in [options.changed * (2 if machine.name in DOUBLED else 1)]
+        for batch in range(
+            progress.count_done(machine.name), -(-max(options.unchanged, changed) // BATCH)
+        )
+    ]
+    with contextlib.ExitStack() as stack:
+        for done, (job, counts) in enumerate(
+            zip(jobs, run_jobs(jobs, options.processes, stack), strict=True), 1
+        ):
+            progress.add(job.machine.name, counts)
+            if time.monotonic() > stop_s and done < len(jobs):
+                print(f"{job.machine.name}: {done} of {len(jobs)} batches", flush=True)
                 return
     write_result(options.out, command, [one.name for one in machines], progress)
     progress.path.unlink()
     print("done")
+
+
+def run_jobs(jobs: Sequence[Job], processes: int, stack: contextlib.ExitStack) -> Iterator[Counts]:
+    """Run batches in their order, some at a time; what was not begun at the end is dropped."""
+    if processes == 1:
+        return map(run_job, jobs)
+    pool = ProcessPoolExecutor(processes, get_context("spawn"))
+    stack.callback(pool.shutdown, cancel_futures=True)
+    return pool.map(run_job, jobs)
 
 
 def write_result(out: Path, command: str, machines: Sequence[str], progress: Progress) -> None:
@@ -171,71 +149,6 @@ class Progress:
         return rows
 
 
-def add_up(one: Counts, other: Counts) -> Counts:
-    """Add two nested dictionaries of numbers; what one lacks is 0."""
-    total = dict(one)
-    for key, value in other.items():
-        if isinstance(value, dict):
-            total[key] = add_up(total.get(key, {}), value)
-        else:
-            total[key] = total.get(key, 0) + value
-    return total
-
-
-def draw_batch(machine: Scenario | Trace, suites: int, rng: np.random.Generator) -> Iterator[Drawn]:
-    """Draw suites of one machine."""
-    if isinstance(machine, Trace):
-        for _ in range(suites):
-            suite = draw_trace_suite(machine, ACCEPTED_SESSIONS, rng)
-            again = RecordedAgain(machine, suite, rng)
-            agains: dict[str, Again] = {} if machine.blocks_s is None else {EVERY_BLOCK: again}
-            yield Drawn(suite.rounds_s, agains, again if suite.spare.size >= 3 else None)
-        return
-    batch = draw_suites(machine, suites, rng)
-    for index in range(suites):
-        shipped = SimulatedAgain(machine, batch, index, rng)
-        every = SimulatedAgain(machine, batch, index, rng, renew_every=1)
-        yield Drawn(batch.rounds_s[index], {PAIRED: shipped, EVERY_BLOCK: every}, shipped)
-
-
-def judge_batch(
-    machine: Scenario | Trace, batch: int, unchanged: int, changed: int, *, seed: tuple[int, int]
-) -> Counts:
-    """Count red suites, caught slowdowns and open answers of every gate on one batch of suites.
-
-    Args:
-        machine: Where.
-        batch: Number of the batch; each has random numbers of its own.
-        unchanged: Suites that are judged unchanged, all batches together.
-        changed: Suites that are judged with a slowdown, all batches together.
-        seed: Of the run and the machine.
-    """
-    rng = np.random.default_rng([*seed, batch])
-    own: Counts = {}
-    compared = []
-    first = batch * BATCH
-    suites = min(BATCH, max(unchanged, changed) - first)
-    for number, drawn in enumerate(draw_batch(machine, suites, rng), first):
-        history_s = np.median(drawn.rounds_s[:-1], axis=-1)
-        if number < unchanged:
-            for gate, answer in _answer(drawn, history_s, drawn.rounds_s[-1], {}, rng).items():
-                own[gate] = add_up(own.get(gate, {}), _count_unchanged(answer))
-        if number < changed:
-            case = int(rng.integers(len(drawn.rounds_s[-1])))
-            for percent in SLOWDOWNS_PERCENT:
-                slowed_s = drawn.rounds_s[-1].copy()
-                slowed_s[case] *= 1 + percent / 100
-                slowdowns = {case: math.log1p(percent / 100)}
-                for gate, answer in _answer(drawn, history_s, slowed_s, slowdowns, rng).items():
-                    own[gate] = add_up(own.get(gate, {}), _count_changed(answer, case, percent))
-        if number < RIVAL_SUITES:
-            compared.append(drawn.rounds_s[-2:])
-    rivals = _try_rivals(np.array(compared)) if compared else {}
-    return {"suites": suites, "cases": suites * drawn.rounds_s.shape[1], "gates": own} | (
-        {"rivals": rivals} if rivals else {}
-    )
-
-
 def summarise(counts: Counts) -> dict[str, Any]:
     """Turn counts into shares."""
     gates = {}
@@ -260,61 +173,6 @@ def summarise(counts: Counts) -> dict[str, Any]:
             "caught": {percent: hits / row["cases"] for percent, hits in row["caught"].items()},
         }
     return {"cases": counts["cases"] // counts["suites"], "gates": gates, "rivals": rivals}
-
-
-def _answer(
-    drawn: Drawn,
-    history_s: NDArray[np.float64],
-    rounds_s: NDArray[np.float64],
-    slowdowns: dict[int, float],
-    rng: np.random.Generator,
-) -> dict[str, Answer]:
-    estimate = estimate_suite(history_s, rounds_s)
-    screening = screen_latency(estimate)
-    control = int(np.argmin(np.median(rounds_s, axis=-1)))
-    answers = {
-        gate: answer_in_run(screening, again, control, slowdowns, rng)
-        for gate, again in drawn.agains.items()
-    }
-    if drawn.repeats is not None:
-        answers[REPEATS] = answer_by_repeats(screening, drawn.repeats, slowdowns)
-    return {**answers, OFFLINE: answer_offline(estimate)}
-
-
-def _count_unchanged(answer: Answer) -> Counts:
-    return {
-        "suites": 1,
-        "red": int(answer.is_red),
-        "void": int(answer.is_void),
-        "open_cases": len(answer.open),
-        "suspects": answer.suspects,
-        "blocks": answer.blocks,
-    }
-
-
-def _count_changed(answer: Answer, case: int, percent: float) -> Counts:
-    return {
-        "changed_suites": int(percent == SLOWDOWNS_PERCENT[0]),
-        "caught": {str(percent): int(case in answer.slower and not answer.is_void)},
-        "left_open": {str(percent): int(case in answer.open or answer.is_void)},
-    }
-
-
-def _try_rivals(rounds_s: NDArray[np.float64]) -> Counts:
-    """Hold the current session of each ``(S, 2, C, R)`` suite against the one before it."""
-    baseline, current = rounds_s[:, 0], rounds_s[:, 1]
-    return {
-        name: {
-            "suites": len(rounds_s),
-            "cases": int(rounds_s.shape[0] * rounds_s.shape[2]),
-            "red": int(rule(baseline, current).any(axis=-1).sum()),
-            "caught": {
-                str(percent): int(rule(baseline, current * (1 + percent / 100)).sum())
-                for percent in SLOWDOWNS_PERCENT
-            },
-        }
-        for name, rule in RIVALS.items()
-    }
 
 
 if __name__ == "__main__":

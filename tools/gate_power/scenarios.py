@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sdperf.ab.blocks import RENEW_EVERY
+from sdperf.ab.confirming import RENEW_EVERY_BLOCK
 
 CASES = 60
 ROUNDS = 10
@@ -154,7 +154,7 @@ def draw_paired_durations_s(
     slowdown: float,
     rng: np.random.Generator,
     *,
-    renew_every: int = RENEW_EVERY,
+    renew_every: int = RENEW_EVERY_BLOCK,
 ) -> NDArray[np.float64]:
     """Draw executions of a case in blocks, both workers started afresh every so many blocks.
 
@@ -271,7 +271,7 @@ class SimulatedAgain:
     suites: Suites
     suite: int
     rng: np.random.Generator
-    renew_every: int = RENEW_EVERY
+    renew_every: int = RENEW_EVERY_BLOCK
 
     def draw_blocks_s(self, case: int, orders: list[str], slowdown: float) -> NDArray[np.float64]:
         """Draw paired blocks."""
