@@ -10,6 +10,7 @@ GuardState = Literal["ok", "warn", "fail", "unknown"]
 GUARD_NAMES: Final = (
     "thermal level",
     "thermal throttling",
+    "supply voltage",
     "power source",
     "power mode",
     "clock governor",

@@ -2,7 +2,7 @@
 
 Scopes: ``tree`` is this process and all below it; ``system`` the whole machine, other programs
 included; ``gpu_board`` an NVIDIA card with its memory; ``gpu_soc`` the GPU part alone of an Apple
-chip; ``cpu_soc`` and its like other parts of that chip; ``machine`` everything behind the plug or
+chip; ``cpu_soc`` the processors of a chip, and its like other parts; ``machine`` everything behind the plug or
 battery. Numbers of different scopes never compare.
 """
 
@@ -37,6 +37,10 @@ Gauge = Literal[
     "gpu_soc_top_clock_percent",
     "gpu_soc_temperature_c",
     "cpu_soc_power_w",
+    "cpu_soc_clock_mhz",
+    "cpu_soc_temperature_c",
+    "cpu_soc_throttled_percent",
+    "cpu_soc_voltage_v",
     "machine_power_w",
 ]
 """Numbers that have a value at each moment."""
@@ -164,6 +168,10 @@ class ResourceUsage:
     gpu_soc_top_clock_percent: Curve | None = None
     gpu_soc_temperature_c: Curve | None = None
     cpu_soc_power_w: Curve | None = None
+    cpu_soc_clock_mhz: Curve | None = None
+    cpu_soc_temperature_c: Curve | None = None
+    cpu_soc_throttled_percent: Curve | None = None
+    cpu_soc_voltage_v: Curve | None = None
     machine_power_w: Curve | None = None
     tree_disk_read_bytes_per_s: Curve | None = None
     tree_disk_written_bytes_per_s: Curve | None = None

@@ -19,6 +19,7 @@ from sdperf.measure.environment import collect_environment, read_apple_gpu
 from sdperf.measure.guards import judge_guards
 from sdperf.measure.resources.apple_parsers import parse_footprint
 from sdperf.measure.resources.apple_rusage import read_process_usage
+from sdperf.measure.resources.arm import read_core_kinds
 from sdperf.measure.resources.inventory import list_probe_kinds
 from sdperf.measure.resources.nvidia import NvmlGpu, open_nvml
 from sdperf.measure.resources.probe import Missing
@@ -84,6 +85,7 @@ def collect_report(system: System = LIVE_SYSTEM) -> DoctorReport:
         *_check_packages(environment),
         *_check_device(environment, gpu is not None),
         *_check_mac(environment, system),
+        *_check_core_kinds(environment, system),
     )
     return DoctorReport(
         environment=environment,
@@ -140,6 +142,21 @@ def _check_mac(environment: Environment, system: System) -> list[Guard]:
         hint = f"update to macOS {_OLDEST_MACOS} or later"
         macos = Guard("macOS", "fail", value, "current torch has no MPS here", hint)
     return [macos, _check_footprint(system)]
+
+
+def _check_core_kinds(environment: Environment, system: System) -> list[Guard]:
+    """Show the kinds of cores of a machine that has several."""
+    kinds = read_core_kinds(system) if system.platform == "linux" else ()
+    if len(kinds) < 2:
+        return []
+    words = []
+    for kind in kinds:
+        clock = "" if kind.max_clock_mhz is None else f" at {kind.max_clock_mhz:.0f} MHz"
+        capacity = "" if kind.capacity is None else f" (capacity {kind.capacity})"
+        words.append(f"{kind.count}{clock}{capacity}")
+    fast = environment.performance_cores
+    sentence = "workers share the fast ones" if fast is None else f"workers share {fast} fast ones"
+    return [Guard("core kinds", "ok", ", ".join(words), sentence)]
 
 
 def _check_footprint(system: System) -> Guard:

@@ -24,6 +24,11 @@ from sdperf.measure.resources.apple_parsers import (
     parse_time_machine,
     parse_vm_stat,
 )
+from sdperf.measure.resources.arm import (
+    read_cooling_state,
+    read_firmware_flags,
+    read_temperature,
+)
 from sdperf.measure.resources.cgroup import CgroupLimits, read_cgroup_limits
 from sdperf.measure.resources.linux_parsers import (
     CpuTimes,
@@ -83,6 +88,9 @@ class Conditions:
         throttle_count: How often processors slowed down for heat since boot (Linux, Intel).
         gpu_wired_limit_bytes: How much memory the GPU may use, set by hand (Mac); 0 is macOS' own
             choice.
+        cooling_state: Steps by which the kernel lowers clocks for heat (Linux).
+        firmware_flags: Bits of a Raspberry Pi's ``get_throttled``.
+        temperature_c: The processor's hottest thermal zone (Linux).
         niceness: This process's nice value.
         is_background: Whether macOS keeps this process on slow cores.
     """
@@ -112,6 +120,9 @@ class Conditions:
     governor: str | None = None
     throttle_count: int | None = None
     gpu_wired_limit_bytes: int | None = None
+    cooling_state: int | None = None
+    firmware_flags: int | None = None
+    temperature_c: float | None = None
     niceness: int | None = None
     is_background: bool | None = None
 
@@ -199,6 +210,9 @@ def _read_linux(device_kind: DeviceKind, system: System, gpu: NvmlGpu | None) ->
         ).strip()
         or None,
         throttle_count=_count_throttling(system, online),
+        cooling_state=read_cooling_state(system),
+        firmware_flags=read_firmware_flags(system),
+        temperature_c=read_temperature(system),
         niceness=system.read_niceness(),
     )
 

@@ -21,6 +21,7 @@ from sdperf.measure.resources.apple_parsers import (
     parse_sysctl,
     parse_thermal_level,
 )
+from sdperf.measure.resources.arm import CPU_FOLDER
 from sdperf.measure.resources.cgroup import read_cgroup_limits
 from sdperf.measure.resources.linux_parsers import (
     parse_allowed_cpus,
@@ -82,8 +83,9 @@ _SYSCTL_KEYS: Final = (
     "kern.osversion",
 )
 
-_FAST_CAPACITY_SHARE: Final = 0.6
-"""Arm cores with at least this share of the largest capacity count as fast; middle cores do."""
+_FAST_SHARES: Final = {"cpu_capacity": 0.6, "cpufreq/cpuinfo_max_freq": 0.8}
+"""Cores with at least this share of the largest capacity count as fast; middle cores do. Where the
+kernel gives no capacity the highest clock stands in, in which small cores come closer."""
 
 _POWER_PROFILES: Final[Mapping[str, str]] = {
     "low-power": "low",
@@ -168,7 +170,7 @@ def count_performance_cores(system: System = LIVE_SYSTEM) -> int | None:
 
     On a Mac a kind counts unless it is named ``Efficiency``. On Linux cores of the kernel's
     ``cpu_core`` kind count (hybrid x86), else those with at least 60 % of the largest capacity
-    (Arm), and never more than the control group allows.
+    (Arm), else those with 80 % of the highest clock, and never more than the control group allows.
     """
     return _read_host(system).performance_cores
 
@@ -304,13 +306,15 @@ def _read_fast_cpus(system: System, allowed: frozenset[int]) -> frozenset[int]:
     hybrid = parse_cpu_list(system.read_text("/sys/devices/cpu_core/cpus") or "")
     if hybrid & allowed:
         return hybrid & allowed
-    folder = "/sys/devices/system/cpu"
-    capacities = {
-        cpu: parse_count(system.read_text(f"{folder}/cpu{cpu}/cpu_capacity")) or 0
-        for cpu in allowed
-    }
-    needed = _FAST_CAPACITY_SHARE * max(capacities.values(), default=0)
-    return frozenset(cpu for cpu, capacity in capacities.items() if capacity >= needed)
+    for name, share in _FAST_SHARES.items():
+        sizes = {
+            cpu: parse_count(system.read_text(f"{CPU_FOLDER}/cpu{cpu}/{name}")) or 0
+            for cpu in allowed
+        }
+        largest = max(sizes.values(), default=0)
+        if largest > 0:
+            return frozenset(cpu for cpu, size in sizes.items() if size >= share * largest)
+    return allowed
 
 
 def _at_most(count: int, quota: int | None) -> int | None:

@@ -6,6 +6,7 @@ A guard that got worse makes the round invalid; `sdperf.measure.guards` judges o
 from __future__ import annotations
 
 from sdperf.guard import Guard
+from sdperf.measure.board_guards import compare_board
 from sdperf.measure.conditions import Conditions
 from sdperf.measure.guards import STOLEN_SHARE, format_share, grade
 from sdperf.measure.resources.apple_parsers import MEMORY_PRESSURES, THERMAL_LEVELS
@@ -28,7 +29,7 @@ def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
         _compare_words("clock governor", before.governor, after.governor),
         _compare_pressure(before, after),
         _compare_swap(before, after),
-        _compare_throttle_count(before, after),
+        *compare_board(before, after),
         _compare_limits(before, after),
         _compare_steal(before, after),
         _compare_clock_events(after),
@@ -70,14 +71,6 @@ def _compare_swap(before: Conditions, after: Conditions) -> Guard | None:
         sentence = f"{format_bytes(in_bytes)} were swapped in"
         return Guard("swap", "warn", format_bytes(in_bytes), sentence)
     return None
-
-
-def _compare_throttle_count(before: Conditions, after: Conditions) -> Guard | None:
-    grown = _growth(before.throttle_count, after.throttle_count)
-    if not grown:
-        return None
-    sentence = f"processors slowed down for heat {grown} times"
-    return Guard("thermal throttling", "fail", f"{grown} times", sentence)
 
 
 def _compare_limits(before: Conditions, after: Conditions) -> Guard | None:

@@ -14,6 +14,7 @@ from typing import Final
 from sdperf.device.mps_watermarks import parse_watermarks
 from sdperf.errors import ConfigurationError
 from sdperf.guard import Guard, GuardState
+from sdperf.measure.board_guards import judge_supply, judge_throttling
 from sdperf.measure.conditions import Conditions
 from sdperf.measure.resources.nvidia import POWER_CAP, SLOWDOWN
 from sdperf.units import format_bytes
@@ -63,7 +64,8 @@ def judge_guards(
     """
     mac = conditions.platform == "darwin"
     guards = [
-        _judge_thermal(conditions) if mac else _judge_throttle_count(conditions),
+        _judge_thermal(conditions) if mac else judge_throttling(conditions),
+        *judge_supply(conditions),
         _judge_power_source(conditions),
         _judge_power_mode(conditions) if mac else _judge_governor(conditions),
         _judge_memory(conditions),
@@ -97,21 +99,6 @@ def _judge_thermal(now: Conditions) -> Guard:
     sentence = "not throttled" if state == "ok" else "the chip lowers its clocks for heat"
     hint = None if state == "ok" else "let it cool down until the level is nominal"
     return Guard("thermal level", state, level, sentence, hint)
-
-
-def _judge_throttle_count(now: Conditions) -> Guard:
-    if now.throttle_count is None:
-        return _unknown(
-            "thermal throttling",
-            "this processor does not count its throttling",
-            "only Intel processors on real hardware do",
-        )
-    return Guard(
-        "thermal throttling",
-        "ok",
-        f"{now.throttle_count} since boot",
-        "counted; a round in which it grows is invalid",
-    )
 
 
 def _judge_power_source(now: Conditions) -> Guard:

@@ -492,8 +492,10 @@ def test_powermetrics_is_only_opened_without_macmon(make_mac):
 
 
 def test_kinds_of_probes_by_platform(make_linux, make_mac):
-    assert [kind.name for kind in list_probe_kinds(make_linux())] == ["psutil", "nvml"]
-    assert len(list_probe_kinds(make_mac())) == len(PROBE_KINDS) - 1
+    assert [kind.name for kind in list_probe_kinds(make_linux())] == ["psutil", "nvml", "sysfs"]
+    assert {"nvml", "vcgencmd", "sysfs"} == {kind.name for kind in PROBE_KINDS} - {
+        kind.name for kind in list_probe_kinds(make_mac())
+    }
     hidden = make_linux(environ={"CUDA_VISIBLE_DEVICES": ""})
     assert [probe.name for probe in open_probes(hidden)] == ["psutil"]
     nvml = list_probe_kinds(hidden)[1]

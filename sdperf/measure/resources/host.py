@@ -24,7 +24,7 @@ _UNBORN: Final = ProcessSample(
 )
 """What a process that started within the window had used before it."""
 
-_WATCHERS: Final = frozenset({"ioreg", "macmon", "powermetrics", "sudo"})
+_WATCHERS: Final = frozenset({"ioreg", "macmon", "powermetrics", "sudo", "vcgencmd"})
 """Programs that probes start; they hang in the tree and are no part of what is watched."""
 
 _TREE_AGE_S: Final = 2.0

@@ -14,6 +14,7 @@ from sdperf.measure.resources.apple import (
     open_macmon,
     open_powermetrics,
 )
+from sdperf.measure.resources.arm import ARM_MACHINES, open_firmware, open_sysfs
 from sdperf.measure.resources.host import HostProbe, PsutilSource
 from sdperf.measure.resources.nvidia import NvmlGpu, NvmlProbe, open_nvml
 from sdperf.measure.resources.probe import Missing, Probe
@@ -31,6 +32,7 @@ class ProbeKind:
         platforms: Values of ``sys.platform`` it exists on.
         find: Tells cheaply whether it can be had; opens nothing that stays open.
         open: Opens it.
+        machines: Architectures it exists on; empty is all.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ProbeKind:
     platforms: tuple[str, ...]
     find: Callable[[System], Any]
     open: Callable[[System], Probe | Missing]
+    machines: tuple[str, ...] = ()
 
 
 def open_probes(system: System = LIVE_SYSTEM) -> tuple[Probe, ...]:
@@ -59,7 +62,12 @@ def open_probes(system: System = LIVE_SYSTEM) -> tuple[Probe, ...]:
 
 def list_probe_kinds(system: System) -> tuple[ProbeKind, ...]:
     """List the probes that exist on this kind of machine, most trusted first."""
-    return tuple(kind for kind in PROBE_KINDS if system.platform in kind.platforms)
+    return tuple(
+        kind
+        for kind in PROBE_KINDS
+        if system.platform in kind.platforms
+        and (not kind.machines or system.machine in kind.machines)
+    )
 
 
 def _open_host(system: System) -> Probe:
@@ -94,6 +102,23 @@ PROBE_KINDS: Final = (
         platforms=("linux", "win32"),
         find=_find_nvml,
         open=_open_nvml,
+    ),
+    ProbeKind(
+        name="vcgencmd",
+        scope="Raspberry Pi",
+        gives="temperature, core voltage, throttling",
+        platforms=("linux",),
+        find=open_firmware,
+        open=open_firmware,
+        machines=ARM_MACHINES,
+    ),
+    ProbeKind(
+        name="sysfs",
+        scope="processor",
+        gives="temperature and clock",
+        platforms=("linux",),
+        find=open_sysfs,
+        open=open_sysfs,
     ),
     ProbeKind(
         name="zeus-apple-silicon",
