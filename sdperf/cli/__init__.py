@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "replay",
     "report",
     "trend",
+    "tune",
 )
 """Modules of this package, each with ``add_parser(subparsers)`` and ``run(arguments) -> int``."""
 

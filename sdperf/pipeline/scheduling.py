@@ -8,6 +8,13 @@ from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
 
 
+def find_schedulers(pipeline: Any) -> dict[str, Any]:
+    """Return the scheduler classes that suit a pipeline, its own first, by name."""
+    current = pipeline.scheduler
+    usable = [type(current), *getattr(current, "compatibles", [])]
+    return {kind.__name__: kind for kind in usable if "dummy" not in kind.__module__}
+
+
 def apply_scheduler(pipeline: Any, name: str | None) -> None:
     """Replace the pipeline's scheduler, keeping the model's noise schedule.
 
@@ -22,9 +29,7 @@ def apply_scheduler(pipeline: Any, name: str | None) -> None:
     """
     if name is None:
         return
-    current = pipeline.scheduler
-    usable = [type(current), *getattr(current, "compatibles", [])]
-    known = {kind.__name__: kind for kind in usable if "dummy" not in kind.__module__}
+    current, known = pipeline.scheduler, find_schedulers(pipeline)
     if name not in known:
         raise ConfigurationError(
             f"the scheduler cannot be used with {type(pipeline).__name__}",

@@ -38,6 +38,7 @@ from sdperf.run.messages import (
     WorkerReport,
     WorkerSpec,
 )
+from sdperf.run.renewal import load_in_place
 
 T = TypeVar("T")
 
@@ -158,11 +159,14 @@ class WorkerPool:
         host_factory: Makes the place where a worker lives.
         timeout_s: Time limit of one generation; a load gets ten times as much.
         clock: The clock that workers share.
+        keeps_processes: Whether another spec is loaded into the processes that run. Their resident
+            memory then includes what came before; see `sdperf.run.renewal`.
     """
 
     host_factory: Callable[[], WorkerHost] = SpawnedHost
     timeout_s: float = 600.0
     clock: Clock = monotonic_clock
+    keeps_processes: bool = False
     _spec: WorkerSpec | None = None
     _workers: list[Worker] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -170,19 +174,27 @@ class WorkerPool:
     def acquire(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
         """Return ``count`` loaded workers of ``spec``, reusing those that run.
 
-        Workers of another spec are ended first, so that two models never share the memory.
+        Workers of another spec are ended or emptied first, so that two models never share the
+        memory.
 
         Raises:
             ModelError: The pipeline cannot be loaded.
             WorkerError: A worker died or took too long while loading.
         """
+        kept: list[WorkerHost] = []
         if spec != self._spec:
+            if self.keeps_processes:
+                kept = [one.host for one in self._workers[:count]]
+                self._workers = self._workers[count:]
             self.close()
             self._spec = spec
         missing = count - len(self._workers)
         if missing > 0:
-            hosts = [self.host_factory() for _ in range(missing)]
-            loads = [host.executor.submit(worker.load, spec) for host in hosts]
+            hosts = [*kept, *(self.host_factory() for _ in range(missing - len(kept)))]
+            loads = [
+                host.executor.submit(load_in_place if host in kept else worker.load, spec)
+                for host in hosts
+            ]
             with self._ended_on_error(hosts, loading=True):
                 limit_s = 10 * self.timeout_s
                 wait(loads, timeout=limit_s)

@@ -302,3 +302,16 @@ def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending):
 )
 def test_exit_codes_are_explained(code, words):
     assert words in explain_exit(code)
+
+
+def test_a_pool_may_load_another_pipeline_into_its_processes(spec):
+    pool = WorkerPool(host_factory=InProcessHost, timeout_s=120, keeps_processes=True)
+    try:
+        (first,) = pool.acquire(spec, 1)
+        other = dataclasses.replace(spec, optimisations=("device_loop",))
+        (second,) = pool.acquire(other, 1)
+        assert second.host is first.host
+        assert second.first_call_s is None
+        assert len(pool.run_round([request()]).results[0].images) == 1
+    finally:
+        pool.close()

@@ -1,0 +1,39 @@
+"""Another pipeline in a process that holds one already, for devices that know their own peak.
+
+Starting a process with CUDA takes some ten seconds, loading a pipeline one or two. What the first
+pipeline left behind in the process is put back; its host memory is not, because a process's
+resident peak never falls.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from sdperf.device import select_device
+from sdperf.run import worker
+from sdperf.run.messages import WorkerReport, WorkerSpec
+
+
+def load_in_place(spec: WorkerSpec) -> WorkerReport:
+    """Free this process's pipeline, forget what it switched on, and load another.
+
+    Raises:
+        ModelError: The pipeline cannot be loaded.
+        ConfigurationError: The device or the subject cannot be used.
+        GenerationError: The user's own subject raised.
+    """
+    worker.unload()
+    forget_switches()
+    gc.collect()  # networks and their wrapped calls refer to each other
+    select_device(spec.device).empty_cache()
+    return worker.load(spec)
+
+
+def forget_switches() -> None:
+    """Put back what optimisations switch for a whole process: cuDNN's search, compiled code."""
+    import torch
+
+    torch.backends.cudnn.benchmark = False
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()

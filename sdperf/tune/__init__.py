@@ -1,0 +1,9 @@
+"""The best settings for a machine: an Optuna study, and a paired confirmation of what it finds.
+
+Importing this package loads neither Optuna nor torch.
+"""
+
+from typing import Final
+
+DEFAULT_FILE: Final = ".sdperf/tune.db"
+"""Where studies are kept unless something else is said, below the current folder."""

@@ -1,0 +1,170 @@
+"""Which setting to try next: TPE or chance, never one that was tried before."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from sdperf.tune.setting import Setting
+from sdperf.tune.space import Choice, Dimension, NumberDimension, Space
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial, TrialState
+
+SamplerName = Literal["tpe", "random"]
+SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
+
+FEWEST_AT_RANDOM: Final = 10
+_ATTEMPTS: Final = 20
+"""How often a sampler may propose a known setting before chance finds a new one."""
+
+
+def make_distribution(dimension: Dimension) -> BaseDistribution:
+    """Return a dimension as Optuna knows it: a range where the choices are evenly spaced."""
+    if not isinstance(dimension, NumberDimension):
+        return CategoricalDistribution(dimension.choices)
+    choices = [find_choice(dimension, choice) for choice in dimension.choices]
+    steps = {round(second - first, 9) for first, second in itertools.pairwise(choices)}
+    if len(choices) < 3 or len(steps) > 1:
+        return CategoricalDistribution(choices)
+    (step,) = steps
+    if all(isinstance(choice, int) for choice in choices):
+        return IntDistribution(int(choices[0]), int(choices[-1]), step=int(step))
+    return FloatDistribution(choices[0], choices[-1], step=step)
+
+
+def find_choice(dimension: NumberDimension, number: float) -> int | float:
+    """Return the choice that a number out of a range stands for; a whole one as such."""
+    nearest = min(dimension.choices, key=lambda choice: abs(choice - number))
+    return int(nearest) if float(nearest).is_integer() else nearest
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Choice]:
+    """Have a trial choose a point."""
+    raw: dict[str, Any] = {}
+    for name, found in ((one.name, make_distribution(one)) for one in space.dimensions):
+        if isinstance(found, IntDistribution):
+            raw[name] = trial.suggest_int(name, found.low, found.high, step=found.step)
+        elif isinstance(found, FloatDistribution):
+            raw[name] = trial.suggest_float(name, found.low, found.high, step=found.step)
+        elif isinstance(found, CategoricalDistribution):
+            raw[name] = trial.suggest_categorical(name, found.choices)
+    return find_point(space, raw)
+
+
+def find_point(space: Space, raw: Mapping[str, Any]) -> dict[str, Choice]:
+    """Return the point that Optuna's parameters stand for."""
+    return {
+        one.name: find_choice(one, raw[one.name])
+        if isinstance(one, NumberDimension)
+        else raw[one.name]
+        for one in space.dimensions
+    }
+
+
+@dataclass
+class FreshSampler(BaseSampler):
+    """Proposes by another sampler, until it is something that was not tried yet.
+
+    Equal settings at different points of the space count as one.
+
+    Attributes:
+        inner: Proposes each dimension.
+        space: What may be proposed.
+        list_tried: Returns the settings that need no second try.
+        chance: Finds a new setting where the sampler keeps to known ones.
+    """
+
+    inner: BaseSampler
+    space: Space
+    list_tried: Callable[[], Collection[Setting]]
+    chance: random.Random
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space: a point is proposed at once, to be compared with others."""
+        return {one.name: make_distribution(one) for one in self.space.dimensions}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose a point whose setting is new, if there is any left that chance finds."""
+        tried = self.list_tried()
+        point: dict[str, Any] = {}
+        for attempt in range(10 * _ATTEMPTS):
+            if attempt < _ATTEMPTS:
+                point = {
+                    name: self.inner.sample_independent(study, trial, name, distribution)
+                    for name, distribution in search_space.items()
+                }
+            else:
+                point = dict(self.space.draw(self.chance))
+            if self.space.make_setting(find_point(self.space, point)) not in tried:
+                break
+        return point
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Propose one dimension, where a point was given in part."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Begin with other random numbers."""
+        self.inner.reseed_rng()
+        self.chance.seed()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Tell the inner sampler."""
+        self.inner.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Tell the inner sampler."""
+        self.inner.after_trial(study, trial, state, values)
+
+
+def make_sampler(
+    name: SamplerName,
+    space: Space,
+    seed: int | None,
+    list_tried: Callable[[], Collection[Setting]],
+) -> FreshSampler:
+    """Make a sampler.
+
+    Args:
+        name: ``tpe`` or ``random``.
+        space: What may be proposed.
+        seed: ``None`` draws one.
+        list_tried: Returns the settings that need no second try.
+    """
+    inner = (
+        RandomSampler(seed=seed)
+        if name == "random"
+        else TPESampler(seed=seed, n_startup_trials=FEWEST_AT_RANDOM)
+    )
+    return FreshSampler(inner, space, list_tried, random.Random(seed))

@@ -1,0 +1,186 @@
+"""Where a study is kept: an SQLite file or a server, opened through Optuna, errors in plain words.
+
+The one place that needs Optuna to be installed; import it behind `require_optuna`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from sdperf.errors import ConfigurationError, RecordError
+from sdperf.tune import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+BUSY_S: Final = 60
+ANSWER_S: Final = 10
+HEARTBEAT_S: Final = 30
+SILENCE_S: Final = 120
+"""A trial whose process was not heard of for this long is taken up by another machine."""
+
+OWNER: Final = "sdperf:owner"
+"""Attribute of a trial: who runs it."""
+
+RETRY_OF: Final = "sdperf:retry_of"
+"""Attribute of a trial: the number of the one that was cut off."""
+
+
+def require_optuna() -> None:
+    """Say what to install where Optuna is missing.
+
+    Raises:
+        ConfigurationError: It is.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigurationError(
+            "the package that searches is not installed",
+            got=str(error),
+            hint="pip install 'sdperf[tune]'",
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def locate_storage(given: str | None, root: Path) -> URL:
+    """Return where studies are kept: what was given, or the default file.
+
+    Args:
+        given: A URL, a path of an SQLite file, or ``None``.
+        root: Folder that the default file lies below.
+
+    Raises:
+        ConfigurationError: It is no URL that SQLAlchemy reads.
+    """
+    text = given or str(root / DEFAULT_FILE)
+    try:
+        url = make_url(text if "://" in text else f"sqlite:///{Path(text).expanduser()}")
+        if url.get_backend_name() in ("postgresql", "postgres") and "+" not in url.drivername:
+            url = url.set(drivername="postgresql+psycopg")
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            "the storage's URL cannot be used",
+            expected="a path of an SQLite file, sqlite:///FILE, postgresql://USER@HOST/DATABASE",
+        ) from error
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "a study in memory is gone at once", got=str(url), expected="sqlite:///FILE"
+        )
+    return url
+
+
+def show_url(url: URL) -> str:
+    """Return a URL for people: without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def open_storage(
+    url: URL, *, create: bool, on_silence: Callable[[Study, FrozenTrial], None]
+) -> RDBStorage:
+    """Open a storage.
+
+    Args:
+        url: As `locate_storage` returns it.
+        create: Whether to make an SQLite file that is not there.
+        on_silence: Called with a trial whose process was not heard of for `SILENCE_S`.
+
+    Raises:
+        ConfigurationError: Its driver is missing, or there is no such file.
+        RecordError: It cannot be reached, or holds something else.
+    """
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import RDBStorage
+
+    is_file = url.get_backend_name() == "sqlite"
+    if is_file:
+        path = Path(str(url.database))
+        if not create and not path.exists():
+            raise ConfigurationError(
+                "there is no study here", got=str(path), hint="sdperf tune begins one"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{path.parent} cannot be made", got=error.strerror) from error
+    connect: dict[str, Any] = {"timeout": BUSY_S} if is_file else {}
+    if url.get_backend_name() == "postgresql":
+        connect = {"connect_timeout": ANSWER_S}
+    with explaining(url), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        try:
+            return RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs={"connect_args": connect, "pool_pre_ping": not is_file},
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=SILENCE_S,
+                heartbeat_stale_trial_callback=on_silence,
+            )
+        except ImportError as error:
+            raise ConfigurationError(
+                f"{show_url(url)} needs a driver that is not installed",
+                got=str(error.__cause__ or error),
+                hint="pip install 'sdperf[postgres]', or the driver that your database asks for",
+            ) from error
+
+
+@contextlib.contextmanager
+def explaining(url: URL) -> Iterator[None]:
+    """Turn what a storage raises into one error.
+
+    Raises:
+        RecordError: The storage failed.
+    """
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        raise RecordError(
+            f"the studies in {show_url(url)} cannot be used",
+            got=" ".join(str(cause).split())[:300],
+            expected="an SQLite file or a database server that holds Optuna's tables or none",
+        ) from error
+
+
+def describe_owner() -> dict[str, str | int | float]:
+    """Say which process this is, so that others can tell whether it still lives."""
+    process = psutil.Process(os.getpid())
+    return {
+        "host": socket.gethostname(),
+        "booted": round(psutil.boot_time()),
+        "pid": process.pid,
+        "started": process.create_time(),
+    }
+
+
+def is_gone(owner: object) -> bool:
+    """Tell whether a trial's process was one of this machine and has ended.
+
+    Of another machine's nothing can be known; its silence says it in time.
+    """
+    ours = describe_owner()
+    if not isinstance(owner, dict) or owner.get("host") != ours["host"]:
+        return False
+    booted, pid, started = (owner.get(name) for name in ("booted", "pid", "started"))
+    if not isinstance(pid, int) or not isinstance(started, float):
+        return False
+    if isinstance(booted, int) and abs(booted - int(ours["booted"])) > 5:
+        return True
+    try:
+        return abs(psutil.Process(pid).create_time() - started) > 1.0
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,428 @@
+"""A study: trials in a storage that several machines share and that outlives a kill.
+
+Optuna keeps parameters, values and constraints; what was seen of a setting is kept beside them as
+a record of our own, from which everything else is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, TrialPruned
+from optuna.trial import TrialState
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import ConfigurationError, RecordError
+from sdperf.tune.front import Point
+from sdperf.tune.question import Aim, Question
+from sdperf.tune.sampling import SamplerName, make_sampler, suggest
+from sdperf.tune.setting import Setting
+from sdperf.tune.storage import (
+    OWNER,
+    RETRY_OF,
+    describe_owner,
+    explaining,
+    is_gone,
+    open_storage,
+)
+from sdperf.tune.trying import Tried
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+    from sqlalchemy import URL
+
+QUESTION: Final = "sdperf:question"
+MACHINE: Final = "sdperf:machine"
+SETTING: Final = "sdperf:setting"
+TRIED: Final = "sdperf:tried"
+CONFIRMED: Final = "sdperf:confirmed"
+
+_LARGEST: Final = 1e9
+"""Violation and value bounds that every database stores."""
+
+_DIRECTIONS: Final[dict[Aim, list[Literal["minimize", "maximize"]]]] = {
+    "front": ["minimize", "maximize"],
+    "seconds": ["minimize"],
+    "likeness": ["maximize"],
+}
+
+Ending = Literal["complete", "pruned", "infeasible", "running", "cut off", "waiting"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as it stands.
+
+    Attributes:
+        number: Its number in the study.
+        ending: What became of it; ``cut off`` died with its process or was interrupted.
+        setting: What was tried; ``None`` where it was cut off before that was known.
+        tried: What was seen; ``None`` unless it ended.
+        began: When, UTC, ISO 8601.
+        duration_s: How long it took.
+        host: Where.
+    """
+
+    number: int
+    ending: Ending
+    setting: Setting | None
+    tried: Tried | None
+    began: str | None
+    duration_s: float | None
+    host: str | None
+
+
+class _KnownError(Exception):
+    """The setting was tried before."""
+
+
+@dataclass
+class TuningStudy:
+    """A study that is open.
+
+    Attributes:
+        study: Optuna's.
+        url: Where it is kept.
+        question: What it asks.
+        machine: The kind of machine whose times it holds.
+        repeats: Proposals in a row that were known.
+    """
+
+    study: Study
+    url: URL
+    question: Question
+    machine: str
+    repeats: int = 0
+    _known: dict[int, TrialRecord] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name in the storage."""
+        return str(self.study.study_name)
+
+    def list_trials(self) -> list[TrialRecord]:
+        """Return all trials in order.
+
+        Raises:
+            RecordError: The storage failed, or holds a record that is none of ours.
+        """
+        with explaining(self.url):
+            frozen = self.study.get_trials(deepcopy=False)
+        for one in frozen:
+            known = self._known.get(one.number)
+            if known is None or known.ending in ("running", "waiting"):
+                self._known[one.number] = read_trial(one)
+        return [self._known[one.number] for one in frozen]
+
+    def list_points(self) -> list[Point]:
+        """Return where the settings stand that were measured in full and keep every limit."""
+        points = (one.tried.point for one in self.list_trials() if one.tried is not None)
+        return [point for point in points if point is not None]
+
+    def list_tried(self) -> set[Setting]:
+        """Return the settings that need no second try: those that ended, and those under way."""
+        return {
+            one.setting
+            for one in self.list_trials()
+            if one.setting is not None and one.ending != "cut off"
+        }
+
+    def count_ended(self) -> int:
+        """Return how many trials say something, whatever they say."""
+        return sum(one.tried is not None for one in self.list_trials())
+
+    def count_running(self) -> int:
+        """Return how many trials are under way, here or elsewhere."""
+        return sum(one.ending == "running" for one in self.list_trials())
+
+    def enqueue(self, setting: Setting, **attributes: Any) -> None:
+        """Have a setting tried next."""
+        with explaining(self.url):
+            self.study.enqueue_trial(self.question.space.find_point(setting), attributes)
+
+    def take_up_cut_off(self) -> int:
+        """End the trials of processes of this machine that are gone; try their settings again.
+
+        A setting whose process died twice is left alone: it may have killed it.
+
+        Returns:
+            How many there were.
+        """
+        count = 0
+        with explaining(self.url):
+            for one in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if not is_gone(one.user_attrs.get(OWNER)):
+                    continue
+                with contextlib.suppress(ValueError):  # another process ended it meanwhile
+                    self.study.tell(one.number, state=TrialState.FAIL)
+                    retry(self.study, one)
+                    count += 1
+        return count
+
+    def run_trial(
+        self,
+        sampler: SamplerName,
+        seed: int | None,
+        attempt: Callable[[Setting, Sequence[Point]], Tried],
+    ) -> TrialRecord | None:
+        """Run one trial.
+
+        Args:
+            sampler: Proposes the setting.
+            seed: Of the sampler; mixed with the number of trials so far, so that a resumed study
+                does not propose the same again.
+            attempt: Tries a setting beside the points so far. Ctrl-C in it ends the trial as cut
+                off, to be tried again.
+
+        Returns:
+            The trial; ``None`` where what was proposed had been tried before.
+
+        Raises:
+            RecordError: The storage failed.
+        """
+        mixed = None if seed is None else (seed * 10_007 + len(self.list_trials())) % 2**32
+        self.study.sampler = make_sampler(sampler, self.question.space, mixed, self.list_tried)
+        numbers: list[int] = []
+
+        def objective(trial: Trial) -> float | Sequence[float]:
+            numbers.append(trial.number)
+            return self._objective(trial, attempt)
+
+        with explaining(self.url), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            try:
+                self.study.optimize(objective, n_trials=1, catch=(_KnownError,))
+            except KeyboardInterrupt:
+                for number in numbers:
+                    retry(self.study, self.study.get_trials(deepcopy=False)[number])
+                raise
+        return None if self.repeats else self.list_trials()[numbers[0]]
+
+    def _objective(
+        self, trial: Trial, attempt: Callable[[Setting, Sequence[Point]], Tried]
+    ) -> float | Sequence[float]:
+        trial.set_user_attr(OWNER, describe_owner())
+        setting = self.question.space.make_setting(suggest(trial, self.question.space))
+        if setting in self.list_tried():
+            self.repeats += 1
+            raise _KnownError
+        self.repeats = 0
+        trial.set_user_attr(SETTING, format_record(setting))
+        tried = attempt(setting, self.list_points())
+        trial.set_user_attr(TRIED, format_record(tried))
+        for name, violation in tried.violations.items():
+            trial.set_constraint(name, min(max(violation, -_LARGEST), _LARGEST))
+        if tried.state != "complete" or tried.seconds is None or tried.fidelity is None:
+            raise TrialPruned
+        values = {"seconds": tried.seconds, "likeness": tried.fidelity.ssim}
+        aim = self.question.aim
+        return tuple(values.values()) if aim == "front" else values[aim]
+
+    def read_notes(self, kind: str) -> dict[str, Any]:
+        """Return what was noted of a kind, by key."""
+        with explaining(self.url):
+            found = self.study.user_attrs
+        prefix = f"{kind}:"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in found.items()
+            if name.startswith(prefix)
+        }
+
+    def note(self, kind: str, key: str, value: Any) -> None:
+        """Note something in the study."""
+        with explaining(self.url):
+            self.study.set_user_attr(f"{kind}:{key}", value)
+
+    def compute_importances(self) -> dict[str, dict[str, float]]:
+        """Say how much each dimension decides seconds and likeness, as shares of 1.
+
+        From trials that were measured in full; empty with fewer than four of them.
+
+        Source: PED-ANOVA (Watanabe, Bansal, Hutter, 2023), as in Optuna.
+        """
+        from optuna.importance import get_param_importances
+
+        complete = [one for one in self.study.get_trials(deepcopy=False) if one.values is not None]
+        if len(complete) < 4:
+            return {}
+        records = {one.number: one for one in self.list_trials()}
+
+        def value_of(name: str) -> Callable[[FrozenTrial], float]:
+            def find(one: FrozenTrial) -> float:
+                tried = records[one.number].tried
+                assert tried is not None
+                assert tried.seconds is not None
+                assert tried.fidelity is not None
+                return tried.seconds if name == "seconds" else -tried.fidelity.ssim
+
+            return find
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {
+                name: {
+                    dimension: round(share, 4)
+                    for dimension, share in get_param_importances(
+                        self.study, target=value_of(name)
+                    ).items()
+                }
+                for name in ("seconds", "ssim")
+            }
+
+
+def retry(study: Study, trial: FrozenTrial) -> None:
+    """Have a cut-off trial's setting tried again, once."""
+    if trial.params and RETRY_OF not in trial.user_attrs:
+        study.enqueue_trial(trial.params, {RETRY_OF: trial.number})
+
+
+def read_trial(trial: FrozenTrial) -> TrialRecord:
+    """Read a trial back.
+
+    Raises:
+        RecordError: A record is none of ours.
+    """
+    endings: dict[TrialState, Ending] = {
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "waiting",
+        TrialState.FAIL: "cut off",
+    }
+    attributes = trial.user_attrs
+    setting = attributes.get(SETTING)
+    tried = None
+    if trial.state not in endings and TRIED in attributes:
+        tried = parse_record(Tried, attributes[TRIED])
+    owner = attributes.get(OWNER)
+    duration = trial.duration
+    ending: Ending = endings.get(trial.state, "cut off")
+    return TrialRecord(
+        trial.number,
+        ending if tried is None else tried.state,
+        None if setting is None else parse_record(Setting, setting),
+        tried,
+        None
+        if trial.datetime_start is None
+        else trial.datetime_start.isoformat(timespec="seconds"),
+        None if duration is None else duration.total_seconds(),
+        str(owner["host"]) if isinstance(owner, dict) and "host" in owner else None,
+    )
+
+
+def find_study(url: URL, name: str) -> TuningStudy | None:
+    """Open a study that is there.
+
+    Returns:
+        ``None`` where there is none of this name.
+
+    Raises:
+        RecordError: The storage failed, or the study is none of ours.
+    """
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return None
+    storage = open_storage(url, create=False, on_silence=retry)
+    with explaining(url):
+        if name not in optuna.get_all_study_names(storage):
+            return None
+        return _read_study(optuna.load_study(storage=storage, study_name=name), url)
+
+
+def list_studies(url: URL) -> list[str]:
+    """Return the names of all studies of a storage.
+
+    Raises:
+        ConfigurationError: There is no such storage.
+        RecordError: It failed.
+    """
+    storage = open_storage(url, create=False, on_silence=retry)
+    with explaining(url):
+        return list(optuna.get_all_study_names(storage))
+
+
+def begin_study(url: URL, name: str, question: Question, machine: str) -> TuningStudy:
+    """Begin a study; where another process did so at the same moment, join that one.
+
+    Args:
+        url: Where it is kept.
+        name: Its name.
+        question: What it asks.
+        machine: The kind of machine whose times it will hold.
+
+    Raises:
+        ConfigurationError: The other process asked something else.
+        RecordError: The storage failed, or a study of that name is none of ours.
+    """
+    storage = open_storage(url, create=True, on_silence=retry)
+    with explaining(url):
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=_DIRECTIONS[question.aim],
+            load_if_exists=True,
+        )
+        if QUESTION not in study.user_attrs and not study.get_trials(deepcopy=False):
+            study.set_user_attr(MACHINE, machine)
+            study.set_user_attr(QUESTION, format_record(question))
+        begun = _read_study(study, url)
+    check_machine(begun, machine)
+    if describe_difference(begun.question, question):
+        raise ConfigurationError(
+            f"the study {name!r} asks something else",
+            got=describe_difference(begun.question, question),
+            hint="begin another one with --study NAME",
+        )
+    return begun
+
+
+def check_machine(study: TuningStudy, machine: str) -> None:
+    """Refuse to mix times of two kinds of machine.
+
+    Raises:
+        ConfigurationError: The study's times are of another kind.
+    """
+    if machine != study.machine:
+        raise ConfigurationError(
+            "the study's seconds are of another kind of machine, and times of two kinds cannot be "
+            "compared",
+            got=machine,
+            expected=study.machine,
+            hint="--study NAME begins a study for this kind",
+        )
+
+
+def describe_difference(stored: Question, asked: Question) -> str:
+    """Name the first fields in which two questions differ; where the model lies is none."""
+    one, other = _flatten(stored), _flatten(asked)
+    return "; ".join(
+        f"{name}: {json.dumps(one.get(name))[:60]} there, {json.dumps(other.get(name))[:60]} here"
+        for name in [name for name in {**one, **other} if one.get(name) != other.get(name)][:3]
+    )
+
+
+def _flatten(question: Question) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in format_record(question).items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        fields |= {f"{name}.{key}".strip("."): found for key, found in inner}
+    del fields["workload.model"]
+    return fields
+
+
+def _read_study(study: Study, url: URL) -> TuningStudy:
+    attributes = study.user_attrs
+    if QUESTION not in attributes or MACHINE not in attributes:
+        raise RecordError(
+            "this study was not begun by sdperf",
+            got=study.study_name,
+            hint="--study NAME begins another",
+        )
+    question = parse_record(Question, attributes[QUESTION])
+    return TuningStudy(study, url, question, str(attributes[MACHINE]))

@@ -1,0 +1,153 @@
+"""A study in one value: for `sdperf tune show`, the report, and a file to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import RecordError
+from sdperf.tune.confirming import (
+    Confirmation,
+    find_default_point,
+    find_winner,
+    list_candidates,
+    read_confirmations,
+)
+from sdperf.tune.front import Point, find_front
+from sdperf.tune.question import Question
+from sdperf.tune.study import TrialRecord, TuningStudy
+
+SUMMARY_VERSION: Final = 1
+_MAX_FILE_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study as it stands.
+
+    Attributes:
+        study: Its name.
+        machine: The kind of machine whose times it holds.
+        question: What it asks.
+        trials: All of them, in order; small pictures only of the front and the default.
+        front: Numbers of the trials that nobody dominates, the fastest first.
+        default: Where the default stands; ``None`` where it was not measured.
+        importances: Of ``seconds`` and ``ssim``: how much each dimension decides, as shares of 1.
+        confirmations: What was measured again beside the default.
+        winner: The number of the winner's trial; ``None`` where nothing beat the default.
+        candidates: How many settings could still be measured beside the default.
+        format_version: Version of this record.
+    """
+
+    study: str
+    machine: str
+    question: Question
+    trials: tuple[TrialRecord, ...]
+    front: tuple[int, ...]
+    default: Point | None
+    importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    confirmations: tuple[Confirmation, ...] = ()
+    winner: int | None = None
+    candidates: int = 0
+    format_version: int = SUMMARY_VERSION
+
+    def find_trial(self, number: int) -> TrialRecord:
+        """Return a trial by its number."""
+        return next(one for one in self.trials if one.number == number)
+
+    def find_winner(self) -> Confirmation | None:
+        """Return the winner as it was confirmed."""
+        return next((one for one in self.confirmations if one.number == self.winner), None)
+
+    def count(self, ending: str) -> int:
+        """Count the trials that ended in one way."""
+        return sum(one.ending == ending for one in self.trials)
+
+
+def summarise_study(study: TuningStudy, void: Sequence[Confirmation] = ()) -> Summary:
+    """Compute a study's summary.
+
+    Args:
+        study: The study.
+        void: Confirmations that were not kept, because the machine differed from itself.
+    """
+    question, trials = study.question, study.list_trials()
+    front = list_front(trials)
+    confirmations = (*read_confirmations(study), *void)
+    candidates = list_candidates(question, trials)
+    winner = find_winner(candidates, confirmations)
+    known = {one.number for one in confirmations}
+    pictured = {*front, *(one.number for one in trials if one.setting == question.default)}
+    hosts = {host: at for at, host in enumerate(dict.fromkeys(one.host for one in trials), 1)}
+    return Summary(
+        study=study.name,
+        machine=study.machine,
+        question=question,
+        trials=tuple(
+            dataclasses.replace(
+                one,
+                host=None if one.host is None else f"host {hosts[one.host]}",
+                tried=one.tried
+                if one.tried is None or one.number in pictured
+                else dataclasses.replace(one.tried, thumbnail=None),
+            )
+            for one in trials
+        ),
+        front=tuple(front),
+        default=find_default_point(question, trials),
+        importances=study.compute_importances(),
+        confirmations=confirmations,
+        winner=None if winner is None else winner.number,
+        candidates=sum(one.number not in known for one in candidates),
+    )
+
+
+def list_front(trials: Sequence[TrialRecord]) -> list[int]:
+    """Return the numbers of the trials that keep every limit and that no other dominates."""
+    measured = [
+        (one.number, point)
+        for one in trials
+        if one.tried is not None and (point := one.tried.point) is not None
+    ]
+    return [measured[at][0] for at in find_front([point for _, point in measured])]
+
+
+def format_summary_json(summary: Summary) -> str:
+    """Format a summary as JSON that `read_summary` reads."""
+    return json.dumps(format_record(summary), indent=1, ensure_ascii=False) + "\n"
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary from a file.
+
+    Raises:
+        RecordError: It is missing, too large, no JSON, or no summary.
+    """
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise RecordError(f"{path} is too large", expected=f"at most {_MAX_FILE_BYTES} bytes")
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read", got=error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is no JSON", got=str(error)[:200]) from error
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if version != SUMMARY_VERSION:
+        raise RecordError(
+            f"{path} is no study's summary",
+            got=f"format_version {str(version)[:40]}",
+            expected=SUMMARY_VERSION,
+            hint="sdperf tune show --json FILE writes one",
+        )
+    summary = parse_record(Summary, document)
+    numbers = {one.number for one in summary.trials}
+    confirmed = {one.number for one in summary.confirmations}
+    named = {*summary.front, *confirmed} | ({summary.winner} - {None})
+    if not named <= numbers or (summary.winner is not None and summary.winner not in confirmed):
+        raise RecordError(f"{path} names trials that it does not hold")
+    return summary
