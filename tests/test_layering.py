@@ -28,6 +28,7 @@ LAYERS = {
     "pipeline": 3,
     "engines": 3,
     "run": 4,
+    "mps_check": 4,
     "store": 4,
     "profile": 4,
     "ab": 5,

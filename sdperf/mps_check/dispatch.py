@@ -1,0 +1,132 @@
+"""Where a version of torch sends each operator on MPS: a shipped table, or torchgen's list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.version import InvalidVersion, Version
+
+from sdperf.errors import ConfigurationError
+from sdperf.mps_check.torchgen_routes import LETTERS, Letter, read_torchgen_routes
+
+FORMAT: Final = 1
+TABLE_PATH: Final = Path(__file__).parent / "dispatch.json"
+_NAMESPACE: Final = "aten::"
+
+
+@dataclass(frozen=True)
+class DispatchTable:
+    """Where operators of ``aten`` go on MPS in one version of torch.
+
+    Attributes:
+        version: The version judged.
+        source: Where the letters come from, for people.
+        letters: By operator and overload (``add.Tensor``); see `torchgen_routes.LETTERS`.
+        knows_library: Whether kernels that are registered in C++ only are part of it.
+    """
+
+    version: Version
+    source: str
+    letters: Mapping[str, Letter]
+    knows_library: bool
+
+    def letter(self, operator: str) -> Letter | None:
+        """Return where an operator goes; ``None`` for one outside ``aten``.
+
+        Args:
+            operator: With its namespace, such as ``aten::add.Tensor``.
+        """
+        if not operator.startswith(_NAMESPACE):
+            return None
+        return self.letters.get(operator.removeprefix(_NAMESPACE), "-")
+
+
+def known_versions() -> tuple[str, ...]:
+    """List the versions of the shipped table, oldest first."""
+    return tuple(one["version"] for one in _read_table()["versions"])
+
+
+def versions_with_text(text: str) -> tuple[str, ...]:
+    """List the versions whose macOS library holds a message; none if it was not looked for."""
+    return tuple(_read_table()["texts"].get(text, ()))
+
+
+def load_dispatch_table(version: str | None, installed: str) -> DispatchTable:
+    """Return the table of a version of torch.
+
+    Args:
+        version: What the user asks for; a release without its last number (``2.14``) is its
+            newest known one. ``None`` is the installed one.
+        installed: The version that is installed; where the shipped table lacks it, the list of
+            its own torchgen is read.
+
+    Raises:
+        ConfigurationError: Nothing is known of the version.
+    """
+    wanted = parse_version("--torch-version", version or installed)
+    found = _find_version(wanted)
+    if found is not None:
+        return _from_table(found)
+    if wanted == parse_version("torch", installed):
+        return DispatchTable(
+            wanted, "native_functions.yaml of the installed torchgen", read_torchgen_routes(), False
+        )
+    raise ConfigurationError(
+        "nothing is known of this version of torch",
+        got=version,
+        expected=f"one of {', '.join(known_versions())}, or the installed {installed}",
+        hint="leave --torch-version out, or add the version with python -m tools.mps_tables",
+    )
+
+
+def parse_version(option: str, text: str) -> Version:
+    """Read a version, without what follows a plus sign.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return Version(Version(text).public)
+    except InvalidVersion as error:
+        raise ConfigurationError(
+            f"{option} is no version", got=text, expected="such as 2.14.1"
+        ) from error
+
+
+def _find_version(wanted: Version) -> str | None:
+    known = [(Version(text), text) for text in known_versions()]
+    exact = next((text for version, text in known if version == wanted), None)
+    is_release = len(wanted.release) == 2 and not wanted.is_prerelease
+    if is_release and wanted.public == f"{wanted.major}.{wanted.minor}":
+        same = [text for version, text in known if version.release[:2] == wanted.release]
+        return same[-1] if same else exact
+    return exact
+
+
+def _from_table(version: str) -> DispatchTable:
+    table = _read_table()
+    index = known_versions().index(version)
+    letters: dict[str, Letter] = {
+        name: each if len(each) == 1 else each[index] for name, each in table["operators"].items()
+    }
+    wheel = table["versions"][index]["wheel"]
+    return DispatchTable(Version(version), f"operators and library of {wheel}", letters, True)
+
+
+@cache
+def _read_table() -> Any:
+    table = json.loads(TABLE_PATH.read_text(encoding="utf-8"))
+    versions = len(table["versions"])
+    if table["format"] != FORMAT or any(
+        len(letters) not in (1, versions) or not set(letters) <= LETTERS.keys()
+        for letters in table["operators"].values()
+    ):
+        raise ConfigurationError(
+            f"{TABLE_PATH.name} is damaged", hint="reinstall sdperf, or python -m tools.mps_tables"
+        )
+    return table

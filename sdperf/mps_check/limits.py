@@ -1,0 +1,174 @@
+"""The versioned, sourced list of what MPS is known not to do, or to do wrong; ``limits.toml``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from sdperf.errors import ConfigurationError
+from sdperf.mps_check.calls import OperatorCall
+from sdperf.mps_check.predicates import PREDICATES
+
+Effect = Literal["error", "crash", "wrong", "fallback", "slow", "differs"]
+Certainty = Literal["reported", "suspected"]
+
+EFFECTS: Final[dict[Effect, str]] = {
+    "error": "raises an exception",
+    "crash": "ends the process",
+    "wrong": "gives wrong numbers without a word",
+    "fallback": "copies to the CPU and back at each call",
+    "slow": "is slower than it need be",
+    "differs": "gives other numbers than on other devices",
+}
+LIMITS_PATH: Final = Path(__file__).parent / "limits.toml"
+EVERY_OPERATOR: Final = "*"
+
+_SOURCE: Final = re.compile(r"[\w.-]+/[\w.-]+#\d+|wheel|docs: .+")
+_STAGES: Final = ("text encoding", "denoising", "decoding", "any")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One known limit or bug.
+
+    Attributes:
+        id: Its name.
+        title: What happens, as a sentence.
+        effect: What kind of harm it does.
+        certainty: ``suspected`` where no report shows just this, in just this version.
+        torch: Versions that have it.
+        macos: Versions that have it; all where empty.
+        chips: Chips that have it, in words; all where empty.
+        operators: Names of operators of ``aten``, or ``*``.
+        predicate: Which of their calls, by name; see `sdperf.mps_check.predicates`.
+        stages: Where such operators occur in an image's making.
+        remedy: What to do about it.
+        sources: Issues and pull requests; ``wheel`` where the message stands in the library.
+        wheel_text: That message or a part of it.
+        note: What is open about it.
+    """
+
+    id: str
+    title: str
+    effect: Effect
+    certainty: Certainty
+    torch: SpecifierSet
+    macos: SpecifierSet
+    chips: str
+    operators: tuple[str, ...]
+    predicate: str
+    stages: tuple[str, ...]
+    remedy: str
+    sources: tuple[str, ...]
+    wheel_text: str = ""
+    note: str = ""
+
+    def holds_for_torch(self, version: Version) -> bool:
+        """Whether a version of torch has it, pre-releases included."""
+        return self.torch.contains(version, prereleases=True)
+
+    def concerns(self, call: OperatorCall) -> bool:
+        """Whether a call is one of those it is about."""
+        named = EVERY_OPERATOR in self.operators or (
+            call.operator.startswith("aten::") and call.name in self.operators
+        )
+        return named and PREDICATES[self.predicate](call)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A known trap that no record of operators can show.
+
+    Attributes:
+        id: Its name.
+        case: What happens.
+        why: Why it cannot be seen here, and what sees it instead.
+        sources: Where it is reported.
+    """
+
+    id: str
+    case: str
+    why: str
+    sources: tuple[str, ...]
+
+
+@cache
+def load_limits() -> tuple[Limit, ...]:
+    """Read the list of limits.
+
+    Raises:
+        ConfigurationError: It is damaged.
+    """
+    return tuple(parse_limit(each) for each in _read()["limit"])
+
+
+@cache
+def load_unseen() -> tuple[Unseen, ...]:
+    """Read the list of what this check is blind to.
+
+    Raises:
+        ConfigurationError: It is damaged.
+    """
+    return tuple(
+        Unseen(each["id"], each["case"], each["why"], tuple(each["sources"]))
+        for each in _read()["unseen"]
+    )
+
+
+def parse_limit(entry: dict[str, Any]) -> Limit:
+    """Check one entry.
+
+    Raises:
+        ConfigurationError: A field is missing, unknown, or of another kind.
+    """
+    try:
+        limit = Limit(
+            **{
+                **entry,
+                "torch": SpecifierSet(entry["torch"]),
+                "macos": SpecifierSet(entry.get("macos", "")),
+                "chips": entry.get("chips", ""),
+                "certainty": entry.get("certainty", "reported"),
+                "operators": tuple(entry["operators"]),
+                "stages": tuple(entry["stages"]),
+                "sources": tuple(entry["sources"]),
+            }
+        )
+    except (KeyError, TypeError, InvalidSpecifier) as error:
+        raise _damaged(entry, f"{type(error).__name__}: {error}") from error
+    faults = [
+        fault
+        for is_fault, fault in (
+            (not limit.title or not limit.remedy, "an empty title or remedy"),
+            (limit.effect not in EFFECTS, f"effect {limit.effect}"),
+            (limit.certainty not in get_args(Certainty), f"certainty {limit.certainty}"),
+            (not limit.operators, "no operators"),
+            (limit.predicate not in PREDICATES, f"predicate {limit.predicate}"),
+            (not limit.stages or not set(limit.stages) <= set(_STAGES), f"stages {limit.stages}"),
+            (not limit.sources, "no source"),
+            (not all(map(_SOURCE.fullmatch, limit.sources)), f"sources {limit.sources}"),
+            (("wheel" in limit.sources) != bool(limit.wheel_text), "a wheel without its message"),
+        )
+        if is_fault
+    ]
+    if faults:
+        raise _damaged(entry, ", ".join(faults))
+    return limit
+
+
+def _damaged(entry: dict[str, Any], got: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{LIMITS_PATH.name} is damaged at {entry.get('id', 'an entry without an id')}", got=got
+    )
+
+
+@cache
+def _read() -> dict[str, Any]:
+    return tomllib.loads(LIMITS_PATH.read_text(encoding="utf-8"))

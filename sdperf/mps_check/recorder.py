@@ -1,0 +1,279 @@
+"""Records what a generation asks of MPS: every operator, where it comes from and at what stage."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+from unittest import mock
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from sdperf.measurement import StageName
+from sdperf.mps_check.calls import MPS, Argument, OperatorCall, SeenTensor
+from sdperf.mps_check.dispatch import DispatchTable
+from sdperf.mps_check.standin import DEVICE, Computer, StandIn, is_stand_in_device
+
+_ATTENTION: Final = "aten::scaled_dot_product_attention"
+_ATTENTION_ON_MPS: Final = "aten::_scaled_dot_product_attention_math_for_mps"
+"""What torch's C++ calls on MPS where no dropout is asked for; other builds leave it out."""
+
+_SILENT: Final = ("detach", "alias")
+"""Operators that do nothing and come with every weight."""
+
+_MAKERS: Final = (torch.tensor, torch.as_tensor, torch.asarray)
+_TORCH: Final = str(Path(torch.__file__).parent)
+_HERE: Final = str(Path(__file__).parent)
+_QUIET_FOLDERS: Final = (_TORCH, _HERE, str(Path(contextlib.__file__)))
+
+
+class Recorder:
+    """Everything a generation asked of MPS, call by call.
+
+    Args:
+        table: Where the judged version sends operators; decides what is taken apart.
+        names: Path of each module by its identity.
+        keeps_values: Whether all tensors have values.
+
+    Attributes:
+        calls: Distinct calls with their number, in order of their first time.
+        stage: The stage that is under way.
+    """
+
+    def __init__(
+        self, table: DispatchTable, names: dict[int, str], *, keeps_values: bool = False
+    ) -> None:
+        self.calls: Counter[OperatorCall] = Counter()
+        self.stage: StageName = "whole"
+        self.computer = Computer(keeps_values=keeps_values)
+        self._table = table
+        self._names = names
+        self._path: list[str] = []
+        self._threads: dict[int, int] = {}
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Pretend that this machine has MPS, and record what is asked of it."""
+        handles = [
+            torch.nn.modules.module.register_module_forward_pre_hook(self._enter),
+            torch.nn.modules.module.register_module_forward_hook(self._leave, always_call=True),
+        ]
+        try:
+            with (
+                mock.patch.object(StandIn, "handler", staticmethod(self.handle)),
+                mock.patch.object(torch.nn.Module, "_apply", _apply_to_stand_ins),
+                mock.patch.object(torch.backends.mps, "is_available", _yes),
+                mock.patch.object(torch.mps, "empty_cache", _nothing),
+                mock.patch.object(torch.mps, "synchronize", _nothing),
+                torch.no_grad(),
+                torch._C._AutoDispatchBelowAutograd(),
+                _Makers(),
+                _Mode(self),
+            ):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def handle(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record an operator that has to do with MPS, and compute it."""
+        operator = f"{func.namespace}::{func.__name__.removesuffix('.default')}"
+        route = self._table.letter(operator)
+        if func.overloadpacket.__name__ == "to":
+            return self._move(func, args, kwargs)
+        if operator == _ATTENTION and not _argument(func, args, kwargs, "dropout_p"):
+            result = self.computer.compute(func, args, kwargs)
+            self._note(_ATTENTION_ON_MPS, func, args, kwargs, result)
+            return result
+        if route != "m" and func._can_decompose():
+            with _Mode(self):
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = self.computer.compute(func, args, kwargs)
+        self._note(operator, func, args, kwargs, result)
+        return result
+
+    def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do what ``to`` does: nothing, or a copy."""
+        tensor: torch.Tensor = args[0]
+        given = {
+            item.name: _argument(func, args, kwargs, item.name) for item in func._schema.arguments
+        }
+        other = given.get("other")
+        device = given.get("device") if other is None else other.device
+        dtype = given.get("dtype") if other is None else other.dtype
+        layout = given.get("memory_format")
+        on_mps = isinstance(tensor, StandIn) if device is None else is_stand_in_device(device)
+        is_there = on_mps == isinstance(tensor, StandIn) and dtype in (None, tensor.dtype)
+        is_laid_out = layout in (None, torch.preserve_format) or tensor.is_contiguous(
+            memory_format=layout
+        )
+        if is_there and is_laid_out and not given.get("copy"):
+            return tensor
+        where = DEVICE if on_mps else torch.device("cpu")
+        named = {"dtype": dtype or tensor.dtype, "device": where, "memory_format": layout}
+        return self.handle(torch.ops.aten._to_copy.default, (tensor,), named)
+
+    def _note(
+        self, operator: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        if func.overloadpacket.__name__ in _SILENT:
+            return
+        thread = self._threads.setdefault(threading.get_ident(), len(self._threads))
+        arguments = tuple(
+            (argument.name, _seen(_argument(func, args, kwargs, argument.name)))
+            for argument in func._schema.arguments
+        )
+        outputs = tuple(
+            describe(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)
+        )
+        module = self._path[-1] if self._path else ""
+        call = OperatorCall(operator, arguments, outputs, self.stage, module, find_line(), thread)
+        self.calls[call] += 1
+
+    def _enter(self, module: Any, _args: Any) -> None:
+        self._path.append(self._names.get(id(module), self._path[-1] if self._path else ""))
+
+    def _leave(self, _module: Any, _args: Any, _output: Any) -> None:
+        self._path.pop()
+
+
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Catches operators that make tensors on MPS out of none; stand-ins catch all others."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._recorder = recorder
+
+    def __torch_dispatch__(
+        self, func: Any, _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if _concerns_mps(args, named):
+            return self._recorder.handle(func, args, named)
+        return func(*args, **named)
+
+
+class _Makers(TorchFunctionMode):
+    """``torch.tensor(..., device="mps")`` copies in C++, before any operator could be caught."""
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = dict(kwargs or {})
+        device = named.get("device")
+        if func in _MAKERS and is_stand_in_device(device):
+            return func(*args, **{**named, "device": "cpu"}).to(MPS)
+        if func is torch.Tensor.new_tensor and device is None and isinstance(args[0], StandIn):
+            return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **named}).to(MPS)
+        return func(*args, **named)
+
+
+def describe(tensor: torch.Tensor) -> SeenTensor:
+    """Describe a tensor as an operator on MPS would see it."""
+    inner = tensor.behind if isinstance(tensor, StandIn) else tensor
+    return SeenTensor(
+        dtype=str(inner.dtype).removeprefix("torch."),
+        shape=tuple(inner.shape),
+        strides=tuple(inner.stride()),
+        storage_offset=int(inner.storage_offset()),
+        storage_bytes=int(inner.untyped_storage().nbytes()),
+        device=MPS if isinstance(tensor, StandIn) else tensor.device.type,
+        is_uninitialised=isinstance(tensor, StandIn) and tensor.is_uninitialised,
+    )
+
+
+def find_line() -> str:
+    """Name the innermost line outside torch and this package that is being run."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_QUIET_FOLDERS):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    return f"{shorten_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def shorten_path(path: str) -> str:
+    """Cut a source file's path at the package folder or the current folder."""
+    for root in ("site-packages/", "dist-packages/"):
+        _, found, after = path.rpartition(root)
+        if found:
+            return after
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def name_modules(components: dict[str, Any]) -> dict[int, str]:
+    """Map each module of a pipeline's components to its path."""
+    return {
+        id(module): f"{name}.{path}".rstrip(".")
+        for name, part in components.items()
+        if isinstance(part, torch.nn.Module)
+        for path, module in part.named_modules()
+    }
+
+
+def move_to_stand_ins(module: torch.nn.Module, computer: Computer) -> None:
+    """Replace a network's weights and buffers by stand-ins, in place."""
+    for part in module.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            part._parameters[name] = _as_parameter(computer.stand_in_for(weight))
+        for name, buffer in part.named_buffers(recurse=False):
+            part._buffers[name] = computer.stand_in_for(buffer)
+
+
+def _apply_to_stand_ins(module: Any, function: Any, recurse: bool = True) -> Any:
+    """Do what ``Module._apply`` does, which writes through ``.data`` and would lose stand-ins."""
+    if recurse:
+        for child in module.children():
+            child._apply(function)
+    for name, weight in module.named_parameters(recurse=False):
+        module._parameters[name] = _as_parameter(function(weight))
+    for name, buffer in module.named_buffers(recurse=False):
+        module._buffers[name] = function(buffer)
+    return module
+
+
+def _as_parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor, requires_grad=False)
+
+
+def _concerns_mps(args: Any, kwargs: dict[str, Any]) -> bool:
+    return any(
+        isinstance(leaf, StandIn) or (isinstance(leaf, torch.device) and is_stand_in_device(leaf))
+        for leaf in tree_leaves((args, kwargs))
+    )
+
+
+def _argument(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
+    for index, argument in enumerate(func._schema.arguments):
+        if argument.name == name:
+            return args[index] if index < len(args) else kwargs.get(name, argument.default_value)
+    return None
+
+
+def _seen(value: Any) -> Argument:
+    if isinstance(value, torch.Tensor):
+        return describe(value)
+    if isinstance(value, list | tuple):
+        return tuple(_seen(item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def _yes() -> bool:
+    return True
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,81 @@
+"""One generation of a pipeline under a recorder, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from sdperf.errors import GenerationError, SdperfError
+from sdperf.measurement import StageName
+from sdperf.mps_check.calls import Recording
+from sdperf.mps_check.dispatch import DispatchTable
+from sdperf.mps_check.recorder import Recorder, move_to_stand_ins, name_modules
+from sdperf.pipeline.families import stages_for
+from sdperf.pipeline.scheduling import apply_scheduler
+from sdperf.pipeline.stages import SeparableStages
+from sdperf.workload import Precision, Workload
+
+T = TypeVar("T")
+
+
+def record_generation(
+    pipeline: Any,
+    workload: Workload,
+    table: DispatchTable,
+    *,
+    precision: Precision,
+    keeps_values: bool = False,
+) -> Recording:
+    """Generate one image and record every operator that MPS would be asked for.
+
+    Args:
+        pipeline: A diffusers pipeline on the CPU or on ``meta``; of no use afterwards.
+        workload: What it generates.
+        table: Where the judged version sends operators.
+        precision: What the pipeline was loaded in.
+        keeps_values: Compute everything; else only what is small.
+
+    Raises:
+        GenerationError: The pipeline failed.
+    """
+    apply_scheduler(pipeline, workload.scheduler)
+    parts = dict(pipeline.components)
+    recorder = Recorder(table, name_modules(parts), keeps_values=keeps_values)
+    for part in parts.values():
+        if isinstance(part, torch.nn.Module):
+            move_to_stand_ins(part, recorder.computer)
+    stages = stages_for(pipeline, workload)
+    request = workload.image(0)
+
+    def during(stage: StageName, work: Callable[[], T]) -> T:
+        recorder.stage = stage
+        return work()
+
+    with recorder.listening():
+        try:
+            noise = during("draw_noise", lambda: stages.draw_noise([request]))
+            if isinstance(stages, SeparableStages):
+                separable = stages
+                embeds = during("encode_prompt", lambda: separable.encode_prompt([request.prompt]))
+                latents = during("denoise", lambda: separable.denoise(embeds, noise))
+                during("decode_latents", lambda: separable.decode_latents(latents))
+            else:
+                during("whole", lambda: stages.run_whole([request.prompt], noise))
+        except SdperfError:
+            raise
+        except Exception as error:
+            raise GenerationError(
+                "the generation failed while it was recorded",
+                got=f"{type(error).__name__}: {error}",
+                hint="does it run with --sd-device cpu? If so, try --values",
+            ) from error
+    return Recording(
+        calls=recorder.calls,
+        precision=precision,
+        height=stages.height,
+        width=stages.width,
+        steps=workload.num_inference_steps,
+        has_values=keeps_values,
+    )

@@ -1,0 +1,245 @@
+"""Tensors that pass for MPS tensors on a machine without MPS.
+
+The pipeline sees ``device(type='mps', index=0)``, so that Python takes the branches that it would
+take on a Mac. torch's C++ sees its ``meta`` device, because it asks a backend that is not built in
+for the device's number. What computes behind it is the CPU: small tensors have values, so that
+schedulers, masks and ``.item()`` work; larger ones have a shape only, so that SDXL at 1024 px takes
+seconds and no memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+from sdperf.errors import GenerationError
+
+MOST_VALUES: Final = 1 << 16
+"""Elements up to which a tensor has values where not all of them have."""
+
+_MOST_FALLBACK_BYTES: Final = 1 << 28
+DEVICE: Final = torch.device("mps", 0)
+_NEEDS_VALUES: Final = ("_local_scalar_dense", "equal", "is_nonzero")
+_ALLOCATIONS: Final = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
+
+Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class StandIn(torch.Tensor):
+    """A tensor that says it is on MPS.
+
+    Attributes:
+        behind: What computes: a tensor of the CPU, with values, or of ``meta``, without.
+        is_uninitialised: Nothing was written into it yet.
+    """
+
+    behind: torch.Tensor
+    is_uninitialised: bool
+    handler: Handler | None = None
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        """The device that is not there."""
+        return DEVICE
+
+    @property
+    def is_mps(self) -> bool:  # type: ignore[override]
+        """True."""
+        return True
+
+    @property
+    def is_meta(self) -> bool:  # type: ignore[override]
+        """False, whatever C++ believes."""
+        return False
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> StandIn:
+        """Wrap a tensor of the CPU or of ``meta``."""
+        made: StandIn = torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            layout=inner.layout,
+            device=torch.device("meta"),
+        )
+        made.behind = inner
+        made.is_uninitialised = False
+        return made
+
+    def __repr__(self, **_named: Any) -> str:  # type: ignore[override]
+        """Name shape and format; there may be no values."""
+        return f"StandIn({tuple(self.shape)}, {self.dtype})"
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Hand an operator to whoever records; without one, only compute it."""
+        handler = StandIn.handler or Computer().compute
+        return handler(func, args, kwargs or {})
+
+
+class Computer:
+    """Computes operators on stand-ins.
+
+    Args:
+        keeps_values: Whether all tensors have values; else only those of `MOST_VALUES` elements.
+    """
+
+    def __init__(self, *, keeps_values: bool = False) -> None:
+        self._keeps_values = keeps_values
+
+    def stand_in_for(self, tensor: torch.Tensor) -> StandIn:
+        """Move a tensor of the CPU or of ``meta`` to the device that is not there."""
+        return StandIn(self._place(tensor.detach()))
+
+    def compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that has to do with the device.
+
+        Raises:
+            GenerationError: The operator needs values that are not there.
+        """
+        name = func.overloadpacket.__name__
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        has_values = not any(_inner(each).is_meta for each in tensors)
+        if not has_values and name in _NEEDS_VALUES:
+            raise _without_values(func)
+        if not has_values and name == "copy_" and not isinstance(args[0], StandIn):
+            return args[0].zero_()
+        small = has_values and self._is_small(func, args, kwargs, tensors)
+        result, placed = self._run(func, args, kwargs, "cpu" if small else "meta")
+        if kwargs.get("device") is not None and not is_stand_in_device(kwargs["device"]):
+            return tree_map(_to_host, result)
+        return tree_map(lambda each: self._wrap(each, placed, func, tensors), result)
+
+    def _run(
+        self, func: Any, args: Any, kwargs: dict[str, Any], where: str
+    ) -> tuple[Any, dict[int, StandIn]]:
+        """Compute on what is behind the stand-ins.
+
+        Returns:
+            The result, and the stand-ins by the identity of what stood for them.
+        """
+        behind: dict[int, tuple[StandIn, torch.Tensor]] = {}
+
+        def place(value: Any) -> Any:
+            if isinstance(value, StandIn):
+                if id(value) not in behind:
+                    inner = value.behind.to("meta") if where == "meta" else value.behind
+                    behind[id(value)] = (value, inner)
+                return behind[id(value)][1]
+            if isinstance(value, torch.Tensor) and where == "meta" and value.dim() > 0:
+                return value.to("meta")
+            return torch.device(where) if isinstance(value, torch.device) else value
+
+        try:
+            result = func(*tree_map(place, args), **_placed_named(kwargs, where, place))
+        except NotImplementedError as error:
+            if where != "meta":
+                raise
+            result = self._run_on_zeros(func, args, kwargs, error)
+        return result, {id(inner): original for original, inner in behind.values()}
+
+    def _run_on_zeros(
+        self, func: Any, args: Any, kwargs: dict[str, Any], error: NotImplementedError
+    ) -> Any:
+        """Find the shape of a result that torch has no rule for, from zeros on the CPU."""
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if sum(each.numel() * each.element_size() for each in tensors) > _MOST_FALLBACK_BYTES:
+            raise GenerationError(
+                f"the shape of what {func} returns cannot be known without computing it",
+                got="no rule of torch's for it, and inputs too large to try",
+                hint="--values, or a smaller --size",
+            ) from error
+
+        def zeros(each: Any) -> Any:
+            if isinstance(each, torch.device):
+                return torch.device("cpu")
+            return torch.zeros_like(_inner(each), device="cpu") if _is_tensor(each) else each
+
+        result = func(*tree_map(zeros, args), **_placed_named(kwargs, "cpu", zeros))
+        return tree_map(lambda each: each.to("meta") if _is_tensor(each) else each, result)
+
+    def _is_small(self, func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
+        """Whether computing with values is cheap; a large result's size is asked first."""
+        if self._keeps_values:
+            return True
+        if any(each.numel() > MOST_VALUES for each in tensors):
+            return False
+        sizes = sorted((each.numel() for each in tensors), reverse=True)[:2]
+        if tensors and math.prod(sizes) <= MOST_VALUES:
+            return True
+        try:
+            shapes = tree_leaves(self._run(func, args, kwargs, "meta")[0])
+        except (NotImplementedError, RuntimeError, TypeError):
+            return True
+        return all(each.numel() <= MOST_VALUES for each in shapes if _is_tensor(each))
+
+    def _wrap(
+        self, result: Any, placed: dict[int, StandIn], func: Any, tensors: list[torch.Tensor]
+    ) -> Any:
+        if not _is_tensor(result) or isinstance(result, StandIn):
+            return result
+        original = placed.get(id(result))
+        if original is not None:
+            original.behind = result
+            original.is_uninitialised = False
+            return original
+        made = StandIn(self._place(result))
+        made.is_uninitialised = func.overloadpacket.__name__ in _ALLOCATIONS
+        if func.is_view and tensors and isinstance(tensors[0], StandIn):
+            # Whoever takes a view of fresh memory means to write into it, through the view.
+            made.is_uninitialised = tensors[0].is_uninitialised
+            tensors[0].is_uninitialised = False
+        return made
+
+    def _place(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._keeps_values or tensor.is_meta or tensor.numel() <= MOST_VALUES:
+            return tensor
+        return tensor.to("meta")
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _inner(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.behind if isinstance(tensor, StandIn) else tensor
+
+
+def _placed_named(
+    kwargs: dict[str, Any], where: str, place: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Place named arguments; generators of no use are left out."""
+    placed = {name: tree_map(place, value) for name, value in kwargs.items()}
+    if where == "meta" and "generator" in kwargs:
+        placed["generator"] = None
+    return placed
+
+
+def is_stand_in_device(device: Any) -> bool:
+    """Whether a device is the one that is not there, by its own name or by the one C++ knows."""
+    return device is not None and torch.device(device).type in (DEVICE.type, "meta")
+
+
+def _to_host(value: Any) -> Any:
+    """Bring a result to the CPU; what has no values comes as zeros."""
+    if not _is_tensor(value) or not value.is_meta:
+        return value
+    return torch.zeros_like(value, device="cpu")
+
+
+def _without_values(func: Any) -> GenerationError:
+    return GenerationError(
+        "the pipeline asks for a number that depends on what its networks computed",
+        got=f"{func} of a tensor that has a shape only",
+        hint="--values computes everything, on the CPU",
+    )
