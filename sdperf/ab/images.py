@@ -84,7 +84,7 @@ def choose_floors(
     - Floors given by the user hold always.
     - Different weights, prompts, seeds, sizes, steps, guidance or scheduler draw different
       pictures on purpose: nothing is held against the other.
-    - Other optimisations: what is asked of the optimised pipeline beside the plain one.
+    - Other optimisations or another engine: what is asked of it beside the plain pipeline.
     - One precision on both sides: the floors of one path (`SAME_PATH_FLOORS`).
     - fp32 against 16 bits: what was measured for the model in that precision.
 
@@ -102,7 +102,7 @@ def choose_floors(
     changed = list_differences(a, b)
     if changed:
         return None, f"other {', '.join(changed)}"
-    if a.variant.optimisations != b.variant.optimisations:
+    if (a.variant.optimisations, a.variant.engine) != (b.variant.optimisations, b.variant.engine):
         pairs = ((b.variant, a.variant), (a.variant, b.variant))
         return min((choose_gain_floors(*pair) for pair in pairs), key=lambda one: one.ssim), None
     precisions = {a.variant.precision, b.variant.precision}

@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "calibrate",
     "compare",
     "doctor",
+    "engines",
     "export",
     "figures",
     "generate",

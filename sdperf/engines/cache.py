@@ -29,6 +29,7 @@ from sdperf.units import format_bytes
 
 MANIFEST: Final = "sdperf-conversion.json"
 _BUILDING: Final = ".building"
+_LOCK: Final = ".lock"
 _ATTEMPTS: Final = 3
 """Times that an entry is looked for: another process may clean it between two locks."""
 
@@ -206,6 +207,16 @@ class EngineCache:
             ),
         )
 
+    def list_running(self) -> list[str]:
+        """Say what processes convert right now, one text each."""
+        texts = []
+        for path in list_folder(self.folder):
+            if path.suffix == _LOCK:
+                with contextlib.suppress(OSError), path.open("r", encoding="utf-8") as lock:
+                    if not try_lock(lock, fcntl.LOCK_SH):
+                        texts.append(lock.read())
+        return [text for text in texts if text]
+
     def clean(self) -> tuple[int, list[Path]]:
         """Remove every entry that no process uses.
 
@@ -236,7 +247,7 @@ class EngineCache:
     def _open_lock(self, key: str) -> IO[str]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return (self.folder / f"{key}.lock").open("a", encoding="utf-8")
+            return (self.folder / f"{key}{_LOCK}").open("a", encoding="utf-8")
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -257,13 +268,27 @@ class EngineCache:
             fcntl.flock(lock, fcntl.LOCK_UN)
             self._wait(lock, fcntl.LOCK_EX, conversion)
             if self._find_sound(folder, conversion, aloud=False) is None:
-                self._build(folder, conversion, convert, needed_bytes)
+                with self._announced(lock, conversion):
+                    self._build(folder, conversion, convert, needed_bytes)
                 was_found = False
         raise EngineError(
             f"the conversion of the {conversion.part} for {conversion.engine} does not stay",
             got=f"{folder} was gone or changed {_ATTEMPTS} times",
             hint="end what cleans this folder, then sdperf engines clean",
         )
+
+    @contextlib.contextmanager
+    def _announced(self, lock: IO[str], conversion: Conversion) -> Iterator[None]:
+        """Say what is converted, also in the lock file, where other processes read it."""
+        text = f"{conversion.engine}: converting the {conversion.part} of {conversion.model}"
+        self.say(text)
+        lock.truncate(0)
+        lock.write(text)
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)
 
     def _wait(self, lock: IO[str], operation: int, conversion: Conversion) -> None:
         start_s = self.clock()
@@ -312,7 +337,6 @@ class EngineCache:
                     hint=_CACHE_HINT,
                 )
             building.mkdir()
-            self.say(f"{conversion.engine}: converting the {conversion.part}")
             start_s = self.clock()
             convert(building)
             conversion_s = self.clock() - start_s

@@ -39,6 +39,8 @@ class EngineChoice:
         foreign: Device kinds that it runs on when asked by name, each with the reason why ``auto``
             leaves it out there.
         in_auto: Whether ``auto`` takes it; one that changes the weights has to be named.
+        fewer_bits: Whether it stores weights in fewer bits than the precision says: its images are
+            held to a looser floor.
         on_device: Distributions that a device kind needs beyond ``packages``, each with the extra
             that installs it.
     """
@@ -53,6 +55,7 @@ class EngineChoice:
     refusals: Mapping[DeviceKind, str] = field(default_factory=dict)
     foreign: Mapping[DeviceKind, str] = field(default_factory=dict)
     in_auto: bool = True
+    fewer_bits: bool = False
     on_device: Mapping[DeviceKind, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -73,6 +76,11 @@ _MLX_ON_CUDA: Final[Mapping[DeviceKind, str]] = {
 }
 _MLX_ON_CPU: Final[Mapping[DeviceKind, str]] = {
     "cpu": "it is made for Apple GPUs, and on a CPU there to test its numbers"
+}
+_COREML_PACKAGES: Final = (("coremltools",),)
+_COREML_ELSEWHERE: Final[Mapping[DeviceKind, str]] = {
+    "cpu": "sdperf runs Core ML beside a pipeline on mps, so on a Mac",
+    "cuda": "Core ML runs on Apple's systems only",
 }
 
 _ALL: Final = (
@@ -97,6 +105,7 @@ _ALL: Final = (
         refusals={"cuda": "onnxruntime's CUDA provider has no kernels for dynamic int8"},
         foreign=_ONNX_ON_MPS,
         in_auto=False,
+        fewer_bits=True,
     ),
     EngineChoice(
         "onnx-coreml",
@@ -129,6 +138,41 @@ _ALL: Final = (
         refusals=_MLX_ON_CUDA,
         foreign=_MLX_ON_CPU,
         in_auto=False,
+    ),
+    EngineChoice(
+        "coreml",
+        "Core ML on a Mac's GPU, with its own attention",
+        module="sdperf.engines.coreml",
+        extra="coreml",
+        packages=_COREML_PACKAGES,
+        options={"attention": "plain", "units": "cpu_and_gpu"},
+        refusals=_COREML_ELSEWHERE,
+    ),
+    EngineChoice(
+        "coreml-ane",
+        "Core ML on the Neural Engine, with split-einsum attention",
+        module="sdperf.engines.coreml",
+        extra="coreml",
+        packages=_COREML_PACKAGES,
+        options={"attention": "split_einsum", "units": "cpu_and_ne"},
+        precisions=("fp16",),
+        refusals=_COREML_ELSEWHERE,
+        in_auto=False,
+    ),
+    *(
+        EngineChoice(
+            f"coreml-{bits}bit",
+            f"Core ML on the Neural Engine, the UNet's weights from palettes of {bits} bits",
+            module="sdperf.engines.coreml",
+            extra="coreml",
+            packages=(*_COREML_PACKAGES, ("scikit-learn",)),
+            options={"attention": "split_einsum", "units": "cpu_and_ne", "bits": bits},
+            precisions=("fp16",),
+            refusals=_COREML_ELSEWHERE,
+            in_auto=False,
+            fewer_bits=True,
+        )
+        for bits in ("6", "4")
     ),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from sdperf.engines.catalogue import ENGINES
 from sdperf.models.references import ComponentFloor, Floors, PairNoise
 from sdperf.observation import Rung
 from sdperf.pipeline.optimisations.catalogue import (
@@ -50,6 +51,22 @@ EXACT_FLOORS: Final = Floors(
     evidence="other kernels and another order of sums: docs/optimisations.md",
 )
 """For an exact optimisation beside the plain pipeline of the same precision."""
+
+ENGINE_FLOORS: Final = Floors(
+    ssim=0.99,
+    worst_tile_ssim=0.95,
+    entropy_drop_bits=0.2,
+    evidence="the same arithmetic in fp32 on another engine: docs/engines.md",
+)
+"""For another engine in fp32 beside torch in fp32."""
+
+FEWER_BITS_FLOORS: Final = Floors(
+    ssim=0.97,
+    worst_tile_ssim=0.8,
+    entropy_drop_bits=0.3,
+    evidence="weights in fewer bits: docs/engines.md",
+)
+"""For an engine that stores weights in fewer bits than the precision says, against anything."""
 
 APPROXIMATE_FLOORS: Final = Floors(
     ssim=APPROXIMATE_SSIM,
@@ -96,13 +113,23 @@ def choose_gain_floors(variant: Variant, plain: Variant) -> Floors:
     """Choose what an optimised pipeline's images are held to, against the plain one's."""
     if choose_ssim_floor(variant.optimisations) < EXACT_SSIM:
         return APPROXIMATE_FLOORS
+    if _takes_fewer_bits(variant):
+        return FEWER_BITS_FLOORS
+    if variant.engine != plain.engine and {variant.precision, plain.precision} == {"fp32"}:
+        return ENGINE_FLOORS
     return EXACT_FLOORS if variant.precision == plain.precision else ACROSS_PRECISIONS_FLOORS
 
 
 def loosen_for(variant: Variant, floors: Floors) -> Floors:
     """Return looser floors for a variant that leaves arithmetic out, else the given ones."""
-    exact = choose_ssim_floor(variant.optimisations) >= EXACT_SSIM
-    return floors if exact else APPROXIMATE_FLOORS
+    if choose_ssim_floor(variant.optimisations) < EXACT_SSIM:
+        return APPROXIMATE_FLOORS
+    return FEWER_BITS_FLOORS if _takes_fewer_bits(variant) else floors
+
+
+def _takes_fewer_bits(variant: Variant) -> bool:
+    choice = ENGINES.get(variant.engine)
+    return choice is not None and choice.fewer_bits
 
 
 def derive_floors(rungs: Sequence[Rung], precision: str, source: str) -> Floors:

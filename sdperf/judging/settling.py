@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 from sdperf.measurement import Measurement
-from sdperf.workload import EMBEDDED, Workload, preset_for
+from sdperf.workload import EMBEDDED, TORCH, Variant, Workload, preset_for
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"
@@ -66,7 +67,8 @@ def _list_changed_packages(saved: Measurement, current: Measurement) -> list[str
 def _describe_case(measured: Measurement) -> list[str]:
     """Return the options that make ``sdperf ab`` measure this very case."""
     variant, workload = measured.variant, measured.workload
-    name = variant.precision if measured.stage is not None else variant.id
+    plain = replace(variant, optimisations=(), engine=TORCH)
+    name = variant.precision if measured.stage is not None else plain.id
     case = f"{measured.kind}[{name}{'' if measured.stage is None else f'-{measured.stage}'}]"
     words = ["--cases", case]
     if workload.model != EMBEDDED:
@@ -75,8 +77,18 @@ def _describe_case(measured: Measurement) -> list[str]:
         words += ["--subject", measured.subject]
     if measured.kind == "throughput" and measured.images_per_round != _BATCH:
         words += ["--batch", str(measured.images_per_round)]
-    settings = _list_settings(workload)
+    settings = [*_list_variant_settings(variant), *_list_settings(workload)]
     return [*words, "--both", ",".join(settings)] if settings else words
+
+
+def _list_variant_settings(variant: Variant) -> list[str]:
+    """Name what the case's name in the matrix of ``sdperf ab`` does not say."""
+    settings = []
+    if variant.engine != TORCH:
+        settings.append(f"engine={variant.engine}")
+    if variant.optimisations:
+        settings.append(f"optimisations={'+'.join(variant.optimisations)}")
+    return settings
 
 
 def _list_settings(workload: Workload) -> list[str]:

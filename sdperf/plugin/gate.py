@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from sdperf.errors import ImageError
 from sdperf.judging.comparable import explain_difference
-from sdperf.judging.floors import SAME_PATH_FLOORS, choose_gain_floors, loosen_for
+from sdperf.judging.floors import (
+    ENGINE_FLOORS,
+    SAME_PATH_FLOORS,
+    choose_gain_floors,
+    loosen_for,
+)
 from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.measurement import Measurement
 from sdperf.plugin.comparison import Comparison
@@ -16,7 +21,7 @@ from sdperf.png import decode_png
 from sdperf.run.suite import compute_scores
 from sdperf.store.images import ImageStore
 from sdperf.verdict import Finding, Outcome, judge_images, judge_soundness
-from sdperf.workload import Variant
+from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.references import ReferenceImages
@@ -86,8 +91,9 @@ class Gate:
             floors = choose_gain_floors(variant, measurement.gain.against)
             findings.append(judge_images(images, "plain", floors, {}))
         elif variant != Variant():
+            fp32 = SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
             own = (
-                SAME_PATH_FLOORS
+                fp32
                 if variant.precision == "fp32"
                 else model_floors.get(variant.precision)
             )

@@ -12,6 +12,7 @@ from sdperf.report.figure_style import figure_style, new_figure
 from sdperf.report.palette import light
 from sdperf.run.share import COMPUTE_BOUND_SHARE
 from sdperf.units import UNKNOWN, format_seconds
+from sdperf.workload import TORCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,9 @@ def select_profiled(machine: JudgedMachine) -> list[Measurement]:
     """Return one profiled measurement of each precision, with the fewest workers."""
     chosen: dict[str, Measurement] = {}
     measured = [case.measurement for case in machine.cases if case.measurement is not None]
-    for one in sorted(measured, key=lambda each: each.variant.workers):
+    for one in sorted(
+        measured, key=lambda each: (each.variant.engine != TORCH, each.variant.workers)
+    ):
         if one.stages is not None:
             chosen.setdefault(one.variant.precision, one)
     return list(chosen.values())

@@ -13,6 +13,7 @@ from sdperf.report.figure_style import figure_style, label_ends, new_figure
 from sdperf.report.palette import light
 from sdperf.report.terminal import Overlap, find_overlaps
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
+from sdperf.workload import TORCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,9 @@ def draw_workers(machine: JudgedMachine) -> Drawn | None:
     measured = [case.measurement for case in machine.cases if case.measurement is not None]
     chosen = [one for one in measured if one.kind == "throughput"]
     chosen = chosen or [one for one in measured if one.kind == "latency"]
-    chosen = [one for one in chosen if not one.variant.optimisations]
+    chosen = [
+        one for one in chosen if not one.variant.optimisations and one.variant.engine == TORCH
+    ]
     counts = sorted({one.variant.workers for one in chosen})
     if len(chosen) < 2:
         return None

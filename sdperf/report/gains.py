@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sdperf.measurement import Gain
 from sdperf.report.terminal import Line, Row
 from sdperf.units import format_score
+from sdperf.workload import TORCH
 
 
 def format_gains(rows: Iterable[Row]) -> list[Line]:
@@ -18,7 +19,8 @@ def format_gains(rows: Iterable[Row]) -> list[Line]:
             continue
         scores = [image.score("plain") for image in measured.images]
         ssim = min((score.ssim for score in scores if score is not None), default=None)
-        names = "+".join(measured.variant.optimisations) or "plain"
+        own = (measured.variant.engine, *measured.variant.optimisations)
+        names = "+".join(name for name in own if name != TORCH) or "plain"
         lines.append(Line(f"{row.case}: {format_gain(measured.gain)}", bold=True))
         lines.append(
             Line(

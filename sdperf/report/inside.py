@@ -12,6 +12,7 @@ from sdperf.measurement import DeviceLimits, Measurement, StageTimes
 from sdperf.report.terminal import WIDTH, Line, Row, wrap_line
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 from sdperf.usage import Curve
+from sdperf.workload import TORCH
 
 _STAGE_COLUMNS: Final = (("seconds", 11), ("share", 9), ("GFLOP", 11), ("of peak", 9))
 _NAME_WIDTH: Final = 34
@@ -24,13 +25,13 @@ def format_stages(rows: Iterable[Row]) -> list[Line]:
     The same stages are shown once, for the fewest workers, which share the processor least.
     """
     lines: list[Line] = []
-    shown: set[str] = set()
+    shown: set[tuple[str, str]] = set()
     measured = [row.measurement for row in rows if row.measurement is not None]
     for one in sorted(measured, key=lambda each: each.variant.workers):
-        precision = one.variant.precision
-        if one.stages is None or precision in shown:
+        key = (one.variant.precision, one.variant.engine)
+        if one.stages is None or key in shown:
             continue
-        shown.add(precision)
+        shown.add(key)
         lines += [Line(""), *_format_stage_table(one, one.stages, one.limits)]
     return lines
 
@@ -40,6 +41,8 @@ def _format_stage_table(
 ) -> list[Line]:
     peak = None if limits is None else limits.peak
     title = f"stages of one image, {measured.variant.precision}"
+    if measured.variant.engine != TORCH:
+        title += f", {measured.variant.engine}"
     if measured.environment.device_kind == "cpu" and measured.worker_threads is not None:
         title += f", {measured.worker_threads} threads"
     if peak is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -176,15 +177,13 @@ class Overlap:
 def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
     """Hold each async case against its sync twin; cases without a profiled twin stay out."""
     twins = {
-        (one.kind, one.variant.precision, one.variant.workers, one.variant.optimisations): one
+        (one.kind, dataclasses.replace(one.variant, mode="sync")): one
         for one in measured
         if one.variant.mode == "sync"
     }
     overlaps = []
     for one in measured:
-        twin = twins.get(
-            (one.kind, one.variant.precision, one.variant.workers, one.variant.optimisations)
-        )
+        twin = twins.get((one.kind, dataclasses.replace(one.variant, mode="sync")))
         if one.variant.mode != "async" or twin is None or twin.stages is None:
             continue
         share = twin.stages.overlappable_share()

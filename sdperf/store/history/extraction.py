@@ -31,6 +31,7 @@ from sdperf.store.history.figures import (
 from sdperf.store.history.schema import LONGEST_NAME
 from sdperf.store.runs import ACCEPTED_KEY, RUN_KEY, format_content, read_document
 from sdperf.store.session_file import MOST_CASES, check_size
+from sdperf.workload import TORCH
 
 _MOMENTARY: Final = ("commit", "thermal_level")
 """Parts of a record's environment that are of the moment and not of the machine."""
@@ -267,6 +268,10 @@ def _describe_setup(record: Mapping[str, Any]) -> str:
     workload = dict(as_object(record.get("workload")))
     model = workload.pop("model", None)
     setup = {key: record.get(key) for key in _SETUP}
+    variant = setup["variant"]
+    if isinstance(variant, dict) and variant.get("engine") == TORCH:
+        # Records of before there were other engines name none: their series go on.
+        setup["variant"] = {key: value for key, value in variant.items() if key != "engine"}
     if workload:
         name = str(model).replace("\\", "/").rstrip("/").rpartition("/")[2]
         setup |= {"workload": workload, "model": name}
