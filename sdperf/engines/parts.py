@@ -28,7 +28,9 @@ _ADDED: Final = {"sd": None, "sdxl": "text_time"}
 def split_pipeline(
     pipeline: Any, *, family: str, height: int, width: int, guided: bool
 ) -> tuple[Part, ...]:
-    """Cut a pipeline into its parts; the pipeline is not changed.
+    """Cut a pipeline into its parts.
+
+    The pipeline is not changed, but for a VAE that overflows in float16: it becomes float32.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
@@ -43,8 +45,10 @@ def split_pipeline(
     """
     if family not in FAMILIES:
         raise _unsupported(pipeline, f"a pipeline of the family {family!r}")
-    unet, vae = pipeline.unet, pipeline.vae
     _check_build(pipeline, family)
+    unet, vae = pipeline.unet, pipeline.vae
+    if vae.dtype == torch.float16 and vae.config.force_upcast:
+        vae = vae.to(torch.float32)  # as the pipeline's own call does for each image
     factor = pipeline.vae_scale_factor
     size = (height // factor, width // factor)
     parts = [

@@ -120,8 +120,8 @@ class Suite:
             self.subject,
             self.code,
             optimisations,
-            engine,
-            None if engine == TORCH else EngineShape.of(self.workload),
+            engine=engine,
+            shape=None if engine == TORCH else EngineShape.of(self.workload),
         )
 
     def describe_device(self) -> DeviceInfo:
