@@ -30,6 +30,7 @@ class DeviceInfo:
         gpu_cores: Multiprocessors (CUDA); ``None`` where torch cannot tell.
         memory_bytes: Device memory, or the recommended limit on unified memory.
         compute_capability: Which instructions a CUDA device has, as (major, minor).
+        index: Which of several CUDA devices, as torch counts them.
     """
 
     kind: DeviceKind
@@ -38,6 +39,7 @@ class DeviceInfo:
     gpu_cores: int | None
     memory_bytes: int | None
     compute_capability: tuple[int, int] | None = None
+    index: int | None = None
 
 
 class Device(Protocol):
@@ -75,8 +77,13 @@ class Device(Protocol):
         """Hand cached blocks back, between models."""
 
 
-def select_device(choice: str) -> Device:
+def select_device(choice: str, slot: int = 0) -> Device:
     """Return the device for a ``--sd-device`` choice; ``auto`` prefers mps, then cuda, then cpu.
+
+    Args:
+        choice: What the user asked for.
+        slot: Which worker of several this is, from 0: on a host with several GPUs they take turns.
+            The GPU is then the calling thread's; CUDA keeps the choice by thread.
 
     Raises:
         ConfigurationError: The choice is unknown, torch does not see such a device, or would
@@ -112,7 +119,17 @@ def select_device(choice: str) -> Device:
     if kind == "cuda":
         from sdperf.device.cuda import CudaDevice
 
-        return CudaDevice()
+        return CudaDevice(choose_index(slot, torch.cuda.device_count()))
     from sdperf.device.cpu import CpuDevice
 
     return CpuDevice()
+
+
+def choose_index(slot: int, devices: int) -> int:
+    """Give workers the GPUs in turn. Pure.
+
+    Args:
+        slot: Which worker, from 0.
+        devices: How many GPUs torch sees: those that ``CUDA_VISIBLE_DEVICES`` leaves.
+    """
+    return slot % max(1, devices)

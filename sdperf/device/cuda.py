@@ -8,10 +8,17 @@ from sdperf.device import DeviceInfo, DeviceKind
 
 
 class CudaDevice:
-    """The current CUDA device of this process."""
+    """A CUDA device, the current one of the thread that makes and calls this.
+
+    Args:
+        index: Which one, as torch counts them.
+    """
 
     kind: DeviceKind = "cuda"
     peak_is_sampled = False
+
+    def __init__(self, index: int = 0) -> None:
+        torch.cuda.set_device(index)
 
     @property
     def torch_device(self) -> torch.device:
@@ -33,6 +40,7 @@ class CudaDevice:
             gpu_cores=properties.multi_processor_count,
             memory_bytes=properties.total_memory,
             compute_capability=(properties.major, properties.minor),
+            index=torch.cuda.current_device(),
         )
 
     def synchronize(self) -> None:

@@ -62,7 +62,8 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
     """
     host = getattr(session.config, "_benchmarksession", None)
     ours.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-    _judge(ours, host)
+    with ours.ledger.spend("comparing"):
+        _judge(ours, host)
     failing = _find_failing(ours)
     void = ours.speed.confirmation.void is not None and not failing
     ours.interrupted |= ours.speed.confirmation.was_interrupted

@@ -173,7 +173,8 @@ class SdBenchmark:
             self.benchmark.group = self.benchmark.group or kind
             self.benchmark.pedantic(run, setup=clock.reset, rounds=in_all, warmup_rounds=warmup)
             line.say("watching and profiling rounds, scoring the images")
-            result = case.collect()
+            with session.ledger.spend("comparing"):
+                result = case.collect()
             if session.settings.trace is not None and not session.traced:
                 line.say("tracing an image")
                 session.suite().trace(self.variant, session.settings.trace)

@@ -203,6 +203,7 @@ SWITCHES: Final = (
     Option(
         "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
     ),
+    Option("durations", "", "", "say where the session's wall time went"),
     Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
 )
 
@@ -244,6 +245,7 @@ class Settings:
         markdown: Where a Markdown summary goes, or ``None``.
         in_process: Whether to run in pytest's own process.
         unwatched: Whether to leave out the rounds that are not timed but looked at.
+        durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
     """
 
@@ -279,6 +281,7 @@ class Settings:
     markdown: Path | None
     in_process: bool
     unwatched: bool
+    durations: bool
     strict: bool
 
     def case_slowdown(self, own: float | None = None) -> float:
@@ -377,6 +380,7 @@ def read_settings(config: pytest.Config) -> Settings:
         markdown=_parse(texts, "markdown", _file_such_as("summary.md")),
         in_process=in_process,
         unwatched=switches["unwatched"],
+        durations=switches["durations"],
         strict=switches["strict"],
     )
 

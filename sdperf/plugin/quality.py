@@ -80,7 +80,8 @@ class SdQuality:
         line, summary = self.session.live_line, "failed"
         line.start(f"quality {what} {self.precision}", 0)
         try:
-            seen = observe(self._bench())
+            with self.session.ledger.spend("quality"):
+                seen = observe(self._bench())
             floors, entropies = self._floors()
             findings = tuple(judge_observation(seen, self.precision, floors, entropies))
             summary = Verdict(self.node_id, findings).outcome.value

@@ -65,6 +65,7 @@ def summarise_run(ours: SdSession) -> RunSummary:
         interrupted=ours.interrupted,
         null_control=ours.speed.confirmation.null_control,
         guards=None if log is None or log.policy == "off" else log.before,
+        durations=ours.ledger.read(),
     )
 
 

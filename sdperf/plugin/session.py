@@ -14,6 +14,7 @@ import pytest
 from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
+from sdperf.measure.ledger import Ledger
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
@@ -65,6 +66,7 @@ class SdSession:
         calibrations: What ``sdperf calibrate`` found out of each kind of machine, where the session
             compares.
         quality: What the quality suite left.
+        ledger: Where the session's wall time goes.
         root: pytest's root folder.
     """
 
@@ -94,6 +96,7 @@ class SdSession:
     instant: datetime | None = None
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     quality: QualityShelf = field(default_factory=QualityShelf)
+    ledger: Ledger = field(default_factory=Ledger)
     root: Path = field(default_factory=Path.cwd)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
@@ -125,6 +128,7 @@ class SdSession:
             self._pool = WorkerPool(
                 host_factory=InProcessHost if settings.in_process else SpawnedHost,
                 timeout_s=settings.timeout_s,
+                ledger=self.ledger,
             )
             references = load_references(model.folder / "references")
             self._suite = Suite(
@@ -149,7 +153,12 @@ class SdSession:
             suite = self.suite()
             self._plain_suite = dataclasses.replace(
                 suite,
-                pool=WorkerPool(suite.pool.host_factory, suite.pool.timeout_s),
+                pool=WorkerPool(
+                    suite.pool.host_factory,
+                    suite.pool.timeout_s,
+                    ledger=self.ledger,
+                    name="plain side",
+                ),
                 guards="off",
                 compares_with_fp32=False,
             )

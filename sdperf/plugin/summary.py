@@ -12,6 +12,7 @@ import pytest
 
 from sdperf.plugin.finish import EXIT_VOID
 from sdperf.report.controls import format_control
+from sdperf.report.durations import format_durations
 from sdperf.report.gains import format_gains
 from sdperf.report.inside import format_guards, format_resources, format_stages
 from sdperf.report.terminal import (
@@ -56,6 +57,8 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for reason, count in Counter(ours.skipped.values()).items():
         for text in textwrap.wrap(_explain_skip(reason, count), WIDTH, subsequent_indent="    "):
             reporter.write_line(text)
+    for line in format_durations(ours.ledger.read()) if ours.settings.durations else ():
+        _write(reporter, line)
     if ours.evidence is not None:
         reporter.write_line(f"images: {_relative(ours.evidence)}")
     if ours.exhibits:

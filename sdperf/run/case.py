@@ -9,6 +9,7 @@ from typing import Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.guard import Guard
+from sdperf.measure.ledger import Ledger
 from sdperf.measurement import CaseKind, Measurement, MemoryUsage, SeparateStage
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.png import compute_png_sha256
@@ -77,14 +78,16 @@ class Case:
             UnfitError: A guard fails, and the policy is strict.
         """
         if self.suite.guards != "off":
-            self.suite.machine.look_at_rest()
+            with self._ledger.spend("waiting"):
+                self.suite.machine.look_at_rest()
         if self.variant != Variant() and self.suite.compares_with_fp32:
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
         self._load()
         if self.suite.guards != "off":
             kind = self.suite.describe_device().kind
-            self._before = self.suite.machine.judge_before(kind)
+            with self._ledger.spend("waiting"):
+                self._before = self.suite.machine.judge_before(kind)
             check_fit(self._before, self.suite.guards, self.suite.allowed_unknown)
             self._guarded = GuardedRounds(lambda: self.suite.machine.read(kind), self.redo_budget)
 
@@ -98,7 +101,8 @@ class Case:
         if any(worker.first_call_s is None for worker in self._workers):
             first = (self.suite.workload.image(0),)
             request = self.suite.request(first, "sync", self._threads)
-            results = self.suite.pool.run_round([request] * len(self._workers)).results
+            with self._ledger.spend("first calls"):
+                results = self.suite.pool.run_round([request] * len(self._workers)).results
             for worker, result in zip(self._workers, results, strict=True):
                 if worker.first_call_s is None:
                     worker.first_call_s = result.duration_s
@@ -118,7 +122,7 @@ class Case:
         """
         self._was_repeatable = self._was_repeatable and self._is_repeatable() is not False
         self._hashes.clear()
-        self.suite.pool.close()
+        self.suite.pool.start_afresh()
         self._load()
         self._processes += 1
         for _ in range(warmup):
@@ -126,7 +130,8 @@ class Case:
 
     def warm_up(self) -> float:
         """Run one untimed image per worker, the shape of all; return the seconds all the same."""
-        self._warmups.append(self._run([share[:1] for share in self._shares()]))
+        with self._ledger.spend("warm-up rounds"):
+            self._warmups.append(self._run([share[:1] for share in self._shares()]))
         return self._warmups[-1].duration_s
 
     def measure_round(self) -> float:
@@ -138,8 +143,19 @@ class Case:
             UnfitError: That happened more often than the budget allows.
         """
         guarded = self._guarded
-        self._rounds.append(self._run() if guarded is None else guarded.measure(self._run))
+        if guarded is None:
+            self._rounds.append(self._run_counted())
+        else:
+            excluded = len(guarded.excluded)
+            with self._ledger.spend("waiting"):
+                self._rounds.append(guarded.measure(self._run_counted))
+            redone_s = sum(one.duration_s for one in guarded.excluded[excluded:])
+            self._ledger.move(redone_s, "measured rounds", "waiting")
         return self._rounds[-1].duration_s
+
+    def _run_counted(self) -> PoolRound:
+        with self._ledger.spend("measured rounds"):
+            return self._run()
 
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
@@ -147,12 +163,14 @@ class Case:
         is_plain = self.variant == Variant() and self.stage is None
         after: tuple[Guard, ...] = ()
         if self._guarded is not None:
-            after = self.suite.machine.judge_after(self.suite.describe_device().kind)
-        resources = self._watch() if self.watched else None
-        # One image alone would say nothing of the stages of several together.
-        divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
-        stages = self.suite.profile(self.variant) if divided else None
-        limits = self.suite.limits(self.variant) if divided else None
+            with self._ledger.spend("waiting"):
+                after = self.suite.machine.judge_after(self.suite.describe_device().kind)
+        with self._ledger.spend("profiled rounds"):
+            resources = self._watch() if self.watched else None
+            # One image alone would say nothing of the stages of several together.
+            divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
+            stages = self.suite.profile(self.variant) if divided else None
+            limits = self.suite.limits(self.variant) if divided else None
         pngs: dict[str, bytes] = {}
         records = []
         if is_plain:
@@ -206,6 +224,10 @@ class Case:
             ),
         )
         return CaseResult(measurement, pngs)
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self.suite.pool.ledger
 
     @property
     def _threads(self) -> int:

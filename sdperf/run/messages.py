@@ -42,6 +42,7 @@ class WorkerSpec:
         subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
         code: Folders to search for the subject's module before all others: another revision's.
         optimisations: Names of switched-on optimisations.
+        slot: Which worker of several this is, from 0; workers of all slots are interchangeable.
         engine: What runs the networks.
         shape: What another engine than torch makes its programs for; ``None`` for torch.
     """
@@ -54,6 +55,7 @@ class WorkerSpec:
     optimisations: tuple[str, ...] = ()
     engine: str = TORCH
     shape: EngineShape | None = None
+    slot: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

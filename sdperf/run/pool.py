@@ -28,6 +28,7 @@ from typing import Any, Protocol, TypeVar
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
+from sdperf.measure.ledger import Ledger
 from sdperf.measurement import StageCost, StageTimes
 from sdperf.run import worker
 from sdperf.run.inspection import Question
@@ -159,6 +160,8 @@ class WorkerPool:
         host_factory: Makes the place where a worker lives.
         timeout_s: Time limit of one generation; a load gets ten times as much.
         clock: The clock that workers share.
+        ledger: Where the time of starting and loading is counted.
+        name: Tells pools of one session apart in the ledger.
         keeps_processes: Whether another spec is loaded into the processes that run. Their resident
             memory then includes what came before; see `sdperf.run.renewal`.
     """
@@ -166,9 +169,12 @@ class WorkerPool:
     host_factory: Callable[[], WorkerHost] = SpawnedHost
     timeout_s: float = 600.0
     clock: Clock = monotonic_clock
+    ledger: Ledger = field(default_factory=Ledger)
+    name: str = ""
     keeps_processes: bool = False
     _spec: WorkerSpec | None = None
     _workers: list[Worker] = field(default_factory=list)
+    _wants_fresh: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def acquire(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
@@ -192,18 +198,34 @@ class WorkerPool:
         if missing > 0:
             hosts = [*kept, *(self.host_factory() for _ in range(missing - len(kept)))]
             loads = [
-                host.executor.submit(load_in_place if host in kept else worker.load, spec)
-                for host in hosts
+                host.executor.submit(
+                    load_in_place if host in kept else worker.load, replace(spec, slot=slot)
+                )
+                for slot, host in enumerate(hosts, start=len(self._workers))
             ]
-            with self._ended_on_error(hosts, loading=True):
+            with self.ledger.spend("process starts"), self._ended_on_error(hosts, loading=True):
                 limit_s = 10 * self.timeout_s
                 wait(loads, timeout=limit_s)
                 reports = [
                     _outcome(host, load, limit_s, "loading the model")
                     for host, load in zip(hosts, loads, strict=True)
                 ]
+            self._note_loads(spec, reports)
             self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
         return self._workers[:count]
+
+    def _note_loads(self, spec: WorkerSpec, reports: Sequence[WorkerReport]) -> None:
+        load_s = max(report.load_s for report in reports)
+        self.ledger.move(load_s, "process starts", "model loads")
+        what = "+".join(filter(None, (self.name, spec.precision, *spec.optimisations)))
+        for number in range(len(self._workers) + 1, len(self._workers) + len(reports) + 1):
+            self.ledger.note_load(f"{what}, worker {number}", is_fresh=self._wants_fresh)
+        self._wants_fresh = False
+
+    def start_afresh(self) -> None:
+        """End all workers because fresh processes are wanted: loading again is no waste then."""
+        self.close()
+        self._wants_fresh = True
 
     def run_round(self, requests: Sequence[RoundRequest]) -> PoolRound:
         """Run one round: request ``i`` goes to worker ``i``, and all start together.
@@ -303,9 +325,10 @@ class WorkerPool:
         """
         host = self.host_factory()
         try:
-            future = host.executor.submit(worker.describe_device, choice)
-            wait([future], timeout=self.timeout_s)
-            return _outcome(host, future, self.timeout_s, "looking at the device")
+            with self.ledger.spend("process starts"):
+                future = host.executor.submit(worker.describe_device, choice)
+                wait([future], timeout=self.timeout_s)
+                return _outcome(host, future, self.timeout_s, "looking at the device")
         finally:
             host.kill()
 
@@ -330,6 +353,7 @@ class WorkerPool:
         except BaseException as error:
             reported = isinstance(error, SdperfError) and not isinstance(error, WorkerError)
             if loading or not reported:
+                self._wants_fresh = True
                 self._workers = [one for one in self._workers if one.host not in hosts]
                 for host in hosts:
                     host.kill()

@@ -85,7 +85,7 @@ class QualityBench:
         if self.suite.pool.is_in_process:
             refused = "not tried with --sd-in-process"
             return Repeats(self._compared(again, before, "same-process"), refused)
-        self.suite.pool.close()
+        self.suite.pool.start_afresh()
         self.suite.acquire(precision, 1)
         anew = self._generate((request,))[0]
         scored = self._compared(anew, again, "fresh-process")
@@ -147,6 +147,8 @@ class QualityBench:
         if missing:
             for request in missing:
                 self.suite.fetch_plain(request)
+            if precision != "fp32" and self.suite.subject is None:  # while fp32 is loaded
+                self._record(self._reference(precision), self.suite.workload.image(0))
             self.suite.acquire(precision, 1)
             for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
                 self._records[precision, request] = record

@@ -206,7 +206,7 @@ class Suite:
         try:
             self.pool.trace(self.request((self.workload.image(0),), "sync", threads), path)
         finally:
-            self.pool.close()
+            self.pool.start_afresh()
 
     def close(self) -> None:
         """End the workers and let go of the machine's probes."""
@@ -228,7 +228,8 @@ class Suite:
             try:
                 self.acquire("fp32", 1)
                 request = self.request((image,), "sync", self.threads_per_worker(1))
-                self._plain[image] = self.pool.run_round([request]).results[0].images[0].png
+                with self.pool.ledger.spend("comparing"):
+                    self._plain[image] = self.pool.run_round([request]).results[0].images[0].png
             except SdperfError as error:
                 _log.warning("no fp32 sync image to compare with: %s", error)
                 self._plain[image] = None

@@ -293,7 +293,7 @@ class _Loaded:
             from sdperf.run.hosting import check_hostable
 
             check_hostable(spec)
-        self.device = select_device(spec.device)
+        self.device = select_device(spec.device, spec.slot)
         make = plain_subject if spec.subject is None else load_subject(spec.subject, spec.code)
         torch_dtype = {
             "fp32": torch.float32,

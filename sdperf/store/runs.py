@@ -12,6 +12,7 @@ from typing import Any, Final
 from sdperf.codec import parse_record
 from sdperf.errors import RecordError
 from sdperf.guard import Guard
+from sdperf.measure.ledger import Durations
 from sdperf.measurement import Measurement, parse_measurement
 from sdperf.store.controls import NullControl
 from sdperf.store.quality import QualityCase, parse_quality
@@ -36,6 +37,7 @@ class RunSummary:
         interrupted: Whether the run was ended before all cases were measured and judged.
         guards: What was said of the machine's fitness; ``None`` where nobody asked.
         null_control: The same code held against itself; ``None`` where nothing was compared.
+        durations: Where the wall time went until the run was judged; ``None`` where nobody counted.
         format_version: Version of this record.
     """
 
@@ -45,6 +47,7 @@ class RunSummary:
     interrupted: bool = False
     guards: tuple[Guard, ...] | None = None
     null_control: NullControl | None = None
+    durations: Durations | None = None
     format_version: int = RUN_FORMAT_VERSION
 
 

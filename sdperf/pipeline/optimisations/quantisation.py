@@ -9,6 +9,7 @@ turned back into the activations' format when they are used.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
@@ -107,6 +108,8 @@ def _import_torchao(name: str) -> ModuleType:
             expected=f"torchao beside torch {torch.__version__}",
             hint=f"pip install 'sdperf[{EXTRA}]'",
         ) from error
+    # What inductor says of keys of its cache, once a process; nothing is cached wrongly.
+    warnings.filterwarnings("ignore", ".*_stable_hash_for_caching", UserWarning)
     found: ModuleType = quantization
     return found
 

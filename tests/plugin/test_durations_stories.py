@@ -1,0 +1,109 @@
+"""No model is loaded twice for the same worker and precision, and the time has a breakdown."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from sdperf.run import worker
+
+SUITE = """
+import pytest
+
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_throughput(sd_benchmark):
+    sd_benchmark.throughput()
+
+@pytest.mark.sd_matrix("precision")
+def test_stage(sd_benchmark):
+    sd_benchmark.stage("denoise")
+
+def test_soundness(sd_quality):
+    sd_quality.soundness()
+
+def test_components(sd_quality):
+    sd_quality.components()
+
+def test_trajectory(sd_quality):
+    sd_quality.trajectory()
+
+def test_images(sd_quality):
+    sd_quality.images()
+
+def test_batch(sd_quality):
+    sd_quality.batch()
+"""
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Counts what is loaded, from the worker's side."""
+    counted = Counter()
+    load = worker._Loaded.__init__
+
+    def count(loaded, spec):
+        counted[spec.precision] += 1
+        load(loaded, spec)
+
+    monkeypatch.setattr(worker._Loaded, "__init__", count)
+    return counted
+
+
+def test_a_whole_suite_loads_each_precision_once_for_each_worker(bench, hosts, loads, pytester):
+    pytester.makepyfile(test_bench=SUITE)
+    hosts.seconds[8] = 8.0
+    done = bench(
+        "--sd-durations",
+        spawned=True,
+        precision="fp32,bf16",
+        mode="sync,async",
+        workers="1,2",
+        rounds=1,
+        batch_rounds=1,
+    )
+    assert loads == {"fp32": 2, "bf16": 2}
+    done.stdout.fnmatch_lines(
+        [
+            "durations",
+            "    start-up *%",
+            "    measured rounds *%",
+            "*% of the time after start-up lies outside measured and warm-up rounds",
+            "    4 model loads, none into a worker that had it",
+        ]
+    )
+    document = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+    durations = document["sdperf"]["durations"]
+    assert durations["loads"] == {
+        f"{precision}, worker {number}": 1 for precision in ("fp32", "bf16") for number in (1, 2)
+    }
+    assert durations["reloads"] == []
+    assert {"start-up", "model loads", "measured rounds", "quality"} <= set(durations["seconds"])
+
+
+def test_sixteen_bits_alone_load_fp32_once_to_compare_with(bench, hosts, loads, pytester):
+    pytester.makepyfile(test_bench=SUITE)
+    hosts.seconds[8] = 8.0
+    done = bench(
+        "--sd-durations",
+        "-k",
+        "soundness or components or images",
+        spawned=True,
+        precision="bf16",
+        workers=1,
+    )
+    assert loads == {"fp32": 1, "bf16": 1}
+    done.stdout.fnmatch_lines(["    2 model loads, none into a worker that had it"])
+
+
+def test_a_fresh_process_that_was_asked_for_is_no_waste(bench, hosts, pytester):
+    pytester.makepyfile(test_bench="def test_it(sd_benchmark):\n    sd_benchmark.latency()\n")
+    done = bench("--sd-durations", spawned=True, workers=1, processes=2)
+    done.stdout.fnmatch_lines(["    2 model loads, none into a worker that had it"])
+
+
+def test_unasked_nothing_is_printed(bench, hosts, pytester):
+    pytester.makepyfile(test_bench="def test_it(sd_benchmark):\n    sd_benchmark.latency()\n")
+    done = bench(spawned=True, workers=1)
+    done.stdout.no_fnmatch_line("durations")
