@@ -18,6 +18,7 @@ COMMANDS: Final = (
     "bisect",
     "calibrate",
     "compare",
+    "contribute",
     "doctor",
     "engines",
     "export",
