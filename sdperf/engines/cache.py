@@ -213,9 +213,10 @@ class EngineCache:
         for path in list_folder(self.folder):
             if path.suffix == _LOCK:
                 with contextlib.suppress(OSError), path.open("r", encoding="utf-8") as lock:
-                    if not try_lock(lock, fcntl.LOCK_SH):
-                        texts.append(lock.read())
-        return [text for text in texts if text]
+                    text = lock.read()  # of a process that was killed where the lock is free
+                    if text and not try_lock(lock, fcntl.LOCK_SH):
+                        texts.append(text)
+        return texts
 
     def clean(self) -> tuple[int, list[Path]]:
         """Remove every entry that no process uses.

@@ -17,6 +17,7 @@ from sdperf.measurement import (
     format_measurement,
 )
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
+from sdperf.plugin.conversions import conversions_shown
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.units import format_seconds
 from sdperf.workload import TORCH, Mode, Precision, Variant
@@ -167,7 +168,8 @@ class SdBenchmark:
 
         try:
             line.say("loading, first call")
-            case.prepare()
+            with conversions_shown(self.variant.engine, line.announce):
+                case.prepare()
             if case.reason_to_skip is not None:
                 pytest.skip(case.reason_to_skip)
             self.benchmark.group = self.benchmark.group or kind

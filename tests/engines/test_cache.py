@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ import pytest
 
 from sdperf.engines.cache import MANIFEST, Conversion, EngineCache, locate_engine_cache
 from sdperf.errors import EngineError
+from sdperf.plugin.conversions import conversions_shown
 
 CONVERSION = Conversion(
     engine="toy",
@@ -238,6 +240,25 @@ def test_two_processes_convert_once_and_both_get_it(cache, tmp_path):
             assert second.stdout.readline() == "opened True whole\n"
             assert record.read_text() == "converted\n"
             assert cache.list_running() == []
+
+
+def test_a_run_shows_what_another_process_converts(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDPERF_CACHE", str(cache.folder.parent))
+    seen = threading.Event()
+    told = []
+
+    def announce(text):
+        told.append(text)
+        seen.set()
+
+    with elsewhere(cache, tmp_path / "record", waits="waits") as other:
+        assert other.stdout.readline() == "converting\n"
+        with conversions_shown("torch", announce, poll_s=0.001):
+            pass
+        assert told == []
+        with conversions_shown("toy", announce, poll_s=0.001):
+            assert seen.wait(60)
+    assert told == ["toy: converting the unet of embedded"]
 
 
 def test_one_waits_for_the_other_and_says_so(cache, tmp_path):

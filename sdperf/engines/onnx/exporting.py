@@ -60,6 +60,8 @@ def export_part(part: Part, path: Path) -> None:
         ) from error
     if program is None:
         raise EngineError(f"the {part.name} cannot be exported to ONNX", got="no program")
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in Python each came from: a third of a small file
     with _quiet_export():
         program.save(path, external_data=True)
 
