@@ -14,7 +14,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
 _HARDWARE: Final = re.compile(
     r"(?:[0-9]{1,2}th Gen )?(?:AMD|Ampere|Apple|Arm|ARM|AWS|Banana Pi|Common KVM|Cortex"
     r"|FriendlyElec|GeForce|Genuine|Graviton|Hardkernel|Intel|Jetson|Khadas|Neoverse|NVIDIA"
-    r"|ODROID|Orange Pi|Pine64|QEMU|Qualcomm|Quadro|Radxa|Raspberry Pi|Rockchip|Snapdragon|Tesla|VirtualApple)\b"
+    r"|ODROID|Orange Pi|Pine64|QEMU|Qualcomm|Quadro|Radxa|Raspberry Pi|Rockchip|Snapdragon"
+    r"|Tesla|VirtualApple)\b"
     r"[A-Za-z0-9 ()@.,+/-]{0,70}"
 )
 """Names as manufacturers give them; a board that nobody thought of becomes ``unknown``."""
