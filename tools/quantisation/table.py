@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sdperf.codec import parse_record
+from sdperf.measurement import Gain
+from sdperf.report.gains import format_gain
 from sdperf.units import format_bytes, format_score, format_seconds
 
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -77,7 +80,7 @@ def compute_share(row: dict[str, Any], document: dict[str, Any]) -> float:
 
 
 def _format_cost(row: dict[str, Any], document: dict[str, Any]) -> tuple[str, ...]:
-    memory, gain = row["memory"], row["gain"]
+    memory = row["memory"]
     peak = memory["peak_device_bytes"] or memory["peak_rss_bytes"]
     return (
         f"`{row['optimisations']}`",
@@ -85,8 +88,7 @@ def _format_cost(row: dict[str, Any], document: dict[str, Any]) -> tuple[str, ..
         f"{compute_share(row, document):.3f}",
         format_bytes(peak),
         f"{row['plain_s']:.3f} -> {row['seconds']:.3f}",
-        f"{gain['ratio']:.2f} [{gain['lower']:.2f}, {gain['upper']:.2f}] "
-        f"({100 * gain['coverage']:.0f} %)",
+        format_gain(parse_record(Gain, row["gain"])),
         format_seconds(row["first_call_s"]),
     )
 
