@@ -13,6 +13,7 @@ import pytest
 from sdperf.plugin.finish import EXIT_VOID
 from sdperf.report.controls import format_control
 from sdperf.report.durations import format_durations
+from sdperf.report.engines import format_engines
 from sdperf.report.gains import format_gains
 from sdperf.report.inside import format_guards, format_resources, format_stages
 from sdperf.report.terminal import (
@@ -44,6 +45,8 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
+        _write(reporter, line)
+    for line in format_engines(rows):
         _write(reporter, line)
     for line in _format_suite(ours):
         _write(reporter, line)

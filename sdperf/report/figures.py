@@ -8,6 +8,7 @@ from typing import Final
 from sdperf.judging.trend import Trend
 from sdperf.report.dossier import JudgedMachine, ReportedCase
 from sdperf.report.drawn import Drawn
+from sdperf.report.figure_engines import draw_engines
 from sdperf.report.figure_images import draw_divergence, draw_examples
 from sdperf.report.figure_resources import draw_resources
 from sdperf.report.figure_stages import draw_components, draw_share_of_peak
@@ -30,6 +31,7 @@ def draw_all(
         *draw_watched(machine),
         draw_components(machine),
         draw_workers(machine),
+        draw_engines(machine),
         draw_examples(machine, source),
         draw_share_of_peak(machine),
         draw_divergence(machine),

@@ -12,6 +12,7 @@ from sdperf import __version__
 from sdperf.judging.trend import Trend
 from sdperf.report.dossier import JudgedMachine
 from sdperf.report.drawn import Drawn
+from sdperf.report.figure_engines import draw_engines
 from sdperf.report.figure_images import draw_divergence
 from sdperf.report.figure_machines import draw_machines
 from sdperf.report.figure_stages import draw_components, draw_share_of_peak
@@ -61,6 +62,7 @@ class MachineView:
     components: Plot | None
     share: Plot | None
     workers: Plot | None
+    engines: Plot | None
     divergence: Plot | None
     strip: Plot | None
     trend: Plot | None
@@ -158,6 +160,7 @@ def _view(
         components=plot(draw_components(machine)),
         share=plot(draw_share_of_peak(machine)),
         workers=plot(draw_workers(machine)),
+        engines=plot(draw_engines(machine)),
         divergence=plot(draw_divergence(machine)),
         strip=plot(draw_strip(machine)),
         trend=plot(draw_trend(trends)),
