@@ -80,23 +80,40 @@ class _Encoder(torch.nn.Module):
 
 
 class _Unet(torch.nn.Module):
-    """One call of the UNet; what SDXL adds comes as further tensors."""
+    """One call of the UNet."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Predict the noise of (B, C, H/f, W/f) latents at a (1,) float32 timestep."""
+        predicted: tuple[torch.Tensor, ...] = self.network(
+            sample, timestep, encoder_hidden_states, return_dict=False
+        )
+        return predicted
+
+
+class _UnetXL(_Unet):
+    """One call of SDXL's UNet, with the conditions that it takes besides."""
+
+    def forward(  # type: ignore[override]
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor,
         encoder_hidden_states: torch.Tensor,
-        *added: torch.Tensor,
+        text_embeds: torch.Tensor,
+        time_ids: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         """Predict the noise of (B, C, H/f, W/f) latents at a (1,) float32 timestep."""
-        conditions = dict(zip(("text_embeds", "time_ids"), added, strict=True)) if added else None
         predicted: tuple[torch.Tensor, ...] = self.network(
-            sample, timestep, encoder_hidden_states, added_cond_kwargs=conditions, return_dict=False
+            sample,
+            timestep,
+            encoder_hidden_states,
+            added_cond_kwargs={"text_embeds": text_embeds, "time_ids": time_ids},
+            return_dict=False,
         )
         return predicted
 
@@ -148,7 +165,7 @@ def _split_unet(pipeline: Any, unet: Any, size: tuple[int, int], family: str, *,
         inputs["time_ids"] = times.to(unet.device)
     return Part(
         "unet",
-        _Unet(unet).eval(),
+        (_UnetXL if family == "sdxl" else _Unet)(unet).eval(),
         unet,
         inputs,
         ("noise",),

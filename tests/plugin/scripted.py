@@ -75,7 +75,7 @@ class counted:
     """Notes every evaluation of a pipeline's denoiser, also those a subject makes beside."""
 
     def __init__(self, pipeline):
-        self.first = pipeline.unet.conv_in
+        self.first = getattr(pipeline.unet, "conv_in", pipeline.unet)
 
     def __enter__(self):
         calls = []
