@@ -1,12 +1,15 @@
 """A PostgreSQL server of the tests' own, in a temporary folder, where it is installed."""
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+_NUMBERS = itertools.count()
 
 
 def find_programs():
@@ -62,3 +65,17 @@ def running_server():
             call("pg_ctl", "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_database(folder):
+    """Make a database that holds nothing yet; return its URL."""
+    import sqlalchemy
+
+    name = f"made{next(_NUMBERS)}"
+    admin = sqlalchemy.create_engine(
+        f"postgresql+psycopg://postgres@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    admin.dispose()
+    return f"postgresql://postgres@/{name}?host={folder}"

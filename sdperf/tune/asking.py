@@ -10,10 +10,10 @@ from typing import Any
 from sdperf.ab.settings import parse_settings
 from sdperf.device import DeviceInfo
 from sdperf.profile import Scalar, format_profile
+from sdperf.tune.making_space import make_space
 from sdperf.tune.question import Limits, Question
 from sdperf.tune.rig import LiveRig
 from sdperf.tune.setting import Setting, make_setting
-from sdperf.tune.space import make_space
 from sdperf.tune.summary import Summary
 from sdperf.workload import DEFAULT_PROMPTS, Workload, preset_for
 

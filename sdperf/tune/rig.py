@@ -10,8 +10,8 @@ from sdperf.errors import GenerationError
 from sdperf.models.loader import ResolvedModel
 from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
+from sdperf.tune.making_space import Abilities
 from sdperf.tune.setting import Setting
-from sdperf.tune.space import Abilities
 from sdperf.workload import ImageRequest, Workload
 
 if TYPE_CHECKING:

@@ -8,14 +8,21 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psutil
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.tune import DEFAULT_FILE
@@ -25,11 +32,16 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+T = TypeVar("T")
+
 BUSY_S: Final = 60
 ANSWER_S: Final = 10
 HEARTBEAT_S: Final = 30
 SILENCE_S: Final = 120
 """A trial whose process was not heard of for this long is taken up by another machine."""
+
+_COLLISIONS: Final = 3
+_PAUSE_S: Final = 0.3
 
 OWNER: Final = "sdperf:owner"
 """Attribute of a trial: who runs it."""
@@ -121,12 +133,14 @@ def open_storage(
     with explaining(url), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
-            return RDBStorage(
-                url.render_as_string(hide_password=False),
-                engine_kwargs={"connect_args": connect, "pool_pre_ping": not is_file},
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=SILENCE_S,
-                heartbeat_stale_trial_callback=on_silence,
+            return repeat_collided(
+                lambda: RDBStorage(
+                    url.render_as_string(hide_password=False),
+                    engine_kwargs={"connect_args": connect, "pool_pre_ping": not is_file},
+                    heartbeat_interval=HEARTBEAT_S,
+                    grace_period=SILENCE_S,
+                    heartbeat_stale_trial_callback=on_silence,
+                )
             )
         except ImportError as error:
             raise ConfigurationError(
@@ -134,6 +148,38 @@ def open_storage(
                 got=str(error.__cause__ or error),
                 hint="pip install 'sdperf[postgres]', or the driver that your database asks for",
             ) from error
+
+
+def close_storage(storage: RDBStorage) -> None:
+    """Let go of a storage's connections."""
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@contextlib.contextmanager
+def closed_on_error(storage: RDBStorage) -> Iterator[None]:
+    """Let go of a storage if what is done with it fails."""
+    try:
+        yield
+    except BaseException:
+        close_storage(storage)
+        raise
+
+
+def repeat_collided(work: Callable[[], T]) -> T:
+    """Do something that two processes may begin at the same moment, again where they collided.
+
+    Optuna looks whether a table or a row is there and makes it if not; the second to make it fails,
+    and finds it there when it looks again.
+    """
+    from optuna.exceptions import StorageInternalError
+
+    for _ in range(_COLLISIONS):
+        try:
+            return work()
+        except (IntegrityError, ProgrammingError, StorageInternalError):
+            time.sleep(_PAUSE_S)
+    return work()
 
 
 @contextlib.contextmanager

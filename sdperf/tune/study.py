@@ -7,52 +7,41 @@ a record of our own, from which everything else is computed.
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import optuna
 from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.trial import TrialState
 
 from sdperf.codec import format_record, parse_record
-from sdperf.errors import ConfigurationError, RecordError
 from sdperf.tune.front import Point
-from sdperf.tune.question import Aim, Question
+from sdperf.tune.question import Question
 from sdperf.tune.sampling import SamplerName, make_sampler, suggest
 from sdperf.tune.setting import Setting
 from sdperf.tune.storage import (
     OWNER,
     RETRY_OF,
+    close_storage,
     describe_owner,
     explaining,
     is_gone,
-    open_storage,
 )
 from sdperf.tune.trying import Tried
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
     from sqlalchemy import URL
 
-QUESTION: Final = "sdperf:question"
-MACHINE: Final = "sdperf:machine"
 SETTING: Final = "sdperf:setting"
 TRIED: Final = "sdperf:tried"
 CONFIRMED: Final = "sdperf:confirmed"
 
 _LARGEST: Final = 1e9
 """Violation and value bounds that every database stores."""
-
-_DIRECTIONS: Final[dict[Aim, list[Literal["minimize", "maximize"]]]] = {
-    "front": ["minimize", "maximize"],
-    "seconds": ["minimize"],
-    "likeness": ["maximize"],
-}
 
 Ending = Literal["complete", "pruned", "infeasible", "running", "cut off", "waiting"]
 
@@ -93,6 +82,7 @@ class TuningStudy:
         url: Where it is kept.
         question: What it asks.
         machine: The kind of machine whose times it holds.
+        storage: Where it is kept, open.
         repeats: Proposals in a row that were known.
     """
 
@@ -100,8 +90,13 @@ class TuningStudy:
     url: URL
     question: Question
     machine: str
+    storage: RDBStorage
     repeats: int = 0
     _known: dict[int, TrialRecord] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Let go of the storage's connections."""
+        close_storage(self.storage)
 
     @property
     def name(self) -> str:
@@ -127,12 +122,18 @@ class TuningStudy:
         points = (one.tried.point for one in self.list_trials() if one.tried is not None)
         return [point for point in points if point is not None]
 
-    def list_tried(self) -> set[Setting]:
-        """Return the settings that need no second try: those that ended, and those under way."""
+    def list_tried(self, before: int | None = None) -> set[Setting]:
+        """Return the settings that need no second try: those that ended, and those under way.
+
+        Args:
+            before: Only of trials with a lower number.
+        """
         return {
             one.setting
             for one in self.list_trials()
-            if one.setting is not None and one.ending != "cut off"
+            if one.setting is not None
+            and one.ending != "cut off"
+            and (before is None or one.number < before)
         }
 
     def count_ended(self) -> int:
@@ -214,8 +215,11 @@ class TuningStudy:
         if setting in self.list_tried():
             self.repeats += 1
             raise _KnownError
-        self.repeats = 0
         trial.set_user_attr(SETTING, format_record(setting))
+        if setting in self.list_tried(before=trial.number):  # another process had the same idea
+            self.repeats += 1
+            raise _KnownError
+        self.repeats = 0
         tried = attempt(setting, self.list_points())
         trial.set_user_attr(TRIED, format_record(tried))
         for name, violation in tried.violations.items():
@@ -315,114 +319,3 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         None if duration is None else duration.total_seconds(),
         str(owner["host"]) if isinstance(owner, dict) and "host" in owner else None,
     )
-
-
-def find_study(url: URL, name: str) -> TuningStudy | None:
-    """Open a study that is there.
-
-    Returns:
-        ``None`` where there is none of this name.
-
-    Raises:
-        RecordError: The storage failed, or the study is none of ours.
-    """
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        return None
-    storage = open_storage(url, create=False, on_silence=retry)
-    with explaining(url):
-        if name not in optuna.get_all_study_names(storage):
-            return None
-        return _read_study(optuna.load_study(storage=storage, study_name=name), url)
-
-
-def list_studies(url: URL) -> list[str]:
-    """Return the names of all studies of a storage.
-
-    Raises:
-        ConfigurationError: There is no such storage.
-        RecordError: It failed.
-    """
-    storage = open_storage(url, create=False, on_silence=retry)
-    with explaining(url):
-        return list(optuna.get_all_study_names(storage))
-
-
-def begin_study(url: URL, name: str, question: Question, machine: str) -> TuningStudy:
-    """Begin a study; where another process did so at the same moment, join that one.
-
-    Args:
-        url: Where it is kept.
-        name: Its name.
-        question: What it asks.
-        machine: The kind of machine whose times it will hold.
-
-    Raises:
-        ConfigurationError: The other process asked something else.
-        RecordError: The storage failed, or a study of that name is none of ours.
-    """
-    storage = open_storage(url, create=True, on_silence=retry)
-    with explaining(url):
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=_DIRECTIONS[question.aim],
-            load_if_exists=True,
-        )
-        if QUESTION not in study.user_attrs and not study.get_trials(deepcopy=False):
-            study.set_user_attr(MACHINE, machine)
-            study.set_user_attr(QUESTION, format_record(question))
-        begun = _read_study(study, url)
-    check_machine(begun, machine)
-    if describe_difference(begun.question, question):
-        raise ConfigurationError(
-            f"the study {name!r} asks something else",
-            got=describe_difference(begun.question, question),
-            hint="begin another one with --study NAME",
-        )
-    return begun
-
-
-def check_machine(study: TuningStudy, machine: str) -> None:
-    """Refuse to mix times of two kinds of machine.
-
-    Raises:
-        ConfigurationError: The study's times are of another kind.
-    """
-    if machine != study.machine:
-        raise ConfigurationError(
-            "the study's seconds are of another kind of machine, and times of two kinds cannot be "
-            "compared",
-            got=machine,
-            expected=study.machine,
-            hint="--study NAME begins a study for this kind",
-        )
-
-
-def describe_difference(stored: Question, asked: Question) -> str:
-    """Name the first fields in which two questions differ; where the model lies is none."""
-    one, other = _flatten(stored), _flatten(asked)
-    return "; ".join(
-        f"{name}: {json.dumps(one.get(name))[:60]} there, {json.dumps(other.get(name))[:60]} here"
-        for name in [name for name in {**one, **other} if one.get(name) != other.get(name)][:3]
-    )
-
-
-def _flatten(question: Question) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in format_record(question).items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        fields |= {f"{name}.{key}".strip("."): found for key, found in inner}
-    del fields["workload.model"]
-    return fields
-
-
-def _read_study(study: Study, url: URL) -> TuningStudy:
-    attributes = study.user_attrs
-    if QUESTION not in attributes or MACHINE not in attributes:
-        raise RecordError(
-            "this study was not begun by sdperf",
-            got=study.study_name,
-            hint="--study NAME begins another",
-        )
-    question = parse_record(Question, attributes[QUESTION])
-    return TuningStudy(study, url, question, str(attributes[MACHINE]))

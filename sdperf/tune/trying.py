@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from sdperf.errors import ImageError, SdperfError
+from sdperf.errors import ConfigurationError, ImageError, SdperfError
+from sdperf.pipeline.optimisations.catalogue import find_conflict
 from sdperf.run.messages import DeliveredImage
 from sdperf.stats.distributions import compute_student_t_quantile
 from sdperf.tune.front import Point, find_rival_s
@@ -98,6 +99,9 @@ class _Attempt:
     def run(self) -> Tried:
         """Draw a first image of each worker, then rounds."""
         workload = self.question.workload
+        conflict = find_conflict(self.setting.variant.optimisations)
+        if conflict is not None:
+            raise ConfigurationError("the optimisations do not go together", got=conflict)
         images = [workload.image(index) for index in range(self.question.images)]
         self.rig.load(workload, self.setting)
         few = images[: self.setting.workers * self.setting.batch]

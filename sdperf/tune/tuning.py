@@ -89,7 +89,8 @@ def run_trials(
     cut_off = study.take_up_cut_off()
     if cut_off:
         view.announce(f"{cut_off} cut off by a process that is gone: tried again")
-    if not study.list_trials():
+    is_waiting = any(one.ending == "waiting" for one in study.list_trials())
+    if question.default not in study.list_tried() and not is_waiting:
         study.enqueue(question.default)
 
     def attempt(setting: Setting, points: Sequence[Point]) -> Tried:

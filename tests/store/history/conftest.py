@@ -1,14 +1,9 @@
 """Databases of both kinds, and runs to put into them."""
 
-import itertools
-
 import pytest
-import sqlalchemy
 
 from sdperf.store.history.database import open_database
-from tests.postgres import running_server
-
-NUMBERS = itertools.count()
+from tests.postgres import create_database, running_server
 
 
 @pytest.fixture(scope="session")
@@ -22,15 +17,7 @@ def url(request, tmp_path):
     """A database that holds nothing yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/history.db"
-    folder = request.getfixturevalue("postgres_folder")
-    name = f"history{next(NUMBERS)}"
-    admin = sqlalchemy.create_engine(
-        f"postgresql+psycopg://postgres@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    admin.dispose()
-    return f"postgresql://postgres@/{name}?host={folder}"
+    return create_database(request.getfixturevalue("postgres_folder"))
 
 
 @pytest.fixture
