@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 from sdperf.cli.measuring import (
     add_judging_options,
     add_measuring_options,
-    ended_like_interrupted,
     parse_seconds,
     read_shared_options,
 )
 from sdperf.cli.output import check_output_file, print_lines
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
+from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
     from sdperf.ab.comparison import Compared, CompareOptions

@@ -15,10 +15,10 @@ from sdperf.cli.bisect_question import ANYTHING, format_command, read_question
 from sdperf.cli.measuring import (
     add_judging_options,
     add_measuring_options,
-    ended_like_interrupted,
 )
 from sdperf.cli.output import check_output_file, print_lines
 from sdperf.device import DEVICE_CHOICES
+from sdperf.run.interruption import ended_like_interrupted
 from sdperf.units import format_bytes
 
 if TYPE_CHECKING:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
-import signal
-from collections.abc import Iterator
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from sdperf.cli.compare import parse_percent
@@ -86,22 +82,6 @@ def read_shared_options(arguments: argparse.Namespace) -> CompareOptions:
         min_ssim=arguments.min_ssim,
         min_tile_ssim=arguments.min_tile,
     )
-
-
-@contextlib.contextmanager
-def ended_like_interrupted() -> Iterator[None]:
-    """Treat being asked to end (SIGTERM, a closed terminal) like Ctrl-C: clean up, say so far."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    kinds = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def parse_count(text: str) -> int:

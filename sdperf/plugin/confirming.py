@@ -19,7 +19,7 @@ from sdperf.measure.clock import monotonic_clock
 from sdperf.measurement import Measurement
 from sdperf.plugin.gate import JudgedCase
 from sdperf.run.arm import CaseArm, make_arm
-from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+from sdperf.run.interruption import ended_like_interrupted
 from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def confirm_suspects(
         f"{doing}, at most {format_seconds(ours.settings.confirm_s)}; "
         f"Ctrl-C gives the verdict so far"
     )
-    with contextlib.ExitStack() as stack:
+    with ended_like_interrupted(), contextlib.ExitStack() as stack:
         bench = SessionBench(ours, judged, stack)
         confirmer = Confirmer(
             bench=bench,
@@ -121,10 +121,7 @@ class SessionBench:
 
     def _make(self, case: str, subject: str | None, code: tuple[str, ...]) -> Arm:
         settings, measurement = self._ours.settings, self._judged[case].measurement
-        pool = WorkerPool(
-            host_factory=InProcessHost if settings.in_process else SpawnedHost,
-            timeout_s=settings.timeout_s,
-        )
+        pool = self._ours.suite().pool.make_beside()
         arm = make_arm(
             self._ours.suite(),
             measurement,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 
 import pytest
@@ -131,7 +132,7 @@ def test_a_suspicion_that_pairs_do_not_confirm_clears(run, accept, hosts, pytest
 def test_a_failed_null_control_voids_the_session(run, accept, hosts, pytester, capsys, strict):
     accept_sessions(pytester, run, accept)
     saved = sorted(pytester.path.glob(".benchmarks/*/*.json"))
-    hosts.host_factor = lambda number: 1.3 if number in (3, 4) else 1.0  # B of the control
+    hosts.host_factor = lambda number: 1.3 if number in (3, 4, 7, 8) else 1.0  # B of the control
     void = run(
         "--benchmark-compare", "--benchmark-compare-fail=median:1%", "--benchmark-json=run.json",
         *strict,
@@ -156,6 +157,32 @@ def test_a_failed_null_control_voids_the_session(run, accept, hosts, pytester, c
     shown = " ".join(capsys.readouterr().out.split())
     assert "null control: none, the run was compared with nothing" in shown
     assert "null controls on this machine: 1 run, 1 failed" in shown
+
+
+def test_a_run_that_is_asked_to_end_removes_the_worktree_and_says_so_far(
+    run, accept, repository, hosts, pytester
+):
+    accept_sessions(pytester, run, accept)
+    repository.commit(TWO_CALLS_MORE)
+
+    asked = []
+
+    def end_in_a_pair(number):
+        if number == 12 and not asked:
+            asked.append(len(repository.git("worktree", "list").splitlines()))
+            signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    hosts.host_factor = end_in_a_pair
+    before = signal.getsignal(signal.SIGTERM)
+    ended = run("--benchmark-compare")
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(
+        ["interrupted while measuring again", "interrupted: this is the verdict so far"]
+    )
+    assert asked == [2]
+    assert len(repository.git("worktree", "list").splitlines()) == 1
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_with_fewer_than_five_sessions_it_is_repeated_not_paired(
@@ -195,7 +222,7 @@ def test_without_time_to_confirm_nothing_is_controlled_and_that_is_said(run, acc
     assert controls(pytester) == []
     short = run("--benchmark-compare", confirm=20)
     short.stdout.fnmatch_lines(
-        ["no null control: it would take about * s; --sd-confirm 100 gives it the time"]
+        ["no null control: it would take about * s; --sd-confirm *00 gives it the time"]
     )
     assert last_run(pytester).null_control.is_sound is None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sdperf.measure.clock import monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.resources.sampler import DEFAULT_INTERVAL_S
 from sdperf.models.loader import resolve_model
@@ -86,6 +87,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=count_cpu_threads())
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of a watched window")
+    parser.add_argument("--only", choices=("sampler", "profiler"), help="one of the two")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="begin no block of a kind after this"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asked = parser.parse_args()
     workload = Workload(
@@ -123,9 +128,11 @@ def main() -> None:
         for _ in range(2):
             window(), watched(), profiled()
         shares.clear()
+        kinds = {"sampler": (window, watched), "profiler": (plain, profiled)}
         costs = [
-            _compare("sampler", window, watched, asked.blocks),
-            _compare("profiler", plain, profiled, asked.blocks),
+            compute_cost(kind, _measure_blocks(*arms, asked.blocks, asked.seconds))
+            for kind, arms in kinds.items()
+            if asked.only in (None, kind)
         ]
         device = worker.report.device
         environment = collect_environment(
@@ -134,7 +141,7 @@ def main() -> None:
     finally:
         pool.close()
         machine.close()
-    cpu_share = statistics.median(shares)
+    cpu_share = statistics.median(shares) if shares else None
     for cost in costs:
         print(
             f"{cost.watching}: {cost.plain_median_s:.4f} s plain, {cost.watched_median_s:.4f} s "
@@ -142,7 +149,8 @@ def main() -> None:
             f"[{cost.lower:.4f}, {cost.upper:.4f}] ({100 * cost.coverage:.0f} %), "
             f"medians x {cost.ratio_of_medians:.4f}, {cost.blocks} blocks"
         )
-    print(f"sampling thread: {100 * cpu_share:.2f} % of one core (median)")
+    if cpu_share is not None:
+        print(f"sampling thread: {100 * cpu_share:.2f} % of one core (median)")
     if asked.json is not None:
         asked.json.write_text(
             json.dumps(
@@ -163,14 +171,15 @@ def main() -> None:
         )
 
 
-def _compare(
-    watching: str, plain: Callable[[], float], watched: Callable[[], float], blocks: int
-) -> Cost:
-    measured = []
-    for block in range(blocks):
-        order = choose_block_order(block)
+def _measure_blocks(
+    plain: Callable[[], float], watched: Callable[[], float], blocks: int, limit_s: float
+) -> list[tuple[str, list[float]]]:
+    measured: list[tuple[str, list[float]]] = []
+    stop_s = monotonic_clock() + limit_s
+    while len(measured) < blocks and monotonic_clock() < stop_s:
+        order = choose_block_order(len(measured))
         measured.append((order, [watched() if arm == "B" else plain() for arm in order]))
-    return compute_cost(watching, measured)
+    return measured
 
 
 if __name__ == "__main__":
