@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdperf.cli.measuring import ended_like_interrupted
 from sdperf.cli.output import check_output_file, print_lines
 from sdperf.cli.tune_options import add_parser, read_asked
 from sdperf.errors import ConfigurationError, UnfitError
+from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
     from sdperf.tune.rig import LiveRig
