@@ -142,7 +142,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     matrix = metafunc.definition.get_closest_marker("sd_matrix")
     axes = _AXES if matrix is None else matrix.args
     if _QUALITY_FIXTURE in metafunc.fixturenames:
-        axes = ("precision",)
+        axes = ("precision", "engine")
     for name, values in (
         ("sd_precision", settings.precisions),
         ("sd_mode", settings.modes),

@@ -72,9 +72,8 @@ def find_pixels(ours: SdSession, sha256: str) -> NDArray[np.uint8] | None:
     for result in ours.results.values():
         if sha256 in result.pngs:
             return decode_png(result.pngs[sha256])
-    bench = ours.quality.bench
-    if bench is not None and sha256 in bench.pngs:
-        return decode_png(bench.pngs[sha256])
+    if sha256 in ours.quality.pngs:
+        return decode_png(ours.quality.pngs[sha256])
     suite = ours.suite()
     plain = suite.find_plain(sha256)
     if plain is not None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
+from sdperf.judging.floors import loosen_for
 from sdperf.observation import (
     ComponentParity,
     ImageParity,
@@ -24,7 +27,7 @@ from sdperf.observation import (
 from sdperf.plugin.quality_results import QualityResult
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.verdict import Verdict
-from sdperf.workload import Precision, Variant
+from sdperf.workload import TORCH, Precision, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.references import Floors
@@ -41,11 +44,13 @@ class SdQuality:
         session: The sdperf session.
         node_id: Id of the test.
         precision: Of the pipeline under test.
+        engine: What runs its networks.
     """
 
     session: SdSession
     node_id: str
     precision: Precision
+    engine: str = TORCH
 
     def soundness(self) -> Soundness:
         """L0: are the latents finite, and is every image of the right shape and not flat?"""
@@ -57,10 +62,12 @@ class SdQuality:
 
     def components(self) -> ComponentParity:
         """L2: does each component agree with fp32 on the inputs that it had there?"""
+        self._skip_fewer_bits()
         return self._ask("components", lambda bench: bench.observe_components(self.precision))
 
     def trajectory(self) -> TrajectoryParity:
         """L3: at which step do the latents part from fp32's?"""
+        self._skip_fewer_bits()
         return self._ask("trajectory", lambda bench: bench.observe_trajectory(self.precision))
 
     def images(self) -> ImageParity:
@@ -74,11 +81,13 @@ class SdQuality:
     def _ask(self, what: str, observe: Callable[[QualityBench], Seen]) -> Seen:
         from sdperf.judging.quality import judge_observation
 
-        skip_reason = self.session.reason_to_skip(Variant(precision=self.precision))
+        variant = Variant(precision=self.precision, engine=self.engine)
+        skip_reason = self.session.reason_to_skip(variant)
         if skip_reason is not None:
             pytest.skip(skip_reason)
         line, summary = self.session.live_line, "failed"
-        line.start(f"quality {what} {self.precision}", 0)
+        engine = "" if self.engine == TORCH else f" {self.engine}"
+        line.start(f"quality {what} {self.precision}{engine}", 0)
         try:
             with self.session.ledger.spend("quality"):
                 seen = observe(self._bench())
@@ -95,24 +104,38 @@ class SdQuality:
         from sdperf.run.quality import FEWEST_IMAGES, QualityBench
 
         shelf = self.session.quality
-        if shelf.bench is None:
+        if self.engine not in shelf.benches:
             count = max(FEWEST_IMAGES, self.session.settings.images)
-            shelf.bench = QualityBench(self.session.suite(), count)
-        return shelf.bench
+            suite = self.session.suite()
+            shelf.benches[self.engine] = QualityBench(suite, count, self.engine, shelf.pngs)
+        return shelf.benches[self.engine]
+
+    def _skip_fewer_bits(self) -> None:
+        if ENGINES[self.engine].fewer_bits:
+            pytest.skip(
+                f"the engine {self.engine} stores weights in fewer bits: its images are held to "
+                "floors, its components are not"
+            )
 
     def _floors(self) -> tuple[Floors | None, Mapping[str, float]]:
         references = self.session.suite().shipped
         if references is None:
             return None, {}
-        return references.listed.floors.get(self.precision), references.entropies()
+        floors = references.listed.floors.get(self.precision)
+        if floors is not None and self.engine != TORCH:  # torch's own noise is no measure of others
+            loosened = loosen_for(Variant(self.precision, engine=self.engine), floors)
+            floors = dataclasses.replace(loosened, components={}, trajectory_rms=None)
+        return floors, references.entropies()
 
 
 @pytest.fixture
-def sd_quality(request: pytest.FixtureRequest, sd_precision: Precision) -> SdQuality:
+def sd_quality(
+    request: pytest.FixtureRequest, sd_precision: Precision, sd_engine: str
+) -> SdQuality:
     """Ask a question about the images: ``sd_quality.soundness()``, ``.images()``, ..."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         raise ConfigurationError(
             "the quality suite cannot run under xdist: its cases share their images",
             hint="leave -n out",
         )
-    return SdQuality(session_of(request.config), request.node.nodeid, sd_precision)
+    return SdQuality(session_of(request.config), request.node.nodeid, sd_precision, sd_engine)

@@ -34,8 +34,10 @@ class QualityShelf:
 
     Attributes:
         results: By test id.
-        bench: What asks the workers; made when the first case needs it.
+        benches: What asks the workers, by engine; made when the first case needs it.
+        pngs: Every image that they made, by content hash.
     """
 
     results: dict[str, QualityResult] = field(default_factory=dict)
-    bench: QualityBench | None = None
+    benches: dict[str, QualityBench] = field(default_factory=dict)
+    pngs: dict[str, bytes] = field(default_factory=dict)

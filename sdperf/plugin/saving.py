@@ -99,8 +99,8 @@ def store_images(ours: SdSession, folders: Iterable[Path]) -> None:
             ours.evidence = folder
             write_atomically(folder.parent / ".gitignore", _GITIGNORE)
         made = [result.pngs for result in ours.results.values()]
-        if folder.parent.name == EVIDENCE_FOLDER and ours.quality.bench is not None:
-            made.append(ours.quality.bench.pngs)
+        if folder.parent.name == EVIDENCE_FOLDER:
+            made.append(ours.quality.pngs)
         for png in (png for pngs in made for png in pngs.values()):
             store.write(png)
 

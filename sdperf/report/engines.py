@@ -149,5 +149,7 @@ def _format_groups(groups: Sequence[EngineGroup]) -> Iterator[Line]:
         for row in cells:
             numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
             yield Line(f"  {row[0]:<{widths[0]}}  {'  '.join(numbers)}")
+        if sum(one.is_paired for one in group.results) > 1:
+            yield Line("  each took turns with a torch of its own: compare times, not seconds")
         if any(one.times is not None and not one.is_paired for one in group.results):
             yield Line("  * one after the other; drift is not excluded: sdperf ab --b engine=NAME")

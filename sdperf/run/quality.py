@@ -29,7 +29,7 @@ from sdperf.run.inspection import (
 )
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.suite import Suite, compute_scores
-from sdperf.workload import ImageRequest, Precision
+from sdperf.workload import TORCH, ImageRequest, Precision
 
 FEWEST_IMAGES: Final = 8
 """Pairs that the exact paired test needs to be able to speak."""
@@ -51,18 +51,21 @@ class _Source:
 class QualityBench:
     """Asks one session's workers the questions of the quality suite.
 
-    The reference of a 16-bit precision, and of a subject, is the plain pipeline in fp32 on the
-    same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain fp32 on the
-    CPU is held against itself with another number of threads: what is left is the noise floor.
+    The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
+    in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
+    fp32 on the CPU is held against itself with another number of threads: what is left is the noise
+    floor.
 
     Attributes:
         suite: What the session shares.
         count: Images of the suite.
+        engine: What runs the networks of the pipeline under test; its reference runs on torch.
         pngs: Every image made here, by content hash.
     """
 
     suite: Suite
     count: int = FEWEST_IMAGES
+    engine: str = TORCH
     pngs: dict[str, bytes] = field(default_factory=dict)
     _recordings: dict[tuple[_Source, ImageRequest], Recording] = field(default_factory=dict)
     _records: dict[tuple[Precision, ImageRequest], ImageRecord] = field(default_factory=dict)
@@ -78,7 +81,7 @@ class QualityBench:
         """L1: make the first image again in soiled memory, then in a fresh process."""
         request = self.suite.workload.image(0)
         before = self._make_images(precision)[0]
-        self.suite.acquire(precision, 1)
+        self.suite.acquire(precision, 1, engine=self.engine)
         threads = self.suite.threads_per_worker(1)
         self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
         again = self._generate((request,))[0]
@@ -86,7 +89,7 @@ class QualityBench:
             refused = "not tried with --sd-in-process"
             return Repeats(self._compared(again, before, "same-process"), refused)
         self.suite.pool.start_afresh()
-        self.suite.acquire(precision, 1)
+        self.suite.acquire(precision, 1, engine=self.engine)
         anew = self._generate((request,))[0]
         scored = self._compared(anew, again, "fresh-process")
         repeated = self._compared(again, before, "same-process").scores[-1]
@@ -120,7 +123,7 @@ class QualityBench:
         """Make several images in one call, and hold each against the same image made alone."""
         requests = self._requests()[:BATCH]
         alone = self._make_images(precision)[:BATCH]
-        self.suite.acquire(precision, 1)
+        self.suite.acquire(precision, 1, engine=self.engine)
         threads = self.suite.threads_per_worker(1)
         made = self.suite.pool.ask(GenerateBatch(self.suite.workload, requests, threads))
         records = []
@@ -138,7 +141,7 @@ class QualityBench:
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
         """Make the suite's images of a precision, once; fp32 ones are shared with other cases."""
         missing = [one for one in self._requests() if (precision, one) not in self._records]
-        if missing and precision == "fp32":
+        if missing and precision == "fp32" and self.engine == TORCH:
             for request in missing:
                 png = self.suite.fetch_plain(request)
                 if png is not None:
@@ -149,7 +152,7 @@ class QualityBench:
                 self.suite.fetch_plain(request)
             if precision != "fp32" and self.suite.subject is None:  # while fp32 is loaded
                 self._record(self._reference(precision), self.suite.workload.image(0))
-            self.suite.acquire(precision, 1)
+            self.suite.acquire(precision, 1, engine=self.engine)
             for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
                 self._records[precision, request] = record
         return tuple(self._records[precision, request] for request in self._requests())
@@ -176,14 +179,14 @@ class QualityBench:
 
     def _current(self, precision: Precision) -> _Source:
         suite = self.suite
-        spec = WorkerSpec(suite.model, precision, suite.device, suite.subject)
+        spec = suite.make_spec(precision, engine=self.engine)
         return _Source(spec, suite.threads_per_worker(1))
 
     def _reference(self, precision: Precision) -> _Source:
         suite = self.suite
         threads = suite.threads_per_worker(1)
         kind = suite.describe_device().kind
-        if precision != "fp32" or suite.subject is not None:
+        if precision != "fp32" or suite.subject is not None or self.engine != TORCH:
             spec = WorkerSpec(suite.model, "fp32", suite.device)
             return _Source(spec, threads, f"plain fp32 on the same {kind}")
         if kind != "cpu":

@@ -67,6 +67,9 @@ def test_the_table_marks_what_was_not_measured_in_turns():
     gain = Gain(Variant(), 1.7, 1.6, 1.8, 0.9, (1.6, 1.7), 1)
     paired = format_engines(rows(on_engine("onnx", 1.0, gain=gain)))
     assert not any("*" in line.text for line in paired)
+    several = format_engines(rows(*(on_engine(name, 1.0, gain=gain) for name in ("onnx", "mlx"))))
+    assert "compare times, not seconds" in several[-1].text
+    assert "compare times" not in paired[-1].text
 
 
 def test_the_figure_has_a_bar_for_each_engine_and_its_numbers():

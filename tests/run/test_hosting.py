@@ -123,6 +123,8 @@ def test_a_suite_asks_an_engine_that_failed_only_once(model):
         assert ToyEngine.prepared == 1
         (hosted,) = suite.acquire("fp32", 1, engine="toy")
         assert hosted.report.engine.name == "toy"
+        assert hosted.report.engine.was_cached, "measured in a process that converted nothing"
+        assert ToyEngine.prepared == 3
         (plain,) = suite.acquire("fp32", 1)
         assert plain.report.engine is None
     finally:

@@ -1,0 +1,139 @@
+"""Engines as a dimension of a run: names that stay, reasons, one message, the others go on."""
+
+import json
+
+import pytest
+
+from sdperf.engines.catalogue import ENGINES
+from sdperf.judging.floors import ENGINE_FLOORS, FEWER_BITS_FLOORS, choose_gain_floors, loosen_for
+from sdperf.measurement import parse_measurement
+from sdperf.store.runs import read_run
+from sdperf.workload import Variant
+from tests.engines.toy import ToyEngine, toy_choice
+
+LATENCY = """
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+"""
+
+QUALITY = """
+def test_components(sd_quality):
+    sd_quality.components()
+
+def test_trajectory(sd_quality):
+    sd_quality.trajectory()
+"""
+
+GAIN = """
+import pytest
+
+@pytest.mark.sd_matrix("precision", "engine")
+def test_gain(sd_gain):
+    sd_gain.latency()
+"""
+
+
+@pytest.fixture
+def toys(monkeypatch, tmp_path):
+    monkeypatch.setenv("SDPERF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ToyEngine, "prepared", 0)
+    for name in [name for name in ENGINES if name != "torch"]:
+        monkeypatch.delitem(ENGINES, name)
+    for choice in (
+        toy_choice(),
+        toy_choice("toy-broken", options={"fault": "convert"}),
+        toy_choice("toy-absent", packages=(("sdperf-toy",),)),
+        toy_choice("toy-foreign", foreign={"cpu": "it is made for the nursery"}),
+        toy_choice("toy-single", precisions=("fp16",)),
+        toy_choice("toy-coarse", in_auto=False, fewer_bits=True),
+    ):
+        monkeypatch.setitem(ENGINES, choice.name, choice)
+
+
+def read_cases(path):
+    return {one["name"]: one["extra_info"] for one in json.loads(path.read_text())["benchmarks"]}
+
+
+def test_torch_keeps_its_name_beside_another_engine(bench, script, toys, pytester):
+    pytester.makepyfile(test_bench=LATENCY)
+    result = bench("--benchmark-json=run.json", engine="torch,toy")
+    result.assert_outcomes(passed=2)
+    cases = read_cases(pytester.path / "run.json")
+    assert list(cases) == ["test_latency[fp32-sync-1w]", "test_latency[fp32-sync-1w-toy]"]
+    plain, toy = (parse_measurement(each["sdperf"]) for each in cases.values())
+    assert (plain.engine, plain.variant) == (None, Variant())
+    assert toy.variant == Variant(engine="toy")
+    assert (toy.engine.name, toy.engine.provider) == ("toy", "ToyProvider")
+    assert toy.limits is None
+    assert toy.images[0].score("fp32-sync").identical
+    assert toy.images[0].sha256 == plain.images[0].sha256
+
+
+def test_unasked_nothing_has_another_name_than_before(bench, script, toys, pytester):
+    pytester.makepyfile(test_bench=LATENCY)
+    result = bench("--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*::test_latency[[]fp32-sync-1w[]]"])
+    result.stdout.no_fnmatch_line("*toy*")
+
+
+def test_auto_skips_with_reasons_what_is_not_installed_or_not_native(bench, script, toys, pytester):
+    pytester.makepyfile(test_bench=LATENCY)
+    result = bench(engine="auto")
+    result.assert_outcomes(passed=2, failed=1, skipped=3)
+    text = " ".join(result.stdout.str().split()).replace("- ", "-")
+    assert "sdperf-toy missing): pip install 'sdperf[toy]'" in text
+    assert (
+        "the engine toy-foreign is not native on cpu: it is made for the nursery; force with "
+        "--sd-engine toy-foreign"
+    ) in text
+    assert "the engine toy-single cannot run fp32" in text
+    assert "toy-coarse" not in text
+
+
+def test_one_that_cannot_is_one_message_and_the_others_go_on(bench, script, toys):
+    result = bench("-q", engine="toy-broken,toy-absent,torch,toy")
+    result.assert_outcomes(passed=4, failed=4)
+    lines = result.stdout.str().splitlines()
+    assert ToyEngine.prepared == 3, "what failed once is not tried again"
+    assert any("the unet cannot be made a toy; got: aten::fancy" in line for line in lines)
+    assert any("pip install 'sdperf[toy]'" in line for line in lines)
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_an_engine_that_is_none_is_refused_before_the_run(bench, script, toys):
+    result = bench(engine="tensorflow")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["*--sd-engine cannot be used*'tensorflow' is none of auto, torch*"]
+    )
+
+
+def test_a_gain_about_engines_takes_all_others_unasked(bench, hosts, toys, pytester):
+    pytester.makepyfile(test_bench=GAIN)
+    result = bench(spawned=True)
+    result.assert_outcomes(passed=1, failed=1, skipped=3)
+    result.stdout.fnmatch_lines(
+        ["gain[[]fp32-toy[]]: 1.00 times faster*", "*toy: SSIM 1.* against plain fp32"]
+    )
+
+
+def test_the_quality_suite_holds_an_engine_against_torch(bench, script, toys, pytester):
+    pytester.makepyfile(test_bench=QUALITY)
+    result = bench(engine="toy,toy-coarse")
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["components?fp32-toy? * PASS", "trajectory?fp32-toy? * PASS"])
+    result.stdout.fnmatch_lines(["*toy-coarse stores weights in fewer bits*"])
+    (kept, _) = read_run(pytester.path / ".sdperf/last-run.json").quality
+    assert kept.case.endswith("test_components[fp32-toy]")
+    assert kept.seen.against == "plain fp32 on the same cpu"
+    assert all(one.identical for one in kept.seen.distances)
+
+
+def test_floors_know_what_an_engine_promises(toys):
+    plain = Variant()
+    assert choose_gain_floors(Variant(engine="toy"), plain) is ENGINE_FLOORS
+    assert choose_gain_floors(Variant(engine="toy-coarse"), plain) is FEWER_BITS_FLOORS
+    assert loosen_for(Variant(engine="toy"), ENGINE_FLOORS) is ENGINE_FLOORS
+    assert loosen_for(Variant(engine="toy-coarse"), ENGINE_FLOORS) is FEWER_BITS_FLOORS
+    assert choose_gain_floors(Variant("fp16", engine="toy"), Variant("fp16")).ssim == 0.98
+    assert choose_gain_floors(Variant("fp16", engine="toy"), plain).ssim == 0.95
