@@ -1,0 +1,100 @@
+"""A grid of settings that were all drawn and timed: recorded once, replayed at will."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import SdperfError
+from sdperf.store.files import write_atomically
+from sdperf.tune.front import Point
+from sdperf.tune.question import Question
+from sdperf.tune.rig import Rig
+from sdperf.tune.scoring import find_faults, score_images
+from sdperf.tune.setting import Setting
+from sdperf.tune.tuning import draw_references
+
+WRITE_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A setting, and where it stands; ``point`` is ``None`` where it gave no image."""
+
+    setting: Setting
+    point: Point | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All settings of a question's space.
+
+    Attributes:
+        machine: The kind of machine.
+        question: What was asked; its space is the grid.
+        cells: As far as they were recorded.
+    """
+
+    machine: str
+    question: Question
+    cells: tuple[Cell, ...] = field(default_factory=tuple)
+
+    def is_whole(self) -> bool:
+        return len(self.cells) == len(self.question.space.list_settings())
+
+    def points(self) -> dict[Setting, Point | None]:
+        return {cell.setting: cell.point for cell in self.cells}
+
+
+def record(
+    grid: Grid, rig: Rig, path: Path, may_go_on: Callable[[], bool], say: Callable[[str], None]
+) -> Grid:
+    """Draw and time what is missing, keeping it as it goes.
+
+    Args:
+        grid: What was recorded before.
+        rig: Where to draw.
+        path: Where the grid is kept.
+        may_go_on: Asked before each setting.
+        say: Shows how it goes.
+    """
+    question, cells = grid.question, list(grid.cells)
+    known = {cell.setting for cell in cells}
+    missing = [one for one in question.space.list_settings() if one not in known]
+    missing.sort(key=lambda one: (one.precision, one.variant.optimisations, one.workers))
+    references = draw_references(question, rig) if missing else []
+    workload = question.workload
+    images = [workload.image(index) for index in range(question.images)]
+    for count, setting in enumerate(missing, start=1):
+        if not may_go_on():
+            break
+        try:
+            rig.load(workload, setting)
+            drawn = rig.draw(workload, setting, images)
+            faults = find_faults(drawn.images)
+            fidelity = score_images(references, drawn.images)
+            point = None if faults else Point(drawn.seconds_per_image, fidelity.ssim)
+            cells.append(Cell(setting, point, "; ".join(faults) or None))
+        except SdperfError as error:
+            cells.append(Cell(setting, None, str(error)[:200]))
+        if count % WRITE_EVERY == 0:
+            write(path, Grid(grid.machine, question, tuple(cells)))
+            say(f"{len(cells)} of {len(known) + len(missing)} settings")
+    found = Grid(grid.machine, question, tuple(cells))
+    write(path, found)
+    return found
+
+
+def write(path: Path, grid: Grid) -> None:
+    document = format_record(grid)
+    cells = ",\n".join(json.dumps(cell) for cell in document.pop("cells"))
+    head = json.dumps(document)[:-1]
+    write_atomically(path, f'{head}, "cells": [\n{cells}\n]}}\n'.encode())
+
+
+def read(path: Path) -> Grid:
+    return parse_record(Grid, json.loads(path.read_text()))
