@@ -247,6 +247,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if host is not None:
             take_over_host(ours, host)
         ours.resolve_model()
+        if ours.settings.cluster is not None:
+            ours.suite()
         if ours.compares_with_accepted or (host is not None and host.compare):
             from sdperf.plugin.calibrated import check_typed_limits
 

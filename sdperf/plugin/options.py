@@ -126,6 +126,13 @@ OPTIONS: Final = (
     ),
     Option("timeout", "SECONDS", "600", "time limit of one generation"),
     Option(
+        "cluster",
+        "URL",
+        "",
+        "run on the workers of a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT of its scheduler "
+        "(docs/cluster.md; guards and watching are off, they would see this machine)",
+    ),
+    Option(
         "subject",
         "MODULE:FUNCTION",
         "",
@@ -245,6 +252,7 @@ class Settings:
         markdown: Where a Markdown summary goes, or ``None``.
         in_process: Whether to run in pytest's own process.
         unwatched: Whether to leave out the rounds that are not timed but looked at.
+        cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
         durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
     """
@@ -281,6 +289,7 @@ class Settings:
     markdown: Path | None
     in_process: bool
     unwatched: bool
+    cluster: str | None
     durations: bool
     strict: bool
 
@@ -343,6 +352,9 @@ def read_settings(config: pytest.Config) -> Settings:
     in_process = switches["in-process"]
     workers_are_auto = texts["workers"] == AUTO
     workers = _or_auto(texts, "workers", _parse_worker_counts, (1,) if in_process else AUTO_WORKERS)
+    cluster = _parse(texts, "cluster", _parse_cluster)
+    if cluster and (in_process or texts["trace"]):
+        raise _refused("cluster", texts["cluster"], "neither --sd-in-process nor --sd-trace")
     if in_process and max(workers) > 1:
         raise _refused("workers", texts["workers"], "1 with --sd-in-process")
     return Settings(
@@ -362,7 +374,7 @@ def read_settings(config: pytest.Config) -> Settings:
         warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
         timeout_s=_parse(texts, "timeout", _parse_positive),
         subject=texts["subject"] or None,
-        guards=guards,
+        guards="off" if cluster else guards,
         allowed_unknown=allowed_unknown,
         trace=_parse(texts, "trace", _file_such_as("trace.json or trace.json.gz")),
         html=_parse(texts, "html", _parse_html_path),
@@ -379,7 +391,8 @@ def read_settings(config: pytest.Config) -> Settings:
         history=_parse(texts, "history", _parse_history),
         markdown=_parse(texts, "markdown", _file_such_as("summary.md")),
         in_process=in_process,
-        unwatched=switches["unwatched"],
+        unwatched=switches["unwatched"] or cluster is not None,
+        cluster=cluster,
         durations=switches["durations"],
         strict=switches["strict"],
     )
@@ -519,6 +532,12 @@ def _parse_html_path(text: str) -> Path | None:
     if path.is_dir() or path.suffix not in (".html", ".htm"):
         raise ValueError("a file that ends in .html, such as report.html")
     return path
+
+
+def _parse_cluster(text: str) -> str | None:
+    if text and not re.fullmatch(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}", text):
+        raise ValueError("tcp://HOST:PORT or tls://HOST:PORT")
+    return text or None
 
 
 def _parse_history(text: str) -> str | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sdperf.plugin.comparison import Comparison
     from sdperf.plugin.speed import SpeedVerdict
     from sdperf.run.case import CaseResult
+    from sdperf.run.cluster import Cluster
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
     from sdperf.store.calibration import Calibration
@@ -102,6 +103,7 @@ class SdSession:
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
     _plain_suite: Suite | None = None
+    _cluster: Cluster | None = None
 
     def resolve_model(self) -> ResolvedModel:
         """Find the model's files, once, before anything is timed.
@@ -120,16 +122,11 @@ class SdSession:
         """Return what all cases share, made at the first call."""
         if self._suite is None:
             from sdperf.models.references import load_references
-            from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
             from sdperf.run.suite import Suite, count_cpu_threads
 
             model = self.resolve_model()
             settings = self.settings
-            self._pool = WorkerPool(
-                host_factory=InProcessHost if settings.in_process else SpawnedHost,
-                timeout_s=settings.timeout_s,
-                ledger=self.ledger,
-            )
+            self._pool = self._make_pool()
             references = load_references(model.folder / "references")
             self._suite = Suite(
                 workload=settings.workload,
@@ -137,7 +134,7 @@ class SdSession:
                 pool=self._pool,
                 device=settings.device,
                 subject=settings.subject,
-                cpu_threads=count_cpu_threads(),
+                cpu_threads=count_cpu_threads() if self._cluster is None else self._cluster.threads,
                 shipped=references,
                 guards=settings.guards,
                 allowed_unknown=settings.allowed_unknown,
@@ -145,20 +142,33 @@ class SdSession:
             self._prefer_calibrated(self._suite, model.model_hash)
         return self._suite
 
+    def _make_pool(self) -> WorkerPool:
+        """Make the pool of the session: of a cluster's workers, of our own, or of this process."""
+        from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+
+        timeout_s = self.settings.timeout_s
+        if self.settings.cluster is None:
+            host = InProcessHost if self.settings.in_process else SpawnedHost
+            return WorkerPool(host, timeout_s, ledger=self.ledger)
+        from sdperf.run.cluster import START_LEAD_S, Cluster
+
+        self.live_line.say("looking for the cluster")
+        self._cluster = cluster = Cluster(self.settings.cluster)
+        return WorkerPool(
+            cluster.make_host,
+            timeout_s,
+            ledger=self.ledger,
+            start_lead_s=START_LEAD_S,
+            is_elsewhere=True,
+        )
+
     def plain_suite(self) -> Suite:
         """Return the suite of the plain side of gains, whose workers live beside the others."""
         if self._plain_suite is None:
-            from sdperf.run.pool import WorkerPool
-
             suite = self.suite()
             self._plain_suite = dataclasses.replace(
                 suite,
-                pool=WorkerPool(
-                    suite.pool.host_factory,
-                    suite.pool.timeout_s,
-                    ledger=self.ledger,
-                    name="plain side",
-                ),
+                pool=suite.pool.make_beside("plain side", self.ledger),
                 guards="off",
                 compares_with_fp32=False,
             )
@@ -178,7 +188,11 @@ class SdSession:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""
         settings = self.settings
         suite = self.suite()
-        if settings.workers_are_auto and variant.workers > suite.cpu_threads:
+        if self._cluster is not None:
+            there = len(self._cluster.list_workers())
+            if settings.workers_are_auto and variant.workers > there:
+                return f"{variant.workers} workers in a cluster of {there}"
+        elif settings.workers_are_auto and variant.workers > suite.cpu_threads:
             return (
                 f"{variant.workers} workers on {suite.cpu_threads} performance cores; "
                 f"force with --sd-workers {variant.workers}"
@@ -230,6 +244,8 @@ class SdSession:
             self._plain_suite.pool.close()
         if self._suite is not None:
             self._suite.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
 
 def session_of(config: pytest.Config) -> SdSession:

@@ -8,6 +8,7 @@ in-process executor serves debuggers and tests.
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import time
@@ -28,8 +29,9 @@ from typing import Any, Protocol, TypeVar
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
+from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
-from sdperf.measurement import StageCost, StageTimes
+from sdperf.measurement import Environment, StageCost, StageTimes
 from sdperf.run import worker
 from sdperf.run.inspection import Question
 from sdperf.run.messages import (
@@ -162,6 +164,8 @@ class WorkerPool:
         clock: The clock that workers share.
         ledger: Where the time of starting and loading is counted.
         name: Tells pools of one session apart in the ledger.
+        start_lead_s: How far ahead the shared start of several workers lies.
+        is_elsewhere: Whether the workers run on other machines, whose environment has to be asked.
         keeps_processes: Whether another spec is loaded into the processes that run. Their resident
             memory then includes what came before; see `sdperf.run.renewal`.
     """
@@ -171,11 +175,25 @@ class WorkerPool:
     clock: Clock = monotonic_clock
     ledger: Ledger = field(default_factory=Ledger)
     name: str = ""
+    start_lead_s: float = START_LEAD_S
+    is_elsewhere: bool = False
     keeps_processes: bool = False
     _spec: WorkerSpec | None = None
     _workers: list[Worker] = field(default_factory=list)
     _wants_fresh: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def make_beside(self, name: str = "", ledger: Ledger | None = None) -> WorkerPool:
+        """Return an empty pool whose workers live where these do."""
+        return WorkerPool(
+            host_factory=self.host_factory,
+            timeout_s=self.timeout_s,
+            clock=self.clock,
+            ledger=Ledger() if ledger is None else ledger,
+            name=name,
+            start_lead_s=self.start_lead_s,
+            is_elsewhere=self.is_elsewhere,
+        )
 
     def acquire(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
         """Return ``count`` loaded workers of ``spec``, reusing those that run.
@@ -237,7 +255,7 @@ class WorkerPool:
         """
         workers = self._workers[: len(requests)]
         if len(requests) > 1:
-            start_at_s = self.clock() + START_LEAD_S
+            start_at_s = self.clock() + self.start_lead_s
             requests = [replace(request, start_at_s=start_at_s) for request in requests]
         with self._ended_on_error([one.host for one in workers]):
             futures = [
@@ -331,6 +349,22 @@ class WorkerPool:
                 return _outcome(host, future, self.timeout_s, "looking at the device")
         finally:
             host.kill()
+
+    def collect_environment(self, device: DeviceInfo) -> Environment:
+        """Collect the facts of the machine that measures: this one, or the first worker's.
+
+        Raises:
+            WorkerError: The worker died or outlived the time limit.
+        """
+        collect = functools.partial(
+            collect_environment,
+            device_kind=device.kind,
+            device_name=device.name,
+            gpu_cores=device.gpu_cores,
+        )
+        if not (self.is_elsewhere and self._workers):
+            return collect()
+        return self._ask_first("looking at the machine", collect)
 
     def close(self) -> None:
         """End all workers. Safe to call twice, from a signal's unwinding, or with none."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import EngineError, GenerationError, SdperfError
-from sdperf.measure.environment import collect_environment, count_performance_cores
+from sdperf.measure.environment import count_performance_cores
 from sdperf.measurement import (
     DeviceLimits,
     Environment,
@@ -27,7 +27,7 @@ from sdperf.pipeline.optimisations.catalogue import is_recorded
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compare_images, compute_entropy_bits, describe_image
 from sdperf.run.machine import LiveMachine, Machine
-from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
+from sdperf.run.messages import DeviceSpeed, EngineShape, RoundRequest, WorkerSpec
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.share import compute_limits
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
@@ -78,6 +78,7 @@ class Suite:
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
     _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
+    _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
 
     def acquire(
@@ -136,14 +137,16 @@ class Suite:
     def environment(self) -> Environment:
         """Return the machine and software of this session, collected once."""
         if self._environment is None:
-            device = self.describe_device()
-            self._environment = collect_environment(
-                device_kind=device.kind, device_name=device.name, gpu_cores=device.gpu_cores
-            )
+            self._environment = self.pool.collect_environment(self.describe_device())
         return self._environment
 
     def threads_per_worker(self, workers: int) -> int:
-        """Divide the processor's threads among the workers; each gets at least one."""
+        """Divide the processor's threads among the workers; each gets at least one.
+
+        Workers elsewhere have been told their own threads by whoever started them.
+        """
+        if self.pool.is_elsewhere:
+            return self.cpu_threads
         return max(1, self.cpu_threads // workers)
 
     def request(
@@ -189,7 +192,9 @@ class Suite:
                 costs = self.pool.count(request)
                 if is_recorded(variant.optimisations):  # the host calls none of them
                     costs = tuple(dataclasses.replace(cost, operators=0) for cost in costs)
-                speed = self.pool.measure_speed(request)
+                speed = self._speeds.get(key[:2])
+                if speed is None:  # of the device: optimisations make no difference to it
+                    speed = self._speeds[key[:2]] = self.pool.measure_speed(request)
             except GenerationError as error:
                 _log.warning("no share of the peak: %s", error)
                 self._limits[key] = None

@@ -85,6 +85,15 @@ def load(spec: WorkerSpec) -> WorkerReport:
     return _loaded.report
 
 
+def report() -> WorkerReport:
+    """Return what was said when the pipeline had been loaded.
+
+    Raises:
+        GenerationError: There is none.
+    """
+    return _current().report
+
+
 def unload() -> None:
     """Free the pipeline of this process, if there is one."""
     global _loaded

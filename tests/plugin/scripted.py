@@ -67,8 +67,7 @@ class Script:
 
     def install_hosts(self, monkeypatch):
         """Put hosts of this script in the place of spawned processes."""
-        for module in ("sdperf.run.pool", "sdperf.plugin.confirming"):
-            monkeypatch.setattr(f"{module}.SpawnedHost", lambda: ScriptedHost(self))
+        monkeypatch.setattr("sdperf.run.pool.SpawnedHost", lambda: ScriptedHost(self))
 
 
 class counted:

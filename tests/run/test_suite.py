@@ -1,0 +1,74 @@
+"""What a session asks of its workers once, and not for every case."""
+
+import dataclasses
+from pathlib import Path
+
+from sdperf.measurement import PeakRate, StageTimes
+from sdperf.models.loader import ResolvedModel
+from sdperf.run.case import Case
+from sdperf.run.messages import DeviceSpeed
+from sdperf.run.suite import Suite
+from sdperf.workload import Variant, Workload
+
+WORKLOAD = Workload("tiny", ("red apple", "house"), num_inference_steps=2, guidance_scale=5.0)
+
+
+class NotedPool:
+    """Answers like a pool, and notes what it was asked."""
+
+    is_elsewhere = False
+
+    def __init__(self):
+        self.speeds = self.profiles = 0
+
+    def profile(self, request):
+        self.profiles += 1
+        return StageTimes(total_s=1.0, denoise_s=0.5)
+
+    def count(self, request):
+        return ()
+
+    def measure_speed(self, request):
+        self.speeds += 1
+        return DeviceSpeed(PeakRate("fp32", 1e12, 64), 1e-6)
+
+
+def make_suite():
+    model = ResolvedModel("tiny", Path("tiny"), "0" * 64, "Pipeline", ())
+    return Suite(WORKLOAD, model, NotedPool(), "cpu", None, cpu_threads=2)
+
+
+def test_the_device_is_measured_once_for_each_precision_and_thread_count():
+    suite = make_suite()
+    plain = Variant()
+    for variant in (plain, dataclasses.replace(plain, optimisations=("compile",)), plain):
+        assert suite.limits(variant).peak.flop_per_s == 1e12
+    assert (suite.pool.speeds, suite.pool.profiles) == (1, 2)
+    suite.limits(dataclasses.replace(plain, workers=2))  # of one thread each
+    suite.limits(dataclasses.replace(plain, precision="bf16"))
+    assert suite.pool.speeds == 3
+
+
+def test_a_watched_round_of_a_batch_is_short_and_has_all_workers(monkeypatch):
+    suite, watched = make_suite(), []
+
+    class Sampler:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def stop(self, images):
+            return images
+
+    class Done:
+        results = ()
+        duration_s = 1.0
+
+    suite.machine = type("Machine", (), {"watch": lambda self: Sampler()})()
+    monkeypatch.setattr(Case, "_run", lambda self, shares=None: watched.append(shares) or Done())
+    Case(suite, "throughput", Variant(workers=2), batch=8)._watch()
+    Case(suite, "throughput", Variant(optimisations=("batch4",)), batch=8)._watch()
+    Case(suite, "latency", Variant())._watch()
+    assert [[len(share) for share in shares] for shares in watched] == [[2, 2], [4], [1]]
