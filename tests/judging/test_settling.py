@@ -69,6 +69,13 @@ def test_where_nothing_is_known_to_differ_there_is_nothing_to_hold_against(befor
         ),
         ({"workload": dataclasses.replace(PLAIN, model="./a b")}, ["--model", "./a b"]),
         ({"kind": "throughput", "images_per_round": 8}, ["--batch", "8"]),
+        (
+            {"variant": Variant("fp16", engine="onnx", optimisations=("batch2", "stored_png"))},
+            [
+                "latency[fp16-sync-1w]",
+                "engine=onnx,optimisations=batch2+stored_png",
+            ],
+        ),
     ],
 )
 def test_the_very_case_is_measured(changes, options):
@@ -82,6 +89,7 @@ def test_the_very_case_is_measured(changes, options):
         {"variant": Variant(precision="bf16", mode="async", workers=2)},
         {"kind": "throughput", "images_per_round": 4},
         {"kind": "stage", "stage": "denoise"},
+        {"variant": Variant(engine="onnx")},
     ],
 )
 def test_the_cases_name_is_one_that_ab_knows(changes):

@@ -155,6 +155,18 @@ def test_where_the_model_lies_does_not_part_series_but_steps_do():
     assert setup(num_inference_steps=20) != setup(num_inference_steps=30)
 
 
+def test_records_of_before_there_were_engines_go_on_as_torch_and_other_engines_part():
+    def setup(**variant):
+        document = make_run()
+        kept = document["benchmarks"][0]["extra_info"]["sdperf"]["variant"]
+        kept.pop("engine")
+        kept.update(variant)
+        return extract_run(document, "x").cases[0].setup
+
+    assert setup(engine="torch") == setup()
+    assert setup(engine="onnx") != setup()
+
+
 def test_the_machine_outlives_an_update_and_the_environment_does_not():
     def place(torch):
         document = make_run()
