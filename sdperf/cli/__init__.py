@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sdperf import __version__
 from sdperf.errors import SdperfError
@@ -25,13 +25,17 @@ COMMANDS: Final = (
     "figures",
     "generate",
     "history",
+    "mps-check",
     "quality",
     "replay",
     "report",
     "trend",
     "tune",
 )
-"""Modules of this package, each with ``add_parser(subparsers)`` and ``run(arguments) -> int``."""
+"""Modules of this package, with _ for -.
+
+Each has ``add_parser(subparsers)`` and ``run(arguments) -> int``.
+"""
 
 _DESCRIPTION: Final = """\
 Tell whether a change made Stable Diffusion slower, hungrier or uglier.
@@ -64,13 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     given = list(sys.argv[1:] if arguments is None else arguments)[:1]
     for name in given if given and given[0] in COMMANDS else COMMANDS:
-        importlib.import_module(f"sdperf.cli.{name}").add_parser(subparsers)
+        _import_command(name).add_parser(subparsers)
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
         parser.print_help()
         return 0
     try:
-        status = importlib.import_module(f"sdperf.cli.{parsed.command}").run(parsed)
+        status = _import_command(parsed.command).run(parsed)
         sys.stdout.flush()
     except SdperfError as error:
         print(f"sdperf {parsed.command}: {error}", file=sys.stderr)
@@ -82,3 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return int(status)
+
+
+def _import_command(name: str) -> Any:
+    return importlib.import_module(f"sdperf.cli.{name.replace('-', '_')}")

@@ -162,7 +162,7 @@ def describe_making(command: str, device: DeviceInfo, threads: int) -> dict[str,
 
 def _make_workload(arguments: argparse.Namespace) -> Workload:
     preset = preset_for(arguments.model)
-    width, height = _parse_size(arguments.size)
+    width, height = parse_size(arguments.size)
     return Workload(
         model=arguments.model,
         prompts=(DEFAULT_PROMPTS if arguments.prompts is None else read_prompts(arguments.prompts)),
@@ -180,7 +180,12 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
     )
 
 
-def _parse_size(text: str | None) -> tuple[int | None, int | None]:
+def parse_size(text: str | None) -> tuple[int | None, int | None]:
+    """Read width and height in pixels; both are the model's own where nothing is given.
+
+    Raises:
+        ConfigurationError: The text has another form.
+    """
     if text is None:
         return None, None
     width, _, height = text.partition("x")

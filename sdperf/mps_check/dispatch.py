@@ -56,6 +56,18 @@ def versions_with_text(text: str) -> tuple[str, ...]:
     return tuple(_read_table()["texts"].get(text, ()))
 
 
+def versions_with_kernel(operator: str) -> tuple[str, ...]:
+    """List the known versions in which an operator has a kernel for MPS.
+
+    Args:
+        operator: With its namespace.
+    """
+    letters = _read_table()["operators"].get(operator.removeprefix(_NAMESPACE), "-")
+    versions = known_versions()
+    each = letters * len(versions) if len(letters) == 1 else letters
+    return tuple(one for one, letter in zip(versions, each, strict=True) if letter == "m")
+
+
 def load_dispatch_table(version: str | None, installed: str) -> DispatchTable:
     """Return the table of a version of torch.
 

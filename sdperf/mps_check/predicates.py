@@ -209,10 +209,10 @@ def sliced_channels_last(call: OperatorCall) -> bool:
 
 
 @predicate
-def channels_last_input(call: OperatorCall) -> bool:
-    """An input in channels_last."""
-    source = call.tensor("input", "self", "grad_output")
-    return source is not None and source.is_channels_last
+def channels_last_weight(call: OperatorCall) -> bool:
+    """A weight in channels_last; inputs come to be so by themselves, after attention."""
+    weight = call.tensor("weight")
+    return weight is not None and weight.is_channels_last
 
 
 @predicate

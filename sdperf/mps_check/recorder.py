@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from collections import Counter
@@ -25,6 +26,11 @@ from sdperf.mps_check.standin import DEVICE, Computer, StandIn, is_stand_in_devi
 _ATTENTION: Final = "aten::scaled_dot_product_attention"
 _ATTENTION_ON_MPS: Final = "aten::_scaled_dot_product_attention_math_for_mps"
 """What torch's C++ calls on MPS where no dropout is asked for; other builds leave it out."""
+
+_WHOLE: Final = ("convolution", "convolution_backward", "_to_copy", "copy_", "clone")
+"""Have one implementation for all backends, with a branch for MPS or with nothing inside."""
+
+_ALL_BACKENDS: Final = torch._C.DispatchKey.CompositeExplicitAutograd
 
 _SILENT: Final = ("detach", "alias")
 """Operators that do nothing and come with every weight."""
@@ -90,7 +96,9 @@ class Recorder:
         if func.overloadpacket.__name__ == "to":
             return self._move(func, args, kwargs)
         if operator == _ATTENTION and not _argument(func, args, kwargs, "dropout_p"):
-            result = self.computer.compute(func, args, kwargs)
+            computed = self.computer.compute(func, args, kwargs)
+            # Unlike the CPU's kernel, that of MPS allocates its result in the order of its shape.
+            result = self.computer.stand_in_for(computed.behind.contiguous())
             self._note(_ATTENTION_ON_MPS, func, args, kwargs, result)
             return result
         if route != "m" and func._can_decompose():
@@ -98,9 +106,38 @@ class Recorder:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        if route == "e" and self._can_look_inside(func, args):
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                return self._look_inside(func, args, kwargs)
         result = self.computer.compute(func, args, kwargs)
         self._note(operator, func, args, kwargs, result)
         return result
+
+    def _can_look_inside(self, func: Any, args: tuple[Any, ...]) -> bool:
+        return (
+            not func.is_view
+            and func.overloadpacket.__name__ not in _WHOLE
+            and any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(args))
+            and func.has_kernel_for_dispatch_key(_ALL_BACKENDS)
+        )
+
+    def _look_inside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the implementation that all backends share, to record what it calls.
+
+        Raises:
+            RuntimeError: It asks for something that stand-ins do not have; nothing is recorded.
+        """
+        before, self.calls = self.calls, Counter()
+        try:
+            with _Mode(self):
+                result = func._op_dk(_ALL_BACKENDS, *args, **kwargs)
+            tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+            if not all(isinstance(tensor, StandIn) for tensor in tensors):
+                raise RuntimeError(f"{func} made a tensor past the dispatcher")
+            before.update(self.calls)
+            return result
+        finally:
+            self.calls = before
 
     def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Do what ``to`` does: nothing, or a copy."""
@@ -266,9 +303,10 @@ def _seen(value: Any) -> Argument:
         return describe(value)
     if isinstance(value, list | tuple):
         return tuple(_seen(item) for item in value)
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | str):
         return value
-    return str(value)
+    is_finite = isinstance(value, float) and math.isfinite(value)
+    return value if is_finite else str(value)
 
 
 def _yes() -> bool:

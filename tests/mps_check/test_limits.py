@@ -1,5 +1,7 @@
 """The list of limits: sound entries, and ranges that the wheels bear out."""
 
+from pathlib import Path
+
 import pytest
 from packaging.version import Version
 
@@ -7,6 +9,9 @@ from sdperf.errors import ConfigurationError
 from sdperf.mps_check.dispatch import known_versions, load_dispatch_table, versions_with_text
 from sdperf.mps_check.limits import load_limits, load_unseen, parse_limit
 from tests.mps_check.making import call, packed
+from tools.mps_tables.listing import list_limits, list_unseen
+
+DOCS = Path(__file__).parents[2] / "docs" / "mps-check.md"
 
 SOUND = {
     "id": "made-up",
@@ -87,3 +92,8 @@ def test_a_damaged_entry_is_refused_by_name(change, complaint):
 def test_a_missing_field_is_refused(field):
     with pytest.raises(ConfigurationError, match="made-up"):
         parse_limit({name: value for name, value in SOUND.items() if name != field})
+
+
+def test_the_docs_list_every_limit_and_every_trap_as_they_are():
+    lines = DOCS.read_text(encoding="utf-8").splitlines()
+    assert set(list_limits()) | set(list_unseen()) <= set(lines)

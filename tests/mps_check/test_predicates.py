@@ -191,11 +191,15 @@ CASES = [
         convolution(strided(packed(1, 4, 4, 4), 128, 1, 32, 8)),
         convolution(packed(1, 4, 4, 4)),
     ),
-    ("channels_last_input", convolution(channels_last(1, 8, 4, 4)), convolution(IMAGE)),
     (
-        "channels_last_input",
-        convolution(channels_last(1, 8, 4, 4)),
-        convolution(packed(1, 1, 4, 4)),
+        "channels_last_weight",
+        convolution(IMAGE, weight=channels_last(4, 8, 3, 3)),
+        convolution(channels_last(2, 8, 4, 4), weight=packed(4, 8, 3, 3)),
+    ),
+    (
+        "channels_last_weight",
+        convolution(IMAGE, weight=channels_last(4, 8, 3, 3)),
+        convolution(IMAGE, weight=packed(4, 8, 1, 1)),
     ),
     (
         "convolution_of_channel_chunk",

@@ -1,0 +1,288 @@
+"""Holds a recorded generation against what a version of torch has for MPS. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.version import Version
+
+from sdperf.measurement import StageName
+from sdperf.mps_check.calls import Argument, OperatorCall, Recording, SeenTensor
+from sdperf.mps_check.dispatch import DispatchTable, versions_with_kernel
+from sdperf.mps_check.limits import Certainty, Effect, Limit, Unseen
+
+HARMFUL: Final[tuple[Effect, ...]] = ("error", "crash", "wrong", "fallback")
+"""Effects for which a generation on MPS is not what it should be; the others are advice."""
+
+_SEVERITY: Final[tuple[Effect, ...]] = ("crash", "error", "wrong", "fallback", "slow", "differs")
+_NO_KERNEL: Final = "no-kernel"
+_TO_CPU: Final = "registered-for-cpu"
+_TWO_DEVICES: Final = "two-devices"
+_MAY_MIX: Final = ("_to_copy", "copy_", "index", "_unsafe_index", "index_put", "index_put_", "set_")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the model it happens.
+
+    Attributes:
+        module: Path of the module; empty outside all of them.
+        line: Source file and line.
+        stage: Stage of the generation.
+        calls: How often.
+    """
+
+    module: str
+    line: str
+    stage: StageName
+    calls: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that would go wrong on MPS, with all the places where it does.
+
+    Attributes:
+        id: Name of the limit, or of the rule of dispatch.
+        effect: What kind of harm.
+        title: What happens.
+        operator: The operator; several of a limit are separate findings.
+        certainty: ``suspected`` where no report shows just this.
+        condition: On what it depends that is not known here, such as ``on macOS >=15``.
+        example: One call: the tensors that went in.
+        remedy: What to do.
+        sources: Issues and pull requests.
+        note: What is open about it.
+        calls: How often in the recorded generation.
+        places: Where, the most frequent first.
+    """
+
+    id: str
+    effect: Effect
+    title: str
+    operator: str
+    certainty: Certainty
+    condition: str
+    example: str
+    remedy: str
+    sources: tuple[str, ...]
+    note: str
+    calls: int
+    places: tuple[Place, ...]
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether the image would not be made, or not be right, or not be made on the GPU."""
+        return self.effect in HARMFUL
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it was reported for just this, and depends on nothing that is unknown here."""
+        return self.certainty == "reported" and not self.condition
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of a generation on MPS.
+
+    Attributes:
+        torch: Version that was judged.
+        source: Where its operators are known from.
+        knows_library: Whether kernels that are registered in C++ only are known.
+        macos: Version that was judged; ``None`` where it was not given.
+        model: What was generated with.
+        precision: Number format.
+        height: Pixels; ``None`` where only the pipeline knows.
+        width: Pixels; the same.
+        steps: Denoising steps recorded.
+        has_values: Whether all operators computed.
+        operators: Calls recorded.
+        distinct: Distinct operators.
+        findings: The worst first.
+        unjudged: Operators that nothing is known of, with their calls.
+        unseen: Known traps that no record of operators shows.
+    """
+
+    torch: str
+    source: str
+    knows_library: bool
+    macos: str | None
+    model: str
+    precision: str
+    height: int | None
+    width: int | None
+    steps: int
+    has_values: bool
+    operators: int
+    distinct: int
+    findings: tuple[Finding, ...]
+    unjudged: dict[str, int]
+    unseen: tuple[Unseen, ...]
+
+    def fails(self, *, strict: bool) -> bool:
+        """Whether something harmful was found; strict counts what is not certain, too."""
+        return bool(self.unjudged and strict) or any(
+            finding.is_harmful and (strict or finding.is_certain) for finding in self.findings
+        )
+
+
+def judge_recording(
+    recording: Recording,
+    table: DispatchTable,
+    limits: Iterable[Limit],
+    unseen: Iterable[Unseen],
+    *,
+    model: str,
+    macos: Version | None = None,
+) -> Judgement:
+    """Judge every call of a recording.
+
+    Args:
+        recording: What was asked of MPS.
+        table: Where the version sends operators.
+        limits: What is known of it besides.
+        unseen: What is known and cannot be seen here.
+        model: What was generated with, for people.
+        macos: The system's version; ``None`` makes what depends on it conditional.
+    """
+    held = [limit for limit in limits if limit.holds_for_torch(table.version)]
+    held = [limit for limit in held if macos is None or limit.macos.contains(macos)]
+    hits: dict[tuple[str, str], list[tuple[OperatorCall, int]]] = {}
+    rules: dict[str, Limit] = {limit.id: limit for limit in held}
+    unjudged: Counter[str] = Counter()
+    for call, count in recording.calls.items():
+        for rule in _dispatch_rules(call, table):
+            hits.setdefault((rule, call.operator), []).append((call, count))
+        if table.letter(call.operator) in (None, "-"):
+            unjudged[call.operator] += count
+        for limit in held:
+            if limit.concerns(call):
+                hits.setdefault((limit.id, call.operator), []).append((call, count))
+    found = [
+        _from_limit(rules[rule], operator, calls, macos)
+        if rule in rules
+        else _from_dispatch(rule, operator, calls, table)
+        for (rule, operator), calls in hits.items()
+    ]
+    found.sort(key=lambda each: (not each.is_certain, _SEVERITY.index(each.effect), -each.calls))
+    return Judgement(
+        torch=str(table.version),
+        source=table.source,
+        knows_library=table.knows_library,
+        macos=None if macos is None else str(macos),
+        model=model,
+        precision=recording.precision,
+        height=recording.height,
+        width=recording.width,
+        steps=recording.steps,
+        has_values=recording.has_values,
+        operators=recording.operators,
+        distinct=len({call.operator for call in recording.calls}),
+        findings=tuple(found),
+        unjudged=dict(unjudged.most_common()),
+        unseen=tuple(unseen),
+    )
+
+
+def describe_inputs(call: OperatorCall) -> str:
+    """Describe the tensors that went in, such as ``query float16 (2, 8, 4096, 40)``."""
+    return ", ".join(
+        f"{name} {_describe(value)}"
+        for name, value in call.arguments
+        if isinstance(value, SeenTensor) or _holds_tensors(value)
+    ) or ", ".join(f"gives {_describe(each)}" for each in call.outputs)
+
+
+def _dispatch_rules(call: OperatorCall, table: DispatchTable) -> Iterator[str]:
+    letter = table.letter(call.operator)
+    if letter == "x":
+        yield _NO_KERNEL
+    elif letter == "c":
+        yield _TO_CPU
+    devices = {each.device for each in call.inputs if each.shape}
+    if len(devices) > 1 and call.name not in _MAY_MIX:
+        yield _TWO_DEVICES
+
+
+def _from_limit(
+    limit: Limit, operator: str, calls: list[tuple[OperatorCall, int]], macos: Version | None
+) -> Finding:
+    conditions = [f"on macOS {limit.macos}"] if str(limit.macos) and macos is None else []
+    conditions += [f"on {limit.chips}"] if limit.chips else []
+    return Finding(
+        id=limit.id,
+        effect=limit.effect,
+        title=limit.title,
+        operator=operator,
+        certainty=limit.certainty,
+        condition=", ".join(conditions),
+        example=describe_inputs(calls[0][0]),
+        remedy=limit.remedy,
+        sources=limit.sources,
+        note=limit.note,
+        calls=sum(count for _, count in calls),
+        places=_places(calls),
+    )
+
+
+def _from_dispatch(
+    rule: str, operator: str, calls: list[tuple[OperatorCall, int]], table: DispatchTable
+) -> Finding:
+    later = [one for one in versions_with_kernel(operator) if Version(one) > table.version]
+    newer = f"use torch {later[0]} or later, which has a kernel; or " if later else ""
+    effect: Effect = "fallback" if rule == _TO_CPU else "error"
+    title, remedy = {
+        _NO_KERNEL: (
+            f"torch {table.version} has no kernel for MPS",
+            f"{newer}replace the operator, or run this part on the CPU; "
+            "PYTORCH_ENABLE_MPS_FALLBACK=1 makes it a copy to the CPU and back at each call",
+        ),
+        _TO_CPU: (
+            "goes to the CPU and back at each call, with a warning at the first one",
+            f"{newer}replace the operator, or call it less often",
+        ),
+        _TWO_DEVICES: (
+            "gets tensors of the CPU and of MPS",
+            "move them to one device before: tensor.to(other.device)",
+        ),
+    }[rule]
+    return Finding(
+        id=rule,
+        effect=effect,
+        title=title,
+        operator=operator,
+        certainty="reported",
+        condition="" if table.knows_library else "unless torch registers it in C++ only",
+        example=describe_inputs(calls[0][0]),
+        remedy=remedy,
+        sources=(table.source,),
+        note="",
+        calls=sum(count for _, count in calls),
+        places=_places(calls),
+    )
+
+
+def _places(calls: list[tuple[OperatorCall, int]]) -> tuple[Place, ...]:
+    counts: Counter[tuple[str, str, StageName]] = Counter()
+    for call, count in calls:
+        counts[call.module, call.line, call.stage] += count
+    return tuple(
+        Place(module, line, stage, count) for (module, line, stage), count in counts.most_common()
+    )
+
+
+def _holds_tensors(value: Argument) -> bool:
+    return isinstance(value, tuple) and any(isinstance(item, SeenTensor) for item in value)
+
+
+def _describe(value: Argument) -> str:
+    if isinstance(value, SeenTensor):
+        layout = "" if value.is_contiguous else f" strides {value.strides}"
+        device = "" if value.device == "mps" else f" on the {value.device.upper()}"
+        return f"{value.dtype} {value.shape}{layout}{device}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_describe(item) for item in value)}]"
+    return str(value)

@@ -1,0 +1,143 @@
+"""``sdperf mps-check``: options, formats, exit status; what it finds is in tests/mps_check."""
+
+import json
+from collections import Counter
+
+import pytest
+import torch
+
+from sdperf.cli import main, mps_check
+from sdperf.mps_check.calls import Recording
+from tests.mps_check.making import attention, call, packed
+
+QUERY = packed(1, 4, 77, 64, dtype="float16")
+CAUSAL = attention(
+    QUERY, is_causal=True, stage="encode_prompt", module="text_encoder", line="clip.py:7"
+)
+MISSING = call("linalg_eig", packed(4), self=packed(4, 4))
+SLOW = call("cat", packed(4), tensors=(packed(2), packed(2)))
+STRANGE = call("torchvision::nms", packed(4), dets=packed(4, 4), iou_threshold=0.5)
+SOUND = call("add.Tensor", packed(4), self=packed(4), other=packed(4), alpha=1)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Replaces the recording, which needs a pipeline."""
+
+    def record(*calls):
+        recording = Recording(Counter(calls), "fp16", 128, 128, 2)
+        monkeypatch.setattr(mps_check, "_record", lambda *_: recording)
+
+    return record
+
+
+def run(capsys, *words):
+    status = main(["mps-check", *words])
+    return status, capsys.readouterr().out
+
+
+def test_nothing_found(recorded, capsys):
+    recorded(SOUND)
+    status, text = run(capsys, "--torch-version", "2.14")
+    assert status == 0
+    assert "nothing is known to go wrong on MPS" in text
+    assert "cannot know: numerics, speed, memory" in text
+
+
+def test_a_finding_names_operator_place_and_remedy(recorded, capsys):
+    recorded(CAUSAL, CAUSAL, SOUND)
+    status, text = run(capsys, "--torch-version", "2.10.0", "--macos", "26.1")
+    assert status == 1
+    flat = " ".join(text.split())
+    assert "torch 2.10.0, macOS 26.1" in flat
+    assert "at: clip.py:7 in text_encoder, encode_prompt, 2 calls" in flat
+    assert "do: encode the text in float32" in flat
+    assert "pytorch/pytorch#195910" in flat
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_is_only_suspected_fails_where_strict(recorded, capsys):
+    recorded(CAUSAL)
+    status, text = run(capsys, "--torch-version", "2.13")
+    assert status == 0
+    assert "may go wrong" in text
+    assert "if: suspected, not reported" in text
+    assert run(capsys, "--torch-version", "2.13", "--strict")[0] == 1
+
+
+def test_advice_never_fails(recorded, capsys):
+    recorded(SLOW)
+    status, text = run(capsys, "--torch-version", "2.10", "--strict")
+    assert status == 0
+    assert "good to know" in text
+
+
+def test_a_missing_kernel_names_the_version_that_has_it(recorded, capsys):
+    recorded(call("native_group_norm", packed(4)), call("_linalg_eigh", packed(4)))
+    status, text = run(capsys, "--torch-version", "2.13")
+    assert status == 1
+    assert "use torch 2.14.0 or later, which has a kernel" in " ".join(text.split())
+
+
+def test_an_operator_of_another_library_is_not_judged(recorded, capsys):
+    recorded(STRANGE)
+    status, text = run(capsys)
+    assert status == 0
+    assert "not judged: torchvision::nms (1 call)" in text
+    assert run(capsys, "--strict")[0] == 1
+
+
+def test_json(recorded, capsys):
+    recorded(MISSING, SOUND)
+    status, text = run(capsys, "--torch-version", "2.14", "--format", "json", "--calls")
+    report = json.loads(text)
+    assert status == 1
+    assert report["torch"] == "2.14.1"
+    assert report["operators"] == 2
+    assert [finding["id"] for finding in report["findings"]] == ["no-kernel"]
+    assert report["findings"][0]["places"] == [
+        {"module": "unet.x", "line": "m.py:1", "stage": "denoise", "calls": 1}
+    ]
+    assert report["calls"][0]["arguments"]["self"]["strides"] == [4, 1]
+    assert {trap["id"] for trap in report["unseen"]} >= {"first-call", "half-precision-overflow"}
+
+
+def test_markdown(recorded, capsys):
+    recorded(MISSING)
+    status, text = run(capsys, "--torch-version", "2.14", "--format", "markdown")
+    assert status == 1
+    assert "| `aten::linalg_eig` | raises an exception" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--torch-version", "1.0"], "nothing is known of this version"),
+        (["--macos", "Tahoe"], "--macos is no version"),
+        (["--size", "big"], "--size cannot be used"),
+        (["--calls"], "--calls needs JSON"),
+        (["--meta"], "--meta is for a subject"),
+        (["--steps", "0"], "the number of steps is too small"),
+    ],
+)
+def test_what_cannot_be_used_is_status_2(words, complaint, capsys):
+    assert main(["mps-check", *words]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_subject_of_its_own_is_recorded(capsys):
+    words = [
+        "--subject",
+        "tests.mps_check.subjects:sound",
+        "--steps",
+        "1",
+        "--torch-version",
+        "2.14",
+    ]
+    status, text = run(capsys, *words, "--format", "json")
+    report = json.loads(text)
+    assert status == 0
+    assert report["model"] == "tests.mps_check.subjects:sound"
+    assert report["findings"] == []
+    assert torch.backends.mps.is_available.__module__.startswith("torch")
