@@ -74,9 +74,13 @@ def test_there_is_no_share_before_the_first_worker(ledger, clock):
 
 
 def test_an_error_ends_the_activity(ledger, clock):
-    with pytest.raises(ValueError, match="boom"), ledger.spend("measured rounds"):
-        clock.pass_s(1)
-        raise ValueError("boom")
+    def fail():
+        with ledger.spend("measured rounds"):
+            clock.pass_s(1)
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        fail()
     clock.pass_s(5)
     assert ledger.read().seconds == {"start-up": 5, "measured rounds": 1}
 
