@@ -137,11 +137,24 @@ class Preset:
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance.
         source: Where the values come from.
+        size: Side of the square image that the pipeline makes unasked, pixels; ``None`` unknown.
+        scheduler: The model's own, where its published configuration was read; only said, never
+            switched to: the model has it already.
+        precision: What to measure first on a GPU.
+        weights: How many the pipeline has, safety checker left out; ``None`` unknown.
     """
 
     num_inference_steps: int
     guidance_scale: float
     source: str
+    size: int | None = None
+    scheduler: str | None = None
+    precision: Precision = "fp16"
+    weights: int | None = None
+
+    def weight_bytes(self, precision: Precision) -> int | None:
+        """Bytes of all weights in a precision."""
+        return None if self.weights is None else self.weights * (4 if precision == "fp32" else 2)
 
 
 EMBEDDED_PRESET: Final = Preset(
@@ -153,13 +166,27 @@ DEFAULT_PRESET: Final = Preset(
 PRESETS: Final[dict[str, Preset]] = {
     EMBEDDED: EMBEDDED_PRESET,
     "stable-diffusion-v1-5/stable-diffusion-v1-5": Preset(
-        50, 7.5, "model card: 50 steps in the sampling figures, guidance 7.5 by default"
+        50,
+        7.5,
+        "model card: 50 steps in the sampling figures, guidance 7.5 by default",
+        size=512,
+        scheduler="PNDMScheduler",
+        weights=1_066_235_307,
     ),
     "stabilityai/stable-diffusion-xl-base-1.0": Preset(
-        50, 5.0, "defaults of diffusers' StableDiffusionXLPipeline.__call__ (0.42)"
+        50,
+        5.0,
+        "defaults of diffusers' StableDiffusionXLPipeline.__call__ (0.42)",
+        size=1024,
+        scheduler="EulerDiscreteScheduler",
+        weights=3_468_837_867,
     ),
-    "stabilityai/sd-turbo": Preset(1, 0.0, "model card: one step without guidance"),
-    "stabilityai/sdxl-turbo": Preset(1, 0.0, "model card: one step without guidance"),
+    "stabilityai/sd-turbo": Preset(
+        1, 0.0, "model card: one step without guidance", size=512, weights=1_289_952_427
+    ),
+    "stabilityai/sdxl-turbo": Preset(
+        1, 0.0, "model card: one step without guidance", size=512, weights=3_468_837_867
+    ),
 }
 
 DEFAULT_PROMPTS: Final[tuple[str, ...]] = (

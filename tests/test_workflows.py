@@ -125,8 +125,32 @@ def test_the_mac_stays_awake_while_it_measures():
     assert "caffeinate -dims .venv/bin/pytest" in measure["run"]
 
 
+def test_hosted_macs_are_asked_for_their_cpu_alone_and_send_nothing_that_names_them():
+    document = load(FOLDER / "macos.yml")
+    job = document["jobs"]["contract"]
+    assert job["strategy"]["matrix"]["image"] == ["macos-15", "macos-26"]
+    script = "".join(step.get("run", "") for step in job["steps"])
+    assert "--sd-device cpu" in script
+    assert not re.search(r"--sd-device (?:mps|auto)", script)
+    for command in (
+        "hatchling build",
+        "doctor",
+        "refresh_apple_fixtures check",
+        ".venv/bin/pytest",
+    ):
+        assert command in script
+    (upload,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    sent = set(upload["with"]["path"].split())
+    assert sent == {
+        "out/apple-fixtures",
+        "out/contribution.json",
+        "out/summary.md",
+        "out/tests.xml",
+    }
+
+
 def test_every_option_that_the_workflow_passes_exists():
-    text = (FOLDER / "benchmarks.yml").read_text()
+    text = "".join(path.read_text() for path in WORKFLOWS)
     options = (Path(__file__).parents[1] / "sdperf/plugin/options.py").read_text()
     for name in set(re.findall(r"--sd-([a-z-]+)", text)):
         assert f'"{name}"' in options, name

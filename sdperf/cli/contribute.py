@@ -29,7 +29,7 @@ from sdperf.store.contribution import (
     parse_contribution,
 )
 from sdperf.store.files import write_atomically
-from sdperf.store.runs import SavedRun, read_run
+from sdperf.store.runs import read_run
 
 DEFAULT_TABLE: Final = Path("docs/results/machines/README.md")
 
@@ -89,11 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_identity(saved: SavedRun) -> Identity:
-    """Collect the names of this machine, its user, and the machine that a run came from."""
-    info = saved.document.get("machine_info")
+def find_identity(*others: object) -> Identity:
+    """Collect the names of this machine and its user, and others that are known."""
     named = [
-        info.get("node") if isinstance(info, dict) else None,
+        *others,
         platform.node(),
         platform.node().partition(".")[0],
         Path.home().name,
@@ -108,7 +107,9 @@ def find_identity(saved: SavedRun) -> Identity:
 def _make(path: Path, output: Path | None) -> None:
     saved = read_run(path)
     contribution = build_contribution(saved)
-    content = format_contribution(contribution, find_identity(saved))
+    info = saved.document.get("machine_info")
+    node = info.get("node") if isinstance(info, dict) else None
+    content = format_contribution(contribution, find_identity(node))
     parse_contribution(content)
     target = output or Path(f"sdperf-{name_file(contribution, content)}")
     check_output_file("-o", target)

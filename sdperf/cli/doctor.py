@@ -12,7 +12,7 @@ from sdperf.cli.output import wants_colour
 from sdperf.codec import format_record
 from sdperf.device import DeviceKind
 from sdperf.device.cpu_flags import read_cpu_native_precisions
-from sdperf.guard import Guard
+from sdperf.guard import Guard, GuardState
 from sdperf.measure.clock import monotonic_clock
 from sdperf.measure.conditions import read_conditions
 from sdperf.measure.environment import collect_environment, read_apple_gpu
@@ -26,6 +26,8 @@ from sdperf.measure.resources.probe import Missing
 from sdperf.measure.system import LIVE_SYSTEM, System
 from sdperf.measurement import Environment
 from sdperf.report.doctor import DoctorReport, ProbeReport, format_doctor
+from sdperf.units import format_bytes, format_quantity
+from sdperf.workload import PRESETS
 
 _EPILOG: Final = """\
 exit status: 0 fit to measure, 1 something fails (with --strict: or warns, or is unknown)
@@ -38,6 +40,9 @@ examples:
 _NEEDED_PACKAGES: Final = ("torch", "diffusers", "transformers")
 _OLDEST_MACOS: Final = 14
 """MPS of current torch says so itself."""
+
+_FITS: Final = 1 / 3
+_TIGHT: Final = 2 / 3
 
 _FOOTPRINT_AGREEMENT: Final = 1.5
 """Two readings of one process a moment apart; a wrong layout is off by far more."""
@@ -95,7 +100,30 @@ def collect_report(system: System = LIVE_SYSTEM) -> DoctorReport:
         guards=judge_guards(conditions),
         probes=tuple(_examine_probes(system)),
         took_s=monotonic_clock() - start_s,
+        models=judge_models(environment.ram_bytes),
     )
+
+
+def judge_models(ram_bytes: int | None) -> tuple[Guard, ...]:
+    """Tell which published models a machine has the memory for; part of no verdict.
+
+    Only weights are counted. That they may take a third is a rule of thumb: activations, graphs
+    and the system come on top, and a Mac shares its memory with its GPU.
+    """
+    if ram_bytes is None:
+        return ()
+    found = []
+    for name, preset in PRESETS.items():
+        size_bytes = preset.weight_bytes(preset.precision)
+        if size_bytes is None:
+            continue
+        share = size_bytes / ram_bytes
+        steps = format_quantity(preset.num_inference_steps, "step")
+        value = f"{preset.precision} {format_bytes(size_bytes)}, {preset.size} px, {steps}"
+        state: GuardState = "ok" if share < _FITS else "warn" if share < _TIGHT else "fail"
+        words = {"ok": "fits", "warn": "tight, watch the swap", "fail": "does not fit"}[state]
+        found.append(Guard(name.rpartition("/")[2], state, value, words))
+    return tuple(found)
 
 
 def _collect_environment(system: System, gpu: NvmlGpu | None) -> Environment:

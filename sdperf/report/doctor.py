@@ -54,6 +54,7 @@ class DoctorReport:
         checks: Software without which nothing runs, or runs elsewhere than expected.
         guards: The machine's condition at this moment.
         probes: Sources of resource numbers.
+        models: Published models, and whether they fit into the memory there is.
         took_s: How long the examination took.
     """
 
@@ -64,6 +65,7 @@ class DoctorReport:
     guards: tuple[Guard, ...]
     probes: tuple[ProbeReport, ...]
     took_s: float
+    models: tuple[Guard, ...] = ()
 
     def count(self, state: GuardState) -> int:
         """Count the checks and guards in a state."""
@@ -78,6 +80,7 @@ def format_doctor(report: DoctorReport, *, colour: bool = False) -> str:
         *_format_guards("software", report.checks),
         *_format_guards("guards", report.guards),
         *_format_probes(report.probes),
+        *(_format_guards("models", report.models) if report.models else ()),
         Line(""),
         *_format_verdict(report),
     ]

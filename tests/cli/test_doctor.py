@@ -12,7 +12,7 @@ from sdperf.guard import Guard
 from sdperf.measure.resources.nvidia import NvmlGpu
 from sdperf.measure.system import LIVE_SYSTEM
 from sdperf.report.doctor import DoctorReport, format_doctor
-from tests.systems import make_linux, make_mac
+from tests.systems import SYSCTL, make_linux, make_mac
 
 PACKAGES = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0"}
 
@@ -182,3 +182,27 @@ def test_it_runs_here_and_loads_no_torch():
         "print(sorted({'torch', 'diffusers', 'numpy'} & set(sys.modules)))"
     )
     assert LIVE_SYSTEM.run(sys.executable, "-W", "error", "-c", code, timeout_s=60.0) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("gib", "states"),
+    [
+        (8, {"stable-diffusion-v1-5": "ok", "stable-diffusion-xl-base-1.0": "fail"}),
+        (16, {"sd-turbo": "ok", "stable-diffusion-xl-base-1.0": "warn"}),
+        (64, {"sdxl-turbo": "ok", "stable-diffusion-xl-base-1.0": "ok"}),
+    ],
+)
+def test_models_that_the_memory_holds(gib, states):
+    found = {guard.name: guard.state for guard in doctor.judge_models(gib * 2**30)}
+    assert states.items() <= found.items()
+    assert "embedded" not in found
+    assert doctor.judge_models(None) == ()
+
+
+def test_models_are_shown_and_are_part_of_no_verdict():
+    small = SYSCTL.replace("hw.memsize: 68719476736", "hw.memsize: 4294967296")
+    report = doctor.collect_report(make_mac({"/usr/sbin/sysctl -i": small}, packages=PACKAGES))
+    text = format_doctor(report)
+    assert "fp16 6.46 GiB, 1024 px, 50 steps: does not fit" in " ".join(text.split())
+    assert report.count("fail") == 0
+    assert max(map(len, text.splitlines())) <= 100
