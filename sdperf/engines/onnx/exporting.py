@@ -70,17 +70,27 @@ def quantise_weights(source: Path, target: Path) -> None:
     """Make a model whose products take 8-bit integers: weights kept so, activations as they come.
 
     Raises:
+        EngineError: The quantiser cannot take the model.
         OSError: The file cannot be written.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _quiet_export():
-        quantize_dynamic(
-            source,
-            target,
-            weight_type=QuantType.QUInt8,
-            use_external_data_format=True,
-        )
+    try:
+        with _quiet_export():
+            quantize_dynamic(
+                source,
+                target,
+                weight_type=QuantType.QUInt8,
+                use_external_data_format=True,
+            )
+    except OSError:
+        raise
+    except Exception as error:
+        raise EngineError(
+            f"onnxruntime cannot quantise {source.parent.name}",
+            got=_first_line(error),
+            hint="--sd-engine onnx",
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:
