@@ -2,8 +2,8 @@
 
 The plain pipeline of the same precision is measured in turns with it, on a worker of its own. Name
 sets with ``--sd-optimisations channels_last,channels_last+compile``; unasked, what is on by default
-on the device is measured. Quantised weights are such names too: ``int8_weights,int8_weights+compile``
-(`docs/engines.md`).
+on the device is measured. Quantised weights are such names too (`docs/engines.md`):
+``int8_weights,int8_weights+compile``.
 """
 
 import pytest
