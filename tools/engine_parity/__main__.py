@@ -36,12 +36,12 @@ from sdperf.workload import DEFAULT_PROMPTS, Precision, Workload, preset_for
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def make_workload(model: str, prompts: int) -> Workload:
+def make_workload(model: str, prompts: int, steps: int | None = None) -> Workload:
     preset = preset_for(model)
     return Workload(
         model=model,
         prompts=DEFAULT_PROMPTS[:prompts],
-        num_inference_steps=preset.num_inference_steps,
+        num_inference_steps=steps or preset.num_inference_steps,
         guidance_scale=preset.guidance_scale,
     )
 
@@ -123,12 +123,13 @@ def main(typed: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", default="fp32", choices=sorted(DTYPES))
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--prompts", type=int, default=4)
+    parser.add_argument("--steps", type=int, help="the model's preset")
     parser.add_argument("--sd-device", default="auto")
     parser.add_argument("--json", type=Path, required=True, help="added to where it exists")
     arguments = parser.parse_args(typed)
     device = select_device(arguments.sd_device)
     model = resolve_model(arguments.model)
-    workload = make_workload(arguments.model, arguments.prompts)
+    workload = make_workload(arguments.model, arguments.prompts, arguments.steps)
     described = device.describe()
     where = collect_environment(
         device_kind=described.kind, device_name=described.name, gpu_cores=described.gpu_cores
