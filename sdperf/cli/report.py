@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sdperf.judging.trend import Trend
     from sdperf.report.dossier import JudgedMachine, ReportedRun
     from sdperf.report.pictures import PictureSource
+    from sdperf.tune.summary import Summary
 
 _EPILOG: Final = """\
 Runs of one machine belong together: the last one given is judged, the earlier ones are what it is
@@ -48,6 +49,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-o", "--output", type=Path, default=Path("report.html"), metavar="PATH",
         help="where to write (report.html)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tune",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a study that sdperf tune --json wrote, shown below the runs, or alone",
+    )
     add_limit_arguments(parser)
 
 
@@ -74,17 +83,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the runs, judge them, write the page."""
     from sdperf.report.dossier import Limits
     from sdperf.report.html.files import write_report
+    from sdperf.report.pictures import locate_pictures
+    from sdperf.report.tune import describe_winner
 
     limits = Limits(
         max_slowdown=arguments.max_slowdown,
         suite_slowdown=arguments.max_slowdown,
         gross_slowdown=arguments.gross_slowdown,
     )
-    machines, source = load_machines(arguments.runs, arguments.baselines, limits)
-    trends = load_machine_trends(machines, arguments)
-    size_bytes = write_report(arguments.output, machines, source, trends)
-    print(f"wrote {arguments.output}: {describe(machines)}, {format_bytes(size_bytes)}")
+    tunings = load_tunings(arguments.tune)
+    if tunings and not arguments.runs and not Path(LAST_RUN).exists():
+        machines, source, trends = [], locate_pictures([]), {}
+        told = describe_winner(tunings[0])
+    else:
+        machines, source = load_machines(arguments.runs, arguments.baselines, limits)
+        trends, told = load_machine_trends(machines, arguments), describe(machines)
+    size_bytes = write_report(arguments.output, machines, source, trends, tunings)
+    print(f"wrote {arguments.output}: {told}, {format_bytes(size_bytes)}")
     return 0
+
+
+def load_tunings(paths: Sequence[Path]) -> list[Summary]:
+    """Read studies from files.
+
+    Raises:
+        RecordError: A file is no study.
+    """
+    from sdperf.tune.summary import read_summary
+
+    return [read_summary(path) for path in paths]
 
 
 def describe(machines: Sequence[JudgedMachine]) -> str:

@@ -9,7 +9,8 @@ from sdperf.cli.ab_view import LINE_WIDTH, TerminalView
 from sdperf.units import format_score, format_seconds
 
 if TYPE_CHECKING:
-    from sdperf.tune.study import TrialRecord, TuningStudy
+    from sdperf.tune.study import TuningStudy
+    from sdperf.tune.trials import TrialRecord
 
 
 @dataclass

@@ -63,8 +63,8 @@ def make_question(
     limits = Limits(**asked.limits)
     if stored is not None:
         limits = dataclasses.replace(stored.limits, **asked.limits)
-    is_asked_anew = bool(asked.search or asked.default or asked.images)
-    if stored is None or is_asked_anew:
+    is_asked_anew = bool(asked.search or asked.default)
+    if stored is None or is_asked_anew or len(workload.prompts) != stored.images:
         space = make_space(workload, default, abilities, asked.search)
     else:
         space = stored.space

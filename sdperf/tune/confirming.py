@@ -12,7 +12,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from sdperf.ab.bench import Bench
 from sdperf.ab.comparing import compare
@@ -27,10 +27,16 @@ from sdperf.tune.question import Fidelity, Question
 from sdperf.tune.rig import Rig
 from sdperf.tune.scoring import find_faults, score_images
 from sdperf.tune.setting import Setting
-from sdperf.tune.study import CONFIRMED, TrialRecord, TuningStudy
+from sdperf.tune.trials import TrialRecord
 from sdperf.tune.tuning import TuneView, draw_references
 from sdperf.units import format_score, format_seconds
 from sdperf.workload import Workload
+
+if TYPE_CHECKING:
+    from sdperf.tune.study import TuningStudy
+
+CONFIRMED: Final = "sdperf:confirmed"
+"""Notes of a study: what was measured again, by trial."""
 
 MOST_CANDIDATES: Final = 3
 FRESH_SEEDS: Final = 10_000

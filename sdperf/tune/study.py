@@ -10,7 +10,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.trial import TrialState
@@ -28,6 +28,7 @@ from sdperf.tune.storage import (
     explaining,
     is_gone,
 )
+from sdperf.tune.trials import Ending, TrialRecord
 from sdperf.tune.trying import Tried
 
 if TYPE_CHECKING:
@@ -38,35 +39,9 @@ if TYPE_CHECKING:
 
 SETTING: Final = "sdperf:setting"
 TRIED: Final = "sdperf:tried"
-CONFIRMED: Final = "sdperf:confirmed"
 
 _LARGEST: Final = 1e9
 """Violation and value bounds that every database stores."""
-
-Ending = Literal["complete", "pruned", "infeasible", "running", "cut off", "waiting"]
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial as it stands.
-
-    Attributes:
-        number: Its number in the study.
-        ending: What became of it; ``cut off`` died with its process or was interrupted.
-        setting: What was tried; ``None`` where it was cut off before that was known.
-        tried: What was seen; ``None`` unless it ended.
-        began: When, UTC, ISO 8601.
-        duration_s: How long it took.
-        host: Where.
-    """
-
-    number: int
-    ending: Ending
-    setting: Setting | None
-    tried: Tried | None
-    began: str | None
-    duration_s: float | None
-    host: str | None
 
 
 class _KnownError(Exception):

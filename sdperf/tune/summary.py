@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
@@ -20,7 +20,10 @@ from sdperf.tune.confirming import (
 )
 from sdperf.tune.front import Point, find_front
 from sdperf.tune.question import Question
-from sdperf.tune.study import TrialRecord, TuningStudy
+from sdperf.tune.trials import TrialRecord
+
+if TYPE_CHECKING:
+    from sdperf.tune.study import TuningStudy
 
 SUMMARY_VERSION: Final = 1
 _MAX_FILE_BYTES: Final = 64 << 20

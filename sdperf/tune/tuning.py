@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sdperf.errors import ImageError
 from sdperf.tune.front import Point
 from sdperf.tune.question import Question
 from sdperf.tune.rig import Rig
-from sdperf.tune.sampling import SamplerName
 from sdperf.tune.scoring import find_faults
 from sdperf.tune.setting import Setting
-from sdperf.tune.study import TrialRecord, TuningStudy
+from sdperf.tune.trials import TrialRecord
 from sdperf.tune.trying import Tried, try_setting
 from sdperf.workload import Workload
+
+if TYPE_CHECKING:
+    from sdperf.tune.sampling import SamplerName
+    from sdperf.tune.study import TuningStudy
 
 MOST_REPEATS: Final = 3
 """Proposals in a row that were tried before, after which nothing new is taken to be left."""

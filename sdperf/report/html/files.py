@@ -10,6 +10,7 @@ from sdperf.judging.trend import Trend
 from sdperf.report.dossier import JudgedMachine
 from sdperf.report.pictures import PictureSource
 from sdperf.store.files import write_atomically
+from sdperf.tune.summary import Summary
 
 
 def write_report(
@@ -17,6 +18,7 @@ def write_report(
     machines: Sequence[JudgedMachine],
     source: PictureSource,
     trends: Mapping[str, Sequence[Trend]] | None = None,
+    tunings: Sequence[Summary] = (),
 ) -> int:
     """Render a report and write it whole or not at all.
 
@@ -29,7 +31,7 @@ def write_report(
     require_drawing()
     from sdperf.report.html.page import render_page
 
-    content = render_page(machines, source, trends).encode()
+    content = render_page(machines, source, trends, tunings).encode()
     try:
         write_atomically(path, content)
     except OSError as error:

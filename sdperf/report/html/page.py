@@ -26,9 +26,11 @@ from sdperf.report.html.environments import EnvironmentTable, tabulate_environme
 from sdperf.report.html.evidence import Evidence, gather_evidence
 from sdperf.report.html.summary import Summary, summarise
 from sdperf.report.html.tables import CaseRow, list_choices, list_columns, list_rows
+from sdperf.report.html.tuning import view_tuning
 from sdperf.report.palette import COLOURS
 from sdperf.report.pictures import PictureSource
 from sdperf.report.raw_data import ELEMENT_ID, pack_machines
+from sdperf.tune.summary import Summary as Study
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ def render_page(
     machines: Sequence[JudgedMachine],
     source: PictureSource,
     trends: Mapping[str, Sequence[Trend]] | None = None,
+    tunings: Sequence[Study] = (),
 ) -> str:
     """Render a report.
 
     Args:
-        machines: One or more; the first one's verdict is the title.
+        machines: One or more, or none beside a study; the first one's verdict is the title.
         source: Where pictures are found.
         trends: What each machine's many runs say, by `JudgedMachine.machine`.
+        tunings: Studies of `sdperf tune` to show below.
 
     Returns:
         One HTML document that loads nothing.
@@ -100,13 +104,19 @@ def render_page(
         _view(machine, source, index, (trends or {}).get(machine.machine, ()))
         for index, machine in enumerate(machines)
     ]
-    across = draw_machines(machines)
+    across = draw_machines(machines) if machines else None
+    studies = [
+        view_tuning(summary, f"tuning{number}", _plot)
+        for number, summary in enumerate(tunings, start=1)
+    ]
+    headline = views[0].summary.headline if views else studies[0].headline
     return environment.get_template("report.html.j2").render(
         version=__version__,
         machines=views,
         across=None if across is None else _plot(across, "all"),
         environments=tabulate_environments([machine.head for machine in machines]),
-        title=f"{views[0].summary.headline}: sdperf report",
+        tunings=studies,
+        title=f"{headline}: sdperf report",
         policy=_write_policy(script),
         style=Markup(_read("report.css")),
         colours=COLOURS,

@@ -1,0 +1,173 @@
+"""``sdperf tune`` from the command line, with a fake rig and a fake bench."""
+
+import json
+
+import pytest
+
+from sdperf.ab import bench as ab_bench
+from sdperf.cli import main
+from sdperf.models.loader import ResolvedModel
+from sdperf.profile import read_profile
+from sdperf.run.pool import InProcessHost, WorkerPool
+from sdperf.tune import rig as tune_rig
+from sdperf.tune.rig import LiveRig
+from sdperf.tune.summary import read_summary
+from sdperf.workload import Workload
+from tests.ab.fakes import FakeBench
+from tests.tiny_pipelines import resolve, tiny_folder
+from tests.tune.fakes import ABILITIES, DEFAULT, FakeRig
+from tests.tune.stories import like
+
+__all__ = ["tiny_folder"]
+
+FIXED = [
+    argument
+    for key in ("guidance=3", "batch=1", "scheduler=auto", "mode=sync", "workers=1")
+    for argument in ("--search", key)
+] + ["--search", "optimisations=none", "--search", "steps=8|10|12|16|20", "--images", "2"]
+
+
+class Rig(FakeRig):
+    """Stands for `LiveRig`."""
+
+    interrupts_after = None
+
+    def __init__(self, model, device, subject, cpu_threads, pool):
+        super().__init__(noise=like, fails=self.fail)
+        self.model, self.subject = model, subject
+        self.draws = 0
+
+    def fail(self, setting):
+        self.draws += 1
+        if self.interrupts_after is not None and self.draws > self.interrupts_after:
+            raise KeyboardInterrupt
+
+    def examine(self, workload):
+        return ABILITIES
+
+
+class Bench(FakeBench):
+    candidate_s = 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.behaviours = {"default": {"seconds": 2.0}, "candidate": {"seconds": self.candidate_s}}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+@pytest.fixture
+def tune(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune_rig, "LiveRig", Rig)
+    monkeypatch.setattr(ab_bench, "LiveBench", Bench)
+    monkeypatch.setattr(
+        "sdperf.models.loader.resolve_model",
+        lambda name: ResolvedModel(name, tmp_path, "hash", "StableDiffusionPipeline", ()),
+    )
+    return lambda *typed: main(["tune", *typed])
+
+
+def test_a_study_from_the_first_trial_to_the_profile(tune, tmp_path, capsys):
+    assert (
+        tune("--trials", "5", "--seed", "1", *FIXED, "--json", "t.json", "--markdown", "t.md") == 0
+    )
+    shown = capsys.readouterr()
+    assert "winner: trial" in shown.out
+    assert "2.00 times as fast as the default" in shown.out
+    assert "sdperf tune: 5/5" in shown.err
+    assert "best so far" in shown.err
+    assert max(map(len, [*shown.out.splitlines(), *shown.err.splitlines()])) <= 100
+    profile = read_profile(tmp_path / "sdperf-tuned.toml")
+    assert profile.num_inference_steps == 8
+    assert len(read_summary(tmp_path / "t.json").trials) == 5
+    assert "times as fast" in (tmp_path / "t.md").read_text()
+
+    assert tune("show") == 0
+    assert "winner: trial" in capsys.readouterr().out
+
+
+def test_joining_asks_nothing_again_and_refuses_what_differs(tune, tmp_path, capsys):
+    assert tune("--trials", "2", "--confirm", "0", *FIXED) == 1
+    assert "no winner" in capsys.readouterr().out
+    assert tune("--trials", "3", "--confirm", "0") == 1
+    assert tune("--trials", "3", "--confirm", "0", *FIXED) == 1
+    assert tune("--trials", "3", "--images", "2") in (0, 1)
+    capsys.readouterr()
+    assert tune("--min-ssim", "0.9") == 2
+    refused = capsys.readouterr().err
+    assert "asks something else" in refused
+    assert "limits.min_ssim" in refused
+    assert (
+        tune("--study", "other", "--min-ssim", "0.9", "--trials", "2", "--confirm", "0", *FIXED)
+        == 1
+    )
+
+
+def test_ctrl_c_keeps_what_there_is(tune, monkeypatch, capsys):
+    monkeypatch.setattr(Rig, "interrupts_after", 12)
+    assert tune("--trials", "20", *FIXED) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert tune("show") == 1
+    assert "cut off" in capsys.readouterr().out
+
+
+def test_nothing_better_is_no_winner_and_no_profile(tune, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Bench, "candidate_s", 2.0)
+    assert tune("--trials", "4", *FIXED) == 1
+    assert "no winner" in capsys.readouterr().out
+    assert not (tmp_path / "sdperf-tuned.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--search", "steps"], "--search cannot be read"),
+        (["--search", "colour=red"], "cannot be searched"),
+        (["--size", "big"], "--size cannot be read"),
+        (["--default", "precision=fp8"], "precision cannot be used"),
+        (["--guidance", "nan"], "--guidance cannot be used"),
+        (["--json", "/no/such/folder/x.json"], "--json cannot be written"),
+        (["show", "--study", "none"], "no study here"),
+        (["--storage", "nonsense://x"], "cannot be used"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(tune, typed, words, capsys):
+    assert tune("--trials", "1", *typed) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", [["--max-memory", "6"], ["--trials", "0"], ["--seed", "x"]])
+def test_options_are_read(tune, typed):
+    with pytest.raises(SystemExit):
+        tune(*typed)
+
+
+def test_a_live_rig_learns_draws_and_reports(tiny_folder):
+    workload = Workload("tiny", ("red apple", "house"), 2, 3.0, height=32, width=32)
+    pool = WorkerPool(host_factory=InProcessHost, timeout_s=120)
+    rig = LiveRig(resolve(tiny_folder("sd")), "cpu", None, 1, pool)
+    try:
+        abilities = rig.examine(workload)
+        assert abilities.family == "sd"
+        assert len(abilities.schedulers) > 3
+        setting = DEFAULT.__class__(2, 3.0, batch=2, optimisations=("device_loop",))
+        rig.load(workload, setting)
+        images = [workload.image(0), workload.image(1)]
+        drawn = rig.draw(workload, setting, images)
+        assert drawn.seconds_per_image > 0
+        assert drawn.memory_bytes > 0
+        assert len({image.png for image in drawn.images}) == 2
+        assert not pool.keeps_processes, "on the CPU memory is the process's"
+    finally:
+        rig.close()
+
+
+def test_json_holds_no_name_of_this_machine(tune, tmp_path):
+    tune("--trials", "2", "--confirm", "0", *FIXED, "--json", "t.json")
+    document = json.loads((tmp_path / "t.json").read_text())
+    assert {one["host"] for one in document["trials"]} == {"host 1"}
