@@ -58,6 +58,16 @@ class StandIn(torch.Tensor):
         """False, whatever C++ believes."""
         return False
 
+    def tolist(self) -> Any:
+        """Return the values, which torch does not do for subclasses.
+
+        Raises:
+            GenerationError: There are none.
+        """
+        if self.behind.is_meta:
+            raise _without_values("tolist")
+        return self.behind.tolist()
+
     @staticmethod
     def __new__(cls, inner: torch.Tensor) -> StandIn:
         """Wrap a tensor of the CPU or of ``meta``."""
@@ -83,7 +93,7 @@ class StandIn(torch.Tensor):
         cls, func: Any, _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Hand an operator to whoever records; without one, only compute it."""
-        handler = StandIn.handler or Computer().compute
+        handler = StandIn.handler or Computer(keeps_values=True).compute
         return handler(func, args, kwargs or {})
 
 
