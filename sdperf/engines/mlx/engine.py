@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import mlx.core as mx
 import torch
@@ -14,7 +15,7 @@ from sdperf.engines.mlx.weights import count_bytes
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.errors import EngineError, GenerationError
 
-_MAX_MESSAGE: int = 200
+_MAX_MESSAGE: Final = 200
 
 
 class MlxEngine:
