@@ -20,8 +20,8 @@ from sdperf.run.suite import Suite
 from sdperf.usage import ResourceUsage
 from sdperf.workload import ImageRequest, Variant
 
-FEWEST_WATCHED_IMAGES: Final = 2
-"""Of each worker in a watched round of a batch: the delivery of one overlaps with the next."""
+FEWEST_OVERLAPPING: Final = 2
+"""Images of each worker in a watched asynchronous round: one is delivered, the next is made."""
 
 SHORTEST_WATCH_S: Final = 1.0
 MOST_WATCHED_ROUNDS: Final = 5
@@ -267,7 +267,8 @@ class Case:
 
         All workers take part; of a batch each makes only as many images as it takes to overlap.
         """
-        least = max(FEWEST_WATCHED_IMAGES, count_images_per_call(self.variant.optimisations))
+        overlaps = FEWEST_OVERLAPPING if self.variant.mode == "async" else 1
+        least = max(overlaps, count_images_per_call(self.variant.optimisations))
         shares = [share[:least] for share in self._shares()]
         images, passed_s, rounds = 0, 0.0, 0
         with self.suite.machine.watch() as sampler:

@@ -69,6 +69,7 @@ def test_a_watched_round_of_a_batch_is_short_and_has_all_workers(monkeypatch):
     suite.machine = type("Machine", (), {"watch": lambda self: Sampler()})()
     monkeypatch.setattr(Case, "_run", lambda self, shares=None: watched.append(shares) or Done())
     Case(suite, "throughput", Variant(workers=2), batch=8)._watch()
+    Case(suite, "throughput", Variant(mode="async", workers=2), batch=8)._watch()
     Case(suite, "throughput", Variant(optimisations=("batch4",)), batch=8)._watch()
     Case(suite, "latency", Variant())._watch()
-    assert [[len(share) for share in shares] for shares in watched] == [[2, 2], [4], [1]]
+    assert [[len(share) for share in shares] for shares in watched] == [[1, 1], [2, 2], [4], [1]]
