@@ -1,0 +1,144 @@
+"""Each planted fault is found where it is; a sound pipeline is left alone."""
+
+import pytest
+import torch
+from packaging.version import Version
+
+from sdperf.errors import GenerationError
+from sdperf.models.subject import PipelineRequest
+from sdperf.mps_check import standin
+from sdperf.mps_check.dispatch import load_dispatch_table
+from sdperf.mps_check.judging import judge_recording
+from sdperf.mps_check.limits import load_limits, load_unseen
+from sdperf.mps_check.recording import record_generation
+from sdperf.workload import Workload
+from tests.mps_check import subjects
+from tests.tiny_pipelines import build_flux, build_sdxl
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def record(pipeline, version, precision="fp16", steps=1, **named):
+    workload = Workload("tiny", ("red apple",), num_inference_steps=steps, guidance_scale=7.5)
+    table = load_dispatch_table(version, "0")
+    return record_generation(pipeline, workload, table, precision=precision, **named), table
+
+
+def judge(subject, version, *, precision="fp16", macos=None, **named):
+    pipeline = subject(PipelineRequest(None, DTYPES[precision], torch.device("cpu")))
+    recording, table = record(pipeline, version, precision, **named)
+    return judge_recording(
+        recording,
+        table,
+        load_limits(),
+        load_unseen(),
+        model="tiny",
+        macos=None if macos is None else Version(macos),
+    )
+
+
+def found(judgement):
+    return {finding.id: finding for finding in judgement.findings}
+
+
+FAULTS = [
+    (subjects.float64_scheduler, "2.14", "float64", "denoise", ""),
+    (subjects.unsupported, "2.14", "no-kernel", "denoise", "unet"),
+    (subjects.hidden_kernel, "2.8", "no-kernel", "denoise", "unet"),
+    (subjects.complex_rotation, "2.14", "complex128", "denoise", "unet"),
+    (subjects.integer_product, "2.14", "integer-linear", "denoise", "unet"),
+    (subjects.two_devices, "2.14", "two-devices", "denoise", "unet"),
+    (subjects.second_thread, "2.14", "two-threads", "denoise", ""),
+    (subjects.short_strided_attention, "2.8", "strided-query", "denoise", "unet"),
+    (subjects.strided_weight, "2.8", "linear-strided-weight", "denoise", "unet"),
+    (subjects.oversized_attention, "2.12", "oversized-attention", "denoise", "unet"),
+    (subjects.oversized_attention, "2.14", "oversized-attention-general", "denoise", "unet"),
+    (subjects.sliced_attention, "2.13", "baddbmm-beta-zero", "denoise", "unet"),
+    (subjects.chunked_convolution, "2.9", "chunk-convolution", "denoise", "unet"),
+    (subjects.channels_last_unet, "2.14", "channels-last", "denoise", "unet"),
+    (subjects.device_noise, "2.14", "random-numbers", "denoise", "unet"),
+    (subjects.sound, "2.10", "causal-half-attention", "encode_prompt", "text_encoder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("subject", "version", "expected", "stage", "module"),
+    FAULTS,
+    ids=[f"{expected}-{version}" for _, version, expected, *_ in FAULTS],
+)
+def test_a_planted_fault_is_found_where_it_is(subject, version, expected, stage, module):
+    judgement = judge(subject, version, macos="26.1")
+    finding = found(judgement)[expected]
+    assert {place.stage for place in finding.places} == {stage}
+    assert all(place.module.startswith(module) for place in finding.places)
+    assert all(place.line.rpartition(":")[2].isdecimal() for place in finding.places)
+    assert finding.remedy
+    assert finding.sources
+    assert judgement.fails(strict=True) or not finding.is_harmful
+    assert judgement.fails(strict=False) or not (finding.is_harmful and finding.is_certain)
+
+
+def test_a_later_version_does_not_have_it():
+    assert "baddbmm-beta-zero" not in found(judge(subjects.sliced_attention, "2.14"))
+
+
+def test_a_sound_pipeline_is_left_alone():
+    judgement = judge(subjects.sound, "2.14", macos="26.1", steps=2)
+    assert judgement.findings == ()
+    assert not judgement.fails(strict=True)
+    assert not judgement.unjudged
+    assert judgement.operators > 100
+
+
+@pytest.mark.parametrize("build", [build_sdxl, build_flux])
+def test_other_sound_families_are_left_alone(build):
+    recording, table = record(build().to(torch.float16), "2.14")
+    judgement = judge_recording(recording, table, load_limits(), (), model="tiny")
+    assert judgement.findings == ()
+    assert not judgement.unjudged
+
+
+def test_a_system_that_cannot_do_it_is_certain_another_is_not_and_an_unknown_one_a_condition():
+    pipeline = subjects.sound(PipelineRequest(None, torch.bfloat16, torch.device("cpu")))
+    recording, table = record(pipeline, "2.8", "bf16")
+
+    def on(macos):
+        version = None if macos is None else Version(macos)
+        judged = judge_recording(recording, table, load_limits(), (), model="tiny", macos=version)
+        return found(judged).get("bfloat16-before-macos-14")
+
+    assert on("13.6").is_certain
+    assert on("14.0") is None
+    assert on(None).condition == "on macOS <14"
+    assert not on(None).is_certain
+
+
+def test_a_number_that_depends_on_a_network_needs_values(monkeypatch):
+    monkeypatch.setattr(standin, "MOST_VALUES", 64)
+    with pytest.raises(GenerationError, match="--values"):
+        judge(subjects.needs_values, "2.14")
+    judgement = judge(subjects.needs_values, "2.14", keeps_values=True)
+    assert judgement.has_values
+    assert not judgement.fails(strict=True)
+
+
+def test_values_make_no_difference_to_what_is_asked():
+    request = PipelineRequest(None, torch.float32, torch.device("cpu"))
+    plain, _ = record(subjects.sound(request), "2.14", "fp32")
+    computed, _ = record(subjects.sound(request), "2.14", "fp32", keeps_values=True)
+
+    def asked(recording):
+        return {(call.operator, call.module, call.line): n for call, n in recording.calls.items()}
+
+    assert asked(plain) == asked(computed)
+
+
+def test_a_pipeline_that_fails_is_reported_with_its_own_words():
+    def broken(request):
+        def fault(states):
+            raise ValueError("no such head")
+
+        return subjects.with_processor(request, subjects.Faulty(fault))
+
+    with pytest.raises(GenerationError, match="ValueError: no such head"):
+        judge(broken, "2.14")
