@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from sdperf.tune.setting import Setting
-from sdperf.tune.space import Choice, Dimension, NumberDimension, Space
+from sdperf.tune.space import Choice, Dimension, NumberDimension, Space, list_choices
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -32,17 +32,29 @@ _ATTEMPTS: Final = 20
 
 
 def make_distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a dimension as Optuna knows it: a range where the choices are evenly spaced."""
+    """Return a dimension as Optuna knows it: numbers as a range, so that near ones count as alike.
+
+    Numbers that are not evenly spaced are a range of their positions.
+    """
     if not isinstance(dimension, NumberDimension):
         return CategoricalDistribution(dimension.choices)
     choices = [find_choice(dimension, choice) for choice in dimension.choices]
-    steps = {round(second - first, 9) for first, second in itertools.pairwise(choices)}
-    if len(choices) < 3 or len(steps) > 1:
+    if len(choices) < 3:
         return CategoricalDistribution(choices)
-    (step,) = steps
+    if is_uneven(dimension):
+        return IntDistribution(0, len(choices) - 1)
+    step = round(choices[1] - choices[0], 9)
     if all(isinstance(choice, int) for choice in choices):
         return IntDistribution(int(choices[0]), int(choices[-1]), step=int(step))
     return FloatDistribution(choices[0], choices[-1], step=step)
+
+
+def is_uneven(dimension: Dimension) -> bool:
+    """Tell whether a dimension is known to Optuna by positions."""
+    if not isinstance(dimension, NumberDimension) or len(dimension.choices) < 3:
+        return False
+    pairs = itertools.pairwise(dimension.choices)
+    return len({round(second - first, 9) for first, second in pairs}) > 1
 
 
 def find_choice(dimension: NumberDimension, number: float) -> int | float:
@@ -66,10 +78,20 @@ def suggest(trial: Trial, space: Space) -> dict[str, Choice]:
 
 def find_point(space: Space, raw: Mapping[str, Any]) -> dict[str, Choice]:
     """Return the point that Optuna's parameters stand for."""
+    point: dict[str, Choice] = {}
+    for one in space.dimensions:
+        found = raw[one.name]
+        if isinstance(one, NumberDimension):
+            point[one.name] = find_choice(one, one.choices[found] if is_uneven(one) else found)
+        else:
+            point[one.name] = found
+    return point
+
+
+def find_parameters(space: Space, point: Mapping[str, Choice]) -> dict[str, Any]:
+    """Return Optuna's parameters of a point."""
     return {
-        one.name: find_choice(one, raw[one.name])
-        if isinstance(one, NumberDimension)
-        else raw[one.name]
+        one.name: list_choices(one).index(point[one.name]) if is_uneven(one) else point[one.name]
         for one in space.dimensions
     }
 
@@ -108,12 +130,12 @@ class FreshSampler(BaseSampler):
         point: dict[str, Any] = {}
         for attempt in range(10 * _ATTEMPTS):
             if attempt < _ATTEMPTS:
-                point = {
+                point = self.inner.sample_relative(study, trial, search_space) or {
                     name: self.inner.sample_independent(study, trial, name, distribution)
                     for name, distribution in search_space.items()
                 }
             else:
-                point = dict(self.space.draw(self.chance))
+                point = find_parameters(self.space, self.space.draw(self.chance))
             if self.space.make_setting(find_point(self.space, point)) not in tried:
                 break
         return point
@@ -165,6 +187,6 @@ def make_sampler(
     inner = (
         RandomSampler(seed=seed)
         if name == "random"
-        else TPESampler(seed=seed, n_startup_trials=FEWEST_AT_RANDOM)
+        else TPESampler(seed=seed, n_startup_trials=FEWEST_AT_RANDOM, multivariate=True)
     )
     return FreshSampler(inner, space, list_tried, random.Random(seed))

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sdperf.codec import format_record, parse_record
 from sdperf.tune.front import Point
 from sdperf.tune.question import Question
-from sdperf.tune.sampling import SamplerName, make_sampler, suggest
+from sdperf.tune.sampling import SamplerName, find_parameters, make_sampler, suggest
 from sdperf.tune.setting import Setting
 from sdperf.tune.storage import (
     OWNER,
@@ -122,7 +122,9 @@ class TuningStudy:
     def enqueue(self, setting: Setting, **attributes: Any) -> None:
         """Have a setting tried next."""
         with explaining(self.url):
-            self.study.enqueue_trial(self.question.space.find_point(setting), attributes)
+            space = self.question.space
+            parameters = find_parameters(space, space.find_point(setting))
+            self.study.enqueue_trial(parameters, attributes)
 
     def take_up_cut_off(self) -> int:
         """End the trials of processes of this machine that are gone; try their settings again.

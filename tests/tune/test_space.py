@@ -9,7 +9,7 @@ from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, find_conflict
 from sdperf.tune.making_space import make_space
-from sdperf.tune.sampling import find_point, make_distribution
+from sdperf.tune.sampling import find_parameters, find_point, make_distribution
 from sdperf.tune.setting import Setting, make_setting
 from sdperf.tune.space import Space
 from sdperf.workload import Variant, Workload
@@ -92,8 +92,13 @@ def test_a_space_survives_its_storage_and_keeps_its_distributions():
     stored = parse_record(Space, format_record(space))
     ours, theirs = ([make_distribution(one) for one in each.dimensions] for each in (space, stored))
     assert ours == theirs
-    point = {one.name: one.choices[-1] for one in space.dimensions}
-    assert find_point(stored, point) == find_point(space, point)
+    for point in (space.find_point(DEFAULT), space.draw(random.Random(3))):
+        assert find_point(stored, find_parameters(space, point)) == point
+    uneven = make_space(WORKLOAD, DEFAULT, ABILITIES, {"steps": ["4", "5", "9"]})
+    steps = make_distribution(uneven.dimensions[0])
+    assert (steps.low, steps.high) == (0, 3), "by position: 4, 5, 9 and the default's 20"
+    point = uneven.find_point(DEFAULT)
+    assert find_point(uneven, find_parameters(uneven, point)) == point
 
 
 def test_what_is_asked_replaces_what_is_automatic_and_the_default_stays_inside():

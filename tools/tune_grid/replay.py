@@ -12,7 +12,7 @@ from optuna.trial import Trial
 
 from sdperf.tune.front import Point, compute_hypervolume
 from sdperf.tune.question import BROKEN, BROKEN_VIOLATION
-from sdperf.tune.sampling import SamplerName, make_sampler, suggest
+from sdperf.tune.sampling import SamplerName, find_parameters, make_sampler, suggest
 from sdperf.tune.setting import Setting
 from tools.tune_grid.grid import Grid
 
@@ -48,7 +48,7 @@ def replay(grid: Grid, sampler: SamplerName, seed: int, trials: int) -> Curve:
         directions=["minimize", "maximize"],
         sampler=make_sampler(sampler, space, seed, lambda: tried.keys()),
     )
-    study.enqueue_trial(space.find_point(grid.question.default))
+    study.enqueue_trial(find_parameters(space, space.find_point(grid.question.default)))
     shares: list[tuple[int, float]] = []
 
     def objective(trial: Trial) -> tuple[float, float]:
