@@ -50,8 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "contribute",
         help="make a result file that names nobody",
-        description="Take the figures of a saved run, without anything that names a person, a "
-        "machine or a place, or add such files to the table of machines. Loads no torch.",
+        description="Take the figures of a saved run, without anything that names a person,\n"
+        "a machine or a place; or add such files to the table of machines. Loads no torch.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

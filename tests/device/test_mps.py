@@ -15,7 +15,10 @@ from sdperf.errors import ConfigurationError
 from tests.device.recorded_mps import RECOMMENDED_BYTES, RecordedMps
 
 PACKAGE = Path(sdperf.__file__).parent
-MAY_TOUCH = {"device/mps.py"}
+STANDS_IN = "mps_check/recorder.py"
+"""Replaces functions of ``torch.mps`` while it stands in for a Mac; it calls none of them."""
+
+MAY_TOUCH = {"device/mps.py", STANDS_IN}
 
 
 def find_mps_use(tree):
@@ -64,6 +67,12 @@ def test_only_one_module_touches_torch_mps(path):
 )
 def test_every_way_round_is_seen(line):
     assert find_mps_use(ast.parse(line))
+
+
+def test_what_stands_in_for_a_mac_replaces_functions_and_calls_none():
+    tree = ast.parse((PACKAGE / STANDS_IN).read_text(encoding="utf-8"))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not any(name.startswith(("torch.mps", "torch.accelerator")) for name in called)
 
 
 def test_the_module_that_may_uses_no_event():
