@@ -10,6 +10,9 @@ from sdperf.units import format_bytes, format_quantity, format_seconds
 if TYPE_CHECKING:
     from sdperf.engines.cache import KeptEntry
 
+_LONGEST_MODEL: Final = 16
+"""Characters of a model's name in the list."""
+
 _EPILOG: Final = """\
 A conversion is what an engine made of one network of a model: an ONNX file, a Core ML program. It
 is found again by the model's hash, precision, size, options and the versions of everything that
@@ -64,7 +67,7 @@ def _print_engines() -> None:
 
     width = max(map(len, ENGINES))
     for name, choice in ENGINES.items():
-        versions = list_versions(choice) or {"torch": find_version("torch")}
+        versions = list_versions(choice) or {"torch": find_version("torch") or "unknown"}
         package, version = next(iter(versions.items()))
         absence = explain_absence(choice, "cpu")
         missing = "" if absence is None else absence.rpartition(": ")[2]
@@ -74,10 +77,11 @@ def _print_engines() -> None:
 
 def _format_entry(entry: KeptEntry) -> str:
     size, manifest = format_bytes(entry.size_bytes), entry.manifest
-    name = f"{entry.folder.name:<42} {size:>9}"
+    name = f"{entry.folder.name:<36} {size:>9}"
     used = ", in use" if entry.is_used else ""
     if manifest is None:
         return f"{name}  unfinished{used}"
-    what = f"{manifest.model} {manifest.precision} {manifest.width}x{manifest.height}"
+    model = manifest.model.rstrip("/").rpartition("/")[2][:_LONGEST_MODEL]
+    what = f"{model} {manifest.precision} {manifest.width}x{manifest.height}"
     took = f"{format_seconds(manifest.conversion_s)}, {manifest.converted_at[:10]}"
     return f"{name}  {what}  {took}{used}"
