@@ -28,12 +28,12 @@ from sdperf.ab.pip_messages import explain_pip_failure, find_conflicts
 from sdperf.ab.present import Overlaid
 from sdperf.codec import format_record, parse_record
 from sdperf.errors import ConfigurationError, PackageError, RecordError, SdperfError
+from sdperf.folders import list_folder, measure_bytes, try_lock, wait_for_lock
 from sdperf.models.hashing import default_cache_dir
 from sdperf.store.files import write_atomically
 
 MARKER: Final = "sdperf-environment.json"
 OVERLAY: Final = "sdperf-overlay.pth"
-_POLL_S: Final = 0.2
 _PIP_VARIABLES: Final = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON")
 """They would send the packages elsewhere."""
 
@@ -156,8 +156,10 @@ class EnvironmentStore:
 
     def list_environments(self) -> list[StoredEnvironment]:
         """Return what the store holds, oldest first, unfinished builds last."""
-        folders = [path for path in _list_folder(self.folder) if path.is_dir()]
-        found = [StoredEnvironment(path, _read_marker(path), _measure(path)) for path in folders]
+        folders = [path for path in list_folder(self.folder) if path.is_dir()]
+        found = [
+            StoredEnvironment(path, _read_marker(path), measure_bytes(path)) for path in folders
+        ]
         return sorted(
             found, key=lambda one: (one.record is None, one.record.built_at if one.record else "")
         )
@@ -175,9 +177,7 @@ class EnvironmentStore:
         for stored in self.list_environments():
             lock_path = self.folder / f"{stored.folder.name}.lock"
             with lock_path.open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not try_lock(lock, fcntl.LOCK_EX):
                     kept.append(stored.folder)
                     continue
                 _remove(stored.folder)
@@ -196,17 +196,14 @@ class EnvironmentStore:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def _wait_for(self, lock: IO[str], requirements: Sequence[str]) -> None:
-        said = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not said:
-                    self.say(f"{' '.join(requirements)}: another process has it open, waiting")
-                    said = True
-                self.wait_s(_POLL_S)
-            else:
-                return
+        wait_for_lock(
+            lock,
+            fcntl.LOCK_EX,
+            on_wait=lambda: self.say(
+                f"{' '.join(requirements)}: another process has it open, waiting"
+            ),
+            wait_s=self.wait_s,
+        )
 
     def _find_ready(self, folder: Path, requirements: Sequence[str]) -> EnvironmentRecord | None:
         """Return the marker of an environment that works and lies over what it was built over."""
@@ -343,22 +340,6 @@ def _read_marker(folder: Path) -> EnvironmentRecord | None:
         return parse_record(EnvironmentRecord, document)
     except (OSError, ValueError, RecordError):
         return None
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except FileNotFoundError:
-        return []
-
-
-def _measure(folder: Path) -> int:
-    size_bytes = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size_bytes += (Path(root) / name).lstat().st_size
-    return size_bytes
 
 
 def _remove(folder: Path) -> None:
