@@ -159,7 +159,7 @@ def draw_history(summary: Summary) -> Drawn | None:
             known = seconds is not None
             ax.plot(
                 one.number,
-                seconds if known else 0.02,
+                0.02 if seconds is None else seconds,
                 transform=ax.transData if known else ax.get_xaxis_transform(),
                 marker="o" if known else "x",
                 ms=4,
