@@ -31,6 +31,12 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(autouse=True)
+def no_xdist_around_inner_sessions(monkeypatch):
+    """Sessions that a test runs are sessions of their own, also where this one is shared out."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 def pytest_terminal_summary(terminalreporter):
     for kind, count in terminalreporter.config.stash.get(SKIPPED, Counter()).items():
         terminalreporter.write_line(

@@ -93,7 +93,7 @@ def soil_memory(device: torch.device) -> int:
     with suppress(RuntimeError):
         for size_bytes in SOILED_BLOCKS_BYTES:
             block = torch.full((size_bytes,), -1, dtype=torch.int8, device=device)
-            blocks.append(block)  # noqa: PERF401 - what was had before memory ran out counts
+            blocks.append(block)
     return sum(block.numel() for block in blocks)
 
 
