@@ -11,7 +11,7 @@ bench: $(VENV)/.ready  ## measure this machine: pytest benchmarks
 
 test: $(VENV)/.ready  ## lint, types, tests
 	$(MAKE) lint
-	$(BIN)/pytest $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -2,8 +2,8 @@
 
 Scopes: ``tree`` is this process and all below it; ``system`` the whole machine, other programs
 included; ``gpu_board`` an NVIDIA card with its memory; ``gpu_soc`` the GPU part alone of an Apple
-chip; ``cpu_soc`` the processors of a chip, and its like other parts; ``machine`` everything behind the plug or
-battery. Numbers of different scopes never compare.
+chip; ``cpu_soc`` the processors of a chip, and its like other parts; ``machine`` everything behind
+the plug or battery. Numbers of different scopes never compare.
 """
 
 from __future__ import annotations

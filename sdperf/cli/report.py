@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     tunings = load_tunings(arguments.tune)
     if tunings and not arguments.runs and not Path(LAST_RUN).exists():
-        machines, source, trends = [], locate_pictures([]), {}
+        machines: list[JudgedMachine] = []
+        source, trends = locate_pictures([]), {}
         told = describe_winner(tunings[0])
     else:
         machines, source = load_machines(arguments.runs, arguments.baselines, limits)

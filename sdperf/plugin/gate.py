@@ -92,11 +92,7 @@ class Gate:
             findings.append(judge_images(images, "plain", floors, {}))
         elif variant != Variant():
             fp32 = SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
-            own = (
-                fp32
-                if variant.precision == "fp32"
-                else model_floors.get(variant.precision)
-            )
+            own = fp32 if variant.precision == "fp32" else model_floors.get(variant.precision)
             if own is not None:
                 findings.append(judge_images(images, "fp32-sync", loosen_for(variant, own), {}))
         return findings
