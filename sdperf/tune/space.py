@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import (
-    PLAIN,
-    sort_names,
-)
+from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS, PLAIN, sort_names
 from sdperf.tune.setting import BATCHES, Setting
 from sdperf.workload import Mode, Precision
 
@@ -95,7 +92,10 @@ class Space:
         return math.prod(len(one.choices) for one in self.dimensions)
 
     def make_setting(self, point: Mapping[str, Choice]) -> Setting:
-        """Return the setting at a point; batches beyond a worker's share are cut to it.
+        """Return the setting at a point.
+
+        What a point cannot have is left out: batches beyond a worker's share are cut to it, and a
+        loop on the device goes where the scheduler cannot have one.
 
         Raises:
             ConfigurationError: A dimension is missing, or a choice is none of its own.
@@ -107,11 +107,13 @@ class Space:
                     got=point.get(one.name),
                     expected=", ".join(map(str, one.choices)),
                 )
+        scheduler = str(point["scheduler"])
+        has_loop = scheduler in (OWN_SCHEDULER, *LOOP_SCHEDULERS)
         names: list[str] = []
         for dimension in self.names:
-            if dimension.name not in PLAIN_KEYS and point[dimension.name] != PLAIN:
+            left_out = dimension.name in PLAIN_KEYS or (dimension.name == "loop" and not has_loop)
+            if not left_out and point[dimension.name] != PLAIN:
                 names += str(point[dimension.name]).split("+")
-        scheduler = str(point["scheduler"])
         workers = int(point["workers"])
         share = math.ceil(self.images / workers)
         return Setting(

@@ -87,6 +87,19 @@ def test_a_batch_is_never_more_than_a_workers_share():
     assert len(space.list_settings()) < space.size
 
 
+def test_a_loop_on_the_device_is_left_out_where_the_scheduler_cannot_have_one():
+    abilities = dataclasses.replace(
+        CUDA, schedulers=("PNDMScheduler", "DDIMScheduler", "HeunDiscreteScheduler")
+    )
+    space = make_space(WORKLOAD, DEFAULT, abilities)
+    point = space.find_point(DEFAULT) | {"loop": "loop_graph+step_cache3"}
+    assert space.make_setting(point).optimisations == ("loop_graph", "step_cache3")
+    able = space.make_setting(point | {"scheduler": "DDIMScheduler"})
+    assert able.optimisations == ("loop_graph", "step_cache3")
+    unable = space.make_setting(point | {"scheduler": "HeunDiscreteScheduler"})
+    assert unable.optimisations == ()
+
+
 def test_a_space_survives_its_storage_and_keeps_its_distributions():
     space = make_space(WORKLOAD, DEFAULT, CUDA)
     stored = parse_record(Space, format_record(space))

@@ -26,6 +26,16 @@ EXACT_SSIM: Final = 0.98
 APPROXIMATE_SSIM: Final = 0.90
 
 ALL_DEVICES: Final[tuple[DeviceKind, ...]] = get_args(DeviceKind)
+LOOP_SCHEDULERS: Final = (
+    "DPMSolverMultistepScheduler",
+    "DDIMScheduler",
+    "EulerDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers that add no noise in their steps and keep their state on the host: those that
+``device_loop`` and ``loop_graph`` know."""
+
 UNET_FAMILIES: Final = ("sd", "sdxl")
 SEPARABLE_FAMILIES: Final = ("sd", "sdxl", "sd3", "flux")
 

@@ -10,25 +10,17 @@ So the host never waits, and all steps can be recorded as one graph.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS
 from sdperf.pipeline.stages import OnStep, PromptEmbeds
 
 Conditioning = Mapping[str, torch.Tensor]
 """What the denoiser is told beside latents and timestep, by name; guided: (2 B, ...)."""
-
-DETERMINISTIC_SCHEDULERS: Final = (
-    "DPMSolverMultistepScheduler",
-    "DDIMScheduler",
-    "EulerDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Schedulers that add no noise in their steps and keep their state on the host."""
 
 
 class Predict(Protocol):
@@ -197,11 +189,11 @@ def check_scheduler(scheduler: Any) -> None:
     """
     name = type(scheduler).__name__
     draws = "sde" in str(getattr(scheduler.config, "algorithm_type", ""))
-    if name not in DETERMINISTIC_SCHEDULERS or draws:
+    if name not in LOOP_SCHEDULERS or draws:
         raise ConfigurationError(
             "device_loop and loop_graph need a scheduler whose steps add no noise",
             got=f"{name}{' with an SDE algorithm' if draws else ''}",
-            expected=", ".join(DETERMINISTIC_SCHEDULERS),
+            expected=", ".join(LOOP_SCHEDULERS),
             hint="--sd-scheduler DPMSolverMultistepScheduler",
         )
 
