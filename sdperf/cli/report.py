@@ -172,32 +172,18 @@ def load_machine_trends(
         ConfigurationError: The history that was named is not there.
         RecordError: The history is damaged.
     """
-    from sdperf.cli.trend import DEFAULT_WINDOW, load_trends
-    from sdperf.judging.trend import analyse_machine
-    from sdperf.judging.trend_points import METRICS
-    from sdperf.report.figure_trend import list_points
+    from sdperf.report.trends import find_machine_trends
 
-    kept: dict[str, list[Trend]] = {}
     try:
         database = open_given(arguments)
     except ConfigurationError:
         if arguments.history is not None:
             raise
-    else:
-        try:
-            kept = dict(load_trends(database, METRICS["seconds"]))
-        finally:
-            database.close()
-    trends = {}
-    for machine in machines:
-        where = machine.head.environment
-        found = None if where is None else kept.get(where.machine_name())
-        if not found:
-            series = list_points([*machine.bases, machine.head])
-            name = machine.machine
-            found = analyse_machine(series, name, METRICS["seconds"], DEFAULT_WINDOW)
-        trends[machine.machine] = found
-    return trends
+        return find_machine_trends(machines, None)
+    try:
+        return find_machine_trends(machines, database)
+    finally:
+        database.close()
 
 
 def _require_overlap(runs: Iterable[ReportedRun]) -> list[ReportedRun]:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sdperf.cli.history import add_history_option, open_given, parse_count
 from sdperf.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from sdperf.judging.trend import Trend
-    from sdperf.judging.trend_points import Metric
-    from sdperf.store.history.database import Database
+from sdperf.report.trends import DEFAULT_WINDOW, load_trends
 
 _METRICS: Final = ("seconds", "memory", "energy", "first-call", "ssim", "tile", "entropy")
-DEFAULT_WINDOW: Final = 200
 _EPILOG: Final = """\
 A change of level is reported when fewer than 2 in 1,000 series of mere noise would show one; what
 all cases of a run share (a warm day) is taken out of each and read by itself. A change that came
@@ -98,51 +92,3 @@ def run(arguments: argparse.Namespace) -> int:
             for line in format_trends(found, every_plot=arguments.case is not None, glyphs=glyphs):
                 print(line.text)
     return 1 if arguments.fail and any(trend.is_worse for trend in trends) else 0
-
-
-def load_trends(
-    database: Database,
-    metric: Metric,
-    *,
-    case: str | None = None,
-    machine: str | None = None,
-    branch: str | None = None,
-    window: int = DEFAULT_WINDOW,
-) -> list[tuple[str, list[Trend]]]:
-    """Read and analyse the series of each machine.
-
-    All cases of a machine take part in telling what they share, also where one is asked for.
-
-    Args:
-        database: The history.
-        metric: Which figure.
-        case: Which cases are returned; a test id, a part of it, or a pattern.
-        machine: A part of the machine's name.
-        branch: Only runs of this branch.
-        window: How many of the latest runs are searched.
-    """
-    from sdperf.judging.trend import ALL_CASES, ANCHOR_RUNS, analyse_machine
-    from sdperf.report.trend import label_series, make_points
-    from sdperf.store.history.series import list_series, load_environments, load_series, matches
-
-    environments = load_environments(database)
-    machines = []
-    keys = list_series(database, machine=machine)
-    for name, grouped in itertools.groupby(keys, key=lambda key: key.machine):
-        ours = list(grouped)
-        if case is not None and not any(matches(case, key.case) for key in ours):
-            continue
-        labels = label_series(ours)
-        series = {}
-        for key in ours:
-            results = load_series(database, key.id, last=window, first=ANCHOR_RUNS, branch=branch)
-            points = make_points(results, metric, environments)
-            if points:
-                series[labels[key.id]] = points
-        wanted = {labels[key.id] for key in ours if case is None or matches(case, key.case)}
-        trends = analyse_machine(
-            series, name, metric, window, only=None if case is None else wanted
-        )
-        if trends and (case is None or any(trend.case != ALL_CASES for trend in trends)):
-            machines.append((name, trends))
-    return machines

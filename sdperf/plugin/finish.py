@@ -94,12 +94,12 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
         store_null_control(ours, session.config.rootpath)
         if host is not None:
             run = store_last_run(session.config, host)
-            if ours.settings.html is not None:
-                ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
     except OSError as error:
         ours.storage_complaint = f"the run cannot be stored: {error}"
     if run is not None and host is not None and not host.disabled:
         keep_in_history(ours, run, session.config.rootpath)
+    if run is not None and ours.settings.html is not None:
+        ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
 

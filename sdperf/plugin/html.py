@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdperf.errors import SdperfError
+from sdperf.errors import RecordError, SdperfError
 from sdperf.units import format_bytes
 from sdperf.verdict import Outcome
 
 if TYPE_CHECKING:
+    from sdperf.judging.trend import Trend
     from sdperf.plugin.session import SdSession
     from sdperf.report.dossier import JudgedMachine, Limits, ReportedRun, SettledCase
 
@@ -29,16 +30,41 @@ def write_html(ours: SdSession, root: Path, path: Path) -> str:
     """
     from sdperf.report.html.files import write_report
     from sdperf.report.pictures import locate_pictures
+    from sdperf.store.history.database import locate_history
 
     last_run = root / ".sdperf" / "last-run.json"
     paths = [one.path for one in ours.comparison.sessions if one.path is not None]
     try:
         judged = judge_session(ours, last_run, paths)
         source = locate_pictures([*paths, last_run])
-        size_bytes = write_report(path, [judged], source)
+        trends = find_trends(judged, locate_history(ours.settings.history or None, root))
+        size_bytes = write_report(path, [judged], source, trends)
     except SdperfError as error:
         return f"no report: {error}"
     return f"report: {_shown(path)} ({format_bytes(size_bytes)})"
+
+
+def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
+    """Find the trends of the machine, from its history where one is kept.
+
+    Args:
+        judged: The session.
+        history: The URL of the history. Where it is not there or cannot be read, the session's own
+            runs tell the trend; keeping the run has said by then what is wrong.
+    """
+    from sdperf.report.trends import find_machine_trends
+    from sdperf.store.history.database import open_database
+
+    try:
+        database = open_database(history, create=False)
+    except SdperfError:
+        return find_machine_trends([judged], None)
+    try:
+        return find_machine_trends([judged], database)
+    except RecordError:
+        return find_machine_trends([judged], None)
+    finally:
+        database.close()
 
 
 def judge_session(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedMachine:

@@ -3,6 +3,8 @@
 import pytest
 
 from sdperf.report.raw_data import read_report
+from sdperf.store.history.database import open_database
+from sdperf.store.history.reading import list_runs
 from tests.plugin.stories import accept_sessions
 
 
@@ -26,6 +28,27 @@ def test_the_report_of_a_first_run(bench, script, read, pytester):
     page = (pytester.path / "report.html").read_text()
     assert page.count("data:image/webp;base64,") >= 2
     assert set(said.values()) == {case.verdict.outcome.value for case in cases.values()}
+
+
+def test_the_trend_comes_from_the_history_also_where_nothing_is_compared(bench, script, pytester):
+    def has_trend():
+        return '-trend"' in (pytester.path / "report.html").read_text()
+
+    bench("--sd-html=report.html", history="kept.db")
+    assert not has_trend()
+    for _ in range(4):
+        bench(history="kept.db")
+    bench("--sd-html=report.html", history="kept.db")
+    assert has_trend()
+    database = open_database(f"sqlite:///{pytester.path}/kept.db", create=False)
+    assert len(list_runs(database)) == 6
+    database.close()
+
+    (pytester.path / "kept.db").write_bytes(b"no database")
+    damaged = bench("--sd-html=report.html", history="kept.db")
+    assert damaged.ret == 0
+    damaged.stdout.fnmatch_lines(["report: report.html (*KiB)"])
+    assert not has_trend()
 
 
 def outcomes(cases):
