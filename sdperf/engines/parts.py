@@ -30,7 +30,7 @@ def split_pipeline(
 ) -> tuple[Part, ...]:
     """Cut a pipeline into its parts.
 
-    The pipeline is not changed, but for a VAE that overflows in float16: it becomes float32.
+    The pipeline is not changed, but for XL's VAE where it overflows in float16: it becomes float32.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
@@ -47,7 +47,7 @@ def split_pipeline(
         raise _unsupported(pipeline, f"a pipeline of the family {family!r}")
     _check_build(pipeline, family)
     unet, vae = pipeline.unet, pipeline.vae
-    if vae.dtype == torch.float16 and vae.config.force_upcast:
+    if family == "sdxl" and vae.dtype == torch.float16 and vae.config.force_upcast:
         vae = vae.to(torch.float32)  # as the pipeline's own call does for each image
     factor = pipeline.vae_scale_factor
     size = (height // factor, width // factor)

@@ -14,7 +14,7 @@ import pytest
 from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
-from sdperf.measure.ledger import Ledger
+from sdperf.measure.ledger import Durations, Ledger
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
@@ -68,6 +68,7 @@ class SdSession:
             compares.
         quality: What the quality suite left.
         ledger: Where the session's wall time goes.
+        durations: Where it went until the run was saved first; ``None`` before.
         root: pytest's root folder.
     """
 
@@ -98,6 +99,7 @@ class SdSession:
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     quality: QualityShelf = field(default_factory=QualityShelf)
     ledger: Ledger = field(default_factory=Ledger)
+    durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None

@@ -95,10 +95,11 @@ def test_prints_do_not_mix_with_answers_and_are_kept(make_host):
 
 
 @pytest.fixture
-def loaded(make_host):
+def loaded(make_host, tiny_folder):
     """A pool whose worker is loaded, as the pool sees it."""
+    tiny = resolve(tiny_folder("sd"))
     pool = WorkerPool(host_factory=make_host, timeout_s=30)
-    pool.acquire("spec", 1)
+    pool.acquire(WorkerSpec(tiny, "fp32", "cpu"), 1)
     return pool
 
 

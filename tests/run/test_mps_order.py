@@ -79,7 +79,7 @@ def find_peak_faults(log):
 def recorded(monkeypatch):
     recorded = RecordedMps()
     monkeypatch.setattr(mps_module, "torch", recorded.torch)
-    monkeypatch.setattr(worker, "select_device", lambda _: MpsDevice())
+    monkeypatch.setattr(worker, "select_device", lambda *_: MpsDevice())
 
     def read_border():
         recorded.log.append("border")

@@ -275,7 +275,7 @@ def test_the_repeated_image_is_made_in_soiled_memory(monkeypatch):
         pool=pool,
         workload=workload_of("tiny"),
         threads_per_worker=lambda _: 1,
-        acquire=lambda *_: None,
+        acquire=lambda *_, **__: None,
     )
 
     def generate(*_):

@@ -45,7 +45,7 @@ class MlxEngine:
         with mx.stream(device):
             for part in parts:
                 say(f"mlx: loading the {part.name}")
-                dtype = _choose_dtype(part, request.family)
+                dtype = DTYPES[part.network.dtype]
                 network, compute = build_network(part, request.model, dtype)
                 if self._is_compiled:
                     compute = mx.compile(compute)
@@ -103,11 +103,3 @@ def _find_device(request: EngineRequest) -> mx.Device:
             hint="--sd-device cpu, or on a Mac: pip install --force-reinstall 'sdperf[mlx]'",
         )
     return mx.Device(mx.gpu)
-
-
-def _choose_dtype(part: Part, family: str) -> mx.Dtype:
-    """Take the part's own format; XL's VAE, which overflows in 16 bits, computes in 32."""
-    is_upcast = part.name == "vae_decoder" and family == "sdxl" and part.network.config.force_upcast
-    if is_upcast and part.network.dtype == torch.float16:
-        return mx.float32
-    return DTYPES[part.network.dtype]

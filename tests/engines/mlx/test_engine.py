@@ -86,9 +86,9 @@ def test_the_vae_of_xl_computes_in_32_bits_where_it_overflows_in_16(model):
     found = model("sdxl")
     parts = [part for part in found.split("fp16") if part.name == "vae_decoder"]
     decoder = prepare(found, parts, precision="fp16")["vae_decoder"]
-    half = sum(p.numel() for p in parts[0].network.decoder.parameters()) * 2
-    assert decoder.model_bytes > 2 * half
-    assert decoder.run(parts[0].inputs)[0].dtype == torch.float16
+    full = sum(p.numel() for p in parts[0].network.decoder.parameters()) * 4
+    assert decoder.model_bytes >= full
+    assert decoder.run(parts[0].inputs)[0].dtype == torch.float32
 
 
 def test_what_comes_out_is_left_alone_by_later_calls(model):
