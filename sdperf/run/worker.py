@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -60,6 +61,15 @@ def prepare_process() -> None:
         os._exit(_ORPHANED)
 
     threading.Thread(target=leave_with_parent, name="sdperf-parent-watch", daemon=True).start()
+
+
+@cache
+def _find_device_thread() -> ThreadPoolExecutor:
+    """Return the thread that touches the device: one for the life of the process, as MPS demands.
+
+    Another pipeline in the same process is loaded and run on the same thread.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="sdperf-device")
 
 
 def describe_device(choice: str) -> DeviceInfo:
@@ -162,7 +172,7 @@ class _Loaded:
     """A pipeline on a device, with the one thread that may touch both."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        self._device_thread = ThreadPoolExecutor(1, thread_name_prefix="sdperf-device")
+        self._device_thread = _find_device_thread()
         self._host_threads = ThreadPoolExecutor(_HOST_THREADS, thread_name_prefix="sdperf-host")
         self._stages: Stages | None = None
         self._ahead: TokenizeAhead | None = None
@@ -284,7 +294,6 @@ class _Loaded:
             self.device.empty_cache()
 
         self._on_device(drop)
-        self._device_thread.shutdown()
         self._host_threads.shutdown()
 
     def _on_device(self, work: Callable[[], T]) -> T:

@@ -21,7 +21,7 @@ from sdperf.run.interpreter import (
     summarise_words,
 )
 from sdperf.run.messages import RoundRequest, WorkerSpec
-from sdperf.run.pool import WorkerPool
+from sdperf.run.pool import Worker, WorkerPool
 from sdperf.workload import Workload
 from tests.run.test_pool import wait_until_gone
 from tests.tiny_pipelines import resolve, tiny_folder
@@ -95,11 +95,11 @@ def test_prints_do_not_mix_with_answers_and_are_kept(make_host):
 
 
 @pytest.fixture
-def loaded(make_host, tiny_folder):
+def loaded(make_host):
     """A pool whose worker is loaded, as the pool sees it."""
-    tiny = resolve(tiny_folder("sd"))
     pool = WorkerPool(host_factory=make_host, timeout_s=30)
-    pool.acquire(WorkerSpec(tiny, "fp32", "cpu"), 1)
+    host = make_host()
+    pool._workers.append(Worker(host, host.executor.submit(worker.load, None).result(20)))
     return pool
 
 
