@@ -128,7 +128,7 @@ def open_study(
     """
     from sdperf.measure.environment import collect_environment
     from sdperf.tune.asking import make_question
-    from sdperf.tune.opening import begin_study, check_machine, describe_difference
+    from sdperf.tune.opening import begin_study, check_machine, check_question
     from sdperf.tune.storage import locate_storage
 
     asked, device = make_question(
@@ -141,13 +141,12 @@ def open_study(
         url = locate_storage(arguments.storage, Path.cwd())
         return begin_study(url, arguments.study, asked, machine)
     check_machine(known, machine)
-    difference = describe_difference(known.question, asked)
-    if difference:
-        raise ConfigurationError(
-            f"the study {arguments.study!r} asks something else",
-            got=difference,
-            hint="leave those options out to go on with it, or begin another: --study NAME",
-        )
+    check_question(
+        known,
+        arguments.study,
+        asked,
+        hint="leave those options out to go on with it, or begin another: --study NAME",
+    )
     known.question = asked
     return known
 

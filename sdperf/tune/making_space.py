@@ -26,6 +26,7 @@ from sdperf.tune.space import (
     NameDimension,
     NumberDimension,
     Space,
+    choose_plain_keys,
 )
 from sdperf.workload import MODES, PRECISIONS, Workload
 
@@ -107,15 +108,7 @@ def make_space(
             count for count in WORKERS if count <= min(images, max(1, abilities.cpu_threads))
         ],
     }
-    required: dict[str, Choice] = {
-        "steps": default.num_inference_steps,
-        "guidance": default.guidance_scale,
-        "batch": default.batch,
-        "precision": default.precision,
-        "scheduler": default.scheduler or OWN_SCHEDULER,
-        "mode": default.mode,
-        "workers": default.workers,
-    }
+    required = choose_plain_keys(default)
     numbers, names = [], []
     for key in PLAIN_KEYS:
         read = _READERS[key]

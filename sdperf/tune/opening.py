@@ -99,13 +99,7 @@ def begin_study(url: URL, name: str, question: Question, machine: str) -> Tuning
     with closed_on_error(storage), explaining(url):
         begun = _read_study(repeat_collided(begin), url, storage)
         check_machine(begun, machine)
-        difference = describe_difference(begun.question, question)
-        if difference:
-            raise ConfigurationError(
-                f"the study {name!r} asks something else",
-                got=difference,
-                hint="begin another one with --study NAME",
-            )
+        check_question(begun, name, question, hint="begin another one with --study NAME")
     return begun
 
 
@@ -122,6 +116,19 @@ def check_machine(study: TuningStudy, machine: str) -> None:
             got=machine,
             expected=study.machine,
             hint="--study NAME begins a study for this kind",
+        )
+
+
+def check_question(study: TuningStudy, name: str, asked: Question, *, hint: str) -> None:
+    """Refuse to go on with a study that asks something else.
+
+    Raises:
+        ConfigurationError: It does; the message names the first differences and ends with the hint.
+    """
+    difference = describe_difference(study.question, asked)
+    if difference:
+        raise ConfigurationError(
+            f"the study {name!r} asks something else", got=difference, hint=hint
         )
 
 

@@ -62,6 +62,19 @@ class NameDimension:
 Dimension = NumberDimension | NameDimension
 
 
+def choose_plain_keys(setting: Setting) -> dict[str, Choice]:
+    """Return a setting's choice of each of the plain keys."""
+    return {
+        "steps": setting.num_inference_steps,
+        "guidance": setting.guidance_scale,
+        "batch": setting.batch,
+        "precision": setting.precision,
+        "scheduler": setting.scheduler or OWN_SCHEDULER,
+        "mode": setting.mode,
+        "workers": setting.workers,
+    }
+
+
 def list_choices(dimension: Dimension) -> list[Choice]:
     """List a dimension's choices."""
     return [*dimension.choices]
@@ -133,15 +146,7 @@ class Space:
         Raises:
             ConfigurationError: It is outside.
         """
-        point: dict[str, Choice] = {
-            "steps": setting.num_inference_steps,
-            "guidance": setting.guidance_scale,
-            "batch": setting.batch,
-            "precision": setting.precision,
-            "scheduler": setting.scheduler or OWN_SCHEDULER,
-            "mode": setting.mode,
-            "workers": setting.workers,
-        }
+        point = choose_plain_keys(setting)
         left = set(setting.optimisations)
         for dimension in self.names:
             if dimension.name in PLAIN_KEYS:

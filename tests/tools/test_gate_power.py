@@ -103,13 +103,19 @@ def test_blocks_share_their_processes_as_told():
     assert np.unique(contrasts(1).round(4)).size == 6
 
 
-def test_a_slower_case_is_caught_by_every_own_gate():
+@pytest.fixture
+def slowed():
+    """The estimate of a suite whose case 5 took a tenth longer, its other draws, and the dice."""
     rng = np.random.default_rng(3)
     suites = draw_suites(QUIET, 1, rng)
-    slowed = suites.rounds_s[0, -1].copy()
-    slowed[5] *= 1.1
-    estimate = estimate_suite(np.median(suites.rounds_s[0, :-1], axis=-1), slowed)
-    again = SimulatedAgain(QUIET, suites, 0, rng)
+    rounds_s = suites.rounds_s[0, -1].copy()
+    rounds_s[5] *= 1.1
+    estimate = estimate_suite(np.median(suites.rounds_s[0, :-1], axis=-1), rounds_s)
+    return estimate, SimulatedAgain(QUIET, suites, 0, rng), rng
+
+
+def test_a_slower_case_is_caught_by_every_own_gate(slowed):
+    estimate, again, rng = slowed
     screening, change = screen_latency(estimate), {5: np.log(1.1)}
     for answer in (
         answer_in_run(screening, again, 0, change, rng),
@@ -121,13 +127,8 @@ def test_a_slower_case_is_caught_by_every_own_gate():
         assert not answer.is_void
 
 
-def test_a_suspect_that_does_not_repeat_is_cleared():
-    rng = np.random.default_rng(3)
-    suites = draw_suites(QUIET, 1, rng)
-    slowed = suites.rounds_s[0, -1].copy()
-    slowed[5] *= 1.1
-    estimate = estimate_suite(np.median(suites.rounds_s[0, :-1], axis=-1), slowed)
-    again = SimulatedAgain(QUIET, suites, 0, rng)
+def test_a_suspect_that_does_not_repeat_is_cleared(slowed):
+    estimate, again, rng = slowed
     screening = screen_latency(estimate)
     assert not answer_in_run(screening, again, 0, {}, rng).is_red
     assert not answer_by_repeats(screening, again, {}).is_red

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,10 +82,8 @@ class SessionPart:
         """Run it; tensors of the CPU are read where they lie."""
         device = next(iter(inputs.values())).device
         fed = {name: one.contiguous().cpu().numpy() for name, one in inputs.items()}
-        try:
+        with _failures_explained(self._name):
             found = self.session.run(self._outputs, fed)
-        except Exception as error:
-            raise explain_failure(self._name, error) from error
         return tuple(torch.from_numpy(each).to(device) for each in found)
 
 
@@ -118,14 +117,20 @@ class BoundSessionPart:
             binding.bind_output(name, *_describe(output))
             made.append(output)
         _wait_for_torch(first.device)
-        try:
+        with _failures_explained(self._name):
             self.session.run_with_iobinding(binding)
-        except Exception as error:
-            raise explain_failure(self._name, error) from error
         return tuple(made)
 
 
 _NUMPY_TO_TORCH: Final = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
+
+
+@contextlib.contextmanager
+def _failures_explained(part: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise explain_failure(part, error) from error
 
 
 def explain_failure(part: str, error: Exception) -> GenerationError:
