@@ -38,7 +38,7 @@ FRESH_PROCESSES: Final = 3
 
 RENEW_EVERY_BLOCK: Final = 1
 """A suite confirms many suspects: with processes that live for three blocks, the luck of single
-processes made 4 % of unchanged runs red on simulated laptops (docs/results/gate-power.md)."""
+processes made 5 % of unchanged runs red on simulated laptops (docs/results/gate-power.md)."""
 
 CONTROL_SHARE: Final = 0.5
 """Share of the time for measuring again that a null control may be expected to take."""
