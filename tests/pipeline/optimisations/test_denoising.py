@@ -8,8 +8,8 @@ import torch
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS
 from sdperf.pipeline.optimisations.denoising import (
-    DETERMINISTIC_SCHEDULERS,
     DenoisingLoop,
     check_scheduler,
 )
@@ -25,7 +25,7 @@ def pipeline(request, tiny_folder):
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
-@pytest.mark.parametrize("scheduler", DETERMINISTIC_SCHEDULERS)
+@pytest.mark.parametrize("scheduler", LOOP_SCHEDULERS)
 def test_latents_are_those_of_the_plain_loop(pipeline, scheduler, guidance_scale):
     with known_warnings_ignored():
         pipeline.scheduler = getattr(diffusers, scheduler)(**NOISE_SCHEDULE)
@@ -56,7 +56,7 @@ def loop_of(scheduler):
     return loop
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC_SCHEDULERS)
+@pytest.mark.parametrize("name", LOOP_SCHEDULERS)
 def test_nothing_is_read_back_from_the_device(name):
     loop = loop_of(getattr(diffusers, name))
     latents = loop.run({}, torch.ones(1, 4, 8, 8, device="meta"))  # reading a value there raises
