@@ -6,7 +6,7 @@ import pytest
 
 from sdperf.errors import GenerationError
 from tests.tune.fakes import FakeRig, ask
-from tools.tune_grid.grid import Grid, read, record
+from tools.tune_grid.grid import Grid, merge, read, record
 from tools.tune_grid.replay import choose_reference, replay
 
 SEARCH = {
@@ -45,6 +45,24 @@ def test_a_grid_is_recorded_in_pieces_and_read_back(grid):
     broken = [cell for cell in whole.cells if cell.point is None]
     assert len(broken) == 3
     assert {cell.reason for cell in broken} == {"the device ran out of memory"}
+
+
+def test_parts_make_the_whole(grid, tmp_path):
+    whole, _ = grid
+    rig = FakeRig(fails=fail)
+    parts = []
+    for number in range(3):
+        path = tmp_path / f"part-{number}.json"
+        empty = Grid("m", whole.question)
+        record(empty, rig, path, lambda: True, lambda words: None, (number, 3))
+        parts.append(read(path))
+    together = merge(parts)
+    assert together.is_whole()
+    assert set(together.points()) == set(whole.points())
+    with pytest.raises(ValueError, match="two of the parts"):
+        merge([parts[0], parts[0]])
+    with pytest.raises(ValueError, match="different grids"):
+        merge([parts[0], Grid("another", whole.question)])
 
 
 def test_replays_repeat_and_never_shrink(grid):

@@ -1,6 +1,8 @@
 """Record a grid of real settings, and replay studies on it.
 
 python -m tools.tune_grid grid.json --device cpu          records; goes on where it was stopped
+python -m tools.tune_grid part-0.json --part 0/4          a quarter of it, for four at once
+python -m tools.tune_grid grid.json --merge part-*.json   puts the parts together
 python -m tools.tune_grid grid.json --replay --json replay.json --markdown replay.md
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -21,7 +24,7 @@ from sdperf.run.suite import count_cpu_threads
 from sdperf.store.files import write_atomically
 from sdperf.tune.asking import Asked, make_question
 from sdperf.tune.rig import LiveRig
-from tools.tune_grid.grid import Grid, read, record
+from tools.tune_grid.grid import Grid, merge, read, record, write
 from tools.tune_grid.replay import LOOKS, Curve, mean_at, replay
 
 SEARCH = {
@@ -55,6 +58,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--search", action="append", default=[], metavar="KEY=A|B")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop recording after so long")
+    parser.add_argument("--part", type=parse_part, default=(0, 1), metavar="K/N")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="PART")
     parser.add_argument("--replay", action="store_true", help="only replay")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=5)
@@ -63,9 +68,23 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replay:
         show(read(arguments.grid), arguments)
+    elif arguments.merge:
+        whole = merge([read(path) for path in arguments.merge])
+        write(arguments.grid, whole)
+        print(
+            f"{len(whole.cells)} settings, {'whole' if whole.is_whole() else 'parts are missing'}"
+        )
     else:
         with ended_like_interrupted():
             record_grid(arguments)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Read ``K/N``, counted from 0."""
+    found = re.fullmatch(r"([0-9]{1,4})/([1-9][0-9]{0,3})", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part such as 0/4 or 3/4")
+    return int(found[1]), int(found[2])
 
 
 def record_grid(arguments: argparse.Namespace) -> None:
@@ -98,10 +117,13 @@ def record_grid(arguments: argparse.Namespace) -> None:
             arguments.grid,
             lambda: time.monotonic() - began_s < arguments.seconds,
             lambda words: print(words, file=sys.stderr, flush=True),
+            arguments.part,
         )
     finally:
         rig.close()
-    print(f"{len(grid.cells)} settings, {'whole' if grid.is_whole() else 'go on: same command'}")
+    share = grid.question.space.list_settings()[arguments.part[0] :: arguments.part[1]]
+    is_done = len(grid.cells) == len(share)
+    print(f"{len(grid.cells)} settings, {'whole' if is_done else 'go on: same command'}")
 
 
 def show(grid: Grid, arguments: argparse.Namespace) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +52,12 @@ class Grid:
 
 
 def record(
-    grid: Grid, rig: Rig, path: Path, may_go_on: Callable[[], bool], say: Callable[[str], None]
+    grid: Grid,
+    rig: Rig,
+    path: Path,
+    may_go_on: Callable[[], bool],
+    say: Callable[[str], None],
+    part: tuple[int, int] = (0, 1),
 ) -> Grid:
     """Draw and time what is missing, keeping it as it goes.
 
@@ -61,10 +67,13 @@ def record(
         path: Where the grid is kept.
         may_go_on: Asked before each setting.
         say: Shows how it goes.
+        part: Which share of the settings, and of how many: ``(1, 4)`` is every fourth from the
+            second on.
     """
     question, cells = grid.question, list(grid.cells)
     known = {cell.setting for cell in cells}
-    missing = [one for one in question.space.list_settings() if one not in known]
+    mine = question.space.list_settings()[part[0] :: part[1]]
+    missing = [one for one in mine if one not in known]
     missing.sort(key=lambda one: (one.precision, one.variant.optimisations, one.workers))
     references = draw_references(question, rig) if missing else []
     workload = question.workload
@@ -87,6 +96,21 @@ def record(
     found = Grid(grid.machine, question, tuple(cells))
     write(path, found)
     return found
+
+
+def merge(parts: Sequence[Grid]) -> Grid:
+    """Put parts of one grid together.
+
+    Raises:
+        ValueError: They are parts of different grids, or a setting is in two of them.
+    """
+    heads = [dataclasses.replace(part, cells=()) for part in parts]
+    if any(head != heads[0] for head in heads):
+        raise ValueError("these are parts of different grids")
+    cells = [cell for part in parts for cell in part.cells]
+    if len({cell.setting for cell in cells}) != len(cells):
+        raise ValueError("a setting is in two of the parts")
+    return dataclasses.replace(heads[0], cells=tuple(cells))
 
 
 def write(path: Path, grid: Grid) -> None:
