@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             "--meta is for a subject of yours", hint="add --subject, or leave it out"
         )
     from sdperf.mps_check.dispatch import load_dispatch_table, parse_version
-    from sdperf.mps_check.judging import judge_recording
+    from sdperf.mps_check.judging import FORMAT_VERSION, judge_recording
     from sdperf.mps_check.limits import load_limits, load_unseen
 
     workload = _make_workload(arguments)
@@ -103,7 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.format == "json":
         calls = _format_calls(recording) if arguments.calls else {}
-        print(json.dumps(format_record(judgement) | calls, indent=2))
+        document = {"format_version": FORMAT_VERSION, **format_record(judgement), **calls}
+        print(json.dumps(document, indent=2))
     elif arguments.format == "markdown":
         from sdperf.report.mps_check import format_judgement_markdown
 

@@ -14,6 +14,9 @@ from sdperf.mps_check.calls import Argument, OperatorCall, Recording, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable, versions_with_kernel
 from sdperf.mps_check.limits import Certainty, Effect, Limit, Unseen
 
+FORMAT_VERSION: Final = 1
+"""Of the JSON: goes up when a field changes its meaning or goes away."""
+
 HARMFUL: Final[tuple[Effect, ...]] = ("error", "crash", "wrong", "fallback")
 """Effects for which a generation on MPS is not what it should be; the others are advice."""
 

@@ -1,15 +1,23 @@
 """``sdperf mps-check``: options, formats, exit status; what it finds is in tests/mps_check."""
 
+import copy
+import dataclasses
 import json
 from collections import Counter
+from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 
 from sdperf.cli import main, mps_check
-from sdperf.mps_check.calls import Recording
+from sdperf.mps_check.calls import OperatorCall, Recording
 from tests.mps_check.making import attention, call, packed
+from tools.record_schema.mps_check import make_mps_check_schema
 
+SCHEMA_PATH = Path(__file__).parents[2] / "docs" / "mps-check.schema.json"
+SCHEMA = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 QUERY = packed(1, 4, 77, 64, dtype="float16")
 CAUSAL = attention(
     QUERY, is_causal=True, stage="encode_prompt", module="text_encoder", line="clip.py:7"
@@ -17,6 +25,7 @@ CAUSAL = attention(
 MISSING = call("linalg_eig", packed(4), self=packed(4, 4))
 SLOW = call("cat", packed(4), tensors=(packed(2), packed(2)))
 STRANGE = call("torchvision::nms", packed(4), dets=packed(4, 4), iou_threshold=0.5)
+NESTED = call("cat", packed(2), tensors=(packed(1), packed(1)), dim=(0, None, True, 0.5, "inf"))
 SOUND = call("add.Tensor", packed(4), self=packed(4), other=packed(4), alpha=1)
 
 
@@ -103,6 +112,68 @@ def test_json(recorded, capsys):
     assert {trap["id"] for trap in report["unseen"]} >= {"first-call", "half-precision-overflow"}
 
 
+def test_the_committed_schema_is_the_codes():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    command = "python -m tools.record_schema mps-check > docs/mps-check.schema.json"
+    assert make_mps_check_schema() == SCHEMA, command
+    described = set(SCHEMA["$defs"]["OperatorCall"]["properties"]) - {"times"}
+    assert described == {field.name for field in dataclasses.fields(OperatorCall)}
+
+
+@pytest.mark.parametrize("with_calls", [(), ("--calls",)], ids=["brief", "calls"])
+@pytest.mark.parametrize(
+    ("calls", "version"),
+    [((CAUSAL, SLOW), "2.10.0"), ((MISSING, STRANGE, SOUND, NESTED), "2.14"), ((SOUND,), "2.13")],
+    ids=["wrong", "missing", "sound"],
+)
+def test_the_json_is_valid(calls, version, with_calls, recorded, capsys):
+    recorded(*calls)
+    words = ("--torch-version", version, "--format", "json", *with_calls)
+    report = json.loads(run(capsys, *words)[1])
+    VALIDATOR.validate(report)
+    assert ("calls" in report) == bool(with_calls)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("format_version",), 2),
+        (("surprise",), 1),
+        (("steps",), 0),
+        (("macos",), 26.1),
+        (("findings", 0, "effect"), "bad"),
+        (("findings", 0, "certainty"), "rumour"),
+        (("findings", 0, "sources"), []),
+        (("findings", 0, "places"), []),
+        (("findings", 0, "places", 0, "stage"), "thinking"),
+        (("findings", 0, "places", 0, "calls"), 0),
+        (("unjudged",), {"torchvision::nms": "often"}),
+        (("unseen", 0, "why"), None),
+        (("calls", 0, "arguments"), []),
+        (("calls", 0, "arguments", "self", "strides"), "packed"),
+        (("calls", 0, "times"), 0),
+    ],
+)
+def test_damaged_json_is_refused(path, value, recorded, capsys):
+    recorded(MISSING, SOUND)
+    words = ("--torch-version", "2.14", "--format", "json", "--calls")
+    report = json.loads(run(capsys, *words)[1])
+    VALIDATOR.validate(report)
+    damaged = inner = copy.deepcopy(report)
+    for part in path[:-1]:
+        inner = inner[part]
+    inner[path[-1]] = value
+    assert not VALIDATOR.is_valid(damaged)
+
+
+@pytest.mark.parametrize("key", ["format_version", "torch", "findings", "unjudged", "unseen"])
+def test_json_without_a_key_is_refused(key, recorded, capsys):
+    recorded(MISSING)
+    report = json.loads(run(capsys, "--torch-version", "2.14", "--format", "json")[1])
+    del report[key]
+    assert not VALIDATOR.is_valid(report)
+
+
 def test_markdown(recorded, capsys):
     recorded(MISSING)
     status, text = run(capsys, "--torch-version", "2.14", "--format", "markdown")
@@ -138,6 +209,7 @@ def test_a_subject_of_its_own_is_recorded(capsys):
     status, text = run(capsys, *words, "--format", "json")
     report = json.loads(text)
     assert status == 0
+    VALIDATOR.validate(report)
     assert report["model"] == "tests.mps_check.subjects:sound"
     assert report["findings"] == []
     assert torch.backends.mps.is_available.__module__.startswith("torch")

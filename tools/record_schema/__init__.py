@@ -1,6 +1,7 @@
-"""Writes the JSON Schema of the record from the dataclasses that make it.
+"""Writes the JSON Schemas of what sdperf writes from the dataclasses that make it.
 
 python -m tools.record_schema > docs/format.schema.json
+python -m tools.record_schema mps-check > docs/mps-check.schema.json
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sdperf.measurement import (
     StageCost,
     StageTimes,
 )
+from sdperf.mps_check.judging import Finding, Judgement, Place
 from sdperf.usage import MAX_TIMELINE_POINTS, Curve, ProcessUsage, ResourceUsage
 from sdperf.verdict import Outcome
 from sdperf.workload import Variant, Workload
@@ -90,6 +92,13 @@ _NARROWED: Final[dict[tuple[type, str], dict[str, Any]]] = {
     (PeakRate, "flop_per_s"): {"exclusiveMinimum": 0},
     (Curve, "values"): {"maxItems": MAX_TIMELINE_POINTS},
     (Curve, "times_s"): {"maxItems": MAX_TIMELINE_POINTS},
+    (Judgement, "steps"): {"minimum": 1},
+    (Judgement, "operators"): {"minimum": 0},
+    (Judgement, "distinct"): {"minimum": 0},
+    (Finding, "calls"): {"minimum": 1},
+    (Finding, "places"): {"minItems": 1},
+    (Finding, "sources"): {"minItems": 1},
+    (Place, "calls"): {"minimum": 1},
 }
 """What the dataclasses promise beyond their types."""
 
@@ -117,7 +126,7 @@ DOCUMENTED: Final = (
 def make_schema() -> dict[str, Any]:
     """Make the schema of ``extra_info["sdperf"]``; keys that it does not know are refused."""
     definitions: dict[str, Any] = {"Verdict": _verdict()}
-    _define(Measurement, definitions)
+    define(Measurement, definitions)
     root = definitions.pop("Measurement")
     return {
         "$schema": DRAFT,
@@ -127,12 +136,13 @@ def make_schema() -> dict[str, Any]:
     }
 
 
-def _define(kind: Any, definitions: dict[str, Any]) -> None:
+def define(kind: Any, definitions: dict[str, Any]) -> None:
+    """Add the definition of a dataclass, and of those in its fields, by their names."""
     name = kind.__name__
     if name in definitions:
         return
     definitions[name] = {}
-    described = _describe_attributes(kind)
+    described = describe_attributes(kind)
     hints = typing.get_type_hints(kind)
     properties: dict[str, Any] = {}
     for item in dataclasses.fields(kind):
@@ -170,7 +180,7 @@ def _type(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is not None and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _type(arguments[1], definitions)}
     if dataclasses.is_dataclass(kind):
-        _define(kind, definitions)
+        define(kind, definitions)
         return {"$ref": f"#/$defs/{typing.cast('type', kind).__name__}"}
     raise TypeError(f"{kind} has no JSON Schema")
 
@@ -202,7 +212,7 @@ def _verdict() -> dict[str, Any]:
     }
 
 
-def _describe_attributes(kind: type) -> dict[str, str]:
+def describe_attributes(kind: type) -> dict[str, str]:
     """Read what a Google-style docstring says of each attribute."""
     text = (kind.__doc__ or "").partition("Attributes:\n")[2]
     found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, flags=re.MULTILINE)
