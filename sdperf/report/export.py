@@ -138,7 +138,7 @@ def format_github_action_benchmark(cases: Sequence[ExportedCase], direction: Dir
             }
             if one.lower is not None and one.upper is not None:
                 reach = max(one.upper - one.value, one.value - one.lower)
-                entry["range"] = f"± {reach:.4g}"
+                entry["range"] = f"± {reach:#.4g}"  # the tool reads no single digit
             outcome = "" if case.outcome is None else f"verdict: {case.outcome.value}"
             entry["extra"] = "\n".join(part for part in (one.note, outcome) if part)
             entries.append(entry)

@@ -1,4 +1,18 @@
+"""``sdperf export``, each format read back.
+
+JUnit: by junitparser, which reads what its `xunit2` flavour allows.
+
+The other two tools have no parser in a package registry. Looked for on 2026-11-23, by their names
+and by their authors' scopes: npm and PyPI have neither github-action-benchmark (an action, its
+parser is part of it) nor Bencher (a program in Rust); Debian has neither. The registry of Rust
+crates was not looked at: CI cannot reach it. So what they read is held against what they say of
+it: Bencher publishes a JSON Schema with the reference of its format (version 0), of which the one
+below is a stricter form, and github-action-benchmark's reading is written down below from its
+README and source (`extract.ts`, `extractRangeInfo.ts`).
+"""
+
 import json
+import re
 
 import jsonschema
 import pytest
@@ -6,11 +20,13 @@ from junitparser.xunit2 import JUnitXml
 
 from sdperf.cli import main
 from sdperf.cli.export import load_cases
+from sdperf.report.export import ExportedCase, Figure, format_github_action_benchmark
 from tests.measurements import image, measurement, scores
 from tests.saved_runs import CASE, make_benchmark, make_stats
 
 BENCHER_SCHEMA = {
-    # What Bencher's reference says of its metric format: names of benchmarks, then of measures.
+    # Names of benchmarks, then of measures. Beyond the tool's own schema: their lengths, slugs that
+    # need no translation, and no other keys.
     "$schema": "http://json-schema.org/draft-07/schema",
     "type": "object",
     "additionalProperties": {
@@ -37,13 +53,14 @@ GITHUB_SCHEMA = {
             "name": {"type": "string", "minLength": 1},
             "unit": {"type": "string", "minLength": 1},
             "value": {"type": "number"},
-            "range": {"type": "string", "pattern": "^± [0-9.e+-]+$"},
+            "range": {"type": "string", "pattern": "^± \\d.[0-9.e+-]*$"},
             "extra": {"type": "string"},
         },
         "required": ["name", "unit", "value"],
         "additionalProperties": False,
     },
 }
+RANGE = re.compile(r"(?:\+-|±)\s*(\d.+)")
 DEAD = "benchmarks/test_latency.py::test_latency[dead]"
 SLOW = "benchmarks/test_latency.py::test_latency[<slow> & \x1b]"
 
@@ -69,6 +86,20 @@ def saved(tmp_path):
     return path
 
 
+def read_custom(text):
+    """Read as github-action-benchmark reads a custom file: five keys an entry, the range a number.
+
+    An empty list is an error there, and a range that is no number after its sign is dropped.
+    """
+    entries = {}
+    for entry in json.loads(text, parse_constant=pytest.fail):
+        found = RANGE.search(entry.get("range", ""))
+        reach = None if found is None else float(found[1])
+        entries[entry["name"]] = (entry["value"], entry["unit"], reach, entry.get("extra"))
+    assert entries
+    return entries
+
+
 def export(saved, capsys, *arguments):
     assert main(["export", str(saved), *arguments]) == 0
     return capsys.readouterr().out
@@ -88,18 +119,24 @@ def test_bencher_takes_it(saved, capsys):
 
 def test_github_action_benchmark_takes_both_directions(saved, capsys):
     flags = ("--format", "github-action-benchmark")
-    smaller = json.loads(export(saved, capsys, *flags))
-    bigger = json.loads(export(saved, capsys, *flags, "--better", "bigger"))
-    for entries in (smaller, bigger):
-        jsonschema.validate(entries, GITHUB_SCHEMA)
-        assert len({entry["name"] for entry in entries}) == len(entries)
-    found = {entry["name"]: entry for entry in (*smaller, *bigger)}
-    latency = found[f"{CASE} latency"]
-    assert (latency["value"], latency["unit"], latency["range"]) == (1.0, "s/image", "± 0.1")
-    assert found[f"{CASE} ssim"]["value"] == 0.97
-    assert found[f"{CASE} entropy"]["unit"] == "bit"
-    assert "verdict: SLOWER" in found[f"{SLOW} latency"]["extra"]
-    assert not {entry["name"] for entry in smaller} & {entry["name"] for entry in bigger}
+    texts = [export(saved, capsys, *flags, "--better", way) for way in ("smaller", "bigger")]
+    smaller, bigger = map(read_custom, texts)
+    for text, entries in zip(texts, (smaller, bigger), strict=True):
+        jsonschema.validate(json.loads(text), GITHUB_SCHEMA)
+        assert len(json.loads(text)) == len(entries), "names have to differ"
+    assert not smaller.keys() & bigger.keys()
+    assert smaller[f"{CASE} latency"][:3] == (1.0, "s/image", pytest.approx(0.1))
+    assert bigger[f"{CASE} ssim"][:3] == (0.97, "SSIM", None)
+    assert bigger[f"{CASE} entropy"][1] == "bit"
+    assert "verdict: SLOWER" in smaller[f"{SLOW} latency"][3]
+
+
+@pytest.mark.parametrize("reach_s", [0.0, 1e-7, 0.1, 3.0, 12345.678])
+def test_every_range_is_one_that_the_tool_reads(reach_s):
+    figure = Figure("latency", 1.0, "s/image", "smaller", 1.0 - reach_s, 1.0)
+    text = format_github_action_benchmark([ExportedCase("a", (figure,), 1.0, None)], "smaller")
+    ((_, _, reach, _),) = read_custom(text).values()
+    assert reach == pytest.approx(reach_s, rel=1e-3)
 
 
 def test_junit_parsers_take_it(saved, capsys, tmp_path):
