@@ -136,11 +136,14 @@ class Preset:
     Attributes:
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance.
-        source: Where the values come from.
+        source: Where steps and guidance come from.
         size: Side of the square image that the pipeline makes unasked, pixels; ``None`` unknown.
+        size_source: Who says so.
         scheduler: The model's own, where its published configuration was read; only said, never
             switched to: the model has it already.
+        scheduler_source: The file of the published model that says so.
         precision: What to measure first on a GPU.
+        precision_source: Who runs it so.
         weights: How many the pipeline has, safety checker left out; ``None`` unknown.
     """
 
@@ -148,8 +151,11 @@ class Preset:
     guidance_scale: float
     source: str
     size: int | None = None
+    size_source: str = ""
     scheduler: str | None = None
+    scheduler_source: str = ""
     precision: Precision = "fp16"
+    precision_source: str = ""
     weights: int | None = None
 
     def weight_bytes(self, precision: Precision) -> int | None:
@@ -170,7 +176,10 @@ PRESETS: Final[dict[str, Preset]] = {
         7.5,
         "model card: 50 steps in the sampling figures, guidance 7.5 by default",
         size=512,
+        size_source="model card: trained at 512x512",
         scheduler="PNDMScheduler",
+        scheduler_source="scheduler/scheduler_config.json, as copies of the repository have it",
+        precision_source="the example of the model card",
         weights=1_066_235_307,
     ),
     "stabilityai/stable-diffusion-xl-base-1.0": Preset(
@@ -178,14 +187,31 @@ PRESETS: Final[dict[str, Preset]] = {
         5.0,
         "defaults of diffusers' StableDiffusionXLPipeline.__call__ (0.42)",
         size=1024,
+        size_source="unet/config.json: 128 latents of 8 pixels",
         scheduler="EulerDiscreteScheduler",
+        scheduler_source="model_index.json, revision cd44add",
+        precision_source="the example of the model card",
         weights=3_468_837_867,
     ),
     "stabilityai/sd-turbo": Preset(
-        1, 0.0, "model card: one step without guidance", size=512, weights=1_289_952_427
+        1,
+        0.0,
+        "model card: one step without guidance",
+        size=512,
+        size_source="model card: preferably 512x512",
+        scheduler="EulerDiscreteScheduler",
+        scheduler_source="scheduler/scheduler_config.json, revision b335f73: trailing timesteps",
+        precision_source="the example of the model card",
+        weights=1_289_952_427,
     ),
     "stabilityai/sdxl-turbo": Preset(
-        1, 0.0, "model card: one step without guidance", size=512, weights=3_468_837_867
+        1,
+        0.0,
+        "model card: one step without guidance",
+        size=512,
+        scheduler="EulerAncestralDiscreteScheduler",
+        scheduler_source="scheduler/scheduler_config.json, revision 647e47a: trailing timesteps",
+        weights=3_468_837_867,
     ),
 }
 
