@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS, PLAIN, sort_names
+from sdperf.pipeline.optimisations.catalogue import (
+    LOOP_SCHEDULERS,
+    PLAIN,
+    RECORDED_SCHEDULERS,
+    sort_names,
+)
 from sdperf.tune.setting import BATCHES, Setting
 from sdperf.workload import Mode, Precision
 
@@ -121,12 +126,15 @@ class Space:
                     expected=", ".join(map(str, one.choices)),
                 )
         scheduler = str(point["scheduler"])
-        has_loop = scheduler in (OWN_SCHEDULER, *LOOP_SCHEDULERS)
         names: list[str] = []
         for dimension in self.names:
-            left_out = dimension.name in PLAIN_KEYS or (dimension.name == "loop" and not has_loop)
-            if not left_out and point[dimension.name] != PLAIN:
-                names += str(point[dimension.name]).split("+")
+            choice = str(point[dimension.name])
+            if dimension.name in PLAIN_KEYS or choice == PLAIN:
+                continue
+            chosen = choice.split("+")
+            known = RECORDED_SCHEDULERS if "loop_graph" in chosen else LOOP_SCHEDULERS
+            if dimension.name != "loop" or scheduler in (OWN_SCHEDULER, *known):
+                names += chosen
         workers = int(point["workers"])
         share = math.ceil(self.images / workers)
         return Setting(

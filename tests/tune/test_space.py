@@ -89,7 +89,13 @@ def test_a_batch_is_never_more_than_a_workers_share():
 
 def test_a_loop_on_the_device_is_left_out_where_the_scheduler_cannot_have_one():
     abilities = dataclasses.replace(
-        CUDA, schedulers=("PNDMScheduler", "DDIMScheduler", "HeunDiscreteScheduler")
+        CUDA,
+        schedulers=(
+            "PNDMScheduler",
+            "DDIMScheduler",
+            "HeunDiscreteScheduler",
+            "UniPCMultistepScheduler",
+        ),
     )
     space = make_space(WORKLOAD, DEFAULT, abilities)
     point = space.find_point(DEFAULT) | {"loop": "loop_graph+step_cache3"}
@@ -98,6 +104,10 @@ def test_a_loop_on_the_device_is_left_out_where_the_scheduler_cannot_have_one():
     assert able.optimisations == ("loop_graph", "step_cache3")
     unable = space.make_setting(point | {"scheduler": "HeunDiscreteScheduler"})
     assert unable.optimisations == ()
+    solving = point | {"scheduler": "UniPCMultistepScheduler"}  # not while CUDA records
+    assert space.make_setting(solving).optimisations == ()
+    looping = space.make_setting(solving | {"loop": "device_loop+step_cache3"})
+    assert looping.optimisations == ("device_loop", "step_cache3")
 
 
 def test_a_space_survives_its_storage_and_keeps_its_distributions():

@@ -34,7 +34,13 @@ LOOP_SCHEDULERS: Final = (
     "UniPCMultistepScheduler",
 )
 """Schedulers that add no noise in their steps and keep their state on the host: those that
-``device_loop`` and ``loop_graph`` know."""
+``device_loop`` knows."""
+
+RECORDED_SCHEDULERS: Final = tuple(
+    name for name in LOOP_SCHEDULERS if name != "UniPCMultistepScheduler"
+)
+"""Those that ``loop_graph`` can record. UniPC moves its coefficients to the device in each step and
+solves a small system there, whose outcome the host looks at: CUDA refuses both while it records."""
 
 UNET_FAMILIES: Final = ("sd", "sdxl")
 SEPARABLE_FAMILIES: Final = ("sd", "sdxl", "sd3", "flux")
@@ -144,22 +150,24 @@ _ALL: Final = (
         "one matrix product for query, key and value",
         families=("sd", "sdxl", "sd3", "flux"),
     ),
-    _weights("int8_weights", "weights of all networks in int8, arithmetic as before"),
+    _weights(
+        "int8_weights", "weights of all networks in int8, arithmetic as before; no VAE encoder"
+    ),
     _weights(
         "int8_dynamic",
-        "the denoiser's blocks multiply in int8, all weights in int8",
+        "the denoiser's blocks multiply in int8, all weights in int8; no VAE encoder",
         refusals={"mps": "torch has an integer matrix product there since August 2026, not tried"},
         needs_recorded=("compile", "compile_blocks"),
     ),
     _weights(
         "int4_weights",
-        "weights of the denoiser's blocks in int4, all others in int8",
+        "weights of the denoiser's blocks in int4, all others in int8; no VAE encoder",
         refusals={"mps": "torchao has no int4 kernel there"},
         capability=(8, 0),
     ),
     _weights(
         "float8",
-        "the denoiser's blocks multiply in float8, all other weights in int8",
+        "the denoiser's blocks multiply in float8, other weights in int8; no VAE encoder",
         refusals={
             "cpu": "torchao multiplies in float8 on CUDA devices only",
             "mps": "torchao multiplies in float8 on CUDA devices only",

@@ -16,7 +16,7 @@ import torch
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS
+from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
 from sdperf.pipeline.stages import OnStep, PromptEmbeds
 
 Conditioning = Mapping[str, torch.Tensor]
@@ -187,15 +187,36 @@ def check_scheduler(scheduler: Any) -> None:
     Raises:
         ConfigurationError: It draws noise in its steps, or nobody has looked.
     """
-    name = type(scheduler).__name__
     draws = "sde" in str(getattr(scheduler.config, "algorithm_type", ""))
-    if name not in LOOP_SCHEDULERS or draws:
-        raise ConfigurationError(
+    if type(scheduler).__name__ not in LOOP_SCHEDULERS or draws:
+        raise _refuse(
             "device_loop and loop_graph need a scheduler whose steps add no noise",
-            got=f"{name}{' with an SDE algorithm' if draws else ''}",
-            expected=", ".join(LOOP_SCHEDULERS),
-            hint="--sd-scheduler DPMSolverMultistepScheduler",
+            f"{type(scheduler).__name__}{' with an SDE algorithm' if draws else ''}",
+            LOOP_SCHEDULERS,
         )
+
+
+def check_recordable(scheduler: Any) -> None:
+    """Check that all steps of a scheduler can be recorded as one graph.
+
+    Raises:
+        ConfigurationError: It computes something in its steps that CUDA does not record.
+    """
+    if type(scheduler).__name__ not in RECORDED_SCHEDULERS:
+        raise _refuse(
+            "loop_graph needs a scheduler whose steps CUDA can record",
+            type(scheduler).__name__,
+            RECORDED_SCHEDULERS,
+        )
+
+
+def _refuse(what: str, got: str, expected: tuple[str, ...]) -> ConfigurationError:
+    return ConfigurationError(
+        what,
+        got=got,
+        expected=", ".join(expected),
+        hint="--sd-scheduler DPMSolverMultistepScheduler",
+    )
 
 
 def make_loop(

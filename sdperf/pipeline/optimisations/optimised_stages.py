@@ -10,7 +10,7 @@ import torch
 
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call, find_cache_interval
 from sdperf.pipeline.optimisations.cuda_graphs import Graphed, Record
-from sdperf.pipeline.optimisations.denoising import DenoisingLoop, make_loop
+from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
 from sdperf.pipeline.optimisations.networks import compile_function
 from sdperf.pipeline.optimisations.step_cache import StepCache
 from sdperf.pipeline.stages import (
@@ -67,6 +67,7 @@ class OptimisedStages(SeparableStages):
         if {"device_loop", "loop_graph"} & set(names):
             self._loop = self._make_loop(names)
         if self._loop is not None and "loop_graph" in names:
+            check_recordable(plain.pipeline.scheduler)
             self._recorded = Graphed(self._loop.run, record=record, warmups=1)
             self.has_steps = False
 

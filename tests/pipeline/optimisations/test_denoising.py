@@ -89,6 +89,16 @@ def test_a_scheduler_that_draws_noise_is_refused(scheduler, options):
     assert "--sd-scheduler DPMSolverMultistepScheduler" in str(caught.value)
 
 
+def test_a_scheduler_that_cannot_be_recorded_is_refused_by_the_graph_alone(pipeline):
+    with known_warnings_ignored():
+        pipeline.scheduler = diffusers.UniPCMultistepScheduler(**NOISE_SCHEDULE)
+    stages, _, _ = bound(pipeline, images=1, num_inference_steps=2, guidance_scale=5.0)
+    optimise_stages(stages, ["device_loop"])
+    with pytest.raises(ConfigurationError, match="CUDA can record") as caught:
+        optimise_stages(stages, ["loop_graph"])
+    assert "UniPCMultistepScheduler" in str(caught.value)
+
+
 def test_a_denoiser_that_takes_the_guidance_scale_is_refused():
     unet = SimpleNamespace(config=SimpleNamespace(time_cond_proj_dim=256))
     scheduler = diffusers.DDIMScheduler(**NOISE_SCHEDULE)
