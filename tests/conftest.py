@@ -1,14 +1,28 @@
 """Tests that need a GPU or a server are skipped aloud: the summary counts them and says why."""
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+import sdperf
 from sdperf.device import select_device
 from sdperf.errors import ConfigurationError
+from tests.installed import find_fault
 from tests.postgres import explain_absence
 
 SKIPPED = pytest.StashKey[Counter]()
+
+
+def pytest_configure(config):
+    fault = find_fault(sdperf.__file__, os.environ)
+    if fault is not None:
+        raise pytest.UsageError(fault)
+
+
+def pytest_report_header(config):
+    return f"sdperf under test: {Path(sdperf.__file__).parent}"
 
 
 def pytest_collection_modifyitems(config, items):

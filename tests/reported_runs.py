@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+import sdperf
 from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.models.references import load_references
 from sdperf.observation import ImageParity, Soundness, TrajectoryParity
@@ -17,7 +18,7 @@ from sdperf.verdict import Finding, Outcome
 from sdperf.workload import ImageRequest
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-REFERENCES = Path(__file__).parents[1] / "sdperf" / "models" / "embedded" / "references"
+REFERENCES = Path(sdperf.__file__).parent / "models" / "embedded" / "references"
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 
 

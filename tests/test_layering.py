@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "sdperf"
+import sdperf
+
+PACKAGE = Path(sdperf.__file__).parent
 
 LAYERS = {
     "errors": 0,

@@ -1,5 +1,6 @@
 """What `pip install sdperf` gives people, looked at in the built wheel."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -7,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+import sdperf
+from tests.installed import ASKED, find_fault
+
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
+    if not (ROOT / "sdperf").is_dir():
+        pytest.skip("these tests run on a wheel, apart from the sources that it was built from")
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
@@ -49,3 +55,34 @@ def test_it_registers_the_plugin_and_the_command(wheel):
     text = wheel.read(entry_points).decode()
     assert "[pytest11]\nsdperf = sdperf.plugin" in text
     assert "sdperf = sdperf.cli:main" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "is_refused"),
+    [
+        ("/x/.venv/lib/python3.12/site-packages/sdperf/__init__.py", "1", False),
+        ("/x/checkout/sdperf/__init__.py", "1", True),
+        ("/x/my-site-packages/sdperf/__init__.py", "1", True),
+        ("/x/checkout/sdperf/__init__.py", "", False),
+    ],
+)
+def test_a_checkout_is_refused_where_the_wheel_is_asked_for(file, asked, is_refused):
+    fault = find_fault(file, {ASKED: asked})
+    assert (fault is not None) == is_refused
+    assert fault is None or file in fault
+
+
+def test_a_session_on_the_wrong_package_does_not_begin():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(ROOT / "tests" / "test_units.py")],
+        cwd=ROOT,
+        env=os.environ | {ASKED: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    is_installed = find_fault(sdperf.__file__, {ASKED: "1"}) is None
+    assert done.returncode == (0 if is_installed else 4), done.stdout + done.stderr
+    assert ("are to run on an installed sdperf" in done.stderr) != is_installed

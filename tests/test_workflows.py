@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sdperf.plugin.options import OPTIONS, SWITCHES
+from tests.installed import ASKED
+
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
@@ -149,11 +152,23 @@ def test_hosted_macs_are_asked_for_their_cpu_alone_and_send_nothing_that_names_t
     }
 
 
+def test_on_hosted_macs_everything_imports_the_wheel():
+    steps = load(FOLDER / "macos.yml")["jobs"]["contract"]["steps"]
+    named = {step.get("name"): step for step in steps}
+    without = "${{ runner.temp }}/checkout"
+    assert 'rm -R "$RUNNER_TEMP/checkout/sdperf"' in named["A checkout without the package"]["run"]
+    assert named["Tests"]["env"] == {ASKED: "1"}
+    builds = list(named).index("Build the wheel and install it")
+    for step in steps[builds + 1 :]:
+        imports = re.search(r"\bpytest\b|python\" -m|import sdperf", step.get("run", ""))
+        if imports and 'cd "$RUNNER_TEMP/suite"' not in step["run"]:
+            assert step["working-directory"] == without, step["name"]
+
+
 def test_every_option_that_the_workflow_passes_exists():
     text = "".join(path.read_text() for path in WORKFLOWS)
-    options = (Path(__file__).parents[1] / "sdperf/plugin/options.py").read_text()
-    for name in set(re.findall(r"--sd-([a-z-]+)", text)):
-        assert f'"{name}"' in options, name
+    options = {option.name for option in (*OPTIONS, *SWITCHES)}
+    assert set(re.findall(r"--sd-([a-z-]+)", text)) <= options
 
 
 def tool(name):
