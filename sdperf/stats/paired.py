@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -97,13 +98,17 @@ def choose_block_order(block: int, *, current_first: bool = False, cycles: int =
 def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
     """Compute a block's log ratio B/A, free of linear drift.
 
+    Each two neighbouring turns of different arms give a log ratio. Their median where B comes
+    second and their median where A does are averaged: what a drift or the change of arms adds to
+    the one it takes from the other, and a machine that changes its speed spoils only the pairs
+    that it changes between. In a single cycle that is the mean log of B less the mean log of A.
+
     Args:
         order: Arms in order of execution, such as ``ABBA``.
         durations_s: As many durations, seconds.
 
     Returns:
-        Mean log of B less mean log of A, the median over the block's cycles of four; positive is
-        slower.
+        The log ratio; positive is slower.
 
     Raises:
         ValueError: Lengths differ, an arm is missing, or a duration is not positive and finite.
@@ -116,13 +121,13 @@ def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
         raise ValueError(f"a block of order {order!r} cannot hold {len(durations_s)} durations")
     if not all(0 < duration < math.inf for duration in durations_s):
         raise ValueError("durations are positive and finite")
-    turns = list(zip(order, map(math.log, durations_s), strict=True))
-    cycles = [turns[first : first + CYCLE] for first in range(0, len(turns), CYCLE)]
-    return statistics.median(
-        statistics.fmean(log for arm, log in cycle if arm == "B")
-        - statistics.fmean(log for arm, log in cycle if arm == "A")
-        for cycle in cycles
-    )
+    turns = zip(order, map(math.log, durations_s), strict=True)
+    pairs: dict[str, list[float]] = {"AB": [], "BA": []}
+    for (first, first_log), (second, second_log) in itertools.pairwise(turns):
+        if first != second:
+            ratio = second_log - first_log
+            pairs[first + second].append(ratio if second == "B" else -ratio)
+    return statistics.fmean(statistics.median(ratios) for ratios in pairs.values() if ratios)
 
 
 def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:

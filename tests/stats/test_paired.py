@@ -25,11 +25,29 @@ def test_contrast_is_the_log_ratio_of_the_arms():
     assert compute_block_contrast("BAAB", [4.0, 2.0, 2.0, 4.0]) == pytest.approx(math.log(2))
 
 
-@given(st.floats(-0.2, 0.2), st.integers(0, 5), st.booleans())
-def test_linear_drift_cancels_within_a_block(slope, block, current_first):
-    order = choose_block_order(block, current_first=current_first)
-    durations = [math.exp(slope * position) for position in range(4)]
+@given(st.lists(st.floats(0.1, 10.0), min_size=4, max_size=4), st.sampled_from(["ABBA", "BAAB"]))
+def test_the_contrast_of_one_cycle_is_the_difference_of_the_means(durations, order):
+    logs = {"A": [], "B": []}
+    for arm, duration in zip(order, durations, strict=True):
+        logs[arm].append(math.log(duration))
+    difference = statistics.fmean(logs["B"]) - statistics.fmean(logs["A"])
+    assert compute_block_contrast(order, durations) == pytest.approx(difference, abs=1e-12)
+
+
+@given(st.floats(-0.2, 0.2), st.integers(0, 5), st.booleans(), st.integers(1, 5))
+def test_linear_drift_cancels_within_a_block(slope, block, current_first, cycles):
+    order = choose_block_order(block, current_first=current_first, cycles=cycles)
+    durations = [math.exp(slope * position) for position in range(4 * cycles)]
     assert compute_block_contrast(order, durations) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("cycles", [2, 3, 4, 5])
+def test_a_machine_that_changes_its_speed_three_times_a_block_moves_nothing(cycles):
+    order = choose_block_order(0, cycles=cycles)
+    durations = [1.1 if arm == "B" else 1.0 for arm in order]
+    for change in (1, len(order) // 2, len(order) - 2)[: cycles - 1]:
+        durations[change:] = [1.35 * duration for duration in durations[change:]]
+    assert compute_block_contrast(order, durations) == pytest.approx(math.log(1.1))
 
 
 def test_neighbouring_blocks_mirror_each_other():
