@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import io
 import logging
 import traceback
@@ -17,6 +18,12 @@ import numpy as np
 import torch
 
 from sdperf.engines.coreml.attention import split_attention
+from sdperf.engines.coreml.palettes import (
+    CHANNELS_IN_A_GROUP,
+    FEWEST_ELEMENTS,
+    fit_palette,
+    is_grouped,
+)
 from sdperf.engines.coreml.settings import CoreMlSettings
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError
@@ -26,8 +33,6 @@ TARGET: Final = "macOS15"
 groups of channels."""
 
 PACKAGE_NAME: Final = "model.mlpackage"
-_CHANNELS_IN_A_GROUP: Final = 16
-"""Output channels that share a palette of 4 bits; 6 bits have one palette a weight."""
 
 _SINUSOIDS: Final = frozenset({"sin", "cos"})
 _ON_THE_WAY: Final = frozenset(
@@ -128,10 +133,13 @@ def _palettise(model: Any, bits: int) -> Any:
 
     by_groups: dict[str, Any] = {
         "granularity": "per_grouped_channel",
-        "group_size": _CHANNELS_IN_A_GROUP,
+        "group_size": CHANNELS_IN_A_GROUP,
     }
     config = optimising.OpPalettizerConfig(
-        mode="kmeans", nbits=bits, **(by_groups if bits < 6 else {})
+        mode="custom",
+        lut_function=functools.partial(fit_palette, size=2**bits),
+        weight_threshold=FEWEST_ELEMENTS,
+        **(by_groups if is_grouped(bits) else {}),
     )
     return optimising.palettize_weights(model, optimising.OptimizationConfig(global_config=config))
 
