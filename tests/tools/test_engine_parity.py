@@ -39,6 +39,7 @@ def test_parts_and_images_are_held_against_torch_and_results_add_up(
     ]
     assert all(one["identical"] for one in result["components"])
     assert result["worst_ssim"] == pytest.approx(1)
+    assert result["most_entropy_lost_bits"] == 0 < result["least_entropy_bits"]
     assert result["model_bytes"] == {"text_encoder": 12, "unet": 4, "vae_decoder": 11}
     main([*typed, "--engines", "toy", "--precision", "fp16", "--json", str(path)])
     both = json.loads(path.read_text())["results"]

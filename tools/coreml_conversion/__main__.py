@@ -12,7 +12,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,30 @@ from sdperf.models.loader import load_pipeline, resolve_model
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.store.files import write_atomically
 from sdperf.workload import Workload, preset_for
+from tools.coreml_conversion.palettes import count_held
 
 COUNTED = ("conv", "linear", "scaled_dot_product_attention", "einsum", "constexpr_lut_to_dense")
 
 
 def describe_conversion(part: Part, name: str, *, half: bool) -> dict[str, Any]:
-    """Convert one part; sizes in bytes, time in seconds."""
+    """Convert one part; sizes in bytes, time in seconds.
+
+    Where weights come from palettes, those in the package are compared with torch's of the same
+    rounding: ``palettes_as_in_torch`` of ``palettes_in_torch`` are equal in every element.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        settings = read_settings(ENGINES[name])
         start_s = time.perf_counter()
-        package = convert_part(part, read_settings(ENGINES[name]), half=half, folder=Path(folder))
+        package = convert_part(part, settings, half=half, folder=Path(folder))
         conversion_s = time.perf_counter() - start_s
         spec = ct.models.MLModel(str(package), skip_model_load=True).get_spec()
         function = spec.mlProgram.functions["main"]
         operations = function.block_specializations[function.opset].operations
         kinds = Counter(one.type for one in operations if one.type != "const")
+        palettes = {}
+        if settings.bits is not None:
+            held, wanted = count_held(package, part.network, settings.bits)
+            palettes = {"palettes_as_in_torch": held, "palettes_in_torch": wanted}
         return {
             "engine": name,
             "part": part.name,
@@ -53,16 +63,18 @@ def describe_conversion(part: Part, name: str, *, half: bool) -> dict[str, Any]:
             "conversion_s": conversion_s,
             "operations": sum(kinds.values()),
             **{kind: kinds[kind] for kind in COUNTED},
+            **palettes,
         }
 
 
-def read_rows(path: Path, model_hash: str) -> list[dict[str, Any]]:
-    """Return what was converted of the same model before; the rest is added to it."""
+def read_rows(path: Path, model_hash: str, versions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what the same versions converted of the same model; the rest is added to it."""
     if not path.exists():
         return []
     document = json.loads(path.read_text(encoding="utf-8"))
     rows: list[dict[str, Any]] = document["conversions"]
-    return rows if document["model_hash"] == model_hash else []
+    is_same = document["model_hash"] == model_hash and document["versions"] == versions
+    return rows if is_same else []
 
 
 def main(typed: Sequence[str] | None = None) -> None:
@@ -86,14 +98,15 @@ def main(typed: Sequence[str] | None = None) -> None:
         guided=workload.guidance_scale > 1,
     )
     names = arguments.engines.split(",")
+    versions = collect_versions(ENGINES[names[-1]])
     document: dict[str, Any] = {
         "model": arguments.model,
         "model_hash": model.model_hash,
         "height": stages.height,
         "width": stages.width,
         "target": TARGET,
-        "versions": collect_versions(ENGINES[names[-1]]),
-        "conversions": read_rows(arguments.json, model.model_hash),
+        "versions": versions,
+        "conversions": read_rows(arguments.json, model.model_hash, versions),
     }
     known = {(row["engine"], row["part"]) for row in document["conversions"]}
     for name in names:

@@ -30,7 +30,7 @@ from sdperf.models.loader import ResolvedModel, load_pipeline, resolve_model
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.stages import SeparableStages
-from sdperf.quality import compare_images
+from sdperf.quality import compare_images, compute_entropy_bits
 from sdperf.workload import DEFAULT_PROMPTS, Precision, Workload, preset_for
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -55,6 +55,23 @@ def make_images(pipeline: Any, workload: Workload) -> list[Any]:
         pixels = stages.run_whole([request.prompt], stages.draw_noise([request]))
         images.append(to_uint8(pixels)[0])
     return images
+
+
+def score_images(before: Sequence[Any], after: Sequence[Any]) -> dict[str, Any]:
+    """Hold images against those of the reference; the worst score of each kind."""
+    pairs = list(zip(before, after, strict=True))
+    scores = [compare_images(*pair) for pair in pairs]
+    entropies = [tuple(map(compute_entropy_bits, pair)) for pair in pairs]
+    return {
+        "images": len(scores),
+        "worst_ssim": min(score.ssim for score in scores),
+        "worst_tile_ssim": min(score.worst_tile.ssim for score in scores),
+        "worst_psnr_db": min(
+            (score.psnr_db for score in scores if score.psnr_db is not None), default=None
+        ),
+        "least_entropy_bits": min(current for _, current in entropies),
+        "most_entropy_lost_bits": max(known - current for known, current in entropies),
+    }
 
 
 class Reference:
@@ -98,8 +115,6 @@ def examine(
     attaching = make_engine(choice, device.kind)
     use = attach_engine(pipeline, attaching, request, guided=workload.guidance_scale > 1)
     images = make_images(pipeline, workload)
-    pairs = zip(reference.images, images, strict=True)
-    scores = [compare_images(before, after) for before, after in pairs]
     return {
         "engine": name,
         "precision": precision,
@@ -108,12 +123,7 @@ def examine(
         "conversion_s": use.conversion_s,
         "model_bytes": {part: one.model_bytes for part, one in prepared.items()},
         "components": [dataclasses.asdict(one) for one in distances],
-        "images": len(scores),
-        "worst_ssim": min(score.ssim for score in scores),
-        "worst_tile_ssim": min(score.worst_tile.ssim for score in scores),
-        "worst_psnr_db": min(
-            (score.psnr_db for score in scores if score.psnr_db is not None), default=None
-        ),
+        **score_images(reference.images, images),
     }
 
 
