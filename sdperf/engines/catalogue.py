@@ -96,7 +96,7 @@ _ALL: Final = (
     ),
     EngineChoice(
         "onnx-int8",
-        "ONNX Runtime, the UNet's weights and products in 8-bit integers (dynamic)",
+        "ONNX Runtime, all weights in 8-bit integers, the UNet's products too (dynamic)",
         module="sdperf.engines.onnx",
         extra="onnx",
         packages=_ONNX_PACKAGES,
@@ -165,7 +165,7 @@ _ALL: Final = (
             f"Core ML on the Neural Engine, the UNet's weights from palettes of {bits} bits",
             module="sdperf.engines.coreml",
             extra="coreml",
-            packages=(*_COREML_PACKAGES, ("scikit-learn",)),
+            packages=_COREML_PACKAGES,
             options={"attention": "split_einsum", "units": "cpu_and_ne", "bits": bits},
             precisions=("fp16",),
             refusals=_COREML_ELSEWHERE,

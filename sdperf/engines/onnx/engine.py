@@ -9,7 +9,8 @@ from typing import Final
 
 from sdperf.device import DeviceKind
 from sdperf.engines.catalogue import EngineChoice
-from sdperf.engines.onnx.exporting import MODEL_NAME, OPSET, export_part, quantise_weights
+from sdperf.engines.onnx.exporting import MODEL_NAME, OPSET, export_part
+from sdperf.engines.onnx.quantising import quantise_part
 from sdperf.engines.onnx.running import (
     CPU,
     CUDA,
@@ -19,8 +20,9 @@ from sdperf.engines.onnx.running import (
 )
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 
-_QUANTISED: Final = frozenset({"unet"})
-"""The parts whose weights an 8-bit setting changes: the others are small."""
+_MULTIPLIES: Final = frozenset({"unet"})
+"""The parts whose products an 8-bit setting computes in integers; of others it stores the weights
+so, and loses next to nothing: they run once an image."""
 
 
 class OnnxEngine:
@@ -75,12 +77,12 @@ class OnnxEngine:
             )
         )
         seconds, was_found = entry.manifest.conversion_s, entry.was_found
-        if self._choice.options.get("weights") == "int8" and part.name in _QUANTISED:
-            source = entry.folder / MODEL_NAME
+        if self._choice.options.get("weights") == "int8":
+            source, products = entry.folder / MODEL_NAME, part.name in _MULTIPLIES
             entry = self._entries.enter_context(
                 request.cache.opened(
                     request.conversion(part, opset=OPSET, weights="int8"),
-                    lambda folder: quantise_weights(source, folder / MODEL_NAME),
+                    lambda folder: quantise_part(source, folder / MODEL_NAME, products=products),
                     needed_bytes=weights_bytes,
                 )
             )

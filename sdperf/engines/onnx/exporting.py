@@ -1,4 +1,4 @@
-"""From a part to an ONNX file, and from there to one with 8-bit weights."""
+"""From a part to an ONNX file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def export_part(part: Part, path: Path) -> None:
     rows = torch.export.Dim("rows")
     shapes = tuple(None if name in part.fixed else {0: rows} for name in part.inputs)
     try:
-        with torch.no_grad(), _quiet_export():
+        with torch.no_grad(), quiet_export():
             program = torch.onnx.export(
                 part.module,
                 tuple(part.inputs.values()),
@@ -54,7 +54,7 @@ def export_part(part: Part, path: Path) -> None:
     except Exception as error:
         raise EngineError(
             f"the {part.name} cannot be exported to ONNX",
-            got=_first_line(error),
+            got=first_line(error),
             expected="operators that torch.onnx can translate",
             hint="--sd-engine torch",
         ) from error
@@ -62,38 +62,11 @@ def export_part(part: Part, path: Path) -> None:
         raise EngineError(f"the {part.name} cannot be exported to ONNX", got="no program")
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where in Python each came from: a third of a small file
-    with _quiet_export():
+    with quiet_export():
         program.save(path, external_data=True)
 
 
-def quantise_weights(source: Path, target: Path) -> None:
-    """Make a model whose products take 8-bit integers: weights kept so, activations as they come.
-
-    Raises:
-        EngineError: The quantiser cannot take the model.
-        OSError: The file cannot be written.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    try:
-        with _quiet_export():
-            quantize_dynamic(
-                source,
-                target,
-                weight_type=QuantType.QUInt8,
-                use_external_data_format=True,
-            )
-    except OSError:
-        raise
-    except Exception as error:
-        raise EngineError(
-            f"onnxruntime cannot quantise {source.parent.name}",
-            got=_first_line(error),
-            hint="--sd-engine onnx",
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Say what an exporter stumbled over: its innermost cause, one line."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -102,7 +75,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_export() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Leave out what exporters say of themselves; nothing of it is about the part."""
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         for category, message in _KNOWN:
