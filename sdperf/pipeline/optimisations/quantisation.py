@@ -20,7 +20,9 @@ from torch.nn import functional
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import torchao_quiet
+from sdperf.pipeline.families import is_separable
 from sdperf.pipeline.optimisations.cuda_graphs import casts_vae
+from sdperf.pipeline.optimisations.encoder import let_encoder_go
 
 EXTRA: Final = "quantise"
 INT4_GROUP: Final = 32
@@ -35,6 +37,7 @@ _INT4_ROWS: Final = 16
 _FLOAT8_MULTIPLE: Final = 16
 """The float8 product takes matrices whose sides are multiples of this."""
 
+_INT8_LARGEST: Final = 127
 _FP16_HEADROOM: Final = 64.0
 
 Quantise = Callable[[ModuleType, nn.Linear], bool]
@@ -44,7 +47,8 @@ Quantise = Callable[[ModuleType, nn.Linear], bool]
 def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
     """Quantise the weights of all networks of a pipeline, in place.
 
-    A VAE that is cast for each image keeps its weights: casting needs them in one format.
+    A VAE that is cast for each image keeps its weights: casting needs them in one format. The VAE's
+    encoder is let go where the pipeline's call is known to make images from text only.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline` on its device.
@@ -70,6 +74,8 @@ def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
                 got=f"{len(done)} linear layers in repeated blocks, none of a fitting size",
                 hint="use int8_weights, which changes any layer",
             )
+    if is_separable(pipeline):
+        let_encoder_go(pipeline.vae, name)
     stored: dict[int, nn.Parameter] = {}
     for network in pipeline.components.values():
         keeps = network is getattr(pipeline, "vae", None) and casts_vae(pipeline)
@@ -131,14 +137,35 @@ def _store_int8(
     if hasattr(weight, "__tensor_flatten__"):
         return
     if id(weight) not in stored:
-        # From float32: torchao floors scales at the format's own epsilon, in 16 bits far too high.
-        int8 = quantisation.IntxUnpackedToInt8Tensor.from_hp(
-            weight.detach().float(), (1, *weight.shape[1:]), torch.int8
-        )
-        stored[id(weight)] = nn.Parameter(int8.to(weight.dtype), requires_grad=False)
+        stored[id(weight)] = nn.Parameter(_round(quantisation, weight.detach()), False)
     layer.weight = stored[id(weight)]
     if isinstance(layer, nn.Embedding):
         layer.forward = functools.partial(_look_up, layer)  # type: ignore[method-assign]
+
+
+def _round(quantisation: ModuleType, weight: torch.Tensor) -> torch.Tensor:
+    """Round a weight to int8 with a scale in 16 bits for each output channel.
+
+    The scale is rounded before the weight is, and from float32: so its own rounding costs nothing.
+    torchao would floor scales of 16-bit weights at their format's epsilon, which is far too high.
+    """
+    plain = weight.float()
+    largest = plain.abs().amax(tuple(range(1, plain.ndim)), keepdim=True)
+    scales = (largest / _INT8_LARGEST).to(
+        torch.bfloat16 if weight.dtype == torch.float32 else weight.dtype
+    )
+    scales = torch.where(scales > 0, scales, torch.ones_like(scales))
+    int8: Any = quantisation.IntxUnpackedToInt8Tensor.from_hp(
+        plain,
+        (1, *plain.shape[1:]),
+        torch.int8,
+        intx_choose_qparams_algorithm=None,
+        custom_scale=scales.float(),
+        custom_zero_point=torch.zeros_like(scales, dtype=torch.int8),
+    ).to(weight.dtype)
+    int8.scale = scales
+    rounded: torch.Tensor = int8
+    return rounded
 
 
 def _look_up(layer: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:

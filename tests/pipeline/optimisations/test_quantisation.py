@@ -1,16 +1,23 @@
 """Each quantisation stores weights in fewer bits, and its images stay above the floor."""
 
+import statistics
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import (
+    EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+)
 from torch import nn
 
-from sdperf.errors import ConfigurationError
+from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.judging.floors import choose_gain_floors
 from sdperf.measurement import ImageRecord
+from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import resolve_model
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.optimisations.networks import optimise_networks
@@ -23,12 +30,16 @@ from sdperf.workload import Variant, Workload
 from tests import tiny_pipelines
 from tests.pipeline.optimisations.test_cuda_graphs import Recorder
 from tests.pipeline.optimisations.test_optimised_stages import generate, load
+from tests.tiny_pipelines import NOISE_SCHEDULE
 
 quantization = pytest.importorskip(
     "torchao.quantization", reason="torchao is not installed: pip install 'sdperf[quantise]'"
 )
 WORKLOAD = Workload(
-    model="embedded", prompts=("red apple",), num_inference_steps=4, guidance_scale=3
+    model="embedded",
+    prompts=("red apple", "a blue car", "cat face"),
+    num_inference_steps=4,
+    guidance_scale=3,
 )
 ON_CPU = ("int8_weights", "int8_dynamic", "int4_weights")
 
@@ -42,16 +53,19 @@ def load_embedded(*names):
     return pipeline
 
 
-def picture(pipeline):
+def make_pictures(pipeline, count):
     stages = stages_for(pipeline, WORKLOAD)
-    request = WORKLOAD.image(0)
-    return to_uint8(stages.run_whole([request.prompt], stages.draw_noise([request])))[0]
+    requests = [WORKLOAD.image(index) for index in range(count)]
+    prompts = [request.prompt for request in requests]
+    return to_uint8(stages.run_whole(prompts, stages.draw_noise(requests)))
 
 
 @pytest.fixture(scope="module")
 def plain():
     pipeline = load_embedded()
-    return SimpleNamespace(weight_bytes=count_weight_bytes(pipeline), picture=picture(pipeline))
+    return SimpleNamespace(
+        weight_bytes=count_weight_bytes(pipeline), pictures=make_pictures(pipeline, 3)
+    )
 
 
 def judge(plain, current, name):
@@ -70,33 +84,36 @@ def kinds_of(network):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "floor"),
+    ("name", "kind", "floor", "count"),
     [
-        ("int8_weights", "IntxUnpackedToInt8Tensor", 0.97),
-        ("int8_dynamic", "Int8Tensor", 0.97),
-        ("int4_weights", "Int4OpaqueTensor", 0.60),
+        ("int8_weights", "IntxUnpackedToInt8Tensor", 0.97, 3),
+        ("int8_dynamic", "Int8Tensor", 0.97, 3),
+        ("int4_weights", "Int4OpaqueTensor", 0.60, 1),
     ],
 )
-def test_weights_are_stored_in_fewer_bytes_and_the_picture_holds(plain, name, kind, floor):
+def test_weights_are_stored_in_fewer_bytes_and_pictures_hold(plain, name, kind, floor, count):
+    """In the median: four steps are few, and one picture of three may part ways with any noise."""
     pipeline = load_embedded(name)
     assert kinds_of(pipeline.unet) == {kind}
     assert type(pipeline.vae.decoder.conv_in.weight.data).__name__ == "IntxUnpackedToInt8Tensor"
     stored = count_weight_bytes(pipeline)
     for component in ("unet", "text_encoder", "vae"):
         assert stored[component] < 0.27 * plain.weight_bytes[component]  # of four bytes a weight
+    assert sum(stored.values()) <= 0.5 * sum(plain.weight_bytes.values()) / 2  # of two
 
-    current = picture(pipeline)
+    pairs = list(zip(plain.pictures, make_pictures(pipeline, count), strict=False))
 
-    assert compute_scores("plain", "0" * 64, plain.picture, current).ssim >= floor
-    assert not np.array_equal(current, plain.picture)
+    assert not any(np.array_equal(*pair) for pair in pairs)
+    likeness = [compute_scores("plain", "0" * 64, *pair).ssim for pair in pairs]
+    assert statistics.median(likeness) >= floor
     if floor > 0.9:
-        assert judge(plain.picture, current, name).outcome is Outcome.PASS
+        assert judge(*pairs[0], name).outcome is Outcome.PASS
 
 
 def test_a_damaged_scale_is_caught(plain):
     pipeline = load_embedded("int8_weights")
     pipeline.unet.conv_out.weight.scale.mul_(1.5)
-    found = judge(plain.picture, picture(pipeline), "int8_weights")
+    found = judge(plain.pictures[0], make_pictures(pipeline, 1)[0], "int8_weights")
     assert found.outcome is Outcome.DEGRADED
 
 
@@ -148,12 +165,14 @@ def test_a_vae_that_is_cast_for_each_image_keeps_its_weights(tiny_folder):
     before = count_weight_bytes(pipeline)
     optimise_networks(pipeline, ("int8_weights",))
     after = count_weight_bytes(pipeline)
-    assert after["vae"] == before["vae"]
+    decoder = [*pipeline.vae.decoder.parameters(), *pipeline.vae.post_quant_conv.parameters()]
+    assert {weight.dtype for weight in decoder} == {torch.float16}
+    assert after["vae"] == sum(weight.nbytes for weight in decoder) < before["vae"]
     assert after["unet"] < before["unet"]
 
     pipeline = load(tiny_folder, "sdxl", torch.float16)
     optimise_networks(pipeline, ("int8_weights", "resident_vae"))
-    assert count_weight_bytes(pipeline)["vae"] < before["vae"]
+    assert count_weight_bytes(pipeline)["vae"] < after["vae"]
 
 
 def quantised_linear(name, layer):
@@ -214,7 +233,66 @@ def test_weights_that_layers_share_stay_shared():
     pipeline = SimpleNamespace(unet=network, components={"text_encoder": network})
     optimise_networks(pipeline, ("int8_weights",))
     assert network.other.weight is network.table.weight
-    assert count_weight_bytes(pipeline)["text_encoder"] == 50 * 16 + 50 * 4 + 50
+    assert count_weight_bytes(pipeline)["text_encoder"] == 50 * 16 + 50 * 2 + 50
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_scales_take_16_bits_and_their_rounding_costs_nothing(dtype):
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 32, dtype=dtype)
+    layer.weight.data[3] = 0
+    plain = layer.weight.detach().float()
+    stored = quantised_linear("int8_weights", layer).weight
+    assert stored.dtype == dtype
+    assert stored.scale.dtype == (torch.bfloat16 if dtype == torch.float32 else dtype)
+    steps = stored.scale.float()
+    assert ((stored.qdata.float() * steps - plain).abs() <= 0.5001 * steps).all()
+    assert stored.qdata.abs().max() == 127
+    assert (stored.dequantize()[3] == 0).all()
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
+def test_the_encoder_of_the_vae_is_let_go_and_decoding_stays(tiny_folder, family):
+    plain, pipeline = load(tiny_folder, family).vae, load(tiny_folder, family)
+    optimise_networks(pipeline, ("int8_weights",))
+    vae = pipeline.vae
+    assert not list(vae.encoder.parameters())
+    assert (vae.config, vae.dtype, vae.device) == (plain.config, plain.dtype, plain.device)
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for switch in ("disable_tiling", "enable_tiling", "enable_slicing"):
+            for each in (vae, plain):
+                getattr(each, switch)()
+            found, expected = (each.decode(latents).sample for each in (vae, plain))
+            torch.testing.assert_close(found, expected, atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("switch", ["disable_tiling", "enable_tiling"])
+def test_an_image_cannot_be_encoded_any_more_and_that_is_one_message(tiny_folder, switch):
+    pipeline = load(tiny_folder, "sd")
+    optimise_networks(pipeline, ("int8_weights",))
+    components = pipeline.components | {"scheduler": EulerDiscreteScheduler(**NOISE_SCHEDULE)}
+    later = StableDiffusionImg2ImgPipeline(**components, requires_safety_checker=False)
+    later.set_progress_bar_config(disable=True)
+    getattr(later.vae, switch)()
+    refused = pytest.raises(GenerationError, match="can no longer encode an image")
+    with known_warnings_ignored(), refused as caught:
+        later("red apple", image=torch.zeros(1, 3, 64, 64), num_inference_steps=2)
+    assert "leave int8_weights out" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_call_that_is_not_diffusers_own_keeps_its_encoder(tiny_folder):
+    class Own(StableDiffusionPipeline):
+        def __call__(self, *args, **named):
+            self.vae.encode(torch.zeros(1, 3, 32, 32))
+            return super().__call__(*args, **named)
+
+    plain = load(tiny_folder, "sd")
+    pipeline = Own(**plain.components, requires_safety_checker=False)
+    optimise_networks(pipeline, ("int8_weights",))
+    with torch.no_grad():
+        assert torch.isfinite(pipeline.vae.encode(torch.zeros(1, 3, 32, 32)).latent_dist.mean).all()
 
 
 def test_a_denoiser_without_fitting_layers_is_refused():

@@ -1,0 +1,50 @@
+"""Letting go of what text to image never calls: the half of a VAE that encodes images."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from torch import nn
+
+from sdperf.errors import GenerationError
+
+
+class ReleasedEncoder(nn.Module):
+    """Stands where a VAE's encoder was: it has no weights, and a call says what became of them.
+
+    Args:
+        optimisation: What let the encoder go.
+    """
+
+    def __init__(self, optimisation: str) -> None:
+        super().__init__()
+        self._optimisation = optimisation
+
+    def forward(self, *_args: Any, **_named: Any) -> NoReturn:
+        """Refuse to encode an image.
+
+        Raises:
+            GenerationError: Always.
+        """
+        raise GenerationError(
+            "this VAE can no longer encode an image",
+            got=f"{self._optimisation}, which lets the encoder's weights go",
+            expected="a pipeline from text to image, which only decodes",
+            hint=f"leave {self._optimisation} out where images are encoded",
+        )
+
+
+def let_encoder_go(vae: Any, optimisation: str) -> None:
+    """Drop an `AutoencoderKL`'s encoder and the convolution after it, in place.
+
+    Decoding, ``config``, ``dtype`` and casts are as before. Another kind of VAE is left alone.
+
+    Args:
+        vae: The pipeline's VAE.
+        optimisation: What lets it go, for the message.
+    """
+    from diffusers import AutoencoderKL
+
+    if issubclass(type(vae), AutoencoderKL):
+        vae.encoder = ReleasedEncoder(optimisation)
+        vae.quant_conv = None
