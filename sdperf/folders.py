@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Final
 
@@ -60,3 +61,41 @@ def measure_bytes(folder: Path) -> int:
             with contextlib.suppress(OSError):
                 size_bytes += (Path(root) / name).lstat().st_size
     return size_bytes
+
+
+def remove_unused(
+    folders: Iterable[Path],
+    open_lock: Callable[[Path], IO[str]],
+    remove: Callable[[Path], None],
+) -> tuple[int, list[Path]]:
+    """Remove the folders whose locks no process holds.
+
+    Args:
+        folders: All of them.
+        open_lock: Opens a folder's lock file.
+        remove: Removes a folder.
+
+    Returns:
+        Bytes that were freed, and the folders that are in use and were kept.
+    """
+    freed, kept = 0, []
+    for folder in folders:
+        with open_lock(folder) as lock:
+            if try_lock(lock, fcntl.LOCK_EX):
+                size_bytes = measure_bytes(folder)
+                remove(folder)
+                freed += size_bytes
+            else:
+                kept.append(folder)
+    return freed, kept
+
+
+def remove_marked(folder: Path, marker: str) -> None:
+    """Remove a folder, first the file that marks it as whole: killed half-way it counts as none.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    (folder / marker).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -28,7 +27,13 @@ from sdperf.ab.pip_messages import explain_pip_failure, find_conflicts
 from sdperf.ab.present import Overlaid
 from sdperf.codec import format_record, parse_record
 from sdperf.errors import ConfigurationError, PackageError, RecordError, SdperfError
-from sdperf.folders import list_folder, measure_bytes, try_lock, wait_for_lock
+from sdperf.folders import (
+    list_folder,
+    measure_bytes,
+    remove_marked,
+    remove_unused,
+    wait_for_lock,
+)
 from sdperf.models.hashing import default_cache_dir
 from sdperf.store.files import write_atomically
 
@@ -173,17 +178,13 @@ class EnvironmentStore:
         Raises:
             ConfigurationError: A folder cannot be removed.
         """
-        freed, kept = 0, []
-        for stored in self.list_environments():
-            lock_path = self.folder / f"{stored.folder.name}.lock"
-            with lock_path.open("w") as lock:
-                if not try_lock(lock, fcntl.LOCK_EX):
-                    kept.append(stored.folder)
-                    continue
-                _remove(stored.folder)
-                freed += stored.size_bytes
-                lock_path.with_suffix(".log").unlink(missing_ok=True)
-        return freed, kept
+
+        def remove(folder: Path) -> None:
+            _remove(folder)
+            folder.with_suffix(".log").unlink(missing_ok=True)
+
+        folders = [stored.folder for stored in self.list_environments()]
+        return remove_unused(folders, lambda path: path.with_suffix(".lock").open("w"), remove)
 
     def _compute_key(self, requirements: Sequence[str]) -> str:
         parts = {
@@ -343,11 +344,8 @@ def _read_marker(folder: Path) -> EnvironmentRecord | None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an environment, its marker first, so that killed half-way it is no environment."""
     try:
-        (folder / MARKER).unlink(missing_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
+        remove_marked(folder, MARKER)
     except OSError as error:
         raise ConfigurationError(
             f"the environment {folder} cannot be removed", got=error.strerror

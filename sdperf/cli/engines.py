@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sdperf.units import format_bytes, format_quantity, format_seconds
 
 if TYPE_CHECKING:
-    from sdperf.engines.cache import KeptEntry
+    from sdperf.engines.conversion import KeptEntry
 
 _LONGEST_MODEL: Final = 16
 """Characters of a model's name in the list."""

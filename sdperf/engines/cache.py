@@ -16,14 +16,22 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
 from sdperf.codec import format_record, parse_record
+from sdperf.engines.conversion import Conversion, KeptEntry, Manifest, OpenedEntry, StoredFile
 from sdperf.errors import EngineError, RecordError
-from sdperf.folders import list_folder, measure_bytes, try_lock, wait_for_lock
+from sdperf.folders import (
+    list_folder,
+    measure_bytes,
+    remove_marked,
+    remove_unused,
+    try_lock,
+    wait_for_lock,
+)
 from sdperf.models.hashing import default_cache_dir
 from sdperf.units import format_bytes
 
@@ -34,119 +42,6 @@ _ATTEMPTS: Final = 3
 """Times that an entry is looked for: another process may clean it between two locks."""
 
 _CACHE_HINT: Final = "sdperf engines clean, or point SDPERF_CACHE to another disk"
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What makes a conversion this one and no other.
-
-    Attributes:
-        engine: Whose it is.
-        part: The part of the pipeline.
-        model: What the user called the model; for people only.
-        model_hash: Hash of the model's files.
-        precision: Number format of the part that was converted.
-        height: Pixels of an image.
-        width: Pixels of an image.
-        versions: Of everything that decides the result.
-        options: What else decides it.
-    """
-
-    engine: str
-    part: str
-    model: str
-    model_hash: str
-    precision: str
-    height: int
-    width: int
-    versions: Mapping[str, str]
-    options: Mapping[str, str | int | bool]
-
-    @property
-    def key(self) -> str:
-        """Name of the entry: engine, part and a hash of everything but the model's name."""
-        fields = asdict(self)
-        del fields["model"]
-        canonical = json.dumps(fields, sort_keys=True).encode()
-        return f"{self.engine}-{self.part}-{hashlib.sha256(canonical).hexdigest()[:16]}"
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of an entry: its size, and the SHA-256 of its content."""
-
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an entry says of itself.
-
-    Attributes:
-        key: The entry's own name.
-        engine: Whose conversion it is.
-        part: The part of the pipeline.
-        model: What the user called the model.
-        precision: Number format.
-        height: Pixels.
-        width: Pixels.
-        options: What else was asked of the conversion, as text.
-        versions: Of what made it.
-        files: Every file by its name below the folder.
-        conversion_s: Seconds that it took.
-        converted_at: When, ISO 8601, UTC.
-    """
-
-    key: str
-    engine: str
-    part: str
-    model: str
-    precision: str
-    height: int
-    width: int
-    options: Mapping[str, str]
-    versions: Mapping[str, str]
-    files: Mapping[str, StoredFile]
-    conversion_s: float
-    converted_at: str
-
-    @property
-    def size_bytes(self) -> int:
-        """What its files take together."""
-        return sum(file.size_bytes for file in self.files.values())
-
-
-@dataclass(frozen=True)
-class OpenedEntry:
-    """A verified entry that no other process removes while it is open.
-
-    Attributes:
-        folder: Where its files lie.
-        manifest: What it says of itself.
-        was_found: Whether it was there already.
-    """
-
-    folder: Path
-    manifest: Manifest
-    was_found: bool
-
-
-@dataclass(frozen=True)
-class KeptEntry:
-    """A folder of the cache.
-
-    Attributes:
-        folder: Where it lies.
-        manifest: ``None`` for one that was not finished or cannot be read.
-        size_bytes: What it takes.
-        is_used: Whether a process has it open.
-    """
-
-    folder: Path
-    manifest: Manifest | None
-    size_bytes: int
-    is_used: bool
 
 
 @dataclass
@@ -227,23 +122,17 @@ class EngineCache:
         Raises:
             EngineError: A folder cannot be removed.
         """
-        freed, kept = 0, []
-        for folder in list_folder(self.folder):
-            if not folder.is_dir():
-                continue
-            with self._open_lock(_key_of(folder)) as lock:
-                if not try_lock(lock, fcntl.LOCK_EX):
-                    kept.append(folder)
-                    continue
-                size_bytes = measure_bytes(folder)
-                try:
-                    _remove(folder)
-                except OSError as error:
-                    raise EngineError(
-                        f"the conversion {folder} cannot be removed", got=error.strerror
-                    ) from error
-                freed += size_bytes
-        return freed, kept
+
+        def remove(folder: Path) -> None:
+            try:
+                remove_marked(folder, MANIFEST)
+            except OSError as error:
+                raise EngineError(
+                    f"the conversion {folder} cannot be removed", got=error.strerror
+                ) from error
+
+        folders = [path for path in list_folder(self.folder) if path.is_dir()]
+        return remove_unused(folders, lambda path: self._open_lock(_key_of(path)), remove)
 
     def _open_lock(self, key: str) -> IO[str]:
         try:
@@ -327,8 +216,8 @@ class EngineCache:
     ) -> None:
         building = folder.with_name(f"{folder.name}{_BUILDING}")
         try:
-            _remove(folder)
-            _remove(building)
+            remove_marked(folder, MANIFEST)
+            remove_marked(building, MANIFEST)
             free_bytes = self.free_bytes(self.folder)
             if free_bytes < needed_bytes:
                 raise EngineError(
@@ -349,7 +238,7 @@ class EngineCache:
             raise self._unwritable(error) from error
         finally:
             with contextlib.suppress(OSError):
-                _remove(building)
+                remove_marked(building, MANIFEST)
 
     def _unwritable(self, error: OSError) -> EngineError:
         return EngineError(
@@ -425,10 +314,3 @@ def _write_durably(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, its manifest first, so that killed half-way it is no entry."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)

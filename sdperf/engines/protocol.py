@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sdperf.device import DeviceKind
-from sdperf.engines.cache import Conversion, EngineCache
+from sdperf.engines.cache import EngineCache
 from sdperf.engines.catalogue import EngineChoice
+from sdperf.engines.conversion import Conversion
 from sdperf.models.loader import ResolvedModel
 from sdperf.workload import Precision
 

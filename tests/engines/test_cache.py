@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sdperf.engines.cache import MANIFEST, Conversion, EngineCache, locate_engine_cache
+from sdperf.engines.cache import MANIFEST, EngineCache, locate_engine_cache
+from sdperf.engines.conversion import Conversion
 from sdperf.errors import EngineError
 from sdperf.plugin.conversions import conversions_shown
 
@@ -32,7 +33,7 @@ CONVERSION = Conversion(
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from sdperf.engines.cache import Conversion, EngineCache
+from sdperf.engines.cache import EngineCache
 from tests.engines.test_cache import CONVERSION
 
 folder, record, waits = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "waits"
