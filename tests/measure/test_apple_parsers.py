@@ -175,6 +175,8 @@ def test_vm_stat_counts_pages_of_its_own_size():
     text = fixture("vm_stat.txt")
     assert apple.parse_vm_stat(text) == SwapTraffic(10 * 16384, 20 * 16384)
     assert apple.parse_vm_stat(text.replace("16384", "4096")) == SwapTraffic(40960, 81920)
+    newer = text.replace("Swapins", "Pages tagged:     12.\nSwapins")
+    assert apple.parse_vm_stat(newer) == apple.parse_vm_stat(text)
     assert apple.parse_vm_stat(text[: text.index("Swapouts")]) is None
     assert apple.parse_vm_stat(text.replace("page size", "size")) is None
 
