@@ -24,6 +24,10 @@ FEWEST_OVERLAPPING: Final = 2
 """Images of each worker in a watched asynchronous round: one is delivered, the next is made."""
 
 SHORTEST_WATCH_S: Final = 1.0
+LONGEST_WHOLE_S: Final = 5.0
+"""A round that took no longer is watched with all of its images: how busy a stream keeps the device
+does not show in its first two."""
+
 MOST_WATCHED_ROUNDS: Final = 5
 """Watched rounds go on until both a second has passed, or this many have: power and energy of
 most boards are published a few times a second, and a shorter window would hold none of them."""
@@ -265,11 +269,14 @@ class Case:
     def _watch(self) -> ResourceUsage:
         """Watch rounds of their own, which are not timed, over the whole process tree.
 
-        All workers take part; of a batch each makes only as many images as it takes to overlap.
+        All workers take part; of a batch that takes long each makes only as many images as it takes
+        to overlap.
         """
         overlaps = FEWEST_OVERLAPPING if self.variant.mode == "async" else 1
         least = max(overlaps, count_images_per_call(self.variant.optimisations))
-        shares = [share[:least] for share in self._shares()]
+        shares = self._shares()
+        if self._rounds[-1].duration_s > LONGEST_WHOLE_S:
+            shares = [share[:least] for share in shares]
         images, passed_s, rounds = 0, 0.0, 0
         with self.suite.machine.watch() as sampler:
             while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):

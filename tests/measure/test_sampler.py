@@ -66,6 +66,20 @@ def counter(name, value):
     return Reading(counters={name: value})
 
 
+def test_what_looks_back_does_not_count_as_the_window_opens():
+    readings = [
+        Reading(gauges={"gpu_board_utilisation_percent": busy, "gpu_board_power_w": busy})
+        for busy in (0.0, 100.0, 90.0)
+    ]
+    usage = record([FakeProbe(*readings)], [1.0, 1.0]).summarise()
+    busy, power = usage.gpu_board_utilisation_percent, usage.gpu_board_power_w
+    assert (busy.mean, busy.low, busy.samples, busy.times_s) == (95.0, 90.0, 2, (1.0, 2.0))
+    assert (power.low, power.samples) == (0.0, 3)
+    lone = Recorder([FakeProbe(*readings)], clock=FakeClock())
+    lone.tick(border=True)
+    assert lone.summarise().gpu_board_utilisation_percent.mean == 0.0  # better than nothing
+
+
 def test_every_field_of_the_record_is_a_gauge_a_counter_or_about_the_window():
     about = {
         *("window_s", "images", "ticks", "interval_s", "watching_s", "watching_cpu_s"),

@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from sdperf.measurement import PeakRate, StageTimes
 from sdperf.models.loader import ResolvedModel
 from sdperf.run.case import Case
@@ -49,7 +51,13 @@ def test_the_device_is_measured_once_for_each_precision_and_thread_count():
     assert suite.pool.speeds == 3
 
 
-def test_a_watched_round_of_a_batch_is_short_and_has_all_workers(monkeypatch):
+@pytest.mark.parametrize(
+    ("round_s", "images"),
+    [(6.0, [[1, 1], [2, 2], [4], [1]]), (4.0, [[4, 4], [4, 4], [8], [1]])],
+)
+def test_a_watched_round_has_all_workers_and_few_images_where_all_take_long(
+    monkeypatch, round_s, images
+):
     suite, watched = make_suite(), []
 
     class Sampler:
@@ -64,12 +72,16 @@ def test_a_watched_round_of_a_batch_is_short_and_has_all_workers(monkeypatch):
 
     class Done:
         results = ()
-        duration_s = 1.0
+        duration_s = round_s
 
     suite.machine = type("Machine", (), {"watch": lambda self: Sampler()})()
     monkeypatch.setattr(Case, "_run", lambda self, shares=None: watched.append(shares) or Done())
-    Case(suite, "throughput", Variant(workers=2), batch=8)._watch()
-    Case(suite, "throughput", Variant(mode="async", workers=2), batch=8)._watch()
-    Case(suite, "throughput", Variant(optimisations=("batch4",)), batch=8)._watch()
-    Case(suite, "latency", Variant())._watch()
-    assert [[len(share) for share in shares] for shares in watched] == [[1, 1], [2, 2], [4], [1]]
+    for case in (
+        Case(suite, "throughput", Variant(workers=2), batch=8),
+        Case(suite, "throughput", Variant(mode="async", workers=2), batch=8),
+        Case(suite, "throughput", Variant(optimisations=("batch4",)), batch=8),
+        Case(suite, "latency", Variant()),
+    ):
+        case._rounds.append(Done())
+        case._watch()
+    assert [[len(share) for share in shares] for shares in watched] == images

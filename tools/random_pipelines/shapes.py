@@ -33,6 +33,15 @@ _NOISE_SCHEDULE: Final[dict[str, Any]] = {
     "num_train_timesteps": 1000,
     "steps_offset": 1,
 }
+_SD15_SCHEDULER: Final[dict[str, Any]] = {
+    **_NOISE_SCHEDULE,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "clip_sample": False,
+}
+"""As published: PNDM itself has no `clip_sample`, but schedulers that are made from it clip unless
+they are told not to."""
+
 _SD15_UNET: Final[dict[str, Any]] = {
     "sample_size": 64,
     "block_out_channels": (320, 640, 1280, 1280),
@@ -97,7 +106,7 @@ def build_sd15(*, dtype: torch.dtype, device: torch.device | str) -> StableDiffu
         vae=weights.build(lambda: AutoencoderKL(**_VAE, sample_size=512, scaling_factor=0.18215)),
         text_encoder=weights.build(lambda: CLIPTextModel(_text_config(_CLIP_L))),
         tokenizer=build_clip_tokenizer(_TOKENS),
-        scheduler=PNDMScheduler(**_NOISE_SCHEDULE, set_alpha_to_one=False, skip_prk_steps=True),
+        scheduler=PNDMScheduler.from_config(_SD15_SCHEDULER),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

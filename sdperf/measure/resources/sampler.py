@@ -42,6 +42,16 @@ SHORTEST_ENERGY_WINDOW_S: Final[dict[Counter, float]] = {
 }
 """Apple's counters are published in batches up to about 2 s apart: shorter windows say little."""
 
+LOOKING_BACK: Final[frozenset[Gauge]] = frozenset(
+    {
+        "gpu_board_utilisation_percent",
+        "gpu_board_memory_busy_percent",
+        "gpu_soc_utilisation_percent",
+    }
+)
+"""Gauges that tell of the moment before they are read: what they say as a window opens is about
+the time before it."""
+
 _RATED: Final[frozenset[Counter]] = frozenset(RATES.values())
 
 FROZEN_AT_ZERO: Final[frozenset[Counter]] = frozenset({"cpu_soc_energy_j", "dram_soc_energy_j"})
@@ -234,7 +244,8 @@ class Recorder:
         for probe in self._names:
             series = self._series.get((probe, name))
             if series is not None:
-                return compute_curve(series.times_s, series.values)
+                first = int(name in LOOKING_BACK and len(series.values) > 1)
+                return compute_curve(series.times_s[first:], series.values[first:])
         return None
 
     def _rate(self, name: Counter) -> Curve | None:
