@@ -70,6 +70,19 @@ def test_what_is_not_surely_slower_is_not_called_so():
     assert "slower" not in format_page(document(even))
 
 
+def test_without_rounds_the_page_says_so_and_has_the_rest():
+    untimed = dataclasses.replace(
+        ROW,
+        **dict.fromkeys(("load_s", "first_call_s", "seconds", "plain_s", "gain")),
+        memory=MemoryUsage(weight_bytes={"unet": 500, "vae": 125}),
+    )
+    page = format_page(document(untimed))
+    assert "| `int8_weights` | 625 B | 0.500 |" in page
+    assert "| not timed |" in page
+    assert "| 0.9882 | 0.9774 |" in page
+    assert "slower" not in page
+
+
 def test_a_refused_set_has_its_reason_and_no_figures():
     refused = Row("float8", refused="float8 cannot be used on cpu")
     page = format_page(document(ROW, refused))

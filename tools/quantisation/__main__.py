@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--scheduler")
     parser.add_argument("--size", type=int, help="pixels; the model's own by default")
     parser.add_argument("--threads", type=int, default=count_cpu_threads())
-    parser.add_argument("--rounds", type=int, default=6, help="of each side; two make a block")
+    parser.add_argument("--rounds", type=int, default=6, help="of each side; 0 times nothing")
     parser.add_argument("--pictures", type=int, default=4)
     parser.add_argument("--optimisations", help="sets as for --sd-optimisations")
     parser.add_argument("--at-once", type=int, default=1, help="sets that load and compile at once")

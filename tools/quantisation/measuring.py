@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.measurement import Gain, ImageRecord, ImageScores, MemoryUsage
@@ -138,34 +139,23 @@ class Bench:
         return GainCase(case, plain)
 
     def measure(self, paired: GainCase, rounds: int) -> Row:
-        """Measure rounds in turns, then the components and the pictures; ends the worker."""
+        """Measure rounds in turns, then the components and the pictures; ends the worker.
+
+        Without rounds nothing is timed: for a machine that is busy.
+        """
         suite, names = paired.case.suite, paired.case.variant.optimisations
         try:
-            paired.plain.prepare()
-            paired.warm_up()
-            ends_s = self.clock() + self.budget_s
-            for done in range(rounds):
-                if done % ROUNDS_PER_BLOCK == 0 and done and self.clock() > ends_s:
-                    break
-                paired.measure_round()
-            measured = paired.collect().measurement
+            timed = self._time(paired, rounds) if rounds else {"memory": self._weigh(suite, names)}
             components = {}
             if not any("compile" in name for name in names):
                 components = self._compare_components(suite)
             records = self._compare_pictures(suite)
         finally:
             suite.close()
-        gain = measured.gain
-        assert gain is not None
         fp32, plain = (_find_worst(records, against) for against in ("fp32-sync", "plain"))
         return Row(
             optimisations="+".join(names) or "none",
-            load_s=measured.load_s,
-            first_call_s=measured.first_call_s,
-            seconds=statistics.median(measured.rounds_s),
-            plain_s=statistics.median(gain.plain_rounds_s),
-            gain=gain,
-            memory=measured.memory,
+            **timed,
             components=components,
             fp32=fp32,
             plain=plain,
@@ -173,6 +163,30 @@ class Bench:
             entropy_bits=min(record.entropy_bits for record in records),
             faults=tuple(fault for record in records for fault in record.faults),
         )
+
+    def _time(self, paired: GainCase, rounds: int) -> dict[str, Any]:
+        paired.plain.prepare()
+        paired.warm_up()
+        ends_s = self.clock() + self.budget_s
+        for done in range(rounds):
+            if done % ROUNDS_PER_BLOCK == 0 and done and self.clock() > ends_s:
+                break
+            paired.measure_round()
+        measured = paired.collect().measurement
+        gain = measured.gain
+        assert gain is not None
+        return {
+            "load_s": measured.load_s,
+            "first_call_s": measured.first_call_s,
+            "seconds": statistics.median(measured.rounds_s),
+            "plain_s": statistics.median(gain.plain_rounds_s),
+            "gain": gain,
+            "memory": measured.memory,
+        }
+
+    def _weigh(self, suite: Suite, names: tuple[str, ...]) -> MemoryUsage:
+        (worker,) = suite.acquire(self.precision, 1, names)
+        return MemoryUsage(weight_bytes=worker.report.weight_bytes)
 
     @property
     def plain_weight_bytes(self) -> Mapping[str, int]:
