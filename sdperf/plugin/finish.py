@@ -27,7 +27,8 @@ from sdperf.plugin.html import write_html
 from sdperf.plugin.keeping import keep_in_history, write_markdown
 from sdperf.plugin.saving import (
     EVIDENCE_FOLDER,
-    list_saved_beside,
+    find_json_folder,
+    find_storage_folder,
     store_evidence,
     store_images,
     store_last_run,
@@ -67,7 +68,7 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
     failing = _find_failing(ours)
     void = ours.speed.confirmation.void is not None and not failing
     ours.interrupted |= ours.speed.confirmation.was_interrupted
-    folders = [session.config.rootpath / EVIDENCE_FOLDER / "images"]
+    folders, storage = [session.config.rootpath / EVIDENCE_FOLDER / "images"], None
     if host is not None:
         refusal = "failure" if failing or session.testsfailed else None
         refusal = refusal or ("void" if void else "interrupted" if ours.interrupted else None)
@@ -79,7 +80,8 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             len(host.benchmarks) == len(ours.results)
             and not session.config.getoption("benchmark_columns")
         )
-        folders += list_saved_beside(host)
+        beside, storage = find_json_folder(host), find_storage_folder(host)
+        folders += [] if beside is None else [beside]
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         if ours.interrupted:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
@@ -89,7 +91,7 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             session.exitstatus = EXIT_VOID
     run = None
     try:
-        store_images(ours, folders)
+        store_images(ours, folders, storage)
         store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
         store_null_control(ours, session.config.rootpath)
         if host is not None:

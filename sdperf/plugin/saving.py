@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,32 +82,44 @@ def list_quality_cases(ours: SdSession) -> tuple[QualityCase, ...]:
     )
 
 
-def list_saved_beside(host: Any) -> list[Path]:
-    """Return the image folders beside each JSON that pytest-benchmark is going to write."""
-    folders = []
-    if host.json:
-        folders.append(Path(host.json).resolve().parent / "images")
+def find_json_folder(host: Any) -> Path | None:
+    """Return the image folder beside the JSON of ``--benchmark-json``, if it is asked for."""
+    return Path(host.json).resolve().parent / "images" if host.json else None
+
+
+def find_storage_folder(host: Any) -> Path | None:
+    """Return the image folder of pytest-benchmark's storage, if the run is going to be saved."""
     if (host.save or host.autosave) and hasattr(host.storage, "get"):
-        folders.append(Path(host.storage.get("images")))
-    return folders
+        return Path(host.storage.get("images"))
+    return None
 
 
-def store_images(ours: SdSession, folders: Iterable[Path]) -> None:
-    """Store the run's images by content in each folder.
+def store_images(ours: SdSession, whole: Iterable[Path], storage: Path | None) -> None:
+    """Store the run's images by content.
+
+    Args:
+        ours: The session.
+        whole: Folders that get everything, the quality suite's images too: reports show them.
+        storage: The folder of runs to compare with, which gets what cases are compared by.
 
     Raises:
         OSError: A folder cannot be written.
     """
-    for folder in folders:
-        store = ImageStore(folder)
+    compared = {name: png for result in ours.results.values() for name, png in result.pngs.items()}
+    everything = compared | ours.quality.pngs
+    for folder in whole:
         if folder.parent.name == EVIDENCE_FOLDER:
             ours.evidence = folder
             write_atomically(folder.parent / ".gitignore", _GITIGNORE)
-        made = [result.pngs for result in ours.results.values()]
-        if folder.parent.name == EVIDENCE_FOLDER:
-            made.append(ours.quality.pngs)
-        for png in (png for pngs in made for png in pngs.values()):
-            store.write(png)
+        _write_images(folder, everything)
+    if storage is not None:
+        _write_images(storage, compared)
+
+
+def _write_images(folder: Path, pngs: Mapping[str, bytes]) -> None:
+    store = ImageStore(folder)
+    for png in pngs.values():
+        store.write(png)
 
 
 def store_null_control(ours: SdSession, root: Path) -> None:

@@ -1,5 +1,7 @@
 """Life stories of the quality suite, told through pytester on the tiny pipeline."""
 
+import json
+import re
 from functools import partial
 
 import pytest
@@ -209,8 +211,16 @@ def test_a_run_with_quality_cases_can_be_accepted_and_shows_them(
             sd_quality.soundness()
         """
     )
-    assert quality().ret == 0
+    assert quality("--benchmark-json=out/run.json").ret == 0
+    seen = json.loads((pytester.path / "out" / "run.json").read_text())["sdperf_quality"]
+    named = set(re.findall('"sha256": "([0-9a-f]{64})"', json.dumps(seen)))
+    beside = {path.stem for path in (pytester.path / "out" / "images").iterdir()}
+    assert len(named) == 8
+    assert named <= beside
     assert accept() == 0
+    kept = {path.stem for path in (pytester.path / "benchmarks").rglob("*.png")}
+    assert kept
+    assert kept < beside  # nothing is held against the quality suite's images later
     capsys.readouterr()
     assert main(["baseline", "show", "1"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
