@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from sdperf.tune.setting import Setting
 from sdperf.tune.space import Choice, Dimension, NumberDimension, Space, list_choices
+from sdperf.tune.weighing import WeighingSampler
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -27,6 +28,8 @@ SamplerName = Literal["tpe", "random"]
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
 
 FEWEST_AT_RANDOM: Final = 10
+"""The default among them."""
+
 _ATTEMPTS: Final = 20
 """How often a sampler may propose a known setting before chance finds a new one."""
 
@@ -96,6 +99,33 @@ def find_parameters(space: Space, point: Mapping[str, Choice]) -> dict[str, Any]
     }
 
 
+def draw_start(space: Space, count: int, seed: int | None) -> list[dict[str, Choice]]:
+    """Draw points that together see every choice of a dimension about equally often.
+
+    Args:
+        space: Where.
+        count: How many.
+        seed: Without one the start is always the same: whoever joins a study goes on with it.
+
+    Source: Latin hypercube sampling, McKay, Beckman and Conover (1979).
+    """
+    chance = random.Random(seed or 0)
+    columns = {}
+    for one in space.dimensions:
+        choices = list_choices(one)
+        # Of many choices one from each of so many strata, of few each in turn.
+        shares = [(row + chance.random()) / count for row in range(count)]
+        picked = (
+            [choices[int(share * len(choices))] for share in shares]
+            if len(choices) >= count
+            else list(
+                itertools.islice(itertools.cycle(chance.sample(choices, len(choices))), count)
+            )
+        )
+        columns[one.name] = chance.sample(picked, count)
+    return [{name: column[row] for name, column in columns.items()} for row in range(count)]
+
+
 @dataclass
 class FreshSampler(BaseSampler):
     """Proposes by another sampler, until it is something that was not tried yet.
@@ -107,12 +137,14 @@ class FreshSampler(BaseSampler):
         space: What may be proposed.
         list_tried: Returns the settings that need no second try.
         chance: Finds a new setting where the sampler keeps to known ones.
+        start: Points to propose before anything else.
     """
 
     inner: BaseSampler
     space: Space
     list_tried: Callable[[], Collection[Setting]]
     chance: random.Random
+    start: Sequence[Mapping[str, Choice]] = ()
 
     def infer_relative_search_space(
         self,
@@ -127,6 +159,10 @@ class FreshSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Propose a point whose setting is new, if there is any left that chance finds."""
         tried = self.list_tried()
+        if len(tried) <= len(self.start):
+            for first in self.start:
+                if self.space.make_setting(first) not in tried:
+                    return find_parameters(self.space, first)
         point: dict[str, Any] = {}
         for attempt in range(10 * _ATTEMPTS):
             if attempt < _ATTEMPTS:
@@ -175,6 +211,9 @@ def make_sampler(
     space: Space,
     seed: int | None,
     list_tried: Callable[[], Collection[Setting]],
+    *,
+    objectives: int,
+    start_seed: int | None,
 ) -> FreshSampler:
     """Make a sampler.
 
@@ -183,10 +222,16 @@ def make_sampler(
         space: What may be proposed.
         seed: ``None`` draws one.
         list_tried: Returns the settings that need no second try.
+        objectives: 2 for a front of seconds and likeness, 1 otherwise.
+        start_seed: As for `draw_start`; chance has no start.
     """
-    inner = (
-        RandomSampler(seed=seed)
-        if name == "random"
+    chance = random.Random(seed)
+    if name == "random":
+        return FreshSampler(RandomSampler(seed=seed), space, list_tried, chance)
+    inner: BaseSampler = (
+        WeighingSampler(seed, FEWEST_AT_RANDOM)
+        if objectives == 2
         else TPESampler(seed=seed, n_startup_trials=FEWEST_AT_RANDOM, multivariate=True)
     )
-    return FreshSampler(inner, space, list_tried, random.Random(seed))
+    start = draw_start(space, FEWEST_AT_RANDOM - 1, start_seed)
+    return FreshSampler(inner, space, list_tried, chance, start)

@@ -167,7 +167,14 @@ class TuningStudy:
             RecordError: The storage failed.
         """
         mixed = None if seed is None else (seed * 10_007 + len(self.list_trials())) % 2**32
-        self.study.sampler = make_sampler(sampler, self.question.space, mixed, self.list_tried)
+        self.study.sampler = make_sampler(
+            sampler,
+            self.question.space,
+            mixed,
+            self.list_tried,
+            objectives=len(self.study.directions),
+            start_seed=seed,
+        )
         numbers: list[int] = []
 
         def objective(trial: Trial) -> float | Sequence[float]:

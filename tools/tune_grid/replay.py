@@ -46,7 +46,9 @@ def replay(grid: Grid, sampler: SamplerName, seed: int, trials: int) -> Curve:
     space = grid.question.space
     study = optuna.create_study(
         directions=["minimize", "maximize"],
-        sampler=make_sampler(sampler, space, seed, lambda: tried.keys()),
+        sampler=make_sampler(
+            sampler, space, seed, lambda: tried.keys(), objectives=2, start_seed=seed
+        ),
     )
     study.enqueue_trial(find_parameters(space, space.find_point(grid.question.default)))
     shares: list[tuple[int, float]] = []
