@@ -373,8 +373,11 @@ class _Loaded:
         from sdperf.pipeline.stages import SeparableStages
         from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 
-        if torch.get_num_threads() != request.threads:
-            torch.set_num_threads(request.threads)
+        # Beside an engine torch has little to do, and its waiting threads would take the engine's
+        # processors.
+        threads = request.threads if self._hosted is None else 1
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
         if self._hosted is not None:
             self._hosted.engine.set_threads(request.threads)
         stages, ahead = self._stages, self._ahead

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 
 from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError, EngineError
@@ -75,10 +76,19 @@ def test_a_hosted_pipeline_makes_the_same_image_and_says_what_runs_it(model):
     assert again.engine == dataclasses.replace(report.engine, was_cached=True)
 
 
-def test_the_threads_of_a_round_are_the_engines(model):
-    worker.load(make_spec(model, "toy"))
-    worker.run_round(RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 1))
-    assert worker._loaded._hosted.engine.threads == 1
+def test_the_threads_of_a_round_are_the_engines_and_torch_keeps_one(model):
+    before = torch.get_num_threads()
+    request = RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 2)
+    try:
+        worker.load(make_spec(model, "toy"))
+        worker.run_round(request)
+        assert worker._loaded._hosted.engine.threads == 2
+        assert torch.get_num_threads() == 1
+        worker.load(WorkerSpec(model, "fp32", "cpu"))
+        worker.run_round(request)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
