@@ -77,18 +77,19 @@ def test_a_hosted_pipeline_makes_the_same_image_and_says_what_runs_it(model):
 
 
 def test_the_threads_of_a_round_are_the_engines_and_torch_keeps_one(model):
-    before = torch.get_num_threads()
+    ask = worker._find_device_thread().submit  # each thread has a number of its own
+    before = ask(torch.get_num_threads).result()
     request = RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 2)
     try:
         worker.load(make_spec(model, "toy"))
         worker.run_round(request)
         assert worker._loaded._hosted.engine.threads == 2
-        assert torch.get_num_threads() == 1
+        assert ask(torch.get_num_threads).result() == 1
         worker.load(WorkerSpec(model, "fp32", "cpu"))
         worker.run_round(request)
-        assert torch.get_num_threads() == 2
+        assert ask(torch.get_num_threads).result() == 2
     finally:
-        torch.set_num_threads(before)
+        ask(torch.set_num_threads, before).result()
 
 
 @pytest.mark.parametrize(
