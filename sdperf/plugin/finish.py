@@ -80,8 +80,9 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             len(host.benchmarks) == len(ours.results)
             and not session.config.getoption("benchmark_columns")
         )
-        beside, storage = find_json_folder(host), find_storage_folder(host)
-        folders += [] if beside is None else [beside]
+        if (beside := find_json_folder(host)) is not None:
+            folders.append(beside)
+        storage = find_storage_folder(host)
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         if ours.interrupted:
             session.exitstatus = pytest.ExitCode.INTERRUPTED

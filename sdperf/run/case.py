@@ -272,10 +272,10 @@ class Case:
         All workers take part; of a batch that takes long each makes only as many images as it takes
         to overlap.
         """
-        overlaps = FEWEST_OVERLAPPING if self.variant.mode == "async" else 1
-        least = max(overlaps, count_images_per_call(self.variant.optimisations))
         shares = self._shares()
         if self._rounds[-1].duration_s > LONGEST_WHOLE_S:
+            overlaps = FEWEST_OVERLAPPING if self.variant.mode == "async" else 1
+            least = max(overlaps, count_images_per_call(self.variant.optimisations))
             shares = [share[:least] for share in shares]
         images, passed_s, rounds = 0, 0.0, 0
         with self.suite.machine.watch() as sampler:

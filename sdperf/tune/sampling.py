@@ -19,10 +19,11 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from sdperf.tune.setting import Setting
 from sdperf.tune.space import Choice, Dimension, NumberDimension, Space, list_choices
 from sdperf.tune.weighing import WeighingSampler
+from sdperf.tune.wrapping import WrappingSampler
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import FrozenTrial, Trial, TrialState
+    from optuna.trial import FrozenTrial, Trial
 
 SamplerName = Literal["tpe", "random"]
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
@@ -113,21 +114,18 @@ def draw_start(space: Space, count: int, seed: int | None) -> list[dict[str, Cho
     columns = {}
     for one in space.dimensions:
         choices = list_choices(one)
-        # Of many choices one from each of so many strata, of few each in turn.
         shares = [(row + chance.random()) / count for row in range(count)]
-        picked = (
-            [choices[int(share * len(choices))] for share in shares]
-            if len(choices) >= count
-            else list(
-                itertools.islice(itertools.cycle(chance.sample(choices, len(choices))), count)
-            )
-        )
+        if len(choices) >= count:  # one from each of so many strata
+            picked = [choices[int(share * len(choices))] for share in shares]
+        else:  # each in turn
+            shuffled = chance.sample(choices, len(choices))
+            picked = [shuffled[row % len(shuffled)] for row in range(count)]
         columns[one.name] = chance.sample(picked, count)
     return [{name: column[row] for name, column in columns.items()} for row in range(count)]
 
 
 @dataclass
-class FreshSampler(BaseSampler):
+class FreshSampler(WrappingSampler):
     """Proposes by another sampler, until it is something that was not tried yet.
 
     Equal settings at different points of the space count as one.
@@ -140,7 +138,6 @@ class FreshSampler(BaseSampler):
         start: Points to propose before anything else.
     """
 
-    inner: BaseSampler
     space: Space
     list_tried: Callable[[], Collection[Setting]]
     chance: random.Random
@@ -176,34 +173,10 @@ class FreshSampler(BaseSampler):
                 break
         return point
 
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Propose one dimension, where a point was given in part."""
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
-
     def reseed_rng(self) -> None:
         """Begin with other random numbers."""
-        self.inner.reseed_rng()
+        super().reseed_rng()
         self.chance.seed()
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Tell the inner sampler."""
-        self.inner.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Tell the inner sampler."""
-        self.inner.after_trial(study, trial, state, values)
 
 
 def make_sampler(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
+
+from sdperf.tune.wrapping import WrappingSampler
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -67,7 +69,7 @@ def weigh(points: Sequence[tuple[float, float]], weight: float) -> list[float]:
     return found
 
 
-class WeighingSampler(BaseSampler):
+class WeighingSampler(WrappingSampler):
     """Proposes whole points of a study of seconds and likeness.
 
     Args:
@@ -76,20 +78,14 @@ class WeighingSampler(BaseSampler):
     """
 
     def __init__(self, seed: int | None, fewest_at_random: int) -> None:
-        self._tpe = TPESampler(
-            seed=seed,
-            n_startup_trials=fewest_at_random,
-            n_ei_candidates=CANDIDATES,
-            multivariate=True,
+        super().__init__(
+            TPESampler(
+                seed=seed,
+                n_startup_trials=fewest_at_random,
+                n_ei_candidates=CANDIDATES,
+                multivariate=True,
+            )
         )
-
-    def infer_relative_search_space(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: who asks knows the space."""
-        return {}
 
     def sample_relative(
         self,
@@ -107,7 +103,7 @@ class WeighingSampler(BaseSampler):
         ]
         measured = [(one.values[0], one.values[1]) for one in ended if one.values is not None]
         values = iter(weigh(measured, trial.number * GOLDEN % 1))
-        weighed = optuna.create_study(sampler=self._tpe)
+        weighed = optuna.create_study(sampler=self.inner)
         for one in ended:
             value = GIVEN_UP if one.values is None else next(values)
             worst = max((0.0, *one.constraints.values()))
@@ -119,17 +115,3 @@ class WeighingSampler(BaseSampler):
                 )
             )
         return weighed.ask(fixed_distributions=search_space).params
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Leave it to TPE."""
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
-
-    def reseed_rng(self) -> None:
-        """Begin with other random numbers."""
-        self._tpe.reseed_rng()

@@ -121,9 +121,8 @@ def record_grid(arguments: argparse.Namespace) -> None:
         )
     finally:
         rig.close()
-    share = grid.question.space.list_settings()[arguments.part[0] :: arguments.part[1]]
-    is_done = len(grid.cells) == len(share)
-    print(f"{len(grid.cells)} settings, {'whole' if is_done else 'go on: same command'}")
+    missing = grid.list_missing(arguments.part)
+    print(f"{len(grid.cells)} settings, {'go on: same command' if missing else 'whole'}")
 
 
 def show(grid: Grid, arguments: argparse.Namespace) -> None:

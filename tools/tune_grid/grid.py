@@ -47,8 +47,14 @@ class Grid:
     question: Question
     cells: tuple[Cell, ...] = field(default_factory=tuple)
 
+    def list_missing(self, part: tuple[int, int] = (0, 1)) -> list[Setting]:
+        """List what is not recorded yet; of part (1, 4) every fourth, from the second on."""
+        known = {cell.setting for cell in self.cells}
+        mine = self.question.space.list_settings()[part[0] :: part[1]]
+        return [one for one in mine if one not in known]
+
     def is_whole(self) -> bool:
-        return len(self.cells) == len(self.question.space.list_settings())
+        return not self.list_missing()
 
     def points(self) -> dict[Setting, Point | None]:
         return {cell.setting: cell.point for cell in self.cells}
@@ -70,13 +76,10 @@ def record(
         path: Where the grid is kept.
         may_go_on: Asked before each setting.
         say: Shows how it goes.
-        part: Which share of the settings, and of how many: ``(1, 4)`` is every fourth from the
-            second on.
+        part: As for `Grid.list_missing`.
     """
     question, cells = grid.question, list(grid.cells)
-    known = {cell.setting for cell in cells}
-    mine = question.space.list_settings()[part[0] :: part[1]]
-    missing = [one for one in mine if one not in known]
+    missing = grid.list_missing(part)
     missing.sort(key=lambda one: (one.precision, one.variant.optimisations, one.workers))
     references = draw_references(question, rig) if missing else []
     workload = question.workload
@@ -96,7 +99,7 @@ def record(
             cells.append(Cell(setting, None, str(error)[:200]))
         if count % WRITE_EVERY == 0:
             write(path, Grid(grid.machine, question, tuple(cells)))
-            say(f"{len(cells)} of {len(known) + len(missing)} settings")
+            say(f"{len(cells)} of {len(grid.cells) + len(missing)} settings")
     found = Grid(grid.machine, question, tuple(cells))
     write(path, found)
     return found
