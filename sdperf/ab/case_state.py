@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdperf.ab.blocks import BlockSeries, count_rounds
+from sdperf.ab.blocks import CONTROL_BLOCKS, BlockSeries, count_rounds
 from sdperf.ab.comparison import (
     CaseComparison,
     EnergyPair,
@@ -23,6 +26,13 @@ BLOCK_S: Final = 8.0
 """A block of short generations has as many cycles as fill this, or `MOST_CYCLES`."""
 
 MOST_CYCLES: Final = 5
+
+QUIET_SPREAD: Final = 0.7
+"""Spread of the blocks, in limits, with which nine of them can exclude a slowdown of the limit."""
+
+MOST_LENGTHENING: Final = 3
+"""A noisy machine gets blocks that are as many times as long, at most."""
+
 STAGE_ROUNDS: Final = 5
 
 
@@ -37,6 +47,10 @@ class BlockPlan:
 
     rounds: int = 1
     cycles: int = 1
+
+    def lengthen(self, times: int) -> BlockPlan:
+        """Return the plan of a block with as many times the cycles."""
+        return dataclasses.replace(self, cycles=self.cycles * times)
 
 
 @dataclass
@@ -93,6 +107,28 @@ def plan_block(case: MatrixCase, image_s: float) -> BlockPlan:
     rounds = count_rounds(round_s)
     cycles = round(BLOCK_S / (CYCLE * rounds * round_s))
     return BlockPlan(rounds, max(1, min(MOST_CYCLES, cycles)))
+
+
+def choose_lengthening(contrasts: Sequence[float], limit_log: float) -> int:
+    """Choose how many times as long blocks are as they would be on a quiet machine. Pure.
+
+    Turns of a noisy machine are noisy one by one, so that a block of four times the turns spreads
+    half as much. The null control's blocks tell the noise before anything is compared, so that the
+    choice cannot favour a side.
+
+    Args:
+        contrasts: Log ratios of the null control's blocks.
+        limit_log: Tolerated slowdown, log ratio.
+
+    >>> choose_lengthening([0.01, -0.01, 0.01, -0.01], 0.03)
+    1
+    >>> choose_lengthening([0.03, -0.03, 0.02, -0.02], 0.03)
+    2
+    """
+    if len(contrasts) < CONTROL_BLOCKS:
+        return 1
+    wanted = (statistics.stdev(contrasts) / (QUIET_SPREAD * limit_log)) ** 2
+    return max(1, min(MOST_LENGTHENING, round(wanted)))
 
 
 def find_energy(usage: ResourceUsage) -> tuple[str, float] | None:

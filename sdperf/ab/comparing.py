@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 
 from sdperf.ab.bench import Bench, LiveBench
 from sdperf.ab.blocks import BlockSeries, judge_null_control, make_null_control
-from sdperf.ab.case_state import BlockPlan, CaseState, find_energy, plan_block
+from sdperf.ab.case_state import (
+    BlockPlan,
+    CaseState,
+    choose_lengthening,
+    find_energy,
+    plan_block,
+)
 from sdperf.ab.comparison import (
     Block,
     Compared,
@@ -95,6 +101,7 @@ class _Run:
     _b_first: bool = False
     _states: list[CaseState] = field(default_factory=list)
     _control: BlockSeries | None = None
+    _lengthening: int = 1
     _guards: tuple[Guard, ...] = ()
     _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
     _modules: dict[SideName, dict[str, str]] = field(default_factory=dict)
@@ -175,12 +182,11 @@ class _Run:
         self._refuse_equal_revisions()
         self._device = pairing.a.describe_device()
         self._guards = self._guards or self.bench.look(self._device.kind, self.options.guards)
-        given = self.options.rounds
-        state.plan = (
-            plan_block(case, min(image.latency_s for _, image in drawn_a))
-            if given is None
-            else BlockPlan(given)
-        )
+        if self.options.rounds is None:
+            image_s = min(image.latency_s for _, image in drawn_a)
+            state.plan = plan_block(case, image_s).lengthen(self._lengthening)
+        else:
+            state.plan = BlockPlan(self.options.rounds)
         state.images = pair_images(drawn_a, drawn_b)
         for _, image in (*drawn_a, *drawn_b):
             self._pngs[compute_png_sha256(image.png)] = image.png
@@ -242,6 +248,13 @@ class _Run:
         is_sound = judge_null_control(series.contrasts, self._limit_log)
         if is_sound is None:
             self._notes.append(f"no null control: {self._explain_stop(series)}")
+        elif self.options.rounds is None:
+            self._lengthening = choose_lengthening(series.contrasts, self._limit_log)
+            state.plan = state.plan.lengthen(self._lengthening)
+        if self._lengthening > 1:
+            self._notes.append(
+                f"the null control was noisy: blocks are {self._lengthening} times as long"
+            )
         return is_sound is not False
 
     def _measure_blocks(self, state: CaseState, pairing: Pairing) -> None:

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from sdperf.ab.case_state import BlockPlan, plan_block
+from sdperf.ab.case_state import BlockPlan, choose_lengthening, plan_block
 from sdperf.ab.comparing import compare
 from sdperf.ab.comparison import CompareOptions
 from sdperf.ab.judging import judge_comparison
@@ -268,6 +268,31 @@ def test_revisions_of_which_nothing_takes_part_are_refused():
 )
 def test_a_block_of_short_generations_has_many_short_turns(case, image_s, plan):
     assert plan_block(case, image_s) == plan
+
+
+@pytest.mark.parametrize(("spread", "times"), [(0.0, 1), (0.5, 1), (1.0, 2), (1.2, 3), (50.0, 3)])
+def test_blocks_are_longer_the_noisier_the_null_control_was(spread, times):
+    limit = math.log1p(0.03)
+    contrasts = np.array([1.0, -1.0, 1.0, -1.0]) * spread * limit * math.sqrt(3 / 4)
+    assert choose_lengthening(contrasts.tolist(), limit) == times
+
+
+def test_too_few_blocks_of_a_control_lengthen_nothing():
+    assert choose_lengthening([0.5, -0.5], math.log1p(0.03)) == 1
+
+
+@pytest.mark.parametrize(("rounds", "cycles", "told"), [(None, 3, True), (1, 1, False)])
+def test_a_noisy_null_control_lengthens_all_blocks_that_follow(rounds, cycles, told):
+    noisy = itertools.cycle([1.04, 1.04, 0.96, 0.96])
+    bench = FakeBench({"seconds": 1.0, "latency": 3.0}, {"seconds": 1.0, "latency": 3.0})
+    bench.second_a = {"seconds": noisy}
+    cases = (MatrixCase(), MatrixCase("throughput", batch=2))
+    record = run(bench, CompareOptions(guards="off", rounds=rounds), cases)
+    assert [len(block.order) for block in record.control] == [4] * 4
+    for case in record.cases:
+        assert {len(block.order) for block in case.blocks} == {4 * cycles}
+    assert (record.notes == ("the null control was noisy: blocks are 3 times as long",)) is told
+    assert outcome(record) is Outcome.PASS
 
 
 def test_an_execution_is_the_median_of_its_rounds():
