@@ -22,17 +22,20 @@ Activity = Literal[
     "warm-up rounds",
     "measured rounds",
     "profiled rounds",
+    "device's peak",
     "quality",
     "comparing",
     "waiting",
     "the rest",
 ]
 """``start-up`` lasts until the first worker's process runs; ``process starts`` are those after it,
-imports included; ``comparing`` makes reference images, scores images and measures suspects again;
-``waiting`` reads the machine's guards and repeats rounds in which it did not hold still."""
+imports included; ``profiled rounds`` are those that are watched, profiled or counted; ``device's
+peak`` is measured without the pipeline; ``comparing`` makes reference images, scores images and
+measures suspects again; ``waiting`` reads the machine's guards and repeats rounds in which it did
+not hold still."""
 
 ACTIVITIES: Final[tuple[Activity, ...]] = get_args(Activity)
-USEFUL: Final[tuple[Activity, ...]] = ("warm-up rounds", "measured rounds")
+USEFUL: Final[tuple[Activity, ...]] = ("warm-up rounds", "measured rounds", "profiled rounds")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class Durations:
 
     @property
     def share_outside(self) -> float | None:
-        """Share of the time after start-up that no measured or warm-up round took, in [0, 1].
+        """Share of the time after start-up that no round took, in [0, 1].
+
+        Rounds are timed, or warm up, or are profiled and watched for stages and resources.
 
         ``None`` before there is such time.
         """

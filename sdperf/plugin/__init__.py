@@ -15,6 +15,7 @@ import pytest
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.errors import SdperfError
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
+from sdperf.plugin.ahead import Wanted
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
@@ -37,7 +38,7 @@ from sdperf.plugin.options import Settings, add_options, parse_percent, read_set
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality import sd_quality
 from sdperf.plugin.session import KEY, SdSession, take_over_host
-from sdperf.workload import PRECISIONS, TORCH
+from sdperf.workload import PRECISIONS, TORCH, Variant
 
 __all__ = [
     "sd_benchmark",
@@ -197,7 +198,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         named["timer"] = session.clock.now
         item.add_marker(pytest.mark.benchmark(**named), append=False)
         _read_own_limit(session, item)
-    in_order = iter(sorted(ours, key=_pipeline_rank))
+    ours.sort(key=_pipeline_rank)
+    session.plan = [
+        Wanted(item.nodeid, _read_variant(item), is_timed=not _is_quality(item)) for item in ours
+    ]
+    in_order = iter(ours)
     items[:] = [next(in_order) if _is_ours(item) else item for item in items]
 
 
@@ -220,15 +225,33 @@ def _is_ours(item: pytest.Item) -> bool:
     return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
-def _pipeline_rank(item: pytest.Item) -> tuple[int, bool, int, tuple[str, ...]]:
-    """Order by precision, engine, optimisations; the quality suite takes what images there are."""
+def _is_quality(item: pytest.Item) -> bool:
+    return _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
+
+
+def _pipeline_rank(item: pytest.Item) -> tuple[int, int, tuple[str, ...], bool]:
+    """Order by precision, engine, optimisations; then quality, which takes what images there are.
+
+    The quality of what is optimised is asked nowhere, so that it comes before such cases.
+    """
+    variant = _read_variant(item)
+    precision, engine = variant.precision, variant.engine
+    rank = PRECISIONS.index(precision), list(ENGINES).index(engine)
+    return *rank, variant.optimisations, _is_quality(item)
+
+
+def _read_variant(item: pytest.Item) -> Variant:
+    """Return the cell of the matrix that a test was spread to; what it sets itself is not seen."""
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else callspec.params
     precision = params.get("sd_precision")
-    rank = PRECISIONS.index(precision) if precision in PRECISIONS else 0
-    is_quality = _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
-    engine = list(ENGINES).index(params.get("sd_engine", TORCH))
-    return rank, is_quality, engine, params.get("sd_optimisations", ())
+    workers = params.get("sd_workers", 1)
+    return Variant(
+        precision if precision in PRECISIONS else "fp32",
+        workers=workers if isinstance(workers, int) else 1,
+        optimisations=params.get("sd_optimisations", ()),
+        engine=params.get("sd_engine", TORCH),
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
+from sdperf.plugin.ahead import Wanted, count_processes
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
@@ -70,6 +71,7 @@ class SdSession:
         ledger: Where the session's wall time goes.
         durations: Where it went until the run was saved first; ``None`` before.
         root: pytest's root folder.
+        plan: What our tests will ask of the workers, in order.
     """
 
     settings: Settings
@@ -101,6 +103,7 @@ class SdSession:
     ledger: Ledger = field(default_factory=Ledger)
     durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
+    plan: Sequence[Wanted] = ()
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -185,6 +188,19 @@ class SdSession:
             kind = suite.describe_device().kind
             calibrated = load_references(locate_references(self.root, model_hash, kind))
             suite.shipped = calibrated or suite.shipped
+
+    def start_ahead(self, node_id: str, *, is_timed: bool) -> None:
+        """Start the processes that a test will want, and those after it, before they are wanted.
+
+        A timed test has its own started together, if it is the first to want them; one that is not
+        timed has the next ones start while it runs, and one for the fresh process it may ask for.
+        """
+        suite = self.suite()
+        wanted = count_processes(
+            self.plan, node_id, lambda variant: self.reason_to_skip(variant) is not None
+        )
+        if wanted.begins:
+            suite.pool.stock(wanted.now if is_timed else 1 + wanted.next, suite.model)
 
     def reason_to_skip(self, variant: Variant) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""

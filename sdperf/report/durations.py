@@ -9,7 +9,7 @@ from sdperf.report.terminal import Line
 from sdperf.units import format_quantity, format_seconds
 
 LARGEST_SHARE: Final = 0.15
-"""What a session may spend outside measured and warm-up rounds before that is coloured."""
+"""What a session may spend outside rounds before that is coloured."""
 
 _WIDTH: Final = 16
 
@@ -28,8 +28,8 @@ def format_durations(durations: Durations) -> list[Line]:
     if share is not None:
         lines.append(
             Line(
-                f"    {100 * share:.1f} % of the time after start-up lies outside measured and "
-                "warm-up rounds",
+                f"    {100 * share:.1f} % of the time after start-up lies outside rounds "
+                "(warm-up, measured, profiled)",
                 "yellow" if share > LARGEST_SHARE else "",
             )
         )

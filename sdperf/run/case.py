@@ -87,6 +87,7 @@ class Case:
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()
+        self.suite.pool.settle()
         if self.variant != Variant() and self.suite.compares_with_fp32:
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
@@ -167,7 +168,10 @@ class Case:
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = _pair(self._shares(), self._rounds[-1])
-        is_plain = self.variant == Variant() and self.stage is None
+        variant = self.variant
+        is_bare = self.stage is None and variant == Variant(
+            variant.precision, engine=variant.engine
+        )
         after: tuple[Guard, ...] = ()
         if self._guarded is not None:
             with self._ledger.spend("waiting"):
@@ -180,9 +184,9 @@ class Case:
             limits = self.suite.limits(self.variant) if divided else None
         pngs: dict[str, bytes] = {}
         records = []
-        if is_plain:
-            for request, delivered in last:
-                self.suite.keep_plain(request, delivered.png)
+        for request, delivered in last:
+            if is_bare:
+                self.suite.keep_made(variant.precision, variant.engine, request, delivered)
         for request, delivered in last:
             record = self.suite.record_image(request, delivered.png, nonfinite=delivered.nonfinite)
             pngs[record.sha256] = delivered.png

@@ -32,6 +32,7 @@ from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
 from sdperf.measurement import Environment, StageCost, StageTimes
+from sdperf.models.loader import ResolvedModel
 from sdperf.run import worker
 from sdperf.run.inspection import Question
 from sdperf.run.messages import (
@@ -42,6 +43,7 @@ from sdperf.run.messages import (
     WorkerSpec,
 )
 from sdperf.run.renewal import load_in_place
+from sdperf.workload import TORCH
 
 T = TypeVar("T")
 
@@ -180,6 +182,7 @@ class WorkerPool:
     keeps_processes: bool = False
     _spec: WorkerSpec | None = None
     _workers: list[Worker] = field(default_factory=list)
+    _spares: list[tuple[WorkerHost, Future[None]]] = field(default_factory=list)
     _wants_fresh: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -210,11 +213,11 @@ class WorkerPool:
             if self.keeps_processes:
                 kept = [one.host for one in self._workers[:count]]
                 self._workers = self._workers[count:]
-            self.close()
+            self._end_workers()
             self._spec = spec
         missing = count - len(self._workers)
         if missing > 0:
-            hosts = [*kept, *(self.host_factory() for _ in range(missing - len(kept)))]
+            hosts = [*kept, *(self._take_host() for _ in range(missing - len(kept)))]
             loads = [
                 host.executor.submit(
                     load_in_place if host in kept else worker.load, replace(spec, slot=slot)
@@ -232,17 +235,49 @@ class WorkerPool:
             self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
         return self._workers[:count]
 
+    def stock(self, count: int, model: ResolvedModel) -> None:
+        """Have processes at hand that have imported what a model needs; they load nothing.
+
+        Importing torch and diffusers takes seconds. Processes that are wanted later can do so while
+        nothing is timed; `settle` waits for them. Workers that live here or elsewhere need none.
+
+        Args:
+            count: How many there shall be.
+            model: What they will load.
+        """
+        if self.is_elsewhere or self.is_in_process:
+            return
+        for _ in range(count - len(self._spares)):
+            host = self.host_factory()
+            self._spares.append((host, host.executor.submit(worker.import_ahead, model)))
+
+    def settle(self) -> None:
+        """Wait until no process imports any more, so that what is timed next has the machine."""
+        if any(not imported.done() for _, imported in self._spares):
+            with self.ledger.spend("process starts"):
+                wait([imported for _, imported in self._spares], timeout=self.timeout_s)
+
+    def _take_host(self) -> WorkerHost:
+        """Return a host for a new worker: one at hand, unless it died, or a new one."""
+        while self._spares:
+            host, imported = self._spares.pop(0)
+            if not imported.done() or imported.exception() is None:
+                return host
+            host.kill()
+        return self.host_factory()
+
     def _note_loads(self, spec: WorkerSpec, reports: Sequence[WorkerReport]) -> None:
         load_s = max(report.load_s for report in reports)
         self.ledger.move(load_s, "process starts", "model loads")
-        what = "+".join(filter(None, (self.name, spec.precision, *spec.optimisations)))
+        engine = "" if spec.engine == TORCH else spec.engine
+        what = "+".join(filter(None, (self.name, spec.precision, *spec.optimisations, engine)))
         for number in range(len(self._workers) + 1, len(self._workers) + len(reports) + 1):
             self.ledger.note_load(f"{what}, worker {number}", is_fresh=self._wants_fresh)
         self._wants_fresh = False
 
     def start_afresh(self) -> None:
         """End all workers because fresh processes are wanted: loading again is no waste then."""
-        self.close()
+        self._end_workers()
         self._wants_fresh = True
 
     def run_round(self, requests: Sequence[RoundRequest]) -> PoolRound:
@@ -367,7 +402,14 @@ class WorkerPool:
         return self._ask_first("looking at the machine", collect)
 
     def close(self) -> None:
-        """End all workers. Safe to call twice, from a signal's unwinding, or with none."""
+        """End all processes. Safe to call twice, from a signal's unwinding, or with none."""
+        self._end_workers()
+        with self._lock:
+            spares, self._spares = self._spares, []
+        for host, _ in spares:
+            host.kill()
+
+    def _end_workers(self) -> None:
         with self._lock:
             workers, self._workers = self._workers, []
             self._spec = None

@@ -139,7 +139,12 @@ class QualityBench:
         return self.suite.workload.image_key(request)
 
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
-        """Make the suite's images of a precision, once; fp32 ones are shared with other cases."""
+        """Make the suite's images of a precision, once, but for those that measured cases made."""
+        for request in self._requests():
+            made = self.suite.find_made(precision, self.engine, request)
+            if made is not None and (precision, request) not in self._records:
+                kept = self._keep(request, made.png, nonfinite=made.nonfinite)
+                self._records[precision, request] = kept
         missing = [one for one in self._requests() if (precision, one) not in self._records]
         if missing and precision == "fp32" and self.engine == TORCH:
             for request in missing:

@@ -27,7 +27,13 @@ from sdperf.pipeline.optimisations.catalogue import is_recorded
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compare_images, compute_entropy_bits, describe_image
 from sdperf.run.machine import LiveMachine, Machine
-from sdperf.run.messages import DeviceSpeed, EngineShape, RoundRequest, WorkerSpec
+from sdperf.run.messages import (
+    DeliveredImage,
+    DeviceSpeed,
+    EngineShape,
+    RoundRequest,
+    WorkerSpec,
+)
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.share import compute_limits
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
@@ -76,6 +82,7 @@ class Suite:
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
+    _made: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
     _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
@@ -194,7 +201,8 @@ class Suite:
                     costs = tuple(dataclasses.replace(cost, operators=0) for cost in costs)
                 speed = self._speeds.get(key[:2])
                 if speed is None:  # of the device: optimisations make no difference to it
-                    speed = self._speeds[key[:2]] = self.pool.measure_speed(request)
+                    with self.pool.ledger.spend("device's peak"):
+                        speed = self._speeds[key[:2]] = self.pool.measure_speed(request)
             except GenerationError as error:
                 _log.warning("no share of the peak: %s", error)
                 self._limits[key] = None
@@ -222,8 +230,22 @@ class Suite:
         self.machine.close()
 
     def keep_plain(self, image: ImageRequest, png: bytes) -> None:
-        """Remember an image that the plain fp32 sync case delivered."""
+        """Remember an image that plain fp32 delivered in sync mode."""
         self._plain.setdefault(image, png)
+
+    def keep_made(
+        self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
+    ) -> None:
+        """Remember an image that one worker delivered in sync mode, nothing optimised."""
+        self._made.setdefault((precision, engine, image), delivered)
+        if (precision, engine) == ("fp32", TORCH):
+            self.keep_plain(image, delivered.png)
+
+    def find_made(
+        self, precision: Precision, engine: str, image: ImageRequest
+    ) -> DeliveredImage | None:
+        """Return an image that `keep_made` was given; ``None`` where no case made it."""
+        return self._made.get((precision, engine, image))
 
     def fetch_plain(self, image: ImageRequest) -> bytes | None:
         """Return the fp32 sync image of this run, generating it untimed where no case did.

@@ -36,6 +36,7 @@ from sdperf.run.messages import (
 from sdperf.workload import TORCH
 
 if TYPE_CHECKING:
+    from sdperf.models.loader import ResolvedModel
     from sdperf.pipeline.stages import Stages
     from sdperf.pipeline.tokenize_ahead import TokenizeAhead
     from sdperf.run.generated import Generated
@@ -93,6 +94,17 @@ def load(spec: WorkerSpec) -> WorkerReport:
     unload()
     _loaded = _Loaded(spec)
     return _loaded.report
+
+
+def import_ahead(model: ResolvedModel) -> None:
+    """Import what loading a model takes, before the process is wanted; load nothing.
+
+    What cannot be imported is left to `load` to report.
+    """
+    from sdperf.models.loader import import_components
+
+    with contextlib.suppress(SdperfError, ImportError):
+        import_components(model)
 
 
 def report() -> WorkerReport:

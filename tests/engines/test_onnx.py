@@ -172,6 +172,14 @@ def test_an_image_is_that_of_torch(bench):
     assert use.model_bytes > 0
 
 
+def test_threads_of_a_part_soon_let_go_of_the_processors(bench):
+    engine, _ = bench.prepare(bench.split(bench.load()))
+    engine.set_threads(2)
+    name, duration_us = running.SPIN_DURATION
+    for run, _ in engine._parts.values():
+        assert run.session.get_session_options().get_session_config_entry(name) == duration_us
+
+
 def test_half_precision_keeps_35_db(bench):
     half = bench.split(bench.load(precision="fp16"), "vae_decoder")
     single = {part.name: part.module for part in bench.split(bench.load(), "vae_decoder")}

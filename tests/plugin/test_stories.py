@@ -16,7 +16,7 @@ def slow(request):
     forward = pipeline.unet.forward
 
     def late(*arguments, **named):
-        time.sleep(0.3)
+        time.sleep(0.1)
         return forward(*arguments, **named)
 
     pipeline.unet.forward = late

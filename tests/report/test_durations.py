@@ -16,7 +16,7 @@ def test_each_activity_has_its_share_and_a_large_waste_is_coloured():
         "    start-up            10.0 s  10.0 %",
         "    measured rounds     60.0 s  60.0 %",
         "    comparing           30.0 s  30.0 %",
-        "    33.3 % of the time after start-up lies outside measured and warm-up rounds",
+        "    33.3 % of the time after start-up lies outside rounds (warm-up, measured, profiled)",
         "    3 model loads, again: fp32, worker 1",
     ]
     assert [line.colour for line in lines[-2:]] == ["yellow", "yellow"]

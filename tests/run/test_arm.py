@@ -42,7 +42,7 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(SUBJECT.format(seconds=0))
     git("add", "mine.py")
     git("commit", "--quiet", "-m", "quick")
-    (tmp_path / "mine.py").write_text(SUBJECT.format(seconds=4))
+    (tmp_path / "mine.py").write_text(SUBJECT.format(seconds=0.5))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path, git("rev-parse", "HEAD")
@@ -81,4 +81,6 @@ def test_the_baselines_code_runs_beside_the_current_one(repository, tiny_folder)
             for arm in arms:
                 arm.close()
     assert len(run.contrasts) == 1
-    assert run.contrasts[0] > 0.3, "the current code sleeps 4 s an image, the baseline's does not"
+    assert run.contrasts[0] > 0.3, (
+        "the current code sleeps half a second an image, the baseline's does not"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sdperf.measure.ledger import Ledger
 from sdperf.measurement import PeakRate, StageTimes
 from sdperf.models.loader import ResolvedModel
 from sdperf.run.case import Case
@@ -22,6 +23,7 @@ class NotedPool:
 
     def __init__(self):
         self.speeds = self.profiles = 0
+        self.ledger = Ledger()
 
     def profile(self, request):
         self.profiles += 1
