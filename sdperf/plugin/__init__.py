@@ -15,7 +15,7 @@ import pytest
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.errors import SdperfError
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.plugin.ahead import Wanted
+from sdperf.plugin.ahead import Plan, Wanted
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
@@ -199,9 +199,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.benchmark(**named), append=False)
         _read_own_limit(session, item)
     ours.sort(key=_pipeline_rank)
-    session.plan = [
-        Wanted(item.nodeid, _read_variant(item), is_timed=not _is_quality(item)) for item in ours
-    ]
+    session.plan = Plan(
+        [Wanted(item.nodeid, _read_variant(item), is_timed=not _is_quality(item)) for item in ours]
+    )
     in_order = iter(ours)
     items[:] = [next(in_order) if _is_ours(item) else item for item in items]
 

@@ -1,4 +1,4 @@
-"""Which processes a session wants next, so that they can be started before they are. Pure."""
+"""Which processes a session wants, so that they can be started before they are wanted. Pure."""
 
 from __future__ import annotations
 
@@ -30,56 +30,46 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Processes:
-    """How many processes are wanted.
+class Plan:
+    """All tests in order; those with equal pipelines lie together.
 
     Attributes:
-        now: By the tests that share this one's pipeline.
-        next: By those after them, which load another.
-        begins: Whether the test is the first of its kind, timed or not, that asks this pipeline.
+        tests: What each will ask.
     """
 
-    now: int
-    next: int
-    begins: bool
+    tests: Sequence[Wanted] = ()
 
+    def is_first_of_its_kind(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> bool:
+        """Tell whether no test before, timed or not as this one is, asked for its pipeline.
 
-def count_processes(
-    plan: Sequence[Wanted], node_id: str, is_skipped: Callable[[Variant], bool]
-) -> Processes:
-    """Count the processes that a test and those after it want.
+        Args:
+            node_id: The test.
+            is_skipped: Whether a variant will be skipped.
+        """
+        group = self._divide(node_id)[0]
+        kind = next((one.is_timed for one in group if one.node_id == node_id), None)
+        alike = (one for one in group if one.is_timed is kind and not is_skipped(one.variant))
+        return next((one.node_id for one in alike), None) == node_id
 
-    Args:
-        plan: All tests in order; those with equal pipelines lie together.
-        node_id: The test.
-        is_skipped: Whether a variant will be skipped.
-    """
-    groups = [
-        list(group)
-        for _, group in itertools.groupby(
-            (one for one in plan if one.node_id == node_id or not is_skipped(one.variant)),
-            key=lambda one: one.pipeline,
+    def count_now(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> int:
+        """Count the processes that the tests of this one's pipeline want."""
+        return _most_workers(self._divide(node_id)[0], is_skipped)
+
+    def count_next(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> int:
+        """Count the processes that the next pipeline wants that is not skipped."""
+        counts = (_most_workers(group, is_skipped) for group in self._divide(node_id)[1:])
+        return next(filter(None, counts), 0)
+
+    def _divide(self, node_id: str) -> list[list[Wanted]]:
+        """Return the tests of this one's pipeline, then those of each pipeline after it."""
+        groups = [
+            list(group) for _, group in itertools.groupby(self.tests, key=lambda one: one.pipeline)
+        ]
+        after = itertools.dropwhile(
+            lambda group: all(one.node_id != node_id for one in group), groups
         )
-    ]
-    place = next((i for i, group in enumerate(groups) if _has(group, node_id)), None)
-    if place is None:
-        return Processes(now=1, next=0, begins=False)
-    after = groups[place + 1] if place + 1 < len(groups) else []
-    return Processes(
-        now=_most_workers(groups[place]),
-        next=_most_workers(after),
-        begins=_is_first_of_its_kind(groups[place], node_id),
-    )
+        return list(after) or [[]]
 
 
-def _is_first_of_its_kind(group: Sequence[Wanted], node_id: str) -> bool:
-    kind = next(one.is_timed for one in group if one.node_id == node_id)
-    return next(one.node_id for one in group if one.is_timed is kind) == node_id
-
-
-def _has(group: Iterable[Wanted], node_id: str) -> bool:
-    return any(one.node_id == node_id for one in group)
-
-
-def _most_workers(group: Iterable[Wanted]) -> int:
-    return max((one.variant.workers for one in group), default=0)
+def _most_workers(group: Iterable[Wanted], is_skipped: Callable[[Variant], bool]) -> int:
+    return max((one.variant.workers for one in group if not is_skipped(one.variant)), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
-from sdperf.plugin.ahead import Wanted, count_processes
+from sdperf.plugin.ahead import Plan
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
@@ -103,7 +103,7 @@ class SdSession:
     ledger: Ledger = field(default_factory=Ledger)
     durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
-    plan: Sequence[Wanted] = ()
+    plan: Plan = field(default_factory=Plan)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -195,12 +195,15 @@ class SdSession:
         A timed test has its own started together, if it is the first to want them; one that is not
         timed has the next ones start while it runs, and one for the fresh process it may ask for.
         """
+
+        def is_skipped(variant: Variant) -> bool:
+            return self.reason_to_skip(variant) is not None
+
+        if not self.plan.is_first_of_its_kind(node_id, is_skipped):
+            return
+        count = self.plan.count_now if is_timed else self.plan.count_next
         suite = self.suite()
-        wanted = count_processes(
-            self.plan, node_id, lambda variant: self.reason_to_skip(variant) is not None
-        )
-        if wanted.begins:
-            suite.pool.stock(wanted.now if is_timed else 1 + wanted.next, suite.model)
+        suite.pool.stock(count(node_id, is_skipped) + (not is_timed), suite.model)
 
     def reason_to_skip(self, variant: Variant) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""

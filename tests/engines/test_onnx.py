@@ -168,7 +168,6 @@ def test_an_image_is_that_of_torch(bench):
     np.testing.assert_allclose(make(pipeline), expected, atol=1e-3)
     assert (use.name, use.provider) == ("onnx", CPU)
     assert use.version == onnxruntime.__version__
-    assert use.was_cached
     assert use.model_bytes > 0
 
 

@@ -2,40 +2,57 @@
 
 import pytest
 
-from sdperf.plugin.ahead import Processes, Wanted, count_processes
+from sdperf.plugin.ahead import Plan, Wanted
 from sdperf.workload import Variant
 
 FP32, BF16, ONNX = Variant("fp32"), Variant("bf16"), Variant("fp32", engine="onnx")
-PLAN = [
-    Wanted("one", FP32),
-    Wanted("two", Variant("fp32", workers=2)),
-    Wanted("images", FP32, is_timed=False),
-    Wanted("batch", FP32, is_timed=False),
-    Wanted("onnx", ONNX),
-    Wanted("bf16", Variant("bf16", workers=3)),
-]
+PLAN = Plan(
+    [
+        Wanted("one", FP32),
+        Wanted("two", Variant("fp32", workers=2)),
+        Wanted("images", FP32, is_timed=False),
+        Wanted("batch", FP32, is_timed=False),
+        Wanted("onnx", ONNX),
+        Wanted("bf16", Variant("bf16", workers=3)),
+    ]
+)
+
+
+def never(variant):
+    return False
 
 
 @pytest.mark.parametrize(
-    ("node_id", "wanted"),
+    ("node_id", "now", "after", "is_first"),
     [
-        ("one", Processes(now=2, next=1, begins=True)),
-        ("two", Processes(now=2, next=1, begins=False)),
-        ("images", Processes(now=2, next=1, begins=True)),
-        ("batch", Processes(now=2, next=1, begins=False)),
-        ("onnx", Processes(now=1, next=3, begins=True)),
-        ("bf16", Processes(now=3, next=0, begins=True)),
-        ("not ours", Processes(now=1, next=0, begins=False)),
+        ("one", 2, 1, True),
+        ("two", 2, 1, False),
+        ("images", 2, 1, True),
+        ("batch", 2, 1, False),
+        ("onnx", 1, 3, True),
+        ("bf16", 3, 0, True),
+        ("not ours", 0, 0, False),
     ],
 )
-def test_tests_with_equal_pipelines_share_their_processes(node_id, wanted):
-    assert count_processes(PLAN, node_id, lambda _: False) == wanted
+def test_tests_with_equal_pipelines_share_their_processes(node_id, now, after, is_first):
+    assert PLAN.count_now(node_id, never) == now
+    assert PLAN.count_next(node_id, never) == after
+    assert PLAN.is_first_of_its_kind(node_id, never) is is_first
 
 
 def test_what_is_skipped_wants_none():
     def is_skipped(variant):
         return variant.engine == "onnx" or variant.workers == 2
 
-    wanted = count_processes(PLAN, "images", is_skipped)
-    assert wanted == Processes(now=1, next=3, begins=True)
-    assert count_processes(PLAN[:3], "images", lambda one: one != FP32).next == 0
+    assert PLAN.count_now("one", is_skipped) == 1
+    assert PLAN.count_next("images", is_skipped) == 3
+    assert PLAN.count_next("images", lambda one: one != FP32) == 0
+    assert PLAN.is_first_of_its_kind("two", lambda one: one == FP32)
+
+
+def test_other_pipelines_are_not_asked_about_before_it_matters():
+    """Whether a precision is native takes a process of its own to know, as long as none runs."""
+    asked = []
+    PLAN.count_now("one", lambda one: asked.append(one.precision) or False)
+    PLAN.is_first_of_its_kind("one", lambda one: asked.append(one.precision) or False)
+    assert set(asked) == {"fp32"}

@@ -266,14 +266,13 @@ def test_in_process_runs_here_and_reports_errors_alike(spec):
 
 CHILD = """
 import sys, time
+from sdperf.models.loader import resolve_model
 from sdperf.run.pool import WorkerPool
 from sdperf.run.messages import WorkerSpec
-from tests.tiny_pipelines import resolve
-from pathlib import Path
 
 if __name__ == "__main__":
     pool = WorkerPool()
-    (worker,) = pool.acquire(WorkerSpec(resolve(Path(sys.argv[1])), "fp32", "cpu"), 1)
+    (worker,) = pool.acquire(WorkerSpec(resolve_model(sys.argv[1]), "fp32", "cpu"), 1)
     print(worker.report.pid, flush=True)
     time.sleep(600)
 """
