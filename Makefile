@@ -11,7 +11,7 @@ bench: $(VENV)/.ready  ## measure this machine: pytest benchmarks
 
 test: $(VENV)/.ready  ## lint, types, tests
 	$(MAKE) lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
