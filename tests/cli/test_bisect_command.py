@@ -136,7 +136,8 @@ if not marker.exists():
     time.sleep(60)
 """
 CHILD = """
-import sys, tempfile
+import signal, sys, tempfile
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from sdperf.ab import bench
 from sdperf.cli import main
 from tests.ab.standin import staged_stand_in
