@@ -166,7 +166,8 @@ class Overlap:
     Attributes:
         measured: The async case.
         gain: Share of its sync twin's time that it saved; negative where it took longer.
-        ceiling: Share that is not the device's work and has a next image to hide behind.
+        ceiling: Share that is not the device's work and has a next image to hide behind; where the
+            device is the processor, as much of it as there are cores for.
     """
 
     measured: Measurement
@@ -190,8 +191,22 @@ def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
         per_worker = one.images_per_round // one.variant.workers
         if share is not None and per_worker > 0:
             gain = 1 - one.seconds_per_image / twin.seconds_per_image
-            overlaps.append(Overlap(one, gain, share * (per_worker - 1) / per_worker))
+            hidden = share * (per_worker - 1) / per_worker
+            overlaps.append(Overlap(one, gain, _limit_by_cores(hidden, one)))
     return overlaps
+
+
+def _limit_by_cores(share: float, measured: Measurement) -> float:
+    """Return how much of an overlappable share the processor has cores for, where it computes too.
+
+    A sync image takes its workers' threads for ``1 - share`` of its time and one core of each for
+    the rest. However well that is overlapped, all cores together have no less to do.
+    """
+    environment, threads = measured.environment, measured.worker_threads
+    if environment.device_kind != "cpu" or not environment.cpu_cores or threads is None:
+        return share
+    busy = (threads * (1 - share) + share) * measured.variant.workers / environment.cpu_cores
+    return max(0.0, 1 - max(1 - share, busy))
 
 
 def format_ceilings(rows: Iterable[Row]) -> list[Line]:

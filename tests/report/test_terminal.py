@@ -1,5 +1,7 @@
 import dataclasses
 
+import pytest
+
 from sdperf.measurement import StageTimes
 from sdperf.report.terminal import (
     WIDTH,
@@ -64,3 +66,32 @@ def test_async_gain_stands_beside_its_ceiling():
     (line,) = format_ceilings([row(measured=sync), row(measured=faster)])
     assert "saved 10.0 %" in line.text
     assert "ceiling 11.3 %" in line.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores", "threads", "workers", "ceiling"),
+    [
+        ("cpu", 8, 4, 1, "11.3 %"),  # four cores are idle
+        ("cpu", 2, 2, 1, "5.6 %"),  # one is idle while the host works, and must be shared then
+        ("cpu", 2, 1, 2, "0.0 %"),  # the other worker has it
+        ("cpu", 2, 4, 1, "0.0 %"),
+        ("cpu", None, 2, 1, "11.3 %"),
+        ("cuda", 2, 2, 1, "11.3 %"),
+    ],
+)
+def test_where_the_processor_computes_the_ceiling_counts_its_cores(
+    kind, cores, threads, workers, ceiling
+):
+    stages = StageTimes(1.0, 0.05, 0.05, 0.7, 0.1, 0.1)
+    sync = measurement(
+        kind="throughput",
+        variant=Variant(workers=workers),
+        images_per_round=4 * workers,
+        stages=stages,
+        worker_threads=threads,
+    )
+    environment = dataclasses.replace(sync.environment, device_kind=kind, cpu_cores=cores)
+    sync = dataclasses.replace(sync, environment=environment)
+    overlapped = dataclasses.replace(sync, variant=Variant(mode="async", workers=workers))
+    (line,) = format_ceilings([row(measured=sync), row(measured=overlapped)])
+    assert f"ceiling {ceiling}" in line.text
