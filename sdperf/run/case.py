@@ -184,8 +184,8 @@ class Case:
             limits = self.suite.limits(self.variant) if divided else None
         pngs: dict[str, bytes] = {}
         records = []
-        for request, delivered in last:
-            if is_bare:
+        if is_bare:
+            for request, delivered in last:
                 self.suite.keep_made(variant.precision, variant.engine, request, delivered)
         for request, delivered in last:
             record = self.suite.record_image(request, delivered.png, nonfinite=delivered.nonfinite)
