@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,8 @@ BLOCK_S: Final = 8.0
 MOST_CYCLES: Final = 5
 
 QUIET_SPREAD: Final = 0.7
-"""Spread of the blocks, in limits, with which nine of them can exclude a slowdown of the limit."""
+"""Spread of the blocks, in limits, with which nine of them exclude a slowdown of the limit every
+other time."""
 
 MOST_LENGTHENING: Final = 3
 """A noisy machine gets blocks that are as many times as long, at most."""
@@ -47,10 +47,6 @@ class BlockPlan:
 
     rounds: int = 1
     cycles: int = 1
-
-    def lengthen(self, times: int) -> BlockPlan:
-        """Return the plan of a block with as many times the cycles."""
-        return dataclasses.replace(self, cycles=self.cycles * times)
 
 
 @dataclass

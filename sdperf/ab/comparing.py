@@ -182,11 +182,12 @@ class _Run:
         self._refuse_equal_revisions()
         self._device = pairing.a.describe_device()
         self._guards = self._guards or self.bench.look(self._device.kind, self.options.guards)
-        if self.options.rounds is None:
-            image_s = min(image.latency_s for _, image in drawn_a)
-            state.plan = plan_block(case, image_s).lengthen(self._lengthening)
-        else:
-            state.plan = BlockPlan(self.options.rounds)
+        given = self.options.rounds
+        state.plan = (
+            plan_block(case, min(image.latency_s for _, image in drawn_a))
+            if given is None
+            else BlockPlan(given)
+        )
         state.images = pair_images(drawn_a, drawn_b)
         for _, image in (*drawn_a, *drawn_b):
             self._pngs[compute_png_sha256(image.png)] = image.png
@@ -250,7 +251,6 @@ class _Run:
             self._notes.append(f"no null control: {self._explain_stop(series)}")
         elif self.options.rounds is None:
             self._lengthening = choose_lengthening(series.contrasts, self._limit_log)
-            state.plan = state.plan.lengthen(self._lengthening)
         if self._lengthening > 1:
             self._notes.append(
                 f"the null control was noisy: blocks are {self._lengthening} times as long"
@@ -266,7 +266,7 @@ class _Run:
             self.options.looks,
             self._b_first,
             rounds=state.plan.rounds,
-            cycles=state.plan.cycles,
+            cycles=state.plan.cycles * self._lengthening,
             clock=self.bench.clock,
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )

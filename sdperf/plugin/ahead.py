@@ -39,6 +39,19 @@ class Plan:
 
     tests: Sequence[Wanted] = ()
 
+    def count_ahead(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> int:
+        """Count the processes to have at hand when a test begins, so that none is waited for.
+
+        A timed test has those of its pipeline start together, if it is the first to want them. One
+        that is not has the next pipeline's start while it runs, and one for the fresh process it
+        may ask for.
+        """
+        if not self.is_first_of_its_kind(node_id, is_skipped):
+            return 0
+        if next(one.is_timed for one in self.tests if one.node_id == node_id):
+            return self.count_now(node_id, is_skipped)
+        return 1 + self.count_next(node_id, is_skipped)
+
     def is_first_of_its_kind(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> bool:
         """Tell whether no test before, timed or not as this one is, asked for its pipeline.
 

@@ -168,7 +168,7 @@ class SdBenchmark:
 
         try:
             line.say("loading, first call")
-            session.start_ahead(self.node_id, is_timed=True)
+            session.start_ahead(self.node_id)
             with conversions_shown(self.variant.engine, line.announce):
                 case.prepare()
             if case.reason_to_skip is not None:

@@ -89,7 +89,7 @@ class SdQuality:
         engine = "" if self.engine == TORCH else f" {self.engine}"
         line.start(f"quality {what} {self.precision}{engine}", 0)
         try:
-            self.session.start_ahead(self.node_id, is_timed=False)
+            self.session.start_ahead(self.node_id)
             with self.session.ledger.spend("quality"):
                 seen = observe(self._bench())
             floors, entropies = self._floors()

@@ -189,21 +189,13 @@ class SdSession:
             calibrated = load_references(locate_references(self.root, model_hash, kind))
             suite.shipped = calibrated or suite.shipped
 
-    def start_ahead(self, node_id: str, *, is_timed: bool) -> None:
-        """Start the processes that a test will want, and those after it, before they are wanted.
-
-        A timed test has its own started together, if it is the first to want them; one that is not
-        timed has the next ones start while it runs, and one for the fresh process it may ask for.
-        """
-
-        def is_skipped(variant: Variant) -> bool:
-            return self.reason_to_skip(variant) is not None
-
-        if not self.plan.is_first_of_its_kind(node_id, is_skipped):
-            return
-        count = self.plan.count_now if is_timed else self.plan.count_next
+    def start_ahead(self, node_id: str) -> None:
+        """Start processes that a test will want, or those after it, before they are wanted."""
+        count = self.plan.count_ahead(
+            node_id, lambda variant: self.reason_to_skip(variant) is not None
+        )
         suite = self.suite()
-        suite.pool.stock(count(node_id, is_skipped) + (not is_timed), suite.model)
+        suite.pool.stock(count, suite.model)
 
     def reason_to_skip(self, variant: Variant) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""

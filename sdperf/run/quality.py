@@ -140,18 +140,17 @@ class QualityBench:
 
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
         """Make the suite's images of a precision, once, but for those that measured cases made."""
-        for request in self._requests():
+        for request in self._list_missing(precision):
             made = self.suite.find_made(precision, self.engine, request)
-            if made is not None and (precision, request) not in self._records:
+            if made is not None:
                 kept = self._keep(request, made.png, nonfinite=made.nonfinite)
                 self._records[precision, request] = kept
-        missing = [one for one in self._requests() if (precision, one) not in self._records]
-        if missing and precision == "fp32" and self.engine == TORCH:
-            for request in missing:
+        if precision == "fp32" and self.engine == TORCH:
+            for request in self._list_missing(precision):
                 png = self.suite.fetch_plain(request)
                 if png is not None:
                     self._records[precision, request] = self._keep(request, png, nonfinite=False)
-            missing = [one for one in missing if (precision, one) not in self._records]
+        missing = self._list_missing(precision)
         if missing:
             for request in missing:
                 self.suite.fetch_plain(request)
@@ -161,6 +160,9 @@ class QualityBench:
             for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
                 self._records[precision, request] = record
         return tuple(self._records[precision, request] for request in self._requests())
+
+    def _list_missing(self, precision: Precision) -> list[ImageRequest]:
+        return [one for one in self._requests() if (precision, one) not in self._records]
 
     def _generate(self, requests: tuple[ImageRequest, ...]) -> list[ImageRecord]:
         """Generate images one by one on the worker that is loaded."""

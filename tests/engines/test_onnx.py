@@ -159,6 +159,7 @@ def test_an_image_is_that_of_torch(bench):
         return stages.run_whole(["red apple"], stages.draw_noise([WORKLOAD.image(0)]))
 
     pipeline = bench.load()
+    bench.prepare(bench.split(pipeline))
     expected = make(pipeline)
     request = bench.request()
     engine = make_engine(request.choice, "cpu")
@@ -168,6 +169,7 @@ def test_an_image_is_that_of_torch(bench):
     np.testing.assert_allclose(make(pipeline), expected, atol=1e-3)
     assert (use.name, use.provider) == ("onnx", CPU)
     assert use.version == onnxruntime.__version__
+    assert use.was_cached
     assert use.model_bytes > 0
 
 

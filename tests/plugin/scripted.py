@@ -13,6 +13,7 @@ from pytest_benchmark import plugin as host
 from sdperf.run import worker
 from sdperf.run.case import Case
 from sdperf.run.suite import Suite
+from tests.hosts import StandInHost
 
 
 class Script:
@@ -85,16 +86,15 @@ class counted:
         self.handle.remove()
 
 
-class ScriptedHost:
+class ScriptedHost(StandInHost):
     """One worker with a pipeline of its own, as `sdperf.run.pool.SpawnedHost` is."""
 
     def __init__(self, script):
+        super().__init__()
         self.executor = _OwnWorker(script)
 
-    def exit_code(self):
-        return None
-
     def kill(self):
+        super().kill()
         self.executor.submit(worker.unload)
 
 

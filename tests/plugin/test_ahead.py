@@ -40,6 +40,22 @@ def test_tests_with_equal_pipelines_share_their_processes(node_id, now, after, i
     assert PLAN.is_first_of_its_kind(node_id, never) is is_first
 
 
+@pytest.mark.parametrize(
+    ("node_id", "count"),
+    [
+        ("one", 2),
+        ("two", 0),
+        ("images", 2),
+        ("batch", 0),
+        ("onnx", 1),
+        ("bf16", 3),
+        ("not ours", 0),
+    ],
+)
+def test_the_first_of_each_kind_has_processes_started(node_id, count):
+    assert PLAN.count_ahead(node_id, never) == count
+
+
 def test_what_is_skipped_wants_none():
     def is_skipped(variant):
         return variant.engine == "onnx" or variant.workers == 2

@@ -82,6 +82,23 @@ def test_a_whole_suite_loads_each_precision_once_for_each_worker(bench, hosts, l
     assert {"start-up", "model loads", "measured rounds", "quality"} <= set(durations["seconds"])
 
 
+def test_processes_import_before_they_are_wanted(bench, hosts, pytester, monkeypatch):
+    pytester.makepyfile(test_bench=SUITE)
+    hosts.seconds[6] = 6.0
+    events = []
+    load = worker._Loaded.__init__
+    monkeypatch.setattr(worker, "import_ahead", lambda _: events.append("import"))
+    monkeypatch.setattr(
+        worker._Loaded,
+        "__init__",
+        lambda loaded, spec: (events.append(spec.precision), load(loaded, spec))[1],
+    )
+    bench(spawned=True, precision="fp32,bf16", workers="1,2", rounds=1, batch_rounds=1)
+    # Two for fp32; while its quality is asked two for bf16 and one for a fresh process, which is
+    # left for that of bf16.
+    assert events == ["import"] * 2 + ["fp32"] * 2 + ["import"] * 3 + ["bf16"] * 2
+
+
 def test_sixteen_bits_alone_load_fp32_once_to_compare_with(bench, hosts, loads, pytester):
     pytester.makepyfile(test_bench=SUITE)
     hosts.seconds[8] = 8.0

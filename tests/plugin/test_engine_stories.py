@@ -76,6 +76,22 @@ def test_unasked_nothing_has_another_name_than_before(bench, script, toys, pytes
     result.stdout.no_fnmatch_line("*toy*")
 
 
+def test_quality_follows_its_own_pipeline_before_another_engine_takes_its_place(
+    bench, script, toys, pytester
+):
+    pytester.makepyfile(test_bench=GAIN + LATENCY + QUALITY)
+    result = bench(
+        "--collect-only", "-q", "-k", "not broken and not single and not absent and not foreign"
+    )
+    names = [line.rpartition("::")[2] for line in result.outlines if "::" in line]
+    assert names == [
+        "test_latency[fp32-sync-1w]",
+        "test_components[fp32]",
+        "test_trajectory[fp32]",
+        "test_gain[fp32-toy]",
+    ]
+
+
 def test_auto_skips_with_reasons_what_is_not_installed_or_not_native(bench, script, toys, pytester):
     pytester.makepyfile(test_bench=LATENCY)
     result = bench(engine="auto")

@@ -259,7 +259,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(bench):
 
 
 def test_progress_passes_pytests_own_capture(bench):
-    result = bench("-k", "latency", "--sd-in-process", in_process=False)
+    result = bench("-k", "latency", in_process=False)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["sdperf latency fp32-sync-1w: * per image, 2 rounds (*)"])
 

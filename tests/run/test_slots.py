@@ -1,6 +1,6 @@
 """Each worker of a pool is told which of several it is; where they live is passed on."""
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -10,17 +10,15 @@ from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.run.messages import WorkerReport, WorkerSpec
 from sdperf.run.pool import WorkerPool
+from tests.hosts import StandInHost
 
 SPEC = WorkerSpec(ResolvedModel("tiny", Path("tiny"), "0" * 64, "Pipeline", ()), "fp32", "cuda")
 
 
-class NotedHost(Executor):
+class NotedHost(StandInHost):
     """A worker that only notes which slot it was given, and took two seconds to load."""
 
     slots: list[int] = []  # noqa: RUF012
-
-    def __init__(self):
-        self.executor = self
 
     def submit(self, function, spec):
         self.slots.append(spec.slot)
@@ -28,15 +26,6 @@ class NotedHost(Executor):
         device = DeviceInfo("cuda", "GPU", (), None, None, index=spec.slot % 2)
         future.set_result(WorkerReport(1, device, load_s=2.0))
         return future
-
-    def exit_code(self):
-        return None
-
-    def last_words(self):
-        return ""
-
-    def kill(self):
-        pass
 
 
 @pytest.fixture

@@ -11,32 +11,24 @@ from sdperf.measure.ledger import Ledger
 from sdperf.run import worker
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+from tests.hosts import StandInHost
 from tests.run.test_pool import wait_until_gone
 from tests.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 
 
-class Host:
+class Host(StandInHost):
     """A host whose calls end when the test says so."""
 
     def __init__(self):
-        self.executor = self
-        self.asked, self.killed = [], False
+        super().__init__()
+        self.asked = []
 
     def submit(self, function, *arguments):
         future = Future()
         self.asked.append((function, arguments, future))
         return future
-
-    def exit_code(self):
-        return None
-
-    def last_words(self):
-        return ""
-
-    def kill(self):
-        self.killed = True
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ CUDA: Final = "CUDAExecutionProvider"
 
 SPIN_DURATION: Final = ("session.intra_op.spin_duration_us", "2000")
 """A session's threads spin for a while after its call, for the next one to begin at once. Each part
-has threads of its own: left to themselves those of one part take the processors from the next (on
-two cores the UNet's first calls and the decoder took two to three times as long). Two milliseconds
-cover the scheduler between two steps. Runtimes that do not know the entry leave it unread."""
+has threads of its own: left to themselves those of one part take the processors from the next. Two
+milliseconds cover the scheduler between two steps. Runtimes that do not know the entry leave it
+unread."""
 
 _ONLY_ERRORS: Final = 3
 _NUMPY: Final = {
