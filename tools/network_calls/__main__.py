@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sdperf.measure.clock import timed
 from sdperf.pipeline.optimisations.cuda_graphs import Graphed
+from tools.network_calls.kernels import divide_by_kind, list_kernels
 from tools.random_pipelines import build_sd15
 
 SERIES: Final = 3
@@ -47,11 +48,38 @@ def draw_inputs(batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return latents, torch.tensor(500, device="cuda"), text
 
 
+def note_kernels(pipeline: Any, note: Callable[[str, Any], None]) -> None:
+    """Note milliseconds by kind of kernel of the compiled networks, in NHWC and behind graphs."""
+    pipeline.unet.to(memory_format=torch.channels_last)
+    pipeline.vae.to(memory_format=torch.channels_last)
+    unet = torch.compile(pipeline.unet.forward, dynamic=False)
+    decode = torch.compile(pipeline.vae.decoder.forward, dynamic=False)
+    for batch in (2, 8):
+        inputs = draw_inputs(batch)
+        graphed = Graphed(lambda *given: unet(*given, return_dict=False)[0])
+        note_call(f"unet{batch} compiled graph", lambda: graphed(*inputs), note)  # noqa: B023
+        latents = torch.randn(batch // 2, 4, 64, 64, device="cuda", dtype=torch.float16)
+        decoded = Graphed(decode)
+        note_call(f"vae{batch // 2} compiled graph", lambda: decoded(latents), note)  # noqa: B023
+
+
+def note_call(name: str, work: Callable[[], Any], note: Callable[[str, Any], None]) -> None:
+    """Note how long a call takes, and what its kernels take by kind and by name."""
+    note(name, measure_ms(work))
+    kernels = list_kernels(work)
+    note(f"{name}, all kernels", round(sum(ms for _, ms in kernels), 3))
+    note(f"{name}, kernels by kind", divide_by_kind(kernels))
+    note(f"{name}, longest kernels", [(key[:80], round(ms, 3)) for key, ms in kernels[:12]])
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.network_calls", description=__doc__)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--no-compile", action="store_true", help="leave the minutes out")
+    parser.add_argument(
+        "--kernels", action="store_true", help="only compile, and list the kernels by kind"
+    )
     asked = parser.parse_args()
     found: dict[str, Any] = {}
 
@@ -72,6 +100,9 @@ def main() -> None:
         graphed = Graphed(call)
         return measure_ms(lambda: graphed(*inputs))
 
+    if asked.kernels:
+        note_kernels(pipeline, note)
+        return
     plain = call(*inputs)
     note("unet2 eager", measure_ms(lambda: call(*inputs)))
     note("unet2 graph", measure_graph())
