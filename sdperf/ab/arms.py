@@ -68,10 +68,10 @@ class LifePool(WorkerPool):
         """Peaks of each life, the present one last."""
         return (*self.ended, *([sum_peaks(list(self._peaks.values()))] if self._peaks else []))
 
-    def run_round(self, requests: Sequence[RoundRequest]) -> PoolRound:
+    def run_round(self, requests: Sequence[RoundRequest], first: int = 0) -> PoolRound:
         """Run a round and keep what its workers' memory came to."""
-        done = super().run_round(requests)
-        for worker, result in enumerate(done.results):
+        done = super().run_round(requests, first)
+        for worker, result in enumerate(done.results, start=first):
             peak = MemoryUsage(
                 result.peak_rss_bytes,
                 result.peak_device_bytes,

@@ -28,11 +28,11 @@ Activity = Literal[
     "waiting",
     "the rest",
 ]
-"""``start-up`` lasts until the first worker's process runs; ``process starts`` are those after it,
-imports included; ``profiled rounds`` are those that are watched, profiled or counted; ``device's
-peak`` is measured without the pipeline; ``comparing`` makes reference images, scores images and
-measures suspects again; ``waiting`` reads the machine's guards and repeats rounds in which it did
-not hold still."""
+"""``start-up`` lasts until the first worker's process runs, and all that were started with it;
+``process starts`` are those after it, imports included; ``profiled rounds`` are those that are
+watched, profiled or counted; ``device's peak`` is measured without the pipeline; ``comparing``
+makes reference images, scores images and measures suspects again; ``waiting`` reads the machine's
+guards and repeats rounds in which it did not hold still."""
 
 ACTIVITIES: Final[tuple[Activity, ...]] = get_args(Activity)
 USEFUL: Final[tuple[Activity, ...]] = ("warm-up rounds", "measured rounds", "profiled rounds")

@@ -200,7 +200,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _read_own_limit(session, item)
     ours.sort(key=_pipeline_rank)
     session.plan = Plan(
-        [Wanted(item.nodeid, _read_variant(item), is_timed=not _is_quality(item)) for item in ours]
+        [
+            Wanted(item.nodeid, _read_variant(item), not _is_quality(item), _is_gain(item))
+            for item in ours
+        ]
     )
     in_order = iter(ours)
     items[:] = [next(in_order) if _is_ours(item) else item for item in items]
@@ -227,6 +230,10 @@ def _is_ours(item: pytest.Item) -> bool:
 
 def _is_quality(item: pytest.Item) -> bool:
     return _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
+
+
+def _is_gain(item: pytest.Item) -> bool:
+    return _GAIN_FIXTURE in getattr(item, "fixturenames", ())
 
 
 def _pipeline_rank(item: pytest.Item) -> tuple[int, int, tuple[str, ...], bool]:

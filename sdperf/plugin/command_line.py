@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import ConfigurationError
+
+OLDEST_HOST: Final = (5, 3, 1)
+"""Of pytest-benchmark; older ones keep ``--benchmark-json`` open, and a run would be lost at its
+end."""
 
 COMPARE_FAIL: Final = "--benchmark-compare-fail"
 STATS: Final = frozenset({"min", "max", "mean", "stddev", "median", "iqr", "rounds", "outliers"})
@@ -36,6 +41,25 @@ def list_compare_fail(arguments: Sequence[str]) -> list[list[str]]:
         elif taking:
             found[-1].append(argument)
     return found
+
+
+def check_host_version(version: str) -> None:
+    """Refuse an old pytest-benchmark before anything is measured, where pip could not.
+
+    Args:
+        version: pytest-benchmark's own.
+
+    Raises:
+        ConfigurationError: It is too old.
+    """
+    if tuple(map(int, re.findall(r"\d+", version)[:3])) < OLDEST_HOST:
+        oldest = ".".join(map(str, OLDEST_HOST))
+        raise ConfigurationError(
+            "this pytest-benchmark is too old for sdperf",
+            got=version,
+            expected=f"{oldest} or newer",
+            hint=f"pip install 'pytest-benchmark>={oldest}'",
+        )
 
 
 def check_swallowed_path(compare: object) -> None:

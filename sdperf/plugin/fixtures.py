@@ -16,7 +16,7 @@ from sdperf.measurement import (
     SeparateStage,
     format_measurement,
 )
-from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
+from sdperf.pipeline.optimisations.catalogue import DEFAULT
 from sdperf.plugin.conversions import conversions_shown
 from sdperf.plugin.session import SdSession, session_of
 from sdperf.units import format_seconds
@@ -52,9 +52,10 @@ def sd_optimisations(request: pytest.FixtureRequest) -> tuple[str, ...]:
     names: tuple[str, ...] = getattr(request, "param", ())
     if names != (DEFAULT,):
         return names
-    kind = session_of(request.config).suite().describe_device().kind
-    found = default_for(kind)
+    session = session_of(request.config)
+    found = session.find_default_optimisations()
     if not found:
+        kind = session.suite().describe_device().kind
         pytest.skip(f"nothing is on by default on {kind}: name some with --sd-optimisations")
     return found
 
@@ -183,7 +184,11 @@ class SdBenchmark:
                 session.suite().trace(self.variant, session.settings.trace)
                 session.traced = True
             per_image = format_seconds(result.measurement.seconds_per_image)
-            summary = f"{per_image} per image, {in_all} rounds"
+            gain = result.measurement.gain
+            beside = (
+                "" if gain is None else f", {gain.ratio:.2f} times as fast as the plain pipeline"
+            )
+            summary = f"{per_image} per image{beside}, {in_all} rounds"
         except UnfitError:
             session.unfit.add(self.node_id)
             raise

@@ -15,6 +15,7 @@ from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
@@ -109,6 +110,7 @@ class SdSession:
     _suite: Suite | None = None
     _plain_suite: Suite | None = None
     _cluster: Cluster | None = None
+    _has_stocked: bool = False
 
     def resolve_model(self) -> ResolvedModel:
         """Find the model's files, once, before anything is timed.
@@ -190,12 +192,31 @@ class SdSession:
             suite.shipped = calibrated or suite.shipped
 
     def start_ahead(self, node_id: str) -> None:
-        """Start processes that a test will want, or those after it, before they are wanted."""
-        count = self.plan.count_ahead(
-            node_id, lambda variant: self.reason_to_skip(variant) is not None
-        )
+        """Have processes ready for a test's pipeline, all of the session's before its first one."""
+        from sdperf.run.stock import count_that_fit
+
         suite = self.suite()
-        suite.pool.stock(count, suite.model)
+        stock = suite.pool.stock
+        if not stock.is_open:
+            return
+        if suite.guards != "off":
+            suite.machine.look_at_rest()
+        if self.plan.is_first_of_its_pipeline(node_id, self._is_skipped):
+            stock.fill(self.plan.count_now(node_id, self._is_skipped), suite.model)
+        if not self._has_stocked:
+            self._has_stocked = True
+            wanted = self.plan.count_all(self._is_skipped)
+            stock.fill(min(wanted, count_that_fit()), suite.model)
+        suite.pool.settle()
+
+    def _is_skipped(self, variant: Variant) -> bool:
+        names = variant.optimisations
+        is_empty = names == (DEFAULT,) and not self.find_default_optimisations()
+        return is_empty or self.reason_to_skip(variant) is not None
+
+    def find_default_optimisations(self) -> tuple[str, ...]:
+        """Return what is on by default on the session's device."""
+        return default_for(self.suite().describe_device().kind)
 
     def reason_to_skip(self, variant: Variant) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""
@@ -274,11 +295,15 @@ def take_over_host(ours: SdSession, host: Any) -> None:
         host: pytest-benchmark's session, baselines loaded.
 
     Raises:
-        ConfigurationError: A run was named that does not exist.
+        ConfigurationError: A run was named that does not exist, or pytest-benchmark is too old.
         RecordError: A run that was asked for cannot be read.
     """
+    import pytest_benchmark
+
+    from sdperf.plugin.command_line import check_host_version
     from sdperf.plugin.comparison import find_damage
 
+    check_host_version(pytest_benchmark.__version__)
     ours.compare_fail, host.compare_fail = tuple(host.compare_fail or ()), []
     if not host.compare:
         return

@@ -69,6 +69,7 @@ class Case:
     _workers: list[Worker] = field(default_factory=list)
     _rounds: list[PoolRound] = field(default_factory=list)
     _warmups: list[PoolRound] = field(default_factory=list)
+    _watched: list[tuple[ImageRequest, DeliveredImage]] = field(default_factory=list)
     _hashes: dict[ImageRequest, set[str]] = field(default_factory=dict)
     _before: tuple[Guard, ...] = ()
     _guarded: GuardedRounds | None = None
@@ -87,7 +88,6 @@ class Case:
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()
-        self.suite.pool.settle()
         if self.variant != Variant() and self.suite.compares_with_fp32:
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
@@ -106,6 +106,7 @@ class Case:
             self.variant.optimisations,
             self.variant.engine,
         )
+        self._call_second_alone()
         if any(worker.first_call_s is None for worker in self._workers):
             first = (self.suite.workload.image(0),)
             request = self.suite.request(first, "sync", self._threads)
@@ -114,6 +115,22 @@ class Case:
             for worker, result in zip(self._workers, results, strict=True):
                 if worker.first_call_s is None:
                     worker.first_call_s = result.duration_s
+
+    def _call_second_alone(self) -> None:
+        """Have a second worker's first call be one worker's work: what a fresh process makes of it.
+
+        The quality suite asks whether that is the image that the first process made.
+        """
+        pool, variant = self.suite.pool, self.variant
+        made = [worker.first_call_s is not None for worker in self._workers[:2]]
+        if made != [True, False] or variant.optimisations or pool.is_elsewhere:
+            return
+        image = self.suite.workload.image(0)
+        request = self.suite.request((image,), "sync", self.suite.threads_per_worker(1))
+        with self._ledger.spend("first calls"):
+            (result,) = pool.run_round([request], first=1).results
+        self._workers[1].first_call_s = result.duration_s
+        self.suite.keep_first(variant.precision, variant.engine, image, result.images[0])
 
     @property
     def reason_to_skip(self) -> str | None:
@@ -169,9 +186,6 @@ class Case:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = _pair(self._shares(), self._rounds[-1])
         variant = self.variant
-        is_bare = self.stage is None and variant == Variant(
-            variant.precision, engine=variant.engine
-        )
         after: tuple[Guard, ...] = ()
         if self._guarded is not None:
             with self._ledger.spend("waiting"):
@@ -184,8 +198,8 @@ class Case:
             limits = self.suite.limits(self.variant) if divided else None
         pngs: dict[str, bytes] = {}
         records = []
-        if is_bare:
-            for request, delivered in last:
+        if self._is_bare:
+            for request, delivered in (*last, *self._watched):
                 self.suite.keep_made(variant.precision, variant.engine, request, delivered)
         for request, delivered in last:
             record = self.suite.record_image(request, delivered.png, nonfinite=delivered.nonfinite)
@@ -237,6 +251,13 @@ class Case:
         return CaseResult(measurement, pngs)
 
     @property
+    def _is_bare(self) -> bool:
+        """Whether this is the plain loop of one worker, whose images others are held against."""
+        variant = self.variant
+        bare = Variant(variant.precision, engine=variant.engine)
+        return self.stage is None and variant == bare
+
+    @property
     def _ledger(self) -> Ledger:
         return self.suite.pool.ledger
 
@@ -244,13 +265,17 @@ class Case:
     def _threads(self) -> int:
         return self.suite.threads_per_worker(self.variant.workers)
 
-    def _shares(self) -> list[tuple[ImageRequest, ...]]:
-        """Divide a round's images among the workers; every worker gets at least one."""
+    def _shares(self, start: int = 0) -> list[tuple[ImageRequest, ...]]:
+        """Divide a round's images among the workers; every worker gets at least one.
+
+        Args:
+            start: Number of a batch's first image in the workload.
+        """
         workers = self.variant.workers
         workload = self.suite.workload
         if self.kind != "throughput":
             return [(workload.image(0),)] * workers
-        images = tuple(workload.image(index) for index in range(self.batch))
+        images = tuple(workload.image(start + index) for index in range(self.batch))
         if len(images) < workers:
             raise ConfigurationError(
                 "a batch is smaller than the number of workers",
@@ -274,17 +299,19 @@ class Case:
         """Watch rounds of their own, which are not timed, over the whole process tree.
 
         All workers take part; of a batch that takes long each makes only as many images as it takes
-        to overlap.
+        to overlap. The plain loop goes on in the workload: the quality suite wants more images than
+        a batch has.
         """
-        shares = self._shares()
+        shares = self._shares(self.batch if self._is_bare else 0)
         if self._rounds[-1].duration_s > LONGEST_WHOLE_S:
             overlaps = FEWEST_OVERLAPPING if self.variant.mode == "async" else 1
             least = max(overlaps, count_images_per_call(self.variant.optimisations))
             shares = [share[:least] for share in shares]
         images, passed_s, rounds = 0, 0.0, 0
-        with self.suite.machine.watch() as sampler:
+        with self.suite.machine.watch(self.suite.pool.stock.pids) as sampler:
             while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):
                 done = self._run(shares)
+                self._watched += _pair(shares, done)
                 images += sum(len(result.images) for result in done.results)
                 passed_s += done.duration_s
                 rounds += 1

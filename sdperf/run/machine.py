@@ -11,6 +11,7 @@ from sdperf.device import DeviceKind
 from sdperf.guard import Guard
 from sdperf.measure.conditions import Conditions, read_conditions
 from sdperf.measure.guards import judge_guards
+from sdperf.measure.resources.host import HostProbe
 from sdperf.measure.resources.inventory import open_probes
 from sdperf.measure.resources.nvidia import NvmlGpu, open_nvml
 from sdperf.measure.resources.probe import Missing, Probe
@@ -36,8 +37,12 @@ class Machine(Protocol):
     def read(self, device_kind: DeviceKind) -> Conditions:
         """Read the condition between two rounds, quickly."""
 
-    def watch(self) -> Sampler:
-        """Return a sampler over all probes, not yet started."""
+    def watch(self, apart: frozenset[int] = frozenset()) -> Sampler:
+        """Return a sampler over all probes, not yet started.
+
+        Args:
+            apart: Processes of our own that take no part in what is watched.
+        """
 
     def close(self) -> None:
         """Let go of probes."""
@@ -89,10 +94,13 @@ class LiveMachine:
         """Read what can change while a round runs."""
         return self._read(device_kind, thorough=False)
 
-    def watch(self) -> Sampler:
+    def watch(self, apart: frozenset[int] = frozenset()) -> Sampler:
         """Return a sampler over this machine's probes, which stay open until `close`."""
         if self._probes is None:
             self._probes = self.find_probes(self.system)
+        for probe in self._probes:
+            if isinstance(probe, HostProbe):
+                probe.apart = apart
         return Sampler(self._probes, interval_s=self.interval_s)
 
     def close(self) -> None:

@@ -32,7 +32,6 @@ from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
 from sdperf.measurement import Environment, StageCost, StageTimes
-from sdperf.models.loader import ResolvedModel
 from sdperf.run import worker
 from sdperf.run.inspection import Question
 from sdperf.run.messages import (
@@ -43,6 +42,7 @@ from sdperf.run.messages import (
     WorkerSpec,
 )
 from sdperf.run.renewal import load_in_place
+from sdperf.run.stock import Stock
 from sdperf.workload import TORCH
 
 T = TypeVar("T")
@@ -168,6 +168,7 @@ class WorkerPool:
         name: Tells pools of one session apart in the ledger.
         start_lead_s: How far ahead the shared start of several workers lies.
         is_elsewhere: Whether the workers run on other machines, whose environment has to be asked.
+        shared_stock: Processes at hand, where another pool of the session owns them.
         keeps_processes: Whether another spec is loaded into the processes that run. Their resident
             memory then includes what came before; see `sdperf.run.renewal`.
     """
@@ -179,15 +180,25 @@ class WorkerPool:
     name: str = ""
     start_lead_s: float = START_LEAD_S
     is_elsewhere: bool = False
+    shared_stock: Stock | None = None
     keeps_processes: bool = False
     _spec: WorkerSpec | None = None
     _workers: list[Worker] = field(default_factory=list)
-    _spares: list[tuple[WorkerHost, Future[None]]] = field(default_factory=list)
     _wants_fresh: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _own_stock: Stock = field(init=False)
+
+    def __post_init__(self) -> None:
+        is_open = not (self.is_elsewhere or self.is_in_process)
+        self._own_stock = Stock(self.host_factory, is_open=is_open)
+
+    @property
+    def stock(self) -> Stock:
+        """The processes at hand for new workers."""
+        return self._own_stock if self.shared_stock is None else self.shared_stock
 
     def make_beside(self, name: str = "", ledger: Ledger | None = None) -> WorkerPool:
-        """Return an empty pool whose workers live where these do."""
+        """Return an empty pool whose workers live where these do; both take from one stock."""
         return WorkerPool(
             host_factory=self.host_factory,
             timeout_s=self.timeout_s,
@@ -196,6 +207,7 @@ class WorkerPool:
             name=name,
             start_lead_s=self.start_lead_s,
             is_elsewhere=self.is_elsewhere,
+            shared_stock=self.stock,
         )
 
     def acquire(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
@@ -217,7 +229,7 @@ class WorkerPool:
             self._spec = spec
         missing = count - len(self._workers)
         if missing > 0:
-            hosts = [*kept, *(self._take_host() for _ in range(missing - len(kept)))]
+            hosts = [*kept, *(self.stock.take() for _ in range(missing - len(kept)))]
             loads = [
                 host.executor.submit(
                     load_in_place if host in kept else worker.load, replace(spec, slot=slot)
@@ -235,36 +247,11 @@ class WorkerPool:
             self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
         return self._workers[:count]
 
-    def stock(self, count: int, model: ResolvedModel) -> None:
-        """Have processes at hand that have imported what a model needs; they load nothing.
-
-        Importing torch and diffusers takes seconds. Processes that are wanted later can do so while
-        nothing is timed; `settle` waits for them. Workers that live here or elsewhere need none.
-
-        Args:
-            count: How many there shall be.
-            model: What they will load.
-        """
-        if self.is_elsewhere or self.is_in_process:
-            return
-        for _ in range(count - len(self._spares)):
-            host = self.host_factory()
-            self._spares.append((host, host.executor.submit(worker.import_ahead, model)))
-
     def settle(self) -> None:
-        """Wait until no process imports any more, so that what is timed next has the machine."""
-        if any(not imported.done() for _, imported in self._spares):
+        """Wait until no process imports any more, so that what comes next has the machine."""
+        if not self.stock.is_ready():
             with self.ledger.spend("process starts"):
-                wait([imported for _, imported in self._spares], timeout=self.timeout_s)
-
-    def _take_host(self) -> WorkerHost:
-        """Return a host for a new worker: one at hand, unless it died, or a new one."""
-        while self._spares:
-            host, imported = self._spares.pop(0)
-            if not imported.done() or imported.exception() is None:
-                return host
-            host.kill()
-        return self.host_factory()
+                self.stock.wait(self.timeout_s)
 
     def _note_loads(self, spec: WorkerSpec, reports: Sequence[WorkerReport]) -> None:
         load_s = max(report.load_s for report in reports)
@@ -280,15 +267,15 @@ class WorkerPool:
         self._end_workers()
         self._wants_fresh = True
 
-    def run_round(self, requests: Sequence[RoundRequest]) -> PoolRound:
-        """Run one round: request ``i`` goes to worker ``i``, and all start together.
+    def run_round(self, requests: Sequence[RoundRequest], first: int = 0) -> PoolRound:
+        """Run one round: request ``i`` goes to worker ``first + i``, and all start together.
 
         Raises:
             GenerationError: A generation failed; its worker lives on.
             WorkerError: A worker died or outlived the time limit. All workers of the round are
                 ended; the next `acquire` starts fresh ones.
         """
-        workers = self._workers[: len(requests)]
+        workers = self._workers[first : first + len(requests)]
         if len(requests) > 1:
             start_at_s = self.clock() + self.start_lead_s
             requests = [replace(request, start_at_s=start_at_s) for request in requests]
@@ -370,20 +357,22 @@ class WorkerPool:
             return _outcome(first.host, future, limit_s, "an inspected generation")
 
     def describe_device(self, choice: str) -> DeviceInfo:
-        """Ask a process of its own what a ``--sd-device`` choice means here.
+        """Ask a process what a ``--sd-device`` choice means here: one at hand, or one of its own.
 
         Raises:
             ConfigurationError: torch sees no such device.
             WorkerError: The process died or hung.
         """
-        host = self.host_factory()
+        at_hand = self.stock.peek()
+        host = self.host_factory() if at_hand is None else at_hand
         try:
             with self.ledger.spend("process starts"):
                 future = host.executor.submit(worker.describe_device, choice)
                 wait([future], timeout=self.timeout_s)
                 return _outcome(host, future, self.timeout_s, "looking at the device")
         finally:
-            host.kill()
+            if at_hand is None:
+                host.kill()
 
     def collect_environment(self, device: DeviceInfo) -> Environment:
         """Collect the facts of the machine that measures: this one, or the first worker's.
@@ -402,12 +391,12 @@ class WorkerPool:
         return self._ask_first("looking at the machine", collect)
 
     def close(self) -> None:
-        """End all processes. Safe to call twice, from a signal's unwinding, or with none."""
+        """End all processes. Safe to call twice, from a signal's unwinding, or with none.
+
+        Those at hand stay, where another pool owns them.
+        """
         self._end_workers()
-        with self._lock:
-            spares, self._spares = self._spares, []
-        for host, _ in spares:
-            host.kill()
+        self._own_stock.close()
 
     def _end_workers(self) -> None:
         with self._lock:

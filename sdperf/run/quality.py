@@ -88,12 +88,19 @@ class QualityBench:
         if self.suite.pool.is_in_process:
             refused = "not tried with --sd-in-process"
             return Repeats(self._compared(again, before, "same-process"), refused)
-        self.suite.pool.start_afresh()
-        self.suite.acquire(precision, 1, engine=self.engine)
-        anew = self._generate((request,))[0]
+        anew = self._make_afresh(precision, request)
         scored = self._compared(anew, again, "fresh-process")
         repeated = self._compared(again, before, "same-process").scores[-1]
         return Repeats(replace(scored, scores=(*scored.scores, repeated)))
+
+    def _make_afresh(self, precision: Precision, request: ImageRequest) -> ImageRecord:
+        """Make an image in a process that made none; a case's second worker may have done so."""
+        first = self.suite.find_first(precision, self.engine, request)
+        if first is not None:
+            return self._keep(request, first.png, nonfinite=first.nonfinite)
+        self.suite.pool.start_afresh()
+        self.suite.acquire(precision, 1, engine=self.engine)
+        return self._generate((request,))[0]
 
     def observe_components(self, precision: Precision) -> ComponentParity:
         """L2: run each component on the inputs that it had in the reference."""
@@ -140,26 +147,33 @@ class QualityBench:
 
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
         """Make the suite's images of a precision, once, but for those that measured cases made."""
+        is_plain = precision == "fp32" and self.engine == TORCH
+        if not is_plain:
+            self._fetch_plain(precision)
         for request in self._list_missing(precision):
             made = self.suite.find_made(precision, self.engine, request)
             if made is not None:
                 kept = self._keep(request, made.png, nonfinite=made.nonfinite)
                 self._records[precision, request] = kept
-        if precision == "fp32" and self.engine == TORCH:
+        if is_plain:
             for request in self._list_missing(precision):
                 png = self.suite.fetch_plain(request)
                 if png is not None:
                     self._records[precision, request] = self._keep(request, png, nonfinite=False)
         missing = self._list_missing(precision)
         if missing:
-            for request in missing:
-                self.suite.fetch_plain(request)
-            if precision != "fp32" and self.suite.subject is None:  # while fp32 is loaded
-                self._record(self._reference(precision), self.suite.workload.image(0))
             self.suite.acquire(precision, 1, engine=self.engine)
             for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
                 self._records[precision, request] = record
         return tuple(self._records[precision, request] for request in self._requests())
+
+    def _fetch_plain(self, precision: Precision) -> None:
+        """Have the plain fp32 images, all before the pipeline under test is loaded again."""
+        wanted = [one for one in self._list_missing(precision) if not self.suite.has_plain(one)]
+        for request in wanted:
+            self.suite.fetch_plain(request)
+        if wanted and precision != "fp32" and self.suite.subject is None:  # while fp32 is loaded
+            self._record(self._reference(precision), self.suite.workload.image(0))
 
     def _list_missing(self, precision: Precision) -> list[ImageRequest]:
         return [one for one in self._requests() if (precision, one) not in self._records]

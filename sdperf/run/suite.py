@@ -83,6 +83,7 @@ class Suite:
     _environment: Environment | None = None
     _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
     _made: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
+    _first: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
     _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class Suite:
         try:
             workers = list(self.pool.acquire(spec, count))
             if any(map(_has_converted, workers)):
-                self.pool.close()  # exporters leave memory behind: fresh processes find it done
+                self.pool.start_afresh()  # exporters leave memory behind: find it done
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
         except EngineError as error:
@@ -246,6 +247,22 @@ class Suite:
     ) -> DeliveredImage | None:
         """Return an image that `keep_made` was given; ``None`` where no case made it."""
         return self._made.get((precision, engine, image))
+
+    def keep_first(
+        self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
+    ) -> None:
+        """Remember an image that a fresh process made alone, its first, nothing optimised."""
+        self._first.setdefault((precision, engine, image), delivered)
+
+    def find_first(
+        self, precision: Precision, engine: str, image: ImageRequest
+    ) -> DeliveredImage | None:
+        """Return an image that `keep_first` was given; ``None`` where no process made it."""
+        return self._first.get((precision, engine, image))
+
+    def has_plain(self, image: ImageRequest) -> bool:
+        """Tell whether `fetch_plain` has nothing to generate."""
+        return not self.compares_with_fp32 or image in self._plain
 
     def fetch_plain(self, image: ImageRequest) -> bytes | None:
         """Return the fp32 sync image of this run, generating it untimed where no case did.

@@ -96,15 +96,19 @@ def load(spec: WorkerSpec) -> WorkerReport:
     return _loaded.report
 
 
-def import_ahead(model: ResolvedModel) -> None:
+def import_ahead(model: ResolvedModel) -> int:
     """Import what loading a model takes, before the process is wanted; load nothing.
 
     What cannot be imported is left to `load` to report.
+
+    Returns:
+        The process's id.
     """
     from sdperf.models.loader import import_components
 
     with contextlib.suppress(SdperfError, ImportError):
         import_components(model)
+    return os.getpid()
 
 
 def report() -> WorkerReport:

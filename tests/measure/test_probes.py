@@ -53,6 +53,17 @@ def host(clock, systems, trees):
     )
 
 
+def test_processes_that_take_no_part_are_left_out():
+    tree = (process(1, 5.0, rss=100, footprint=10), process(2, 7.0, rss=900))
+    probe = host((0.0, 1.0), (machine(10, 100), machine(11, 102)), (tree, tree))
+    assert probe.read().gauges["tree_rss_bytes"] == 1000
+    probe.apart = frozenset({2})
+    left = probe.read()
+    assert left.gauges["tree_rss_bytes"] == 100
+    assert left.gauges["tree_footprint_bytes"] == 10
+    assert [one.pid for one in left.processes] == [1]
+
+
 def test_the_tree_counts_what_came_and_keeps_what_went():
     probe = host(
         clock=(0.0, 1.0, 2.0),

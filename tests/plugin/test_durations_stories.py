@@ -1,11 +1,15 @@
 """No model is loaded twice for the same worker and precision, and the time has a breakdown."""
 
+import dataclasses
 import json
 from collections import Counter
 
 import pytest
 
+from sdperf.png import decode_png, encode_png
 from sdperf.run import worker
+from sdperf.run.machine import LiveMachine
+from sdperf.run.suite import Suite
 
 SUITE = """
 import pytest
@@ -93,10 +97,37 @@ def test_processes_import_before_they_are_wanted(bench, hosts, pytester, monkeyp
         "__init__",
         lambda loaded, spec: (events.append(spec.precision), load(loaded, spec))[1],
     )
-    bench(spawned=True, precision="fp32,bf16", workers="1,2", rounds=1, batch_rounds=1)
-    # Two for fp32; while its quality is asked two for bf16 and one for a fresh process, which is
-    # left for that of bf16.
-    assert events == ["import"] * 2 + ["fp32"] * 2 + ["import"] * 3 + ["bf16"] * 2
+    monkeypatch.setattr(LiveMachine, "look_at_rest", lambda machine: events.append("rest"))
+    bench(
+        spawned=True,
+        precision="fp32,bf16",
+        workers="1,2",
+        rounds=1,
+        batch_rounds=1,
+        guards="warn",
+    )
+    # Two for each precision, whose second worker is the fresh process of the quality suite; the
+    # machine is looked at before it is busy with them.
+    assert events[0] == "rest"
+    in_turn = [event for event in events if event != "rest"]
+    assert in_turn == ["import"] * 4 + ["fp32"] * 2 + ["bf16"] * 2
+
+
+def test_processes_that_no_memory_is_left_for_wait_for_their_pipeline(
+    bench, hosts, pytester, monkeypatch
+):
+    pytester.makepyfile(test_bench="def test_it(sd_benchmark):\n    sd_benchmark.latency()\n")
+    events = []
+    load = worker._Loaded.__init__
+    monkeypatch.setattr("sdperf.run.stock.count_that_fit", lambda: 1)
+    monkeypatch.setattr(worker, "import_ahead", lambda _: events.append("import"))
+    monkeypatch.setattr(
+        worker._Loaded,
+        "__init__",
+        lambda loaded, spec: (events.append(spec.precision), load(loaded, spec))[1],
+    )
+    bench(spawned=True, precision="fp32,bf16", workers="1", rounds=1)
+    assert events == ["import", "fp32", "import", "bf16"]
 
 
 def test_sixteen_bits_alone_load_fp32_once_to_compare_with(bench, hosts, loads, pytester):
@@ -124,3 +155,59 @@ def test_unasked_nothing_is_printed(bench, hosts, pytester):
     pytester.makepyfile(test_bench="def test_it(sd_benchmark):\n    sd_benchmark.latency()\n")
     done = bench(spawned=True, workers=1)
     done.stdout.no_fnmatch_line("durations")
+
+
+REPEATED = """
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_throughput(sd_benchmark):
+    sd_benchmark.throughput()
+
+def test_repeatability(sd_quality):
+    sd_quality.repeatability()
+"""
+
+
+def test_a_second_worker_has_been_a_fresh_process(bench, hosts, loads, pytester):
+    pytester.makepyfile(test_bench=REPEATED)
+    hosts.seconds[6] = 6.0
+    done = bench("--sd-durations", spawned=True, workers="1,2", rounds=1, batch_rounds=1)
+    assert loads == {"fp32": 2}
+    done.stdout.fnmatch_lines(["    2 model loads, none into a worker that had it"])
+    done.assert_outcomes(passed=5)
+
+
+def test_where_that_made_another_image_it_is_seen(bench, hosts, pytester, monkeypatch):
+    pytester.makepyfile(test_bench=REPEATED)
+    hosts.seconds[6] = 6.0
+    keep = Suite.keep_first
+
+    def damage(suite, precision, engine, image, delivered):
+        upside_down = encode_png(decode_png(delivered.png)[::-1].copy())
+        keep(suite, precision, engine, image, dataclasses.replace(delivered, png=upside_down))
+
+    monkeypatch.setattr(Suite, "keep_first", damage)
+    done = bench(spawned=True, workers="1,2", rounds=1, batch_rounds=1)
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(["DEGRADED  repeatability*", "*the fresh-process, floor*"])
+
+
+def test_the_quality_suite_takes_the_images_that_watched_rounds_made(
+    bench, hosts, pytester, monkeypatch
+):
+    pytester.makepyfile(test_bench=SUITE)
+    hosts.seconds |= {4: 4.0, 6: 6.0}
+    made = []
+    run_round = worker._Loaded.run_round
+
+    def note(loaded, request):
+        made.extend(image.seed for image in request.images)
+        return run_round(loaded, request)
+
+    monkeypatch.setattr(worker._Loaded, "run_round", note)
+    bench(
+        "-k", "throughput or images", spawned=True, workers="1", rounds=1, batch_rounds=1, images=4
+    )
+    # First call, warm-up, a timed round of four, and a watched one of the next four; none after it.
+    assert [seed - made[0] for seed in made] == [0, 0, *range(4), *range(4, 8)]

@@ -1,12 +1,21 @@
 """Nothing passes vacuously: each way to compare with nothing has a named answer."""
 
 import json
+import tomllib
 from functools import partial
+from pathlib import Path
 
 import pytest
+import pytest_benchmark
 
 from sdperf.errors import ConfigurationError
-from sdperf.plugin.command_line import check_swallowed_path, find_fault, list_compare_fail
+from sdperf.plugin.command_line import (
+    OLDEST_HOST,
+    check_host_version,
+    check_swallowed_path,
+    find_fault,
+    list_compare_fail,
+)
 from tests.plugin.stories import accept_sessions
 from tests.saved_runs import write_run
 
@@ -31,6 +40,25 @@ def test_a_swallowed_path_is_refused_before_anything_runs(bench, pytester):
         ["ERROR: --benchmark-compare took the path*do: pytest benchmarks --benchmark-compare"]
     )
     assert bench("--benchmark-compare", "test_bench.py::test_latency").ret == 4
+
+
+def test_an_old_pytest_benchmark_is_refused_before_anything_is_measured(bench, script, monkeypatch):
+    monkeypatch.setattr(pytest_benchmark, "__version__", "5.2.3")
+    refused = bench(*LATENCY)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: this pytest-benchmark is too old*5.2.3*5.3.1 or newer*"])
+    assert script.rounds == 0
+
+
+@pytest.mark.parametrize("version", ["5.3.1", "5.10.0", "6.0.0rc1"])
+def test_newer_ones_are_taken(version):
+    check_host_version(version)
+
+
+def test_the_oldest_is_what_the_package_asks_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    oldest = ".".join(map(str, OLDEST_HOST))
+    assert f"pytest-benchmark>={oldest},<6" in project["project"]["dependencies"]
 
 
 def test_a_runs_name_is_no_swallowed_path(tmp_path, monkeypatch):

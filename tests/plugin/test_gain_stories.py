@@ -44,7 +44,12 @@ def test_a_gain_is_measured_on_two_workers_and_recorded(gains, pytester):
         in_process=False,
     )
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["gain[[]fp32-device_loop+stored_png[]]: * times faster*"])
+    result.stdout.fnmatch_lines(
+        [
+            "sdperf latency fp32-sync-1w-device_loop-stored_png: * times as fast as the plain *",
+            "gain[[]fp32-device_loop+stored_png[]]: * times faster*",
+        ]
+    )
     (saved,) = json.loads((pytester.path / "run.json").read_text())["benchmarks"]
     record = saved["extra_info"]["sdperf"]
     made = parse_measurement(record)

@@ -1,12 +1,14 @@
 """Rounds in which the machine did not hold still do not count, and are measured again."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 
 from sdperf.errors import UnfitError
 from sdperf.guard import Guard
 from sdperf.measure.conditions import Conditions
+from sdperf.measure.resources.host import HostProbe
 from sdperf.measure.resources.probe import Reading
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.machine import AT_REST_ONLY, LiveMachine
@@ -147,6 +149,16 @@ class CountingProbe:
 
     def close(self):
         self.closed += 1
+
+
+def test_what_takes_no_part_is_left_out_of_the_tree():
+    source = SimpleNamespace()
+    machine = LiveMachine(system=linux(0.1), find_probes=lambda _: [probe, CountingProbe()])
+    probe = HostProbe(source)
+    machine.watch(frozenset({7}))
+    assert probe.apart == {7}
+    machine.watch()
+    assert probe.apart == frozenset()
 
 
 def test_probes_stay_open_between_cases_and_are_closed_once():

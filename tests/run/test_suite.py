@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from sdperf.measurement import PeakRate, StageTimes
 from sdperf.models.loader import ResolvedModel
 from sdperf.run.case import Case
 from sdperf.run.messages import DeviceSpeed
+from sdperf.run.stock import Stock
 from sdperf.run.suite import Suite
 from sdperf.workload import Variant, Workload
 
@@ -20,6 +22,7 @@ class NotedPool:
     """Answers like a pool, and notes what it was asked."""
 
     is_elsewhere = False
+    stock = Stock(lambda: None)
 
     def __init__(self):
         self.speeds = self.profiles = 0
@@ -55,7 +58,7 @@ def test_the_device_is_measured_once_for_each_precision_and_thread_count():
 
 @pytest.mark.parametrize(
     ("round_s", "images"),
-    [(6.0, [[1, 1], [2, 2], [4], [1]]), (4.0, [[4, 4], [4, 4], [8], [1]])],
+    [(6.0, [[1, 1], [2, 2], [4], [1], [1]]), (4.0, [[4, 4], [4, 4], [8], [1], [8]])],
 )
 def test_a_watched_round_has_all_workers_and_few_images_where_all_take_long(
     monkeypatch, round_s, images
@@ -72,18 +75,22 @@ def test_a_watched_round_has_all_workers_and_few_images_where_all_take_long(
         def stop(self, images):
             return images
 
-    class Done:
-        results = ()
-        duration_s = round_s
+    def run(case, shares=None):
+        watched.append(shares)
+        made = [SimpleNamespace(images=share) for share in shares]
+        return SimpleNamespace(duration_s=round_s, results=made)
 
-    suite.machine = type("Machine", (), {"watch": lambda self: Sampler()})()
-    monkeypatch.setattr(Case, "_run", lambda self, shares=None: watched.append(shares) or Done())
+    suite.machine = type("Machine", (), {"watch": lambda self, apart: Sampler()})()
+    monkeypatch.setattr(Case, "_run", run)
     for case in (
         Case(suite, "throughput", Variant(workers=2), batch=8),
         Case(suite, "throughput", Variant(mode="async", workers=2), batch=8),
         Case(suite, "throughput", Variant(optimisations=("batch4",)), batch=8),
         Case(suite, "latency", Variant()),
+        Case(suite, "throughput", Variant(), batch=8),
     ):
-        case._rounds.append(Done())
+        case._rounds.append(SimpleNamespace(duration_s=round_s))
         case._watch()
     assert [[len(share) for share in shares] for shares in watched] == images
+    seeds = [[share[0].seed for share in shares] for shares in watched]
+    assert seeds[-1][0] - seeds[2][0] == 8  # the plain loop goes on in the workload

@@ -72,6 +72,9 @@ class HostProbe:
     Processes come and go: what a process used before it ended stays counted, and one that starts
     within the window counts from its start. A process that starts and ends between two readings
     is not seen.
+
+    Attributes:
+        apart: Ids of the tree's processes that are left out, because they take no part.
     """
 
     name = "psutil"
@@ -80,6 +83,7 @@ class HostProbe:
     def __init__(self, source: HostSource, clock: Clock = monotonic_clock) -> None:
         self._source = source
         self._clock = clock
+        self.apart: frozenset[int] = frozenset()
         self._seen: dict[tuple[int, float], ProcessSample] | None = None
         self._used: dict[Counter, float] = {"tree_cpu_s": 0.0}
         self._marked: tuple[float, float, SystemSample] | None = None
@@ -90,7 +94,8 @@ class HostProbe:
 
     def read(self) -> Reading:
         """Read the tree and the machine."""
-        system, processes = self._source.read_system(), self._source.read_processes()
+        system, found = self._source.read_system(), self._source.read_processes()
+        processes = tuple(process for process in found if process.pid not in self.apart)
         now_s = self._clock()
         self._count(processes)
         gauges: dict[Gauge, float] = {
