@@ -109,7 +109,8 @@ class Suite:
         try:
             workers = list(self.pool.acquire(spec, count))
             if any(map(_has_converted, workers)):
-                self.pool.start_afresh()  # exporters leave memory behind: find it done
+                # Exporters leave memory behind; fresh processes find the work done.
+                self.pool.start_afresh()
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
         except EngineError as error:
