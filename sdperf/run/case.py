@@ -69,7 +69,6 @@ class Case:
     _workers: list[Worker] = field(default_factory=list)
     _rounds: list[PoolRound] = field(default_factory=list)
     _warmups: list[PoolRound] = field(default_factory=list)
-    _watched: list[tuple[ImageRequest, DeliveredImage]] = field(default_factory=list)
     _hashes: dict[ImageRequest, set[str]] = field(default_factory=dict)
     _before: tuple[Guard, ...] = ()
     _guarded: GuardedRounds | None = None
@@ -185,7 +184,7 @@ class Case:
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = _pair(self._shares(), self._rounds[-1])
-        variant = self.variant
+        self._keep_bare(last)
         after: tuple[Guard, ...] = ()
         if self._guarded is not None:
             with self._ledger.spend("waiting"):
@@ -198,9 +197,6 @@ class Case:
             limits = self.suite.limits(self.variant) if divided else None
         pngs: dict[str, bytes] = {}
         records = []
-        if self._is_bare:
-            for request, delivered in (*last, *self._watched):
-                self.suite.keep_made(variant.precision, variant.engine, request, delivered)
         for request, delivered in last:
             record = self.suite.record_image(request, delivered.png, nonfinite=delivered.nonfinite)
             pngs[record.sha256] = delivered.png
@@ -257,6 +253,14 @@ class Case:
         bare = Variant(variant.precision, engine=variant.engine)
         return self.stage is None and variant == bare
 
+    def _keep_bare(self, made: Iterable[tuple[ImageRequest, DeliveredImage]]) -> None:
+        """Keep what the plain loop made for whoever wants such images later."""
+        if self._is_bare:
+            for request, delivered in made:
+                self.suite.keep_made(
+                    self.variant.precision, self.variant.engine, request, delivered
+                )
+
     @property
     def _ledger(self) -> Ledger:
         return self.suite.pool.ledger
@@ -311,7 +315,7 @@ class Case:
         with self.suite.machine.watch(self.suite.pool.stock.pids) as sampler:
             while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):
                 done = self._run(shares)
-                self._watched += _pair(shares, done)
+                self._keep_bare(_pair(shares, done))
                 images += sum(len(result.images) for result in done.results)
                 passed_s += done.duration_s
                 rounds += 1

@@ -13,9 +13,10 @@ from sdperf.run.cluster import START_LEAD_S, Cluster
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.workload import Workload
+from tests.run.test_cluster import unused_port
 from tests.tiny_pipelines import resolve, tiny_folder
 
-__all__ = ["tiny_folder"]
+__all__ = ["tiny_folder", "unused_port"]
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip(
@@ -33,7 +34,6 @@ REQUEST = RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 1)
 START_S = 60.0
 SILENT_S = 12
 """How long a connection may be silent before Dask calls it broken; 30 s unless it is told."""
-PORT = 28786
 
 
 def run(*words):
@@ -86,7 +86,7 @@ def networks():
 
 
 @pytest.fixture
-def cluster(networks, tmp_path, monkeypatch):
+def cluster(networks, unused_port, tmp_path, monkeypatch):
     """A scheduler here, and a worker in each network, which knows it by another address."""
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP", f"{SILENT_S}s")
     own = (sys.executable, "-m")
@@ -94,11 +94,12 @@ def cluster(networks, tmp_path, monkeypatch):
     options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", tmp_path)
     started = [
         subprocess.Popen(
-            (*own, "distributed.cli.dask_scheduler", "--port", str(PORT), "--no-dashboard"), **quiet
+            (*own, "distributed.cli.dask_scheduler", "--port", str(unused_port), "--no-dashboard"),
+            **quiet,
         )
     ]
     for each in networks:
-        worker = ("distributed.cli.dask_worker", f"tcp://{each.gateway}:{PORT}")
+        worker = ("distributed.cli.dask_worker", f"tcp://{each.gateway}:{unused_port}")
         inside = ("ip", "netns", "exec", each.name)
         started.append(
             subprocess.Popen((*inside, *own, *worker, "--host", each.address, *options), **quiet)
@@ -106,7 +107,7 @@ def cluster(networks, tmp_path, monkeypatch):
     monkeypatch.setitem(
         dask.config.config["distributed"]["comm"]["timeouts"], "tcp", f"{SILENT_S}s"
     )
-    url = f"tcp://{networks[0].gateway}:{PORT}"
+    url = f"tcp://{networks[0].gateway}:{unused_port}"
     try:
         with distributed.Client(url, timeout=START_S, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=START_S)

@@ -77,7 +77,9 @@ def test_a_watched_round_has_all_workers_and_few_images_where_all_take_long(
 
     def run(case, shares=None):
         watched.append(shares)
-        made = [SimpleNamespace(images=share) for share in shares]
+        made = [
+            SimpleNamespace(images=[SimpleNamespace(png=b"") for _ in share]) for share in shares
+        ]
         return SimpleNamespace(duration_s=round_s, results=made)
 
     suite.machine = type("Machine", (), {"watch": lambda self, apart: Sampler()})()
