@@ -10,28 +10,16 @@ import pytest
 
 from sdperf.errors import WorkerError
 from sdperf.run.cluster import START_LEAD_S, Cluster
-from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
-from sdperf.workload import Workload
-from tests.run.test_cluster import unused_port
-from tests.tiny_pipelines import resolve, tiny_folder
+from tests.run.test_cluster import START_S, request, spec, unused_port
+from tests.tiny_pipelines import tiny_folder
 
-__all__ = ["tiny_folder", "unused_port"]
+__all__ = ["spec", "tiny_folder", "unused_port"]
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip(
     "distributed", reason="dask.distributed is not installed: pip install 'sdperf[cluster]'"
 )
-WORKLOAD = Workload(
-    model="tiny",
-    prompts=("red apple",),
-    num_inference_steps=2,
-    guidance_scale=5.0,
-    height=32,
-    width=32,
-)
-REQUEST = RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 1)
-START_S = 60.0
 SILENT_S = 12
 """How long a connection may be silent before Dask calls it broken; 30 s unless it is told."""
 
@@ -121,12 +109,10 @@ def cluster(networks, unused_port, tmp_path, monkeypatch):
             process.wait()
 
 
-def test_workers_of_two_networks_generate_together_until_a_cable_is_cut(
-    cluster, networks, tiny_folder
-):
+def test_workers_of_two_networks_generate_together_until_a_cable_is_cut(cluster, networks, spec):
     pool = WorkerPool(cluster.make_host, timeout_s=60, start_lead_s=START_LEAD_S, is_elsewhere=True)
-    pool.acquire(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu"), 2)
-    first, second = pool.run_round([REQUEST, REQUEST]).results
+    pool.acquire(spec, 2)
+    first, second = pool.run_round([request(), request()]).results
     assert first.images[0].png == second.images[0].png
     listed = cluster.list_workers()
     assert all(any(each.address in url for url in listed) for each in networks)
@@ -135,6 +121,6 @@ def test_workers_of_two_networks_generate_together_until_a_cable_is_cut(
     pool.timeout_s = 3.0
     began_s = time.monotonic()
     with pytest.raises(WorkerError, match=r"outlived its time limit|was lost"):
-        pool.run_round([REQUEST, REQUEST])
+        pool.run_round([request(), request()])
     pool.close()
     assert time.monotonic() - began_s < 25  # far below 30 s
