@@ -39,7 +39,7 @@ class StableDiffusionStages(SeparableStages):
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor | None]:
         embeds = self.pipeline.encode_prompt(
             prompts,
-            self.pipeline._execution_device,
+            self._device,
             1,
             self.pipeline.do_classifier_free_guidance,
             **self._negative_prompt(len(prompts)),
@@ -64,7 +64,7 @@ class StableDiffusionXLStages(SeparableStages):
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor | None]:
         embeds = self.pipeline.encode_prompt(
             prompt=prompts,
-            device=self.pipeline._execution_device,
+            device=self._device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=self.pipeline.do_classifier_free_guidance,
             **self._negative_prompt(len(prompts)),
@@ -119,7 +119,7 @@ class StableDiffusion3Stages(SeparableStages):
             prompt=prompts,
             prompt_2=None,
             prompt_3=None,
-            device=self.pipeline._execution_device,
+            device=self._device,
             do_classifier_free_guidance=self.pipeline.do_classifier_free_guidance,
             **self._negative_prompt(len(prompts)),
         )
@@ -166,7 +166,7 @@ class FluxStages(SeparableStages):
 
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor | None]:
         prompt_embeds, pooled_prompt_embeds, _ = self.pipeline.encode_prompt(
-            prompt=prompts, prompt_2=None, device=self.pipeline._execution_device
+            prompt=prompts, prompt_2=None, device=self._device
         )
         return {"prompt_embeds": prompt_embeds, "pooled_prompt_embeds": pooled_prompt_embeds}
 

@@ -196,6 +196,9 @@ class SeparableStages(Stages, ABC):
             ConfigurationError: The pipeline cannot generate what the workload asks for.
         """
         super().__init__(pipeline, workload)
+        # Both walk through all modules of a pipeline: milliseconds, too many for every image.
+        self._device: torch.device = pipeline._execution_device
+        self._dtype: torch.dtype = self._denoiser().dtype
         height, width = self._own_size()
         self.height = workload.height or height
         self.width = workload.width or width
@@ -223,7 +226,7 @@ class SeparableStages(Stages, ABC):
                 for generator in generators
             ]
         )
-        placed = _move(latents.to(self._denoiser().dtype), self.pipeline._execution_device)
+        placed = _move(latents.to(self._dtype), self._device)
         return Noise(self._pack(placed), tuple(generator.get_state() for generator in generators))
 
     @torch.no_grad()
