@@ -56,6 +56,22 @@ def sd(tiny_folder):
     return tiny_pipelines.load(tiny_folder("sd"))
 
 
+def test_no_image_looks_through_all_modules_for_the_pipelines_device(pipeline, monkeypatch):
+    stages, prompts, _ = bound(pipeline)
+    asked = []
+
+    def ask(self):
+        asked.append(self)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(DiffusionPipeline, "_execution_device", property(ask))
+    stages.draw_noise([stages.workload.image(0)])
+    stages.encode_prompt(prompts)
+    assert not asked
+    stages.denoise(stages.encode_prompt(prompts), stages.draw_noise([stages.workload.image(0)]))
+    assert asked  # the pipeline's own call does, so that the property is the one in use
+
+
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 def test_stages_give_the_bytes_of_the_plain_call(pipeline, guidance_scale):
     stages, prompts, noise = bound(pipeline, guidance_scale=guidance_scale)
