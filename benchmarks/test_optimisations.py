@@ -15,7 +15,7 @@ def test_latency_gain(sd_gain):
     sd_gain.latency()
 
 
-@pytest.mark.sd_matrix("precision", "mode", "workers", "optimisations")
+@pytest.mark.sd_matrix("precision", "mode", "workers", "threads", "optimisations")
 def test_throughput_gain(sd_gain):
     """A batch of prompts with delivery, against the plain loop over the same prompts."""
     sd_gain.throughput()

@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.sd_matrix("precision", "engine", "optimisations")
+@pytest.mark.sd_matrix("precision", "threads", "engine", "optimisations")
 @pytest.mark.parametrize("stage", ["encode_prompt", "denoise", "decode_latents", "deliver"])
 def test_stage(sd_benchmark, stage):
     """One stage of one image; denoising is all of its steps."""

@@ -112,6 +112,7 @@ class Variant:
         workers: Processes with a pipeline of their own.
         optimisations: Names of switched-on optimisations, in order.
         engine: What runs the networks; see `sdperf.engines.catalogue`.
+        threads: CPU threads of each worker; ``None`` divides the performance cores among them.
     """
 
     precision: Precision = "fp32"
@@ -119,13 +120,15 @@ class Variant:
     workers: int = 1
     optimisations: tuple[str, ...] = ()
     engine: str = TORCH
+    threads: int | None = None
 
     @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
+        threads = () if self.threads is None else (f"{self.threads}t",)
         engine = () if self.engine == TORCH else (self.engine,)
         return "-".join(
-            (self.precision, self.mode, f"{self.workers}w", *engine, *self.optimisations)
+            (self.precision, self.mode, f"{self.workers}w", *threads, *engine, *self.optimisations)
         )
 
 

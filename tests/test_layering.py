@@ -38,6 +38,7 @@ LAYERS = {
     "report": 7,
     "plugin": 8,
     "cli": 8,
+    "__main__": 9,
 }
 TORCH_FREE = (
     "plugin",

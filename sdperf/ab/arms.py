@@ -231,5 +231,5 @@ class LiveArm:
 
     def _request(self, images: tuple[ImageRequest, ...]) -> RoundRequest:
         variant = self.side.variant_for(self.case)
-        threads = self.suite.threads_per_worker(variant.workers)
+        threads = self.suite.threads_for(variant)
         return self.suite.request(images, variant.mode, threads)

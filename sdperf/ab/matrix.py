@@ -20,15 +20,18 @@ _KINDS: Final[tuple[CaseKind, ...]] = ("latency", "throughput")
 
 
 def list_matrix(
-    batch: int = DEFAULT_BATCH, workers: Iterable[int] = WORKERS
+    batch: int = DEFAULT_BATCH,
+    workers: Iterable[int] = WORKERS,
+    threads: Iterable[int | None] = (None,),
 ) -> tuple[MatrixCase, ...]:
     """List the cases of the matrix, named as in a pytest run."""
-    counts = tuple(workers)
+    counts, thread_counts = tuple(workers), tuple(threads)
     variants = [
-        Variant(precision=precision, mode=mode, workers=workers)
+        Variant(precision=precision, mode=mode, workers=workers, threads=threads)
         for precision in PRECISIONS
         for mode in MODES
         for workers in counts
+        for threads in thread_counts
     ]
     whole = [
         MatrixCase(kind, variant, batch=batch if kind == "throughput" else 1)
@@ -48,8 +51,9 @@ def parse_cases(text: str, batch: int = DEFAULT_BATCH) -> tuple[MatrixCase, ...]
 
     Args:
         text: Names as a pytest run prints them (``latency[fp32-sync-1w]``, ``stage[fp16-denoise]``,
-            ``throughput[bf16-async-3w]``), patterns with ``*`` (``latency[*-1w]``), or a kind:
-            ``latency`` and ``throughput`` are fp32, sync, one worker, ``stage`` is all fp32 stages.
+            ``throughput[bf16-async-3w]``, ``latency[fp32-sync-1w-2t]``), patterns with ``*``
+            (``latency[*-1w]``), or a kind: ``latency`` and ``throughput`` are fp32, sync, one
+            worker, ``stage`` is all fp32 stages.
         batch: Images of a throughput round.
 
     Raises:
@@ -78,5 +82,6 @@ def _expand(name: str, batch: int) -> list[MatrixCase]:
         name = f"stage[{Variant().precision}-*]"
     named = [int(count) for count in re.findall(r"-([1-9][0-9]?)w", name)]
     pattern = name.replace("[", "[[]")
-    matrix = list_matrix(batch, sorted({*WORKERS, *named}))
+    threads = [int(count) for count in re.findall(r"-([1-9][0-9]{0,3})t\b", name)]
+    matrix = list_matrix(batch, sorted({*WORKERS, *named}), (None, *threads))
     return [case for case in matrix if fnmatch.fnmatchcase(case.id, pattern)]

@@ -200,6 +200,7 @@ VARIANT_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "workers": _whole(1),
     "optimisations": _optimisations,
     "engine": _one_of(tuple(ENGINES)),
+    "threads": _optional(_whole(1)),
 }
 """One for each field of `Variant`."""
 

@@ -67,7 +67,7 @@ def _list_changed_packages(saved: Measurement, current: Measurement) -> list[str
 def _describe_case(measured: Measurement) -> list[str]:
     """Return the options that make ``sdperf ab`` measure this very case."""
     variant, workload = measured.variant, measured.workload
-    plain = replace(variant, optimisations=(), engine=TORCH)
+    plain = replace(variant, optimisations=(), engine=TORCH, threads=None)
     name = variant.precision if measured.stage is not None else plain.id
     case = f"{measured.kind}[{name}{'' if measured.stage is None else f'-{measured.stage}'}]"
     words = ["--cases", case]
@@ -86,6 +86,8 @@ def _list_variant_settings(variant: Variant) -> list[str]:
     settings = []
     if variant.engine != TORCH:
         settings.append(f"engine={variant.engine}")
+    if variant.threads is not None:
+        settings.append(f"threads={variant.threads}")
     if variant.optimisations:
         settings.append(f"optimisations={'+'.join(variant.optimisations)}")
     return settings

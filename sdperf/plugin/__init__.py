@@ -30,6 +30,7 @@ from sdperf.plugin.fixtures import (
     sd_optimisations,
     sd_precision,
     sd_suite,
+    sd_threads,
     sd_variant,
     sd_workers,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "sd_precision",
     "sd_quality",
     "sd_suite",
+    "sd_threads",
     "sd_variant",
     "sd_workers",
 ]
@@ -56,7 +58,8 @@ __all__ = [
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _QUALITY_FIXTURE: Final = "sd_quality"
 _GAIN_FIXTURE: Final = "sd_gain"
-_AXES: Final = ("precision", "mode", "workers", "engine", "optimisations")
+_AXES: Final = ("precision", "mode", "workers", "threads", "engine", "optimisations")
+_SUFFIXES: Final = {"sd_workers": "w", "sd_threads": "t"}
 _FIXTURES: Final = frozenset({"sd_benchmark", _GAIN_FIXTURE, _QUALITY_FIXTURE})
 """The fixtures that make a test one of ours."""
 
@@ -70,8 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options before pytest-benchmark reads its own."""
     config.addinivalue_line(
         "markers",
-        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers, engine and "
-        "optimisations only",
+        "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers, threads, "
+        "engine and optimisations only",
     )
     config.addinivalue_line(
         "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
@@ -148,11 +151,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ("sd_precision", settings.precisions),
         ("sd_mode", settings.modes),
         ("sd_workers", settings.workers),
+        ("sd_threads", settings.threads),
         ("sd_engine", _choose_engines(metafunc, settings)),
         ("sd_optimisations", _choose_optimisations(metafunc, settings)),
     ):
         if values and name not in own and name.removeprefix("sd_") in axes:
-            metafunc.parametrize(name, values, ids=list(map(_name_value, values)), indirect=True)
+            ids = [_name_value(name, value) for value in values]
+            metafunc.parametrize(name, values, ids=ids, indirect=True)
 
 
 def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str, ...]:
@@ -175,12 +180,12 @@ def _choose_optimisations(
     return ((DEFAULT,),) if _GAIN_FIXTURE in metafunc.fixturenames else ()
 
 
-def _name_value(value: str | int | tuple[str, ...]) -> Any:
+def _name_value(name: str, value: str | int | tuple[str, ...]) -> Any:
     if value == TORCH:  # a case keeps its name, and with it its baselines, beside other engines
         return pytest.HIDDEN_PARAM
     if isinstance(value, tuple):
         return "+".join(value) or PLAIN
-    return f"{value}w" if isinstance(value, int) else value
+    return f"{value}{_SUFFIXES[name]}" if isinstance(value, int) else value
 
 
 def _parametrised_names(marker: pytest.Mark) -> list[str]:
@@ -252,12 +257,13 @@ def _read_variant(item: pytest.Item) -> Variant:
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else callspec.params
     precision = params.get("sd_precision")
-    workers = params.get("sd_workers", 1)
+    workers, threads = params.get("sd_workers", 1), params.get("sd_threads")
     return Variant(
         precision if precision in PRECISIONS else "fp32",
         workers=workers if isinstance(workers, int) else 1,
         optimisations=params.get("sd_optimisations", ()),
         engine=params.get("sd_engine", TORCH),
+        threads=threads if isinstance(threads, int) else None,
     )
 
 

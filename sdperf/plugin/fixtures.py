@@ -67,15 +67,22 @@ def sd_engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def sd_threads(request: pytest.FixtureRequest) -> int | None:
+    """CPU threads of each worker; ``None`` divides the performance cores among them."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
 def sd_variant(
     sd_precision: Precision,
     sd_mode: Mode,
     sd_workers: int,
     sd_optimisations: tuple[str, ...],
     sd_engine: str,
+    sd_threads: int | None,
 ) -> Variant:
     """The cell of the matrix that this case measures."""
-    return Variant(sd_precision, sd_mode, sd_workers, sd_optimisations, sd_engine)
+    return Variant(sd_precision, sd_mode, sd_workers, sd_optimisations, sd_engine, sd_threads)
 
 
 @pytest.fixture

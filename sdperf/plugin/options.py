@@ -88,6 +88,13 @@ OPTIONS: Final = (
         "comma list of process counts; auto runs 1, 2 and 4 up to the performance cores",
     ),
     Option(
+        "threads",
+        "LIST",
+        AUTO,
+        "comma list of CPU threads of each worker; auto divides the performance cores among them, "
+        "fewer leave cores to what runs beside the networks",
+    ),
+    Option(
         "optimisations",
         "LIST",
         AUTO,
@@ -227,6 +234,7 @@ class Settings:
         modes: Modes to parametrise over.
         workers: Worker counts to parametrise over.
         workers_are_auto: Whether counts above the performance cores shall be skipped.
+        threads: CPU threads of a worker to parametrise over; ``None`` is automatic.
         optimisations: Sets of optimisations to parametrise over; ``None`` is automatic.
         engines: Engines to parametrise over.
         engine_is_auto: Whether those that are not installed or not native shall be skipped.
@@ -264,6 +272,7 @@ class Settings:
     modes: tuple[Mode, ...]
     workers: tuple[int, ...]
     workers_are_auto: bool
+    threads: tuple[int, ...] | None
     optimisations: tuple[tuple[str, ...], ...] | None
     engines: tuple[str, ...]
     engine_is_auto: bool
@@ -351,10 +360,14 @@ def read_settings(config: pytest.Config) -> Settings:
     guards, allowed_unknown = _parse(texts, "guards", parse_guards)
     in_process = switches["in-process"]
     workers_are_auto = texts["workers"] == AUTO
-    workers = _or_auto(texts, "workers", _parse_worker_counts, (1,) if in_process else AUTO_WORKERS)
+    workers = _or_auto(texts, "workers", _parse_counts, (1,) if in_process else AUTO_WORKERS)
     cluster = _parse(texts, "cluster", _parse_cluster)
     if cluster and (in_process or texts["trace"]):
         raise _refused("cluster", texts["cluster"], "neither --sd-in-process nor --sd-trace")
+    if cluster and texts["threads"] != AUTO:
+        raise _refused(
+            "threads", texts["threads"], "auto with --sd-cluster: dask worker --nthreads"
+        )
     if in_process and max(workers) > 1:
         raise _refused("workers", texts["workers"], "1 with --sd-in-process")
     return Settings(
@@ -365,6 +378,7 @@ def read_settings(config: pytest.Config) -> Settings:
         modes=_or_auto(texts, "mode", _list_of(MODES), MODES),
         workers=workers,
         workers_are_auto=workers_are_auto,
+        threads=_or_auto(texts, "threads", _parse_counts, None),
         optimisations=_or_auto(texts, "optimisations", _parse_optimisation_sets, None),
         engines=_parse(texts, "engine", parse_engines),
         engine_is_auto=texts["engine"].strip() == AUTO,
@@ -575,7 +589,7 @@ def _parse_optimisation_sets(text: str) -> tuple[tuple[str, ...], ...] | None:
     return tuple(dict.fromkeys(parse_optimisations(part) for part in text.split(",")))
 
 
-def _parse_worker_counts(text: str) -> tuple[int, ...]:
+def _parse_counts(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(_parse_count(part.strip()) for part in text.split(",")))
     except ValueError as error:

@@ -226,9 +226,10 @@ class SdSession:
             there = len(self._cluster.list_workers())
             if settings.workers_are_auto and variant.workers > there:
                 return f"{variant.workers} workers in a cluster of {there}"
-        elif settings.workers_are_auto and variant.workers > suite.cpu_threads:
+        elif settings.workers_are_auto and _count_busy(variant) > suite.cpu_threads:
+            each = "" if variant.threads is None else f" of {variant.threads} threads"
             return (
-                f"{variant.workers} workers on {suite.cpu_threads} performance cores; "
+                f"{variant.workers} workers{each} on {suite.cpu_threads} performance cores; "
                 f"force with --sd-workers {variant.workers}"
             )
         if settings.precision_is_auto and variant.precision != "fp32":
@@ -280,6 +281,10 @@ class SdSession:
             self._suite.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def _count_busy(variant: Variant) -> int:
+    return variant.workers * (variant.threads or 1)
 
 
 def session_of(config: pytest.Config) -> SdSession:

@@ -33,6 +33,8 @@ def draw_workers(machine: JudgedMachine) -> Drawn | None:
     chosen = [
         one for one in chosen if not one.variant.optimisations and one.variant.engine == TORCH
     ]
+    threads = chosen[0].variant.threads if chosen else None
+    chosen = [one for one in chosen if one.variant.threads == threads]
     counts = sorted({one.variant.workers for one in chosen})
     if len(chosen) < 2:
         return None
@@ -57,8 +59,9 @@ def draw_workers(machine: JudgedMachine) -> Drawn | None:
         name="workers",
         title="One worker against many, sync against async",
         caption=(
-            f"{'A batch of ' + str(images) + ' prompts' if images > 1 else 'Single images'}. Solid "
-            "and filled: sync; dashed and hollow: async. Black dashes at the lower right: the most "
+            f"{'A batch of ' + str(images) + ' prompts' if images > 1 else 'Single images'}"
+            f"{'' if threads is None else f', {threads} CPU threads a worker'}. Solid and "
+            "filled: sync; dashed and hollow: async. Black dashes at the lower right: the most "
             "that overlap can save, the share of an image that is not the device's work; what lies "
             "beyond them is noise. Memory: resident sets and device memory of all workers together."
         ),

@@ -44,7 +44,7 @@ def _format_stage_table(
     if measured.variant.engine != TORCH:
         title += f", {measured.variant.engine}"
     if measured.environment.device_kind == "cpu" and measured.worker_threads is not None:
-        title += f", {measured.worker_threads} threads"
+        title += f", {measured.worker_threads} thread{'s' * (measured.worker_threads != 1)}"
     if peak is not None:
         title += (
             f"; peak {_three_digits(peak.flop_per_s / 1e9)} GFLOP/s "

@@ -267,7 +267,7 @@ class Case:
 
     @property
     def _threads(self) -> int:
-        return self.suite.threads_per_worker(self.variant.workers)
+        return self.suite.threads_for(self.variant)
 
     def _shares(self, start: int = 0) -> list[tuple[ImageRequest, ...]]:
         """Divide a round's images among the workers; every worker gets at least one.

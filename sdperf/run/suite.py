@@ -158,6 +158,10 @@ class Suite:
             return self.cpu_threads
         return max(1, self.cpu_threads // workers)
 
+    def threads_for(self, variant: Variant) -> int:
+        """Return the threads of each worker of a variant, which may name them itself."""
+        return variant.threads or self.threads_per_worker(variant.workers)
+
     def request(
         self,
         images: tuple[ImageRequest, ...],
@@ -174,7 +178,7 @@ class Suite:
         A round of its own: the timed rounds carry no instrumentation. Needs a worker of the
         variant's precision to be running. ``None`` where the pipeline cannot be profiled.
         """
-        threads = self.threads_per_worker(variant.workers)
+        threads = self.threads_for(variant)
         key = (variant.precision, threads, variant.optimisations, variant.engine)
         if key not in self._profiles:
             request = self.request((self.workload.image(0),), "sync", threads)
@@ -193,7 +197,7 @@ class Suite:
         """
         if variant.engine != TORCH:
             return None
-        threads = self.threads_per_worker(variant.workers)
+        threads = self.threads_for(variant)
         key = (variant.precision, threads, variant.optimisations, variant.engine)
         if key not in self._limits:
             request = self.request((self.workload.image(0),), "sync", threads)
@@ -220,7 +224,7 @@ class Suite:
         Raises:
             GenerationError: The generation failed, or the trace cannot be written.
         """
-        threads = self.threads_per_worker(variant.workers)
+        threads = self.threads_for(variant)
         try:
             self.pool.trace(self.request((self.workload.image(0),), "sync", threads), path)
         finally:

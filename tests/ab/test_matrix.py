@@ -20,6 +20,7 @@ from sdperf.workload import Variant
             ["throughput[fp16-sync-2w]", "throughput[fp16-async-2w]"],
         ),
         ("latency[bf16-sync-3w]", ["latency[bf16-sync-3w]"]),
+        ("latency[fp32-*-2w-12t]", ["latency[fp32-sync-2w-12t]", "latency[fp32-async-2w-12t]"]),
         ("latency, latency[fp32-sync-1w] ,", ["latency[fp32-sync-1w]"]),
     ],
 )

@@ -16,6 +16,13 @@ def run_python(code):
     )
 
 
+def test_the_package_is_the_command_where_no_script_is_on_the_path():
+    done = subprocess.run(
+        [sys.executable, "-m", "sdperf", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("sdperf ")
+
+
 def test_help_teaches_the_main_job_and_loads_no_torch(capsys):
     assert main([]) == 0
     shown = capsys.readouterr().out

@@ -76,6 +76,7 @@ def test_where_nothing_is_known_to_differ_there_is_nothing_to_hold_against(befor
                 "engine=onnx,optimisations=batch2+stored_png",
             ],
         ),
+        ({"variant": Variant(threads=3)}, ["latency[fp32-sync-1w]", "--both", "threads=3"]),
     ],
 )
 def test_the_very_case_is_measured(changes, options):
@@ -90,6 +91,7 @@ def test_the_very_case_is_measured(changes, options):
         {"kind": "throughput", "images_per_round": 4},
         {"kind": "stage", "stage": "denoise"},
         {"variant": Variant(engine="onnx")},
+        {"variant": Variant(threads=3)},
     ],
 )
 def test_the_cases_name_is_one_that_ab_knows(changes):

@@ -58,6 +58,7 @@ def test_workers_of_the_cluster_run_the_cases(bench, cluster, pytester):
         ("localhost:8786", (), "tcp://HOST:PORT or tls://HOST:PORT"),
         ("tcp://localhost", (), "tcp://HOST:PORT or tls://HOST:PORT"),
         ("tcp://a:8786", ("--sd-in-process",), "neither --sd-in-process nor --sd-trace"),
+        ("tcp://a:8786", ("--sd-threads=2",), "--sd-threads cannot be used; got: '2'"),
         ("tcp://10.0.0.9:8786", (), "no Dask scheduler answers; got: tcp://10.0.0.9:8786"),
     ],
 )

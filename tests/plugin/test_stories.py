@@ -169,6 +169,7 @@ def test_a_missing_model_is_one_message_before_anything_runs(bench):
     [
         ("precision", "fp8", "*--sd-precision cannot be used; got: 'fp8'*fp32, fp16, bf16*"),
         ("workers", "0", "*--sd-workers*"),
+        ("threads", "0", "*--sd-threads*comma list of whole numbers of 1 or more*"),
         ("steps", "many", "*--sd-steps*whole number of 1 or more*"),
         ("size", "big", "*--sd-size*WIDTHxHEIGHT*"),
         ("size", "33x32", "*width*multiple of 8*"),
@@ -240,6 +241,25 @@ def test_automatic_cases_that_do_not_suit_are_skipped_with_the_flag_to_force_the
     result = bench("-k", "latency", "-rs", precision="auto")
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*fp16 is emulated*force with --sd-precision fp16"])
+
+
+def test_threads_of_a_worker_are_cases_of_their_own(bench, pytester):
+    result = bench(
+        "-k", "latency", "-rs", "--benchmark-json=run.json", threads="1,3", workers="auto"
+    )
+    document = json.loads((pytester.path / "run.json").read_text())
+    records = {one["name"]: one["extra_info"]["sdperf"] for one in document["benchmarks"]}
+    assert {name: one["worker_threads"] for name, one in records.items()} == {
+        "test_latency[fp32-sync-1w-1t]": 1
+    }
+    result.stdout.fnmatch_lines(["*1 workers of 3 threads on 1 performance cores; force with*"])
+
+
+def test_named_workers_have_as_many_threads_as_are_named(bench, pytester):
+    bench("-k", "latency", "--benchmark-json=run.json", threads="3", workers="1")
+    (one,) = json.loads((pytester.path / "run.json").read_text())["benchmarks"]
+    record = one["extra_info"]["sdperf"]
+    assert (record["variant"]["threads"], record["worker_threads"]) == (3, 3)
 
 
 def test_only_runs_ours_under_benchmark_only(bench):

@@ -89,6 +89,20 @@ def test_workers_are_drawn_with_the_ceiling_of_overlap():
     assert {"fp32 sync", "fp32 async"} <= set(texts(drawn.figure))
     asynchronous = [row for row in drawn.table.rows if "async" in row[0]]
     assert all(row[5].endswith("%") for row in asynchronous)
+    assert "CPU threads a worker" not in drawn.caption
+
+
+def test_workers_of_other_threads_are_not_drawn_over_each_other():
+    document = real_run()
+    for number, one in enumerate(document["benchmarks"]):
+        record = one["extra_info"]["sdperf"]
+        if record["kind"] == "throughput":
+            record["variant"]["threads"] = 3 + number % 2
+    drawn = draw_workers(judged(document))
+    drawn_ids = [row[0] for row in drawn.table.rows]
+    assert drawn_ids
+    assert len({one.split("-")[3] for one in drawn_ids}) == 1
+    assert f"{drawn_ids[0].split('-')[3][:-1]} CPU threads a worker" in drawn.caption
 
 
 def test_resources_show_every_curve_that_is_known_and_name_the_others():

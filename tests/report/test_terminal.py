@@ -59,6 +59,19 @@ def test_the_counts_add_up():
     assert format_counts(rows, 2) == "5 cases: 1 SLOWER, 2 PASS, 2 skipped"
 
 
+def test_a_ceiling_says_of_how_many_threads_it_is():
+    stages = StageTimes(1.0, 0.05, 0.05, 0.7, 0.1, 0.1)
+    sync = measurement(kind="throughput", images_per_round=4, rounds_s=(4.0,), stages=stages)
+    rows = [
+        row(measured=dataclasses.replace(sync, variant=Variant(mode=mode, threads=threads)))
+        for threads in (1, 2)
+        for mode in ("sync", "async")
+    ]
+    one, two = (line.text for line in format_ceilings(rows))
+    assert one.startswith("async throughput fp32 1w 1t: saved 0.0 %")
+    assert two.startswith("async throughput fp32 1w 2t: saved 0.0 %")
+
+
 def test_async_gain_stands_beside_its_ceiling():
     stages = StageTimes(1.0, 0.05, 0.05, 0.7, 0.1, 0.1)
     sync = measurement(kind="throughput", images_per_round=4, rounds_s=(4.0,), stages=stages)

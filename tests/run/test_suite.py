@@ -56,6 +56,13 @@ def test_the_device_is_measured_once_for_each_precision_and_thread_count():
     assert suite.pool.speeds == 3
 
 
+def test_a_variant_that_names_its_threads_has_them_and_others_divide_the_cores():
+    suite = make_suite()
+    for variant, threads in ((Variant(), 2), (Variant(workers=2), 1), (Variant(workers=4), 1)):
+        assert suite.threads_for(variant) == threads
+        assert suite.threads_for(dataclasses.replace(variant, threads=5)) == 5
+
+
 @pytest.mark.parametrize(
     ("round_s", "images"),
     [(6.0, [[1, 1], [2, 2], [4], [1], [1]]), (4.0, [[4, 4], [4, 4], [8], [1], [8]])],

@@ -269,9 +269,12 @@ def _describe_setup(record: Mapping[str, Any]) -> str:
     model = workload.pop("model", None)
     setup = {key: record.get(key) for key in _SETUP}
     variant = setup["variant"]
-    if isinstance(variant, dict) and variant.get("engine") == TORCH:
-        # Records of before there were other engines name none: their series go on.
-        setup["variant"] = {key: value for key, value in variant.items() if key != "engine"}
+    if isinstance(variant, dict):
+        # Records of before these could be chosen name none: their series go on.
+        unsaid = {"engine": TORCH, "threads": None}.items()
+        setup["variant"] = {
+            key: value for key, value in variant.items() if (key, value) not in unsaid
+        }
     if workload:
         name = str(model).replace("\\", "/").rstrip("/").rpartition("/")[2]
         setup |= {"workload": workload, "model": name}

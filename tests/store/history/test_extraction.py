@@ -155,16 +155,18 @@ def test_where_the_model_lies_does_not_part_series_but_steps_do():
     assert setup(num_inference_steps=20) != setup(num_inference_steps=30)
 
 
-def test_records_of_before_there_were_engines_go_on_as_torch_and_other_engines_part():
+def test_records_of_before_there_were_engines_and_threads_go_on_and_other_ones_part():
     def setup(**variant):
         document = make_run()
         kept = document["benchmarks"][0]["extra_info"]["sdperf"]["variant"]
-        kept.pop("engine")
+        for name in ("engine", "threads"):
+            kept.pop(name, None)
         kept.update(variant)
         return extract_run(document, "x").cases[0].setup
 
-    assert setup(engine="torch") == setup()
+    assert setup(engine="torch") == setup() == setup(threads=None)
     assert setup(engine="onnx") != setup()
+    assert setup(threads=2) != setup()
 
 
 def test_the_machine_outlives_an_update_and_the_environment_does_not():
