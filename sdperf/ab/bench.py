@@ -94,7 +94,7 @@ class LiveBench:
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _stage: Path | None = None
     _models: dict[str, ResolvedModel] = field(default_factory=dict)
-    _interpreters: dict[Path, Interpreter] = field(default_factory=dict)
+    _interpreters: dict[tuple[Path, tuple[str, ...]], Interpreter] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         """Stage the worker's modules."""
@@ -164,10 +164,10 @@ class LiveBench:
 
     def examine(self, side: Side) -> Interpreter:
         """Say which interpreter a side runs in, asking it once."""
-        path = side.interpreter or Path(sys.executable)
-        if path not in self._interpreters:
-            self._interpreters[path] = examine_interpreter(path)
-        return self._interpreters[path]
+        asked = side.interpreter or Path(sys.executable), _list_outside(side)
+        if asked not in self._interpreters:
+            self._interpreters[asked] = examine_interpreter(*asked)
+        return self._interpreters[asked]
 
     def find_floors(self, model: ResolvedModel, precision: str, kind: DeviceKind) -> Floors | None:
         """Return calibrated floors of this kind of device, else those that ship with the model."""
@@ -188,13 +188,18 @@ class LiveBench:
         assert self._stage is not None, "the bench is a context manager"
         stage = str(self._stage)
         ahead = (*side.code, stage) if side.replaces_sdperf else (stage, *side.code)
-        own = os.environ.get("PYTHONPATH", "") if side.interpreter is None else ""
-        outside = [
-            entry
-            for entry in own.split(os.pathsep)
-            if entry and (side.repository is None or not is_below(entry, side.repository))
-        ]
-        return Launch(side.interpreter or Path(sys.executable), (*ahead, *outside), side.folder)
+        path = side.interpreter or Path(sys.executable)
+        return Launch(path, (*ahead, *_list_outside(side)), side.folder)
+
+
+def _list_outside(side: Side) -> tuple[str, ...]:
+    """List what ``PYTHONPATH`` adds to a side that runs in this interpreter."""
+    own = os.environ.get("PYTHONPATH", "") if side.interpreter is None else ""
+    return tuple(
+        entry
+        for entry in own.split(os.pathsep)
+        if entry and (side.repository is None or not is_below(entry, side.repository))
+    )
 
 
 def is_below(entry: str, folder: Path) -> bool:

@@ -60,8 +60,12 @@ class PackageDifference:
     b: str | None
 
 
-def examine_interpreter(path: Path) -> Interpreter:
+def examine_interpreter(path: Path, import_path: tuple[str, ...] = ()) -> Interpreter:
     """Ask an interpreter for its version and packages.
+
+    Args:
+        path: The interpreter.
+        import_path: Folders searched before its own, as the side's worker will.
 
     Raises:
         ConfigurationError: It is no Python, too old, or lacks what a worker needs.
@@ -74,7 +78,7 @@ def examine_interpreter(path: Path) -> Interpreter:
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
-            env=Launch(path, ()).environment(os.environ),
+            env=Launch(path, import_path).environment(os.environ),
         )
     except OSError as error:
         raise ConfigurationError(
