@@ -1,5 +1,7 @@
 """Linux' own files: documented shapes and any text."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,11 @@ PARSERS = (
 @given(text=st.text(max_size=200))
 def test_no_text_makes_a_parser_raise(parse, text):
     parse(text)
+
+
+@pytest.mark.parametrize("text", ["0\x1f", "\x1c7\n", " 7 "])
+def test_a_count_is_read_beside_whatever_counts_as_space(text):
+    assert parse_count(text) == int(re.sub("[^0-9]", "", text))
 
 
 def test_cpu_lists():

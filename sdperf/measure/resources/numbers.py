@@ -8,9 +8,8 @@ import re
 
 def parse_count(text: str | None) -> int | None:
     """Read a non-negative whole number of at most 19 digits."""
-    if text is None or not re.fullmatch(r"\s*[0-9]{1,19}\s*", text):
-        return None
-    return int(text)
+    found = re.fullmatch(r"\s*([0-9]{1,19})\s*", text or "")
+    return int(found[1]) if found else None  # not of the text: \s takes separators, int() does not
 
 
 def parse_number(value: object) -> float | None:
