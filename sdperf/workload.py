@@ -123,13 +123,16 @@ class Variant:
     threads: int | None = None
 
     @property
+    def team(self) -> tuple[str, ...]:
+        """Workers, and their threads where they are named, as in `id`: ``1w``, ``8t``."""
+        workers = f"{self.workers}w"
+        return (workers,) if self.threads is None else (workers, f"{self.threads}t")
+
+    @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
-        threads = () if self.threads is None else (f"{self.threads}t",)
         engine = () if self.engine == TORCH else (self.engine,)
-        return "-".join(
-            (self.precision, self.mode, f"{self.workers}w", *threads, *engine, *self.optimisations)
-        )
+        return "-".join((self.precision, self.mode, *self.team, *engine, *self.optimisations))
 
 
 @dataclass(frozen=True)

@@ -215,19 +215,11 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
     return [
         Line(
             f"async {one.measured.kind} {one.measured.variant.precision} "
-            f"{_count_workers(one.measured.variant)}: saved {one.gain * 100:.1f} % of sync's time, "
+            f"{' '.join(one.measured.variant.team)}: saved {one.gain * 100:.1f} % of sync's time, "
             f"ceiling {one.ceiling * 100:.1f} %; beyond it is noise"
         )
         for one in find_overlaps(measured)
     ]
-
-
-def _count_workers(variant: Variant) -> str:
-    return (
-        f"{variant.workers}w"
-        if variant.threads is None
-        else f"{variant.workers}w {variant.threads}t"
-    )
 
 
 def wrap_line(text: str, colour: str = "") -> list[Line]:
