@@ -1,21 +1,19 @@
 """What sdperf says of a case: one `Outcome`, with its reasons. Pure.
 
-Speed and image are judged apart (`judge_latency`, `judge_images`) and combined here: faster but
-worse is a failure. Every collected case ends as exactly one outcome.
+Speed and image are judged apart (`sdperf.judging.latency`, `judge_images`) and combined here:
+faster but worse is a failure. Every collected case ends as exactly one outcome.
 """
 
 from __future__ import annotations
 
 import enum
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.models.references import Floors
-from sdperf.units import format_change, format_score, format_seconds
+from sdperf.units import format_score
 
 
 class Outcome(enum.Enum):
@@ -131,44 +129,6 @@ class Verdict:
     def decisive(self) -> tuple[Finding, ...]:
         """The findings that made the outcome."""
         return tuple(finding for finding in self.findings if finding.outcome is self.outcome)
-
-
-def judge_latency(
-    current_s: Sequence[float], baseline_s: Sequence[float], max_slowdown: float, against: str
-) -> Finding:
-    """Compare the medians of two runs with a stated tolerance; a gross gate, not a test.
-
-    One run against one run cannot tell a change from a mood of the machine, so the tolerance has
-    to be wide; rounds of one process are not independent samples.
-
-    Args:
-        current_s: Seconds of the current rounds.
-        baseline_s: Seconds of the baseline's rounds.
-        max_slowdown: Tolerated slowdown of the median as a fraction, such as 0.25.
-        against: What the baseline is, for the reason.
-    """
-    current, baseline = statistics.median(current_s), statistics.median(baseline_s)
-    if not (math.isfinite(current) and math.isfinite(baseline) and baseline > 0 and current > 0):
-        return Finding(
-            Outcome.INCOMPARABLE,
-            "latency",
-            f"the medians are not positive numbers ({current} against {baseline}) in {against}",
-        )
-    ratio = current / baseline
-    seen = (
-        f"median {format_seconds(current)} against {format_seconds(baseline)} in {against}: "
-        f"{format_change(ratio)}"
-    )
-    if ratio > 1 + max_slowdown:
-        return Finding(
-            Outcome.SLOWER,
-            "latency",
-            f"{seen}, limit {format_change(1 + max_slowdown)}",
-            "repeat the case alone on a quiet machine; if it stays, the change is slower",
-        )
-    if ratio < 1 / (1 + max_slowdown):
-        return Finding(Outcome.FASTER, "latency", seen)
-    return Finding(Outcome.PASS, "latency", seen)
 
 
 def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -> list[Finding]:
