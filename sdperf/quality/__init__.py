@@ -13,6 +13,7 @@ from sdperf.quality.comparison import (
     compute_tile_edge_px,
 )
 from sdperf.quality.component import ComponentDistance, compute_component_distance
+from sdperf.quality.cores import map_on_all_cores
 from sdperf.quality.description import ImageDescription, describe_image
 from sdperf.quality.difference import difference_image
 from sdperf.quality.entropy import compute_entropy_bits
@@ -33,4 +34,5 @@ __all__ = [
     "compute_trajectory_distance",
     "describe_image",
     "difference_image",
+    "map_on_all_cores",
 ]
