@@ -13,7 +13,7 @@ from sdperf.models.references import Floors
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compute_entropy_bits, describe_image
 from sdperf.run.messages import DeliveredImage
-from sdperf.run.suite import compute_scores
+from sdperf.run.scoring import compute_scores
 from sdperf.workload import ImageRequest, Precision, Variant, Workload
 
 AGAINST: Final = "other side"

@@ -18,7 +18,7 @@ from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.measurement import Measurement
 from sdperf.plugin.comparison import Comparison
 from sdperf.png import decode_png
-from sdperf.run.suite import compute_scores
+from sdperf.run.scoring import compute_scores
 from sdperf.store.images import ImageStore
 from sdperf.verdict import Finding, Outcome, judge_images, judge_soundness
 from sdperf.workload import TORCH, Variant

@@ -17,6 +17,7 @@ from sdperf.quality.cores import map_on_all_cores
 from sdperf.quality.description import ImageDescription, describe_image
 from sdperf.quality.difference import difference_image
 from sdperf.quality.entropy import compute_entropy_bits
+from sdperf.quality.image_array import require_same_shape
 from sdperf.quality.trajectory import TrajectoryDistance, compute_trajectory_distance
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "describe_image",
     "difference_image",
     "map_on_all_cores",
+    "require_same_shape",
 ]
