@@ -87,8 +87,7 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
             role = "" if source.spec == suite.pool.loaded else _name_role(suite, source)
             suite.pool.acquire(source.spec, 1, role)
             question = Record(suite.workload, image, source.threads)
-            with suite.pool.ledger.spend("references"):
-                suite.recordings[source, image] = suite.pool.ask(question)
+            suite.recordings[source, image] = suite.pool.ask(question)
         except SdperfError as error:
             suite.recordings[source, image] = error
     made = suite.recordings[source, image]
@@ -147,14 +146,9 @@ def _draw_planned(suite: Suite) -> None:
 
 
 def list_reference_specs(suite: Suite) -> set[WorkerSpec]:
-    """List the pipelines that are wanted as references, whether or not they are tested too."""
-    image = suite.workload.image(0)
-    sources = (choose_reference(suite, *one) for one in suite.planned.inspected)
-    specs = {one.spec for one in sources if (one, image) not in suite.recordings}
-    planned = range(suite.planned.pictures)
-    if any(suite.workload.image(index) not in suite.plain for index in planned):
-        specs.add(suite.make_spec("fp32"))
-    return specs
+    """List the pipelines that the plan wants as references, whether or not they are tested too."""
+    specs = {choose_reference(suite, *one).spec for one in suite.planned.inspected}
+    return specs | ({suite.make_spec("fp32")} if suite.planned.pictures else set())
 
 
 def _list_due(suite: Suite, spec: WorkerSpec) -> list[Source]:
@@ -172,7 +166,8 @@ def _record_all(suite: Suite, sources: list[Source]) -> None:
         if (source, suite.workload.image(0)) in suite.recordings:
             continue
         try:
-            make_recording(suite, source, suite.workload.image(0))
+            with suite.pool.ledger.spend("references"):
+                make_recording(suite, source, suite.workload.image(0))
         except SdperfError as error:
             _log.debug("no recording of %s: %s", source.words, error)
 
