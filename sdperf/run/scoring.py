@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdperf.measurement import ImageScores
+from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compare_images, describe_image, map_on_all_cores
+from sdperf.workload import ImageRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +70,25 @@ class Examined:
     sha256: str
     look: Look
     scores: tuple[ImageScores, ...]
+
+    def make_record(self, image: ImageRequest, *, nonfinite: bool) -> ImageRecord:
+        """Make the record of the picture.
+
+        Args:
+            image: What was asked for.
+            nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+        """
+        faults = ("NaN or infinity among the pixel values",) if nonfinite else ()
+        return ImageRecord(
+            prompt=image.prompt,
+            seed=image.seed,
+            sha256=self.sha256,
+            width=self.look.width,
+            height=self.look.height,
+            entropy_bits=self.look.entropy_bits,
+            faults=(*faults, *self.look.faults),
+            scores=self.scores,
+        )
 
 
 @dataclass

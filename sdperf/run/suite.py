@@ -319,22 +319,10 @@ class Suite:
         wanted = [(one.png, self._list_others(image)) for image, one in made]
         with self.pool.ledger.spend("comparing"):
             examined = self.pictures.examine(wanted)
-        records = []
-        for (image, delivered), seen in zip(made, examined, strict=True):
-            nonfinite = ("NaN or infinity among the pixel values",) if delivered.nonfinite else ()
-            records.append(
-                ImageRecord(
-                    prompt=image.prompt,
-                    seed=image.seed,
-                    sha256=seen.sha256,
-                    width=seen.look.width,
-                    height=seen.look.height,
-                    entropy_bits=seen.look.entropy_bits,
-                    faults=(*nonfinite, *seen.look.faults),
-                    scores=seen.scores,
-                )
-            )
-        return records
+        return [
+            seen.make_record(image, nonfinite=delivered.nonfinite)
+            for (image, delivered), seen in zip(made, examined, strict=True)
+        ]
 
     def _list_others(self, image: ImageRequest) -> list[Other]:
         """List what an image is held against."""
