@@ -22,12 +22,14 @@ class NotedPool:
 
     Attributes:
         fails: Raised by the drawing of these seeds.
+        nonfinite: Whether pictures are drawn with NaN among their values.
     """
 
     is_elsewhere = False
 
     def __init__(self, kind):
         self.kind, self.loaded, self.noted, self.fails = kind, None, [], {}
+        self.nonfinite = False
         self.ledger = Ledger()
 
     def describe_device(self, choice):
@@ -47,7 +49,7 @@ class NotedPool:
             self.loaded = None
         if error is not None:
             raise error
-        delivered = DeliveredImage(b"png", 0.0, nonfinite=False)
+        delivered = DeliveredImage(b"png", 0.0, nonfinite=self.nonfinite)
         return SimpleNamespace(results=[SimpleNamespace(images=[delivered])])
 
     def ask(self, question):
@@ -136,3 +138,11 @@ def test_the_references_of_a_subject_are_two_pipelines():
         suite.make_spec("fp32"),
         WorkerSpec(suite.model, "fp32", "auto"),
     }
+
+
+def test_nan_in_an_fp32_picture_is_kept_for_the_cases_that_take_it_over():
+    suite = make_suite()
+    suite.pool.nonfinite = True
+    image = WORKLOAD.image(0)
+    suite.fetch_plain(image)
+    assert suite.find_made("fp32", "torch", image).nonfinite
