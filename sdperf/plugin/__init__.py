@@ -15,7 +15,7 @@ import pytest
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.errors import SdperfError
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.plugin.ahead import Plan, Wanted
+from sdperf.plugin.ahead import Plan, Wanted, find_asked
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
@@ -204,14 +204,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.benchmark(**named), append=False)
         _read_own_limit(session, item)
     ours.sort(key=_pipeline_rank)
-    session.plan = Plan(
-        [
-            Wanted(item.nodeid, _read_variant(item), not _is_quality(item), _is_gain(item))
-            for item in ours
-        ]
-    )
     in_order = iter(ours)
     items[:] = [next(in_order) if _is_ours(item) else item for item in items]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Plan for the tests that are left, in their order: ``-k`` has deselected the others."""
+    session.config.stash[KEY].plan = Plan(
+        [
+            Wanted(
+                item.nodeid,
+                _read_variant(item),
+                not _is_quality(item),
+                _is_gain(item),
+                find_asked(getattr(getattr(item, "function", None), "__code__", None)),
+            )
+            for item in session.items
+            if _is_ours(item)
+        ]
+    )
 
 
 def _read_own_limit(session: SdSession, item: pytest.Item) -> None:

@@ -198,6 +198,9 @@ class SdSession:
         suite = self.suite()
         stock = suite.pool.stock
         if not stock.is_open:
+            if not self._has_stocked:
+                self._has_stocked = True
+                self._plan_references()
             return
         if suite.guards != "off":
             suite.machine.look_at_rest()
@@ -205,9 +208,26 @@ class SdSession:
             stock.fill(self.plan.count_now(node_id, self._is_skipped), suite.model)
         if not self._has_stocked:
             self._has_stocked = True
-            wanted = self.plan.count_all(self._is_skipped)
+            wanted = self.plan.count_all(self._is_skipped) + self._plan_references()
             stock.fill(min(wanted, count_that_fit()), suite.model)
         suite.pool.settle()
+
+    def _plan_references(self) -> int:
+        """Tell the suite what its tests are held against; count the processes that it takes."""
+        from sdperf.run.quality import FEWEST_IMAGES
+        from sdperf.run.references import PlannedReferences, list_reference_specs
+
+        suite, images = self.suite(), self.settings.images
+        quality_images = max(FEWEST_IMAGES, images)
+        suite.planned = PlannedReferences(
+            self.plan.count_pictures(images, quality_images, self._is_skipped),
+            self.plan.list_inspected(self._is_skipped),
+        )
+        tested = {
+            suite.make_spec(one.precision, one.optimisations, one.engine)
+            for one in self.plan.list_variants(self._is_skipped)
+        }
+        return len(list_reference_specs(suite) - tested)
 
     def _is_skipped(self, variant: Variant) -> bool:
         names = variant.optimisations
