@@ -41,6 +41,7 @@ def test_with_real_workers_three_pipelines_are_loaded_and_a_second_run_is_added(
     code = Path(sdperf.__file__).parent.parent
     arguments = [str(model), str(output), "--small", "--device", "cpu", "--code", str(code)]
     monkeypatch.setattr(sys, "argv", ["large_session", *arguments])
+    monkeypatch.setattr(command, "SETTLING_S", 0.0)
     monkeypatch.setenv("SDPERF_CACHE", str(tmp_path / "cache"))
     command.main()
     runs = json.loads(output.read_text())
@@ -54,6 +55,7 @@ def test_with_real_workers_three_pipelines_are_loaded_and_a_second_run_is_added(
 
 def test_a_session_that_leaves_no_run_is_said(tmp_path, monkeypatch):
     (tmp_path / "model_index.json").write_text("{}")
+    monkeypatch.setattr(command, "resolve_model", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["large_session", str(tmp_path), str(tmp_path / "out.json")])
     with pytest.raises(RuntimeError, match="left no run behind"):
         command.main()
