@@ -321,14 +321,23 @@ def add_options(parser: pytest.Parser) -> None:
     """Register the options and the ini settings of the same names."""
     group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
     for option in OPTIONS:
-        shown = option.default or "none"
-        group.addoption(
-            option.flag, metavar=option.metavar, default=None, help=f"{option.help} ({shown})"
-        )
+        shown = f"{option.help} ({option.default or 'none'})"
+        group.addoption(option.flag, metavar=option.metavar, default=None, help=escape_help(shown))
         parser.addini(option.ini, f"default of {option.flag}", default=option.default)
     for switch in SWITCHES:
-        group.addoption(switch.flag, action="store_true", default=None, help=switch.help)
+        group.addoption(
+            switch.flag, action="store_true", default=None, help=escape_help(switch.help)
+        )
         parser.addini(switch.ini, f"default of {switch.flag}", type="bool", default=False)
+
+
+def escape_help(text: str) -> str:
+    """Double each ``%``, which argparse takes for the beginning of a placeholder. Pure.
+
+    >>> escape_help("3%, and up to 25%")
+    '3%%, and up to 25%%'
+    """
+    return text.replace("%", "%%")
 
 
 def read_settings(config: pytest.Config) -> Settings:
