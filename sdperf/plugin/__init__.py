@@ -307,9 +307,17 @@ def pytest_runtest_makereport(
     report = yield
     if not _is_ours(item):
         return report
-    if call.excinfo is not None and isinstance(call.excinfo.value, SdperfError):
-        report.longrepr = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
-    item.config.stash[KEY].note_report(report)
+    session = item.config.stash[KEY]
+    fault = None if call.excinfo is None else call.excinfo.value
+    if not isinstance(fault, SdperfError):
+        session.note_report(report)
+        return report
+    text = f"{type(fault).__name__}: {fault}"
+    report.longrepr = text
+    session.note_report(report)
+    first = session.first_with_fault.setdefault(text, item.nodeid)
+    if first != item.nodeid:
+        report.longrepr = f"{type(fault).__name__}: {fault.what}; as in {first}"
     return report
 
 

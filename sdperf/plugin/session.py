@@ -47,6 +47,7 @@ class SdSession:
         results: Results by test id.
         reports: Outcome of each of our tests by id: ``passed``, ``failed`` or ``skipped``.
         complaints: What went wrong in each failed test, by id.
+        first_with_fault: The test that met an error first, by its text.
         unfit: Tests that failed because the machine was not fit, by id.
         traced: Whether the trace that was asked for has been written.
         skipped: Why each skipped test was, by id.
@@ -81,6 +82,7 @@ class SdSession:
     results: dict[str, CaseResult] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     complaints: dict[str, str] = field(default_factory=dict)
+    first_with_fault: dict[str, str] = field(default_factory=dict)
     unfit: set[str] = field(default_factory=set)
     traced: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
