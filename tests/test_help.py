@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sdperf.cli import make_parser
-from sdperf.plugin.options import OPTIONS, SWITCHES, add_options
+from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options
 
 WIDTHS = (60, 100)
 
