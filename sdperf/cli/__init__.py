@@ -52,11 +52,11 @@ exit status: 0 done, 1 the answer is no, 2 the command line or an input cannot b
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the ``sdperf`` script.
+def make_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Make the parser of the command line.
 
-    Returns:
-        The exit status.
+    Args:
+        names: The commands that it shall know; each is imported.
     """
     parser = argparse.ArgumentParser(
         prog="sdperf",
@@ -66,9 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"sdperf {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    given = list(sys.argv[1:] if arguments is None else arguments)[:1]
-    for name in given if given and given[0] in COMMANDS else COMMANDS:
+    for name in names:
         _import_command(name).add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the ``sdperf`` script.
+
+    Returns:
+        The exit status.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)[:1]
+    parser = make_parser(given if given and given[0] in COMMANDS else COMMANDS)
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
         parser.print_help()

@@ -27,6 +27,8 @@ from sdperf.models.layout import (
     parse_model_index,
     select_files,
 )
+from sdperf.models.made_up import describe_made_up
+from sdperf.units import format_names
 from sdperf.workload import EMBEDDED
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ _LOG = logging.getLogger(__name__)
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
 _HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
 _FOLDER_HINT: Final = "give --sd-model a diffusers folder (one with a model_index.json) or a hub id"
 
@@ -148,13 +149,14 @@ def load_pipeline(
             expected=f"files that diffusers {diffusers.__version__} can load",
             hint="download the model again, or update diffusers and transformers",
         ) from error
-    missing = [*complaints, *_weights_without_values(pipeline)]
-    if missing:
+    without_values = _weights_without_values(pipeline)
+    missing = [*complaints, f"no values for {format_names(without_values)}"]
+    if complaints or without_values:
         raise ModelError(
             f"{_described(resolved.name)} lacks weights that its configuration asks for",
             got=missing[0],
             expected="every weight in the safetensors files",
-            hint="download the model again",
+            hint="download the model again, or update transformers",
         )
     return prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
 
@@ -222,11 +224,11 @@ class _LoadingLog(logging.Handler):
         self.made_up: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = " ".join(_COLOUR.sub("", record.getMessage()).split())
-        if "newly initialized" in text:
-            self.made_up.append(text)
+        lacking = describe_made_up(record.getMessage())
+        if lacking is not None:
+            self.made_up.append(lacking)
         else:
-            _LOG.debug("%s: %s", record.name, text)
+            _LOG.debug("%s: %s", record.name, record.getMessage())
 
 
 @contextlib.contextmanager

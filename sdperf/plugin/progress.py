@@ -38,7 +38,7 @@ class LiveLine:
         """Whether the output is a terminal that can rewrite a line."""
         return (
             self.reporter is not None
-            and bool(self.reporter.isatty())
+            and _is_terminal(self.reporter)
             and os.environ.get("TERM", "") != "dumb"
         )
 
@@ -117,3 +117,8 @@ def _uncaptured(reporter: pytest.TerminalReporter) -> Iterator[None]:
     else:
         with capture.global_and_fixture_disabled():
             yield
+
+
+def _is_terminal(reporter: pytest.TerminalReporter) -> bool:
+    isatty: object = reporter.isatty
+    return bool(isatty() if callable(isatty) else isatty)  # pytest 8.4.0 made it a property

@@ -129,14 +129,15 @@ class SdQuality:
         return floors, references.entropies()
 
 
-@pytest.fixture
-def sd_quality(
-    request: pytest.FixtureRequest, sd_precision: Precision, sd_engine: str
-) -> SdQuality:
-    """Ask a question about the images: ``sd_quality.soundness()``, ``.images()``, ..."""
+def make_quality(request: pytest.FixtureRequest, precision: Precision, engine: str) -> SdQuality:
+    """Make what asks one question about the images.
+
+    Raises:
+        ConfigurationError: The session runs under xdist.
+    """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         raise ConfigurationError(
             "the quality suite cannot run under xdist: its cases share their images",
             hint="leave -n out",
         )
-    return SdQuality(session_of(request.config), request.node.nodeid, sd_precision, sd_engine)
+    return SdQuality(session_of(request.config), request.node.nodeid, precision, engine)

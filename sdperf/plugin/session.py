@@ -17,23 +17,22 @@ from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
-from sdperf.plugin.options import Settings
+from sdperf.plugin.comparison import Comparison
+from sdperf.plugin.keys import KEY
+from sdperf.plugin.options import Settings, read_settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
+from sdperf.plugin.speed import SpeedVerdict
 from sdperf.report.terminal import Row
 from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
-    from sdperf.plugin.comparison import Comparison
-    from sdperf.plugin.speed import SpeedVerdict
     from sdperf.run.case import CaseResult
     from sdperf.run.cluster import Cluster
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
     from sdperf.store.calibration import Calibration
-
-KEY: pytest.StashKey[SdSession] = pytest.StashKey()
 
 
 @dataclass
@@ -47,6 +46,7 @@ class SdSession:
         results: Results by test id.
         reports: Outcome of each of our tests by id: ``passed``, ``failed`` or ``skipped``.
         complaints: What went wrong in each failed test, by id.
+        first_with_fault: The test that met an error first, by its text.
         unfit: Tests that failed because the machine was not fit, by id.
         traced: Whether the trace that was asked for has been written.
         skipped: Why each skipped test was, by id.
@@ -57,8 +57,8 @@ class SdSession:
             there are accepted sessions.
         compare_fail: The checks of ``--benchmark-compare-fail``, taken over from pytest-benchmark.
         limits: Tolerated slowdown of each test that has a limit of its own, by id.
-        comparison: What the session was compared with, once it has ended.
-        speed: What was said of its speed, once it has ended.
+        comparison: What the session is compared with; nothing before it has ended.
+        speed: What is said of its speed; nothing before it has ended.
         no_overlap: Why nothing was compared although something was asked for.
         interrupted: Whether the user ended it.
         storage_complaint: Why images could not be stored.
@@ -81,6 +81,7 @@ class SdSession:
     results: dict[str, CaseResult] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     complaints: dict[str, str] = field(default_factory=dict)
+    first_with_fault: dict[str, str] = field(default_factory=dict)
     unfit: set[str] = field(default_factory=set)
     traced: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
@@ -93,8 +94,8 @@ class SdSession:
     no_overlap: str | None = None
     interrupted: bool = False
     storage_complaint: str | None = None
-    comparison: Comparison = field(init=False)
-    speed: SpeedVerdict = field(init=False)
+    comparison: Comparison = field(default_factory=Comparison)
+    speed: SpeedVerdict = field(default_factory=SpeedVerdict)
     exhibits: int = 0
     report: str | None = None
     aftermath: list[tuple[str, str]] = field(default_factory=list)
@@ -308,8 +309,17 @@ def _count_busy(variant: Variant) -> int:
 
 
 def session_of(config: pytest.Config) -> SdSession:
-    """Return the sdperf session of a pytest configuration."""
-    return config.stash[KEY]
+    """Return the sdperf session of a pytest configuration, made at the first call.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    session = config.stash.get(KEY, None)
+    if session is None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        session = SdSession(read_settings(config), LiveLine(reporter), root=config.rootpath)
+        config.stash[KEY] = session
+    return session
 
 
 def take_over_host(ours: SdSession, host: Any) -> None:

@@ -26,7 +26,7 @@ from sdperf.report.terminal import (
     format_findings,
     format_table,
 )
-from sdperf.units import format_quantity
+from sdperf.units import format_names, format_quantity
 from sdperf.verdict import EVIDENCE_PATH, Outcome
 
 if TYPE_CHECKING:
@@ -116,9 +116,8 @@ def list_closing_lines(ours: SdSession) -> list[str]:
     lines = []
     absent = ours.comparison.list_absent(ours.reports)
     if absent:
-        shown = ", ".join(name.rpartition("::")[2] for name in absent[:3])
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-        lines.append(f"in the baseline, but not run now: {shown}{more}")
+        shown = format_names([name.rpartition("::")[2] for name in absent])
+        lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
         lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
     if ours.interrupted:
