@@ -10,6 +10,7 @@ import contextlib
 import glob
 import importlib
 import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
 _HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 _SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
+_ONE_THREAD_LOADING: Final = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
+"""Variables that transformers 5 reads each time it loads; 4 loads on the calling thread anyway."""
+
 _FOLDER_HINT: Final = "give --sd-model a diffusers folder (one with a model_index.json) or a hub id"
 
 
@@ -159,6 +163,26 @@ def load_pipeline(
             hint="download the model again, or update transformers",
         )
     return prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
+
+
+@contextlib.contextmanager
+def weights_read_on_this_thread() -> Iterator[None]:
+    """Have transformers make the tensors of a model on the calling thread.
+
+    Its loader casts and moves weights on threads of its own. Only one thread may touch an Apple
+    GPU, and on a processor a second thread that calls torch leaves a second team of OpenMP threads
+    behind (`docs/what-a-case-leaves-behind.md`).
+    """
+    before = {name: os.environ.get(name) for name in _ONE_THREAD_LOADING}
+    os.environ.update(_ONE_THREAD_LOADING)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def import_components(resolved: ResolvedModel) -> None:
