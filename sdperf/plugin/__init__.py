@@ -39,6 +39,7 @@ from sdperf.plugin.options import Settings, add_options, parse_percent, read_set
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality import sd_quality
 from sdperf.plugin.session import KEY, SdSession, take_over_host
+from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
 from sdperf.workload import PRECISIONS, TORCH, Variant
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
+_OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
 _QUALITY_FIXTURE: Final = "sd_quality"
 _GAIN_FIXTURE: Final = "sd_gain"
 _AXES: Final = ("precision", "mode", "workers", "threads", "engine", "optimisations")
@@ -124,8 +126,10 @@ def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
         raise pytest.UsageError(f"the run to compare with cannot be used: {fault}")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Show progress where pytest reports."""
+    """Show progress where pytest reports; a reader that goes away loses no session of ours."""
+    session.config.stash[_OUTPUT] = guard_terminal(session.config.get_terminal_writer())
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     session.config.stash[KEY].live_line.reporter = reporter
 
@@ -274,11 +278,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     ours = session.config.stash[KEY]
     host = getattr(session.config, "_benchmarksession", None)
+    output = session.config.stash.get(_OUTPUT, None)
     if not any(map(_is_ours, session.items)):
+        if output is not None:
+            output.give_back()
         if ours.compares_with_accepted and host is not None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
         return
+    if output is not None:
+        output.check()
     try:
         if host is not None:
             take_over_host(ours, host)
@@ -324,7 +333,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             finish_session(session, ours)
     finally:
         ours.close()
-    return (yield)
+    yield
+    output = session.config.stash.get(_OUTPUT, None)
+    if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 @pytest.hookimpl(optionalhook=True)
