@@ -36,6 +36,7 @@ from sdperf.plugin.fixture_functions import (
 )
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options, find_value
+from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
 
 __all__ = [
     "sd_benchmark",
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
+_OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
 _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
 """Why the settings of an ini file cannot be used; raised once everything is collected."""
 
@@ -132,8 +134,10 @@ def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
         raise pytest.UsageError(f"the run to compare with cannot be used: {fault}")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Show progress where pytest reports, which it cannot yet when options are read."""
+    """Show progress where pytest reports; a reader that goes away loses no session of ours."""
+    session.config.stash[_OUTPUT] = guard_terminal(session.config.get_terminal_writer())
     ours = session.config.stash.get(KEY, None)
     if ours is not None:
         ours.live_line.reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -172,7 +176,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Plan for the tests that are left, in their order: ``-k`` has deselected the others."""
     ours = [item for item in session.items if _is_ours(item)]
-    if ours:
+    if ours and _INI_FAULT not in session.config.stash:
         from sdperf.plugin.collecting import plan
         from sdperf.plugin.session import session_of
 
@@ -189,6 +193,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     ours = session.config.stash.get(KEY, None)
+    output = session.config.stash.get(_OUTPUT, None)
+    if output is not None and not any(map(_is_ours, session.items)):
+        output.give_back()
     if ours is None:
         return
     host = getattr(session.config, "_benchmarksession", None)
@@ -199,6 +206,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     from sdperf.plugin.session import take_over_host
 
+    if output is not None:
+        output.check()
     try:
         if host is not None:
             take_over_host(ours, host)
@@ -254,7 +263,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             finish_session(session, ours)
     finally:
         ours.close()
-    return (yield)
+    yield
+    output = session.config.stash.get(_OUTPUT, None)
+    if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 @pytest.hookimpl(optionalhook=True)
