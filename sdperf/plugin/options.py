@@ -218,6 +218,13 @@ SWITCHES: Final = (
         "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
     ),
     Option("durations", "", "", "say where the session's wall time went"),
+    Option(
+        "resume",
+        "",
+        "",
+        "go on with the session that was interrupted in this folder: what it finished is not "
+        "measured again (sdperf resume types the whole command)",
+    ),
     Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
 )
 
@@ -263,6 +270,7 @@ class Settings:
         cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
         durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
+        resume: Whether to go on with an interrupted session.
     """
 
     workload: Workload
@@ -301,6 +309,7 @@ class Settings:
     cluster: str | None
     durations: bool
     strict: bool
+    resume: bool = False
 
     def case_slowdown(self, own: float | None = None) -> float:
         """Return the binding limit of a case: its own, the one given, or the default."""
@@ -409,6 +418,7 @@ def read_settings(config: pytest.Config) -> Settings:
         cluster=cluster,
         durations=switches["durations"],
         strict=switches["strict"],
+        resume=switches["resume"],
     )
 
 

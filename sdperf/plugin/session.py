@@ -26,6 +26,8 @@ from sdperf.workload import TORCH, Variant
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
     from sdperf.plugin.comparison import Comparison
+    from sdperf.plugin.journalling import SessionJournal
+    from sdperf.plugin.opening import FolderLock
     from sdperf.plugin.speed import SpeedVerdict
     from sdperf.run.case import CaseResult
     from sdperf.run.cluster import Cluster
@@ -61,7 +63,6 @@ class SdSession:
         speed: What was said of its speed, once it has ended.
         no_overlap: Why nothing was compared although something was asked for.
         interrupted: Whether the user ended it.
-        storage_complaint: Why images could not be stored.
         exhibits: Failing images laid beside what they were held against.
         report: What became of the report that was asked for, one line.
         aftermath: What went wrong once the run was over, each with its colour.
@@ -73,6 +74,10 @@ class SdSession:
         durations: Where it went until the run was saved first; ``None`` before.
         root: pytest's root folder.
         plan: What our tests will ask of the workers, in order.
+        planned: Ids of our tests that were selected, in order.
+        journal: What keeps each finished case on the disk; ``None`` before it is opened.
+        lock: Keeps other sessions out of the folder; ``None`` before it is taken.
+        unsaved: What was asked for and could not be written, and what became of the run instead.
     """
 
     settings: Settings
@@ -92,7 +97,6 @@ class SdSession:
     limits: dict[str, float] = field(default_factory=dict)
     no_overlap: str | None = None
     interrupted: bool = False
-    storage_complaint: str | None = None
     comparison: Comparison = field(init=False)
     speed: SpeedVerdict = field(init=False)
     exhibits: int = 0
@@ -105,6 +109,10 @@ class SdSession:
     durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
     plan: Plan = field(default_factory=Plan)
+    planned: tuple[str, ...] = ()
+    journal: SessionJournal | None = None
+    lock: FolderLock | None = None
+    unsaved: list[str] = field(default_factory=list)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -271,8 +279,13 @@ class SdSession:
         return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None
 
     def keep(self, node_id: str, result: CaseResult) -> None:
-        """Keep a case's result for the gates and for the image folder."""
+        """Keep a case's result for the gates and for the image folder, and put it on the disk.
+
+        Where the disk refuses, the session ends after this case and judges what it has.
+        """
         self.results[node_id] = result
+        if self.journal is not None and node_id not in self.journal.kept:
+            self.journal.add_timed(self, node_id, result)
 
     def note_report(self, report: pytest.TestReport) -> None:
         """Keep what pytest says of one phase of one of our tests."""
@@ -293,6 +306,10 @@ class SdSession:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""
         return [node_id for node_id, outcome in self.reports.items() if outcome != "skipped"]
 
+    def list_left_out(self) -> list[str]:
+        """Return the ids of the selected tests that did not run, in order."""
+        return [node_id for node_id in self.planned if node_id not in self.reports]
+
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""
         if self._plain_suite is not None:
@@ -301,6 +318,12 @@ class SdSession:
             self._suite.close()
         if self._cluster is not None:
             self._cluster.close()
+
+    def release(self) -> None:
+        """Let the next session into the folder."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
 
 def _count_busy(variant: Variant) -> int:
