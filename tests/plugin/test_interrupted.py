@@ -1,17 +1,14 @@
 """What dies with a run: nothing that was finished."""
 
 import json
-import os
+import multiprocessing
 import signal
 
 import pytest
 
+from sdperf.run.case import Case
 from sdperf.store.journal import list_journals, read_journal
-
-QUALITY = """
-def test_soundness(sd_quality):
-    sd_quality.soundness()
-"""
+from tests.plugin.killed import run_session
 
 
 def last_run(pytester):
@@ -57,8 +54,6 @@ def test_ctrl_c_judges_what_is_complete_and_says_what_was_left_out(interrupted, 
 
 def test_a_resumed_session_measures_nothing_twice(interrupted, bench, pytester, monkeypatch):
     before = last_run(pytester)["benchmarks"][0]
-    from sdperf.run.case import Case
-
     measured = []
     measure_round = Case.measure_round
     monkeypatch.setattr(
@@ -99,58 +94,38 @@ def test_repeatability(sd_quality):
 """
 
 
-class _Killing:
-    """A plugin that notes what finished, and ends its process like a loss of power would."""
-
-    def __init__(self, path, moment):
-        self.path, self.left = path, moment
-
-    def pytest_runtest_logreport(self, report):
-        if report.when == "call" and report.passed:
-            with self.path.open("a") as file:
-                file.write(f"{report.nodeid}\n")
-
-    def count_down(self, work):
-        def counted(*arguments, **named):
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return work(*arguments, **named)
-
-        return counted
+@pytest.fixture(scope="module")
+def forked():
+    """Processes forked from a server that has imported everything and run nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.plugin.killed"])
+    return context
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3, 5, 7, 9, 12, 15, 20, 25, 30, 40])
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("moment", [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 19, 99])
 def test_killed_at_any_moment_nothing_finished_is_lost(
-    bench, script, pytester, monkeypatch, moment
+    bench, script, pytester, monkeypatch, forked, moment
 ):
     """Moments are calls that sync something or measure a round, counted over the whole session."""
-    from sdperf.run.case import Case
-    from sdperf.store import files, journal
-
     pytester.makepyfile(test_bench=KILLED)
     noted = pytester.path / "finished.txt"
     noted.touch()
-    child = os.fork()
-    if child == 0:
-        try:
-            killing = _Killing(noted, moment)
-            for module in (files, journal):
-                module.sync_to_disk = killing.count_down(module.sync_to_disk)
-            Case.measure_round = killing.count_down(Case.measure_round)
-            patched = pytester.inline_run
-            pytester.inline_run = lambda *a, **n: patched(*a, **n, plugins=[killing])
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            bench()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
+    arguments = []
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            pytester, "runpytest_inprocess", lambda *given: arguments.extend(map(str, given))
+        )
+        bench()
+    child = forked.Process(target=run_session, args=(str(pytester.path), arguments, moment))
+    child.start()
+    child.join()
     finished = noted.read_text().split()
-    if not os.WIFSIGNALED(status):
-        assert len(finished) == 4, "the session ended before that moment and is complete"
+    if child.exitcode == 0:
+        assert moment == 99, "the session ended before that moment"
+        assert len(finished) == 4
         assert list_journals(pytester.path) == []
         return
+    assert child.exitcode == -signal.SIGKILL
     left = list_journals(pytester.path)
     entries = read_journal(left[0]).entries if left and left[0].stat().st_size else {}
     assert set(finished) <= set(entries)
