@@ -23,7 +23,7 @@ from sdperf.plugin.comparison import (
 )
 from sdperf.plugin.confirming import confirm_suspects
 from sdperf.plugin.gate import Gate, JudgedCase
-from sdperf.plugin.html import write_html
+from sdperf.plugin.html import ReportError, write_html
 from sdperf.plugin.keeping import keep_in_history, write_markdown
 from sdperf.plugin.parts import divide, judge_parts
 from sdperf.plugin.saving import (
@@ -103,7 +103,10 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
     if run is not None and host is not None and not host.disabled:
         keep_in_history(ours, run, session.config.rootpath)
     if run is not None and ours.settings.html is not None:
-        ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
+        try:
+            ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
+        except ReportError as error:
+            ours.unsaved.append(f"--sd-html: {error}")
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
     if host is not None:

@@ -21,6 +21,7 @@ from sdperf.measurement import (
     parse_measurement,
 )
 from sdperf.observation import Observation
+from sdperf.plugin.ahead import Plan
 from sdperf.store.code import hash_code, locate_module
 from sdperf.store.images import ImageStore
 from sdperf.store.journal import (
@@ -257,6 +258,7 @@ def open_journal(
             )
         held.journal = Journal.go_on(content, process)
         held.earlier = content.entries
+        ours.plan = Plan([one for one in ours.plan.tests if one.node_id not in content.entries])
         held.lines.append(describe_left(content))
         return
     remove_oldest(ours.root, MOST_JOURNALS - 1)

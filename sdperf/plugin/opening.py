@@ -111,7 +111,7 @@ def check_writable(settings: Settings, host: Any, root: Path) -> None:
     for what, path, is_folder in list_outputs(settings, host, root):
         folder = path if is_folder else path.parent
         if not is_folder and path.exists():
-            if not path.is_file():
+            if not path.is_file() and not path.is_dir():
                 continue  # a device or a pipe
             _check_file(what, path)
         folder = _find_existing(folder)
