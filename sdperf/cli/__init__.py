@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "quality",
     "replay",
     "report",
+    "resume",
     "trend",
     "tune",
 )

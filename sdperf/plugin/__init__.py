@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sdperf.errors import SdperfError
+from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
@@ -37,6 +37,9 @@ from sdperf.plugin.fixture_functions import (
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options, find_value
 from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
 
 __all__ = [
     "sd_benchmark",
@@ -211,6 +214,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         if host is not None:
             take_over_host(ours, host)
+        ours.planned = tuple(item.nodeid for item in session.items if _is_ours(item))
+        if not hasattr(session.config, "workerinput"):
+            _open_session(session.config, ours, host)
         ours.resolve_model()
         if ours.settings.cluster is not None:
             ours.suite()
@@ -222,6 +228,47 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from error
     finally:
         ours.live_line.wipe()
+
+
+def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
+    """Make sure of the folder, and begin the journal or go on with the one that was left.
+
+    Raises:
+        ConfigurationError: Another session measures here, something cannot be written, or there is
+            nothing to resume.
+        RecordError: The journal is damaged.
+    """
+    from sdperf.plugin.journalling import open_journal
+    from sdperf.plugin.opening import FolderLock, check_writable
+    from sdperf.plugin.saving import EVIDENCE_FOLDER, keep_out_of_git
+
+    check_writable(ours.settings, host, config.rootpath)
+    parameters = config.invocation_params
+    try:
+        ours.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)
+        keep_out_of_git(config.rootpath / EVIDENCE_FOLDER)
+        open_journal(
+            ours,
+            [str(argument) for argument in parameters.args],
+            Path(parameters.dir),
+            is_disabled=host is not None and bool(host.disabled),
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or config.rootpath} cannot be written",
+            got=error.strerror,
+            hint="run pytest from a folder that can be written; nothing was measured",
+        ) from error
+    for line in ours.journal.lines if ours.journal is not None else ():
+        ours.live_line.tell(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """End the session where its journal cannot be written any more: all that is done is kept."""
+    ours = item.config.stash.get(KEY, None)
+    if ours is not None and ours.journal is not None and ours.journal.complaint is not None:
+        item.session.shouldstop = ours.journal.complaint
 
 
 @pytest.hookimpl(wrapper=True)
@@ -263,7 +310,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             finish_session(session, ours)
     finally:
         ours.close()
-    yield
+    try:
+        yield
+    finally:
+        if ours.journal is not None:
+            from sdperf.plugin.finish import close_session
+
+            close_session(session, ours)
+        ours.release()
     output = session.config.stash.get(_OUTPUT, None)
     if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
@@ -310,3 +364,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(KEY, None)
     if session is not None:
         session.close()
+        session.release()

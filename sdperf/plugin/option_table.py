@@ -188,6 +188,13 @@ SWITCHES: Final = (
         "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
     ),
     Option("durations", "", "", "say where the session's wall time went"),
+    Option(
+        "resume",
+        "",
+        "",
+        "go on with the session that was interrupted in this folder: what it finished is not "
+        "measured again (sdperf resume types the whole command)",
+    ),
     Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
 )
 

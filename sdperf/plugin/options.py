@@ -81,6 +81,7 @@ class Settings:
         cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
         durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
+        resume: Whether to go on with an interrupted session.
     """
 
     workload: Workload
@@ -119,6 +120,7 @@ class Settings:
     cluster: str | None
     durations: bool
     strict: bool
+    resume: bool = False
 
     def case_slowdown(self, own: float | None = None) -> float:
         """Return the binding limit of a case: its own, the one given, or the default."""
@@ -213,6 +215,7 @@ def read_settings(config: pytest.Config) -> Settings:
         cluster=cluster,
         durations=switches["durations"],
         strict=switches["strict"],
+        resume=switches["resume"],
     )
 
 

@@ -78,6 +78,14 @@ class LiveLine:
             with _uncaptured(self.reporter):
                 self.reporter.write_line(f"sdperf {self._case}: {what}", flush=True)
 
+    def tell(self, what: str) -> None:
+        """Say something about the session as a whole, on a line of its own that stays."""
+        if self.reporter is not None:
+            self.wipe()
+            self._start_line(self.reporter)
+            with _uncaptured(self.reporter):
+                self.reporter.write_line(f"sdperf: {what}", flush=True)
+
     def finish(self, summary: str) -> None:
         """End a case: wipe the live line, or print one plain line where there is none."""
         if self.reporter is None:

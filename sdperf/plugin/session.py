@@ -28,6 +28,8 @@ from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
+    from sdperf.plugin.journalling import SessionJournal
+    from sdperf.plugin.opening import FolderLock
     from sdperf.run.case import CaseResult
     from sdperf.run.cluster import Cluster
     from sdperf.run.pool import WorkerPool
@@ -61,7 +63,6 @@ class SdSession:
         speed: What is said of its speed; nothing before it has ended.
         no_overlap: Why nothing was compared although something was asked for.
         interrupted: Whether the user ended it.
-        storage_complaint: Why images could not be stored.
         exhibits: Failing images laid beside what they were held against.
         report: What became of the report that was asked for, one line.
         aftermath: What went wrong once the run was over, each with its colour.
@@ -73,6 +74,10 @@ class SdSession:
         durations: Where it went until the run was saved first; ``None`` before.
         root: pytest's root folder.
         plan: What our tests will ask of the workers, in order.
+        planned: Ids of our tests that were selected, in order.
+        journal: What keeps each finished case on the disk; ``None`` before it is opened.
+        lock: Keeps other sessions out of the folder; ``None`` before it is taken.
+        unsaved: What was asked for and could not be written, and what became of the run instead.
     """
 
     settings: Settings
@@ -93,7 +98,6 @@ class SdSession:
     limits: dict[str, float] = field(default_factory=dict)
     no_overlap: str | None = None
     interrupted: bool = False
-    storage_complaint: str | None = None
     comparison: Comparison = field(default_factory=Comparison)
     speed: SpeedVerdict = field(default_factory=SpeedVerdict)
     exhibits: int = 0
@@ -106,6 +110,10 @@ class SdSession:
     durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
     plan: Plan = field(default_factory=Plan)
+    planned: tuple[str, ...] = ()
+    journal: SessionJournal | None = None
+    lock: FolderLock | None = None
+    unsaved: list[str] = field(default_factory=list)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -272,8 +280,13 @@ class SdSession:
         return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None
 
     def keep(self, node_id: str, result: CaseResult) -> None:
-        """Keep a case's result for the gates and for the image folder."""
+        """Keep a case's result for the gates and for the image folder, and put it on the disk.
+
+        Where the disk refuses, the session ends after this case and judges what it has.
+        """
         self.results[node_id] = result
+        if self.journal is not None and node_id not in self.journal.kept:
+            self.journal.add_timed(self, node_id, result)
 
     def note_report(self, report: pytest.TestReport) -> None:
         """Keep what pytest says of one phase of one of our tests."""
@@ -294,6 +307,10 @@ class SdSession:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""
         return [node_id for node_id, outcome in self.reports.items() if outcome != "skipped"]
 
+    def list_left_out(self) -> list[str]:
+        """Return the ids of the selected tests that did not run, in order."""
+        return [node_id for node_id in self.planned if node_id not in self.reports]
+
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""
         if self._plain_suite is not None:
@@ -302,6 +319,12 @@ class SdSession:
             self._suite.close()
         if self._cluster is not None:
             self._cluster.close()
+
+    def release(self) -> None:
+        """Let the next session into the folder."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
 
 def _count_busy(variant: Variant) -> int:
