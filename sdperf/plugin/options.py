@@ -219,6 +219,7 @@ SWITCHES: Final = (
     ),
     Option("durations", "", "", "say where the session's wall time went"),
     Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
+    Option("exact", "", "", "fail also when images that were identical until now differ (CHANGED)"),
 )
 
 
@@ -263,6 +264,7 @@ class Settings:
         cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
         durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
+        exact: Whether an image that is no longer bit for bit what it was fails the run.
     """
 
     workload: Workload
@@ -301,6 +303,7 @@ class Settings:
     cluster: str | None
     durations: bool
     strict: bool
+    exact: bool
 
     def case_slowdown(self, own: float | None = None) -> float:
         """Return the binding limit of a case: its own, the one given, or the default."""
@@ -409,6 +412,7 @@ def read_settings(config: pytest.Config) -> Settings:
         cluster=cluster,
         durations=switches["durations"],
         strict=switches["strict"],
+        exact=switches["exact"],
     )
 
 

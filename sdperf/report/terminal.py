@@ -140,8 +140,8 @@ def format_findings(rows: Iterable[Row]) -> list[Line]:
     """Say of each case that is not a plain pass what was seen, against what, and what to do."""
     lines = []
     for row in rows:
-        for finding in row.verdict.decisive:
-            if row.verdict.outcome in (Outcome.PASS, Outcome.FASTER):
+        for finding in row.verdict.told:
+            if finding.outcome in (Outcome.PASS, Outcome.FASTER):
                 continue
             colour = colour_of(finding.outcome)
             lines += wrap_line(f"{finding.outcome.value}  {row.case}: {finding.reason}", colour)
