@@ -27,6 +27,8 @@ class Outcome(enum.Enum):
     """Slower than the baseline by more than the limit."""
     HEAVIER = "HEAVIER"
     """Peak memory grew by more than the limits."""
+    CHANGED = "CHANGED"
+    """The image is no longer bit for bit what equal code has drawn here until now."""
     INCOMPARABLE = "INCOMPARABLE"
     """There is a baseline, but of another workload, machine or precision."""
     INCONCLUSIVE = "INCONCLUSIVE"
@@ -44,13 +46,20 @@ class Outcome(enum.Enum):
         return self in _FAILURES
 
     @property
+    def is_always_told(self) -> bool:
+        """Whether a finding is shown also where another one decides the case."""
+        return self is Outcome.CHANGED
+
+    @property
     def is_open(self) -> bool:
-        """Whether the outcome is no answer; ``--sd-strict`` makes it a failure."""
+        """Whether the outcome fails the run only where it is strict (``--sd-strict``)."""
         return self in _OPEN
 
 
 _FAILURES: Final = frozenset({Outcome.BROKEN, Outcome.DEGRADED, Outcome.SLOWER, Outcome.HEAVIER})
-_OPEN: Final = frozenset({Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE})
+_OPEN: Final = frozenset(
+    {Outcome.CHANGED, Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE}
+)
 EVIDENCE_PATH: Final = ".sdperf/evidence"
 """Where a run lays failing images beside what they were held against."""
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
@@ -124,6 +133,15 @@ class Verdict:
         """The worst finding's outcome; a case that nobody judged has no baseline."""
         outcomes = [finding.outcome for finding in self.findings]
         return min(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NO_BASELINE)
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """The findings to show: those that decide, and those that are always told."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.outcome is self.outcome or finding.outcome.is_always_told
+        )
 
     @property
     def decisive(self) -> tuple[Finding, ...]:
@@ -266,6 +284,14 @@ def _compare_with_floors(
         )
         words = f"{name} {shown} against the {score.against}, floor {least}"
         faults.append(((value - floor) / max(floor, 1e-9), words))
+    for name, value, ceiling in (
+        ("colour difference", score.ciede2000, floors.ciede2000),
+        ("worst tile's colour difference", score.worst_tile_ciede2000, floors.worst_tile_ciede2000),
+    ):
+        if value is None or ceiling is None or value <= ceiling:
+            continue
+        words = f"{name} {value:.3g} (CIEDE2000) against the {score.against}, limit {ceiling:.3g}"
+        faults.append((max(-1.0, (ceiling - value) / max(ceiling, 1e-9)), words))
     drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
     if reference_bits is not None and drop_bits > floors.entropy_drop_bits:
         faults.append(

@@ -281,6 +281,10 @@ def _find_failing(ours: SdSession) -> bool:
             f"renamed, or is pytest run from another folder?"
         )
     is_strict = ours.settings.strict and ours.speed.confirmation.void is None
+    if ours.settings.exact or ours.settings.strict:
+        told = (finding.outcome for row in ours.rows for finding in row.verdict.told)
+        if Outcome.CHANGED in told:  # no matter of the clock: a void session fails by it too
+            return True
     return ours.no_overlap is not None or any(
         one.is_failure or (is_strict and one.is_open) for one in outcomes
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sdperf.errors import ImageError
 from sdperf.judging.comparable import explain_difference
+from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.floors import (
     ENGINE_FLOORS,
+    EXACT_MACHINE_FLOORS,
     SAME_PATH_FLOORS,
     choose_gain_floors,
     loosen_for,
@@ -77,7 +79,7 @@ class Gate:
             session = max(index for index, saved in enumerate(history) if saved is not None)
             store = self.comparison.sessions[session].images
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
-            findings.append(missing or _judge_against_saved(measurement, known[-1]))
+            findings += [missing] if missing else _judge_against_saved(measurement, history)
         if known and self.memory is not None:
             memory = judge_memory(
                 measurement.memory, [saved.memory for saved in known], self.memory
@@ -105,9 +107,19 @@ class Gate:
         return findings
 
 
-def _judge_against_saved(measurement: Measurement, saved: Measurement) -> Finding:
+def _judge_against_saved(
+    measurement: Measurement, history: Sequence[Measurement | None]
+) -> list[Finding]:
+    """Judge the images against the latest session's, by what this machine can tell."""
+    saved = next(one for one in reversed(history) if one is not None)
+    changed, is_exact = judge_exactness(measurement, history)
+    variant = measurement.variant
+    is_plain = (variant.engine, variant.optimisations) == (TORCH, ())
+    is_tight = is_exact and is_plain and variant.precision == "fp32"
+    floors = EXACT_MACHINE_FLOORS if is_tight else SAME_PATH_FLOORS
     entropies = {image.sha256: image.entropy_bits for image in saved.images}
-    return judge_images(measurement.images, "baseline", SAME_PATH_FLOORS, entropies)
+    judged = judge_images(measurement.images, "baseline", floors, entropies)
+    return [judged] if changed is None else [judged, changed]
 
 
 def _find_history(

@@ -196,6 +196,7 @@ SWITCHES: Final = (
         "measured again (sdperf resume types the whole command)",
     ),
     Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
+    Option("exact", "", "", "fail also when images that were identical until now differ (CHANGED)"),
 )
 
 

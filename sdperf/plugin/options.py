@@ -81,6 +81,7 @@ class Settings:
         cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
         durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
+        exact: Whether an image that is no longer bit for bit what it was fails the run.
         resume: Whether to go on with an interrupted session.
     """
 
@@ -120,6 +121,7 @@ class Settings:
     cluster: str | None
     durations: bool
     strict: bool
+    exact: bool
     resume: bool = False
 
     def case_slowdown(self, own: float | None = None) -> float:
@@ -215,6 +217,7 @@ def read_settings(config: pytest.Config) -> Settings:
         cluster=cluster,
         durations=switches["durations"],
         strict=switches["strict"],
+        exact=switches["exact"],
         resume=switches["resume"],
     )
 

@@ -315,7 +315,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     for case in comparison.cases:
         if case.verdict.outcome is Outcome.PASS:
             continue
-        for finding in case.verdict.decisive:
+        for finding in case.verdict.told:
             text = f"{finding.outcome.value}  {case.verdict.case}: {finding.reason}"
             lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:

@@ -143,10 +143,9 @@ def format_findings(rows: Iterable[Row]) -> list[Line]:
     """
     cases: dict[Finding, list[str]] = {}
     for row in rows:
-        if row.verdict.outcome in (Outcome.PASS, Outcome.FASTER):
-            continue
-        for finding in dict.fromkeys(row.verdict.decisive):
-            cases.setdefault(finding, []).append(row.case)
+        for finding in dict.fromkeys(row.verdict.told):
+            if finding.outcome not in (Outcome.PASS, Outcome.FASTER):
+                cases.setdefault(finding, []).append(row.case)
     lines = []
     for finding, names in cases.items():
         head = f"{finding.outcome.value}  {format_names(names)}"

@@ -271,13 +271,21 @@ def compute_rung(
         worst_tile_psnr_db_min=round(min(tiles_db), 1) if tiles_db else None,
         entropy_drop_bits_max=round(max(drops), 4),
         pairs=tuple(
-            PairNoise(key, round(score.ssim, 5), round(score.worst_tile.ssim, 5))
+            PairNoise(
+                key,
+                round(score.ssim, 5),
+                round(score.worst_tile.ssim, 5),
+                round(score.ciede2000, 5),
+                round(score.worst_tile_ciede2000, 5),
+            )
             for key, score in zip(keys, scores, strict=True)
         )
         if setting.sort == "legal"
         else (),
         components=_find_worst_components(components),
         trajectory_rms=None if trajectory_rms is None else round(trajectory_rms, 8),
+        ciede2000_max=round(max(score.ciede2000 for score in scores), 5),
+        worst_tile_ciede2000_max=round(max(score.worst_tile_ciede2000 for score in scores), 5),
     )
 
 

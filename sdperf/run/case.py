@@ -262,6 +262,11 @@ class Case:
                 )
 
     @property
+    def drawn(self) -> dict[ImageRequest, frozenset[str]]:
+        """Content hashes of everything that these workers drew of each request so far."""
+        return {request: frozenset(hashes) for request, hashes in self._hashes.items()}
+
+    @property
     def _ledger(self) -> Ledger:
         return self.suite.pool.ledger
 

@@ -190,4 +190,6 @@ def compute_scores(
         worst_tile_box=compared.worst_tile.box,
         identical=compared.identical,
         worst_tile_psnr_db=compared.worst_tile.psnr_db,
+        ciede2000=compared.ciede2000,
+        worst_tile_ciede2000=compared.worst_tile_ciede2000,
     )
