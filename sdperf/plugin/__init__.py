@@ -192,6 +192,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         if host is not None:
             take_over_host(ours, host)
+        ours.check_packages()
         ours.resolve_model()
         if ours.settings.cluster is not None:
             ours.suite()

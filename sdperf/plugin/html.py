@@ -41,6 +41,8 @@ def write_html(ours: SdSession, root: Path, path: Path) -> str:
         size_bytes = write_report(path, [judged], source, trends)
     except SdperfError as error:
         return f"no report: {error}"
+    except Exception as error:  # noqa: BLE001  the verdicts are due, whatever befalls the drawing
+        return f"no report: {type(error).__name__}: {error}".splitlines()[0]
     return f"report: {_shown(path)} ({format_bytes(size_bytes)})"
 
 

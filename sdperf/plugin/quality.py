@@ -90,7 +90,10 @@ class SdQuality:
         line.start(f"quality {what} {self.precision}{engine}", 0)
         try:
             self.session.start_ahead(self.node_id)
-            with self.session.ledger.spend("quality"):
+            with (
+                self.session.skipping_chosen_engine(self.engine),
+                self.session.ledger.spend("quality"),
+            ):
                 seen = observe(self._bench())
             floors, entropies = self._floors()
             findings = tuple(judge_observation(seen, self.precision, floors, entropies))

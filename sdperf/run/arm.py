@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,7 +76,7 @@ def make_arm(
         subject: The code under test.
         code: Folders to search for it before all others.
     """
-    own = dataclasses.replace(suite, pool=pool, subject=subject, code=code, guards="off")
+    own = suite.with_changes(pool=pool, subject=subject, code=code, guards="off")
     return CaseArm(
         own,
         measurement.kind,
