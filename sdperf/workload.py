@@ -244,13 +244,17 @@ def preset_for(model: str) -> Preset:
     return PRESETS.get(model, DEFAULT_PRESET)
 
 
-def read_prompts(path: Path) -> tuple[str, ...]:
+def read_prompts(path: Path, asked_by: str = "--prompts") -> tuple[str, ...]:
     """Read a prompts file: UTF-8, one prompt a line; blank lines and ``#`` comments are skipped.
+
+    Args:
+        path: The file.
+        asked_by: The option that named it, for messages.
 
     Raises:
         ConfigurationError: The file is missing, not UTF-8, over 1 MiB, or holds no prompt.
     """
-    hint = "give --sd-prompts a text file with one prompt a line"
+    hint = f"give {asked_by} a text file with one prompt a line"
     try:
         size_bytes = path.stat().st_size
         if size_bytes > _MAX_PROMPTS_FILE_BYTES:

@@ -214,6 +214,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         if host is not None:
             take_over_host(ours, host)
+        ours.check_packages()
         ours.planned = tuple(item.nodeid for item in session.items if _is_ours(item))
         if not hasattr(session.config, "workerinput"):
             _open_session(session.config, ours, host)

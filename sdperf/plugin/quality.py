@@ -100,7 +100,10 @@ class SdQuality:
                 self.session.quality.pngs.update(kept[1])
             else:
                 self.session.start_ahead(self.node_id)
-                with self.session.ledger.spend("quality"):
+                with (
+                    self.session.skipping_chosen_engine(self.engine),
+                    self.session.ledger.spend("quality"),
+                ):
                     seen = observe(self._bench())
             floors, entropies = self._floors()
             findings = tuple(judge_observation(seen, self.precision, floors, entropies))

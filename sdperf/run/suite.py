@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import EngineError, GenerationError, SdperfError
@@ -41,6 +42,21 @@ from sdperf.run.share import compute_limits
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 
 _log = logging.getLogger(__name__)
+
+_DECIDES_RESULTS: Final = ("workload", "model", "device", "subject", "code", "cpu_threads")
+"""Fields of a suite that decide what is drawn and how fast."""
+
+_CACHES: Final = (
+    "plain",
+    "recordings",
+    "_made",
+    "_first",
+    "_profiles",
+    "_limits",
+    "_speeds",
+    "_refused",
+)
+"""What a suite remembers of it."""
 
 _Key = tuple[Precision, int, tuple[str, ...], str]
 """Precision, threads, optimisations and engine."""
@@ -95,6 +111,22 @@ class Suite:
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
+
+    def with_changes(self, **changes: Any) -> Suite:
+        """Return this suite with other values in some of its fields.
+
+        Images, profiles and refusals are shared with this one where they hold for both; those of
+        other code, another model, workload or device are its own.
+
+        Args:
+            changes: Fields of the suite.
+        """
+        changed = dataclasses.replace(self, **changes)
+        if any(getattr(changed, name) != getattr(self, name) for name in _DECIDES_RESULTS):
+            for name in _CACHES:
+                setattr(changed, name, {})
+            changed._device_info = changed._environment = None
+        return changed
 
     def acquire(
         self,
