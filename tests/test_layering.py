@@ -18,6 +18,7 @@ LAYERS = {
     "png": 1,
     "usage": 1,
     "guard": 1,
+    "execution": 1,
     "stats": 1,
     "quality": 1,
     "device": 1,
@@ -51,6 +52,7 @@ TORCH_FREE = (
     "workload",
     "usage",
     "guard",
+    "execution",
     "profile",
     "tune",
 )

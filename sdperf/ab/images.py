@@ -24,11 +24,17 @@ Drawn = Sequence[tuple[ImageRequest, DeliveredImage]]
 _NO_DROP_LIMIT_BITS: Final = 8.0
 
 
-def pair_images(a: Drawn, b: Drawn) -> tuple[ImagePair, ...]:
+def pair_images(a: Drawn, b: Drawn, *, of_one_size: bool = False) -> tuple[ImagePair, ...]:
     """Look at both sides' images and score B's against A's, prompt by prompt.
 
     Images of different sizes are not scored. Where one side has more prompts, the rest of them
     have no partner and are left out.
+
+    Args:
+        a: The reference's images.
+        b: What is judged.
+        of_one_size: Whether both sides were asked for the same size of the same model, so that
+            another size is a fault of B's image.
     """
     pairs = []
     for (request_a, image_a), (request_b, image_b) in zip(a, b, strict=False):
@@ -38,13 +44,19 @@ def pair_images(a: Drawn, b: Drawn) -> tuple[ImagePair, ...]:
                 AGAINST, record_a.sha256, decode_png(image_a.png), decode_png(image_b.png)
             )
             record_b = dataclasses.replace(record_b, scores=(scores,))
+        elif of_one_size and not record_b.faults:
+            fault = (
+                f"{record_b.width} x {record_b.height} px, but the other side's image has "
+                f"{record_a.width} x {record_a.height} px"
+            )
+            record_b = dataclasses.replace(record_b, faults=(fault,))
         pairs.append(ImagePair(record_a, record_b))
     return tuple(pairs)
 
 
 def _record(request: ImageRequest, delivered: DeliveredImage) -> ImageRecord:
     pixels = decode_png(delivered.png)
-    faults = list(describe_image(pixels).faults)
+    faults = [*delivered.faults, *describe_image(pixels).faults]
     if delivered.nonfinite:
         faults.insert(0, "NaN or infinity among the pixel values")
     return ImageRecord(

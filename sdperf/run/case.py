@@ -198,7 +198,9 @@ class Case:
         pngs: dict[str, bytes] = {}
         records = []
         for request, delivered in last:
-            record = self.suite.record_image(request, delivered.png, nonfinite=delivered.nonfinite)
+            record = self.suite.record_image(
+                request, delivered.png, nonfinite=delivered.nonfinite, faults=delivered.faults
+            )
             pngs[record.sha256] = delivered.png
             records.append(record)
         results = [result for each in self._rounds for result in each.results]
@@ -240,6 +242,8 @@ class Case:
             limits=limits,
             resources=resources,
             engine=self._workers[0].report.engine,
+            rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
+            execution=self._rounds[-1].results[0].execution,
             guards=make_log(
                 self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
             ),
@@ -331,6 +335,13 @@ class Case:
             if made < 2
             else self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())
         )
+
+
+def _complete(values: Iterable[float | None]) -> tuple[float, ...]:
+    """Return the values where all are known, else none."""
+    listed = list(values)
+    known = tuple(one for one in listed if one is not None)
+    return known if len(known) == len(listed) else ()
 
 
 def _pair(

@@ -155,6 +155,12 @@ class PoolRound:
     duration_s: float
     results: tuple[RoundResult, ...]
 
+    @property
+    def cpu_s(self) -> float | None:
+        """Processor seconds of all workers within their borders; ``None`` where one is unknown."""
+        known = [one.cpu_s for one in self.results if one.cpu_s is not None]
+        return sum(known) if len(known) == len(self.results) else None
+
 
 @dataclass
 class WorkerPool:

@@ -97,7 +97,7 @@ class QualityBench:
         """Make an image in a process that made none; a case's second worker may have done so."""
         first = self.suite.find_first(precision, self.engine, request)
         if first is not None:
-            return self._keep(request, first.png, nonfinite=first.nonfinite)
+            return self._keep(request, first.png, nonfinite=first.nonfinite, faults=first.faults)
         self.suite.pool.start_afresh()
         self.suite.acquire(precision, 1, engine=self.engine)
         return self._generate((request,))[0]
@@ -135,7 +135,9 @@ class QualityBench:
         made = self.suite.pool.ask(GenerateBatch(self.suite.workload, requests, threads))
         records = []
         for request, delivered, single in zip(requests, made, alone, strict=True):
-            record = self._keep(request, delivered.png, nonfinite=delivered.nonfinite)
+            record = self._keep(
+                request, delivered.png, nonfinite=delivered.nonfinite, faults=delivered.faults
+            )
             records.append(self._compared(record, single, "single-image"))
         return ImageParity("single-image", tuple(records), tuple(map(self._key, requests)))
 
@@ -153,7 +155,7 @@ class QualityBench:
         for request in self._list_missing(precision):
             made = self.suite.find_made(precision, self.engine, request)
             if made is not None:
-                kept = self._keep(request, made.png, nonfinite=made.nonfinite)
+                kept = self._keep(request, made.png, nonfinite=made.nonfinite, faults=made.faults)
                 self._records[precision, request] = kept
         if is_plain:
             for request in self._list_missing(precision):
@@ -183,12 +185,16 @@ class QualityBench:
         threads = self.suite.threads_per_worker(1)
         done = self.suite.pool.run_round([self.suite.request(requests, "sync", threads)])
         return [
-            self._keep(request, delivered.png, nonfinite=delivered.nonfinite)
+            self._keep(
+                request, delivered.png, nonfinite=delivered.nonfinite, faults=delivered.faults
+            )
             for request, delivered in zip(requests, done.results[0].images, strict=True)
         ]
 
-    def _keep(self, request: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
-        record = self.suite.record_image(request, png, nonfinite=nonfinite)
+    def _keep(
+        self, request: ImageRequest, png: bytes, *, nonfinite: bool, faults: tuple[str, ...] = ()
+    ) -> ImageRecord:
+        record = self.suite.record_image(request, png, nonfinite=nonfinite, faults=faults)
         self.pngs[record.sha256] = png
         return record
 

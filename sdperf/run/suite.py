@@ -294,18 +294,24 @@ class Suite:
                 return png
         return None
 
-    def record_image(self, image: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
+    def record_image(
+        self, image: ImageRequest, png: bytes, *, nonfinite: bool, faults: tuple[str, ...] = ()
+    ) -> ImageRecord:
         """Look at a delivered image: hard faults, entropy, scores.
 
         Args:
             image: What was asked for.
             png: What came.
             nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+            faults: What its worker has to say against it.
         """
         pixels = decode_png(png)
-        faults = list(describe_image(pixels).faults)
+        plain = self.fetch_plain(image)
+        found = [*faults, *describe_image(pixels).faults]
         if nonfinite:
-            faults.insert(0, "NaN or infinity among the pixel values")
+            found.insert(0, "NaN or infinity among the pixel values")
+        if not any("px, drawn" in fault for fault in found):
+            found += self._find_other_size(image, pixels, plain)
         return ImageRecord(
             prompt=image.prompt,
             seed=image.seed,
@@ -313,14 +319,35 @@ class Suite:
             width=pixels.shape[1],
             height=pixels.shape[0],
             entropy_bits=compute_entropy_bits(pixels),
-            faults=tuple(faults),
-            scores=self.score_image(image, pixels, self.fetch_plain(image)),
+            faults=tuple(found),
+            scores=self.score_image(image, pixels, plain),
         )
+
+    def _find_other_size(
+        self, image: ImageRequest, pixels: NDArray[np.uint8], plain: bytes | None
+    ) -> list[str]:
+        """Say that a picture has not the size of those that it is held against: no score tells."""
+        return [
+            f"{pixels.shape[1]} x {pixels.shape[0]} px, but the {against} image has "
+            f"{other.shape[1]} x {other.shape[0]} px"
+            for against, _, other in self._find_others(image, plain)
+            if other.shape != pixels.shape
+        ][:1]
 
     def score_image(
         self, image: ImageRequest, pixels: NDArray[np.uint8], plain: bytes | None
     ) -> tuple[ImageScores, ...]:
         """Compare an image with this run's fp32 sync image and with the shipped reference."""
+        return tuple(
+            compute_scores(against, sha256, other, pixels)
+            for against, sha256, other in self._find_others(image, plain)
+            if other.shape == pixels.shape
+        )
+
+    def _find_others(
+        self, image: ImageRequest, plain: bytes | None
+    ) -> list[tuple[str, str, NDArray[np.uint8]]]:
+        """Return what an image is held against: name, content hash and (H, W, 3) pixels."""
         others = []
         if plain is not None:
             others.append(("fp32-sync", compute_png_sha256(plain), decode_png(plain)))
@@ -328,11 +355,7 @@ class Suite:
             reference = self.shipped.find(image, self.workload)
             if reference is not None:
                 others.append(("reference", reference.sha256, reference.read()))
-        return tuple(
-            compute_scores(against, sha256, other, pixels)
-            for against, sha256, other in others
-            if other.shape == pixels.shape
-        )
+        return others
 
 
 def _has_converted(worker: Worker) -> bool:
