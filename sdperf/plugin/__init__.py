@@ -233,6 +233,10 @@ def _is_ours(item: pytest.Item) -> bool:
     return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
+def _is_timed(item: pytest.Item) -> bool:
+    return _is_ours(item) and not _is_quality(item)
+
+
 def _is_quality(item: pytest.Item) -> bool:
     return _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
 
@@ -293,6 +297,23 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from error
     finally:
         ours.live_line.wipe()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Measure a pipeline's first case again when its last one is done, before it is let go."""
+    done = yield
+    if _is_timed(item) and not (
+        nextitem is not None
+        and _is_timed(nextitem)
+        and _read_variant(nextitem).pipeline == _read_variant(item).pipeline
+    ):
+        session = item.config.stash[KEY]
+        if not item.session.shouldstop:
+            session.order.measure_first_again(session)
+    return done
 
 
 @pytest.hookimpl(wrapper=True)

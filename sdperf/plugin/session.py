@@ -18,6 +18,7 @@ from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
 from sdperf.plugin.options import Settings
+from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
 from sdperf.report.terminal import Row
@@ -73,6 +74,7 @@ class SdSession:
         durations: Where it went until the run was saved first; ``None`` before.
         root: pytest's root folder.
         plan: What our tests will ask of the workers, in order.
+        order: Whether the order of cases makes a difference.
     """
 
     settings: Settings
@@ -105,6 +107,7 @@ class SdSession:
     durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
     plan: Plan = field(default_factory=Plan)
+    order: OrderWatch = field(default_factory=OrderWatch)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None

@@ -14,7 +14,7 @@ from sdperf.measurement import CaseKind, Measurement, MemoryUsage, SeparateStage
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.png import compute_png_sha256
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
-from sdperf.run.messages import DeliveredImage
+from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
 from sdperf.usage import ResourceUsage
@@ -74,6 +74,7 @@ class Case:
     _guarded: GuardedRounds | None = None
     _processes: int = 1
     _was_repeatable: bool = True
+    _leftovers: dict[str, None] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Load what is missing and make each fresh worker's first call, untimed.
@@ -181,6 +182,24 @@ class Case:
         with self._ledger.spend("measured rounds"):
             return self._run()
 
+    def measure_again(self, rounds: int) -> list[PoolRound] | None:
+        """Run rounds like the timed ones once more, after other cases.
+
+        Returns:
+            The rounds; ``None`` where the workers are no longer the processes that ran the first.
+        """
+        pids = [worker.report.pid for worker in self._workers]
+        running = self.suite.pool.find_loaded(self._spec, len(pids))
+        if [worker.report.pid for worker in running] != pids:
+            return None
+        with self._ledger.spend("waiting"):
+            return [self._run() for _ in range(rounds)]
+
+    @property
+    def leftovers(self) -> tuple[str, ...]:
+        """What requests left changed in the workers, in words."""
+        return tuple(self._leftovers)
+
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = _pair(self._shares(), self._rounds[-1])
@@ -266,6 +285,11 @@ class Case:
                 )
 
     @property
+    def _spec(self) -> WorkerSpec:
+        variant = self.variant
+        return self.suite.make_spec(variant.precision, variant.optimisations, variant.engine)
+
+    @property
     def _ledger(self) -> Ledger:
         return self.suite.pool.ledger
 
@@ -299,6 +323,8 @@ class Case:
             for share in shares
         ]
         done = self.suite.pool.run_round(requests)
+        for result in done.results:
+            self._leftovers.update(dict.fromkeys(result.leftovers))
         for request, delivered in _pair(shares, done):
             self._hashes.setdefault(request, set()).add(compute_png_sha256(delivered.png))
         return done

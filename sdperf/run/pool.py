@@ -253,6 +253,10 @@ class WorkerPool:
             self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
         return self._workers[:count]
 
+    def find_loaded(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
+        """Return up to ``count`` loaded workers of ``spec``; none where another is loaded."""
+        return self._workers[:count] if spec == self._spec else []
+
     def settle(self) -> None:
         """Wait until no process imports any more, so that what comes next has the machine."""
         if not self.stock.is_ready():
