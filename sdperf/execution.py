@@ -13,7 +13,7 @@ class AskedExecution:
     Attributes:
         steps: Steps that the scheduler plans for the steps that were asked for: Heun's takes about
             twice as many.
-        fewest_steps: The steps that were asked for, where the plan is not known.
+        fewest_steps: The steps that were asked for; what holds where the plan is not known.
         width: Pixels.
         height: Pixels.
         guided: Whether classifier-free guidance is on.
@@ -67,7 +67,9 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
     """
     differences = []
     if None not in (asked.steps, executed.steps) and asked.steps != executed.steps:
-        differences.append(f"asked for {asked.steps} steps, executed {executed.steps}")
+        planned = f" ({asked.steps} of this scheduler)" if asked.steps != asked.fewest_steps else ""
+        wanted = asked.fewest_steps or asked.steps
+        differences.append(f"asked for {wanted} steps{planned}, executed {executed.steps}")
     elif (
         asked.steps is None
         and asked.fewest_steps is not None

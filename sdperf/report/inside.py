@@ -104,8 +104,7 @@ def format_resources(rows: Iterable[Row]) -> list[Line]:
     lines = [
         Line(""),
         Line(
-            "resources, from watched rounds that are not timed (CPU: 100 % is one core), and the "
-            "cores kept busy in those that are",
+            "resources, from watched rounds (CPU: 100 % is one core; cores: kept busy in timed rounds)",
             bold=True,
         ),
         Line(f"{'  case':<{_NAME_WIDTH}}{header}", bold=True),
@@ -187,7 +186,7 @@ _RESOURCE_COLUMNS: Final = (
         "CPU", 7, _curve(["tree_cpu_percent"], lambda curve: curve.mean, lambda x: f"{x:.0f} %")
     ),
     _Column(
-        "busy",
+        "cores",
         6,
         lambda one: None if one.cores_busy is None else f"{one.cores_busy:.2f}",
     ),

@@ -50,7 +50,7 @@ def test_the_first_case_is_measured_again_after_the_last_of_its_pipeline(cases, 
 def test_a_case_that_moved_is_a_warning(cases, pytester, script):
     script.drift = lambda rounds: 1.0 if rounds <= 4 else 2.0
     result = cases("--benchmark-json=run.json", guards="warn")
-    result.stdout.fnmatch_lines(["guard warn  order: +100 %: latency* moved while the cases*"])
+    result.stdout.fnmatch_lines(["guard warn  order: +100.0 %: latency* moved while the cases*"])
     assert result.ret == 0
     assert [one["order"] for one in read_guards(pytester).values()] == ["warn"] * 3
 
@@ -88,7 +88,7 @@ def test_figures_that_contradict_each_other_are_named(cases, script):
     ("subject", "fault"),
     [
         ("half_size", "asked for 32 x 32 px, drawn 16 x 16 px"),
-        ("fewer_steps", "asked for 3 steps, executed 2"),
+        ("fewer_steps", "asked for 2 steps (3 of this scheduler), executed 1"),
         ("bf16_inside", "asked for denoiser's weights in fp32, executed bf16"),
     ],
 )

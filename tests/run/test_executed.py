@@ -61,7 +61,7 @@ def test_a_subject_without_a_deviation_is_left_alone(tiny_folder):
     ("subject", "said"),
     [
         ("half_size", "asked for 32 x 32 px, drawn 16 x 16 px"),
-        ("fewer_steps", "asked for 5 steps, executed 4"),
+        ("fewer_steps", "asked for 4 steps (5 of this scheduler), executed 4"),
         ("no_guidance", "asked for guidance on, executed with guidance off"),
         ("bf16_inside", "asked for denoiser's weights in fp32, executed bf16"),
     ],
