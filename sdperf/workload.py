@@ -129,6 +129,11 @@ class Variant:
         return (workers,) if self.threads is None else (workers, f"{self.threads}t")
 
     @property
+    def pipeline(self) -> tuple[str, str, tuple[str, ...]]:
+        """What one worker loads; variants with equal ones share workers."""
+        return self.precision, self.engine, self.optimisations
+
+    @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
         engine = () if self.engine == TORCH else (self.engine,)

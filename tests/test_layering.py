@@ -19,6 +19,7 @@ LAYERS = {
     "png": 1,
     "usage": 1,
     "guard": 1,
+    "execution": 1,
     "stats": 1,
     "quality": 1,
     "device": 1,
@@ -52,6 +53,7 @@ TORCH_FREE = (
     "workload",
     "usage",
     "guard",
+    "execution",
     "profile",
     "tune",
 )

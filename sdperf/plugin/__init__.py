@@ -273,6 +273,21 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Measure a pipeline's first case again when its last one is done, before it is let go."""
+    done = yield
+    if _is_ours(item) and not item.session.shouldstop:
+        from sdperf.plugin.collecting import ends_pipeline
+
+        if ends_pipeline(item, nextitem):
+            session = item.config.stash[KEY]
+            session.order.measure_first_again(session)
+    return done
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:

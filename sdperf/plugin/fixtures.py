@@ -157,7 +157,18 @@ class SdBenchmark:
             self.benchmark._mode = self.benchmark._mode or "sdperf"
         self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
         session.keep(self.node_id, result)
-        return result.measurement
+        self._note_order(case, is_one_process=in_all == rounds)
+        return session.results[self.node_id].measurement
+
+    def _note_order(self, case: Case | GainCase, *, is_one_process: bool) -> None:
+        """Let the first case of a pipeline be measured again at the end, where that says anything.
+
+        Fresh processes forget what came before them; both sides of a gain take turns anyway.
+        """
+        from sdperf.run.case import Case
+
+        if isinstance(case, Case) and is_one_process and not self.benchmark.disabled:
+            self.session.order.note(self.session, self.node_id, case)
 
     def _find_kept(
         self, kind: CaseKind, stage: SeparateStage | None, rounds: int

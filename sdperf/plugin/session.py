@@ -20,6 +20,7 @@ from sdperf.plugin.ahead import Plan
 from sdperf.plugin.comparison import Comparison
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.options import Settings, read_settings
+from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
 from sdperf.plugin.speed import SpeedVerdict
@@ -79,6 +80,7 @@ class SdSession:
         journal: What keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
+        order: Whether the order of cases makes a difference.
     """
 
     settings: Settings
@@ -115,6 +117,7 @@ class SdSession:
     journal: SessionJournal | None = None
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
+    order: OrderWatch = field(default_factory=OrderWatch)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None

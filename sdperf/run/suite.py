@@ -333,11 +333,6 @@ class Suite:
                 return png
         return None
 
-    def record_image(self, image: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
-        """Look at one delivered image; see `record_images`."""
-        delivered = DeliveredImage(png=png, latency_s=0.0, nonfinite=nonfinite)
-        return self.record_images([(image, delivered)])[0]
-
     def record_images(
         self, made: Sequence[tuple[ImageRequest, DeliveredImage]]
     ) -> list[ImageRecord]:
@@ -352,7 +347,7 @@ class Suite:
         with self.pool.ledger.spend("comparing"):
             examined = self.pictures.examine(wanted)
         return [
-            seen.make_record(image, nonfinite=delivered.nonfinite)
+            seen.make_record(image, delivered)
             for (image, delivered), seen in zip(made, examined, strict=True)
         ]
 
