@@ -104,7 +104,7 @@ def format_resources(rows: Iterable[Row]) -> list[Line]:
     lines = [
         Line(""),
         Line(
-            "resources, from watched rounds (CPU: 100 % is one core; cores: kept busy in timed rounds)",
+            "resources, from watched rounds (CPU: 100 % is one core; cores: busy in timed rounds)",
             bold=True,
         ),
         Line(f"{'  case':<{_NAME_WIDTH}}{header}", bold=True),
