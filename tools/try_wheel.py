@@ -108,7 +108,7 @@ def install(environment: Path, wheel: Path, versions: str, torch: str) -> None:
     }[versions]()
     others = [line for line in pinned if not line.startswith("torch==")]
     constraints.write_text("\n".join([*others, f"torch=={torch}"]) + "\n", encoding="utf-8")
-    pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet"]
+    pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--no-compile"]
     pip += ["--constraint", str(constraints)]
     for what in ("torch", str(wheel)):  # torch first, else pip may choose a build of gigabytes
         subprocess.run([*pip, what], check=True)
