@@ -10,6 +10,7 @@ import sdperf
 PACKAGE = Path(sdperf.__file__).parent
 
 LAYERS = {
+    "urls": -1,
     "errors": 0,
     "units": 0,
     "folders": 0,

@@ -23,6 +23,7 @@ from sdperf.plugin.command_line import (
     list_compare_fail,
     parse_compare_fail,
 )
+from sdperf.plugin.counted import Retraction, count_failing
 from sdperf.plugin.fixtures import (
     sd_benchmark,
     sd_engine,
@@ -84,6 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = read_settings(config)
         config.stash[KEY] = SdSession(settings, LiveLine(), root=config.rootpath)
+        config.pluginmanager.register(Retraction(config))
         if config.pluginmanager.hasplugin("benchmark"):
             _read_host_options(config)
     except SdperfError as error:
@@ -103,7 +105,7 @@ def _read_host_options(config: pytest.Config) -> None:
     check_swallowed_path(option.benchmark_compare)
     store = BaselineStore(ours.settings.baselines)
     if option.benchmark_compare is True and not store.is_empty():
-        store.load_all()
+        store.check_images()
         ours.compares_with_accepted = True
         option.benchmark_compare = []
     given = config.stash.get(_COMPARE_FAIL, [])
@@ -331,6 +333,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             from sdperf.plugin.finish import finish_session
 
             finish_session(session, ours)
+            count_failing(session, ours)
     finally:
         ours.close()
     yield

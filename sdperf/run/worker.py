@@ -498,7 +498,7 @@ def _explained() -> Iterator[None]:
         yield
     except SdperfError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a subject may call sys.exit
         kind = type(error).__name__
         is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
         raise GenerationError(

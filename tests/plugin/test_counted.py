@@ -1,0 +1,41 @@
+"""A failing verdict is a failed test wherever tools look."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+SLOW = """
+def test_fast(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_mine():
+    pass
+"""
+
+
+@pytest.fixture
+def slowed(bench, script, accept, pytester):
+    """Run once, accept, and run the same twice as slow; returns what makes the second run."""
+    pytester.makepyfile(test_bench=SLOW)
+    assert bench(spawned=True).ret == 0
+    assert accept() == 0
+    script.slowdown = 3.0
+
+    def again(*arguments):
+        return bench("--benchmark-compare", *arguments, spawned=True, confirm=0)
+
+    return again
+
+
+def test_a_slower_case_is_failed_in_the_counts_and_in_junit(slowed, pytester):
+    result = slowed("--junitxml=report.xml", "-rf")
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED test_bench.py::test_fast*SLOWER*"])
+    (suite,) = ET.parse(pytester.path / "report.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    assert len(list(suite.iter("testcase"))) == 2
+    (failure,) = cases["test_fast"].iter("failure")
+    assert "SLOWER" in failure.get("message")
+    assert not list(cases["test_mine"].iter("failure"))
