@@ -119,9 +119,9 @@ def tolerant_output() -> Iterator[TolerantOutput | None]:
     ]
     output, error = replaced
     if output is not None:
-        sys.stdout = output.stream  # type: ignore[assignment]
+        sys.stdout = output.stream
     if error is not None:
-        sys.stderr = error.stream  # type: ignore[assignment]
+        sys.stderr = error.stream
     try:
         yield output
     finally:

@@ -15,6 +15,7 @@ LAYERS = {
     "units": 0,
     "folders": 0,
     "streams": 0,
+    "leftovers": 1,
     "workload": 1,
     "codec": 1,
     "png": 1,

@@ -2,7 +2,8 @@
 
 A case is judged when all cases are known, after its test has passed. Its report is then taken back
 and a failed one goes through the same hook as every report does: the terminal, a JUnit report,
-``--lf`` and other plugins count it as they count any failed test, also under xdist.
+``--lf`` and other plugins count it as they count any failed test. Under xdist no case of ours runs:
+there each is an error already.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
 
 _MARK: Final = "sdperf_verdict"
-"""Attribute of a report that replaces an earlier one; it crosses xdist's border with the report."""
+"""Attribute of a report that replaces an earlier one."""
 
 
 class Retraction:
-    """Takes the report that passed back, in the process that counts, before the failed one comes.
+    """Takes the report that passed back before the failed one comes.
 
     Args:
         config: pytest's.
@@ -59,11 +60,9 @@ def list_failing(ours: SdSession) -> list[Verdict]:
 
 def count_failing(session: pytest.Session, ours: SdSession) -> None:
     """Report every case whose verdict fails the run as a failed test."""
-    indices = {item.nodeid: index for index, item in enumerate(session.items)}
+    items = {item.nodeid: item for item in session.items}
     for verdict in list_failing(ours):
-        item = session.items[indices[verdict.case]]
-        _enter(session.config, indices[verdict.case])
-        for report in _make_reports(item, verdict):
+        for report in _make_reports(items[verdict.case], verdict):
             session.config.hook.pytest_runtest_logreport(report=report)
 
 
@@ -103,13 +102,6 @@ def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport
             user_properties=item.user_properties,
         ),
     ]
-
-
-def _enter(config: pytest.Config, index: int) -> None:
-    """Tell xdist's worker which test is reported: it holds reports against the one that it ran."""
-    for plugin in config.pluginmanager.get_plugins() if hasattr(config, "workerinput") else ():
-        if hasattr(plugin, "item_index"):
-            plugin.item_index = index
 
 
 def _retract_from_junit(config: pytest.Config, node_id: str) -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sdperf.device import Device, DeviceInfo, select_device
 from sdperf.errors import ConfigurationError, GenerationError, SdperfError
+from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measurement import StageCost, StageTimes
 from sdperf.run.inspection import Question
@@ -46,22 +45,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HOST_THREADS: Final = 2
-_ORPHANED: Final = 113
-"""Exit code of a worker whose parent is gone."""
 
 
 def prepare_process() -> None:
     """Make a fresh child process safe to leave: deaf to Ctrl-C, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(_ORPHANED)
-
-    threading.Thread(target=leave_with_parent, name="sdperf-parent-watch", daemon=True).start()
+    leave_with_parent()
 
 
 @cache
