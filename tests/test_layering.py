@@ -10,10 +10,12 @@ import sdperf
 PACKAGE = Path(sdperf.__file__).parent
 
 LAYERS = {
+    "urls": -1,
     "errors": 0,
     "units": 0,
     "folders": 0,
     "streams": 0,
+    "leftovers": 1,
     "workload": 1,
     "codec": 1,
     "png": 1,

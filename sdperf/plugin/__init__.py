@@ -117,7 +117,7 @@ def _take_over_accepted(config: pytest.Config) -> bool:
     store = BaselineStore(ours.settings.baselines)
     if store.is_empty():
         return False
-    store.load_all()
+    store.check_images()
     ours.compares_with_accepted = True
     config.option.benchmark_compare = []
     return True
@@ -321,9 +321,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         return (yield)
     try:
         if ours.reports:
+            from sdperf.plugin.counted import count_failing
             from sdperf.plugin.finish import finish_session
 
             finish_session(session, ours)
+            count_failing(session, ours)
     finally:
         ours.close()
     try:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sdperf.device import Device, DeviceInfo, select_device
 from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.execution import AskedExecution, Execution, explain_differences
+from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measurement import StageCost, StageTimes
 from sdperf.run.inspection import Question
@@ -50,22 +49,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HOST_THREADS: Final = 2
-_ORPHANED: Final = 113
-"""Exit code of a worker whose parent is gone."""
 
 
 def prepare_process() -> None:
     """Make a fresh child process safe to leave: deaf to Ctrl-C, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(_ORPHANED)
-
-    threading.Thread(target=leave_with_parent, name="sdperf-parent-watch", daemon=True).start()
+    leave_with_parent()
 
 
 @cache
@@ -562,7 +551,7 @@ def _explained() -> Iterator[None]:
         yield
     except SdperfError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a subject may call sys.exit
         kind = type(error).__name__
         is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
         raise GenerationError(
