@@ -129,6 +129,8 @@ class SdBenchmark:
                 line.say("tracing an image")
                 session.suite().trace(self.variant, session.settings.trace)
                 session.traced = True
+            self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
+            session.keep(self.node_id, result)
             per_image = format_seconds(result.measurement.seconds_per_image)
             gain = result.measurement.gain
             beside = (
@@ -140,8 +142,6 @@ class SdBenchmark:
             raise
         finally:
             line.finish(summary)
-        self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
-        session.keep(self.node_id, result)
         return result.measurement
 
     def _find_kept(

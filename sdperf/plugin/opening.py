@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,10 +102,8 @@ def check_writable(settings: Settings, host: Any, root: Path) -> None:
         root: pytest's root folder.
 
     Raises:
-        ConfigurationError: A folder cannot be written, its disk is full, or standard output is
-            closed.
+        ConfigurationError: A folder cannot be written, or its disk is full.
     """
-    _check_output()
     checked = set()
     for what, path, is_folder in list_outputs(settings, host, root):
         folder = path if is_folder else path.parent
@@ -138,23 +135,6 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[tuple[st
     temporary = os.environ.get("TMPDIR")
     if temporary:
         yield "TMPDIR, the folder of temporary files", Path(temporary), True
-
-
-def _check_output() -> None:
-    """Refuse a standard output that was closed: nobody would see the verdict."""
-    try:
-        os.fstat(1)
-    except OSError as error:
-        raise ConfigurationError(
-            "standard output is closed, so that nobody would see the verdict",
-            got=error.strerror,
-            hint="pytest benchmarks > run.log",
-        ) from error
-    if sys.__stdout__ is None:
-        raise ConfigurationError(
-            "standard output is closed, so that nobody would see the verdict",
-            hint="pytest benchmarks > run.log",
-        )
 
 
 def _find_existing(folder: Path) -> Path:
