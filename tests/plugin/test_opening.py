@@ -259,3 +259,22 @@ def test_a_closed_standard_output_is_found_out_first(pytester, bench):
     assert "ERROR: standard output is closed" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (pytester.path / ".sdperf/last-run.json").exists()
+
+
+def test_a_name_that_is_no_utf8_is_kept_escaped(bench, script, pytester):
+    source = "def test_latency(sd_benchmark):\n    sd_benchmark.latency()\n"
+    name = os.fsdecode(b"test_\xfe.py")
+    (pytester.path / "test_bench.py").unlink()
+    (pytester.path / name).write_text(source)
+    result = bench(
+        "--sd-html=report.html",
+        "--sd-markdown=summary.md",
+        "--benchmark-json=run.json",
+        history="h.db",
+    )
+    assert result.ret == 0
+    assert "cannot" not in result.stdout.str()
+    for written in ("report.html", "summary.md"):
+        (pytester.path / written).read_text(encoding="utf-8")
+    assert b"test_\\udcfe.py" in (pytester.path / "run.json").read_bytes()
+    assert r"test_\udcfe.py" in (pytester.path / "report.html").read_text(encoding="utf-8")
