@@ -253,8 +253,9 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
         RecordError: The journal is damaged.
     """
     from sdperf.plugin.journalling import open_journal
-    from sdperf.plugin.opening import FolderLock, check_writable
+    from sdperf.plugin.opening import check_writable
     from sdperf.plugin.saving import EVIDENCE_FOLDER, keep_out_of_git
+    from sdperf.store.session_lock import FolderLock
 
     check_writable(ours.settings, host, config.rootpath)
     parameters = config.invocation_params
