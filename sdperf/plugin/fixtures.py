@@ -141,6 +141,8 @@ class SdBenchmark:
                 line.say("tracing an image")
                 session.suite().trace(self.variant, session.settings.trace)
                 session.traced = True
+            self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
+            session.keep(self.node_id, result)
             per_image = format_seconds(result.measurement.seconds_per_image)
             gain = result.measurement.gain
             beside = (
@@ -155,8 +157,6 @@ class SdBenchmark:
             # A case that ends before its first round says so itself: pytest-benchmark's warning of
             # a fixture that was not used would be a second error under filterwarnings = error.
             self.benchmark._mode = self.benchmark._mode or "sdperf"
-        self.benchmark.extra_info["sdperf"] = format_measurement(result.measurement)
-        session.keep(self.node_id, result)
         self._note_order(case, is_one_process=in_all == rounds)
         return session.results[self.node_id].measurement
 

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from sdperf.device import DeviceKind
     from sdperf.models.loader import ResolvedModel
     from sdperf.plugin.journalling import SessionJournal
-    from sdperf.plugin.opening import FolderLock
     from sdperf.run.case import CaseResult
     from sdperf.run.cluster import Cluster
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
     from sdperf.store.calibration import Calibration
+    from sdperf.store.session_lock import FolderLock
 
 
 @dataclass

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.codec import format_record, parse_record
-from sdperf.errors import ConfigurationError, RecordError
+from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.measurement import Measurement
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
@@ -422,3 +422,12 @@ def _remove_stale(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_S:
                 path.unlink()
+
+
+def explain_missing_image(session: AcceptedSession, sha256: str) -> str | None:
+    """Say why a reference image of a session cannot be read; ``None`` when it can."""
+    try:
+        session.images.read(sha256)
+    except ImageError as error:
+        return str(error)
+    return None

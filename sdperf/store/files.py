@@ -64,3 +64,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text as UTF-8; bytes of a file's name that are no UTF-8 are spelt out in it.
+
+    Python keeps such bytes as lone surrogates, which no encoding takes.
+    """
+    return text.encode("utf-8", "backslashreplace")
