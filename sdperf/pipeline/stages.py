@@ -276,8 +276,11 @@ class SeparableStages(Stages, ABC):
             latents: From `denoise`.
 
         Returns:
-            What waits and returns the pixels, on any thread. On other devices they are there
-            already: only one thread may touch an Apple GPU.
+            What waits and returns the pixels, on any thread, and calls no operator of torch: a
+            second thread that does opens a second team of OpenMP threads, and the device thread's
+            team works at half its speed from then on (`docs/what-a-case-leaves-behind.md`). On
+            other devices than CUDA the pixels are there already: only one thread may touch an Apple
+            GPU.
         """
         image = self.pipeline.image_processor.postprocess(self._decode(latents), output_type="pt")
         self.pipeline.maybe_free_model_hooks()
@@ -290,11 +293,11 @@ class SeparableStages(Stages, ABC):
             wait = copied.synchronize
         else:
             image = image.cpu()
+        widen = _view_as_numpy(image)
 
         def fetch() -> Pixels:
             wait()
-            pixels: Pixels = image.permute(0, 2, 3, 1).float().numpy()
-            return pixels
+            return widen().transpose(0, 2, 3, 1)
 
         return fetch
 
@@ -343,6 +346,23 @@ class _StepCallback:
 
 def _noop() -> None:
     """Wait for nothing."""
+
+
+def _view_as_numpy(image: torch.Tensor) -> Callable[[], npt.NDArray[np.float32]]:
+    """Let numpy read a host tensor; the conversion waits until it is called, on any thread.
+
+    Args:
+        image: Float tensor of any shape on the host, maybe still being filled.
+
+    Returns:
+        What converts the values to float32, exactly; numpy does it and torch takes no part.
+    """
+    if image.dtype == torch.bfloat16:
+        # numpy has no bfloat16: it is the upper half of a float32.
+        halves = image.view(torch.int16).numpy().view(np.uint16)
+        return lambda: (halves.astype(np.uint32) << 16).view(np.float32)
+    values = image.numpy()
+    return lambda: values.astype(np.float32, copy=False)
 
 
 def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

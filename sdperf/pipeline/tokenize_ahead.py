@@ -4,6 +4,10 @@ Diffusers tokenises inside `encode_prompt`, on the thread that owns the device. 
 each tokenizer remembers how the pipeline calls it in one generation, makes the same calls for
 the next prompts on another thread, and hands each result over once. Nothing is kept beyond
 that: a prompt that comes again is tokenised again, so that rounds do not get cheaper.
+
+The other thread makes lists of numbers, never tensors: only the device's thread may call torch
+(`docs/what-a-case-leaves-behind.md`). It turns them into tensors when it picks them up, by the
+method that the tokenizer itself ends with.
 """
 
 from __future__ import annotations
@@ -11,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 _CALL = "__call__"
+_TENSORS = "return_tensors"
 
 
 class TokenizeAhead:
@@ -91,6 +96,26 @@ class _Call(NamedTuple):
         text = self.text if isinstance(self.text, str) else list(self.text)
         return getattr(tokenizer, self.method)(text, **dict(self.keywords))
 
+    def run_ahead(self, tokenizer: Any) -> Callable[[], Any] | None:
+        """Make the call without tensors, on any thread.
+
+        Returns:
+            What finishes the result on the thread that wants it; ``None`` where the tokenizer's
+            result cannot be turned into tensors later.
+        """
+        keywords = dict(self.keywords)
+        kind = keywords.pop(_TENSORS, None)
+        if kind is None:
+            result = self.run(tokenizer)
+            return lambda: result
+        result = self._replace(keywords=tuple(sorted(keywords.items()))).run(tokenizer)
+        convert = getattr(result, "convert_to_tensors", None)
+        if convert is None:
+            return None
+        # Asked for no tensors, a tokenizer takes the batch's axis off a single text.
+        is_single = isinstance(self.text, str)
+        return lambda: convert(kind, prepend_batch_axis=is_single)
+
     def moved(self, learned: Sequence[str], prompts: Sequence[str]) -> list[_Call]:
         """Return the same call for other prompts; a text that was no prompt stays as it is."""
         if self.text == tuple(learned):
@@ -106,7 +131,7 @@ class _TokenizerAhead:
 
     def __init__(self, tokenizer: Any, batches: int) -> None:
         self.tokenizer = tokenizer
-        self._primed: deque[dict[_Call, list[Any]]] = deque(maxlen=batches)
+        self._primed: deque[dict[_Call, list[Callable[[], Any]]]] = deque(maxlen=batches)
         self._learned: tuple[list[str], list[_Call]] = ([], [])
         self._recording: list[_Call] | None = None
         self._guard = threading.Lock()
@@ -136,10 +161,13 @@ class _TokenizerAhead:
 
     def prime(self, prompts: list[str]) -> None:
         learned, calls = self._learned
-        results: dict[_Call, list[Any]] = {}
+        results: dict[_Call, list[Callable[[], Any]]] = {}
         for call in calls:
             for moved in call.moved(learned, prompts):
-                results.setdefault(moved, []).append(self._run(moved))
+                with self._in_use:
+                    finish = moved.run_ahead(self.tokenizer)
+                if finish is not None:
+                    results.setdefault(moved, []).append(finish)
         with self._guard:
             self._primed.append(results)
 
@@ -151,10 +179,10 @@ class _TokenizerAhead:
         if self._recording is not None:
             self._recording.append(call)
         with self._guard:
-            for results in self._primed:
-                if results.get(call):
-                    return results[call].pop()
-        return self._run(call)
+            primed = next(
+                (results[call].pop() for results in self._primed if results.get(call)), None
+            )
+        return self._run(call) if primed is None else primed()
 
     def _run(self, call: _Call) -> Any:
         with self._in_use:

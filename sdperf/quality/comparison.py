@@ -86,8 +86,11 @@ def compare_images(baseline: Image, current: Image) -> ImageComparison:
         ImageError: The shapes differ, one is not an image, or they are too small for SSIM.
     """
     require_same_shape(baseline, current)
-    ssim, ssim_map = _compute_ssim_map(baseline, current)
+    _require_window(baseline)
     edge_px = compute_tile_edge_px(baseline.shape[0], baseline.shape[1])
+    if np.array_equal(baseline, current):
+        return _describe_identical(baseline.shape[0], baseline.shape[1], edge_px)
+    ssim, ssim_map = _compute_ssim_map(baseline, current)
     colours = compute_ciede2000_map(baseline, current)
     squared_error = (baseline.astype(np.float64) - current.astype(np.float64)) ** 2
     return ImageComparison(
@@ -120,6 +123,7 @@ def compute_ssim(baseline: Image, current: Image) -> float:
         covariance, data range 255; through ``skimage.metrics.structural_similarity``.
     """
     require_same_shape(baseline, current)
+    _require_window(baseline)
     return _compute_ssim_map(baseline, current)[0]
 
 
@@ -154,16 +158,28 @@ def compute_tile_edge_px(height: int, width: int) -> int:
     return min(max(min(height, width) // 4, SMALLEST_TILE_PX), LARGEST_TILE_PX)
 
 
+def _require_window(image: Image) -> None:
+    if min(image.shape[:2]) < SSIM_WINDOW_PX:
+        raise ImageError(
+            "the images are too small for SSIM",
+            got=f"{image.shape[1]} x {image.shape[0]} px",
+            expected=f"at least {SSIM_WINDOW_PX} px on each side",
+        )
+
+
+def _describe_identical(height: int, width: int, edge_px: int) -> ImageComparison:
+    """Return what the arithmetic gives for equal pixels, without it: every tile scores 1."""
+    box = (0, 0, min(edge_px, width), min(edge_px, height))
+    first = WorstTile(row=0, column=0, box=box, ssim=1.0, psnr_db=None)
+    return ImageComparison(
+        1.0, None, first, edge_px, identical=True, ciede2000=0.0, worst_tile_ciede2000=0.0
+    )
+
+
 def _compute_ssim_map(baseline: Image, current: Image) -> tuple[float, NDArray[np.float64]]:
     """Return the mean SSIM and its map, ``(H, W, 3) float64``."""
     from skimage.metrics import structural_similarity
 
-    if min(baseline.shape[:2]) < SSIM_WINDOW_PX:
-        raise ImageError(
-            "the images are too small for SSIM",
-            got=f"{baseline.shape[1]} x {baseline.shape[0]} px",
-            expected=f"at least {SSIM_WINDOW_PX} px on each side",
-        )
     ssim, ssim_map = structural_similarity(  # type: ignore[no-untyped-call]
         baseline,
         current,

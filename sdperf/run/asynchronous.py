@@ -1,7 +1,8 @@
 """``async``: one thread owns the device; tokenising and delivery overlap its work.
 
-On MPS a second thread on the GPU aborts the process, so every torch call that starts work stays on
-the one device thread on all devices; what overlaps is the host's share of an image. On CUDA the
+On MPS a second thread on the GPU aborts the process, and on a processor a second thread that calls
+torch halves the speed of the first, so every torch call stays on the one device thread on all
+devices; what overlaps is the host's share of an image, in plain Python and numpy. On CUDA the
 device thread does not wait for the pixels either: a host thread does, while the next call's work
 is queued, so that the device has no gap between two calls.
 """

@@ -25,6 +25,7 @@ from sdperf.quality import (
     compare_images,
     compute_entropy_bits,
     compute_trajectory_distance,
+    map_on_all_cores,
 )
 from sdperf.run.inspection import (
     GenerateBatch,
@@ -246,7 +247,9 @@ def compute_rung(
         components: Component parity, where measured.
         trajectory_rms: Largest relative RMS of the latents, where measured.
     """
-    scores = [compare_images(before, after) for before, after in zip(plain, changed, strict=True)]
+    pairs = list(zip(plain, changed, strict=True))
+    largest = max(before.shape[0] * before.shape[1] for before, _ in pairs)
+    scores = map_on_all_cores(lambda pair: compare_images(*pair), pairs, pixels=largest)
     known_db = [score.psnr_db for score in scores if score.psnr_db is not None]
     tiles_db = [
         score.worst_tile.psnr_db for score in scores if score.worst_tile.psnr_db is not None

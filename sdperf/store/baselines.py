@@ -238,7 +238,8 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
         Its measurements by test id.
 
     Raises:
-        ConfigurationError: Something failed, was void or interrupted, or nothing was measured.
+        ConfigurationError: Something failed, was void, interrupted or resumed, or nothing was
+            measured.
         RecordError: A record cannot be used.
     """
     again = "measure again: pytest benchmarks"
@@ -252,6 +253,14 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
         raise ConfigurationError(f"{run.path} is void", got=run.summary.void, hint=again)
     if run.summary.interrupted:
         raise ConfigurationError(f"{run.path} was interrupted", hint=again)
+    if run.summary.was_resumed:
+        raise ConfigurationError(
+            f"{run.path} was resumed after an interruption: its cases share no process",
+            got=f"{len(run.summary.earlier)} of {len(run.summary.outcomes)} cases from an earlier "
+            "process",
+            expected="a session in one piece",
+            hint=again,
+        )
     forgiven = _LEVEL_CHANGES if intended_change else ()
     together = {} if run.summary.suite is None else {"all cases together": run.summary.suite}
     failed = {
