@@ -35,6 +35,13 @@ Reading = Literal["compute-bound", "launch-bound", "starved"]
 
 GuardPolicy = Literal["strict", "warn", "off"]
 
+LARGEST_FRESH_RATIO: Final = 2.0
+"""A request that was never made may take so many times as long as one that was. Caches of tokens
+and of embeddings stay far below; pictures or evaluations from memory do not."""
+
+SMALLEST_FRESH_S: Final = 0.002
+"""Less than this between the two is the clock's and the scheduler's affair."""
+
 SEPARATE_STAGES: Final[tuple[SeparateStage, ...]] = get_args(SeparateStage)
 STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
 GUARD_POLICIES: Final[tuple[GuardPolicy, ...]] = get_args(GuardPolicy)
@@ -223,6 +230,8 @@ class StageCost:
         flop_per_s: ``flop`` over the stage's seconds in the profiled round.
         share_of_peak: That over the measured peak.
         reading: What limits the stage; see `sdperf.run.share`.
+        fresh_flop: ``flop`` of a request that was never made before; counted only where that of a
+            known one came to nothing.
     """
 
     stage: StageName
@@ -231,6 +240,7 @@ class StageCost:
     flop_per_s: float | None = None
     share_of_peak: float | None = None
     reading: Reading | None = None
+    fresh_flop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +256,30 @@ class DeviceLimits:
     peak: PeakRate | None
     operator_s: float | None
     stages: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True)
+class FreshRounds:
+    """Rounds whose prompts and seeds were never asked for before; they are no timed ones.
+
+    Attributes:
+        rounds_s: Seconds of each; more than one only where the first took far too long.
+        repeated: How many of their pictures had been drawn before, byte for byte.
+    """
+
+    rounds_s: tuple[float, ...]
+    repeated: int = 0
+
+    def is_remembered(self, known_s: float) -> bool:
+        """Tell whether even the quickest took too long for known requests to be honest.
+
+        Args:
+            known_s: Median seconds of rounds that made the same requests again and again.
+        """
+        quickest_s = min(self.rounds_s)
+        return (
+            quickest_s > LARGEST_FRESH_RATIO * known_s and quickest_s - known_s > SMALLEST_FRESH_S
+        )
 
 
 @dataclass(frozen=True)
@@ -421,6 +455,8 @@ class Measurement:
         engine: What ran the networks; ``None`` for torch.
         rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
         execution: What the first worker executed, counted in its first call.
+        fresh: Rounds of requests that were never made before; once a session for each pipeline and
+            mode, ``None`` for its other cases.
         format_version: Version of this record.
     """
 
@@ -450,6 +486,7 @@ class Measurement:
     engine: EngineUse | None = None
     rounds_cpu_s: tuple[float, ...] = ()
     execution: Execution | None = None
+    fresh: FreshRounds | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from sdperf.ab.blocks import Arm
 from sdperf.ab.sides import MatrixCase, Side
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
-from sdperf.measurement import MemoryUsage, StageTimes
+from sdperf.measurement import FreshRounds, MemoryUsage, StageTimes
 from sdperf.run import remote
 from sdperf.run.case import SHORTEST_WATCH_S, Case
 from sdperf.run.messages import DeliveredImage, RoundRequest
@@ -42,6 +42,13 @@ class SideArm(Arm, Protocol):
 
     def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
         """Draw every prompt's image once, untimed."""
+
+    def draw_fresh(self, known_s: float) -> FreshRounds | None:
+        """Run rounds of requests that were never made; ``None`` for a stage that is timed alone.
+
+        Args:
+            known_s: Median seconds of the timed rounds.
+        """
 
     def profile(self) -> StageTimes | None:
         """Profile one image; ``None`` where the pipeline cannot be profiled."""
@@ -186,6 +193,10 @@ class LiveArm:
         images = tuple(workload.image(index) for index in range(len(workload.prompts)))
         done = self.pool.run_round([self._request(images)])
         return list(zip(images, done.results[0].images, strict=True))
+
+    def draw_fresh(self, known_s: float) -> FreshRounds | None:
+        """Run rounds of requests that were never made; ``None`` for a stage that is timed alone."""
+        return None if self.case.stage is not None else self._loaded().draw_fresh(known_s)
 
     def profile(self) -> StageTimes | None:
         """Profile the first image on the first worker."""

@@ -16,7 +16,8 @@ from sdperf.ab.comparison import (
     SideMemory,
 )
 from sdperf.ab.pairing import Pairing
-from sdperf.ab.sides import MatrixCase, Side
+from sdperf.ab.sides import MatrixCase, Side, SideName
+from sdperf.measurement import FreshRounds
 from sdperf.models.references import Floors
 from sdperf.stats.paired import CYCLE
 from sdperf.usage import ResourceUsage
@@ -67,6 +68,7 @@ class CaseState:
     plan: BlockPlan = BlockPlan()
     notes: list[str] = field(default_factory=list)
     is_same_arithmetic: bool = False
+    fresh: dict[SideName, FreshRounds | None] = field(default_factory=dict)
 
     def finish(self) -> CaseComparison:
         """Return what there is."""
@@ -86,6 +88,8 @@ class CaseState:
             unjudged=self.unjudged,
             notes=tuple(self.notes),
             is_exact=self._find_exactness(),
+            fresh_a=self.fresh.get("A"),
+            fresh_b=self.fresh.get("B"),
         )
 
     def _find_exactness(self) -> bool | None:

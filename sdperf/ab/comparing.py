@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import datetime
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +32,7 @@ from sdperf.ab.comparison import (
     EnergyPair,
     ProfiledPair,
     SideRecord,
+    list_rounds_s,
 )
 from sdperf.ab.images import Drawing, Drawn, choose_floors, list_differences, pair_images
 from sdperf.ab.pairing import BlamedArm, Pairing
@@ -160,6 +162,7 @@ class _Run:
             if wants_control and not self._hold_against_itself(state, pairing):
                 return False
             self._measure_blocks(state, pairing)
+            self._draw_fresh(state, pairing)
             self._watch_energy(state, pairing)
         return True
 
@@ -299,6 +302,14 @@ class _Run:
             return False
         state.profiles.append(ProfiledPair(order, a, b))
         return True
+
+    def _draw_fresh(self, state: CaseState, pairing: Pairing) -> None:
+        """Have both sides draw what was never asked for: rounds from memory cannot."""
+        for name in SIDES:
+            rounds_s = [] if state.series is None else list_rounds_s(state.series.blocks, name)
+            if rounds_s:
+                arm = pairing.a if name == "A" else pairing.b
+                state.fresh[name] = arm.draw_fresh(statistics.median(rounds_s))
 
     def _watch_energy(self, state: CaseState, pairing: Pairing) -> None:
         """Watch windows in mirrored order, if the first one shows that energy is known."""

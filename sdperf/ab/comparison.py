@@ -6,7 +6,7 @@ Verdicts are no part of it: `sdperf.ab.judging` makes them from it, again and ag
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,14 @@ from sdperf.ab.sides import MatrixCase, SideName
 from sdperf.guard import Guard
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR, DEFAULT_MAX_SLOWDOWN
 from sdperf.judging.memory import MemoryLimits
-from sdperf.measurement import Environment, GuardPolicy, ImageRecord, MemoryUsage, StageTimes
+from sdperf.measurement import (
+    Environment,
+    FreshRounds,
+    GuardPolicy,
+    ImageRecord,
+    MemoryUsage,
+    StageTimes,
+)
 from sdperf.models.references import Floors
 from sdperf.stats.paired import DEFAULT_LOOKS, compute_block_contrast
 from sdperf.workload import Variant, Workload
@@ -104,6 +111,17 @@ class Block:
         return compute_block_contrast(self.order, [one.duration_s for one in self.executions])
 
 
+def list_rounds_s(blocks: Sequence[Block], side: SideName) -> list[float]:
+    """List the seconds of all timed rounds of a side, in order."""
+    return [
+        round_s
+        for block in blocks
+        for one in block.executions
+        if one.side == side
+        for round_s in one.rounds_s
+    ]
+
+
 @dataclass(frozen=True)
 class ProfiledPair:
     """One profiled round of each side, right after each other.
@@ -188,6 +206,8 @@ class CaseComparison:
         notes: What people should know of how it went.
         is_exact: Whether all of A's rounds drew the bytes of its picture, and B is asked for the
             same arithmetic; ``None`` where that is not so or not known.
+        fresh_a: A's rounds of requests that were never made before; ``None`` where none was run.
+        fresh_b: B's.
     """
 
     case: MatrixCase
@@ -204,6 +224,8 @@ class CaseComparison:
     unjudged: str | None = None
     notes: tuple[str, ...] = ()
     is_exact: bool | None = None
+    fresh_a: FreshRounds | None = None
+    fresh_b: FreshRounds | None = None
 
     @property
     def contrasts(self) -> tuple[float, ...]:

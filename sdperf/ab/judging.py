@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sdperf.ab.blocks import judge_null_control
-from sdperf.ab.comparison import CaseComparison, CompareOptions, Comparison
+from sdperf.ab.comparison import CaseComparison, CompareOptions, Comparison, list_rounds_s
 from sdperf.ab.images import AGAINST
 from sdperf.ab.words import describe_energy, describe_images, describe_memory, describe_speed
 from sdperf.judging.exactness import judge_exact_pairs
 from sdperf.judging.floors import EXACT_MACHINE_FLOORS, SAME_PATH_FLOORS
 from sdperf.judging.memory import judge_memory
+from sdperf.judging.plausibility import GATE, judge_fresh
 from sdperf.measurement import STAGES, StageName
 from sdperf.stats.paired import (
     Decision,
@@ -26,6 +27,17 @@ from sdperf.stats.paired import (
 )
 from sdperf.units import format_change
 from sdperf.verdict import Finding, Outcome, Verdict, judge_images, judge_soundness
+
+LEAST_SHOWN: Final = 0.5
+"""Share of a gain, as log ratios, that the profiled rounds show at least."""
+
+LARGEST_UNSHOWN: Final = 2.0
+"""Times as fast that a side may be by its timed rounds where its stages do not show it."""
+
+SMALLEST_TOLD_LOG: Final = 0.1
+"""A gain below this, as a log ratio, may hide in the noise of the profiled rounds."""
+
+FEWEST_PROFILES: Final = 3
 
 STAGE_ERROR: Final = 0.025
 """Error of each bound of a stage's interval: 95 % in all, of one stage, for orientation."""
@@ -128,6 +140,7 @@ def judge_case(
         bounds = compute_yuen_bounds(case.contrasts, case.alpha / len(options.looks))
     findings = [judge_speed(case, speed, bounds, options, is_interrupted=is_interrupted)]
     findings += _judge_memory(case, options)
+    findings += _judge_plausibility(case, bounds)
     findings += _judge_images(case)
     worst = Verdict("", tuple(findings)).outcome
     outcome = Outcome.PASS if worst is Outcome.FASTER else worst
@@ -192,6 +205,60 @@ def _judge_memory(case: CaseComparison, options: CompareOptions) -> list[Finding
     if finding.outcome in (Outcome.NO_BASELINE, Outcome.INCOMPARABLE):
         return []
     return [dataclasses.replace(finding, next_step=None)]
+
+
+def _judge_plausibility(case: CaseComparison, bounds: YuenBounds | None) -> list[Finding]:
+    """Judge whether the difference can be: pictures from memory, gains that no stage shows."""
+    findings = []
+    for side, fresh in (("A", case.fresh_a), ("B", case.fresh_b)):
+        rounds_s = list_rounds_s(case.blocks, "A" if side == "A" else "B")
+        if fresh is not None and rounds_s:
+            found = judge_fresh(statistics.median(rounds_s), fresh, f"{side}: ")
+            findings += [] if found is None else [found]
+    shown = _find_shown_share(case, bounds)
+    if bounds is None or shown is None or shown >= LEAST_SHOWN:
+        return findings
+    is_absurd = bounds.upper < -math.log(LARGEST_UNSHOWN)
+    seen = f"B is {format_change(math.exp(bounds.mean))} in timed rounds"
+    return [
+        *findings,
+        Finding(
+            Outcome.BROKEN if is_absurd else Outcome.INCONCLUSIVE,
+            GATE,
+            f"{seen}, and the profiled rounds, which run stage by stage, show "
+            f"{abs(max(shown, 0)):.0%} of that: work is skipped or kept where it is timed",
+            "look for pictures or outputs that are kept from one request to the next",
+        ),
+    ]
+
+
+def _find_shown_share(case: CaseComparison, bounds: YuenBounds | None) -> float | None:
+    """Return how much of a gain the profiled rounds show, as log ratios; ``None`` where untold.
+
+    Only a gain of a plain loop on both sides can be told: what overlaps or is divided among
+    workers does not show in one image that is profiled alone.
+    """
+    is_plain = all(
+        (one.mode, one.workers) == ("sync", 1) for one in (case.variant_a, case.variant_b)
+    )
+    if (
+        bounds is None
+        or bounds.upper > -SMALLEST_TOLD_LOG
+        or not is_plain
+        or len(case.profiles) < FEWEST_PROFILES
+    ):
+        return None
+    stage = case.case.stage
+    seconds = [
+        (pair.a.total_s, pair.b.total_s)
+        if stage is None
+        else (pair.a.by_name().get(stage, 0.0), pair.b.by_name().get(stage, 0.0))
+        for pair in case.profiles
+    ]
+    logs = [math.log(b / a) for a, b in seconds if a > 0 and b > 0]
+    if len(logs) < FEWEST_PROFILES:
+        return None
+    return statistics.median(logs) / bounds.mean
 
 
 def _judge_images(case: CaseComparison) -> list[Finding]:

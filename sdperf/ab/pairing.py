@@ -12,7 +12,7 @@ from sdperf.ab.bench import Bench
 from sdperf.ab.sides import SideError, SideName
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError
-from sdperf.measurement import MemoryUsage, StageTimes
+from sdperf.measurement import FreshRounds, MemoryUsage, StageTimes
 from sdperf.run.messages import DeliveredImage
 from sdperf.usage import ResourceUsage
 from sdperf.workload import ImageRequest
@@ -66,6 +66,11 @@ class BlamedArm:
         """As in `SideArm`."""
         with self._blamed():
             return self.arm.draw()
+
+    def draw_fresh(self, known_s: float) -> FreshRounds | None:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.draw_fresh(known_s)
 
     def profile(self) -> StageTimes | None:
         """As in `SideArm`."""

@@ -19,6 +19,7 @@ from sdperf.judging.floors import (
     loosen_for,
 )
 from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.plausibility import judge_plausibility
 from sdperf.measurement import Measurement
 from sdperf.plugin.comparison import Comparison
 from sdperf.png import decode_png
@@ -71,7 +72,7 @@ class Gate:
     def judge(self, case: str, result: CaseResult) -> JudgedCase:
         """Judge a case's images and memory, and find what its speed can be compared with."""
         measurement = result.measurement
-        findings = self._judge_images(measurement)
+        findings = [*judge_plausibility(measurement), *self._judge_images(measurement)]
         history, complaint = _find_history(self.comparison, case, measurement)
         if complaint is not None:
             findings.append(complaint)

@@ -10,10 +10,11 @@ from typing import Final
 from sdperf.errors import ConfigurationError
 from sdperf.guard import Guard
 from sdperf.measure.ledger import Ledger
-from sdperf.measurement import CaseKind, Measurement, MemoryUsage, SeparateStage
+from sdperf.measurement import CaseKind, FreshRounds, Measurement, MemoryUsage, SeparateStage
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.png import compute_png_sha256
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
+from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
@@ -205,6 +206,7 @@ class Case:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = _pair(self._shares(), self._rounds[-1])
         self._keep_bare(last)
+        fresh = self._draw_fresh() if self.watched else None
         after: tuple[Guard, ...] = ()
         if self._guarded is not None:
             with self._ledger.spend("waiting"):
@@ -261,11 +263,32 @@ class Case:
             engine=self._workers[0].report.engine,
             rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
             execution=self._rounds[-1].results[0].execution,
+            fresh=fresh,
             guards=make_log(
                 self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
             ),
         )
         return CaseResult(measurement, pngs)
+
+    def _draw_fresh(self) -> FreshRounds | None:
+        """Run a round of requests that were never made; once for each pipeline and mode.
+
+        A stage that is measured alone would need an image of its own for that; what its pipeline
+        keeps shows in the counted round.
+        """
+        if self.stage is not None or not self.suite.claims_fresh(self.variant):
+            return None
+        with self._ledger.spend("profiled rounds"):
+            return self.draw_fresh(statistics.median(one.duration_s for one in self._rounds))
+
+    def draw_fresh(self, known_s: float) -> FreshRounds:
+        """Run rounds of the case's size, of requests that were never made before.
+
+        Args:
+            known_s: Median seconds of the timed rounds.
+        """
+        known = frozenset(sha256 for hashes in self._hashes.values() for sha256 in hashes)
+        return draw_fresh(self._shares(), self._run_unkept, known_s, known)
 
     @property
     def _is_bare(self) -> bool:
@@ -321,6 +344,13 @@ class Case:
 
     def _run(self, shares: list[tuple[ImageRequest, ...]] | None = None) -> PoolRound:
         shares = self._shares() if shares is None else shares
+        done = self._run_unkept(shares)
+        for request, delivered in _pair(shares, done):
+            self._hashes.setdefault(request, set()).add(compute_png_sha256(delivered.png))
+        return done
+
+    def _run_unkept(self, shares: list[tuple[ImageRequest, ...]]) -> PoolRound:
+        """Run a round and keep nothing of it."""
         requests = [
             self.suite.request(share, self.variant.mode, self._threads, self.stage)
             for share in shares
@@ -328,8 +358,6 @@ class Case:
         done = self.suite.pool.run_round(requests)
         for result in done.results:
             self._leftovers.update(dict.fromkeys(result.leftovers))
-        for request, delivered in _pair(shares, done):
-            self._hashes.setdefault(request, set()).add(compute_png_sha256(delivered.png))
         return done
 
     def _watch(self) -> ResourceUsage:

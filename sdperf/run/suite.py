@@ -19,6 +19,7 @@ from sdperf.measurement import (
     GuardPolicy,
     ImageRecord,
     SeparateStage,
+    StageCost,
     StageTimes,
 )
 from sdperf.models.loader import ResolvedModel
@@ -26,6 +27,7 @@ from sdperf.models.references import ReferenceImages
 from sdperf.pipeline.optimisations.catalogue import is_recorded
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import require_same_shape
+from sdperf.run.fresh import make_fresh_request
 from sdperf.run.inspection import Recording
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.messages import (
@@ -57,6 +59,9 @@ _CACHES: Final = (
     "_refused",
 )
 """What a suite remembers of it."""
+
+_COUNTED_STAGES: Final = ("encode_prompt", "denoise", "decode_latents", "whole")
+"""Stages that no network can do without operations."""
 
 _Key = tuple[Precision, int, tuple[str, ...], str]
 """Precision, threads, optimisations and engine."""
@@ -110,6 +115,7 @@ class Suite:
     _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
+    _freshened: set[tuple[Mode, Precision, tuple[str, ...], str]] = field(default_factory=set)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
 
     def with_changes(self, **changes: Any) -> Suite:
@@ -248,7 +254,7 @@ class Suite:
         if key not in self._limits:
             request = self.request((self.workload.image(0),), "sync", threads)
             try:
-                costs = self.pool.count(request)
+                costs = self._count(request)
                 if is_recorded(variant.optimisations):  # the host calls none of them
                     costs = tuple(dataclasses.replace(cost, operators=0) for cost in costs)
                 speed = self._speeds.get(key[:2])
@@ -263,6 +269,27 @@ class Suite:
                     self.profile(variant), costs, speed.peak, speed.operator_s
                 )
         return self._limits[key]
+
+    def _count(self, request: RoundRequest) -> tuple[StageCost, ...]:
+        """Count a request; where a stage asks for nothing, count one that was never made beside it.
+
+        Nothing is counted of compiled or foreign networks either, so that only the two together
+        tell whether outputs are kept.
+        """
+        costs = self.pool.count(request)
+        if all(cost.flop for cost in costs if cost.stage in _COUNTED_STAGES):
+            return costs
+        images = tuple(make_fresh_request(image) for image in request.images)
+        fresh = self.pool.count(dataclasses.replace(request, images=images))
+        flop = {cost.stage: cost.flop for cost in fresh}
+        return tuple(dataclasses.replace(cost, fresh_flop=flop.get(cost.stage)) for cost in costs)
+
+    def claims_fresh(self, variant: Variant) -> bool:
+        """Tell whether a variant's pipeline and mode still lack a round of fresh requests."""
+        key = (variant.mode, variant.precision, variant.optimisations, variant.engine)
+        is_first = key not in self._freshened
+        self._freshened.add(key)
+        return is_first
 
     def trace(self, variant: Variant, path: Path) -> None:
         """Write a Chrome trace of one image; ends the workers, whose memory it has swollen.

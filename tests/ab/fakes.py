@@ -90,6 +90,9 @@ class FakeArm:
             for image in images
         ]
 
+    def draw_fresh(self, known_s):
+        return self.behaviour.get("fresh")
+
     def profile(self):
         self.load()
         self.bench.note(self, "profile")

@@ -11,6 +11,7 @@ from sdperf.ab.judging import judge_comparison
 from sdperf.ab.revisions import refuse_stray_subject
 from sdperf.ab.sides import MatrixCase, SideError
 from sdperf.errors import ConfigurationError, UnfitError, WorkerError
+from sdperf.measurement import FreshRounds
 from sdperf.models.references import Floors
 from sdperf.verdict import Outcome
 from sdperf.workload import Variant
@@ -32,11 +33,40 @@ def outcome(record):
     ("b", "answer"), [(1.0, Outcome.PASS), (0.8, Outcome.PASS), (1.1, Outcome.SLOWER)]
 )
 def test_speed_decides_at_a_look(b, answer):
-    record = run(FakeBench({"seconds": 1.0}, {"seconds": b}))
+    stages = (0.1 * b, 0.8 * b, 0.1 * b)
+    record = run(FakeBench({"seconds": 1.0}, {"seconds": b, "stages": stages}))
     (case,) = record.cases
     assert len(case.blocks) == 4
     assert case.contrasts == pytest.approx([math.log(b)] * 4)
     assert outcome(record) is answer
+
+
+@pytest.mark.parametrize(("b", "answer"), [(0.8, Outcome.INCONCLUSIVE), (0.01, Outcome.BROKEN)])
+def test_a_gain_that_no_profiled_round_shows_is_no_pass(b, answer):
+    record = run(FakeBench({"seconds": 1.0}, {"seconds": b}))
+    assert outcome(record) is answer
+    (said,) = [
+        one for one in judge_comparison(record).cases[0].findings if one.gate == "plausibility"
+    ]
+    assert "the profiled rounds, which run stage by stage, show 0% of that" in said.reason
+
+
+@pytest.mark.parametrize("fresh", [FreshRounds((17.0, 16.0, 17.0)), FreshRounds((0.5,), 1)])
+def test_a_side_that_answers_from_memory_is_broken(fresh):
+    record = run(FakeBench({"seconds": 1.0}, {"seconds": 1.0, "fresh": fresh}))
+    assert record.cases[0].fresh_b == fresh
+    assert outcome(record) is Outcome.BROKEN
+
+
+def test_other_bytes_than_those_of_an_exact_side_are_changed():
+    a, b = {"exact": True}, {"noise": 0.3}
+    record = run(FakeBench({"seconds": 1.0} | a, {"seconds": 1.0} | b))
+    assert record.cases[0].is_exact is True
+    assert Outcome.CHANGED in {one.outcome for one in judge_comparison(record).cases[0].findings}
+    same = run(FakeBench({"seconds": 1.0} | a, {"seconds": 1.0}))
+    assert outcome(same) is Outcome.PASS
+    unknown = run(FakeBench({"seconds": 1.0}, {"seconds": 1.0} | b))
+    assert unknown.cases[0].is_exact is None
 
 
 def test_blocks_are_mirrored_and_processes_renewed_together_every_third():

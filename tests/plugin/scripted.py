@@ -44,7 +44,7 @@ class Script:
         self.rounds += 1
         seconds = self.seconds[len(request.images)]
         if self.unet_call_s is not None:
-            seconds = self.unet_call_s * unet_calls
+            seconds = max(self.unet_call_s * unet_calls, 1e-3)  # nothing takes no time
         factor = 1.0 if self.running is None else self.host_factor(self.running)
         return seconds * self.drift(self.rounds) * factor
 

@@ -1,0 +1,63 @@
+"""Rounds on requests that were never made before: what memory of earlier ones cannot answer."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from sdperf.measurement import FreshRounds
+from sdperf.png import compute_png_sha256
+from sdperf.run.pool import PoolRound
+from sdperf.workload import ImageRequest
+
+MOST_FRESH: Final = 3
+"""Rounds of fresh requests; the quickest of them counts, so that a disturbed one accuses nobody."""
+
+_SEED_BITS: Final = 31
+
+
+def make_fresh_request(like: ImageRequest) -> ImageRequest:
+    """Make a request that nobody can have made before: other words of equal length, another seed.
+
+    Its letters are those of the known prompt in another order, so that it costs what that costs
+    and yet no text, no embedding and no noise is known.
+
+    Args:
+        like: A request of the workload.
+    """
+    letters = list(like.prompt)
+    random.Random(secrets.randbits(64)).shuffle(letters)
+    return ImageRequest("".join(letters), secrets.randbits(_SEED_BITS))
+
+
+def draw_fresh(
+    shares: Sequence[Sequence[ImageRequest]],
+    run: Callable[[list[tuple[ImageRequest, ...]]], PoolRound],
+    known_s: float,
+    known: Collection[str],
+) -> FreshRounds:
+    """Run rounds of fresh requests until one takes as long as known ones do, at most three.
+
+    Args:
+        shares: Each worker's images of an ordinary round.
+        run: Runs a round of such shares.
+        known_s: Median seconds of the rounds that made the same requests again and again.
+        known: Content hashes of all pictures that were drawn before.
+    """
+    rounds_s: list[float] = []
+    repeated = 0
+    for _ in range(MOST_FRESH):
+        asked = [tuple(make_fresh_request(image) for image in share) for share in shares]
+        done = run(asked)
+        rounds_s.append(done.duration_s)
+        repeated += sum(
+            compute_png_sha256(image.png) in known
+            for result in done.results
+            for image in result.images
+        )
+        seen = FreshRounds(tuple(rounds_s), repeated)
+        if repeated or not seen.is_remembered(known_s):
+            break
+    return seen
