@@ -74,7 +74,11 @@ def list_tries() -> list[Try]:
             ("sdperf", "generate", "red apple", "-o", "apple.png", "--steps", "2"),
             says="first call",
         ),
-        Try(("pytest", "-q", "-W", "error", *QUICK, "test_own.py"), says="1 NO BASELINE"),
+        Try(("pytest", "-q", "-W", "error", "test_own.py::test_own"), says="1 passed"),
+        Try(
+            ("pytest", "-q", "-W", "error", *QUICK, "test_own.py::test_own_latency"),
+            says="1 NO BASELINE",
+        ),
         Try(
             ("pytest", "-q", *QUICK, "benchmarks", "-k", "latency and not gain or soundness"),
             says="PASS",
