@@ -17,6 +17,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_SPACES: Final = "\xa0\u202f\u2009"
+"""Spaces between figures and units, which `str.isprintable` does not count."""
+
 EXIT_LOST: Final = 2
 """Exit status of a command that did what it should and could not say it."""
 
@@ -138,5 +141,13 @@ def _point_to_nothing(descriptor: int) -> None:
 
 
 def strip_controls(text: str) -> str:
-    """Return one line that no terminal obeys: a character that cannot be printed becomes ``?``."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Return one line that neither a terminal nor a workflow's log obeys.
+
+    A character that cannot be printed becomes ``?``, line breaks too. GitHub's runner takes a line
+    that begins with ``::``, or holds ``##[``, for a command.
+    """
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() or one in _SPACES else "?" for one in text)
+    if "##[" in text or text.lstrip().startswith("::"):
+        text = text.replace("##[", "# #[").replace("::", ": :", 1)
+    return text

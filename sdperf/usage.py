@@ -97,6 +97,15 @@ class Curve:
     times_s: tuple[float, ...]
     values: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a curve whose values have no times.
+
+        Raises:
+            ValueError: There are more of the one than of the other.
+        """
+        if len(self.times_s) != len(self.values):
+            raise ValueError(f"{len(self.times_s)} times for {len(self.values)} values")
+
 
 @dataclass(frozen=True)
 class ProcessUsage:

@@ -105,3 +105,8 @@ def test_files_that_cannot_be_profiles(tmp_path):
             read_profile(path)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_profile(tmp_path / "missing")
+
+
+def test_a_number_of_thousands_of_digits_is_no_traceback():
+    with pytest.raises(ConfigurationError, match="is no TOML"):
+        parse_profile(f"format_version = {'9' * 5000}\n")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sdperf import __version__
 from sdperf.errors import SdperfError
-from sdperf.streams import EXIT_LOST, TolerantOutput, tolerant_output
+from sdperf.streams import EXIT_LOST, TolerantOutput, strip_controls, tolerant_output
 
 COMMANDS: Final = (
     "ab",
@@ -103,7 +103,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     try:
         return int(_import_command(parsed.command).run(parsed))
     except SdperfError as error:
-        print(f"sdperf {parsed.command}: {error}", file=sys.stderr)
+        print(strip_controls(f"sdperf {parsed.command}: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
         at = "" if error.filename is None else f"{error.filename}: "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sdperf.cli.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.report.baselines import format_accepted, format_list, format_session
 from sdperf.report.controls import format_control_record
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{error.filename or arguments.baselines} cannot be written", got=error.strerror
         ) from error
-    print("\n".join(lines))
+    print_texts(lines)
     return 0
 
 

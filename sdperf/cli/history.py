@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdperf.cli.output import print_texts
 from sdperf.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _list(database: Database, arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(format_runs_json(heads))
     else:
-        print("\n".join(format_runs(heads, count_runs(database, filters))))
+        print_texts(format_runs(heads, count_runs(database, filters)))
     return 0
 
 
@@ -168,7 +169,7 @@ def _show(database: Database, arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(format_run_json(head, results))
     else:
-        print("\n".join(format_run(head, results)))
+        print_texts(format_run(head, results))
     return 0
 
 

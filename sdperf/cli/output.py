@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdperf.errors import ConfigurationError
 from sdperf.report.terminal import Line, format_ansi
+from sdperf.streams import strip_controls
 
 
 def wants_colour() -> bool:
@@ -21,6 +22,12 @@ def print_lines(lines: Iterable[Line]) -> None:
     has_colour = wants_colour()
     for line in lines:
         print(format_ansi(line) if has_colour else line.text)
+
+
+def print_texts(texts: Iterable[str]) -> None:
+    """Print lines that may hold words out of files, each on one line and with nothing to obey."""
+    for text in texts:
+        print(strip_controls(text))
 
 
 def check_output_file(option: str, path: Path | None) -> None:

@@ -8,6 +8,7 @@ import textwrap
 from typing import Final
 
 from sdperf.cli.history import add_history_option, open_given, parse_count
+from sdperf.cli.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.report.trends import DEFAULT_WINDOW, load_trends
 
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         glyphs = choose_glyphs(sys.stdout.encoding)
         for machine, found in machines:
-            print("\n".join(textwrap.wrap(machine, 100, break_on_hyphens=False)))
+            print_texts(textwrap.wrap(machine, 100, break_on_hyphens=False))
             for line in format_trends(found, every_plot=arguments.case is not None, glyphs=glyphs):
                 print(line.text)
     return 1 if arguments.fail and any(trend.is_worse for trend in trends) else 0

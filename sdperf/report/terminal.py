@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.measurement import Measurement
+from sdperf.streams import strip_controls
 from sdperf.units import UNKNOWN, format_change, format_names, format_score, format_seconds
 from sdperf.verdict import Finding, Outcome, Verdict
 from sdperf.workload import Variant
@@ -41,7 +42,7 @@ class Line:
     """A line of text with the colour that a terminal may give it.
 
     Attributes:
-        text: At most `WIDTH` characters.
+        text: At most `WIDTH` characters; what a terminal or a workflow's log would obey is gone.
         colour: ``red``, ``yellow``, ``green`` or ``""``.
         bold: Whether to stress it.
     """
@@ -49,6 +50,10 @@ class Line:
     text: str
     colour: str = ""
     bold: bool = False
+
+    def __post_init__(self) -> None:
+        """Take what a file's names could bring: control characters, line breaks, commands."""
+        object.__setattr__(self, "text", strip_controls(self.text))
 
 
 _ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}

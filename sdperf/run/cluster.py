@@ -35,6 +35,7 @@ START_LEAD_S: Final = 0.1
 """How far ahead the shared start of several workers lies: a message through the scheduler takes
 some ten milliseconds."""
 
+_CONNECT_SPARE_S: Final = 2.0
 _PINGS: Final = 9
 _POLL_S: Final = 0.5
 _RESTART_S: Final = 30.0
@@ -356,14 +357,44 @@ def _connect(url: str, connect_s: float) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions; ours are checked with a message
             client: Any = Client
-            return client(url, timeout=connect_s, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+            return _within(
+                connect_s + _CONNECT_SPARE_S,
+                lambda: client(url, timeout=connect_s, set_as_default=False),
+            )
+    except Exception as error:  # whatever stands there: a wrong certificate, another protocol
         raise ConfigurationError(
             "no Dask scheduler answers",
-            got=f"{url}: {type(error).__name__}",
+            got=f"{url}: {type(error).__name__}{_explain_tls(url)}",
             expected=f"an answer within {connect_s:g} s",
             hint=f"start one: {_START}",
         ) from error
+
+
+def _within(limit_s: float, work: Callable[[], T]) -> T:
+    """Do something that has no limit of its own, such as dask's handshake with a silent port.
+
+    Raises:
+        TimeoutError: It took longer; it goes on in a thread that nobody waits for.
+    """
+    done: Future[T] = Future()
+
+    def finish() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001  crosses to who waits
+            _settle(done, error)
+        else:
+            with contextlib.suppress(InvalidStateError):
+                done.set_result(result)
+
+    threading.Thread(target=finish, name="sdperf-cluster-connect", daemon=True).start()
+    return done.result(timeout=limit_s)
+
+
+def _explain_tls(url: str) -> str:
+    if not url.startswith("tls://"):
+        return ""
+    return "; tls needs certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...CLIENT__CERT, ..."
 
 
 def _machine_of(address: str) -> str:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sdperf.ab.worktree import checked_out, find_repository, map_search_path
+from sdperf.ab.worktree import checked_out, find_repository, map_search_path, run_git
 from sdperf.errors import ConfigurationError
 from tests.ab.repositories import git
 
@@ -46,3 +46,24 @@ def test_only_paths_inside_the_repository_are_mapped():
         ["/p", "/p/src", "/lib", "/p/src", "/pp"], Path("/p"), Path("/tree/code")
     )
     assert mapped == ("/tree/code", "/tree/code/src")
+
+
+def test_no_hook_runs_and_no_inherited_place_leads_elsewhere(repository, tmp_path, monkeypatch):
+    commit = git(repository, "rev-parse", "HEAD").strip()
+    ran = tmp_path / "ran"
+    for name in ("post-checkout", "reference-transaction"):
+        hook = repository / ".git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {ran}\n")
+        hook.chmod(0o755)
+    watcher = tmp_path / "watcher"
+    watcher.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    watcher.chmod(0o755)
+    git(repository, "config", "core.fsmonitor", str(watcher))
+    ran.unlink(missing_ok=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    with checked_out(find_repository(repository), commit) as folder:
+        assert (folder / "mine.py").is_file()
+        run_git(folder, "status")
+    assert not ran.exists()

@@ -213,3 +213,10 @@ def test_importing_a_models_classes_leaves_unknown_ones_to_the_loader(folder):
     import_components(resolved)
     with pytest.raises(ModelError):
         load_pipeline(resolved, torch_dtype=torch.float32, device="cpu")
+
+
+def test_a_subject_whose_module_ends_the_process(tmp_path, monkeypatch):
+    (tmp_path / "ending_subject.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"cannot be imported.*SystemExit"):
+        load_subject("ending_subject:make")
