@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -39,7 +40,7 @@ def test_soundness(sd_quality):
     sd_quality.soundness()
 """
 PYTEST: Final = (
-    *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--sd-in-process", "--sd-unwatched"),
+    *("-q", "-p", "no:cacheprovider", "--sd-in-process", "--sd-unwatched"),
     *("--sd-precision=fp32", "--sd-mode=sync", "--sd-steps=1", "--sd-size=64x64"),
     *("--sd-rounds=3", "--sd-guards=off"),
 )
@@ -96,21 +97,24 @@ class KilledSession:
         self._folder = folder
         self._noted = folder / "finished.txt"
         self.whole_s = 0.0
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tools.kill_sessions.session"])
 
     def prepare(self) -> None:
         """Write the tests, and run them once undisturbed."""
         (self._folder / "pytest.ini").write_text("[pytest]\n")
         (self._folder / "conftest.py").write_text(CONFTEST)
         (self._folder / "test_bench.py").write_text(BENCHMARKS.format(cases=CASES))
+        self._run(["--version"], None)  # starts the server, which imports everything
         started_s = time.monotonic()
-        if _run(self._folder, PYTEST, None) != 0:
+        if self._run(PYTEST, None) != 0:
             raise SystemExit("the session does not even run undisturbed")
         self.whole_s = time.monotonic() - started_s
         self._noted.unlink()
 
     def run_one(self, moment_s: float, tally: Tally) -> None:
         """Go on with the session, or begin one; kill it at a moment."""
-        status = _run(self._folder, (*PYTEST, *self._resume()), moment_s)
+        status = self._run((*PYTEST, *self._resume()), moment_s)
         if status is None:
             tally.kills += 1
             self._compare(tally)
@@ -119,7 +123,20 @@ class KilledSession:
 
     def finish(self, tally: Tally) -> None:
         """Run what is left."""
-        self._check_whole(_run(self._folder, (*PYTEST, *self._resume()), None), tally)
+        self._check_whole(self._run((*PYTEST, *self._resume()), None), tally)
+
+    def _run(self, arguments: Sequence[str], moment_s: float | None) -> int | None:
+        """Run a session; return its exit status, ``None`` where it was killed at a moment."""
+        from tools.kill_sessions.session import run_session
+
+        process = self._context.Process(target=run_session, args=(self._folder, arguments))
+        process.start()
+        process.join(moment_s)
+        if process.exitcode is not None:
+            return process.exitcode
+        process.kill()
+        process.join()
+        return None
 
     def _resume(self) -> tuple[str, ...]:
         left = list_journals(self._folder)

@@ -184,6 +184,16 @@ def test_the_machine_outlives_an_update_and_the_environment_does_not():
     assert "commit" not in json.loads(old.document)
 
 
+def test_a_file_name_that_is_no_utf8_is_kept_escaped():
+    document = {
+        "datetime": "2026-01-02T03:04:05+00:00",
+        "benchmarks": [{"fullname": "test_\udcfe.py::test_a"}],
+    }
+    run = extract_run(document, "folder \udcff")
+    assert [case.name for case in run.cases] == [r"test_\udcfe.py::test_a"]
+    assert run.source == r"folder \udcff"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -192,7 +202,6 @@ def test_the_machine_outlives_an_update_and_the_environment_does_not():
         ({"benchmarks": [{"fullname": "a" * 1001}]}, "name cannot be kept"),
         ({"benchmarks": [{"fullname": "a\x00b"}]}, "name cannot be kept"),
         ({"benchmarks": [{"fullname": "a\x1b[31m"}]}, "name cannot be kept"),
-        ({"benchmarks": [{"fullname": "a\ud800"}]}, "name cannot be kept"),
         ({"benchmarks": [{"fullname": "a"}, {"fullname": "a"}]}, "a case twice"),
         ({"benchmarks": [{"fullname": "a", "stats": {"max": float("inf")}}]}, "cannot be kept"),
         ({"datetime": None}, "does not say when"),
