@@ -68,8 +68,8 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
     differences = []
     if None not in (asked.steps, executed.steps) and asked.steps != executed.steps:
         planned = f" ({asked.steps} of this scheduler)" if asked.steps != asked.fewest_steps else ""
-        wanted = asked.fewest_steps or asked.steps
-        differences.append(f"asked for {wanted} steps{planned}, executed {executed.steps}")
+        steps = asked.fewest_steps or asked.steps
+        differences.append(f"asked for {steps} steps{planned}, executed {executed.steps}")
     elif (
         asked.steps is None
         and asked.fewest_steps is not None

@@ -297,6 +297,8 @@ class ImageScores:
         worst_tile_box: That tile as (left, top, right, bottom), pixels.
         identical: Whether all pixels are equal.
         worst_tile_psnr_db: PSNR of that tile; ``None`` when it is identical or was not scored.
+        ciede2000: Mean colour difference (CIEDE2000); ``None`` when it was not scored.
+        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` likewise.
     """
 
     against: str
@@ -307,6 +309,8 @@ class ImageScores:
     worst_tile_box: tuple[int, int, int, int]
     identical: bool
     worst_tile_psnr_db: float | None = None
+    ciede2000: float | None = None
+    worst_tile_ciede2000: float | None = None
 
 
 @dataclass(frozen=True)

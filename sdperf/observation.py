@@ -108,6 +108,8 @@ class Rung:
         psnr_db_min: Lowest PSNR; ``None`` likewise.
         worst_tile_psnr_db_min: Lowest PSNR of a worst tile; ``None`` likewise.
         entropy_drop_bits_max: Largest loss of entropy; negative when none lost any.
+        ciede2000_max: Largest mean colour difference of any image; ``None`` where not measured.
+        worst_tile_ciede2000_max: Largest mean colour difference of any tile of any image.
         pairs: Scores of each (prompt, seed) pair.
         components: Lowest agreement of each component with the plain one on equal inputs; a
             component that is identical, or was not measured, is missing.
@@ -129,3 +131,5 @@ class Rung:
     pairs: tuple[PairNoise, ...] = ()
     components: Mapping[str, ComponentFloor] = field(default_factory=dict)
     trajectory_rms: float | None = None
+    ciede2000_max: float | None = None
+    worst_tile_ciede2000_max: float | None = None

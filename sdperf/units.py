@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 UNKNOWN = "-"
 """What stands where a number is not known; unknown is never 0."""
@@ -62,6 +63,16 @@ def format_quantity(number: int, noun: str) -> str:
     ('1 round', '3 rounds')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def format_names(names: Sequence[str], most: int = 3) -> str:
+    """Join names with commas; of a longer list the first ones, and how many more there are.
+
+    >>> format_names(["a", "b"]), format_names(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def format_score(score: float | None, digits: int = 4) -> str:

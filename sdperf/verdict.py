@@ -1,21 +1,19 @@
 """What sdperf says of a case: one `Outcome`, with its reasons. Pure.
 
-Speed and image are judged apart (`judge_latency`, `judge_images`) and combined here: faster but
-worse is a failure. Every collected case ends as exactly one outcome.
+Speed and image are judged apart (`sdperf.judging.latency`, `judge_images`) and combined here:
+faster but worse is a failure. Every collected case ends as exactly one outcome.
 """
 
 from __future__ import annotations
 
 import enum
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.models.references import Floors
-from sdperf.units import format_change, format_score, format_seconds
+from sdperf.units import format_score
 
 
 class Outcome(enum.Enum):
@@ -29,6 +27,8 @@ class Outcome(enum.Enum):
     """Slower than the baseline by more than the limit."""
     HEAVIER = "HEAVIER"
     """Peak memory grew by more than the limits."""
+    CHANGED = "CHANGED"
+    """The image is no longer bit for bit what equal code has drawn here until now."""
     INCOMPARABLE = "INCOMPARABLE"
     """There is a baseline, but of another workload, machine or precision."""
     INCONCLUSIVE = "INCONCLUSIVE"
@@ -46,13 +46,20 @@ class Outcome(enum.Enum):
         return self in _FAILURES
 
     @property
+    def is_always_told(self) -> bool:
+        """Whether a finding is shown also where another one decides the case."""
+        return self is Outcome.CHANGED
+
+    @property
     def is_open(self) -> bool:
-        """Whether the outcome is no answer; ``--sd-strict`` makes it a failure."""
+        """Whether the outcome fails the run only where it is strict (``--sd-strict``)."""
         return self in _OPEN
 
 
 _FAILURES: Final = frozenset({Outcome.BROKEN, Outcome.DEGRADED, Outcome.SLOWER, Outcome.HEAVIER})
-_OPEN: Final = frozenset({Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE})
+_OPEN: Final = frozenset(
+    {Outcome.CHANGED, Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE}
+)
 EVIDENCE_PATH: Final = ".sdperf/evidence"
 """Where a run lays failing images beside what they were held against."""
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
@@ -128,47 +135,18 @@ class Verdict:
         return min(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NO_BASELINE)
 
     @property
+    def told(self) -> tuple[Finding, ...]:
+        """The findings to show: those that decide, and those that are always told."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.outcome is self.outcome or finding.outcome.is_always_told
+        )
+
+    @property
     def decisive(self) -> tuple[Finding, ...]:
         """The findings that made the outcome."""
         return tuple(finding for finding in self.findings if finding.outcome is self.outcome)
-
-
-def judge_latency(
-    current_s: Sequence[float], baseline_s: Sequence[float], max_slowdown: float, against: str
-) -> Finding:
-    """Compare the medians of two runs with a stated tolerance; a gross gate, not a test.
-
-    One run against one run cannot tell a change from a mood of the machine, so the tolerance has
-    to be wide; rounds of one process are not independent samples.
-
-    Args:
-        current_s: Seconds of the current rounds.
-        baseline_s: Seconds of the baseline's rounds.
-        max_slowdown: Tolerated slowdown of the median as a fraction, such as 0.25.
-        against: What the baseline is, for the reason.
-    """
-    current, baseline = statistics.median(current_s), statistics.median(baseline_s)
-    if not (math.isfinite(current) and math.isfinite(baseline) and baseline > 0 and current > 0):
-        return Finding(
-            Outcome.INCOMPARABLE,
-            "latency",
-            f"the medians are not positive numbers ({current} against {baseline}) in {against}",
-        )
-    ratio = current / baseline
-    seen = (
-        f"median {format_seconds(current)} against {format_seconds(baseline)} in {against}: "
-        f"{format_change(ratio)}"
-    )
-    if ratio > 1 + max_slowdown:
-        return Finding(
-            Outcome.SLOWER,
-            "latency",
-            f"{seen}, limit {format_change(1 + max_slowdown)}",
-            "repeat the case alone on a quiet machine; if it stays, the change is slower",
-        )
-    if ratio < 1 / (1 + max_slowdown):
-        return Finding(Outcome.FASTER, "latency", seen)
-    return Finding(Outcome.PASS, "latency", seen)
 
 
 def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -> list[Finding]:
@@ -306,6 +284,14 @@ def _compare_with_floors(
         )
         words = f"{name} {shown} against the {score.against}, floor {least}"
         faults.append(((value - floor) / max(floor, 1e-9), words))
+    for name, value, ceiling in (
+        ("colour difference", score.ciede2000, floors.ciede2000),
+        ("worst tile's colour difference", score.worst_tile_ciede2000, floors.worst_tile_ciede2000),
+    ):
+        if value is None or ceiling is None or value <= ceiling:
+            continue
+        words = f"{name} {value:.3g} (CIEDE2000) against the {score.against}, limit {ceiling:.3g}"
+        faults.append((max(-1.0, (ceiling - value) / max(ceiling, 1e-9)), words))
     drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
     if reference_bits is not None and drop_bits > floors.entropy_drop_bits:
         faults.append(

@@ -13,6 +13,7 @@ LAYERS = {
     "errors": 0,
     "units": 0,
     "folders": 0,
+    "streams": 0,
     "workload": 1,
     "codec": 1,
     "png": 1,

@@ -10,7 +10,7 @@ import pytest
 from diffusers import PNDMScheduler
 
 from sdperf.cli import COMMANDS
-from sdperf.plugin.options import OPTIONS, SWITCHES
+from sdperf.plugin.option_table import OPTIONS, SWITCHES
 from sdperf.workload import PRESETS, Preset
 
 ROOT = Path(__file__).parents[1]

@@ -1,9 +1,6 @@
-import math
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sdperf.models.references import Floors
 from sdperf.verdict import (
@@ -11,46 +8,11 @@ from sdperf.verdict import (
     Outcome,
     Verdict,
     judge_images,
-    judge_latency,
     judge_soundness,
 )
 from tests.measurements import image, scores
 
 FLOORS = Floors(ssim=0.98, worst_tile_ssim=0.95, entropy_drop_bits=0.2, evidence="test")
-rounds = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=9)
-
-
-@pytest.mark.parametrize(
-    ("current", "outcome"),
-    [(1.0, Outcome.PASS), (1.24, Outcome.PASS), (1.26, Outcome.SLOWER), (0.79, Outcome.FASTER)],
-)
-def test_latency_is_held_to_the_stated_tolerance(current, outcome):
-    finding = judge_latency([current, current, 9.9], [1.0, 1.0, 0.1], 0.25, "run 1")
-    assert finding.outcome is outcome
-    assert "run 1" in finding.reason
-
-
-@given(rounds)
-def test_a_run_compared_with_itself_passes(seconds):
-    assert judge_latency(seconds, seconds, 0.01, "itself").outcome is Outcome.PASS
-
-
-@given(rounds, rounds)
-def test_swapping_sides_mirrors_the_answer(one, other):
-    mirror = {
-        Outcome.PASS: Outcome.PASS,
-        Outcome.SLOWER: Outcome.FASTER,
-        Outcome.FASTER: Outcome.SLOWER,
-    }
-    there = judge_latency(one, other, 0.25, "x").outcome
-    back = judge_latency(other, one, 0.25, "x").outcome
-    borderline = abs(abs(math.log(sorted(one)[len(one) // 2])) - 0.25) < 1e-9
-    assert back is mirror[there] or borderline
-
-
-@pytest.mark.parametrize("baseline", [[0.0], [math.nan], [math.inf], [-1.0]])
-def test_a_senseless_baseline_is_incomparable(baseline):
-    assert judge_latency([1.0], baseline, 0.25, "x").outcome is Outcome.INCOMPARABLE
 
 
 @pytest.mark.parametrize(

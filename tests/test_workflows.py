@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdperf.plugin.options import OPTIONS, SWITCHES
+from sdperf.plugin.option_table import OPTIONS, SWITCHES
 from tests.installed import ASKED
 
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ class SideArm(Arm, Protocol):
     @property
     def lives(self) -> tuple[MemoryUsage, ...]:
         """Peaks of each life of the workers, the present one last."""
+
+    @property
+    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
+        """Content hashes of everything that timed rounds of all lives drew of each request."""
 
     def before_load(self, make_room: Callable[[], None]) -> None:
         """Have something called before workers are started, to make room for them."""
@@ -137,11 +141,17 @@ class LiveArm:
     _make_room: Callable[[], None] = lambda: None
     _running: Case | None = None
     _has_timed: bool = False
+    _drawn: dict[ImageRequest, frozenset[str]] = field(default_factory=dict)
 
     @property
     def lives(self) -> tuple[MemoryUsage, ...]:
         """Peaks of each life, the present one last."""
         return self.pool.lives
+
+    @property
+    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
+        """Content hashes of everything that timed rounds of all lives drew of each request."""
+        return self._drawn
 
     def before_load(self, make_room: Callable[[], None]) -> None:
         """Have something called before workers are started, to make room for them."""
@@ -162,7 +172,10 @@ class LiveArm:
 
     def measure_s(self) -> float:
         """Run one timed round and return its seconds."""
-        seconds = self._loaded().measure_round()
+        running = self._loaded()
+        seconds = running.measure_round()
+        for request, hashes in running.drawn.items():
+            self._drawn[request] = self._drawn.get(request, frozenset()) | hashes
         self._has_timed = True
         return seconds
 

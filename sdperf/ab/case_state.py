@@ -66,6 +66,7 @@ class CaseState:
     unjudged: str | None = None
     plan: BlockPlan = BlockPlan()
     notes: list[str] = field(default_factory=list)
+    is_same_arithmetic: bool = False
 
     def finish(self) -> CaseComparison:
         """Return what there is."""
@@ -84,7 +85,20 @@ class CaseState:
             floors=self.floors,
             unjudged=self.unjudged,
             notes=tuple(self.notes),
+            is_exact=self._find_exactness(),
         )
+
+    def _find_exactness(self) -> bool | None:
+        """Tell whether A's rounds drew the bytes of its picture; ``None`` where none can tell."""
+        if self.pairing is None or not self.is_same_arithmetic:
+            return None
+        drawn = {(one.prompt, one.seed): seen for one, seen in self.pairing.a.drawn.items()}
+        seen = [
+            drawn[key] == {pair.a.sha256}
+            for pair in self.images
+            if (key := (pair.a.prompt, pair.a.seed)) in drawn
+        ]
+        return all(seen) if seen else None
 
 
 def plan_block(case: MatrixCase, image_s: float) -> BlockPlan:

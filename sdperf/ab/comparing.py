@@ -40,6 +40,7 @@ from sdperf.ab.view import SilentView, View, make_progress
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.guard import Guard
+from sdperf.judging.exactness import ARITHMETIC_PACKAGES
 from sdperf.png import compute_png_sha256
 from sdperf.units import format_seconds
 
@@ -199,6 +200,10 @@ class _Run:
         others = {"height", "width", "weights"}
         of_one_size = not others & set(list_differences(a, b))
         state.images = pair_images(drawn_a, drawn_b, of_one_size=of_one_size)
+        packages = [self.bench.examine(side).packages for side in (self.a, self.b)]
+        state.is_same_arithmetic = a.variant == b.variant and all(
+            packages[0].get(name) == packages[1].get(name) for name in ARITHMETIC_PACKAGES
+        )
         state.floors, state.unjudged = choose_floors(
             a,
             b,

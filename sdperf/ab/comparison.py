@@ -186,6 +186,8 @@ class CaseComparison:
         floors: What B's images are held to against A's; ``None`` judges no likeness.
         unjudged: Why likeness is not judged, where that is so.
         notes: What people should know of how it went.
+        is_exact: Whether all of A's rounds drew the bytes of its picture, and B is asked for the
+            same arithmetic; ``None`` where that is not so or not known.
     """
 
     case: MatrixCase
@@ -201,6 +203,7 @@ class CaseComparison:
     floors: Floors | None = None
     unjudged: str | None = None
     notes: tuple[str, ...] = ()
+    is_exact: bool | None = None
 
     @property
     def contrasts(self) -> tuple[float, ...]:

@@ -8,12 +8,9 @@ from typing import Final
 
 from sdperf.ab.comparison import CompareOptions, ImagePair
 from sdperf.judging.floors import SAME_PATH_FLOORS, choose_gain_floors
-from sdperf.measurement import ImageRecord
 from sdperf.models.references import Floors
-from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import compute_entropy_bits, describe_image
 from sdperf.run.messages import DeliveredImage
-from sdperf.run.suite import compute_scores
+from sdperf.run.scoring import Other, PictureScores
 from sdperf.workload import ImageRequest, Precision, Variant, Workload
 
 AGAINST: Final = "other side"
@@ -36,37 +33,24 @@ def pair_images(a: Drawn, b: Drawn, *, of_one_size: bool = False) -> tuple[Image
         of_one_size: Whether both sides were asked for the same size of the same model, so that
             another size is a fault of B's image.
     """
-    pairs = []
-    for (request_a, image_a), (request_b, image_b) in zip(a, b, strict=False):
-        record_a, record_b = _record(request_a, image_a), _record(request_b, image_b)
-        if (record_a.width, record_a.height) == (record_b.width, record_b.height):
-            scores = compute_scores(
-                AGAINST, record_a.sha256, decode_png(image_a.png), decode_png(image_b.png)
-            )
-            record_b = dataclasses.replace(record_b, scores=(scores,))
-        elif of_one_size and not record_b.faults:
-            fault = (
-                f"{record_b.width} x {record_b.height} px, but the other side's image has "
-                f"{record_a.width} x {record_a.height} px"
-            )
-            record_b = dataclasses.replace(record_b, faults=(fault,))
-        pairs.append(ImagePair(record_a, record_b))
-    return tuple(pairs)
-
-
-def _record(request: ImageRequest, delivered: DeliveredImage) -> ImageRecord:
-    pixels = decode_png(delivered.png)
-    faults = [*delivered.faults, *describe_image(pixels).faults]
-    if delivered.nonfinite:
-        faults.insert(0, "NaN or infinity among the pixel values")
-    return ImageRecord(
-        prompt=request.prompt,
-        seed=request.seed,
-        sha256=compute_png_sha256(delivered.png),
-        width=pixels.shape[1],
-        height=pixels.shape[0],
-        entropy_bits=compute_entropy_bits(pixels),
-        faults=tuple(faults),
+    drawn = list(zip(a, b, strict=False))
+    pictures: list[tuple[bytes, Sequence[Other]]] = [(image_a.png, ()) for (_, image_a), _ in drawn]
+    pictures += [
+        (image_b.png, (Other.of_png(AGAINST, image_a.png),)) for (_, image_a), (_, image_b) in drawn
+    ]
+    examined = PictureScores().examine(pictures)
+    sides = zip(drawn, examined[: len(drawn)], examined[len(drawn) :], strict=True)
+    return tuple(
+        ImagePair(
+            seen_a.make_record(request_a, nonfinite=image_a.nonfinite, faults=image_a.faults),
+            seen_b.make_record(
+                request_b,
+                nonfinite=image_b.nonfinite,
+                faults=image_b.faults,
+                holds_size=of_one_size,
+            ),
+        )
+        for ((request_a, image_a), (request_b, image_b)), seen_a, seen_b in sides
     )
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,11 +115,6 @@ def examine_interpreter(path: Path, import_path: tuple[str, ...] = ()) -> Interp
             hint=f"{path} -m pip install {' '.join(missing)}",
         )
     return found
-
-
-def this_interpreter() -> Interpreter:
-    """Examine the interpreter that runs now."""
-    return examine_interpreter(Path(sys.executable))
 
 
 def compare_packages(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[PackageDifference, ...]:

@@ -13,6 +13,8 @@ from sdperf.ab.blocks import judge_null_control
 from sdperf.ab.comparison import CaseComparison, CompareOptions, Comparison
 from sdperf.ab.images import AGAINST
 from sdperf.ab.words import describe_energy, describe_images, describe_memory, describe_speed
+from sdperf.judging.exactness import judge_exact_pairs
+from sdperf.judging.floors import EXACT_MACHINE_FLOORS, SAME_PATH_FLOORS
 from sdperf.judging.memory import judge_memory
 from sdperf.measurement import STAGES, StageName
 from sdperf.stats.paired import (
@@ -199,7 +201,14 @@ def _judge_images(case: CaseComparison) -> list[Finding]:
     findings = judge_soundness(records, repeatable=None)
     if case.floors is not None:
         entropies = {pair.a.sha256: pair.a.entropy_bits for pair in case.images}
-        findings.append(judge_images(records, AGAINST, case.floors, entropies))
+        is_fp32 = {case.variant_a.precision, case.variant_b.precision} == {"fp32"}
+        is_tight = case.floors == SAME_PATH_FLOORS and is_fp32 and case.is_exact is True
+        floors = EXACT_MACHINE_FLOORS if is_tight else case.floors
+        findings.append(judge_images(records, AGAINST, floors, entropies))
+        changed = judge_exact_pairs(
+            [(pair.a, pair.b) for pair in case.images], AGAINST, is_exact=case.is_exact is True
+        )
+        findings += [] if changed is None else [changed]
     elif case.unjudged is not None and case.unjudged.startswith("no floors"):
         findings.append(
             Finding(

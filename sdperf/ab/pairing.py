@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sdperf.ab.arms import SideArm
@@ -39,6 +39,11 @@ class BlamedArm:
     def lives(self) -> tuple[MemoryUsage, ...]:
         """As in `SideArm`."""
         return self.arm.lives
+
+    @property
+    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
+        """As in `SideArm`."""
+        return self.arm.drawn
 
     def load(self) -> None:
         """As in `SideArm`."""

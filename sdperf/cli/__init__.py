@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 from sdperf import __version__
 from sdperf.errors import SdperfError
+from sdperf.streams import EXIT_LOST, TolerantOutput, tolerant_output
 
 COMMANDS: Final = (
     "ab",
@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "quality",
     "replay",
     "report",
+    "resume",
     "trend",
     "tune",
 )
@@ -52,11 +53,11 @@ exit status: 0 done, 1 the answer is no, 2 the command line or an input cannot b
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the ``sdperf`` script.
+def make_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Make the parser of the command line.
 
-    Returns:
-        The exit status.
+    Args:
+        names: The commands that it shall know; each is imported.
     """
     parser = argparse.ArgumentParser(
         prog="sdperf",
@@ -66,26 +67,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"sdperf {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    given = list(sys.argv[1:] if arguments is None else arguments)[:1]
-    for name in given if given and given[0] in COMMANDS else COMMANDS:
+    for name in names:
         _import_command(name).add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the ``sdperf`` script.
+
+    Returns:
+        The exit status.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)[:1]
+    parser = make_parser(given if given and given[0] in COMMANDS else COMMANDS)
+    with tolerant_output() as output:
+        try:
+            status = _run(parser, arguments)
+        except SystemExit as ended:
+            sys.stdout.flush()
+            if output is not None and output.is_lost and not ended.code:
+                raise SystemExit(_say_lost(output)) from None
+            raise
+        sys.stdout.flush()
+        if output is not None and output.is_lost and not status:
+            return _say_lost(output)
+        return status
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    """Parse the command line and run the command; what a user can act on is one message."""
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
         parser.print_help()
         return 0
     try:
-        status = _import_command(parsed.command).run(parsed)
-        sys.stdout.flush()
+        return int(_import_command(parsed.command).run(parsed))
     except SdperfError as error:
         print(f"sdperf {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        at = "" if error.filename is None else f"{error.filename}: "
+        print(f"sdperf {parsed.command}: {at}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"sdperf {parsed.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return int(status)
+
+
+def _say_lost(output: TolerantOutput) -> int:
+    """Say that what was printed is lost, though the command did what it should."""
+    reason = "" if output.failure is None else output.failure.strerror
+    print(f"sdperf: standard output cannot be written: {reason}", file=sys.stderr)
+    return EXIT_LOST
 
 
 def _import_command(name: str) -> Any:

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 FEWEST_IMAGES = 8
 
+_DESCRIPTION = """\
+Draw the reference images of a model, generate them again under every legal change that this
+machine can make (the same again, a fresh process, other threads, other kernels, a batch, other
+precisions), set each floor a margin below the worst of them, and store the floors with the
+evidence.
+"""
 _EPILOG = """\
 The references and floors hold for the settings given here: give pytest the same ones. They are
 read from benchmarks/references/<model>/<device>/; commit that folder beside your baselines.
@@ -56,10 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     calibrate = actions.add_parser(
         "calibrate",
         help="draw reference images, measure legal noise, derive and store the floors",
-        description="Draw the reference images of a model, generate them again under every legal "
-        "change that this machine can make (the same again, a fresh process, other threads, other "
-        "kernels, a batch, other precisions), set each floor a margin below the worst of them, and "
-        "store the floors with the evidence.",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -26,9 +26,12 @@ COMPONENT_MARGIN_DB: Final = 6.0
 """Twice the error of the worst legal change."""
 
 TRAJECTORY_FACTOR: Final = 2.0
+CIEDE2000_FACTOR: Final = 2.0
 
 STRICTEST_PSNR_DB: Final = 45.0
 STRICTEST_WORST_TILE_PSNR_DB: Final = 38.0
+STRICTEST_CIEDE2000: Final = 0.05
+STRICTEST_WORST_TILE_CIEDE2000: Final = 0.15
 STRICTEST_COMPONENT: Final = ComponentFloor(psnr_db=70.0, cosine=0.999999)
 STRICTEST_TRAJECTORY_RMS: Final = 1e-3
 """No floor is stricter than these, however quiet the calibrated machine was: another processor's
@@ -40,9 +43,23 @@ SAME_PATH_FLOORS: Final = Floors(
     entropy_drop_bits=0.2,
     psnr_db=40.0,
     worst_tile_psnr_db=30.0,
+    ciede2000=0.5,
+    worst_tile_ciede2000=1.0,
     evidence="equal code, seed and precision is near bit-exact: docs/image-gates.md",
 )
 """For two runs of one precision on one machine, and a batch beside its single images."""
+
+EXACT_MACHINE_FLOORS: Final = Floors(
+    ssim=0.995,
+    worst_tile_ssim=0.98,
+    entropy_drop_bits=0.05,
+    psnr_db=STRICTEST_PSNR_DB,
+    worst_tile_psnr_db=STRICTEST_WORST_TILE_PSNR_DB,
+    ciede2000=STRICTEST_CIEDE2000,
+    worst_tile_ciede2000=STRICTEST_WORST_TILE_CIEDE2000,
+    evidence="equal code was bit-exact here; other kernels stay above these: docs/image-gates.md",
+)
+"""For two runs in fp32 on a machine where equal code has been bit-exact until now."""
 
 EXACT_FLOORS: Final = Floors(
     ssim=EXACT_SSIM,
@@ -163,6 +180,14 @@ def derive_floors(rungs: Sequence[Rung], precision: str, source: str) -> Floors:
         entropy_drop_bits=round(max(drop_bits, 0.0) + ENTROPY_MARGIN_BITS, 4),
         psnr_db=_lower(psnr_db, PSNR_MARGIN_DB, STRICTEST_PSNR_DB),
         worst_tile_psnr_db=_lower(tile_psnr_db, PSNR_MARGIN_DB, STRICTEST_WORST_TILE_PSNR_DB),
+        ciede2000=_raise(
+            (rung.ciede2000_max for rung in legal), CIEDE2000_FACTOR, STRICTEST_CIEDE2000
+        ),
+        worst_tile_ciede2000=_raise(
+            (rung.worst_tile_ciede2000_max for rung in legal),
+            CIEDE2000_FACTOR,
+            STRICTEST_WORST_TILE_CIEDE2000,
+        ),
         components=_derive_component_floors(legal),
         trajectory_rms=(
             round(max(TRAJECTORY_FACTOR * max(rms), STRICTEST_TRAJECTORY_RMS), 6) if rms else None
@@ -205,12 +230,23 @@ def _derive_pair_noise(legal: Sequence[Rung]) -> tuple[PairNoise, ...]:
             pair.key,
             min(before.ssim, pair.ssim),
             min(before.worst_tile_ssim, pair.worst_tile_ssim),
+            _most((before.ciede2000, pair.ciede2000)),
+            _most((before.worst_tile_ciede2000, pair.worst_tile_ciede2000)),
         )
     return tuple(worst.values())
 
 
 def _least(values: Iterable[float | None]) -> float | None:
     return min((value for value in values if value is not None), default=None)
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _raise(values: Iterable[float | None], factor: float, strictest: float) -> float | None:
+    worst = _most(values)
+    return None if worst is None else round(max(factor * worst, strictest), 4)
 
 
 def _lower(worst: float | None, margin: float, strictest: float) -> float:

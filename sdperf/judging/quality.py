@@ -43,7 +43,10 @@ from sdperf.verdict import (
 FEWEST_PAIRS: Final = 8
 """Eight pairs can reach p = 1/256; with fewer the test could never speak."""
 
-SIGNIFICANCE: Final = 0.01
+SIGNIFICANCE: Final = 1 / 64
+"""Chance that unchanged pictures are called worse, shared by the four scores of the paired test:
+each has 1/256, which eight pairs reach only where all of them are worse."""
+
 SMALLEST_DROP: Final = 0.02
 NOISE_MULTIPLE: Final = 3.0
 SMALLEST_DROP_BELOW_NOISE: Final = 0.002
@@ -77,10 +80,48 @@ class QualityNoise:
     Attributes:
         ssim: Largest difference of SSIM seen between two runs of the same code.
         worst_tile_ssim: The same for the worst tile.
+        ciede2000: The same for the mean colour difference.
+        worst_tile_ciede2000: The same for the worst tile's.
     """
 
     ssim: float = 0.0
     worst_tile_ssim: float = 0.0
+    ciede2000: float = 0.0
+    worst_tile_ciede2000: float = 0.0
+
+
+@dataclass(frozen=True)
+class _PairedScore:
+    """One score of the paired test.
+
+    Attributes:
+        name: The field of `ImageScores`.
+        words: What a loss of it is called.
+        sign: 1 where a loss makes it smaller, -1 where it makes it larger.
+        scale: Of the smallest loss that matters, where 1 is that of SSIM.
+    """
+
+    name: str
+    words: str
+    sign: int
+    scale: float
+
+    def read(self, baseline: ImageScores, current: ImageScores) -> float | None:
+        """Return the loss; ``None`` where a side was not scored."""
+        before, after = getattr(baseline, self.name), getattr(current, self.name)
+        return None if before is None or after is None else self.sign * (before - after)
+
+
+COLOUR_SCALE: Final = 15.0
+"""The smallest rise of a colour difference that matters, over the smallest drop of SSIM: 0.03 where
+the smallest drop is 0.002, a thirtieth of what an eye sees."""
+
+_PAIRED: Final = (
+    _PairedScore("ssim", "SSIM fell", 1, 1.0),
+    _PairedScore("worst_tile_ssim", "worst tile SSIM fell", 1, 1.0),
+    _PairedScore("ciede2000", "colour difference rose", -1, COLOUR_SCALE),
+    _PairedScore("worst_tile_ciede2000", "worst tile's colour difference rose", -1, COLOUR_SCALE),
+)
 
 
 def judge_quality(
@@ -88,20 +129,23 @@ def judge_quality(
 ) -> Finding:
     """Judge whether scores fell over pairs of the same prompt and seed.
 
-    DEGRADED when, on the whole frame or on the worst tile, a one-sided exact sign-flip test is
-    significant at 1 % (shared by the two) *and* the median drop exceeds both the smallest drop that
-    matters and three times the noise of unchanged code. Faster never outweighs it.
+    Four scores are tested: SSIM and colour difference, of the whole frame and of the worst tile.
+    DEGRADED when a one-sided exact sign-flip test of one of them is significant (`SIGNIFICANCE`,
+    shared by the four) *and* the median loss exceeds both the smallest one that matters and three
+    times the noise of unchanged code. A score that a side lacks is left out. Faster never
+    outweighs it.
 
     Args:
         pairs: At least eight; fewer are INCONCLUSIVE.
         noise: From an A/A run; zero where generation is bit-exact.
-        smallest_drop: Median drop of SSIM that matters.
+        smallest_drop: Median drop of SSIM that matters; of a colour difference the rise of
+            `COLOUR_SCALE` times as much.
 
     Returns:
         DEGRADED, INCONCLUSIVE (too few pairs), INCOMPARABLE (another reference), NO BASELINE (no
         pairs) or PASS.
 
-    Source: Fisher's randomisation test (1935), Bonferroni over the two scores.
+    Source: Fisher's randomisation test (1935), Bonferroni over the four scores.
     """
     if not pairs:
         return Finding(Outcome.NO_BASELINE, "image", "no pair of prompt and seed to compare")
@@ -121,25 +165,22 @@ def judge_quality(
             "add prompts or seeds",
         )
     seen = []
-    for name, drops, noise_floor in (
-        ("SSIM", [p.baseline.ssim - p.current.ssim for p in pairs], noise.ssim),
-        (
-            "worst tile SSIM",
-            [p.baseline.worst_tile_ssim - p.current.worst_tile_ssim for p in pairs],
-            noise.worst_tile_ssim,
-        ),
-    ):
-        p_value = compute_sign_flip_p_value(drops)
-        median_drop = statistics.median(drops)
-        limit = max(smallest_drop, NOISE_MULTIPLE * noise_floor)
-        seen.append(f"{name} fell by {median_drop:.4f} in the median of {len(drops)} pairs")
-        if p_value <= SIGNIFICANCE / 2 and median_drop > limit:
-            drop, worst = max(zip(drops, pairs, strict=True), key=lambda item: item[0])
+    for kind in _PAIRED:
+        losses = [kind.read(pair.baseline, pair.current) for pair in pairs]
+        known = [loss for loss in losses if loss is not None]
+        if len(known) < len(pairs):
+            continue
+        p_value = compute_sign_flip_p_value(known)
+        median = statistics.median(known)
+        limit = max(smallest_drop * kind.scale, NOISE_MULTIPLE * getattr(noise, kind.name))
+        seen.append(f"{kind.words} by {median:.4f} in the median of {len(known)} pairs")
+        if p_value <= SIGNIFICANCE / len(_PAIRED) and median > limit:
+            loss, worst = max(zip(known, pairs, strict=True), key=lambda item: item[0])
             return Finding(
                 Outcome.DEGRADED,
                 "image",
                 f"{seen[-1]} (p = {p_value:.2g}), limit {limit:.4f}; worst: {worst.prompt!r} "
-                f"(seed {worst.seed}) by {drop:.4f}",
+                f"(seed {worst.seed}) by {loss:.4f}",
                 "look at the pictures of the worst prompt side by side",
             )
     return Finding(Outcome.PASS, "image", "; ".join(seen))
@@ -367,6 +408,8 @@ def judge_parity(
                 worst_tile_ssim=noise[key].worst_tile_ssim,
                 worst_tile_box=score.worst_tile_box,
                 identical=False,
+                ciede2000=noise[key].ciede2000,
+                worst_tile_ciede2000=noise[key].worst_tile_ciede2000,
             ),
             score,
         )

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import importlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,11 +22,15 @@ from sdperf.models.headers import check_safetensors
 from sdperf.models.known_warnings import known_warnings_ignored, torchao_quiet
 from sdperf.models.layout import (
     INDEX_NAME,
+    Component,
     ModelIndex,
     parse_json_object,
     parse_model_index,
     select_files,
 )
+from sdperf.models.made_up import describe_made_up
+from sdperf.models.trust import check_configuration, check_trusted, find_library
+from sdperf.units import format_names
 from sdperf.workload import EMBEDDED
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ _LOG = logging.getLogger(__name__)
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
 _HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
 _ONE_THREAD_LOADING: Final = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
 """Variables that transformers 5 reads each time it loads; 4 loads on the calling thread anyway."""
@@ -88,21 +90,16 @@ def resolve_model(
         folder = _find_folder(name, offline=bool(offline))
         where = _described(name)
         index = parse_model_index((folder / INDEX_NAME).read_bytes(), where)
+        check_trusted(folder, index, where)
         selection = select_files(_names_in(folder, index), index, where)
-        for file in selection.descriptions:
-            if file.endswith(".json"):
-                parse_json_object((folder / file).read_bytes(), f"{file} of {where}")
+        _check_descriptions(folder, selection.descriptions, where)
         for file in selection.weights:
             check_safetensors(folder / file, f"{file} of {where}")
         model_hash = compute_model_hash(
             folder, selection.names, default_cache_dir() if cache_dir is None else cache_dir
         )
     except OSError as error:
-        raise ModelError(
-            f"{_described(name)} cannot be read",
-            got=f"{error.strerror}: {error.filename}",
-            hint="check the permissions of the model's files",
-        ) from error
+        raise _unreadable(_described(name), error) from error
     return ResolvedModel(
         name=name,
         folder=folder,
@@ -131,6 +128,8 @@ def load_pipeline(
     """
     import diffusers
 
+    for part in _check_again(resolved).components:
+        _require_library(part, _described(resolved.name))
     from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
     absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
     if "safety_checker" in absent:
@@ -143,6 +142,7 @@ def load_pipeline(
                 variant=resolved.variant,
                 use_safetensors=True,
                 local_files_only=True,
+                trust_remote_code=False,
                 **absent,
             )
     except Exception as error:
@@ -152,13 +152,14 @@ def load_pipeline(
             expected=f"files that diffusers {diffusers.__version__} can load",
             hint="download the model again, or update diffusers and transformers",
         ) from error
-    missing = [*complaints, *_weights_without_values(pipeline)]
-    if missing:
+    without_values = _weights_without_values(pipeline)
+    missing = [*complaints, f"no values for {format_names(without_values)}"]
+    if complaints or without_values:
         raise ModelError(
             f"{_described(resolved.name)} lacks weights that its configuration asks for",
             got=missing[0],
             expected="every weight in the safetensors files",
-            hint="download the model again",
+            hint="download the model again, or update transformers",
         )
     return prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
 
@@ -188,14 +189,55 @@ def import_components(resolved: ResolvedModel) -> None:
 
     diffusers and transformers import each class when it is first asked for; classes that these
     versions lack are left to `load_pipeline` to report.
+
+    Raises:
+        ModelError: The folder names or brings code; see `sdperf.models.trust`.
     """
-    index_bytes = (resolved.folder / INDEX_NAME).read_bytes()
-    index = parse_model_index(index_bytes, _described(resolved.name))
+    index = _check_again(resolved)
     wanted = [(part.library, part.class_name) for part in index.components]
     with _quiet_loading():
         for library, class_name in [("diffusers", index.pipeline_class), *wanted]:
             with contextlib.suppress(ImportError, AttributeError):
-                getattr(importlib.import_module(library), class_name)
+                getattr(find_library(library), class_name)
+
+
+def _check_again(resolved: ResolvedModel) -> ModelIndex:
+    """Check once more, where the files are used, that they name no code: they may have changed."""
+    where = _described(resolved.name)
+    try:
+        index = parse_model_index((resolved.folder / INDEX_NAME).read_bytes(), where)
+        check_trusted(resolved.folder, index, where)
+        _check_descriptions(resolved.folder, resolved.files, where)
+    except OSError as error:
+        raise _unreadable(where, error) from error
+    return index
+
+
+def _require_library(part: Component, where: str) -> None:
+    """Look a part's library up before diffusers does, which in some versions imports any name."""
+    try:
+        find_library(part.library)
+    except ImportError as error:
+        raise ModelError(
+            f"{where} takes a part from a library that cannot be used here",
+            got=f"{part.name}: {part.library}: {error}",
+            hint="update diffusers and transformers, and install what the pipeline needs",
+        ) from error
+
+
+def _unreadable(where: str, error: OSError) -> ModelError:
+    return ModelError(
+        f"{where} cannot be read",
+        got=f"{error.strerror}: {error.filename}",
+        hint="check the permissions of the model's files",
+    )
+
+
+def _check_descriptions(folder: Path, files: Iterable[str], where: str) -> None:
+    for file in files:
+        if file.endswith(".json"):
+            name = f"{file} of {where}"
+            check_configuration(parse_json_object((folder / file).read_bytes(), name), name)
 
 
 def prepare_pipeline(pipeline: Any) -> Any:
@@ -246,11 +288,11 @@ class _LoadingLog(logging.Handler):
         self.made_up: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = " ".join(_COLOUR.sub("", record.getMessage()).split())
-        if "newly initialized" in text:
-            self.made_up.append(text)
+        lacking = describe_made_up(record.getMessage())
+        if lacking is not None:
+            self.made_up.append(lacking)
         else:
-            _LOG.debug("%s: %s", record.name, text)
+            _LOG.debug("%s: %s", record.name, record.getMessage())
 
 
 @contextlib.contextmanager

@@ -28,11 +28,15 @@ class PairNoise:
         key: `Workload.image_key` of the request.
         ssim: Lowest mean SSIM against the reference over all legal changes.
         worst_tile_ssim: Lowest SSIM of any tile over all legal changes.
+        ciede2000: Largest mean colour difference over all legal changes; ``None`` where unknown.
+        worst_tile_ciede2000: Largest mean colour difference of any tile; ``None`` likewise.
     """
 
     key: str
     ssim: float
     worst_tile_ssim: float
+    ciede2000: float | None = None
+    worst_tile_ciede2000: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Floors:
         evidence: What was measured, and how the floor follows from it.
         psnr_db: Lowest PSNR of the whole frame.
         worst_tile_psnr_db: Lowest PSNR of the worst tile.
+        ciede2000: Largest mean colour difference (CIEDE2000).
+        worst_tile_ciede2000: Largest mean colour difference of any tile.
         components: By ``text encoder``, ``denoiser`` and ``vae``.
         trajectory_rms: Largest relative RMS between the latents and fp32's after any step.
         pairs: What legal noise cost each pair, for the paired test.
@@ -70,6 +76,8 @@ class Floors:
     evidence: str
     psnr_db: float | None = None
     worst_tile_psnr_db: float | None = None
+    ciede2000: float | None = None
+    worst_tile_ciede2000: float | None = None
     components: Mapping[str, ComponentFloor] = field(default_factory=dict)
     trajectory_rms: float | None = None
     pairs: tuple[PairNoise, ...] = ()

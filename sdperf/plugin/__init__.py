@@ -1,21 +1,19 @@
 """The pytest plugin: options, parametrisation, fixtures, gates. Imports no torch.
 
 Installed through the ``pytest11`` entry point, it stays out of the way of sessions that use none
-of its fixtures.
+of its fixtures: hooks import what they need once there is a test or an option of ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import UTC, datetime
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
-from sdperf.errors import SdperfError
-from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.plugin.ahead import Plan, Wanted
+from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
@@ -23,23 +21,25 @@ from sdperf.plugin.command_line import (
     list_compare_fail,
     parse_compare_fail,
 )
-from sdperf.plugin.fixtures import (
+from sdperf.plugin.fixture_functions import (
     sd_benchmark,
     sd_engine,
+    sd_gain,
     sd_mode,
     sd_optimisations,
     sd_precision,
+    sd_quality,
     sd_suite,
     sd_threads,
     sd_variant,
     sd_workers,
 )
-from sdperf.plugin.gain import sd_gain
-from sdperf.plugin.options import Settings, add_options, parse_percent, read_settings
-from sdperf.plugin.progress import LiveLine
-from sdperf.plugin.quality import sd_quality
-from sdperf.plugin.session import KEY, SdSession, take_over_host
-from sdperf.workload import PRECISIONS, TORCH, Variant
+from sdperf.plugin.keys import KEY
+from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options, find_value
+from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
 
 __all__ = [
     "sd_benchmark",
@@ -56,11 +56,11 @@ __all__ = [
 ]
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
-_QUALITY_FIXTURE: Final = "sd_quality"
-_GAIN_FIXTURE: Final = "sd_gain"
-_AXES: Final = ("precision", "mode", "workers", "threads", "engine", "optimisations")
-_SUFFIXES: Final = {"sd_workers": "w", "sd_threads": "t"}
-_FIXTURES: Final = frozenset({"sd_benchmark", _GAIN_FIXTURE, _QUALITY_FIXTURE})
+_OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
+_INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
+"""Why the settings of an ini file cannot be used; raised once everything is collected."""
+
+_FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
 """The fixtures that make a test one of ours."""
 
 
@@ -80,8 +80,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
     )
     try:
-        settings = read_settings(config)
-        config.stash[KEY] = SdSession(settings, LiveLine(), root=config.rootpath)
+        if any(config.getoption(option.flag) is not None for option in (*OPTIONS, *SWITCHES)):
+            from sdperf.plugin.session import session_of
+
+            session_of(config)
         if config.pluginmanager.hasplugin("benchmark"):
             _read_host_options(config)
     except SdperfError as error:
@@ -95,19 +97,30 @@ def _read_host_options(config: pytest.Config) -> None:
         ConfigurationError: They cannot be meant.
         RecordError: An accepted session is damaged.
     """
-    from sdperf.store.baselines import BaselineStore
-
-    ours, option = config.stash[KEY], config.option
+    option, has_baselines = config.option, False
     check_swallowed_path(option.benchmark_compare)
-    store = BaselineStore(ours.settings.baselines)
-    if option.benchmark_compare is True and not store.is_empty():
-        store.load_all()
-        ours.compares_with_accepted = True
-        option.benchmark_compare = []
+    baselines = Path(find_value(config, "baselines")).expanduser()
+    if option.benchmark_compare is True and (config.rootpath / baselines).is_dir():
+        has_baselines = _take_over_accepted(config)
     given = config.stash.get(_COMPARE_FAIL, [])
     if len(given) > 1:
         option.benchmark_compare_fail = parse_compare_fail(given)
-    check_compare_fail(option, has_baselines=ours.compares_with_accepted)
+    check_compare_fail(option, has_baselines=has_baselines)
+
+
+def _take_over_accepted(config: pytest.Config) -> bool:
+    """Answer a bare ``--benchmark-compare`` by the accepted sessions, if there are any."""
+    from sdperf.plugin.session import session_of
+    from sdperf.store.baselines import BaselineStore
+
+    ours = session_of(config)
+    store = BaselineStore(ours.settings.baselines)
+    if store.is_empty():
+        return False
+    store.load_all()
+    ours.compares_with_accepted = True
+    config.option.benchmark_compare = []
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -124,151 +137,57 @@ def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
         raise pytest.UsageError(f"the run to compare with cannot be used: {fault}")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Show progress where pytest reports."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    session.config.stash[KEY].live_line.reporter = reporter
+    """Show progress where pytest reports; a reader that goes away loses no session of ours."""
+    session.config.stash[_OUTPUT] = guard_terminal(session.config.get_terminal_writer())
+    ours = session.config.stash.get(KEY, None)
+    if ours is not None:
+        ours.live_line.reporter = session.config.pluginmanager.get_plugin("terminalreporter")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread a benchmark over the axes of the matrix, unless it does so itself."""
     if not _FIXTURES & set(metafunc.fixturenames):
         return
-    session = metafunc.config.stash[KEY]
-    own = {
-        name.strip()
-        for marker in metafunc.definition.iter_markers("parametrize")
-        for name in _parametrised_names(marker)
-    }
-    if "sd_variant" in own:
+    from sdperf.plugin.collecting import spread_over_matrix
+    from sdperf.plugin.session import session_of
+
+    config = metafunc.config
+    if _INI_FAULT in config.stash:
         return
-    settings = session.settings
-    matrix = metafunc.definition.get_closest_marker("sd_matrix")
-    axes = _AXES if matrix is None else matrix.args
-    if _QUALITY_FIXTURE in metafunc.fixturenames:
-        axes = ("precision", "engine")
-    for name, values in (
-        ("sd_precision", settings.precisions),
-        ("sd_mode", settings.modes),
-        ("sd_workers", settings.workers),
-        ("sd_threads", settings.threads),
-        ("sd_engine", _choose_engines(metafunc, settings)),
-        ("sd_optimisations", _choose_optimisations(metafunc, settings)),
-    ):
-        if values and name not in own and name.removeprefix("sd_") in axes:
-            ids = [_name_value(name, value) for value in values]
-            metafunc.parametrize(name, values, ids=ids, indirect=True)
-
-
-def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str, ...]:
-    """Spread over what was asked for; a gain that is about engines takes all others unasked."""
-    if settings.engines != (TORCH,):
-        return settings.engines
-    matrix = metafunc.definition.get_closest_marker("sd_matrix")
-    is_about_engines = matrix is not None and "engine" in matrix.args
-    if is_about_engines and _GAIN_FIXTURE in metafunc.fixturenames:
-        return tuple(name for name in parse_engines(AUTO) if name != TORCH)
-    return ()
-
-
-def _choose_optimisations(
-    metafunc: pytest.Metafunc, settings: Settings
-) -> tuple[tuple[str, ...], ...]:
-    """Spread over what was asked for; unasked, gains are of the device's default."""
-    if settings.optimisations is not None:
-        return settings.optimisations
-    return ((DEFAULT,),) if _GAIN_FIXTURE in metafunc.fixturenames else ()
-
-
-def _name_value(name: str, value: str | int | tuple[str, ...]) -> Any:
-    if value == TORCH:  # a case keeps its name, and with it its baselines, beside other engines
-        return pytest.HIDDEN_PARAM
-    if isinstance(value, tuple):
-        return "+".join(value) or PLAIN
-    return f"{value}{_SUFFIXES[name]}" if isinstance(value, int) else value
-
-
-def _parametrised_names(marker: pytest.Mark) -> list[str]:
-    names = marker.args[0] if marker.args else marker.kwargs.get("argnames", ())
-    return names.split(",") if isinstance(names, str) else list(names)
+    try:
+        session = session_of(config)
+    except SdperfError as error:  # raised here, it would be the fault of one test file
+        config.stash[_INI_FAULT] = str(error)
+        return
+    spread_over_matrix(session, metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give our cases the virtual clock, and put equal pipelines together: one load each."""
-    session = config.stash[KEY]
+    """Put our cases in order, and stop where the ini settings cannot be used."""
+    if _INI_FAULT in config.stash:
+        raise pytest.UsageError(config.stash[_INI_FAULT])
     ours = [item for item in items if _is_ours(item)]
-    for item in ours:
-        marker = item.get_closest_marker("benchmark")
-        named = dict(marker.kwargs) if marker else {}
-        named["timer"] = session.clock.now
-        item.add_marker(pytest.mark.benchmark(**named), append=False)
-        _read_own_limit(session, item)
-    ours.sort(key=_pipeline_rank)
-    session.plan = Plan(
-        [
-            Wanted(item.nodeid, _read_variant(item), not _is_quality(item), _is_gain(item))
-            for item in ours
-        ]
-    )
-    in_order = iter(ours)
-    items[:] = [next(in_order) if _is_ours(item) else item for item in items]
+    if ours:
+        from sdperf.plugin.collecting import arrange
+        from sdperf.plugin.session import session_of
+
+        arrange(session_of(config), items, ours)
 
 
-def _read_own_limit(session: SdSession, item: pytest.Item) -> None:
-    marker = item.get_closest_marker("sd")
-    if marker is None:
-        return
-    try:
-        if marker.args or set(marker.kwargs) != {"max_slowdown"}:
-            raise ValueError("only max_slowdown")
-        session.limits[item.nodeid] = parse_percent(str(marker.kwargs["max_slowdown"]))
-    except ValueError as error:
-        raise pytest.UsageError(
-            f"{item.nodeid}: the marker sd cannot be used; got: {marker.args or marker.kwargs}; "
-            f'expected: sd(max_slowdown="3%"), {error}'
-        ) from error
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Plan for the tests that are left, in their order: ``-k`` has deselected the others."""
+    ours = [item for item in session.items if _is_ours(item)]
+    if ours and _INI_FAULT not in session.config.stash:
+        from sdperf.plugin.collecting import plan
+        from sdperf.plugin.session import session_of
+
+        plan(session_of(session.config), ours)
 
 
 def _is_ours(item: pytest.Item) -> bool:
     return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
-
-
-def _is_timed(item: pytest.Item) -> bool:
-    return _is_ours(item) and not _is_quality(item)
-
-
-def _is_quality(item: pytest.Item) -> bool:
-    return _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
-
-
-def _is_gain(item: pytest.Item) -> bool:
-    return _GAIN_FIXTURE in getattr(item, "fixturenames", ())
-
-
-def _pipeline_rank(item: pytest.Item) -> tuple[int, int, tuple[str, ...], bool]:
-    """Order by precision, engine, optimisations; then quality, which takes what images there are.
-
-    The quality of what is optimised is asked nowhere, so that it comes before such cases.
-    """
-    variant = _read_variant(item)
-    precision, engine = variant.precision, variant.engine
-    rank = PRECISIONS.index(precision), list(ENGINES).index(engine)
-    return *rank, variant.optimisations, _is_quality(item)
-
-
-def _read_variant(item: pytest.Item) -> Variant:
-    """Return the cell of the matrix that a test was spread to; what it sets itself is not seen."""
-    callspec = getattr(item, "callspec", None)
-    params = {} if callspec is None else callspec.params
-    precision = params.get("sd_precision")
-    workers, threads = params.get("sd_workers", 1), params.get("sd_threads")
-    return Variant(
-        precision if precision in PRECISIONS else "fp32",
-        workers=workers if isinstance(workers, int) else 1,
-        optimisations=params.get("sd_optimisations", ()),
-        engine=params.get("sd_engine", TORCH),
-        threads=threads if isinstance(threads, int) else None,
-    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -276,16 +195,28 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     """Find the model before anything is timed."""
     if session.config.option.collectonly:
         return
-    ours = session.config.stash[KEY]
+    ours = session.config.stash.get(KEY, None)
+    output = session.config.stash.get(_OUTPUT, None)
+    if output is not None and not any(map(_is_ours, session.items)):
+        output.give_back()
+    if ours is None:
+        return
     host = getattr(session.config, "_benchmarksession", None)
     if not any(map(_is_ours, session.items)):
         if ours.compares_with_accepted and host is not None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
         return
+    from sdperf.plugin.session import take_over_host
+
+    if output is not None:
+        output.check()
     try:
         if host is not None:
             take_over_host(ours, host)
+        ours.planned = tuple(item.nodeid for item in session.items if _is_ours(item))
+        if not hasattr(session.config, "workerinput"):
+            _open_session(session.config, ours, host)
         ours.resolve_model()
         if ours.settings.cluster is not None:
             ours.suite()
@@ -299,20 +230,61 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         ours.live_line.wipe()
 
 
+def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
+    """Make sure of the folder, and begin the journal or go on with the one that was left.
+
+    Raises:
+        ConfigurationError: Another session measures here, something cannot be written, or there is
+            nothing to resume.
+        RecordError: The journal is damaged.
+    """
+    from sdperf.plugin.journalling import open_journal
+    from sdperf.plugin.opening import FolderLock, check_writable
+    from sdperf.plugin.saving import EVIDENCE_FOLDER, keep_out_of_git
+
+    check_writable(ours.settings, host, config.rootpath)
+    parameters = config.invocation_params
+    try:
+        ours.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)
+        keep_out_of_git(config.rootpath / EVIDENCE_FOLDER)
+        open_journal(
+            ours,
+            [str(argument) for argument in parameters.args],
+            Path(parameters.dir),
+            is_disabled=host is not None and bool(host.disabled),
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or config.rootpath} cannot be written",
+            got=error.strerror,
+            hint="run pytest from a folder that can be written; nothing was measured",
+        ) from error
+    for line in ours.journal.lines if ours.journal is not None else ():
+        ours.live_line.tell(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """End the session where its journal cannot be written any more: all that is done is kept."""
+    ours = item.config.stash.get(KEY, None)
+    if ours is not None and ours.journal is not None and ours.journal.complaint is not None:
+        item.session.shouldstop = ours.journal.complaint
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
     """Measure a pipeline's first case again when its last one is done, before it is let go."""
     done = yield
-    if _is_timed(item) and not (
-        nextitem is not None
-        and _is_timed(nextitem)
-        and _read_variant(nextitem).pipeline == _read_variant(item).pipeline
-    ):
-        session = item.config.stash[KEY]
-        if not item.session.shouldstop:
-            session.order.measure_first_again(session)
+    if _is_ours(item):
+        from sdperf.plugin.collecting import is_last_of_pipeline
+        from sdperf.plugin.session import session_of
+
+        following = nextitem if nextitem is not None and _is_ours(nextitem) else None
+        if is_last_of_pipeline(item, following) and not item.session.shouldstop:
+            ours = session_of(item.config)
+            ours.order.measure_first_again(ours)
     return done
 
 
@@ -328,16 +300,26 @@ def pytest_runtest_makereport(
     report = yield
     if not _is_ours(item):
         return report
-    if call.excinfo is not None and isinstance(call.excinfo.value, SdperfError):
-        report.longrepr = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
-    item.config.stash[KEY].note_report(report)
+    session = item.config.stash[KEY]
+    fault = None if call.excinfo is None else call.excinfo.value
+    if not isinstance(fault, SdperfError):
+        session.note_report(report)
+        return report
+    text = f"{type(fault).__name__}: {fault}"
+    report.longrepr = text
+    session.note_report(report)
+    first = session.first_with_fault.setdefault(text, item.nodeid)
+    if first != item.nodeid:
+        report.longrepr = f"{type(fault).__name__}: {fault.what}; as in {first}"
     return report
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """Judge, keep the evidence, and let nothing that failed be saved as a baseline."""
-    ours = session.config.stash[KEY]
+    ours = session.config.stash.get(KEY, None)
+    if ours is None:
+        return (yield)
     try:
         if ours.reports:
             from sdperf.plugin.finish import finish_session
@@ -345,14 +327,24 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             finish_session(session, ours)
     finally:
         ours.close()
-    return (yield)
+    try:
+        yield
+    finally:
+        if ours.journal is not None:
+            from sdperf.plugin.finish import close_session
+
+            close_session(session, ours)
+        ours.release()
+    output = session.config.stash.get(_OUTPUT, None)
+    if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Say in every saved run what became of each of its cases, and what the quality suite saw."""
-    ours = config.stash[KEY]
-    if ours.reports:
+    ours = config.stash.get(KEY, None)
+    if ours is not None and ours.reports:
         from sdperf.codec import format_record
         from sdperf.plugin.saving import list_quality_cases, summarise_run
         from sdperf.store.quality import QUALITY_KEY, format_quality
@@ -377,8 +369,8 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, what failed, and what to type next."""
-    ours = terminalreporter.config.stash[KEY]
-    if ours.reports:
+    ours = terminalreporter.config.stash.get(KEY, None)
+    if ours is not None and ours.reports:
         from sdperf.plugin.summary import print_summary
 
         print_summary(terminalreporter, ours)
@@ -389,3 +381,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(KEY, None)
     if session is not None:
         session.close()
+        session.release()

@@ -1,12 +1,52 @@
-"""Which processes a session wants, so that they can be started before they are wanted. Pure."""
+"""What the tests of a session will want, so that it can be had before it is wanted. Pure.
+
+Processes are started together, and what pipelines are held against is made in one visit to each
+reference. Nothing depends on it but time: what was not foreseen is made when it is asked for.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import CodeType
+from typing import Final
 
-from sdperf.workload import Variant
+from sdperf.engines.catalogue import ENGINES
+from sdperf.workload import TORCH, Precision, Variant
+
+MEASURED: Final = frozenset({"latency", "throughput", "stage"})
+"""What a test can ask of ``sd_benchmark`` and ``sd_gain``."""
+
+INSPECTED: Final = frozenset({"components", "trajectory"})
+"""Questions of the quality suite that need a recording of the reference."""
+
+DRAWN: Final = frozenset({"soundness", "repeatability", "images", "batch"})
+"""Questions of the quality suite that need its pictures."""
+
+FRESH: Final = "repeatability"
+"""The question that needs a process which has made nothing."""
+
+_ANYTHING: Final = MEASURED | INSPECTED | DRAWN
+
+
+def find_asked(code: CodeType | None) -> frozenset[str]:
+    """Find what a test may ask, by the names in its code; anything, where it names nothing known.
+
+    A test that asks through a helper is taken to ask for anything.
+
+    Args:
+        code: Of the test's function; ``None`` where there is none.
+    """
+    named = frozenset() if code is None else frozenset(_list_names(code))
+    return named & _ANYTHING or _ANYTHING
+
+
+def _list_names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _list_names(inner)
 
 
 @dataclass(frozen=True)
@@ -18,17 +58,43 @@ class Wanted:
         variant: What they load, and how many of them.
         is_timed: Whether it is a benchmark; the quality suite is not.
         has_plain_side: Whether it is measured in turns with the plain pipeline.
+        asks: What it may ask; see `find_asked`.
     """
 
     node_id: str
     variant: Variant
     is_timed: bool = True
     has_plain_side: bool = False
+    asks: frozenset[str] = _ANYTHING
 
     @property
     def pipeline(self) -> tuple[object, ...]:
         """What one worker loads; tests with equal ones share workers."""
         return self.variant.pipeline
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its pipeline is the plain one in fp32, which others are held against."""
+        return self.pipeline == ("fp32", TORCH, ())
+
+    def wants_recording(self) -> bool:
+        """Tell whether it may need a recording of its reference."""
+        if self.is_timed or ENGINES[self.variant.engine].fewer_bits:
+            return False
+        return bool(self.asks & INSPECTED)
+
+    def count_pictures(self, images: int, quality_images: int) -> int:
+        """Count the plain fp32 pictures that it is held against, from the workload's first one.
+
+        Args:
+            images: Pictures of a throughput case.
+            quality_images: Pictures of the quality suite.
+        """
+        if self.is_plain or self.has_plain_side:
+            return 0
+        if self.is_timed:
+            return images if "throughput" in self.asks else 1
+        return quality_images if self.asks & DRAWN else 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +125,38 @@ class Plan:
         """Count the processes that the whole session wants."""
         return sum(_count(group, is_skipped) for group in self._divide())
 
+    def count_pictures(
+        self, images: int, quality_images: int, is_skipped: Callable[[Variant], bool]
+    ) -> int:
+        """Count the plain fp32 pictures that the session wants; see `Wanted.count_pictures`."""
+        return max(
+            (
+                one.count_pictures(images, quality_images)
+                for one in self.tests
+                if not is_skipped(one.variant)
+            ),
+            default=0,
+        )
+
+    def list_inspected(
+        self, is_skipped: Callable[[Variant], bool]
+    ) -> tuple[tuple[Precision, str], ...]:
+        """List precision and engine of each pipeline that is held against a recording."""
+        asking = (
+            (one.variant.precision, one.variant.engine)
+            for one in self.tests
+            if one.wants_recording() and not is_skipped(one.variant)
+        )
+        return tuple(dict.fromkeys(asking))
+
+    def list_variants(self, is_skipped: Callable[[Variant], bool]) -> list[Variant]:
+        """List a variant of each pipeline that is tested."""
+        firsts = (
+            next((one.variant for one in group if not is_skipped(one.variant)), None)
+            for group in self._divide()
+        )
+        return [first for first in firsts if first is not None]
+
     def _find_group(self, node_id: str) -> list[Wanted]:
         """Return the tests of this one's pipeline."""
         holding = (
@@ -76,10 +174,9 @@ class Plan:
 def _count(group: Iterable[Wanted], is_skipped: Callable[[Variant], bool]) -> int:
     """Count the processes of one pipeline: its workers, and one for each reason to want another.
 
-    The quality suite asks for a fresh process; a second worker has been one. A gain has its plain
-    side.
+    Repeatability asks for a fresh process; a second worker has been one. A gain has its plain side.
     """
     asking = [one for one in group if not is_skipped(one.variant)]
     workers = max((one.variant.workers for one in asking), default=0)
-    wants_fresh = workers == 1 and not all(one.is_timed for one in asking)
+    wants_fresh = workers == 1 and any(not one.is_timed and FRESH in one.asks for one in asking)
     return workers + wants_fresh + any(one.has_plain_side for one in asking)

@@ -32,6 +32,8 @@ def confirm_suspects(
     screening: Screening,
     limits: LatencyLimits,
     control: ControlCase | None,
+    *,
+    budget_s: float,
 ) -> Confirmation:
     """Hold the session's code against itself, and measure its suspects again."""
     ours.suite().pool.close()
@@ -40,15 +42,12 @@ def confirm_suspects(
     suspects = format_quantity(count, "suspect")
     doing = f"measuring {suspects} again" if count else "holding the same code against itself"
     line.start("confirm", 0)
-    line.announce(
-        f"{doing}, at most {format_seconds(ours.settings.confirm_s)}; "
-        f"Ctrl-C gives the verdict so far"
-    )
+    line.announce(f"{doing}, at most {format_seconds(budget_s)}; Ctrl-C gives the verdict so far")
     with ended_like_interrupted(), contextlib.ExitStack() as stack:
         bench = SessionBench(ours, judged, stack)
         confirmer = Confirmer(
             bench=bench,
-            budget_s=ours.settings.confirm_s,
+            budget_s=budget_s,
             rounds=ours.settings.rounds,
             clock=monotonic_clock,
             say=line.say,

@@ -23,18 +23,21 @@ from sdperf.plugin.comparison import (
 )
 from sdperf.plugin.confirming import confirm_suspects
 from sdperf.plugin.gate import Gate, JudgedCase
-from sdperf.plugin.html import write_html
+from sdperf.plugin.html import ReportError, write_html
 from sdperf.plugin.keeping import keep_in_history, write_markdown
+from sdperf.plugin.parts import divide, judge_parts
 from sdperf.plugin.saving import (
     EVIDENCE_FOLDER,
     find_json_folder,
     find_storage_folder,
+    guard_saving,
+    has_result,
     store_evidence,
     store_images,
     store_last_run,
     store_null_control,
 )
-from sdperf.plugin.speed import judge_speed, void_finding
+from sdperf.plugin.speed import Confirm, SpeedVerdict, judge_speed, void_finding
 from sdperf.report.quality_seen import describe_seen
 from sdperf.report.terminal import Row
 from sdperf.store.baselines import BaselineStore
@@ -51,7 +54,11 @@ REFUSALS: Final = {
     "failure": "not saved: a run with a failure is never a baseline",
     "void": "not saved: a void run is never a baseline",
     "interrupted": "not saved: an interrupted run is never a baseline",
+    "resumed": "not saved: a resumed run is never a baseline, its cases share no process",
 }
+
+EXIT_UNSAVED: Final = 3
+"""Exit status of a session that could not write what was asked for; what it found is kept."""
 
 
 def finish_session(session: pytest.Session, ours: SdSession) -> None:
@@ -72,6 +79,8 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
     if host is not None:
         refusal = "failure" if failing or session.testsfailed else None
         refusal = refusal or ("void" if void else "interrupted" if ours.interrupted else None)
+        if refusal is None and ours.journal is not None and ours.journal.kept:
+            refusal = "resumed"
         if refusal is not None:
             ours.refused_save = REFUSALS[refusal] if host.save or host.autosave else None
             host.save = host.autosave = None
@@ -90,21 +99,52 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif void:
             session.exitstatus = EXIT_VOID
-    run = None
-    try:
-        store_images(ours, folders, storage)
-        store_evidence(ours, session.config.rootpath / EVIDENCE_PATH)
-        store_null_control(ours, session.config.rootpath)
-        if host is not None:
-            run = store_last_run(session.config, host)
-    except OSError as error:
-        ours.storage_complaint = f"the run cannot be stored: {error}"
+    run = _store(session, ours, host, folders, storage) if has_result(ours) else None
     if run is not None and host is not None and not host.disabled:
         keep_in_history(ours, run, session.config.rootpath)
     if run is not None and ours.settings.html is not None:
-        ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
+        try:
+            ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
+        except ReportError as error:
+            ours.unsaved.append(f"--sd-html: {error}")
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
+    if host is not None:
+        guard_saving(ours, host)
+
+
+def _store(
+    session: pytest.Session, ours: SdSession, host: Any, folders: list[Path], storage: Path | None
+) -> str | None:
+    """Store the run, its evidence first; return it as it was stored, ``None`` where it was not.
+
+    A run without a result stores nothing: it would overwrite one that has some.
+    """
+    root = session.config.rootpath
+    try:
+        store_images(ours, folders, storage)
+        store_evidence(ours, root / EVIDENCE_PATH)
+        store_null_control(ours, root)
+        return None if host is None else store_last_run(session.config, host)
+    except OSError as error:
+        where = "" if error.filename is None else f" ({error.filename})"
+        ours.unsaved.append(f"the run cannot be stored: {error.strerror or error}{where}")
+    return None
+
+
+def close_session(session: pytest.Session, ours: SdSession) -> None:
+    """Say what could not be written, and remove the journal of a session that is saved as a whole.
+
+    Comes after pytest-benchmark has saved.
+    """
+    journal = ours.journal
+    is_whole = not (ours.unsaved or ours.interrupted or ours.list_left_out()) and (
+        journal is None or journal.complaint is None
+    )
+    if ours.unsaved and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = EXIT_UNSAVED
+    if journal is not None:
+        journal.close(is_saved=is_whole)
 
 
 def _judge(ours: SdSession, host: Any) -> None:
@@ -134,17 +174,19 @@ def _judge(ours: SdSession, host: Any) -> None:
     timed = {node_id: one for node_id, one in timed.items() if node_id not in ours.order.void}
     settings = ours.settings
     slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
-    confirm, unconfirmed = None, "interrupted" if ours.interrupted else "--sd-confirm 0"
+    confirm: Confirm | None = None
+    unconfirmed = "interrupted" if ours.interrupted else "--sd-confirm 0"
+    noises = find_noise(ours, {name: one.measurement for name, one in timed.items()})
+
+    def judge(part: Mapping[str, JudgedCase], asked: Confirm | None, why: str) -> SpeedVerdict:
+        limits = settings.latency_limits()
+        return judge_speed(part, slowdowns, limits, asked, unconfirmed=why, noises=noises)
+
+    parts = divide(timed, {} if ours.journal is None else ours.journal.kept)
     if settings.confirm_s > 0 and not ours.interrupted:
-        confirm = functools.partial(confirm_suspects, ours, timed)
-    ours.speed = judge_speed(
-        timed,
-        slowdowns,
-        settings.latency_limits(),
-        confirm,
-        unconfirmed=unconfirmed,
-        noises=find_noise(ours, {name: one.measurement for name, one in timed.items()}),
-    )
+        share_s = settings.confirm_s / max(1, len(parts))
+        confirm = functools.partial(confirm_suspects, ours, timed, budget_s=share_s)
+    ours.speed = judge_parts(parts, judge, confirm, unconfirmed) if parts else SpeedVerdict()
     for node_id in ids:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
@@ -241,6 +283,10 @@ def _find_failing(ours: SdSession) -> bool:
             f"renamed, or is pytest run from another folder?"
         )
     is_strict = ours.settings.strict and ours.speed.confirmation.void is None
+    if ours.settings.exact or ours.settings.strict:
+        told = (finding.outcome for row in ours.rows for finding in row.verdict.told)
+        if Outcome.CHANGED in told:  # no matter of the clock: a void session fails by it too
+            return True
     return ours.no_overlap is not None or any(
         one.is_failure or (is_strict and one.is_open) for one in outcomes
     )

@@ -106,10 +106,13 @@ class _PairedBenchmark(SdBenchmark):
         return GainCase(self._make_own_case(own, kind, batch, stage, redo_budget), plain)
 
 
-@pytest.fixture
-def sd_gain(request: pytest.FixtureRequest, benchmark: Any, sd_variant: Variant) -> SdGain:
-    """Measure a gain: ``sd_gain.latency()`` or ``sd_gain.throughput()``."""
-    made = make_benchmark(request, benchmark, sd_variant)
+def make_gain(request: pytest.FixtureRequest, benchmark: Any, variant: Variant) -> SdGain:
+    """Make what measures the gain of one test.
+
+    Raises:
+        ConfigurationError: The session has one process only.
+    """
+    made = make_benchmark(request, benchmark, variant)
     if made.session.settings.in_process:
         raise ConfigurationError(
             "a gain needs two processes, one for each side",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sdperf.errors import ImageError
 from sdperf.judging.comparable import explain_difference
+from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.execution import judge_execution
 from sdperf.judging.floors import (
     ENGINE_FLOORS,
+    EXACT_MACHINE_FLOORS,
     SAME_PATH_FLOORS,
     choose_gain_floors,
     loosen_for,
@@ -19,12 +22,16 @@ from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.measurement import Measurement
 from sdperf.plugin.comparison import Comparison
 from sdperf.png import decode_png
-from sdperf.run.suite import compute_scores
+from sdperf.quality import require_same_shape
+from sdperf.run.scoring import Other, PictureScores
 from sdperf.store.images import ImageStore
 from sdperf.verdict import Finding, Outcome, judge_images, judge_soundness
 from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sdperf.models.references import ReferenceImages
     from sdperf.run.case import CaseResult
 
@@ -53,11 +60,13 @@ class Gate:
         comparison: The sessions to compare with.
         references: Images and floors that ship with the model, if any.
         memory: Tolerated growth of peak memory; ``None`` judges no memory.
+        pictures: What is known of pictures that were compared before.
     """
 
     comparison: Comparison
     references: ReferenceImages | None
     memory: MemoryLimits | None
+    pictures: PictureScores = field(default_factory=PictureScores)
 
     def judge(self, case: str, result: CaseResult) -> JudgedCase:
         """Judge a case's images and memory, and find what its speed can be compared with."""
@@ -73,8 +82,8 @@ class Gate:
             other_work = judge_execution(measurement, known[-1])
             if other_work is not None:
                 findings.append(other_work)
-            measurement, missing = _score_against(known[-1], store, result)
-            findings.append(missing or _judge_against_saved(measurement, known[-1]))
+            measurement, missing = _score_against(known[-1], store, result, self.pictures)
+            findings += [missing] if missing else _judge_against_saved(measurement, history)
         if known and self.memory is not None:
             memory = judge_memory(
                 measurement.memory, [saved.memory for saved in known], self.memory
@@ -102,9 +111,19 @@ class Gate:
         return findings
 
 
-def _judge_against_saved(measurement: Measurement, saved: Measurement) -> Finding:
+def _judge_against_saved(
+    measurement: Measurement, history: Sequence[Measurement | None]
+) -> list[Finding]:
+    """Judge the images against the latest session's, by what this machine can tell."""
+    saved = next(one for one in reversed(history) if one is not None)
+    changed, is_exact = judge_exactness(measurement, history)
+    variant = measurement.variant
+    is_plain = (variant.engine, variant.optimisations) == (TORCH, ())
+    is_tight = is_exact and is_plain and variant.precision == "fp32"
+    floors = EXACT_MACHINE_FLOORS if is_tight else SAME_PATH_FLOORS
     entropies = {image.sha256: image.entropy_bits for image in saved.images}
-    return judge_images(measurement.images, "baseline", SAME_PATH_FLOORS, entropies)
+    judged = judge_images(measurement.images, "baseline", floors, entropies)
+    return [judged] if changed is None else [judged, changed]
 
 
 def _find_history(
@@ -138,21 +157,32 @@ def _find_history(
 
 
 def _score_against(
-    saved: Measurement, store: ImageStore, result: CaseResult
+    saved: Measurement, store: ImageStore, result: CaseResult, pictures: PictureScores
 ) -> tuple[Measurement, Finding | None]:
     """Add scores against a saved run's images; an image that is missing is an answer by itself."""
     earlier = {(image.prompt, image.seed): image for image in saved.images}
-    images, missing = [], None
+    records, pairs, complaints = [], [], []
     for image in result.measurement.images:
         before = earlier.get((image.prompt, image.seed))
-        if before is not None:
-            try:
-                pixels = store.read(before.sha256)
-                scores = compute_scores(
-                    "baseline", before.sha256, pixels, decode_png(result.pngs[image.sha256])
-                )
-                image = dataclasses.replace(image, scores=(*image.scores, scores))
-            except ImageError as error:
-                missing = missing or Finding(Outcome.INCOMPARABLE, "image", str(error))
-        images.append(image)
-    return dataclasses.replace(result.measurement, images=tuple(images)), missing
+        if before is None:
+            continue
+        try:
+            pixels = store.read(before.sha256)
+            require_same_shape(pixels, decode_png(result.pngs[image.sha256]))
+        except ImageError as error:
+            complaints.append(str(error))
+            continue
+        records.append(image)
+        other = Other("baseline", before.sha256, _returning(pixels))
+        pairs.append((result.pngs[image.sha256], [other]))
+    scored = {
+        image: dataclasses.replace(image, scores=(*image.scores, *seen.scores))
+        for image, seen in zip(records, pictures.examine(pairs), strict=True)
+    }
+    images = tuple(scored.get(image, image) for image in result.measurement.images)
+    missing = Finding(Outcome.INCOMPARABLE, "image", complaints[0]) if complaints else None
+    return dataclasses.replace(result.measurement, images=images), missing
+
+
+def _returning(pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.uint8]]:
+    return lambda: pixels

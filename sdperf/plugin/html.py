@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
     from sdperf.report.dossier import JudgedMachine, Limits, ReportedRun, SettledCase
 
+
+class ReportError(Exception):
+    """The report could not be made; the run itself is judged and stored."""
+
+
 _SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
@@ -26,7 +31,10 @@ def write_html(ours: SdSession, root: Path, path: Path) -> str:
         path: Where to.
 
     Returns:
-        What became of it, for the summary; a report that cannot be made fails no run.
+        What became of it, for the summary.
+
+    Raises:
+        ReportError: It could not be made, whatever the reason was.
     """
     from sdperf.report.html.files import write_report
     from sdperf.report.pictures import locate_pictures
@@ -40,7 +48,10 @@ def write_html(ours: SdSession, root: Path, path: Path) -> str:
         trends = find_trends(judged, locate_history(ours.settings.history or None, root))
         size_bytes = write_report(path, [judged], source, trends)
     except SdperfError as error:
-        return f"no report: {error}"
+        raise ReportError(f"no report: {error}") from error
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        raise ReportError(f"no report: {type(error).__name__}: {words}") from error
     return f"report: {_shown(path)} ({format_bytes(size_bytes)})"
 
 

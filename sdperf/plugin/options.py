@@ -1,7 +1,4 @@
-"""The ``--sd-*`` options, the ini settings of the same names, and the `Settings` they make.
-
-Imports no torch: collection must stay fast.
-"""
+"""The `Settings` that the ``--sd-*`` options and the ini settings of the same names make."""
 
 from __future__ import annotations
 
@@ -15,19 +12,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import pytest
 
 from sdperf.device import DEVICE_CHOICES
-from sdperf.engines.catalogue import ENGINES, parse_engines
+from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
 from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
 from sdperf.measurement import GUARD_POLICIES, GuardPolicy
-from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN, parse_optimisations
+from sdperf.pipeline.optimisations.catalogue import parse_optimisations
+from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
 from sdperf.profile import read_profile
 from sdperf.workload import (
     DEFAULT_PROMPTS,
-    EMBEDDED,
     MODES,
     PRECISIONS,
-    TORCH,
     Mode,
     Precision,
     Workload,
@@ -40,186 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AUTO: Final = "auto"
 AUTO_WORKERS: Final[tuple[int, ...]] = (1, 2, 4)
 _NO_PROFILE: Final[Mapping[str, str]] = {}
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option: ``--sd-NAME VALUE``, or ``sd_NAME = VALUE`` in an ini file."""
-
-    name: str
-    metavar: str
-    default: str
-    help: str
-
-    @property
-    def flag(self) -> str:
-        """The option on the command line."""
-        return f"--sd-{self.name}"
-
-    @property
-    def ini(self) -> str:
-        """The setting in an ini file."""
-        return f"sd_{self.name.replace('-', '_')}"
-
-
-OPTIONS: Final = (
-    Option(
-        "model",
-        "NAME",
-        EMBEDDED,
-        "what to run: 'embedded' (ships with sdperf), a local diffusers folder, or a hub id such "
-        "as stable-diffusion-v1-5/stable-diffusion-v1-5",
-    ),
-    Option("device", "NAME", AUTO, f"where to run: {', '.join(DEVICE_CHOICES)}"),
-    Option(
-        "precision",
-        "LIST",
-        AUTO,
-        f"comma list of {', '.join(PRECISIONS)}; auto runs what the device runs natively",
-    ),
-    Option("mode", "LIST", ",".join(MODES), f"comma list of {', '.join(MODES)}"),
-    Option(
-        "workers",
-        "LIST",
-        AUTO,
-        "comma list of process counts; auto runs 1, 2 and 4 up to the performance cores",
-    ),
-    Option(
-        "threads",
-        "LIST",
-        AUTO,
-        "comma list of CPU threads of each worker; auto divides the performance cores among them, "
-        "fewer leave cores to what runs beside the networks",
-    ),
-    Option(
-        "optimisations",
-        "LIST",
-        AUTO,
-        "comma list of sets of optimisations, names joined by +, such as channels_last+compile; "
-        f"{PLAIN} is the plain pipeline, {DEFAULT} what helps on the device; auto is {DEFAULT} "
-        f"for gains and {PLAIN} for all else",
-    ),
-    Option(
-        "engine",
-        "LIST",
-        TORCH,
-        f"comma list of what runs the networks: {', '.join(ENGINES)}; auto takes what is installed "
-        "and native, and skips the rest with a reason",
-    ),
-    Option(
-        "profile",
-        "FILE",
-        "",
-        "settings that sdperf tune found: they take the place of the ini settings and defaults, "
-        "options typed beside it win",
-    ),
-    Option("steps", "N", AUTO, "denoising steps per image; auto is the model's preset"),
-    Option("guidance", "X", AUTO, "guidance scale; auto is the model's preset"),
-    Option("size", "WxH", AUTO, "image size in pixels, such as 512x512; auto is the model's own"),
-    Option("images", "N", "4", "images in a batch of a throughput case"),
-    Option("prompts", "FILE", AUTO, "text file with one prompt a line; auto is a built-in list"),
-    Option("negative-prompt", "TEXT", "", "negative prompt of all images"),
-    Option("seed", "N", "0", "seed of the first image's noise; image i takes seed + i"),
-    Option(
-        "scheduler", "CLASS", AUTO, "diffusers scheduler class; auto is the model's own scheduler"
-    ),
-    Option("rounds", "N", "5", "timed rounds of a latency case"),
-    Option("batch-rounds", "N", "2", "timed rounds of a throughput case"),
-    Option(
-        "warmup", "N", "1", "untimed images per worker before them; the first call comes on top"
-    ),
-    Option("timeout", "SECONDS", "600", "time limit of one generation"),
-    Option(
-        "cluster",
-        "URL",
-        "",
-        "run on the workers of a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT of its scheduler "
-        "(docs/cluster.md; guards and watching are off, they would see this machine)",
-    ),
-    Option(
-        "subject",
-        "MODULE:FUNCTION",
-        "",
-        "your own code under test: called with a PipelineRequest, returns the pipeline to measure",
-    ),
-    Option(
-        "guards",
-        "POLICY",
-        "warn",
-        "what to do about a machine that is not fit: strict refuses to measure, also where it "
-        "cannot be known (strict,allow=clock-governor,allow=... lets those pass), warn says so, "
-        "both redo rounds in which it did not hold still; off looks at nothing",
-    ),
-    Option("trace", "PATH", "", "write a Chrome trace of one image of the first case to this file"),
-    Option("html", "PATH", "", "write the whole run as one HTML file (extra report)"),
-    Option(
-        "max-slowdown",
-        "PERCENT",
-        AUTO,
-        "with --benchmark-compare: how much slower a case may be; auto is 3% with five accepted "
-        "sessions or more, and 25% (confirmed in fresh processes) before that",
-    ),
-    Option(
-        "max-suite-slowdown",
-        "PERCENT",
-        "3%",
-        "how much slower all cases together may be, with five accepted sessions or more",
-    ),
-    Option(
-        "max-growth",
-        "PERCENT+SIZE",
-        "10%+64MiB",
-        "how much peak memory may grow: a case fails when both limits are exceeded",
-    ),
-    Option(
-        "processes",
-        "N",
-        "1",
-        "fresh processes to measure each case in; some pick slower kernels than others",
-    ),
-    Option(
-        "confirm",
-        "SECONDS",
-        "900",
-        "time for measuring suspicious cases again before they fail; 0 judges without",
-    ),
-    Option(
-        "baselines",
-        "DIR",
-        "benchmarks/baselines",
-        "folder of the accepted sessions, below pytest's root folder",
-    ),
-    Option(
-        "calibration",
-        "DIR",
-        "benchmarks/calibration",
-        "folder of what sdperf calibrate found out, below pytest's root folder",
-    ),
-    Option(
-        "history",
-        "URL",
-        AUTO,
-        "where every run is kept: an SQLite file, or postgresql://USER@HOST/DATABASE; auto is "
-        "$SDPERF_HISTORY, else .sdperf/history.db; off keeps none",
-    ),
-    Option(
-        "markdown",
-        "PATH",
-        "",
-        "write a summary to this file, short when green: for $GITHUB_STEP_SUMMARY or a comment",
-    ),
-)
-SWITCHES: Final = (
-    Option("in-process", "", "", "run in pytest's own process, for a debugger (one worker)"),
-    Option(
-        "unwatched", "", "", "leave out the rounds that look at stages, operations and resources"
-    ),
-    Option("durations", "", "", "say where the session's wall time went"),
-    Option("strict", "", "", "fail also when a case has no baseline or no clear answer"),
-)
 
 
 @dataclass(frozen=True)
@@ -263,6 +81,8 @@ class Settings:
         cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
         durations: Whether to say where the wall time went.
         strict: Whether an open answer fails the run.
+        exact: Whether an image that is no longer bit for bit what it was fails the run.
+        resume: Whether to go on with an interrupted session.
     """
 
     workload: Workload
@@ -301,6 +121,8 @@ class Settings:
     cluster: str | None
     durations: bool
     strict: bool
+    exact: bool
+    resume: bool = False
 
     def case_slowdown(self, own: float | None = None) -> float:
         """Return the binding limit of a case: its own, the one given, or the default."""
@@ -315,20 +137,6 @@ class Settings:
 
         gross = DEFAULT_GROSS_SLOWDOWN if self.max_slowdown is None else self.max_slowdown
         return LatencyLimits(suite_slowdown=self.max_suite_slowdown, gross_slowdown=gross)
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Register the options and the ini settings of the same names."""
-    group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
-    for option in OPTIONS:
-        shown = option.default or "none"
-        group.addoption(
-            option.flag, metavar=option.metavar, default=None, help=f"{option.help} ({shown})"
-        )
-        parser.addini(option.ini, f"default of {option.flag}", default=option.default)
-    for switch in SWITCHES:
-        group.addoption(switch.flag, action="store_true", default=None, help=switch.help)
-        parser.addini(switch.ini, f"default of {switch.flag}", type="bool", default=False)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -409,6 +217,8 @@ def read_settings(config: pytest.Config) -> Settings:
         cluster=cluster,
         durations=switches["durations"],
         strict=switches["strict"],
+        exact=switches["exact"],
+        resume=switches["resume"],
     )
 
 
@@ -454,16 +264,14 @@ def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
 
 
 def _value(config: pytest.Config, option: Option, profile: Mapping[str, str] = _NO_PROFILE) -> Any:
-    given = config.getoption(option.flag)
-    if given is None and option.name in profile:
+    if config.getoption(option.flag) is None and option.name in profile:
         return profile[option.name]
-    return config.getini(option.ini) if given is None else given
+    return find_value(config, option.name)
 
 
 def _read_profile(config: pytest.Config) -> Mapping[str, str]:
     """Return the settings of ``--sd-profile`` by option; none without one."""
-    option = next(option for option in OPTIONS if option.name == "profile")
-    given = _value(config, option)
+    given = find_value(config, "profile")
     return read_profile(Path(given).expanduser()).as_texts() if given else _NO_PROFILE
 
 

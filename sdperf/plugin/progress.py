@@ -38,7 +38,7 @@ class LiveLine:
         """Whether the output is a terminal that can rewrite a line."""
         return (
             self.reporter is not None
-            and bool(self.reporter.isatty())
+            and _is_terminal(self.reporter)
             and os.environ.get("TERM", "") != "dumb"
         )
 
@@ -77,6 +77,14 @@ class LiveLine:
             self._start_line(self.reporter)
             with _uncaptured(self.reporter):
                 self.reporter.write_line(f"sdperf {self._case}: {what}", flush=True)
+
+    def tell(self, what: str) -> None:
+        """Say something about the session as a whole, on a line of its own that stays."""
+        if self.reporter is not None:
+            self.wipe()
+            self._start_line(self.reporter)
+            with _uncaptured(self.reporter):
+                self.reporter.write_line(f"sdperf: {what}", flush=True)
 
     def finish(self, summary: str) -> None:
         """End a case: wipe the live line, or print one plain line where there is none."""
@@ -117,3 +125,8 @@ def _uncaptured(reporter: pytest.TerminalReporter) -> Iterator[None]:
     else:
         with capture.global_and_fixture_disabled():
             yield
+
+
+def _is_terminal(reporter: pytest.TerminalReporter) -> bool:
+    isatty: object = reporter.isatty
+    return bool(isatty() if callable(isatty) else isatty)  # pytest 8.4.0 made it a property

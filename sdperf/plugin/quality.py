@@ -9,7 +9,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import pytest
 
@@ -88,10 +88,20 @@ class SdQuality:
         line, summary = self.session.live_line, "failed"
         engine = "" if self.engine == TORCH else f" {self.engine}"
         line.start(f"quality {what} {self.precision}{engine}", 0)
+        journal = self.session.journal
         try:
-            self.session.start_ahead(self.node_id)
-            with self.session.ledger.spend("quality"):
-                seen = observe(self._bench())
+            kept = (
+                None
+                if journal is None
+                else journal.find_quality(self.session, self.node_id, self.precision)
+            )
+            if kept is not None:
+                seen = cast("Seen", kept[0])
+                self.session.quality.pngs.update(kept[1])
+            else:
+                self.session.start_ahead(self.node_id)
+                with self.session.ledger.spend("quality"):
+                    seen = observe(self._bench())
             floors, entropies = self._floors()
             findings = tuple(judge_observation(seen, self.precision, floors, entropies))
             summary = Verdict(self.node_id, findings).outcome.value
@@ -99,6 +109,8 @@ class SdQuality:
             line.finish(summary)
         result = QualityResult(seen, self.precision, findings)
         self.session.quality.results[self.node_id] = result
+        if journal is not None and kept is None:
+            journal.add_quality(self.session, self.node_id, result)
         return seen
 
     def _bench(self) -> QualityBench:
@@ -129,14 +141,15 @@ class SdQuality:
         return floors, references.entropies()
 
 
-@pytest.fixture
-def sd_quality(
-    request: pytest.FixtureRequest, sd_precision: Precision, sd_engine: str
-) -> SdQuality:
-    """Ask a question about the images: ``sd_quality.soundness()``, ``.images()``, ..."""
+def make_quality(request: pytest.FixtureRequest, precision: Precision, engine: str) -> SdQuality:
+    """Make what asks one question about the images.
+
+    Raises:
+        ConfigurationError: The session runs under xdist.
+    """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         raise ConfigurationError(
             "the quality suite cannot run under xdist: its cases share their images",
             hint="leave -n out",
         )
-    return SdQuality(session_of(request.config), request.node.nodeid, sd_precision, sd_engine)
+    return SdQuality(session_of(request.config), request.node.nodeid, precision, engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +71,7 @@ def summarise_run(ours: SdSession) -> RunSummary:
         null_control=ours.speed.confirmation.null_control,
         guards=None if log is None or log.policy == "off" else log.before,
         durations=ours.durations,
+        earlier={} if ours.journal is None else dict(ours.journal.kept),
     )
 
 
@@ -110,10 +111,51 @@ def store_images(ours: SdSession, whole: Iterable[Path], storage: Path | None) -
     for folder in whole:
         if folder.parent.name == EVIDENCE_FOLDER:
             ours.evidence = folder
-            write_atomically(folder.parent / ".gitignore", _GITIGNORE)
         _write_images(folder, everything)
     if storage is not None:
         _write_images(storage, compared)
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Have git leave sdperf's own folder alone.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path = folder / ".gitignore"
+    if not path.exists():
+        write_atomically(path, _GITIGNORE)
+
+
+def has_result(ours: SdSession) -> bool:
+    """Tell whether any case came to something that can be stored."""
+    return bool(ours.results or ours.quality.results)
+
+
+def guard_saving(ours: SdSession, host: Any) -> None:
+    """Have pytest-benchmark say in one line what it could not write, rather than end pytest.
+
+    Args:
+        ours: The session, judged and stored.
+        host: pytest-benchmark's session, which is about to save.
+    """
+
+    def guarded(option: str, write: Callable[..., None]) -> Callable[..., None]:
+        def attempt(*arguments: Any) -> None:
+            try:
+                write(*arguments)
+            except OSError as error:
+                where = "" if error.filename is None else f" ({error.filename})"
+                ours.unsaved.append(
+                    f"{option} could not be written: {error.strerror or error}{where}"
+                )
+
+        return attempt
+
+    host.save_json = guarded("--benchmark-json", host.save_json)
+    if hasattr(host.storage, "save"):
+        option = "--benchmark-save" if host.save else "--benchmark-autosave"
+        host.storage.save = guarded(option, host.storage.save)
 
 
 def _write_images(folder: Path, pngs: Mapping[str, bytes]) -> None:

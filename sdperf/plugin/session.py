@@ -17,24 +17,25 @@ from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
-from sdperf.plugin.options import Settings
+from sdperf.plugin.comparison import Comparison
+from sdperf.plugin.keys import KEY
+from sdperf.plugin.options import Settings, read_settings
 from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
+from sdperf.plugin.speed import SpeedVerdict
 from sdperf.report.terminal import Row
 from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
-    from sdperf.plugin.comparison import Comparison
-    from sdperf.plugin.speed import SpeedVerdict
+    from sdperf.plugin.journalling import SessionJournal
+    from sdperf.plugin.opening import FolderLock
     from sdperf.run.case import CaseResult
     from sdperf.run.cluster import Cluster
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
     from sdperf.store.calibration import Calibration
-
-KEY: pytest.StashKey[SdSession] = pytest.StashKey()
 
 
 @dataclass
@@ -48,6 +49,7 @@ class SdSession:
         results: Results by test id.
         reports: Outcome of each of our tests by id: ``passed``, ``failed`` or ``skipped``.
         complaints: What went wrong in each failed test, by id.
+        first_with_fault: The test that met an error first, by its text.
         unfit: Tests that failed because the machine was not fit, by id.
         traced: Whether the trace that was asked for has been written.
         skipped: Why each skipped test was, by id.
@@ -58,11 +60,10 @@ class SdSession:
             there are accepted sessions.
         compare_fail: The checks of ``--benchmark-compare-fail``, taken over from pytest-benchmark.
         limits: Tolerated slowdown of each test that has a limit of its own, by id.
-        comparison: What the session was compared with, once it has ended.
-        speed: What was said of its speed, once it has ended.
+        comparison: What the session is compared with; nothing before it has ended.
+        speed: What is said of its speed; nothing before it has ended.
         no_overlap: Why nothing was compared although something was asked for.
         interrupted: Whether the user ended it.
-        storage_complaint: Why images could not be stored.
         exhibits: Failing images laid beside what they were held against.
         report: What became of the report that was asked for, one line.
         aftermath: What went wrong once the run was over, each with its colour.
@@ -75,6 +76,10 @@ class SdSession:
         root: pytest's root folder.
         plan: What our tests will ask of the workers, in order.
         order: Whether the order of cases makes a difference.
+        planned: Ids of our tests that were selected, in order.
+        journal: What keeps each finished case on the disk; ``None`` before it is opened.
+        lock: Keeps other sessions out of the folder; ``None`` before it is taken.
+        unsaved: What was asked for and could not be written, and what became of the run instead.
     """
 
     settings: Settings
@@ -83,6 +88,7 @@ class SdSession:
     results: dict[str, CaseResult] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     complaints: dict[str, str] = field(default_factory=dict)
+    first_with_fault: dict[str, str] = field(default_factory=dict)
     unfit: set[str] = field(default_factory=set)
     traced: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
@@ -94,9 +100,8 @@ class SdSession:
     limits: dict[str, float] = field(default_factory=dict)
     no_overlap: str | None = None
     interrupted: bool = False
-    storage_complaint: str | None = None
-    comparison: Comparison = field(init=False)
-    speed: SpeedVerdict = field(init=False)
+    comparison: Comparison = field(default_factory=Comparison)
+    speed: SpeedVerdict = field(default_factory=SpeedVerdict)
     exhibits: int = 0
     report: str | None = None
     aftermath: list[tuple[str, str]] = field(default_factory=list)
@@ -108,6 +113,10 @@ class SdSession:
     root: Path = field(default_factory=Path.cwd)
     plan: Plan = field(default_factory=Plan)
     order: OrderWatch = field(default_factory=OrderWatch)
+    planned: tuple[str, ...] = ()
+    journal: SessionJournal | None = None
+    lock: FolderLock | None = None
+    unsaved: list[str] = field(default_factory=list)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -201,6 +210,9 @@ class SdSession:
         suite = self.suite()
         stock = suite.pool.stock
         if not stock.is_open:
+            if not self._has_stocked:
+                self._has_stocked = True
+                self._plan_references()
             return
         if suite.guards != "off":
             suite.machine.look_at_rest()
@@ -208,9 +220,26 @@ class SdSession:
             stock.fill(self.plan.count_now(node_id, self._is_skipped), suite.model)
         if not self._has_stocked:
             self._has_stocked = True
-            wanted = self.plan.count_all(self._is_skipped)
+            wanted = self.plan.count_all(self._is_skipped) + self._plan_references()
             stock.fill(min(wanted, count_that_fit()), suite.model)
         suite.pool.settle()
+
+    def _plan_references(self) -> int:
+        """Tell the suite what its tests are held against; count the processes that it takes."""
+        from sdperf.run.quality import FEWEST_IMAGES
+        from sdperf.run.references import PlannedReferences, list_reference_specs
+
+        suite, images = self.suite(), self.settings.images
+        quality_images = max(FEWEST_IMAGES, images)
+        suite.planned = PlannedReferences(
+            self.plan.count_pictures(images, quality_images, self._is_skipped),
+            self.plan.list_inspected(self._is_skipped),
+        )
+        tested = {
+            suite.make_spec(one.precision, one.optimisations, one.engine)
+            for one in self.plan.list_variants(self._is_skipped)
+        }
+        return len(list_reference_specs(suite) - tested)
 
     def _is_skipped(self, variant: Variant) -> bool:
         names = variant.optimisations
@@ -254,8 +283,13 @@ class SdSession:
         return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None
 
     def keep(self, node_id: str, result: CaseResult) -> None:
-        """Keep a case's result for the gates and for the image folder."""
+        """Keep a case's result for the gates and for the image folder, and put it on the disk.
+
+        Where the disk refuses, the session ends after this case and judges what it has.
+        """
         self.results[node_id] = result
+        if self.journal is not None and node_id not in self.journal.kept:
+            self.journal.add_timed(self, node_id, result)
 
     def note_report(self, report: pytest.TestReport) -> None:
         """Keep what pytest says of one phase of one of our tests."""
@@ -276,6 +310,10 @@ class SdSession:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""
         return [node_id for node_id, outcome in self.reports.items() if outcome != "skipped"]
 
+    def list_left_out(self) -> list[str]:
+        """Return the ids of the selected tests that did not run, in order."""
+        return [node_id for node_id in self.planned if node_id not in self.reports]
+
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""
         if self._plain_suite is not None:
@@ -285,14 +323,29 @@ class SdSession:
         if self._cluster is not None:
             self._cluster.close()
 
+    def release(self) -> None:
+        """Let the next session into the folder."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
 
 def _count_busy(variant: Variant) -> int:
     return variant.workers * (variant.threads or 1)
 
 
 def session_of(config: pytest.Config) -> SdSession:
-    """Return the sdperf session of a pytest configuration."""
-    return config.stash[KEY]
+    """Return the sdperf session of a pytest configuration, made at the first call.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    session = config.stash.get(KEY, None)
+    if session is None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        session = SdSession(read_settings(config), LiveLine(reporter), root=config.rootpath)
+        config.stash[KEY] = session
+    return session
 
 
 def take_over_host(ours: SdSession, host: Any) -> None:

@@ -27,8 +27,8 @@ from sdperf.report.terminal import (
     format_findings,
     format_table,
 )
-from sdperf.units import format_quantity
-from sdperf.verdict import EVIDENCE_PATH, Outcome
+from sdperf.units import format_names, format_quantity
+from sdperf.verdict import EVIDENCE_PATH, Outcome, shorten_case
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
@@ -70,8 +70,9 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
     if ours.report is not None:
         reporter.write_line(ours.report)
-    if ours.storage_complaint is not None:
-        reporter.write_line(ours.storage_complaint, red=True)
+    for text, colour in list_kept(ours):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, **({colour: True} if colour else {}))
     for text, colour in ours.aftermath:
         for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
             reporter.write_line(wrapped, **({colour: True} if colour else {}))
@@ -117,17 +118,63 @@ def list_closing_lines(ours: SdSession) -> list[str]:
     lines = []
     absent = ours.comparison.list_absent(ours.reports)
     if absent:
-        shown = ", ".join(name.rpartition("::")[2] for name in absent[:3])
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-        lines.append(f"in the baseline, but not run now: {shown}{more}")
+        shown = format_names([name.rpartition("::")[2] for name in absent])
+        lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
         lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
     if ours.interrupted:
-        lines.append("interrupted: this is the verdict so far")
+        lines.append(_describe_interruption(ours))
     if ours.speed.confirmation.void is not None:
         lines.append(f"void, exit status {EXIT_VOID}: {ours.speed.confirmation.void}")
     if ours.refused_save is not None:
         lines.append(ours.refused_save)
+    return lines
+
+
+def _describe_interruption(ours: SdSession) -> str:
+    """Say that this is no whole verdict, what it leaves out, and how to go on."""
+    left = ours.list_left_out()
+    if not left:
+        return "interrupted: this is the verdict so far"
+    shown = ", ".join(map(shorten_case, left[:3]))
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    cases = format_quantity(len(left), "case")
+    return (
+        f"interrupted: this is the verdict so far; left out: {cases} ({shown}{more}); "
+        "sdperf resume goes on and measures nothing twice"
+    )
+
+
+def list_kept(ours: SdSession) -> list[tuple[str, str]]:
+    """Say what an earlier process measured, what could not be written, and where the run is."""
+    lines = []
+    journal = ours.journal
+    if journal is not None and journal.kept:
+        starts = ", ".join(sorted(set(journal.kept.values())))
+        cases = format_quantity(len(journal.kept), "case")
+        lines.append(
+            (
+                f"resumed: {cases} were measured by an earlier process of this session ({starts}) "
+                "and are judged by themselves; docs/interrupted.md",
+                "yellow",
+            )
+        )
+    if journal is not None:
+        lines += [
+            (f"measured again: {shorten_case(case)}: {reason}", "yellow")
+            for case, reason in journal.measured_anew.items()
+        ]
+    complaints = list(ours.unsaved)
+    if journal is not None and journal.complaint is not None:
+        complaints.append(journal.complaint)
+    lines += [(complaint, "red") for complaint in complaints]
+    if complaints:
+        lines.append(
+            (
+                "what was finished is kept in .sdperf; once there is room again: sdperf resume",
+                "red",
+            )
+        )
     return lines
 
 

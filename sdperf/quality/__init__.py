@@ -13,9 +13,11 @@ from sdperf.quality.comparison import (
     compute_tile_edge_px,
 )
 from sdperf.quality.component import ComponentDistance, compute_component_distance
+from sdperf.quality.cores import map_on_all_cores
 from sdperf.quality.description import ImageDescription, describe_image
 from sdperf.quality.difference import difference_image
 from sdperf.quality.entropy import compute_entropy_bits
+from sdperf.quality.image_array import require_same_shape
 from sdperf.quality.trajectory import TrajectoryDistance, compute_trajectory_distance
 
 __all__ = [
@@ -33,4 +35,6 @@ __all__ = [
     "compute_trajectory_distance",
     "describe_image",
     "difference_image",
+    "map_on_all_cores",
+    "require_same_shape",
 ]

@@ -1,8 +1,9 @@
-"""How far one image is from another: SSIM and PSNR of the whole frame and of its worst tile."""
+"""How far one image is from another: SSIM, PSNR and colour, whole frame and worst tile."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdperf.errors import ImageError
+from sdperf.quality.colour import compute_ciede2000_map
 from sdperf.quality.image_array import Image, require_same_shape
 
 SSIM_SIGMA_PX: Final = 1.5
@@ -52,6 +54,9 @@ class ImageComparison:
         worst_tile: The most damaged tile.
         tile_edge_px: Edge of the square tiles.
         identical: Whether all pixels are equal.
+        ciede2000: Mean colour difference; 0 for identical images.
+        worst_tile_ciede2000: The largest mean colour difference of any tile, which need not be
+            the tile of lowest SSIM.
     """
 
     ssim: float
@@ -59,6 +64,8 @@ class ImageComparison:
     worst_tile: WorstTile
     tile_edge_px: int
     identical: bool
+    ciede2000: float
+    worst_tile_ciede2000: float
 
 
 def compare_images(baseline: Image, current: Image) -> ImageComparison:
@@ -79,8 +86,12 @@ def compare_images(baseline: Image, current: Image) -> ImageComparison:
         ImageError: The shapes differ, one is not an image, or they are too small for SSIM.
     """
     require_same_shape(baseline, current)
-    ssim, ssim_map = _compute_ssim_map(baseline, current)
+    _require_window(baseline)
     edge_px = compute_tile_edge_px(baseline.shape[0], baseline.shape[1])
+    if np.array_equal(baseline, current):
+        return _describe_identical(baseline.shape[0], baseline.shape[1], edge_px)
+    ssim, ssim_map = _compute_ssim_map(baseline, current)
+    colours = compute_ciede2000_map(baseline, current)
     squared_error = (baseline.astype(np.float64) - current.astype(np.float64)) ** 2
     return ImageComparison(
         ssim=ssim,
@@ -88,6 +99,10 @@ def compare_images(baseline: Image, current: Image) -> ImageComparison:
         worst_tile=_find_worst_tile(ssim_map, squared_error, edge_px),
         tile_edge_px=edge_px,
         identical=not squared_error.any(),
+        ciede2000=float(colours.mean()),
+        worst_tile_ciede2000=max(
+            float(colours[window].mean()) for *_, window in _list_tiles(colours.shape, edge_px)
+        ),
     )
 
 
@@ -108,6 +123,7 @@ def compute_ssim(baseline: Image, current: Image) -> float:
         covariance, data range 255; through ``skimage.metrics.structural_similarity``.
     """
     require_same_shape(baseline, current)
+    _require_window(baseline)
     return _compute_ssim_map(baseline, current)[0]
 
 
@@ -142,16 +158,28 @@ def compute_tile_edge_px(height: int, width: int) -> int:
     return min(max(min(height, width) // 4, SMALLEST_TILE_PX), LARGEST_TILE_PX)
 
 
+def _require_window(image: Image) -> None:
+    if min(image.shape[:2]) < SSIM_WINDOW_PX:
+        raise ImageError(
+            "the images are too small for SSIM",
+            got=f"{image.shape[1]} x {image.shape[0]} px",
+            expected=f"at least {SSIM_WINDOW_PX} px on each side",
+        )
+
+
+def _describe_identical(height: int, width: int, edge_px: int) -> ImageComparison:
+    """Return what the arithmetic gives for equal pixels, without it: every tile scores 1."""
+    box = (0, 0, min(edge_px, width), min(edge_px, height))
+    first = WorstTile(row=0, column=0, box=box, ssim=1.0, psnr_db=None)
+    return ImageComparison(
+        1.0, None, first, edge_px, identical=True, ciede2000=0.0, worst_tile_ciede2000=0.0
+    )
+
+
 def _compute_ssim_map(baseline: Image, current: Image) -> tuple[float, NDArray[np.float64]]:
     """Return the mean SSIM and its map, ``(H, W, 3) float64``."""
     from skimage.metrics import structural_similarity
 
-    if min(baseline.shape[:2]) < SSIM_WINDOW_PX:
-        raise ImageError(
-            "the images are too small for SSIM",
-            got=f"{baseline.shape[1]} x {baseline.shape[0]} px",
-            expected=f"at least {SSIM_WINDOW_PX} px on each side",
-        )
     ssim, ssim_map = structural_similarity(  # type: ignore[no-untyped-call]
         baseline,
         current,
@@ -168,27 +196,31 @@ def _compute_ssim_map(baseline: Image, current: Image) -> tuple[float, NDArray[n
 def _find_worst_tile(
     ssim_map: NDArray[np.float64], squared_error: NDArray[np.float64], edge_px: int
 ) -> WorstTile:
-    tops = _tile_starts(ssim_map.shape[0], edge_px)
-    lefts = _tile_starts(ssim_map.shape[1], edge_px)
     tiles = []
-    for row, top in enumerate(tops):
-        for column, left in enumerate(lefts):
-            bottom = min(top + edge_px, ssim_map.shape[0])
-            right = min(left + edge_px, ssim_map.shape[1])
-            window = np.s_[top:bottom, left:right]
-            psnr_db = _psnr_db_or_none(float(squared_error[window].mean()))
-            tiles.append(
-                WorstTile(
-                    row=row,
-                    column=column,
-                    box=(left, top, right, bottom),
-                    ssim=float(ssim_map[window].mean()),
-                    psnr_db=psnr_db,
-                )
+    for row, column, window in _list_tiles(ssim_map.shape, edge_px):
+        rows, columns = window
+        tiles.append(
+            WorstTile(
+                row=row,
+                column=column,
+                box=(columns.start, rows.start, columns.stop, rows.stop),
+                ssim=float(ssim_map[window].mean()),
+                psnr_db=_psnr_db_or_none(float(squared_error[window].mean())),
             )
+        )
     return min(
         tiles, key=lambda tile: (tile.ssim, math.inf if tile.psnr_db is None else tile.psnr_db)
     )
+
+
+def _list_tiles(
+    shape: tuple[int, ...], edge_px: int
+) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
+    """List row, column and window of every tile, row by row."""
+    for row, top in enumerate(_tile_starts(shape[0], edge_px)):
+        for column, left in enumerate(_tile_starts(shape[1], edge_px)):
+            bottom, right = min(top + edge_px, shape[0]), min(left + edge_px, shape[1])
+            yield row, column, (slice(top, bottom), slice(left, right))
 
 
 def _tile_starts(length_px: int, edge_px: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,10 +81,23 @@ def describe_image(
 
 
 def _describe_flatness(image: NDArray[np.uint8]) -> list[str]:
-    span = int(np.ptp(image.reshape(-1, 3), axis=0).max())
+    highest, lowest = _reduce_to_channels(image, np.max), _reduce_to_channels(image, np.min)
+    span = max(int(high) - int(low) for high, low in zip(highest, lowest, strict=True))
     if span > FLAT_RANGE_LEVELS:
         return []
-    brightest = int(image.max())
+    brightest = int(highest.max())
     if brightest <= BLACK_LEVEL:
         return [f"black frame: no value above {brightest} of 255"]
     return [f"flat frame: no channel spans more than {span} of 255 levels"]
+
+
+def _reduce_to_channels(
+    image: NDArray[np.uint8], reduce: Callable[..., NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Return the extreme of each channel, ``(3,) uint8``.
+
+    Rows are reduced before columns: numpy then works along whole rows, some hundred times as fast
+    as along pixels of three values each.
+    """
+    rows = reduce(image.reshape(image.shape[0], -1), axis=0)
+    return reduce(rows.reshape(-1, 3), axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sdperf.models.references import Floors
 from sdperf.observation import Rung
@@ -43,11 +43,6 @@ def format_floors(floors: Mapping[str, Floors]) -> list[str]:
         if components:
             lines.append(f"      {components}; latents {_rms(floor.trajectory_rms)} relative RMS")
     return lines
-
-
-def format_ladder(rungs: Sequence[Rung]) -> list[str]:
-    """Format all rungs under their header."""
-    return [format_ladder_header(), *map(format_rung, rungs)]
 
 
 def _decibels(psnr_db: float | None) -> str:

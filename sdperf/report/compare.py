@@ -89,10 +89,12 @@ def compare_sessions(
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
-    cannot be read; so is a whole base that was void, or that was measured while a guard failed that
-    held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it must not
-    vanish silently. What the head's own run said against a case (its images, say) is repeated.
-    Where the head is void, or a guard failed for it and not for every base, its speed is open.
+    cannot be read; so is a whole base that was void or resumed, or that was measured while a guard
+    failed that held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it
+    must not vanish silently. What the head's own run said against a case (its images, say) is
+    repeated.
+    Where the head is void or was resumed, or a guard failed for it and not for every base, its
+    speed is open.
 
     Args:
         bases: Oldest first, one or more.
@@ -135,7 +137,7 @@ def compare_sessions(
         )
     estimate = compute_suite_estimate(suite)
     judged = judge_offline(estimate, limits)
-    doubt, is_void = _doubt_head(bases, head), head.void is not None
+    doubt, is_void = _doubt_head(bases, head), head.void is not None or head.was_resumed
     cases = [
         _compare_case(
             one,
@@ -166,6 +168,11 @@ def _doubt_head(bases: Sequence[SavedSession], head: SavedSession) -> str | None
     """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
     if head.void is not None:
         return f"{head.path.name} is void: {head.void}"
+    if head.was_resumed:
+        return (
+            f"{head.path.name} was resumed after an interruption, and its cases share no process: "
+            "the run's own summary judged each process by itself"
+        )
     odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
     return f"{', '.join(odd)} failed when {head.path.name} was measured" if odd else None
 
@@ -189,6 +196,8 @@ def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str 
         return None
     if base.void is not None:
         return f"that run was void: {base.void}"
+    if base.was_resumed:
+        return "that run was resumed after an interruption: its cases share no process"
     odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
     if odd:
         return f"{', '.join(odd)} failed when it was measured"
@@ -311,7 +320,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     for case in comparison.cases:
         if case.verdict.outcome is Outcome.PASS:
             continue
-        for finding in case.verdict.decisive:
+        for finding in case.verdict.told:
             text = f"{finding.outcome.value}  {case.verdict.case}: {finding.reason}"
             lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:

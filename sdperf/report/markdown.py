@@ -92,7 +92,7 @@ def format_code(text: str) -> str:
 def _list_findings(rows: Iterable[Row]) -> Iterable[str]:
     ordered = sorted(rows, key=lambda row: list(Outcome).index(row.verdict.outcome))
     for row in ordered:
-        for finding in row.verdict.decisive:
+        for finding in row.verdict.told:
             yield f"- {format_code(row.case)} {_format_finding(finding)}"
 
 

@@ -36,6 +36,7 @@ SIGNS: Final[dict[Outcome, str]] = {
     Outcome.DEGRADED: "◐",
     Outcome.SLOWER: "▲",
     Outcome.HEAVIER: "■",
+    Outcome.CHANGED: "Δ",
     Outcome.INCOMPARABLE: "≠",
     Outcome.INCONCLUSIVE: "?",
     Outcome.NO_BASELINE: "○",

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.measurement import Measurement
-from sdperf.units import UNKNOWN, format_change, format_score, format_seconds
-from sdperf.verdict import Outcome, Verdict
+from sdperf.units import UNKNOWN, format_change, format_names, format_score, format_seconds
+from sdperf.verdict import Finding, Outcome, Verdict
 from sdperf.workload import Variant
 
 WIDTH = 100
@@ -137,16 +137,21 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def format_findings(rows: Iterable[Row]) -> list[Line]:
-    """Say of each case that is not a plain pass what was seen, against what, and what to do."""
-    lines = []
+    """Say of each case that is not a plain pass what was seen, against what, and what to do.
+
+    What several cases have in common, such as a model that cannot be loaded, is said once.
+    """
+    cases: dict[Finding, list[str]] = {}
     for row in rows:
-        for finding in row.verdict.decisive:
-            if row.verdict.outcome in (Outcome.PASS, Outcome.FASTER):
-                continue
-            colour = colour_of(finding.outcome)
-            lines += wrap_line(f"{finding.outcome.value}  {row.case}: {finding.reason}", colour)
-            if finding.next_step is not None:
-                lines += wrap_line(f"    next: {finding.next_step}", "")
+        for finding in dict.fromkeys(row.verdict.told):
+            if finding.outcome not in (Outcome.PASS, Outcome.FASTER):
+                cases.setdefault(finding, []).append(row.case)
+    lines = []
+    for finding, names in cases.items():
+        head = f"{finding.outcome.value}  {format_names(names)}"
+        lines += wrap_line(f"{head}: {finding.reason}", colour_of(finding.outcome))
+        if finding.next_step is not None:
+            lines += wrap_line(f"    next: {finding.next_step}", "")
     return lines
 
 

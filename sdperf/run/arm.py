@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sdperf.measurement import CaseKind, Measurement, SeparateStage
 from sdperf.run.case import Case
 from sdperf.run.pool import WorkerPool
+from sdperf.run.references import PlannedReferences
 from sdperf.run.suite import Suite
 from sdperf.workload import Variant
 
@@ -77,7 +78,14 @@ def make_arm(
         subject: The code under test.
         code: Folders to search for it before all others.
     """
-    own = dataclasses.replace(suite, pool=pool, subject=subject, code=code, guards="off")
+    own = dataclasses.replace(
+        suite,
+        pool=pool,
+        subject=subject,
+        code=code,
+        guards="off",
+        planned=PlannedReferences(),
+    )
     return CaseArm(
         own,
         measurement.kind,

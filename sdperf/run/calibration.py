@@ -25,6 +25,7 @@ from sdperf.quality import (
     compare_images,
     compute_entropy_bits,
     compute_trajectory_distance,
+    map_on_all_cores,
 )
 from sdperf.run.inspection import (
     GenerateBatch,
@@ -246,7 +247,9 @@ def compute_rung(
         components: Component parity, where measured.
         trajectory_rms: Largest relative RMS of the latents, where measured.
     """
-    scores = [compare_images(before, after) for before, after in zip(plain, changed, strict=True)]
+    pairs = list(zip(plain, changed, strict=True))
+    largest = max(before.shape[0] * before.shape[1] for before, _ in pairs)
+    scores = map_on_all_cores(lambda pair: compare_images(*pair), pairs, pixels=largest)
     known_db = [score.psnr_db for score in scores if score.psnr_db is not None]
     tiles_db = [
         score.worst_tile.psnr_db for score in scores if score.worst_tile.psnr_db is not None
@@ -268,13 +271,21 @@ def compute_rung(
         worst_tile_psnr_db_min=round(min(tiles_db), 1) if tiles_db else None,
         entropy_drop_bits_max=round(max(drops), 4),
         pairs=tuple(
-            PairNoise(key, round(score.ssim, 5), round(score.worst_tile.ssim, 5))
+            PairNoise(
+                key,
+                round(score.ssim, 5),
+                round(score.worst_tile.ssim, 5),
+                round(score.ciede2000, 5),
+                round(score.worst_tile_ciede2000, 5),
+            )
             for key, score in zip(keys, scores, strict=True)
         )
         if setting.sort == "legal"
         else (),
         components=_find_worst_components(components),
         trajectory_rms=None if trajectory_rms is None else round(trajectory_rms, 8),
+        ciede2000_max=round(max(score.ciede2000 for score in scores), 5),
+        worst_tile_ciede2000_max=round(max(score.worst_tile_ciede2000 for score in scores), 5),
     )
 
 

@@ -89,6 +89,7 @@ class Case:
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()
         if self.variant != Variant() and self.suite.compares_with_fp32:
+            self.suite.make_references(self.variant)
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
         self._load()
@@ -214,14 +215,11 @@ class Case:
             divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
             stages = self.suite.profile(self.variant) if divided else None
             limits = self.suite.limits(self.variant) if divided else None
-        pngs: dict[str, bytes] = {}
-        records = []
-        for request, delivered in last:
-            record = self.suite.record_image(
-                request, delivered.png, nonfinite=delivered.nonfinite, faults=delivered.faults
-            )
-            pngs[record.sha256] = delivered.png
-            records.append(record)
+        records = self.suite.record_images(last)
+        pngs = {
+            record.sha256: delivered.png
+            for record, (_, delivered) in zip(records, last, strict=True)
+        }
         results = [result for each in self._rounds for result in each.results]
         measurement = Measurement(
             kind=self.kind,
@@ -288,6 +286,11 @@ class Case:
     def _spec(self) -> WorkerSpec:
         variant = self.variant
         return self.suite.make_spec(variant.precision, variant.optimisations, variant.engine)
+
+    @property
+    def drawn(self) -> dict[ImageRequest, frozenset[str]]:
+        """Content hashes of everything that these workers drew of each request so far."""
+        return {request: frozenset(hashes) for request, hashes in self._hashes.items()}
 
     @property
     def _ledger(self) -> Ledger:

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sdperf.measurement import Gain
-from sdperf.png import compute_png_sha256, decode_png
 from sdperf.run.case import Case, CaseResult
-from sdperf.run.suite import compute_scores
 from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.workload import Variant
@@ -77,19 +75,25 @@ class GainCase:
         measurement, pngs = result.measurement, dict(result.pngs)
         plain = self.plain.collect()
         made = {(image.prompt, image.seed): image.sha256 for image in plain.measurement.images}
-        images = []
-        for image in measurement.images:
-            sha256 = made.get((image.prompt, image.seed))
-            if sha256 is not None:
-                png = pngs[sha256] = plain.pngs[sha256]
-                scores = compute_scores(
-                    "plain",
-                    compute_png_sha256(png),
-                    decode_png(png),
-                    decode_png(pngs[image.sha256]),
-                )
-                image = dataclasses.replace(image, scores=(*image.scores, scores))
-            images.append(image)
+        partners = [made.get((image.prompt, image.seed)) for image in measurement.images]
+        pngs |= {sha256: plain.pngs[sha256] for sha256 in partners if sha256 is not None}
+        paired = [
+            (image, pngs[sha256])
+            for image, sha256 in zip(measurement.images, partners, strict=True)
+            if sha256 is not None
+        ]
+        scored = iter(
+            self.case.suite.add_scores(
+                [image for image, _ in paired],
+                [png for _, png in paired],
+                [pngs[image.sha256] for image, _ in paired],
+                against="plain",
+            )
+        )
+        images = [
+            image if sha256 is None else next(scored)
+            for image, sha256 in zip(measurement.images, partners, strict=True)
+        ]
         gain = compute_gain(
             self.plain.variant,
             self._plain_s,

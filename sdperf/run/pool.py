@@ -216,11 +216,21 @@ class WorkerPool:
             shared_stock=self.stock,
         )
 
-    def acquire(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
+    @property
+    def loaded(self) -> WorkerSpec | None:
+        """What the workers that run have loaded; ``None`` where none runs."""
+        return self._spec if self._workers else None
+
+    def acquire(self, spec: WorkerSpec, count: int, role: str = "") -> Sequence[Worker]:
         """Return ``count`` loaded workers of ``spec``, reusing those that run.
 
         Workers of another spec are ended or emptied first, so that two models never share the
         memory.
+
+        Args:
+            spec: What they load.
+            count: How many.
+            role: Tells a load in the ledger from others of the same precision.
 
         Raises:
             ModelError: The pipeline cannot be loaded.
@@ -249,7 +259,7 @@ class WorkerPool:
                     _outcome(host, load, limit_s, "loading the model")
                     for host, load in zip(hosts, loads, strict=True)
                 ]
-            self._note_loads(spec, reports)
+            self._note_loads(spec, reports, role)
             self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
         return self._workers[:count]
 
@@ -263,11 +273,13 @@ class WorkerPool:
             with self.ledger.spend("process starts"):
                 self.stock.wait(self.timeout_s)
 
-    def _note_loads(self, spec: WorkerSpec, reports: Sequence[WorkerReport]) -> None:
+    def _note_loads(self, spec: WorkerSpec, reports: Sequence[WorkerReport], role: str) -> None:
         load_s = max(report.load_s for report in reports)
         self.ledger.move(load_s, "process starts", "model loads")
         engine = "" if spec.engine == TORCH else spec.engine
-        what = "+".join(filter(None, (self.name, spec.precision, *spec.optimisations, engine)))
+        what = "+".join(
+            filter(None, (self.name, role, spec.precision, *spec.optimisations, engine))
+        )
         for number in range(len(self._workers) + 1, len(self._workers) + len(reports) + 1):
             self.ledger.note_load(f"{what}, worker {number}", is_fresh=self._wants_fresh)
         self._wants_fresh = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,7 +14,6 @@ from sdperf.observation import (
     Soundness,
     TrajectoryParity,
 )
-from sdperf.png import decode_png
 from sdperf.quality import (
     ComponentDistance,
     compute_component_distance,
@@ -21,15 +21,15 @@ from sdperf.quality import (
 )
 from sdperf.run.inspection import (
     GenerateBatch,
-    Record,
     Recording,
     Replay,
     ReplayRecording,
     SoilMemory,
 )
-from sdperf.run.messages import WorkerSpec
-from sdperf.run.suite import Suite, compute_scores
-from sdperf.workload import TORCH, ImageRequest, Precision
+from sdperf.run.messages import DeliveredImage
+from sdperf.run.references import Source, choose_reference, make_recording
+from sdperf.run.suite import Suite
+from sdperf.workload import TORCH, ImageRequest, Precision, Variant
 
 FEWEST_IMAGES: Final = 8
 """Pairs that the exact paired test needs to be able to speak."""
@@ -38,23 +38,11 @@ BATCH: Final = 3
 """Images in the batch that is held against single ones: more than two, and odd."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a recording comes from: what is loaded, and how many threads it takes."""
-
-    spec: WorkerSpec
-    threads: int
-    words: str = field(compare=False, default="")
-
-
 @dataclass
 class QualityBench:
     """Asks one session's workers the questions of the quality suite.
 
-    The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
-    in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
-    fp32 on the CPU is held against itself with another number of threads: what is left is the noise
-    floor.
+    `sdperf.run.references.choose_reference` says which reference a pipeline has.
 
     Attributes:
         suite: What the session shares.
@@ -67,7 +55,6 @@ class QualityBench:
     count: int = FEWEST_IMAGES
     engine: str = TORCH
     pngs: dict[str, bytes] = field(default_factory=dict)
-    _recordings: dict[tuple[_Source, ImageRequest], Recording] = field(default_factory=dict)
     _records: dict[tuple[Precision, ImageRequest], ImageRecord] = field(default_factory=dict)
 
     def observe_soundness(self, precision: Precision) -> Soundness:
@@ -87,17 +74,17 @@ class QualityBench:
         again = self._generate((request,))[0]
         if self.suite.pool.is_in_process:
             refused = "not tried with --sd-in-process"
-            return Repeats(self._compared(again, before, "same-process"), refused)
+            return Repeats(self._compared([again], [before], "same-process")[0], refused)
         anew = self._make_afresh(precision, request)
-        scored = self._compared(anew, again, "fresh-process")
-        repeated = self._compared(again, before, "same-process").scores[-1]
+        (scored,) = self._compared([anew], [again], "fresh-process")
+        repeated = self._compared([again], [before], "same-process")[0].scores[-1]
         return Repeats(replace(scored, scores=(*scored.scores, repeated)))
 
     def _make_afresh(self, precision: Precision, request: ImageRequest) -> ImageRecord:
         """Make an image in a process that made none; a case's second worker may have done so."""
         first = self.suite.find_first(precision, self.engine, request)
         if first is not None:
-            return self._keep(request, first.png, nonfinite=first.nonfinite, faults=first.faults)
+            return self._keep([(request, first)])[0]
         self.suite.pool.start_afresh()
         self.suite.acquire(precision, 1, engine=self.engine)
         return self._generate((request,))[0]
@@ -133,12 +120,9 @@ class QualityBench:
         self.suite.acquire(precision, 1, engine=self.engine)
         threads = self.suite.threads_per_worker(1)
         made = self.suite.pool.ask(GenerateBatch(self.suite.workload, requests, threads))
-        records = []
-        for request, delivered, single in zip(requests, made, alone, strict=True):
-            record = self._keep(
-                request, delivered.png, nonfinite=delivered.nonfinite, faults=delivered.faults
-            )
-            records.append(self._compared(record, single, "single-image"))
+        records = self._compared(
+            self._keep(tuple(zip(requests, made, strict=True))), alone, "single-image"
+        )
         return ImageParity("single-image", tuple(records), tuple(map(self._key, requests)))
 
     def _requests(self) -> tuple[ImageRequest, ...]:
@@ -149,33 +133,22 @@ class QualityBench:
 
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
         """Make the suite's images of a precision, once, but for those that measured cases made."""
-        is_plain = precision == "fp32" and self.engine == TORCH
-        if not is_plain:
-            self._fetch_plain(precision)
+        self.suite.make_references(Variant(precision, engine=self.engine))
         for request in self._list_missing(precision):
-            made = self.suite.find_made(precision, self.engine, request)
-            if made is not None:
-                kept = self._keep(request, made.png, nonfinite=made.nonfinite, faults=made.faults)
-                self._records[precision, request] = kept
-        if is_plain:
-            for request in self._list_missing(precision):
-                png = self.suite.fetch_plain(request)
-                if png is not None:
-                    self._records[precision, request] = self._keep(request, png, nonfinite=False)
+            self.suite.fetch_plain(request)
+        found = [
+            (request, made)
+            for request in self._list_missing(precision)
+            if (made := self.suite.find_made(precision, self.engine, request)) is not None
+        ]
+        for (request, _), kept in zip(found, self._keep(found), strict=True):
+            self._records[precision, request] = kept
         missing = self._list_missing(precision)
         if missing:
             self.suite.acquire(precision, 1, engine=self.engine)
             for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
                 self._records[precision, request] = record
         return tuple(self._records[precision, request] for request in self._requests())
-
-    def _fetch_plain(self, precision: Precision) -> None:
-        """Have the plain fp32 images, all before the pipeline under test is loaded again."""
-        wanted = [one for one in self._list_missing(precision) if not self.suite.has_plain(one)]
-        for request in wanted:
-            self.suite.fetch_plain(request)
-        if wanted and precision != "fp32" and self.suite.subject is None:  # while fp32 is loaded
-            self._record(self._reference(precision), self.suite.workload.image(0))
 
     def _list_missing(self, precision: Precision) -> list[ImageRequest]:
         return [one for one in self._requests() if (precision, one) not in self._records]
@@ -184,55 +157,38 @@ class QualityBench:
         """Generate images one by one on the worker that is loaded."""
         threads = self.suite.threads_per_worker(1)
         done = self.suite.pool.run_round([self.suite.request(requests, "sync", threads)])
-        return [
-            self._keep(
-                request, delivered.png, nonfinite=delivered.nonfinite, faults=delivered.faults
-            )
-            for request, delivered in zip(requests, done.results[0].images, strict=True)
-        ]
+        return self._keep(tuple(zip(requests, done.results[0].images, strict=True)))
 
-    def _keep(
-        self, request: ImageRequest, png: bytes, *, nonfinite: bool, faults: tuple[str, ...] = ()
-    ) -> ImageRecord:
-        record = self.suite.record_image(request, png, nonfinite=nonfinite, faults=faults)
-        self.pngs[record.sha256] = png
-        return record
+    def _keep(self, made: Sequence[tuple[ImageRequest, DeliveredImage]]) -> list[ImageRecord]:
+        records = self.suite.record_images(made)
+        for one, (_, delivered) in zip(records, made, strict=True):
+            self.pngs[one.sha256] = delivered.png
+        return records
 
-    def _compared(self, image: ImageRecord, other: ImageRecord, against: str) -> ImageRecord:
-        """Add the score of an image against another one that was made here."""
-        pixels = [decode_png(self.pngs[one.sha256]) for one in (other, image)]
-        scores = compute_scores(against, other.sha256, *pixels)
-        return replace(image, scores=(*image.scores, scores))
+    def _compared(
+        self, images: Sequence[ImageRecord], others: Sequence[ImageRecord], against: str
+    ) -> list[ImageRecord]:
+        """Add the scores of images against other ones that were made here."""
+        return self.suite.add_scores(
+            images,
+            [self.pngs[one.sha256] for one in others],
+            [self.pngs[one.sha256] for one in images],
+            against=against,
+        )
 
-    def _current(self, precision: Precision) -> _Source:
+    def _current(self, precision: Precision) -> Source:
         suite = self.suite
         spec = suite.make_spec(precision, engine=self.engine)
-        return _Source(spec, suite.threads_per_worker(1))
+        return Source(spec, suite.threads_per_worker(1))
 
-    def _reference(self, precision: Precision) -> _Source:
-        suite = self.suite
-        threads = suite.threads_per_worker(1)
-        kind = suite.describe_device().kind
-        if precision != "fp32" or suite.subject is not None or self.engine != TORCH:
-            spec = WorkerSpec(suite.model, "fp32", suite.device)
-            return _Source(spec, threads, f"plain fp32 on the same {kind}")
-        if kind != "cpu":
-            return _Source(WorkerSpec(suite.model, "fp32", "cpu"), threads, "fp32 on the CPU")
-        other = 1 if threads > 1 else 2
-        spec = WorkerSpec(suite.model, "fp32", suite.device)
-        words = f"itself with {other} instead of {threads} threads (A/A)"
-        return _Source(spec, other, words)
+    def _reference(self, precision: Precision) -> Source:
+        return choose_reference(self.suite, precision, self.engine)
 
-    def _acquire(self, source: _Source) -> None:
+    def _acquire(self, source: Source) -> None:
         self.suite.pool.acquire(source.spec, 1)
 
-    def _record(self, source: _Source, image: ImageRequest) -> Recording:
-        """Record a generation, once for each source."""
-        if (source, image) not in self._recordings:
-            self._acquire(source)
-            question = Record(self.suite.workload, image, source.threads)
-            self._recordings[source, image] = self.suite.pool.ask(question)
-        return self._recordings[source, image]
+    def _record(self, source: Source, image: ImageRequest) -> Recording:
+        return make_recording(self.suite, source, image)
 
 
 def measure_components(recording: Recording, replayed: Replay) -> tuple[ComponentDistance, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import EngineError, GenerationError, SdperfError
@@ -17,7 +17,6 @@ from sdperf.measurement import (
     Environment,
     GuardPolicy,
     ImageRecord,
-    ImageScores,
     SeparateStage,
     StageTimes,
 )
@@ -25,7 +24,8 @@ from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
 from sdperf.pipeline.optimisations.catalogue import is_recorded
 from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import compare_images, compute_entropy_bits, describe_image
+from sdperf.quality import require_same_shape
+from sdperf.run.inspection import Recording
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.messages import (
     DeliveredImage,
@@ -35,12 +35,10 @@ from sdperf.run.messages import (
     WorkerSpec,
 )
 from sdperf.run.pool import Worker, WorkerPool
+from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
+from sdperf.run.scoring import Other, PictureScores
 from sdperf.run.share import compute_limits
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +63,10 @@ class Suite:
         guards: What to do about a machine that is not fit, or does not stay so.
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
         machine: The machine, watched and guarded.
+        planned: What the session's tests will want of reference pipelines.
+        plain: Images that plain fp32 delivered in sync mode; ``None`` where it could not.
+        recordings: Generations opened up by where they come from, or why there is none.
+        pictures: What is known of the session's pictures.
     """
 
     workload: Workload
@@ -79,9 +81,14 @@ class Suite:
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
     compares_with_fp32: bool = True
+    planned: PlannedReferences = field(default_factory=PlannedReferences)
+    plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
+    recordings: dict[tuple[Source, ImageRequest], Recording | SdperfError] = field(
+        default_factory=dict
+    )
+    pictures: PictureScores = field(default_factory=PictureScores)
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
-    _plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
     _made: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
     _first: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
     _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
@@ -98,6 +105,8 @@ class Suite:
     ) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`.
 
+        What they will be held against is made before, as far as the session planned it.
+
         Raises:
             EngineError: The engine cannot take the pipeline; said again at once when asked again,
                 because converting up to where it fails can take minutes.
@@ -106,6 +115,7 @@ class Suite:
         refused = self._refused.get(spec)
         if refused is not None:
             raise refused
+        make_due(self, spec)
         try:
             workers = list(self.pool.acquire(spec, count))
             if any(map(_has_converted, workers)):
@@ -118,6 +128,10 @@ class Suite:
             raise
         self._device_info = workers[0].report.device
         return workers
+
+    def make_references(self, variant: Variant) -> None:
+        """Make what a variant's tests will be held against, as far as the session planned it."""
+        make_due(self, self.make_spec(variant.precision, variant.optimisations, variant.engine))
 
     def make_spec(
         self,
@@ -237,7 +251,7 @@ class Suite:
 
     def keep_plain(self, image: ImageRequest, png: bytes) -> None:
         """Remember an image that plain fp32 delivered in sync mode."""
-        self._plain.setdefault(image, png)
+        self.plain.setdefault(image, png)
 
     def keep_made(
         self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
@@ -267,7 +281,7 @@ class Suite:
 
     def has_plain(self, image: ImageRequest) -> bool:
         """Tell whether `fetch_plain` has nothing to generate."""
-        return not self.compares_with_fp32 or image in self._plain
+        return not self.compares_with_fp32 or image in self.plain
 
     def fetch_plain(self, image: ImageRequest) -> bytes | None:
         """Return the fp32 sync image of this run, generating it untimed where no case did.
@@ -275,87 +289,84 @@ class Suite:
         ``None`` when fp32 cannot run here; the reason is logged once.
         """
         if not self.compares_with_fp32:
-            return self._plain.get(image)
-        if image not in self._plain:
-            try:
-                self.acquire("fp32", 1)
-                request = self.request((image,), "sync", self.threads_per_worker(1))
-                with self.pool.ledger.spend("comparing"):
-                    self._plain[image] = self.pool.run_round([request]).results[0].images[0].png
-            except SdperfError as error:
-                _log.warning("no fp32 sync image to compare with: %s", error)
-                self._plain[image] = None
-        return self._plain[image]
+            return self.plain.get(image)
+        if image not in self.plain:
+            draw_plain(self, [image])
+        return self.plain[image]
 
     def find_plain(self, sha256: str) -> bytes | None:
         """Return an fp32 sync image of this run by its content hash, if it was made."""
-        for png in self._plain.values():
+        for png in self.plain.values():
             if png is not None and compute_png_sha256(png) == sha256:
                 return png
         return None
 
-    def record_image(
-        self, image: ImageRequest, png: bytes, *, nonfinite: bool, faults: tuple[str, ...] = ()
-    ) -> ImageRecord:
-        """Look at a delivered image: hard faults, entropy, scores.
+    def record_image(self, image: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
+        """Look at one delivered image; see `record_images`."""
+        delivered = DeliveredImage(png=png, latency_s=0.0, nonfinite=nonfinite)
+        return self.record_images([(image, delivered)])[0]
+
+    def record_images(
+        self, made: Sequence[tuple[ImageRequest, DeliveredImage]]
+    ) -> list[ImageRecord]:
+        """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
+
+        Each is held against this run's fp32 sync image and against the shipped reference.
 
         Args:
-            image: What was asked for.
-            png: What came.
-            nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
-            faults: What its worker has to say against it.
+            made: What was asked for, and what came.
         """
-        pixels = decode_png(png)
-        plain = self.fetch_plain(image)
-        found = [*faults, *describe_image(pixels).faults]
-        if nonfinite:
-            found.insert(0, "NaN or infinity among the pixel values")
-        if not any("px, drawn" in fault for fault in found):
-            found += self._find_other_size(image, pixels, plain)
-        return ImageRecord(
-            prompt=image.prompt,
-            seed=image.seed,
-            sha256=compute_png_sha256(png),
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            entropy_bits=compute_entropy_bits(pixels),
-            faults=tuple(found),
-            scores=self.score_image(image, pixels, plain),
-        )
-
-    def _find_other_size(
-        self, image: ImageRequest, pixels: NDArray[np.uint8], plain: bytes | None
-    ) -> list[str]:
-        """Say that a picture has not the size of those that it is held against: no score tells."""
+        wanted = [(one.png, self._list_others(image)) for image, one in made]
+        with self.pool.ledger.spend("comparing"):
+            examined = self.pictures.examine(wanted)
         return [
-            f"{pixels.shape[1]} x {pixels.shape[0]} px, but the {against} image has "
-            f"{other.shape[1]} x {other.shape[0]} px"
-            for against, _, other in self._find_others(image, plain)
-            if other.shape != pixels.shape
-        ][:1]
+            seen.make_record(
+                image, nonfinite=delivered.nonfinite, faults=delivered.faults, holds_size=True
+            )
+            for (image, delivered), seen in zip(made, examined, strict=True)
+        ]
 
-    def score_image(
-        self, image: ImageRequest, pixels: NDArray[np.uint8], plain: bytes | None
-    ) -> tuple[ImageScores, ...]:
-        """Compare an image with this run's fp32 sync image and with the shipped reference."""
-        return tuple(
-            compute_scores(against, sha256, other, pixels)
-            for against, sha256, other in self._find_others(image, plain)
-            if other.shape == pixels.shape
-        )
-
-    def _find_others(
-        self, image: ImageRequest, plain: bytes | None
-    ) -> list[tuple[str, str, NDArray[np.uint8]]]:
-        """Return what an image is held against: name, content hash and (H, W, 3) pixels."""
-        others = []
+    def _list_others(self, image: ImageRequest) -> list[Other]:
+        """List what an image is held against."""
+        plain, others = self.fetch_plain(image), []
         if plain is not None:
-            others.append(("fp32-sync", compute_png_sha256(plain), decode_png(plain)))
-        if self.shipped is not None:
-            reference = self.shipped.find(image, self.workload)
-            if reference is not None:
-                others.append(("reference", reference.sha256, reference.read()))
+            others.append(Other.of_png("fp32-sync", plain))
+        reference = None if self.shipped is None else self.shipped.find(image, self.workload)
+        if reference is not None:
+            others.append(Other("reference", reference.sha256, reference.read))
         return others
+
+    def add_scores(
+        self,
+        records: Sequence[ImageRecord],
+        others: Sequence[bytes],
+        pngs: Sequence[bytes],
+        *,
+        against: str,
+    ) -> list[ImageRecord]:
+        """Hold images against others that were made in this session too; see `record_images`.
+
+        Args:
+            records: What is known of the images; a score is added to each.
+            others: PNG bytes of the other images, in order.
+            pngs: PNG bytes of the images, in order.
+            against: What the others are.
+
+        Raises:
+            ImageError: Two images differ in size.
+        """
+        pairs = [
+            (png, [Other.of_png(against, other)]) for png, other in zip(pngs, others, strict=True)
+        ]
+        with self.pool.ledger.spend("comparing"):
+            examined = self.pictures.examine(pairs)
+        for seen, other, png in zip(examined, others, pngs, strict=True):
+            if not seen.scores:
+                require_same_shape(decode_png(other), decode_png(png))
+        return [
+            dataclasses.replace(one, scores=(*one.scores, *seen.scores))
+            for one, seen in zip(records, examined, strict=True)
+        ]
 
 
 def _has_converted(worker: Worker) -> bool:
@@ -377,27 +388,3 @@ def _check_hosted(spec: WorkerSpec, worker: Worker) -> None:
 def count_cpu_threads() -> int:
     """Return the threads that a case divides among its workers: the performance cores."""
     return count_performance_cores() or os.cpu_count() or 1
-
-
-def compute_scores(
-    against: str, sha256: str, baseline: NDArray[np.uint8], current: NDArray[np.uint8]
-) -> ImageScores:
-    """Score an image against another of the same shape, as stored in the record.
-
-    Args:
-        against: What the other image is.
-        sha256: The other image's content hash.
-        baseline: (H, W, 3) uint8.
-        current: The same shape.
-    """
-    compared = compare_images(baseline, current)
-    return ImageScores(
-        against=against,
-        against_sha256=sha256,
-        ssim=compared.ssim,
-        psnr_db=compared.psnr_db,
-        worst_tile_ssim=compared.worst_tile.ssim,
-        worst_tile_box=compared.worst_tile.box,
-        identical=compared.identical,
-        worst_tile_psnr_db=compared.worst_tile.psnr_db,
-    )

@@ -31,49 +31,6 @@ class MedianInterval:
     coverage: float
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Order statistics of a sample, in the unit of its values.
-
-    Attributes:
-        count: Number of values.
-        minimum: Smallest value.
-        lower_quartile: Quantile 0.25.
-        median: Quantile 0.5.
-        upper_quartile: Quantile 0.75.
-        maximum: Largest value.
-        mad: Median absolute deviation from the median, unscaled.
-        median_interval: Interval for the median.
-    """
-
-    count: int
-    minimum: float
-    lower_quartile: float
-    median: float
-    upper_quartile: float
-    maximum: float
-    mad: float
-    median_interval: MedianInterval
-
-
-def compute_summary(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Summarise a sample.
-
-    Raises:
-        ValueError: No values, a value that is not finite, or a confidence outside (0, 1).
-    """
-    return Summary(
-        count=len(values),
-        minimum=compute_quantile(values, 0.0),
-        lower_quartile=compute_quantile(values, 0.25),
-        median=compute_median(values),
-        upper_quartile=compute_quantile(values, 0.75),
-        maximum=compute_quantile(values, 1.0),
-        mad=compute_mad(values),
-        median_interval=compute_median_interval(values, confidence),
-    )
-
-
 def compute_median(values: Sequence[float]) -> float:
     """Compute the median.
 

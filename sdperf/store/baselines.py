@@ -14,14 +14,13 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from sdperf.codec import format_record, parse_record
-from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.errors import ConfigurationError, RecordError
 from sdperf.measurement import Measurement
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
@@ -239,7 +238,8 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
         Its measurements by test id.
 
     Raises:
-        ConfigurationError: Something failed, was void or interrupted, or nothing was measured.
+        ConfigurationError: Something failed, was void, interrupted or resumed, or nothing was
+            measured.
         RecordError: A record cannot be used.
     """
     again = "measure again: pytest benchmarks"
@@ -253,6 +253,14 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
         raise ConfigurationError(f"{run.path} is void", got=run.summary.void, hint=again)
     if run.summary.interrupted:
         raise ConfigurationError(f"{run.path} was interrupted", hint=again)
+    if run.summary.was_resumed:
+        raise ConfigurationError(
+            f"{run.path} was resumed after an interruption: its cases share no process",
+            got=f"{len(run.summary.earlier)} of {len(run.summary.outcomes)} cases from an earlier "
+            "process",
+            expected="a session in one piece",
+            hint=again,
+        )
     forgiven = _LEVEL_CHANGES if intended_change else ()
     together = {} if run.summary.suite is None else {"all cases together": run.summary.suite}
     failed = {
@@ -370,20 +378,3 @@ def _remove_stale(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_S:
                 path.unlink()
-
-
-def select_for_case(sessions: Sequence[AcceptedSession], case: str) -> list[AcceptedSession]:
-    """Return the sessions from the last intended change of a case's level on. Pure."""
-    for index in range(len(sessions) - 1, 0, -1):
-        if case in sessions[index].acceptance.level_changed:
-            return list(sessions[index:])
-    return list(sessions)
-
-
-def explain_missing_image(session: AcceptedSession, sha256: str) -> str | None:
-    """Say why a reference image of a session cannot be read; ``None`` when it can."""
-    try:
-        session.images.read(sha256)
-    except ImageError as error:
-        return str(error)
-    return None

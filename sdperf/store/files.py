@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+_FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
+"""On a Mac ``fsync`` hands the bytes to the drive, which may keep them in its own memory for a
+while; this command waits until they are on the medium. ``None`` on other systems, whose ``fsync``
+does that itself."""
+
+
+def sync_to_disk(descriptor: int) -> None:
+    """Wait until what was written to an open file is on the medium.
+
+    Raises:
+        OSError: It cannot be written there.
+    """
+    if _FULL_SYNC is not None:
+        with contextlib.suppress(OSError):  # network and foreign file systems have no such command
+            fcntl.fcntl(descriptor, _FULL_SYNC)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the medium, as far as its file system can tell.
+
+    A file's content may be safe while its name is not: after a loss of power it would be gone.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems refuse to sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all, even when killed or out of space.
 
-    The folder is made when missing. The bytes reach the disk before the name does.
+    The folder is made when missing. The bytes reach the disk before the name does, and the name
+    before this returns.
 
     Raises:
         OSError: The folder cannot be made or written.
@@ -22,10 +56,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            sync_to_disk(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+    sync_folder(path.parent)

@@ -45,6 +45,14 @@ class ImageStore:
         Raises:
             ImageError: It is missing, is not what its name says, or cannot be decoded.
         """
+        return decode_png(self.read_png(sha256), str(self.path(sha256)))
+
+    def read_png(self, sha256: str) -> bytes:
+        """Read an image's file back, checked against its name.
+
+        Raises:
+            ImageError: It is missing, or is not what its name says.
+        """
         path = self.path(sha256)
         try:
             png = path.read_bytes()
@@ -57,7 +65,7 @@ class ImageStore:
         found = compute_png_sha256(png)
         if found != sha256:
             raise ImageError(f"the image {path} was changed", got=found, expected=sha256)
-        return decode_png(png, str(path))
+        return png
 
     def path(self, sha256: str) -> Path:
         """Return where an image lies.

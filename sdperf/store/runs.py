@@ -39,6 +39,8 @@ class RunSummary:
         null_control: The same code held against itself; ``None`` where nothing was compared.
         durations: Where the wall time went until the run was judged; ``None`` where nobody counted.
         format_version: Version of this record.
+        earlier: Cases that an earlier process of the same session measured, before it was
+            interrupted: when that process began, by test id.
     """
 
     outcomes: Mapping[str, str]
@@ -49,6 +51,12 @@ class RunSummary:
     null_control: NullControl | None = None
     durations: Durations | None = None
     format_version: int = RUN_FORMAT_VERSION
+    earlier: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether its cases come from more than one process of pytest."""
+        return bool(self.earlier)
 
 
 @dataclass(frozen=True)

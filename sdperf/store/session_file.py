@@ -62,6 +62,7 @@ class SavedSession:
         level_changed: Cases whose earlier history it ends.
         failed_guards: Guards of the machine that failed when it was measured.
         void: Why nothing that was timed in it counts; ``None`` where it does.
+        was_resumed: Whether its cases come from more than one process of pytest.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class SavedSession:
     level_changed: tuple[str, ...] = ()
     failed_guards: tuple[str, ...] = ()
     void: str | None = None
+    was_resumed: bool = False
 
 
 def read_session(path: Path) -> SavedSession:
@@ -148,6 +150,7 @@ def parse_session(
             if guard.state == "fail"
         ),
         void=None if summary is None else summary.void,
+        was_resumed=summary is not None and summary.was_resumed,
     )
 
 

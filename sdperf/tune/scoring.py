@@ -11,7 +11,12 @@ from typing import Final
 from PIL import Image
 
 from sdperf.png import decode_png
-from sdperf.quality import compare_images, compute_entropy_bits, describe_image
+from sdperf.quality import (
+    compare_images,
+    compute_entropy_bits,
+    describe_image,
+    map_on_all_cores,
+)
 from sdperf.run.messages import DeliveredImage
 from sdperf.tune.question import Fidelity
 
@@ -49,7 +54,8 @@ def score_images(references: Sequence[bytes], images: Sequence[DeliveredImage]) 
         (decode_png(reference), decode_png(image.png))
         for reference, image in zip(references, images, strict=True)
     ]
-    compared = [compare_images(reference, image) for reference, image in pairs]
+    largest = max(reference.shape[0] * reference.shape[1] for reference, _ in pairs)
+    compared = map_on_all_cores(lambda pair: compare_images(*pair), pairs, pixels=largest)
     psnrs = [one.psnr_db for one in compared if one.psnr_db is not None]
     return Fidelity(
         ssim=min(one.ssim for one in compared),

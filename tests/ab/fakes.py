@@ -10,7 +10,7 @@ from sdperf.device import DeviceInfo
 from sdperf.errors import UnfitError
 from sdperf.measurement import MemoryUsage, StageTimes
 from sdperf.models.loader import ResolvedModel
-from sdperf.png import encode_png
+from sdperf.png import compute_png_sha256, encode_png
 from sdperf.run.messages import DeliveredImage
 from sdperf.usage import ResourceUsage
 from sdperf.workload import Workload
@@ -38,6 +38,13 @@ class FakeArm:
         self.loaded = False
         self.timed = False
         self.make_room = lambda: None
+
+    @property
+    def drawn(self):
+        """What rounds drew; nothing unless the arm is told to be ``exact``."""
+        if not self.behaviour.get("exact", False):
+            return {}
+        return {one: frozenset({compute_png_sha256(image.png)}) for one, image in self.draw()[:1]}
 
     def before_load(self, make_room):
         self.make_room = make_room

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from sdperf.judging.quality import (
@@ -65,3 +67,33 @@ def test_another_reference_is_incomparable():
 
 def test_no_pairs_no_baseline():
     assert judge_quality([], QualityNoise()).outcome is Outcome.NO_BASELINE
+
+
+def coloured(rises, tile_rises=None):
+    tile_rises = tile_rises or [0.0] * len(rises)
+    return [
+        QualityPair(
+            f"prompt {i}",
+            i,
+            replace(score(0.95), ciede2000=0.01, worst_tile_ciede2000=0.1),
+            replace(score(0.95), ciede2000=0.01 + rise, worst_tile_ciede2000=0.1 + tile),
+        )
+        for i, (rise, tile) in enumerate(zip(rises, tile_rises, strict=True))
+    ]
+
+
+def test_a_colour_shift_on_every_prompt_is_degraded_where_structure_holds():
+    finding = judge_quality(coloured([0.4] * 8), QualityNoise())
+    assert finding.outcome is Outcome.DEGRADED
+    assert finding.reason.startswith("colour difference rose by 0.4000")
+    finding = judge_quality(coloured([0.0] * 8, [0.5] * 8), QualityNoise())
+    assert finding.reason.startswith("worst tile's colour difference rose")
+
+
+@pytest.mark.parametrize("rises", [[0.4] * 7 + [-0.1], [0.2] * 8, [-0.4] * 8])
+def test_colour_has_to_rise_on_every_prompt_and_by_enough(rises):
+    assert judge_quality(coloured(rises), QualityNoise()).outcome is Outcome.PASS
+
+
+def test_noise_in_colour_raises_the_bar():
+    assert judge_quality(coloured([0.4] * 8), QualityNoise(ciede2000=0.2)).outcome is Outcome.PASS

@@ -25,7 +25,7 @@ import sdperf.models
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import resolve_model
 from sdperf.workload import EMBEDDED_PRESET
-from tools.train_embedded_model.export import MAX_BYTES
+from tools.train_embedded_model.export import MAX_BYTES, TEXT_PREFIX
 
 FOLDER = Path(sdperf.models.__file__).parent / "embedded"
 RECORD = json.loads(
@@ -112,6 +112,11 @@ def test_its_weights_are_float16_safetensors_and_nothing_else():
         if name.endswith(".safetensors"):
             with safe_open(FOLDER / name, framework="pt") as file:
                 assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
+
+
+def test_its_text_encoders_tensors_are_named_as_every_transformers_reads_them():
+    with safe_open(FOLDER / "text_encoder/model.safetensors", framework="pt") as file:
+        assert all(name.startswith(TEXT_PREFIX) for name in file.keys())  # noqa: SIM118
 
 
 def test_the_card_and_the_references_are_no_part_of_the_models_hash():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdperf.plugin.ahead import Plan, Wanted
+from sdperf.plugin.ahead import DRAWN, INSPECTED, MEASURED, Plan, Wanted, find_asked
 from sdperf.workload import Variant
 
 FP32, BF16, ONNX = Variant("fp32"), Variant("bf16"), Variant("fp32", engine="onnx")
@@ -57,3 +57,69 @@ def test_other_pipelines_are_not_asked_about_before_it_matters():
     PLAN.count_now("one", lambda one: asked.append(one.precision) or False)
     PLAN.is_first_of_its_pipeline("one", lambda one: asked.append(one.precision) or False)
     assert set(asked) == {"fp32"}
+
+
+def measure(bench):
+    return bench.latency()
+
+
+def ask_inside(quality):
+    return [quality.images() for _ in range(2)]
+
+
+def ask_through_a_helper(quality):
+    return getattr(quality, "images")()  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("function", "asked"),
+    [
+        (measure, {"latency"}),
+        (ask_inside, {"images"}),
+        (ask_through_a_helper, MEASURED | INSPECTED | DRAWN),
+    ],
+)
+def test_what_a_test_asks_is_read_from_its_code(function, asked):
+    assert find_asked(function.__code__) == asked
+
+
+def test_a_test_without_code_may_ask_for_anything():
+    assert find_asked(None) == MEASURED | INSPECTED | DRAWN
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pictures"),
+    [
+        (Wanted("plain fp32 needs none", FP32), 0),
+        (Wanted("latency", BF16, asks=frozenset({"latency"})), 1),
+        (Wanted("throughput", BF16, asks=frozenset({"throughput"})), 4),
+        (Wanted("quality", BF16, is_timed=False, asks=frozenset({"images"})), 8),
+        (Wanted("replayed", BF16, is_timed=False, asks=frozenset({"components"})), 0),
+        (Wanted("gain", BF16, has_plain_side=True), 0),
+    ],
+)
+def test_pictures_are_wanted_for_what_is_held_against_them(wanted, pictures):
+    plan = Plan([wanted])
+    assert plan.count_pictures(4, 8, never) == pictures
+    assert plan.count_pictures(4, 8, lambda _: True) == 0
+
+
+def test_recordings_are_wanted_for_components_and_trajectory():
+    asks = frozenset({"components"})
+    plan = Plan(
+        [
+            Wanted("timed", FP32),
+            Wanted("one", BF16, is_timed=False, asks=asks),
+            Wanted("two", BF16, is_timed=False, asks=frozenset({"trajectory"})),
+            Wanted("other", ONNX, is_timed=False, asks=frozenset({"images"})),
+            Wanted("fewer", Variant(engine="onnx-int8"), is_timed=False, asks=asks),
+        ]
+    )
+    assert plan.list_inspected(never) == (("bf16", "torch"),)
+    assert plan.list_inspected(lambda _: True) == ()
+
+
+def test_only_repeatability_wants_a_fresh_process():
+    for asks, count in (({"images"}, 1), ({"repeatability"}, 2)):
+        plan = Plan([Wanted("it", BF16, is_timed=False, asks=frozenset(asks))])
+        assert plan.count_all(never) == count

@@ -89,8 +89,27 @@ def test_a_path_that_cannot_be_meant_is_refused(bench, path):
     result.stderr.fnmatch_lines(["*--sd-html cannot be used*ends in .html*"])
 
 
-def test_a_report_that_cannot_be_written_fails_no_run(bench, script, pytester):
+def test_a_report_that_cannot_be_written_is_found_out_before_anything_is_measured(
+    bench, script, pytester
+):
     (pytester.path / "taken").write_text("")
     result = bench("--sd-html=taken/report.html")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["no report: *taken/report.html cannot be written*"])
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--sd-html: *taken cannot be written*nothing was measured*"])
+    assert script.rounds == 0
+
+
+def test_a_report_that_breaks_down_is_one_line_below_the_table(
+    bench, script, pytester, monkeypatch
+):
+    def broken(*_):
+        raise RuntimeError("a library of drawings broke down")
+
+    monkeypatch.setattr("sdperf.report.html.files.write_report", broken)
+    result = bench("--sd-html=report.html")
+    assert result.ret == 3
+    result.stdout.fnmatch_lines(
+        ["latency*NO BASELINE*", "--sd-html: no report: RuntimeError: a library of drawings*"]
+    )
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert (pytester.path / ".sdperf/last-run.json").exists()

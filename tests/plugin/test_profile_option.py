@@ -6,7 +6,8 @@ import pytest
 
 from sdperf.cli.generate import choose_profile
 from sdperf.errors import ConfigurationError
-from sdperf.plugin.options import OPTIONS, SWITCHES, read_settings
+from sdperf.plugin.option_table import OPTIONS, SWITCHES
+from sdperf.plugin.options import read_settings
 from sdperf.profile import Profile, format_profile
 
 TUNED = Profile(

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sdperf.errors import ImageError
 from sdperf.quality import (
     compare_images,
+    comparison,
     compute_psnr_db,
     compute_ssim,
     compute_tile_edge_px,
@@ -51,6 +53,40 @@ def test_scores_agree_with_scikit_image():
     result = compare_images(scene, noisy)
     assert result.ssim == compute_ssim(scene, noisy) == pytest.approx(expected_ssim)
     assert result.psnr_db == compute_psnr_db(scene, noisy) == pytest.approx(expected_psnr)
+
+
+@given(small_images, small_images)
+@settings(max_examples=50, deadline=None)
+def test_every_score_is_scikit_images(first, second):
+    ssim, ssim_map = structural_similarity(
+        first,
+        second,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+        channel_axis=2,
+        full=True,
+    )
+    result = compare_images(first, second)
+    left, top, right, bottom = result.worst_tile.box
+    tile_ssim = ssim_map[top:bottom, left:right].mean()
+    assert result.ssim == pytest.approx(ssim, abs=1e-6)
+    assert result.worst_tile.ssim == pytest.approx(tile_ssim, abs=1e-6)
+    assert result.identical == np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (128, 100), (14, 12)])
+def test_equal_pixels_need_no_arithmetic(monkeypatch, size):
+    """The shortcut gives what the arithmetic gave."""
+    scene = make_scene(*size)
+    shortcut = compare_images(scene, scene.copy())
+    monkeypatch.setattr(comparison.np, "array_equal", lambda *_: False)
+    computed = compare_images(scene, scene)
+    assert shortcut == dataclasses.replace(
+        computed, ssim=1.0, worst_tile=dataclasses.replace(computed.worst_tile, ssim=1.0)
+    )
+    assert computed.ssim == pytest.approx(1, abs=1e-12)
 
 
 def test_psnr_of_one_level_everywhere_is_48_db():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sdperf.quality import describe_image
+from sdperf.quality.description import BLACK_LEVEL, FLAT_RANGE_LEVELS
 from tests.quality.pictures import make_scene
 
 
@@ -60,3 +61,11 @@ def test_a_small_mark_on_white_paper_is_no_fault():
 )
 def test_any_array_gets_an_answer(image):
     assert isinstance(describe_image(image).is_sound, bool)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_flatness_is_that_of_the_widest_channel(image):
+    spans = [int(np.ptp(image[..., channel])) for channel in range(3)]
+    assert describe_image(image).is_sound == (max(spans) > FLAT_RANGE_LEVELS)
+    is_black = image.max() <= BLACK_LEVEL
+    assert any("black" in fault for fault in describe_image(image).faults) == is_black

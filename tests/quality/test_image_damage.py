@@ -16,7 +16,7 @@ from sdperf.models.references import PairNoise, load_references
 from sdperf.observation import ImageParity, Soundness
 from sdperf.png import compute_png_sha256, encode_png
 from sdperf.quality import compute_entropy_bits, describe_image
-from sdperf.run.suite import compute_scores
+from sdperf.run.scoring import compute_scores
 from sdperf.verdict import Outcome
 from sdperf.workload import EMBEDDED, ImageRequest
 from tests.quality.pictures import add_noise, blacken_tile

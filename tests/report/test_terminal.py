@@ -108,3 +108,13 @@ def test_where_the_processor_computes_the_ceiling_counts_its_cores(
     overlapped = dataclasses.replace(sync, variant=Variant(mode="async", workers=workers))
     (line,) = format_ceilings([row(measured=sync), row(measured=overlapped)])
     assert f"ceiling {ceiling}" in line.text
+
+
+def test_what_several_cases_have_in_common_is_said_once():
+    rows = [row(Outcome.BROKEN, f"case-{number}") for number in range(5)]
+    rows.insert(2, row(Outcome.SLOWER, "slow"))
+    first, second = (
+        line.text for line in format_findings(rows) if line.text.startswith(("BROKEN", "SLOWER"))
+    )
+    assert first.startswith("BROKEN  case-0, case-1, case-2 and 2 more: what was seen")
+    assert second.startswith("SLOWER  slow: ")

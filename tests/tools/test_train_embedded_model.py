@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 from skimage.metrics import structural_similarity
 from transformers import CLIPTokenizer
 
@@ -54,7 +55,12 @@ from tools.train_embedded_model.evaluate import (
     measure_names,
     measure_pairs,
 )
-from tools.train_embedded_model.export import MAX_BYTES, compute_digests
+from tools.train_embedded_model.export import (
+    MAX_BYTES,
+    TEXT_PREFIX,
+    compute_digests,
+    prefix_tensors,
+)
 from tools.train_embedded_model.prepare import write_dataset
 from tools.train_embedded_model.sampler import PictureSampler
 from tools.train_embedded_model.tokenizer import encode_captions, train_tokenizer
@@ -677,3 +683,17 @@ def test_the_command_line_knows_the_shipped_runs_settings():
     assert {key: options[key] for key in options if key not in ("data", "out")} == {
         key: str(record[key]) for key in record if key not in ("data", "out")
     }
+
+
+def test_a_prefix_changes_the_names_of_tensors_and_nothing_else(tmp_path):
+    path = tmp_path / "model.safetensors"
+    values = {"a.weight": torch.arange(6.0).reshape(2, 3), f"{TEXT_PREFIX}b": torch.ones(5).half()}
+    save_file(values, path, metadata={"format": "pt"})
+    prefix_tensors(path, TEXT_PREFIX)
+    once = path.read_bytes()
+    found = load_file(path)
+    assert sorted(found) == [f"{TEXT_PREFIX}a.weight", f"{TEXT_PREFIX}b"]
+    assert torch.equal(found[f"{TEXT_PREFIX}a.weight"], values["a.weight"])
+    assert torch.equal(found[f"{TEXT_PREFIX}b"], values[f"{TEXT_PREFIX}b"])
+    prefix_tensors(path, TEXT_PREFIX)
+    assert path.read_bytes() == once

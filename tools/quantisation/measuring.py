@@ -20,7 +20,8 @@ from sdperf.run.inspection import Record, Recording, ReplayRecording
 from sdperf.run.messages import WorkerReport
 from sdperf.run.pool import WorkerPool
 from sdperf.run.quality import measure_components
-from sdperf.run.suite import Suite, compute_scores
+from sdperf.run.scoring import compute_scores
+from sdperf.run.suite import Suite
 from sdperf.workload import ImageRequest, Precision, Variant, Workload
 
 

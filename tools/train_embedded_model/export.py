@@ -13,6 +13,9 @@ from diffusers import AutoencoderKL
 from .denoiser import Denoiser, build_scheduler
 
 MAX_BYTES = 12_500_000
+TEXT_PREFIX = "text_model."
+_LENGTH_BYTES = 8
+"""Bytes of a safetensors file that say how long its header is; headers end at a multiple of it."""
 
 
 def export_pipeline(
@@ -38,6 +41,7 @@ def export_pipeline(
         ("text_encoder", denoiser.text_encoder),
     ):
         _save_half(module, folder / name)
+    prefix_tensors(folder / "text_encoder" / "model.safetensors", TEXT_PREFIX)
     shutil.copytree(tokenizer, folder / "tokenizer")
     index = {
         "_class_name": "StableDiffusionPipeline",
@@ -72,6 +76,28 @@ def compute_digests(folder: Path) -> dict[str, str]:
 def compute_size_bytes(folder: Path) -> int:
     """Size of all files below ``folder``."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def prefix_tensors(path: Path, prefix: str) -> None:
+    """Put a prefix before the names of a file's tensors; their bytes stay where they are.
+
+    transformers 5 saves CLIP's text encoder without ``text_model.`` and reads it with or without;
+    4.56 to 4.57 find only tensors that have it.
+
+    Args:
+        path: A safetensors file, replaced.
+        prefix: What each name shall begin with; names that do stay as they are.
+    """
+    content = path.read_bytes()
+    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    named = {
+        name if name.startswith((prefix, "__metadata__")) else prefix + name: entry
+        for name, entry in json.loads(content[_LENGTH_BYTES:start]).items()
+    }
+    header = json.dumps(named, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _LENGTH_BYTES)
+    length = len(header).to_bytes(_LENGTH_BYTES, "little")
+    path.write_bytes(length + header + content[start:])
 
 
 def _save_half(module: torch.nn.Module, folder: Path) -> None:

@@ -24,7 +24,7 @@ from sdperf.pipeline.optimisations.networks import optimise_networks
 from sdperf.pipeline.optimisations.quantisation import find_block_linears
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.weights import count_weight_bytes
-from sdperf.run.suite import compute_scores
+from sdperf.run.scoring import compute_scores
 from sdperf.verdict import Outcome, judge_images
 from sdperf.workload import Variant, Workload
 from tests import tiny_pipelines

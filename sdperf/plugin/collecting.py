@@ -1,0 +1,183 @@
+"""Collection: spreads tests of ours over the matrix, orders them, gives them the virtual clock."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
+from sdperf.plugin.ahead import Plan, Wanted, find_asked
+from sdperf.plugin.options import Settings, parse_percent
+from sdperf.plugin.session import SdSession
+from sdperf.workload import PRECISIONS, TORCH, Variant
+
+_QUALITY_FIXTURE: Final = "sd_quality"
+_GAIN_FIXTURE: Final = "sd_gain"
+_AXES: Final = ("precision", "mode", "workers", "threads", "engine", "optimisations")
+_SUFFIXES: Final = {"sd_workers": "w", "sd_threads": "t"}
+
+
+def spread_over_matrix(session: SdSession, metafunc: pytest.Metafunc) -> None:
+    """Spread a test of ours over the axes of the matrix, unless it does so itself."""
+    own = {
+        name.strip()
+        for marker in metafunc.definition.iter_markers("parametrize")
+        for name in _parametrised_names(marker)
+    }
+    if "sd_variant" in own:
+        return
+    settings = session.settings
+    matrix = metafunc.definition.get_closest_marker("sd_matrix")
+    axes = _AXES if matrix is None else matrix.args
+    if _QUALITY_FIXTURE in metafunc.fixturenames:
+        axes = ("precision", "engine")
+    for name, values in (
+        ("sd_precision", settings.precisions),
+        ("sd_mode", settings.modes),
+        ("sd_workers", settings.workers),
+        ("sd_threads", settings.threads),
+        ("sd_engine", _choose_engines(metafunc, settings)),
+        ("sd_optimisations", _choose_optimisations(metafunc, settings)),
+    ):
+        if values and name not in own and name.removeprefix("sd_") in axes:
+            ids = [_name_value(name, value) for value in values]
+            metafunc.parametrize(name, values, ids=ids, indirect=True)
+
+
+def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str, ...]:
+    """Spread over what was asked for; a gain that is about engines takes all others unasked."""
+    if settings.engines != (TORCH,):
+        return settings.engines
+    matrix = metafunc.definition.get_closest_marker("sd_matrix")
+    is_about_engines = matrix is not None and "engine" in matrix.args
+    if is_about_engines and _GAIN_FIXTURE in metafunc.fixturenames:
+        return tuple(name for name in parse_engines(AUTO) if name != TORCH)
+    return ()
+
+
+def _choose_optimisations(
+    metafunc: pytest.Metafunc, settings: Settings
+) -> tuple[tuple[str, ...], ...]:
+    """Spread over what was asked for; unasked, gains are of the device's default."""
+    if settings.optimisations is not None:
+        return settings.optimisations
+    return ((DEFAULT,),) if _GAIN_FIXTURE in metafunc.fixturenames else ()
+
+
+def _name_value(name: str, value: str | int | tuple[str, ...]) -> Any:
+    if value == TORCH:  # a case keeps its name, and with it its baselines, beside other engines
+        return pytest.HIDDEN_PARAM
+    if isinstance(value, tuple):
+        return "+".join(value) or PLAIN
+    return f"{value}{_SUFFIXES[name]}" if isinstance(value, int) else value
+
+
+def _parametrised_names(marker: pytest.Mark) -> list[str]:
+    names = marker.args[0] if marker.args else marker.kwargs.get("argnames", ())
+    return names.split(",") if isinstance(names, str) else list(names)
+
+
+def arrange(session: SdSession, items: list[pytest.Item], ours: list[pytest.Item]) -> None:
+    """Give our cases the virtual clock, and put equal pipelines together: one load each.
+
+    Args:
+        session: The sdperf session.
+        items: All tests, put in order in place.
+        ours: Those of ours among them, put in order in place.
+    """
+    own_ids = set(map(id, ours))
+    for item in ours:
+        marker = item.get_closest_marker("benchmark")
+        named = dict(marker.kwargs) if marker else {}
+        named["timer"] = session.clock.now
+        item.add_marker(pytest.mark.benchmark(**named), append=False)
+        _read_own_limit(session, item)
+    ours.sort(key=_pipeline_rank)
+    in_order = iter(ours)
+    items[:] = [next(in_order) if id(item) in own_ids else item for item in items]
+
+
+def plan(session: SdSession, ours: list[pytest.Item]) -> None:
+    """Plan for our cases that are left after deselection.
+
+    Args:
+        session: The sdperf session.
+        ours: Our cases, in the order in which they run.
+    """
+    session.plan = Plan(
+        [
+            Wanted(
+                item.nodeid,
+                _read_variant(item),
+                not _is_quality(item),
+                _is_gain(item),
+                find_asked(getattr(getattr(item, "function", None), "__code__", None)),
+            )
+            for item in ours
+        ]
+    )
+
+
+def _read_own_limit(session: SdSession, item: pytest.Item) -> None:
+    marker = item.get_closest_marker("sd")
+    if marker is None:
+        return
+    try:
+        if marker.args or set(marker.kwargs) != {"max_slowdown"}:
+            raise ValueError("only max_slowdown")
+        session.limits[item.nodeid] = parse_percent(str(marker.kwargs["max_slowdown"]))
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{item.nodeid}: the marker sd cannot be used; got: {marker.args or marker.kwargs}; "
+            f'expected: sd(max_slowdown="3%"), {error}'
+        ) from error
+
+
+def is_last_of_pipeline(item: pytest.Item, following: pytest.Item | None) -> bool:
+    """Tell whether a timed case of ours is the last one of its pipeline.
+
+    Args:
+        item: A test of ours.
+        following: The test of ours that comes right after it, if one does.
+    """
+    if _is_quality(item):
+        return False
+    if following is None or _is_quality(following):
+        return True
+    return _read_variant(following).pipeline != _read_variant(item).pipeline
+
+
+def _is_quality(item: pytest.Item) -> bool:
+    return _QUALITY_FIXTURE in getattr(item, "fixturenames", ())
+
+
+def _is_gain(item: pytest.Item) -> bool:
+    return _GAIN_FIXTURE in getattr(item, "fixturenames", ())
+
+
+def _pipeline_rank(item: pytest.Item) -> tuple[int, int, tuple[str, ...], bool]:
+    """Order by precision, engine, optimisations; then quality, which takes what images there are.
+
+    The quality of what is optimised is asked nowhere, so that it comes before such cases.
+    """
+    variant = _read_variant(item)
+    precision, engine = variant.precision, variant.engine
+    rank = PRECISIONS.index(precision), list(ENGINES).index(engine)
+    return *rank, variant.optimisations, _is_quality(item)
+
+
+def _read_variant(item: pytest.Item) -> Variant:
+    """Return the cell of the matrix that a test was spread to; what it sets itself is not seen."""
+    callspec = getattr(item, "callspec", None)
+    params = {} if callspec is None else callspec.params
+    precision = params.get("sd_precision")
+    workers, threads = params.get("sd_workers", 1), params.get("sd_threads")
+    return Variant(
+        precision if precision in PRECISIONS else "fp32",
+        workers=workers if isinstance(workers, int) else 1,
+        optimisations=params.get("sd_optimisations", ()),
+        engine=params.get("sd_engine", TORCH),
+        threads=threads if isinstance(threads, int) else None,
+    )

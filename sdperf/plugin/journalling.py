@@ -1,0 +1,375 @@
+"""The session's journal: what each finished case leaves in it, and what a resumed session takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sdperf.codec import format_record, parse_record
+from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.measurement import (
+    CaseKind,
+    Environment,
+    Measurement,
+    SeparateStage,
+    format_measurement,
+    parse_measurement,
+)
+from sdperf.observation import Observation
+from sdperf.plugin.ahead import Plan
+from sdperf.store.code import hash_code, locate_module
+from sdperf.store.images import ImageStore
+from sdperf.store.journal import (
+    MOST_JOURNALS,
+    Journal,
+    JournalContent,
+    JournalEntry,
+    JournalHead,
+    JournalProcess,
+    explain_other_session,
+    list_journals,
+    read_journal,
+    remove_empty,
+    remove_oldest,
+)
+from sdperf.store.quality import QUALITY_KEY, format_quality, make_quality_case, parse_quality
+from sdperf.units import format_quantity
+from sdperf.workload import Precision, Variant
+
+if TYPE_CHECKING:
+    from sdperf.plugin.options import Settings
+    from sdperf.plugin.quality_results import QualityResult
+    from sdperf.plugin.session import SdSession
+    from sdperf.run.case import CaseResult
+
+IMAGES: Final = Path(".sdperf") / "images"
+
+UNMEASURED: Final = frozenset(
+    {
+        "html",
+        "trace",
+        "markdown",
+        "max_slowdown",
+        "max_suite_slowdown",
+        "memory",
+        "confirm_s",
+        "limit_is_typed",
+        "baselines",
+        "calibration",
+        "history",
+        "durations",
+        "strict",
+        "resume",
+    }
+)
+"""Settings that take no part in measuring: they may differ when a session is resumed. Every other
+setting of `Settings`, also one that is added later, has to be equal."""
+
+_MOMENTARY: Final = frozenset({"thermal_level"})
+"""Fields of an environment that change from one minute to the next."""
+
+
+@dataclass(frozen=True)
+class ExpectedCase:
+    """What a case has to be for its journal entry to count.
+
+    Attributes:
+        kind: What a round is.
+        variant: How to run.
+        stage: The stage of a ``stage`` case.
+        rounds: Timed rounds, of all processes together.
+    """
+
+    kind: CaseKind
+    variant: Variant
+    stage: SeparateStage | None
+    rounds: int
+
+
+@dataclass
+class SessionJournal:
+    """A session's journal, and what it took from an earlier process.
+
+    Attributes:
+        journal: What this process appends to; ``None`` where the session keeps none.
+        images: Where pictures lie.
+        earlier: Finished cases of earlier processes, by test id.
+        kept: When the process began that measured each case that was taken over, by test id.
+        measured_anew: Why cases of an earlier process were measured again, by test id.
+        complaint: Why the journal cannot be written any more; ``None`` where it can.
+        lines: What to tell people.
+    """
+
+    images: ImageStore
+    journal: Journal | None = None
+    earlier: Mapping[str, JournalEntry] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    measured_anew: dict[str, str] = field(default_factory=dict)
+    complaint: str | None = None
+    lines: list[str] = field(default_factory=list)
+
+    def find_timed(self, ours: SdSession, case: str, expected: ExpectedCase) -> CaseResult | None:
+        """Return what an earlier process measured of a case; ``None`` where nothing counts."""
+        from sdperf.run.case import CaseResult
+
+        entry = self.earlier.get(case)
+        if entry is None:
+            return None
+        try:
+            if entry.kind != "timed":
+                raise RecordError("it was a case of the quality suite")
+            measurement = parse_measurement(entry.record)
+            reason = _explain_other_case(ours, entry, measurement, expected)
+            if reason is not None:
+                raise RecordError(reason)
+            pngs = self._read_images(entry)
+        except (RecordError, ImageError) as error:
+            self.measured_anew[case] = str(error)
+            return None
+        self.kept[case] = entry.started_at
+        return CaseResult(measurement, pngs)
+
+    def find_quality(
+        self, ours: SdSession, case: str, precision: Precision
+    ) -> tuple[Observation, dict[str, bytes]] | None:
+        """Return what an earlier process saw in a case of the quality suite, with its pictures."""
+        entry = self.earlier.get(case)
+        if entry is None:
+            return None
+        try:
+            if entry.kind != "quality":
+                raise RecordError("it was a timed case")
+            (seen,) = parse_quality(Path("journal"), {QUALITY_KEY: dict(entry.record)})
+            reason = _explain_other_place(ours, entry)
+            if seen.precision != precision:
+                reason = f"its precision was {seen.precision} and is {precision}"
+            if reason is not None:
+                raise RecordError(reason)
+            pngs = self._read_images(entry)
+        except (RecordError, ImageError, ValueError) as error:
+            self.measured_anew[case] = str(error)
+            return None
+        self.kept[case] = entry.started_at
+        return seen.seen, pngs
+
+    def add_timed(self, ours: SdSession, case: str, result: CaseResult) -> None:
+        """Put a finished case on the disk, its pictures first."""
+        against = {
+            scores.against_sha256: ours.suite().find_plain(scores.against_sha256)
+            for image in result.measurement.images
+            for scores in image.scores
+            if scores.against == "fp32-sync"
+        }
+        pngs = {sha256: png for sha256, png in against.items() if png is not None} | result.pngs
+        self._add(ours, case, "timed", format_measurement(result.measurement), pngs)
+
+    def add_quality(self, ours: SdSession, case: str, result: QualityResult) -> None:
+        """Put a finished case of the quality suite on the disk, its pictures first."""
+        record = format_quality(
+            (make_quality_case(case, result.precision, result.observation, result.findings),)
+        )
+        named = _list_hashes(record)
+        shelf = ours.quality.pngs
+        pngs = {sha256: shelf[sha256] for sha256 in named if sha256 in shelf}
+        for sha256 in named - set(pngs):
+            plain = ours.suite().find_plain(sha256)
+            if plain is not None:
+                pngs[sha256] = plain
+        self._add(ours, case, "quality", record, pngs)
+
+    def _add(
+        self,
+        ours: SdSession,
+        case: str,
+        kind: Any,
+        record: Mapping[str, Any],
+        pngs: Mapping[str, bytes],
+    ) -> None:
+        if self.journal is None or self.complaint is not None:
+            return
+        suite = ours.suite()
+        try:
+            for png in pngs.values():
+                self.images.write(png)
+            self.journal.add(
+                JournalEntry(
+                    case=case,
+                    kind=kind,
+                    record=record,
+                    environment=format_record(suite.environment()),
+                    model_hash=suite.model.model_hash,
+                    images=tuple(pngs),
+                    started_at=self.journal.process.started_at,
+                )
+            )
+        except OSError as error:
+            self.complaint = f"the journal cannot be written: {error.strerror or error}"
+
+    def _read_images(self, entry: JournalEntry) -> dict[str, bytes]:
+        return {sha256: self.images.read_png(sha256) for sha256 in entry.images}
+
+    def close(self, *, is_saved: bool) -> None:
+        """Remove the journal of a session that was saved as a whole."""
+        if self.journal is not None and is_saved:
+            try:
+                self.journal.remove()
+            except OSError as error:
+                self.lines.append(f"the journal cannot be removed: {error}")
+
+
+def open_journal(
+    ours: SdSession, arguments: Sequence[str], folder: Path, *, is_disabled: bool
+) -> None:
+    """Begin the session's journal, or go on with the one that was left.
+
+    Args:
+        ours: The session.
+        arguments: What stood behind ``pytest``.
+        folder: Where it was called.
+        is_disabled: Whether ``--benchmark-disable`` was given.
+
+    Raises:
+        ConfigurationError: There is nothing to resume, or what there is does not count.
+        RecordError: The journal is damaged.
+        OSError: It cannot be written.
+    """
+    settings = list_settings(ours.settings, is_disabled=is_disabled)
+    code_sha256 = hash_code(list_code_places(ours.root, ours.settings.subject, folder))
+    now = datetime.now(UTC)
+    process = JournalProcess(os.getpid(), now.isoformat(timespec="milliseconds"))
+    held = ours.journal = SessionJournal(ImageStore(ours.root / IMAGES))
+    if not ours.settings.resume:
+        remove_empty(ours.root)
+    left = list_journals(ours.root)
+    if ours.settings.resume:
+        content = _find_resumable(ours.root, left)
+        reason = explain_other_session(content.head, settings, code_sha256)
+        if reason is not None:
+            raise ConfigurationError(
+                f"the interrupted session {content.head.session} does not count any more",
+                got=reason,
+                hint="leave --sd-resume out to measure everything; "
+                "sdperf resume --forget removes that session",
+            )
+        held.journal = Journal.go_on(content, process)
+        held.earlier = content.entries
+        ours.plan = Plan([one for one in ours.plan.tests if one.node_id not in content.entries])
+        held.lines.append(describe_left(content))
+        return
+    remove_oldest(ours.root, MOST_JOURNALS - 1)
+    head = JournalHead(
+        session=f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}",
+        settings=settings,
+        code_sha256=code_sha256,
+        arguments=tuple(arguments),
+        folder=str(folder),
+        planned=len(ours.planned),
+    )
+    held.journal = Journal.begin(ours.root, head, process)
+    for path in left[-1:]:
+        held.lines.append(_describe_other(path))
+
+
+def describe_left(content: JournalContent) -> str:
+    """Say what an interrupted session left, one line."""
+    head = content.head
+    since = content.processes[0].started_at if content.processes else head.session
+    cases = format_quantity(len(content.entries), "finished case")
+    return f"the session that began {since} left {cases} of {head.planned}"
+
+
+def _describe_other(path: Path) -> str:
+    try:
+        return (
+            f"{describe_left(read_journal(path))}: sdperf resume goes on with it, "
+            "sdperf resume --forget removes it"
+        )
+    except RecordError as error:
+        return str(error)
+
+
+def _find_resumable(root: Path, left: Sequence[Path]) -> JournalContent:
+    if not left:
+        raise ConfigurationError(
+            "there is no interrupted session here",
+            got=f"none in {root / '.sdperf' / 'journal'}",
+            hint="leave --sd-resume out",
+        )
+    return read_journal(left[-1])
+
+
+def list_settings(settings: Settings, *, is_disabled: bool) -> dict[str, str]:
+    """Return every setting that takes part in measuring, as text by name. Pure."""
+    texts = {"benchmark_disable": str(is_disabled)}
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if item.name == "workload":
+            named = format_record(value)
+            texts |= {f"workload.{name}": repr(part) for name, part in named.items()}
+        elif item.name not in UNMEASURED:
+            texts[item.name] = repr(sorted(value) if isinstance(value, frozenset) else value)
+    return texts
+
+
+def list_code_places(root: Path, subject: str | None, folder: Path) -> list[Path]:
+    """Return where the code lies that takes part: the project's, sdperf's and the subject's."""
+    import sys
+
+    import sdperf
+
+    places = [root, Path(sdperf.__file__).parent]
+    if subject is not None:
+        search_path = [str(folder), *(entry or str(folder) for entry in sys.path)]
+        found = locate_module(subject.partition(":")[0], search_path)
+        places += [] if found is None else [found]
+    return places
+
+
+def _explain_other_case(
+    ours: SdSession, entry: JournalEntry, measurement: Measurement, expected: ExpectedCase
+) -> str | None:
+    """Say why a journal's measurement is not the one that is wanted now; ``None`` where it is."""
+    suite = ours.suite()
+    pairs: tuple[tuple[str, object, object], ...] = (
+        ("the kind", measurement.kind, expected.kind),
+        ("the variant", measurement.variant, expected.variant),
+        ("the stage", measurement.stage, expected.stage),
+        ("the number of rounds", len(measurement.rounds_s), expected.rounds),
+        ("the workload", measurement.workload, suite.workload),
+        ("the subject", measurement.subject, suite.subject),
+        ("the model", measurement.model_hash, suite.model.model_hash),
+    )
+    for name, before, now in pairs:
+        if before != now:
+            return f"{name} was {before} and is {now}"
+    return _explain_other_place(ours, entry)
+
+
+def _explain_other_place(ours: SdSession, entry: JournalEntry) -> str | None:
+    """Say in what the machine, its software or the model differ; ``None`` where in nothing."""
+    suite = ours.suite()
+    if entry.model_hash != suite.model.model_hash:
+        return f"the model was {entry.model_hash} and is {suite.model.model_hash}"
+    before, now = parse_record(Environment, entry.environment), suite.environment()
+    for item in dataclasses.fields(Environment):
+        then, here = getattr(before, item.name), getattr(now, item.name)
+        if item.name not in _MOMENTARY and then != here:
+            return f"{item.name} of the machine was {then} and is {here}"
+    return None
+
+
+def _list_hashes(value: object) -> set[str]:
+    """Return every content hash that a record names."""
+    if isinstance(value, Mapping):
+        found = {
+            one for key, one in value.items() if key.endswith("sha256") and isinstance(one, str)
+        }
+        return found.union(*(_list_hashes(one) for one in value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*(_list_hashes(one) for one in value))
+    return set()

@@ -1,0 +1,69 @@
+"""pytest's terminal over a standard output that may fail: a session with cases of ours goes on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sdperf.streams import TolerantOutput
+
+
+@dataclass(frozen=True)
+class GuardedTerminal:
+    """pytest's terminal while writes to it cannot raise.
+
+    Attributes:
+        writer: pytest's own, which has no public way to change its file.
+        original: The file it had.
+        output: What stands in for it.
+    """
+
+    writer: Any
+    original: Any
+    output: TolerantOutput
+
+    def check(self) -> None:
+        """Refuse to measure what nobody could read; a reader that went away may do so.
+
+        Raises:
+            pytest.UsageError: Standard output cannot be written: a full disk, say.
+        """
+        self.output.stream.flush()
+        if self.output.is_lost:
+            failure = self.output.failure
+            raise pytest.UsageError(
+                "standard output cannot be written, so nothing was measured; got: "
+                f"{'' if failure is None else failure.strerror}; do: free its disk, or write "
+                "elsewhere"
+            )
+
+    def give_back(self) -> None:
+        """Leave a session without cases of ours as it was, with the failure that it had.
+
+        Raises:
+            OSError: What the file raised when it was written.
+        """
+        self.output.stream.flush()
+        self.writer._file = self.original
+        if self.output.failure is not None:
+            raise self.output.failure
+
+    def end(self) -> bool:
+        """Write what is left; tell whether words were lost that somebody was waiting for."""
+        if self.writer._file is not self.output.stream:
+            return False
+        self.output.settle()
+        return self.output.is_lost
+
+
+def guard_terminal(writer: Any) -> GuardedTerminal | None:
+    """Put a tolerant stream below pytest's terminal; ``None`` where it is no plain stdout."""
+    original = getattr(writer, "_file", None)
+    if original is None or original is not sys.__stdout__:
+        return None
+    output = TolerantOutput(1, original)
+    writer._file = output.stream
+    return GuardedTerminal(writer, original, output)

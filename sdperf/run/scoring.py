@@ -1,0 +1,218 @@
+"""Pictures looked at and compared: each picture and each pair once in a session, on all cores.
+
+Nothing here runs while anything is timed: it is called between cases, and returns when it is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sdperf.measurement import ImageRecord, ImageScores
+from sdperf.png import compute_png_sha256, decode_png
+from sdperf.quality import compare_images, describe_image, map_on_all_cores
+from sdperf.workload import ImageRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Other:
+    """What a picture is held against.
+
+    Attributes:
+        against: What it is, such as ``fp32-sync``.
+        sha256: Content hash of its PNG.
+        read: Returns its pixels, (H, W, 3) uint8.
+    """
+
+    against: str
+    sha256: str
+    read: Callable[[], NDArray[np.uint8]]
+
+    @classmethod
+    def of_png(cls, against: str, png: bytes) -> Other:
+        """Take PNG bytes."""
+        return cls(against, compute_png_sha256(png), lambda: decode_png(png))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen in one picture alone.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        entropy_bits: Entropy of its grey levels, bits per pixel.
+        faults: Each hard fault in words.
+    """
+
+    width: int
+    height: int
+    entropy_bits: float
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A picture, looked at and compared.
+
+    Attributes:
+        sha256: Content hash of its PNG.
+        look: What is seen in it alone.
+        scores: One for each other picture of its shape, in the order that was asked for.
+        other_sizes: Of each other picture of another shape: what it is, width and height, pixels.
+    """
+
+    sha256: str
+    look: Look
+    scores: tuple[ImageScores, ...]
+    other_sizes: tuple[tuple[str, int, int], ...] = ()
+
+    def make_record(
+        self,
+        image: ImageRequest,
+        *,
+        nonfinite: bool,
+        faults: tuple[str, ...] = (),
+        holds_size: bool = False,
+    ) -> ImageRecord:
+        """Make the record of the picture.
+
+        Args:
+            image: What was asked for.
+            nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+            faults: What its worker has to say against it.
+            holds_size: Whether another size than the others' is a fault: no score would show it.
+        """
+        if nonfinite:
+            faults = ("NaN or infinity among the pixel values", *faults)
+        if holds_size and not faults and self.other_sizes:
+            against, width, height = self.other_sizes[0]
+            size = f"{self.look.width} x {self.look.height} px"
+            faults = (f"{size}, but the {against} image has {width} x {height} px",)
+        return ImageRecord(
+            prompt=image.prompt,
+            seed=image.seed,
+            sha256=self.sha256,
+            width=self.look.width,
+            height=self.look.height,
+            entropy_bits=self.look.entropy_bits,
+            faults=(*faults, *self.look.faults),
+            scores=self.scores,
+        )
+
+
+@dataclass
+class PictureScores:
+    """What is known of a session's pictures, by content hash.
+
+    Cases of one pipeline deliver equal bytes in every mode and for every count of workers, so that
+    most pictures have been looked at before.
+    """
+
+    _looks: dict[str, Look] = field(default_factory=dict)
+    _scores: dict[tuple[str, str], ImageScores | None] = field(default_factory=dict)
+    _sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def examine(self, pictures: Sequence[tuple[bytes, Sequence[Other]]]) -> list[Examined]:
+        """Look at pictures, and hold each against others; only what is unknown is worked on.
+
+        Args:
+            pictures: PNG bytes, and what to hold them against. An other of another shape is left
+                out.
+
+        Returns:
+            One for each picture.
+
+        Raises:
+            ImageError: A picture cannot be read, or is too small to be compared.
+        """
+        hashes = [compute_png_sha256(png) for png, _ in pictures]
+        readers: dict[str, Callable[[], NDArray[np.uint8]]] = {}
+        pairs: dict[tuple[str, str], None] = {}  # an ordered set
+        for sha256, (png, others) in zip(hashes, pictures, strict=True):
+            unknown = [one for one in others if (one.sha256, sha256) not in self._scores]
+            if unknown or sha256 not in self._looks:
+                readers[sha256] = lambda png=png: decode_png(png)  # type: ignore[misc]
+            for other in unknown:
+                readers.setdefault(other.sha256, other.read)
+                pairs[other.sha256, sha256] = None
+        self._work(readers, list(pairs), [one for one in hashes if one not in self._looks])
+        return [
+            Examined(
+                sha256,
+                self._looks[sha256],
+                tuple(
+                    dataclasses.replace(scores, against=other.against)
+                    for other in others
+                    if (scores := self._scores[other.sha256, sha256]) is not None
+                ),
+                tuple(
+                    (other.against, *self._sizes[other.sha256])
+                    for other in others
+                    if self._scores[other.sha256, sha256] is None
+                ),
+            )
+            for sha256, (_, others) in zip(hashes, pictures, strict=True)
+        ]
+
+    def _work(
+        self,
+        readers: dict[str, Callable[[], NDArray[np.uint8]]],
+        pairs: list[tuple[str, str]],
+        unseen: list[str],
+    ) -> None:
+        """Decode what is needed, then look at what is new, then compare; each step on all cores."""
+        read = map_on_all_cores(lambda reader: reader(), list(readers.values()))
+        pixels = dict(zip(readers, read, strict=True))
+        self._sizes.update((one, (array.shape[1], array.shape[0])) for one, array in pixels.items())
+        largest = max((one.shape[0] * one.shape[1] for one in read), default=0)
+        unseen = list(dict.fromkeys(unseen))
+        looks = map_on_all_cores(lambda sha256: _look_at(pixels[sha256]), unseen, pixels=largest)
+        self._looks.update(zip(unseen, looks, strict=True))
+
+        def compare(pair: tuple[str, str]) -> ImageScores | None:
+            before, after = (pixels[sha256] for sha256 in pair)
+            if before.shape != after.shape:
+                return None
+            return compute_scores("", pair[0], before, after)
+
+        scores = map_on_all_cores(compare, pairs, pixels=largest)
+        self._scores.update(zip(pairs, scores, strict=True))
+
+
+def _look_at(pixels: NDArray[np.uint8]) -> Look:
+    seen = describe_image(pixels)
+    height, width = pixels.shape[:2]
+    return Look(width, height, seen.entropy_bits or 0.0, seen.faults)
+
+
+def compute_scores(
+    against: str, sha256: str, baseline: NDArray[np.uint8], current: NDArray[np.uint8]
+) -> ImageScores:
+    """Score an image against another of the same shape, as stored in the record.
+
+    Args:
+        against: What the other image is.
+        sha256: The other image's content hash.
+        baseline: (H, W, 3) uint8.
+        current: The same shape.
+    """
+    compared = compare_images(baseline, current)
+    return ImageScores(
+        against=against,
+        against_sha256=sha256,
+        ssim=compared.ssim,
+        psnr_db=compared.psnr_db,
+        worst_tile_ssim=compared.worst_tile.ssim,
+        worst_tile_box=compared.worst_tile.box,
+        identical=compared.identical,
+        worst_tile_psnr_db=compared.worst_tile.psnr_db,
+        ciede2000=compared.ciede2000,
+        worst_tile_ciede2000=compared.worst_tile_ciede2000,
+    )

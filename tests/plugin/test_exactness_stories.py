@@ -1,0 +1,60 @@
+"""Pictures that are no longer bit for bit what they were: said always, failing where asked."""
+
+import pytest
+
+from tests.plugin.stories import accept_sessions
+
+SUBJECTS = """
+def exact(request):
+    return request.load()
+
+def nudged(request):
+    pipeline = request.load()
+    decode = pipeline.vae.decode
+    def other(latents, **named):
+        image = decode(latents, **named)
+        image[0][..., :2, :2] += 4 / 255
+        return image
+    pipeline.vae.decode = other
+    return pipeline
+"""
+
+
+@pytest.fixture
+def run(bench, script, pytester):
+    pytester.makepyfile(subjects=SUBJECTS)
+
+    def run(*arguments, subject="exact"):
+        return bench("--benchmark-autosave", *arguments, subject=f"subjects:{subject}")
+
+    return run
+
+
+def test_a_change_below_every_floor_is_said_and_passes(run):
+    assert run().ret == 0
+    same = run("--benchmark-compare")
+    assert same.ret == 0
+    same.stdout.no_fnmatch_line("*CHANGED*")
+    changed = run("--benchmark-compare", subject="nudged")
+    assert changed.ret == 0
+    changed.stdout.fnmatch_lines(
+        ["CHANGED  latency*: 'red apple' (seed 0): identical until now (the last 1 session),*"]
+    )
+
+
+@pytest.mark.parametrize("flag", ["--sd-exact", "--sd-strict"])
+def test_a_change_fails_where_that_is_asked(run, flag):
+    assert run().ret == 0
+    changed = run("--benchmark-compare", flag, subject="nudged")
+    assert changed.ret == 1
+    changed.stdout.fnmatch_lines(["*not saved: a run with a failure is never a baseline*"])
+
+
+def test_accepted_sessions_say_since_when_and_an_accepted_change_is_known(run, pytester, accept):
+    accept_sessions(pytester, run, accept, count=3)
+    changed = run("--benchmark-compare", subject="nudged")
+    changed.stdout.fnmatch_lines(["CHANGED  latency*identical until now (the last 3 sessions),*"])
+    assert accept(reason="meant") == 0
+    again = run("--benchmark-compare", "--sd-exact", subject="nudged")
+    assert again.ret == 0
+    again.stdout.no_fnmatch_line("*CHANGED*")

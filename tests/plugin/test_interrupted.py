@@ -1,0 +1,156 @@
+"""What dies with a run: nothing that was finished."""
+
+import json
+import multiprocessing
+import signal
+
+import pytest
+
+from sdperf.run.case import Case
+from sdperf.store.journal import list_journals, read_journal
+from tests.plugin.killed import run_session
+
+
+def last_run(pytester):
+    return json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+
+
+@pytest.fixture
+def interrupted(bench, pytester):
+    """A session of three cases whose user ends it in the second one; returns how to run again."""
+    pytester.makepyfile(
+        test_bench="""
+        import pathlib
+
+        import pytest
+
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+
+        def test_stage(sd_benchmark):
+            if pathlib.Path("stop").exists():
+                pytest.exit("as Ctrl-C would")
+            sd_benchmark.stage("deliver")
+
+        def test_soundness(sd_quality):
+            sd_quality.soundness()
+        """
+    )
+    (pytester.path / "stop").touch()
+    first = bench("-rN")
+    (pytester.path / "stop").unlink()
+    return first
+
+
+def test_ctrl_c_judges_what_is_complete_and_says_what_was_left_out(interrupted, pytester):
+    assert interrupted.ret == 2
+    interrupted.stdout.fnmatch_lines(
+        ["interrupted: *; left out: 2 cases (stage*soundness*", "*sdperf resume goes on*"]
+    )
+    (path,) = list_journals(pytester.path)
+    assert list(read_journal(path).entries) == ["test_bench.py::test_latency[fp32-sync-1w]"]
+    assert last_run(pytester)["sdperf"]["interrupted"] is True
+
+
+def test_a_resumed_session_measures_nothing_twice(interrupted, bench, pytester, monkeypatch):
+    before = last_run(pytester)["benchmarks"][0]
+    measured = []
+    measure_round = Case.measure_round
+    monkeypatch.setattr(
+        Case, "measure_round", lambda case: measured.append(case.kind) or measure_round(case)
+    )
+    resumed = bench("--sd-resume", "--benchmark-autosave")
+    assert resumed.ret == 0, resumed.stdout.str()
+    assert set(measured) == {"stage"}
+    resumed.stdout.fnmatch_lines(["*left 1 finished case of 3*", "resumed: 1 case*"])
+    resumed.stdout.fnmatch_lines(["not saved: a resumed run is never a baseline*"])
+    document = last_run(pytester)
+    after = next(one for one in document["benchmarks"] if one["fullname"] == before["fullname"])
+    assert after["stats"]["data"] == before["stats"]["data"]
+    assert after["extra_info"]["sdperf"]["rounds_s"] == before["extra_info"]["sdperf"]["rounds_s"]
+    assert list(document["sdperf"]["earlier"]) == ["test_bench.py::test_latency[fp32-sync-1w]"]
+    assert len(document["benchmarks"]) == 2
+    assert list_journals(pytester.path) == []
+
+
+def test_a_resumed_run_is_no_baseline(interrupted, bench, accept, capsys):
+    assert bench("--sd-resume").ret == 0
+    assert accept() == 2
+    assert "resumed after an interruption" in capsys.readouterr().err
+
+
+KILLED = """
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_throughput(sd_benchmark):
+    sd_benchmark.throughput()
+
+def test_soundness(sd_quality):
+    sd_quality.soundness()
+
+def test_repeatability(sd_quality):
+    sd_quality.repeatability()
+"""
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """Processes forked from a server that has imported everything and run nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.plugin.killed"])
+    return context
+
+
+@pytest.mark.parametrize("moment", [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 19, 99])
+def test_killed_at_any_moment_nothing_finished_is_lost(
+    bench, script, pytester, monkeypatch, forked, moment
+):
+    """Moments are calls that sync something or measure a round, counted over the whole session."""
+    pytester.makepyfile(test_bench=KILLED)
+    noted = pytester.path / "finished.txt"
+    noted.touch()
+    arguments = []
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            pytester, "runpytest_inprocess", lambda *given: arguments.extend(map(str, given))
+        )
+        bench()
+    child = forked.Process(target=run_session, args=(str(pytester.path), arguments, moment))
+    child.start()
+    child.join()
+    finished = noted.read_text().split()
+    if child.exitcode == 0:
+        assert moment == 99, "the session ended before that moment"
+        assert len(finished) == 4
+        assert list_journals(pytester.path) == []
+        return
+    assert child.exitcode == -signal.SIGKILL
+    left = list_journals(pytester.path)
+    entries = read_journal(left[0]).entries if left and left[0].stat().st_size else {}
+    assert set(finished) <= set(entries)
+
+    measured = []
+    measure_round = Case.measure_round
+    monkeypatch.setattr(
+        Case, "measure_round", lambda case: measured.append(case.kind) or measure_round(case)
+    )
+    script.seconds = {1: 7.0, 2: 9.0}  # what is measured now takes another time
+    again = bench("--sd-resume") if entries else bench()
+    assert again.ret == 0, again.stdout.str()
+    document = last_run(pytester)
+    assert len(document["sdperf"]["outcomes"]) == 4
+    assert set(document["sdperf"]["earlier"]) == set(entries)
+    for benchmark in document["benchmarks"]:
+        name = benchmark["fullname"]
+        kind = benchmark["extra_info"]["sdperf"]["kind"]
+        if name in entries:
+            assert benchmark["stats"]["data"] == entries[name].record["rounds_s"]
+            assert kind not in measured
+        else:
+            assert measured.count(kind) == 2
+    images = pytester.path / ".sdperf/images"
+    for benchmark in document["benchmarks"]:
+        for image in benchmark["extra_info"]["sdperf"]["images"]:
+            assert (images / f"{image['sha256']}.png").exists()
+    assert list_journals(pytester.path) == []

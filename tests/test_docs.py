@@ -1,0 +1,36 @@
+"""Every page of the documentation can be found, and every link in it leads somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(page for page in DOCS.glob("*.md") if page.name != "README.md")
+LINKING = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+_LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
+
+
+def broken_links(text, folder):
+    """Return the relative links of a page that name no file or folder."""
+    links = (link.strip("<>") for link in _LINK.findall(text))
+    targets = (link for link in links if ":" not in link)
+    return [target for target in targets if not (folder / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_page_stands_behind_one_of_the_four_doors(page):
+    doors = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert f"({page.name})" in doors, f"docs/README.md does not name {page.name}"
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_link_leads_somewhere(page):
+    assert broken_links(page.read_text(encoding="utf-8"), page.parent) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    (tmp_path / "there.md").write_text("")
+    text = "[a](there.md#part) [b](gone.md) [c](https://example.org/x)"
+    assert broken_links(text, tmp_path) == ["gone.md"]

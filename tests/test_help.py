@@ -1,0 +1,80 @@
+"""Every ``--help`` there is, at two widths: the first thing that a newcomer types."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sdperf.cli import make_parser
+from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options
+
+WIDTHS = (60, 100)
+
+
+def list_parsers(parser):
+    """Return a parser and all below it, each as the words that lead to it and the parser."""
+    found = [(parser.prog, parser)]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found += list_parsers(below)
+    return found
+
+
+PARSERS = dict(list_parsers(make_parser()))
+
+
+def run_help(*words, columns):
+    return subprocess.run(
+        [sys.executable, "-m", *words, "--help"],
+        env=os.environ | {"COLUMNS": str(columns)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_actions_of_commands_are_among_the_parsers():
+    assert {"sdperf", "sdperf ab", "sdperf history import", "sdperf baseline accept"} <= set(
+        PARSERS
+    )
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("name", PARSERS)
+def test_every_command_and_action_prints_its_help(name, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = PARSERS[name].format_help()
+    assert shown.startswith(f"usage: {name}")
+    assert "%%" not in shown
+    assert max(map(len, shown.splitlines())) <= 100  # texts laid out by hand stay as they are
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_pytest_prints_its_help_with_the_plugin(columns, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_help("pytest", "-p", "no:cacheprovider", columns=columns)
+    assert done.returncode == 0, done.stderr
+    for option in (*OPTIONS, *SWITCHES):
+        assert f"  {option.flag}" in done.stdout
+        assert f"  {option.ini} (" in done.stdout
+    assert "auto is 3%" in done.stdout
+    assert "%%" not in done.stdout
+
+
+def test_the_package_prints_its_help_as_a_module():
+    done = run_help("sdperf", columns=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: sdperf ")
+
+
+def test_a_percent_sign_in_an_options_help_is_shown_as_it_is_written():
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    for group in parser._groups:
+        for option in group.options:
+            text = option.attrs()["help"]
+            assert "%" not in text.replace("%%", ""), option.names()
