@@ -1,29 +1,61 @@
 # `make bench` is the main job, `make test` the project's own tests. Both set everything up.
+# `make test-oldest` and `make test-newest` run the tests on the lowest and the highest versions that
+# pyproject.toml allows; TORCH says which torch (a version that pip finds).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
+empty :=
+blank := $(empty) $(empty)
+# A blank in the path of an environment is escaped where make would divide it.
+READY := $(subst $(blank),\ ,$(VENV))/.ready
+OLDEST := $(VENV)-oldest
+OLDEST_READY := $(subst $(blank),\ ,$(OLDEST))/.ready
+NEWEST := $(VENV)-newest
+NEWEST_READY := $(subst $(blank),\ ,$(NEWEST))/.ready
+ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: bench test lint clean
+.PHONY: bench test test-oldest test-newest lint clean
 
-bench: $(VENV)/.ready  ## measure this machine: pytest benchmarks
-	$(BIN)/pytest benchmarks $(ARGS)
+bench: $(READY)  ## measure this machine: pytest benchmarks
+	"$(BIN)/pytest" benchmarks $(ARGS)
 
-test: $(VENV)/.ready  ## lint, types, tests
+test: $(READY)  ## lint, types, tests
 	$(MAKE) lint
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(ON_TWO_CORES) "$(BIN)/pytest" --numprocesses 2 --dist loadfile $(ARGS)
 
-lint: $(VENV)/.ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test-oldest: $(OLDEST_READY)  ## tests on the lowest versions that pyproject.toml promises
+	$(ON_TWO_CORES) "$(OLDEST)/bin/pytest" --numprocesses 2 --dist loadfile $(ARGS)
+
+test-newest: $(NEWEST_READY)  ## tests on the newest versions that it allows
+	$(ON_TWO_CORES) "$(NEWEST)/bin/pytest" --numprocesses 2 --dist loadfile $(ARGS)
+
+lint: $(READY)
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
 
 # torch comes first and pinned: a looser requirement would pull gigabytes of CUDA libraries.
-$(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,nvidia]'
-	touch $@
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install --quiet --constraint constraints.txt torch
+	"$(BIN)/python" -m pip install --quiet --constraint constraints.txt --editable '.[dev,nvidia]'
+	touch "$@"
+
+$(OLDEST_READY): pyproject.toml tools/lowest_versions.py
+	$(PYTHON) -m venv "$(OLDEST)"
+	"$(OLDEST)/bin/python" -m pip install --quiet 'torch==$(TORCH)' packaging
+	"$(OLDEST)/bin/python" -m tools.lowest_versions dev nvidia > "$(OLDEST)/lowest.txt"
+	echo 'torch==$(TORCH)' >> "$(OLDEST)/lowest.txt"
+	"$(OLDEST)/bin/python" -m pip install --quiet --constraint "$(OLDEST)/lowest.txt" --editable '.[dev,nvidia]'
+	touch "$@"
+
+$(NEWEST_READY): pyproject.toml
+	$(PYTHON) -m venv "$(NEWEST)"
+	"$(NEWEST)/bin/python" -m pip install --quiet 'torch==$(TORCH)'
+	"$(NEWEST)/bin/python" -m pip install --quiet --upgrade --editable '.[dev,nvidia]' 'torch==$(TORCH)'
+	touch "$@"
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" "$(OLDEST)" "$(NEWEST)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -133,3 +133,18 @@ def _mismatch(where: str, value: object, expected: str) -> RecordError:
         got=shown if len(shown) <= 60 else f"{shown[:57]}...",
         expected=expected,
     )
+
+
+def escape_surrogates(value: Any) -> Any:
+    """Return plain JSON values in which every lone surrogate of a text is spelt out.
+
+    Bytes of a file's name that are no UTF-8 become such; a JSON file can hold them, a database and
+    a page cannot.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [escape_surrogates(one) for one in value]
+    if isinstance(value, dict):
+        return {escape_surrogates(key): escape_surrogates(one) for key, one in value.items()}
+    return value

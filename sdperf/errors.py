@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sdperf.urls import mask_credentials
+
 
 class SdperfError(Exception):
     """Something a user can act on: what is wrong, what was got, what was expected, what to do.
@@ -35,7 +37,7 @@ class SdperfError(Exception):
             parts.append(f"expected: {self.expected}")
         if self.hint is not None:
             parts.append(f"do: {self.hint}")
-        return "; ".join(parts)
+        return mask_credentials("; ".join(parts))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Cross a process border whole: the keyword arguments travel as state."""

@@ -28,6 +28,7 @@ GUARD_NAMES: Final = (
     "other GPU users",
     "GPU clocks",
     "GPU memory limit",
+    "order",
 )
 """All guards of all platforms; a machine has those that mean something on it."""
 

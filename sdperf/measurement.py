@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 from sdperf.codec import format_record, parse_record
 from sdperf.device import DeviceKind
 from sdperf.errors import RecordError
+from sdperf.execution import Execution
 from sdperf.guard import Guard
 from sdperf.usage import ResourceUsage
 from sdperf.workload import Variant, Workload
@@ -471,6 +472,8 @@ class Measurement:
         guards: Whether the machine was fit to be measured on.
         gain: How much faster it is than the plain pipeline, where that was asked.
         engine: What ran the networks; ``None`` for torch.
+        rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
+        execution: What the first worker executed, counted in its first call.
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
         start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
@@ -501,6 +504,8 @@ class Measurement:
     guards: GuardLog | None = None
     gain: Gain | None = None
     engine: EngineUse | None = None
+    rounds_cpu_s: tuple[float, ...] = ()
+    execution: Execution | None = None
     fresh: FreshRounds | None = None
     start: Start | None = None
     format_version: int = FORMAT_VERSION
@@ -514,6 +519,11 @@ class Measurement:
             raise RecordError(
                 "rounds are divided evenly among processes",
                 got=f"{len(self.rounds_s)} rounds, {self.processes} processes",
+            )
+        if self.rounds_cpu_s and len(self.rounds_cpu_s) != len(self.rounds_s):
+            raise RecordError(
+                "every round has its processor seconds, or none has",
+                got=f"{len(self.rounds_cpu_s)} of {len(self.rounds_s)} rounds",
             )
         if self.images_per_round < 1:
             raise RecordError("a round delivers images", got=self.images_per_round)
@@ -538,6 +548,14 @@ class Measurement:
         )
 
     @property
+    def cores_busy(self) -> float | None:
+        """Processor seconds a second of all workers, the median round; ``None`` is unknown."""
+        if not self.rounds_cpu_s:
+            return None
+        pairs = zip(self.rounds_cpu_s, self.rounds_s, strict=True)
+        return statistics.median(cpu_s / seconds for cpu_s, seconds in pairs)
+
+    @property
     def images_per_second(self) -> float:
         """Inverse of `seconds_per_image`."""
         return 1.0 / self.seconds_per_image
@@ -552,6 +570,7 @@ def format_measurement(measurement: Measurement) -> dict[str, Any]:
     derived = {
         "seconds_per_image": measurement.seconds_per_image,
         "images_per_second": measurement.images_per_second,
+        "cores_busy": measurement.cores_busy,
     }
     record = format_record(measurement) | derived
     if measurement.stages is not None:

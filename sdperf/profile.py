@@ -151,7 +151,7 @@ def parse_profile(text: str, name: str = "the profile") -> Profile:
     """
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{name} is no TOML", got=str(error)[:200]) from error
     version = document.get("format_version")
     if version != PROFILE_VERSION or isinstance(version, bool):

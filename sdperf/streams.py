@@ -135,3 +135,8 @@ def _point_to_nothing(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)
+
+
+def strip_controls(text: str) -> str:
+    """Return one line that no terminal obeys: a character that cannot be printed becomes ``?``."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

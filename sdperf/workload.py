@@ -129,6 +129,11 @@ class Variant:
         return (workers,) if self.threads is None else (workers, f"{self.threads}t")
 
     @property
+    def pipeline(self) -> tuple[str, str, tuple[str, ...]]:
+        """What one worker loads; variants with equal ones share workers."""
+        return self.precision, self.engine, self.optimisations
+
+    @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
         engine = () if self.engine == TORCH else (self.engine,)
@@ -244,13 +249,17 @@ def preset_for(model: str) -> Preset:
     return PRESETS.get(model, DEFAULT_PRESET)
 
 
-def read_prompts(path: Path) -> tuple[str, ...]:
+def read_prompts(path: Path, asked_by: str = "--prompts") -> tuple[str, ...]:
     """Read a prompts file: UTF-8, one prompt a line; blank lines and ``#`` comments are skipped.
+
+    Args:
+        path: The file.
+        asked_by: The option that named it, for messages.
 
     Raises:
         ConfigurationError: The file is missing, not UTF-8, over 1 MiB, or holds no prompt.
     """
-    hint = "give --sd-prompts a text file with one prompt a line"
+    hint = f"give {asked_by} a text file with one prompt a line"
     try:
         size_bytes = path.stat().st_size
         if size_bytes > _MAX_PROMPTS_FILE_BYTES:

@@ -10,15 +10,18 @@ import sdperf
 PACKAGE = Path(sdperf.__file__).parent
 
 LAYERS = {
+    "urls": -1,
     "errors": 0,
     "units": 0,
     "folders": 0,
     "streams": 0,
+    "leftovers": 1,
     "workload": 1,
     "codec": 1,
     "png": 1,
     "usage": 1,
     "guard": 1,
+    "execution": 1,
     "stats": 1,
     "quality": 1,
     "device": 1,
@@ -52,6 +55,7 @@ TORCH_FREE = (
     "workload",
     "usage",
     "guard",
+    "execution",
     "profile",
     "tune",
 )

@@ -34,7 +34,7 @@ from sdperf.ab.comparison import (
     SideRecord,
     list_rounds_s,
 )
-from sdperf.ab.images import Drawing, Drawn, choose_floors, pair_images
+from sdperf.ab.images import Drawing, Drawn, choose_floors, list_differences, pair_images
 from sdperf.ab.pairing import BlamedArm, Pairing
 from sdperf.ab.revisions import refuse_stray_subject
 from sdperf.ab.sides import SIDES, MatrixCase, Side, SideError, SideName, describe_case
@@ -192,7 +192,6 @@ class _Run:
             if given is None
             else BlockPlan(given)
         )
-        state.images = pair_images(drawn_a, drawn_b)
         for _, image in (*drawn_a, *drawn_b):
             self._pngs[compute_png_sha256(image.png)] = image.png
         a, b = (
@@ -205,6 +204,9 @@ class _Run:
         state.is_same_arithmetic = a.variant == b.variant and all(
             packages[0].get(name) == packages[1].get(name) for name in ARITHMETIC_PACKAGES
         )
+        others = {"height", "width", "weights"}
+        of_one_size = not others & set(list_differences(a, b))
+        state.images = pair_images(drawn_a, drawn_b, of_one_size=of_one_size)
         state.floors, state.unjudged = choose_floors(
             a,
             b,

@@ -21,11 +21,17 @@ Drawn = Sequence[tuple[ImageRequest, DeliveredImage]]
 _NO_DROP_LIMIT_BITS: Final = 8.0
 
 
-def pair_images(a: Drawn, b: Drawn) -> tuple[ImagePair, ...]:
+def pair_images(a: Drawn, b: Drawn, *, of_one_size: bool = False) -> tuple[ImagePair, ...]:
     """Look at both sides' images and score B's against A's, prompt by prompt.
 
     Images of different sizes are not scored. Where one side has more prompts, the rest of them
     have no partner and are left out.
+
+    Args:
+        a: The reference's images.
+        b: What is judged.
+        of_one_size: Whether both sides were asked for the same size of the same model, so that
+            another size is a fault of B's image.
     """
     drawn = list(zip(a, b, strict=False))
     pictures: list[tuple[bytes, Sequence[Other]]] = [(image_a.png, ()) for (_, image_a), _ in drawn]
@@ -36,8 +42,8 @@ def pair_images(a: Drawn, b: Drawn) -> tuple[ImagePair, ...]:
     sides = zip(drawn, examined[: len(drawn)], examined[len(drawn) :], strict=True)
     return tuple(
         ImagePair(
-            seen_a.make_record(request_a, nonfinite=image_a.nonfinite),
-            seen_b.make_record(request_b, nonfinite=image_b.nonfinite),
+            seen_a.make_record(request_a, image_a),
+            seen_b.make_record(request_b, image_b, of_one_size=of_one_size),
         )
         for ((request_a, image_a), (request_b, image_b)), seen_a, seen_b in sides
     )

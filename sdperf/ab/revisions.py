@@ -14,8 +14,15 @@ from typing import Final
 
 import sdperf
 from sdperf.ab.sides import Side, SideError, SideName
-from sdperf.ab.worktree import checked_out, find_repository, map_search_path, run_git
+from sdperf.ab.worktree import (
+    checked_out,
+    find_repository,
+    map_search_path,
+    remove_worktree,
+    run_git,
+)
 from sdperf.errors import ConfigurationError
+from sdperf.leftovers import note_leftover
 from sdperf.units import format_bytes
 
 WORKING_TREE: Final = "."
@@ -158,7 +165,8 @@ def _submodules_checked_out(repository: Path, commit: str, top: Path) -> Iterato
             pinned = facts.split()[2]
             with contextlib.suppress(ConfigurationError):
                 run_git(repository / path, "cat-file", "-e", f"{pinned}^{{commit}}")
-                stack.callback(_remove_submodule, repository / path, top / path)
+                stack.callback(remove_worktree, repository / path, top / path)
+                note_leftover(top.parent, str(repository / path), str(top / path))
                 run_git(
                     repository / path,
                     *("worktree", "add", "--detach", "--force", "--quiet"),
@@ -166,13 +174,6 @@ def _submodules_checked_out(repository: Path, commit: str, top: Path) -> Iterato
                     pinned,
                 )
         yield
-
-
-def _remove_submodule(repository: Path, folder: Path) -> None:
-    with contextlib.suppress(ConfigurationError):
-        run_git(repository, "worktree", "remove", "--force", str(folder))
-    with contextlib.suppress(ConfigurationError):
-        run_git(repository, "worktree", "prune")
 
 
 def refuse_stray_subject(side: Side, name: SideName, file: str | None) -> None:

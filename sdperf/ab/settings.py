@@ -206,7 +206,7 @@ VARIANT_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 WORKLOAD_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "model": _text,
-    "prompts": lambda text: read_prompts(Path(text).expanduser()),
+    "prompts": lambda text: read_prompts(Path(text).expanduser(), "prompts="),
     "num_inference_steps": _whole(1),
     "guidance_scale": _number,
     "negative_prompt": str,

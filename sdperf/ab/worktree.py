@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from sdperf.errors import ConfigurationError
+from sdperf.leftovers import note_leftover, sweep, temporary_folder
+from sdperf.measure.environment import GIT_QUIET
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 _GIT_TIMEOUT_S: Final = 120.0
-_QUIET: Final = (
-    *("--no-optional-locks", "-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
+_PLACES: Final = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF"),
+    *("GIT_PAGER", "GIT_EDITOR", "GIT_TEMPLATE_DIR", "GIT_QUARANTINE_PATH"),
 )
-"""No hook of the repository runs and its index is not refreshed: it is only looked at."""
+"""Variables that a hook of another repository hands on: they would lead git elsewhere."""
 
 
 def find_repository(folder: Path) -> Path:
@@ -44,17 +47,34 @@ def checked_out(repository: Path, commit: str) -> Iterator[Path]:
         raise ConfigurationError(
             "no commit to check out", got=commit[:80], expected="hexadecimal digits"
         )
-    parent = Path(tempfile.mkdtemp(prefix="sdperf-baseline-"))
-    folder = parent / "code"
-    try:
-        run_git(repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
-        yield folder
-    finally:
-        with contextlib.suppress(ConfigurationError):
-            run_git(repository, "worktree", "remove", "--force", str(folder))
-        shutil.rmtree(parent, ignore_errors=True)
-        with contextlib.suppress(ConfigurationError):
-            run_git(repository, "worktree", "prune")
+    clear_leftovers()
+    with temporary_folder("baseline") as parent:
+        folder = parent / "code"
+        note_leftover(parent, str(repository), str(folder))
+        try:
+            run_git(repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+            yield folder
+        finally:
+            remove_worktree(repository, folder)
+
+
+def clear_leftovers() -> int:
+    """Remove the worktrees and temporary folders of commands that were killed; count them."""
+
+    def undo(note: list[str]) -> None:
+        if len(note) == 2:
+            remove_worktree(Path(note[0]), Path(note[1]))
+
+    return sweep(undo)
+
+
+def remove_worktree(repository: Path, folder: Path) -> None:
+    """Remove a worktree, also one that git was killed in the middle of adding."""
+    with contextlib.suppress(ConfigurationError):
+        run_git(repository, "worktree", "remove", "--force", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(ConfigurationError):
+        run_git(repository, "worktree", "prune")
 
 
 def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) -> tuple[str, ...]:
@@ -73,6 +93,12 @@ def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) 
     return tuple(dict.fromkeys(mapped))
 
 
+def make_git_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return git's variables: none that names another repository, none that fetches. Pure."""
+    kept = {name: value for name, value in environ.items() if name not in _PLACES}
+    return kept | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
 def run_git(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return what it printed.
 
@@ -81,9 +107,11 @@ def run_git(folder: Path, *arguments: str) -> str:
     """
     try:
         done = subprocess.run(
-            ["git", *_QUIET, "-C", str(folder), *arguments],
+            ["git", *GIT_QUIET, "-C", str(folder), *arguments],
+            env=make_git_environment(os.environ),
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=_GIT_TIMEOUT_S,
             check=False,
         )

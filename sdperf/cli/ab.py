@@ -237,14 +237,14 @@ def _write(compared: Compared, verdict: AbVerdict, arguments: argparse.Namespace
         format_comparison_json,
         format_comparison_markdown,
     )
-    from sdperf.store.files import write_atomically
+    from sdperf.store.files import encode_text, write_atomically
 
     try:
         if arguments.json is not None:
             write_atomically(arguments.json, format_comparison_json(compared.record).encode())
         if arguments.markdown is not None:
             text = format_comparison_markdown(compared.record, verdict)
-            write_atomically(arguments.markdown, text.encode())
+            write_atomically(arguments.markdown, encode_text(text))
         if arguments.images is not None:
             for name, png in compose_pictures(compared.record, compared.pngs):
                 write_atomically(arguments.images / name, png)

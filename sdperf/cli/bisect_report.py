@@ -19,7 +19,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.report.ab_files import compose_pictures
 from sdperf.report.bisect import BisectReport, Picture, StepInfo
 from sdperf.report.bisect_markdown import format_bisect_markdown
-from sdperf.store.files import write_atomically
+from sdperf.store.files import encode_text, write_atomically
 from sdperf.units import format_score
 
 MOST_PICTURES: Final = 4
@@ -79,7 +79,7 @@ def write_report(report: BisectReport, kept: StateFolder, path: Path | None) -> 
             write_atomically(folder / name, png)
             pictures.append(Picture(f"{folder.name}/{name}", caption))
         whole = dataclasses.replace(report, pictures=tuple(pictures))
-        write_atomically(path, format_bisect_markdown(whole).encode())
+        write_atomically(path, encode_text(format_bisect_markdown(whole)))
     except OSError as error:
         raise ConfigurationError(
             "the report cannot be written",

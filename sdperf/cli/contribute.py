@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sdperf.cli.baseline import LAST_RUN
@@ -137,6 +139,8 @@ def _add(files: list[Path], table: Path) -> None:
     if not table.is_file():
         raise ConfigurationError(f"{table} is not there", hint="--table PAGE, with the two marks")
     received = [read_bundle(path) for path in files]
+    added = {name_file(one, content): one for one, content in received}
+    page = fill_page(table, added)  # refused before anything is filed
     for path, (contribution, content) in zip(files, received, strict=True):
         target = table.parent / name_file(contribution, content)
         if target.exists():
@@ -144,7 +148,6 @@ def _add(files: list[Path], table: Path) -> None:
             continue
         write_atomically(target, content)
         print_lines([Line(f"added: {target}", "green")])
-    page = fill_page(table)
     write_atomically(table, page.encode())
     print_lines([Line(f"filled: {table}")])
 
@@ -165,15 +168,20 @@ def read_bundle(path: Path) -> tuple[Contribution, bytes]:
         raise RecordError(f"{path} is not taken: {error.what}", got=error.got) from error
 
 
-def fill_page(table: Path) -> str:
-    """Make the page with the table of all bundles that lie beside it.
+def fill_page(table: Path, added: Mapping[str, Contribution] = MappingProxyType({})) -> str:
+    """Make the page with the table of all bundles that lie beside it, and of those to be added.
+
+    Args:
+        table: The page.
+        added: Bundles by the name of their files.
 
     Raises:
         RecordError: A bundle beside it is damaged.
         ConfigurationError: The page has no place for a table.
     """
     bundles = {path.name: read_bundle(path)[0] for path in sorted(table.parent.glob("*.json"))}
-    page = replace_table(table.read_text(encoding="utf-8"), format_table(bundles))
+    listed = dict(sorted({**added, **bundles}.items()))
+    page = replace_table(table.read_text(encoding="utf-8"), format_table(listed))
     if page is None:
         raise ConfigurationError(f"{table} has no place for the table", expected=TABLE_BEGIN)
     return page

@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Read the run, lay it out, write it."""
     from sdperf.report import export
-    from sdperf.store.files import write_atomically
+    from sdperf.store.files import encode_text, write_atomically
 
     cases, when = load_cases(arguments.run)
     if arguments.format == "bencher":
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(text)
         return 0
     try:
-        write_atomically(arguments.output, text.encode())
+        write_atomically(arguments.output, encode_text(text))
     except OSError as error:
         raise ConfigurationError(
             f"{arguments.output} cannot be written", got=error.strerror

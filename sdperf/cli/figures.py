@@ -8,7 +8,7 @@ from typing import Final
 
 from sdperf.cli.report import add_run_arguments, load_machine_trends, load_machines
 from sdperf.errors import ConfigurationError
-from sdperf.store.files import write_atomically
+from sdperf.store.files import encode_text, write_atomically
 
 _EPILOG: Final = """\
 The same figures as in the report, drawn from the same data: SVG with outlined texts, PNG at 200
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, drawn in named:
             write_atomically(folder / f"{name}.svg", render_svg(drawn.figure))
             write_atomically(folder / f"{name}.png", render_png(drawn.figure))
-            write_atomically(folder / f"{name}.csv", drawn.table.format_csv().encode())
+            write_atomically(folder / f"{name}.csv", encode_text(drawn.table.format_csv()))
             print(f"{folder / name}.svg, .png, .csv: {drawn.title}")
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written", got=error.strerror) from error

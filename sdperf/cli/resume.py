@@ -94,8 +94,8 @@ def make_command(content: JournalContent) -> list[str]:
 
 
 def _forget(root: Path) -> int:
-    from sdperf.plugin.opening import FolderLock
     from sdperf.store.journal import remove_oldest
+    from sdperf.store.session_lock import FolderLock
 
     try:
         lock = FolderLock.take(root / ".sdperf")

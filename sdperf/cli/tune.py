@@ -178,7 +178,7 @@ def _confirm(
 
 def _write(summary: Summary, arguments: argparse.Namespace) -> None:
     from sdperf.report.tune_markdown import format_summary_markdown
-    from sdperf.store.files import write_atomically
+    from sdperf.store.files import encode_text, write_atomically
     from sdperf.tune.asking import make_profile
     from sdperf.tune.summary import format_summary_json
 
@@ -194,7 +194,7 @@ def _write(summary: Summary, arguments: argparse.Namespace) -> None:
         if path is None or content is None:
             continue
         try:
-            write_atomically(path, content.encode())
+            write_atomically(path, encode_text(content))
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written", got=error.strerror) from error
         print(f"wrote {path}")

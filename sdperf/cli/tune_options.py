@@ -166,10 +166,10 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
 def _add_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--min-ssim", type=parse_score, metavar="X", help="of the worst image")
     group.add_argument("--min-tile", type=parse_score, metavar="X", help="of its worst tile")
-    group.add_argument("--min-psnr", type=parse_seconds, metavar="DB", help="of the worst image")
+    group.add_argument("--min-psnr", type=_parse_decibels, metavar="DB", help="of the worst image")
     group.add_argument(
         "--max-entropy-drop",
-        type=parse_seconds,
+        type=_parse_bits,
         metavar="BITS",
         help="that an image may lose (0.5)",
     )
@@ -241,6 +241,24 @@ def _parse_seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 999999999")
     return int(text)
+
+
+def _parse_decibels(text: str) -> float:
+    return _parse_positive(text, "number of decibels above 0")
+
+
+def _parse_bits(text: str) -> float:
+    return _parse_positive(text, "number of bits above 0")
+
+
+def _parse_positive(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
+    return number
 
 
 def _parse_candidates(text: str) -> int:

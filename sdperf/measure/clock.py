@@ -15,13 +15,25 @@ monotonic_clock: Clock = time.perf_counter
 mach_absolute_time on macOS), so that intervals of two workers can be laid over each other."""
 
 
+process_clock: Clock = time.process_time
+"""Processor seconds of this process, user and system, of all its threads together."""
+
+
 @dataclass(frozen=True)
 class Interval(Generic[T]):
-    """A timed piece of work: its borders in seconds of the clock, and what it returned."""
+    """A timed piece of work: its borders in seconds of the clock, and what it returned.
+
+    Attributes:
+        start_s: Reading of the clock at the first border.
+        end_s: Reading at the second.
+        result: What the work returned.
+        cpu_s: Processor seconds of this process meanwhile, of all threads; ``None`` is unknown.
+    """
 
     start_s: float
     end_s: float
     result: T
+    cpu_s: float | None = None
 
     @property
     def duration_s(self) -> float:
@@ -38,12 +50,16 @@ def timed(
         work: Called once. What it raises passes through; nothing is timed then.
         synchronize: Returns when the device's queue is empty; called before each clock reading.
         clock: Returns seconds.
+
+    Processor seconds are read outside of the borders.
     """
     synchronize()
+    before_cpu_s = process_clock()
     start_s = clock()
     result = work()
     synchronize()
-    return Interval(start_s, clock(), result)
+    end_s = clock()
+    return Interval(start_s, end_s, result, process_clock() - before_cpu_s)
 
 
 class VirtualClock:

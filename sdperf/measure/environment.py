@@ -235,6 +235,13 @@ def read_result_variables(system: System = LIVE_SYSTEM) -> dict[str, str]:
     }
 
 
+GIT_QUIET: Final = (
+    *("--no-optional-locks", "--no-pager", "-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "diff.external="),
+)
+"""git's options before a command: no hook or watcher of a repository runs, and it is only read."""
+
+
 def read_commit(system: System = LIVE_SYSTEM) -> str | None:
     """Read the commit of the folder this process works in, ``-dirty`` where files have changes.
 
@@ -250,7 +257,7 @@ def read_commit(system: System = LIVE_SYSTEM) -> str | None:
         return None
     described = system.run(
         git,
-        "--no-optional-locks",
+        *GIT_QUIET,
         *("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
         timeout_s=10.0,
     )

@@ -89,7 +89,7 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # its module may call sys.exit
         raise ConfigurationError(
             f"the subject's module {module_name} cannot be imported",
             got=f"{type(error).__name__}: {error}",

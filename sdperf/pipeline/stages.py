@@ -10,7 +10,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,14 @@ OnStep = Callable[[int, torch.Tensor], None]
 
 A scheduler can take more steps than were asked for: PNDM one more, Heun about twice as many.
 """
+
+_OPTIONS: Final = {
+    "num_inference_steps": "--sd-steps",
+    "negative_prompt": "--sd-negative-prompt",
+    "height": "--sd-size",
+    "width": "--sd-size",
+}
+"""What sets an argument of a pipeline."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ class Stages:
                 raise ConfigurationError(
                     f"{type(self.pipeline).__name__} cannot be told the {argument}",
                     got=getattr(self.workload, argument),
-                    hint=f"leave --sd-{argument.replace('_', '-')} out",
+                    hint=f"leave {_OPTIONS[argument]} out",
                 )
 
     def _accepts(self, argument: str) -> bool:
@@ -203,13 +211,14 @@ class SeparableStages(Stages, ABC):
         self.height = workload.height or height
         self.width = workload.width or width
         multiple = self._size_multiple()
+        fitting = [max(1, round(one / multiple)) * multiple for one in (self.width, self.height)]
         for name, size in (("height", self.height), ("width", self.width)):
             if size % multiple:
                 raise ConfigurationError(
                     f"{type(pipeline).__name__} cannot generate this {name}",
                     got=size,
                     expected=f"a multiple of {multiple} pixels",
-                    hint=f"--sd-{name} {max(1, round(size / multiple)) * multiple}",
+                    hint=f"--sd-size {fitting[0]}x{fitting[1]}",
                 )
 
     def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:

@@ -6,6 +6,9 @@ of its fixtures: hooks import what they need once there is a test or an option o
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,12 +68,23 @@ _FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register ``--sd-*`` and the ini settings of the same names."""
+    """Register ``--sd-*`` and the ini settings of the same names.
+
+    Where standard output is closed pytest itself breaks down with a traceback before it says
+    anything; it gets an output that is thrown away, and `pytest_configure` says why it ends.
+    """
     add_options(parser)
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options before pytest-benchmark reads its own."""
+    if sys.__stdout__ is None:
+        raise pytest.UsageError(
+            "standard output is closed, so that nobody would see a verdict; nothing was run; "
+            "do: pytest > run.log"
+        )
     config.addinivalue_line(
         "markers",
         "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers, threads, "
@@ -117,7 +131,7 @@ def _take_over_accepted(config: pytest.Config) -> bool:
     store = BaselineStore(ours.settings.baselines)
     if store.is_empty():
         return False
-    store.load_all()
+    store.check_images()
     ours.compares_with_accepted = True
     config.option.benchmark_compare = []
     return True
@@ -214,6 +228,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         if host is not None:
             take_over_host(ours, host)
+        ours.check_packages()
         ours.planned = tuple(item.nodeid for item in session.items if _is_ours(item))
         if not hasattr(session.config, "workerinput"):
             _open_session(session.config, ours, host)
@@ -239,8 +254,9 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
         RecordError: The journal is damaged.
     """
     from sdperf.plugin.journalling import open_journal
-    from sdperf.plugin.opening import FolderLock, check_writable
+    from sdperf.plugin.opening import check_writable
     from sdperf.plugin.saving import EVIDENCE_FOLDER, keep_out_of_git
+    from sdperf.store.session_lock import FolderLock
 
     check_writable(ours.settings, host, config.rootpath)
     parameters = config.invocation_params
@@ -269,6 +285,21 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     ours = item.config.stash.get(KEY, None)
     if ours is not None and ours.journal is not None and ours.journal.complaint is not None:
         item.session.shouldstop = ours.journal.complaint
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Measure a pipeline's first case again when its last one is done, before it is let go."""
+    done = yield
+    if _is_ours(item) and not item.session.shouldstop:
+        from sdperf.plugin.collecting import ends_pipeline
+
+        if ends_pipeline(item, nextitem):
+            session = item.config.stash[KEY]
+            session.order.measure_first_again(session)
+    return done
 
 
 @pytest.hookimpl(wrapper=True)
@@ -305,9 +336,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         return (yield)
     try:
         if ours.reports:
+            from sdperf.plugin.counted import count_failing
             from sdperf.plugin.finish import finish_session
 
             finish_session(session, ours)
+            count_failing(session, ours)
     finally:
         ours.close()
     try:
@@ -364,4 +397,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(KEY, None)
     if session is not None:
         session.close()
+        if session.lock is not None and session.journal is not None:
+            # The end of the session was not reached, as when a pager closed standard output.
+            with contextlib.suppress(OSError):
+                print(
+                    "sdperf: the session ended early; what it finished is kept: sdperf resume",
+                    file=sys.stderr,
+                )
         session.release()

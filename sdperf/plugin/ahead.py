@@ -70,7 +70,7 @@ class Wanted:
     @property
     def pipeline(self) -> tuple[object, ...]:
         """What one worker loads; tests with equal ones share workers."""
-        return self.variant.precision, self.variant.engine, self.variant.optimisations
+        return self.variant.pipeline
 
     @property
     def is_plain(self) -> bool:

@@ -15,6 +15,7 @@ from sdperf.workload import PRECISIONS, TORCH, Variant
 
 _QUALITY_FIXTURE: Final = "sd_quality"
 _GAIN_FIXTURE: Final = "sd_gain"
+_TIMED_FIXTURES: Final = frozenset({"sd_benchmark", _GAIN_FIXTURE})
 _AXES: Final = ("precision", "mode", "workers", "threads", "engine", "optimisations")
 _SUFFIXES: Final = {"sd_workers": "w", "sd_threads": "t"}
 
@@ -133,6 +134,24 @@ def _read_own_limit(session: SdSession, item: pytest.Item) -> None:
             f"{item.nodeid}: the marker sd cannot be used; got: {marker.args or marker.kwargs}; "
             f'expected: sd(max_slowdown="3%"), {error}'
         ) from error
+
+
+def ends_pipeline(item: pytest.Item, following: pytest.Item | None) -> bool:
+    """Whether a case of ours is timed and no timed case of its pipeline follows directly.
+
+    Args:
+        item: A case of ours.
+        following: What runs next, if anything.
+    """
+    if _is_quality(item):
+        return False
+    if following is None or not _is_timed(following):
+        return True
+    return _read_variant(following).pipeline != _read_variant(item).pipeline
+
+
+def _is_timed(item: pytest.Item) -> bool:
+    return not _TIMED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _is_quality(item: pytest.Item) -> bool:

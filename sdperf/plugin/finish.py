@@ -172,6 +172,7 @@ def _judge(ours: SdSession, host: Any) -> None:
         except SdperfError as error:
             broken[node_id] = Finding(Outcome.BROKEN, "image", str(error))
     timed = judged if host is not None and not host.disabled else {}
+    timed = {node_id: one for node_id, one in timed.items() if node_id not in ours.order.void}
     settings = ours.settings
     slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
     confirm: Confirm | None = None
@@ -192,7 +193,8 @@ def _judge(ours: SdSession, host: Any) -> None:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
         if one is not None:
-            extra += _judge_timing(node_id, one, ours, is_timed=bool(timed))
+            is_void = node_id in ours.order.void
+            extra += _judge_timing(node_id, one, ours, is_timed=bool(timed) or is_void)
             extra += slow_starts.get(node_id, [])
             extra += _judge_compare_fail(node_id, ours, host)
         ours.rows.append(_make_row(ours, host, node_id, one, extra))
@@ -217,8 +219,8 @@ def _judge_timing(
     node_id: str, judged: JudgedCase, ours: SdSession, *, is_timed: bool
 ) -> list[Finding]:
     """Return what is said of a case's speed, beside its images."""
-    modes = judge_processes(judged.measurement)
-    findings = [] if modes is None else [modes]
+    said = (judge_processes(judged.measurement), ours.order.judge(node_id))
+    findings = [one for one in said if one is not None]
     if node_id in ours.speed.cases:
         findings.append(ours.speed.cases[node_id])
     elif not is_timed and any(saved is not None for saved in judged.history):

@@ -90,7 +90,7 @@ def sd_suite(request: pytest.FixtureRequest) -> Suite:
 
 @pytest.fixture
 def sd_benchmark(
-    request: pytest.FixtureRequest, benchmark: Any, sd_variant: Variant
+    request: pytest.FixtureRequest, sd_variant: Variant, benchmark: Any
 ) -> SdBenchmark:
     """Measure a case: ``sd_benchmark.latency()``, ``.throughput()`` or ``.stage(name)``.
 
@@ -102,7 +102,7 @@ def sd_benchmark(
 
 
 @pytest.fixture
-def sd_gain(request: pytest.FixtureRequest, benchmark: Any, sd_variant: Variant) -> SdGain:
+def sd_gain(request: pytest.FixtureRequest, sd_variant: Variant, benchmark: Any) -> SdGain:
     """Measure a gain: ``sd_gain.latency()`` or ``sd_gain.throughput()``."""
     from sdperf.plugin.gain import make_gain
 

@@ -102,7 +102,7 @@ class _PairedBenchmark(SdBenchmark):
             redo_budget=0,
             watched=False,
         )
-        own: Suite = dataclasses.replace(self.session.suite(), compares_with_fp32=False)
+        own: Suite = self.session.suite().with_changes(compares_with_fp32=False)
         return GainCase(self._make_own_case(own, kind, batch, stage, redo_budget), plain)
 
 

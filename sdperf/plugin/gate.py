@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sdperf.errors import ImageError
 from sdperf.judging.comparable import explain_difference
 from sdperf.judging.exactness import judge_exactness
+from sdperf.judging.execution import judge_execution
 from sdperf.judging.floors import (
     ENGINE_FLOORS,
     EXACT_MACHINE_FLOORS,
@@ -79,6 +80,9 @@ class Gate:
         if known:
             session = max(index for index, saved in enumerate(history) if saved is not None)
             store = self.comparison.sessions[session].images
+            other_work = judge_execution(measurement, known[-1])
+            if other_work is not None:
+                findings.append(other_work)
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
             findings += [missing] if missing else _judge_against_saved(measurement, history)
         if known and self.memory is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.report.markdown import RunReport, format_run_markdown
-from sdperf.store.files import write_atomically
+from sdperf.store.files import encode_text, write_atomically
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
@@ -78,9 +78,9 @@ def write_markdown(ours: SdSession, path: Path, *, has_failed: bool) -> None:
     given = os.environ.get(STEP_SUMMARY)
     try:
         if given and path == Path(given).absolute():
-            with path.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
         else:
-            write_atomically(path, text.encode())
+            write_atomically(path, encode_text(text))
     except OSError as error:
         ours.aftermath.append((f"--sd-markdown: {path} cannot be written: {error}", "red"))

@@ -1,97 +1,24 @@
-"""What is made sure of before anything is measured: one session a folder, and room to write."""
+"""What is made sure of before anything is measured: that everything can be written."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ConfigurationError
-from sdperf.folders import try_lock
 from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
     from sdperf.plugin.options import Settings
 
-LOCK_FILE: Final = "session.lock"
-
 LEAST_FREE_BYTES: Final = 32 * 2**20
 """Room that a disk has to have: pictures of some hundred kilobytes each, records, a report."""
 
 _PROBE: Final = bytes(4096)
-
-
-@dataclass
-class FolderLock:
-    """The lock of a folder in which one session at a time measures.
-
-    The system lets go of it when its process ends, however it ends; what an ended process wrote
-    into it is overwritten by the next one.
-
-    Attributes:
-        file: The open lock file.
-    """
-
-    file: IO[str]
-
-    @classmethod
-    def take(cls, folder: Path) -> FolderLock:
-        """Take the lock.
-
-        Args:
-            folder: ``.sdperf``; made when missing.
-
-        Raises:
-            ConfigurationError: Another session has it.
-            OSError: The folder cannot be written.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
-        try:
-            if not try_lock(file, fcntl.LOCK_EX):
-                file.seek(0)
-                raise ConfigurationError(
-                    "another session measures in this folder: two at once would disturb each other",
-                    got=_describe_owner(file.read(500)),
-                    expected="one session at a time",
-                    hint="wait for it to end, or end it",
-                )
-            file.seek(0)
-            file.truncate()
-            owner = {
-                "pid": os.getpid(),
-                "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            file.write(json.dumps(owner) + "\n")
-            file.flush()
-        except BaseException:
-            file.close()
-            raise
-        return cls(file)
-
-    def release(self) -> None:
-        """Let go of it."""
-        with contextlib.suppress(OSError):
-            self.file.truncate(0)
-        with contextlib.suppress(OSError):
-            self.file.close()
-
-
-def _describe_owner(text: str) -> str:
-    try:
-        owner = json.loads(text)
-        return f"process {int(owner['pid'])}, since {str(owner['started_at'])[:40]!r}"
-    except (ValueError, TypeError, KeyError):
-        return "a process that did not say which it is"
 
 
 def check_writable(settings: Settings, host: Any, root: Path) -> None:
@@ -103,10 +30,8 @@ def check_writable(settings: Settings, host: Any, root: Path) -> None:
         root: pytest's root folder.
 
     Raises:
-        ConfigurationError: A folder cannot be written, its disk is full, or standard output is
-            closed.
+        ConfigurationError: A folder cannot be written, or its disk is full.
     """
-    _check_output()
     checked = set()
     for what, path, is_folder in list_outputs(settings, host, root):
         folder = path if is_folder else path.parent
@@ -138,23 +63,6 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[tuple[st
     temporary = os.environ.get("TMPDIR")
     if temporary:
         yield "TMPDIR, the folder of temporary files", Path(temporary), True
-
-
-def _check_output() -> None:
-    """Refuse a standard output that was closed: nobody would see the verdict."""
-    try:
-        os.fstat(1)
-    except OSError as error:
-        raise ConfigurationError(
-            "standard output is closed, so that nobody would see the verdict",
-            got=error.strerror,
-            hint="pytest benchmarks > run.log",
-        ) from error
-    if sys.__stdout__ is None:
-        raise ConfigurationError(
-            "standard output is closed, so that nobody would see the verdict",
-            hint="pytest benchmarks > run.log",
-        )
 
 
 def _find_existing(folder: Path) -> Path:

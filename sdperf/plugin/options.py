@@ -157,7 +157,11 @@ def read_settings(config: pytest.Config) -> Settings:
     switches = {switch.name: bool(_value(config, switch)) for switch in SWITCHES}
     model = _expand_model(texts["model"])
     preset = preset_for(model)
-    prompts = DEFAULT_PROMPTS if texts["prompts"] == AUTO else read_prompts(Path(texts["prompts"]))
+    prompts = (
+        DEFAULT_PROMPTS
+        if texts["prompts"] == AUTO
+        else read_prompts(Path(texts["prompts"]), "--sd-prompts")
+    )
     width, height = _parse_size(texts["size"])
     workload = Workload(
         model=model,

@@ -100,17 +100,20 @@ class SdQuality:
                 self.session.quality.pngs.update(kept[1])
             else:
                 self.session.start_ahead(self.node_id)
-                with self.session.ledger.spend("quality"):
+                with (
+                    self.session.skipping_chosen_engine(self.engine),
+                    self.session.ledger.spend("quality"),
+                ):
                     seen = observe(self._bench())
             floors, entropies = self._floors()
             findings = tuple(judge_observation(seen, self.precision, floors, entropies))
+            result = QualityResult(seen, self.precision, findings)
+            self.session.quality.results[self.node_id] = result
+            if journal is not None and kept is None:
+                journal.add_quality(self.session, self.node_id, result)
             summary = Verdict(self.node_id, findings).outcome.value
         finally:
             line.finish(summary)
-        result = QualityResult(seen, self.precision, findings)
-        self.session.quality.results[self.node_id] = result
-        if journal is not None and kept is None:
-            journal.add_quality(self.session, self.node_id, result)
         return seen
 
     def _bench(self) -> QualityBench:

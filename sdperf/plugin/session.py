@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sdperf.engines.catalogue import ENGINES, explain_skip
-from sdperf.errors import ConfigurationError
+from sdperf.engines.catalogue import ENGINES, explain_absence, explain_skip
+from sdperf.errors import ConfigurationError, EngineError
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
@@ -20,6 +20,7 @@ from sdperf.plugin.ahead import Plan
 from sdperf.plugin.comparison import Comparison
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.options import Settings, read_settings
+from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
 from sdperf.plugin.quality_results import QualityShelf
 from sdperf.plugin.speed import SpeedVerdict
@@ -27,14 +28,15 @@ from sdperf.report.terminal import Row
 from sdperf.workload import TORCH, Variant
 
 if TYPE_CHECKING:
+    from sdperf.device import DeviceKind
     from sdperf.models.loader import ResolvedModel
     from sdperf.plugin.journalling import SessionJournal
-    from sdperf.plugin.opening import FolderLock
     from sdperf.run.case import CaseResult
     from sdperf.run.cluster import Cluster
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
     from sdperf.store.calibration import Calibration
+    from sdperf.store.session_lock import FolderLock
 
 
 @dataclass
@@ -79,6 +81,7 @@ class SdSession:
         journal: What keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
+        order: Whether the order of cases makes a difference.
     """
 
     settings: Settings
@@ -116,6 +119,7 @@ class SdSession:
     journal: SessionJournal | None = None
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
+    order: OrderWatch = field(default_factory=OrderWatch)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -184,8 +188,7 @@ class SdSession:
         """Return the suite of the plain side of gains, whose workers live beside the others."""
         if self._plain_suite is None:
             suite = self.suite()
-            self._plain_suite = dataclasses.replace(
-                suite,
+            self._plain_suite = suite.with_changes(
                 pool=suite.pool.make_beside("plain side", self.ledger),
                 guards="off",
                 compares_with_fp32=False,
@@ -272,11 +275,47 @@ class SdSession:
                 )
         return self._reason_to_skip_engine(variant)
 
+    def is_chosen_engine(self, name: str) -> bool:
+        """Tell whether an engine was chosen for the user, who named others or ``auto``."""
+        settings = self.settings
+        return name != TORCH and (settings.engine_is_auto or name not in settings.engines)
+
+    @contextlib.contextmanager
+    def skipping_chosen_engine(self, name: str) -> Iterator[None]:
+        """Skip a case whose engine the user did not name, where it cannot take the pipeline."""
+        try:
+            yield
+        except (ConfigurationError, EngineError) as error:
+            if not self.is_chosen_engine(name):
+                raise
+            pytest.skip(f"the engine {name} cannot take this pipeline: {error}")
+
+    def check_packages(self) -> None:
+        """Refuse what was asked for by name and is not installed, before anything is loaded.
+
+        Raises:
+            ConfigurationError: A package is missing; the message says how to install it.
+        """
+        settings = self.settings
+        kind = "cpu" if settings.device == "auto" else settings.device
+        for name in () if settings.engine_is_auto else settings.engines:
+            choice = ENGINES[name]
+            missing = None if name == TORCH else explain_absence(choice, cast("DeviceKind", kind))
+            if missing is not None:
+                what, _, hint = missing.rpartition(": ")
+                raise ConfigurationError(what, hint=hint)
+        if settings.html is not None:
+            from sdperf.report.html.files import require_drawing
+
+            require_drawing()
+
     def _reason_to_skip_engine(self, variant: Variant) -> str | None:
         if variant.engine == TORCH:
             return None
         settings, choice = self.settings, ENGINES[variant.engine]
-        is_auto = settings.engine_is_auto or variant.engine not in settings.engines
+        is_auto = self.is_chosen_engine(variant.engine)
+        if is_auto and settings.subject is not None:
+            return f"the engine {choice.name} takes no --sd-subject, which is code for torch"
         if (is_auto or settings.precision_is_auto) and variant.precision not in choice.precisions:
             return f"the engine {choice.name} cannot run {variant.precision}"
         return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None

@@ -127,7 +127,7 @@ def make_repeat(ours: SdSession, judged: Mapping[str, JudgedCase], budget_s: flo
     started_s = monotonic_clock()
 
     def repeat(name: str, rounds: int) -> Repeated | None:
-        if monotonic_clock() - started_s > budget_s:
+        if ours.interrupted or monotonic_clock() - started_s > budget_s:
             return None
         suite, measurement = ours.suite(), judged[name].measurement
         suite.pool.close()
@@ -143,6 +143,9 @@ def make_repeat(ours: SdSession, judged: Mapping[str, JudgedCase], budget_s: flo
         try:
             return _run_again(arm, measurement, rounds)
         except SdperfError:
+            return None
+        except KeyboardInterrupt:  # what was judged stands, as in `confirm_suspects`
+            ours.interrupted = True
             return None
         finally:
             arm.close()

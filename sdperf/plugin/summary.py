@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sdperf.plugin.finish import EXIT_VOID
+from sdperf.report.contradictions import format_contradictions
 from sdperf.report.controls import format_control
 from sdperf.report.durations import format_durations
 from sdperf.report.engines import format_engines
@@ -46,7 +47,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
         _write(reporter, line)
-    for line in format_engines(rows):
+    for line in (*format_contradictions(rows), *format_engines(rows)):
         _write(reporter, line)
     for line in _format_suite(ours):
         _write(reporter, line)

@@ -15,6 +15,7 @@ from typing import Any
 
 from sdperf.errors import RecordError
 from sdperf.judging.comparable import explain_difference
+from sdperf.judging.execution import judge_execution
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.memory import MemoryLimits, judge_memory
 from sdperf.judging.settling import suggest_ab
@@ -23,7 +24,7 @@ from sdperf.report.markdown import escape_markdown, format_code
 from sdperf.report.terminal import Line, colour_of, wrap_line
 from sdperf.store.session_file import SavedSession, TimedCase
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
-from sdperf.verdict import Finding, Outcome, Verdict
+from sdperf.verdict import Finding, Outcome, Verdict, judge_soundness
 
 WIDTH = 100
 FORMAT_VERSION = 1
@@ -246,16 +247,20 @@ def _judge_records(
     """Judge what sdperf recorded beside the timings: memory, and what the run itself said."""
     now = head.cases[name]
     findings = []
-    if now.saved is not None and now.saved.outcome in _SAID_BY_THE_RUN:
+    if now.measurement is not None:
+        findings += judge_soundness(now.measurement.images, repeatable=None)
+    if not findings and now.saved is not None and now.saved.outcome in _SAID_BY_THE_RUN:
         said = Outcome(now.saved.outcome)
         findings.append(Finding(said, "image", "the run itself said so of its images"))
-    then = [
-        one.measurement.memory
+    known = [
+        one.measurement
         for base in bases[_find_level(bases, name) :]
         if (one := _usable(base, head, name)) is not None and one.measurement is not None
     ]
-    if now.measurement is not None and then:
-        memory = judge_memory(now.measurement.memory, then, limits)
+    if now.measurement is not None and known:
+        other_work = judge_execution(now.measurement, known[-1])
+        findings += [] if other_work is None else [other_work]
+        memory = judge_memory(now.measurement.memory, [one.memory for one in known], limits)
         if memory.outcome is not Outcome.NO_BASELINE:
             findings.append(memory)
     return findings

@@ -152,10 +152,14 @@ def _format_heading(title: str) -> Iterator[Line]:
 
 
 def _format_state(state: str, name: str, text: str, hint: str | None) -> Iterator[Line]:
+    margin = " " * (_STATE_WIDTH + _NAME_WIDTH)
     head = f"  {state:<{_STATE_WIDTH - 2}}{name:<{_NAME_WIDTH}}"
+    if len(head) > len(margin) or not head.endswith(" "):  # a long name has a line of its own
+        yield Line(head.rstrip(), _COLOURS[state])
+        head = margin
     yield from _format_row(head, text, _COLOURS[state])
     if hint is not None:
-        yield from _format_row(" " * len(head), f"do: {hint}")
+        yield from _format_row(margin, f"do: {hint}")
 
 
 def _format_row(head: str, text: str, colour: str = "") -> Iterator[Line]:

@@ -104,7 +104,8 @@ def format_resources(rows: Iterable[Row]) -> list[Line]:
     lines = [
         Line(""),
         Line(
-            "resources, from watched rounds that are not timed (CPU: 100 % is one core)", bold=True
+            "resources, from watched rounds (CPU: 100 % is one core; cores: busy in timed rounds)",
+            bold=True,
         ),
         Line(f"{'  case':<{_NAME_WIDTH}}{header}", bold=True),
     ]
@@ -183,6 +184,11 @@ def _device_peak(measured: Measurement) -> str | None:
 _RESOURCE_COLUMNS: Final = (
     _Column(
         "CPU", 7, _curve(["tree_cpu_percent"], lambda curve: curve.mean, lambda x: f"{x:.0f} %")
+    ),
+    _Column(
+        "cores",
+        6,
+        lambda one: None if one.cores_busy is None else f"{one.cores_busy:.2f}",
     ),
     _Column("RSS", 9, _curve(["tree_rss_bytes"], lambda curve: curve.peak, format_bytes)),
     _Column("free", 9, _curve(["system_available_bytes"], lambda curve: curve.low, format_bytes)),

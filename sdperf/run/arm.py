@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,13 +87,8 @@ def make_arm(
         subject: The code under test.
         code: Folders to search for it before all others.
     """
-    own = dataclasses.replace(
-        suite,
-        pool=pool,
-        subject=subject,
-        code=code,
-        guards="off",
-        planned=PlannedReferences(),
+    own = suite.with_changes(
+        pool=pool, subject=subject, code=code, guards="off", planned=PlannedReferences()
     )
     return CaseArm(
         own,

@@ -15,7 +15,7 @@ from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.png import compute_png_sha256
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
-from sdperf.run.messages import DeliveredImage
+from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
 from sdperf.usage import ResourceUsage
@@ -75,6 +75,7 @@ class Case:
     _guarded: GuardedRounds | None = None
     _processes: int = 1
     _was_repeatable: bool = True
+    _leftovers: dict[str, None] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Load what is missing and make each fresh worker's first call, untimed.
@@ -183,6 +184,24 @@ class Case:
         with self._ledger.spend("measured rounds"):
             return self._run()
 
+    def measure_again(self, rounds: int) -> list[PoolRound] | None:
+        """Run rounds like the timed ones once more, after other cases.
+
+        Returns:
+            The rounds; ``None`` where the workers are no longer the processes that ran the first.
+        """
+        pids = [worker.report.pid for worker in self._workers]
+        running = self.suite.pool.find_loaded(self._spec, len(pids))
+        if [worker.report.pid for worker in running] != pids:
+            return None
+        with self._ledger.spend("waiting"):
+            return [self._run() for _ in range(rounds)]
+
+    @property
+    def leftovers(self) -> tuple[str, ...]:
+        """What requests left changed in the workers, in words."""
+        return tuple(self._leftovers)
+
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
         last = _pair(self._shares(), self._rounds[-1])
@@ -242,6 +261,8 @@ class Case:
             limits=limits,
             resources=resources,
             engine=self._workers[0].report.engine,
+            rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
+            execution=self._rounds[-1].results[0].execution,
             fresh=fresh,
             start=self.describe_start(),
             guards=make_log(
@@ -316,6 +337,11 @@ class Case:
         return {request: frozenset(hashes) for request, hashes in self._hashes.items()}
 
     @property
+    def _spec(self) -> WorkerSpec:
+        variant = self.variant
+        return self.suite.make_spec(variant.precision, variant.optimisations, variant.engine)
+
+    @property
     def _ledger(self) -> Ledger:
         return self.suite.pool.ledger
 
@@ -355,7 +381,10 @@ class Case:
             self.suite.request(share, self.variant.mode, self._threads, self.stage)
             for share in shares
         ]
-        return self.suite.pool.run_round(requests)
+        done = self.suite.pool.run_round(requests)
+        for result in done.results:
+            self._leftovers.update(dict.fromkeys(result.leftovers))
+        return done
 
     def _watch(self) -> ResourceUsage:
         """Watch rounds of their own, which are not timed, over the whole process tree.
@@ -389,6 +418,13 @@ class Case:
             if made < 2
             else self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())
         )
+
+
+def _complete(values: Iterable[float | None]) -> tuple[float, ...]:
+    """Return the values where all are known, else none."""
+    listed = list(values)
+    known = tuple(one for one in listed if one is not None)
+    return known if len(known) == len(listed) else ()
 
 
 def _pair(

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from sdperf.errors import ConfigurationError, SdperfError, WorkerError
+from sdperf.leftovers import sweep, temporary_folder
 from sdperf.run.wire import WireError, decode, encode, read_frame, write_frame
 
 T = TypeVar("T")
@@ -65,23 +65,22 @@ def staged_harness() -> Iterator[Path]:
     A copy, so that a change of the files while workers are renewed is not measured.
     """
     package = Path(__file__).parents[1]
-    folder = Path(tempfile.mkdtemp(prefix="sdperf-worker-"))
+    sweep(kind="worker-")
     try:
-        _copy_modules(package, folder / package.name)
-        far_end = folder / REMOTE_PACKAGE
-        far_end.mkdir()
-        (far_end / "__init__.py").touch()
-        shutil.copyfile(package / "run" / "wire.py", far_end / "wire.py")
-        shutil.copyfile(package / "run" / "remote.py", far_end / "__main__.py")
-        yield folder
+        with temporary_folder("worker") as folder:
+            _copy_modules(package, folder / package.name)
+            far_end = folder / REMOTE_PACKAGE
+            far_end.mkdir()
+            (far_end / "__init__.py").touch()
+            shutil.copyfile(package / "run" / "wire.py", far_end / "wire.py")
+            shutil.copyfile(package / "run" / "remote.py", far_end / "__main__.py")
+            yield folder
     except OSError as error:
         raise ConfigurationError(
             "the worker's modules cannot be copied",
             got=f"{error.strerror}: {error.filename}",
             hint="free some space, or set TMPDIR to a folder that has it",
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_modules(package: Path, target: Path) -> None:

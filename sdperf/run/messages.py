@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdperf.device import DeviceInfo
+from sdperf.execution import Execution
 from sdperf.measurement import CacheState, EngineUse, PeakRate, SeparateStage
 from sdperf.models.loader import ResolvedModel
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Workload
@@ -115,16 +116,33 @@ class DeliveredImage:
         png: The delivered bytes.
         latency_s: Seconds from the start of its generation to its delivery.
         nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+        faults: Where something else was executed than was asked for, in words with both values.
     """
 
     png: bytes
     latency_s: float
     nonfinite: bool
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a worker measured in one round; times are readings of the shared clock, in seconds."""
+    """What a worker measured in one round; times are readings of the shared clock, in seconds.
+
+    Attributes:
+        start_s: When the round began.
+        end_s: When the device had nothing more to do.
+        images: What was delivered, in order.
+        peak_rss_bytes: Largest resident set of the process since it started.
+        peak_device_bytes: Largest device allocation of the round.
+        peak_device_sampled: True where that was sampled at the borders, not tracked.
+        live_device_bytes: What tensors hold after the round.
+        driver_device_bytes: What torch has from the driver then.
+        cpu_s: Processor seconds of the process within the borders, of all its threads.
+        execution: What the worker's first whole round of this workload executed.
+        leftovers: What the request before left changed in the process, in words; put back before
+            this round.
+    """
 
     start_s: float
     end_s: float
@@ -134,6 +152,9 @@ class RoundResult:
     peak_device_sampled: bool
     live_device_bytes: int | None = None
     driver_device_bytes: int | None = None
+    cpu_s: float | None = None
+    execution: Execution | None = None
+    leftovers: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -163,6 +163,12 @@ class PoolRound:
     duration_s: float
     results: tuple[RoundResult, ...]
 
+    @property
+    def cpu_s(self) -> float | None:
+        """Processor seconds of all workers within their borders; ``None`` where one is unknown."""
+        known = [one.cpu_s for one in self.results if one.cpu_s is not None]
+        return sum(known) if len(known) == len(self.results) else None
+
 
 @dataclass
 class WorkerPool:
@@ -268,6 +274,10 @@ class WorkerPool:
                 for host, report in zip(hosts, reports, strict=True)
             ]
         return self._workers[:count]
+
+    def find_loaded(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
+        """Return up to ``count`` loaded workers of ``spec``; none where another is loaded."""
+        return self._workers[:count] if spec == self._spec else []
 
     def settle(self) -> None:
         """Wait until no process imports any more, so that what comes next has the machine."""

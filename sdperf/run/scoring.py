@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.png import compute_png_sha256, decode_png
 from sdperf.quality import compare_images, describe_image, map_on_all_cores
+from sdperf.run.messages import DeliveredImage
 from sdperf.workload import ImageRequest
 
 if TYPE_CHECKING:
@@ -65,20 +66,29 @@ class Examined:
         sha256: Content hash of its PNG.
         look: What is seen in it alone.
         scores: One for each other picture of its shape, in the order that was asked for.
+        other_sizes: In words, each other picture that has another size, which no score tells.
     """
 
     sha256: str
     look: Look
     scores: tuple[ImageScores, ...]
+    other_sizes: tuple[str, ...] = ()
 
-    def make_record(self, image: ImageRequest, *, nonfinite: bool) -> ImageRecord:
+    def make_record(
+        self, image: ImageRequest, delivered: DeliveredImage, *, of_one_size: bool = True
+    ) -> ImageRecord:
         """Make the record of the picture.
 
         Args:
             image: What was asked for.
-            nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
+            delivered: What came, with what its worker has to say against it.
+            of_one_size: Whether another size than those it is compared with is a fault.
         """
-        faults = ("NaN or infinity among the pixel values",) if nonfinite else ()
+        faults = [*delivered.faults, *self.look.faults]
+        if delivered.nonfinite:
+            faults.insert(0, "NaN or infinity among the pixel values")
+        if of_one_size and not any("px, drawn" in fault for fault in faults):
+            faults += self.other_sizes[:1]
         return ImageRecord(
             prompt=image.prompt,
             seed=image.seed,
@@ -86,7 +96,7 @@ class Examined:
             width=self.look.width,
             height=self.look.height,
             entropy_bits=self.look.entropy_bits,
-            faults=(*faults, *self.look.faults),
+            faults=tuple(faults),
             scores=self.scores,
         )
 
@@ -101,6 +111,7 @@ class PictureScores:
 
     _looks: dict[str, Look] = field(default_factory=dict)
     _scores: dict[tuple[str, str], ImageScores | None] = field(default_factory=dict)
+    _sizes: dict[str, str] = field(default_factory=dict)
 
     def examine(self, pictures: Sequence[tuple[bytes, Sequence[Other]]]) -> list[Examined]:
         """Look at pictures, and hold each against others; only what is unknown is worked on.
@@ -135,6 +146,12 @@ class PictureScores:
                     for other in others
                     if (scores := self._scores[other.sha256, sha256]) is not None
                 ),
+                tuple(
+                    f"{self._sizes[sha256]}, but the {other.against} image has "
+                    f"{self._sizes[other.sha256]}"
+                    for other in others
+                    if self._scores[other.sha256, sha256] is None
+                ),
             )
             for sha256, (_, others) in zip(hashes, pictures, strict=True)
         ]
@@ -148,6 +165,8 @@ class PictureScores:
         """Decode what is needed, then look at what is new, then compare; each step on all cores."""
         read = map_on_all_cores(lambda reader: reader(), list(readers.values()))
         pixels = dict(zip(readers, read, strict=True))
+        for sha256, one in pixels.items():
+            self._sizes[sha256] = f"{one.shape[1]} x {one.shape[0]} px"
         largest = max((one.shape[0] * one.shape[1] for one in read), default=0)
         unseen = list(dict.fromkeys(unseen))
         looks = map_on_all_cores(lambda sha256: _look_at(pixels[sha256]), unseen, pixels=largest)

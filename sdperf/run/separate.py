@@ -59,7 +59,7 @@ class SeparateStages:
         interval = timed(self._work(stage), synchronize=synchronize, clock=clock)
         made = self._finish(stage, interval.result)
         generated = Generated(made.png, interval.duration_s, made.pixels)
-        return Interval(interval.start_s, interval.end_s, [generated])
+        return Interval(interval.start_s, interval.end_s, [generated], interval.cpu_s)
 
     def _work(self, stage: SeparateStage) -> Callable[[], Any]:
         stages, made = self.stages, self._made

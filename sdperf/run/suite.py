@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import EngineError, GenerationError, SdperfError
@@ -44,6 +44,21 @@ from sdperf.run.share import compute_limits
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 
 _log = logging.getLogger(__name__)
+
+_DECIDES_RESULTS: Final = ("workload", "model", "device", "subject", "code", "cpu_threads")
+"""Fields of a suite that decide what is drawn and how fast."""
+
+_CACHES: Final = (
+    "plain",
+    "recordings",
+    "_made",
+    "_first",
+    "_profiles",
+    "_limits",
+    "_speeds",
+    "_refused",
+)
+"""What a suite remembers of it."""
 
 _COUNTED_STAGES: Final = ("encode_prompt", "denoise", "decode_latents", "whole")
 """Stages that no network can do without operations."""
@@ -102,6 +117,22 @@ class Suite:
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
     _freshened: set[tuple[Mode, Precision, tuple[str, ...], str]] = field(default_factory=set)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
+
+    def with_changes(self, **changes: Any) -> Suite:
+        """Return this suite with other values in some of its fields.
+
+        Images, profiles and refusals are shared with this one where they hold for both; those of
+        other code, another model, workload or device are its own.
+
+        Args:
+            changes: Fields of the suite.
+        """
+        changed = dataclasses.replace(self, **changes)
+        if any(getattr(changed, name) != getattr(self, name) for name in _DECIDES_RESULTS):
+            for name in _CACHES:
+                setattr(changed, name, {})
+            changed._device_info = changed._environment = None
+        return changed
 
     def acquire(
         self,
@@ -329,11 +360,6 @@ class Suite:
                 return png
         return None
 
-    def record_image(self, image: ImageRequest, png: bytes, *, nonfinite: bool) -> ImageRecord:
-        """Look at one delivered image; see `record_images`."""
-        delivered = DeliveredImage(png=png, latency_s=0.0, nonfinite=nonfinite)
-        return self.record_images([(image, delivered)])[0]
-
     def record_images(
         self, made: Sequence[tuple[ImageRequest, DeliveredImage]]
     ) -> list[ImageRecord]:
@@ -348,7 +374,7 @@ class Suite:
         with self.pool.ledger.spend("comparing"):
             examined = self.pictures.examine(wanted)
         return [
-            seen.make_record(image, nonfinite=delivered.nonfinite)
+            seen.make_record(image, delivered)
             for (image, delivered), seen in zip(made, examined, strict=True)
         ]
 

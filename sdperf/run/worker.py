@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sdperf.device import Device, DeviceInfo, select_device
 from sdperf.errors import ConfigurationError, GenerationError, SdperfError
+from sdperf.execution import AskedExecution, Execution, explain_differences
+from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
 from sdperf.measurement import StageCost, StageTimes
@@ -41,29 +42,21 @@ if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
     from sdperf.pipeline.stages import Stages
     from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+    from sdperf.run.executed import ExecutionCount
     from sdperf.run.generated import Generated
     from sdperf.run.hosting import HostedEngine
+    from sdperf.run.leftovers import WorkerState
     from sdperf.run.separate import SeparateStages
 
 T = TypeVar("T")
 
 _HOST_THREADS: Final = 2
-_ORPHANED: Final = 113
-"""Exit code of a worker whose parent is gone."""
 
 
 def prepare_process() -> None:
     """Make a fresh child process safe to leave: deaf to Ctrl-C, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(_ORPHANED)
-
-    threading.Thread(target=leave_with_parent, name="sdperf-parent-watch", daemon=True).start()
+    leave_with_parent()
 
 
 @cache
@@ -204,6 +197,11 @@ class _Loaded:
         self._separate: SeparateStages | None = None
         self._precision = spec.precision
         self._optimisations = spec.optimisations
+        self._engine = spec.engine
+        self._asked: AskedExecution | None = None
+        self._execution: Execution | None = None
+        self._state: WorkerState | None = None
+        self._leftovers: tuple[str, ...] = ()
         self._hosted: HostedEngine | None = None
         self.device: Device
         self.report: WorkerReport = self._on_device(lambda: self._load(spec))
@@ -211,24 +209,74 @@ class _Loaded:
     def run_round(self, request: RoundRequest) -> RoundResult:
         """Run one round between two timed borders."""
         stages, ahead = self._on_device(lambda: self._bind(request))
+        leftovers, self._leftovers = self._leftovers, ()
         self._on_device(self.device.reset_peak)
+        is_counted = request.stage is None and self._execution is None
+        counting = self._on_device(self._start_counting) if is_counted else None
         _wait_until(request.start_at_s)
-        with _explained():
-            if request.stage is not None:
-                interval = self._run_stage(stages, request)
-            elif request.mode == "sync":
-                interval = self._run_sync(stages, request)
-            else:
-                interval = self._run_async(stages, ahead, request)
+        try:
+            with _explained():
+                if request.stage is not None:
+                    interval = self._run_stage(stages, request)
+                elif request.mode == "sync":
+                    interval = self._run_sync(stages, request)
+                else:
+                    interval = self._run_async(stages, ahead, request)
+        finally:
+            if counting is not None:
+                self._on_device(counting[0].close)
+        if counting is not None:
+            counted, png = counting[1], interval.result[0].png
+            self._on_device(lambda: self._note_execution(counted, stages, png))
         return RoundResult(
             start_s=interval.start_s,
             end_s=interval.end_s,
-            images=tuple(map(_as_delivered, interval.result)),
+            images=tuple(self._as_delivered(one) for one in interval.result),
             peak_rss_bytes=read_peak_rss_bytes(),
             peak_device_bytes=self._on_device(self.device.peak_bytes),
             peak_device_sampled=self.device.peak_is_sampled,
             live_device_bytes=self._on_device(self.device.live_bytes),
             driver_device_bytes=self._on_device(self.device.driver_bytes),
+            cpu_s=interval.cpu_s,
+            execution=self._execution,
+            leftovers=leftovers,
+        )
+
+    def _start_counting(self) -> tuple[contextlib.ExitStack, ExecutionCount]:
+        """Count what the round executes: a worker's first of a workload, its first call."""
+        from sdperf.run.executed import count_execution
+
+        stack = contextlib.ExitStack()
+        return stack, stack.enter_context(count_execution(self._pipeline))
+
+    def _note_execution(self, counted: ExecutionCount, stages: Stages, png: bytes) -> None:
+        from sdperf.pipeline.optimisations.catalogue import is_recorded
+        from sdperf.run.executed import describe_execution
+
+        self._execution = describe_execution(
+            counted,
+            self._pipeline,
+            stages,
+            self._optimisations,
+            png,
+            is_recorded=is_recorded(self._optimisations),
+        )
+
+    def _as_delivered(self, generated: Generated) -> DeliveredImage:
+        """Look at what was delivered; outside the timed borders."""
+        from sdperf.pipeline.pixels import count_nonfinite
+        from sdperf.run.executed import read_png_size
+
+        faults: tuple[str, ...] = ()
+        if self._execution is not None and self._asked is not None:
+            width, height = read_png_size(generated.png)
+            executed = replace(self._execution, width=width, height=height)
+            faults = explain_differences(self._asked, executed)
+        return DeliveredImage(
+            png=generated.png,
+            latency_s=generated.latency_s,
+            nonfinite=count_nonfinite(generated.pixels) > 0,
+            faults=faults,
         )
 
     def profile(self, request: RoundRequest) -> StageTimes:
@@ -401,7 +449,11 @@ class _Loaded:
         from sdperf.pipeline.scheduling import apply_scheduler
         from sdperf.pipeline.stages import SeparableStages
         from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+        from sdperf.run.executed import describe_asked
+        from sdperf.run.leftovers import put_back, read_state
 
+        if self._state is not None:
+            self._leftovers += put_back(self._pipeline, self._state)
         # Beside an engine torch has little to do, and its waiting threads would take the engine's
         # processors.
         threads = request.threads if self._hosted is None else 1
@@ -420,10 +472,15 @@ class _Loaded:
                 stages = optimise_stages(stages, self._optimisations)
             self._stages = stages
             ahead = self._ahead = TokenizeAhead(self._pipeline)
+            self._execution = None
+            self._asked = describe_asked(
+                self._pipeline, stages, self._precision, self._engine, self._optimisations
+            )
             if isinstance(stages, SeparableStages):
                 prompts = [request.images[0].prompt]
                 with _explained(), ahead, ahead.learning(prompts):
                     stages.encode_prompt(prompts)
+        self._state = read_state(self._pipeline)
         return stages, ahead
 
     def _run_sync(self, stages: Stages, request: RoundRequest) -> Interval[list[Generated]]:
@@ -483,16 +540,6 @@ class _Loaded:
 _loaded: _Loaded | None = None
 
 
-def _as_delivered(generated: Generated) -> DeliveredImage:
-    from sdperf.pipeline.pixels import count_nonfinite
-
-    return DeliveredImage(
-        png=generated.png,
-        latency_s=generated.latency_s,
-        nonfinite=count_nonfinite(generated.pixels) > 0,
-    )
-
-
 def _wait_until(instant_s: float | None) -> None:
     """Wait for an instant of the shared clock, the last stretch without sleeping."""
     if instant_s is None:
@@ -511,7 +558,7 @@ def _explained() -> Iterator[None]:
         yield
     except SdperfError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a subject may call sys.exit
         kind = type(error).__name__
         is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
         raise GenerationError(

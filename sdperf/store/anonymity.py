@@ -53,14 +53,14 @@ _KNOWN_PACKAGES: Final = frozenset(
 
 _TRACES: Final[Mapping[str, re.Pattern[str]]] = {
     "a path": re.compile(r"(?:^|[\s\"'=:(,])(?:~?/[\w.~-]|[A-Za-z]:\\)|/Users/|/home/|/Volumes/"),
-    "a mail address": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"),
+    "a mail address": re.compile(r"[\w.+-]@[\w-]+\.[\w.-]"),
     "a hardware address": re.compile(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b"),
     "an IP address": re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"),
     "an identifier": re.compile(r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b"),
     "a serial number": re.compile(
         r"\b(?=[A-Z0-9]*[A-Z])(?=[A-Z0-9]*[0-9])[A-Z0-9]{10,16}\b|\b[0-9a-f]{16}\b"
     ),
-    "a host name": re.compile(r"\b[\w-]+\.(?:local|lan|home|internal|corp)\b", re.IGNORECASE),
+    "a host name": re.compile(r"[\w-]\.(?:local|lan|home|internal|corp)\b", re.IGNORECASE),
 }
 _PUBLIC_FIELDS: Final = re.compile(
     r"\.(?:chip|device_kind|device_name|machine|os_name|kind|stage|model|prompts|variant|outcome"

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
+import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from sdperf.codec import format_record, parse_record
-from sdperf.errors import ConfigurationError, RecordError
+from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.measurement import Measurement
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
@@ -126,6 +129,22 @@ class BaselineStore:
             for session in self.load(fingerprint)
         ]
 
+    def check_images(self) -> None:
+        """Check that every picture that was accepted is there and is the one that was accepted.
+
+        Raises:
+            RecordError: One is gone or was changed: without it no picture can be held to it.
+        """
+        for session in self.load_all():
+            for sha256 in sorted(_list_images(session.run)):
+                fault = explain_missing_image(session, sha256)
+                if fault is not None:
+                    raise RecordError(
+                        f"the accepted session {session.name} is damaged: {fault}",
+                        hint=f"git checkout {session.images.folder}, or take the session out: "
+                        f"sdperf baseline reject {session.number}",
+                    )
+
     def find(self, name: str, fingerprint: str | None = None) -> AcceptedSession:
         """Find one session by its number, the beginning of its name, or its file.
 
@@ -177,6 +196,27 @@ class BaselineStore:
         reason = " ".join(reason.split())
         if not reason:
             raise ConfigurationError("a baseline needs a reason", hint="--reason 'why it is right'")
+        with self._locked():
+            return self._accept_alone(run, measurements, reason, now)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let no other process number, add or remove sessions meanwhile; leaves no file behind."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _accept_alone(
+        self,
+        run: SavedRun,
+        measurements: dict[str, Measurement],
+        reason: str,
+        now: datetime | None,
+    ) -> AcceptedSession:
         fingerprint = _single_fingerprint(run, measurements)
         folder = self.folder / fingerprint
         content = _content_sha256(run)
@@ -216,6 +256,10 @@ class BaselineStore:
             RecordError: Another session is damaged, so that its images cannot be told.
             OSError: A file cannot be removed.
         """
+        with self._locked():
+            return self._reject_alone(session)
+
+    def _reject_alone(self, session: AcceptedSession) -> list[Path]:
         folder = self.folder / session.fingerprint
         others = [one for one in self.load(session.fingerprint) if one.name != session.name]
         needed = {sha256 for other in others for sha256 in _list_images(other.run)}
@@ -378,3 +422,12 @@ def _remove_stale(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_S:
                 path.unlink()
+
+
+def explain_missing_image(session: AcceptedSession, sha256: str) -> str | None:
+    """Say why a reference image of a session cannot be read; ``None`` when it can."""
+    try:
+        session.images.read(sha256)
+    except ImageError as error:
+        return str(error)
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -44,23 +44,31 @@ def sync_folder(folder: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all, even when killed or out of space.
 
-    The folder is made when missing. The bytes reach the disk before the name does, and the name
-    before this returns.
+    The folder is made when missing, and the umask decides who may read the file. The bytes reach
+    the disk before the name does, and the name before this returns.
 
     Raises:
         OSError: The folder cannot be made or written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             sync_to_disk(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text as UTF-8; bytes of a file's name that are no UTF-8 are spelt out in it.
+
+    Python keeps such bytes as lone surrogates, which no encoding takes.
+    """
+    return text.encode("utf-8", "backslashreplace")

@@ -25,11 +25,15 @@ _QUALITY: Final = 80
 
 
 def find_faults(images: Sequence[DeliveredImage]) -> list[str]:
-    """Return the hard faults of images, each once: NaN or infinity, black or flat frames."""
+    """Return the hard faults of images, each once.
+
+    NaN or infinity, black or flat frames, and other work than was asked for.
+    """
     faults = []
     for image in images:
         if image.nonfinite:
             faults.append("NaN or infinity among the pixel values")
+        faults += image.faults
         faults += describe_image(decode_png(image.png)).faults
     return list(dict.fromkeys(faults))
 

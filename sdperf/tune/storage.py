@@ -26,6 +26,7 @@ from sqlalchemy.exc import (
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.tune import DEFAULT_FILE
+from sdperf.urls import mask_url
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -89,14 +90,14 @@ def locate_storage(given: str | None, root: Path) -> URL:
         ) from error
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigurationError(
-            "a study in memory is gone at once", got=str(url), expected="sqlite:///FILE"
+            "a study in memory is gone at once", got=show_url(url), expected="sqlite:///FILE"
         )
     return url
 
 
 def show_url(url: URL) -> str:
-    """Return a URL for people: without its password."""
-    return url.render_as_string(hide_password=True)
+    """Return a URL for people: without any credential."""
+    return mask_url(url.render_as_string(hide_password=True))
 
 
 def open_storage(

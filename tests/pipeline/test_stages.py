@@ -218,7 +218,7 @@ def test_the_pipelines_own_size_is_taken_where_none_is_asked(pipeline):
 def test_a_size_that_does_not_pack_is_refused_before_anything_runs(tiny_folder):
     pipeline = tiny_pipelines.load(tiny_folder("flux"))
     pipeline.vae_scale_factor = 8
-    with pytest.raises(ConfigurationError, match=r"width.*multiple of 16.*--sd-width 32"):
+    with pytest.raises(ConfigurationError, match=r"width.*multiple of 16.*--sd-size 32x"):
         stages_for(pipeline, workload(height=32, width=40))
 
 
@@ -281,7 +281,7 @@ def test_an_unknown_pipeline_runs_whole_from_each_images_seed():
 
 @pytest.mark.parametrize(
     ("asked", "flag"),
-    [({"height": 32, "width": None}, "height"), ({"negative_prompt": "x"}, "negative-prompt")],
+    [({"height": 32, "width": None}, "size"), ({"negative_prompt": "x"}, "negative-prompt")],
 )
 def test_what_a_whole_pipeline_cannot_be_told_is_refused(asked, flag):
     overrides = {"height": None, "width": None, **asked}

@@ -1,14 +1,24 @@
 # Imported here, so that pytester's sessions find these very modules and not fresh ones:
 # hypothesis' plugin would import and rewrite it at the end of each, two seconds every time.
+import importlib
+import pkgutil
+
 import hypothesis
 import pytest
 from pytest_benchmark import plugin as host
 
+import sdperf.plugin
+import sdperf.report.html
 import sdperf.run.counting
 import sdperf.run.suite
 from sdperf.cli import main
 from tests.plugin.scripted import Script
 from tests.tiny_pipelines import tiny_folder
+
+# The plugin loads these when a session first needs them; a session of pytester would forget them.
+for package in (sdperf.plugin, sdperf.report.html):
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
 
 __all__ = ["hypothesis", "tiny_folder"]
 

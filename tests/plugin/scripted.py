@@ -65,7 +65,7 @@ class Script:
                 result = run_round(loaded, request)
             seconds = self.next_s(request, len(calls))
             return dataclasses.replace(
-                result, start_s=0.0, end_s=seconds, peak_rss_bytes=self.rss_bytes
+                result, start_s=0.0, end_s=seconds, cpu_s=None, peak_rss_bytes=self.rss_bytes
             )
 
         monkeypatch.setattr(worker._Loaded, "run_round", scripted)

@@ -1,5 +1,9 @@
 """What a newcomer meets first: faults of a whole session, and what other plugins bring along."""
 
+import sys
+
+import pytest
+
 
 def count_lines(result, text):
     return sum(text in line for line in result.outlines)
@@ -13,3 +17,68 @@ def test_a_fault_that_all_cases_have_in_common_is_said_once(bench, pytester):
     assert count_lines(broken, "as in test_bench.py::test_latency[fp32-sync-1w]") == 1
     assert count_lines(broken, "BROKEN  latency") == 1
     broken.stdout.fnmatch_lines(["BROKEN  latency*, throughput*: ConfigurationError: *"])
+
+
+def test_a_broken_case_brings_no_second_error_where_warnings_are_errors(bench, pytester):
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    broken = bench(subject="nowhere:make")
+    broken.assert_outcomes(failed=2)
+    assert "was not used at all" not in broken.stdout.str()
+
+
+def test_a_case_that_its_variant_skips_is_no_error_where_warnings_are_errors(bench, pytester):
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makepyfile(test_bench="def test_gain(sd_gain): sd_gain.latency()")
+    skipped = bench(spawned=True)
+    assert set(skipped.parseoutcomes()) == {"skipped"}
+    assert skipped.ret == 0
+
+
+def test_a_second_case_in_one_test_is_refused_before_it_is_loaded(bench, pytester):
+    pytester.makepyfile(
+        test_bench="def test_two(sd_benchmark): sd_benchmark.latency(), sd_benchmark.throughput()"
+    )
+    refused = bench()
+    refused.assert_outcomes(failed=1)
+    refused.stdout.fnmatch_lines(["*a test measures one case*write a test of its own for it*"])
+
+
+def test_what_auto_chose_is_skipped_with_a_subject_and_never_broken(bench, pytester):
+    pytester.makepyfile(
+        subject="def make(request): return request.load()",
+        test_bench="def test_latency(sd_benchmark): sd_benchmark.latency()",
+    )
+    run = bench(subject="subject:make", engine="auto")
+    assert "BROKEN" not in run.stdout.str()
+    run.stdout.fnmatch_lines(["skipped: the engine onnx takes no --sd-subject*"])
+    named = bench(subject="subject:make", engine="onnx")
+    assert named.ret == 1
+    named.stdout.fnmatch_lines(["BROKEN *the engine onnx takes the model's own*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "package", "extra"),
+    [({"engine": "onnx"}, "onnxruntime", "onnx"), ({"html": "x.html"}, "matplotlib", "report")],
+)
+def test_a_missing_extra_is_said_before_anything_is_loaded(
+    options, package, extra, bench, script, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(
+        "sdperf.plugin.session.explain_absence",
+        lambda choice, kind: f"{choice.name} is missing: pip install 'sdperf[onnx]'",
+    )
+    refused = bench(**options)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines([f"ERROR: *do: pip install 'sdperf[[]{extra}]'"])
+    assert script.rounds == 0
+
+
+def test_a_report_that_cannot_be_drawn_costs_neither_table_nor_verdict(bench, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("of the drawing package\nand more")
+
+    monkeypatch.setattr("sdperf.report.html.files.write_report", fail)
+    run = bench(html="x.html")
+    assert run.ret == 0
+    run.stdout.fnmatch_lines(["latency*NO BASELINE", "no report: RuntimeError: of the drawing*"])

@@ -1,5 +1,7 @@
 """Pictures by content: looked at once, compared once a pair, and nothing about them made up."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from sdperf.errors import ImageError
 from sdperf.png import compute_png_sha256, decode_png, encode_png
 from sdperf.quality import compute_entropy_bits, describe_image
 from sdperf.run import scoring
+from sdperf.run.messages import DeliveredImage
 from sdperf.run.scoring import Other, PictureScores, compute_scores
 from sdperf.workload import ImageRequest
 from tests.quality.pictures import add_noise, make_scene
@@ -83,7 +86,8 @@ def test_a_picture_that_cannot_be_read_is_said_and_leaves_nothing_known(worked):
 def test_numbers_that_were_not_finite_are_a_fault_of_this_delivery_alone():
     request = ImageRequest("apple", 3)
     (seen,) = PictureScores().examine([(encode_png(np.zeros((32, 32, 3), np.uint8)), [])])
-    damaged = seen.make_record(request, nonfinite=True)
+    delivered = DeliveredImage(png=b"", latency_s=0.0, nonfinite=False)
+    damaged = seen.make_record(request, dataclasses.replace(delivered, nonfinite=True))
     assert damaged.faults == ("NaN or infinity among the pixel values", *seen.look.faults)
-    assert seen.make_record(request, nonfinite=False).faults == seen.look.faults
+    assert seen.make_record(request, delivered).faults == seen.look.faults
     assert seen.look.faults

@@ -51,6 +51,10 @@ _DERIVED: Final[dict[type, dict[str, dict[str, Any]]]] = {
             "exclusiveMinimum": 0,
             "description": "Its inverse.",
         },
+        "cores_busy": {
+            "anyOf": [{"type": "number", "minimum": 0}, _NULL],
+            "description": "Processor seconds a second of all workers, the median round.",
+        },
         "verdict": {
             "description": "What the gates said when the session ended.",
             "$ref": "#/$defs/Verdict",

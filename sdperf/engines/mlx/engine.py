@@ -83,7 +83,7 @@ class _RunOnMlx:
             raise GenerationError(
                 f"MLX could not run the {self._name}",
                 got=str(error)[:_MAX_MESSAGE],
-                hint="--sd-engine torch, or a smaller --sd-height and --sd-width",
+                hint="--sd-engine torch, or a smaller --sd-size",
             ) from error
         return tuple(to_torch(output, first.device, self._torch_dtype) for output in outputs)
 

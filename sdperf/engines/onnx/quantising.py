@@ -140,6 +140,10 @@ def _multiply_in_int8(source: Path, target: Path) -> Any:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory(dir=target.parent) as folder, quiet_export():
-        path = Path(folder) / target.name
-        quantize_dynamic(source, path, weight_type=QuantType.QUInt8, use_external_data_format=True)
+        bare, path = Path(folder) / "bare.onnx", Path(folder) / target.name
+        model = onnx.load(source)
+        # onnxruntime before 1.32 infers all shapes again and stumbles over those of the exporter.
+        model.graph.ClearField("value_info")
+        onnx.save_model(model, bare, save_as_external_data=True, location=f"{bare.name}.data")
+        quantize_dynamic(bare, path, weight_type=QuantType.QUInt8, use_external_data_format=True)
         return onnx.load(path)

@@ -9,7 +9,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.judging.trend import Trend
 from sdperf.report.dossier import JudgedMachine
 from sdperf.report.pictures import PictureSource
-from sdperf.store.files import write_atomically
+from sdperf.store.files import encode_text, write_atomically
 from sdperf.tune.summary import Summary
 
 
@@ -31,7 +31,7 @@ def write_report(
     require_drawing()
     from sdperf.report.html.page import render_page
 
-    content = render_page(machines, source, trends, tunings).encode()
+    content = encode_text(render_page(machines, source, trends, tunings))
     try:
         write_atomically(path, content)
     except OSError as error:

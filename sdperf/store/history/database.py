@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.store.history.schema import HEAD_REVISION, metadata
+from sdperf.urls import mask_url
 
 DEFAULT_FILE: Final = ".sdperf/history.db"
 VARIABLE: Final = "SDPERF_HISTORY"
@@ -48,7 +49,7 @@ class Database:
 
     Attributes:
         engine: SQLAlchemy's engine.
-        shown: Its URL without the password, for people.
+        shown: Its URL without any credential, for people.
     """
 
     engine: Engine
@@ -123,7 +124,7 @@ def open_database(url: str, *, create: bool) -> Database:
         RecordError: The database cannot be reached, is damaged, or is none of ours.
     """
     parsed = _parse_url(url)
-    shown = parsed.render_as_string(hide_password=True)
+    shown = mask_url(parsed.render_as_string(hide_password=True))
     if parsed.get_backend_name() == "sqlite":
         _prepare_file(parsed, shown, create=create)
     database = Database(_create_engine(parsed, shown), shown)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.codec import format_record, parse_record
+from sdperf.codec import escape_surrogates, format_record, parse_record
 from sdperf.errors import RecordError
 from sdperf.measurement import Environment
 from sdperf.store.history.figures import (
@@ -143,6 +143,7 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         content = format_content(document, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{source} cannot be kept", got=str(error)[:120]) from error
+    document, source = escape_surrogates(dict(document)), escape_surrogates(source)
     own, commit = as_object(document.get(RUN_KEY)), as_object(document.get("commit_info"))
     is_dirty = commit.get("dirty")
     return KeptRun(

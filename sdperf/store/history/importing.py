@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.leftovers import leave_with_parent
 from sdperf.store.history.database import Database
 from sdperf.store.history.extraction import KeptRun, read_kept_run
 from sdperf.store.history.writing import Kept, keep_runs
@@ -121,7 +122,9 @@ def _read_chunks(chunks: Iterator[list[Path]], processes: int) -> Iterator[_Chun
         yield from map(read_chunk, chunks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as executor:
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=leave_with_parent
+    ) as executor:
         yield from _read_ahead(executor, chunks, 2 * processes)
 
 

@@ -1,0 +1,122 @@
+"""What a worker executed beside what it was asked for; a difference breaks the case. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class AskedExecution:
+    """What was asked for, as far as a worker can count it. ``None`` holds nothing to it.
+
+    Attributes:
+        steps: Steps that the scheduler plans for the steps that were asked for: Heun's takes about
+            twice as many.
+        fewest_steps: The steps that were asked for; what holds where the plan is not known.
+        width: Pixels.
+        height: Pixels.
+        guided: Whether classifier-free guidance is on.
+        precision: Number format of the denoiser's weights.
+        scheduler: Class name of the scheduler.
+        images_per_call: Images that go through the denoiser together.
+    """
+
+    steps: int | None = None
+    fewest_steps: int | None = None
+    width: int | None = None
+    height: int | None = None
+    guided: bool | None = None
+    precision: str | None = None
+    scheduler: str | None = None
+    images_per_call: int | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What the first whole round of a worker executed, counted while it ran. ``None``: not seen.
+
+    Attributes:
+        steps: Steps that the scheduler took for one call of the pipeline.
+        denoiser_calls: Calls of the denoiser in one call of the pipeline.
+        denoiser_batch: Largest batch of these calls; guidance doubles it.
+        guided: Whether the denoiser saw each image with and without its prompt.
+        precision: Number format of most of the denoiser's floating-point weights.
+        scheduler: Class name of the pipeline's scheduler after the round.
+        width: Pixels of the delivered picture.
+        height: Pixels of the delivered picture.
+        optimisations: Whether each switched-on optimisation took effect, by name; those whose
+            effect cannot be looked at are left out.
+    """
+
+    steps: int | None = None
+    denoiser_calls: int | None = None
+    denoiser_batch: int | None = None
+    guided: bool | None = None
+    precision: str | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
+    optimisations: Mapping[str, bool] = field(default_factory=dict)
+
+
+def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str, ...]:
+    """Say where a worker executed something else than was asked for, both values each.
+
+    What was not seen or not asked for is no difference.
+    """
+    differences = []
+    if None not in (asked.steps, executed.steps) and asked.steps != executed.steps:
+        planned = f" ({asked.steps} of this scheduler)" if asked.steps != asked.fewest_steps else ""
+        least = asked.fewest_steps or asked.steps
+        differences.append(f"asked for {least} steps{planned}, executed {executed.steps}")
+    elif (
+        asked.steps is None
+        and asked.fewest_steps is not None
+        and executed.steps is not None
+        and executed.steps < asked.fewest_steps
+    ):
+        differences.append(
+            f"asked for {asked.fewest_steps} steps or more, executed {executed.steps}"
+        )
+    size = explain_size(asked.width, asked.height, executed.width, executed.height)
+    if size is not None:
+        differences.append(size)
+    if None not in (asked.guided, executed.guided) and asked.guided != executed.guided:
+        differences.append(
+            f"asked for guidance {_switch(asked.guided)}, executed with guidance "
+            f"{_switch(executed.guided)} (denoiser's batch: {executed.denoiser_batch})"
+        )
+    for what, wanted, found in (
+        ("denoiser's weights in", asked.precision, executed.precision),
+        ("the scheduler", asked.scheduler, executed.scheduler),
+    ):
+        if wanted is not None and found is not None and wanted != found:
+            differences.append(f"asked for {what} {wanted}, executed {found}")
+    without = sorted(name for name, took in executed.optimisations.items() if not took)
+    if without:
+        differences.append(f"asked for {', '.join(without)}, executed without")
+    return tuple(differences)
+
+
+def explain_size(
+    asked_width: int | None, asked_height: int | None, width: int | None, height: int | None
+) -> str | None:
+    """Say that a picture has another size than was asked for; ``None`` where it has not.
+
+    Args:
+        asked_width: Pixels; ``None`` asks for none.
+        asked_height: Pixels; ``None`` asks for none.
+        width: Pixels that were drawn; ``None`` is unknown.
+        height: Pixels that were drawn; ``None`` is unknown.
+    """
+    if width is None or height is None:
+        return None
+    wanted = (asked_width or width, asked_height or height)
+    if wanted == (width, height):
+        return None
+    return f"asked for {wanted[0]} x {wanted[1]} px, drawn {width} x {height} px"
+
+
+def _switch(is_on: bool | None) -> str:
+    return "on" if is_on else "off"

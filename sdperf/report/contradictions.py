@@ -1,0 +1,18 @@
+"""Figures that contradict each other, as lines of the summary. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sdperf.judging.contradictions import find_contradictions
+from sdperf.report.terminal import Line, Row, wrap_line
+
+
+def format_contradictions(rows: Iterable[Row]) -> list[Line]:
+    """Name each case whose figure another one contradicts, and what to look at."""
+    measured = {row.case: row.measurement for row in rows if row.measurement is not None}
+    lines: list[Line] = []
+    for one in find_contradictions(measured):
+        lines += wrap_line(f"contradiction  {one.case}: {one.sentence}", "yellow")
+        lines += wrap_line(f"    next: {one.hint}", "")
+    return [Line(""), *lines] if lines else []

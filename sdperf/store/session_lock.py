@@ -1,0 +1,81 @@
+"""One session a folder: the lock, and who has it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+from sdperf.errors import ConfigurationError
+from sdperf.folders import try_lock
+
+LOCK_FILE: Final = "session.lock"
+
+
+@dataclass
+class FolderLock:
+    """The lock of a folder in which one session at a time measures.
+
+    The system lets go of it when its process ends, however it ends; what an ended process wrote
+    into it is overwritten by the next one.
+
+    Attributes:
+        file: The open lock file.
+    """
+
+    file: IO[str]
+
+    @classmethod
+    def take(cls, folder: Path) -> FolderLock:
+        """Take the lock.
+
+        Args:
+            folder: ``.sdperf``; made when missing.
+
+        Raises:
+            ConfigurationError: Another session has it.
+            OSError: The folder cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
+        try:
+            if not try_lock(file, fcntl.LOCK_EX):
+                file.seek(0)
+                raise ConfigurationError(
+                    "another session measures in this folder: two at once would disturb each other",
+                    got=_describe_owner(file.read(500)),
+                    expected="one session at a time",
+                    hint="wait for it to end, or end it",
+                )
+            file.seek(0)
+            file.truncate()
+            owner = {
+                "pid": os.getpid(),
+                "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            file.write(json.dumps(owner) + "\n")
+            file.flush()
+        except BaseException:
+            file.close()
+            raise
+        return cls(file)
+
+    def release(self) -> None:
+        """Let go of it."""
+        with contextlib.suppress(OSError):
+            self.file.truncate(0)
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+
+def _describe_owner(text: str) -> str:
+    try:
+        owner = json.loads(text)
+        return f"process {int(owner['pid'])}, since {str(owner['started_at'])[:40]!r}"
+    except (ValueError, TypeError, KeyError):
+        return "a process that did not say which it is"

@@ -1,0 +1,65 @@
+"""Subjects that make something else than they are asked for, each in one way."""
+
+import torch
+
+
+def plain(request):
+    return request.load()
+
+
+def half_size(request):
+    return _call_with(request.load(), lambda named: {"height": 16, "width": 16, "latents": None})
+
+
+def fewer_steps(request):
+    return _call_with(
+        request.load(), lambda named: {"num_inference_steps": named["num_inference_steps"] - 1}
+    )
+
+
+def no_guidance(request):
+    return _call_with(request.load(), lambda named: {"guidance_scale": 0.0})
+
+
+def bf16_inside(request):
+    pipeline = request.load()
+    unet = pipeline.unet.to(torch.bfloat16)
+    forward = unet.forward
+
+    def widened(sample, timestep, **named):
+        named["encoder_hidden_states"] = named["encoder_hidden_states"].bfloat16()
+        return tuple(one.float() for one in forward(sample.bfloat16(), timestep, **named))
+
+    unet.forward = widened
+    return pipeline
+
+
+def other_scheduler(request):
+    from diffusers import DDIMScheduler
+
+    pipeline = request.load()
+    kind = type(pipeline)
+    call = kind.__call__
+
+    def replaced(self, *args, **named):
+        self.scheduler = DDIMScheduler.from_config(self.scheduler.config)
+        return call(self, *args, **named)
+
+    pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": replaced})
+    return pipeline
+
+
+def keeps_no_channels_last(request):
+    pipeline = request.load()
+    pipeline.unet.to = lambda *_args, **_named: pipeline.unet
+    return pipeline
+
+
+def _call_with(pipeline, change):
+    kind = type(pipeline)
+
+    def __call__(self, *args, **named):
+        return kind.__call__(self, *args, **{**named, **change(named)})
+
+    pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": __call__})
+    return pipeline

@@ -1,0 +1,48 @@
+"""Subjects that leave something behind in their worker after each image."""
+
+import torch
+
+
+def _after_each_call(pipeline, leave):
+    kind = type(pipeline)
+
+    def call(self, *args, **named):
+        output = kind.__call__(self, *args, **named)
+        leave(self)
+        return output
+
+    pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": call})
+    return pipeline
+
+
+def threads(request):
+    return _after_each_call(request.load(), lambda _: torch.set_num_threads(3))
+
+
+def scheduler(request):
+    def leave(pipeline):
+        from diffusers import DDIMScheduler
+
+        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+
+    return _after_each_call(request.load(), leave)
+
+
+def scheduler_config(request):
+    return _after_each_call(
+        request.load(), lambda pipeline: pipeline.scheduler.register_to_config(beta_end=0.02)
+    )
+
+
+def deterministic(request):
+    return _after_each_call(
+        request.load(), lambda _: torch.use_deterministic_algorithms(True, warn_only=True)
+    )
+
+
+def default_dtype(request):
+    return _after_each_call(request.load(), lambda _: torch.set_default_dtype(torch.float64))
+
+
+def nothing(request):
+    return _after_each_call(request.load(), lambda _: None)
