@@ -33,6 +33,9 @@ pipeline cannot be divided."""
 Reading = Literal["compute-bound", "launch-bound", "starved"]
 """What limits a stage: arithmetic, the host's cost per operator, or something else."""
 
+CacheState = Literal["cold", "partly", "warm"]
+"""How much of what a start needs was at hand: nearly nothing, some of it, nearly all."""
+
 GuardPolicy = Literal["strict", "warn", "off"]
 
 LARGEST_FRESH_RATIO: Final = 2.0
@@ -259,6 +262,22 @@ class DeviceLimits:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What loading and first call were measured on: they are only compared with their like.
+
+    Attributes:
+        is_fresh: Whether every worker was a process that had loaded nothing before.
+        page_cache: Whether the model's files were in memory when loading began; ``None`` unknown.
+        compile_cache: Whether what the first call compiles had been compiled before; ``None``
+            where it compiles nothing that is known of.
+    """
+
+    is_fresh: bool
+    page_cache: CacheState | None = None
+    compile_cache: CacheState | None = None
+
+
+@dataclass(frozen=True)
 class FreshRounds:
     """Rounds whose prompts and seeds were never asked for before; they are no timed ones.
 
@@ -457,6 +476,7 @@ class Measurement:
         execution: What the first worker executed, counted in its first call.
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
+        start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
         format_version: Version of this record.
     """
 
@@ -487,6 +507,7 @@ class Measurement:
     rounds_cpu_s: tuple[float, ...] = ()
     execution: Execution | None = None
     fresh: FreshRounds | None = None
+    start: Start | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -112,9 +112,9 @@ class _PairedScore:
         return None if before is None or after is None else self.sign * (before - after)
 
 
-COLOUR_SCALE: Final = 15.0
-"""The smallest rise of a colour difference that matters, over the smallest drop of SSIM: 0.03 where
-the smallest drop is 0.002, a thirtieth of what an eye sees."""
+COLOUR_SCALE: Final = 30.0
+"""The smallest rise of a colour difference that matters, over the smallest drop of SSIM: 0.06 where
+the smallest drop is 0.002: a level of rounding in every twentieth value makes 0.04."""
 
 _PAIRED: Final = (
     _PairedScore("ssim", "SSIM fell", 1, 1.0),

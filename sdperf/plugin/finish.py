@@ -38,6 +38,7 @@ from sdperf.plugin.saving import (
     store_null_control,
 )
 from sdperf.plugin.speed import Confirm, SpeedVerdict, judge_speed, void_finding
+from sdperf.plugin.starts import explain_tails, judge_starts, make_repeat
 from sdperf.report.quality_seen import describe_seen
 from sdperf.report.terminal import Row
 from sdperf.store.baselines import BaselineStore
@@ -187,14 +188,31 @@ def _judge(ours: SdSession, host: Any) -> None:
         share_s = settings.confirm_s / max(1, len(parts))
         confirm = functools.partial(confirm_suspects, ours, timed, budget_s=share_s)
     ours.speed = judge_parts(parts, judge, confirm, unconfirmed) if parts else SpeedVerdict()
+    slow_starts = _judge_starts(ours, timed)
     for node_id in ids:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
         if one is not None:
             is_void = node_id in ours.order.void
             extra += _judge_timing(node_id, one, ours, is_timed=bool(timed) or is_void)
+            extra += slow_starts.get(node_id, [])
             extra += _judge_compare_fail(node_id, ours, host)
         ours.rows.append(_make_row(ours, host, node_id, one, extra))
+
+
+def _judge_starts(ours: SdSession, timed: Mapping[str, JudgedCase]) -> dict[str, list[Finding]]:
+    """Judge loading, first calls and tails, unless the session is void."""
+    settings = ours.settings
+    if ours.speed.confirmation.void is not None:
+        return {}
+    ours.tails_left_out = explain_tails(timed)
+    can_repeat = settings.confirm_s > 0 and not (ours.interrupted or settings.in_process)
+    return judge_starts(
+        timed,
+        {"load": settings.max_load, "first call": settings.max_first_call},
+        settings.max_tail,
+        make_repeat(ours, timed, settings.confirm_s) if can_repeat else None,
+    )
 
 
 def _judge_timing(

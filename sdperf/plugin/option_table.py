@@ -145,6 +145,25 @@ OPTIONS: Final = (
         "how much peak memory may grow: a case fails when both limits are exceeded",
     ),
     Option(
+        "max-load",
+        "PERCENT+SECONDS",
+        "50%+2s",
+        "how much longer loading may take in a fresh process: a case fails when both limits are "
+        "exceeded and so again in two more; five accepted sessions or more narrow them",
+    ),
+    Option(
+        "max-first-call",
+        "PERCENT+SECONDS",
+        "50%+2s",
+        "how much longer the first call (compilation) may take, likewise",
+    ),
+    Option(
+        "max-tail",
+        "PERCENT",
+        "25%",
+        "how much p95 over the median round may grow, with twenty rounds or more",
+    ),
+    Option(
         "processes",
         "N",
         "1",

@@ -16,6 +16,7 @@ from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
 from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.starts import StartLimits
 from sdperf.measurement import GUARD_POLICIES, GuardPolicy
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
@@ -69,6 +70,9 @@ class Settings:
         max_slowdown: Tolerated slowdown of a case as a fraction; ``None`` is automatic.
         max_suite_slowdown: Tolerated slowdown of all cases together as a fraction.
         memory: Tolerated growth of peak memory.
+        max_load: Tolerated growth of the seconds that loading takes.
+        max_first_call: Tolerated growth of the first call's.
+        max_tail: Tolerated growth of p95 over the median, as a fraction.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
         limit_is_typed: Whether ``max_slowdown`` stands on the command line.
@@ -109,6 +113,9 @@ class Settings:
     max_slowdown: float | None
     max_suite_slowdown: float
     memory: MemoryLimits
+    max_load: StartLimits
+    max_first_call: StartLimits
+    max_tail: float
     processes: int
     confirm_s: float
     limit_is_typed: bool
@@ -209,6 +216,9 @@ def read_settings(config: pytest.Config) -> Settings:
         ),
         max_suite_slowdown=_parse(texts, "max-suite-slowdown", parse_percent),
         memory=_parse(texts, "max-growth", parse_growth),
+        max_load=_parse(texts, "max-load", parse_start_limits),
+        max_first_call=_parse(texts, "max-first-call", parse_start_limits),
+        max_tail=_parse(texts, "max-tail", parse_percent),
         processes=_parse(texts, "processes", _parse_count),
         confirm_s=_parse(texts, "confirm", _parse_duration),
         limit_is_typed=config.getoption("--sd-max-slowdown") is not None,
@@ -248,6 +258,18 @@ def parse_growth(text: str) -> MemoryLimits:
     return MemoryLimits(
         _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
     )
+
+
+def parse_start_limits(text: str) -> StartLimits:
+    """Parse ``50%+2s``.
+
+    Raises:
+        ValueError: It is not a percentage above 0 and seconds above 0.
+    """
+    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*\+\s*([0-9.]+)\s*s\s*", text)
+    if not found:
+        raise ValueError("a percentage and seconds, such as 50%+2s")
+    return StartLimits(_parse_positive(found.group(1)) / 100, _parse_positive(found.group(2)))
 
 
 def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:

@@ -64,6 +64,7 @@ class SdSession:
         comparison: What the session is compared with; nothing before it has ended.
         speed: What is said of its speed; nothing before it has ended.
         no_overlap: Why nothing was compared although something was asked for.
+        tails_left_out: Why the tails of some cases were not judged; ``None`` where all were.
         interrupted: Whether the user ended it.
         exhibits: Failing images laid beside what they were held against.
         report: What became of the report that was asked for, one line.
@@ -100,6 +101,7 @@ class SdSession:
     compare_fail: tuple[Any, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
     no_overlap: str | None = None
+    tails_left_out: str | None = None
     interrupted: bool = False
     comparison: Comparison = field(default_factory=Comparison)
     speed: SpeedVerdict = field(default_factory=SpeedVerdict)

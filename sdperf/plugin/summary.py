@@ -104,6 +104,8 @@ def _format_suite(ours: SdSession) -> list[Line]:
     if control is not None:
         texts.append((format_control(control), "red" if control.is_sound is False else ""))
     texts += [(note, "") for note in ours.speed.confirmation.notes]
+    if ours.tails_left_out is not None:
+        texts.append((ours.tails_left_out, ""))
     if ours.no_overlap is not None:
         texts.append((ours.no_overlap, "red"))
     return [

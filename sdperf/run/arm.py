@@ -52,6 +52,16 @@ class CaseArm:
                 self._case.warm_up()
         return self._case.measure_round()
 
+    def start(self) -> Case:
+        """Start fresh workers and make their first call; return what they run."""
+        self.close()
+        self.before_load()
+        self._case = Case(
+            self.suite, self.kind, self.variant, self.batch, self.stage, watched=False
+        )
+        self._case.prepare()
+        return self._case
+
     def close(self) -> None:
         """End the workers."""
         self._case = None

@@ -10,7 +10,7 @@ from typing import Final
 from sdperf.errors import ConfigurationError
 from sdperf.guard import Guard
 from sdperf.measure.ledger import Ledger
-from sdperf.measurement import CaseKind, FreshRounds, Measurement, MemoryUsage, SeparateStage
+from sdperf.measurement import CaseKind, FreshRounds, Measurement, MemoryUsage, SeparateStage, Start
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.png import compute_png_sha256
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
@@ -234,8 +234,8 @@ class Case:
             rounds_s=tuple(each.duration_s for each in self._rounds),
             images=tuple(records),
             image_latencies_s=tuple(_mean_latency(each) for each in self._rounds),
-            load_s=max(worker.report.load_s for worker in self._workers),
-            first_call_s=max(worker.first_call_s or 0.0 for worker in self._workers) or None,
+            load_s=self.load_s,
+            first_call_s=self.first_call_s,
             warmup_s=tuple(each.duration_s for each in self._warmups),
             repeatable=self._is_repeatable(),
             stages=stages,
@@ -264,11 +264,37 @@ class Case:
             rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
             execution=self._rounds[-1].results[0].execution,
             fresh=fresh,
+            start=self.describe_start(),
             guards=make_log(
                 self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
             ),
         )
         return CaseResult(measurement, pngs)
+
+    def describe_start(self) -> Start:
+        """Say what loading and first call of the present workers were measured on."""
+        reports = [worker.report for worker in self._workers]
+        pages = {report.page_cache for report in reports}
+        engine, compiled = reports[0].engine, reports[0].compile_cache
+        if engine is not None:
+            compiled = "warm" if engine.was_cached else "cold"
+        elif self.suite.subject is None and not self.variant.optimisations:
+            compiled = None
+        return Start(
+            is_fresh=all(worker.is_fresh for worker in self._workers),
+            page_cache=pages.pop() if len(pages) == 1 else None,
+            compile_cache=compiled,
+        )
+
+    @property
+    def load_s(self) -> float:
+        """Seconds in which the slowest of the present workers loaded."""
+        return max(worker.report.load_s for worker in self._workers)
+
+    @property
+    def first_call_s(self) -> float | None:
+        """Seconds of the slowest of the present workers' first calls; ``None`` before them."""
+        return max(worker.first_call_s or 0.0 for worker in self._workers) or None
 
     def _draw_fresh(self) -> FreshRounds | None:
         """Run a round of requests that were never made; once for each pipeline and mode.

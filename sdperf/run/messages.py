@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sdperf.device import DeviceInfo
 from sdperf.execution import Execution
-from sdperf.measurement import EngineUse, PeakRate, SeparateStage
+from sdperf.measurement import CacheState, EngineUse, PeakRate, SeparateStage
 from sdperf.models.loader import ResolvedModel
 from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Workload
 
@@ -71,6 +71,8 @@ class WorkerReport:
         is_separable: Whether the pipeline divides into stages.
         weight_bytes: What its networks' weights take as they are stored, by component.
         engine: What runs the networks; ``None`` for torch.
+        page_cache: Whether the model's files were in memory when loading began.
+        compile_cache: Whether torch's compiler had left anything on this machine.
     """
 
     pid: int
@@ -80,6 +82,8 @@ class WorkerReport:
     is_separable: bool = False
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
     engine: EngineUse | None = None
+    page_cache: CacheState | None = None
+    compile_cache: CacheState | None = None
 
 
 @dataclass(frozen=True)

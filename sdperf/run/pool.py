@@ -136,11 +136,19 @@ class InProcessHost:
 
 @dataclass
 class Worker:
-    """A loaded worker: its host, what it reported, and its first call's seconds once made."""
+    """A loaded worker: its host, what it reported, and its first call's seconds once made.
+
+    Attributes:
+        host: Where it lives.
+        report: What it said when it had loaded.
+        first_call_s: Seconds of its first generation.
+        is_fresh: Whether its process had loaded nothing before.
+    """
 
     host: WorkerHost
     report: WorkerReport
     first_call_s: float | None = None
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -260,7 +268,11 @@ class WorkerPool:
                     for host, load in zip(hosts, loads, strict=True)
                 ]
             self._note_loads(spec, reports, role)
-            self._workers += [Worker(*pair) for pair in zip(hosts, reports, strict=True)]
+            own = not (self.is_in_process or self.is_elsewhere)
+            self._workers += [
+                Worker(host, report, is_fresh=own and host not in kept)
+                for host, report in zip(hosts, reports, strict=True)
+            ]
         return self._workers[:count]
 
     def find_loaded(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.execution import AskedExecution, Execution, explain_differences
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
+from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
 from sdperf.measurement import StageCost, StageTimes
 from sdperf.run.inspection import Question
 from sdperf.run.messages import (
@@ -85,7 +87,12 @@ def load(spec: WorkerSpec) -> WorkerReport:
     """
     global _loaded
     unload()
+    page_cache = describe_page_cache(spec.model.folder / name for name in spec.model.files)
+    compile_cache = describe_compile_cache()
     _loaded = _Loaded(spec)
+    _loaded.report = dataclasses.replace(
+        _loaded.report, page_cache=page_cache, compile_cache=compile_cache
+    )
     return _loaded.report
 
 

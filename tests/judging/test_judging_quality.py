@@ -30,7 +30,7 @@ def test_a_loss_on_every_prompt_is_degraded_and_the_worst_is_named():
 
 
 def test_a_loss_on_the_worst_tiles_alone_is_degraded():
-    finding = judge_quality(pairs([0.001] * 8, [0.2] * 8), QualityNoise())
+    finding = judge_quality(pairs([0.001] * 8, [0.4] * 8), QualityNoise())
     assert finding.outcome is Outcome.DEGRADED
     assert finding.reason.startswith("worst tile SSIM")
 
@@ -83,17 +83,17 @@ def coloured(rises, tile_rises=None):
 
 
 def test_a_colour_shift_on_every_prompt_is_degraded_where_structure_holds():
-    finding = judge_quality(coloured([0.4] * 8), QualityNoise())
+    finding = judge_quality(coloured([0.8] * 8), QualityNoise())
     assert finding.outcome is Outcome.DEGRADED
-    assert finding.reason.startswith("colour difference rose by 0.4000")
-    finding = judge_quality(coloured([0.0] * 8, [0.5] * 8), QualityNoise())
+    assert finding.reason.startswith("colour difference rose by 0.8000")
+    finding = judge_quality(coloured([0.0] * 8, [0.9] * 8), QualityNoise())
     assert finding.reason.startswith("worst tile's colour difference rose")
 
 
-@pytest.mark.parametrize("rises", [[0.4] * 7 + [-0.1], [0.2] * 8, [-0.4] * 8])
+@pytest.mark.parametrize("rises", [[0.8] * 7 + [-0.1], [0.4] * 8, [-0.8] * 8])
 def test_colour_has_to_rise_on_every_prompt_and_by_enough(rises):
     assert judge_quality(coloured(rises), QualityNoise()).outcome is Outcome.PASS
 
 
 def test_noise_in_colour_raises_the_bar():
-    assert judge_quality(coloured([0.4] * 8), QualityNoise(ciede2000=0.2)).outcome is Outcome.PASS
+    assert judge_quality(coloured([0.8] * 8), QualityNoise(ciede2000=0.3)).outcome is Outcome.PASS

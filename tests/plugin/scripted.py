@@ -28,6 +28,8 @@ class Script:
         host_factor: Called with the number of the host (from 1) that a round runs on.
         hosts: Hosts that loaded a pipeline so far.
         rss_bytes: Peak memory that every host reports.
+        load_s: Seconds in which a host loads, called with its number; ``None`` is what it took.
+        first_factor: Factor of each host's first round.
     """
 
     def __init__(self):
@@ -38,6 +40,9 @@ class Script:
         self.host_factor = lambda _: 1.0
         self.hosts = 0
         self.rss_bytes = 2**30
+        self.load_s = None
+        self.first_factor = 1.0
+        self.called = set()
         self.running = None
 
     def next_s(self, request, unet_calls):
@@ -46,6 +51,9 @@ class Script:
         if self.unet_call_s is not None:
             seconds = max(self.unet_call_s * unet_calls, 1e-3)  # nothing takes no time
         factor = 1.0 if self.running is None else self.host_factor(self.running)
+        if self.running not in self.called:
+            self.called.add(self.running)
+            factor *= self.first_factor
         return seconds * self.drift(self.rounds) * factor
 
     def install(self, monkeypatch):
@@ -113,7 +121,11 @@ class _OwnWorker(Executor):
             sys.modules.pop(subject.partition(":")[0], None)
         self.script.running = self.number
         try:
-            future.set_result(function(*arguments))
+            result = function(*arguments)
+            if function is worker.load and self.script.load_s is not None:
+                seconds = self.script.load_s(self.number)
+                result = dataclasses.replace(result, load_s=seconds, page_cache="warm")
+            future.set_result(result)
         except Exception as error:  # noqa: BLE001  # as a future does
             future.set_exception(error)
         finally:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from sdperf.judging.floors import EXACT_MACHINE_FLOORS
 from sdperf.judging.quality import judge_observation
 from sdperf.measurement import ImageRecord, ImageScores
 from sdperf.models.loader import resolve_model
@@ -17,7 +18,7 @@ from sdperf.observation import ImageParity, Soundness
 from sdperf.png import compute_png_sha256, encode_png
 from sdperf.quality import compute_entropy_bits, describe_image
 from sdperf.run.scoring import compute_scores
-from sdperf.verdict import Outcome
+from sdperf.verdict import Outcome, judge_images
 from sdperf.workload import EMBEDDED, ImageRequest
 from tests.quality.pictures import add_noise, blacken_tile
 
@@ -158,3 +159,46 @@ def test_a_small_loss_on_every_image_is_seen_by_the_paired_test_alone(references
         for each in (replace(floors, pairs=()), replace(floors, pairs=noise))
     ]
     assert outcomes == [{Outcome.PASS}, {Outcome.PASS, Outcome.DEGRADED}]
+
+
+def _rounded(pixels):
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _desaturate(image):
+    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None]
+    return _rounded(grey + (image - grey) * 0.98)
+
+
+SUBTLE = {
+    "brightness +1": lambda image: _rounded(image + 1.0),
+    "brightness -1": lambda image: _rounded(image - 1.0),
+    "red +2": lambda image: _rounded(image + np.array([2.0, 0, 0])),
+    "saturation -2 %": _desaturate,
+    "gamma 1.02": lambda image: _rounded(255 * (image / 255.0) ** (1 / 1.02)),
+    "contrast -1 %": lambda image: _rounded((image - 127.5) * 0.99 + 127.5),
+    "blur 0.4 px": lambda image: _rounded(gaussian_filter(image * 1.0, (0.4, 0.4, 0))),
+    "a column cropped": lambda image: np.concatenate([image[:, 1:], image[:, -1:]], axis=1),
+    "noise 0.5": lambda image: _rounded(
+        image + np.random.default_rng(0).normal(0, 0.5, image.shape)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUBTLE)
+def test_damage_to_colour_and_contrast_that_structure_hides_is_degraded(references, pictures, name):
+    """None of these fell below a floor while SSIM, PSNR and entropy were all that was scored."""
+    everywhere = {key: SUBTLE[name](image) for key, image in pictures.items()}
+    assert judge(references, pictures, everywhere).outcome is Outcome.DEGRADED
+    one = judge(references, pictures, in_one_place(pictures, SUBTLE[name]))
+    assert one.outcome is Outcome.DEGRADED
+
+
+@pytest.mark.parametrize("name", SUBTLE)
+def test_the_same_damage_falls_below_the_floors_of_an_exact_machine(pictures, name):
+    for image in pictures.values():
+        damaged = SUBTLE[name](image)
+        scores = compute_scores("baseline", "b" * 64, image, damaged)
+        record = ImageRecord("", 0, "a" * 64, 128, 128, 5.0, scores=(scores,))
+        found = judge_images([record], "baseline", EXACT_MACHINE_FLOORS, {})
+        assert found.outcome is Outcome.DEGRADED
