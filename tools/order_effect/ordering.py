@@ -15,8 +15,11 @@ from typing import Final, TypeVar
 
 import pytest
 
-from sdperf.plugin.ahead import Plan
+from sdperf.plugin.collecting import plan
 from sdperf.plugin.session import session_of
+
+FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
+"""The fixtures that make a test one of sdperf's."""
 
 ORDER_VARIABLE: Final = "SDPERF_ORDER"
 
@@ -52,6 +55,7 @@ def reorder(cases: Sequence[T], pipeline_of: Callable[[T], object], order: str) 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     session = session_of(config)
+    plan(session, [item for item in items if FIXTURES & set(getattr(item, "fixturenames", ()))])
     planned = {
         one.node_id: one for one in session.plan.tests if one.is_timed and not one.has_plain_side
     }
@@ -59,4 +63,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in planned])
     order = os.environ.get(ORDER_VARIABLE, "default")
     items[:] = reorder(timed, lambda item: planned[item.nodeid].pipeline, order)
-    session.plan = Plan([planned[item.nodeid] for item in items])
