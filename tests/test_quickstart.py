@@ -20,7 +20,7 @@ MODELS = {
     "SDXL base": "stabilityai/stable-diffusion-xl-base-1.0",
     "SD-Turbo": "stabilityai/sd-turbo",
 }
-IMAGES = 15
+IMAGES = 16
 FP32_IN_IMAGES = (1, 3)
 LIMIT_S = 600
 

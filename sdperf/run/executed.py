@@ -93,8 +93,12 @@ def _stand_in(
     """Put a function in the place of a method until the stack closes; return the method."""
     plain: Callable[..., Any] = getattr(target, name)
     replacement.__wrapped__ = plain  # type: ignore[attr-defined]
+    own = vars(target).get(name)  # what a subject put in the place of the class's method
     object.__setattr__(target, name, replacement)
-    stack.callback(object.__delattr__, target, name)
+    if own is None:
+        stack.callback(object.__delattr__, target, name)
+    else:
+        stack.callback(object.__setattr__, target, name, own)
     return plain
 
 

@@ -99,7 +99,7 @@ def test_two_compare_fails_both_count_and_nothing_regressed_is_saved(bench, scri
     )
     assert both.ret == 1
     both.stdout.fnmatch_lines(["SLOWER  latency*--benchmark-compare-fail: Field 'median'*"])
-    both.assert_outcomes(passed=1)
+    both.assert_outcomes(failed=1)
     assert "Traceback" not in both.stdout.str()
     assert len(list(pytester.path.glob(".benchmarks/*/*.json"))) == 1
     kept = bench(*LATENCY, "--benchmark-compare", "--benchmark-compare-fail=median:90%")
@@ -188,15 +188,14 @@ def test_a_damaged_baseline_is_refused_before_anything_runs(bench, script, accep
     refused.stderr.fnmatch_lines(["ERROR: *benchmarks/baselines/*truncated or damaged*"])
 
 
-def test_a_missing_reference_image_is_incomparable(bench, script, accept, pytester):
+def test_a_missing_accepted_image_is_damage(bench, script, accept, pytester):
     accept_sessions(pytester, partial(bench, *LATENCY), accept, count=1)
     (image,) = accepted(pytester).parent.glob("images/*.png")
     image.unlink()
     compared = bench(*LATENCY, "--benchmark-compare")
-    compared.stdout.fnmatch_lines(
-        ["INCOMPARABLE  latency*the image *", "*cannot be read; got: No such file*"]
-    )
-    assert bench(*LATENCY, "--benchmark-compare", "--sd-strict").ret == 1
+    assert compared.ret == 4
+    compared.stderr.fnmatch_lines(["ERROR: the accepted session * is damaged: the image *"])
+    assert "SLOWER" not in compared.stdout.str()
 
 
 def test_no_overlap_fails(bench, script, pytester):

@@ -172,7 +172,7 @@ def test_what_was_not_foreseen_is_made_when_it_is_asked_for(seven, events, monke
     foreseen = seven()
     outcomes = [line for line in foreseen.outlines if line.startswith("7 cases:")]
     monkeypatch.setattr(ahead, "find_asked", lambda _: frozenset({"latency"}))
-    monkeypatch.setattr("sdperf.plugin.find_asked", lambda _: frozenset({"latency"}))
+    monkeypatch.setattr("sdperf.plugin.collecting.find_asked", lambda _: frozenset({"latency"}))
     events.seen.clear()
     blind = seven()
     assert [line for line in blind.outlines if line.startswith("7 cases:")] == outcomes

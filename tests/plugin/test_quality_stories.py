@@ -155,7 +155,7 @@ def test_a_wrong_image_in_a_batch_is_laid_side_by_side(quality, pytester):
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "DEGRADED  batch?fp32?: * (seed ?): worst tile * against the",
+            "DEGRADED  batch?fp32?: * (seed ?): colour difference * (CIEDE2000)",
             "*next: open .sdperf/evidence/*-single-image-*.png",
             "look at: .sdperf/evidence (2 images beside what they should be)",
         ]
@@ -192,7 +192,8 @@ def test_calibrated_then_unchanged_then_damaged(quality, pytester, tiny_folder):
     assert damaged.ret == 1
     damaged.stdout.fnmatch_lines(
         [
-            "DEGRADED  images?fp32?: 'house' (seed 7): * against the reference, floor*8 of 8",
+            "DEGRADED  images?fp32?: * (seed ?): colour difference * (CIEDE2000) against the",
+            "*reference, limit *; 8 of 8 images fell below a floor",
             "*next: open .sdperf/evidence/*-reference-*.png",
             "look at: .sdperf/evidence (8 images beside what they should be)",
         ]

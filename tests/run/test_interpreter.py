@@ -217,7 +217,11 @@ def test_other_interpreters_do_not_see_this_ones_packages(stage):
 
 def test_the_stage_holds_sdperf_only_and_is_removed():
     with staged_harness() as folder:
-        assert sorted(entry.name for entry in folder.iterdir()) == ["sdperf", "sdperf_remote"]
+        assert sorted(entry.name for entry in folder.iterdir()) == [
+            ".sdperf-lock",
+            "sdperf",
+            "sdperf_remote",
+        ]
         assert (folder / "sdperf" / "models" / "embedded" / "model_index.json").is_file()
         assert not list(folder.rglob("*.pyc"))
     assert not folder.exists()
