@@ -73,7 +73,7 @@ def test_what_the_run_settled_is_replayed(bench, script, accept, read, pytester)
     assert outcomes(cases) == {"test_latency": "PASS", "test_throughput": "PASS"}
 
     first = script.rounds
-    script.drift = lambda rounds: 1.0 if rounds < first + 8 else 1 / 1.06
+    script.drift = lambda rounds: 1.0 if rounds < first + 10 else 1 / 1.06
     passing = bench("--benchmark-compare", "--sd-html=passing.html")
     assert passing.ret == 0
     passing.stdout.fnmatch_lines(["2 cases: 2 PASS"])
