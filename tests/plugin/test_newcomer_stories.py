@@ -81,4 +81,6 @@ def test_a_report_that_cannot_be_drawn_costs_neither_table_nor_verdict(bench, mo
     monkeypatch.setattr("sdperf.report.html.files.write_report", fail)
     run = bench(html="x.html")
     assert run.ret == 3
-    run.stdout.fnmatch_lines(["latency*NO BASELINE", "--sd-html: no report: RuntimeError: of the drawing*"])
+    run.stdout.fnmatch_lines(
+        ["latency*NO BASELINE", "--sd-html: no report: RuntimeError: of the drawing*"]
+    )

@@ -153,3 +153,12 @@ def test_processors_are_set_for_the_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", argv)
     assert command.main() == 3
     assert seen == [{0, 1}]
+
+
+def test_one_turn_is_no_evidence():
+    runs = [make(0, "default", {"a": 0.4}), make(0, "reversed", {"a": 0.8})]
+    (ratio,) = compute_ratios(runs)
+    assert (ratio.ratio, ratio.differs) == (pytest.approx(2.0), False)
+    table = format_table(runs, "0,1", ["benchmarks"])
+    assert "**" not in table.splitlines()[-3]
+    assert "fewer than 5 turns are no interval" in table

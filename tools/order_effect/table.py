@@ -15,6 +15,9 @@ DEFAULT: Final = "default"
 GOAL: Final = 0.03
 """No case may differ between orders by more than this beyond its interval."""
 
+FEWEST_TURNS: Final = 5
+"""With fewer turns the extremes of the ratios cover too little to be called an interval."""
+
 
 @dataclass(frozen=True)
 class OrderRatio:
@@ -46,7 +49,9 @@ class OrderRatio:
 
     @property
     def differs(self) -> bool:
-        """Whether the whole interval lies beyond the goal."""
+        """Whether the whole interval lies beyond the goal; never said of too few turns."""
+        if self.turns < FEWEST_TURNS:
+            return False
         return self.lower > 1 + GOAL or self.upper < 1 / (1 + GOAL)
 
 
@@ -144,13 +149,19 @@ def format_table(runs: Sequence[Run], cpus: str, arguments: Sequence[str]) -> st
     differing = [one for one in ratios if one.differs]
     worst = max(ratios, key=lambda one: abs(math.log(one.ratio)), default=None)
     lines += ["", f"{len(differing)} of {len(ratios)} ratios differ beyond their interval."]
+    few = sum(one.turns < FEWEST_TURNS for one in ratios)
+    if few:
+        lines.append(
+            f"Nothing is said of {few} of them: fewer than {FEWEST_TURNS} turns are no interval."
+        )
     if worst is not None:
         lines.append(f"Largest ratio: {worst.ratio:.3f} ({worst.case}, {worst.order}).")
     return "\n".join([*lines, ""])
 
 
 def _format_cell(one: OrderRatio) -> str:
-    text = f"{one.ratio:.3f} [{one.lower:.3f}, {one.upper:.3f}]{_format_cores(one.cores)}"
+    between = f" [{one.lower:.3f}, {one.upper:.3f}]" if one.turns > 1 else ""
+    text = f"{one.ratio:.3f}{between}{_format_cores(one.cores)}"
     return f"**{text}**" if one.differs else text
 
 
