@@ -1,0 +1,67 @@
+# ruff: noqa
+"""What the new rooms and files say of themselves, and folders that move whole."""
+
+ROOMS = {
+    "sdperf/cli/runs": "Commands that read saved runs: compare, report, history and their like.",
+    "sdperf/cli/machine": "Commands about this machine: doctor, calibrate, engines, mps-check, contribute.",
+    "sdperf/judging/trend": "Changes of level over all runs of a machine, and what came with them. Pure.",
+    "sdperf/cli/shared": "What several commands share: measuring, output and figures.",
+    "sdperf/report/text/session": "Tables of one session for a terminal.",
+    "sdperf/ab/sides": "What is compared: two sides, how each is spelled, made and installed.",
+    "sdperf/ab/turns": "Taking turns: the block engine, its arms, and what both sides need to be compared fairly.",
+    "sdperf/ab/verdict": "What a paired comparison found, judged and put into words. Pure.",
+    "sdperf/bisect": "The search for the commit or the package version that made a difference.",
+    "sdperf/judging/session": "A whole session judged: against saved runs, accepted sessions, and after confirmation.",
+    "sdperf/measure/fitness": "Whether the machine is fit to be measured: guards and the conditions they read.",
+    "sdperf/measure/resources/apple": "Sensors of Apple machines and the parsers of what they print.",
+    "sdperf/measure/resources/linux": "Sensors of Linux machines, Arm boards and control groups, and their parsers.",
+    "sdperf/plugin/ending": "What happens when a session ends: judge, confirm, save, keep, and write reports.",
+    "sdperf/plugin/fixtures": "The fixtures that a test asks for.",
+    "sdperf/record": "What a run writes down, as frozen values: workload, measurement, guards, floors and verdicts.",
+    "sdperf/report/figures": "Figures of a run, drawn with matplotlib.",
+    "sdperf/report/html": None,
+    "sdperf/report/markdown": "Summaries in Markdown, for a job, a pull request or a file.",
+    "sdperf/report/pictures": "A run's images, side by side and with their damage outlined.",
+    "sdperf/report/text": "Tables and lines for a terminal.",
+    "sdperf/run/hosts": "Where a worker lives: a local process, another interpreter, a cluster.",
+    "sdperf/run/quality": "The quality suite's questions to a worker, and what they recorded.",
+    "sdperf/run/worker": None,
+    "sdperf/store/contribution": "The figures of a run in a file that names nobody.",
+    "sdperf/tune/question": "What a study asks: search space, settings and limits.",
+    "sdperf/tune/study": "The study itself: storage, sampling, trials and the front of the best.",
+    "sdperf/tune/trial": "One trial: the rig that draws, the measurement and its score.",
+    "evidence": "Programs that make the figures below docs/results.",
+}
+FILES = {
+    "sdperf/judging/images.py": "Judges pictures: sound or not, and against the floors of their precision. Pure.",
+    "sdperf/judging/session/saved.py": "Judges one saved run against others, case by case. Pure.",
+    "sdperf/judging/session/words.py": "Sentences that several judges of a session share. Pure.",
+    "sdperf/judging/session/confirmation.py": "What measuring suspects again found, and the control that belongs to it. Pure.",
+    "sdperf/plugin/exit_status.py": "Exit statuses of a session that pytest does not have.",
+    "sdperf/record/floors.py": "Floors that pictures and components are held to, as frozen values.",
+    "sdperf/record/scores.py": "Compares the pictures of two measurements into scores. Pure.",
+    "sdperf/report/html/plot.py": "A figure as the page shows it.",
+    "sdperf/run/hosts/local.py": "Workers on this machine: a spawned process, or this one.",
+    "sdperf/run/quality/recorded.py": "What the quality suite records of a worker, as frozen values.",
+}
+FOLDERS = {
+    "sdperf/quality": "sdperf/images",
+}
+for name in (
+    "ab_evidence",
+    "bisect_evidence",
+    "coreml_conversion",
+    "embedded_references",
+    "engine_parity",
+    "gate_power",
+    "history_load",
+    "network_calls",
+    "quantisation",
+    "random_pipelines",
+    "report_cost",
+    "train_embedded_model",
+    "trend_power",
+    "tune_grid",
+    "watching_cost",
+):
+    FOLDERS["tools/" + name] = "evidence/" + name
