@@ -37,7 +37,7 @@ from sdperf.plugin.fixture_functions import (
     sd_variant,
     sd_workers,
 )
-from sdperf.plugin.keys import KEY
+from sdperf.plugin.keys import FIXTURES, KEY, is_ours
 from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options, find_value
 from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
 
@@ -62,9 +62,6 @@ _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
 _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
 """Why the settings of an ini file cannot be used; raised once everything is collected."""
-
-_FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
-"""The fixtures that make a test one of ours."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -162,7 +159,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread a benchmark over the axes of the matrix, unless it does so itself."""
-    if not _FIXTURES & set(metafunc.fixturenames):
+    if FIXTURES.isdisjoint(metafunc.fixturenames):
         return
     from sdperf.plugin.collecting import spread_over_matrix
     from sdperf.plugin.session import session_of
@@ -182,7 +179,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put our cases in order, and stop where the ini settings cannot be used."""
     if _INI_FAULT in config.stash:
         raise pytest.UsageError(config.stash[_INI_FAULT])
-    ours = [item for item in items if _is_ours(item)]
+    ours = [item for item in items if is_ours(item)]
     if ours:
         from sdperf.plugin.collecting import arrange
         from sdperf.plugin.session import session_of
@@ -192,16 +189,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Plan for the tests that are left, in their order: ``-k`` has deselected the others."""
-    ours = [item for item in session.items if _is_ours(item)]
+    ours = [item for item in session.items if is_ours(item)]
     if ours and _INI_FAULT not in session.config.stash:
         from sdperf.plugin.collecting import plan
         from sdperf.plugin.session import session_of
 
         plan(session_of(session.config), ours)
-
-
-def _is_ours(item: pytest.Item) -> bool:
-    return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -211,12 +204,12 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     ours = session.config.stash.get(KEY, None)
     output = session.config.stash.get(_OUTPUT, None)
-    if output is not None and not any(map(_is_ours, session.items)):
+    if output is not None and not any(map(is_ours, session.items)):
         output.give_back()
     if ours is None:
         return
     host = getattr(session.config, "_benchmarksession", None)
-    if not any(map(_is_ours, session.items)):
+    if not any(map(is_ours, session.items)):
         if ours.compares_with_accepted and host is not None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
@@ -229,7 +222,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if host is not None:
             take_over_host(ours, host)
         ours.check_packages()
-        ours.planned = tuple(item.nodeid for item in session.items if _is_ours(item))
         if not hasattr(session.config, "workerinput"):
             _open_session(session.config, ours, host)
         ours.resolve_model()
@@ -238,7 +230,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if ours.compares_with_accepted or (host is not None and host.compare):
             from sdperf.plugin.calibrated import check_typed_limits
 
-            check_typed_limits(ours, [item.nodeid for item in session.items if _is_ours(item)])
+            check_typed_limits(ours, [item.nodeid for item in session.items if is_ours(item)])
     except SdperfError as error:
         raise pytest.UsageError(str(error)) from error
     finally:
@@ -293,7 +285,7 @@ def pytest_runtest_protocol(
 ) -> Generator[None, object, object]:
     """Measure a pipeline's first case again when its last one is done, before it is let go."""
     done = yield
-    if _is_ours(item) and not item.session.shouldstop:
+    if is_ours(item) and not item.session.shouldstop:
         from sdperf.plugin.collecting import ends_pipeline
 
         if ends_pipeline(item, nextitem):
@@ -307,12 +299,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show errors that a user can act on as one message; put figures into a JUnit report."""
-    if call.when == "call" and _is_ours(item):
+    if call.when == "call" and is_ours(item):
         from sdperf.plugin.properties import record_properties
 
         record_properties(item, item.config.stash[KEY])
     report = yield
-    if not _is_ours(item):
+    if not is_ours(item):
         return report
     session = item.config.stash[KEY]
     fault = None if call.excinfo is None else call.excinfo.value

@@ -268,7 +268,7 @@ def open_journal(
         code_sha256=code_sha256,
         arguments=tuple(arguments),
         folder=str(folder),
-        planned=len(ours.planned),
+        planned=len(ours.plan.tests),
     )
     held.journal = Journal.begin(ours.root, head, process)
     for path in left[-1:]:

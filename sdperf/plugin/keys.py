@@ -1,8 +1,8 @@
-"""Where a session's state lies; read in every session, so it imports nothing of sdperf."""
+"""Where a session's state lies and which tests are ours; imports nothing of sdperf."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -11,3 +11,11 @@ if TYPE_CHECKING:
 
 KEY: pytest.StashKey[SdSession] = pytest.StashKey()
 """The session's state; absent for as long as no test and no option asks for any of ours."""
+
+FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
+"""The fixtures that make a test one of ours."""
+
+
+def is_ours(item: pytest.Item) -> bool:
+    """Tell whether a test asks for one of our fixtures."""
+    return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

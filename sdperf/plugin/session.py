@@ -77,7 +77,6 @@ class SdSession:
         durations: Where it went until the run was saved first; ``None`` before.
         root: pytest's root folder.
         plan: What our tests will ask of the workers, in order.
-        planned: Ids of our tests that were selected, in order.
         journal: What keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
@@ -115,7 +114,6 @@ class SdSession:
     durations: Durations | None = None
     root: Path = field(default_factory=Path.cwd)
     plan: Plan = field(default_factory=Plan)
-    planned: tuple[str, ...] = ()
     journal: SessionJournal | None = None
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
@@ -350,7 +348,7 @@ class SdSession:
 
     def list_left_out(self) -> list[str]:
         """Return the ids of the selected tests that did not run, in order."""
-        return [node_id for node_id in self.planned if node_id not in self.reports]
+        return [one.node_id for one in self.plan.tests if one.node_id not in self.reports]
 
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""

@@ -16,10 +16,8 @@ from typing import Final, TypeVar
 import pytest
 
 from sdperf.plugin.collecting import plan
+from sdperf.plugin.keys import is_ours
 from sdperf.plugin.session import session_of
-
-FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
-"""The fixtures that make a test one of sdperf's."""
 
 ORDER_VARIABLE: Final = "SDPERF_ORDER"
 
@@ -55,7 +53,7 @@ def reorder(cases: Sequence[T], pipeline_of: Callable[[T], object], order: str) 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     session = session_of(config)
-    plan(session, [item for item in items if FIXTURES & set(getattr(item, "fixturenames", ()))])
+    plan(session, [item for item in items if is_ours(item)])
     planned = {
         one.node_id: one for one in session.plan.tests if one.is_timed and not one.has_plain_side
     }
