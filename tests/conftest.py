@@ -46,9 +46,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def no_xdist_around_inner_sessions(monkeypatch):
-    """Sessions that a test runs are sessions of their own, also where this one is shared out."""
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+def nothing_around_inner_sessions(monkeypatch):
+    """A session that a test runs sees neither the workers nor the CI server around this one.
+
+    On a CI server pytest does not cut the lines of its short summary.
+    """
+    for name in ("PYTEST_XDIST_WORKER", "CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def pytest_terminal_summary(terminalreporter):
