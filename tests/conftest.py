@@ -9,8 +9,8 @@ import pytest
 import sdperf
 from sdperf.device import select_device
 from sdperf.errors import ConfigurationError
-from tests.installed import find_fault
-from tests.postgres import explain_absence
+from tests.support.installed import find_fault
+from tests.support.postgres import explain_absence
 
 SKIPPED = pytest.StashKey[Counter]()
 

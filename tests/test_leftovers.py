@@ -11,16 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sdperf.ab.worktree import checked_out, clear_leftovers
+from sdperf.ab.sides.worktree import checked_out, clear_leftovers
 from sdperf.leftovers import PREFIX, sweep, temporary_folder
-from sdperf.run.interpreter import staged_harness
-from tests.ab.repositories import git
+from sdperf.run.hosts.interpreter import staged_harness
+from tests.support.repositories import git
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from sdperf.ab.worktree import checked_out
-from sdperf.run.interpreter import staged_harness
+from sdperf.ab.sides.worktree import checked_out
+from sdperf.run.hosts.interpreter import staged_harness
 print("ready", flush=True)
 with staged_harness(), checked_out(Path(sys.argv[1]), sys.argv[2]) as one:
     with checked_out(Path(sys.argv[1]), sys.argv[2]) as two:

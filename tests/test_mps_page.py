@@ -66,11 +66,20 @@ def test_no_row_is_lost():
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("| a | nobody | `tests/test_png.py::test_x` |", "no owner"),
-        ("| a | `sdperf/gone.py` | `tests/test_png.py::test_x` |", "sdperf/gone.py is not there"),
-        ("| a | `sdperf/png.py` | later |", "no test"),
-        ("| a | `sdperf/png.py` | `tests/test_png.py::test_gone` |", "test_gone is not there"),
-        ("| a | `sdperf/png.py` | `tests/test_gone.py::test_x` |", "test_gone.py::test_x is not"),
+        ("| a | nobody | `tests/images/test_png.py::test_x` |", "no owner"),
+        (
+            "| a | `sdperf/gone.py` | `tests/images/test_png.py::test_x` |",
+            "sdperf/gone.py is not there",
+        ),
+        ("| a | `sdperf/images/png.py` | later |", "no test"),
+        (
+            "| a | `sdperf/images/png.py` | `tests/images/test_png.py::test_gone` |",
+            "test_gone is not there",
+        ),
+        (
+            "| a | `sdperf/images/png.py` | `tests/test_gone.py::test_x` |",
+            "test_gone.py::test_x is not",
+        ),
     ],
 )
 def test_a_row_that_names_what_is_not_there_is_seen(row, fault):

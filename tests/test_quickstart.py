@@ -11,7 +11,7 @@ from diffusers import PNDMScheduler
 
 from sdperf.cli import COMMANDS
 from sdperf.plugin.option_table import OPTIONS, SWITCHES
-from sdperf.workload import PRESETS, Preset
+from sdperf.record.workload import PRESETS, Preset
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "mac-quickstart.md").read_text(encoding="utf-8")

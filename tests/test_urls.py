@@ -7,7 +7,7 @@ from sqlalchemy import make_url
 
 from sdperf.errors import ConfigurationError
 from sdperf.store.history.database import open_database
-from sdperf.tune.storage import show_url
+from sdperf.tune.study.storage import show_url
 from sdperf.urls import mask_credentials, mask_url
 
 SECRET = "S3cr3t"

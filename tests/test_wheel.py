@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sdperf
-from tests.installed import ASKED, find_fault
+from tests.support.installed import ASKED, find_fault
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sdperf.plugin.option_table import OPTIONS, SWITCHES
-from tests.installed import ASKED
+from tests.support.installed import ASKED
 
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))

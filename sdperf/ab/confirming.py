@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from sdperf.ab.blocks import (
+from sdperf.ab.turns.blocks import (
     CONTROL_BLOCKS,
     Arm,
     count_rounds,
@@ -25,14 +25,13 @@ from sdperf.judging.latency import (
     LatencyLimits,
     Screening,
     Suspect,
-    choose_limit,
     judge_confirmation,
     judge_repeats,
 )
-from sdperf.judging.suite_estimate import CaseEstimate
+from sdperf.judging.session.confirmation import Confirmation, ControlCase
+from sdperf.record.verdict import Finding, Outcome, shorten_case
 from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_seconds
-from sdperf.verdict import Finding, Outcome, shorten_case
 
 FRESH_PROCESSES: Final = 3
 
@@ -84,51 +83,6 @@ class Bench(Protocol):
 
     def make_baseline(self, case: str, code: BaselineCode) -> Arm:
         """Make an arm of the baseline's code, on workers of its own."""
-
-
-@dataclass(frozen=True)
-class ControlCase:
-    """The case that is held against itself.
-
-    Attributes:
-        case: Its test id.
-        current_s: Median seconds of a round.
-        limit: Slowdown that it is allowed in this session, as a fraction.
-    """
-
-    case: str
-    current_s: float
-    limit: float
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """What measuring again came to.
-
-    Attributes:
-        findings: The answer on each suspect that was settled, by test id.
-        paired: Those that were settled by paired blocks with the baseline's own code.
-        null_control: The same code held against itself; ``None`` where nothing was compared.
-        void: Why nothing that was timed in this session counts; ``None`` where it does.
-        notes: What to tell people, a line each.
-        was_interrupted: Whether the user ended it.
-    """
-
-    findings: dict[str, Finding] = field(default_factory=dict)
-    paired: frozenset[str] = frozenset()
-    null_control: NullControl | None = None
-    void: str | None = None
-    notes: tuple[str, ...] = ()
-    was_interrupted: bool = False
-
-
-def choose_control(cases: Sequence[CaseEstimate], limits: LatencyLimits) -> ControlCase | None:
-    """Choose the quickest case that is compared with something; ``None`` without any. Pure."""
-    compared = [case for case in cases if case.rise_log is not None]
-    if not compared:
-        return None
-    quickest = min(compared, key=lambda case: case.data.current_s)
-    return ControlCase(quickest.data.case, quickest.data.current_s, choose_limit(quickest, limits))
 
 
 @dataclass

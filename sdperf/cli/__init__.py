@@ -5,35 +5,35 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sdperf import __version__
 from sdperf.errors import SdperfError
 from sdperf.streams import EXIT_LOST, TolerantOutput, strip_controls, tolerant_output
 
-COMMANDS: Final = (
-    "ab",
-    "baseline",
-    "bisect",
-    "calibrate",
-    "compare",
-    "contribute",
-    "doctor",
-    "engines",
-    "export",
-    "figures",
-    "generate",
-    "history",
-    "mps-check",
-    "quality",
-    "replay",
-    "report",
-    "resume",
-    "trend",
-    "tune",
-)
-"""Modules of this package, with _ for -.
+COMMANDS: Final = {
+    "ab": "ab",
+    "baseline": "runs.baseline",
+    "bisect": "bisect",
+    "calibrate": "machine.calibrate",
+    "compare": "runs.compare",
+    "contribute": "machine.contribute",
+    "doctor": "machine.doctor",
+    "engines": "machine.engines",
+    "export": "runs.export",
+    "figures": "runs.figures",
+    "generate": "generate",
+    "history": "runs.history",
+    "mps-check": "machine.mps_check",
+    "quality": "quality",
+    "replay": "runs.replay",
+    "report": "runs.report",
+    "resume": "resume",
+    "trend": "runs.trend",
+    "tune": "tune",
+}
+"""Module of each command, below this package.
 
 Each has ``add_parser(subparsers)`` and ``run(arguments) -> int``.
 """
@@ -53,7 +53,7 @@ exit status: 0 done, 1 the answer is no, 2 the command line or an input cannot b
 """
 
 
-def make_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+def make_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     """Make the parser of the command line.
 
     Args:
@@ -122,4 +122,4 @@ def _say_lost(output: TolerantOutput) -> int:
 
 
 def _import_command(name: str) -> Any:
-    return importlib.import_module(f"sdperf.cli.{name.replace('-', '_')}")
+    return importlib.import_module(f"sdperf.cli.{COMMANDS[name]}")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError, SdperfError
-from sdperf.profile import Profile, read_profile
+from sdperf.record.workload import EMBEDDED, PRECISIONS, Workload, preset_for
+from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_seconds
-from sdperf.workload import EMBEDDED, PRECISIONS, Workload, preset_for
 
 _EPILOG = """\
 examples:

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
 from sdperf.judging.floors import derive_floors
-from sdperf.models.references import Floors
-from sdperf.report.calibration import format_floors, format_ladder_header, format_rung
-from sdperf.store.references import (
-    LADDER_NAME,
-    locate_references,
-    write_ladder,
-    write_references,
-)
-from sdperf.workload import (
+from sdperf.record.floors import Floors
+from sdperf.record.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
     PRECISIONS,
@@ -28,6 +21,13 @@ from sdperf.workload import (
     Workload,
     preset_for,
     read_prompts,
+)
+from sdperf.report.text.calibration import format_floors, format_ladder_header, format_rung
+from sdperf.store.references import (
+    LADDER_NAME,
+    locate_references,
+    write_ladder,
+    write_references,
 )
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--seeds is too small", got=arguments.seeds, expected="1 or more")
     count = max(len(workload.prompts) * arguments.seeds, FEWEST_IMAGES)
     from sdperf.models.loader import resolve_model
-    from sdperf.run.calibration import Calibrator, list_legal_settings
     from sdperf.run.pool import WorkerPool
+    from sdperf.run.quality.calibration import Calibrator, list_legal_settings
     from sdperf.run.suite import count_cpu_threads
 
     model = resolve_model(workload.model)

@@ -12,7 +12,7 @@ from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import Engine, EngineRequest
 from sdperf.engines.standins import replace_networks
 from sdperf.errors import EngineError
-from sdperf.measurement import EngineUse
+from sdperf.record.measurement import EngineUse
 
 
 def make_engine(choice: EngineChoice, device: DeviceKind) -> Engine:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.engines.conversion import Conversion, KeptEntry, Manifest, OpenedEntry, StoredFile
 from sdperf.errors import EngineError, RecordError
 from sdperf.folders import (
@@ -33,6 +32,7 @@ from sdperf.folders import (
     wait_for_lock,
 )
 from sdperf.models.hashing import default_cache_dir
+from sdperf.record.codec import format_record, parse_record
 from sdperf.units import format_bytes
 
 MANIFEST: Final = "sdperf-conversion.json"

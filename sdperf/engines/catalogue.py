@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sdperf.device import DeviceKind
-from sdperf.workload import TORCH, Precision
+from sdperf.record.workload import TORCH, Precision
 
 AUTO: Final = "auto"
 """Stands for every engine that is installed and native, torch included."""

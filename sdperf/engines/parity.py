@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from sdperf.engines.protocol import Part, PartName, PreparedPart
-from sdperf.quality.component import ComponentDistance, compute_component_distance
+from sdperf.images.component import ComponentDistance, compute_component_distance
 
 FP32_PARITY_DB = 60.0
 """What a part in fp32 is held to, PSNR on the range of torch's own output."""

@@ -16,7 +16,7 @@ from sdperf.engines.cache import EngineCache
 from sdperf.engines.catalogue import EngineChoice
 from sdperf.engines.conversion import Conversion
 from sdperf.models.loader import ResolvedModel
-from sdperf.workload import Precision
+from sdperf.record.workload import Precision
 
 if TYPE_CHECKING:
     import torch

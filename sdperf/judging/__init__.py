@@ -1,1 +1,1 @@
-"""The judges: measured numbers and their history in, `sdperf.verdict.Finding` out. Pure."""
+"""The judges: measured numbers and their history in, `sdperf.record.verdict.Finding` out. Pure."""

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.measurement import ImageRecord, Measurement
+from sdperf.judging.images import exhibit_image
+from sdperf.record.measurement import ImageRecord, Measurement
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.units import format_quantity
-from sdperf.verdict import Finding, Outcome, exhibit_image
 
 ARITHMETIC_PACKAGES: Final = ("torch",)
 """Another version of these may round differently: nothing is claimed across it."""

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sdperf.engines.catalogue import ENGINES
-from sdperf.models.references import ComponentFloor, Floors, PairNoise
-from sdperf.observation import Rung
 from sdperf.pipeline.optimisations.catalogue import (
     APPROXIMATE_SSIM,
     EXACT_SSIM,
     choose_ssim_floor,
 )
-from sdperf.workload import Variant
+from sdperf.record.floors import ComponentFloor, Floors, PairNoise
+from sdperf.record.observation import Rung
+from sdperf.record.workload import Variant
 
 SSIM_MARGIN: Final = 0.005
 WORST_TILE_MARGIN: Final = 0.02

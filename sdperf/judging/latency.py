@@ -18,10 +18,10 @@ from sdperf.judging.suite_estimate import (
     ShiftEstimate,
     SuiteEstimate,
 )
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.stats.bimodality import SMALLEST_GAP_LOG, detect_bimodality
 from sdperf.stats.paired import Decision, PairedResult
 from sdperf.units import format_change, format_quantity, format_seconds
-from sdperf.verdict import Finding, Outcome
 
 DEFAULT_MAX_SLOWDOWN: Final = 0.03
 DEFAULT_GROSS_SLOWDOWN: Final = 0.25

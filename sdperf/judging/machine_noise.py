@@ -20,7 +20,7 @@ from sdperf.judging.suite_estimate import (
     SuiteEstimate,
     compute_suite_estimate,
 )
-from sdperf.verdict import Outcome
+from sdperf.record.verdict import Outcome
 
 FEWEST_TO_CALIBRATE: Final = FEWEST_SESSIONS + 1
 SLOWDOWNS: Final = tuple(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.measurement import MemoryUsage
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.units import format_bytes, format_change
-from sdperf.verdict import Finding, Outcome, Verdict
 
 DEFAULT_MAX_GROWTH: Final = 0.10
 DEFAULT_MAX_GROWTH_BYTES: Final = 64 * 2**20

@@ -1,8 +1,8 @@
 """Did the images get worse? One judge a layer, from finite latents (L0) to the images (L4).
 
-`sdperf.verdict.judge_images` holds every picture against the floors of its precision. The paired
-test here finds what no single picture shows: a small loss on most prompts. What each gate can and
-cannot see: `docs/image-gates.md`.
+`sdperf.judging.images.judge_images` holds every picture against the floors of its precision. The
+paired test here finds what no single picture shows: a small loss on most prompts. What each gate
+can and cannot see: `docs/image-gates.md`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.images import ComponentDistance
 from sdperf.judging.floors import (
     SAME_PATH_FLOORS,
     choose_component_floor,
     choose_trajectory_rms,
 )
-from sdperf.measurement import ImageScores
-from sdperf.models.references import Floors
-from sdperf.observation import (
+from sdperf.judging.images import degraded_by, exhibit_image, judge_images, judge_soundness
+from sdperf.record.floors import Floors
+from sdperf.record.measurement import ImageScores
+from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
     Observation,
@@ -27,18 +29,9 @@ from sdperf.observation import (
     Soundness,
     TrajectoryParity,
 )
-from sdperf.quality import ComponentDistance
+from sdperf.record.verdict import Exhibit, Finding, Outcome
 from sdperf.stats.sign_flip import compute_sign_flip_p_value
 from sdperf.units import format_score
-from sdperf.verdict import (
-    Exhibit,
-    Finding,
-    Outcome,
-    degraded_by,
-    exhibit_image,
-    judge_images,
-    judge_soundness,
-)
 
 FEWEST_PAIRS: Final = 8
 """Eight pairs can reach p = 1/256; with fewer the test could never speak."""

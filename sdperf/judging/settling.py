@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from sdperf.measurement import Measurement
-from sdperf.workload import EMBEDDED, TORCH, Variant, Workload, preset_for
+from sdperf.record.measurement import Measurement
+from sdperf.record.workload import EMBEDDED, TORCH, Variant, Workload, preset_for
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sdperf.measurement import Measurement
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.stats.intervals import compute_prediction_interval
 from sdperf.units import format_change, format_quantity, format_seconds
-from sdperf.verdict import Finding, Outcome
 
 StartGate = Literal["load", "first call"]
 START_GATES: Final[tuple[StartGate, ...]] = ("load", "first call")

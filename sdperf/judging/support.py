@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.units import format_change
-from sdperf.verdict import Finding, Outcome
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.measurement import Measurement
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.stats.summaries import compute_quantile
 from sdperf.units import format_change
-from sdperf.verdict import Finding, Outcome
 
 GATE: Final = "tail"
 FEWEST_ROUNDS: Final = 20

@@ -11,7 +11,7 @@ from typing import Final
 
 from sdperf import __version__
 from sdperf.device import DeviceKind
-from sdperf.measure.resources.apple_parsers import (
+from sdperf.measure.resources.apple.apple_parsers import (
     IOREG_ACCELERATORS,
     GpuReading,
     parse_displays,
@@ -21,9 +21,9 @@ from sdperf.measure.resources.apple_parsers import (
     parse_sysctl,
     parse_thermal_level,
 )
-from sdperf.measure.resources.arm import CPU_FOLDER
-from sdperf.measure.resources.cgroup import read_cgroup_limits
-from sdperf.measure.resources.linux_parsers import (
+from sdperf.measure.resources.linux.arm import CPU_FOLDER
+from sdperf.measure.resources.linux.cgroup import read_cgroup_limits
+from sdperf.measure.resources.linux.linux_parsers import (
     parse_allowed_cpus,
     parse_chip,
     parse_cpu_list,
@@ -32,7 +32,7 @@ from sdperf.measure.resources.linux_parsers import (
 )
 from sdperf.measure.resources.numbers import parse_count
 from sdperf.measure.system import LIVE_SYSTEM, System
-from sdperf.measurement import Environment
+from sdperf.record.measurement import Environment
 
 PACKAGES: Final = (
     "torch",

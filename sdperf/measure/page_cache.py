@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sdperf.measurement import CacheState
+from sdperf.record.measurement import CacheState
 
 WARM_SHARE: Final = 0.95
 COLD_SHARE: Final = 0.05

@@ -30,8 +30,8 @@ from sdperf.models.layout import (
 )
 from sdperf.models.made_up import describe_made_up
 from sdperf.models.trust import check_configuration, check_trusted, find_library
+from sdperf.record.workload import EMBEDDED
 from sdperf.units import format_names
-from sdperf.workload import EMBEDDED
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from sdperf.measurement import StageName
+from sdperf.record.measurement import StageName
 
 MPS: Final = "mps"
 

@@ -18,10 +18,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sdperf.measurement import StageName
 from sdperf.mps_check.calls import MPS, Argument, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable
 from sdperf.mps_check.standin import DEVICE, Computer, StandIn, is_stand_in_device
+from sdperf.record.measurement import StageName
 
 _ATTENTION: Final = "aten::scaled_dot_product_attention"
 _ATTENTION_ON_MPS: Final = "aten::_scaled_dot_product_attention_math_for_mps"

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import torch
 
 from sdperf.errors import GenerationError, SdperfError
-from sdperf.measurement import StageName
 from sdperf.mps_check.calls import Recording
 from sdperf.mps_check.dispatch import DispatchTable
 from sdperf.mps_check.recorder import Recorder, move_to_stand_ins, name_modules
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.scheduling import apply_scheduler
 from sdperf.pipeline.stages import SeparableStages
-from sdperf.workload import Precision, Workload
+from sdperf.record.measurement import StageName
+from sdperf.record.workload import Precision, Workload
 
 T = TypeVar("T")
 

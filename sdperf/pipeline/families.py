@@ -13,7 +13,7 @@ import torch
 from sdperf.device.mps import is_mps_available
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.stages import SeparableStages, Stages
-from sdperf.workload import Workload
+from sdperf.record.workload import Workload
 
 _GUIDED_EMBEDS: Final = (
     "prompt_embeds",

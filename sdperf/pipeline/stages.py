@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 
 from sdperf.errors import ConfigurationError, GenerationError
+from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.png import encode_png
-from sdperf.workload import ImageRequest, Workload
+from sdperf.record.workload import ImageRequest, Workload
 
 Pixels = npt.NDArray[np.floating[Any]]
 """(B, H, W, 3) float32 in [0, 1], on the host; `to_uint8` makes bytes of it."""

@@ -24,7 +24,7 @@ from sdperf.plugin.command_line import (
     list_compare_fail,
     parse_compare_fail,
 )
-from sdperf.plugin.fixture_functions import (
+from sdperf.plugin.fixtures.functions import (
     sd_benchmark,
     sd_engine,
     sd_gain,
@@ -228,7 +228,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if ours.settings.cluster is not None:
             ours.suite()
         if ours.compares_with_accepted or (host is not None and host.compare):
-            from sdperf.plugin.calibrated import check_typed_limits
+            from sdperf.plugin.ending.calibrated import check_typed_limits
 
             check_typed_limits(ours, [item.nodeid for item in session.items if is_ours(item)])
     except SdperfError as error:
@@ -245,9 +245,9 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
             nothing to resume.
         RecordError: The journal is damaged.
     """
+    from sdperf.plugin.ending.saving import EVIDENCE_FOLDER, keep_out_of_git
     from sdperf.plugin.journalling import open_journal
     from sdperf.plugin.opening import check_writable
-    from sdperf.plugin.saving import EVIDENCE_FOLDER, keep_out_of_git
     from sdperf.store.session_lock import FolderLock
 
     check_writable(ours.settings, host, config.rootpath)
@@ -328,8 +328,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         return (yield)
     try:
         if ours.reports:
-            from sdperf.plugin.counted import count_failing
-            from sdperf.plugin.finish import finish_session
+            from sdperf.plugin.ending.counted import count_failing
+            from sdperf.plugin.ending.finish import finish_session
 
             finish_session(session, ours)
             count_failing(session, ours)
@@ -339,7 +339,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         yield
     finally:
         if ours.journal is not None:
-            from sdperf.plugin.finish import close_session
+            from sdperf.plugin.ending.finish import close_session
 
             close_session(session, ours)
         ours.release()
@@ -353,8 +353,8 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     """Say in every saved run what became of each of its cases, and what the quality suite saw."""
     ours = config.stash.get(KEY, None)
     if ours is not None and ours.reports:
-        from sdperf.codec import format_record
-        from sdperf.plugin.saving import list_quality_cases, summarise_run
+        from sdperf.plugin.ending.saving import list_quality_cases, summarise_run
+        from sdperf.record.codec import format_record
         from sdperf.store.quality import QUALITY_KEY, format_quality
         from sdperf.store.runs import RUN_KEY
 
@@ -379,7 +379,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, what failed, and what to type next."""
     ours = terminalreporter.config.stash.get(KEY, None)
     if ours is not None and ours.reports:
-        from sdperf.plugin.summary import print_summary
+        from sdperf.plugin.ending.summary import print_summary
 
         print_summary(terminalreporter, ours)
 

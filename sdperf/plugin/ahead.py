@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Final
 
 from sdperf.engines.catalogue import ENGINES
-from sdperf.workload import TORCH, Precision, Variant
+from sdperf.record.workload import TORCH, Precision, Variant
 
 MEASURED: Final = frozenset({"latency", "throughput", "stage"})
 """What a test can ask of ``sd_benchmark`` and ``sd_gain``."""

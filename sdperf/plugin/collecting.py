@@ -11,7 +11,7 @@ from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.ahead import Plan, Wanted, find_asked
 from sdperf.plugin.options import Settings, parse_percent
 from sdperf.plugin.session import SdSession
-from sdperf.workload import PRECISIONS, TORCH, Variant
+from sdperf.record.workload import PRECISIONS, TORCH, Variant
 
 _QUALITY_FIXTURE: Final = "sd_quality"
 _GAIN_FIXTURE: Final = "sd_gain"

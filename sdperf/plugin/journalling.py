@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.measurement import (
+from sdperf.plugin.ahead import Plan
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.measurement import (
     CaseKind,
     Environment,
     Measurement,
@@ -20,8 +21,8 @@ from sdperf.measurement import (
     format_measurement,
     parse_measurement,
 )
-from sdperf.observation import Observation
-from sdperf.plugin.ahead import Plan
+from sdperf.record.observation import Observation
+from sdperf.record.workload import Precision, Variant
 from sdperf.store.code import hash_code, locate_module
 from sdperf.store.images import ImageStore
 from sdperf.store.journal import (
@@ -39,11 +40,10 @@ from sdperf.store.journal import (
 )
 from sdperf.store.quality import QUALITY_KEY, format_quality, make_quality_case, parse_quality
 from sdperf.units import format_quantity
-from sdperf.workload import Precision, Variant
 
 if TYPE_CHECKING:
+    from sdperf.plugin.fixtures.quality_results import QualityResult
     from sdperf.plugin.options import Settings
-    from sdperf.plugin.quality_results import QualityResult
     from sdperf.plugin.session import SdSession
     from sdperf.run.case import CaseResult
 

@@ -14,14 +14,13 @@ import pytest
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
-from sdperf.guard import GUARD_NAMES, slugify_guard
 from sdperf.judging.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
-from sdperf.measurement import GUARD_POLICIES, GuardPolicy
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
-from sdperf.profile import read_profile
-from sdperf.workload import (
+from sdperf.record.guard import GUARD_NAMES, slugify_guard
+from sdperf.record.measurement import GUARD_POLICIES, GuardPolicy
+from sdperf.record.workload import (
     DEFAULT_PROMPTS,
     MODES,
     PRECISIONS,
@@ -31,6 +30,7 @@ from sdperf.workload import (
     preset_for,
     read_prompts,
 )
+from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:
     from sdperf.judging.latency import LatencyLimits

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sdperf.errors import SdperfError
-from sdperf.guard import Guard
-from sdperf.judging.order import ROUNDS_AGAIN, describe_leftovers, judge_order
-from sdperf.verdict import Finding, Outcome, shorten_case
+from sdperf.judging.doubts.order import ROUNDS_AGAIN, describe_leftovers, judge_order
+from sdperf.record.guard import Guard
+from sdperf.record.verdict import Finding, Outcome, shorten_case
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession

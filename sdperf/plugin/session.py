@@ -13,26 +13,26 @@ import pytest
 
 from sdperf.engines.catalogue import ENGINES, explain_absence, explain_skip
 from sdperf.errors import ConfigurationError, EngineError
+from sdperf.judging.session.comparison import Comparison
+from sdperf.judging.session.speed import SpeedVerdict
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
-from sdperf.plugin.comparison import Comparison
+from sdperf.plugin.fixtures.quality_results import QualityShelf
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.options import Settings, read_settings
 from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
-from sdperf.plugin.quality_results import QualityShelf
-from sdperf.plugin.speed import SpeedVerdict
-from sdperf.report.terminal import Row
-from sdperf.workload import TORCH, Variant
+from sdperf.record.workload import TORCH, Variant
+from sdperf.report.text.session.cases import Row
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
     from sdperf.models.loader import ResolvedModel
     from sdperf.plugin.journalling import SessionJournal
     from sdperf.run.case import CaseResult
-    from sdperf.run.cluster import Cluster
+    from sdperf.run.hosts.cluster import Cluster
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import Suite
     from sdperf.store.calibration import Calibration
@@ -164,13 +164,14 @@ class SdSession:
 
     def _make_pool(self) -> WorkerPool:
         """Make the pool of the session: of a cluster's workers, of our own, or of this process."""
-        from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+        from sdperf.run.hosts.local import InProcessHost, SpawnedHost
+        from sdperf.run.pool import WorkerPool
 
         timeout_s = self.settings.timeout_s
         if self.settings.cluster is None:
             host = InProcessHost if self.settings.in_process else SpawnedHost
             return WorkerPool(host, timeout_s, ledger=self.ledger)
-        from sdperf.run.cluster import START_LEAD_S, Cluster
+        from sdperf.run.hosts.cluster import START_LEAD_S, Cluster
 
         self.live_line.say("looking for the cluster")
         self._cluster = cluster = Cluster(self.settings.cluster)
@@ -226,7 +227,7 @@ class SdSession:
 
     def _plan_references(self) -> int:
         """Tell the suite what its tests are held against; count the processes that it takes."""
-        from sdperf.run.quality import FEWEST_IMAGES
+        from sdperf.run.quality.bench import FEWEST_IMAGES
         from sdperf.run.references import PlannedReferences, list_reference_specs
 
         suite, images = self.suite(), self.settings.images
@@ -397,8 +398,8 @@ def take_over_host(ours: SdSession, host: Any) -> None:
     """
     import pytest_benchmark
 
+    from sdperf.judging.session.comparison import find_damage
     from sdperf.plugin.command_line import check_host_version
-    from sdperf.plugin.comparison import find_damage
 
     check_host_version(pytest_benchmark.__version__)
     ours.compare_fail, host.compare_fail = tuple(host.compare_fail or ()), []

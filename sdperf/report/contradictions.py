@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sdperf.judging.contradictions import find_contradictions
-from sdperf.report.terminal import Line, Row, wrap_line
+from sdperf.judging.doubts.contradictions import find_contradictions
+from sdperf.report.text.session.cases import Line, Row, wrap_line
 
 
 def format_contradictions(rows: Iterable[Row]) -> list[Line]:

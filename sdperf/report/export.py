@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sdperf.measurement import Measurement
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Outcome
 from sdperf.stats.summaries import compute_median_interval
-from sdperf.verdict import Outcome
 
 Direction = Literal["smaller", "bigger"]
 

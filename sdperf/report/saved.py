@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sdperf.report.dossier import ReportedRun, parse_reported_run
+from sdperf.judging.machine import ReportedRun, parse_reported_run
 from sdperf.store.runs import read_document
 from sdperf.store.session_file import check_size
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sdperf.judging.trend import Trend
-    from sdperf.judging.trend_points import Metric
-    from sdperf.report.dossier import JudgedMachine
+    from sdperf.judging.machine import JudgedMachine
+    from sdperf.judging.trend.changes import Trend
+    from sdperf.judging.trend.points import Metric
     from sdperf.store.history.database import Database
 
 DEFAULT_WINDOW: Final = 200
@@ -37,8 +37,8 @@ def load_trends(
         branch: Only runs of this branch.
         window: How many of the latest runs are searched.
     """
-    from sdperf.judging.trend import ALL_CASES, ANCHOR_RUNS, analyse_machine
-    from sdperf.report.trend import label_series, make_points
+    from sdperf.judging.trend.changes import ALL_CASES, ANCHOR_RUNS, analyse_machine
+    from sdperf.report.text.trend import label_series, make_points
     from sdperf.store.history.series import list_series, load_environments, load_series, matches
 
     environments = load_environments(database)
@@ -76,9 +76,9 @@ def find_machine_trends(
     Raises:
         RecordError: The history is damaged.
     """
-    from sdperf.judging.trend import analyse_machine
-    from sdperf.judging.trend_points import METRICS
-    from sdperf.report.figure_trend import list_points
+    from sdperf.judging.trend.changes import analyse_machine
+    from sdperf.judging.trend.points import METRICS
+    from sdperf.report.figures.trend import list_points
 
     kept = {} if database is None else dict(load_trends(database, METRICS["seconds"]))
     trends = {}

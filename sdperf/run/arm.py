@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdperf.measurement import CaseKind, Measurement, SeparateStage
+from sdperf.record.measurement import CaseKind, Measurement, SeparateStage
+from sdperf.record.workload import Variant
 from sdperf.run.case import Case
 from sdperf.run.pool import WorkerPool
 from sdperf.run.references import PlannedReferences
 from sdperf.run.suite import Suite
-from sdperf.workload import Variant
 
 
 @dataclass

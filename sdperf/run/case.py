@@ -8,18 +8,25 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sdperf.errors import ConfigurationError
-from sdperf.guard import Guard
+from sdperf.images.png import compute_png_sha256
 from sdperf.measure.ledger import Ledger
-from sdperf.measurement import CaseKind, FreshRounds, Measurement, MemoryUsage, SeparateStage, Start
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
-from sdperf.png import compute_png_sha256
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import (
+    CaseKind,
+    FreshRounds,
+    Measurement,
+    MemoryUsage,
+    SeparateStage,
+    Start,
+)
+from sdperf.record.usage import ResourceUsage
+from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
-from sdperf.usage import ResourceUsage
-from sdperf.workload import ImageRequest, Variant
 
 FEWEST_OVERLAPPING: Final = 2
 """Images of each worker in a watched asynchronous round: one is delivered, the next is made."""

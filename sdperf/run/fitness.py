@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sdperf.errors import UnfitError
-from sdperf.guard import Guard
-from sdperf.measure.conditions import Conditions
-from sdperf.measure.guard_changes import compare_guards
-from sdperf.measurement import ExcludedRound, GuardLog, GuardPolicy
+from sdperf.measure.fitness.conditions import Conditions
+from sdperf.measure.fitness.guard_changes import compare_guards
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import ExcludedRound, GuardLog, GuardPolicy
 from sdperf.run.pool import PoolRound
 
 

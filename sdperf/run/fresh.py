@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from sdperf.measurement import FreshRounds
-from sdperf.png import compute_png_sha256
+from sdperf.images.png import compute_png_sha256
+from sdperf.record.measurement import FreshRounds
+from sdperf.record.workload import ImageRequest
 from sdperf.run.pool import PoolRound
-from sdperf.workload import ImageRequest
 
 MOST_FRESH: Final = 3
 """Rounds of fresh requests; the quickest of them counts, so that a disturbed one accuses nobody."""

@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sdperf.measurement import Gain
+from sdperf.record.measurement import Gain
+from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
 from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
-from sdperf.workload import Variant
 
 ROUNDS_PER_BLOCK = 2
 """Of each side."""

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sdperf.device import DeviceKind
-from sdperf.guard import Guard
-from sdperf.measure.conditions import Conditions, read_conditions
-from sdperf.measure.guards import judge_guards
+from sdperf.measure.fitness.conditions import Conditions, read_conditions
+from sdperf.measure.fitness.guards import judge_guards
 from sdperf.measure.resources.host import HostProbe
 from sdperf.measure.resources.inventory import open_probes
 from sdperf.measure.resources.nvidia import NvmlGpu, open_nvml
 from sdperf.measure.resources.probe import Missing, Probe
 from sdperf.measure.resources.sampler import DEFAULT_INTERVAL_S, Sampler
 from sdperf.measure.system import LIVE_SYSTEM, System
+from sdperf.record.guard import Guard
 
 AT_REST_ONLY: Final = frozenset({"load", "other GPU users", "background work", "GPU clocks"})
 """Guards that one's own work moves: judged before the session's first worker, and not after."""

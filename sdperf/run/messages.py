@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdperf.device import DeviceInfo
-from sdperf.execution import Execution
-from sdperf.measurement import CacheState, EngineUse, PeakRate, SeparateStage
 from sdperf.models.loader import ResolvedModel
-from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Workload
+from sdperf.record.execution import Execution
+from sdperf.record.measurement import CacheState, EngineUse, PeakRate, SeparateStage
+from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Workload
 
 
 @dataclass(frozen=True)

@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
-    Executor,
     Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
-from sdperf.measurement import Environment, StageCost, StageTimes
+from sdperf.record.measurement import Environment, StageCost, StageTimes
+from sdperf.record.workload import TORCH
 from sdperf.run import worker
-from sdperf.run.inspection import Question
+from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost, explain_exit
 from sdperf.run.messages import (
     DeviceSpeed,
     RoundRequest,
@@ -41,97 +36,14 @@ from sdperf.run.messages import (
     WorkerReport,
     WorkerSpec,
 )
-from sdperf.run.renewal import load_in_place
+from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
-from sdperf.workload import TORCH
+from sdperf.run.worker.renewal import load_in_place
 
 T = TypeVar("T")
 
 START_LEAD_S = 0.005
 """How far ahead the shared start of several workers lies; longer than a message takes."""
-_EXIT_WAIT_S = 5.0
-
-
-class WorkerHost(Protocol):
-    """Where one worker lives."""
-
-    executor: Executor
-
-    def exit_code(self) -> int | None:
-        """Exit code of a worker that died; ``None`` when unknown."""
-
-    def last_words(self) -> str:
-        """What it printed last, where that does not stand on the terminal already."""
-
-    def kill(self) -> None:
-        """End the worker at once, whatever it does."""
-
-
-class _RecordingContext(SpawnContext):
-    """A spawn context that keeps hold of the process it starts, for its exit code."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.started: list[SpawnProcess] = []
-
-    def Process(self, *arguments: Any, **named: Any) -> SpawnProcess:  # type: ignore[override] # noqa: N802
-        process = SpawnProcess(*arguments, **named)
-        self.started.append(process)
-        return process
-
-
-class SpawnedHost:
-    """One spawned child process with a `ProcessPoolExecutor` of one."""
-
-    def __init__(self) -> None:
-        self._context = _RecordingContext()
-        self.executor: Executor = ProcessPoolExecutor(
-            max_workers=1, mp_context=self._context, initializer=worker.prepare_process
-        )
-
-    def exit_code(self) -> int | None:
-        """Exit code of the child, waited for a moment; ``None`` when it has none yet."""
-        for process in self._context.started:
-            # The executor's own thread may be reaping the child: until it has, `join` returns at
-            # once and there is no code yet.
-            give_up_s = time.monotonic() + _EXIT_WAIT_S
-            while process.exitcode is None and time.monotonic() < give_up_s:
-                process.join(0.05)
-                time.sleep(0.01)
-            return process.exitcode
-        return None
-
-    def last_words(self) -> str:
-        """Return nothing: the child prints to our own terminal."""
-        return ""
-
-    def kill(self) -> None:
-        """Kill the child and free the executor."""
-        for process in self._context.started:
-            with contextlib.suppress(ValueError):
-                process.kill()
-        self.executor.shutdown(wait=True, cancel_futures=True)
-
-
-class InProcessHost:
-    """The test process itself, with one thread that owns the pipeline; for debuggers."""
-
-    def __init__(self) -> None:
-        self.executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="sdperf-in-process")
-
-    def exit_code(self) -> int | None:
-        """Return ``None``: it would be our own."""
-        return None
-
-    def last_words(self) -> str:
-        """Return nothing: it prints to our own terminal."""
-        return ""
-
-    def kill(self) -> None:
-        """Free the pipeline; a generation that hangs in our own process cannot be ended."""
-        with contextlib.suppress(RuntimeError):
-            self.executor.submit(worker.unload)
-        self.executor.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass
@@ -184,7 +96,7 @@ class WorkerPool:
         is_elsewhere: Whether the workers run on other machines, whose environment has to be asked.
         shared_stock: Processes at hand, where another pool of the session owns them.
         keeps_processes: Whether another spec is loaded into the processes that run. Their resident
-            memory then includes what came before; see `sdperf.run.renewal`.
+            memory then includes what came before; see `sdperf.run.worker.renewal`.
     """
 
     host_factory: Callable[[], WorkerHost] = SpawnedHost
@@ -477,24 +389,3 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
             got=f"exit code {code}: {explain_exit(code)}{said}",
             hint="run the case alone with --sd-in-process to see the crash in a debugger",
         ) from error
-
-
-def explain_exit(code: int | None) -> str:
-    """Say what most likely ended a worker, from its exit code. Pure."""
-    if code is None:
-        return "unknown cause"
-    if code >= 0:
-        return "the process ended itself, see its messages"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        return f"killed by signal {-code}"
-    causes = {
-        "SIGKILL": "killed; on Linux most often the out-of-memory killer, else somebody's kill -9",
-        "SIGABRT": "aborted by a native library; on MPS two threads using the GPU at once do this",
-        "SIGSEGV": "memory fault in a native library",
-        "SIGBUS": "bus error: often no space left on /dev/shm or a truncated mapped file",
-        "SIGILL": "illegal instruction: a build for another processor",
-        "SIGTERM": "asked to end by another process",
-    }
-    return f"{name}: {causes.get(name, 'killed by a signal')}"

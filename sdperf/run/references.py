@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import GenerationError, SdperfError
-from sdperf.run.inspection import Record, Recording
+from sdperf.record.workload import TORCH, ImageRequest, Precision
 from sdperf.run.messages import WorkerSpec
-from sdperf.workload import TORCH, ImageRequest, Precision
+from sdperf.run.quality.questions import Record
+from sdperf.run.quality.recorded import Recording
 
 if TYPE_CHECKING:
     from sdperf.run.suite import Suite

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdperf.measurement import ImageRecord, ImageScores
-from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import compare_images, describe_image, map_on_all_cores
+from sdperf.images import describe_image, map_on_all_cores
+from sdperf.images.png import compute_png_sha256, decode_png
+from sdperf.record.measurement import ImageRecord, ImageScores
+from sdperf.record.scores import compute_scores
+from sdperf.record.workload import ImageRequest
 from sdperf.run.messages import DeliveredImage
-from sdperf.workload import ImageRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,29 +187,3 @@ def _look_at(pixels: NDArray[np.uint8]) -> Look:
     seen = describe_image(pixels)
     height, width = pixels.shape[:2]
     return Look(width, height, seen.entropy_bits or 0.0, seen.faults)
-
-
-def compute_scores(
-    against: str, sha256: str, baseline: NDArray[np.uint8], current: NDArray[np.uint8]
-) -> ImageScores:
-    """Score an image against another of the same shape, as stored in the record.
-
-    Args:
-        against: What the other image is.
-        sha256: The other image's content hash.
-        baseline: (H, W, 3) uint8.
-        current: The same shape.
-    """
-    compared = compare_images(baseline, current)
-    return ImageScores(
-        against=against,
-        against_sha256=sha256,
-        ssim=compared.ssim,
-        psnr_db=compared.psnr_db,
-        worst_tile_ssim=compared.worst_tile.ssim,
-        worst_tile_box=compared.worst_tile.box,
-        identical=compared.identical,
-        worst_tile_psnr_db=compared.worst_tile.psnr_db,
-        ciede2000=compared.ciede2000,
-        worst_tile_ciede2000=compared.worst_tile_ciede2000,
-    )

@@ -18,7 +18,7 @@ from sdperf.models.loader import ResolvedModel
 from sdperf.run import worker
 
 if TYPE_CHECKING:
-    from sdperf.run.pool import WorkerHost
+    from sdperf.run.hosts.local import WorkerHost
 
 IDLE_BYTES: Final = 450 * 2**20
 """What a process holds that has imported torch and diffusers: 431 MiB were seen (CPU build)."""

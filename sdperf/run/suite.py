@@ -12,8 +12,13 @@ from typing import Any, Final
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import EngineError, GenerationError, SdperfError
+from sdperf.images import require_same_shape
+from sdperf.images.png import compute_png_sha256, decode_png
 from sdperf.measure.environment import count_performance_cores
-from sdperf.measurement import (
+from sdperf.models.loader import ResolvedModel
+from sdperf.models.references import ReferenceImages
+from sdperf.pipeline.optimisations.catalogue import is_recorded
+from sdperf.record.measurement import (
     DeviceLimits,
     Environment,
     GuardPolicy,
@@ -22,13 +27,8 @@ from sdperf.measurement import (
     StageCost,
     StageTimes,
 )
-from sdperf.models.loader import ResolvedModel
-from sdperf.models.references import ReferenceImages
-from sdperf.pipeline.optimisations.catalogue import is_recorded
-from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import require_same_shape
+from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 from sdperf.run.fresh import make_fresh_request
-from sdperf.run.inspection import Recording
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.messages import (
     DeliveredImage,
@@ -38,10 +38,10 @@ from sdperf.run.messages import (
     WorkerSpec,
 )
 from sdperf.run.pool import Worker, WorkerPool
+from sdperf.run.quality.recorded import Recording
 from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
 from sdperf.run.scoring import Other, PictureScores
 from sdperf.run.share import compute_limits
-from sdperf.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 
 _log = logging.getLogger(__name__)
 

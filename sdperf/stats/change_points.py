@@ -4,7 +4,7 @@ A permutation test of the largest contrast that a search can find (Olshen and Ve
 circular binary segmentation): the search is part of the statistic, so looking at every place costs
 no false alarms, whatever the distribution of the noise. What permuting destroys and noise may have
 is memory: each change has to be large also against errors that the autocorrelation of what is left
-beside the levels widens. ``tools/trend_power`` measures how often this is wrong.
+beside the levels widens. ``evidence/trend_power`` measures how often this is wrong.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.measurement import Measurement
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Outcome
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import ACCEPTED_KEY, SavedRun, format_content, read_run
-from sdperf.verdict import Outcome
 
 DEFAULT_FOLDER: Final = "benchmarks/baselines"
 IMAGES: Final = "images"

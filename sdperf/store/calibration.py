@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.workload import Workload
 from sdperf.store.files import write_atomically
 from sdperf.store.runs import read_document
-from sdperf.workload import Workload
 
 DEFAULT_CALIBRATION: Final = "benchmarks/calibration"
 CALIBRATION_FORMAT_VERSION: Final = 1

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
+from sdperf.record.codec import format_record, parse_record
 
 CONTROL_LOG: Final = ".sdperf/null-controls.jsonl"
 """Where runs keep every null control, below pytest's root folder."""

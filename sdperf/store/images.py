@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ImageError
-from sdperf.png import compute_png_sha256, decode_png
+from sdperf.images.png import compute_png_sha256, decode_png
 from sdperf.store.files import write_atomically
 
 if TYPE_CHECKING:

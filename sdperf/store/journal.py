@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
 from sdperf.folders import list_folder, remove_marked
+from sdperf.record.codec import format_record, parse_record
 from sdperf.store.files import sync_folder, sync_to_disk
 
 JOURNAL_FOLDER: Final = Path(".sdperf") / "journal"
@@ -77,9 +77,9 @@ class JournalEntry:
     Attributes:
         case: Its test id.
         kind: ``timed``, or ``quality`` of a case of the quality suite.
-        record: What is saved of it, in the form of `sdperf.measurement.format_measurement` or of
-            `sdperf.store.quality.format_quality`.
-        environment: Where it was measured, as `sdperf.codec` formats it.
+        record: What is saved of it, in the form of `sdperf.record.measurement.format_measurement`
+            or of `sdperf.store.quality.format_quality`.
+        environment: Where it was measured, as `sdperf.record.codec` formats it.
         model_hash: Hash of the model that it was measured on.
         images: Content hashes of its pictures.
         started_at: When the process that measured it began.

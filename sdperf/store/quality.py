@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
-from sdperf.observation import (
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
     Observation,
@@ -20,8 +20,8 @@ from sdperf.observation import (
     Soundness,
     TrajectoryParity,
 )
-from sdperf.verdict import Finding, Verdict
-from sdperf.workload import Precision
+from sdperf.record.verdict import Finding, Verdict
+from sdperf.record.workload import Precision
 
 QUALITY_KEY: Final = "sdperf_quality"
 QUALITY_FORMAT_VERSION: Final = 1
@@ -37,7 +37,7 @@ class QualityFinding:
     """What a gate said of the images, as it was saved.
 
     Attributes:
-        outcome: In the words of `sdperf.verdict.Outcome`.
+        outcome: In the words of `sdperf.record.verdict.Outcome`.
         reason: What was seen.
     """
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sdperf.codec import format_record
-from sdperf.models.references import FILE_NAME, Floors, ReferenceEntry, ReferenceList
-from sdperf.observation import Rung
-from sdperf.png import compute_png_sha256, decode_png
-from sdperf.quality import compute_entropy_bits
+from sdperf.images import compute_entropy_bits
+from sdperf.images.png import compute_png_sha256, decode_png
+from sdperf.models.references import FILE_NAME, ReferenceEntry, ReferenceList
+from sdperf.record.codec import format_record
+from sdperf.record.floors import Floors
+from sdperf.record.observation import Rung
+from sdperf.record.workload import ImageRequest, Workload
 from sdperf.store.files import write_atomically
-from sdperf.workload import ImageRequest, Workload
 
 REFERENCES_FOLDER: Final = Path("benchmarks/references")
 """Beside the baselines, to be committed with them."""

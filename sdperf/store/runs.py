@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.codec import parse_record
 from sdperf.errors import RecordError
-from sdperf.guard import Guard
 from sdperf.measure.ledger import Durations
-from sdperf.measurement import Measurement, parse_measurement
+from sdperf.record.codec import parse_record
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import Measurement, parse_measurement
 from sdperf.store.controls import NullControl
 from sdperf.store.quality import QualityCase, parse_quality
 
@@ -31,7 +31,8 @@ class RunSummary:
     """What a whole run came to: every collected case, also those that left no measurement.
 
     Attributes:
-        outcomes: Outcome of each judged case by test id, in the words of `sdperf.verdict.Outcome`.
+        outcomes: Outcome of each judged case by test id, in the words of
+        `sdperf.record.verdict.Outcome`.
         suite: Outcome of all cases together; ``None`` where it could not be told.
         void: Why nothing that was timed counts; ``None`` where it does.
         interrupted: Whether the run was ended before all cases were measured and judged.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.codec import parse_record
 from sdperf.errors import RecordError
-from sdperf.measurement import Measurement
+from sdperf.record.codec import parse_record
+from sdperf.record.measurement import Measurement
 from sdperf.store.baselines import Acceptance
 from sdperf.store.runs import (
     ACCEPTED_KEY,

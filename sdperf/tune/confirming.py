@@ -14,26 +14,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from sdperf.ab.bench import Bench
-from sdperf.ab.comparing import compare
-from sdperf.ab.comparison import CaseComparison, Compared, CompareOptions
-from sdperf.ab.judging import AbVerdict, judge_comparison
-from sdperf.ab.sides import MatrixCase, Side
-from sdperf.ab.view import View
-from sdperf.codec import format_record, parse_record
+from sdperf.ab.sides.sides import MatrixCase, Side
+from sdperf.ab.turns.bench import Bench
+from sdperf.ab.turns.comparing import compare
+from sdperf.ab.turns.view import View
+from sdperf.ab.verdict.comparison import CaseComparison, Compared, CompareOptions
+from sdperf.ab.verdict.judging import AbVerdict, judge_comparison
 from sdperf.errors import SdperfError
-from sdperf.tune.front import Point, find_front
-from sdperf.tune.question import Fidelity, Question
-from sdperf.tune.rig import Rig
-from sdperf.tune.scoring import find_faults, score_images
-from sdperf.tune.setting import Setting
-from sdperf.tune.trials import TrialRecord
-from sdperf.tune.tuning import TuneView, draw_references
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.workload import Workload
+from sdperf.tune.question.question import Fidelity, Question
+from sdperf.tune.question.setting import Setting
+from sdperf.tune.study.front import Point, find_front
+from sdperf.tune.study.trials import TrialRecord
+from sdperf.tune.trial.rig import Rig
+from sdperf.tune.trial.scoring import find_faults, score_images
+from sdperf.tune.trial.tuning import TuneView, draw_references
 from sdperf.units import format_score, format_seconds
-from sdperf.workload import Workload
 
 if TYPE_CHECKING:
-    from sdperf.tune.study import TuningStudy
+    from sdperf.tune.study.study import TuningStudy
 
 CONFIRMED: Final = "sdperf:confirmed"
 """Notes of a study: what was measured again, by trial."""

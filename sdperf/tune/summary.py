@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdperf.codec import format_record, parse_record
 from sdperf.errors import RecordError
+from sdperf.record.codec import format_record, parse_record
 from sdperf.tune.confirming import (
     Confirmation,
     find_default_point,
@@ -18,12 +18,12 @@ from sdperf.tune.confirming import (
     list_candidates,
     read_confirmations,
 )
-from sdperf.tune.front import Point, find_front
-from sdperf.tune.question import Question
-from sdperf.tune.trials import TrialRecord
+from sdperf.tune.question.question import Question
+from sdperf.tune.study.front import Point, find_front
+from sdperf.tune.study.trials import TrialRecord
 
 if TYPE_CHECKING:
-    from sdperf.tune.study import TuningStudy
+    from sdperf.tune.study.study import TuningStudy
 
 SUMMARY_VERSION: Final = 1
 _MAX_FILE_BYTES: Final = 64 << 20

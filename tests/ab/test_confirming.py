@@ -3,12 +3,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sdperf.ab.confirming import BaselineCode, Confirmer, ControlCase, choose_control
+from sdperf.ab.confirming import BaselineCode, Confirmer
 from sdperf.errors import WorkerError
 from sdperf.judging.latency import LatencyLimits, screen_latency
+from sdperf.judging.session.confirmation import ControlCase, choose_control
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
-from sdperf.verdict import Outcome
-from tests.ab.test_blocks import FakeArm
+from sdperf.record.verdict import Outcome
+from tests.ab.turns.test_blocks import FakeArm
 
 
 def screen(currents, sessions=8):

@@ -1,12 +1,12 @@
 """One comparison with torch: real interpreters, the tiny pipeline, two prompts."""
 
-from sdperf.ab.bench import LiveBench
-from sdperf.ab.comparing import compare
-from sdperf.ab.comparison import CompareOptions
-from sdperf.ab.judging import judge_comparison
-from sdperf.ab.sides import Side
-from sdperf.workload import Workload
-from tests.tiny_pipelines import tiny_folder
+from sdperf.ab.sides.sides import Side
+from sdperf.ab.turns.bench import LiveBench
+from sdperf.ab.turns.comparing import compare
+from sdperf.ab.verdict.comparison import CompareOptions
+from sdperf.ab.verdict.judging import judge_comparison
+from sdperf.record.workload import Workload
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 

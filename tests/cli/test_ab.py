@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from sdperf.ab import bench, worktree
+from sdperf.ab.sides import worktree
+from sdperf.ab.turns import bench
 from sdperf.cli import main
 from sdperf.errors import ConfigurationError
-from sdperf.png import decode_png
-from sdperf.report.ab_files import format_comparison_json, parse_comparison
-from tests.ab.standin import list_children, staged_stand_in
-from tests.ab.test_worktree import git
+from sdperf.images.png import decode_png
+from sdperf.report.markdown.ab import format_comparison_json, parse_comparison
+from tests.ab.sides.test_worktree import git
+from tests.support.ab_standin import list_children, staged_stand_in
 
 PLAIN = ("--guards", "off", "--no-control", "--first", "A")
 SUBJECT = ("--subject", "mine:make")
@@ -303,7 +304,7 @@ def test_open_answers_fail_only_under_strict(capsys):
 
 
 def test_interrupts_give_the_verdict_so_far(capsys, repository, tmp_path, monkeypatch):
-    from sdperf.cli.ab_view import TerminalView
+    from sdperf.cli.ab.view import TerminalView
 
     show = TerminalView.show
 
@@ -321,7 +322,7 @@ def test_interrupts_give_the_verdict_so_far(capsys, repository, tmp_path, monkey
 
 
 def test_an_interrupt_before_anything_was_measured_is_no_verdict(capsys, repository, monkeypatch):
-    from sdperf.cli.ab_view import TerminalView
+    from sdperf.cli.ab.view import TerminalView
 
     def interrupt(self, what):
         raise KeyboardInterrupt

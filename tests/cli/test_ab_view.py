@@ -1,8 +1,8 @@
 import io
 import math
 
-from sdperf.ab.view import Progress
-from sdperf.cli.ab_view import TerminalView, draw_interval, format_progress
+from sdperf.ab.turns.view import Progress
+from sdperf.cli.ab.view import TerminalView, draw_interval, format_progress
 from sdperf.stats.paired import YuenBounds
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sdperf.ab import bench
-from sdperf.ab.environments import EnvironmentStore
-from sdperf.ab.present import read_present_environment
+from sdperf.ab.sides.environments import EnvironmentStore
+from sdperf.ab.sides.present import read_present_environment
+from sdperf.ab.turns import bench
 from sdperf.cli import bisect, main
-from sdperf.png import decode_png
-from tests.ab.repositories import Repository
-from tests.ab.standin import list_children, staged_stand_in
-from tests.ab.test_environments import pretend_pip
+from sdperf.images.png import decode_png
+from tests.ab.sides.test_environments import pretend_pip
+from tests.support.ab_standin import list_children, staged_stand_in
+from tests.support.repositories import Repository
 
 SUBJECT = ("--subject", "mine:make", "--guards", "off", "--pictures", "1")
 PLAIN = "def make():\n    return {'seconds': 1.0}\n"
@@ -140,7 +140,7 @@ import signal, sys, tempfile
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from sdperf.ab import bench
 from sdperf.cli import main
-from tests.ab.standin import staged_stand_in
+from tests.support.ab_standin import staged_stand_in
 bench.staged_harness = staged_stand_in
 sys.exit(main(sys.argv[1:]))
 """

@@ -6,8 +6,8 @@ import pytest
 
 from sdperf.cli import main
 from sdperf.store.calibration import read_calibrations
-from tests.measurements import ENVIRONMENT, WORKLOAD
-from tests.saved_runs import write_run
+from tests.support.measurements import ENVIRONMENT, WORKLOAD
+from tests.support.saved_runs import write_run
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_sessions_are_measured_by_pytest_one_process_each(sessions, tmp_path, mo
             target.write(source.read())
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr("sdperf.cli.calibrate.subprocess.run", run)
+    monkeypatch.setattr("sdperf.cli.machine.calibrate.subprocess.run", run)
     monkeypatch.chdir(tmp_path)
     assert main(["calibrate", "--sessions", "6", "--", "mine", "-k", "latency"]) == 0
     assert len(commands) == 6
@@ -103,7 +103,7 @@ def test_a_session_that_fails_ends_it(tmp_path, monkeypatch, capsys):
     def run(command, **_):
         return subprocess.CompletedProcess(command, 4, "", "ERROR: no such model")
 
-    monkeypatch.setattr("sdperf.cli.calibrate.subprocess.run", run)
+    monkeypatch.setattr("sdperf.cli.machine.calibrate.subprocess.run", run)
     monkeypatch.chdir(tmp_path)
     assert main(["calibrate"]) == 2
     assert "session 1 failed, exit status 4; got: ERROR: no such model" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sdperf.cli import compare
+from sdperf.cli.runs import compare
 from sdperf.errors import ConfigurationError, RecordError
 
 
@@ -97,7 +97,7 @@ def test_percentages_with_and_without_sign():
 
 def test_no_torch_is_loaded(runs):
     script = (
-        "import sys, argparse; from sdperf.cli import compare; p = argparse.ArgumentParser(); "
+        "import sys, argparse; from sdperf.cli.runs import compare; p = argparse.ArgumentParser(); "
         "compare.add_parser(p.add_subparsers()); "
         f"compare.run(p.parse_args(['compare', {str(runs[0])!r}, {str(runs[1])!r}])); "
         "sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"

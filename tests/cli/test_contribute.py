@@ -7,8 +7,8 @@ import platform
 import pytest
 
 from sdperf.cli import main
-from sdperf.report.contributions import TABLE_BEGIN, TABLE_END, replace_table
-from tests.saved_runs import write_run
+from sdperf.report.text.contributions import TABLE_BEGIN, TABLE_END, replace_table
+from tests.support.saved_runs import write_run
 
 PAGE = f"# Machines\n\nWords.\n\n{TABLE_BEGIN}\nold\n{TABLE_END}\n\nMore words.\n"
 
@@ -49,7 +49,7 @@ def test_the_last_run_is_taken_and_the_file_is_named_after_the_machine(here):
 def test_names_of_this_machine_would_be_seen(here, monkeypatch, capsys):
     monkeypatch.setattr(platform, "node", lambda: "annas-mbp.local")
     monkeypatch.setattr(getpass, "getuser", lambda: "anna")
-    monkeypatch.setattr("sdperf.store.contribution._keep_scheduler", lambda _: "anna")
+    monkeypatch.setattr("sdperf.store.contribution.contribution._keep_scheduler", lambda _: "anna")
     assert main(["contribute", "run.json", "-o", "out.json"]) == 2
     assert "scheduler: a name" in capsys.readouterr().err
     assert not (here / "out.json").exists()

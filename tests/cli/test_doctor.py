@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from sdperf.cli import doctor
-from sdperf.codec import format_record, parse_record
-from sdperf.guard import Guard
+from sdperf.cli.machine import doctor
 from sdperf.measure.resources.nvidia import NvmlGpu
 from sdperf.measure.system import LIVE_SYSTEM
-from sdperf.report.doctor import DoctorReport, format_doctor
-from tests.systems import SYSCTL, make_linux, make_mac
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.guard import Guard
+from sdperf.report.text.doctor import DoctorReport, format_doctor
+from tests.support.systems import SYSCTL, make_linux, make_mac
 
 PACKAGES = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0"}
 
@@ -70,7 +70,7 @@ def test_an_intel_mac_is_a_cpu():
 
 @pytest.mark.parametrize(("ours", "state"), [(3_000_000_000, "ok"), (16_384, "warn")])
 def test_our_footprint_is_held_against_apples(monkeypatch, ours, state):
-    from sdperf.measure.resources.apple_parsers import ProcessReading
+    from sdperf.measure.resources.apple.apple_parsers import ProcessReading
 
     monkeypatch.setattr(doctor, "read_process_usage", lambda pid: ProcessReading(ours))
     says = {"/usr/bin/footprint --noCategories -f bytes -p": "phys_footprint: 3000000000 B\n"}
@@ -178,7 +178,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, capsys, no_color, col
 
 def test_it_runs_here_and_loads_no_torch():
     code = (
-        "import sys; from sdperf.cli import doctor; doctor.collect_report(); "
+        "import sys; from sdperf.cli.machine import doctor; doctor.collect_report(); "
         "print(sorted({'torch', 'diffusers', 'numpy'} & set(sys.modules)))"
     )
     assert LIVE_SYSTEM.run(sys.executable, "-W", "error", "-c", code, timeout_s=60.0) == "[]\n"

@@ -6,7 +6,7 @@ from sdperf.cli import main
 from sdperf.engines.cache import EngineCache
 from sdperf.engines.catalogue import ENGINES
 from tests.engines.test_cache import CONVERSION, Converter
-from tests.engines.toy import toy_choice
+from tests.support.toy_engine import toy_choice
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ import pytest
 from junitparser.xunit2 import JUnitXml
 
 from sdperf.cli import main
-from sdperf.cli.export import load_cases
+from sdperf.cli.runs.export import load_cases
 from sdperf.report.export import ExportedCase, Figure, format_github_action_benchmark
-from tests.measurements import image, measurement, scores
-from tests.saved_runs import CASE, make_benchmark, make_stats
+from tests.support.measurements import image, measurement, scores
+from tests.support.saved_runs import CASE, make_benchmark, make_stats
 
 BENCHER_SCHEMA = {
     # Names of benchmarks, then of measures. Beyond the tool's own schema: their lengths, slugs that
@@ -161,7 +161,7 @@ def test_junit_parsers_take_it(saved, capsys, tmp_path):
 
 
 def test_memory_and_energy_are_exported_where_they_are_known(tmp_path):
-    from tests.full_record import full_measurement
+    from tests.support.full_record import full_measurement
 
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"benchmarks": [make_benchmark(CASE, full_measurement())]}))

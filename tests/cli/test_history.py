@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sdperf.cli import main
-from tests.store.history.saved import FULL, make_run, write
+from tests.support.saved_history import FULL, make_run, write
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from sdperf.cli import COMMANDS, main
-from sdperf.png import decode_png
-from tests.tiny_pipelines import tiny_folder
+from sdperf.images.png import decode_png
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 

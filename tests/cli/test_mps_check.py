@@ -10,9 +10,10 @@ import jsonschema
 import pytest
 import torch
 
-from sdperf.cli import main, mps_check
+from sdperf.cli import main
+from sdperf.cli.machine import mps_check
 from sdperf.mps_check.calls import OperatorCall, Recording
-from tests.mps_check.making import attention, call, packed
+from tests.support.mps_check_making import attention, call, packed
 from tools.record_schema.mps_check import make_mps_check_schema
 
 SCHEMA_PATH = Path(__file__).parents[2] / "docs" / "mps-check.schema.json"
@@ -200,7 +201,7 @@ def test_what_cannot_be_used_is_status_2(words, complaint, capsys):
 def test_a_subject_of_its_own_is_recorded(capsys):
     words = [
         "--subject",
-        "tests.mps_check.subjects:sound",
+        "tests.support.mps_check_subjects:sound",
         "--steps",
         "1",
         "--torch-version",
@@ -210,6 +211,6 @@ def test_a_subject_of_its_own_is_recorded(capsys):
     report = json.loads(text)
     assert status == 0
     VALIDATOR.validate(report)
-    assert report["model"] == "tests.mps_check.subjects:sound"
+    assert report["model"] == "tests.support.mps_check_subjects:sound"
     assert report["findings"] == []
     assert torch.backends.mps.is_available.__module__.startswith("torch")

@@ -6,8 +6,9 @@ import pytest
 
 from sdperf.cli import main
 from sdperf.models.references import load_references
-from sdperf.run.pool import InProcessHost, WorkerPool
-from tests.tiny_pipelines import tiny_folder
+from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.pool import WorkerPool
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 

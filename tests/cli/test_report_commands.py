@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from sdperf.cli import main
-from sdperf.report.raw_data import ELEMENT_ID, pack_machines
+from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines
 from sdperf.store.runs import format_content
-from tests.reported_runs import real_run, save, slowed, with_cases, with_hostile_names
+from tests.support.reported_runs import real_run, save, slowed, with_cases, with_hostile_names
 
 LATENCY = "latency[fp32-sync-1w]"
 

@@ -4,19 +4,20 @@ import json
 
 import pytest
 
-from sdperf.ab import bench as ab_bench
+from sdperf.ab.turns import bench as ab_bench
 from sdperf.cli import main
 from sdperf.models.loader import ResolvedModel
-from sdperf.profile import read_profile
-from sdperf.run.pool import InProcessHost, WorkerPool
-from sdperf.tune import rig as tune_rig
-from sdperf.tune.rig import LiveRig
+from sdperf.record.workload import Workload
+from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.pool import WorkerPool
+from sdperf.store.profile import read_profile
 from sdperf.tune.summary import read_summary
-from sdperf.workload import Workload
-from tests.ab.fakes import FakeBench
-from tests.tiny_pipelines import resolve, tiny_folder
-from tests.tune.fakes import ABILITIES, DEFAULT, FakeRig
-from tests.tune.stories import like
+from sdperf.tune.trial import rig as tune_rig
+from sdperf.tune.trial.rig import LiveRig
+from tests.support.ab_fakes import FakeBench
+from tests.support.tiny_pipelines import resolve, tiny_folder
+from tests.support.tune_fakes import ABILITIES, DEFAULT, FakeRig
+from tests.support.tune_stories import like
 
 __all__ = ["tiny_folder"]
 

@@ -12,8 +12,8 @@ import torch
 from sdperf.device import DEVICE_CHOICES, select_device
 from sdperf.device import mps as mps_module
 from sdperf.errors import ConfigurationError
-from sdperf.workload import PRECISIONS
-from tests.device.recorded_mps import RecordedMps
+from sdperf.record.workload import PRECISIONS
+from tests.support.recorded_mps import RecordedMps
 
 BLOCK_BYTES = 2**24
 

@@ -12,7 +12,7 @@ from sdperf.device import select_device
 from sdperf.device.mps import MpsDevice
 from sdperf.device.mps_watermarks import Watermarks, parse_watermarks
 from sdperf.errors import ConfigurationError
-from tests.device.recorded_mps import RECOMMENDED_BYTES, RecordedMps
+from tests.support.recorded_mps import RECOMMENDED_BYTES, RecordedMps
 
 PACKAGE = Path(sdperf.__file__).parent
 STANDS_IN = "mps_check/recorder.py"

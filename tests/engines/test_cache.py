@@ -16,7 +16,7 @@ import pytest
 from sdperf.engines.cache import MANIFEST, EngineCache, locate_engine_cache
 from sdperf.engines.conversion import Conversion
 from sdperf.errors import EngineError
-from sdperf.plugin.conversions import conversions_shown
+from sdperf.plugin.fixtures.conversions import conversions_shown
 
 CONVERSION = Conversion(
     engine="toy",

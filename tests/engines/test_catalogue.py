@@ -10,7 +10,7 @@ from sdperf.engines.catalogue import (
     list_versions,
     parse_engines,
 )
-from tests.engines.toy import toy_choice
+from tests.support.toy_engine import toy_choice
 
 ONNX = {"onnx": "1.23", "onnxscript": "0.7"}
 CPU_BUILD = {"onnxruntime": "1.32", **ONNX}

@@ -21,8 +21,8 @@ from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import EngineRequest
 from sdperf.errors import EngineError, GenerationError
 from sdperf.pipeline.families import family_of, stages_for
-from sdperf.workload import Workload
-from tests.tiny_pipelines import load, random_weights, resolve, tiny_folder
+from sdperf.record.workload import Workload
+from tests.support.tiny_pipelines import load, random_weights, resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -12,9 +12,9 @@ from sdperf.engines.protocol import PreparedPart
 from sdperf.engines.standins import replace_networks
 from sdperf.errors import EngineError, GenerationError
 from sdperf.pipeline.families import family_of, stages_for
-from sdperf.workload import Workload
-from tests.engines.toy import run_eagerly
-from tests.tiny_pipelines import load, tiny_folder
+from sdperf.record.workload import Workload
+from tests.support.tiny_pipelines import load, tiny_folder
+from tests.support.toy_engine import run_eagerly
 
 __all__ = ["tiny_folder"]
 

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from sdperf.judging.exactness import find_exactness, judge_exact_pairs, judge_exactness
-from sdperf.verdict import Outcome, Verdict
-from tests.measurements import ENVIRONMENT, image, measurement, scores
+from sdperf.record.verdict import Outcome, Verdict
+from tests.support.measurements import ENVIRONMENT, image, measurement, scores
 
 
 def session(sha256, **changes):

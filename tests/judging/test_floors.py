@@ -7,8 +7,8 @@ from sdperf.judging.floors import (
     choose_trajectory_rms,
     derive_floors,
 )
-from sdperf.models.references import ComponentFloor, PairNoise
-from sdperf.observation import Rung
+from sdperf.record.floors import ComponentFloor, PairNoise
+from sdperf.record.observation import Rung
 
 
 def rung(name, sort="legal", precision="fp32", **changes):

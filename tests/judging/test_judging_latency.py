@@ -14,8 +14,8 @@ from sdperf.judging.latency import (
     screen_latency,
 )
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
+from sdperf.record.verdict import Outcome
 from sdperf.stats.paired import decide_by_blocks
-from sdperf.verdict import Outcome
 
 
 def make_suite(

@@ -2,19 +2,19 @@
 
 import pytest
 
+from sdperf.images import ComponentDistance, TrajectoryDistance
 from sdperf.judging.quality import judge_observation
-from sdperf.models.references import ComponentFloor, Floors
-from sdperf.observation import (
+from sdperf.record.floors import ComponentFloor, Floors
+from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
     Repeats,
     Soundness,
     TrajectoryParity,
 )
-from sdperf.quality import ComponentDistance, TrajectoryDistance
-from sdperf.verdict import Outcome
-from sdperf.workload import ImageRequest
-from tests.measurements import image, scores
+from sdperf.record.verdict import Outcome
+from sdperf.record.workload import ImageRequest
+from tests.support.measurements import image, scores
 
 IMAGE = ImageRequest("red apple", 0)
 FLOORS = Floors(

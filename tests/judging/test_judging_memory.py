@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.judging.memory import MemoryLimits, judge_memory
-from sdperf.measurement import MemoryUsage
-from sdperf.verdict import Outcome
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.verdict import Outcome
 
 MIB = 2**20
 

@@ -7,8 +7,8 @@ from sdperf.judging.quality import (
     QualityPair,
     judge_quality,
 )
-from sdperf.measurement import ImageScores
-from sdperf.verdict import Outcome
+from sdperf.record.measurement import ImageScores
+from sdperf.record.verdict import Outcome
 
 
 def score(ssim, tile=0.9, sha="ref"):

@@ -3,10 +3,10 @@ import shlex
 
 import pytest
 
-from sdperf.ab.matrix import parse_cases
+from sdperf.ab.sides.matrix import parse_cases
 from sdperf.judging.settling import suggest_ab
-from sdperf.workload import Variant, preset_for
-from tests.measurements import ENVIRONMENT, WORKLOAD, measurement
+from sdperf.record.workload import Variant, preset_for
+from tests.support.measurements import ENVIRONMENT, WORKLOAD, measurement
 
 PRESET = preset_for("embedded")
 PLAIN = dataclasses.replace(

@@ -7,9 +7,9 @@ from sdperf.judging.starts import (
     judge_start,
 )
 from sdperf.judging.tail import compute_tail, judge_tail
-from sdperf.measurement import Start
-from sdperf.verdict import Outcome
-from tests.measurements import measurement
+from sdperf.record.measurement import Start
+from sdperf.record.verdict import Outcome
+from tests.support.measurements import measurement
 
 WARM = Start(is_fresh=True, page_cache="warm")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from sdperf.judging.support import CaseNoise, explain_unsupported, judge_support, suggest_limit
-from sdperf.verdict import Finding, Outcome
+from sdperf.record.verdict import Finding, Outcome
 
 NOISE = CaseNoise(0.041, "benchmarks/calibration (8 sessions, 2026-11-23)")
 PASSED = Finding(Outcome.PASS, "latency", "1.00 s against 1.00 s")

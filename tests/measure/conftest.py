@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import systems
+from tests.support import systems
 
 
 @pytest.fixture

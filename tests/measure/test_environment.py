@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from sdperf import __version__
-from sdperf.codec import format_record, parse_record
 from sdperf.measure.environment import (
     collect_environment,
     count_performance_cores,
@@ -18,7 +17,8 @@ from sdperf.measure.environment import (
     read_result_variables,
 )
 from sdperf.measure.system import LIVE_SYSTEM
-from sdperf.measurement import Environment
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.measurement import Environment
 
 
 def collected(system, **overrides):

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.tiny_pipelines import tiny_folder
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -22,10 +22,10 @@ from safetensors import safe_open
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import sdperf.models
+from evidence.train_embedded_model.export import MAX_BYTES, TEXT_PREFIX
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import resolve_model
-from sdperf.workload import EMBEDDED_PRESET
-from tools.train_embedded_model.export import MAX_BYTES, TEXT_PREFIX
+from sdperf.record.workload import EMBEDDED_PRESET
 
 FOLDER = Path(sdperf.models.__file__).parent / "embedded"
 RECORD = json.loads(

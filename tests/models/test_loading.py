@@ -11,12 +11,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from evidence.random_pipelines import build_sd15
 from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import import_components, load_pipeline, prepare_pipeline, resolve_model
 from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
-from tests import tiny_pipelines
-from tools.random_pipelines import build_sd15
+from tests.support import tiny_pipelines
 
 
 @pytest.fixture

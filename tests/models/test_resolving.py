@@ -20,7 +20,7 @@ from sdperf.errors import ModelError
 from sdperf.models import loader
 from sdperf.models.layout import parse_model_index, select_files
 from sdperf.models.loader import resolve_model
-from tests import tiny_pipelines
+from tests.support import tiny_pipelines
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 

@@ -11,7 +11,7 @@ import torch
 from sdperf.errors import ModelError
 from sdperf.models.loader import import_components, load_pipeline, resolve_model
 from sdperf.models.trust import check_configuration, find_library
-from tests import tiny_pipelines
+from tests.support import tiny_pipelines
 
 CODE = "import pathlib\npathlib.Path({marker!r}).touch()\nclass DPMSolverMultistepScheduler: pass\n"
 

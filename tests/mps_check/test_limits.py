@@ -8,7 +8,7 @@ from packaging.version import Version
 from sdperf.errors import ConfigurationError
 from sdperf.mps_check.dispatch import known_versions, load_dispatch_table, versions_with_text
 from sdperf.mps_check.limits import load_limits, load_unseen, parse_limit
-from tests.mps_check.making import call, packed
+from tests.support.mps_check_making import call, packed
 from tools.mps_tables.listing import list_limits, list_unseen
 
 DOCS = Path(__file__).parents[2] / "docs" / "mps-check.md"

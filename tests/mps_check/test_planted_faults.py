@@ -11,9 +11,9 @@ from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.judging import judge_recording
 from sdperf.mps_check.limits import load_limits, load_unseen
 from sdperf.mps_check.recording import record_generation
-from sdperf.workload import Workload
-from tests.mps_check import subjects
-from tests.tiny_pipelines import build_flux, build_sdxl
+from sdperf.record.workload import Workload
+from tests.support import mps_check_subjects as subjects
+from tests.support.tiny_pipelines import build_flux, build_sdxl
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -4,7 +4,7 @@ import pytest
 
 from sdperf.mps_check.limits import load_limits
 from sdperf.mps_check.predicates import PREDICATES
-from tests.mps_check.making import attention, call, channels_last, packed, strided
+from tests.support.mps_check_making import attention, call, channels_last, packed, strided
 
 HALF = "float16"
 IMAGE = packed(2, 8, 4, 4)

@@ -2,7 +2,7 @@ import pytest
 
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.scheduling import apply_scheduler
-from tests import tiny_pipelines
+from tests.support import tiny_pipelines
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
 from sdperf.pipeline.scheduling import apply_scheduler
 from sdperf.pipeline.stages import SeparableStages, Stages
-from sdperf.workload import Workload
-from tests import tiny_pipelines
+from sdperf.record.workload import Workload
+from tests.support import tiny_pipelines
 
 FAMILIES = list(tiny_pipelines.BUILDERS)
 PROMPTS = ("red apple", "a blue car")

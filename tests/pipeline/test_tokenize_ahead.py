@@ -10,8 +10,8 @@ import torch
 
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.workload import Workload
-from tests import tiny_pipelines
+from sdperf.record.workload import Workload
+from tests.support import tiny_pipelines
 
 
 class Watched:

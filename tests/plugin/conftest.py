@@ -9,11 +9,11 @@ from pytest_benchmark import plugin as host
 
 import sdperf.plugin
 import sdperf.report.html
-import sdperf.run.counting
 import sdperf.run.suite
+import sdperf.run.worker.counting
 from sdperf.cli import main
-from tests.plugin.scripted import Script
-from tests.tiny_pipelines import tiny_folder
+from tests.support.scripted import Script
+from tests.support.tiny_pipelines import tiny_folder
 
 # The plugin loads these when a session first needs them; a session of pytester would forget them.
 for package in (sdperf.plugin, sdperf.report.html):
@@ -94,5 +94,5 @@ def accept(pytester, monkeypatch):
 def small_machine(monkeypatch):
     """One thread and a small matrix product, so that stories stay short on a busy machine."""
     monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)
-    monkeypatch.setitem(sdperf.run.counting.PEAK_SIZES, "cpu", (64,))
+    monkeypatch.setitem(sdperf.run.worker.counting.PEAK_SIZES, "cpu", (64,))
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time

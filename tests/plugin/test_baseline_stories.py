@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from tests.plugin.stories import accept_sessions
+from tests.support.stories import accept_sessions
 
 
 def accepted(pytester):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-import sdperf.run.cluster
+import sdperf.run.hosts.cluster
 import sdperf.run.pool
 from sdperf.errors import ConfigurationError
 
@@ -24,7 +24,7 @@ class FakeCluster:
 
     def make_host(self):
         FakeCluster.made += 1
-        return sdperf.run.pool.SpawnedHost()
+        return sdperf.run.hosts.local.SpawnedHost()
 
     def close(self):
         FakeCluster.closed += 1
@@ -33,7 +33,7 @@ class FakeCluster:
 @pytest.fixture
 def cluster(hosts, monkeypatch):
     FakeCluster.made = FakeCluster.closed = 0
-    monkeypatch.setattr(sdperf.run.cluster, "Cluster", FakeCluster)
+    monkeypatch.setattr(sdperf.run.hosts.cluster, "Cluster", FakeCluster)
     return FakeCluster
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from sdperf.png import decode_png, encode_png
+from sdperf.images.png import decode_png, encode_png
 from sdperf.run import worker
 from sdperf.run.machine import LiveMachine
 from sdperf.run.suite import Suite

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.stories import accept_sessions
+from tests.support.stories import accept_sessions
 
 SUBJECTS = """
 def exact(request):

@@ -16,8 +16,8 @@ from sdperf.plugin.command_line import (
     find_fault,
     list_compare_fail,
 )
-from tests.plugin.stories import accept_sessions
-from tests.saved_runs import write_run
+from tests.support.saved_runs import write_run
+from tests.support.stories import accept_sessions
 
 LATENCY = ("-k", "latency")
 

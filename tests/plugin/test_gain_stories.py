@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from sdperf.measurement import Gain, parse_measurement
-from sdperf.plugin.comparison import Comparison
-from sdperf.plugin.gate import Gate
+from sdperf.judging.session.comparison import Comparison
+from sdperf.judging.session.gate import Gate
+from sdperf.record.measurement import Gain, parse_measurement
+from sdperf.record.verdict import Outcome
+from sdperf.record.workload import Variant
 from sdperf.run.case import CaseResult
-from sdperf.verdict import Outcome
-from sdperf.workload import Variant
-from tests.measurements import image, measurement, scores
+from tests.support.measurements import image, measurement, scores
 
 GAINS = """
 import pytest

@@ -6,7 +6,7 @@ import pytest
 
 # Imported here, so that pytester finds this very module and not a fresh one.
 import sdperf.run.machine
-from sdperf.measure.conditions import Conditions
+from sdperf.measure.fitness.conditions import Conditions
 
 STAGES = """
 import pytest

@@ -8,7 +8,7 @@ import pytest
 
 from sdperf.run.case import Case
 from sdperf.store.journal import list_journals, read_journal
-from tests.plugin.killed import run_session
+from tests.support.killed import run_session
 
 
 def last_run(pytester):
@@ -98,7 +98,7 @@ def test_repeatability(sd_quality):
 def forked():
     """Processes forked from a server that has imported everything and run nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.plugin.killed"])
+    context.set_forkserver_preload(["tests.support.killed"])
     return context
 
 

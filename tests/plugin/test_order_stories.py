@@ -68,7 +68,7 @@ def test_one_case_alone_and_guards_off_measure_nothing_again(cases, pytester, sc
 
 @pytest.mark.parametrize("leak", ["threads", "scheduler"])
 def test_a_planted_leak_is_named_in_the_summary(cases, pytester, leak):
-    subject = f"tests.run.leaking_subjects:{leak}"
+    subject = f"tests.support.leaking_subjects:{leak}"
     result = cases("-k", "latency", "--benchmark-json=run.json", guards="warn", subject=subject)
     words = {"threads": "torch's threads was 1 and is 3", "scheduler": "pipeline's scheduler was"}
     said = " ".join(line.strip() for line in result.outlines)
@@ -93,7 +93,7 @@ def test_figures_that_contradict_each_other_are_named(cases, script):
     ],
 )
 def test_other_work_than_asked_is_broken_with_both_values(cases, subject, fault):
-    subject = f"tests.run.deviating_subjects:{subject}"
+    subject = f"tests.support.deviating_subjects:{subject}"
     result = cases("-k", "latency", subject=subject)
     assert result.ret == 1
     said = " ".join(" ".join(result.outlines).split())

@@ -9,7 +9,7 @@ import pytest
 
 from sdperf.cli import main
 from sdperf.store.runs import read_run
-from tests.plugin.stories import accept_sessions
+from tests.support.stories import accept_sessions
 
 LATENCY = ("-k", "latency", "--benchmark-autosave")
 PLAIN = """

@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 
 from sdperf.cli import main
-from sdperf.png import decode_png
-from sdperf.run.pool import InProcessHost, WorkerPool
+from sdperf.images.png import decode_png
+from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.pool import WorkerPool
 from sdperf.store.runs import read_run
 
 QUALITY = """

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.plugin.stories import accept_sessions
+from tests.support.stories import accept_sessions
 
 FIVE = """
 import pytest

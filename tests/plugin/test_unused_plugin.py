@@ -10,7 +10,7 @@ from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import ENGINES
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.option_table import OPTIONS
-from sdperf.workload import EMBEDDED, MODES, PRECISIONS, TORCH
+from sdperf.record.workload import EMBEDDED, MODES, PRECISIONS, TORCH
 
 MOST_MODULES = 10
 COUNTING = """

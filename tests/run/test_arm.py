@@ -4,14 +4,14 @@ import subprocess
 
 import pytest
 
-from sdperf.ab.blocks import measure_until_decided
-from sdperf.ab.worktree import checked_out, find_repository, map_search_path
+from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path
+from sdperf.ab.turns.blocks import measure_until_decided
+from sdperf.record.workload import Workload
 from sdperf.run.arm import make_arm
 from sdperf.run.pool import WorkerPool
 from sdperf.run.suite import Suite
-from sdperf.workload import Workload
-from tests.measurements import measurement
-from tests.tiny_pipelines import resolve, tiny_folder
+from tests.support.measurements import measurement
+from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from sdperf.errors import UnfitError
-from sdperf.guard import Guard
-from sdperf.measure.conditions import Conditions
+from sdperf.measure.fitness.conditions import Conditions
 from sdperf.measure.resources.host import HostProbe
 from sdperf.measure.resources.probe import Reading
+from sdperf.record.guard import Guard
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.machine import AT_REST_ONLY, LiveMachine
 from sdperf.run.pool import PoolRound
-from tests.systems import FakeSystem
+from tests.support.systems import FakeSystem
 
 
 def conditions(**changes):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from sdperf.record.workload import Variant, Workload
 from sdperf.run.gain import GainCase, compute_gain
-from sdperf.run.synchronous import divide_into_calls
-from sdperf.workload import Variant, Workload
+from sdperf.run.worker.synchronous import divide_into_calls
 
 PLAIN = Variant(precision="fp16")
 

@@ -14,15 +14,16 @@ from sdperf.device.mps import MpsDevice
 from sdperf.errors import GenerationError
 from sdperf.measure import clock as clock_module
 from sdperf.measure.clock import Interval, monotonic_clock
-from sdperf.measure.conditions import read_conditions
-from sdperf.run import profiler, separate, worker
+from sdperf.measure.fitness.conditions import read_conditions
+from sdperf.record.workload import Workload
+from sdperf.run import worker
 from sdperf.run.fitness import GuardedRounds
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import PoolRound
-from sdperf.workload import Workload
-from tests.device.recorded_mps import RecordedMps, SecondThreadError
-from tests.systems import make_mac
-from tests.tiny_pipelines import resolve, tiny_folder
+from sdperf.run.worker import profiler, separate
+from tests.support.recorded_mps import RecordedMps, SecondThreadError
+from tests.support.systems import make_mac
+from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -9,12 +9,12 @@ import torch
 
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, parse_optimisations
 from sdperf.pipeline.stages import SeparableStages
+from sdperf.record.workload import PRECISIONS, Workload
 from sdperf.run import worker
-from sdperf.run.inspection import GenerateBatch, Record, ReplayRecording, SoilMemory
 from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
-from sdperf.workload import PRECISIONS, Workload
-from tests.tiny_pipelines import BUILDERS, resolve, tiny_folder
-from tests.torch_threads import torch_threads
+from sdperf.run.quality.questions import GenerateBatch, Record, ReplayRecording, SoilMemory
+from tests.support.tiny_pipelines import BUILDERS, resolve, tiny_folder
+from tests.support.torch_threads import torch_threads
 
 __all__ = ["tiny_folder"]
 

@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from sdperf.errors import ConfigurationError, GenerationError, ModelError, WorkerError
+from sdperf.record.workload import Workload
+from sdperf.run.hosts.local import InProcessHost, explain_exit
 from sdperf.run.messages import RoundRequest, WorkerSpec
-from sdperf.run.pool import InProcessHost, WorkerPool, explain_exit
-from sdperf.workload import Workload
-from tests.tiny_pipelines import resolve, tiny_folder
+from sdperf.run.pool import WorkerPool
+from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 

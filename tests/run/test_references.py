@@ -9,10 +9,10 @@ import pytest
 from sdperf.errors import GenerationError, WorkerError
 from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
+from sdperf.record.workload import Variant, Workload
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.references import PlannedReferences, list_reference_specs, make_recording
 from sdperf.run.suite import Suite
-from sdperf.workload import Variant, Workload
 
 WORKLOAD = Workload("tiny", ("red apple", "house"), num_inference_steps=2, guidance_scale=5.0)
 

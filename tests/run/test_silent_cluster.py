@@ -10,7 +10,7 @@ pytest.importorskip("distributed")
 CODE = """
 import socket, sys, threading
 from sdperf.errors import ConfigurationError
-from sdperf.run.cluster import Cluster
+from sdperf.run.hosts.cluster import Cluster
 
 if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.run.messages import WorkerReport, WorkerSpec
 from sdperf.run.pool import WorkerPool
-from tests.hosts import StandInHost
+from tests.support.hosts import StandInHost
 
 SPEC = WorkerSpec(ResolvedModel("tiny", Path("tiny"), "0" * 64, "Pipeline", ()), "fp32", "cuda")
 

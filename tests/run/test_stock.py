@@ -9,12 +9,13 @@ import pytest
 
 from sdperf.measure.ledger import Ledger
 from sdperf.run import worker
+from sdperf.run.hosts.local import InProcessHost, SpawnedHost
 from sdperf.run.messages import WorkerSpec
-from sdperf.run.pool import InProcessHost, SpawnedHost, WorkerPool
+from sdperf.run.pool import WorkerPool
 from sdperf.run.stock import Stock, count_that_fit
-from tests.hosts import StandInHost
 from tests.run.test_pool import wait_until_gone
-from tests.tiny_pipelines import resolve, tiny_folder
+from tests.support.hosts import StandInHost
+from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from sdperf.measure.ledger import Ledger
-from sdperf.measurement import PeakRate, StageTimes
 from sdperf.models.loader import ResolvedModel
+from sdperf.record.measurement import PeakRate, StageTimes
+from sdperf.record.workload import Variant, Workload
 from sdperf.run.case import Case
 from sdperf.run.messages import DeviceSpeed
 from sdperf.run.stock import Stock
 from sdperf.run.suite import Suite
-from sdperf.workload import Variant, Workload
 
 WORKLOAD = Workload("tiny", ("red apple", "house"), num_inference_steps=2, guidance_scale=5.0)
 

@@ -12,8 +12,8 @@ from sdperf.cli import main
 from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.store.baselines import BaselineStore
 from sdperf.store.runs import read_run
-from tests.measurements import ENVIRONMENT
-from tests.saved_runs import CASE, write_run
+from tests.support.measurements import ENVIRONMENT
+from tests.support.saved_runs import CASE, write_run
 
 FINGERPRINT = ENVIRONMENT.fingerprint()
 

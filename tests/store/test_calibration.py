@@ -12,7 +12,7 @@ from sdperf.store.calibration import (
     read_calibrations,
     write_calibration,
 )
-from tests.measurements import WORKLOAD
+from tests.support.measurements import WORKLOAD
 
 CASE = "test_latency.py::test_latency[fp32-sync-1w]"
 FOUND = Calibration(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sdperf.errors import ImageError
-from sdperf.png import encode_png
+from sdperf.images.png import encode_png
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 

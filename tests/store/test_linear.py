@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdperf.store.anonymity import Identity, find_identifying
+from sdperf.store.contribution.anonymity import Identity, find_identifying
 
 MIB = 2**20
 

@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
-from sdperf.observation import (
+from sdperf.images import ComponentDistance, TrajectoryDistance
+from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
     Repeats,
     Soundness,
     TrajectoryParity,
 )
-from sdperf.quality import ComponentDistance, TrajectoryDistance
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.workload import ImageRequest
 from sdperf.store.quality import QUALITY_KEY, format_quality, make_quality_case, parse_quality
-from sdperf.verdict import Finding, Outcome
-from sdperf.workload import ImageRequest
-from tests.measurements import image, scores
+from tests.support.measurements import image, scores
 
 RUN = Path("run.json")
 REQUEST = ImageRequest("red apple", 0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
 from sdperf.store.runs import read_run
-from tests.saved_runs import CASE, write_run
+from tests.support.saved_runs import CASE, write_run
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

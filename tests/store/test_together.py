@@ -11,7 +11,7 @@ from sdperf.errors import RecordError
 from sdperf.store.baselines import BaselineStore
 from sdperf.store.files import write_atomically
 from sdperf.store.runs import read_run
-from tests.saved_runs import write_run
+from tests.support.saved_runs import write_run
 
 
 def test_eight_at_once_get_eight_numbers(tmp_path):

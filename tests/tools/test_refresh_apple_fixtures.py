@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sdperf.cli.doctor import collect_report
+from sdperf.cli.machine.doctor import collect_report
 from sdperf.errors import RecordError
-from sdperf.measure.conditions import read_conditions
-from sdperf.measure.resources.apple_parsers import parse_displays, parse_process_cpu
-from sdperf.store.anonymity import Identity
-from tests.systems import IOREG, make_mac
+from sdperf.measure.fitness.conditions import read_conditions
+from sdperf.measure.resources.apple.apple_parsers import parse_displays, parse_process_cpu
+from sdperf.store.contribution.anonymity import Identity
+from tests.support.systems import IOREG, make_mac
 from tools.refresh_apple_fixtures import recording
 from tools.refresh_apple_fixtures.recording import MANIFEST, check, collect, load_recorded
 from tools.refresh_apple_fixtures.scrubbing import find_leftovers, scrub, scrub_processes

@@ -5,13 +5,12 @@ import itertools
 import pytest
 from sqlalchemy import make_url
 
-from sdperf.ab.comparison import CompareOptions
-from sdperf.ab.view import SilentView
+from sdperf.ab.turns.view import SilentView
+from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.errors import GenerationError
-from sdperf.profile import parse_profile
-from sdperf.report.tune import describe_winner, format_study
-from sdperf.report.tune_markdown import format_summary_markdown
-from sdperf.tune.asking import make_profile
+from sdperf.report.markdown.tune import format_summary_markdown
+from sdperf.report.text.tune import describe_winner, format_study
+from sdperf.store.profile import parse_profile
 from sdperf.tune.confirming import (
     FRESH_SEEDS,
     choose_fresh_seed,
@@ -20,13 +19,14 @@ from sdperf.tune.confirming import (
     list_candidates,
     read_confirmations,
 )
-from sdperf.tune.opening import begin_study, find_study
-from sdperf.tune.question import Limits
+from sdperf.tune.question.asking import make_profile
+from sdperf.tune.question.question import Limits
+from sdperf.tune.study.opening import begin_study, find_study
 from sdperf.tune.summary import format_summary_json, read_summary, summarise_study
-from sdperf.tune.tuning import draw_references, run_trials
-from tests.ab.fakes import FakeBench
-from tests.tune.fakes import DEFAULT, FakeRig, ask
-from tests.tune.test_study import View
+from sdperf.tune.trial.tuning import draw_references, run_trials
+from tests.support.ab_fakes import FakeBench
+from tests.support.tune_fakes import DEFAULT, FakeRig, ask
+from tests.tune.study.test_study import View
 
 SEARCH = {"steps": ["8", "12", "16"]}
 

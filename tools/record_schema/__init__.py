@@ -13,7 +13,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from sdperf.measurement import (
+from sdperf.mps_check.judging import Finding, Judgement, Place
+from sdperf.record.measurement import (
     DeviceLimits,
     Environment,
     ExcludedRound,
@@ -26,10 +27,9 @@ from sdperf.measurement import (
     StageCost,
     StageTimes,
 )
-from sdperf.mps_check.judging import Finding, Judgement, Place
-from sdperf.usage import MAX_TIMELINE_POINTS, Curve, ProcessUsage, ResourceUsage
-from sdperf.verdict import Outcome
-from sdperf.workload import Variant, Workload
+from sdperf.record.usage import MAX_TIMELINE_POINTS, Curve, ProcessUsage, ResourceUsage
+from sdperf.record.verdict import Outcome
+from sdperf.record.workload import Variant, Workload
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PLAIN: Final[dict[Any, dict[str, Any]]] = {

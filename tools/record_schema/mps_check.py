@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from sdperf.measurement import StageName
 from sdperf.mps_check.calls import OperatorCall, SeenTensor
 from sdperf.mps_check.judging import FORMAT_VERSION, Judgement
+from sdperf.record.measurement import StageName
 from tools.record_schema import DRAFT, define, describe_attributes
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sdperf.cli.contribute import find_identity
+from sdperf.cli.machine.contribute import find_identity
 from sdperf.errors import SdperfError
 from sdperf.measure.system import LIVE_SYSTEM
 from tools.refresh_apple_fixtures.recording import check, collect

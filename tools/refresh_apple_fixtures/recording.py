@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sdperf.cli.doctor import collect_report
+from sdperf.cli.machine.doctor import collect_report
 from sdperf.errors import RecordError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.system import Stream, System
-from sdperf.report.doctor import DoctorReport
-from sdperf.store.anonymity import Identity
+from sdperf.report.text.doctor import DoctorReport
+from sdperf.store.contribution.anonymity import Identity
 from sdperf.store.files import write_atomically
 from tools.refresh_apple_fixtures.scrubbing import find_leftovers, scrub, scrub_processes
 

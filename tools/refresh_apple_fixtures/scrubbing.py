@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from sdperf.store.anonymity import Identity, find_identifying
+from sdperf.store.contribution.anonymity import Identity, find_identifying
 
 SYSTEM_PROGRAMS: Final = re.compile(
     r"mds|mds_stores|mdworker\w*|mediaanalysisd|photoanalysisd|backupd|softwareupdated"

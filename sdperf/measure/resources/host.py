@@ -10,11 +10,11 @@ from typing import Final, Protocol
 import psutil
 
 from sdperf.measure.clock import Clock, monotonic_clock
-from sdperf.measure.resources.apple_rusage import read_process_usage
-from sdperf.measure.resources.linux_swap import SwapTotals, read_linux_swap
+from sdperf.measure.resources.apple.apple_rusage import read_process_usage
+from sdperf.measure.resources.linux.linux_swap import SwapTotals, read_linux_swap
 from sdperf.measure.resources.probe import ProcessSample, Reading
 from sdperf.measure.system import LIVE_SYSTEM, System
-from sdperf.usage import Counter, Gauge
+from sdperf.record.usage import Counter, Gauge
 
 _SHORTEST_SPAN_S: Final = 0.05
 """Processor times advance in steps of 10 ms; a share over less time than this is noise."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sdperf.measure.resources.apple import (
+from sdperf.measure.resources.apple.apple import (
     find_macmon,
     find_powermetrics,
     open_energy,
@@ -14,8 +14,8 @@ from sdperf.measure.resources.apple import (
     open_macmon,
     open_powermetrics,
 )
-from sdperf.measure.resources.arm import ARM_MACHINES, open_firmware, open_sysfs
 from sdperf.measure.resources.host import HostProbe, PsutilSource
+from sdperf.measure.resources.linux.arm import ARM_MACHINES, open_firmware, open_sysfs
 from sdperf.measure.resources.nvidia import NvmlGpu, NvmlProbe, open_nvml
 from sdperf.measure.resources.probe import Missing, Probe
 from sdperf.measure.system import LIVE_SYSTEM, System

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sdperf.measure.resources.numbers import parse_amount, parse_percent, parse_whole
 from sdperf.measure.resources.probe import Missing, Reading
-from sdperf.usage import Counter, Gauge
+from sdperf.record.usage import Counter, Gauge
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sdperf.usage import Counter, Gauge
+from sdperf.record.usage import Counter, Gauge
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.resources.probe import Probe, ProcessSample, Reading
-from sdperf.stats.summaries import compute_quantile
-from sdperf.usage import (
+from sdperf.record.usage import (
     COUNTERS,
     GAUGES,
     MAX_TIMELINE_POINTS,
@@ -26,6 +25,7 @@ from sdperf.usage import (
     ProcessUsage,
     ResourceUsage,
 )
+from sdperf.stats.summaries import compute_quantile
 
 DEFAULT_INTERVAL_S: Final = 0.5
 MAX_SAMPLES: Final = 8192

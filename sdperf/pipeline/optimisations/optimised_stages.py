@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 
+from sdperf.images.png import encode_png, encode_stored_png
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call, find_cache_interval
 from sdperf.pipeline.optimisations.cuda_graphs import Graphed, Record
 from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
@@ -21,7 +22,6 @@ from sdperf.pipeline.stages import (
     SeparableStages,
     Stages,
 )
-from sdperf.png import encode_png, encode_stored_png
 
 KEPT_PROMPTS: Final = 256
 _STAGED: Final = ("device_loop", "loop_graph", "embed_cache", "resident_vae")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sdperf.report.dossier import JudgedMachine, ReportedRun
+from sdperf.judging.machine import JudgedMachine, ReportedRun
 from sdperf.units import UNKNOWN
 
 MOST_RUNS: Final = 4

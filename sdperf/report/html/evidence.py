@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sdperf.errors import ImageError
-from sdperf.quality import difference_image
-from sdperf.quality.difference import DEFAULT_GAIN
-from sdperf.report.dossier import JudgedMachine
-from sdperf.report.pictures import (
+from sdperf.images import difference_image
+from sdperf.images.difference import DEFAULT_GAIN
+from sdperf.judging.machine import JudgedMachine
+from sdperf.report.pictures.pictures import (
     Embedded,
     Pair,
     PictureSource,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdperf.errors import ConfigurationError
-from sdperf.judging.trend import Trend
-from sdperf.report.dossier import JudgedMachine
-from sdperf.report.pictures import PictureSource
+from sdperf.judging.machine import JudgedMachine
+from sdperf.judging.trend.changes import Trend
+from sdperf.report.pictures.pictures import PictureSource
 from sdperf.store.files import encode_text, write_atomically
 from sdperf.tune.summary import Summary
 

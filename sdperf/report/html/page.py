@@ -9,40 +9,29 @@ from dataclasses import dataclass
 from importlib import resources
 
 from sdperf import __version__
-from sdperf.judging.trend import Trend
-from sdperf.report.dossier import JudgedMachine
-from sdperf.report.drawn import Drawn
-from sdperf.report.figure_engines import draw_engines
-from sdperf.report.figure_images import draw_divergence
-from sdperf.report.figure_machines import draw_machines
-from sdperf.report.figure_stages import draw_components, draw_share_of_peak
-from sdperf.report.figure_strip import draw_strip
-from sdperf.report.figure_style import render_inline_svg
-from sdperf.report.figure_time import draw_time
-from sdperf.report.figure_trend import draw_trend
-from sdperf.report.figure_workers import draw_workers
+from sdperf.judging.machine import JudgedMachine
+from sdperf.judging.trend.changes import Trend
 from sdperf.report.figures import draw_watched
+from sdperf.report.figures.drawn import Drawn
+from sdperf.report.figures.engines import draw_engines
+from sdperf.report.figures.images import draw_divergence
+from sdperf.report.figures.machines import draw_machines
+from sdperf.report.figures.palette import COLOURS
+from sdperf.report.figures.stages import draw_components, draw_share_of_peak
+from sdperf.report.figures.strip import draw_strip
+from sdperf.report.figures.style import render_inline_svg
+from sdperf.report.figures.time import draw_time
+from sdperf.report.figures.trend import draw_trend
+from sdperf.report.figures.workers import draw_workers
 from sdperf.report.html.environments import EnvironmentTable, tabulate_environments
 from sdperf.report.html.evidence import Evidence, gather_evidence
+from sdperf.report.html.plot import Plot
+from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines
 from sdperf.report.html.summary import Summary, summarise
 from sdperf.report.html.tables import CaseRow, list_choices, list_columns, list_rows
 from sdperf.report.html.tuning import view_tuning
-from sdperf.report.palette import COLOURS
-from sdperf.report.pictures import PictureSource
-from sdperf.report.raw_data import ELEMENT_ID, pack_machines
+from sdperf.report.pictures.pictures import PictureSource
 from sdperf.tune.summary import Summary as Study
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure as it stands in the page."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.judging.machine import JudgedMachine, ReportedCase
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
-from sdperf.report.dossier import JudgedMachine, ReportedCase
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.report.figures.palette import SIGNS, role_of
 from sdperf.report.html.environments import list_differences
-from sdperf.report.palette import SIGNS, role_of
 from sdperf.units import UNKNOWN, format_bytes, format_change, format_quantity
-from sdperf.verdict import Finding, Outcome
 
 MOST_SHOWN: Final = 6
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.report.dossier import JudgedMachine, ReportedCase
-from sdperf.report.palette import SIGNS, role_of
-from sdperf.report.quality_seen import describe_seen
-from sdperf.report.terminal import find_worst_scores
+from sdperf.judging.machine import JudgedMachine, ReportedCase
+from sdperf.record.usage import ResourceUsage
+from sdperf.record.verdict import Outcome
+from sdperf.report.figures.palette import SIGNS, role_of
+from sdperf.report.text.session.cases import find_worst_scores
+from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.units import (
     UNKNOWN,
     format_bytes,
@@ -19,8 +21,6 @@ from sdperf.units import (
     format_score,
     format_seconds,
 )
-from sdperf.usage import ResourceUsage
-from sdperf.verdict import Outcome
 
 _WIDTH: Final = 84.0
 _HEIGHT: Final = 18.0

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sdperf.report.drawn import Drawn
-from sdperf.report.figure_tune import draw_front, draw_history, draw_importances
-from sdperf.report.tune import describe_study, describe_tried, describe_winner
+from sdperf.report.figures.drawn import Drawn
+from sdperf.report.figures.tune import draw_front, draw_history, draw_importances
+from sdperf.report.text.tune import describe_study, describe_tried, describe_winner
 from sdperf.tune.summary import Summary
 
 if TYPE_CHECKING:
-    from sdperf.report.html.page import Plot
+    from sdperf.report.html.plot import Plot
 
 _LARGEST_THUMBNAIL: Final = 60_000
 """Characters of a picture's base64: more is none that a study made."""

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.codec import escape_surrogates, format_record, parse_record
 from sdperf.errors import RecordError
-from sdperf.measurement import Environment
+from sdperf.record.codec import escape_surrogates, format_record, parse_record
+from sdperf.record.measurement import Environment
+from sdperf.record.workload import TORCH
 from sdperf.store.history.figures import (
     LONGEST_TEXT,
     Figures,
@@ -31,7 +32,6 @@ from sdperf.store.history.figures import (
 from sdperf.store.history.schema import LONGEST_NAME
 from sdperf.store.runs import ACCEPTED_KEY, RUN_KEY, format_content, read_document
 from sdperf.store.session_file import MOST_CASES, check_size
-from sdperf.workload import TORCH
 
 _MOMENTARY: Final = ("commit", "thermal_level")
 """Parts of a record's environment that are of the moment and not of the machine."""

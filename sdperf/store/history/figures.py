@@ -1,7 +1,7 @@
 """One case of a saved run as a line of figures, each checked by itself. Pure.
 
 Whole records are parsed in 5 ms a case; an import has a millisecond for a run. A test holds these
-figures against those of `sdperf.measurement.Measurement`.
+figures against those of `sdperf.record.measurement.Measurement`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from sdperf.record.verdict import Outcome
 from sdperf.store.session_file import LONGEST_DURATION_S, MOST_ROUNDS, SHORTEST_DURATION_S
-from sdperf.verdict import Outcome
 
 LONGEST_TEXT: Final = 500
 SCORED_AGAINST: Final = ("reference", "fp32-sync")
@@ -32,7 +32,7 @@ class Figures:
     """What a case came to; ``None`` is unknown. The fields are columns of ``results``.
 
     Attributes:
-        outcome: What its run said of it, in the words of `sdperf.verdict.Outcome`.
+        outcome: What its run said of it, in the words of `sdperf.record.verdict.Outcome`.
         unusable: Why there are no durations, where there are none.
         disturbance: Why the machine was not fit then; ``None`` where nothing speaks against it.
         rounds: Rounds that count.

@@ -18,8 +18,8 @@ from sdperf.engines.coreml.converting import convert_part, pick_rows
 from sdperf.engines.coreml.settings import CoreMlSettings
 from sdperf.engines.parts import split_pipeline
 from sdperf.errors import EngineError
-from sdperf.quality.component import compute_component_distance
-from tests import tiny_pipelines
+from sdperf.images.component import compute_component_distance
+from tests.support import tiny_pipelines
 
 SIZE = 32
 HEADS = 2

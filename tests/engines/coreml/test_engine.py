@@ -20,7 +20,7 @@ from sdperf.engines.parity import measure_parity
 from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import EngineRequest
 from sdperf.errors import EngineError, GenerationError
-from tests import tiny_pipelines
+from tests.support import tiny_pipelines
 
 NAMES = [name for name in ENGINES if ENGINES[name].module == "sdperf.engines.coreml"]
 

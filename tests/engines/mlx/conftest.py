@@ -9,8 +9,8 @@ from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import EngineRequest
 from sdperf.models.loader import load_pipeline, resolve_model
-from tests import tiny_pipelines
-from tests.tiny_pipelines import tiny_folder
+from tests.support import tiny_pipelines
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 

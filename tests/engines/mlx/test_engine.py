@@ -12,10 +12,10 @@ from sdperf.engines.attaching import attach_engine, make_engine
 from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.parity import FP16_PARITY_DB, FP32_PARITY_DB, measure_parity
 from sdperf.errors import EngineError, GenerationError
+from sdperf.images.comparison import compare_images
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.quality.comparison import compare_images
-from sdperf.workload import Workload
+from sdperf.record.workload import Workload
 
 FLOORS_DB = {"fp32": FP32_PARITY_DB, "fp16": FP16_PARITY_DB, "bf16": FP16_PARITY_DB}
 CASES = [

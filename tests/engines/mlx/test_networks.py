@@ -23,8 +23,8 @@ from sdperf.engines.mlx.weights import (
     rename_text_weight,
 )
 from sdperf.errors import EngineError, GenerationError
-from sdperf.quality.component import compute_component_distance
-from tests.tiny_pipelines import clip_config, make_vae
+from sdperf.images.component import compute_component_distance
+from tests.support.tiny_pipelines import clip_config, make_vae
 
 CROSS, PLAIN = "CrossAttn{}Block2D", "{}Block2D"
 UNET = {

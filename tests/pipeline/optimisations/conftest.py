@@ -1,3 +1,3 @@
-from tests.tiny_pipelines import tiny_folder
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]

@@ -9,7 +9,7 @@ from sdperf.pipeline.optimisations.cuda_graphs import (
     record_cuda_graph,
     recordings_bypassed,
 )
-from tests import tiny_pipelines
+from tests.support import tiny_pipelines
 
 
 class Recorder:

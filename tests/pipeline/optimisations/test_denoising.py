@@ -14,9 +14,9 @@ from sdperf.pipeline.optimisations.denoising import (
     check_scheduler,
 )
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
-from tests import tiny_pipelines
 from tests.pipeline.test_stages import bound
-from tests.tiny_pipelines import NOISE_SCHEDULE
+from tests.support import tiny_pipelines
+from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])

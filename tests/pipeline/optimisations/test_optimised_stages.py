@@ -6,14 +6,14 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 from sdperf.errors import ConfigurationError
+from sdperf.images.png import decode_png
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.optimisations.networks import find_denoiser, optimise_networks
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
-from sdperf.png import decode_png
-from tests import tiny_pipelines
 from tests.pipeline.optimisations.test_cuda_graphs import Recorder
 from tests.pipeline.test_stages import bound, workload
-from tests.tiny_pipelines import NOISE_SCHEDULE
+from tests.support import tiny_pipelines
+from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 
 def load(tiny_folder, name, dtype=torch.float32):

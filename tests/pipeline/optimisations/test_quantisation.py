@@ -16,7 +16,7 @@ from torch import nn
 
 from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.judging.floors import choose_gain_floors
-from sdperf.measurement import ImageRecord
+from sdperf.judging.images import judge_images
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import resolve_model
 from sdperf.pipeline.families import stages_for
@@ -24,13 +24,14 @@ from sdperf.pipeline.optimisations.networks import optimise_networks
 from sdperf.pipeline.optimisations.quantisation import find_block_linears
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.weights import count_weight_bytes
-from sdperf.run.scoring import compute_scores
-from sdperf.verdict import Outcome, judge_images
-from sdperf.workload import Variant, Workload
-from tests import tiny_pipelines
+from sdperf.record.measurement import ImageRecord
+from sdperf.record.scores import compute_scores
+from sdperf.record.verdict import Outcome
+from sdperf.record.workload import Variant, Workload
 from tests.pipeline.optimisations.test_cuda_graphs import Recorder
 from tests.pipeline.optimisations.test_optimised_stages import generate, load
-from tests.tiny_pipelines import NOISE_SCHEDULE
+from tests.support import tiny_pipelines
+from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 quantization = pytest.importorskip(
     "torchao.quantization", reason="torchao is not installed: pip install 'sdperf[quantise]'"

@@ -7,9 +7,9 @@ from diffusers import DPMSolverMultistepScheduler
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from sdperf.pipeline.optimisations.step_cache import SplitUnet
-from tests import tiny_pipelines
 from tests.pipeline.test_stages import bound
-from tests.tiny_pipelines import NOISE_SCHEDULE
+from tests.support import tiny_pipelines
+from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])

@@ -10,10 +10,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from sdperf.report.dossier import judge_machine, parse_reported_run
+from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.report.html.page import render_page
-from sdperf.report.pictures import locate_pictures
-from tests.reported_runs import (
+from sdperf.report.pictures.pictures import locate_pictures
+from tests.support.reported_runs import (
     real_run,
     save,
     slowed,

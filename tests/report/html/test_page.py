@@ -3,13 +3,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sdperf.report.dossier import judge_machine, parse_reported_run
+from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.report.html.environments import MOST_RUNS, tabulate_environments
 from sdperf.report.html.page import render_page
 from sdperf.report.html.summary import summarise
 from sdperf.report.html.tables import list_choices, list_columns, list_rows
-from sdperf.report.pictures import locate_pictures
-from tests.reported_runs import (
+from sdperf.report.pictures.pictures import locate_pictures
+from tests.support.reported_runs import (
     HOSTILE,
     real_run,
     save,

@@ -4,13 +4,13 @@ import re
 import pytest
 
 from sdperf.cli import main
-from sdperf.report.figure_tune import draw_front, draw_history, draw_importances
+from sdperf.report.figures.tune import draw_front, draw_history, draw_importances
 from sdperf.report.html.page import render_page
 from sdperf.report.html.tuning import is_picture
-from sdperf.report.pictures import locate_pictures
+from sdperf.report.pictures.pictures import locate_pictures
 from sdperf.tune.summary import format_summary_json
-from tests.reported_runs import HOSTILE
-from tests.tune.stories import run_study
+from tests.support.reported_runs import HOSTILE
+from tests.support.tune_stories import run_study
 
 
 @pytest.fixture(scope="module")

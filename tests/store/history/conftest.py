@@ -3,7 +3,7 @@
 import pytest
 
 from sdperf.store.history.database import open_database
-from tests.postgres import create_database, running_server
+from tests.support.postgres import create_database, running_server
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from sdperf.store.history.database import MIGRATIONS, locate_history, open_datab
 from sdperf.store.history.extraction import extract_run
 from sdperf.store.history.reading import count_runs, list_runs
 from sdperf.store.history.writing import keep_runs
-from tests.store.history.saved import make_run
+from tests.support.saved_history import make_run
 
 
 def test_the_newest_migration_is_the_one_that_the_code_knows():

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
-from sdperf.measurement import format_measurement, parse_measurement
+from sdperf.record.measurement import format_measurement, parse_measurement
 from sdperf.store.history.extraction import extract_run, inflate, read_kept_run
 from sdperf.store.history.figures import extract_figures
 from sdperf.store.runs import ACCEPTED_KEY
-from tests.full_record import full_measurement
-from tests.measurements import image, measurement, scores
-from tests.store.history.saved import FULL, make_run
+from tests.support.full_record import full_measurement
+from tests.support.measurements import image, measurement, scores
+from tests.support.saved_history import FULL, make_run
 
 json_values = st.recursive(
     st.none()

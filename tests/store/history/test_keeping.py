@@ -24,7 +24,7 @@ from sdperf.store.history.reading import (
 from sdperf.store.history.series import list_series, load_environments, load_series
 from sdperf.store.history.writing import Kept, keep_runs
 from sdperf.store.runs import ACCEPTED_KEY
-from tests.store.history.saved import FULL, START, make_run, write
+from tests.support.saved_history import FULL, START, make_run, write
 
 ROOT = Path(__file__).parents[3]
 IMPORT = """

@@ -1,0 +1,1 @@
+"""What is compared: two sides, how each is spelled, made and installed."""

@@ -1,0 +1,360 @@
+"""Python environments with other versions of some packages, built once and kept.
+
+An environment is a virtual environment over the present one: what was asked for is installed into
+it, everything else is found where it already lies, so that other versions of one package do not
+download all the others again. A folder is an environment once its marker stands in it; one without
+was left by a build that was killed, and is built anew. Locks keep two processes from building or
+removing what the other one uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from sdperf.ab.sides.pip_messages import explain_pip_failure, find_conflicts
+from sdperf.ab.sides.present import Overlaid
+from sdperf.errors import ConfigurationError, PackageError, RecordError, SdperfError
+from sdperf.folders import (
+    list_folder,
+    measure_bytes,
+    remove_marked,
+    remove_unused,
+    wait_for_lock,
+)
+from sdperf.models.hashing import default_cache_dir
+from sdperf.record.codec import format_record, parse_record
+from sdperf.store.files import write_atomically
+
+MARKER: Final = "sdperf-environment.json"
+OVERLAY: Final = "sdperf-overlay.pth"
+_PIP_VARIABLES: Final = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON")
+"""They would send the packages elsewhere."""
+
+_TELLING: Final = (
+    *("Collecting", "Downloading", "Processing", "Building", "Installing", "Successfully"),
+    "ERROR",
+)
+"""How lines begin that say what pip does now; the log has all of them."""
+
+_ASK_VERSIONS: Final = (
+    "import importlib.metadata, json, sys; "
+    "print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))"
+)
+
+
+@dataclass(frozen=True)
+class EnvironmentRecord:
+    """What the marker of a finished environment says.
+
+    Attributes:
+        requirements: What was installed over the present environment.
+        versions: The versions that are found in it, by the names that were asked for.
+        python: Version of the interpreter.
+        below: Hash of the packages of the environment below, as they were.
+        conflicts: What pip noted about packages that no longer fit each other.
+        built_at: When, ISO 8601, UTC.
+    """
+
+    requirements: tuple[str, ...]
+    versions: dict[str, str]
+    python: str
+    below: str
+    conflicts: tuple[str, ...]
+    built_at: str
+
+
+@dataclass(frozen=True)
+class StoredEnvironment:
+    """A folder of the store.
+
+    Attributes:
+        folder: Where it lies.
+        record: Its marker; ``None`` for a build that was not finished.
+        size_bytes: What its own files take.
+    """
+
+    folder: Path
+    record: EnvironmentRecord | None
+    size_bytes: int
+
+
+RunProgram = Callable[[Sequence[str], Callable[[str], None]], int]
+"""Runs a program, passes on each line that it prints, and returns its exit status."""
+
+
+def run_aloud(command: Sequence[str], note: Callable[[str], None]) -> int:
+    """Run a program to its end, or end it when interrupted."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        env=_clean_environment(),
+    )
+    with process:
+        try:
+            for line in process.stdout or ():
+                note(line)
+            return process.wait()
+        finally:
+            process.kill()
+
+
+@dataclass
+class EnvironmentStore:
+    """Environments below one folder, each named after the hash of what makes it.
+
+    Attributes:
+        folder: Where they lie.
+        below: The environment that they are laid over.
+        pip_options: Given to ``pip install``, such as ``--index-url``.
+        say: Shows what happens now.
+        wait_s: Pauses while another process builds.
+        run: Runs pip.
+    """
+
+    folder: Path
+    below: Overlaid
+    pip_options: tuple[str, ...] = ()
+    say: Callable[[str], None] = lambda _: None
+    wait_s: Callable[[float], None] = time.sleep
+    run: RunProgram = run_aloud
+
+    @contextlib.contextmanager
+    def opened(self, requirements: Sequence[str]) -> Iterator[tuple[Path, EnvironmentRecord]]:
+        """Yield the interpreter of an environment, building it where there is none.
+
+        While it is open, no other process removes it.
+
+        Raises:
+            PackageError: These versions cannot be installed here.
+            ConfigurationError: No network, no room, no pip, or the folder cannot be written.
+        """
+        key = self._compute_key(requirements)
+        folder = self.folder / key
+        with contextlib.ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context((self.folder / f"{key}.lock").open("w"))
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+            self._wait_for(lock, requirements)
+            record = self._find_ready(folder, requirements)
+            if record is None:
+                record = self._build(folder, requirements)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield _python_of(folder), record
+
+    def list_environments(self) -> list[StoredEnvironment]:
+        """Return what the store holds, oldest first, unfinished builds last."""
+        folders = [path for path in list_folder(self.folder) if path.is_dir()]
+        found = [
+            StoredEnvironment(path, _read_marker(path), measure_bytes(path)) for path in folders
+        ]
+        return sorted(
+            found, key=lambda one: (one.record is None, one.record.built_at if one.record else "")
+        )
+
+    def clean(self) -> tuple[int, list[Path]]:
+        """Remove every environment that no process uses.
+
+        Returns:
+            Bytes that were freed, and the folders that are in use and were kept.
+
+        Raises:
+            ConfigurationError: A folder cannot be removed.
+        """
+
+        def remove(folder: Path) -> None:
+            _remove(folder)
+            folder.with_suffix(".log").unlink(missing_ok=True)
+
+        folders = [stored.folder for stored in self.list_environments()]
+        return remove_unused(folders, lambda path: path.with_suffix(".lock").open("w"), remove)
+
+    def _compute_key(self, requirements: Sequence[str]) -> str:
+        parts = {
+            "requirements": sorted(requirements),
+            "pip": self.pip_options,
+            "python": [platform.python_implementation(), sys.version, self.below.python],
+            "machine": [sys.platform, platform.machine()],
+            "below": self.below.folders,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _wait_for(self, lock: IO[str], requirements: Sequence[str]) -> None:
+        wait_for_lock(
+            lock,
+            fcntl.LOCK_EX,
+            on_wait=lambda: self.say(
+                f"{' '.join(requirements)}: another process has it open, waiting"
+            ),
+            wait_s=self.wait_s,
+        )
+
+    def _find_ready(self, folder: Path, requirements: Sequence[str]) -> EnvironmentRecord | None:
+        """Return the marker of an environment that works and lies over what it was built over."""
+        record = _read_marker(folder)
+        if record is None or record.below != self.below.packages:
+            return None
+        return record if _ask_versions(folder, requirements) == record.versions else None
+
+    def _build(self, folder: Path, requirements: Sequence[str]) -> EnvironmentRecord:
+        wanted = " ".join(requirements)
+        self.say(f"{wanted}: making an environment")
+        try:
+            (folder / MARKER).unlink(missing_ok=True)
+            if _ask_versions(folder, ()) is None:
+                _remove(folder)
+                self._make_empty(folder)
+            output = self._install(folder, requirements)
+            versions = _ask_versions(folder, requirements)
+            if versions is None:
+                raise PackageError(f"{wanted} was installed, but is not found", got=str(folder))
+            record = EnvironmentRecord(
+                requirements=tuple(requirements),
+                versions=versions,
+                python=platform.python_version(),
+                below=self.below.packages,
+                conflicts=find_conflicts(output),
+                built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            )
+            content = json.dumps(format_record(record), indent=1).encode()
+            write_atomically(folder / MARKER, content)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return record
+
+    def _make_empty(self, folder: Path) -> None:
+        """Make a virtual environment that finds the packages of the one below after its own.
+
+        Raises:
+            ConfigurationError: The interpreter cannot make virtual environments.
+            OSError: The folder cannot be written.
+        """
+        made = subprocess.run(
+            [self.below.python, "-m", "venv", "--without-pip", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_clean_environment(),
+        )
+        if made.returncode:
+            raise ConfigurationError(
+                "no virtual environment can be made",
+                got=made.stderr.strip().splitlines()[-1:] or f"exit status {made.returncode}",
+                hint=f"{self.below.python} -m venv /tmp/try",
+            )
+        (own,) = folder.glob("lib/python*/site-packages")
+        lines = [f"import site; site.addsitedir({below!r})" for below in self.below.folders]
+        (own / OVERLAY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _install(self, folder: Path, requirements: Sequence[str]) -> str:
+        """Run pip and return what it said; keep that beside the environment too."""
+        command = [
+            *(str(_python_of(folder)), "-m", "pip", "install"),
+            *("--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
+            *self.pip_options,
+            *requirements,
+        ]
+        log = folder.with_suffix(".log")
+        lines: list[str] = []
+
+        def note(line: str) -> None:
+            lines.append(line)
+            if line.strip().startswith(_TELLING):
+                self.say(f"{' '.join(requirements)}: {line.strip()}")
+
+        try:
+            status = self.run(command, note)
+        finally:
+            log.write_text("".join(lines), encoding="utf-8")
+        output = "".join(lines)
+        if status:
+            failure: SdperfError = explain_pip_failure(output, requirements, str(log))
+            raise failure
+        return output
+
+
+def locate_environments() -> Path:
+    """Return the user's folder of environments.
+
+    Raises:
+        ConfigurationError: The user has no home and ``XDG_CACHE_HOME`` is not set.
+    """
+    cache = default_cache_dir()
+    if cache is None:
+        raise ConfigurationError(
+            "there is no folder to keep environments in", hint="set XDG_CACHE_HOME or HOME"
+        )
+    return cache / "environments"
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _clean_environment() -> dict[str, str]:
+    hidden = {*_PIP_VARIABLES, "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _ask_versions(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
+    """Ask an environment's own interpreter which versions it finds; ``None`` where it cannot."""
+    from packaging.requirements import Requirement
+
+    python = _python_of(folder)
+    if not python.exists():
+        return None
+    try:
+        asked = subprocess.run(
+            [str(python), "-c", _ASK_VERSIONS, *(Requirement(name).name for name in names)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            env=_clean_environment(),
+        )
+        answer = json.loads(asked.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return {str(name): str(version) for name, version in answer.items()}
+
+
+def _read_marker(folder: Path) -> EnvironmentRecord | None:
+    try:
+        document = json.loads((folder / MARKER).read_bytes())
+        return parse_record(EnvironmentRecord, document)
+    except (OSError, ValueError, RecordError):
+        return None
+
+
+def _remove(folder: Path) -> None:
+    try:
+        remove_marked(folder, MARKER)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the environment {folder} cannot be removed", got=error.strerror
+        ) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"no environment can be written to {folder}",
+        got=error.strerror or str(error),
+        hint="sdperf bisect --clean-environments, or point XDG_CACHE_HOME to another disk",
+    )

@@ -1,0 +1,121 @@
+"""From what a user asked for to two sides: revisions, interpreters and settings in any mixture."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter, label_interpreters
+from sdperf.ab.sides.revisions import WORKING_TREE, RevisionCode, opened_revisions
+from sdperf.ab.sides.settings import Settings
+from sdperf.ab.sides.sides import Side
+from sdperf.errors import ConfigurationError
+
+_EXPECTED = "two revisions, two --python, or --a and --b"
+
+
+@dataclass(frozen=True)
+class SidesRequest:
+    """What a user asked to have compared.
+
+    Attributes:
+        revisions: None, one (against the working tree) or two.
+        pythons: None, one (for both sides) or two.
+        a: Settings of A alone.
+        b: Settings of B alone.
+        both: Settings of both, which those of a side outdo.
+        labels: Names of the sides; empty makes them.
+        pictures: How many prompts are drawn to compare the images; ``None`` is all.
+    """
+
+    revisions: tuple[str, ...] = ()
+    pythons: tuple[Path, ...] = ()
+    a: Settings = field(default_factory=Settings)
+    b: Settings = field(default_factory=Settings)
+    both: Settings = field(default_factory=Settings)
+    labels: tuple[str, ...] = ()
+    pictures: int | None = None
+
+
+@contextlib.contextmanager
+def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]:
+    """Make the two sides; worktrees of revisions are removed afterwards.
+
+    Raises:
+        ConfigurationError: Nothing is compared with anything, or something named is not there.
+    """
+    revisions, pythons = request.revisions, request.pythons
+    for what, given in (
+        ("revisions", revisions),
+        ("--python", pythons),
+        ("--label", request.labels),
+    ):
+        if len(given) > 2:
+            raise ConfigurationError(f"too many {what}", got=len(given), expected="two at most")
+    if len(request.labels) == 1:
+        raise ConfigurationError("--label names both sides", got="one", expected="two --label")
+    if not revisions and len(pythons) < 2 and not request.a.text and not request.b.text:
+        raise ConfigurationError("there is nothing to compare", expected=_EXPECTED)
+    names = (revisions[0], WORKING_TREE) if len(revisions) == 1 else revisions
+    interpreters = tuple(examine_interpreter(path.absolute()) for path in pythons)
+    settings = (request.a.over(request.both), request.b.over(request.both))
+    with contextlib.ExitStack() as stack:
+        codes: Sequence[RevisionCode | None] = (None, None)
+        if names:
+            codes = stack.enter_context(opened_revisions(names, here))
+        pairs = interpreters if len(interpreters) == 2 else (interpreters * 2)[:2]
+        labels = request.labels or _make_labels(names, interpreters, (request.a, request.b))
+        a, b = (
+            _make_side(labels[i], settings[i], codes[i], pairs[i] if pairs else None, request)
+            for i in range(2)
+        )
+        yield a, b
+
+
+def _make_side(
+    label: str,
+    settings: Settings,
+    code: RevisionCode | None,
+    interpreter: Interpreter | None,
+    request: SidesRequest,
+) -> Side:
+    workload = settings.make_workload()
+    if request.pictures is not None:
+        workload = dataclasses.replace(workload, prompts=workload.prompts[: request.pictures])
+    side = Side(
+        label=label,
+        workload=workload,
+        subject=settings.subject,
+        device=settings.device or "auto",
+        interpreter=None if interpreter is None else interpreter.path,
+        variant_changes=dict(settings.variant),
+    )
+    if code is None:
+        return side
+    return dataclasses.replace(
+        side,
+        code=code.code,
+        replaces_sdperf=code.replaces_sdperf,
+        folder=code.folder,
+        revision=code.commit,
+        repository=code.repository,
+    )
+
+
+def _make_labels(
+    revisions: Sequence[str], interpreters: Sequence[Interpreter], settings: Sequence[Settings]
+) -> tuple[str, str]:
+    """Name the sides by what tells them apart."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    told = label_interpreters(interpreters) if len(interpreters) == 2 else ("", "")
+    for i in range(2):
+        if revisions:
+            name = revisions[i]
+            parts[i].append("working tree" if name == WORKING_TREE else name)
+        parts[i].append(told[i])
+        parts[i].append(settings[i].text)
+    made = [", ".join(filter(None, part)) for part in parts]
+    return made[0] or "as given", made[1] or "as given"

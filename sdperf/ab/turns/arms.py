@@ -1,0 +1,259 @@
+"""One side at work on one case: workers of its own, measured a round at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sdperf.ab.sides.sides import MatrixCase, Side
+from sdperf.ab.turns.blocks import Arm
+from sdperf.device import DeviceInfo
+from sdperf.errors import GenerationError
+from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.usage import ResourceUsage
+from sdperf.record.workload import ImageRequest
+from sdperf.run.case import SHORTEST_WATCH_S, Case
+from sdperf.run.hosts import remote
+from sdperf.run.messages import DeliveredImage, RoundRequest
+from sdperf.run.pool import PoolRound, WorkerPool
+from sdperf.run.suite import Suite
+
+
+class SideArm(Arm, Protocol):
+    """What a comparison asks of a side, beyond its rounds' seconds."""
+
+    @property
+    def lives(self) -> tuple[MemoryUsage, ...]:
+        """Peaks of each life of the workers, the present one last."""
+
+    @property
+    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
+        """Content hashes of everything that timed rounds of all lives drew of each request."""
+
+    def before_load(self, make_room: Callable[[], None]) -> None:
+        """Have something called before workers are started, to make room for them."""
+
+    def load(self) -> None:
+        """Start the workers, make the first call and warm up, unless that was done."""
+
+    def describe_device(self) -> DeviceInfo:
+        """Return the device's facts."""
+
+    def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
+        """Draw every prompt's image once, untimed."""
+
+    def draw_fresh(self, known_s: float) -> FreshRounds | None:
+        """Run rounds of requests that were never made; ``None`` for a stage that is timed alone.
+
+        Args:
+            known_s: Median seconds of the timed rounds.
+        """
+
+    def profile(self) -> StageTimes | None:
+        """Profile one image; ``None`` where the pipeline cannot be profiled."""
+
+    def watch(self) -> ResourceUsage:
+        """Watch rounds of their own, which do not count as timed."""
+
+    def list_modules(self) -> dict[str, str]:
+        """List the modules that came from the side's own folders, with their files' hashes."""
+
+    def locate_subject(self) -> str | None:
+        """Return the file of the subject's module; ``None`` without a subject."""
+
+
+@dataclass
+class LifePool(WorkerPool):
+    """A pool that keeps the memory peaks of each life of its workers.
+
+    Attributes:
+        ended: Peaks of the lives that ended, each summed over its workers.
+    """
+
+    ended: list[MemoryUsage] = field(default_factory=list)
+    _peaks: dict[int, MemoryUsage] = field(default_factory=dict)
+
+    @property
+    def lives(self) -> tuple[MemoryUsage, ...]:
+        """Peaks of each life, the present one last."""
+        return (*self.ended, *([sum_peaks(list(self._peaks.values()))] if self._peaks else []))
+
+    def run_round(self, requests: Sequence[RoundRequest], first: int = 0) -> PoolRound:
+        """Run a round and keep what its workers' memory came to."""
+        done = super().run_round(requests, first)
+        for worker, result in enumerate(done.results, start=first):
+            peak = MemoryUsage(
+                result.peak_rss_bytes,
+                result.peak_device_bytes,
+                result.peak_device_sampled,
+                result.live_device_bytes,
+                result.driver_device_bytes,
+            )
+            self._peaks[worker] = merge_peaks(self._peaks.get(worker, peak), peak)
+        return done
+
+    def list_modules(self, folders: tuple[str, ...]) -> dict[str, str]:
+        """Ask the first worker which of its modules came from the folders."""
+        return self._ask_first("listing modules", remote.list_modules_in, folders)
+
+    def locate_module(self, name: str) -> str | None:
+        """Ask the first worker where a module came from."""
+        return self._ask_first("locating a module", remote.locate_module, name)
+
+    def close(self) -> None:
+        """End all workers; a life ends with them."""
+        self.ended, self._peaks = [*self.lives], {}
+        super().close()
+
+
+_COUNTS = ("peak_rss_bytes", "peak_device_bytes", "live_device_bytes", "driver_device_bytes")
+
+
+def merge_peaks(one: MemoryUsage, other: MemoryUsage) -> MemoryUsage:
+    """Return the larger of each peak of one worker; what is unknown in either stays so. Pure."""
+    return _combine([one, other], max)
+
+
+def sum_peaks(workers: Sequence[MemoryUsage]) -> MemoryUsage:
+    """Sum each peak over workers; what is unknown of one is unknown. Pure."""
+    return _combine(workers, sum)
+
+
+def _combine(peaks: Sequence[MemoryUsage], fold: Callable[[list[int]], int]) -> MemoryUsage:
+    values: dict[str, Any] = {}
+    for name in _COUNTS:
+        known = [value for peak in peaks if (value := getattr(peak, name)) is not None]
+        values[name] = fold(known) if known and len(known) == len(peaks) else None
+    return MemoryUsage(**values, peak_device_sampled=any(one.peak_device_sampled for one in peaks))
+
+
+@dataclass
+class LiveArm:
+    """A side at work on a case, in interpreters started for it.
+
+    Attributes:
+        suite: The side's workload and model.
+        pool: The suite's pool.
+        side: The side.
+        case: The case.
+        warmup: Untimed rounds of each fresh process after its first call.
+    """
+
+    suite: Suite
+    pool: LifePool
+    side: Side
+    case: MatrixCase
+    warmup: int
+    _make_room: Callable[[], None] = lambda: None
+    _running: Case | None = None
+    _has_timed: bool = False
+    _drawn: dict[ImageRequest, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def lives(self) -> tuple[MemoryUsage, ...]:
+        """Peaks of each life, the present one last."""
+        return self.pool.lives
+
+    @property
+    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
+        """Content hashes of everything that timed rounds of all lives drew of each request."""
+        return self._drawn
+
+    def before_load(self, make_room: Callable[[], None]) -> None:
+        """Have something called before workers are started, to make room for them."""
+        self._make_room = make_room
+
+    def load(self) -> None:
+        """Start the workers, make the first call and warm up, unless that was done."""
+        self._loaded()
+
+    def describe_device(self) -> DeviceInfo:
+        """Return the device's facts."""
+        return self.suite.describe_device()
+
+    def renew(self) -> None:
+        """End the workers if anything was timed in them; what comes next starts fresh ones."""
+        if self._has_timed:
+            self.close()
+
+    def measure_s(self) -> float:
+        """Run one timed round and return its seconds."""
+        running = self._loaded()
+        seconds = running.measure_round()
+        for request, hashes in running.drawn.items():
+            self._drawn[request] = self._drawn.get(request, frozenset()) | hashes
+        self._has_timed = True
+        return seconds
+
+    def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
+        """Draw every prompt's image once, untimed, on the first worker."""
+        self._loaded()
+        workload = self.suite.workload
+        images = tuple(workload.image(index) for index in range(len(workload.prompts)))
+        done = self.pool.run_round([self._request(images)])
+        return list(zip(images, done.results[0].images, strict=True))
+
+    def draw_fresh(self, known_s: float) -> FreshRounds | None:
+        """Run rounds of requests that were never made; ``None`` for a stage that is timed alone."""
+        return None if self.case.stage is not None else self._loaded().draw_fresh(known_s)
+
+    def profile(self) -> StageTimes | None:
+        """Profile the first image on the first worker."""
+        self._loaded()
+        try:
+            return self.pool.profile(self._request((self.suite.workload.image(0),)))
+        except GenerationError:
+            return None
+
+    def watch(self) -> ResourceUsage:
+        """Watch rounds for at least a second, over the whole process tree."""
+        running = self._loaded()
+        variant = self.side.variant_for(self.case)
+        images = self.case.batch if self.case.kind == "throughput" else variant.workers
+        passed_s, rounds = 0.0, 0
+        with self.suite.machine.watch() as sampler:
+            while passed_s < SHORTEST_WATCH_S:
+                passed_s += running.measure_round()
+                rounds += 1
+        return sampler.stop(images * rounds)
+
+    def list_modules(self) -> dict[str, str]:
+        """Ask the first worker which of its modules came from the side's folders."""
+        self._loaded()
+        return self.pool.list_modules(self.side.code)
+
+    def locate_subject(self) -> str | None:
+        """Ask the first worker where the subject's module came from."""
+        self._loaded()
+        subject = self.side.subject
+        return None if subject is None else self.pool.locate_module(subject.partition(":")[0])
+
+    def close(self) -> None:
+        """End the workers."""
+        self._running = None
+        self._has_timed = False
+        self.pool.close()
+
+    def _loaded(self) -> Case:
+        if self._running is None:
+            self._make_room()
+            running = Case(
+                self.suite,
+                self.case.kind,
+                self.side.variant_for(self.case),
+                self.case.batch,
+                self.case.stage,
+                watched=False,
+            )
+            running.renew(self.warmup)
+            reason = running.reason_to_skip
+            if reason is not None:
+                raise GenerationError(reason, hint="compare another case")
+            self._running = running
+        return self._running
+
+    def _request(self, images: tuple[ImageRequest, ...]) -> RoundRequest:
+        variant = self.side.variant_for(self.case)
+        threads = self.suite.threads_for(variant)
+        return self.suite.request(images, variant.mode, threads)

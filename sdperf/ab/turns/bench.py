@@ -1,0 +1,232 @@
+"""The bench that sides are measured on: interpreters, models, machine and chance."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter
+from sdperf.ab.sides.sides import MatrixCase, Side
+from sdperf.ab.turns.arms import LifePool, LiveArm, SideArm
+from sdperf.ab.turns.blocks import BlockWatch
+from sdperf.ab.turns.residency import fit_together
+from sdperf.device import DeviceInfo, DeviceKind
+from sdperf.measure.clock import Clock, monotonic_clock
+from sdperf.measure.environment import collect_environment
+from sdperf.measure.fitness.conditions import Conditions
+from sdperf.measure.fitness.guard_changes import compare_guards
+from sdperf.models.loader import ResolvedModel, resolve_model
+from sdperf.models.references import load_references
+from sdperf.record.floors import Floors
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import Environment, GuardPolicy, MemoryUsage
+from sdperf.run.fitness import check_fit
+from sdperf.run.hosts.interpreter import InterpreterHost, Launch, staged_harness
+from sdperf.run.machine import LiveMachine, Machine
+from sdperf.run.suite import Suite, count_cpu_threads
+from sdperf.store.references import locate_references
+
+
+class Bench(Protocol):
+    """What a comparison needs of the world."""
+
+    @property
+    def clock(self) -> Clock:
+        """Returns seconds."""
+
+    def look_at_rest(self, policy: GuardPolicy) -> None:
+        """Read the machine before anything of ours runs on it."""
+
+    def look(self, kind: DeviceKind, policy: GuardPolicy) -> tuple[Guard, ...]:
+        """Judge the machine before the first timed round.
+
+        Raises:
+            UnfitError: A guard fails and the policy is strict.
+        """
+
+    def watch_blocks(self, kind: DeviceKind, policy: GuardPolicy) -> BlockWatch | None:
+        """Return what tells disturbed blocks; ``None`` where nobody looks."""
+
+    def draw_lot(self) -> bool:
+        """Return true or false by chance."""
+
+    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> SideArm:
+        """Make an arm on workers of its own; nothing is loaded yet."""
+
+    def fit(self, workers: Sequence[MemoryUsage], device: DeviceInfo) -> bool:
+        """Tell whether workers of these peaks can be resident together."""
+
+    def resolve_model(self, side: Side) -> ResolvedModel:
+        """Find a side's model."""
+
+    def examine(self, side: Side) -> Interpreter:
+        """Say which interpreter a side runs in."""
+
+    def find_floors(self, model: ResolvedModel, precision: str, kind: DeviceKind) -> Floors | None:
+        """Return the floors that were measured for a model in a precision, if any."""
+
+    def environment(self, device: DeviceInfo) -> Environment:
+        """Say what this machine is."""
+
+
+@dataclass
+class LiveBench:
+    """This machine. Use it as a context manager: what it makes is gone afterwards.
+
+    Attributes:
+        machine: Its guards and probes.
+        clock: Seconds.
+        chance: Draws lots.
+        root: Where calibrated floors are kept below.
+    """
+
+    machine: Machine = field(default_factory=LiveMachine)
+    clock: Clock = monotonic_clock
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    root: Path = field(default_factory=Path.cwd)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _stage: Path | None = None
+    _models: dict[str, ResolvedModel] = field(default_factory=dict)
+    _interpreters: dict[tuple[Path, tuple[str, ...]], Interpreter] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        """Stage the worker's modules."""
+        self._stage = self._stack.enter_context(staged_harness())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End every worker and remove the stage."""
+        self._stack.close()
+        self.machine.close()
+
+    def look_at_rest(self, policy: GuardPolicy) -> None:
+        """Read the machine before anything of ours runs on it."""
+        if policy != "off":
+            self.machine.look_at_rest()
+
+    def look(self, kind: DeviceKind, policy: GuardPolicy) -> tuple[Guard, ...]:
+        """Judge the machine before the first timed round."""
+        if policy == "off":
+            return ()
+        guards = self.machine.judge_before(kind)
+        check_fit(guards, policy)
+        return guards
+
+    def watch_blocks(self, kind: DeviceKind, policy: GuardPolicy) -> BlockWatch | None:
+        """Return a watch that reads the machine before and after each block."""
+        return None if policy == "off" else GuardedBlocks(lambda: self.machine.read(kind))
+
+    def draw_lot(self) -> bool:
+        """Return true or false by chance."""
+        return self.chance.random() < 0.5
+
+    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> SideArm:
+        """Make an arm whose workers run in the side's interpreter, over the side's code."""
+        launch = self._launch(side)
+        pool = LifePool(host_factory=lambda: InterpreterHost(launch), timeout_s=timeout_s)
+        self._stack.callback(pool.close)
+        suite = Suite(
+            workload=side.workload,
+            model=self.resolve_model(side),
+            pool=pool,
+            device=side.device,
+            subject=side.subject,
+            cpu_threads=count_cpu_threads(),
+            guards="off",
+            machine=self.machine,
+        )
+        return LiveArm(suite, pool, side, case, warmup)
+
+    def fit(self, workers: Sequence[MemoryUsage], device: DeviceInfo) -> bool:
+        """Tell whether workers of these peaks can be resident together."""
+        ram_bytes = self.environment(device).ram_bytes
+        return fit_together(workers, ram_bytes=ram_bytes, device=device)
+
+    def resolve_model(self, side: Side) -> ResolvedModel:
+        """Find a side's model, once; its folder is absolute, for workers that work elsewhere."""
+        name = side.workload.model
+        if name not in self._models:
+            model = resolve_model(name)
+            self._models[name] = dataclasses.replace(model, folder=model.folder.absolute())
+        return self._models[name]
+
+    def examine(self, side: Side) -> Interpreter:
+        """Say which interpreter a side runs in, asking it once."""
+        asked = side.interpreter or Path(sys.executable), _list_outside(side)
+        if asked not in self._interpreters:
+            self._interpreters[asked] = examine_interpreter(*asked)
+        return self._interpreters[asked]
+
+    def find_floors(self, model: ResolvedModel, precision: str, kind: DeviceKind) -> Floors | None:
+        """Return calibrated floors of this kind of device, else those that ship with the model."""
+        calibrated = locate_references(self.root, model.model_hash, kind)
+        for folder in (calibrated, model.folder / "references"):
+            references = load_references(folder)
+            if references is not None and precision in references.listed.floors:
+                return references.listed.floors[precision]
+        return None
+
+    def environment(self, device: DeviceInfo) -> Environment:
+        """Collect this machine's facts."""
+        return collect_environment(
+            device_kind=device.kind, device_name=device.name, gpu_cores=device.gpu_cores
+        )
+
+    def _launch(self, side: Side) -> Launch:
+        assert self._stage is not None, "the bench is a context manager"
+        stage = str(self._stage)
+        ahead = (*side.code, stage) if side.replaces_sdperf else (stage, *side.code)
+        path = side.interpreter or Path(sys.executable)
+        return Launch(path, (*ahead, *_list_outside(side)), side.folder)
+
+
+def _list_outside(side: Side) -> tuple[str, ...]:
+    """List what ``PYTHONPATH`` adds to a side that runs in this interpreter."""
+    own = os.environ.get("PYTHONPATH", "") if side.interpreter is None else ""
+    return tuple(
+        entry
+        for entry in own.split(os.pathsep)
+        if entry and (side.repository is None or not is_below(entry, side.repository))
+    )
+
+
+def is_below(entry: str, folder: Path) -> bool:
+    """Tell whether an entry of an import path lies in a folder."""
+    return Path(entry).resolve().is_relative_to(folder.resolve())
+
+
+@dataclass
+class GuardedBlocks:
+    """Tells the blocks in which a guard changed for the worse.
+
+    Attributes:
+        read: Reads the machine's condition.
+    """
+
+    read: Callable[[], Conditions]
+    _before: Conditions | None = None
+
+    def begin(self) -> None:
+        """Read the machine."""
+        self._before = self.read()
+
+    def end(self) -> str | None:
+        """Read it again, and say what changed for the worse."""
+        if self._before is None:
+            return None
+        changes = compare_guards(self._before, self.read())
+        failed = [guard.sentence for guard in changes if guard.state == "fail"]
+        return "; ".join(failed) or None

@@ -1,0 +1,257 @@
+"""ABBA and BAAB blocks over two arms, measured until they decide or the time is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from sdperf.ab.sides.sides import SideName
+from sdperf.ab.verdict.comparison import Block, Execution
+from sdperf.judging.latency import DEFAULT_FAMILY_ERROR
+from sdperf.measure.clock import Clock, monotonic_clock
+from sdperf.stats.paired import (
+    DEFAULT_LOOKS,
+    Decision,
+    PairedResult,
+    choose_block_order,
+    decide_by_blocks,
+    is_null_control_sound,
+)
+
+RENEW_EVERY: Final = 3
+"""Blocks after which both arms start over in fresh processes: memory layout and kernel choices
+belong to a process, and one process's luck must not decide."""
+
+CONTROL_BLOCKS: Final = DEFAULT_LOOKS[0]
+
+SHORTEST_EXECUTION_S: Final = 0.25
+MOST_ROUNDS: Final = 25
+"""An execution of a short case is the median of as many rounds as fill a quarter of a second, or of
+25: three milliseconds alone would measure the scheduler."""
+
+
+class Arm(Protocol):
+    """One side of a comparison: code that can be run on a warm worker."""
+
+    def renew(self) -> None:
+        """Start over in a fresh process, warmed up."""
+
+    def measure_s(self) -> float:
+        """Run once and return its seconds."""
+
+    def close(self) -> None:
+        """End the process."""
+
+
+class BlockWatch(Protocol):
+    """Tells whether the machine held still during a block."""
+
+    def begin(self) -> None:
+        """A block begins."""
+
+    def end(self) -> str | None:
+        """Say why the block that ended does not count; ``None`` where it does."""
+
+
+@dataclass(frozen=True)
+class BlockRun:
+    """What a series of blocks came to.
+
+    Attributes:
+        result: The decision so far.
+        contrasts: Log ratio current over baseline of each block.
+    """
+
+    result: PairedResult
+    contrasts: tuple[float, ...]
+
+
+@dataclass
+class BlockSeries:
+    """Blocks of two arms, measured one at a time, with what they say so far.
+
+    Attributes:
+        baseline: The arm A.
+        current: The arm B.
+        limit_log: Tolerated slowdown, log ratio.
+        alpha: Chance of a false FAIL over all looks.
+        looks: Numbers of blocks after which the evidence is weighed.
+        current_first: Whether the first block begins with B.
+        rounds: Rounds of each execution; their median is its duration.
+        cycles: Cycles of four executions in a block.
+        clock: Returns seconds, for the executions' starts.
+        watch: Tells which blocks do not count; ``None`` counts all.
+        renew_every: Blocks that share a pair of processes.
+        blocks: All that was measured, discarded blocks included.
+    """
+
+    baseline: Arm
+    current: Arm
+    limit_log: float
+    alpha: float
+    looks: Sequence[int] = DEFAULT_LOOKS
+    current_first: bool = False
+    rounds: int = 1
+    clock: Clock = monotonic_clock
+    watch: BlockWatch | None = None
+    renew_every: int = RENEW_EVERY
+    cycles: int = 1
+    blocks: list[Block] = field(default_factory=list)
+    _renewed_for: int = -1
+
+    @property
+    def contrasts(self) -> tuple[float, ...]:
+        """Log ratios B over A of the blocks that count."""
+        return tuple(block.contrast for block in self.blocks if block.discarded is None)
+
+    @property
+    def result(self) -> PairedResult:
+        """What the looks so far say."""
+        return decide_by_blocks(self.contrasts, self.limit_log, alpha=self.alpha, looks=self.looks)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no further block is needed."""
+        return self.result.decision is not Decision.CONTINUE
+
+    def measure_block(self) -> Block:
+        """Measure one more block, in fresh processes where it is their turn."""
+        number = len(self.contrasts)
+        if number % self.renew_every == 0 and number != self._renewed_for:
+            self.baseline.renew()
+            self.current.renew()
+            self._renewed_for = number
+        order = choose_block_order(number, current_first=self.current_first, cycles=self.cycles)
+        if self.watch is not None:
+            self.watch.begin()
+        executions = tuple(self._execute(name) for name in order)
+        discarded = None if self.watch is None else self.watch.end()
+        self.blocks.append(Block(order, executions, discarded))
+        return self.blocks[-1]
+
+    def _execute(self, letter: str) -> Execution:
+        side: SideName = "A" if letter == "A" else "B"
+        arm = self.baseline if side == "A" else self.current
+        rounds_s = tuple(arm.measure_s() for _ in range(self.rounds))
+        return Execution(side, self.clock() - math.fsum(rounds_s), rounds_s)
+
+
+def count_rounds(round_s: float) -> int:
+    """Return how many rounds an execution of a case takes. Pure.
+
+    >>> count_rounds(0.02), count_rounds(2.0), count_rounds(0.001)
+    (13, 1, 25)
+    """
+    return max(1, min(MOST_ROUNDS, math.ceil(SHORTEST_EXECUTION_S / round_s)))
+
+
+def measure_until_decided(
+    baseline: Arm,
+    current: Arm,
+    *,
+    limit_log: float,
+    alpha: float,
+    looks: Sequence[int] = DEFAULT_LOOKS,
+    may_go_on: Callable[[], bool] = lambda: True,
+    on_block: Callable[[int, int], None] = lambda *_: None,
+    current_first: bool = False,
+    rounds: int = 1,
+    renew_every: int = RENEW_EVERY,
+) -> BlockRun:
+    """Measure blocks until a look decides, the last look is over, or time is.
+
+    Args:
+        baseline: The arm A.
+        current: The arm B.
+        limit_log: Tolerated slowdown, log ratio.
+        alpha: Chance of a false FAIL over all looks.
+        looks: Numbers of blocks after which the evidence is weighed.
+        may_go_on: Asked before each block.
+        on_block: Called with the blocks done and the most that may come.
+        current_first: Whether the first block begins with B.
+        rounds: Rounds of each execution.
+        renew_every: Blocks that share a pair of processes.
+    """
+    series = BlockSeries(
+        baseline,
+        current,
+        limit_log,
+        alpha,
+        looks,
+        current_first,
+        rounds,
+        renew_every=renew_every,
+    )
+    while not series.is_decided and may_go_on():
+        series.measure_block()
+        on_block(len(series.contrasts), looks[-1])
+    return BlockRun(series.result, series.contrasts)
+
+
+def measure_null_control(
+    one: Arm,
+    other: Arm,
+    *,
+    limit_log: float,
+    rounds: int = 1,
+    renew_every: int = RENEW_EVERY,
+    may_go_on: Callable[[], bool] = lambda: True,
+    on_block: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[bool | None, tuple[float, ...]]:
+    """Measure the same code against itself, as it would be measured against another.
+
+    Args:
+        one: An arm.
+        other: A second arm of the same code.
+        limit_log: As in `measure_until_decided`.
+        rounds: Rounds of each execution.
+        renew_every: Blocks that share a pair of processes.
+        may_go_on: Asked before each block.
+        on_block: Called with the blocks done and the most that may come.
+
+    Returns:
+        Whether the machine is fit (``None`` where the time did not suffice to tell), and the log
+        ratio that each block saw.
+    """
+    series = make_null_control(
+        one, other, limit_log=limit_log, rounds=rounds, renew_every=renew_every
+    )
+    while len(series.blocks) < CONTROL_BLOCKS and may_go_on():
+        series.measure_block()
+        on_block(len(series.blocks), CONTROL_BLOCKS)
+    return judge_null_control(series.contrasts, limit_log), series.contrasts
+
+
+def make_null_control(
+    one: Arm,
+    other: Arm,
+    *,
+    limit_log: float,
+    rounds: int = 1,
+    renew_every: int = RENEW_EVERY,
+    cycles: int = 1,
+    clock: Clock = monotonic_clock,
+    watch: BlockWatch | None = None,
+) -> BlockSeries:
+    """Make the series of a null control: the same code on both arms."""
+    return BlockSeries(
+        one,
+        other,
+        limit_log,
+        DEFAULT_FAMILY_ERROR,
+        (CONTROL_BLOCKS,),
+        rounds=rounds,
+        clock=clock,
+        watch=watch,
+        renew_every=renew_every,
+        cycles=cycles,
+    )
+
+
+def judge_null_control(contrasts: Sequence[float], limit_log: float) -> bool | None:
+    """Tell whether the machine is fit; ``None`` with too few blocks to tell. Pure."""
+    if len(contrasts) < CONTROL_BLOCKS:
+        return None
+    return is_null_control_sound(contrasts, limit_log, looks=(CONTROL_BLOCKS,))

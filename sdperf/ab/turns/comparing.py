@@ -1,0 +1,374 @@
+"""Two sides measured against each other until they decide: the engine of ``sdperf ab``.
+
+Of each case: both sides draw every prompt's image; A is held against itself once (null control);
+then ABBA and BAAB blocks until a look decides, each followed by a profiled round of either side;
+then watched windows, where the machine tells energy. Only one side works at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sdperf.ab.sides.revisions import refuse_stray_subject
+from sdperf.ab.sides.sides import SIDES, MatrixCase, Side, SideError, SideName, describe_case
+from sdperf.ab.turns.bench import Bench, LiveBench
+from sdperf.ab.turns.blocks import BlockSeries, judge_null_control, make_null_control
+from sdperf.ab.turns.case_state import (
+    BlockPlan,
+    CaseState,
+    choose_lengthening,
+    find_energy,
+    plan_block,
+)
+from sdperf.ab.turns.pairing import BlamedArm, Pairing
+from sdperf.ab.turns.view import SilentView, View, make_progress
+from sdperf.ab.verdict.comparison import (
+    Block,
+    Compared,
+    CompareOptions,
+    Comparison,
+    EnergyPair,
+    ProfiledPair,
+    SideRecord,
+    list_rounds_s,
+)
+from sdperf.ab.verdict.images import Drawing, Drawn, choose_floors, list_differences, pair_images
+from sdperf.device import DeviceInfo
+from sdperf.errors import ConfigurationError, SdperfError
+from sdperf.images.png import compute_png_sha256
+from sdperf.judging.exactness import ARITHMETIC_PACKAGES
+from sdperf.record.guard import Guard
+from sdperf.units import format_seconds
+
+
+def compare(
+    a: Side,
+    b: Side,
+    cases: Sequence[MatrixCase] = (MatrixCase(),),
+    options: CompareOptions | None = None,
+    *,
+    bench: Bench | None = None,
+    view: View | None = None,
+) -> Compared:
+    """Measure two sides against each other, case by case.
+
+    Args:
+        a: The reference.
+        b: What is judged.
+        cases: What to measure; they share the error.
+        options: How.
+        bench: Makes arms and knows the machine; ``None`` is this machine. A bench can serve many
+            comparisons.
+        view: Shows how it goes; ``None`` is silent.
+
+    Returns:
+        Everything measured, for `sdperf.ab.verdict.judging.judge_comparison`. An interrupt (Ctrl-C)
+        returns what there is, with ``record.was_interrupted``.
+
+    Raises:
+        SideError: A side cannot be loaded or run, or died.
+        ConfigurationError: Nothing of a revision takes part, so that both sides are the same.
+        UnfitError: The policy is strict and the machine is not fit.
+    """
+    with contextlib.ExitStack() as stack:
+        stage = bench if bench is not None else stack.enter_context(LiveBench())
+        run = _Run(a, b, options or CompareOptions(), stage, view or SilentView())
+        return run.measure(cases)
+
+
+@dataclass
+class _Run:
+    """A comparison under way.
+
+    Attributes:
+        a: The reference.
+        b: What is judged.
+        options: How.
+        bench: The world.
+        view: Who watches.
+    """
+
+    a: Side
+    b: Side
+    options: CompareOptions
+    bench: Bench
+    view: View
+    _started_s: float = 0.0
+    _series_started_s: float = 0.0
+    _b_first: bool = False
+    _states: list[CaseState] = field(default_factory=list)
+    _control: BlockSeries | None = None
+    _lengthening: int = 1
+    _guards: tuple[Guard, ...] = ()
+    _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
+    _modules: dict[SideName, dict[str, str]] = field(default_factory=dict)
+    _devices: dict[SideName, str] = field(default_factory=dict)
+    _pngs: dict[str, bytes] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+
+    def measure(self, cases: Sequence[MatrixCase]) -> Compared:
+        """Measure all cases, or as many as the user lets."""
+        self._started_s = self.bench.clock()
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        given = self.options.b_first
+        self._b_first = self.bench.draw_lot() if given is None else given
+        a, b = self._describe(self.a, "A"), self._describe(self.b, "B")
+        self.bench.look_at_rest(self.options.guards)
+        was_interrupted = False
+        try:
+            for case in cases:
+                if not self._measure_case(case, self.options.alpha / len(cases)):
+                    break
+        except KeyboardInterrupt:
+            was_interrupted = True
+            self._notes.append("interrupted: this is what there was")
+        finally:
+            self.view.finish()
+        modules = [self._modules.get(name, {}) for name in SIDES]
+        if modules[0] and modules[0] == modules[1]:
+            self._notes.append("every module that took part is the same in both revisions")
+        record = Comparison(
+            created=created,
+            options=self.options,
+            a=dataclasses.replace(a, modules=modules[0], device=self._devices.get("A", a.device)),
+            b=dataclasses.replace(b, modules=modules[1], device=self._devices.get("B", b.device)),
+            environment=self.bench.environment(self._device),
+            cases=tuple(state.finish() for state in self._states),
+            b_first=self._b_first,
+            control=() if self._control is None else tuple(self._control.blocks),
+            guards=self._guards,
+            notes=tuple(self._notes),
+            was_interrupted=was_interrupted,
+            duration_s=self._elapsed_s,
+        )
+        return Compared(record, self._pngs)
+
+    def _measure_case(self, case: MatrixCase, alpha: float) -> bool:
+        """Measure one case; return whether the next one is worth measuring."""
+        state = CaseState(case, self.a, self.b, alpha)
+        self._states.append(state)
+        with contextlib.ExitStack() as stack:
+            arms = self._make_arm("A", case), self._make_arm("B", case)
+            state.pairing = pairing = Pairing(*arms, self.bench)
+            stack.callback(pairing.close)
+            self._draw(state, pairing)
+            wants_control = self.options.null_control and self._control is None
+            if wants_control and not self._hold_against_itself(state, pairing):
+                return False
+            self._measure_blocks(state, pairing)
+            self._draw_fresh(state, pairing)
+            self._watch_energy(state, pairing)
+        return True
+
+    def _make_arm(self, name: SideName, case: MatrixCase) -> BlamedArm:
+        side = self.a if name == "A" else self.b
+        options = self.options
+        arm = self.bench.make_arm(side, case, warmup=options.warmup, timeout_s=options.timeout_s)
+        return BlamedArm(arm, name, side.label)
+
+    def _draw(self, state: CaseState, pairing: Pairing) -> None:
+        """Draw the images of both sides, and learn what runs here and what fits."""
+        case = state.case
+        drawn_a = self._draw_side("A", pairing.a, case)
+        pairing.make_room()
+        drawn_b = self._draw_side("B", pairing.b, case)
+        pairing.settle()
+        if pairing.alternates:
+            state.notes.append(
+                "both sides do not fit into memory at once: each load ends the other"
+            )
+        self._refuse_equal_revisions()
+        self._device = pairing.a.describe_device()
+        self._guards = self._guards or self.bench.look(self._device.kind, self.options.guards)
+        given = self.options.rounds
+        state.plan = (
+            plan_block(case, min(image.latency_s for _, image in drawn_a))
+            if given is None
+            else BlockPlan(given)
+        )
+        for _, image in (*drawn_a, *drawn_b):
+            self._pngs[compute_png_sha256(image.png)] = image.png
+        a, b = (
+            Drawing(
+                side.workload, self.bench.resolve_model(side).model_hash, side.variant_for(case)
+            )
+            for side in (self.a, self.b)
+        )
+        packages = [self.bench.examine(side).packages for side in (self.a, self.b)]
+        state.is_same_arithmetic = a.variant == b.variant and all(
+            packages[0].get(name) == packages[1].get(name) for name in ARITHMETIC_PACKAGES
+        )
+        others = {"height", "width", "weights"}
+        of_one_size = not others & set(list_differences(a, b))
+        state.images = pair_images(drawn_a, drawn_b, of_one_size=of_one_size)
+        state.floors, state.unjudged = choose_floors(
+            a,
+            b,
+            self.options,
+            lambda precision: self.bench.find_floors(
+                self.bench.resolve_model(self.a), precision, self._device.kind
+            ),
+        )
+
+    def _draw_side(self, name: SideName, arm: BlamedArm, case: MatrixCase) -> Drawn:
+        self.view.announce(f"{self._title(case)}: loading {name} ({arm.label})")
+        arm.load()
+        self.view.announce(f"{self._title(case)}: drawing the images of {name} ({arm.label})")
+        drawn = arm.draw()
+        self._devices[name] = arm.describe_device().kind
+        side = self.a if name == "A" else self.b
+        if side.code and name not in self._modules:
+            self._modules[name] = arm.list_modules()
+            refuse_stray_subject(side, name, arm.locate_subject())
+        return drawn
+
+    def _refuse_equal_revisions(self) -> None:
+        """Refuse two revisions of which nothing takes part in a generation."""
+        if self.a.code == self.b.code or any(self._modules.values()):
+            return
+        raise ConfigurationError(
+            "nothing of this repository takes part in a generation: both sides are the same",
+            got="no subject, and no module that a pipeline imports lies in the repository",
+            hint="--subject MODULE:FUNCTION names a function of yours that makes the pipeline",
+        )
+
+    def _hold_against_itself(self, state: CaseState, pairing: Pairing) -> bool:
+        """Measure A against A; return whether the machine is fit."""
+        other = self._make_arm("A", state.case)
+        pairing.admit(other)
+        self._control = series = make_null_control(
+            pairing.a,
+            other,
+            limit_log=self._limit_log,
+            rounds=state.plan.rounds,
+            cycles=state.plan.cycles,
+            clock=self.bench.clock,
+            watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
+        )
+        self._begin("null control: A against itself")
+        while not series.is_decided and self._explain_stop(series) is None:
+            series.measure_block()
+            self._show("null control", series)
+        pairing.dismiss()
+        is_sound = judge_null_control(series.contrasts, self._limit_log)
+        if is_sound is None:
+            self._notes.append(f"no null control: {self._explain_stop(series)}")
+        elif self.options.rounds is None:
+            self._lengthening = choose_lengthening(series.contrasts, self._limit_log)
+        if self._lengthening > 1:
+            self._notes.append(
+                f"the null control was noisy: blocks are {self._lengthening} times as long"
+            )
+        return is_sound is not False
+
+    def _measure_blocks(self, state: CaseState, pairing: Pairing) -> None:
+        state.series = series = BlockSeries(
+            pairing.a,
+            pairing.b,
+            self._limit_log,
+            state.alpha,
+            self.options.looks,
+            self._b_first,
+            rounds=state.plan.rounds,
+            cycles=state.plan.cycles * self._lengthening,
+            clock=self.bench.clock,
+            watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
+        )
+        self._begin(f"{self._title(state.case)}: {self.a.label} against {self.b.label}")
+        takes_stages = self.options.stages and state.case.kind != "stage"
+        while not series.is_decided and self._explain_stop(series) is None:
+            block = series.measure_block()
+            if block.discarded is None and takes_stages:
+                takes_stages = self._profile(state, pairing, block)
+            self._show(self._title(state.case), series)
+        if not series.is_decided:
+            state.notes.append(
+                f"stopped after {len(series.contrasts)} blocks: {self._explain_stop(series)}"
+            )
+
+    def _profile(self, state: CaseState, pairing: Pairing, block: Block) -> bool:
+        """Profile an image of each side, in the order in which the block began."""
+        order = block.order[:2]
+        stages = {name: (pairing.a if name == "A" else pairing.b).profile() for name in order}
+        a, b = stages["A"], stages["B"]
+        if a is None or b is None:
+            state.notes.append("no stage times: a pipeline cannot be profiled")
+            return False
+        state.profiles.append(ProfiledPair(order, a, b))
+        return True
+
+    def _draw_fresh(self, state: CaseState, pairing: Pairing) -> None:
+        """Have both sides draw what was never asked for: rounds from memory cannot."""
+        for name in SIDES:
+            rounds_s = [] if state.series is None else list_rounds_s(state.series.blocks, name)
+            if rounds_s:
+                arm = pairing.a if name == "A" else pairing.b
+                state.fresh[name] = arm.draw_fresh(statistics.median(rounds_s))
+
+    def _watch_energy(self, state: CaseState, pairing: Pairing) -> None:
+        """Watch windows in mirrored order, if the first one shows that energy is known."""
+        if state.series is None or not state.series.contrasts:
+            return
+        self.view.announce(f"{self._title(state.case)}: looking for energy")
+        found: dict[str, list[float]] = {"A": [], "B": []}
+        scopes = set()
+        for name in "ABBA":
+            reading = find_energy((pairing.a if name == "A" else pairing.b).watch())
+            if reading is None:
+                return
+            scopes.add(reading[0])
+            found[name].append(reading[1])
+        if len(scopes) == 1:
+            state.energy = EnergyPair(scopes.pop(), tuple(found["A"]), tuple(found["B"]))
+
+    def _describe(self, side: Side, name: SideName) -> SideRecord:
+        try:
+            interpreter, model = self.bench.examine(side), self.bench.resolve_model(side)
+        except SdperfError as error:
+            raise SideError(name, side.label, error) from error
+        return SideRecord(
+            label=side.label,
+            python=interpreter.version,
+            packages=interpreter.packages,
+            workload=side.workload,
+            model_hash=model.model_hash,
+            device=side.device,
+            subject=side.subject,
+            revision=side.revision,
+        )
+
+    def _title(self, case: MatrixCase) -> str:
+        return describe_case(case, self.a.variant_for(case), self.b.variant_for(case))
+
+    def _begin(self, what: str) -> None:
+        self._series_started_s = self.bench.clock()
+        self.view.announce(what)
+
+    def _show(self, what: str, series: BlockSeries) -> None:
+        series_s = self.bench.clock() - self._series_started_s
+        progress = make_progress(what, series, elapsed_s=self._elapsed_s, series_s=series_s)
+        self.view.show(progress)
+
+    def _explain_stop(self, series: BlockSeries) -> str | None:
+        """Say why no further block may begin; ``None`` where one may."""
+        discarded = [block.discarded for block in series.blocks if block.discarded is not None]
+        if len(discarded) > self.options.discards:
+            return f"{len(discarded)} blocks were disturbed, the last because {discarded[-1]}"
+        budget_s = self.options.budget_s
+        if budget_s is not None and self._elapsed_s > budget_s:
+            return f"the time given is over ({format_seconds(budget_s)})"
+        return None
+
+    @property
+    def _limit_log(self) -> float:
+        return math.log1p(self.options.max_slowdown)
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self.bench.clock() - self._started_s

@@ -1,0 +1,175 @@
+"""Two arms on one machine: who may be resident beside whom, and whose fault an error is."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sdperf.ab.sides.sides import SideError, SideName
+from sdperf.ab.turns.arms import SideArm
+from sdperf.ab.turns.bench import Bench
+from sdperf.device import DeviceInfo
+from sdperf.errors import SdperfError
+from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.usage import ResourceUsage
+from sdperf.record.workload import ImageRequest
+from sdperf.run.messages import DeliveredImage
+
+
+@dataclass
+class BlamedArm:
+    """An arm whose errors say which side they are of.
+
+    Attributes:
+        arm: The arm.
+        name: Its side.
+        label: The side's label.
+        is_eager: Whether fresh processes are loaded at once, so that both sides are warm when a
+            block begins; not where the sides alternate.
+    """
+
+    arm: SideArm
+    name: SideName
+    label: str
+    is_eager: bool = True
+
+    @property
+    def lives(self) -> tuple[MemoryUsage, ...]:
+        """As in `SideArm`."""
+        return self.arm.lives
+
+    @property
+    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
+        """As in `SideArm`."""
+        return self.arm.drawn
+
+    def load(self) -> None:
+        """As in `SideArm`."""
+        with self._blamed():
+            self.arm.load()
+
+    def renew(self) -> None:
+        """As in `SideArm`."""
+        with self._blamed():
+            self.arm.renew()
+            if self.is_eager:
+                self.arm.load()
+
+    def measure_s(self) -> float:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.measure_s()
+
+    def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.draw()
+
+    def draw_fresh(self, known_s: float) -> FreshRounds | None:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.draw_fresh(known_s)
+
+    def profile(self) -> StageTimes | None:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.profile()
+
+    def watch(self) -> ResourceUsage:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.watch()
+
+    def list_modules(self) -> dict[str, str]:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.list_modules()
+
+    def locate_subject(self) -> str | None:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.locate_subject()
+
+    def describe_device(self) -> DeviceInfo:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.describe_device()
+
+    def close(self) -> None:
+        """As in `SideArm`."""
+        self.arm.close()
+
+    @contextlib.contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except SideError:
+            raise
+        except SdperfError as error:
+            raise SideError(self.name, self.label, error) from error
+
+
+class Pairing:
+    """The arms of one case. Both stay resident where they fit, else each load ends the other.
+
+    Args:
+        a: The reference.
+        b: What is judged.
+        bench: Knows what fits.
+    """
+
+    def __init__(self, a: BlamedArm, b: BlamedArm, bench: Bench) -> None:
+        self.a, self.b = a, b
+        self.alternates = False
+        self._bench = bench
+        self._third: BlamedArm | None = None
+
+    def make_room(self) -> None:
+        """Before B is loaded for the first time: a second A would have to fit."""
+        if not self._fits(self.a, self.a):
+            self._alternate(self.a, self.b)
+
+    def settle(self) -> None:
+        """Now that both are known: decide again."""
+        if not self.alternates and not self._fits(self.a, self.b):
+            self._alternate(self.a, self.b)
+
+    def admit(self, third: BlamedArm) -> None:
+        """Make room for a second A; B goes where three do not fit."""
+        self._third = third
+        if self.alternates:
+            self._alternate(self.a, self.b, third)
+        elif not self._fits(self.a, self.a, self.b):
+            self.b.close()
+
+    def dismiss(self) -> None:
+        """End the second A."""
+        if self._third is not None:
+            self._third.close()
+            self._third = None
+        if self.alternates:
+            self._alternate(self.a, self.b)
+
+    def close(self) -> None:
+        """End all workers."""
+        self.dismiss()
+        self.a.close()
+        self.b.close()
+
+    def _fits(self, *arms: BlamedArm) -> bool:
+        device = arms[0].describe_device()
+        return self._bench.fit([arm.lives[-1] for arm in arms if arm.lives], device)
+
+    def _alternate(self, *arms: BlamedArm) -> None:
+        self.alternates = True
+        for arm in arms:
+            others = [other for other in arms if other is not arm]
+            arm.is_eager = False
+            arm.arm.before_load(functools.partial(_close_all, others))
+
+
+def _close_all(arms: Sequence[BlamedArm]) -> None:
+    for arm in arms:
+        arm.close()

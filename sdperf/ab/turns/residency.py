@@ -1,0 +1,39 @@
+"""Do workers fit beside each other? Where not, the sides alternate and load anew. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sdperf.device import DeviceInfo
+from sdperf.record.measurement import MemoryUsage
+
+RAM_SHARE: Final = 0.7
+"""Resident workers may fill this share of main memory together: beyond it machines swap."""
+
+DEVICE_SHARE: Final = 0.85
+"""Likewise of a device's own memory; the rest is contexts, fragments and other programs."""
+
+
+def fit_together(
+    workers: Sequence[MemoryUsage], *, ram_bytes: int | None, device: DeviceInfo
+) -> bool:
+    """Tell whether workers of these peaks can be resident together; unknown counts as fitting.
+
+    On unified memory (mps) the device's share comes out of main memory.
+
+    Args:
+        workers: Peaks of each.
+        ram_bytes: Main memory.
+        device: Where they run.
+    """
+    rss_bytes = sum(one.peak_rss_bytes or 0 for one in workers)
+    device_bytes = sum(
+        max(one.peak_device_bytes or 0, one.driver_device_bytes or 0) for one in workers
+    )
+    is_unified = device.kind == "mps"
+    main_bytes = rss_bytes + (device_bytes if is_unified else 0)
+    if ram_bytes is not None and main_bytes > RAM_SHARE * ram_bytes:
+        return False
+    limit_bytes = device.memory_bytes
+    return limit_bytes is None or device_bytes <= DEVICE_SHARE * limit_bytes

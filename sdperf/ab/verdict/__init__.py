@@ -1,0 +1,1 @@
+"""What a paired comparison found, judged and put into words. Pure."""

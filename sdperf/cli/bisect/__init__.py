@@ -1,0 +1,286 @@
+"""``sdperf bisect``: which commit, or which version of a package, made it worse?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf import __version__
+from sdperf.cli.bisect.question import ANYTHING, format_command, read_question
+from sdperf.cli.shared.measuring import add_judging_options, add_measuring_options
+from sdperf.cli.shared.output import check_output_file, print_lines
+from sdperf.device import DEVICE_CHOICES
+from sdperf.run.interruption import ended_like_interrupted
+from sdperf.units import format_bytes
+
+if TYPE_CHECKING:
+    from sdperf.ab.sides.environments import EnvironmentStore
+    from sdperf.bisect.search import Standing
+    from sdperf.bisect.searching import Conclusion, Ending
+    from sdperf.bisect.state import Question, StateFolder, StepRecord
+    from sdperf.bisect.steps import SideSource
+    from sdperf.report.text.bisect import BisectReport, StepInfo
+
+STATE_FOLDER: Final = Path(".sdperf") / "bisect"
+FOUND_STATUS: Final[dict[Ending, int]] = {
+    "found": 0,
+    "range": 1,
+    "nothing": 1,
+    "undecided": 1,
+    "void": 6,
+    "interrupted": 130,
+}
+_DESCRIPTION: Final = """\
+Find the first commit, or the first version in a list, that is slower, draws another image or needs
+more memory than the good one.
+
+The ends are compared first; what is worse at the bad end is searched for as git bisect would, and
+every step is held against the good end by the test of sdperf ab. What was found is kept after each
+step: ask again after Ctrl-C, a crash or a reboot, and the search goes on.
+"""
+_EPILOG: Final = """\
+examples:
+  sdperf bisect v1.4 HEAD --subject my_package.pipelines:fast
+  sdperf bisect v1.4 HEAD --for image --set steps=8,size=512x512
+  sdperf bisect --python-package torch==2.12.0 --python-package torch==2.13.0 \\
+                --python-package torch==2.14.1
+  sdperf bisect --python-package 'torch==2.13.0 diffusers==0.42.1' \\
+                --python-package 'torch==2.14.1 diffusers==0.43.0'
+  sdperf bisect --list-environments
+
+A step that does not import, install or draw is skipped; one that stays undecided after 18 blocks is
+left open. Where that leaves several suspects, all of them are named, not one of them. The chance of
+a wrong turn in speed is below 1 % over the whole search; docs/bisect.md says why.
+
+exit status: 0 found, 1 not found (the bad end is not worse, that cannot be told, or several
+suspects are left), 2 something given cannot be used, 6 void: the good end differs from itself on
+this machine now, 130 interrupted (kept)
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "bisect",
+        help="find the commit or package version that made it worse",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("ends", nargs="*", metavar="GOOD BAD", help="two revisions")
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--python-package",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="in place of revisions: exact versions of one or more packages, once for each step, "
+        "the good one first",
+    )
+    search.add_argument(
+        "--for",
+        dest="aspect",
+        choices=("speed", "image", "memory", ANYTHING),
+        default=ANYTHING,
+        help="what counts as bad (any)",
+    )
+    search.add_argument(
+        "--first-parent", action="store_true", help="take a merged branch as one step"
+    )
+    search.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on where the same search was left (default), or begin anew",
+    )
+    search.add_argument(
+        "--pip-option",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="given to pip install, such as --pip-option='--index-url URL'",
+    )
+    sides = parser.add_argument_group("what is run")
+    sides.add_argument("--model", help="embedded, a diffusers folder or a hub id (embedded)")
+    sides.add_argument(
+        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
+    )
+    sides.add_argument("--device", choices=DEVICE_CHOICES)
+    sides.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="settings as in sdperf ab: steps, guidance, size, precision, prompts, seed, ...",
+    )
+    add_measuring_options(parser.add_argument_group("measuring"))
+    add_judging_options(parser.add_argument_group("judging"))
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.md",
+        help="where the report goes (sdperf-bisect-<the first bad one>.md)",
+    )
+    kept = parser.add_argument_group("environments of package versions")
+    kept.add_argument("--list-environments", action="store_true", help="list those that are kept")
+    kept.add_argument(
+        "--clean-environments", action="store_true", help="remove those that nobody uses"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, print, write; the exit status says how it ended."""
+    if arguments.list_environments or arguments.clean_environments:
+        return _show_environments(clean=arguments.clean_environments)
+    from sdperf.bisect.state import StateFolder
+    from sdperf.cli.bisect.report import collect_report, write_report
+
+    here = Path.cwd()
+    check_output_file("--report", arguments.report)
+    question = read_question(arguments, here)
+    kept = StateFolder(here / STATE_FOLDER, question.key())
+    with ended_like_interrupted(), kept.locked():
+        if not arguments.resume:
+            kept.forget()
+        teller = _Teller(question, _describe_steps(question, here))
+        teller.say_question(kept)
+        conclusion = _search(question, kept, here, teller)
+        report = collect_report(
+            conclusion, kept, teller.steps, format_command(arguments, question), __version__
+        )
+        path = write_report(report, kept, arguments.report)
+    _print(report)
+    if path is not None:
+        print(f"  report: {path}")
+    return FOUND_STATUS[conclusion.ending]
+
+
+def _search(question: Question, kept: StateFolder, here: Path, teller: _Teller) -> Conclusion:
+    """Run the search with everything it needs, all of which is gone afterwards."""
+    from sdperf.ab.sides.worktree import find_repository
+    from sdperf.ab.turns.bench import LiveBench
+    from sdperf.bisect.searching import Bisection
+    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template, remove_abandoned
+    from sdperf.cli.ab.view import TerminalView
+
+    template = make_template(question)
+    source: SideSource
+    if question.kind == "revisions":
+        left = remove_abandoned(kept, find_repository(here))
+        if left:
+            teller.say(f"removed {left} worktrees that a killed search left")
+        source = Commits(here, template, kept)
+    else:
+        source = Versions(_open_store(question.pip_options, teller.say), template)
+    with contextlib.ExitStack() as stack:
+        bench = stack.enter_context(LiveBench())
+        tester = SideTester(
+            source,
+            question.good,
+            bench,
+            lambda options: TerminalView(
+                sys.stderr, math.log1p(options.max_slowdown), "sdperf bisect"
+            ),
+        )
+        return Bisection(question, stack.enter_context(tester), kept, teller).run()
+
+
+class _Teller:
+    """Tells people, on standard error, how a search goes."""
+
+    def __init__(self, question: Question, steps: dict[str, StepInfo]) -> None:
+        self.question = question
+        self.steps = steps
+
+    def say(self, text: str) -> None:
+        """Say something, wrapped like everything else."""
+        from sdperf.report.text.session.cases import wrap_line
+
+        for line in wrap_line(f"sdperf bisect: {text}"):
+            print(line.text, file=sys.stderr, flush=True)
+
+    def say_question(self, kept: StateFolder) -> None:
+        """Say what is searched, and whether the search goes on."""
+        from sdperf.bisect.searching import count_tests
+
+        question = self.question
+        noun = "commits" if question.kind == "revisions" else "versions"
+        count, tests = len(question.history.steps), count_tests(question)
+        self.say(
+            f"{count} {noun} after {self.steps[question.good].name}, "
+            f"at most {tests + 1} tests if none is skipped"
+        )
+        state = kept.read()
+        if state is not None and state.end is not None:
+            self.say(
+                f"going on after {1 + len(state.steps)} tests, begun {state.started} "
+                f"(--no-resume begins anew)"
+            )
+
+    def begin(self, what: str, step: str, standing: Standing) -> None:
+        """Say which test begins."""
+        left = len(standing.suspects)
+        suspects = f"{left} suspects" if left > 1 else "1 suspect"
+        self.say(f"{what}: {self.steps[step]} ({suspects} left)")
+
+    def end(self, record: StepRecord) -> None:
+        """Say what a test said."""
+        from sdperf.report.text.bisect import describe_record
+
+        self.say(describe_record(record, self.steps[record.step]))
+
+
+def _describe_steps(question: Question, here: Path) -> dict[str, StepInfo]:
+    """Say what people know the steps by, the good end's among them."""
+    from sdperf.ab.sides.worktree import find_repository
+    from sdperf.bisect.commits import list_subjects
+    from sdperf.bisect.packages import label_step
+    from sdperf.report.text.bisect import StepInfo
+
+    steps = (question.good, *question.history.steps)
+    if question.kind == "packages":
+        return {step: StepInfo(label_step(step)) for step in steps}
+    subjects = list_subjects(find_repository(here), steps)
+    return {step: StepInfo(step[:12], subjects.get(step, "")) for step in steps}
+
+
+def _show_environments(*, clean: bool) -> int:
+    """List what is kept, or remove what nobody uses."""
+    store = _open_store((), lambda _: None)
+    if clean:
+        freed, kept = store.clean()
+        print(f"{format_bytes(freed)} freed in {store.folder}")
+        for folder in kept:
+            print(f"kept, in use: {folder}")
+        return 0
+    found = store.list_environments()
+    for one in found:
+        record = one.record
+        wanted = "unfinished" if record is None else " ".join(record.requirements)
+        built = "" if record is None else f"  Python {record.python}, {record.built_at}"
+        print(f"{one.folder.name}  {format_bytes(one.size_bytes):>9}  {wanted}{built}")
+    total = sum(one.size_bytes for one in found)
+    print(f"{len(found)} environments, {format_bytes(total)} in {store.folder}")
+    return 0
+
+
+def _open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> EnvironmentStore:
+    from sdperf.ab.sides.environments import EnvironmentStore, locate_environments
+    from sdperf.ab.sides.present import read_present_environment
+
+    return EnvironmentStore(
+        locate_environments(), read_present_environment(), tuple(pip_options), say=say
+    )
+
+
+def _print(report: BisectReport) -> None:
+    from sdperf.report.text.bisect import format_bisect_lines
+
+    print_lines(format_bisect_lines(report))

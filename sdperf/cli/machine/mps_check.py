@@ -1,0 +1,170 @@
+"""``sdperf mps-check``: would this pipeline run on a Mac's GPU, and be right? Needs no Mac."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from sdperf.cli.quality import parse_size
+from sdperf.cli.shared.output import print_lines
+from sdperf.errors import ConfigurationError
+from sdperf.record.codec import format_record
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload, preset_for
+
+if TYPE_CHECKING:
+    from sdperf.mps_check.calls import Recording
+    from sdperf.mps_check.dispatch import DispatchTable
+
+_STEPS: Final = 2
+_FORMATS: Final = ("human", "json", "markdown")
+_EPILOG: Final = """\
+exit status: 0 nothing known goes wrong, 1 something would raise, abort, be wrong or run on the CPU
+(with --strict: or may, or nothing is known of an operator), 2 the input cannot be used
+
+examples:
+  sdperf mps-check
+  sdperf mps-check --model ./my-finetune --torch-version 2.10 --macos 26.1
+  sdperf mps-check --subject my_package.pipelines:fast --size 1024x1024 --format json > mps.json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "mps-check",
+        help="tell what would fail, be wrong or fall back on a Mac's GPU, without a Mac",
+        description="Generate one image on the CPU with stand-ins for MPS tensors, record every "
+        "operator with its\nnumber formats, shapes and layouts, and hold them against what a "
+        "version of torch registers for\nMPS and against a sourced list of its known limits and "
+        "bugs. It knows nothing of numerics, speed\nand memory.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model", default=EMBEDDED, help="embedded, a diffusers folder or a hub id"
+    )
+    parser.add_argument(
+        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp16", help="of the weights (fp16)"
+    )
+    parser.add_argument("--steps", type=int, default=_STEPS, help=f"denoising steps ({_STEPS})")
+    parser.add_argument("--guidance", type=float, help="guidance scale (the model's preset)")
+    parser.add_argument("--size", help="WIDTHxHEIGHT in pixels (the model's own)")
+    parser.add_argument("--scheduler", help="diffusers scheduler class (the model's own)")
+    parser.add_argument(
+        "--torch-version", metavar="V", help="judge another version of torch (the installed one)"
+    )
+    parser.add_argument(
+        "--macos", metavar="V", help="the Mac's system (this one's; unknown elsewhere)"
+    )
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--values", action="store_true", help="compute everything, not only what is small"
+    )
+    amount.add_argument(
+        "--meta", action="store_true", help="ask --subject for weights without values or memory"
+    )
+    parser.add_argument("--strict", action="store_true", help="also fail on what is not certain")
+    parser.add_argument("--format", choices=_FORMATS, default="human")
+    parser.add_argument(
+        "--calls", action="store_true", help="put every recorded call into the JSON"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record one generation, judge it, and print what was found."""
+    if arguments.calls and arguments.format != "json":
+        raise ConfigurationError("--calls needs JSON", hint="add --format json")
+    if arguments.meta and arguments.subject is None:
+        raise ConfigurationError(
+            "--meta is for a subject of yours", hint="add --subject, or leave it out"
+        )
+    from sdperf.mps_check.dispatch import load_dispatch_table, parse_version
+    from sdperf.mps_check.judging import FORMAT_VERSION, judge_recording
+    from sdperf.mps_check.limits import load_limits, load_unseen
+
+    workload = _make_workload(arguments)
+    macos = arguments.macos or platform.mac_ver()[0]
+    version = parse_version("--macos", macos) if macos else None
+    table = load_dispatch_table(arguments.torch_version, _installed_torch())
+    recording = _record(arguments, workload, table)
+    judgement = judge_recording(
+        recording,
+        table,
+        load_limits(),
+        load_unseen(),
+        model=arguments.subject or arguments.model,
+        macos=version,
+    )
+    if arguments.format == "json":
+        calls = _format_calls(recording) if arguments.calls else {}
+        document = {"format_version": FORMAT_VERSION, **format_record(judgement), **calls}
+        print(json.dumps(document, indent=2))
+    elif arguments.format == "markdown":
+        from sdperf.report.text.mps_check import format_judgement_markdown
+
+        print(format_judgement_markdown(judgement))
+    else:
+        from sdperf.report.text.mps_check import format_judgement
+
+        print_lines(format_judgement(judgement))
+    return 1 if judgement.fails(strict=arguments.strict) else 0
+
+
+def _make_workload(arguments: argparse.Namespace) -> Workload:
+    preset = preset_for(arguments.model)
+    width, height = parse_size(arguments.size)
+    return Workload(
+        model=arguments.model,
+        prompts=DEFAULT_PROMPTS[:1],
+        num_inference_steps=arguments.steps,
+        guidance_scale=(
+            preset.guidance_scale if arguments.guidance is None else arguments.guidance
+        ),
+        height=height,
+        width=width,
+        scheduler=arguments.scheduler,
+    )
+
+
+def _installed_torch() -> str:
+    from importlib.metadata import version
+
+    return version("torch")
+
+
+def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTable) -> Recording:
+    from sdperf.models.loader import resolve_model
+    from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
+
+    model = resolve_model(workload.model)
+    make = plain_subject if arguments.subject is None else load_subject(arguments.subject)
+    print(f"recording {arguments.subject or workload.model} ...", file=sys.stderr)
+    import torch
+
+    from sdperf.mps_check.recording import record_generation
+
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    device = torch.device("meta" if arguments.meta else "cpu")
+    pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
+    return record_generation(
+        pipeline,
+        workload,
+        table,
+        precision=arguments.precision,
+        keeps_values=arguments.values,
+    )
+
+
+def _format_calls(recording: Recording) -> dict[str, Any]:
+    """Return the recorded calls in plain values."""
+    calls = []
+    for call, times in recording.calls.items():
+        record = format_record(call)
+        calls.append(record | {"arguments": dict(record["arguments"]), "times": times})
+    return {"calls": calls}

@@ -1,0 +1,1 @@
+"""Commands that read saved runs: compare, report, history and their like."""

@@ -1,0 +1,138 @@
+"""``sdperf export``: a saved run in the formats of other tools."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf.cli.runs.baseline import LAST_RUN
+from sdperf.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sdperf.report.export import ExportedCase
+
+FORMATS: Final = ("github-action-benchmark", "bencher", "junit")
+_EPILOG: Final = """\
+What is exported of each case: seconds per image with the interval of their median, images per
+second, peak memory, GPU energy per image, the lowest SSIM (whole frame and worst tile) and the
+lowest entropy of its images.
+
+github-action-benchmark reads one direction from a file: export twice, with --better smaller
+(latency, memory, energy: customSmallerIsBetter) and --better bigger (SSIM, entropy, images per
+second: customBiggerIsBetter).
+
+exit status: 0 done, 2 the run cannot be used
+
+examples:
+  sdperf export --format bencher -o bmf.json && bencher run --adapter json --file bmf.json
+  sdperf export run.json --format github-action-benchmark --better bigger -o quality.json
+  sdperf export run.json --format junit -o sdperf.xml
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "export",
+        help="a saved run in the formats of other tools",
+        description="Write a saved run out for github-action-benchmark, Bencher or JUnit readers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "run",
+        nargs="?",
+        type=Path,
+        default=Path(LAST_RUN),
+        metavar="RUN",
+        help=f"any pytest-benchmark JSON with stats.data (the last run, {LAST_RUN})",
+    )
+    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument(
+        "--better",
+        choices=("smaller", "bigger"),
+        default="smaller",
+        help="for github-action-benchmark: which figures (smaller)",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("-"), metavar="FILE", help="- prints it"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the run, lay it out, write it."""
+    from sdperf.report import export
+    from sdperf.store.files import encode_text, write_atomically
+
+    cases, when = load_cases(arguments.run)
+    if arguments.format == "bencher":
+        text = export.format_bencher(cases)
+    elif arguments.format == "junit":
+        text = export.format_junit(cases, when)
+    else:
+        text = export.format_github_action_benchmark(cases, arguments.better)
+    if arguments.output == Path("-"):
+        print(text)
+        return 0
+    try:
+        write_atomically(arguments.output, encode_text(text))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{arguments.output} cannot be written", got=error.strerror
+        ) from error
+    return 0
+
+
+def load_cases(path: Path) -> tuple[list[ExportedCase], str | None]:
+    """Read a run's cases, also those that left no measurement, and when it was made.
+
+    Raises:
+        RecordError: It cannot be used.
+    """
+    from sdperf.record.verdict import Outcome
+    from sdperf.report.export import ExportedCase, list_figures
+    from sdperf.store.runs import parse_run, read_document
+    from sdperf.store.session_file import check_size, parse_session
+
+    check_size(path)
+    document = read_document(path)
+    session, saved = parse_session(path, document), parse_run(path, document)
+    known = {outcome.value: outcome for outcome in Outcome}
+    outcomes = {} if saved.summary is None else dict(saved.summary.outcomes)
+    reasons = {
+        benchmark["fullname"]: _read_reasons(benchmark.get("extra_info"))
+        for benchmark in document["benchmarks"]
+    }
+    cases = []
+    for name, case in session.cases.items():
+        word = outcomes.pop(name, None) or (None if case.saved is None else case.saved.outcome)
+        cases.append(
+            ExportedCase(
+                name=name,
+                figures=list_figures(case.rounds_s, case.measurement),
+                total_s=sum(case.rounds_s),
+                outcome=known.get(word or ""),
+                reasons=reasons[name],
+            )
+        )
+    cases += [
+        ExportedCase(name, (), 0.0, known[word]) for name, word in outcomes.items() if word in known
+    ]
+    when = document.get("datetime")
+    return cases, when if isinstance(when, str) else None
+
+
+def _read_reasons(extra: object) -> tuple[str, ...]:
+    """Return the reasons of what failed, as far as they can be read."""
+    from sdperf.record.verdict import Outcome
+
+    for key in ("sdperf", "verdict", "findings"):
+        extra = extra.get(key) if isinstance(extra, dict) else None
+    findings = [one for one in extra if isinstance(one, dict)] if isinstance(extra, list) else []
+    failing = {outcome.value for outcome in Outcome if outcome.is_failure}
+    return tuple(
+        f"{one.get('outcome')}: {one.get('reason')}"
+        for one in findings
+        if one.get("outcome") in failing
+    )

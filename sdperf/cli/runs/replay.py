@@ -1,0 +1,138 @@
+"""``sdperf replay``: judge the data inside a report again."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf.cli.runs.compare import parse_percent
+from sdperf.errors import ConfigurationError
+from sdperf.report.text.session.cases import (
+    WIDTH,
+    Row,
+    format_counts,
+    format_findings,
+    format_table,
+)
+from sdperf.report.text.session.quality_seen import describe_seen
+from sdperf.store.files import write_atomically
+
+if TYPE_CHECKING:
+    from sdperf.judging.machine import JudgedMachine, Limits
+
+_EPILOG: Final = """\
+Time and memory are judged anew from the numbers inside the report. What the run saw itself (images,
+dead workers) and what it settled by measuring again is taken from its record. Nothing in the file
+is run.
+
+exit status: 0 nothing failed, 1 a regression (with --strict: or something stayed open),
+2 the file is no report, or a damaged one
+
+examples:
+  sdperf replay report.html
+  sdperf replay report.html --max-slowdown 10%
+  sdperf replay report.html --extract runs
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "replay",
+        help="judge the data inside a report again",
+        description="Judge the data inside a report again, without measuring. Loads no torch.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("report", type=Path, metavar="REPORT.html")
+    parser.add_argument(
+        "--max-slowdown",
+        type=parse_percent,
+        metavar="PERCENT",
+        help="another tolerated slowdown of a case and of the suite than the report's",
+    )
+    parser.add_argument(
+        "--extract", type=Path, metavar="DIR", help="also write the runs to this folder as JSON"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="also fail on INCONCLUSIVE, NO BASELINE and the like"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the report, judge, print."""
+    from sdperf.report.html.raw_data import read_report
+
+    given = arguments.max_slowdown
+
+    def adjust(limits: Limits) -> Limits:
+        if given is None:
+            return limits
+        return dataclasses.replace(
+            limits, max_slowdown=given, suite_slowdown=given, own_slowdowns={}
+        )
+
+    judged = read_report(arguments.report, adjust)
+    for machine, said in judged:
+        for line in _format(machine, said):
+            print(line)
+    if arguments.extract is not None:
+        for path in _extract([machine for machine, _ in judged], arguments.extract):
+            print(f"wrote {path}")
+    outcomes = [outcome for machine, _ in judged for outcome in machine.outcomes]
+    failed = any(each.is_failure or (arguments.strict and each.is_open) for each in outcomes)
+    return 1 if failed else 0
+
+
+def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
+    rows = [
+        Row(
+            case.short,
+            case.verdict,
+            case.measurement,
+            case.change,
+            None if case.seen is None else describe_seen(case.seen.seen),
+        )
+        for case in machine.cases
+    ]
+    against = ", ".join(base.name for base in machine.bases) or "nothing"
+    lines = textwrap.wrap(_printable(f"{machine.head.name} against {against}"), WIDTH)
+    lines += [line.text for line in format_table(rows)]
+    if machine.suite is not None:
+        suite = f"suite: {machine.suite.outcome.value}  {machine.suite.reason}"
+        lines += textwrap.wrap(suite, WIDTH, subsequent_indent="    ")
+    lines += [line.text for line in format_findings(rows)]
+    lines.append(format_counts(rows, 0))
+    now = {case.name: case.verdict.outcome.value for case in machine.cases}
+    differing = [name for name in {**said, **now} if said.get(name) != now.get(name)]
+    if not differing:
+        lines.append(f"the same {len(now)} verdicts as in the report")
+    for name in differing:
+        lines.append(f"{name}: {now.get(name)} now, {said.get(name)} in the report")
+    return [_printable(line) for line in lines]
+
+
+def _printable(text: str) -> str:
+    """Leave no character that a terminal would obey; names in a report can hold any."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _extract(machines: Sequence[JudgedMachine], folder: Path) -> list[Path]:
+    written = []
+    try:
+        for number, machine in enumerate(machines, start=1):
+            for place, one in enumerate((*machine.bases, machine.head), start=1):
+                # A name out of the report is never a path: only letters, digits, _ and - of it.
+                stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(one.name).stem)[:60].strip("-")
+                path = folder / f"{number}-{place:03}-{stem or 'run'}.json"
+                write_atomically(path, json.dumps(one.document, indent=1).encode())
+                written.append(path)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written", got=error.strerror) from error
+    return written

@@ -1,0 +1,193 @@
+"""``sdperf report``: saved runs as one HTML file that opens offline."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf.cli.runs.baseline import LAST_RUN
+from sdperf.cli.runs.compare import add_limit_arguments
+from sdperf.cli.runs.history import add_history_option, open_given
+from sdperf.errors import ConfigurationError
+from sdperf.store.baselines import DEFAULT_FOLDER
+from sdperf.units import format_bytes
+
+if TYPE_CHECKING:
+    from sdperf.judging.machine import JudgedMachine, ReportedRun
+    from sdperf.judging.trend.changes import Trend
+    from sdperf.report.pictures.pictures import PictureSource
+    from sdperf.tune.summary import Summary
+
+_EPILOG: Final = """\
+Runs of one machine belong together: the last one given is judged, the earlier ones are what it is
+held against; where only one is given, the machine's accepted sessions are. Runs of several machines
+make a page that holds them beside each other. The file asks nobody for anything when it is opened.
+
+exit status: 0 written, 2 a file or the command line cannot be used
+
+examples:
+  sdperf report                                   the last run of pytest benchmarks
+  sdperf report before.json after.json -o change.html
+  sdperf report mac.json h100.json                two machines
+  sdperf replay report.html                       judge a report's own data again
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "report",
+        help="write saved runs as one HTML file",
+        description="Write saved runs as one self-contained HTML file. Loads no torch.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_arguments(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="PATH",
+        help="where to write (report.html)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tune",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a study that sdperf tune --json wrote, shown below the runs, or alone",
+    )
+    add_limit_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Register which runs are meant, for all commands that show them."""
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN.json",
+        help=f"saved runs, oldest first (the last run, {LAST_RUN})",
+    )
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        default=Path(DEFAULT_FOLDER),
+        metavar="DIR",
+        help=f"folder of the accepted sessions ({DEFAULT_FOLDER})",
+    )
+    add_history_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the runs, judge them, write the page."""
+    from sdperf.judging.machine import Limits
+    from sdperf.report.html.files import write_report
+    from sdperf.report.pictures.pictures import locate_pictures
+    from sdperf.report.text.tune import describe_winner
+
+    limits = Limits(
+        max_slowdown=arguments.max_slowdown,
+        suite_slowdown=arguments.max_slowdown,
+        gross_slowdown=arguments.gross_slowdown,
+    )
+    tunings = load_tunings(arguments.tune)
+    if tunings and not arguments.runs and not Path(LAST_RUN).exists():
+        machines: list[JudgedMachine] = []
+        source, trends = locate_pictures([]), {}
+        told = describe_winner(tunings[0])
+    else:
+        machines, source = load_machines(arguments.runs, arguments.baselines, limits)
+        trends, told = load_machine_trends(machines, arguments), describe(machines)
+    size_bytes = write_report(arguments.output, machines, source, trends, tunings)
+    print(f"wrote {arguments.output}: {told}, {format_bytes(size_bytes)}")
+    return 0
+
+
+def load_tunings(paths: Sequence[Path]) -> list[Summary]:
+    """Read studies from files.
+
+    Raises:
+        RecordError: A file is no study.
+    """
+    from sdperf.tune.summary import read_summary
+
+    return [read_summary(path) for path in paths]
+
+
+def describe(machines: Sequence[JudgedMachine]) -> str:
+    """Say what a report comes to, in a line."""
+    from sdperf.report.html.summary import summarise
+
+    if len(machines) == 1:
+        return summarise(machines[0]).headline
+    cases = sum(len(machine.cases) for machine in machines)
+    return f"{len(machines)} machines, {cases} cases"
+
+
+def load_machines(
+    runs: Sequence[Path], baselines: Path, limits: object = None
+) -> tuple[list[JudgedMachine], PictureSource]:
+    """Read saved runs and judge each machine's last one.
+
+    Args:
+        runs: Oldest first; none is the last run.
+        baselines: Folder of the accepted sessions, for machines with a single run.
+        limits: `sdperf.judging.machine.Limits`; the default ones if not given.
+
+    Raises:
+        ConfigurationError: No run was named and there is no last one.
+        RecordError: A file cannot be read.
+    """
+    from sdperf.judging.machine import Limits, group_by_machine, judge_machine, require_runs
+    from sdperf.report.pictures.pictures import locate_pictures
+    from sdperf.report.saved import read_reported_run
+    from sdperf.store.baselines import BaselineStore
+
+    paths = list(runs) or [Path(LAST_RUN)]
+    if not runs and not paths[0].exists():
+        raise ConfigurationError(
+            "there is no last run here", got=str(paths[0].resolve()), hint="pytest benchmarks"
+        )
+    read = [read_reported_run(path) for path in paths]
+    require_runs(read)
+    store, machines = BaselineStore(baselines), []
+    for group in group_by_machine(read):
+        if len(group) == 1:
+            accepted = [one.run.path for one in store.load(group[0].machine)]
+            group = [*map(read_reported_run, accepted), *group]
+            paths += accepted
+        machines.append(
+            judge_machine(_require_overlap(group), limits if isinstance(limits, Limits) else None)
+        )
+    return machines, locate_pictures(paths, [Path(LAST_RUN).parent / "images"])
+
+
+def load_machine_trends(
+    machines: Sequence[JudgedMachine], arguments: argparse.Namespace
+) -> dict[str, list[Trend]]:
+    """Read each machine's trend from the history; without one, from the runs that were given.
+
+    Raises:
+        ConfigurationError: The history that was named is not there.
+        RecordError: The history is damaged.
+    """
+    from sdperf.report.trends import find_machine_trends
+
+    try:
+        database = open_given(arguments)
+    except ConfigurationError:
+        if arguments.history is not None:
+            raise
+        return find_machine_trends(machines, None)
+    try:
+        return find_machine_trends(machines, database)
+    finally:
+        database.close()
+
+
+def _require_overlap(runs: Iterable[ReportedRun]) -> list[ReportedRun]:
+    """Leave out accepted sessions that share no case with the run; another suite's, say."""
+    *bases, head = runs
+    names = set(head.session.cases)
+    return [*(base for base in bases if names & set(base.session.cases)), head]

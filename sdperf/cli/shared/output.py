@@ -1,0 +1,46 @@
+"""What commands share in printing: colour on terminals only, and files that could be written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from sdperf.errors import ConfigurationError
+from sdperf.report.text.session.cases import Line, format_ansi
+from sdperf.streams import strip_controls
+
+
+def wants_colour() -> bool:
+    """Whether standard output is a terminal, and ``NO_COLOR`` is not set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines, in colour where that is wanted."""
+    has_colour = wants_colour()
+    for line in lines:
+        print(format_ansi(line) if has_colour else line.text)
+
+
+def print_texts(texts: Iterable[str]) -> None:
+    """Print lines that may hold words out of files, each on one line and with nothing to obey."""
+    for text in texts:
+        print(strip_controls(text))
+
+
+def check_output_file(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written, before anything is measured.
+
+    Args:
+        option: What the user typed it behind.
+        path: The file; ``None`` where none is asked for.
+
+    Raises:
+        ConfigurationError: It is a folder, or its folder does not exist.
+    """
+    if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
+        raise ConfigurationError(
+            f"{option} cannot be written", got=str(path), expected="a file in a folder"
+        )

@@ -1,0 +1,200 @@
+"""``sdperf tune``: the best settings for this machine, searched and then confirmed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdperf.cli.shared.output import check_output_file, print_lines
+from sdperf.cli.tune.options import add_parser, read_asked
+from sdperf.errors import ConfigurationError, UnfitError
+from sdperf.run.interruption import ended_like_interrupted
+
+if TYPE_CHECKING:
+    from sdperf.tune.study.study import TuningStudy
+    from sdperf.tune.summary import Summary
+    from sdperf.tune.trial.rig import LiveRig
+
+__all__ = ["add_parser", "run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, confirm, write; the exit status says whether there is a winner."""
+    from sdperf.tune.study.storage import require_optuna
+
+    require_optuna()
+    for option in ("profile", "json", "markdown"):
+        check_output_file(f"--{option}", getattr(arguments, option))
+    summary = show(arguments) if arguments.action == "show" else search(arguments)
+    from sdperf.report.text.tune import format_study
+
+    print_lines(format_study(summary))
+    _write(summary, arguments)
+    if any(one.judgement == "void" for one in summary.confirmations):
+        return 6
+    return 0 if summary.winner is not None else 1
+
+
+def show(arguments: argparse.Namespace) -> Summary:
+    """Read a study.
+
+    Raises:
+        ConfigurationError: There is none of this name.
+    """
+    from sdperf.tune.study.opening import find_study, list_studies
+    from sdperf.tune.study.storage import locate_storage
+    from sdperf.tune.summary import summarise_study
+
+    url = locate_storage(arguments.storage, Path.cwd())
+    study = find_study(url, arguments.study)
+    if study is None:
+        names = list_studies(url)
+        raise ConfigurationError(
+            "there is no such study",
+            got=arguments.study,
+            expected=", ".join(names) or "none is there",
+            hint="sdperf tune begins one",
+        )
+    try:
+        return summarise_study(study)
+    finally:
+        study.close()
+
+
+def search(arguments: argparse.Namespace) -> Summary:
+    """Begin a study or join one, run its trials, confirm what they found."""
+    from sdperf.cli.tune.view import StudyView
+    from sdperf.models.loader import resolve_model
+    from sdperf.run.pool import WorkerPool
+    from sdperf.run.suite import count_cpu_threads
+    from sdperf.tune.study.opening import find_study
+    from sdperf.tune.study.storage import locate_storage
+    from sdperf.tune.summary import summarise_study
+    from sdperf.tune.trial.rig import LiveRig
+    from sdperf.tune.trial.tuning import draw_references, run_trials
+
+    url = locate_storage(arguments.storage, Path.cwd())
+    known = find_study(url, arguments.study)
+    stored = None if known is None else known.question
+    view = StudyView(sys.stderr)
+    model = arguments.model or ("embedded" if stored is None else stored.workload.model)
+    rig = LiveRig(
+        resolve_model(model),
+        device=arguments.device or ("auto" if stored is None else stored.device_kind),
+        subject=arguments.subject or (None if stored is None else stored.subject),
+        cpu_threads=count_cpu_threads(),
+        pool=WorkerPool(timeout_s=arguments.timeout),
+    )
+    with ended_like_interrupted():
+        try:
+            view.announce(f"loading {model}")
+            study = open_study(arguments, rig, known)
+            if study.count_ended() < arguments.trials:
+                view.announce("drawing the reference")
+                references = draw_references(study.question, rig)
+                run_trials(
+                    study,
+                    rig,
+                    references,
+                    trials=arguments.trials,
+                    sampler=arguments.sampler,
+                    seed=arguments.seed,
+                    view=view,
+                )
+            void = _confirm(arguments, study, rig, view) if arguments.confirm else []
+        except KeyboardInterrupt:
+            view.say("interrupted: what was measured is kept; the same command goes on")
+            raise
+        finally:
+            view.finish()
+            rig.close()
+    try:
+        return summarise_study(study, void)
+    finally:
+        study.close()
+
+
+def open_study(
+    arguments: argparse.Namespace, rig: LiveRig, known: TuningStudy | None
+) -> TuningStudy:
+    """Join the study that is there, or begin it with what was typed.
+
+    Raises:
+        ConfigurationError: What was typed is not what the study asks, or it is of another kind of
+            machine.
+    """
+    from sdperf.measure.environment import collect_environment
+    from sdperf.tune.question.asking import make_question
+    from sdperf.tune.study.opening import begin_study, check_machine, check_question
+    from sdperf.tune.study.storage import locate_storage
+
+    asked, device = make_question(
+        read_asked(arguments), rig, None if known is None else known.question
+    )
+    machine = collect_environment(
+        device_kind=device.kind, device_name=device.name, gpu_cores=device.gpu_cores
+    ).fingerprint()
+    if known is None:
+        url = locate_storage(arguments.storage, Path.cwd())
+        return begin_study(url, arguments.study, asked, machine)
+    check_machine(known, machine)
+    check_question(
+        known,
+        arguments.study,
+        asked,
+        hint="leave those options out to go on with it, or begin another: --study NAME",
+    )
+    known.question = asked
+    return known
+
+
+def _confirm(
+    arguments: argparse.Namespace, study: TuningStudy, rig: LiveRig, view: Any
+) -> list[Any]:
+    """Measure the front beside the default; return what does not count."""
+    from sdperf.ab.turns.bench import LiveBench
+    from sdperf.ab.verdict.comparison import CompareOptions
+    from sdperf.cli.ab.view import TerminalView
+    from sdperf.tune.confirming import confirm
+
+    if study.count_running():
+        view.say("trials are under way elsewhere: whoever ends last confirms")
+        return []
+    options = CompareOptions(timeout_s=arguments.timeout, guards=arguments.guards)
+    blocks = TerminalView(sys.stderr, math.log1p(options.max_slowdown), "sdperf tune")
+    try:
+        with LiveBench() as bench:
+            found = confirm(
+                study, rig, bench, options, most=arguments.confirm, view=view, blocks_view=blocks
+            )
+    except UnfitError as error:
+        view.say(f"not confirmed: {error}")
+        return []
+    return [one for one in found if one.judgement == "void"]
+
+
+def _write(summary: Summary, arguments: argparse.Namespace) -> None:
+    from sdperf.report.markdown.tune import format_summary_markdown
+    from sdperf.store.files import encode_text, write_atomically
+    from sdperf.tune.question.asking import make_profile
+    from sdperf.tune.summary import format_summary_json
+
+    profile = make_profile(summary)
+    contents = {
+        arguments.json: None if arguments.json is None else format_summary_json(summary),
+        arguments.markdown: None
+        if arguments.markdown is None
+        else format_summary_markdown(summary),
+        arguments.profile: profile,
+    }
+    for path, content in contents.items():
+        if path is None or content is None:
+            continue
+        try:
+            write_atomically(path, encode_text(content))
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be written", got=error.strerror) from error
+        print(f"wrote {path}")

@@ -1,0 +1,1 @@
+"""What makes a figure doubtful: contradictions, impossible gains, order, another execution."""

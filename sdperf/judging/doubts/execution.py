@@ -1,0 +1,57 @@
+"""Did two runs of one workload execute the same? Pictures and steps, both values each. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
+
+_HELD_EQUAL: Final = {
+    "steps": "steps of the scheduler",
+    "guided": "guidance",
+    "precision": "the denoiser's weights in",
+    "scheduler": "the scheduler",
+}
+"""Calls of the denoiser are recorded only: leaving some out is a change that its pictures judge."""
+
+
+def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
+    """Hold what a case executed against what its baseline executed, of the same workload.
+
+    Args:
+        current: What was just measured.
+        base: What it is compared with.
+
+    Returns:
+        BROKEN with both values; ``None`` where they agree, or one of them was not seen.
+    """
+    seen = _list_differences(current, base)
+    if not seen:
+        return None
+    return Finding(
+        Outcome.BROKEN,
+        "image",
+        f"other work than the baseline's: {'; '.join(seen)}",
+        "ask for it in the workload (--sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
+        "or accept a baseline of the new work",
+    )
+
+
+def _list_differences(current: Measurement, base: Measurement) -> list[str]:
+    seen = []
+    now, then = current.execution, base.execution
+    if now is not None and then is not None:
+        for name, words in _HELD_EQUAL.items():
+            before, after = getattr(then, name), getattr(now, name)
+            if None not in (before, after) and before != after:
+                seen.append(f"{words} {before} in the baseline, {after} now")
+    sizes = {(one.prompt, one.seed): (one.width, one.height) for one in base.images}
+    for image in current.images:
+        size = sizes.get((image.prompt, image.seed))
+        if size is not None and size != (image.width, image.height):
+            seen.append(
+                f"{size[0]} x {size[1]} px in the baseline, {image.width} x {image.height} px now"
+            )
+            break
+    return seen

@@ -1,0 +1,82 @@
+"""Did the first case of a pipeline keep its figure to the end? The guard `order`. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+from sdperf.judging.doubts.contradictions import FEWEST_CORES_KEPT, compute_cores_busy
+from sdperf.record.guard import Guard, GuardState
+from sdperf.record.measurement import Measurement
+from sdperf.units import format_change, format_seconds
+
+ORDER: Final = "order"
+ROUNDS_AGAIN: Final = 2
+SMALLEST_MOVE: Final = 0.05
+"""A smaller move of the median is no warning, as a fraction."""
+
+_HINT: Final = (
+    "measure the cases in between alone (-k); docs/what-a-case-leaves-behind.md says what can stay"
+)
+
+
+def judge_order(
+    case: str,
+    first: Measurement,
+    again_s: Sequence[float],
+    again_cpu_s: Sequence[float],
+    *,
+    is_strict: bool = False,
+) -> Guard:
+    """Hold rounds of a pipeline's first case, measured again at the end, against its own.
+
+    It moved when all rounds lie outside of all that the first made, by more than `SMALLEST_MOVE`
+    from their median; or when it keeps less than `FEWEST_CORES_KEPT` of the cores busy that it
+    kept, which a machine that others use shows less than the seconds do.
+
+    Args:
+        case: Name of the case.
+        first: What was measured of it at first.
+        again_s: Seconds of its rounds now.
+        again_cpu_s: Processor seconds of all workers in each of them; empty is unknown.
+        is_strict: Whether a move fails.
+    """
+    before_s, now_s = statistics.median(first.rounds_s), statistics.median(again_s)
+    slower = min(again_s) > max(*first.rounds_s, before_s * (1 + SMALLEST_MOVE))
+    faster = max(again_s) < min(*first.rounds_s, before_s / (1 + SMALLEST_MOVE))
+    ratio = now_s / before_s
+    words = f"{format_seconds(before_s)} a round at first, {format_seconds(now_s)} at the end"
+    busy_before = first.cores_busy
+    busy_now = compute_cores_busy(again_cpu_s, again_s)
+    is_on_cpu = first.environment.device_kind == "cpu"
+    lost = (
+        is_on_cpu
+        and busy_before is not None
+        and busy_now is not None
+        and busy_now < FEWEST_CORES_KEPT * busy_before
+    )
+    if is_on_cpu and busy_before is not None and busy_now is not None:
+        words += f", {busy_before:.2f} cores busy and {busy_now:.2f}"
+    if not (slower or faster or lost):
+        return Guard(ORDER, "ok", format_change(ratio), f"{case} kept its figure: {words}")
+    state: GuardState = "fail" if is_strict else "warn"
+    sentence = (
+        f"{case} moved while the cases of its pipeline ran: {words}; a case in between left "
+        "something behind, or the machine changed"
+    )
+    return Guard(ORDER, state, format_change(ratio), sentence, _HINT)
+
+
+def describe_leftovers(leftovers: Sequence[str]) -> Guard | None:
+    """Say what requests left changed in a worker; ``None`` where nothing was."""
+    if not leftovers:
+        return None
+    said = "; ".join(dict.fromkeys(leftovers))
+    return Guard(
+        ORDER,
+        "warn",
+        None,
+        f"a round left its worker changed, which was put back before the next: {said}",
+        "the pipeline under test changes what outlives a call: restore it there",
+    )

@@ -1,0 +1,100 @@
+"""Can it be? What no honest change can do: answer from memory, or outrun the device. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Final
+
+from sdperf.record.measurement import LARGEST_FRESH_RATIO, DeviceLimits, FreshRounds, Measurement
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.units import format_seconds
+
+GATE: Final = "plausibility"
+
+LARGEST_SHARE_OF_PEAK: Final = 3.0
+"""Counted operations a second over the measured peak: fast convolutions (Winograd) do with 2.25
+times fewer multiplications than are counted, and a peak is measured on a disturbed machine too."""
+
+LEAST_REPEATED_SHARE: Final = 0.5
+"""Operations counted for a request made before, over those of one never made."""
+
+_HINT: Final = "look for pictures, embeddings or outputs that are kept from one request to the next"
+
+
+def judge_fresh(known_s: float, fresh: FreshRounds, who: str = "") -> Finding | None:
+    """Judge rounds of fresh requests; BROKEN, or ``None`` where nothing is odd.
+
+    Args:
+        known_s: Median seconds of the timed rounds.
+        fresh: Rounds of the same size whose requests were never made before.
+        who: Whose, in words that a sentence begins with; empty is the case's own.
+    """
+    if fresh.repeated:
+        return Finding(
+            Outcome.BROKEN,
+            GATE,
+            f"{who}a prompt and seed that were never asked for gave the bytes of a picture that "
+            f"existed before the round",
+            _HINT,
+        )
+    if not fresh.is_remembered(known_s):
+        return None
+    quickest_s = min(fresh.rounds_s)
+    return Finding(
+        Outcome.BROKEN,
+        GATE,
+        f"{who}rounds are answered from memory: {format_seconds(quickest_s)} for a prompt and seed "
+        f"that were never asked for, {format_seconds(known_s)} for those asked again and again "
+        f"({quickest_s / known_s:.1f} times; limit {LARGEST_FRESH_RATIO:g})",
+        _HINT,
+    )
+
+
+def judge_plausibility(measurement: Measurement) -> list[Finding]:
+    """Judge whether a case's figures are possible at all; BROKEN with the reason, or nothing."""
+    median_s = statistics.median(measurement.rounds_s)
+    findings = []
+    if measurement.fresh is not None:
+        found = judge_fresh(median_s, measurement.fresh)
+        findings += [] if found is None else [found]
+    if measurement.limits is not None:
+        findings += _judge_memory_of_stages(measurement.limits)
+        if measurement.kind != "stage":
+            rounds = measurement.images_per_round / measurement.variant.workers
+            findings += _judge_rate(measurement.limits, median_s / rounds)
+    return findings
+
+
+def _judge_memory_of_stages(limits: DeviceLimits) -> list[Finding]:
+    for cost in limits.stages:
+        fresh = cost.fresh_flop
+        if fresh and cost.flop < LEAST_REPEATED_SHARE * fresh:
+            return [
+                Finding(
+                    Outcome.BROKEN,
+                    GATE,
+                    f"{cost.stage} launches next to nothing for a picture asked for before: "
+                    f"{cost.flop / 1e9:.3g} GFLOP, {fresh / 1e9:.3g} for one that never was",
+                    _HINT,
+                )
+            ]
+    return []
+
+
+def _judge_rate(limits: DeviceLimits, image_s: float) -> list[Finding]:
+    flop = sum(cost.flop for cost in limits.stages)
+    if limits.peak is None or not flop:
+        return []
+    share = flop / image_s / limits.peak.flop_per_s
+    if share <= LARGEST_SHARE_OF_PEAK:
+        return []
+    return [
+        Finding(
+            Outcome.BROKEN,
+            GATE,
+            f"{flop / 1e9:.3g} GFLOP in {format_seconds(image_s)} an image is {share:.1f} times "
+            f"the peak of this device ({limits.peak.flop_per_s / 1e9:.3g} GFLOP/s in "
+            f"{limits.peak.format}; limit {LARGEST_SHARE_OF_PEAK:g} times)",
+            _HINT,
+        )
+    ]

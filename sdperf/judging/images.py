@@ -1,0 +1,169 @@
+"""Judges pictures: sound or not, and against the floors of their precision. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sdperf.record.floors import Floors
+from sdperf.record.measurement import ImageRecord, ImageScores
+from sdperf.record.verdict import EVIDENCE_PATH, Exhibit, Finding, Outcome
+from sdperf.units import format_score
+
+
+def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -> list[Finding]:
+    """Judge what needs no other image: hard faults, and equal bytes for equal seeds.
+
+    Args:
+        images: The delivered images.
+        repeatable: Whether equal requests gave equal bytes; ``None`` when none was made twice.
+
+    Returns:
+        A finding for each gate that failed; none when all is sound.
+    """
+    findings = [
+        Finding(
+            Outcome.BROKEN,
+            "image",
+            f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
+            _open_image(image),
+            tuple(
+                exhibit_image(image, score, "; ".join(image.faults)) for score in image.scores[-1:]
+            ),
+        )
+        for image in images
+        if image.faults
+    ]
+    if repeatable is False:
+        findings.append(
+            Finding(
+                Outcome.DEGRADED,
+                "image",
+                "the same prompt and seed gave different images in different rounds",
+                "look for uninitialised memory or a random generator that is not seeded",
+            )
+        )
+    return findings
+
+
+def judge_images(
+    images: Sequence[ImageRecord],
+    against: str,
+    floors: Floors,
+    reference_entropies: Mapping[str, float],
+) -> Finding:
+    """Hold every image of a case against its reference; the worst image decides.
+
+    Args:
+        images: The delivered images with their scores.
+        against: Which comparison to read (`ImageScores.against`).
+        floors: The floors for this precision.
+        reference_entropies: Entropy in bits of each reference, by its content hash.
+
+    Returns:
+        DEGRADED below a floor, NO BASELINE where an image lacks this comparison, else PASS.
+    """
+    scored = [(image, score) for image in images if (score := image.score(against)) is not None]
+    failures: list[tuple[float, Exhibit]] = []
+    for image, score in scored:
+        reference_bits = reference_entropies.get(score.against_sha256)
+        faults = _compare_with_floors(image, score, floors, reference_bits)
+        if faults:
+            margin, seen = min(faults)
+            failures.append((margin, exhibit_image(image, score, seen)))
+    if failures:
+        exhibits = [exhibit for _, exhibit in sorted(failures, key=lambda failure: failure[0])]
+        return degraded_by(exhibits, len(scored))
+    if len(scored) < len(images) or not scored:
+        missing = len(images) - len(scored)
+        return Finding(
+            Outcome.NO_BASELINE,
+            "image",
+            f"{missing} of {len(images)} images have no {against} image to be held against",
+        )
+    worst_image, worst = min(scored, key=lambda pair: pair[1].ssim)
+    where = "" if worst.identical else f" ({worst_image.prompt!r})"
+    return Finding(
+        Outcome.PASS,
+        "image",
+        f"SSIM {format_score(worst.ssim)} or better{where} against the {against}, worst tile "
+        f"{format_score(min(score.worst_tile_ssim for _, score in scored))}",
+    )
+
+
+def exhibit_image(image: ImageRecord, score: ImageScores, caption: str) -> Exhibit:
+    """Make the evidence of one image that fell below a floor."""
+    return Exhibit(
+        prompt=image.prompt,
+        seed=image.seed,
+        against=score.against,
+        against_sha256=score.against_sha256,
+        current_sha256=image.sha256,
+        tile_box=score.worst_tile_box,
+        caption=caption,
+    )
+
+
+def degraded_by(exhibits: Sequence[Exhibit], judged: int) -> Finding:
+    """Say which image fell below its floor, the worst of them, and where to look at it.
+
+    Args:
+        exhibits: At least one, the worst first.
+        judged: Images that were judged.
+    """
+    worst = exhibits[0]
+    rest = f"; {len(exhibits)} of {judged} images fell below a floor" if len(exhibits) > 1 else ""
+    return Finding(
+        Outcome.DEGRADED,
+        "image",
+        f"{worst.prompt!r} (seed {worst.seed}): {worst.caption}{rest}",
+        f"open {EVIDENCE_PATH}/{worst.file_name}",
+        tuple(exhibits),
+    )
+
+
+def _compare_with_floors(
+    image: ImageRecord, score: ImageScores, floors: Floors, reference_bits: float | None
+) -> list[tuple[float, str]]:
+    """List each floor that an image fell below: by how much, relative to the floor, and words.
+
+    The margin is comparable between scores: 0 at the floor, -1 where nothing is left.
+    """
+    faults = []
+    tile = f"worst tile {score.worst_tile_box}"
+    for name, value, floor, unit in (
+        ("SSIM", score.ssim, floors.ssim, ""),
+        (f"{tile} SSIM", score.worst_tile_ssim, floors.worst_tile_ssim, ""),
+        ("PSNR", score.psnr_db, floors.psnr_db, " dB"),
+        (f"{tile} PSNR", score.worst_tile_psnr_db, floors.worst_tile_psnr_db, " dB"),
+    ):
+        if value is None or floor is None or value >= floor:
+            continue
+        shown, least = (
+            (f"{value:.1f}{unit}", f"{floor:.1f}{unit}")
+            if unit
+            else (format_score(value), format_score(floor))
+        )
+        words = f"{name} {shown} against the {score.against}, floor {least}"
+        faults.append(((value - floor) / max(floor, 1e-9), words))
+    for name, value, ceiling in (
+        ("colour difference", score.ciede2000, floors.ciede2000),
+        ("worst tile's colour difference", score.worst_tile_ciede2000, floors.worst_tile_ciede2000),
+    ):
+        if value is None or ceiling is None or value <= ceiling:
+            continue
+        words = f"{name} {value:.3g} (CIEDE2000) against the {score.against}, limit {ceiling:.3g}"
+        faults.append((max(-1.0, (ceiling - value) / max(ceiling, 1e-9)), words))
+    drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
+    if reference_bits is not None and drop_bits > floors.entropy_drop_bits:
+        faults.append(
+            (
+                (floors.entropy_drop_bits - drop_bits) / max(reference_bits, 1e-9),
+                f"entropy {image.entropy_bits:.2f} bits, {drop_bits:.2f} below the "
+                f"{score.against}, limit {floors.entropy_drop_bits:.2f}",
+            )
+        )
+    return faults
+
+
+def _open_image(image: ImageRecord) -> str:
+    return f"open .sdperf/images/{image.sha256[:12]}*.png"

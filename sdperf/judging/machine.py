@@ -1,0 +1,385 @@
+"""What a report is made of: saved runs by machine, each machine's last one judged. Pure.
+
+A report and its replay call the same `judge_machine`, so equal data give equal verdicts.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from sdperf.errors import RecordError
+from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN, LatencyLimits
+from sdperf.judging.memory import DEFAULT_MAX_GROWTH, DEFAULT_MAX_GROWTH_BYTES, MemoryLimits
+from sdperf.judging.session.saved import ComparedCase, compare_sessions
+from sdperf.record.measurement import Environment, Measurement
+from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_case
+from sdperf.stats.summaries import compute_median_interval
+from sdperf.store.quality import QualityCase
+from sdperf.store.runs import RUN_KEY, SavedRun, parse_run
+from sdperf.store.session_file import SavedSession, TimedCase, parse_session
+
+_TIMED_GATES: Final = frozenset({"latency", "memory"})
+"""What is judged anew; everything else the run saw with its own eyes."""
+
+_UNFIT: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+_NOTHING: Final = Finding(Outcome.NO_BASELINE, "latency", "there is no run to compare with")
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """One saved run, read both as timings and as records.
+
+    Attributes:
+        name: What people call it; a file name.
+        document: The JSON as read.
+        run: Its records, their words fit to be shown.
+        session: Its timings, likewise.
+    """
+
+    name: str
+    document: Mapping[str, Any]
+    run: SavedRun
+    session: SavedSession
+
+    @property
+    def measurements(self) -> dict[str, Measurement]:
+        """The records that can be read, by test id."""
+        return {
+            name: case.measurement
+            for name, case in self.run.cases.items()
+            if case.measurement is not None
+        }
+
+    @property
+    def environment(self) -> Environment | None:
+        """Where it was measured, where the records say."""
+        return next((one.environment for one in self.measurements.values()), None)
+
+    @property
+    def machine(self) -> str:
+        """The kind of machine: its fingerprint, else what pytest-benchmark wrote of it."""
+        where = self.environment
+        return (self.session.machine or "unknown machine") if where is None else where.fingerprint()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the judges tolerate.
+
+    Attributes:
+        max_slowdown: Of each case, as a fraction.
+        suite_slowdown: Of all cases together.
+        gross_slowdown: Of a case with fewer than five sessions to go by.
+        max_growth: Of peak memory, as a fraction.
+        max_growth_bytes: Of peak memory; both have to be exceeded.
+        own_slowdowns: Of single cases by test id.
+    """
+
+    max_slowdown: float = DEFAULT_MAX_SLOWDOWN
+    suite_slowdown: float = DEFAULT_MAX_SLOWDOWN
+    gross_slowdown: float = DEFAULT_GROSS_SLOWDOWN
+    max_growth: float = DEFAULT_MAX_GROWTH
+    max_growth_bytes: int = DEFAULT_MAX_GROWTH_BYTES
+    own_slowdowns: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SettledCase:
+    """What a run said of a case's speed after measuring again, which nobody can do offline.
+
+    Attributes:
+        outcome: In the words of `sdperf.record.verdict.Outcome`.
+        reason: One line.
+    """
+
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReportedCase:
+    """One case of a machine's last run.
+
+    Attributes:
+        name: Its test id.
+        verdict: What is said of it.
+        measurement: Its record; ``None`` where it has none that can be read.
+        rounds_s: Seconds of its rounds; empty where it was not timed.
+        baseline_s: Geometric mean of the medians it was held against.
+        baseline_range_s: With five sessions or more, where an unchanged one would fall; with
+            several, from the lowest to the highest median; with one, the 95 % interval of its
+            median.
+        sessions: How many sessions it was held against.
+        seen: What a case of the quality suite saw; ``None`` of all others.
+    """
+
+    name: str
+    verdict: Verdict
+    measurement: Measurement | None = None
+    rounds_s: tuple[float, ...] = ()
+    baseline_s: float | None = None
+    baseline_range_s: tuple[float, float] | None = None
+    sessions: int = 0
+    seen: QualityCase | None = None
+
+    @property
+    def short(self) -> str:
+        """The name without file and ``test_``."""
+        return shorten_case(self.name)
+
+    @property
+    def current_s(self) -> float | None:
+        """Median of the rounds."""
+        return statistics.median(self.rounds_s) if self.rounds_s else None
+
+    @property
+    def current_range_s(self) -> tuple[float, float] | None:
+        """The 95 % interval of that median; the extremes where there are too few rounds."""
+        if len(self.rounds_s) < 2:
+            return None
+        interval = compute_median_interval(self.rounds_s)
+        return interval.lower, interval.upper
+
+    @property
+    def change(self) -> float | None:
+        """Current over baseline median."""
+        current = self.current_s
+        return None if current is None or not self.baseline_s else current / self.baseline_s
+
+
+@dataclass(frozen=True)
+class JudgedMachine:
+    """All that a report says of one machine.
+
+    Attributes:
+        machine: Its fingerprint.
+        head: The run that is judged.
+        bases: The runs it is held against, oldest first.
+        cases: All cases of the head, then those that only bases hold.
+        suite: What all cases have in common; ``None`` where it cannot be told.
+        limits: What was tolerated.
+        settled: What measuring again had settled, by test id.
+        notes: What else there is to know, one line each.
+    """
+
+    machine: str
+    head: ReportedRun
+    bases: tuple[ReportedRun, ...]
+    cases: tuple[ReportedCase, ...]
+    suite: Finding | None = None
+    limits: Limits = field(default_factory=Limits)
+    settled: Mapping[str, SettledCase] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Every case's outcome, and that of all together."""
+        outcomes = [case.verdict.outcome for case in self.cases]
+        return outcomes if self.suite is None else [*outcomes, self.suite.outcome]
+
+
+def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
+    """Turn a saved run's JSON into what a report needs, checking everything that is used.
+
+    Raises:
+        RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
+    """
+    name = clean_words(name)
+    path, shown = Path(name), clean_words(dict(document))
+    run = parse_run(path, shown)
+    return ReportedRun(name, document, run, parse_session(path, shown, run.cases))
+
+
+Words = TypeVar("Words")
+
+
+def clean_words(value: Words) -> Words:
+    """Replace characters that no page, picture or terminal should get: controls, halves of pairs.
+
+    Anybody may have written a run, and a branch may be called anything. Marks that turn the
+    direction of the text after them are replaced too: what follows would read as something else.
+    """
+    if isinstance(value, str):
+        return cast("Words", _UNFIT.sub("\ufffd", value.replace("\n", " ").replace("\t", " ")))
+    if isinstance(value, dict):
+        return cast("Words", {clean_words(key): clean_words(each) for key, each in value.items()})
+    if isinstance(value, list):
+        return cast("Words", [clean_words(each) for each in value])
+    return value
+
+
+def group_by_machine(runs: Sequence[ReportedRun]) -> list[list[ReportedRun]]:
+    """Sort runs by the machine they were measured on; the order within a machine is kept."""
+    groups: dict[str, list[ReportedRun]] = {}
+    for run in runs:
+        groups.setdefault(run.machine, []).append(run)
+    return list(groups.values())
+
+
+def judge_machine(
+    runs: Sequence[ReportedRun],
+    limits: Limits | None = None,
+    *,
+    settled: Mapping[str, SettledCase] | None = None,
+    notes: Sequence[str] = (),
+) -> JudgedMachine:
+    """Judge the last of a machine's runs against the others.
+
+    Time and memory are judged from the saved numbers, and so is the lack of something to compare
+    with. What the run saw itself (images, dead workers) is repeated, and so is what it settled by
+    measuring again. Without other runs the run's own verdicts stand.
+
+    Args:
+        runs: Of one machine, oldest first, one or more.
+        limits: What is tolerated.
+        settled: What measuring again had settled, by test id.
+        notes: To be passed on.
+
+    Raises:
+        RecordError: The other runs share no case with the last one.
+    """
+    *bases, head = runs
+    limits, settled = limits or Limits(), settled or {}
+    compared: Mapping[str, ComparedCase] = {}
+    suite = None
+    if bases:
+        comparison = compare_sessions(
+            [base.session for base in bases],
+            head.session,
+            LatencyLimits(limits.suite_slowdown, limits.gross_slowdown),
+            max_slowdown=limits.max_slowdown,
+            own_slowdowns=limits.own_slowdowns,
+            memory=MemoryLimits(limits.max_growth, limits.max_growth_bytes),
+        )
+        compared = {case.verdict.case: case for case in comparison.cases}
+        suite = comparison.suite
+    recorded = read_findings(head)
+    quality = {one.case: one for one in head.run.quality}
+    names = dict.fromkeys((*head.session.cases, *recorded, *compared))
+    return JudgedMachine(
+        machine=head.machine,
+        head=head,
+        bases=tuple(bases),
+        cases=tuple(
+            _judge_case(
+                name,
+                head,
+                recorded.get(name, [_NOTHING]),
+                compared.get(name),
+                settled.get(name),
+                [base.session.cases[name] for base in bases if name in base.session.cases],
+                quality.get(name),
+            )
+            for name in names
+        ),
+        suite=suite,
+        limits=limits,
+        settled=settled,
+        notes=tuple(notes),
+    )
+
+
+def _judge_case(
+    name: str,
+    head: ReportedRun,
+    recorded: Sequence[Finding],
+    compared: ComparedCase | None,
+    settled: SettledCase | None,
+    held: Sequence[TimedCase],
+    seen: QualityCase | None,
+) -> ReportedCase:
+    timed = head.session.cases.get(name)
+    findings = list(recorded)
+    if compared is not None:
+        anew = [one for one in compared.verdict.findings if one.gate in _TIMED_GATES]
+        own = [one for one in recorded if one.gate not in _TIMED_GATES]
+        findings = [*anew, *own] if timed is not None else list(compared.verdict.findings)
+    if settled is not None:
+        others = [one for one in findings if one.gate != "latency"]
+        findings = [_parse_finding(settled.outcome, "latency", settled.reason), *others]
+    return ReportedCase(
+        name=name,
+        verdict=Verdict(name, tuple(findings)),
+        measurement=None if timed is None else timed.measurement,
+        rounds_s=() if timed is None else timed.rounds_s,
+        baseline_s=None if compared is None else compared.baseline_s,
+        baseline_range_s=None if compared is None else _find_range(compared, held),
+        sessions=0 if compared is None else compared.sessions,
+        seen=seen,
+    )
+
+
+def _find_range(compared: ComparedCase, held: Sequence[TimedCase]) -> tuple[float, float] | None:
+    if compared.baseline_s is None or compared.sessions == 0:
+        return None
+    if compared.unchanged is not None:
+        low, high = compared.unchanged
+        return compared.baseline_s * low, compared.baseline_s * high
+    if compared.sessions != len(held):
+        return None
+    if len(held) == 1:
+        interval = compute_median_interval(held[0].rounds_s)
+        return interval.lower, interval.upper
+    medians = [statistics.median(one.rounds_s) for one in held]
+    return min(medians), max(medians)
+
+
+def read_findings(run: ReportedRun) -> dict[str, list[Finding]]:
+    """Read what a run itself said of its cases, by test id; nothing in the file is trusted."""
+    findings: dict[str, list[Finding]] = {}
+    for saved in run.run.document["benchmarks"]:
+        extra = saved.get("extra_info")
+        record = extra.get(RUN_KEY) if isinstance(extra, dict) else None
+        verdict = record.get("verdict") if isinstance(record, dict) else None
+        listed = verdict.get("findings") if isinstance(verdict, dict) else None
+        said = [
+            _parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
+            for one in (listed if isinstance(listed, list) else ())
+            if isinstance(one, dict)
+        ]
+        if said:
+            findings[saved["fullname"]] = said
+    for one in run.run.quality:
+        if one.findings:
+            findings[one.case] = [
+                _parse_finding(each.outcome, "image", each.reason) for each in one.findings
+            ]
+    summary = run.run.summary
+    for name, outcome in ({} if summary is None else summary.outcomes).items():
+        findings.setdefault(name, [_parse_finding(outcome, "run", "the run itself said so")])
+    return findings
+
+
+def _parse_finding(outcome: object, gate: object, reason: object) -> Finding:
+    """Read one saved finding; an outcome of another version is INCONCLUSIVE."""
+    try:
+        return Finding(Outcome(outcome), str(gate), str(reason))
+    except ValueError:
+        unknown = f"{outcome!r} is no outcome that this version knows: {reason}"
+        return Finding(Outcome.INCONCLUSIVE, str(gate), unknown)
+
+
+def require_runs(runs: Sequence[ReportedRun]) -> None:
+    """Refuse to report on nothing.
+
+    Raises:
+        RecordError: There is no run, or one without any case.
+    """
+    if not runs:
+        raise RecordError("there is nothing to report", hint="pytest benchmarks")
+    for run in runs:
+        if not run.session.cases and (run.run.summary is None or not run.run.summary.outcomes):
+            raise RecordError(
+                f"{run.name} holds no case",
+                got="an empty run",
+                expected="one or more benchmarks",
+                hint="pytest benchmarks --benchmark-json=run.json",
+            )

@@ -1,0 +1,1 @@
+"""A whole session judged: against saved runs, accepted sessions, and after confirmation."""

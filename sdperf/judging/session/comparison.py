@@ -1,0 +1,250 @@
+"""What a session is held against: the accepted sessions of this machine, or saved runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdperf.errors import RecordError
+from sdperf.judging.session.words import format_sessions_missing
+from sdperf.judging.suite_estimate import FEWEST_SESSIONS
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Outcome
+from sdperf.store.baselines import AcceptedSession, BaselineStore
+from sdperf.store.images import ImageStore
+from sdperf.store.runs import SavedCase, parse_case
+from sdperf.units import format_change, format_quantity
+
+_FAILED = frozenset(outcome.value for outcome in Outcome if outcome.is_failure)
+
+
+@dataclass(frozen=True)
+class ComparedSession:
+    """One saved or accepted session.
+
+    Attributes:
+        source: Its file's name, as shown to people.
+        cases: What it holds, by test id.
+        images: Where its images lie.
+        level_changed: Cases whose earlier history it ends.
+        is_accepted: Whether somebody accepted it, failures and all.
+        stats: pytest-benchmark's own figures by test id, as read.
+        path: Its file.
+    """
+
+    source: str
+    cases: Mapping[str, SavedCase]
+    images: ImageStore
+    level_changed: tuple[str, ...] = ()
+    is_accepted: bool = False
+    stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    path: Path | None = None
+
+    def find_unusable(self, case: str) -> str | None:
+        """Say why its part of a case cannot be compared with; ``None`` when it can."""
+        saved = self.cases[case]
+        if saved.unusable is None and not self.is_accepted and saved.outcome in _FAILED:
+            return f"the case was {saved.outcome} in that run"
+        return saved.unusable
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a session is held against.
+
+    Attributes:
+        is_asked: Whether ``--benchmark-compare`` was given.
+        sessions: Oldest first.
+        lines: What to tell people about the choice.
+    """
+
+    is_asked: bool = False
+    sessions: tuple[ComparedSession, ...] = ()
+    lines: tuple[str, ...] = ()
+
+    def select(self, case: str) -> tuple[ComparedSession | None, ...]:
+        """Return the sessions that count for a case, ``None`` in place of those that do not.
+
+        A session counts when it holds the case and its level was not changed on purpose since.
+        """
+        first = max(
+            (index for index, session in enumerate(self.sessions) if case in session.level_changed),
+            default=0,
+        )
+        return tuple(
+            session if index >= first and case in session.cases else None
+            for index, session in enumerate(self.sessions)
+        )
+
+    def list_absent(self, ran: Iterable[str]) -> list[str]:
+        """Return the cases of the latest session that did not run now."""
+        ran = set(ran)
+        return (
+            [name for name in self.sessions[-1].cases if name not in ran] if self.sessions else []
+        )
+
+
+def compare_with_accepted(
+    accepted: Sequence[AcceptedSession], limit: float, gross: float
+) -> Comparison:
+    """Hold a session against the accepted ones of its machine. Pure.
+
+    Args:
+        accepted: Oldest first, one or more.
+        limit: Binding limit of a case, as a fraction.
+        gross: What fails before the limit binds.
+    """
+    return Comparison(
+        is_asked=True,
+        sessions=tuple(
+            ComparedSession(
+                source=f"baseline {one.number:04}",
+                cases=one.run.cases,
+                images=one.images,
+                level_changed=one.acceptance.level_changed,
+                is_accepted=True,
+                stats={
+                    saved["fullname"]: saved.get("stats")
+                    for saved in one.run.document["benchmarks"]
+                },
+                path=one.run.path,
+            )
+            for one in accepted
+        ),
+        lines=(
+            f"compared with the baselines of this machine: "
+            f"{format_sessions_missing(len(accepted))}",
+            _describe_limit(len(accepted), limit, gross),
+        ),
+    )
+
+
+def compare_with_saved(
+    compared: Mapping[Any, Mapping[str, Any]], storage: Path, limit: float, gross: float
+) -> Comparison:
+    """Hold a session against what pytest-benchmark loaded. Pure, but for knowing paths.
+
+    Args:
+        compared: Path to benchmarks by test id, as in ``BenchmarkSession.compared_mapping``.
+        storage: Folder that relative paths start from.
+        limit: Binding limit of a case, as a fraction.
+        gross: What fails before the limit binds.
+    """
+    sessions = []
+    for relative, benchmarks in compared.items():
+        path = storage / Path(str(relative))
+        cases = {name: parse_case(name, saved) for name, saved in benchmarks.items()}
+        sessions.append(
+            ComparedSession(
+                source=path.name,
+                cases=cases,
+                images=ImageStore(path.parent / "images"),
+                stats={name: saved.get("stats") for name, saved in benchmarks.items()},
+                path=path,
+            )
+        )
+    if not sessions:
+        return Comparison(is_asked=True, lines=("compared with nothing: no run was saved yet",))
+    named = sessions[0].source if len(sessions) == 1 else f"{len(sessions)} saved runs"
+    return Comparison(
+        is_asked=True,
+        sessions=tuple(sessions),
+        lines=(f"compared with {named}", _describe_limit(len(sessions), limit, gross)),
+    )
+
+
+def _describe_limit(sessions: int, limit: float, gross: float) -> str:
+    if sessions >= FEWEST_SESSIONS:
+        return f"limit {format_change(1 + limit)} a case, held to the spread between sessions"
+    missing = format_quantity(FEWEST_SESSIONS - sessions, "more accepted session")
+    return (
+        f"only {format_change(1 + gross)} fails; {missing} for the "
+        f"limit of {format_change(1 + limit)} to bind"
+    )
+
+
+def load_last_saved(storage: Any) -> dict[Any, dict[str, Any]]:
+    """Load the last saved run as pytest-benchmark does for a bare ``--benchmark-compare``."""
+    return {
+        path: {saved["fullname"]: saved for saved in document["benchmarks"]}
+        for path, document in list(storage.load())[-1:]
+    }
+
+
+def describe_nearest(
+    store: BaselineStore, fingerprint: str, measured: Mapping[str, Measurement]
+) -> list[str]:
+    """Show the baselines of the machine most like this one, for information only.
+
+    Args:
+        store: The accepted sessions of all machines.
+        fingerprint: This machine.
+        measured: The current measurements by test id.
+
+    Raises:
+        RecordError: The nearest baselines are damaged.
+    """
+    others = [each for each in store.list_fingerprints() if each != fingerprint]
+    if not others:
+        return []
+    nearest = max(others, key=lambda other: count_shared_parts(other, fingerprint))
+    sessions = store.load(nearest)
+    lines = [f"nearest baselines, for information: {nearest}"]
+    ours, theirs = (set(each.split("--")) for each in (fingerprint, nearest))
+    lines.append(
+        f"  there {', '.join(sorted(theirs - ours)) or '-'}; here "
+        f"{', '.join(sorted(ours - theirs)) or '-'}"
+    )
+    changes = []
+    for name, measurement in measured.items():
+        medians = [
+            statistics.median(saved.rounds_s)
+            for session in sessions
+            if (case := session.run.cases.get(name)) is not None
+            and (saved := case.measurement) is not None
+            and case.unusable is None
+        ]
+        if medians:
+            current = math.log(statistics.median(measurement.rounds_s))
+            changes.append(current - statistics.fmean(map(math.log, medians)))
+    if changes:
+        change = format_change(math.exp(statistics.median(changes)))
+        lines.append(f"  {len(changes)} cases took {change} of its time in the median; not judged")
+    return lines
+
+
+def count_shared_parts(one: str, other: str) -> int:
+    """Count the parts that two fingerprints have in common. Pure."""
+    return len(set(one.split("--")) & set(other.split("--")))
+
+
+def find_damage(storage: Any, compare: object, loaded: Iterable[Any]) -> RecordError | None:
+    """Find a saved run that was asked for but could not be loaded.
+
+    pytest-benchmark passes over it with a warning and compares with an older one.
+
+    Args:
+        storage: pytest-benchmark's storage.
+        compare: What ``--benchmark-compare`` names; ``True`` is the last run.
+        loaded: Paths that were loaded.
+    """
+    if not hasattr(storage, "query"):
+        return None
+    from sdperf.store.runs import read_run
+
+    files = storage.query("[0-9][0-9][0-9][0-9]_")[-1:] if compare is True else []
+    files = storage.query(compare) if isinstance(compare, str) else files
+    known = {(Path(storage.path) / str(path)).resolve() for path in loaded}
+    for file in files:
+        if Path(file).resolve() not in known:
+            try:
+                read_run(Path(file))
+            except RecordError as error:
+                return error
+            return RecordError(f"{file} cannot be compared with", hint="save the run again")
+    return None

@@ -1,0 +1,190 @@
+"""Judging a session: every case's verdict, before pytest-benchmark saves anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sdperf.errors import ImageError
+from sdperf.images import require_same_shape
+from sdperf.images.png import decode_png
+from sdperf.judging.doubts.comparable import explain_difference
+from sdperf.judging.doubts.execution import judge_execution
+from sdperf.judging.doubts.plausibility import judge_plausibility
+from sdperf.judging.exactness import judge_exactness
+from sdperf.judging.floors import (
+    ENGINE_FLOORS,
+    EXACT_MACHINE_FLOORS,
+    SAME_PATH_FLOORS,
+    choose_gain_floors,
+    loosen_for,
+)
+from sdperf.judging.images import judge_images, judge_soundness
+from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.session.comparison import Comparison
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.workload import TORCH, Variant
+from sdperf.run.scoring import Other, PictureScores
+from sdperf.store.images import ImageStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sdperf.models.references import ReferenceImages
+    from sdperf.run.case import CaseResult
+
+
+@dataclass(frozen=True)
+class JudgedCase:
+    """A case judged by everything but its speed, which is a matter of the whole suite.
+
+    Attributes:
+        measurement: The measurement, with scores against the baseline's images added.
+        findings: Of image and memory, and why there is nothing to compare with, if so.
+        history: The measurement that each compared session holds of it, ``None`` where it holds
+            none that counts.
+    """
+
+    measurement: Measurement
+    findings: tuple[Finding, ...]
+    history: tuple[Measurement | None, ...]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a session's cases are held against.
+
+    Attributes:
+        comparison: The sessions to compare with.
+        references: Images and floors that ship with the model, if any.
+        memory: Tolerated growth of peak memory; ``None`` judges no memory.
+        pictures: What is known of pictures that were compared before.
+    """
+
+    comparison: Comparison
+    references: ReferenceImages | None
+    memory: MemoryLimits | None
+    pictures: PictureScores = field(default_factory=PictureScores)
+
+    def judge(self, case: str, result: CaseResult) -> JudgedCase:
+        """Judge a case's images and memory, and find what its speed can be compared with."""
+        measurement = result.measurement
+        findings = [*judge_plausibility(measurement), *self._judge_images(measurement)]
+        history, complaint = _find_history(self.comparison, case, measurement)
+        if complaint is not None:
+            findings.append(complaint)
+        known = [saved for saved in history if saved is not None]
+        if known:
+            session = max(index for index, saved in enumerate(history) if saved is not None)
+            store = self.comparison.sessions[session].images
+            other_work = judge_execution(measurement, known[-1])
+            if other_work is not None:
+                findings.append(other_work)
+            measurement, missing = _score_against(known[-1], store, result, self.pictures)
+            findings += [missing] if missing else _judge_against_saved(measurement, history)
+        if known and self.memory is not None:
+            memory = judge_memory(
+                measurement.memory, [saved.memory for saved in known], self.memory
+            )
+            findings += [] if memory.outcome is Outcome.NO_BASELINE else [memory]
+        return JudgedCase(measurement, tuple(findings), history)
+
+    def _judge_images(self, measurement: Measurement) -> list[Finding]:
+        """Judge what needs no saved run: hard faults, repeatability, references, fp32 sync."""
+        images, variant = measurement.images, measurement.variant
+        findings = judge_soundness(images, repeatable=measurement.repeatable)
+        model_floors = self.references.listed.floors if self.references is not None else {}
+        if self.references is not None and any(image.score("reference") for image in images):
+            floors = loosen_for(variant, model_floors.get(variant.precision, SAME_PATH_FLOORS))
+            entropies = self.references.entropies()
+            findings.append(judge_images(images, "reference", floors, entropies))
+        if measurement.gain is not None:
+            floors = choose_gain_floors(variant, measurement.gain.against)
+            findings.append(judge_images(images, "plain", floors, {}))
+        elif variant != Variant():
+            fp32 = SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
+            own = fp32 if variant.precision == "fp32" else model_floors.get(variant.precision)
+            if own is not None:
+                findings.append(judge_images(images, "fp32-sync", loosen_for(variant, own), {}))
+        return findings
+
+
+def _judge_against_saved(
+    measurement: Measurement, history: Sequence[Measurement | None]
+) -> list[Finding]:
+    """Judge the images against the latest session's, by what this machine can tell."""
+    saved = next(one for one in reversed(history) if one is not None)
+    changed, is_exact = judge_exactness(measurement, history)
+    variant = measurement.variant
+    is_plain = (variant.engine, variant.optimisations) == (TORCH, ())
+    is_tight = is_exact and is_plain and variant.precision == "fp32"
+    floors = EXACT_MACHINE_FLOORS if is_tight else SAME_PATH_FLOORS
+    entropies = {image.sha256: image.entropy_bits for image in saved.images}
+    judged = judge_images(measurement.images, "baseline", floors, entropies)
+    return [judged] if changed is None else [judged, changed]
+
+
+def _find_history(
+    comparison: Comparison, case: str, measurement: Measurement
+) -> tuple[tuple[Measurement | None, ...], Finding | None]:
+    """Return what counts of each session; where nothing does, the finding that says why."""
+    history: list[Measurement | None] = []
+    reasons = []
+    for session in comparison.select(case):
+        saved = None if session is None else session.cases[case].measurement
+        if session is not None:
+            reason = session.find_unusable(case)
+            if reason is None and saved is not None:
+                reason = explain_difference(saved, measurement)
+            if reason is not None:
+                reasons.append(f"{session.source}: {reason}")
+                saved = None
+        history.append(saved)
+    if not comparison.is_asked or any(saved is not None for saved in history):
+        return tuple(history), None
+    if reasons:
+        return tuple(history), Finding(
+            Outcome.INCOMPARABLE, "latency", reasons[-1], "save or accept a run to compare with"
+        )
+    return tuple(history), Finding(
+        Outcome.NO_BASELINE,
+        "latency",
+        "no compared run holds this case" if history else "there is no run to compare with",
+        "pytest benchmarks --benchmark-autosave, or sdperf baseline accept --reason TEXT",
+    )
+
+
+def _score_against(
+    saved: Measurement, store: ImageStore, result: CaseResult, pictures: PictureScores
+) -> tuple[Measurement, Finding | None]:
+    """Add scores against a saved run's images; an image that is missing is an answer by itself."""
+    earlier = {(image.prompt, image.seed): image for image in saved.images}
+    records, pairs, complaints = [], [], []
+    for image in result.measurement.images:
+        before = earlier.get((image.prompt, image.seed))
+        if before is None:
+            continue
+        try:
+            pixels = store.read(before.sha256)
+            require_same_shape(pixels, decode_png(result.pngs[image.sha256]))
+        except ImageError as error:
+            complaints.append(str(error))
+            continue
+        records.append(image)
+        other = Other("baseline", before.sha256, _returning(pixels))
+        pairs.append((result.pngs[image.sha256], [other]))
+    scored = {
+        image: dataclasses.replace(image, scores=(*image.scores, *seen.scores))
+        for image, seen in zip(records, pictures.examine(pairs), strict=True)
+    }
+    images = tuple(scored.get(image, image) for image in result.measurement.images)
+    missing = Finding(Outcome.INCOMPARABLE, "image", complaints[0]) if complaints else None
+    return dataclasses.replace(result.measurement, images=images), missing
+
+
+def _returning(pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.uint8]]:
+    return lambda: pixels

@@ -1,0 +1,279 @@
+"""Judges one saved run against others, case by case. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sdperf.errors import RecordError
+from sdperf.judging.doubts.comparable import explain_difference
+from sdperf.judging.doubts.execution import judge_execution
+from sdperf.judging.images import judge_soundness
+from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
+from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.settling import suggest_ab
+from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
+from sdperf.record.verdict import Finding, Outcome, Verdict
+from sdperf.store.session_file import SavedSession, TimedCase
+
+
+@dataclass(frozen=True)
+class ComparedCase:
+    """One case of the head, or one that only the bases hold.
+
+    Attributes:
+        verdict: What is said of it.
+        baseline_s: Geometric mean of the bases' medians; ``None`` without a usable one.
+        current_s: Median of the head; ``None`` where the head lacks the case.
+        ratio: Current over baseline without the suite-wide shift; ``None`` where unknown.
+        sessions: Bases that it was held against.
+        unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
+            each side; ``None`` with fewer than five usable bases.
+    """
+
+    verdict: Verdict
+    baseline_s: float | None
+    current_s: float | None
+    ratio: float | None
+    sessions: int
+    unchanged: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What saved sessions say of the last of them.
+
+    Attributes:
+        bases: Names of the files compared with.
+        head: Name of the file judged.
+        cases: Every case of the head in its order, then those that only bases hold.
+        suite: What all cases have in common; ``None`` where it cannot be told.
+    """
+
+    bases: tuple[str, ...]
+    head: str
+    cases: tuple[ComparedCase, ...]
+    suite: Finding | None
+
+    def is_failed(self, *, strict: bool = False) -> bool:
+        """Tell whether anything failed; strictly, also whether anything stayed open."""
+        outcomes = [case.verdict.outcome for case in self.cases]
+        if self.suite is not None:
+            outcomes.append(self.suite.outcome)
+        return any(one.is_failure or (strict and one.is_open) for one in outcomes)
+
+
+def compare_sessions(
+    bases: Sequence[SavedSession],
+    head: SavedSession,
+    limits: LatencyLimits | None = None,
+    *,
+    max_slowdown: float = DEFAULT_MAX_SLOWDOWN,
+    own_slowdowns: Mapping[str, float] | None = None,
+    memory: MemoryLimits | None = None,
+) -> Comparison:
+    """Judge the head's cases against the bases'.
+
+    A base's case is left out, with its reason, where it failed in its own run and nobody accepted
+    it, a later base changed its level on purpose, it is of another workload, variant or machine, or
+    cannot be read; so is a whole base that was void or resumed, or that was measured while a guard
+    failed that held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it
+    must not vanish silently. What the head's own run said against a case (its images, say) is
+    repeated.
+    Where the head is void or was resumed, or a guard failed for it and not for every base, its
+    speed is open.
+
+    Args:
+        bases: Oldest first, one or more.
+        head: The session to judge.
+        limits: The suite's limits.
+        max_slowdown: Tolerated slowdown of each case, as a fraction.
+        own_slowdowns: That of single cases by test id, in its place.
+        memory: Tolerated growth of peak memory.
+
+    Raises:
+        RecordError: No base shares a single case with the head.
+    """
+    shared = [name for name in head.cases if any(name in base.cases for base in bases)]
+    if not shared:
+        raise RecordError(
+            f"{head.path} has no case in common with what it is compared with",
+            got=f"{len(head.cases)} cases",
+            expected=f"test ids as in {', '.join(str(base.path) for base in bases)}",
+            hint="run pytest from the same folder, so that test ids agree",
+        )
+    reasons: dict[str, str] = {}
+    suite = []
+    for name, case in head.cases.items():
+        usable = []
+        first = _find_level(bases, name)
+        for index, base in enumerate(bases):
+            reason = _explain_unusable(base, head, name)
+            is_used = index >= first and reason is None and name in base.cases
+            if index >= first and reason is not None:
+                reasons[name] = f"{base.path.name}: {reason}"
+            usable.append(base.cases[name] if is_used else None)
+        suite.append(
+            CaseSessions(
+                name,
+                tuple(None if one is None else statistics.median(one.rounds_s) for one in usable),
+                case.rounds_s,
+                (own_slowdowns or {}).get(name, max_slowdown),
+                settle=_suggest_ab(usable, case),
+            )
+        )
+    estimate = compute_suite_estimate(suite)
+    judged = judge_offline(estimate, limits)
+    doubt, is_void = _doubt_head(bases, head), head.void is not None or head.was_resumed
+    cases = [
+        _compare_case(
+            one,
+            _weigh(judged.cases[one.data.case], doubt, is_void=is_void),
+            reasons.get(one.data.case),
+            _judge_records(one.data.case, bases, head, memory),
+        )
+        for one in estimate.cases
+    ]
+    gone = dict.fromkeys(name for base in bases for name in base.cases if name not in head.cases)
+    return Comparison(
+        bases=tuple(base.path.name for base in bases),
+        head=head.path.name,
+        cases=(*cases, *(_report_gone(name, bases) for name in gone)),
+        suite=None if judged.suite is None else _weigh(judged.suite, doubt, is_void=is_void),
+    )
+
+
+def _suggest_ab(usable: Sequence[TimedCase | None], case: TimedCase) -> str | None:
+    """Return what would settle a case: its code against that of the latest base."""
+    saved = next((one.measurement for one in reversed(usable) if one is not None), None)
+    return (
+        None if saved is None or case.measurement is None else suggest_ab(saved, case.measurement)
+    )
+
+
+def _doubt_head(bases: Sequence[SavedSession], head: SavedSession) -> str | None:
+    """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
+    if head.void is not None:
+        return f"{head.path.name} is void: {head.void}"
+    if head.was_resumed:
+        return (
+            f"{head.path.name} was resumed after an interruption, and its cases share no process: "
+            "the run's own summary judged each process by itself"
+        )
+    odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
+    return f"{', '.join(odd)} failed when {head.path.name} was measured" if odd else None
+
+
+def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
+    """Leave a change of speed open where the head's machine was not fit; all of it where void."""
+    changes = finding.outcome in (Outcome.SLOWER, Outcome.FASTER)
+    if doubt is None or not (changes or (is_void and finding.outcome is Outcome.PASS)):
+        return finding
+    return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
+
+
+def _find_level(bases: Sequence[SavedSession], name: str) -> int:
+    """Return the first base of a case's present level; earlier ones were left behind on purpose."""
+    return max((index for index, base in enumerate(bases) if name in base.level_changed), default=0)
+
+
+def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str | None:
+    then, now = base.cases.get(name), head.cases[name]
+    if then is None:
+        return None
+    if base.void is not None:
+        return f"that run was void: {base.void}"
+    if base.was_resumed:
+        return "that run was resumed after an interruption: its cases share no process"
+    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
+    if odd:
+        return f"{', '.join(odd)} failed when it was measured"
+    if then.saved is not None:
+        if then.saved.unusable is not None:
+            return then.saved.unusable
+        failed = then.saved.outcome in {one.value for one in Outcome if one.is_failure}
+        if failed and not base.is_accepted:
+            return f"the case was {then.saved.outcome} in that run"
+    if now.saved is not None and now.saved.unusable is not None:
+        return f"in {head.path.name} {now.saved.unusable}"
+    if then.measurement is not None and now.measurement is not None:
+        return explain_difference(then.measurement, now.measurement)
+    if base.machine is not None and head.machine is not None and base.machine != head.machine:
+        return f"measured on {base.machine}, {head.path.name} on {head.machine}"
+    return None
+
+
+def _compare_case(
+    estimate: CaseEstimate,
+    latency: Finding,
+    reason: str | None,
+    others: Sequence[Finding],
+) -> ComparedCase:
+    name = estimate.data.case
+    if estimate.sessions == 0 and reason is not None:
+        latency = Finding(
+            Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
+        )
+    return ComparedCase(
+        verdict=Verdict(name, (latency, *others)),
+        baseline_s=estimate.baseline_s,
+        current_s=estimate.data.current_s,
+        ratio=None if estimate.rise_log is None else math.exp(estimate.rise_log),
+        sessions=estimate.sessions,
+        unchanged=(
+            None
+            if estimate.interval is None
+            else (math.exp(estimate.interval.lower), math.exp(estimate.interval.upper))
+        ),
+    )
+
+
+def _judge_records(
+    name: str, bases: Sequence[SavedSession], head: SavedSession, limits: MemoryLimits | None
+) -> list[Finding]:
+    """Judge what sdperf recorded beside the timings: memory, and what the run itself said."""
+    now = head.cases[name]
+    findings = []
+    if now.measurement is not None:
+        findings += judge_soundness(now.measurement.images, repeatable=None)
+    if not findings and now.saved is not None and now.saved.outcome in _SAID_BY_THE_RUN:
+        said = Outcome(now.saved.outcome)
+        findings.append(Finding(said, "image", "the run itself said so of its images"))
+    known = [
+        one.measurement
+        for base in bases[_find_level(bases, name) :]
+        if (one := _usable(base, head, name)) is not None and one.measurement is not None
+    ]
+    if now.measurement is not None and known:
+        other_work = judge_execution(now.measurement, known[-1])
+        findings += [] if other_work is None else [other_work]
+        memory = judge_memory(now.measurement.memory, [one.memory for one in known], limits)
+        if memory.outcome is not Outcome.NO_BASELINE:
+            findings.append(memory)
+    return findings
+
+
+_SAID_BY_THE_RUN = frozenset({Outcome.BROKEN.value, Outcome.DEGRADED.value})
+
+
+def _usable(base: SavedSession, head: SavedSession, name: str) -> TimedCase | None:
+    return base.cases.get(name) if _explain_unusable(base, head, name) is None else None
+
+
+def _report_gone(name: str, bases: Sequence[SavedSession]) -> ComparedCase:
+    medians = [statistics.median(base.cases[name].rounds_s) for base in bases if name in base.cases]
+    finding = Finding(
+        Outcome.INCOMPARABLE,
+        "latency",
+        f"{len(medians)} of {len(bases)} earlier sessions have this case, the current one lacks it",
+        "was it renamed, skipped or deselected?",
+    )
+    return ComparedCase(
+        verdict=Verdict(name, (finding,)),
+        baseline_s=statistics.geometric_mean(medians),
+        current_s=None,
+        ratio=None,
+        sessions=len(medians),
+    )

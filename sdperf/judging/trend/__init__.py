@@ -1,0 +1,1 @@
+"""Changes of level over all runs of a machine, and what came with them. Pure."""

@@ -1,0 +1,1 @@
+"""Whether the machine is fit to be measured: guards and the conditions they read."""

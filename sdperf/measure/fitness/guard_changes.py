@@ -1,0 +1,105 @@
+"""What changed on the machine during a round: the readings before and after, held together. Pure.
+
+A guard that got worse makes the round invalid; `sdperf.measure.fitness.guards` judges one moment
+alone.
+"""
+
+from __future__ import annotations
+
+from sdperf.measure.fitness.board_guards import compare_board
+from sdperf.measure.fitness.conditions import Conditions
+from sdperf.measure.fitness.guards import STOLEN_SHARE, format_share, grade
+from sdperf.measure.resources.apple.apple_parsers import MEMORY_PRESSURES, THERMAL_LEVELS
+from sdperf.measure.resources.nvidia import SLOWDOWN
+from sdperf.record.guard import Guard
+from sdperf.units import format_bytes
+
+
+def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
+    """Find what changed during a round.
+
+    Returns:
+        Only what is not ok: a round with a ``fail`` among them is invalid, for the sentence's
+        reason; ``warn`` is kept with the round. What could not be read on both sides is not
+        listed; `judge_guards` has said so already.
+    """
+    found = (
+        _compare_thermal(before, after),
+        _compare_words("power source", before.power_source, after.power_source),
+        _compare_words("power mode", before.power_mode, after.power_mode),
+        _compare_words("clock governor", before.governor, after.governor),
+        _compare_pressure(before, after),
+        _compare_swap(before, after),
+        *compare_board(before, after),
+        _compare_limits(before, after),
+        _compare_steal(before, after),
+        _compare_clock_events(after),
+    )
+    return tuple(guard for guard in found if guard is not None)
+
+
+def _compare_thermal(before: Conditions, after: Conditions) -> Guard | None:
+    was, is_now = before.thermal_level, after.thermal_level
+    if was is None or is_now is None or was == is_now:
+        return None
+    rose = THERMAL_LEVELS.index(is_now) > THERMAL_LEVELS.index(was)
+    sentence = f"the thermal level {'rose' if rose else 'fell'} from {was} to {is_now}"
+    return Guard("thermal level", "fail" if rose else "warn", is_now, sentence)
+
+
+def _compare_words(name: str, was: str | None, is_now: str | None) -> Guard | None:
+    if was is None or is_now is None or was == is_now:
+        return None
+    return Guard(name, "fail", is_now, f"the {name} changed from {was} to {is_now}")
+
+
+def _compare_pressure(before: Conditions, after: Conditions) -> Guard | None:
+    levels = tuple(MEMORY_PRESSURES.values())
+    was, is_now = before.memory_pressure, after.memory_pressure
+    if was is None or is_now is None or levels.index(is_now) <= levels.index(was):
+        return None
+    sentence = f"memory pressure rose from {was} to {is_now}"
+    return Guard("memory pressure", "fail", is_now, sentence, "quit programs, or fewer workers")
+
+
+def _compare_swap(before: Conditions, after: Conditions) -> Guard | None:
+    out_bytes = _growth(before.swapped_out_bytes, after.swapped_out_bytes)
+    in_bytes = _growth(before.swapped_in_bytes, after.swapped_in_bytes)
+    if out_bytes:
+        sentence = f"{format_bytes(out_bytes)} were swapped out"
+        return Guard("swap", "fail", format_bytes(out_bytes), sentence, "fewer workers")
+    if in_bytes:
+        sentence = f"{format_bytes(in_bytes)} were swapped in"
+        return Guard("swap", "warn", format_bytes(in_bytes), sentence)
+    return None
+
+
+def _compare_limits(before: Conditions, after: Conditions) -> Guard | None:
+    grown = _growth(before.limits.throttled_periods, after.limits.throttled_periods)
+    if not grown:
+        return None
+    sentence = f"the container was stopped in {grown} periods, its processor time used up"
+    return Guard("container limits", "warn", f"{grown} periods", sentence, "fewer threads")
+
+
+def _compare_steal(before: Conditions, after: Conditions) -> Guard | None:
+    if before.cpu_times is None or after.cpu_times is None:
+        return None
+    total = after.cpu_times.total - before.cpu_times.total
+    share = (after.cpu_times.stolen - before.cpu_times.stolen) / total if total > 0 else 0.0
+    state = grade(share, STOLEN_SHARE)
+    if state == "ok":
+        return None
+    taken = format_share(share)
+    return Guard("steal", state, taken, f"the hypervisor took {taken} of the time")
+
+
+def _compare_clock_events(after: Conditions) -> Guard | None:
+    if after.clock_events is None or not after.clock_events & SLOWDOWN:
+        return None
+    sentence = "the board slowed down for heat or power supply"
+    return Guard("GPU clocks", "fail", "slowed down", sentence, "let it cool down")
+
+
+def _growth(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

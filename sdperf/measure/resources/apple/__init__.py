@@ -1,0 +1,1 @@
+"""Sensors of Apple machines and the parsers of what they print."""

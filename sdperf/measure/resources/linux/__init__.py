@@ -1,0 +1,1 @@
+"""Sensors of Linux machines, Arm boards and control groups, and their parsers."""

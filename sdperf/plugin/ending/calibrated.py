@@ -1,0 +1,81 @@
+"""Limits held against what this machine was calibrated to tell: refused in the open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdperf.errors import ConfigurationError
+from sdperf.judging.support import CaseNoise, explain_unsupported, suggest_limit
+from sdperf.record.measurement import Measurement
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+    from sdperf.store.calibration import Calibration
+
+
+def check_typed_limits(ours: SdSession, cases: list[str]) -> None:
+    """Refuse limits of the command line and of markers that this machine cannot support.
+
+    Asks which machine this is, which takes a process of its own, only where there is both a
+    calibration and such a limit.
+
+    Args:
+        ours: The session.
+        cases: Test ids that are going to run.
+
+    Raises:
+        ConfigurationError: A limit lies below the noise of its case.
+        RecordError: A calibration is damaged.
+    """
+    from sdperf.store.calibration import read_calibrations
+
+    settings = ours.settings
+    ours.calibrations = read_calibrations(settings.calibration)
+    typed = settings.max_slowdown if settings.limit_is_typed else None
+    limits = {case: ours.limits.get(case, typed) for case in cases}
+    asked = {case: limit for case, limit in limits.items() if limit is not None}
+    if not ours.calibrations or not asked:
+        return
+    known = ours.calibrations.get(ours.suite().environment().fingerprint())
+    refused = []
+    for case, limit in asked.items():
+        listed = None if known is None else known.calibrated.get(case)
+        if known is None or listed is None or not listed.is_of(settings.workload):
+            continue
+        noise = CaseNoise(listed.width, _name_source(ours, known))
+        reason = explain_unsupported(limit, noise)
+        if reason is not None:
+            refused.append((noise.width, case, reason, noise))
+    if refused:
+        _, case, reason, noise = max(refused, key=lambda one: one[:2])
+        where = "its marker's" if case in ours.limits else "the command line's"
+        raise ConfigurationError(
+            reason,
+            got=f"{where} limit of {case}, the noisiest of {len(refused)} such cases",
+            hint=f"use {suggest_limit(noise)}"
+            if case not in ours.limits
+            else f"widen the marker, deselect the case, or settle it with sdperf ab ({case})",
+        )
+
+
+def find_noise(ours: SdSession, measured: Mapping[str, Measurement]) -> dict[str, CaseNoise]:
+    """Return what was calibrated of the session's cases, by test id."""
+    found = {}
+    for case, measurement in measured.items():
+        known = ours.calibrations.get(measurement.environment.fingerprint())
+        listed = None if known is None else known.calibrated.get(case)
+        if (
+            known is not None
+            and listed is not None
+            and listed.is_of(measurement.workload, measurement.images_per_round)
+        ):
+            found[case] = CaseNoise(listed.width, _name_source(ours, known))
+    return found
+
+
+def _name_source(ours: SdSession, known: Calibration) -> str:
+    folder: Path = ours.settings.calibration
+    shown = folder.relative_to(ours.root) if folder.is_relative_to(ours.root) else folder
+    return f"{shown} ({len(known.sessions)} sessions, {known.measured_at[:10]})"

@@ -1,0 +1,123 @@
+"""Failing verdicts in pytest's own counts, and in every view that is made of them.
+
+A case is judged when all cases are known, after its test has passed. Its report is then taken back
+and a failed one goes through the same hook as every report does: the terminal, a JUnit report,
+``--lf`` and other plugins count it as they count any failed test. Under xdist no case of ours runs:
+there each is an error already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from sdperf.record.verdict import Verdict
+from sdperf.streams import strip_controls
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+
+_MARK: Final = "sdperf_verdict"
+"""Attribute of a report that replaces an earlier one."""
+
+
+class Retraction:
+    """Takes the report that passed back before the failed one comes.
+
+    Args:
+        config: pytest's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Make room for a verdict."""
+        if not hasattr(report, _MARK) or report.when != "call":
+            return
+        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            passed = reporter.stats.get("passed", [])
+            passed[:] = [one for one in passed if one.nodeid != report.nodeid]
+            if not passed:
+                reporter.stats.pop("passed", None)
+        _retract_from_junit(self._config, report.nodeid)
+
+
+def list_failing(ours: SdSession) -> list[Verdict]:
+    """Return the verdicts that make the run exit 1 and that pytest still counts as passed."""
+    is_strict = ours.settings.strict and ours.speed.confirmation.void is None
+    return [
+        row.verdict
+        for row in ours.rows
+        if ours.reports.get(row.verdict.case) == "passed"
+        and (row.verdict.outcome.is_failure or (is_strict and row.verdict.outcome.is_open))
+    ]
+
+
+def count_failing(session: pytest.Session, ours: SdSession) -> None:
+    """Report every case whose verdict fails the run as a failed test."""
+    failing = list_failing(ours)
+    if failing:
+        session.config.pluginmanager.register(Retraction(session.config))
+    items = {item.nodeid: item for item in session.items}
+    for verdict in failing:
+        for report in _make_reports(items[verdict.case], verdict):
+            session.config.hook.pytest_runtest_logreport(report=report)
+
+
+def describe_verdict(verdict: Verdict) -> str:
+    """Return a failing verdict as a failed test's message: its outcome, reasons and next step."""
+    worst = [one for one in verdict.findings if one.outcome is verdict.outcome]
+    lines = [f"{verdict.outcome.value}: {one.reason}" for one in worst] or [verdict.outcome.value]
+    lines += [f"next: {one.next_step}" for one in worst[:1] if one.next_step is not None]
+    return "\n".join(strip_controls(line) for line in lines)
+
+
+def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport]:
+    """Make what pytest makes of a test that fails: a failed call, and a teardown that ends it."""
+    try:
+        pytest.fail(describe_verdict(verdict), pytrace=False)
+    except pytest.fail.Exception as error:
+        longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    common: dict[str, Any] = {
+        "nodeid": item.nodeid,
+        "location": item.location,
+        "keywords": dict.fromkeys(item.keywords, 1),
+        "sections": [],
+        "duration": 0.0,
+        "start": 0.0,
+        "stop": 0.0,
+        _MARK: verdict.outcome.value,
+    }
+    return [
+        pytest.TestReport(
+            **common, outcome="failed", when="call", longrepr=longrepr, user_properties=[]
+        ),
+        pytest.TestReport(
+            **common,
+            outcome="passed",
+            when="teardown",
+            longrepr=None,
+            user_properties=item.user_properties,
+        ),
+    ]
+
+
+def _retract_from_junit(config: pytest.Config, node_id: str) -> None:
+    from _pytest.junitxml import mangle_test_address, xml_key
+
+    xml = config.stash.get(xml_key, None)
+    if xml is None:
+        return
+    *folders, name = mangle_test_address(node_id)
+    classname = ".".join(([xml.prefix] if xml.prefix else []) + folders)
+    for reporter in xml.node_reporters_ordered:
+        found = reporter.to_xml()
+        if (found.get("classname"), found.get("name")) == (classname, name):
+            xml.node_reporters_ordered.remove(reporter)
+            xml.stats["passed"] -= 1
+            return

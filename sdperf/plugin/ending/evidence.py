@@ -1,0 +1,88 @@
+"""Failing images laid beside what they were held against, for eyes to judge."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf.errors import ImageError
+from sdperf.images.png import decode_png, encode_png
+from sdperf.plugin.session import SdSession
+from sdperf.record.verdict import Exhibit, Verdict
+from sdperf.store.files import write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_EXHIBITS: Final = 64
+"""Pictures laid side by side in one run; the worst of each case come first."""
+
+
+def write_evidence(
+    folder: Path,
+    verdicts: Iterable[tuple[str, Verdict]],
+    find: Callable[[str], NDArray[np.uint8] | None],
+) -> int:
+    """Lay every failing image beside what it was held against.
+
+    What an earlier run left there is removed, so that the folder shows this run.
+
+    Args:
+        folder: Where to write.
+        verdicts: Cases with what was said of them.
+        find: Returns the pixels of an image by its content hash, ``None`` where it is gone.
+
+    Returns:
+        How many pictures were written.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    from sdperf.report.pictures.side_by_side import compose_side_by_side
+
+    for old in folder.glob("*.png"):
+        old.unlink()
+    exhibits: dict[str, tuple[str, Exhibit]] = {}
+    for case, verdict in verdicts:
+        for exhibit in (one for finding in verdict.findings for one in finding.exhibits):
+            exhibits.setdefault(exhibit.file_name, (case, exhibit))
+    written = 0
+    for name, (case, exhibit) in list(exhibits.items())[:MOST_EXHIBITS]:
+        before, after = find(exhibit.against_sha256), find(exhibit.current_sha256)
+        if before is None or after is None or before.shape != after.shape:
+            continue
+        picture = compose_side_by_side(
+            before,
+            after,
+            tile_box=exhibit.tile_box,
+            title=f"{case}: {exhibit.prompt!r} (seed {exhibit.seed})",
+            caption=exhibit.caption,
+            against=exhibit.against,
+        )
+        write_atomically(folder / name, encode_png(picture))
+        written += 1
+    return written
+
+
+def find_pixels(ours: SdSession, sha256: str) -> NDArray[np.uint8] | None:
+    """Find an image by its content: delivered, fp32 sync, shipped, or of a compared session."""
+    for result in ours.results.values():
+        if sha256 in result.pngs:
+            return decode_png(result.pngs[sha256])
+    if sha256 in ours.quality.pngs:
+        return decode_png(ours.quality.pngs[sha256])
+    suite = ours.suite()
+    plain = suite.find_plain(sha256)
+    if plain is not None:
+        return decode_png(plain)
+    with contextlib.suppress(ImageError):
+        found = None if suite.shipped is None else suite.shipped.read(sha256)
+        if found is not None:
+            return found
+    for session in reversed(ours.comparison.sessions):
+        with contextlib.suppress(ImageError):
+            return session.images.read(sha256)
+    return None

@@ -1,0 +1,144 @@
+"""``--sd-html``: the session as a report, with the verdicts that the session gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdperf.errors import RecordError, SdperfError
+from sdperf.record.verdict import Outcome
+from sdperf.units import format_bytes
+
+if TYPE_CHECKING:
+    from sdperf.judging.machine import JudgedMachine, Limits, ReportedRun, SettledCase
+    from sdperf.judging.trend.changes import Trend
+    from sdperf.plugin.session import SdSession
+
+
+class ReportError(Exception):
+    """The report could not be made; the run itself is judged and stored."""
+
+
+_SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
+
+
+def write_html(ours: SdSession, root: Path, path: Path) -> str:
+    """Write the report of a session that was judged and stored.
+
+    Args:
+        ours: The session.
+        root: pytest's root folder.
+        path: Where to.
+
+    Returns:
+        What became of it, for the summary.
+
+    Raises:
+        ReportError: It could not be made, whatever the reason was.
+    """
+    from sdperf.report.html.files import write_report
+    from sdperf.report.pictures.pictures import locate_pictures
+    from sdperf.store.history.database import locate_history
+
+    last_run = root / ".sdperf" / "last-run.json"
+    paths = [one.path for one in ours.comparison.sessions if one.path is not None]
+    try:
+        judged = judge_session(ours, last_run, paths)
+        source = locate_pictures([*paths, last_run])
+        trends = find_trends(judged, locate_history(ours.settings.history or None, root))
+        size_bytes = write_report(path, [judged], source, trends)
+    except SdperfError as error:
+        raise ReportError(f"no report: {error}") from error
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        raise ReportError(f"no report: {type(error).__name__}: {words}") from error
+    return f"report: {_shown(path)} ({format_bytes(size_bytes)})"
+
+
+def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
+    """Find the trends of the machine, from its history where one is kept.
+
+    Args:
+        judged: The session.
+        history: The URL of the history. Where it is not there or cannot be read, the session's own
+            runs tell the trend; keeping the run has said by then what is wrong.
+    """
+    from sdperf.report.trends import find_machine_trends
+    from sdperf.store.history.database import open_database
+
+    try:
+        database = open_database(history, create=False)
+    except SdperfError:
+        return find_machine_trends([judged], None)
+    try:
+        return find_machine_trends([judged], database)
+    except RecordError:
+        return find_machine_trends([judged], None)
+    finally:
+        database.close()
+
+
+def judge_session(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedMachine:
+    """Judge the stored run as a replay will, and take over what only the session could settle.
+
+    Raises:
+        RecordError: A file cannot be read.
+    """
+    from sdperf.judging.machine import judge_machine, require_runs
+    from sdperf.report.saved import read_reported_run
+
+    head = read_reported_run(last_run)
+    require_runs([head])
+    bases = [read_reported_run(path) for path in paths]
+    runs = [*(base for base in bases if _is_alike(base, head)), head]
+    limits, notes = read_limits(ours), ours.speed.confirmation.notes
+    judged = judge_machine(runs, limits, notes=notes)
+    settled = find_settled(ours, judged)
+    return judge_machine(runs, limits, settled=settled, notes=notes) if settled else judged
+
+
+def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:
+    return bool(set(base.session.cases) & set(head.session.cases))
+
+
+def read_limits(ours: SdSession) -> Limits:
+    """Return the session's limits in the report's words."""
+    from sdperf.judging.machine import Limits
+
+    settings = ours.settings
+    latency = settings.latency_limits()
+    return Limits(
+        max_slowdown=settings.case_slowdown(),
+        suite_slowdown=latency.suite_slowdown,
+        gross_slowdown=latency.gross_slowdown,
+        max_growth=settings.memory.max_growth,
+        max_growth_bytes=settings.memory.max_growth_bytes,
+        own_slowdowns={name: settings.case_slowdown(own) for name, own in ours.limits.items()},
+    )
+
+
+def find_settled(ours: SdSession, judged: JudgedMachine) -> dict[str, SettledCase]:
+    """Return what the session said of a case's speed where the saved numbers alone say otherwise.
+
+    It may have measured a suspect again, found two speeds among fresh processes, or been given
+    ``--benchmark-compare-fail``.
+    """
+    from sdperf.judging.machine import SettledCase
+
+    offline = {case.name: case.verdict.outcome for case in judged.cases}
+    settled = {}
+    for row in ours.rows:
+        name = row.verdict.case
+        latency = [one for one in row.verdict.findings if one.gate == "latency"]
+        confirmed = name in ours.speed.confirmation.findings
+        if latency and (confirmed or offline.get(name) is not row.verdict.outcome):
+            worst = min(latency, key=lambda one: _SEVERITY[one.outcome])
+            settled[name] = SettledCase(worst.outcome.value, worst.reason)
+    return settled
+
+
+def _shown(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

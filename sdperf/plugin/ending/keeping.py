@@ -1,0 +1,86 @@
+"""What becomes of a finished run beside its own files: the history, and the Markdown summary.
+
+Neither may lose or fail a run: what goes wrong is said in the terminal, with what to do about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf.report.markdown.run import RunReport, format_run_markdown
+from sdperf.store.files import encode_text, write_atomically
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+
+STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
+"""GitHub's file for a job's summary: other steps' words in it stay."""
+
+
+def keep_in_history(ours: SdSession, run: str, root: Path) -> None:
+    """Keep the run, whatever became of it.
+
+    Args:
+        ours: The session, judged.
+        run: The run as it was stored.
+        root: pytest's root folder.
+    """
+    given = ours.settings.history
+    if given is None:
+        return
+    try:
+        from sdperf.store.history.database import locate_history, open_database
+        from sdperf.store.history.extraction import extract_run
+        from sdperf.store.history.writing import keep_runs
+
+        database = open_database(locate_history(given or None, root), create=True)
+        try:
+            keep_runs(database, [extract_run(json.loads(run), f"pytest in {root.name}")])
+        finally:
+            database.close()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the run is worth more)
+        ours.aftermath.append(
+            (
+                f"history: this run was not kept: {error}; it is in .sdperf/last-run.json, "
+                "sdperf history import takes it in later",
+                "red",
+            )
+        )
+
+
+def write_markdown(ours: SdSession, path: Path, *, has_failed: bool) -> None:
+    """Write the summary; GitHub's own file is added to, any other replaced.
+
+    Args:
+        ours: The session, judged.
+        path: Where to.
+        has_failed: Whether the run fails.
+    """
+    from sdperf.plugin.ending.summary import describe_run, list_closing_lines
+
+    notes = [*ours.speed.confirmation.notes, *list_closing_lines(ours)]
+    if ours.no_overlap is not None:
+        notes.insert(0, ours.no_overlap)
+    text = format_run_markdown(
+        RunReport(
+            rows=ours.rows,
+            skipped=len(ours.skipped),
+            description=describe_run(ours.rows),
+            comparison=ours.comparison.lines,
+            suite=ours.speed.suite,
+            notes=notes,
+            has_failed=has_failed,
+        )
+    )
+    given = os.environ.get(STEP_SUMMARY)
+    try:
+        if given and path == Path(given).absolute():
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        else:
+            write_atomically(path, encode_text(text))
+    except OSError as error:
+        ours.aftermath.append((f"--sd-markdown: {path} cannot be written: {error}", "red"))

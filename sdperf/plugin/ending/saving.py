@@ -1,0 +1,185 @@
+"""What a run leaves on disk: its images, its evidence, and itself as the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from sdperf.plugin.ending.evidence import find_pixels, write_evidence
+from sdperf.store.controls import CONTROL_LOG, append_control
+from sdperf.store.files import write_atomically
+from sdperf.store.images import ImageStore
+from sdperf.store.quality import QualityCase, make_quality_case
+from sdperf.store.runs import RunSummary
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+
+EVIDENCE_FOLDER: Final = ".sdperf"
+_GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
+
+
+def store_last_run(config: pytest.Config, host: Any) -> str:
+    """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    from pytest_benchmark import utils
+
+    machine_info = host.get_machine_info()
+    host.get_machine_info = lambda: machine_info  # asking the processor takes a second each time
+    hook = config.hook
+    commit_info = hook.pytest_benchmark_generate_commit_info(config=config)
+    hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit_info)
+    document = hook.pytest_benchmark_generate_json(
+        config=config,
+        benchmarks=host.benchmarks,
+        include_data=True,
+        machine_info=machine_info,
+        commit_info=commit_info,
+    )
+    hook.pytest_benchmark_update_json(
+        config=config, benchmarks=host.benchmarks, output_json=document
+    )
+    path = config.rootpath / EVIDENCE_FOLDER / "last-run.json"
+    content: str = utils.safe_dumps(document, ensure_ascii=True, indent=1)  # type: ignore[no-untyped-call]
+    write_atomically(path, content.encode())
+    return content
+
+
+def summarise_run(ours: SdSession) -> RunSummary:
+    """Return what the run came to, for whoever wants to accept it.
+
+    Every file of a run says the same: the history knows a run by its content.
+    """
+    if ours.durations is None:
+        ours.durations = ours.ledger.read()
+    logs = (row.measurement.guards for row in ours.rows if row.measurement is not None)
+    log = next((each for each in logs if each is not None), None)
+    return RunSummary(
+        outcomes={row.verdict.case: row.verdict.outcome.value for row in ours.rows},
+        suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
+        void=ours.speed.confirmation.void,
+        interrupted=ours.interrupted,
+        null_control=ours.speed.confirmation.null_control,
+        guards=None if log is None or log.policy == "off" else log.before,
+        durations=ours.durations,
+        earlier={} if ours.journal is None else dict(ours.journal.kept),
+    )
+
+
+def list_quality_cases(ours: SdSession) -> tuple[QualityCase, ...]:
+    """Return what the quality suite saw, for the saved run."""
+    return tuple(
+        make_quality_case(node_id, one.precision, one.observation, one.findings)
+        for node_id, one in ours.quality.results.items()
+    )
+
+
+def find_json_folder(host: Any) -> Path | None:
+    """Return the image folder beside the JSON of ``--benchmark-json``, if it is asked for."""
+    return Path(host.json).resolve().parent / "images" if host.json else None
+
+
+def find_storage_folder(host: Any) -> Path | None:
+    """Return the image folder of pytest-benchmark's storage, if the run is going to be saved."""
+    if (host.save or host.autosave) and hasattr(host.storage, "get"):
+        return Path(host.storage.get("images"))
+    return None
+
+
+def store_images(ours: SdSession, whole: Iterable[Path], storage: Path | None) -> None:
+    """Store the run's images by content.
+
+    Args:
+        ours: The session.
+        whole: Folders that get everything, the quality suite's images too: reports show them.
+        storage: The folder of runs to compare with, which gets what cases are compared by.
+
+    Raises:
+        OSError: A folder cannot be written.
+    """
+    compared = {name: png for result in ours.results.values() for name, png in result.pngs.items()}
+    everything = compared | ours.quality.pngs
+    for folder in whole:
+        if folder.parent.name == EVIDENCE_FOLDER:
+            ours.evidence = folder
+        _write_images(folder, everything)
+    if storage is not None:
+        _write_images(storage, compared)
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Have git leave sdperf's own folder alone.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path = folder / ".gitignore"
+    if not path.exists():
+        write_atomically(path, _GITIGNORE)
+
+
+def has_result(ours: SdSession) -> bool:
+    """Tell whether any case came to something that can be stored."""
+    return bool(ours.results or ours.quality.results)
+
+
+def guard_saving(ours: SdSession, host: Any) -> None:
+    """Have pytest-benchmark say in one line what it could not write, rather than end pytest.
+
+    Args:
+        ours: The session, judged and stored.
+        host: pytest-benchmark's session, which is about to save.
+    """
+
+    def guarded(option: str, write: Callable[..., None]) -> Callable[..., None]:
+        def attempt(*arguments: Any) -> None:
+            try:
+                write(*arguments)
+            except OSError as error:
+                where = "" if error.filename is None else f" ({error.filename})"
+                ours.unsaved.append(
+                    f"{option} could not be written: {error.strerror or error}{where}"
+                )
+
+        return attempt
+
+    host.save_json = guarded("--benchmark-json", host.save_json)
+    if hasattr(host.storage, "save"):
+        option = "--benchmark-save" if host.save else "--benchmark-autosave"
+        host.storage.save = guarded(option, host.storage.save)
+
+
+def _write_images(folder: Path, pngs: Mapping[str, bytes]) -> None:
+    store = ImageStore(folder)
+    for png in pngs.values():
+        store.write(png)
+
+
+def store_null_control(ours: SdSession, root: Path) -> None:
+    """Keep the session's null control in the log, whatever becomes of the session.
+
+    Raises:
+        OSError: The log cannot be written.
+    """
+    control = ours.speed.confirmation.null_control
+    if control is not None and control.is_sound is not None:
+        append_control(root / CONTROL_LOG, ours.suite().environment().fingerprint(), control)
+
+
+def store_evidence(ours: SdSession, folder: Path) -> None:
+    """Lay failing images beside what they were held against.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    verdicts = [(row.case, row.verdict) for row in ours.rows]
+    ours.exhibits = write_evidence(folder, verdicts, lambda sha256: find_pixels(ours, sha256))

@@ -1,0 +1,213 @@
+"""The summary in the terminal: the table, what failed, the counts, and what to type next."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sdperf.plugin.exit_status import EXIT_VOID
+from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
+from sdperf.report.contradictions import format_contradictions
+from sdperf.report.text.session.cases import (
+    WIDTH,
+    Line,
+    Row,
+    colour_of,
+    format_ceilings,
+    format_counts,
+    format_findings,
+    format_table,
+)
+from sdperf.report.text.session.controls import format_control
+from sdperf.report.text.session.durations import format_durations
+from sdperf.report.text.session.engines import format_engines
+from sdperf.report.text.session.gains import format_gains
+from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
+from sdperf.units import format_names, format_quantity
+
+if TYPE_CHECKING:
+    from sdperf.plugin.session import SdSession
+
+
+def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
+    """Print the table, the findings, the counts, and what to type next."""
+    rows = ours.rows
+    reporter.section("sdperf", "=", bold=True)
+    for description in describe_run(rows):
+        reporter.write_line(description)
+    for text in ours.comparison.lines:
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
+            reporter.write_line(wrapped)
+    for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
+        _write(reporter, line)
+    for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
+        _write(reporter, line)
+    for line in (*format_contradictions(rows), *format_engines(rows)):
+        _write(reporter, line)
+    for line in _format_suite(ours):
+        _write(reporter, line)
+    findings = format_findings(rows)
+    if findings:
+        reporter.write_line("")
+        for line in findings:
+            _write(reporter, line)
+    reporter.write_line("")
+    reporter.write_line(format_counts(rows, len(ours.skipped)))
+    for reason, count in Counter(ours.skipped.values()).items():
+        for text in textwrap.wrap(_explain_skip(reason, count), WIDTH, subsequent_indent="    "):
+            reporter.write_line(text)
+    for line in format_durations(ours.ledger.read()) if ours.settings.durations else ():
+        _write(reporter, line)
+    if ours.evidence is not None:
+        reporter.write_line(f"images: {_relative(ours.evidence)}")
+    if ours.exhibits:
+        images = format_quantity(ours.exhibits, "image")
+        reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
+    if ours.report is not None:
+        reporter.write_line(ours.report)
+    for text, colour in list_kept(ours):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, **({colour: True} if colour else {}))
+    for text, colour in ours.aftermath:
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, **({colour: True} if colour else {}))
+    for text in list_closing_lines(ours):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+            reporter.write_line(wrapped, yellow=True)
+
+
+def _explain_skip(reason: str, count: int) -> str:
+    """Say why cases did not run; pytest-benchmark's own words say nothing of images."""
+    if "--benchmark-only" not in reason:
+        return f"skipped: {reason}"
+    cases = format_quantity(count, "case")
+    return (
+        f"skipped: {cases} that pytest-benchmark does not time (the quality suite), because of "
+        f"--benchmark-only; leave it out to ask them too"
+    )
+
+
+def _format_suite(ours: SdSession) -> list[Line]:
+    """Say what all cases have in common, on lines of their own."""
+    suite = ours.speed.suite
+    texts = []
+    if suite is not None:
+        texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
+        if suite.next_step is not None and suite.outcome is not Outcome.PASS:
+            texts.append((f"    next: {suite.next_step}", ""))
+    control = ours.speed.confirmation.null_control
+    if control is not None:
+        texts.append((format_control(control), "red" if control.is_sound is False else ""))
+    texts += [(note, "") for note in ours.speed.confirmation.notes]
+    if ours.tails_left_out is not None:
+        texts.append((ours.tails_left_out, ""))
+    if ours.no_overlap is not None:
+        texts.append((ours.no_overlap, "red"))
+    return [
+        Line(piece, colour)
+        for text, colour in texts
+        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+    ]
+
+
+def list_closing_lines(ours: SdSession) -> list[str]:
+    """Say what was left undone and what could be done next."""
+    lines = []
+    absent = ours.comparison.list_absent(ours.reports)
+    if absent:
+        shown = format_names([name.rpartition("::")[2] for name in absent])
+        lines.append(f"in the baseline, but not run now: {shown}")
+    if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
+        lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
+    if ours.interrupted:
+        lines.append(_describe_interruption(ours))
+    if ours.speed.confirmation.void is not None:
+        lines.append(f"void, exit status {EXIT_VOID}: {ours.speed.confirmation.void}")
+    if ours.refused_save is not None:
+        lines.append(ours.refused_save)
+    return lines
+
+
+def _describe_interruption(ours: SdSession) -> str:
+    """Say that this is no whole verdict, what it leaves out, and how to go on."""
+    left = ours.list_left_out()
+    if not left:
+        return "interrupted: this is the verdict so far"
+    shown = ", ".join(map(shorten_case, left[:3]))
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    cases = format_quantity(len(left), "case")
+    return (
+        f"interrupted: this is the verdict so far; left out: {cases} ({shown}{more}); "
+        "sdperf resume goes on and measures nothing twice"
+    )
+
+
+def list_kept(ours: SdSession) -> list[tuple[str, str]]:
+    """Say what an earlier process measured, what could not be written, and where the run is."""
+    lines = []
+    journal = ours.journal
+    if journal is not None and journal.kept:
+        starts = ", ".join(sorted(set(journal.kept.values())))
+        cases = format_quantity(len(journal.kept), "case")
+        lines.append(
+            (
+                f"resumed: {cases} were measured by an earlier process of this session ({starts}) "
+                "and are judged by themselves; docs/interrupted.md",
+                "yellow",
+            )
+        )
+    if journal is not None:
+        lines += [
+            (f"measured again: {shorten_case(case)}: {reason}", "yellow")
+            for case, reason in journal.measured_anew.items()
+        ]
+    complaints = list(ours.unsaved)
+    if journal is not None and journal.complaint is not None:
+        complaints.append(journal.complaint)
+    lines += [(complaint, "red") for complaint in complaints]
+    if complaints:
+        lines.append(
+            (
+                "what was finished is kept in .sdperf; once there is room again: sdperf resume",
+                "red",
+            )
+        )
+    return lines
+
+
+def describe_run(rows: Iterable[Row]) -> list[str]:
+    """Say what was measured, and where."""
+    for row in rows:
+        if row.measurement is not None:
+            measured, workload = row.measurement, row.measurement.workload
+            where = measured.environment
+            name = where.device_name or where.chip
+            torch = where.packages.get("torch", "unknown")
+            image = measured.images[0]
+            return [
+                *textwrap.wrap(
+                    f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
+                    f"torch {torch}: "
+                    f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
+                    f"{image.width} x {image.height} px",
+                    WIDTH,
+                )
+            ]
+    return []
+
+
+def _relative(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _write(reporter: pytest.TerminalReporter, line: Line) -> None:
+    markup = {name: True for name in (line.colour, "bold" if line.bold else "") if name}
+    reporter.write_line(line.text, **markup)

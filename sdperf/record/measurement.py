@@ -1,0 +1,611 @@
+"""What was measured, as frozen values, and their JSON form (`FORMAT_VERSION`)."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from sdperf.device import DeviceKind
+from sdperf.errors import RecordError
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.execution import Execution
+from sdperf.record.guard import Guard
+from sdperf.record.usage import ResourceUsage
+from sdperf.record.workload import Variant, Workload
+
+FORMAT_VERSION: Final = 1
+"""Version of the record under ``extra_info["sdperf"]``; raised when a field changes meaning."""
+
+CaseKind = Literal["latency", "throughput", "stage"]
+SeparateStage = Literal["encode_prompt", "denoise", "decode_latents", "deliver"]
+"""Stages that a ``stage`` case measures alone."""
+
+StageName = Literal[
+    "draw_noise", "tokenise", "encode_prompt", "denoise", "decode_latents", "whole", "deliver"
+]
+"""All stages of a generation in their order; ``whole`` stands for those in between where the
+pipeline cannot be divided."""
+
+Reading = Literal["compute-bound", "launch-bound", "starved"]
+"""What limits a stage: arithmetic, the host's cost per operator, or something else."""
+
+CacheState = Literal["cold", "partly", "warm"]
+"""How much of what a start needs was at hand: nearly nothing, some of it, nearly all."""
+
+GuardPolicy = Literal["strict", "warn", "off"]
+
+LARGEST_FRESH_RATIO: Final = 2.0
+"""A request that was never made may take so many times as long as one that was. Caches of tokens
+and of embeddings stay far below; pictures or evaluations from memory do not."""
+
+SMALLEST_FRESH_S: Final = 0.002
+"""Less than this between the two is the clock's and the scheduler's affair."""
+
+SEPARATE_STAGES: Final[tuple[SeparateStage, ...]] = get_args(SeparateStage)
+STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+GUARD_POLICIES: Final[tuple[GuardPolicy, ...]] = get_args(GuardPolicy)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and software of a run. ``None`` is unknown, never zero.
+
+    Attributes:
+        chip: Processor or system on a chip, such as ``Apple M4 Max``.
+        device_kind: Where the pipeline ran.
+        device_name: Name of the GPU, or of the processor for ``cpu``.
+        gpu_cores: GPU cores (Apple) or multiprocessors (CUDA).
+        ram_bytes: Installed (or allotted, in a container) main memory.
+        cpu_cores: Logical processors this process may use.
+        performance_cores: Fast cores among them; all of them where there is one kind.
+        os_name: ``macOS``, or the Linux distribution's id.
+        os_version: Version of the operating system, ``major.minor`` at least where known.
+        os_build: Build of the operating system or kernel release.
+        driver: Version of the NVIDIA driver; ``None`` elsewhere (Apple's comes with the OS).
+        machine: Architecture, such as ``arm64``.
+        power_source: ``ac``, ``battery`` or unknown.
+        power_mode: ``low``, ``normal``, ``high`` or unknown.
+        thermal_level: ``nominal``, ``moderate``, ``heavy``, ``trapping``, ``sleeping`` or unknown.
+        python: Version of the interpreter.
+        packages: Versions of torch, diffusers, transformers and their like.
+        variables: Environment variables that change results (``PYTORCH_*``, ``OMP_*``, ...).
+        commit: Commit of the code under test, with ``-dirty`` appended where it has changes.
+    """
+
+    chip: str
+    device_kind: DeviceKind
+    device_name: str
+    machine: str
+    os_name: str
+    os_version: str
+    python: str
+    gpu_cores: int | None = None
+    ram_bytes: int | None = None
+    cpu_cores: int | None = None
+    performance_cores: int | None = None
+    os_build: str | None = None
+    power_source: str | None = None
+    power_mode: str | None = None
+    thermal_level: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    driver: str | None = None
+
+    def fingerprint(self) -> str:
+        """Name the kind of machine whose times are comparable; keys baselines.
+
+        Chip, GPU and its cores, memory, OS major.minor, torch major.minor and power mode take
+        part; host name and Python version do not. It is readable and safe as a folder name.
+        """
+        software = (
+            f"{self.os_name}-{_major_minor(self.os_version)}",
+            f"torch-{_major_minor(self.packages.get('torch', 'unknown'))}",
+        )
+        return _join_slugs(*self._hardware(), *software, self._power())
+
+    def machine_name(self) -> str:
+        """Name the machine without its software: what stays when the OS or torch is updated.
+
+        Made like `fingerprint`, but for the OS and torch. The history keys its series by it, so
+        that a level that changes with an update is seen, and seen beside the update.
+        """
+        return _join_slugs(*self._hardware(), self._power())
+
+    def _hardware(self) -> tuple[str | None, ...]:
+        gib = None if self.ram_bytes is None else round(self.ram_bytes / 2**30)
+        return (
+            self.device_kind,
+            self.chip,
+            None if self.device_kind == "cpu" else self.device_name,
+            None if self.gpu_cores is None else f"{self.gpu_cores}gpu",
+            None if self.cpu_cores is None else f"{self.cpu_cores}cpu",
+            None if gib is None else f"{gib}gib",
+        )
+
+    def _power(self) -> str:
+        return f"power-{self.power_mode or 'unknown'}"
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds of each stage in one profiled round of one image; ``None`` is a stage unknown.
+
+    The round was synchronised at every border, so the sum can exceed an unprofiled round.
+
+    Attributes:
+        total_s: The whole profiled round.
+        tokenise_s: Prompt to token ids, on the CPU.
+        encode_prompt_s: Token ids to prompt embeddings.
+        denoise_s: All denoising steps.
+        decode_latents_s: Latents to pixels.
+        deliver_s: Pixels to PNG bytes, on the CPU.
+        steps_s: Each denoising step; empty when unknown.
+        draw_noise_s: Seed to starting noise on the device.
+        whole_s: The plain call, of a pipeline that cannot be divided.
+    """
+
+    total_s: float
+    tokenise_s: float | None = None
+    encode_prompt_s: float | None = None
+    denoise_s: float | None = None
+    decode_latents_s: float | None = None
+    deliver_s: float | None = None
+    steps_s: tuple[float, ...] = ()
+    draw_noise_s: float | None = None
+    whole_s: float | None = None
+
+    def by_name(self) -> dict[StageName, float]:
+        """Seconds of each stage that is known, in the order in which they run."""
+        seconds = {name: getattr(self, f"{name}_s") for name in STAGES}
+        return {name: value for name, value in seconds.items() if value is not None}
+
+    @property
+    def rest_s(self) -> float:
+        """What no stage explains: the whole less all known stages, seconds."""
+        return self.total_s - sum(self.by_name().values())
+
+    def overlappable_share(self) -> float | None:
+        """Share of a synchronous image that is not the device's work: the ceiling of async.
+
+        Returns:
+            A ratio in [0, 1]: tokenising and delivery over the whole; ``None`` when unknown.
+        """
+        if self.tokenise_s is None or self.deliver_s is None or self.total_s <= 0:
+            return None
+        return min(1.0, (self.tokenise_s + self.deliver_s) / self.total_s)
+
+
+@dataclass(frozen=True)
+class MemoryUsage:
+    """Peaks over the measured rounds of all workers; ``None`` is unknown.
+
+    Attributes:
+        peak_rss_bytes: Sum over workers of the largest resident set since the worker started.
+        peak_device_bytes: Sum over workers of the largest device allocation in the rounds.
+        peak_device_sampled: True where the device peak was sampled at borders, not tracked.
+        live_device_bytes: Sum over workers of what tensors held at the end of the last round.
+        driver_device_bytes: Sum over workers of what torch had from the driver then, its cache
+            of free blocks included.
+        weight_bytes: What one worker's networks hold of weights as they are stored, by component:
+            parameters, scales and buffers. Empty where nobody counted.
+    """
+
+    peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    peak_device_sampled: bool = False
+    live_device_bytes: int | None = None
+    driver_device_bytes: int | None = None
+    weight_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PeakRate:
+    """The fastest matrix product that this device made in this session.
+
+    Attributes:
+        format: Number format of the factors. ``tf32`` where a precision of fp32 lets some
+            operators (on CUDA: convolutions) round their factors to it.
+        flop_per_s: Floating-point operations a second; an addition counts like a multiplication.
+        size: The square matrices' side.
+        threads: CPU threads that took part; ``None`` on a GPU.
+    """
+
+    format: str
+    flop_per_s: float
+    size: int
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage of one image asks of the device, counted in a round of its own.
+
+    Attributes:
+        stage: Its name.
+        flop: Floating-point operations of matrix products, convolutions and attention; those of
+            everything else are not counted.
+        operators: Calls of torch's operators, views included.
+        flop_per_s: ``flop`` over the stage's seconds in the profiled round.
+        share_of_peak: That over the measured peak.
+        reading: What limits the stage; see `sdperf.run.share`.
+        fresh_flop: ``flop`` of a request that was never made before; counted only where that of a
+            known one came to nothing.
+    """
+
+    stage: StageName
+    flop: int
+    operators: int
+    flop_per_s: float | None = None
+    share_of_peak: float | None = None
+    reading: Reading | None = None
+    fresh_flop: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceLimits:
+    """The stages held against what the device could do, all measured in the same session.
+
+    Attributes:
+        peak: The fastest matrix product; ``None`` where it could not be measured.
+        operator_s: Seconds of an operator that has next to nothing to compute.
+        stages: What each stage costs.
+    """
+
+    peak: PeakRate | None
+    operator_s: float | None
+    stages: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What loading and first call were measured on: they are only compared with their like.
+
+    Attributes:
+        is_fresh: Whether every worker was a process that had loaded nothing before.
+        page_cache: Whether the model's files were in memory when loading began; ``None`` unknown.
+        compile_cache: Whether what the first call compiles had been compiled before; ``None``
+            where it compiles nothing that is known of.
+    """
+
+    is_fresh: bool
+    page_cache: CacheState | None = None
+    compile_cache: CacheState | None = None
+
+
+@dataclass(frozen=True)
+class FreshRounds:
+    """Rounds whose prompts and seeds were never asked for before; they are no timed ones.
+
+    Attributes:
+        rounds_s: Seconds of each; more than one only where the first took far too long.
+        repeated: How many of their pictures had been drawn before, byte for byte.
+    """
+
+    rounds_s: tuple[float, ...]
+    repeated: int = 0
+
+    def is_remembered(self, known_s: float) -> bool:
+        """Tell whether even the quickest took too long for known requests to be honest.
+
+        Args:
+            known_s: Median seconds of rounds that made the same requests again and again.
+        """
+        quickest_s = min(self.rounds_s)
+        return (
+            quickest_s > LARGEST_FRESH_RATIO * known_s and quickest_s - known_s > SMALLEST_FRESH_S
+        )
+
+
+@dataclass(frozen=True)
+class ExcludedRound:
+    """A round that was measured and does not count.
+
+    Attributes:
+        duration_s: How long it took.
+        reason: What happened to the machine meanwhile.
+    """
+
+    duration_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class GuardLog:
+    """Whether the machine was fit to be measured on, and stayed so.
+
+    Attributes:
+        policy: The ``--sd-guards`` choice.
+        before: All guards right before the first round; those that only mean something at rest
+            (load, other users of the GPU) as they were before the session's first worker.
+        during: What changed for the worse in rounds that count.
+        after: The guards that mean something after work, right after the last round.
+        excluded: Rounds that do not count.
+        allowed: Guards that ``strict`` lets be unknown, as they are typed.
+    """
+
+    policy: GuardPolicy
+    before: tuple[Guard, ...] = ()
+    during: tuple[Guard, ...] = ()
+    after: tuple[Guard, ...] = ()
+    excluded: tuple[ExcludedRound, ...] = ()
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """One image held against another; a score says nothing about which of the two is better.
+
+    Attributes:
+        against: ``fp32-sync`` (same run), ``plain`` (same run: what a gain is against),
+            ``reference`` (shipped) or ``baseline`` (compared run).
+        against_sha256: Content hash of the other image.
+        ssim: Mean structural similarity, in [-1, 1].
+        psnr_db: Peak signal-to-noise ratio; ``None`` when the images are identical.
+        worst_tile_ssim: Mean SSIM of the worst tile.
+        worst_tile_box: That tile as (left, top, right, bottom), pixels.
+        identical: Whether all pixels are equal.
+        worst_tile_psnr_db: PSNR of that tile; ``None`` when it is identical or was not scored.
+        ciede2000: Mean colour difference (CIEDE2000); ``None`` when it was not scored.
+        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` likewise.
+    """
+
+    against: str
+    against_sha256: str
+    ssim: float
+    psnr_db: float | None
+    worst_tile_ssim: float
+    worst_tile_box: tuple[int, int, int, int]
+    identical: bool
+    worst_tile_psnr_db: float | None = None
+    ciede2000: float | None = None
+    worst_tile_ciede2000: float | None = None
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One delivered image.
+
+    Attributes:
+        prompt: Its prompt.
+        seed: Seed of its starting noise.
+        sha256: Content hash of the PNG, which is stored under this name.
+        width: Pixels.
+        height: Pixels.
+        entropy_bits: Shannon entropy of the grey levels, in [0, 8]; 0 is a flat frame.
+        faults: Hard faults (flat frame, non-finite latents, ...); empty when sound.
+        scores: Comparisons with other images.
+    """
+
+    prompt: str
+    seed: int
+    sha256: str
+    width: int
+    height: int
+    entropy_bits: float
+    faults: tuple[str, ...] = ()
+    scores: tuple[ImageScores, ...] = ()
+
+    def score(self, against: str) -> ImageScores | None:
+        """Return the comparison with ``against``, if it was made."""
+        return next((score for score in self.scores if score.against == against), None)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many times faster a case is than the plain pipeline, both measured in turns.
+
+    Rounds come in blocks of four, ABBA and BAAB in turn, so that drift cancels within a block. Both
+    sides ran in one process each: it holds for these two on this machine on this day.
+
+    Attributes:
+        against: What it was measured against: the plain, synchronous pipeline of one worker.
+        ratio: Seconds per image of the plain pipeline over the case's: median of the blocks.
+        lower: Lower end of its interval.
+        upper: Upper end.
+        coverage: Of the interval, which order statistics give; few blocks cover less.
+        plain_rounds_s: Seconds of each of the plain pipeline's rounds, in order.
+        plain_images_per_round: Images in each of them.
+    """
+
+    against: Variant
+    ratio: float
+    lower: float
+    upper: float
+    coverage: float
+    plain_rounds_s: tuple[float, ...]
+    plain_images_per_round: int
+
+
+@dataclass(frozen=True)
+class EngineUse:
+    """Another engine than torch, and what it made of the pipeline.
+
+    Attributes:
+        name: As in the variant.
+        version: Of the engine's own package.
+        provider: What it ran on, in its own words, such as ``CPUExecutionProvider``.
+        model_bytes: Weights and programs of all parts as the engine holds them; ``None`` unknown.
+        conversion_s: Seconds that converting took when it was done; ``None`` where none is needed.
+        was_cached: Whether all of it was converted before and found.
+    """
+
+    name: str
+    version: str
+    provider: str
+    model_bytes: int | None = None
+    conversion_s: float | None = None
+    was_cached: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One case: a workload run as a variant, with its times and images.
+
+    Attributes:
+        kind: ``latency``: a round is one image per worker; ``throughput``: a batch of prompts;
+            ``stage``: one stage of one image.
+        workload: What was generated.
+        variant: How.
+        environment: Where.
+        model_hash: Hash of the model's weights and configuration.
+        subject: ``module:function`` that made the pipeline; ``None`` is the model's own.
+        images_per_round: Images delivered in one round by all workers together.
+        rounds_s: Seconds of each timed round, in order; the same values as ``stats.data``.
+        image_latencies_s: Per round, the mean seconds from start to delivery of one image.
+        load_s: Seconds to load the pipeline, the slowest worker's.
+        first_call_s: Seconds of the first generation of the slowest worker (compiles, cold caches).
+        warmup_s: Seconds of each untimed warm-up: one image per worker.
+        images: The images of the last round.
+        repeatable: Whether all rounds delivered the same bytes for the same seed.
+        stages: Stage times of a profiled round of one image, where taken.
+        memory: Peaks.
+        worker_threads: CPU threads given to each worker.
+        processes: Fresh sets of workers that the rounds were divided among, in order and evenly.
+        stage: The stage that a ``stage`` case measured.
+        limits: The stages against what the device could do, where counted.
+        resources: What watched rounds, which are no timed ones, took from the machine.
+        guards: Whether the machine was fit to be measured on.
+        gain: How much faster it is than the plain pipeline, where that was asked.
+        engine: What ran the networks; ``None`` for torch.
+        rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
+        execution: What the first worker executed, counted in its first call.
+        fresh: Rounds of requests that were never made before; once a session for each pipeline and
+            mode, ``None`` for its other cases.
+        start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
+        format_version: Version of this record.
+    """
+
+    kind: CaseKind
+    workload: Workload
+    variant: Variant
+    environment: Environment
+    model_hash: str
+    images_per_round: int
+    rounds_s: tuple[float, ...]
+    images: tuple[ImageRecord, ...]
+    subject: str | None = None
+    image_latencies_s: tuple[float, ...] = ()
+    load_s: float | None = None
+    first_call_s: float | None = None
+    warmup_s: tuple[float, ...] = ()
+    repeatable: bool | None = None
+    stages: StageTimes | None = None
+    memory: MemoryUsage = field(default_factory=MemoryUsage)
+    worker_threads: int | None = None
+    processes: int = 1
+    stage: SeparateStage | None = None
+    limits: DeviceLimits | None = None
+    resources: ResourceUsage | None = None
+    guards: GuardLog | None = None
+    gain: Gain | None = None
+    engine: EngineUse | None = None
+    rounds_cpu_s: tuple[float, ...] = ()
+    execution: Execution | None = None
+    fresh: FreshRounds | None = None
+    start: Start | None = None
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if not self.rounds_s or not all(0 < seconds < math.inf for seconds in self.rounds_s):
+            raise RecordError(
+                "a measurement needs rounds of more than zero seconds", got=self.rounds_s
+            )
+        if self.processes < 1 or len(self.rounds_s) % self.processes:
+            raise RecordError(
+                "rounds are divided evenly among processes",
+                got=f"{len(self.rounds_s)} rounds, {self.processes} processes",
+            )
+        if self.rounds_cpu_s and len(self.rounds_cpu_s) != len(self.rounds_s):
+            raise RecordError(
+                "every round has its processor seconds, or none has",
+                got=f"{len(self.rounds_cpu_s)} of {len(self.rounds_s)} rounds",
+            )
+        if self.images_per_round < 1:
+            raise RecordError("a round delivers images", got=self.images_per_round)
+
+    @property
+    def seconds_per_image(self) -> float:
+        """Median round divided by the images of a round."""
+        ordered = sorted(self.rounds_s)
+        middle = len(ordered) // 2
+        median = (
+            ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+        )
+        return median / self.images_per_round
+
+    @property
+    def process_medians_s(self) -> tuple[float, ...]:
+        """Median round of each fresh set of workers, in seconds."""
+        rounds = len(self.rounds_s) // self.processes
+        return tuple(
+            statistics.median(self.rounds_s[start : start + rounds])
+            for start in range(0, len(self.rounds_s), rounds)
+        )
+
+    @property
+    def cores_busy(self) -> float | None:
+        """Processor seconds a second of all workers, the median round; ``None`` is unknown."""
+        if not self.rounds_cpu_s:
+            return None
+        pairs = zip(self.rounds_cpu_s, self.rounds_s, strict=True)
+        return statistics.median(cpu_s / seconds for cpu_s, seconds in pairs)
+
+    @property
+    def images_per_second(self) -> float:
+        """Inverse of `seconds_per_image`."""
+        return 1.0 / self.seconds_per_image
+
+
+def format_measurement(measurement: Measurement) -> dict[str, Any]:
+    """Turn a measurement into the record that is saved, with its derived figures for readers.
+
+    Raises:
+        RecordError: A number is NaN or infinite.
+    """
+    derived = {
+        "seconds_per_image": measurement.seconds_per_image,
+        "images_per_second": measurement.images_per_second,
+        "cores_busy": measurement.cores_busy,
+    }
+    record = format_record(measurement) | derived
+    if measurement.stages is not None:
+        record["stages"]["rest_s"] = measurement.stages.rest_s
+    if measurement.resources is not None:
+        for name in ("gpu_board_energy_per_image_j", "gpu_soc_energy_per_image_j"):
+            record["resources"][name] = getattr(measurement.resources, name)
+    return record
+
+
+def parse_measurement(document: object) -> Measurement:
+    """Read a saved record back, checking every field.
+
+    Raises:
+        RecordError: A field is missing, of the wrong type, NaN or infinite, or the record's
+            format version is newer than this one.
+    """
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RecordError("the record has no format version", got=version)
+    if version > FORMAT_VERSION:
+        raise RecordError(
+            "the record was written by a newer sdperf",
+            got=f"format version {version}",
+            expected=f"at most {FORMAT_VERSION}",
+            hint="pip install --upgrade sdperf",
+        )
+    return parse_record(Measurement, document)
+
+
+def _join_slugs(*parts: str | None) -> str:
+    slugs = (re.sub(r"[^a-z0-9.]+", "-", (part or "").lower()).strip("-.") for part in parts)
+    return "--".join(dict.fromkeys(slug for slug in slugs if slug))
+
+
+def _major_minor(version: str) -> str:
+    found = re.match(r"\d+(\.\d+)?", version)
+    return found.group(0) if found else "unknown"

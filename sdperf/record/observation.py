@@ -1,0 +1,135 @@
+"""What the quality suite saw, as frozen values; `sdperf.judging.quality` judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sdperf.images import ComponentDistance, TrajectoryDistance
+from sdperf.record.floors import ComponentFloor, PairNoise
+from sdperf.record.measurement import ImageRecord
+from sdperf.record.workload import ImageRequest
+
+RungSort = Literal["legal", "change"]
+
+
+@dataclass(frozen=True)
+class Soundness:
+    """L0: the images alone, and the latents of the first one.
+
+    Attributes:
+        images: All images of the suite.
+        image: The one whose latents were watched.
+        steps: Steps that were watched; 0 where the pipeline does not show its latents.
+        nonfinite_step: First step (0-based) with NaN or infinity in them.
+    """
+
+    images: tuple[ImageRecord, ...]
+    image: ImageRequest
+    steps: int
+    nonfinite_step: int | None
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """L1: one image made again, with its scores against ``same-process`` and ``fresh-process``.
+
+    Attributes:
+        image: The image made last.
+        fresh_process_refused: Why no fresh process was tried, if so.
+    """
+
+    image: ImageRecord
+    fresh_process_refused: str | None = None
+
+
+@dataclass(frozen=True)
+class ComponentParity:
+    """L2: each component on the inputs that it had in the reference.
+
+    Attributes:
+        against: What the reference is, in words.
+        image: The image that the inputs come from.
+        distances: One an output.
+    """
+
+    against: str
+    image: ImageRequest
+    distances: tuple[ComponentDistance, ...]
+
+
+@dataclass(frozen=True)
+class TrajectoryParity:
+    """L3: the latents after each step beside the reference's.
+
+    Attributes:
+        against: What the reference is, in words.
+        image: The image.
+        distance: Distances per step.
+    """
+
+    against: str
+    image: ImageRequest
+    distance: TrajectoryDistance
+
+
+@dataclass(frozen=True)
+class ImageParity:
+    """L4, and a batch beside single images: images with their scores.
+
+    Attributes:
+        against: Which comparison is judged (`ImageScores.against`).
+        images: The images.
+        keys: `Workload.image_key` of each.
+    """
+
+    against: str
+    images: tuple[ImageRecord, ...]
+    keys: tuple[str, ...]
+
+
+Observation = Soundness | Repeats | ComponentParity | TrajectoryParity | ImageParity
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One change to a generation and what it cost: a rung of the quality ladder.
+
+    Attributes:
+        name: The change.
+        sort: ``legal`` noise that must pass, or a ``change`` that the ladder places.
+        precision: Whose floor it informs; ``None`` informs none.
+        images: Number of images.
+        ssim_mean: Mean SSIM over the images.
+        ssim_min: Lowest SSIM.
+        worst_tile_ssim_min: Lowest SSIM of any tile of any image.
+        psnr_db_mean: Mean PSNR over images that differ; ``None`` when all are identical.
+        psnr_db_min: Lowest PSNR; ``None`` likewise.
+        worst_tile_psnr_db_min: Lowest PSNR of a worst tile; ``None`` likewise.
+        entropy_drop_bits_max: Largest loss of entropy; negative when none lost any.
+        ciede2000_max: Largest mean colour difference of any image; ``None`` where not measured.
+        worst_tile_ciede2000_max: Largest mean colour difference of any tile of any image.
+        pairs: Scores of each (prompt, seed) pair.
+        components: Lowest agreement of each component with the plain one on equal inputs; a
+            component that is identical, or was not measured, is missing.
+        trajectory_rms: Largest relative RMS between the latents after any step; ``None`` where
+            not measured.
+    """
+
+    name: str
+    sort: RungSort
+    precision: str | None
+    images: int
+    ssim_mean: float
+    ssim_min: float
+    worst_tile_ssim_min: float
+    psnr_db_mean: float | None
+    psnr_db_min: float | None
+    worst_tile_psnr_db_min: float | None
+    entropy_drop_bits_max: float
+    pairs: tuple[PairNoise, ...] = ()
+    components: Mapping[str, ComponentFloor] = field(default_factory=dict)
+    trajectory_rms: float | None = None
+    ciede2000_max: float | None = None
+    worst_tile_ciede2000_max: float | None = None

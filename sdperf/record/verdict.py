@@ -1,0 +1,144 @@
+"""What sdperf says of a case: one `Outcome`, with its reasons. Pure.
+
+Speed and image are judged apart (`sdperf.judging.latency`, `judge_images`) and combined here:
+faster but worse is a failure. Every collected case ends as exactly one outcome.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class Outcome(enum.Enum):
+    """The answers, in the words that tables and JSON use; the worst of several comes first."""
+
+    BROKEN = "BROKEN"
+    """The image is flat, has the wrong shape or comes from non-finite numbers, or no image came."""
+    DEGRADED = "DEGRADED"
+    """The image fell below its floor against a reference."""
+    SLOWER = "SLOWER"
+    """Slower than the baseline by more than the limit."""
+    HEAVIER = "HEAVIER"
+    """Peak memory grew by more than the limits."""
+    CHANGED = "CHANGED"
+    """The image is no longer bit for bit what equal code has drawn here until now."""
+    INCOMPARABLE = "INCOMPARABLE"
+    """There is a baseline, but of another workload, machine or precision."""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """The measurements are too noisy to decide."""
+    NO_BASELINE = "NO BASELINE"
+    """Nothing to compare with; what could be judged without a baseline passed."""
+    FASTER = "FASTER"
+    """Faster than the baseline by more than the limit, and the image held."""
+    PASS = "PASS"
+    """Within all limits."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the outcome makes the run exit 1."""
+        return self in _FAILURES
+
+    @property
+    def is_always_told(self) -> bool:
+        """Whether a finding is shown also where another one decides the case."""
+        return self is Outcome.CHANGED
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the outcome fails the run only where it is strict (``--sd-strict``)."""
+        return self in _OPEN
+
+
+_FAILURES: Final = frozenset({Outcome.BROKEN, Outcome.DEGRADED, Outcome.SLOWER, Outcome.HEAVIER})
+_OPEN: Final = frozenset(
+    {Outcome.CHANGED, Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE}
+)
+EVIDENCE_PATH: Final = ".sdperf/evidence"
+"""Where a run lays failing images beside what they were held against."""
+_SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
+
+
+def shorten_case(case: str) -> str:
+    """Return a test id as tables show it: without file and ``test_``.
+
+    >>> shorten_case("benchmarks/test_latency.py::test_latency[fp32-sync-1w]")
+    'latency[fp32-sync-1w]'
+    """
+    return case.rpartition("::")[2].removeprefix("test_")
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Two images to be laid side by side as the evidence of a finding.
+
+    Attributes:
+        prompt: The prompt of both.
+        seed: The seed of both.
+        against: What the first image is: ``reference``, ``baseline``, ``fp32-sync``, ...
+        against_sha256: Its content hash.
+        current_sha256: Content hash of the current image.
+        tile_box: The tile to outline as (left, top, right, bottom), pixels.
+        caption: What was seen, one line.
+    """
+
+    prompt: str
+    seed: int
+    against: str
+    against_sha256: str
+    current_sha256: str
+    tile_box: tuple[int, int, int, int]
+    caption: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the picture; equal pairs of images share it."""
+        return f"{self.current_sha256[:12]}-{self.against}-{self.against_sha256[:12]}.png"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One judge's answer about one case.
+
+    Attributes:
+        outcome: The answer.
+        gate: Which judge spoke: ``latency``, ``image``, ``memory`` or ``worker``.
+        reason: What was seen, against what, by how much; one line.
+        next_step: What to type or look at next, where there is something to do.
+        exhibits: The images that fell below a floor, the worst first.
+    """
+
+    outcome: Outcome
+    gate: str
+    reason: str
+    next_step: str | None = None
+    exhibits: tuple[Exhibit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings of one case; the worst of them is the case's outcome."""
+
+    case: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst finding's outcome; a case that nobody judged has no baseline."""
+        outcomes = [finding.outcome for finding in self.findings]
+        return min(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NO_BASELINE)
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """The findings to show: those that decide, and those that are always told."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.outcome is self.outcome or finding.outcome.is_always_told
+        )
+
+    @property
+    def decisive(self) -> tuple[Finding, ...]:
+        """The findings that made the outcome."""
+        return tuple(finding for finding in self.findings if finding.outcome is self.outcome)

@@ -1,0 +1,17 @@
+"""A figure as the page shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure as it stands in the page."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]

@@ -1,0 +1,1 @@
+"""Summaries in Markdown, for a job, a pull request or a file."""

@@ -1,0 +1,225 @@
+"""A comparison as files: JSON with everything, Markdown to paste, pictures to look at. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from sdperf.ab.sides.interpreters import compare_packages
+from sdperf.ab.sides.sides import describe_case
+from sdperf.ab.verdict.comparison import AB_FORMAT_VERSION, Comparison
+from sdperf.ab.verdict.images import AGAINST
+from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, judge_comparison
+from sdperf.errors import RecordError
+from sdperf.images.png import decode_png, encode_png
+from sdperf.record.codec import format_record, parse_record
+from sdperf.report.pictures.side_by_side import compose_side_by_side
+from sdperf.report.text.ab import describe_place, describe_side, describe_stage
+from sdperf.stats.paired import YuenBounds
+from sdperf.units import UNKNOWN, format_change, format_score, format_seconds
+
+if TYPE_CHECKING:
+    from sdperf.record.measurement import ImageRecord
+
+KIND: Final = "sdperf ab"
+"""What a stored comparison calls itself."""
+
+
+def format_comparison_json(comparison: Comparison) -> str:
+    """Return the whole record with its verdict, for programs and `parse_comparison`.
+
+    Raises:
+        RecordError: A number is NaN or infinite.
+    """
+    document = {"kind": KIND} | format_record(comparison)
+    document["verdict"] = _plain_verdict(judge_comparison(comparison))
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse_comparison(text: str) -> Comparison:
+    """Read what `format_comparison_json` wrote, checking every field.
+
+    Raises:
+        RecordError: It is something else, damaged, or of a newer sdperf.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise RecordError("the comparison is no JSON", got=str(error)) from error
+    if not isinstance(document, dict) or document.get("kind") != KIND:
+        raise RecordError("this is no comparison", expected="what sdperf ab --json wrote")
+    version = document.get("format_version")
+    if version != AB_FORMAT_VERSION:
+        raise RecordError(
+            "the comparison is of another format version", got=version, expected=AB_FORMAT_VERSION
+        )
+    return parse_record(Comparison, document)
+
+
+def _plain_verdict(verdict: AbVerdict) -> dict[str, Any]:
+    return {
+        "outcome": verdict.outcome.value,
+        "void": verdict.void,
+        "control_ratio": None if verdict.control is None else math.exp(verdict.control),
+        "cases": [_plain_case(case) for case in verdict.cases],
+    }
+
+
+def _plain_case(verdict: CaseVerdict) -> dict[str, Any]:
+    case = verdict.case
+    return {
+        "case": describe_case(case.case, case.variant_a, case.variant_b),
+        "outcome": verdict.outcome.value,
+        "line": verdict.line,
+        "decision": verdict.speed.decision.value,
+        "blocks": len(case.contrasts),
+        "ratio": _plain_bounds(verdict.bounds),
+        "findings": [
+            {"outcome": one.outcome.value, "gate": one.gate, "reason": one.reason}
+            for one in verdict.findings
+        ],
+        "stages": [
+            {
+                "stage": stage.name,
+                "a_s": stage.a_s,
+                "b_s": stage.b_s,
+                "saved_s": stage.saved_s,
+                "ratio": _plain_bounds(stage.bounds),
+            }
+            for stage in verdict.stages
+        ],
+    }
+
+
+def _plain_bounds(bounds: YuenBounds | None) -> dict[str, float] | None:
+    """Give ratios B over A: above 1 is slower."""
+    if bounds is None:
+        return None
+    return {name: math.exp(getattr(bounds, name)) for name in ("mean", "lower", "upper")}
+
+
+def format_comparison_markdown(comparison: Comparison, verdict: AbVerdict) -> str:
+    """Return the comparison for a pull request or an issue."""
+    return "\n".join(_format_markdown(comparison, verdict)) + "\n"
+
+
+def _format_markdown(comparison: Comparison, verdict: AbVerdict) -> Iterator[str]:
+    machine = comparison.environment
+    yield f"# {comparison.a.label} against {comparison.b.label}: {verdict.outcome.value}"
+    yield ""
+    yield f"- A: {describe_side(comparison.a)}"
+    yield f"- B: {describe_side(comparison.b)}"
+    workload = comparison.b.workload
+    yield (
+        f"- {workload.model} on {machine.device_kind} ({machine.device_name}), "
+        f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}"
+    )
+    if verdict.void is not None:
+        yield f"- **void**: {verdict.void}"
+    elif verdict.control is not None:
+        seen = format_change(math.exp(verdict.control))
+        yield f"- null control: A differs from itself by {seen}"
+    for note in comparison.notes:
+        yield f"- {note}"
+    for case in verdict.cases:
+        yield ""
+        yield from _format_case(case)
+    yield from _format_package_table(comparison)
+
+
+def format_stage_rows(verdict: CaseVerdict) -> Iterator[str]:
+    """Lay out the rows of a table of stages, and say in which of them the difference lies."""
+    for stage in verdict.stages:
+        cells = [stage.name, *map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s))]
+        yield f"| {' | '.join(cells)} | {describe_stage(stage) or UNKNOWN} |"
+    told = describe_place(verdict)
+    if told is not None:
+        yield ""
+        yield f"{told[0].upper()}{told[1:]}."
+
+
+def _format_case(verdict: CaseVerdict) -> Iterator[str]:
+    case = verdict.case
+    yield f"## {describe_case(case.case, case.variant_a, case.variant_b)}"
+    yield ""
+    yield f"**{verdict.line}** ({len(case.contrasts)} blocks)"
+    yield ""
+    for finding in verdict.findings:
+        yield f"- {finding.gate}: {finding.outcome.value}: {finding.reason}"
+    for note in case.notes:
+        yield f"- {note}"
+    if verdict.stages:
+        yield ""
+        yield "| stage | A | B | B saves | time (95 %) |"
+        yield "| --- | --- | --- | --- | --- |"
+        yield from format_stage_rows(verdict)
+    if case.images:
+        yield ""
+        yield "| image | SSIM | worst tile | PSNR | entropy A | entropy B |"
+        yield "| --- | --- | --- | --- | --- | --- |"
+        for pair in case.images:
+            yield _format_image(pair.a, pair.b)
+
+
+def _format_image(a: ImageRecord, b: ImageRecord) -> str:
+    score = b.score(AGAINST)
+    if score is None:
+        cells = [UNKNOWN, UNKNOWN, UNKNOWN]
+    else:
+        psnr = "identical" if score.psnr_db is None else f"{score.psnr_db:.1f} dB"
+        cells = [format_score(score.ssim), format_score(score.worst_tile_ssim), psnr]
+    prompt = a.prompt.replace("|", "\\|").replace("\n", " ")
+    cells = [f"{prompt}, seed {a.seed}", *cells]
+    cells += [f"{one.entropy_bits:.2f} bit" for one in (a, b)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _format_package_table(comparison: Comparison) -> Iterator[str]:
+    found = compare_packages(comparison.a.packages, comparison.b.packages)
+    if not found:
+        return
+    yield ""
+    yield "## Packages that differ"
+    yield ""
+    yield "| package | A | B |"
+    yield "| --- | --- | --- |"
+    for one in found:
+        yield f"| {one.name} | {one.a or UNKNOWN} | {one.b or UNKNOWN} |"
+
+
+def compose_pictures(
+    comparison: Comparison, pngs: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """Draw A | B | difference of every prompt.
+
+    Args:
+        comparison: What was compared.
+        pngs: Its images by content hash.
+
+    Yields:
+        A file name and PNG bytes.
+    """
+    labels = f"A: {comparison.a.label}", f"B: {comparison.b.label}"
+    for number, case in enumerate(comparison.cases):
+        for index, pair in enumerate(case.images):
+            score = pair.b.score(AGAINST)
+            if score is None:
+                continue
+            caption = (
+                "identical"
+                if score.identical
+                else f"SSIM {format_score(score.ssim)}, worst tile "
+                f"{format_score(score.worst_tile_ssim)} (outlined)"
+            )
+            drawn = compose_side_by_side(
+                decode_png(pngs[pair.a.sha256]),
+                decode_png(pngs[pair.b.sha256]),
+                tile_box=score.worst_tile_box,
+                title=f"{pair.a.prompt}, seed {pair.a.seed}",
+                caption=caption,
+                against=labels[0],
+                current_name=labels[1],
+            )
+            yield f"case{number + 1}-image{index + 1}.png", encode_png(drawn)

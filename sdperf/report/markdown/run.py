@@ -1,0 +1,136 @@
+"""A run as Markdown for a job summary or a pull request: two lines when green. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.report.text.session.cases import Row, format_counts
+from sdperf.units import format_change, format_score, format_seconds
+
+LONGEST: Final = 60_000
+"""Characters; GitHub takes 65,536 in a comment."""
+
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()+!|~])")
+_CALLS: Final = re.compile(r"([@#])(?=\w)")
+_JOINER: Final = "\u2060"
+"""Has no width; keeps ``@name`` from calling somebody and ``#12`` from linking an issue."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What there is to say of a run.
+
+    Attributes:
+        rows: Its judged cases.
+        skipped: How many cases were skipped.
+        description: What was measured, where.
+        comparison: What it was compared with.
+        suite: What all cases have in common; ``None`` where it could not be told.
+        notes: What was left undone, and what to do next.
+        has_failed: Whether the run fails.
+    """
+
+    rows: Sequence[Row]
+    skipped: int
+    description: Sequence[str]
+    comparison: Sequence[str]
+    suite: Finding | None
+    notes: Sequence[str]
+    has_failed: bool
+
+
+def format_run_markdown(report: RunReport) -> str:
+    """Lay a run out: the verdict first, then only what is not a plain pass.
+
+    Prompts, branches and names in it are hostile: nothing of them becomes markup, a link, a
+    picture or a call of a person.
+    """
+    answer = "failed" if report.has_failed else "passed"
+    counts = format_counts(report.rows, report.skipped)
+    lines = [f"### sdperf {answer}: {escape_markdown(counts)}", ""]
+    lines += [f"{escape_markdown(' '.join(report.description))}  "] if report.description else []
+    lines += [f"{escape_markdown(text)}  " for text in report.comparison]
+    if report.suite is not None and report.suite.outcome is not Outcome.PASS:
+        lines.append(f"all cases together: {_format_finding(report.suite)}  ")
+    plain = (Outcome.PASS, Outcome.NO_BASELINE)
+    telling = [row for row in report.rows if row.verdict.outcome not in plain]
+    lines += _within(_list_findings(telling), LONGEST // 2)
+    lines += [f"{escape_markdown(text)}  " for text in report.notes]
+    if telling:
+        lines += [
+            "",
+            "<details><summary>all cases</summary>",
+            "",
+            *_within(_format_table(report.rows), LONGEST // 3),
+            "",
+            "</details>",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    r"""Make text stand for itself on one line, also in a table's cell.
+
+    >>> print(escape_markdown("a|b <script> [x](y)"))
+    a\|b &lt;script> \[x\]\(y\)
+    """
+    flat = " ".join(text.split())
+    escaped = _MARKUP.sub(r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;")
+    return _CALLS.sub(rf"\1{_JOINER}", escaped)
+
+
+def format_code(text: str) -> str:
+    """Show text as code, also in a table's cell."""
+    flat = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{flat}`" if flat else ""
+
+
+def _list_findings(rows: Iterable[Row]) -> Iterable[str]:
+    ordered = sorted(rows, key=lambda row: list(Outcome).index(row.verdict.outcome))
+    for row in ordered:
+        for finding in row.verdict.told:
+            yield f"- {format_code(row.case)} {_format_finding(finding)}"
+
+
+def _format_finding(finding: Finding) -> str:
+    step = "" if finding.next_step is None else f"; next: {format_code(finding.next_step)}"
+    return f"**{finding.outcome.value}**: {escape_markdown(finding.reason)}{step}"
+
+
+def _format_table(rows: Iterable[Row]) -> Iterable[str]:
+    yield "| case | s/image | change | SSIM | entropy | verdict |"
+    yield "| --- | ---: | ---: | ---: | ---: | --- |"
+    for row in rows:
+        measured = row.measurement
+        cells = ("", "", "")
+        if measured is not None:
+            scores = [score.ssim for image in measured.images for score in image.scores]
+            bits = min((image.entropy_bits for image in measured.images), default=None)
+            cells = (
+                format_seconds(measured.seconds_per_image),
+                format_score(min(scores, default=None)),
+                "" if bits is None else f"{bits:.2f} bit",
+            )
+        seen = "" if row.seen is None else f" {escape_markdown(row.seen)}"
+        change = format_change(row.change)
+        yield (
+            f"| {format_code(row.case)} | {cells[0]} | {change} | {cells[1]} | {cells[2]} "
+            f"| {row.verdict.outcome.value}{seen} |"
+        )
+
+
+def _within(lines: Iterable[str], longest: int) -> list[str]:
+    """Keep the first lines that fit, and say how many do not."""
+    kept: list[str] = []
+    left_out = 0
+    for line in lines:
+        longest -= len(line) + 1
+        if longest > 0 and not left_out:
+            kept.append(line)
+        else:
+            left_out += 1
+    return [*kept, *([f"and {left_out} more lines"] if left_out else [])]

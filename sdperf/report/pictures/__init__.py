@@ -1,0 +1,1 @@
+"""A run's images, side by side and with their damage outlined."""

@@ -1,0 +1,225 @@
+"""Which images a report shows, and how they get into it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image
+
+from sdperf.errors import ImageError, SdperfError
+from sdperf.judging.machine import JudgedMachine
+from sdperf.models.references import ReferenceImages, load_references
+from sdperf.record.measurement import ImageRecord, ImageScores
+from sdperf.record.observation import ImageParity, Soundness
+from sdperf.store.images import ImageStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+AGAINST: Final = ("baseline", "reference", "fp32-sync")
+"""What an image is held against, the strictest first."""
+
+_LARGEST_LOSSLESS_BYTES: Final = 60_000
+_QUALITY: Final = 88
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """An image as it stands in a page.
+
+    Attributes:
+        uri: ``data:image/webp;base64,...``.
+        width: Pixels of the original.
+        height: Pixels of the original.
+        is_exact: Whether every pixel is the original's.
+    """
+
+    uri: str
+    width: int
+    height: int
+    is_exact: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image beside what it was held against.
+
+    Attributes:
+        image: The image of this run.
+        score: The comparison.
+        precision: Of the pipeline that drew it.
+        cases: Short names of the cases whose image of this prompt differs.
+    """
+
+    image: ImageRecord
+    score: ImageScores
+    precision: str
+    cases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt on the contact sheet.
+
+    Attributes:
+        prompt: The prompt.
+        seed: Its seed.
+        against: What the first image is; ``None`` where there is none.
+        against_sha256: Its hash.
+        images: This run's image of each precision.
+    """
+
+    prompt: str
+    seed: int
+    against: str | None
+    against_sha256: str | None
+    images: tuple[tuple[str, ImageRecord], ...]
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Finds images by content.
+
+    Attributes:
+        stores: Folders of content-addressed images.
+        references: Reference images of models.
+    """
+
+    stores: tuple[ImageStore, ...] = ()
+    references: tuple[ReferenceImages, ...] = ()
+
+    def find(self, sha256: str) -> NDArray[np.uint8] | None:
+        """Return (H, W, 3) uint8; ``None`` where the image is not there, or not what it was."""
+        for store in self.stores:
+            with contextlib.suppress(ImageError):
+                return store.read(sha256)
+        for references in self.references:
+            with contextlib.suppress(ImageError):
+                pixels = references.read(sha256)
+                if pixels is not None:
+                    return pixels
+        return None
+
+
+def locate_pictures(runs: Iterable[Path], others: Iterable[Path] = ()) -> PictureSource:
+    """Look beside each saved run, in further folders, and among references of models.
+
+    Args:
+        runs: Saved runs; their images lie in ``images/`` beside them.
+        others: Folders of content-addressed images.
+    """
+    folders = [*(path.parent / "images" for path in runs), *others]
+    shipped = Path(__file__).parents[2] / "models" / "embedded" / "references"
+    listed = []
+    for folder in (shipped, *Path("benchmarks/references").glob("*/*")):
+        with contextlib.suppress(SdperfError):
+            references = load_references(folder)
+            listed += [] if references is None else [references]
+    stores = tuple(ImageStore(folder) for folder in dict.fromkeys(folders) if folder.is_dir())
+    return PictureSource(stores, tuple(listed))
+
+
+def embed(pixels: NDArray[np.uint8], *, largest_px: int | None = None) -> Embedded:
+    """Encode an image for a page: exactly where that is small, else good to the eye.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        largest_px: Longer side to shrink it to; ``None`` keeps its size.
+    """
+    picture = Image.fromarray(pixels)
+    width, height = picture.size
+    is_exact = largest_px is None or max(picture.size) <= largest_px
+    if largest_px is not None and not is_exact:
+        picture.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
+    content = _encode(picture, lossless=True) if is_exact else b""
+    if not is_exact or len(content) > _LARGEST_LOSSLESS_BYTES:
+        is_exact = False
+        content = _encode(picture, lossless=False)
+    uri = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
+    return Embedded(uri, width, height, is_exact)
+
+
+def _encode(picture: Image.Image, *, lossless: bool) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", lossless=lossless, quality=_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
+    """Return all images of a machine's last run as (precision, short case name, image)."""
+    listed: list[tuple[str, str, ImageRecord]] = [
+        (case.measurement.variant.precision, case.short, image)
+        for case in machine.cases
+        if case.measurement is not None
+        for image in case.measurement.images
+    ]
+    for case in machine.cases:
+        if case.seen is not None and isinstance(case.seen.seen, Soundness | ImageParity):
+            precision = case.seen.precision
+            listed += [(precision, case.short, image) for image in case.seen.seen.images]
+    return listed
+
+
+def list_pairs(machine: JudgedMachine) -> list[Pair]:
+    """Return the images that differ from what they were held against, the worst first.
+
+    Each image is held against the strictest that it has. Of those that differ by their case only,
+    the worst is listed, once.
+    """
+    pairs: dict[tuple[str, int, str], Pair] = {}
+    for precision, case, image in list_images(machine):
+        score = _strictest(image)
+        if score is None or score.identical or score.against_sha256 == image.sha256:
+            continue
+        key = (image.prompt, image.seed, precision)
+        earlier = pairs.get(key)
+        cases = tuple(dict.fromkeys((*(() if earlier is None else earlier.cases), case)))
+        pair = Pair(image, score, precision, cases)
+        if earlier is not None and earlier.score.worst_tile_ssim <= score.worst_tile_ssim:
+            pair = dataclasses.replace(earlier, cases=cases)
+        pairs[key] = pair
+    return sorted(pairs.values(), key=lambda pair: pair.score.worst_tile_ssim)
+
+
+def count_identical(machine: JudgedMachine) -> int:
+    """Count the images that equal what they were held against, each once."""
+    return len(
+        {
+            image.sha256
+            for _, _, image in list_images(machine)
+            if (score := _strictest(image)) is not None and score.identical
+        }
+    )
+
+
+def list_samples(machine: JudgedMachine) -> list[Sample]:
+    """Return every prompt and seed with its reference and this run's image of each precision."""
+    samples: dict[tuple[str, int], dict[str, ImageRecord]] = {}
+    for precision, _, image in list_images(machine):
+        samples.setdefault((image.prompt, image.seed), {}).setdefault(precision, image)
+    listed = []
+    for (prompt, seed), images in samples.items():
+        score = next((_strictest(image) for image in images.values() if image.scores), None)
+        listed.append(
+            Sample(
+                prompt=prompt,
+                seed=seed,
+                against=None if score is None else score.against,
+                against_sha256=None if score is None else score.against_sha256,
+                images=tuple(images.items()),
+            )
+        )
+    return sorted(listed, key=lambda sample: sample.seed)
+
+
+def _strictest(image: ImageRecord) -> ImageScores | None:
+    scores: Sequence[ImageScores | None] = [image.score(name) for name in AGAINST]
+    return next((score for score in scores if score is not None), None)

@@ -1,0 +1,191 @@
+"""A comparison on the terminal: the verdict in one line a case, then where the time went. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from sdperf.ab.sides.interpreters import TELLING, compare_packages
+from sdperf.ab.sides.sides import describe_case
+from sdperf.ab.verdict.comparison import Comparison, SideRecord
+from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, StageChange
+from sdperf.ab.verdict.words import describe_change
+from sdperf.record.verdict import Outcome
+from sdperf.report.text.session.cases import Line, colour_of, wrap_line
+from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
+
+SHOWN_PACKAGES: Final = 12
+"""Packages that differ and stand on the terminal; all of them stand in JSON and Markdown."""
+
+_SPACE: Final = 12
+_REVISION: Final = 12
+_QUIET: Final = (Outcome.PASS, Outcome.FASTER)
+
+
+def format_comparison(comparison: Comparison, verdict: AbVerdict) -> list[Line]:
+    """Lay a comparison out for a terminal."""
+    lines = [
+        *_format_sides(comparison),
+        *_format_packages(comparison),
+        *_format_machine(comparison, verdict),
+    ]
+    for case in verdict.cases:
+        lines += [Line(""), *_format_case(case)]
+    for note in comparison.notes:
+        lines += wrap_line(f"note: {note}", "yellow")
+    if len(verdict.cases) > 1:
+        lines += [Line(""), Line(format_count(verdict), colour_of(verdict.outcome), bold=True)]
+    return lines
+
+
+def format_count(verdict: AbVerdict) -> str:
+    """Count the outcomes of several cases."""
+    outcomes = [case.outcome for case in verdict.cases]
+    parts = [f"{outcomes.count(one)} {one.value}" for one in Outcome if one in outcomes]
+    return f"{len(outcomes)} cases: {', '.join(parts)}"
+
+
+def describe_side(side: SideRecord) -> str:
+    """Say in a line what a side is."""
+    parts = [side.label]
+    if side.revision is not None:
+        parts.append(f"commit {side.revision[:_REVISION]}")
+    if side.subject is not None:
+        parts.append(side.subject)
+    known = [f"Python {side.python}"]
+    known += [f"{name} {side.packages[name]}" for name in TELLING[:2] if name in side.packages]
+    return ", ".join([*parts, *(one for one in known if one != side.label)])
+
+
+def _format_sides(comparison: Comparison) -> Iterator[Line]:
+    for name, side in (("A", comparison.a), ("B", comparison.b)):
+        yield from wrap_line(f"{name}  {describe_side(side)}")
+    machine = comparison.environment
+    drawings = [_describe_drawing(comparison, side) for side in ("A", "B")]
+    if drawings[0] == drawings[1]:
+        yield from wrap_line(f"{drawings[0]} ({machine.device_name})")
+    else:
+        yield from wrap_line(f"A  {drawings[0]}")
+        yield from wrap_line(f"B  {drawings[1]} ({machine.device_name})")
+
+
+def _describe_drawing(comparison: Comparison, side: str) -> str:
+    """Say what a side draws and where: model, steps, guidance, size, device."""
+    record = comparison.a if side == "A" else comparison.b
+    workload = record.workload
+    pairs = [pair for case in comparison.cases for pair in case.images[:1]]
+    sizes = [(pair.a if side == "A" else pair.b) for pair in pairs]
+    size = f", {sizes[0].width} x {sizes[0].height} px" if sizes else ""
+    return (
+        f"{workload.model}: {format_quantity(workload.num_inference_steps, 'step')}, "
+        f"guidance {workload.guidance_scale:g}{size}, on {record.device}"
+    )
+
+
+def _format_packages(comparison: Comparison) -> Iterator[Line]:
+    found = compare_packages(comparison.a.packages, comparison.b.packages)
+    if not found:
+        return
+    shared = [one for one in found if one.name in TELLING or None not in (one.a, one.b)]
+    yield Line("")
+    yield Line(f"  {'packages that differ':<30} {'A':>20} {'B':>20}", bold=True)
+    for one in shared[:SHOWN_PACKAGES]:
+        a, b = one.a or UNKNOWN, one.b or UNKNOWN
+        yield Line(f"  {one.name[:30]:<30} {a[:20]:>20} {b[:20]:>20}")
+    rest = [one for one in found if one not in shared[:SHOWN_PACKAGES]]
+    counts = {
+        "differ too": sum(None not in (one.a, one.b) for one in rest),
+        "only in A": sum(one.b is None for one in rest),
+        "only in B": sum(one.a is None for one in rest),
+    }
+    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    if told:
+        yield Line(f"  besides: {told} (--json and --markdown list them)")
+
+
+def _format_machine(comparison: Comparison, verdict: AbVerdict) -> Iterator[Line]:
+    for guard in comparison.guards:
+        if guard.state in ("fail", "warn"):
+            value = "" if guard.value is None else f" {guard.value}:"
+            yield from wrap_line(
+                f"guard {guard.state}  {guard.name}:{value} {guard.sentence}",
+                "red" if guard.state == "fail" else "yellow",
+            )
+    if verdict.void is not None:
+        yield Line("")
+        yield from wrap_line(f"VOID  null control failed: {verdict.void}", "red")
+        yield from wrap_line(
+            "    next: find out what else uses this machine (sdperf doctor), then compare again"
+        )
+    elif verdict.control is not None:
+        seen = format_change(math.exp(verdict.control))
+        yield Line(f"null control: A differs from itself by {seen}")
+
+
+def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
+    case = verdict.case
+    executions = format_quantity(len(case.contrasts), "block")
+    discarded = [block.discarded for block in case.blocks if block.discarded is not None]
+    yield Line(f"{describe_case(case.case, case.variant_a, case.variant_b)}, {executions}")
+    for piece in wrap_line(verdict.line, colour_of(verdict.outcome)):
+        yield Line(piece.text, piece.colour, bold=True)
+    for finding in verdict.findings:
+        if finding.outcome in _QUIET:
+            continue
+        yield from wrap_line(
+            f"{finding.outcome.value}  {finding.reason}", colour_of(finding.outcome)
+        )
+        if finding.next_step is not None:
+            yield from wrap_line(f"    next: {finding.next_step}")
+    for reason in dict.fromkeys(discarded):
+        again = format_quantity(discarded.count(reason), "block")
+        yield from wrap_line(f"discarded and measured again: {again}: {reason}", "yellow")
+    for note in case.notes:
+        if not any(note in finding.reason for finding in verdict.findings):
+            yield from wrap_line(f"note: {note}", "yellow")
+    if verdict.stages:
+        yield from _format_stages(verdict)
+
+
+def _format_stages(verdict: CaseVerdict) -> Iterator[Line]:
+    header = f"  {'stage':<15}{'A':>{_SPACE}}{'B':>{_SPACE}}{'B saves':>{_SPACE}}  time"
+    yield Line(header, bold=True)
+    for stage in verdict.stages:
+        yield Line(
+            f"  {stage.name:<15}{format_seconds(stage.a_s):>{_SPACE}}"
+            f"{format_seconds(stage.b_s):>{_SPACE}}{format_seconds(stage.saved_s):>{_SPACE}}"
+            f"  {describe_stage(stage)}".rstrip()
+        )
+    told = describe_place(verdict)
+    if told is not None:
+        yield from wrap_line(f"  {told}")
+
+
+def describe_stage(stage: StageChange) -> str:
+    """Say how a stage's time changed, with its 95 % interval; nothing where it cannot be told."""
+    if stage.bounds is None:
+        return ""
+    return describe_change(stage.bounds)
+
+
+def describe_place(verdict: CaseVerdict) -> str | None:
+    """Say which stage most of the difference lies in, where the speeds differ at all.
+
+    The profiled rounds have to show at least half of what the timed ones do: otherwise they were
+    disturbed, or the difference is not in the stages, and none is named.
+    """
+    bounds = verdict.bounds
+    if bounds is None or bounds.lower <= 0 <= bounds.upper or not verdict.stages:
+        return None
+    a_s = sum(stage.a_s for stage in verdict.stages)
+    saved_s = sum(stage.saved_s for stage in verdict.stages)
+    seen_log = math.log((a_s - saved_s) / a_s)
+    if seen_log / bounds.mean < 0.5:
+        return "the profiled rounds do not show this difference: no stage is named"
+    largest = max(verdict.stages, key=lambda stage: stage.saved_s / saved_s)
+    share = largest.saved_s / saved_s
+    if share < 0.5:
+        return "the difference is spread over the stages"
+    what = "gain" if saved_s > 0 else "loss"
+    return f"{min(1.0, share) * 100:.0f} % of the {what} is in {largest.name}"

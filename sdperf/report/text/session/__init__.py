@@ -1,0 +1,1 @@
+"""Tables of one session for a terminal."""

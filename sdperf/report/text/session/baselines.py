@@ -1,0 +1,116 @@
+"""Accepted sessions as text: the list, one session in full, what an acceptance did. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from sdperf.judging.session.words import format_sessions_missing
+from sdperf.report.text.session.controls import format_control
+from sdperf.report.text.session.quality_seen import describe_seen
+from sdperf.store.baselines import AcceptedSession
+from sdperf.units import format_bytes, format_quantity, format_seconds
+
+WIDTH = 100
+
+
+def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
+    """List sessions by kind of machine."""
+    lines: list[str] = []
+    for fingerprint in dict.fromkeys(session.fingerprint for session in sessions):
+        ours = [session for session in sessions if session.fingerprint == fingerprint]
+        lines += textwrap.wrap(fingerprint, WIDTH)
+        lines.append(f"  {format_sessions_missing(len(ours))}")
+        for session in ours:
+            acceptance, cases = session.acceptance, format_quantity(len(session.run.cases), "case")
+            lines += textwrap.wrap(
+                f"{session.number:04} {acceptance.accepted_at[:10]} "
+                f"{(acceptance.commit or 'commit unknown')[:14]} {cases}: {acceptance.reason}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="       ",
+            )
+    return lines
+
+
+def format_session(session: AcceptedSession) -> list[str]:
+    """Show one session in full."""
+    acceptance, summary = session.acceptance, session.run.summary
+    lines = [
+        str(session.run.path),
+        *textwrap.wrap(f"reason: {acceptance.reason}", WIDTH, subsequent_indent="  "),
+        f"accepted: {acceptance.accepted_at}, of commit {acceptance.commit or 'unknown'}",
+        f"measured: {session.run.document.get('datetime', 'unknown')}",
+        *_format_guards(session),
+        *_format_null_control(session),
+    ]
+    for case in session.run.cases.values():
+        measured = case.measurement
+        if measured is None:
+            continue
+        outcome = summary.outcomes.get(case.name, "-") if summary is not None else "-"
+        images = ", ".join(image.sha256[:8] for image in measured.images)
+        new = " (new history)" if case.name in acceptance.level_changed else ""
+        lines += textwrap.wrap(
+            f"{case.name}: {format_seconds(measured.seconds_per_image)} per image, "
+            f"{len(measured.rounds_s)} rounds, RSS {format_bytes(measured.memory.peak_rss_bytes)}, "
+            f"device {format_bytes(measured.memory.peak_device_bytes)}, images {images}: "
+            f"{outcome}{new}",
+            WIDTH,
+            subsequent_indent="    ",
+        )
+    for seen in session.run.quality:
+        lines += textwrap.wrap(
+            f"{seen.case}: {describe_seen(seen.seen)}: {seen.outcome}",
+            WIDTH,
+            subsequent_indent="    ",
+        )
+    return lines
+
+
+def format_accepted(session: AcceptedSession, count: int) -> list[str]:
+    """Say what an acceptance did and what to do next.
+
+    Args:
+        session: The new one.
+        count: Accepted sessions of its machine, the new one included.
+    """
+    changed = session.acceptance.level_changed
+    lines = [
+        f"accepted {format_quantity(len(session.run.cases), 'case')} as {session.run.path}",
+        *textwrap.wrap(f"for {session.fingerprint}: {format_sessions_missing(count)}", WIDTH),
+        *_format_guards(session),
+    ]
+    if changed:
+        lines.append(
+            f"level changed, a new history begins: {format_quantity(len(changed), 'case')}"
+        )
+    if (session.acceptance.commit or "").endswith("-dirty"):
+        lines.append("measured with uncommitted changes: its code cannot be run again to compare")
+    lines.append(f"next: git add {session.run.path.parent}")
+    return lines
+
+
+def _format_guards(session: AcceptedSession) -> list[str]:
+    summary = session.run.summary
+    if summary is None or summary.guards is None:
+        return ["guards: unknown, the run did not ask whether the machine was fit"]
+    counts = Counter(guard.state for guard in summary.guards)
+    lines = [f"guards: {', '.join(f'{number} {state}' for state, number in counts.items())}"]
+    for guard in summary.guards:
+        if guard.state in ("fail", "warn"):
+            lines += textwrap.wrap(
+                f"{guard.state}: {guard.name} {guard.value or ''}: {guard.sentence}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+            )
+    return lines
+
+
+def _format_null_control(session: AcceptedSession) -> list[str]:
+    control = None if session.run.summary is None else session.run.summary.null_control
+    if control is None:
+        return ["null control: none, the run was compared with nothing"]
+    return textwrap.wrap(format_control(control), WIDTH, subsequent_indent="    ")

@@ -1,0 +1,238 @@
+"""The table at the end of a run: one line a case, then what failed and what to type next. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome, Verdict
+from sdperf.record.workload import Variant
+from sdperf.streams import strip_controls
+from sdperf.units import UNKNOWN, format_change, format_names, format_score, format_seconds
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of a run.
+
+    Attributes:
+        case: Short name of the case.
+        verdict: What was said of it.
+        measurement: What was measured; ``None`` where the case did not get that far.
+        change: Current over baseline median, where a baseline was compared with.
+        seen: What a case of the quality suite saw, in place of the columns.
+    """
+
+    case: str
+    verdict: Verdict
+    measurement: Measurement | None
+    change: float | None
+    seen: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text with the colour that a terminal may give it.
+
+    Attributes:
+        text: At most `WIDTH` characters; what a terminal or a workflow's log would obey is gone.
+        colour: ``red``, ``yellow``, ``green`` or ``""``.
+        bold: Whether to stress it.
+    """
+
+    text: str
+    colour: str = ""
+    bold: bool = False
+
+    def __post_init__(self) -> None:
+        """Take what a file's names could bring: control characters, line breaks, commands."""
+        object.__setattr__(self, "text", strip_controls(self.text))
+
+
+_ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}
+
+
+def format_ansi(line: Line) -> str:
+    """Return a line with the escape codes of its colour."""
+    codes = [code for code in ("1" if line.bold else "", _ANSI.get(line.colour, "")) if code]
+    return f"\x1b[{';'.join(codes)}m{line.text}\x1b[0m" if codes else line.text
+
+
+def colour_of(outcome: Outcome) -> str:
+    """Return the colour of an outcome: failures red, open answers yellow, the rest green."""
+    return "red" if outcome.is_failure else "yellow" if outcome.is_open else "green"
+
+
+_COLUMNS = (
+    ("s/image", 9),
+    ("images/s", 9),
+    ("change", 8),
+    ("SSIM", 7),
+    ("tile", 7),
+    ("entropy", 8),
+)
+
+
+def format_table(rows: Sequence[Row]) -> list[Line]:
+    """Lay out the table: a header, then a line a case.
+
+    SSIM and tile are the worst over the case's images against the strictest reference it has:
+    a compared run, else the shipped reference, else what its gain is against, else this run's fp32
+    sync image (which the plain case itself is, and so is not held against).
+    """
+    name_width = min(max([len(row.case) for row in rows] + [4]), 34)
+    header = f"{'case':<{name_width}}" + "".join(f" {name:>{width}}" for name, width in _COLUMNS)
+    lines = [Line(f"{header}  verdict", bold=True)]
+    for row in rows:
+        cells = "".join(
+            f" {cell:>{width}}" for cell, (_, width) in zip(_cells(row), _COLUMNS, strict=True)
+        )
+        if row.seen is not None:
+            cells = _fill(row.seen)
+        name = row.case if len(row.case) <= name_width else f"{row.case[: name_width - 3]}..."
+        text = f"{name:<{name_width}}{cells}  {row.verdict.outcome.value}"
+        lines.append(Line(text, colour_of(row.verdict.outcome)))
+    return lines
+
+
+def _fill(seen: str) -> str:
+    """Put what a quality case saw in place of the columns."""
+    width = sum(width + 1 for _, width in _COLUMNS)
+    shown = seen if len(seen) < width else f"{seen[: width - 4]}..."
+    return f" {shown:<{width - 1}}"
+
+
+def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None]:
+    """Return the worst SSIM and worst tile of a case's images against its strictest reference."""
+    scores = [
+        score
+        for image in measured.images
+        for against in ("baseline", "reference", "plain", "fp32-sync")
+        if (score := image.score(against)) is not None
+        and not (against == "fp32-sync" and measured.variant == Variant())
+    ]
+    against = scores[0].against if scores else ""
+    strictest = [score for score in scores if score.against == against]
+    return (
+        min((score.ssim for score in strictest), default=None),
+        min((score.worst_tile_ssim for score in strictest), default=None),
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    measured = row.measurement
+    if measured is None:
+        return (UNKNOWN,) * len(_COLUMNS)
+    ssim, tile = find_worst_scores(measured)
+    return (
+        format_seconds(measured.seconds_per_image),
+        f"{measured.images_per_second:.3g}",
+        format_change(row.change),
+        format_score(ssim),
+        format_score(tile),
+        f"{min(image.entropy_bits for image in measured.images):.2f} bit",
+    )
+
+
+def format_findings(rows: Iterable[Row]) -> list[Line]:
+    """Say of each case that is not a plain pass what was seen, against what, and what to do.
+
+    What several cases have in common, such as a model that cannot be loaded, is said once.
+    """
+    cases: dict[Finding, list[str]] = {}
+    for row in rows:
+        for finding in dict.fromkeys(row.verdict.told):
+            if finding.outcome not in (Outcome.PASS, Outcome.FASTER):
+                cases.setdefault(finding, []).append(row.case)
+    lines = []
+    for finding, names in cases.items():
+        head = f"{finding.outcome.value}  {format_names(names)}"
+        lines += wrap_line(f"{head}: {finding.reason}", colour_of(finding.outcome))
+        if finding.next_step is not None:
+            lines += wrap_line(f"    next: {finding.next_step}", "")
+    return lines
+
+
+def format_counts(rows: Sequence[Row], skipped: int) -> str:
+    """Count the outcomes; every collected case is in exactly one of them."""
+    counts = Counter(row.verdict.outcome for row in rows)
+    parts = [f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]]
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    return f"{len(rows) + skipped} cases: {', '.join(parts) or 'none judged'}"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What overlapping gained a case, beside what it could gain at most.
+
+    Attributes:
+        measured: The async case.
+        gain: Share of its sync twin's time that it saved; negative where it took longer.
+        ceiling: Share that is not the device's work and has a next image to hide behind; where the
+            device is the processor, as much of it as there are cores for.
+    """
+
+    measured: Measurement
+    gain: float
+    ceiling: float
+
+
+def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
+    """Hold each async case against its sync twin; cases without a profiled twin stay out."""
+    twins = {
+        (one.kind, dataclasses.replace(one.variant, mode="sync")): one
+        for one in measured
+        if one.variant.mode == "sync"
+    }
+    overlaps = []
+    for one in measured:
+        twin = twins.get((one.kind, dataclasses.replace(one.variant, mode="sync")))
+        if one.variant.mode != "async" or twin is None or twin.stages is None:
+            continue
+        share = twin.stages.overlappable_share()
+        per_worker = one.images_per_round // one.variant.workers
+        if share is not None and per_worker > 0:
+            gain = 1 - one.seconds_per_image / twin.seconds_per_image
+            hidden = share * (per_worker - 1) / per_worker
+            overlaps.append(Overlap(one, gain, _limit_by_cores(hidden, one)))
+    return overlaps
+
+
+def _limit_by_cores(share: float, measured: Measurement) -> float:
+    """Return how much of an overlappable share the processor has cores for, where it computes too.
+
+    A sync image takes its workers' threads for ``1 - share`` of its time and one core of each for
+    the rest. However well that is overlapped, all cores together have no less to do.
+    """
+    environment, threads = measured.environment, measured.worker_threads
+    if environment.device_kind != "cpu" or not environment.cpu_cores or threads is None:
+        return share
+    busy = (threads * (1 - share) + share) * measured.variant.workers / environment.cpu_cores
+    return max(0.0, 1 - max(1 - share, busy))
+
+
+def format_ceilings(rows: Iterable[Row]) -> list[Line]:
+    """Print each async case's gain over its sync twin beside the ceiling of what could overlap."""
+    measured = [row.measurement for row in rows if row.measurement is not None]
+    return [
+        Line(
+            f"async {one.measured.kind} {one.measured.variant.precision} "
+            f"{' '.join(one.measured.variant.team)}: saved {one.gain * 100:.1f} % of sync's time, "
+            f"ceiling {one.ceiling * 100:.1f} %; beyond it is noise"
+        )
+        for one in find_overlaps(measured)
+    ]
+
+
+def wrap_line(text: str, colour: str = "") -> list[Line]:
+    """Break a long line at spaces, the rest of it indented."""
+    pieces = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return [Line(piece, colour) for piece in pieces]

@@ -1,0 +1,47 @@
+"""Null controls in words: one, and how often they failed on a kind of machine. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from sdperf.judging.machine_noise import compute_upper_bound
+from sdperf.record.verdict import shorten_case
+from sdperf.store.controls import NullControl
+from sdperf.units import format_change, format_quantity
+
+WIDTH = 100
+
+
+def format_control(control: NullControl) -> str:
+    """Say what a null control saw, or why there was none."""
+    name = shorten_case(control.case)
+    if control.is_sound is None or control.ratio is None:
+        return f"no null control: {control.reason or 'it was not finished'}"
+    passed = "passed" if control.is_sound else "FAILED"
+    return (
+        f"null control {passed}: {name} differs from itself by {format_change(control.ratio)} in "
+        f"{len(control.contrasts)} blocks"
+    )
+
+
+def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> list[str]:
+    """Say how many controls were run on a kind of machine and how many failed.
+
+    Args:
+        controls: Those with an answer.
+        damaged: Lines of the log that could not be read.
+    """
+    failed = sum(control.is_sound is False for control in controls)
+    unread = f"; {damaged} entries of the log cannot be read" if damaged else ""
+    if not controls:
+        text = f"null controls on this machine: none yet{unread}"
+    else:
+        widest = max(abs(control.ratio - 1) for control in controls if control.ratio is not None)
+        text = (
+            f"null controls on this machine: {format_quantity(len(controls), 'run')}, "
+            f"{failed} failed (the true share is below "
+            f"{compute_upper_bound(failed, len(controls)):.0%} with 95 % confidence); the same "
+            f"code differed from itself by at most {100 * widest:.1f} %{unread}"
+        )
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ")

@@ -1,0 +1,155 @@
+"""Engine against engine: what each makes of the same case, a group for each case. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.record.measurement import ImageScores, Measurement
+from sdperf.record.workload import TORCH, Variant
+from sdperf.report.text.session.cases import Line, Row
+from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
+
+HEADER: Final = ("engine", "s/image", "times faster", "SSIM", "worst tile", "files", "converted in")
+"""Of `tabulate_engine`."""
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """What one engine made of a case.
+
+    Attributes:
+        engine: Its name.
+        provider: What it ran on, in its own words; empty for torch.
+        per_image_s: Median seconds of an image.
+        times: How many times faster than torch; ``None`` for torch itself and where it is unknown.
+        is_paired: Whether both took turns, so that drift cancels.
+        ssim: Worst image against torch's; ``None`` unknown.
+        tile: Worst tile likewise.
+        model_bytes: Weights (and programs) as the engine holds them.
+        conversion_s: Seconds that converting took when it was done.
+    """
+
+    engine: str
+    provider: str
+    per_image_s: float
+    times: float | None = None
+    is_paired: bool = False
+    ssim: float | None = None
+    tile: float | None = None
+    model_bytes: int | None = None
+    conversion_s: float | None = None
+
+
+@dataclass(frozen=True)
+class EngineGroup:
+    """One case on several engines.
+
+    Attributes:
+        title: Kind and variant without the engine.
+        results: Torch first, then in the order in which they ran.
+    """
+
+    title: str
+    results: tuple[EngineResult, ...]
+
+
+def group_engines(measured: Iterable[Measurement]) -> list[EngineGroup]:
+    """Put together what differs by its engine only; a case on one engine alone stays out.
+
+    The torch side of a gain counts as a case on torch.
+    """
+    groups: dict[tuple[str, Variant], list[Measurement]] = {}
+    for one in measured:
+        plain = dataclasses.replace(one.variant, engine=TORCH)
+        groups.setdefault((one.stage or one.kind, plain), []).append(one)
+    found = []
+    for (kind, variant), members in groups.items():
+        ordered = sorted(members, key=lambda one: one.variant.engine != TORCH)
+        results = _list_results(ordered, variant)
+        if len({one.engine for one in results}) > 1:
+            found.append(EngineGroup(f"{kind} {variant.id}", tuple(results)))
+    return found
+
+
+def _list_results(members: Sequence[Measurement], plain: Variant) -> list[EngineResult]:
+    torch_s = next((one.seconds_per_image for one in members if one.variant == plain), None)
+    results: dict[tuple[str, bool], EngineResult] = {}
+    for one in members:
+        is_paired = one.gain is not None and one.gain.against == plain
+        result = _make_result(one, torch_s, is_paired=is_paired)
+        results.setdefault((result.engine, is_paired and result.engine != TORCH), result)
+    if torch_s is None:
+        sides = [one.gain for one in members if one.gain is not None and one.gain.against == plain]
+        if sides:
+            rounds = sorted(sides[0].plain_rounds_s)
+            per_image_s = rounds[len(rounds) // 2] / sides[0].plain_images_per_round
+            return [EngineResult(TORCH, "", per_image_s), *results.values()]
+    return list(results.values())
+
+
+def _make_result(one: Measurement, torch_s: float | None, *, is_paired: bool) -> EngineResult:
+    use, engine = one.engine, one.variant.engine
+    times = None if torch_s is None else torch_s / one.seconds_per_image
+    if is_paired and one.gain is not None:
+        times = one.gain.ratio
+    scores = [] if engine == TORCH else _list_scores(one)
+    weights = sum(one.memory.weight_bytes.values()) or None
+    return EngineResult(
+        engine=engine,
+        provider="" if use is None else use.provider,
+        per_image_s=one.seconds_per_image,
+        times=None if engine == TORCH else times,
+        is_paired=is_paired,
+        ssim=min((score.ssim for score in scores), default=None),
+        tile=min((score.worst_tile_ssim for score in scores), default=None),
+        model_bytes=weights if use is None else use.model_bytes,
+        conversion_s=None if use is None else use.conversion_s,
+    )
+
+
+def _list_scores(one: Measurement) -> list[ImageScores]:
+    """Return a case's scores against torch: its partner's in turns, else this run's in fp32."""
+    for against in ("plain", "fp32-sync"):
+        found = [image.score(against) for image in one.images]
+        known = [score for score in found if score is not None]
+        if known:
+            return known
+    return []
+
+
+def tabulate_engine(one: EngineResult) -> tuple[str, ...]:
+    """Lay one engine out under `HEADER`."""
+    times = UNKNOWN if one.times is None else f"{one.times:.2f}{'' if one.is_paired else ' *'}"
+    return (
+        one.engine,
+        format_seconds(one.per_image_s),
+        times,
+        format_score(one.ssim),
+        format_score(one.tile),
+        format_bytes(one.model_bytes),
+        format_seconds(one.conversion_s),
+    )
+
+
+def format_engines(rows: Iterable[Row]) -> list[Line]:
+    """Print each group of engines as a small table."""
+    groups = group_engines(row.measurement for row in rows if row.measurement is not None)
+    return list(_format_groups(groups))
+
+
+def _format_groups(groups: Sequence[EngineGroup]) -> Iterator[Line]:
+    for group in groups:
+        yield Line("")
+        yield Line(f"engine against engine, {group.title}")
+        cells = [HEADER, *map(tabulate_engine, group.results)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for row in cells:
+            numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            yield Line(f"  {row[0]:<{widths[0]}}  {'  '.join(numbers)}")
+        if sum(one.is_paired for one in group.results) > 1:
+            yield Line("  each took turns with a torch of its own: compare times, not seconds")
+        if any(one.times is not None and not one.is_paired for one in group.results):
+            yield Line("  * one after the other; drift is not excluded: sdperf ab --b engine=NAME")

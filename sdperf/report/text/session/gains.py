@@ -1,0 +1,42 @@
+"""What gains came to, a line each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sdperf.record.measurement import Gain
+from sdperf.record.workload import TORCH
+from sdperf.report.text.session.cases import Line, Row
+from sdperf.units import format_score
+
+
+def format_gains(rows: Iterable[Row]) -> list[Line]:
+    """Say of each case with a gain how many times faster it is, and what that costs the image."""
+    lines = []
+    for row in rows:
+        measured = row.measurement
+        if measured is None or measured.gain is None:
+            continue
+        scores = [image.score("plain") for image in measured.images]
+        ssim = min((score.ssim for score in scores if score is not None), default=None)
+        own = (measured.variant.engine, *measured.variant.optimisations)
+        names = "+".join(name for name in own if name != TORCH) or "plain"
+        lines.append(Line(f"{row.case}: {format_gain(measured.gain)}", bold=True))
+        lines.append(
+            Line(
+                f"    {names}: SSIM {format_score(ssim)} against plain "
+                f"{measured.gain.against.precision}"
+            )
+        )
+    return lines
+
+
+def format_gain(gain: Gain) -> str:
+    """Say how many times faster, between which bounds, and how sure they are."""
+    blocks = (len(gain.plain_rounds_s) + 1) // 2
+    if blocks < 2:
+        return f"{gain.ratio:.2f} times faster (one block: no interval)"
+    return (
+        f"{gain.ratio:.2f} times faster [{gain.lower:.2f}, {gain.upper:.2f}] "
+        f"({100 * gain.coverage:.0f} %, {blocks} blocks)"
+    )

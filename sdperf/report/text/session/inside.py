@@ -1,0 +1,223 @@
+"""What was seen inside a run: stages, resources, and whether the machine held still. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import DeviceLimits, Measurement, StageTimes
+from sdperf.record.usage import Curve
+from sdperf.record.workload import TORCH
+from sdperf.report.text.session.cases import WIDTH, Line, Row, wrap_line
+from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
+
+_STAGE_COLUMNS: Final = (("seconds", 11), ("share", 9), ("GFLOP", 11), ("of peak", 9))
+_NAME_WIDTH: Final = 34
+_COLOURS: Final = {"fail": "red", "warn": "yellow"}
+
+
+def format_stages(rows: Iterable[Row]) -> list[Line]:
+    """Lay out each precision's stages: seconds, share of the time, work, share of the peak.
+
+    The same stages are shown once, for the fewest workers, which share the processor least.
+    """
+    lines: list[Line] = []
+    shown: set[tuple[str, str]] = set()
+    measured = [row.measurement for row in rows if row.measurement is not None]
+    for one in sorted(measured, key=lambda each: each.variant.workers):
+        key = (one.variant.precision, one.variant.engine)
+        if one.stages is None or key in shown:
+            continue
+        shown.add(key)
+        lines += [Line(""), *_format_stage_table(one, one.stages, one.limits)]
+    return lines
+
+
+def _format_stage_table(
+    measured: Measurement, stages: StageTimes, limits: DeviceLimits | None
+) -> list[Line]:
+    peak = None if limits is None else limits.peak
+    title = f"stages of one image, {measured.variant.precision}"
+    if measured.variant.engine != TORCH:
+        title += f", {measured.variant.engine}"
+    if measured.environment.device_kind == "cpu" and measured.worker_threads is not None:
+        title += f", {measured.worker_threads} thread{'s' * (measured.worker_threads != 1)}"
+    if peak is not None:
+        title += (
+            f"; peak {_three_digits(peak.flop_per_s / 1e9)} GFLOP/s "
+            f"({peak.format} matrix product, side {peak.size})"
+        )
+    lines = [Line(piece, bold=True) for piece in textwrap.wrap(title, WIDTH)]
+    header = "".join(f" {name:>{width}}" for name, width in _STAGE_COLUMNS)
+    lines.append(Line(f"  {'stage':<15}{header}  reading", bold=True))
+    costs = {} if limits is None else {cost.stage: cost for cost in limits.stages}
+    for name, seconds in stages.by_name().items():
+        cost = costs.get(name)
+        flop = None if cost is None or not cost.flop else _three_digits(cost.flop / 1e9)
+        share = None if cost is None else cost.share_of_peak
+        cells = (format_seconds(seconds), _percent(seconds / stages.total_s), flop, _percent(share))
+        lines.append(Line(_stage_row(name, cells, cost.reading if cost is not None else None)))
+    rest = (format_seconds(stages.rest_s), _percent(stages.rest_s / stages.total_s), None, None)
+    lines.append(Line(_stage_row("rest", rest, None)))
+    if stages.steps_s:
+        ordered = sorted(stages.steps_s)
+        lines.append(
+            Line(
+                f"  {len(ordered)} steps of denoise: fastest {format_seconds(ordered[0])}, "
+                f"slowest {format_seconds(ordered[-1])}"
+            )
+        )
+    return lines
+
+
+def _stage_row(name: str, cells: Sequence[str | None], reading: str | None) -> str:
+    laid = "".join(
+        f" {cell or UNKNOWN:>{width}}"
+        for cell, (_, width) in zip(cells, _STAGE_COLUMNS, strict=True)
+    )
+    return f"  {name:<15}{laid}  {reading or UNKNOWN}"
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    width: int
+    cell: Callable[[Measurement], str | None]
+
+
+def format_resources(rows: Iterable[Row]) -> list[Line]:
+    """Lay out what each case took from the machine; columns that nobody knows stay out."""
+    watched = [
+        (row.case, row.measurement)
+        for row in rows
+        if row.measurement is not None and row.measurement.resources is not None
+    ]
+    columns = [
+        column for column in _RESOURCE_COLUMNS if any(column.cell(each) for _, each in watched)
+    ]
+    if not columns:
+        return []
+    header = "".join(f" {column.name:>{column.width}}" for column in columns)
+    lines = [
+        Line(""),
+        Line(
+            "resources, from watched rounds (CPU: 100 % is one core; cores: busy in timed rounds)",
+            bold=True,
+        ),
+        Line(f"{'  case':<{_NAME_WIDTH}}{header}", bold=True),
+    ]
+    for case, measured in watched:
+        name = f"  {case}"
+        name = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."
+        cells = "".join(
+            f" {column.cell(measured) or UNKNOWN:>{column.width}}" for column in columns
+        )
+        lines.append(Line(f"{name:<{_NAME_WIDTH}}{cells}"))
+    return lines
+
+
+def format_guards(rows: Iterable[Row]) -> list[Line]:
+    """Say what was not in order about the machine, and which rounds do not count."""
+    lines: list[Line] = []
+    logs = [
+        (row.case, row.measurement.guards)
+        for row in rows
+        if row.measurement is not None and row.measurement.guards is not None
+    ]
+    seen: dict[str, Guard] = {}
+    for _, log in logs:
+        for guard in (*log.before, *log.during, *log.after):
+            if guard.state in _COLOURS:
+                seen.setdefault(f"{guard.name} {guard.state} {guard.sentence}", guard)
+    for guard in seen.values():
+        value = "" if guard.value is None else f" {guard.value}:"
+        text = f"guard {guard.state}  {guard.name}:{value} {guard.sentence}"
+        lines += wrap_line(text, _COLOURS[guard.state])
+        if guard.hint is not None:
+            lines += wrap_line(f"    next: {guard.hint}", "")
+    unknown = {
+        guard.name: None for _, log in logs for guard in log.before if guard.state == "unknown"
+    }
+    if unknown:
+        lines += wrap_line(f"guards unknown here: {', '.join(unknown)} (see sdperf doctor)", "")
+    for case, log in logs:
+        for reason in dict.fromkeys(each.reason for each in log.excluded):
+            count = sum(each.reason == reason for each in log.excluded)
+            rounds = format_quantity(count, "round")
+            lines += wrap_line(
+                f"excluded and measured again: {rounds} of {case}: {reason}", "yellow"
+            )
+    return [Line(""), *lines] if lines else []
+
+
+def _energy(measured: Measurement) -> str | None:
+    usage = measured.resources
+    if usage is None:
+        return None
+    for energy_j in (usage.gpu_board_energy_per_image_j, usage.gpu_soc_energy_per_image_j):
+        if energy_j is not None:
+            return f"{_three_digits(energy_j)} J"
+    return None
+
+
+def _curve(
+    names: Sequence[str], figure: Callable[[Curve], float], form: Callable[[float], str]
+) -> Callable[[Measurement], str | None]:
+    """Return what shows a figure of the first of these curves that is known."""
+
+    def cell(measured: Measurement) -> str | None:
+        curves = (getattr(measured.resources, name, None) for name in names)
+        known = next((curve for curve in curves if curve is not None), None)
+        return None if known is None else form(figure(known))
+
+    return cell
+
+
+def _device_peak(measured: Measurement) -> str | None:
+    peak = measured.memory.peak_device_bytes
+    return None if peak is None else format_bytes(peak)
+
+
+_RESOURCE_COLUMNS: Final = (
+    _Column(
+        "CPU", 7, _curve(["tree_cpu_percent"], lambda curve: curve.mean, lambda x: f"{x:.0f} %")
+    ),
+    _Column(
+        "cores",
+        6,
+        lambda one: None if one.cores_busy is None else f"{one.cores_busy:.2f}",
+    ),
+    _Column("RSS", 9, _curve(["tree_rss_bytes"], lambda curve: curve.peak, format_bytes)),
+    _Column("free", 9, _curve(["system_available_bytes"], lambda curve: curve.low, format_bytes)),
+    _Column(
+        "GPU",
+        6,
+        _curve(
+            ["gpu_board_utilisation_percent", "gpu_soc_utilisation_percent"],
+            lambda curve: curve.mean,
+            lambda x: f"{x:.0f} %",
+        ),
+    ),
+    _Column("tensors", 9, _device_peak),
+    _Column(
+        "power",
+        7,
+        _curve(
+            ["gpu_board_power_w", "gpu_soc_power_w"],
+            lambda curve: curve.mean,
+            lambda x: f"{x:.0f} W",
+        ),
+    ),
+    _Column("per image", 9, _energy),
+)
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share * 100:.1f} %"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,181 @@
+"""A study in the terminal: the front, what decides, what was confirmed. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from sdperf.report.text.session.cases import WIDTH, Line
+from sdperf.tune.confirming import Confirmation
+from sdperf.tune.summary import Summary
+from sdperf.tune.trial.trying import Tried
+from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_score, format_seconds
+
+_ENDINGS = ("complete", "pruned", "infeasible", "running", "cut off")
+_MOST_SHOWN = 12
+_MOST_IMPORTANCES = 5
+_COLUMNS = (
+    f"{'trial':>6} {'s/image':>9} {'faster':>8} {'SSIM':>7} {'tile':>7} {'PSNR':>8} {'memory':>9}"
+)
+
+
+def format_study(summary: Summary) -> list[Line]:
+    """Lay a study out: what was asked, the front, the winner."""
+    lines = [Line(head, bold=True) for head in _wrap(describe_study(summary), "")]
+    lines += [Line(text) for text in _wrap(f"on {summary.machine}", "  ")]
+    default = summary.question.default.describe()
+    lines += [Line(text) for text in _wrap(f"default: {default}", "  ")]
+    lines.append(Line(""))
+    lines += _format_front(summary)
+    lines += _format_importances(summary)
+    lines += _format_reasons(summary)
+    lines.append(Line(""))
+    lines += [line for one in summary.confirmations for line in _format_confirmation(one)]
+    lines += format_winner(summary)
+    return lines
+
+
+def describe_study(summary: Summary) -> str:
+    """Say in a line what a study is and how far it got."""
+    counts = ", ".join(
+        f"{count} {ending}" for ending in _ENDINGS if (count := summary.count(ending))
+    )
+    ended = sum(one.tried is not None for one in summary.trials)
+    return (
+        f"study {summary.study}: {format_quantity(ended, 'trial')} ({counts or 'none'}), "
+        f"{summary.question.describe_aim()}"
+    )
+
+
+def describe_winner(summary: Summary) -> str:
+    """Say who won, by how much and how sure; or that nobody did, and why."""
+    winner = summary.find_winner()
+    if winner is not None and winner.speedup is not None and winner.fidelity is not None:
+        middle, least, most = winner.speedup
+        sure = f"{100 * (1 - (winner.error or 0)):.3g} %"
+        return (
+            f"winner: trial {winner.number}, {middle:.2f} times as fast as the default "
+            f"({least:.2f} to {most:.2f}, each end {sure} sure), SSIM "
+            f"{format_score(winner.fidelity.ssim)} on fresh images: "
+            f"{winner.setting.describe(summary.question.default)}"
+        )
+    if summary.default is None:
+        return "no winner: the default was not measured yet"
+    if any(one.judgement == "void" for one in summary.confirmations):
+        return (
+            "no winner: the machine differs from itself now; run sdperf tune again on a quiet one"
+        )
+    if summary.candidates:
+        left = format_quantity(summary.candidates, "setting")
+        return f"no winner yet: {left} of the front not measured beside the default"
+    if summary.confirmations:
+        return "no winner: nothing that was found beat the default on fresh measurements"
+    return "no winner: no setting kept the limits and was faster than the default"
+
+
+def format_winner(summary: Summary) -> list[Line]:
+    """Lay the winner out."""
+    colour = "yellow" if summary.winner is None else "green"
+    return [Line(text, colour, bold=True) for text in _wrap(describe_winner(summary), "  ")]
+
+
+def describe_tried(tried: Tried) -> str:
+    """Say what became of a setting."""
+    parts = [
+        None if tried.seconds is None else f"{format_seconds(tried.seconds)} an image",
+        None if tried.fidelity is None else f"SSIM {format_score(tried.fidelity.ssim)}",
+        None if tried.reason is None else tried.reason,
+    ]
+    seen = ", ".join(part for part in parts if part is not None)
+    missed = [name for name, violation in tried.violations.items() if violation > 0]
+    if tried.state == "complete":
+        return f"{seen}, misses {', '.join(missed)}" if missed else seen
+    return f"{tried.state}: {seen}"
+
+
+def describe_memory(memory_bytes: int | None) -> str:
+    """Format a peak."""
+    return UNKNOWN if memory_bytes is None else format_bytes(memory_bytes)
+
+
+def _format_front(summary: Summary) -> list[Line]:
+    if not summary.front:
+        return [Line("no setting was measured in full and kept every limit", "yellow")]
+    lines = [Line(_COLUMNS, bold=True)]
+    for number in summary.front[:_MOST_SHOWN]:
+        colour = "green" if number == summary.winner else ""
+        lines += [Line(text, colour) for text in _format_row(summary, number)]
+    left = len(summary.front) - _MOST_SHOWN
+    if left > 0:
+        lines.append(Line(f"  ... and {left} more"))
+    return lines
+
+
+def _format_row(summary: Summary, number: int) -> list[str]:
+    trial = summary.find_trial(number)
+    tried, setting = trial.tried, trial.setting
+    if tried is None or setting is None or tried.seconds is None or tried.fidelity is None:
+        return []
+    default, fidelity = summary.default, tried.fidelity
+    factor = UNKNOWN if default is None else f"x {default.seconds / tried.seconds:.2f}"
+    psnr = "equal" if fidelity.psnr_db is None else f"{fidelity.psnr_db:.1f} dB"
+    row = (
+        f"{f'#{number}':>6} {format_seconds(tried.seconds):>9} {factor:>8} "
+        f"{format_score(fidelity.ssim):>7} {format_score(fidelity.worst_tile_ssim):>7} "
+        f"{psnr:>8} {describe_memory(tried.memory_bytes):>9}"
+    )
+    return [row, *_wrap(setting.describe(summary.question.default), " " * 8, first=" " * 8)]
+
+
+def _format_importances(summary: Summary) -> list[Line]:
+    lines = []
+    for name, shares in summary.importances.items():
+        largest = sorted(shares.items(), key=lambda pair: -pair[1])[:_MOST_IMPORTANCES]
+        told = ", ".join(f"{dimension} {share:.0%}" for dimension, share in largest)
+        lines += [Line(text) for text in _wrap(f"what decides {name}: {told}", "  ")]
+    return [Line(""), *lines] if lines else []
+
+
+def _format_reasons(summary: Summary) -> list[Line]:
+    """List the reasons of infeasible trials, each once."""
+    reasons: dict[str, list[int]] = {}
+    for one in summary.trials:
+        if one.tried is not None and one.tried.state == "infeasible":
+            reasons.setdefault((one.tried.reason or "unknown")[:160], []).append(one.number)
+    lines = []
+    for reason, numbers in list(reasons.items())[:_MOST_SHOWN]:
+        told = ", ".join(f"#{number}" for number in numbers)
+        lines += [Line(text) for text in _wrap(f"infeasible {told}: {reason}", "  ")]
+    return lines
+
+
+def _format_confirmation(one: Confirmation) -> Iterable[Line]:
+    text = f"trial {one.number} beside the default: {one.judgement}, {one.reason}"
+    if one.speedup is not None:
+        middle, least, most = one.speedup
+        text += f"; x {middle:.2f} ({least:.2f} to {most:.2f}) over {one.blocks} blocks"
+    return [Line(part) for part in _wrap(text, "  ")]
+
+
+def _wrap(text: str, indent: str, first: str = "") -> list[str]:
+    """Wrap a line, breaking long settings after their commas."""
+    wrapped = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [piece for line in wrapped for piece in _cut(line, indent)]
+
+
+def _cut(line: str, indent: str) -> list[str]:
+    """Cut a line that holds one long word, after commas where there are any."""
+    pieces = []
+    while len(line) > WIDTH:
+        ends = (line.rfind(mark, len(indent) + 1, WIDTH - 1) + 1 for mark in ",+")
+        at = next((end for end in ends if end), WIDTH)
+        pieces.append(line[:at])
+        line = indent + line[at:]
+    return [*pieces, line]

@@ -1,0 +1,1 @@
+"""Where a worker lives: a local process, another interpreter, a cluster."""

@@ -1,0 +1,1 @@
+"""The quality suite's questions to a worker, and what they recorded."""

@@ -1,0 +1,205 @@
+"""The cases of the quality suite: what each asks of the workers, and what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from sdperf.images import ComponentDistance, compute_component_distance, compute_trajectory_distance
+from sdperf.record.measurement import ImageRecord
+from sdperf.record.observation import (
+    ComponentParity,
+    ImageParity,
+    Repeats,
+    Soundness,
+    TrajectoryParity,
+)
+from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant
+from sdperf.run.messages import DeliveredImage
+from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
+from sdperf.run.quality.recorded import Recording, Replay
+from sdperf.run.references import Source, choose_reference, make_recording
+from sdperf.run.suite import Suite
+
+FEWEST_IMAGES: Final = 8
+"""Pairs that the exact paired test needs to be able to speak."""
+
+BATCH: Final = 3
+"""Images in the batch that is held against single ones: more than two, and odd."""
+
+
+@dataclass
+class QualityBench:
+    """Asks one session's workers the questions of the quality suite.
+
+    `sdperf.run.references.choose_reference` says which reference a pipeline has.
+
+    Attributes:
+        suite: What the session shares.
+        count: Images of the suite.
+        engine: What runs the networks of the pipeline under test; its reference runs on torch.
+        pngs: Every image made here, by content hash.
+    """
+
+    suite: Suite
+    count: int = FEWEST_IMAGES
+    engine: str = TORCH
+    pngs: dict[str, bytes] = field(default_factory=dict)
+    _records: dict[tuple[Precision, ImageRequest], ImageRecord] = field(default_factory=dict)
+
+    def observe_soundness(self, precision: Precision) -> Soundness:
+        """L0: make the images, and watch the latents of the first one."""
+        images = self._make_images(precision)
+        first = self.suite.workload.image(0)
+        recording = self._record(self._current(precision), first)
+        return Soundness(images, first, len(recording.latents), recording.nonfinite_step)
+
+    def observe_repeats(self, precision: Precision) -> Repeats:
+        """L1: make the first image again in soiled memory, then in a fresh process."""
+        request = self.suite.workload.image(0)
+        before = self._make_images(precision)[0]
+        self.suite.acquire(precision, 1, engine=self.engine)
+        threads = self.suite.threads_per_worker(1)
+        self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
+        again = self._generate((request,))[0]
+        if self.suite.pool.is_in_process:
+            refused = "not tried with --sd-in-process"
+            return Repeats(self._compared([again], [before], "same-process")[0], refused)
+        anew = self._make_afresh(precision, request)
+        (scored,) = self._compared([anew], [again], "fresh-process")
+        repeated = self._compared([again], [before], "same-process")[0].scores[-1]
+        return Repeats(replace(scored, scores=(*scored.scores, repeated)))
+
+    def _make_afresh(self, precision: Precision, request: ImageRequest) -> ImageRecord:
+        """Make an image in a process that made none; a case's second worker may have done so."""
+        first = self.suite.find_first(precision, self.engine, request)
+        if first is not None:
+            return self._keep([(request, first)])[0]
+        self.suite.pool.start_afresh()
+        self.suite.acquire(precision, 1, engine=self.engine)
+        return self._generate((request,))[0]
+
+    def observe_components(self, precision: Precision) -> ComponentParity:
+        """L2: run each component on the inputs that it had in the reference."""
+        image = self.suite.workload.image(0)
+        reference, current = self._reference(precision), self._current(precision)
+        recording = self._record(reference, image)
+        self._acquire(current)
+        replayed = self.suite.pool.ask(
+            ReplayRecording(self.suite.workload, image, current.threads, recording)
+        )
+        return ComponentParity(reference.words, image, measure_components(recording, replayed))
+
+    def observe_trajectory(self, precision: Precision) -> TrajectoryParity:
+        """L3: hold the latents after each step against the reference's."""
+        image = self.suite.workload.image(0)
+        reference, current = self._reference(precision), self._current(precision)
+        before, after = self._record(reference, image), self._record(current, image)
+        distance = compute_trajectory_distance(before.latents, after.latents)
+        return TrajectoryParity(reference.words, image, distance)
+
+    def observe_images(self, precision: Precision) -> ImageParity:
+        """L4: hold every image against the reference image of its prompt and seed."""
+        images = self._make_images(precision)
+        return ImageParity("reference", images, tuple(map(self._key, self._requests())))
+
+    def observe_batch(self, precision: Precision) -> ImageParity:
+        """Make several images in one call, and hold each against the same image made alone."""
+        requests = self._requests()[:BATCH]
+        alone = self._make_images(precision)[:BATCH]
+        self.suite.acquire(precision, 1, engine=self.engine)
+        threads = self.suite.threads_per_worker(1)
+        made = self.suite.pool.ask(GenerateBatch(self.suite.workload, requests, threads))
+        records = self._compared(
+            self._keep(tuple(zip(requests, made, strict=True))), alone, "single-image"
+        )
+        return ImageParity("single-image", tuple(records), tuple(map(self._key, requests)))
+
+    def _requests(self) -> tuple[ImageRequest, ...]:
+        return tuple(self.suite.workload.image(index) for index in range(self.count))
+
+    def _key(self, request: ImageRequest) -> str:
+        return self.suite.workload.image_key(request)
+
+    def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
+        """Make the suite's images of a precision, once, but for those that measured cases made."""
+        self.suite.make_references(Variant(precision, engine=self.engine))
+        for request in self._list_missing(precision):
+            self.suite.fetch_plain(request)
+        found = [
+            (request, made)
+            for request in self._list_missing(precision)
+            if (made := self.suite.find_made(precision, self.engine, request)) is not None
+        ]
+        for (request, _), kept in zip(found, self._keep(found), strict=True):
+            self._records[precision, request] = kept
+        missing = self._list_missing(precision)
+        if missing:
+            self.suite.acquire(precision, 1, engine=self.engine)
+            for request, record in zip(missing, self._generate(tuple(missing)), strict=True):
+                self._records[precision, request] = record
+        return tuple(self._records[precision, request] for request in self._requests())
+
+    def _list_missing(self, precision: Precision) -> list[ImageRequest]:
+        return [one for one in self._requests() if (precision, one) not in self._records]
+
+    def _generate(self, requests: tuple[ImageRequest, ...]) -> list[ImageRecord]:
+        """Generate images one by one on the worker that is loaded."""
+        threads = self.suite.threads_per_worker(1)
+        done = self.suite.pool.run_round([self.suite.request(requests, "sync", threads)])
+        return self._keep(tuple(zip(requests, done.results[0].images, strict=True)))
+
+    def _keep(self, made: Sequence[tuple[ImageRequest, DeliveredImage]]) -> list[ImageRecord]:
+        records = self.suite.record_images(made)
+        for one, (_, delivered) in zip(records, made, strict=True):
+            self.pngs[one.sha256] = delivered.png
+        return records
+
+    def _compared(
+        self, images: Sequence[ImageRecord], others: Sequence[ImageRecord], against: str
+    ) -> list[ImageRecord]:
+        """Add the scores of images against other ones that were made here."""
+        return self.suite.add_scores(
+            images,
+            [self.pngs[one.sha256] for one in others],
+            [self.pngs[one.sha256] for one in images],
+            against=against,
+        )
+
+    def _current(self, precision: Precision) -> Source:
+        suite = self.suite
+        spec = suite.make_spec(precision, engine=self.engine)
+        return Source(spec, suite.threads_per_worker(1))
+
+    def _reference(self, precision: Precision) -> Source:
+        return choose_reference(self.suite, precision, self.engine)
+
+    def _acquire(self, source: Source) -> None:
+        self.suite.pool.acquire(source.spec, 1)
+
+    def _record(self, source: Source, image: ImageRequest) -> Recording:
+        return make_recording(self.suite, source, image)
+
+
+def measure_components(recording: Recording, replayed: Replay) -> tuple[ComponentDistance, ...]:
+    """Compute how far each component's output is from what was recorded, on equal inputs.
+
+    Raises:
+        ImageError: The shapes differ, or the recording itself is not finite.
+    """
+    distances = [
+        compute_component_distance("text encoder", name, embeds, replayed.embeds[name])
+        for name, embeds in recording.embeds.items()
+        if name in replayed.embeds
+    ]
+    distances += [
+        compute_component_distance(
+            "denoiser", f"step {call.step + 1} of {call.steps}", call.output, output
+        )
+        for call, output in zip(recording.calls, replayed.outputs, strict=True)
+    ]
+    distances.append(
+        compute_component_distance("vae", "pixels", recording.pixels, replayed.pixels, peak=1.0)
+    )
+    return tuple(distances)

@@ -1,0 +1,319 @@
+"""Measuring what legal changes cost the images, so that floors rest on evidence.
+
+Each `Setting` generates the same images in another way. Legal ones (another thread count, another
+kernel, another place in a batch) must pass every gate; the worst of them sets the floors. A ladder
+of real changes shows how much room there is below.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sdperf.device import DeviceKind
+from sdperf.errors import GenerationError
+from sdperf.images import (
+    ComponentDistance,
+    compare_images,
+    compute_entropy_bits,
+    compute_trajectory_distance,
+    map_on_all_cores,
+)
+from sdperf.images.png import decode_png
+from sdperf.models.loader import ResolvedModel
+from sdperf.record.floors import ComponentFloor, PairNoise
+from sdperf.record.observation import Rung, RungSort
+from sdperf.record.workload import ImageRequest, Precision, Workload
+from sdperf.run.messages import WorkerSpec
+from sdperf.run.pool import WorkerPool
+from sdperf.run.quality.bench import measure_components
+from sdperf.run.quality.questions import (
+    GenerateBatch,
+    Question,
+    Record,
+    ReplayRecording,
+    UnderKernels,
+)
+from sdperf.run.quality.recorded import Kernels, Recording
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+CHANNELS_LAST: Final = "sdperf.models.subject:channels_last_subject"
+
+OLD_PROCESSOR: Final[Mapping[str, str]] = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+}
+"""Makes torch, MKL and oneDNN take the kernels of a processor without vector extensions: the
+rounding of another machine, had on this one."""
+
+IDENTICAL_DB: Final = 200.0
+"""Stands for the PSNR of identical outputs where a number is needed to compare with."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to generate the same images.
+
+    Attributes:
+        name: What is different, in words.
+        sort: ``legal`` noise that must pass, or a ``change`` that the ladder places.
+        floors_of: Precision whose floors it informs; ``None`` informs none.
+        precision: Precision of the weights.
+        threads: CPU threads; ``None`` is the usual number.
+        batch: Images of one call.
+        kernels: Which implementations torch takes.
+        subject: Another way to make the pipeline, ``module:function``.
+        environ: Environment variables of the worker, which is then a fresh process.
+        fresh: Whether to start a fresh process.
+        workload: Fields of the workload that are replaced.
+        seed_shift: Added to every image's seed.
+    """
+
+    name: str
+    sort: RungSort
+    floors_of: Precision | None = None
+    precision: Precision = "fp32"
+    threads: int | None = None
+    batch: int = 1
+    kernels: Kernels = "own"
+    subject: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
+    workload: Mapping[str, Any] = field(default_factory=dict)
+    seed_shift: int = 0
+
+
+def list_legal_settings(
+    kind: DeviceKind, threads: int, precisions: Sequence[Precision]
+) -> list[Setting]:
+    """List the legal noise that can be made on one machine.
+
+    Args:
+        kind: The device.
+        threads: The usual number of CPU threads.
+        precisions: fp32 first; each other one is legal noise for its own floors.
+    """
+    settings = [
+        Setting("the same again", "legal", "fp32"),
+        Setting("a fresh process", "legal", "fp32", fresh=True),
+        Setting("plain attention", "legal", "fp32", kernels="plain attention"),
+        Setting("batch of 8", "legal", "fp32", batch=8),
+    ]
+    if kind == "cpu":
+        other = 1 if threads > 1 else 2
+        settings += [
+            Setting("another thread count", "legal", "fp32", threads=other),
+            Setting("without oneDNN", "legal", "fp32", kernels="without oneDNN"),
+            Setting("an old processor's kernels", "legal", "fp32", environ=OLD_PROCESSOR),
+        ]
+    return settings + [
+        Setting(
+            precision,
+            "legal",
+            precision,
+            precision=precision,
+            subject=CHANNELS_LAST if kind == "cpu" else None,
+        )
+        for precision in precisions
+        if precision != "fp32"
+    ]
+
+
+@dataclass
+class Calibrator:
+    """Generates the same images under one setting after the other.
+
+    Attributes:
+        pool: The workers; needs spawned ones.
+        model: The model.
+        device: A ``--sd-device`` choice.
+        workload: What is generated.
+        requests: The images.
+        threads: The usual number of CPU threads.
+    """
+
+    pool: WorkerPool
+    model: ResolvedModel
+    device: str
+    workload: Workload
+    requests: tuple[ImageRequest, ...]
+    threads: int
+    _plain: tuple[bytes, ...] = ()
+    _recording: Recording | None = None
+    _own_process: Setting | None = None
+
+    def draw_plain(self) -> tuple[bytes, ...]:
+        """Generate the images that all others are held against, once; PNG bytes."""
+        if not self._plain:
+            plain = Setting("plain", "legal")
+            self._plain = self._draw(plain)
+            self._recording = self._ask(plain, Record(self.workload, self.requests[0], 0))
+        return self._plain
+
+    def measure(self, setting: Setting) -> Rung:
+        """Measure what a setting costs the images and, where it is legal, the components.
+
+        Raises:
+            GenerationError: The pipeline failed, or drew NaN or infinity.
+            WorkerError: A worker died or hung.
+        """
+        plain = self.draw_plain()
+        changed = self._draw(setting)
+        components: tuple[ComponentDistance, ...] = ()
+        trajectory_rms = None
+        if setting.sort == "legal" and setting.batch == 1 and self._recording is not None:
+            components, trajectory_rms = self._inspect(setting, self._recording)
+        keys = [self.workload.image_key(request) for request in self.requests]
+        return compute_rung(
+            setting,
+            keys,
+            [decode_png(png) for png in plain],
+            [decode_png(png) for png in changed],
+            components,
+            trajectory_rms,
+        )
+
+    def _inspect(
+        self, setting: Setting, recording: Recording
+    ) -> tuple[tuple[ComponentDistance, ...], float | None]:
+        """Measure component parity and the latents' distance; nothing where that is impossible."""
+        if not recording.embeds or not recording.latents:
+            return (), None
+        image = self.requests[0]
+        replayed = self._ask(setting, ReplayRecording(self.workload, image, 0, recording))
+        again = self._ask(setting, Record(self.workload, image, 0))
+        distance = compute_trajectory_distance(recording.latents, again.latents)
+        known = [value for value in distance.relative_rms if value is not None]
+        if len(known) < len(distance.relative_rms):
+            raise GenerationError(f"{setting.name}: the latents hold NaN or infinity")
+        return measure_components(recording, replayed), max(known)
+
+    def _draw(self, setting: Setting) -> tuple[bytes, ...]:
+        workload = replace(self.workload, **setting.workload)
+        requests = [
+            replace(request, seed=request.seed + setting.seed_shift) for request in self.requests
+        ]
+        pngs: list[bytes] = []
+        for start in range(0, len(requests), setting.batch):
+            part = tuple(requests[start : start + setting.batch])
+            delivered = self._ask(setting, GenerateBatch(workload, part, 0))
+            if any(image.nonfinite for image in delivered):
+                raise GenerationError(f"{setting.name}: an image holds NaN or infinity")
+            pngs.extend(image.png for image in delivered)
+        return tuple(pngs)
+
+    def _ask(self, setting: Setting, question: Question[T]) -> T:
+        """Ask a worker of the setting, starting a fresh one where its environment demands it."""
+        spec = WorkerSpec(self.model, setting.precision, self.device, setting.subject)
+        own = setting if setting.fresh or setting.environ else None
+        if own != self._own_process:
+            self.pool.close()
+            self._own_process = own
+        with _environment(setting.environ):
+            self.pool.acquire(spec, 1)
+        threads = setting.threads or self.threads
+        asked = replace(question, threads=threads)  # type: ignore[type-var]
+        if setting.kernels == "own":
+            return self.pool.ask(asked)
+        return self.pool.ask(UnderKernels(asked, setting.kernels))
+
+
+def compute_rung(
+    setting: Setting,
+    keys: Sequence[str],
+    plain: Sequence[NDArray[np.uint8]],
+    changed: Sequence[NDArray[np.uint8]],
+    components: Sequence[ComponentDistance] = (),
+    trajectory_rms: float | None = None,
+) -> Rung:
+    """Hold each changed image against its plain one. Pure.
+
+    Args:
+        setting: What was changed.
+        keys: `Workload.image_key` of each image.
+        plain: (H, W, 3) uint8 each.
+        changed: As many, of the same shapes.
+        components: Component parity, where measured.
+        trajectory_rms: Largest relative RMS of the latents, where measured.
+    """
+    pairs = list(zip(plain, changed, strict=True))
+    largest = max(before.shape[0] * before.shape[1] for before, _ in pairs)
+    scores = map_on_all_cores(lambda pair: compare_images(*pair), pairs, pixels=largest)
+    known_db = [score.psnr_db for score in scores if score.psnr_db is not None]
+    tiles_db = [
+        score.worst_tile.psnr_db for score in scores if score.worst_tile.psnr_db is not None
+    ]
+    drops = [
+        compute_entropy_bits(before) - compute_entropy_bits(after)
+        for before, after in zip(plain, changed, strict=True)
+    ]
+    return Rung(
+        name=setting.name,
+        sort=setting.sort,
+        precision=setting.floors_of,
+        images=len(scores),
+        ssim_mean=round(statistics.fmean(score.ssim for score in scores), 5),
+        ssim_min=round(min(score.ssim for score in scores), 5),
+        worst_tile_ssim_min=round(min(score.worst_tile.ssim for score in scores), 5),
+        psnr_db_mean=round(statistics.fmean(known_db), 1) if known_db else None,
+        psnr_db_min=round(min(known_db), 1) if known_db else None,
+        worst_tile_psnr_db_min=round(min(tiles_db), 1) if tiles_db else None,
+        entropy_drop_bits_max=round(max(drops), 4),
+        pairs=tuple(
+            PairNoise(
+                key,
+                round(score.ssim, 5),
+                round(score.worst_tile.ssim, 5),
+                round(score.ciede2000, 5),
+                round(score.worst_tile_ciede2000, 5),
+            )
+            for key, score in zip(keys, scores, strict=True)
+        )
+        if setting.sort == "legal"
+        else (),
+        components=_find_worst_components(components),
+        trajectory_rms=None if trajectory_rms is None else round(trajectory_rms, 8),
+        ciede2000_max=round(max(score.ciede2000 for score in scores), 5),
+        worst_tile_ciede2000_max=round(max(score.worst_tile_ciede2000 for score in scores), 5),
+    )
+
+
+def _find_worst_components(
+    distances: Sequence[ComponentDistance],
+) -> dict[str, ComponentFloor]:
+    """Return each component's lowest agreement; one that was identical throughout is left out."""
+    worst: dict[str, ComponentFloor] = {}
+    for one in distances:
+        if one.identical or one.cosine is None or one.psnr_db is None:
+            continue
+        before = worst.get(one.component, ComponentFloor(IDENTICAL_DB, 1.0))
+        worst[one.component] = ComponentFloor(
+            psnr_db=round(min(before.psnr_db, one.psnr_db), 1),
+            cosine=round(min(before.cosine, one.cosine), 8),
+        )
+    return worst
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the workers that are started inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,74 @@
+"""What the quality suite records of a worker, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+Kernels = Literal["own", "without oneDNN", "plain attention"]
+"""Which implementations torch takes: its own choice, no oneDNN (CPU), no fused attention."""
+
+
+@dataclass(frozen=True)
+class DenoiserCall:
+    """One call of the denoising network with what it returned.
+
+    Attributes:
+        step: Index of the call, 0 first.
+        steps: Calls that the scheduler plans.
+        arguments: Positional arguments, with arrays where there were tensors.
+        named: Named arguments, likewise.
+        output: Predicted noise (or velocity), float32, batch first.
+    """
+
+    step: int
+    steps: int
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
+    output: Floats
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One generation, opened up.
+
+    Attributes:
+        embeds: What text encoding gave, by argument name; empty where it cannot be asked alone.
+        calls: The denoiser's first, middle and last call.
+        latents: The latents after each step; empty where the pipeline does not show them.
+        pixels: (H, W, 3) float32 in [0, 1].
+    """
+
+    embeds: Mapping[str, Floats]
+    calls: tuple[DenoiserCall, ...]
+    latents: tuple[Floats, ...]
+    pixels: Floats
+
+    @property
+    def nonfinite_step(self) -> int | None:
+        """First step (0-based) whose latents hold NaN or infinity."""
+        return next(
+            (step for step, each in enumerate(self.latents) if not np.isfinite(each).all()), None
+        )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The components' outputs on the inputs of a recording; shapes as there.
+
+    Attributes:
+        embeds: By argument name.
+        outputs: The denoiser's, one a recorded call.
+        pixels: The VAE's, of the recording's last latents.
+    """
+
+    embeds: Mapping[str, Floats]
+    outputs: tuple[Floats, ...]
+    pixels: Floats

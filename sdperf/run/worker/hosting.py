@@ -1,0 +1,108 @@
+"""A worker's engine: another runtime than torch for the networks of the pipeline it loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from sdperf.device import Device
+from sdperf.engines.attaching import attach_engine, make_engine
+from sdperf.engines.cache import EngineCache, locate_engine_cache
+from sdperf.engines.catalogue import ENGINES
+from sdperf.engines.protocol import Engine, EngineRequest
+from sdperf.errors import ConfigurationError, EngineError
+from sdperf.pipeline.families import family_of, stages_for
+from sdperf.pipeline.stages import SeparableStages
+from sdperf.record.measurement import EngineUse
+from sdperf.record.workload import Workload
+from sdperf.run.messages import EngineShape, WorkerSpec
+
+_NEUTRAL: Final = ("batch", "embed_cache", "stored_png")
+"""How optimisations are called that change none of torch's networks."""
+
+
+@dataclass(frozen=True)
+class HostedEngine:
+    """An engine that runs a worker's pipeline.
+
+    Attributes:
+        engine: The engine.
+        use: What the record says of it.
+        spent_s: Seconds of the load that went into converting, or waiting for others to.
+    """
+
+    engine: Engine
+    use: EngineUse
+    spent_s: float
+
+
+def check_hostable(spec: WorkerSpec) -> None:
+    """Check what a spec asks of another engine before anything is loaded.
+
+    Raises:
+        ConfigurationError: There is no such engine, or it does not go with what else is asked.
+    """
+    if spec.engine not in ENGINES:
+        raise ConfigurationError(
+            "there is no such engine", got=spec.engine, expected=", ".join(ENGINES)
+        )
+    if spec.subject is not None:
+        raise ConfigurationError(
+            f"the engine {spec.engine} takes the model's own pipeline and no code",
+            got=f"--sd-subject {spec.subject}",
+            hint="save that pipeline as a folder and give it to --sd-model, or --sd-engine torch",
+        )
+    foreign = [name for name in spec.optimisations if not name.startswith(_NEUTRAL)]
+    if foreign:
+        raise ConfigurationError(
+            f"{foreign[0]} changes torch's networks, which the engine {spec.engine} replaces",
+            got=f"--sd-engine {spec.engine} --sd-optimisations {'+'.join(spec.optimisations)}",
+            hint="leave one of the two out",
+        )
+
+
+def host_engine(pipeline: Any, spec: WorkerSpec, device: Device) -> HostedEngine:
+    """Let an engine run a pipeline's networks, in place.
+
+    Args:
+        pipeline: A `diffusers.DiffusionPipeline`, just loaded.
+        spec: What the worker was asked for, checked.
+        device: Where the pipeline is.
+
+    Raises:
+        EngineError: The engine is missing, or cannot take the pipeline.
+    """
+    choice = ENGINES[spec.engine]
+    engine = make_engine(choice, device.kind)
+    shape = spec.shape or EngineShape(None, None, guided=True)
+    asked = Workload(
+        model=spec.model.name,
+        prompts=("size",),
+        num_inference_steps=1,
+        guidance_scale=0.0,
+        height=shape.height,
+        width=shape.width,
+    )
+    stages = stages_for(pipeline, asked)
+    if not isinstance(stages, SeparableStages):
+        raise EngineError(
+            f"other engines cannot run a {type(pipeline).__name__}",
+            expected="a Stable Diffusion 1, 2 or XL pipeline with its own call",
+            hint="--sd-engine torch",
+        )
+    cache = EngineCache(locate_engine_cache())
+    request = EngineRequest(
+        choice=choice,
+        model=spec.model,
+        family=family_of(pipeline),
+        precision=spec.precision,
+        device=device.kind,
+        height=stages.height,
+        width=stages.width,
+        threads=torch.get_num_threads(),
+        cache=cache,
+    )
+    use = attach_engine(pipeline, engine, request, guided=shape.guided, say=cache.say)
+    return HostedEngine(engine, use, cache.spent_s)

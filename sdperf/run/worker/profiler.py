@@ -1,0 +1,119 @@
+"""Stage times of one image, synchronised at every border; never part of a timed round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import torch
+
+from sdperf.device import DeviceKind
+from sdperf.errors import GenerationError
+from sdperf.measure.clock import Clock, timed
+from sdperf.pipeline.stages import Stages
+from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+from sdperf.record.measurement import StageName, StageTimes
+from sdperf.record.workload import ImageRequest
+from sdperf.run.worker.stagewise import generate_stagewise
+
+T = TypeVar("T")
+
+_DEVICE_ACTIVITIES: Final = {"cuda": torch.profiler.ProfilerActivity.CUDA}
+"""What torch's profiler can see of a device; of an Apple GPU it sees the host's side only."""
+
+
+def profile_image(
+    stages: Stages,
+    ahead: TokenizeAhead,
+    request: ImageRequest,
+    *,
+    synchronize: Callable[[], None],
+    clock: Clock,
+) -> StageTimes:
+    """Generate one image stage by stage and time each.
+
+    A pipeline that cannot be divided is timed as a whole, apart from noise and delivery.
+
+    Args:
+        stages: The pipeline, bound to its workload.
+        ahead: Stand-ins for its tokenizers, entered, and taught how they are called.
+        request: The image.
+        synchronize: Returns when the device's queue is empty.
+        clock: Returns seconds.
+    """
+    borders_s: dict[StageName, tuple[float, float]] = {}
+    step_ends_s: list[float] = []
+
+    def around(stage: StageName, work: Callable[[], T]) -> T:
+        interval = timed(work, synchronize=synchronize, clock=clock)
+        borders_s[stage] = (interval.start_s, interval.end_s)
+        return interval.result
+
+    def note_step(_step: int, _latents: torch.Tensor) -> None:
+        synchronize()
+        step_ends_s.append(clock())
+
+    on_step = note_step if stages.has_steps else None
+    generate_stagewise(stages, ahead, request, around, on_step)
+    seconds = {f"{stage}_s": end_s - start_s for stage, (start_s, end_s) in borders_s.items()}
+    loop = borders_s.get("denoise") or borders_s.get("whole") or (0.0, 0.0)
+    starts_s = [loop[0], *step_ends_s]
+    return StageTimes(
+        total_s=borders_s["deliver"][1] - borders_s["draw_noise"][0],
+        steps_s=tuple(
+            end_s - start_s for start_s, end_s in zip(starts_s, step_ends_s, strict=False)
+        )
+        if "denoise" in borders_s and stages.has_steps
+        else (),
+        **seconds,
+    )
+
+
+def trace_image(
+    stages: Stages,
+    ahead: TokenizeAhead,
+    request: ImageRequest,
+    *,
+    synchronize: Callable[[], None],
+    device_kind: DeviceKind,
+    path: Path,
+) -> None:
+    """Write a Chrome trace of one image, its stages marked by name.
+
+    Args:
+        stages: As for `profile_image`.
+        ahead: As for `profile_image`.
+        request: The image.
+        synchronize: Returns when the device's queue is empty; called at the stages' borders.
+        device_kind: Whose activity is recorded beside the host's.
+        path: Where to; compressed where it ends in ``.gz``. What is there is replaced.
+
+    Raises:
+        GenerationError: The trace cannot be written.
+    """
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device_kind in _DEVICE_ACTIVITIES:
+        activities.append(_DEVICE_ACTIVITIES[device_kind])
+
+    def around(stage: StageName, work: Callable[[], T]) -> T:
+        with torch.profiler.record_function(stage):
+            result = work()
+            synchronize()
+        return result
+
+    path.unlink(missing_ok=True)
+    with torch.profiler.profile(activities=activities) as profiler:
+        generate_stagewise(stages, ahead, request, around)
+    try:
+        profiler.export_chrome_trace(str(path))
+    except OSError as error:
+        raise _unwritable(path) from error
+    if not path.is_file():  # the profiler only says so on standard error
+        raise _unwritable(path)
+
+
+def _unwritable(path: Path) -> GenerationError:
+    return GenerationError(
+        "the trace cannot be written", got=path, hint="give --sd-trace a file that can be written"
+    )

@@ -1,0 +1,37 @@
+"""``sync``: one call of the pipeline after the other, on the calling thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sdperf.measure.clock import Clock
+from sdperf.pipeline.pixels import to_uint8
+from sdperf.pipeline.stages import Stages
+from sdperf.record.workload import ImageRequest
+from sdperf.run.worker.generated import Generated
+
+
+def generate_sync(stages: Stages, images: Sequence[ImageRequest], clock: Clock) -> list[Generated]:
+    """Generate and deliver images, as many together as the stages ask for; one is the plain way."""
+    generated: list[Generated] = []
+    for call in divide_into_calls(images, stages.images_per_call):
+        start_s = clock()
+        noise = stages.draw_noise(call)
+        pixels = stages.run_whole([request.prompt for request in call], noise)
+        wanted = min(len(call), len(images) - len(generated))
+        for index in range(wanted):
+            png = stages.encode_png(to_uint8(pixels[index : index + 1])[0])
+            generated.append(Generated(png, clock() - start_s, pixels[index : index + 1]))
+    return generated
+
+
+def divide_into_calls(
+    images: Sequence[ImageRequest], images_per_call: int
+) -> Iterator[tuple[ImageRequest, ...]]:
+    """Divide images into calls of one size; the last is filled up with its own last image.
+
+    A size of its own would be compiled and recorded anew. Who asked for fewer drops the rest.
+    """
+    for start in range(0, len(images), images_per_call):
+        call = tuple(images[start : start + images_per_call])
+        yield call + call[-1:] * (images_per_call - len(call))

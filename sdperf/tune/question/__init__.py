@@ -1,0 +1,1 @@
+"""What a study asks: search space, settings and limits."""

@@ -1,0 +1,280 @@
+"""Which settings are worth a search: what this device and this pipeline can do. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sdperf.device import DeviceInfo
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import (
+    OPTIMISATIONS,
+    PLAIN,
+    QUANTISATIONS,
+    find_conflict,
+    parse_optimisations,
+    sort_names,
+)
+from sdperf.record.workload import MODES, PRECISIONS, Workload
+from sdperf.tune.question.setting import BATCHES, Setting
+from sdperf.tune.question.space import (
+    OWN_SCHEDULER,
+    PLAIN_KEYS,
+    Choice,
+    NameDimension,
+    NumberDimension,
+    Space,
+    choose_plain_keys,
+)
+
+SEARCHED_SCHEDULERS: Final = (
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "EulerDiscreteScheduler",
+    "DDIMScheduler",
+    "DEISMultistepScheduler",
+    "HeunDiscreteScheduler",
+    "PNDMScheduler",
+)
+"""Those of diffusers that add no noise of their own, so that images can be held to a reference."""
+
+NOT_SEARCHED: Final = {
+    "embed_cache": "prompts come again in every round, which would flatter it",
+    **dict.fromkeys(QUANTISATIONS, "each needs a package of its own, and compiled code to pay"),
+}
+"""Optimisations that a search leaves out unless it is told to, each with the reason; those with a
+long first call are left out too."""
+
+FEWEST_STEPS_SHARE: Final = 0.2
+GUIDANCE_STEP: Final = 0.5
+WORKERS: Final = (1, 2, 4)
+
+KEYS: Final = (*PLAIN_KEYS, "optimisations")
+"""What can be searched or held fixed, as typed."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What decides which settings can be tried.
+
+    Attributes:
+        device: Its kind and native precisions.
+        family: The pipeline's family, ``whole`` where it cannot be divided.
+        schedulers: Classes that suit the pipeline, its own first.
+        cpu_threads: Threads that workers share.
+    """
+
+    device: DeviceInfo
+    family: str
+    schedulers: tuple[str, ...]
+    cpu_threads: int
+
+
+def make_space(
+    workload: Workload,
+    default: Setting,
+    abilities: Abilities,
+    asked: Mapping[str, Sequence[str]] | None = None,
+) -> Space:
+    """Make the space of a device and a pipeline.
+
+    Args:
+        workload: At full steps, with as many prompts as a round has images.
+        default: What a winner has to beat; always part of the space.
+        abilities: What can be run here.
+        asked: By key of `KEYS`, the choices that a user typed in place of the automatic ones.
+
+    Raises:
+        ConfigurationError: A key or a choice cannot be used here.
+    """
+    asked = asked or {}
+    unknown = sorted(set(asked) - set(KEYS))
+    if unknown:
+        raise ConfigurationError(
+            "this cannot be searched", got=unknown[0], expected=", ".join(KEYS)
+        )
+    images = len(workload.prompts)
+    automatic: dict[str, Sequence[Choice]] = {
+        "steps": _list_steps(workload.num_inference_steps),
+        "guidance": _list_guidance(workload.guidance_scale),
+        "batch": [batch for batch in BATCHES if batch <= images and abilities.family != "whole"],
+        "precision": _list_precisions(abilities.device),
+        "scheduler": _list_schedulers(abilities.schedulers),
+        "mode": MODES,
+        "workers": [
+            count for count in WORKERS if count <= min(images, max(1, abilities.cpu_threads))
+        ],
+    }
+    required = choose_plain_keys(default)
+    numbers, names = [], []
+    for key in PLAIN_KEYS:
+        read = _READERS[key]
+        choices: list[Any] = [read(text) for text in asked[key]] if key in asked else []
+        choices = list(dict.fromkeys([*(choices or automatic[key]), required[key]]))
+        if isinstance(required[key], str):
+            names.append(NameDimension(key, tuple(choices)))
+        else:
+            numbers.append(NumberDimension(key, tuple(sorted(choices))))
+    for one in numbers:
+        if one.name in ("batch", "workers") and max(one.choices) > images:
+            raise ConfigurationError(
+                f"{one.name} cannot be searched",
+                got=int(max(one.choices)),
+                expected=f"at most the {images} images of a round",
+                hint="--images N draws more",
+            )
+    switches = _choose_switches(asked.get("optimisations"), default, abilities)
+    return Space(tuple(numbers), (*names, *_group(switches)), images)
+
+
+def _list_steps(full: int) -> list[int]:
+    return list(range(max(1, round(FEWEST_STEPS_SHARE * full)), full + 1))
+
+
+def _list_guidance(full: float) -> list[float]:
+    """List scales from none to a little above the model's own; one that is off stays off."""
+    if full <= 1.0:
+        return [full]
+    count = math.floor((full - 1.0) / GUIDANCE_STEP) + 2
+    return sorted({full, *(1.0 + GUIDANCE_STEP * step for step in range(count + 1))})
+
+
+def _list_precisions(device: DeviceInfo) -> list[str]:
+    """List what the device computes in itself; the CPU's 16 bits only where they are asked for."""
+    return ["fp32"] if device.kind == "cpu" else list(device.native_precisions)
+
+
+def _list_schedulers(usable: Sequence[str]) -> list[str]:
+    own = usable[0] if usable else None
+    return [
+        OWN_SCHEDULER,
+        *(name for name in SEARCHED_SCHEDULERS if name in usable and name != own),
+    ]
+
+
+def _choose_switches(
+    asked: Sequence[str] | None, default: Setting, abilities: Abilities
+) -> list[str]:
+    """Return the optimisations to be searched, in the catalogue's order."""
+    if asked is None:
+        chosen = {
+            name
+            for name, one in OPTIMISATIONS.items()
+            if name not in NOT_SEARCHED
+            and not one.first_call
+            and _find_obstacle(name, abilities) is None
+        }
+    else:
+        chosen = {name for text in asked for name in _read_switches(text)}
+        for name in sorted(chosen):
+            obstacle = _find_obstacle(name, abilities)
+            if obstacle is not None:
+                raise ConfigurationError(f"{name} cannot be searched here", got=obstacle)
+    return list(sort_names([*chosen, *default.optimisations]))
+
+
+def _read_switches(text: str) -> list[str]:
+    """Read names joined by ``+`` or ``,``; they need not go together."""
+    if text == PLAIN:
+        return []
+    try:
+        return [parse_optimisations(name)[0] if name else "" for name in text.split("+")]
+    except ValueError as error:
+        if text in OPTIMISATIONS:  # one that only goes with another
+            return [text]
+        raise ConfigurationError(
+            "an optimisation cannot be searched", got=text, expected=str(error)
+        ) from error
+
+
+def _find_obstacle(name: str, abilities: Abilities) -> str | None:
+    one = OPTIMISATIONS[name]
+    if one.images_per_call > 1:
+        return "batches are searched as batch"
+    if abilities.device.kind in one.refusals:
+        return one.refusals[abilities.device.kind]
+    if one.families is not None and abilities.family not in one.families:
+        return "it is written for other pipelines"
+    return None
+
+
+def _group(switches: Sequence[str]) -> list[NameDimension]:
+    """Divide switches into dimensions whose choices never conflict.
+
+    Those of one group, and those that need one of them, share a dimension; every valid
+    combination of them is a choice.
+    """
+    parties: list[set[str]] = []
+    for name in switches:
+        one = OPTIMISATIONS[name]
+        tied = {
+            other
+            for other in switches
+            if other != name
+            and (
+                (one.group is not None and OPTIMISATIONS[other].group == one.group)
+                or other in one.needs
+                or name in OPTIMISATIONS[other].needs
+            )
+        }
+        joined = {name, *tied}
+        for party in [party for party in parties if party & joined]:
+            joined |= party
+            parties.remove(party)
+        parties.append(joined)
+    return [NameDimension(_name_party(party), _list_valid(party)) for party in parties]
+
+
+def _name_party(party: set[str]) -> str:
+    names = sort_names(list(party))
+    groups = [OPTIMISATIONS[name].group for name in names if OPTIMISATIONS[name].group is not None]
+    return names[0] if len(names) == 1 else str(groups[0] if groups else names[0])
+
+
+def _list_valid(party: Iterable[str]) -> tuple[str, ...]:
+    names = sort_names(list(party))
+    subsets = itertools.chain.from_iterable(
+        itertools.combinations(names, count) for count in range(1, len(names) + 1)
+    )
+    return (PLAIN, *("+".join(subset) for subset in subsets if find_conflict(subset) is None))
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise ConfigurationError("a choice cannot be searched", got=text, expected="1 or more")
+    return int(text)
+
+
+def _scale(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1000:
+        raise ConfigurationError("a guidance scale cannot be searched", got=text, expected="0 up")
+    return number
+
+
+def _one_of(choices: Sequence[str]) -> Any:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ConfigurationError(
+                "a choice cannot be searched", got=text, expected=", ".join(choices)
+            )
+        return text
+
+    return read
+
+
+_READERS: Final[dict[str, Any]] = {
+    "steps": _whole,
+    "guidance": _scale,
+    "batch": lambda text: int(_one_of(tuple(map(str, BATCHES)))(text)),
+    "precision": _one_of(PRECISIONS),
+    "scheduler": str,
+    "mode": _one_of(MODES),
+    "workers": _whole,
+}

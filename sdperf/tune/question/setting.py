@@ -1,0 +1,133 @@
+"""One point of the search: how a workload is drawn. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.ab.sides.settings import Settings
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, sort_names
+from sdperf.record.workload import Mode, Precision, Variant, Workload
+from sdperf.store.profile import Profile, Scalar
+
+_BATCHES: Final = {
+    one.images_per_call: one.name for one in OPTIMISATIONS.values() if one.images_per_call > 1
+}
+"""Images that go through the pipeline together: the optimisation that does it."""
+
+BATCHES: Final = (1, *sorted(_BATCHES))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How images are drawn.
+
+    Attributes:
+        num_inference_steps: As in `Workload`.
+        guidance_scale: As in `Workload`.
+        batch: Images that go through the pipeline together.
+        precision: As in `Variant`.
+        scheduler: As in `Workload`.
+        mode: As in `Variant`.
+        workers: As in `Variant`.
+        optimisations: As in `Variant`, without the batch.
+    """
+
+    num_inference_steps: int
+    guidance_scale: float
+    batch: int = 1
+    precision: Precision = "fp32"
+    scheduler: str | None = None
+    mode: Mode = "sync"
+    workers: int = 1
+    optimisations: tuple[str, ...] = ()
+
+    def apply_to(self, workload: Workload) -> Workload:
+        """Return the workload with this setting's steps, guidance and scheduler."""
+        return dataclasses.replace(
+            workload,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+        )
+
+    @property
+    def variant(self) -> Variant:
+        """How it is run; the batch is one of the optimisations."""
+        batch = (_BATCHES[self.batch],) if self.batch > 1 else ()
+        return Variant(
+            self.precision, self.mode, self.workers, sort_names((*self.optimisations, *batch))
+        )
+
+    def make_profile(self, workload: Workload, evidence: Mapping[str, Scalar]) -> Profile:
+        """Return it as a profile for a workload's model and size."""
+        variant = self.variant
+        sized = workload.width is not None and workload.height is not None
+        return Profile(
+            model=workload.model,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            width=workload.width if sized else None,
+            height=workload.height if sized else None,
+            precision=self.precision,
+            mode=self.mode,
+            workers=self.workers,
+            optimisations=variant.optimisations,
+            evidence=evidence,
+        )
+
+    def describe(self, base: Setting | None = None) -> str:
+        """Spell it as ``sdperf ab`` reads it; beside a base, only what differs from that.
+
+        >>> Setting(9, 3.0, batch=2).describe(Setting(20, 3.0))
+        'steps=9,optimisations=batch2'
+        """
+        texts, others = self._texts(), {} if base is None else base._texts()
+        parts = [f"{key}={text}" for key, text in texts.items() if others.get(key) != text]
+        return ",".join(parts) or "the default"
+
+    def _texts(self) -> dict[str, str]:
+        variant = self.variant
+        return {
+            "precision": variant.precision,
+            "mode": variant.mode,
+            "workers": str(variant.workers),
+            "steps": str(self.num_inference_steps),
+            "guidance": f"{self.guidance_scale:g}",
+            "scheduler": self.scheduler or "auto",
+            "optimisations": "+".join(variant.optimisations) or "none",
+        }
+
+
+def make_setting(settings: Settings) -> Setting:
+    """Make a setting of what a user typed as ``KEY=VALUE,...`` over the model's preset.
+
+    Raises:
+        ConfigurationError: Two batches, or what is typed is no part of a setting.
+    """
+    workload = settings.make_workload()
+    variant = Variant(**settings.variant)
+    batches = [OPTIMISATIONS[name].images_per_call for name in variant.optimisations]
+    others = sorted(
+        set(settings.workload) - {"model", "num_inference_steps", "guidance_scale", "scheduler"}
+    )
+    if others:
+        raise ConfigurationError(
+            "a setting to start from cannot say this",
+            got=others[0],
+            expected="precision, mode, workers, optimisations, steps, guidance, scheduler",
+        )
+    return Setting(
+        workload.num_inference_steps,
+        workload.guidance_scale,
+        max([1, *batches]),
+        variant.precision,
+        workload.scheduler,
+        variant.mode,
+        variant.workers,
+        tuple(name for name in variant.optimisations if OPTIMISATIONS[name].images_per_call == 1),
+    )

@@ -1,0 +1,184 @@
+"""The settings that are searched: what this device and this pipeline can do. Pure.
+
+Every point of a space can be run: switches that exclude each other are values of one dimension.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import (
+    LOOP_SCHEDULERS,
+    PLAIN,
+    RECORDED_SCHEDULERS,
+    sort_names,
+)
+from sdperf.record.workload import Mode, Precision
+from sdperf.tune.question.setting import BATCHES, Setting
+
+Choice = str | int | float
+
+OWN_SCHEDULER: Final = "auto"
+"""The model's own, as everywhere on the command line."""
+
+PLAIN_KEYS: Final = (
+    "steps",
+    "guidance",
+    "batch",
+    "precision",
+    "scheduler",
+    "mode",
+    "workers",
+)
+
+
+@dataclass(frozen=True)
+class NumberDimension:
+    """A dimension whose near choices are alike: steps, guidance, batch, workers.
+
+    Attributes:
+        name: One of the plain keys.
+        choices: In rising order.
+    """
+
+    name: str
+    choices: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NameDimension:
+    """A dimension of names.
+
+    Attributes:
+        name: One of the plain keys, or the name of a switch or of a group of switches.
+        choices: A switch's are ``none`` and names joined by ``+``.
+    """
+
+    name: str
+    choices: tuple[str, ...]
+
+
+Dimension = NumberDimension | NameDimension
+
+
+def choose_plain_keys(setting: Setting) -> dict[str, Choice]:
+    """Return a setting's choice of each of the plain keys."""
+    return {
+        "steps": setting.num_inference_steps,
+        "guidance": setting.guidance_scale,
+        "batch": setting.batch,
+        "precision": setting.precision,
+        "scheduler": setting.scheduler or OWN_SCHEDULER,
+        "mode": setting.mode,
+        "workers": setting.workers,
+    }
+
+
+def list_choices(dimension: Dimension) -> list[Choice]:
+    """List a dimension's choices."""
+    return [*dimension.choices]
+
+
+@dataclass(frozen=True)
+class Space:
+    """All settings that a study may try.
+
+    Attributes:
+        numbers: Dimensions whose choices are numbers.
+        names: Dimensions whose choices are names.
+        images: Images of a round; a batch is never larger than a worker's share of them.
+    """
+
+    numbers: tuple[NumberDimension, ...]
+    names: tuple[NameDimension, ...]
+    images: int
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """All dimensions, in a fixed order."""
+        return (*self.numbers, *self.names)
+
+    @property
+    def size(self) -> int:
+        """How many points there are; some of them are the same setting."""
+        return math.prod(len(one.choices) for one in self.dimensions)
+
+    def make_setting(self, point: Mapping[str, Choice]) -> Setting:
+        """Return the setting at a point.
+
+        What a point cannot have is left out: batches beyond a worker's share are cut to it, and a
+        loop on the device goes where the scheduler cannot have one.
+
+        Raises:
+            ConfigurationError: A dimension is missing, or a choice is none of its own.
+        """
+        for one in self.dimensions:
+            if point.get(one.name) not in one.choices:
+                raise ConfigurationError(
+                    f"{one.name} is outside of the search",
+                    got=point.get(one.name),
+                    expected=", ".join(map(str, one.choices)),
+                )
+        scheduler = str(point["scheduler"])
+        names: list[str] = []
+        for dimension in self.names:
+            choice = str(point[dimension.name])
+            if dimension.name in PLAIN_KEYS or choice == PLAIN:
+                continue
+            chosen = choice.split("+")
+            known = RECORDED_SCHEDULERS if "loop_graph" in chosen else LOOP_SCHEDULERS
+            if dimension.name != "loop" or scheduler in (OWN_SCHEDULER, *known):
+                names += chosen
+        workers = int(point["workers"])
+        share = math.ceil(self.images / workers)
+        return Setting(
+            num_inference_steps=int(point["steps"]),
+            guidance_scale=float(point["guidance"]),
+            batch=max(batch for batch in BATCHES if batch <= min(int(point["batch"]), share)),
+            precision=cast("Precision", point["precision"]),
+            scheduler=None if scheduler == OWN_SCHEDULER else scheduler,
+            mode=cast("Mode", point["mode"]),
+            workers=workers,
+            optimisations=sort_names(names),
+        )
+
+    def find_point(self, setting: Setting) -> dict[str, Choice]:
+        """Return the point of a setting.
+
+        Raises:
+            ConfigurationError: It is outside.
+        """
+        point = choose_plain_keys(setting)
+        left = set(setting.optimisations)
+        for dimension in self.names:
+            if dimension.name in PLAIN_KEYS:
+                continue
+            fitting = [
+                choice
+                for choice in dimension.choices
+                if choice != PLAIN and set(str(choice).split("+")) <= left
+            ]
+            chosen = max(fitting, key=lambda choice: len(str(choice).split("+")), default=PLAIN)
+            point[dimension.name] = chosen
+            left -= set() if chosen == PLAIN else set(str(chosen).split("+"))
+        if left:
+            raise ConfigurationError("an optimisation is outside of the search", got=min(left))
+        self.make_setting(point)
+        return point
+
+    def draw(self, chance: random.Random) -> dict[str, Choice]:
+        """Draw a point, each with the same chance."""
+        return {one.name: chance.choice(list_choices(one)) for one in self.dimensions}
+
+    def list_settings(self) -> list[Setting]:
+        """List every different setting; only for small spaces."""
+        names = [one.name for one in self.dimensions]
+        points = itertools.product(*map(list_choices, self.dimensions))
+        made = (self.make_setting(dict(zip(names, point, strict=True))) for point in points)
+        return list(dict.fromkeys(made))

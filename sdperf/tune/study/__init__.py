@@ -1,0 +1,1 @@
+"""The study itself: storage, sampling, trials and the front of the best."""

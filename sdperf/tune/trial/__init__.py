@@ -1,0 +1,1 @@
+"""One trial: the rig that draws, the measurement and its score."""

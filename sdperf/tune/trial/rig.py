@@ -1,0 +1,174 @@
+"""Where settings are tried: workers that draw what they are told and say how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from sdperf.errors import GenerationError
+from sdperf.models.loader import ResolvedModel
+from sdperf.record.workload import ImageRequest, Workload
+from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
+from sdperf.run.pool import WorkerPool
+from sdperf.tune.question.making_space import Abilities
+from sdperf.tune.question.setting import Setting
+
+if TYPE_CHECKING:
+    from sdperf.pipeline.stages import Stages
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One round.
+
+    Attributes:
+        seconds_per_image: Wall seconds of the round over its images.
+        images: In the order in which they were asked for.
+        memory_bytes: Peak of the device's memory where it has its own, else of the processes'
+            resident memory, summed over workers; ``None`` where neither is known.
+    """
+
+    seconds_per_image: float
+    images: tuple[DeliveredImage, ...]
+    memory_bytes: int | None
+
+
+class Rig(Protocol):
+    """What a study needs of a machine."""
+
+    def load(self, workload: Workload, setting: Setting) -> None:
+        """Have workers ready that have made their first call, untimed.
+
+        Raises:
+            SdperfError: The setting cannot be loaded here.
+        """
+
+    def draw(self, workload: Workload, setting: Setting, images: Sequence[ImageRequest]) -> Drawn:
+        """Draw images in one timed round of loaded workers.
+
+        Raises:
+            SdperfError: A generation failed, or a worker died or hung.
+        """
+
+    def close(self) -> None:
+        """End all workers."""
+
+
+@dataclass(frozen=True)
+class DescribePipeline:
+    """Asks a worker what its pipeline is.
+
+    Attributes:
+        workload: As in `sdperf.run.quality.questions.Question`.
+        images: Likewise.
+        threads: Likewise.
+    """
+
+    workload: Workload
+    images: tuple[ImageRequest, ...]
+    threads: int
+
+    def answer(self, stages: Stages) -> tuple[str, tuple[str, ...]]:
+        """Return the pipeline's family and the schedulers that suit it, its own first."""
+        from sdperf.pipeline.scheduling import find_schedulers
+
+        return stages.family, tuple(find_schedulers(stages.pipeline))
+
+
+@dataclass
+class LiveRig:
+    """Workers of this machine.
+
+    Attributes:
+        model: The resolved model.
+        device: A ``--sd-device`` choice.
+        subject: ``module:function`` that makes the pipeline, or ``None``.
+        cpu_threads: Threads that the workers of a setting share.
+        pool: The workers.
+    """
+
+    model: ResolvedModel
+    device: str
+    subject: str | None
+    cpu_threads: int
+    pool: WorkerPool = field(default_factory=WorkerPool)
+
+    def examine(self, workload: Workload) -> Abilities:
+        """Load the plain pipeline and learn what can be tried with it.
+
+        From then on CUDA's processes are kept from setting to setting. Elsewhere each pipeline
+        gets fresh ones: resident memory is their only peak on the CPU, and never falls again; on
+        MPS one thread of a process may touch the GPU.
+
+        Raises:
+            SdperfError: It cannot be loaded.
+        """
+        plain = Setting(workload.num_inference_steps, workload.guidance_scale)
+        (worker,) = self.pool.acquire(self._spec(plain), 1)
+        question = DescribePipeline(workload, (workload.image(0),), self._threads(plain))
+        family, schedulers = self.pool.ask(question)
+        device = worker.report.device
+        self.pool.keeps_processes = device.kind == "cuda"
+        return Abilities(device, family, schedulers, self.cpu_threads)
+
+    def load(self, workload: Workload, setting: Setting) -> None:
+        """Start or fill the workers of a setting; fresh ones make their first call."""
+        workers = self.pool.acquire(self._spec(setting), setting.workers)
+        if all(worker.first_call_s is not None for worker in workers):
+            return
+        images = tuple(workload.image(index) for index in range(setting.batch))
+        request = self._request(workload, setting, images)
+        results = self.pool.run_round([request] * len(workers)).results
+        for worker, result in zip(workers, results, strict=True):
+            worker.first_call_s = result.duration_s
+
+    def draw(self, workload: Workload, setting: Setting, images: Sequence[ImageRequest]) -> Drawn:
+        """Draw images, divided among the setting's workers."""
+        workers = min(setting.workers, len(images))
+        shares = [tuple(images[worker::workers]) for worker in range(workers)]
+        done = self.pool.run_round([self._request(workload, setting, share) for share in shares])
+        found = {
+            image: delivered
+            for share, result in zip(shares, done.results, strict=True)
+            for image, delivered in zip(share, result.images, strict=True)
+        }
+        if len(found) != len(set(images)):
+            raise GenerationError(
+                "a round lacks images", got=f"{len(found)}", expected=f"{len(set(images))}"
+            )
+        return Drawn(
+            done.duration_s / len(images),
+            tuple(found[image] for image in images),
+            _sum_known([result.peak_device_bytes for result in done.results])
+            or _sum_known([result.peak_rss_bytes for result in done.results]),
+        )
+
+    def close(self) -> None:
+        """End all workers."""
+        self.pool.close()
+
+    def _spec(self, setting: Setting) -> WorkerSpec:
+        variant = setting.variant
+        return WorkerSpec(
+            self.model,
+            variant.precision,
+            self.device,
+            self.subject,
+            optimisations=variant.optimisations,
+        )
+
+    def _request(
+        self, workload: Workload, setting: Setting, images: tuple[ImageRequest, ...]
+    ) -> RoundRequest:
+        return RoundRequest(
+            setting.apply_to(workload), images, setting.mode, self._threads(setting)
+        )
+
+    def _threads(self, setting: Setting) -> int:
+        return max(1, self.cpu_threads // setting.workers)
+
+
+def _sum_known(peaks: Sequence[int | None]) -> int | None:
+    known = [peak for peak in peaks if peak is not None]
+    return sum(known) if len(known) == len(peaks) else None

@@ -1,0 +1,226 @@
+"""One setting tried: drawn, scored, timed for as long as it may still matter."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from sdperf.errors import ConfigurationError, ImageError, SdperfError
+from sdperf.pipeline.optimisations.catalogue import find_conflict
+from sdperf.run.messages import DeliveredImage
+from sdperf.stats.distributions import compute_student_t_quantile
+from sdperf.tune.question.question import BROKEN, BROKEN_VIOLATION, Fidelity, Question
+from sdperf.tune.question.setting import Setting
+from sdperf.tune.study.front import Point, find_rival_s
+from sdperf.tune.trial.rig import Rig
+from sdperf.tune.trial.scoring import find_faults, make_thumbnail, score_images
+from sdperf.units import format_score, format_seconds
+
+State = Literal["complete", "pruned", "infeasible"]
+
+FEWEST_ROUNDS: Final = 3
+MOST_ROUNDS: Final = 5
+SETTLED: Final = 0.05
+"""Rounds go on until their mean is known to this share either way, with `CONFIDENCE`."""
+
+CONFIDENCE: Final = 0.9
+PROBE_MARGIN: Final = 1.5
+"""A first image that takes this much longer than a rival is hopeless: one image is one sample."""
+
+ROUND_MARGIN: Final = 1.2
+"""Likewise of the fastest of all rounds so far."""
+
+_MOST_REASON: Final = 300
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a setting.
+
+    Attributes:
+        state: ``complete`` was measured in full, ``pruned`` was given up early, ``infeasible``
+            gave no usable image at all.
+        seconds: Median seconds per image; of a setting that was given up, of the rounds so far.
+        rounds_s: Seconds per image of each timed round.
+        fidelity: Its images against the reference; of a setting given up at its first images, an
+            upper bound.
+        memory_bytes: As in `sdperf.tune.trial.rig.Drawn`, the largest of all rounds.
+        reason: Why it was given up or is infeasible.
+        violations: By how much limits are missed; above 0 is a limit missed.
+        thumbnail: The first image, small; base64 of a WebP.
+    """
+
+    state: State
+    seconds: float | None = None
+    rounds_s: tuple[float, ...] = ()
+    fidelity: Fidelity | None = None
+    memory_bytes: int | None = None
+    reason: str | None = None
+    violations: Mapping[str, float] = field(default_factory=dict)
+    thumbnail: str | None = None
+
+    @property
+    def point(self) -> Point | None:
+        """Where it stands, if it was measured in full and keeps every limit."""
+        if self.state != "complete" or self.seconds is None or self.fidelity is None:
+            return None
+        if any(violation > 0 for violation in self.violations.values()):
+            return None
+        return Point(self.seconds, self.fidelity.ssim)
+
+
+class _GivenUpError(Exception):
+    """A setting is hopeless; carries why and what limits it misses."""
+
+    def __init__(self, reason: str, violations: Mapping[str, float]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.violations = violations
+
+
+@dataclass
+class _Attempt:
+    """A setting under way."""
+
+    question: Question
+    setting: Setting
+    rig: Rig
+    references: Sequence[bytes]
+    rivals: Sequence[Point]
+    may_prune: bool
+    rounds_s: list[float] = field(default_factory=list)
+    fidelity: Fidelity | None = None
+    memory_bytes: int | None = None
+    first: DeliveredImage | None = None
+
+    def run(self) -> Tried:
+        """Draw a first image of each worker, then rounds."""
+        workload = self.question.workload
+        conflict = find_conflict(self.setting.variant.optimisations)
+        if conflict is not None:
+            raise ConfigurationError("the optimisations do not go together", got=conflict)
+        images = [workload.image(index) for index in range(self.question.images)]
+        self.rig.load(workload, self.setting)
+        few = images[: self.setting.workers * self.setting.batch]
+        probe = self.rig.draw(workload, self.setting, few)
+        self._look_at(probe.images)
+        self._give_up_if_hopeless(probe.seconds_per_image, PROBE_MARGIN)
+        while len(self.rounds_s) < MOST_ROUNDS and not is_settled(self.rounds_s):
+            drawn = self.rig.draw(workload, self.setting, images)
+            self.rounds_s.append(drawn.seconds_per_image)
+            if drawn.memory_bytes is not None:
+                self.memory_bytes = max(drawn.memory_bytes, self.memory_bytes or 0)
+            if len(self.rounds_s) == 1:
+                self._look_at(drawn.images)
+            self._give_up_if_hopeless(min(self.rounds_s), ROUND_MARGIN)
+        seconds = statistics.median(self.rounds_s)
+        return self._finish(
+            "complete",
+            None,
+            self.question.limits.compute_violations(self.fidelity, seconds, self.memory_bytes),
+        )
+
+    def give_up(self, given_up: _GivenUpError) -> Tried:
+        """Return what is known of a hopeless setting."""
+        return self._finish("pruned", given_up.reason, given_up.violations)
+
+    def fail(self, error: SdperfError) -> Tried:
+        """Return what is known of a setting that gave no usable image."""
+        reason = str(error)
+        if len(reason) > _MOST_REASON:
+            reason = f"{reason[: _MOST_REASON - 3]}..."
+        return self._finish("infeasible", reason, {BROKEN: BROKEN_VIOLATION})
+
+    def _finish(self, state: State, reason: str | None, violations: Mapping[str, float]) -> Tried:
+        first = self.first
+        return Tried(
+            state,
+            statistics.median(self.rounds_s) if self.rounds_s else None,
+            tuple(self.rounds_s),
+            self.fidelity,
+            self.memory_bytes,
+            reason,
+            violations,
+            None if first is None else make_thumbnail(first.png),
+        )
+
+    def _look_at(self, images: Sequence[DeliveredImage]) -> None:
+        faults = find_faults(images)
+        if faults:
+            raise ImageError("a broken image", got="; ".join(faults))
+        self.first = images[0]
+        self.fidelity = score_images(self.references[: len(images)], images)
+
+    def _give_up_if_hopeless(self, seconds: float, margin: float) -> None:
+        """Give a setting up that misses a limit for certain, or is behind by more than noise.
+
+        Args:
+            seconds: Per image, so far.
+            margin: What noise may add to them.
+        """
+        if not self.may_prune or self.fidelity is None:
+            return
+        question, ssim = self.question, self.fidelity.ssim
+        violations = question.limits.compute_violations(
+            self.fidelity, seconds / margin, self.memory_bytes
+        )
+        missed = [name for name, violation in violations.items() if violation > 0]
+        if missed:
+            raise _GivenUpError(f"misses a limit: {', '.join(missed)}", violations)
+        if question.aim == "likeness":
+            best = max((rival.ssim for rival in self.rivals), default=-math.inf)
+            if ssim <= best:
+                reason = f"SSIM {format_score(ssim)} at most: a setting is at {format_score(best)}"
+                raise _GivenUpError(reason, violations)
+            return
+        floor = ssim if question.aim == "front" else -math.inf
+        rival_s = find_rival_s(self.rivals, floor)
+        if rival_s is not None and seconds > rival_s * margin:
+            reason = (
+                f"{format_seconds(seconds)} an image: one as good takes {format_seconds(rival_s)}"
+            )
+            raise _GivenUpError(reason, violations)
+
+
+def try_setting(
+    question: Question,
+    setting: Setting,
+    rig: Rig,
+    references: Sequence[bytes],
+    rivals: Sequence[Point],
+    *,
+    may_prune: bool = True,
+) -> Tried:
+    """Try a setting.
+
+    Whatever goes wrong with it is an answer: out of memory, a worker that died or hung, a network
+    that cannot be compiled, NaN, a flat image.
+
+    Args:
+        question: What is asked.
+        setting: What to try.
+        rig: Where.
+        references: PNG bytes of the question's images as the reference draws them.
+        rivals: Settings that were measured in full and keep every limit.
+        may_prune: Whether it may be given up; not so the default, which all are held against.
+    """
+    attempt = _Attempt(question, setting, rig, references, rivals, may_prune)
+    try:
+        return attempt.run()
+    except _GivenUpError as given_up:
+        return attempt.give_up(given_up)
+    except SdperfError as error:
+        rig.close()
+        return attempt.fail(error)
+
+
+def is_settled(rounds_s: Sequence[float]) -> bool:
+    """Tell whether rounds pin their mean down to `SETTLED`, by Student's t on their logs."""
+    if len(rounds_s) < FEWEST_ROUNDS:
+        return False
+    logs = [math.log(seconds) for seconds in rounds_s]
+    reach = compute_student_t_quantile((1 + CONFIDENCE) / 2, len(logs) - 1)
+    return reach * statistics.stdev(logs) / math.sqrt(len(logs)) <= SETTLED

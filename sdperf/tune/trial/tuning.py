@@ -1,0 +1,110 @@
+"""Trial after trial, until there are as many as were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sdperf.errors import ImageError
+from sdperf.record.workload import Workload
+from sdperf.tune.question.question import Question
+from sdperf.tune.question.setting import Setting
+from sdperf.tune.study.front import Point
+from sdperf.tune.study.trials import TrialRecord
+from sdperf.tune.trial.rig import Rig
+from sdperf.tune.trial.scoring import find_faults
+from sdperf.tune.trial.trying import Tried, try_setting
+
+if TYPE_CHECKING:
+    from sdperf.tune.study.sampling import SamplerName
+    from sdperf.tune.study.study import TuningStudy
+
+MOST_REPEATS: Final = 3
+"""Proposals in a row that were tried before, after which nothing new is taken to be left."""
+
+
+class TuneView(Protocol):
+    """Somebody who watches a study."""
+
+    def announce(self, what: str) -> None:
+        """Say what begins now."""
+
+    def show_trial(self, trial: TrialRecord, study: TuningStudy, trials: int) -> None:
+        """Show what a trial came to, and the best so far."""
+
+
+def draw_references(question: Question, rig: Rig, workload: Workload | None = None) -> list[bytes]:
+    """Draw the images that all others are held to.
+
+    Args:
+        question: What is asked.
+        rig: Where.
+        workload: Other seeds than the question's, where given.
+
+    Returns:
+        PNG bytes, one for each prompt.
+
+    Raises:
+        SdperfError: They cannot be drawn here, or are broken themselves.
+    """
+    chosen = question.workload if workload is None else workload
+    images = [chosen.image(index) for index in range(question.images)]
+    rig.load(chosen, question.reference)
+    drawn = rig.draw(chosen, question.reference, images)
+    faults = find_faults(drawn.images)
+    if faults:
+        raise ImageError(
+            "the reference images are broken, so that nothing can be held to them",
+            got="; ".join(faults),
+            hint="look at one: sdperf generate",
+        )
+    return [image.png for image in drawn.images]
+
+
+def run_trials(
+    study: TuningStudy,
+    rig: Rig,
+    references: Sequence[bytes],
+    *,
+    trials: int,
+    sampler: SamplerName,
+    seed: int | None,
+    view: TuneView,
+) -> None:
+    """Run trials until the study has so many, here and elsewhere together.
+
+    The default comes first: everything is held against it. Trials that died with their process
+    come next. A Ctrl-C leaves everything that was measured in the study.
+
+    Args:
+        study: Where they are kept.
+        rig: Where they are run.
+        references: As `draw_references` returns them.
+        trials: How many trials the study shall have.
+        sampler: Proposes settings.
+        seed: Of the sampler.
+        view: Shows how it goes.
+
+    Raises:
+        RecordError: The storage failed.
+    """
+    question = study.question
+    cut_off = study.take_up_cut_off()
+    if cut_off:
+        view.announce(f"{cut_off} cut off by a process that is gone: tried again")
+    is_waiting = any(one.ending == "waiting" for one in study.list_trials())
+    if question.default not in study.list_tried() and not is_waiting:
+        study.enqueue(question.default)
+
+    def attempt(setting: Setting, points: Sequence[Point]) -> Tried:
+        view.announce(f"trying {setting.describe(question.default)}")
+        may_prune = setting != question.default
+        return try_setting(question, setting, rig, references, points, may_prune=may_prune)
+
+    while study.count_ended() + study.count_running() < trials:
+        done = study.run_trial(sampler, seed, attempt)
+        if done is not None:
+            view.show_trial(done, study, trials)
+        elif study.repeats >= MOST_REPEATS:
+            view.announce("every setting of the search was tried")
+            return

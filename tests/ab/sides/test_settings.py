@@ -1,0 +1,108 @@
+import dataclasses
+
+import pytest
+
+from sdperf.ab.sides.settings import (
+    VARIANT_PARSERS,
+    WORKLOAD_PARSERS,
+    Settings,
+    list_keys,
+    parse_settings,
+)
+from sdperf.errors import ConfigurationError
+from sdperf.record.workload import DEFAULT_PROMPTS, Variant, Workload
+from sdperf.store.profile import Profile, format_profile
+
+
+def test_every_field_of_a_variant_and_a_workload_is_a_setting():
+    assert set(VARIANT_PARSERS) == {item.name for item in dataclasses.fields(Variant)}
+    assert set(WORKLOAD_PARSERS) == {item.name for item in dataclasses.fields(Workload)}
+    assert {"steps", "guidance", "size", "subject", "device"} <= set(list_keys())
+
+
+def test_settings_are_read_field_by_field(tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a, b\nc\n")
+    found = parse_settings(
+        [
+            "precision=fp16,mode=async,workers=2,optimisations=compile+channels_last",
+            f"size=64x32,steps=8,guidance=2.5,seed=0,scheduler=auto,prompts={prompts}",
+            "negative_prompt=ugly, blurred,subject=mine:make,device=cpu",
+        ]
+    )
+    assert found.variant == {
+        "precision": "fp16",
+        "mode": "async",
+        "workers": 2,
+        "optimisations": ("channels_last", "compile"),
+    }
+    assert found.make_workload() == Workload(
+        "embedded", ("a, b", "c"), 8, 2.5, "ugly, blurred", 0, 32, 64, None
+    )
+    assert (found.subject, found.device) == ("mine:make", "cpu")
+
+
+def test_a_profile_stands_for_its_settings_and_later_ones_win(tmp_path):
+    file = tmp_path / "sdperf-tuned.toml"
+    file.write_text(format_profile(Profile("embedded", 9, 2.5, mode="async", width=64, height=32)))
+    found = parse_settings([f"profile={file},steps=11"])
+    assert found.variant == {
+        "precision": "fp32",
+        "mode": "async",
+        "workers": 1,
+        "optimisations": (),
+    }
+    assert found.make_workload() == Workload(
+        "embedded", DEFAULT_PROMPTS, 11, 2.5, width=64, height=32
+    )
+    file.write_text("format_version = 7")
+    with pytest.raises(ConfigurationError, match="another format"):
+        parse_settings([f"profile={file}"])
+
+
+def test_a_models_preset_holds_where_nothing_is_said():
+    turbo = parse_settings(["model=stabilityai/sd-turbo"]).make_workload()
+    assert (turbo.num_inference_steps, turbo.guidance_scale) == (1, 0.0)
+    assert turbo.prompts == DEFAULT_PROMPTS
+    assert parse_settings(["steps=3"]).make_workload().num_inference_steps == 3
+
+
+def test_a_sides_settings_outdo_those_of_both():
+    both = parse_settings(["steps=4,precision=bf16", "subject=a:b", "device=cpu"])
+    side = parse_settings(["precision=fp16"]).over(both)
+    assert side.variant == {"precision": "fp16"}
+    assert side.workload == {"num_inference_steps": 4}
+    assert (side.subject, side.device, side.text) == ("a:b", "cpu", "precision=fp16")
+    assert Settings().over(both).variant == {"precision": "bf16"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("precision", "cannot be read"),
+        ("", "cannot be read"),
+        ("colour=red", "unknown; got: colour; expected: precision, mode"),
+        ("precision=fp8", "precision cannot be used; got: fp8; expected: fp32, fp16, bf16"),
+        ("optimisations=magic", "'magic' is none of none, default"),
+        ("optimisations=default", "expected: optimisations by name"),
+        ("mode=both", "expected: sync, async"),
+        ("workers=0", "expected: a whole number, 1 or more"),
+        ("steps=1e3", "expected: a whole number"),
+        ("steps=99999999999999999999", "expected: a whole number"),
+        ("guidance=nan", "expected: a number, 0 or more"),
+        ("guidance=-1", "expected: a number, 0 or more"),
+        ("size=512", "expected: WIDTHxHEIGHT"),
+        ("model=", "expected: something"),
+        ("device=tpu", "expected: auto, mps, cuda, cpu"),
+        ("prompts=/no/such/file", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(text, words):
+    with pytest.raises(ConfigurationError, match=words):
+        parse_settings([text])
+
+
+@pytest.mark.parametrize("text", ["size=60x64", "seed=999999999999999999", "height=12"])
+def test_what_makes_no_workload_is_refused(text):
+    with pytest.raises(ConfigurationError):
+        parse_settings([text, "seed=9223372036854775807"]).make_workload()

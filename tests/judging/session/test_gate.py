@@ -1,0 +1,89 @@
+"""What a case is held against, without a run: memory, images, and which sessions count."""
+
+import dataclasses
+
+from sdperf.images.png import compute_png_sha256
+from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.session.comparison import ComparedSession, Comparison, count_shared_parts
+from sdperf.judging.session.gate import Gate
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.verdict import Outcome, Verdict
+from sdperf.run.case import CaseResult
+from sdperf.store.images import ImageStore
+from sdperf.store.runs import SavedCase
+from tests.support.measurements import image, measurement
+from tests.support.saved_runs import CASE, draw
+
+GIB = 2**30
+
+
+def session(folder, *, memory=None, outcome="PASS", number=1, **changes):
+    sha256 = ImageStore(folder / "images").write(draw())
+    saved = measurement(
+        images=(image(sha256=sha256, scores=()),), memory=memory or MemoryUsage(), **changes
+    )
+    case = SavedCase(CASE, saved, outcome, None)
+    return ComparedSession(f"baseline {number:04}", {CASE: case}, ImageStore(folder / "images"))
+
+
+def result(memory=None, seed=0):
+    png = draw(seed)
+    sha256 = compute_png_sha256(png)
+    measured = measurement(
+        images=(image(sha256=sha256, scores=()),), memory=memory or MemoryUsage()
+    )
+    return CaseResult(measured, {sha256: png})
+
+
+def judge(sessions, current):
+    comparison = Comparison(is_asked=True, sessions=tuple(sessions))
+    return Gate(comparison, None, MemoryLimits()).judge(CASE, current)
+
+
+def outcome(judged):
+    return Verdict(CASE, judged.findings).outcome
+
+
+def test_memory_that_grew_by_more_than_both_limits_is_heavier(tmp_path):
+    before = [session(tmp_path, memory=MemoryUsage(peak_rss_bytes=GIB))]
+    assert outcome(judge(before, result(MemoryUsage(peak_rss_bytes=GIB)))) is Outcome.PASS
+    heavier = judge(before, result(MemoryUsage(peak_rss_bytes=2 * GIB)))
+    assert outcome(heavier) is Outcome.HEAVIER
+
+
+def test_another_image_than_the_baselines_is_degraded(tmp_path):
+    assert outcome(judge([session(tmp_path)], result(seed=0))) is Outcome.PASS
+    assert outcome(judge([session(tmp_path)], result(seed=1))) is Outcome.DEGRADED
+
+
+def test_a_case_that_failed_in_a_saved_run_is_nothing_to_compare_with(tmp_path):
+    failed = session(tmp_path, outcome="SLOWER")
+    judged = judge([failed], result())
+    assert outcome(judged) is Outcome.INCOMPARABLE
+    assert "the case was SLOWER in that run" in judged.findings[-1].reason
+    accepted = dataclasses.replace(failed, is_accepted=True)
+    assert outcome(judge([accepted], result())) is Outcome.PASS
+
+
+def test_what_was_accepted_before_a_meant_change_no_longer_counts(tmp_path):
+    first, second = session(tmp_path, number=1), session(tmp_path, number=2)
+    changed = dataclasses.replace(second, level_changed=(CASE,))
+    third = session(tmp_path, number=3)
+    comparison = Comparison(is_asked=True, sessions=(first, changed, third))
+    assert comparison.select(CASE) == (None, changed, third)
+    assert comparison.select("another") == (None, None, None)
+    history = judge([first, changed, third], result()).history
+    assert [saved is None for saved in history] == [True, False, False]
+
+
+def test_nothing_asked_nothing_compared():
+    judged = Gate(Comparison(), None, MemoryLimits()).judge(CASE, result())
+    assert judged.findings == ()
+    assert judged.history == ()
+
+
+def test_the_nearest_machine_shares_the_most_parts():
+    here = "mps--apple-m4--16gib--macos-26--torch-2.13--power-normal"
+    near = "mps--apple-m4--16gib--macos-26--torch-2.12--power-normal"
+    far = "mps--apple-m1--8gib--macos-15--torch-2.12--power-normal"
+    assert count_shared_parts(here, near) > count_shared_parts(here, far)

@@ -1,0 +1,261 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdperf.errors import RecordError
+from sdperf.judging.session.saved import compare_sessions
+from sdperf.record.verdict import Outcome
+from sdperf.report.compare import (
+    format_comparison_json,
+    format_comparison_markdown,
+    format_comparison_table,
+)
+from sdperf.store.runs import SavedCase
+from sdperf.store.session_file import SavedSession, TimedCase
+from tests.support.measurements import ENVIRONMENT, measurement
+from tests.support.saved_runs import CASE
+
+
+def make_sessions(count=9, cases=20, rises=None, machine="Linux x86_64 CPU"):
+    """Eight bases and a head (as many as count) of one machine that repeats to 0.5 %."""
+    rng = np.random.default_rng(0)
+    base = np.linspace(0, 3, cases)
+    sessions = []
+    for number in range(count):
+        logs = base + rng.normal(0, 0.005, cases)
+        if number == count - 1:
+            for case, factor in (rises or {}).items():
+                logs[case] += math.log(factor)
+        timed = {
+            f"test_{case}": TimedCase(
+                f"test_{case}",
+                tuple((math.exp(logs[case]) * np.array([1, 1, 1.001])).tolist()),
+                None,
+            )
+            for case in range(cases)
+        }
+        sessions.append(SavedSession(Path(f"run{number}.json"), machine, timed))
+    return sessions[:-1], sessions[-1]
+
+
+def outcomes(comparison):
+    return {case.verdict.case: case.verdict.outcome for case in comparison.cases}
+
+
+def without(session, name):
+    cases = {key: case for key, case in session.cases.items() if key != name}
+    return SavedSession(session.path, session.machine, cases)
+
+
+def test_a_slower_case_fails_and_the_others_pass():
+    comparison = compare_sessions(*make_sessions(rises={4: 1.06}))
+    found = outcomes(comparison)
+    assert found.pop("test_4") is Outcome.SLOWER
+    assert set(found.values()) == {Outcome.PASS}
+    assert comparison.is_failed()
+
+
+def test_one_case_may_have_a_limit_of_its_own():
+    sessions = make_sessions(rises={4: 1.06})
+    comparison = compare_sessions(*sessions, own_slowdowns={"test_4": 0.2})
+    assert set(outcomes(comparison).values()) == {Outcome.PASS}
+
+
+def test_a_base_that_changed_a_level_on_purpose_ends_what_was_before():
+    bases, head = make_sessions(rises={4: 1.5})
+    changed = dataclasses.replace(bases[-1], is_accepted=True, level_changed=("test_4",))
+    found = {
+        case.verdict.case: case for case in compare_sessions([*bases[:-1], changed], head).cases
+    }
+    assert found["test_4"].sessions == 1
+    assert found["test_5"].sessions == len(bases)
+
+
+def test_an_accepted_failure_is_compared_with_and_another_is_not():
+    bases, head = make_sessions(count=2)
+    failed = {
+        name: dataclasses.replace(case, saved=SavedCase(name, None, "SLOWER", None))
+        for name, case in bases[0].cases.items()
+    }
+    base = dataclasses.replace(bases[0], cases=failed)
+    assert set(outcomes(compare_sessions([base], head)).values()) == {Outcome.INCOMPARABLE}
+    accepted = dataclasses.replace(base, is_accepted=True)
+    assert set(outcomes(compare_sessions([accepted], head)).values()) == {Outcome.PASS}
+
+
+def test_where_an_unchanged_session_would_fall_is_told_from_five_bases_on():
+    comparison = compare_sessions(*make_sessions())
+    low, high = comparison.cases[0].unchanged
+    assert 0.9 < low < 1 < high < 1.1
+    few = compare_sessions(*make_sessions(count=3))
+    assert few.cases[0].unchanged is None
+
+
+def test_nothing_changed_nothing_fails():
+    comparison = compare_sessions(*make_sessions())
+    assert not comparison.is_failed(strict=True)
+
+
+def test_one_base_is_a_gross_gate():
+    comparison = compare_sessions(*make_sessions(count=2, rises={1: 1.4, 2: 1.1}))
+    found = outcomes(comparison)
+    assert found["test_1"] is Outcome.SLOWER
+    assert found["test_2"] is Outcome.INCONCLUSIVE
+
+
+def test_a_session_against_itself_never_fails():
+    _, head = make_sessions()
+    comparison = compare_sessions([head], head)
+    assert set(outcomes(comparison).values()) == {Outcome.PASS}
+    assert all(case.ratio == pytest.approx(1) for case in comparison.cases)
+
+
+def test_a_case_that_vanished_is_reported_and_fails_when_strict():
+    bases, head = make_sessions()
+    comparison = compare_sessions(bases, without(head, "test_3"))
+    assert outcomes(comparison)["test_3"] is Outcome.INCOMPARABLE
+    assert not comparison.is_failed()
+    assert comparison.is_failed(strict=True)
+    assert len(comparison.cases) == 20
+
+
+def test_a_new_case_has_no_baseline():
+    bases, head = make_sessions()
+    comparison = compare_sessions([without(base, "test_3") for base in bases], head)
+    assert outcomes(comparison)["test_3"] is Outcome.NO_BASELINE
+
+
+def test_no_common_case_is_refused():
+    bases, head = make_sessions(cases=1)
+    with pytest.raises(RecordError, match="no case in common"):
+        compare_sessions([without(base, "test_0") for base in bases], head)
+
+
+def test_another_machine_is_incomparable():
+    bases, _ = make_sessions(machine="Darwin arm64 Apple M1")
+    _, head = make_sessions(machine="Darwin arm64 Apple M4", rises={1: 2.0})
+    comparison = compare_sessions(bases, head)
+    assert set(outcomes(comparison).values()) == {Outcome.INCOMPARABLE}
+    assert "Apple M1" in comparison.cases[0].verdict.findings[0].reason
+
+
+def test_a_case_that_failed_in_its_own_run_is_no_baseline():
+    bases, head = make_sessions(count=2)
+    (base,) = bases
+    failed = SavedCase("test_1", None, Outcome.SLOWER.value, None)
+    cases = dict(base.cases)
+    cases["test_1"] = TimedCase("test_1", cases["test_1"].rounds_s, failed)
+    comparison = compare_sessions([SavedSession(base.path, base.machine, cases)], head)
+    assert outcomes(comparison)["test_1"] is Outcome.INCOMPARABLE
+    assert outcomes(comparison)["test_2"] is Outcome.PASS
+
+
+def test_what_the_run_said_of_its_images_is_repeated():
+    bases, head = make_sessions()
+    broken = SavedCase("test_1", None, Outcome.BROKEN.value, None)
+    cases = dict(head.cases)
+    cases["test_1"] = TimedCase("test_1", cases["test_1"].rounds_s, broken)
+    comparison = compare_sessions(bases, SavedSession(head.path, head.machine, cases))
+    assert outcomes(comparison)["test_1"] is Outcome.BROKEN
+    assert comparison.is_failed()
+
+
+def recorded(commit, seconds, number, **changes):
+    environment = dataclasses.replace(ENVIRONMENT, commit=commit)
+    saved = SavedCase(
+        CASE, measurement(environment=environment, rounds_s=(seconds,) * 3), "PASS", None
+    )
+    case = TimedCase(CASE, saved.measurement.rounds_s, saved)
+    return SavedSession(Path(f"run{number}.json"), None, {CASE: case}, **changes)
+
+
+def test_an_open_question_comes_with_the_command_that_would_settle_it():
+    bases = [recorded("a" * 40, 1 + 0.01 * number, number) for number in range(6)]
+    head = recorded("b" * 40, 1.09, 6)
+    (case,) = compare_sessions(bases, head).cases
+    assert case.verdict.outcome is Outcome.INCONCLUSIVE
+    (finding,) = case.verdict.decisive
+    assert finding.next_step == (
+        "sdperf ab aaaaaaaaaaaa bbbbbbbbbbbb --cases 'latency[fp32-sync-1w]' --both guidance=5"
+    )
+    (few,) = compare_sessions(bases[:1], head).cases
+    assert few.verdict.decisive[0].next_step.startswith(
+        "4 more accepted sessions for the limit to bind; or, at once: sdperf ab aaaaaaaaaaaa"
+    )
+
+
+def test_a_base_whose_machine_was_not_fit_is_left_out_with_the_guard():
+    fit = [recorded("a" * 40, 1.0, number) for number in range(2)]
+    unfit = dataclasses.replace(fit[0], failed_guards=("power source",))
+    head = recorded("b" * 40, 1.0, 9)
+    assert compare_sessions([unfit, fit[1]], head).cases[0].sessions == 1
+    (case,) = compare_sessions([unfit], head).cases
+    assert case.verdict.outcome is Outcome.INCOMPARABLE
+    assert "power source failed when it was measured" in case.verdict.findings[0].reason
+    alike = dataclasses.replace(head, failed_guards=("power source",))
+    assert compare_sessions([unfit], alike).cases[0].verdict.outcome is Outcome.PASS
+
+
+def test_a_head_whose_machine_was_not_fit_accuses_nobody():
+    base = recorded("a" * 40, 1.0, 0)
+    slow = recorded("b" * 40, 1.6, 1)
+    assert compare_sessions([base], slow).cases[0].verdict.outcome is Outcome.SLOWER
+    unfit = dataclasses.replace(slow, failed_guards=("load",))
+    (case,) = compare_sessions([base], unfit).cases
+    assert case.verdict.outcome is Outcome.INCONCLUSIVE
+    assert case.verdict.findings[0].reason.endswith("load failed when run1.json was measured")
+
+
+def test_a_void_run_is_neither_base_nor_judged():
+    base, head = recorded("a" * 40, 1.0, 0), recorded("b" * 40, 1.0, 1)
+    void = dataclasses.replace(head, void="the same code differs from itself by +9.0 %")
+    (judged,) = compare_sessions([base], void).cases
+    assert judged.verdict.outcome is Outcome.INCONCLUSIVE
+    assert "run1.json is void: the same code" in judged.verdict.findings[0].reason
+    (held,) = compare_sessions([dataclasses.replace(base, void="unfit")], head).cases
+    assert held.verdict.outcome is Outcome.INCOMPARABLE
+
+
+def test_the_table_fits_a_terminal():
+    bases = [recorded("a" * 40, 1 + 0.01 * number, number) for number in range(6)]
+    table = format_comparison_table(compare_sessions(bases, recorded("b" * 40, 1.09, 6)))
+    assert max(len(line.text) for line in table) <= 100
+    assert "sdperf ab aaaaaaaaaaaa" in " ".join(line.text for line in table)
+
+
+def test_the_table_names_what_failed_and_counts_every_case():
+    comparison = compare_sessions(*make_sessions(rises={4: 1.06}))
+    text = "\n".join(line.text for line in format_comparison_table(comparison))
+    assert text.startswith("run8.json against 8 saved sessions")
+    assert "SLOWER  test_4:" in text
+    assert "suite: PASS" in text
+    assert text.endswith("20 cases: 1 SLOWER, 19 PASS")
+
+
+def test_markdown_keeps_hostile_names_in_their_cell():
+    bases, head = make_sessions()
+    evil = "test[a|b]<script>\n# x"
+    sessions = [
+        SavedSession(s.path, s.machine, {**s.cases, evil: TimedCase(evil, (1.0, 1.0), None)})
+        for s in (*bases, head)
+    ]
+    page = format_comparison_markdown(compare_sessions(sessions[:-1], sessions[-1]))
+    assert "| `test[a\\|b]<script> # x` |" in page
+    assert "**PASS**" in page
+
+
+def test_json_is_strict_and_complete():
+    bases, head = make_sessions(rises={4: 1.06})
+    document = json.loads(
+        format_comparison_json(compare_sessions(bases, without(head, "test_3"))),
+        parse_constant=pytest.fail,
+    )
+    assert document["head"] == "run8.json"
+    assert len(document["cases"]) == 20
+    gone = document["cases"][-1]
+    assert (gone["case"], gone["outcome"], gone["current_s"]) == ("test_3", "INCOMPARABLE", None)
+    assert document["suite"]["outcome"] == "PASS"

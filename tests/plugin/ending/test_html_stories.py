@@ -1,0 +1,115 @@
+"""``--sd-html``: the report says what the terminal said, and a replay says it again."""
+
+import pytest
+
+from sdperf.report.html.raw_data import read_report
+from sdperf.store.history.database import open_database
+from sdperf.store.history.reading import list_runs
+from tests.support.stories import accept_sessions
+
+
+@pytest.fixture
+def read(pytester):
+    def read(name="report.html"):
+        ((machine, said),) = read_report(pytester.path / name)
+        cases = {case.name.rpartition("::")[2].partition("[")[0]: case for case in machine.cases}
+        return cases, machine, said
+
+    return read
+
+
+def test_the_report_of_a_first_run(bench, script, read, pytester):
+    result = bench("--sd-html=report.html")
+    result.stdout.fnmatch_lines(["report: report.html (*KiB)"])
+    assert result.ret == 0
+    cases, machine, said = read()
+    assert set(cases) == {"test_latency", "test_throughput"}
+    assert machine.bases == ()
+    page = (pytester.path / "report.html").read_text()
+    assert page.count("data:image/webp;base64,") >= 2
+    assert set(said.values()) == {case.verdict.outcome.value for case in cases.values()}
+
+
+def test_the_trend_comes_from_the_history_also_where_nothing_is_compared(bench, script, pytester):
+    def has_trend():
+        return '-trend"' in (pytester.path / "report.html").read_text()
+
+    bench("--sd-html=report.html", history="kept.db")
+    assert not has_trend()
+    for _ in range(4):
+        bench(history="kept.db")
+    bench("--sd-html=report.html", history="kept.db")
+    assert has_trend()
+    database = open_database(f"sqlite:///{pytester.path}/kept.db", create=False)
+    assert len(list_runs(database)) == 6
+    database.close()
+
+    (pytester.path / "kept.db").write_bytes(b"no database")
+    damaged = bench("--sd-html=report.html", history="kept.db")
+    assert damaged.ret == 0
+    damaged.stdout.fnmatch_lines(["report: report.html (*KiB)"])
+    assert not has_trend()
+
+
+def outcomes(cases):
+    return {name: case.verdict.outcome.value for name, case in cases.items()}
+
+
+def test_what_the_run_settled_is_replayed(bench, script, accept, read, pytester):
+    accept_sessions(pytester, bench, accept)
+    script.seconds[1] = 1.06
+    slower = bench("--benchmark-compare", "--sd-html=slower.html")
+    assert slower.ret == 1
+    cases, machine, said = read("slower.html")
+    assert len(machine.bases) == 5
+    assert outcomes(cases) == {"test_latency": "SLOWER", "test_throughput": "PASS"}
+    assert said == {case.name: case.verdict.outcome.value for case in cases.values()}
+    assert "over 4 processes" in machine.settled[cases["test_latency"].name].reason
+
+    wide = bench("--benchmark-compare", "--sd-max-slowdown=20%", "--sd-html=wide.html")
+    assert wide.ret == 0
+    cases, machine, _ = read("wide.html")
+    assert machine.limits.max_slowdown == pytest.approx(0.2)
+    assert outcomes(cases) == {"test_latency": "PASS", "test_throughput": "PASS"}
+
+    first = script.rounds
+    script.drift = lambda rounds: 1.0 if rounds < first + 10 else 1 / 1.06
+    passing = bench("--benchmark-compare", "--sd-html=passing.html")
+    assert passing.ret == 0
+    passing.stdout.fnmatch_lines(["2 cases: 2 PASS"])
+    cases, machine, _ = read("passing.html")
+    assert outcomes(cases) == {"test_latency": "PASS", "test_throughput": "PASS"}
+    assert "did not repeat" in machine.settled[cases["test_latency"].name].reason
+
+
+@pytest.mark.parametrize("path", ["report.txt", "."])
+def test_a_path_that_cannot_be_meant_is_refused(bench, path):
+    result = bench(f"--sd-html={path}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--sd-html cannot be used*ends in .html*"])
+
+
+def test_a_report_that_cannot_be_written_is_found_out_before_anything_is_measured(
+    bench, script, pytester
+):
+    (pytester.path / "taken").write_text("")
+    result = bench("--sd-html=taken/report.html")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--sd-html: *taken cannot be written*nothing was measured*"])
+    assert script.rounds == 0
+
+
+def test_a_report_that_breaks_down_is_one_line_below_the_table(
+    bench, script, pytester, monkeypatch
+):
+    def broken(*_):
+        raise RuntimeError("a library of drawings broke down")
+
+    monkeypatch.setattr("sdperf.report.html.files.write_report", broken)
+    result = bench("--sd-html=report.html")
+    assert result.ret == 3
+    result.stdout.fnmatch_lines(
+        ["latency*NO BASELINE*", "--sd-html: no report: RuntimeError: a library of drawings*"]
+    )
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert (pytester.path / ".sdperf/last-run.json").exists()

@@ -1,0 +1,71 @@
+import re
+
+import pytest
+
+from sdperf.judging.images import judge_images, judge_soundness
+from sdperf.record.floors import Floors
+from sdperf.record.verdict import Finding, Outcome, Verdict
+from tests.support.measurements import image, scores
+
+FLOORS = Floors(ssim=0.98, worst_tile_ssim=0.95, entropy_drop_bits=0.2, evidence="test")
+
+
+@pytest.mark.parametrize(
+    ("scored", "word"),
+    [
+        (scores(ssim=0.9), "SSIM 0.9000"),
+        (scores(ssim=0.99, tile=0.5), r"worst tile \(0, 0, 32, 32\) SSIM 0.5000"),
+    ],
+)
+def test_each_image_gate_can_fail(scored, word):
+    finding = judge_images([image(), image(seed=1, scores=(scored,))], "reference", FLOORS, {})
+    assert finding.outcome is Outcome.DEGRADED
+    assert re.search(word, finding.reason)
+    assert "seed 1" in finding.reason
+
+
+def test_a_loss_of_entropy_fails_even_where_ssim_holds():
+    finding = judge_images([image(entropy_bits=4.0)], "reference", FLOORS, {"b" * 64: 5.0})
+    assert finding.outcome is Outcome.DEGRADED
+    assert "entropy 4.00 bits, 1.00 below" in finding.reason
+
+
+def test_the_worst_failure_is_reported():
+    images = [
+        image(scores=(scores(ssim=0.97),)),
+        image(seed=5, scores=(scores(ssim=0.2, tile=0.9),)),
+    ]
+    assert "seed 5" in judge_images(images, "reference", FLOORS, {}).reason
+
+
+def test_nothing_passes_without_a_comparison():
+    assert judge_images([image(scores=())], "reference", FLOORS, {}).outcome is Outcome.NO_BASELINE
+    some = [image(), image(seed=1, scores=())]
+    assert judge_images(some, "reference", FLOORS, {}).outcome is Outcome.NO_BASELINE
+    assert judge_images([], "reference", FLOORS, {}).outcome is Outcome.NO_BASELINE
+
+
+def test_a_missing_comparison_does_not_hide_a_failure():
+    some = [image(scores=(scores(ssim=0.1),)), image(seed=1, scores=())]
+    assert judge_images(some, "reference", FLOORS, {}).outcome is Outcome.DEGRADED
+
+
+def test_soundness_names_faults_and_unrepeatable_images():
+    assert judge_soundness([image()], repeatable=True) == []
+    assert judge_soundness([image()], repeatable=None) == []
+    broken = judge_soundness([image(faults=("flat frame",))], repeatable=False)
+    assert [finding.outcome for finding in broken] == [Outcome.BROKEN, Outcome.DEGRADED]
+
+
+def test_the_worst_finding_decides_and_none_at_all_is_no_pass():
+    faster = Finding(Outcome.FASTER, "latency", "")
+    worse = Finding(Outcome.DEGRADED, "image", "")
+    assert Verdict("case", (faster, worse)).outcome is Outcome.DEGRADED
+    assert Verdict("case", (faster, worse)).decisive == (worse,)
+    assert Verdict("case", ()).outcome is Outcome.NO_BASELINE
+
+
+def test_every_outcome_is_a_failure_or_open_or_good():
+    good = {outcome for outcome in Outcome if not outcome.is_failure and not outcome.is_open}
+    assert good == {Outcome.PASS, Outcome.FASTER}
+    assert not [outcome for outcome in Outcome if outcome.is_failure and outcome.is_open]

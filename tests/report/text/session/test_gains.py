@@ -1,0 +1,34 @@
+"""A gain is shown with its interval and what it costs the image, and never wider than the page."""
+
+import dataclasses
+
+from sdperf.record.measurement import Gain, ImageScores
+from sdperf.record.verdict import Verdict
+from sdperf.record.workload import Variant
+from sdperf.report.text.session.cases import Row
+from sdperf.report.text.session.gains import format_gain, format_gains
+from tests.support.measurements import measurement
+
+GAIN = Gain(Variant(), 2.5, 2.25, 2.75, 0.75, (1.0,) * 6, 1)
+
+
+def row(measurement):
+    return Row("latency_gain[fp32-a]", Verdict("a", ()), measurement, None)
+
+
+def test_a_gain_has_its_interval_and_what_it_rests_on():
+    assert format_gain(GAIN) == "2.50 times faster [2.25, 2.75] (75 %, 3 blocks)"
+    one = dataclasses.replace(GAIN, plain_rounds_s=(1.0, 1.0))
+    assert format_gain(one) == "2.50 times faster (one block: no interval)"
+
+
+def test_only_cases_with_a_gain_are_listed_beside_their_images_worst_score():
+    plain = measurement()
+    scores = ImageScores("plain", "0" * 64, 0.9712, 40.0, 0.9, (0, 0, 8, 8), False)
+    image = dataclasses.replace(plain.images[0], scores=(scores,))
+    variant = Variant(optimisations=("channels_last", "loop_graph"))
+    measured = dataclasses.replace(plain, variant=variant, gain=GAIN, images=(image,))
+    lines = [line.text for line in format_gains([row(plain), row(measured), row(None)])]
+    assert len(lines) == 2
+    assert lines[0].startswith("latency_gain[fp32-a]: 2.50 times faster")
+    assert "channels_last+loop_graph: SSIM 0.9712 against plain fp32" in lines[1]

@@ -1,0 +1,128 @@
+import dataclasses
+
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import (
+    DeviceLimits,
+    ExcludedRound,
+    GuardLog,
+    MemoryUsage,
+    PeakRate,
+    StageCost,
+    StageTimes,
+)
+from sdperf.record.usage import Curve, ResourceUsage
+from sdperf.record.verdict import Finding, Outcome, Verdict
+from sdperf.record.workload import Variant
+from sdperf.report.text.session.cases import WIDTH, Row
+from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
+from tests.support.measurements import measurement
+
+STAGES = StageTimes(2.0, 0.1, 0.2, 1.0, 0.4, 0.2, (0.2, 0.5, 0.3))
+LIMITS = DeviceLimits(
+    PeakRate("fp32", 2e12, 2048, 4),
+    1e-5,
+    (
+        StageCost("denoise", 803_273_000_000, 2000, 8.03e11, 0.4016, "compute-bound"),
+        StageCost("deliver", 0, 0),
+    ),
+)
+
+
+def curve(value):
+    return Curve(value, value, value, value, 1, (0.0,), (value,))
+
+
+def row(case="latency[fp32-sync-1w]", **changes):
+    fields = {"stages": STAGES, "limits": LIMITS, "worker_threads": 4}
+    verdict = Verdict(case, (Finding(Outcome.PASS, "latency", "fine"),))
+    return Row(case, verdict, measurement(**fields | changes), None)
+
+
+def texts(lines):
+    return [line.text for line in lines]
+
+
+def test_the_stage_table_has_seconds_shares_work_and_the_reading():
+    lines = texts(format_stages([row()]))
+    assert "peak 2000 GFLOP/s (fp32 matrix product, side 2048)" in lines[1]
+    by_stage = {line.split()[0]: line.split() for line in lines[3:]}
+    assert by_stage["denoise"] == (
+        ["denoise", "1.00", "s", "50.0", "%", "803", "40.2", "%", "compute-bound"]
+    )
+    assert by_stage["deliver"][-3:] == ["-", "-", "-"]
+    assert by_stage["rest"][1:5] == ["100", "ms", "5.0", "%"]
+    assert lines[-1] == "  3 steps of denoise: fastest 200 ms, slowest 500 ms"
+
+
+def test_stages_are_shown_once_a_precision_for_the_fewest_workers():
+    rows = [
+        row(variant=Variant(workers=2), worker_threads=2),
+        row(),
+        row(variant=Variant(precision="fp16")),
+    ]
+    titles = [line for line in texts(format_stages(rows)) if line.startswith("stages")]
+    assert [title.split(";")[0] for title in titles] == [
+        "stages of one image, fp32, 4 threads",
+        "stages of one image, fp16, 4 threads",
+    ]
+
+
+def test_without_limits_the_seconds_remain():
+    lines = texts(format_stages([row(limits=None)]))
+    assert "peak" not in lines[1]
+    assert any(line.split()[0] == "denoise" and line.endswith("-") for line in lines[3:])
+    assert format_stages([row(stages=None)]) == []
+
+
+def test_resources_show_only_what_somebody_knows():
+    usage = ResourceUsage(
+        window_s=1.0, images=2, tree_cpu_percent=curve(150.0), tree_rss_bytes=curve(2**30)
+    )
+    header, line = texts(format_resources([row(resources=usage)]))[2:]
+    assert header.split() == ["case", "CPU", "RSS"]
+    assert line.split() == ["latency[fp32-sync-1w]", "150", "%", "1.00", "GiB"]
+    board = dataclasses.replace(usage, gpu_board_power_w=curve(350.0), gpu_board_energy_j=700.0)
+    memory = MemoryUsage(peak_device_bytes=2**31)
+    line = texts(format_resources([row(resources=board, memory=memory)]))[-1]
+    assert line.split()[-6:] == ["2.00", "GiB", "350", "W", "350", "J"]
+    assert format_resources([row()]) == []
+
+
+def test_guards_say_what_is_wrong_once_and_which_rounds_do_not_count():
+    hot = Guard("thermal level", "fail", "heavy", "the chip lowers its clocks", "let it cool down")
+    ok = Guard("swap", "ok", None, "counted")
+    unknown = Guard("clock governor", "unknown", None, "cannot be read")
+    log = GuardLog("warn", (hot, ok, unknown), (), (hot,), (ExcludedRound(1.0, "swapped"),) * 2)
+    lines = texts(format_guards([row(guards=log), row("other", guards=log)]))
+    assert lines == [
+        "",
+        "guard fail  thermal level: heavy: the chip lowers its clocks",
+        "    next: let it cool down",
+        "guards unknown here: clock governor (see sdperf doctor)",
+        "excluded and measured again: 2 rounds of latency[fp32-sync-1w]: swapped",
+        "excluded and measured again: 2 rounds of other: swapped",
+    ]
+    assert format_guards([row(guards=GuardLog("warn", (ok,)))]) == []
+
+
+def test_everything_fits_the_width():
+    usage = ResourceUsage(
+        window_s=1.0,
+        images=1,
+        tree_cpu_percent=curve(12800.0),
+        tree_rss_bytes=curve(1e12),
+        system_available_bytes=curve(1e12),
+        gpu_board_utilisation_percent=curve(100.0),
+        gpu_board_power_w=curve(1000.0),
+        gpu_board_energy_j=123456.0,
+    )
+    peak = dataclasses.replace(LIMITS.peak, flop_per_s=9.87e17, format="tf32")
+    full = row(
+        "a_very_long_case_name[" * 4,
+        resources=usage,
+        memory=MemoryUsage(peak_device_bytes=10**12),
+        limits=dataclasses.replace(LIMITS, peak=peak),
+        guards=GuardLog("warn", (Guard("x" * 30, "warn", "y " * 60, "z " * 60, "w " * 60),)),
+    )
+    lines = [*format_stages([full]), *format_resources([full]), *format_guards([full])]
+    assert max(len(line.text) for line in lines) <= WIDTH

@@ -1,0 +1,160 @@
+import dataclasses
+import json
+
+import pytest
+
+from sdperf.ab.sides.sides import MatrixCase
+from sdperf.ab.turns.comparing import compare
+from sdperf.ab.verdict.comparison import CompareOptions
+from sdperf.ab.verdict.judging import judge_comparison
+from sdperf.errors import RecordError
+from sdperf.record.guard import Guard
+from sdperf.report.markdown.ab import (
+    compose_pictures,
+    format_comparison_json,
+    format_comparison_markdown,
+    parse_comparison,
+)
+from sdperf.report.text.ab import describe_place, format_comparison
+from tests.support.ab_fakes import FakeBench, side
+
+OPTIONS = CompareOptions(guards="off")
+PLAIN = (MatrixCase(),)
+FASTER = {"seconds": 0.879, "stages": (0.1, 0.679, 0.1), "noise": 1.0}
+
+
+def compared(b=None, options=OPTIONS, cases=PLAIN, **bench):
+    sides = side("main", revision="a" * 40), side("HEAD", revision="b" * 40, subject="mine:make")
+    world = FakeBench(**bench)
+    world.behaviours = {"main": {}, "HEAD": b or {}}
+    return compare(*sides, cases, options, bench=world)
+
+
+def lines(record):
+    return [line.text for line in format_comparison(record, judge_comparison(record))]
+
+
+def with_packages(record):
+    a = dataclasses.replace(record.a, packages={"torch": "2.13.0", "old": "1"})
+    b = dataclasses.replace(record.b, packages={"torch": "2.14.1", "new": "1"})
+    return dataclasses.replace(record, a=a, b=b)
+
+
+def test_the_verdict_stands_in_one_line_above_the_stages():
+    told = lines(compared(FASTER).record)
+    (verdict,) = (line for line in told if line.endswith(": PASS"))
+    assert verdict.startswith("B is 12.1 % faster (11.1 to 13.1), same memory, image: SSIM 0.9")
+    stages = told[told.index(verdict) + 1 :]
+    assert stages[0].split() == ["stage", "A", "B", "B", "saves", "time"]
+    (denoise,) = (line for line in stages if "denoise  " in line)
+    assert denoise.split()[1:7] == ["800", "ms", "679", "ms", "121", "ms"]
+    assert stages[-1] == "  100 % of the gain is in denoise"
+    assert told[0] == "A  main, commit aaaaaaaaaaaa, Python 3.11.7, torch 2.13.0"
+    assert "null control: A differs from itself by +0.0 %" in told
+
+
+def test_packages_that_differ_are_listed_and_the_others_counted():
+    told = lines(with_packages(compared().record))
+    (torch,) = (line for line in told if line.startswith("  torch"))
+    assert torch.split() == ["torch", "2.13.0", "2.14.1"]
+    assert "  besides: 1 only in A, 1 only in B (--json and --markdown list them)" in told
+
+
+def test_what_failed_says_what_to_do_next():
+    told = lines(compared({"seconds": 1.2}).record)
+    assert any(line.startswith("B is 20.0 % slower") and "SLOWER" in line for line in told)
+    assert "    next: the stages below say where; sdperf bisect says when" in told
+
+
+def test_a_void_comparison_judges_nothing():
+    world = FakeBench()
+    world.behaviours = {"main": {}, "HEAD": {}}
+    world.second_a = {"seconds": 1.3}
+    record = compare(side("main"), side("HEAD"), options=OPTIONS, bench=world).record
+    told = lines(record)
+    assert any(line.startswith("VOID  null control failed: the same code differs") for line in told)
+    assert json.loads(format_comparison_json(record))["verdict"]["void"].startswith("the same code")
+
+
+def test_disturbed_blocks_guards_and_notes_are_told_once():
+    record = compared(
+        options=CompareOptions(null_control=False), disturbed=["it got hot", "it got hot"]
+    ).record
+    hot = Guard("load", "fail", "3 per core", "other work takes processors")
+    told = lines(dataclasses.replace(record, guards=(hot,), notes=("a note",)))
+    assert "discarded and measured again: 2 blocks: it got hot" in told
+    assert "guard fail  load: 3 per core: other work takes processors" in told
+    assert told.count("note: a note") == 1
+
+
+def test_several_cases_are_counted():
+    cases = (MatrixCase(), MatrixCase("stage", stage="denoise"))
+    assert lines(compared(cases=cases).record)[-1] == "2 cases: 2 PASS"
+
+
+@pytest.mark.parametrize(
+    ("b", "place"),
+    [
+        ({}, None),
+        ({"seconds": 0.8, "stages": (0.1, 0.6, 0.1)}, "100 % of the gain is in denoise"),
+        ({"seconds": 1.3, "stages": (0.35, 0.85, 0.1)}, "83 % of the loss is in encode_prompt"),
+        (
+            {"seconds": 1.3, "stages": (0.2, 0.9, 0.2)},
+            "the difference is spread over the stages",
+        ),
+        (
+            {"seconds": 0.8, "stages": (0.1, 0.9, 0.1)},
+            "the profiled rounds do not show this difference: no stage is named",
+        ),
+        (
+            {"seconds": 0.8, "stages": (0.1, 0.77, 0.1)},
+            "the profiled rounds do not show this difference: no stage is named",
+        ),
+    ],
+)
+def test_the_place_of_a_difference_is_told_where_the_profiles_show_it(b, place):
+    assert describe_place(judge_comparison(compared(b).record).cases[0]) == place
+
+
+def test_json_comes_back_whole():
+    record = with_packages(compared(FASTER, CompareOptions(b_first=True)).record)
+    text = format_comparison_json(record)
+    assert parse_comparison(text) == record
+    verdict = json.loads(text)["verdict"]["cases"][0]
+    assert verdict["ratio"]["mean"] == pytest.approx(0.879)
+    assert verdict["stages"][2]["saved_s"] == pytest.approx(0.121)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda document: "no json",
+        lambda document: "[]",
+        lambda document: json.dumps(document | {"kind": "other"}),
+        lambda document: json.dumps(document | {"format_version": 2}),
+        lambda document: json.dumps(document | {"cases": 3}),
+        lambda document: json.dumps(document).replace('"ABBA"', "7"),
+    ],
+)
+def test_a_damaged_record_is_refused(damage):
+    document = json.loads(format_comparison_json(compared().record))
+    with pytest.raises(RecordError):
+        parse_comparison(damage(document))
+
+
+def test_markdown_has_verdict_stages_images_and_packages():
+    record = with_packages(compared(FASTER).record)
+    text = format_comparison_markdown(record, judge_comparison(record))
+    assert text.startswith("# main against HEAD: PASS\n")
+    assert "\n**B is 12.1 % faster (11.1 to 13.1), same memory, image: SSIM 0.9" in text
+    assert "| denoise | 800 ms | 679 ms | 121 ms | -15.1 % (" in text
+    assert "\n100 % of the gain is in denoise.\n" in text
+    assert "| red apple, seed 0 | 0." in text
+    assert "| old | 1 | - |\n" in text
+
+
+def test_pictures_lay_both_sides_and_their_difference_beside_each_other():
+    found = compared(FASTER)
+    names = [name for name, _ in compose_pictures(found.record, found.pngs)]
+    assert names == ["case1-image1.png", "case1-image2.png"]
+    assert all(png.startswith(b"\x89PNG") for _, png in compose_pictures(found.record, found.pngs))

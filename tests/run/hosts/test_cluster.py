@@ -1,0 +1,195 @@
+"""Workers on a Dask cluster: a real scheduler and two worker processes on loopback."""
+
+import dataclasses
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from sdperf.errors import ConfigurationError, ModelError, WorkerError
+from sdperf.record.workload import Workload
+from sdperf.run.hosts.cluster import START_LEAD_S, Cluster, check_versions, read_versions
+from sdperf.run.messages import RoundRequest, WorkerSpec
+from sdperf.run.pool import WorkerPool
+from tests.support.tiny_pipelines import resolve, tiny_folder
+
+__all__ = ["tiny_folder"]
+
+distributed = pytest.importorskip(
+    "distributed", reason="dask.distributed is not installed: pip install 'sdperf[cluster]'"
+)
+WORKLOAD = Workload(
+    model="tiny",
+    prompts=("red apple", "house"),
+    num_inference_steps=2,
+    guidance_scale=5.0,
+    height=32,
+    width=32,
+)
+START_S = 60.0
+
+
+def request(count=1):
+    return RoundRequest(WORKLOAD, tuple(WORKLOAD.image(i) for i in range(count)), "sync", 1)
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory, unused_port):
+    """A scheduler and two workers of one thread; yields its address and the workers' processes."""
+    url, folder = f"tcp://127.0.0.1:{unused_port}", str(tmp_path_factory.mktemp("dask"))
+    started = [
+        start("dask_scheduler", "--host", "127.0.0.1", "--port", str(unused_port), "--no-dashboard")
+    ]
+    started += [
+        start(
+            "dask_worker",
+            url,
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--local-directory",
+            folder,
+        )
+        for _ in range(2)
+    ]
+    try:
+        with distributed.Client(url, timeout=START_S, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=START_S)
+        yield url, started[1:]
+    finally:
+        for process in started:
+            process.kill()
+        for process in started:
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def unused_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def spec(tiny_folder):
+    return WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def cluster(scheduler):
+    cluster = Cluster(scheduler[0])
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def pool(cluster):
+    pool = WorkerPool(
+        cluster.make_host, timeout_s=120, start_lead_s=START_LEAD_S, is_elsewhere=True
+    )
+    yield pool
+    pool.close()
+
+
+def test_two_workers_of_the_cluster_preload_and_generate_together(pool, cluster, spec):
+    workers = pool.acquire(spec, 2)
+    assert len({worker.report.pid for worker in workers}) == 2
+    assert all(worker.report.pipeline == "StableDiffusionPipeline" for worker in workers)
+
+    done = pool.run_round([request(), request()])
+
+    first, second = done.results
+    assert first.images[0].png == second.images[0].png
+    assert done.duration_s >= max(first.duration_s, second.duration_s)
+    # One machine has one clock: what is translated lies between this side's readings of it.
+    assert abs(first.start_s - second.start_s) < START_LEAD_S
+    assert pool.collect_environment(workers[0].report.device).device_kind == "cpu"
+
+
+def test_an_error_of_a_request_leaves_the_worker_fit(pool, spec):
+    pool.acquire(spec, 1)
+    impossible = dataclasses.replace(WORKLOAD, scheduler="NoSuchScheduler")
+    with pytest.raises(ConfigurationError, match="NoSuchScheduler"):
+        pool.run_round([dataclasses.replace(request(), workload=impossible)])
+    assert pool.run_round([request()]).results[0].images
+
+
+def test_a_worker_serves_one_at_a_time_and_is_given_back(pool, cluster, spec):
+    pool.acquire(spec, 2)
+    with pytest.raises(ConfigurationError, match="the cluster has too few workers") as caught:
+        cluster.make_host()
+    assert "2 at tcp://127.0.0.1" in str(caught.value)
+    pool.close()
+    pool.acquire(spec, 2)
+    assert pool.run_round([request(2)]).results[0].images
+
+
+def test_other_weights_on_the_cluster_are_refused(spec):
+    from sdperf.run.hosts.cluster_plugin import localise
+
+    other = dataclasses.replace(spec.model, model_hash="0" * 64)
+    with pytest.raises(ModelError, match="has other weights"):
+        localise(dataclasses.replace(spec, model=other))
+
+
+def test_other_versions_are_one_message():
+    own = read_versions()
+    check_versions(own, {"tcp://a:1": own, "tcp://b:1": {**own, "torch": "1"}})
+    patch = own["python"].rpartition(".")[0] + ".99"
+    check_versions(own, {"tcp://a:1": {"python": patch}})
+    with pytest.raises(ConfigurationError) as caught:
+        check_versions(own, {"tcp://a:1": own, "tcp://b:1": {**own, "sdperf": "0.0.1"}})
+    assert "runs another sdperf" in str(caught.value)
+    assert "0.0.1 on tcp://b:1; 1 of 2 workers differ" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="runs another python"):
+        check_versions(own, {"tcp://a:1": {"python": "3.9.1"}})
+    with pytest.raises(ConfigurationError, match="got: none on tcp://a:1"):
+        check_versions(own, {"tcp://a:1": {**own, "sdperf": None}})
+
+
+def test_no_scheduler_is_one_message():
+    with socket.socket() as listener:  # bound, and nobody listens
+        listener.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(ConfigurationError, match="no Dask scheduler answers") as caught:
+            Cluster(url, connect_s=1)
+    assert url in str(caught.value)
+    assert "dask scheduler" in str(caught.value)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigurationError, match=r"needs dask\.distributed") as caught:
+        Cluster("tcp://127.0.0.1:1")
+    assert "pip install 'sdperf[cluster]'" in str(caught.value)
+
+
+def test_a_lost_worker_is_one_message(pool, cluster, scheduler, spec):
+    """The last test: it ends both workers."""
+    pool.acquire(spec, 1)
+    long = RoundRequest(
+        Workload("tiny", ("house",), num_inference_steps=900, guidance_scale=5.0),
+        (WORKLOAD.image(0),) * 50,
+        "sync",
+        1,
+    )
+    threading.Timer(1.0, lambda: [process.kill() for process in scheduler[1]]).start()
+    with pytest.raises(WorkerError, match="a worker of the cluster was lost") as caught:
+        pool.run_round([long])
+    assert "left while it was asked something" in str(caught.value)
+    pool.close()
+    with pytest.raises(ConfigurationError, match=r"too few workers"):
+        pool.acquire(spec, 1)

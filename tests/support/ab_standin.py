@@ -1,0 +1,76 @@
+"""Real processes, worktrees and pipes around a worker without torch.
+
+The stand-in imports the subject as the real worker does. The subject returns a dictionary: the
+seconds that a round is said to take, at which round it dies, what it draws. No second is spent.
+"""
+
+import contextlib
+import os
+
+from sdperf.run.hosts.interpreter import staged_harness
+
+WORKER = """
+import io, os, sys
+
+from PIL import Image
+
+from sdperf.device import DeviceInfo
+from sdperf.record.measurement import StageTimes
+from sdperf.models.subject import load_subject
+from sdperf.run.messages import DeliveredImage, RoundResult, WorkerReport
+
+DEVICE = DeviceInfo("cpu", "", ("fp32",), None, None)
+behaviour = {"rounds": 0, "seconds": 1.0}
+
+
+def load(spec):
+    if spec.subject is not None:
+        load_subject(spec.subject, spec.code)
+        module, _, function = spec.subject.partition(":")
+        behaviour.update(getattr(sys.modules[module], function)())
+    behaviour["seconds"] *= {"fp32": 1.0, "fp16": 0.5, "bf16": 2.0}[spec.precision]
+    return WorkerReport(os.getpid(), DEVICE, 0.1, "StandInPipeline", True)
+
+
+def draw(seed):
+    ramp = Image.linear_gradient("L").resize((64, 64))
+    bands = (ramp, ramp.rotate(90), ramp.point(lambda value: (value + seed) % 256))
+    picture = Image.new("RGB", (64, 64)) if behaviour.get("flat") else Image.merge("RGB", bands)
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def run_round(request):
+    behaviour["rounds"] += 1
+    if behaviour["rounds"] == behaviour.get("dies_at"):
+        print("the last words of the side", file=sys.stderr, flush=True)
+        os._exit(9)
+    seconds = behaviour["seconds"] * (1 + 0.0001 * (behaviour["rounds"] % 3))
+    images = (DeliveredImage(draw(image.seed), seconds, False) for image in request.images)
+    return RoundResult(0.0, seconds, tuple(images), 2**27, None, False)
+
+
+def profile_round(request):
+    seconds = behaviour["seconds"]
+    return StageTimes(seconds, 0.0, 0.1 * seconds, 0.8 * seconds, 0.1 * seconds)
+"""
+
+
+@contextlib.contextmanager
+def staged_stand_in():
+    """What `staged_harness` makes, with the stand-in for its worker."""
+    with staged_harness() as folder:
+        (folder / "sdperf" / "run" / "worker.py").write_text(WORKER)
+        yield folder
+
+
+def list_children():
+    """Processes that this one started and that still run."""
+    import psutil
+
+    return [
+        child
+        for child in psutil.Process(os.getpid()).children(recursive=True)
+        if "sdperf_remote" in " ".join(child.cmdline())
+    ]

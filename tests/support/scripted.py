@@ -1,0 +1,135 @@
+"""Durations by script: real images of the tiny pipeline, times that a test decides.
+
+`ScriptedHost` stands for a spawned worker: a pipeline of its own and fresh imports of the subject,
+in the test's process, so that several can live at once.
+"""
+
+import dataclasses
+import sys
+from concurrent.futures import Executor, Future
+
+from pytest_benchmark import plugin as host
+
+from sdperf.run import worker
+from sdperf.run.case import Case
+from sdperf.run.suite import Suite
+from tests.support.hosts import StandInHost
+
+
+class Script:
+    """Seconds of the next rounds, by images in a round.
+
+    Attributes:
+        seconds: Seconds of a round by its number of images.
+        drift: Called with how many rounds came before; returns a factor.
+        rounds: Rounds so far, first calls and warm-ups included.
+        unet_call_s: Seconds of one evaluation of the denoiser; where given, a round takes as long
+            as all that it made, whatever ``seconds`` says.
+        host_factor: Called with the number of the host (from 1) that a round runs on.
+        hosts: Hosts that loaded a pipeline so far.
+        rss_bytes: Peak memory that every host reports.
+        load_s: Seconds in which a host loads, called with its number; ``None`` is what it took.
+        first_factor: Factor of each host's first round.
+    """
+
+    def __init__(self):
+        self.seconds = {1: 1.0, 2: 2.0}
+        self.drift = lambda _: 1.0
+        self.rounds = 0
+        self.unet_call_s = None
+        self.host_factor = lambda _: 1.0
+        self.hosts = 0
+        self.rss_bytes = 2**30
+        self.load_s = None
+        self.first_factor = 1.0
+        self.called = set()
+        self.running = None
+
+    def next_s(self, request, unet_calls):
+        self.rounds += 1
+        seconds = self.seconds[len(request.images)]
+        if self.unet_call_s is not None:
+            seconds = max(self.unet_call_s * unet_calls, 1e-3)  # nothing takes no time
+        factor = 1.0 if self.running is None else self.host_factor(self.running)
+        if self.running not in self.called:
+            self.called.add(self.running)
+            factor *= self.first_factor
+        return seconds * self.drift(self.rounds) * factor
+
+    def install(self, monkeypatch):
+        """Replace what the worker measures, and what is not timed anyway."""
+        run_round = worker._Loaded.run_round
+
+        def scripted(loaded, request):
+            with counted(loaded._pipeline) as calls:
+                result = run_round(loaded, request)
+            seconds = self.next_s(request, len(calls))
+            return dataclasses.replace(
+                result, start_s=0.0, end_s=seconds, cpu_s=None, peak_rss_bytes=self.rss_bytes
+            )
+
+        monkeypatch.setattr(worker._Loaded, "run_round", scripted)
+        monkeypatch.setattr(host, "get_cpu_info", dict)
+        monkeypatch.setattr(Case, "_watch", lambda _: None)
+        monkeypatch.setattr(Suite, "profile", lambda *_: None)
+        monkeypatch.setattr(Suite, "limits", lambda *_: None)
+
+    def install_hosts(self, monkeypatch):
+        """Put hosts of this script in the place of spawned processes."""
+        monkeypatch.setattr("sdperf.run.hosts.local.SpawnedHost", lambda: ScriptedHost(self))
+
+
+class counted:
+    """Notes every evaluation of a pipeline's denoiser, also those a subject makes beside."""
+
+    def __init__(self, pipeline):
+        self.first = getattr(pipeline.unet, "conv_in", pipeline.unet)
+
+    def __enter__(self):
+        calls = []
+        self.handle = self.first.register_forward_hook(lambda *_: calls.append(1))
+        return calls
+
+    def __exit__(self, *_):
+        self.handle.remove()
+
+
+class ScriptedHost(StandInHost):
+    """One worker with a pipeline of its own, as `sdperf.run.hosts.local.SpawnedHost` is."""
+
+    def __init__(self, script):
+        super().__init__()
+        self.executor = _OwnWorker(script)
+
+    def kill(self):
+        super().kill()
+        self.executor.submit(worker.unload)
+
+
+class _OwnWorker(Executor):
+    def __init__(self, script):
+        self.script, self.number, self.loaded = script, None, None
+
+    def submit(self, function, *arguments):
+        future = Future()
+        others, worker._loaded = worker._loaded, self.loaded
+        path = list(sys.path)
+        if function is worker.load:
+            self.script.hosts += 1
+            self.number = self.script.hosts
+            subject = arguments[0].subject or ""
+            sys.modules.pop(subject.partition(":")[0], None)
+        self.script.running = self.number
+        try:
+            result = function(*arguments)
+            if function is worker.load and self.script.load_s is not None:
+                seconds = self.script.load_s(self.number)
+                result = dataclasses.replace(result, load_s=seconds, page_cache="warm")
+            future.set_result(result)
+        except Exception as error:  # noqa: BLE001  # as a future does
+            future.set_exception(error)
+        finally:
+            self.loaded, worker._loaded = worker._loaded, others
+            self.script.running = None
+            sys.path[:] = path
+        return future

@@ -1,0 +1,190 @@
+import dataclasses
+import random
+
+import pytest
+
+from sdperf.ab.sides.settings import parse_settings
+from sdperf.device import DeviceInfo
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, find_conflict
+from sdperf.record.codec import format_record, parse_record
+from sdperf.record.workload import Variant, Workload
+from sdperf.tune.question.making_space import make_space
+from sdperf.tune.question.setting import Setting, make_setting
+from sdperf.tune.question.space import Space
+from sdperf.tune.study.sampling import find_parameters, find_point, make_distribution
+from tests.support.tune_fakes import ABILITIES, DEFAULT, WORKLOAD
+
+CUDA = dataclasses.replace(
+    ABILITIES, device=DeviceInfo("cuda", "H100", ("fp32", "fp16", "bf16"), 132, 80 * 2**30)
+)
+
+
+def by_name(space):
+    return {one.name: one.choices for one in space.dimensions}
+
+
+def test_a_cpu_searches_fp32_and_what_runs_there():
+    found = by_name(make_space(WORKLOAD, DEFAULT, ABILITIES))
+    assert found["precision"] == ("fp32",)
+    assert (found["steps"][0], found["steps"][-1]) == (4, 20)
+    assert {1.0, 3.0} <= set(found["guidance"])
+    assert found["batch"] == (1, 2)
+    assert found["workers"] == (1, 2)
+    assert found["mode"] == ("sync", "async")
+    assert found["scheduler"] == ("auto", "DDIMScheduler")
+    assert found["channels_last"] == ("none", "channels_last")
+    assert "device_loop+step_cache2" in found["loop"]
+    assert not {"cuda_graphs", "cudnn_benchmark", "embed_cache", "compile"} & set(found)
+
+
+def test_cuda_searches_its_precisions_and_switches():
+    found = by_name(make_space(WORKLOAD, DEFAULT, CUDA))
+    assert found["precision"] == ("fp32", "fp16", "bf16")
+    assert "cuda_graphs" in found
+    assert {"sdpa_flash", "sdpa_cudnn"} <= set(found["attention"])
+    assert {"loop_graph", "loop_graph+step_cache3", "device_loop"} <= set(found["loop"])
+    assert "device_loop+loop_graph" not in found["loop"]
+
+
+def test_a_pipeline_that_runs_whole_has_no_batches():
+    whole = dataclasses.replace(ABILITIES, family="whole")
+    found = by_name(make_space(WORKLOAD, DEFAULT, whole))
+    assert found["batch"] == (1,)
+    assert "loop" not in found
+
+
+def test_a_model_without_guidance_stays_without():
+    turbo = dataclasses.replace(WORKLOAD, guidance_scale=0.0, num_inference_steps=1)
+    found = by_name(make_space(turbo, Setting(1, 0.0), ABILITIES))
+    assert (found["guidance"], found["steps"]) == ((0.0,), (1,))
+
+
+@pytest.mark.parametrize("abilities", [ABILITIES, CUDA])
+def test_every_point_is_a_setting_that_can_be_run(abilities):
+    space = make_space(WORKLOAD, DEFAULT, abilities)
+    chance = random.Random(1)
+    for _ in range(300):
+        point = space.draw(chance)
+        setting = space.make_setting(point)
+        variant = setting.variant
+        assert find_conflict(variant.optimisations) is None
+        assert setting.batch * setting.workers <= 2 * len(WORKLOAD.prompts)
+        back = parse_settings([setting.describe()])
+        assert back.make_workload() == dataclasses.replace(
+            setting.apply_to(WORKLOAD), prompts=back.make_workload().prompts
+        )
+        assert Variant(**back.variant) == variant
+        assert space.make_setting(space.find_point(setting)) == setting
+        for one in abilities.device.native_precisions, OPTIMISATIONS:
+            assert one
+
+
+def test_a_batch_is_never_more_than_a_workers_share():
+    space = make_space(WORKLOAD, DEFAULT, ABILITIES)
+    point = space.find_point(DEFAULT) | {"batch": 2, "workers": 2}
+    assert space.make_setting(point).batch == 1
+    assert len(space.list_settings()) < space.size
+
+
+def test_a_loop_on_the_device_is_left_out_where_the_scheduler_cannot_have_one():
+    abilities = dataclasses.replace(
+        CUDA,
+        schedulers=(
+            "PNDMScheduler",
+            "DDIMScheduler",
+            "HeunDiscreteScheduler",
+            "UniPCMultistepScheduler",
+        ),
+    )
+    space = make_space(WORKLOAD, DEFAULT, abilities)
+    point = space.find_point(DEFAULT) | {"loop": "loop_graph+step_cache3"}
+    assert space.make_setting(point).optimisations == ("loop_graph", "step_cache3")
+    able = space.make_setting(point | {"scheduler": "DDIMScheduler"})
+    assert able.optimisations == ("loop_graph", "step_cache3")
+    unable = space.make_setting(point | {"scheduler": "HeunDiscreteScheduler"})
+    assert unable.optimisations == ()
+    solving = point | {"scheduler": "UniPCMultistepScheduler"}  # not while CUDA records
+    assert space.make_setting(solving).optimisations == ()
+    looping = space.make_setting(solving | {"loop": "device_loop+step_cache3"})
+    assert looping.optimisations == ("device_loop", "step_cache3")
+
+
+def test_a_space_survives_its_storage_and_keeps_its_distributions():
+    space = make_space(WORKLOAD, DEFAULT, CUDA)
+    stored = parse_record(Space, format_record(space))
+    ours, theirs = ([make_distribution(one) for one in each.dimensions] for each in (space, stored))
+    assert ours == theirs
+    for point in (space.find_point(DEFAULT), space.draw(random.Random(3))):
+        assert find_point(stored, find_parameters(space, point)) == point
+    uneven = make_space(WORKLOAD, DEFAULT, ABILITIES, {"steps": ["4", "5", "9"]})
+    steps = make_distribution(uneven.dimensions[0])
+    assert (steps.low, steps.high) == (0, 3), "by position: 4, 5, 9 and the default's 20"
+    point = uneven.find_point(DEFAULT)
+    assert find_point(uneven, find_parameters(uneven, point)) == point
+
+
+def test_what_is_asked_replaces_what_is_automatic_and_the_default_stays_inside():
+    found = by_name(
+        make_space(
+            WORKLOAD,
+            DEFAULT,
+            CUDA,
+            {
+                "steps": ["8", "10"],
+                "precision": ["fp16"],
+                "optimisations": ["cuda_graphs", "loop_graph"],
+            },
+        )
+    )
+    assert found["steps"] == (8, 10, 20)
+    assert found["precision"] == ("fp16", "fp32")
+    assert found["cuda_graphs"] == ("none", "cuda_graphs")
+    assert found["loop_graph"] == ("none", "loop_graph")
+    assert "channels_last" not in found
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"colour": ["red"]}, "cannot be searched"),
+        ({"steps": ["0"]}, "cannot be searched"),
+        ({"batch": ["3"]}, "cannot be searched"),
+        ({"batch": ["16"]}, "batch cannot be searched"),
+        ({"workers": ["4"]}, "workers cannot be searched"),
+        ({"guidance": ["nan"]}, "guidance scale"),
+        ({"precision": ["fp8"]}, "cannot be searched"),
+        ({"optimisations": ["cuda_graphs"]}, "cuda_graphs cannot be searched here"),
+        ({"optimisations": ["magic"]}, "cannot be searched"),
+        ({"optimisations": ["batch2"]}, "batches are searched as batch"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(asked, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        make_space(WORKLOAD, DEFAULT, ABILITIES, asked)
+
+
+def test_points_outside_are_refused():
+    space = make_space(WORKLOAD, DEFAULT, ABILITIES)
+    with pytest.raises(ConfigurationError, match="steps is outside"):
+        space.make_setting(space.find_point(DEFAULT) | {"steps": 99})
+    with pytest.raises(ConfigurationError, match="outside"):
+        space.find_point(dataclasses.replace(DEFAULT, optimisations=("cuda_graphs",)))
+
+
+def test_a_default_is_typed_like_a_side_of_a_comparison():
+    found = make_setting(
+        parse_settings(["precision=fp16,steps=30,optimisations=batch4+channels_last"])
+    )
+    assert found == Setting(30, 3.0, batch=4, precision="fp16", optimisations=("channels_last",))
+    with pytest.raises(ConfigurationError, match="cannot say this"):
+        make_setting(parse_settings(["seed=4"]))
+
+
+def test_a_profile_holds_the_setting():
+    workload = Workload("embedded", ("a",), 20, 3.0, width=64, height=32)
+    setting = Setting(9, 2.0, batch=2, optimisations=("device_loop",), scheduler="DDIMScheduler")
+    profile = setting.make_profile(workload, {"study": "x"})
+    assert profile.optimisations == ("device_loop", "batch2")
+    assert (profile.num_inference_steps, profile.scheduler) == (9, "DDIMScheduler")
+    assert (profile.width, profile.height) == (64, 32)

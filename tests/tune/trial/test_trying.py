@@ -1,0 +1,139 @@
+import dataclasses
+
+import pytest
+
+from sdperf.errors import GenerationError, WorkerError
+from sdperf.tune.question.question import BROKEN, Limits
+from sdperf.tune.study.front import Point
+from sdperf.tune.trial.trying import FEWEST_ROUNDS, MOST_ROUNDS, is_settled, try_setting
+from sdperf.tune.trial.tuning import draw_references
+from tests.support.tune_fakes import DEFAULT, FLAT, FakeRig, ask
+
+FEW = dataclasses.replace(DEFAULT, num_inference_steps=10)
+
+
+def attempt(rig, setting=FEW, limits=None, rivals=(), **options):
+    question = ask(limits)
+    references = draw_references(question, FakeRig())
+    return try_setting(question, setting, rig, references, rivals, **options)
+
+
+def test_a_setting_is_drawn_scored_and_timed():
+    rig = FakeRig()
+    tried = attempt(rig)
+    assert tried.state == "complete"
+    assert tried.seconds == pytest.approx(1.0)
+    assert len(tried.rounds_s) == FEWEST_ROUNDS
+    assert 0.2 < tried.fidelity.ssim < 0.99
+    assert tried.fidelity.ssim <= tried.fidelity.mean_ssim
+    assert tried.memory_bytes == 2**30
+    assert tried.point == Point(tried.seconds, tried.fidelity.ssim)
+    assert tried.thumbnail
+
+
+def test_the_reference_itself_is_identical():
+    tried = attempt(FakeRig(), DEFAULT)
+    assert (tried.fidelity.ssim, tried.fidelity.psnr_db) == (1.0, None)
+
+
+def test_rounds_go_on_where_they_scatter():
+    seconds = iter([1.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0])
+    tried = attempt(FakeRig(seconds=lambda _: next(seconds)))
+    assert len(tried.rounds_s) == MOST_ROUNDS
+    assert not is_settled([1.0, 2.0, 1.0, 2.0])
+    assert is_settled([1.0, 1.01, 0.99, 1.0])
+    assert not is_settled([1.0, 1.0])
+
+
+def test_a_floor_that_the_first_images_miss_ends_it():
+    rig = FakeRig()
+    tried = attempt(rig, limits=Limits(min_ssim=0.99))
+    assert tried.state == "pruned"
+    assert "ssim" in tried.reason
+    assert tried.violations["ssim"] > 0
+    assert rig.rounds_of(FEW) == 1
+    assert tried.point is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "missed"),
+    [
+        (Limits(min_tile_ssim=0.99), "tile"),
+        (Limits(min_psnr_db=60.0), "psnr"),
+        (Limits(max_entropy_drop_bits=-5.0), "entropy"),
+        (Limits(max_seconds=0.1), "seconds"),
+        (Limits(max_memory_bytes=2**20), "memory"),
+    ],
+)
+def test_every_limit_is_held(limits, missed):
+    tried = attempt(FakeRig(), limits=limits)
+    assert tried.state == "pruned"
+    assert tried.violations[missed] > 0
+    assert attempt(FakeRig(), limits=limits, may_prune=False).violations[missed] > 0
+
+
+def test_a_setting_behind_the_front_is_given_up_at_its_first_image():
+    rig = FakeRig()
+    tried = attempt(rig, rivals=[Point(0.3, 0.999)])
+    assert tried.state == "pruned"
+    assert rig.rounds_of(FEW) == 1
+    near = attempt(FakeRig(), rivals=[Point(0.95, 0.999)])
+    assert near.state == "complete", "what is behind by less than noise is measured"
+    unlike = attempt(FakeRig(), rivals=[Point(0.3, 0.1)])
+    assert unlike.state == "complete", "a rival that is less alike does not count"
+
+
+def test_with_a_floor_only_seconds_count():
+    tried = attempt(FakeRig(), limits=Limits(min_ssim=0.1), rivals=[Point(0.3, 0.11)])
+    assert tried.state == "pruned"
+    assert tried.violations["ssim"] <= 0
+
+
+def test_with_a_time_only_likeness_counts():
+    limits = Limits(max_seconds=5.0)
+    assert attempt(FakeRig(), limits=limits, rivals=[Point(4.9, 0.999)]).state == "pruned"
+    assert attempt(FakeRig(), limits=limits, rivals=[Point(0.1, 0.1)]).state == "complete"
+
+
+def test_the_default_is_never_given_up():
+    assert attempt(FakeRig(), rivals=[Point(0.01, 1.0)], may_prune=False).state == "complete"
+
+
+def raising(error):
+    def fail(setting):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "rig",
+    [
+        FakeRig(fails=raising(GenerationError("the device ran out of memory"))),
+        FakeRig(fails=raising(WorkerError("a worker died during a generation"))),
+        FakeRig(pixels=lambda _: FLAT),
+        FakeRig(pixels=lambda _: FLAT[:32]),
+    ],
+    ids=["out of memory", "killed", "flat", "another size"],
+)
+def test_what_gives_no_image_is_infeasible_with_its_reason(rig):
+    tried = attempt(rig)
+    assert tried.state == "infeasible"
+    assert tried.reason
+    assert tried.violations[BROKEN] > 0
+    assert tried.point is None
+    assert rig.journal[-1] == ("close", None), "a process that failed is not used again"
+
+
+def test_nan_is_infeasible():
+    rig = FakeRig()
+    rig.nonfinite = True
+    assert "NaN" in attempt(rig).reason
+
+
+def test_optimisations_that_do_not_go_together_are_infeasible_unloaded():
+    rig = FakeRig()
+    tried = attempt(rig, dataclasses.replace(FEW, optimisations=("step_cache2",)))
+    assert tried.state == "infeasible"
+    assert "do not go together" in tried.reason
+    assert ("load", FEW) not in rig.journal

@@ -1,1 +1,0 @@
-"""The move into the second house; removed by the commit that makes it."""
