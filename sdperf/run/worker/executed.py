@@ -136,6 +136,9 @@ def describe_execution(
         width=width,
         height=height,
         optimisations=_look_at_optimisations(pipeline, names),
+        guidance_argument=None
+        if stages.workload.guidance_scale is None
+        else stages.guidance_argument,
     )
 
 
@@ -159,7 +162,7 @@ def describe_asked(
         fewest_steps=workload.num_inference_steps,
         width=stages.width,
         height=stages.height,
-        guided=workload.guidance_scale > 1 if _doubles_its_batch(pipeline) else None,
+        guided=workload.is_guided if _doubles_its_batch(pipeline) else None,
         precision=precision if is_plain else None,
         scheduler=workload.scheduler,
         images_per_call=stages.images_per_call,
