@@ -20,6 +20,7 @@ from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.sampling import GUIDANCE_ARGUMENTS
+from sdperf.pipeline.own_noise import NoisePlan, learn_noise
 from sdperf.record.workload import ImageRequest, Workload
 
 Pixels = npt.NDArray[np.floating[Any]]
@@ -46,7 +47,8 @@ class Noise:
 
     Attributes:
         latents: (B, C, H/f, W/f) float in the pipeline's dtype, on its device, of unit variance
-            (Flux: packed to (B, H/2f * W/2f, 4C)); ``None`` where the pipeline draws it itself.
+            (Flux: packed to (B, H/2f * W/2f, 4C); other pipelines: as their call takes it);
+            ``None`` where the pipeline draws it itself.
         states: For each image, the state of its CPU generator after the latents were drawn:
             noise that a scheduler adds in its steps goes on from there.
     """
@@ -108,6 +110,7 @@ class Stages:
         parameters = inspect.signature(type(pipeline).__call__).parameters
         self._accepts_anything = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
         self._accepted = frozenset(parameters)
+        self._noise_plan: NoisePlan | None = None
         self.guidance_argument = _find_guidance_argument(parameters)
         if self.guidance_argument is None and self._accepts_anything:
             self.guidance_argument = "guidance_scale"
@@ -117,13 +120,40 @@ class Stages:
             self.guidance_scale = named.default
         self._check_accepted()
 
+    @torch.no_grad()
+    def learn(self, prompts: Sequence[str]) -> None:
+        """Find out how the pipeline takes starting noise; once, before anything is timed.
+
+        Its call is made up to the denoiser, two or three times.
+
+        Args:
+            prompts: One.
+        """
+
+        def call(latents: torch.Tensor | None, generators: list[torch.Generator]) -> object:
+            arguments = self._sampling(Noise(latents, ()), None)
+            return self._call(
+                prompt=list(prompts),
+                **self._negative_prompt(len(prompts)),
+                **arguments | {"generator": generators},
+                output_type="np",
+            )
+
+        if self._accepts("latents") and self._accepts("generator"):
+            self._noise_plan = learn_noise(self.pipeline, call)
+
     def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:
         """Prepare the starting noise of a batch from each image's own seed.
 
-        A whole pipeline draws its latents itself, in its own dtype: its images of two precisions
-        start from different noise.
+        Where `learn` found how the pipeline takes noise, it is drawn in float32 on the CPU, one
+        image at a time: equal for every device, precision, mode and place in a batch, apart from
+        the rounding. Otherwise the pipeline draws its latents itself, in its own dtype, so that
+        its images of two precisions start from different noise.
         """
-        return Noise(None, tuple(_seeded(request.seed).get_state() for request in requests))
+        generators = [_seeded(request.seed) for request in requests]
+        plan = self._noise_plan
+        latents = None if plan is None else plan.draw(generators)
+        return Noise(latents, tuple(generator.get_state() for generator in generators))
 
     def run_whole(
         self, prompts: Sequence[str], noise: Noise, on_step: OnStep | None = None

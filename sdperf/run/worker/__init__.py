@@ -482,6 +482,9 @@ class _Loaded:
                 prompts = [request.images[0].prompt]
                 with _explained(), ahead, ahead.learning(prompts):
                     stages.encode_prompt(prompts)
+            else:
+                with _explained():
+                    stages.learn([request.images[0].prompt])
         self._state = read_state(self._pipeline)
         return stages, ahead
 
