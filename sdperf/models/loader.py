@@ -335,7 +335,7 @@ def find_index(name: str) -> Path:
     Raises:
         ModelError: There is no such model, or it cannot be fetched.
     """
-    if name == EMBEDDED or _as_existing(name) is not None or not _HUB_ID.fullmatch(name):
+    if name == EMBEDDED or _as_existing(name) is not None or not _is_hub_id(name):
         return _find_folder(name, offline=True) / INDEX_NAME
     import huggingface_hub
 
@@ -360,7 +360,7 @@ def _find_folder(name: str, *, offline: bool) -> Path:
         return _EMBEDDED_FOLDER
     path = _as_existing(name)
     if path is None:
-        if name.startswith((".", "/", "~", "\\")) or not _HUB_ID.fullmatch(name):
+        if not _is_hub_id(name):
             raise ModelError(
                 f"{_described(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
             )
@@ -380,6 +380,10 @@ def _find_folder(name: str, *, offline: bool) -> Path:
             hint=_FOLDER_HINT,
         )
     return path
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith((".", "/", "~", "\\")) and bool(_HUB_ID.fullmatch(name))
 
 
 def _as_existing(name: str) -> Path | None:
