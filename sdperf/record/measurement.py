@@ -284,10 +284,13 @@ class FreshRounds:
     Attributes:
         rounds_s: Seconds of each; more than one only where the first took far too long.
         repeated: How many of their pictures had been drawn before, byte for byte.
+        known_again_s: Seconds of one more round of known requests, made where every fresh one took
+            too long: on a machine that has become busy it takes long too. ``None`` where none was.
     """
 
     rounds_s: tuple[float, ...]
     repeated: int = 0
+    known_again_s: float | None = None
 
     def is_remembered(self, known_s: float) -> bool:
         """Tell whether even the quickest took too long for known requests to be honest.
@@ -296,6 +299,7 @@ class FreshRounds:
             known_s: Median seconds of rounds that made the same requests again and again.
         """
         quickest_s = min(self.rounds_s)
+        known_s = max(known_s, self.known_again_s or 0.0)
         return (
             quickest_s > LARGEST_FRESH_RATIO * known_s and quickest_s - known_s > SMALLEST_FRESH_S
         )

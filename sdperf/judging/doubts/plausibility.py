@@ -40,6 +40,7 @@ def judge_fresh(known_s: float, fresh: FreshRounds, who: str = "") -> Finding | 
     if not fresh.is_remembered(known_s):
         return None
     quickest_s = min(fresh.rounds_s)
+    known_s = max(known_s, fresh.known_again_s or 0.0)
     return Finding(
         Outcome.BROKEN,
         GATE,

@@ -30,6 +30,11 @@ def test_the_quickest_fresh_round_accuses():
     (reason,) = reasons(fresh=FreshRounds((9.0, 2.5, 17.0)))
     assert "rounds are answered from memory: 2.50 s" in reason
     assert reasons(fresh=FreshRounds((9.0, 1.1))) == []
+    # The machine became busy: known requests take as long now.
+    assert reasons(fresh=FreshRounds((9.0, 2.5, 17.0), known_again_s=2.4)) == []
+    (reason,) = reasons(fresh=FreshRounds((9.0, 8.5, 17.0), known_again_s=2.4))
+    assert "8.50 s" in reason
+    assert "2.40 s" in reason
 
 
 def test_milliseconds_accuse_nobody():
