@@ -347,9 +347,8 @@ def _is_above(value: float | None, bar: float) -> bool:
     return value is not None and value > bar
 
 
-def _suggest_repeat(case: CaseEstimate) -> str:
-    repeat = f"pytest '{case.data.case}' --benchmark-compare --sd-processes 5"
-    return repeat if case.data.settle is None else case.data.settle
+def _suggest_repeat(case: CaseEstimate) -> str | None:
+    return case.data.repeat if case.data.settle is None else case.data.settle
 
 
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:

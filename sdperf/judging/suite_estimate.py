@@ -53,6 +53,7 @@ class CaseSessions:
         rounds_s: Seconds of the current session's rounds, in order.
         max_slowdown: Tolerated slowdown of this case as a fraction (0.03 is 3 %).
         settle: Command that would settle an open answer; ``None`` where none is known.
+        repeat: Command that measures the case again; ``None`` where none is known.
     """
 
     case: str
@@ -60,6 +61,7 @@ class CaseSessions:
     rounds_s: tuple[float, ...]
     max_slowdown: float
     settle: str | None = None
+    repeat: str | None = None
 
     @property
     def current_s(self) -> float:

@@ -1,17 +1,28 @@
-"""Command lines that pytest-benchmark accepts but cannot mean: each gets one named answer."""
+"""What was typed: one named answer to what cannot be meant, and the words to type it again."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
 
 from sdperf.errors import ConfigurationError
+from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, find_value
+
+if TYPE_CHECKING:
+    from sdperf.judging.settling import Typed
 
 OLDEST_HOST: Final = (5, 3, 1)
 """Of pytest-benchmark; older ones keep ``--benchmark-json`` open, and a run would be lost at its
 end."""
+
+NOT_REPEATED: Final = frozenset(
+    {"processes", "trace", "html", "markdown", "in-process", "durations", "resume"}
+)
+"""Options that say where a result goes, or what a suggested command decides itself."""
 
 COMPARE_FAIL: Final = "--benchmark-compare-fail"
 STATS: Final = frozenset({"min", "max", "mean", "stddev", "median", "iqr", "rounds", "outliers"})
@@ -132,3 +143,31 @@ def find_fault(document: Any) -> str | None:
         if lacking:
             return f"{saved['fullname']} lacks the stats {', '.join(lacking)}"
     return None
+
+
+def read_typed(config: pytest.Config) -> Typed:
+    """Read how a session was asked for; ini settings need no repeating, they are read again."""
+    from sdperf.judging.settling import Typed
+
+    prompts, device = find_value(config, "prompts"), find_value(config, "device")
+    return Typed(
+        options=tuple(_list_words(config)),
+        prompts=None if prompts == AUTO else prompts,
+        device=None if device == AUTO else device,
+    )
+
+
+def _list_words(config: pytest.Config) -> Iterator[str]:
+    for setting in config.getoption("override_ini") or ():
+        if setting.startswith("sd_"):
+            yield from ("-o", setting)
+    for option in OPTIONS:
+        given = config.getoption(option.flag)
+        if given is not None and option.name not in NOT_REPEATED:
+            yield f"{option.flag}={given}"
+    for switch in SWITCHES:
+        if config.getoption(switch.flag) and switch.name not in NOT_REPEATED:
+            yield switch.flag
+    compare = config.getoption("benchmark_compare", None)
+    if isinstance(compare, str):
+        yield f"--benchmark-compare={compare}"

@@ -15,10 +15,12 @@ from sdperf.engines.catalogue import ENGINES, explain_absence, explain_skip
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.judging.session.comparison import Comparison
 from sdperf.judging.session.speed import SpeedVerdict
+from sdperf.judging.settling import Typed
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
+from sdperf.plugin.command_line import read_typed
 from sdperf.plugin.fixtures.quality_results import QualityShelf
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.options import Settings, read_settings
@@ -81,6 +83,7 @@ class SdSession:
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
         order: Whether the order of cases makes a difference.
+        typed: How the session was asked for, for the commands that it suggests.
     """
 
     settings: Settings
@@ -118,6 +121,7 @@ class SdSession:
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
     order: OrderWatch = field(default_factory=OrderWatch)
+    typed: Typed = field(default_factory=Typed)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -381,6 +385,7 @@ def session_of(config: pytest.Config) -> SdSession:
     if session is None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         session = SdSession(read_settings(config), LiveLine(reporter), root=config.rootpath)
+        session.typed = read_typed(config)
         config.stash[KEY] = session
     return session
 

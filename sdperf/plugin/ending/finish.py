@@ -180,7 +180,9 @@ def _judge(ours: SdSession, host: Any) -> None:
 
     def judge(part: Mapping[str, JudgedCase], asked: Confirm | None, why: str) -> SpeedVerdict:
         limits = settings.latency_limits()
-        return judge_speed(part, slowdowns, limits, asked, unconfirmed=why, noises=noises)
+        return judge_speed(
+            part, slowdowns, limits, asked, unconfirmed=why, noises=noises, typed=ours.typed
+        )
 
     parts = divide(timed, {} if ours.journal is None else ours.journal.kept)
     if settings.confirm_s > 0 and not ours.interrupted:
