@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.failing_line import describe_failing_line
 from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
 
 if TYPE_CHECKING:
@@ -90,9 +91,10 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # its module may call sys.exit
+        line = describe_failing_line(error)
         raise ConfigurationError(
             f"the subject's module {module_name} cannot be imported",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}" + ("" if line is None else f" ({line})"),
             hint=f"python -c 'import {module_name}'",
         ) from error
     function = getattr(module, attribute, None)

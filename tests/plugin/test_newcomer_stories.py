@@ -84,3 +84,39 @@ def test_a_report_that_cannot_be_drawn_costs_neither_table_nor_verdict(bench, mo
     run.stdout.fnmatch_lines(
         ["latency*NO BASELINE", "--sd-html: no report: RuntimeError: of the drawing*"]
     )
+
+
+@pytest.mark.parametrize(
+    ("subject", "line"),
+    [
+        ("def make(request):\n    return {}['unet']\n", "2 in make: return {}[[]'unet'[]]"),
+        (
+            "def make(request):\n"
+            "    pipeline = request.load()\n"
+            "    def forward(*arguments, **named):\n"
+            "        return {}['unet']\n"
+            "    pipeline.unet.forward = forward\n"
+            "    return pipeline\n",
+            "4 in forward: return {}[[]'unet'[]]",
+        ),
+        (
+            "import torch\ndef make(request):\n    torch.zeros(2).matmul(torch.zeros(3))\n",
+            "3 in make: torch.zeros(2).matmul*",
+        ),
+    ],
+)
+@pytest.mark.parametrize("spawned", [False, True])
+def test_what_a_subject_raises_is_said_with_the_users_own_line(
+    subject, line, spawned, bench, pytester
+):
+    pytester.makepyfile(raising=subject)
+    broken = bench("-k", "latency", subject="raising:make", spawned=spawned, workers=1)
+    broken.assert_outcomes(failed=1)
+    broken.stdout.fnmatch_lines([f"GenerationError: the pipeline failed;*(raising.py:{line})*"])
+    assert "--sd-in-process" not in broken.stdout.str()
+
+
+def test_a_subjects_module_that_cannot_be_imported_is_said_with_its_line(bench, pytester):
+    pytester.makepyfile(broken_module="x = 1\nraise KeyError('settings')\n")
+    broken = bench("-k", "latency", subject="broken_module:make")
+    broken.stdout.fnmatch_lines(["*cannot be imported; got: KeyError*(broken_module.py:2 in *"])

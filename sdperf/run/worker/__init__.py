@@ -25,6 +25,7 @@ from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
+from sdperf.models.failing_line import describe_failing_line
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import StageCost, StageTimes
 from sdperf.record.workload import TORCH
@@ -561,12 +562,17 @@ def _explained() -> Iterator[None]:
     except (Exception, SystemExit) as error:  # a subject may call sys.exit
         kind = type(error).__name__
         is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
+        if is_out_of_memory:
+            raise GenerationError(
+                "the device ran out of memory",
+                got=f"{kind}: {error}",
+                hint="use a smaller size, fewer workers or a 16-bit precision",
+            ) from error
+        line = describe_failing_line(error, last=True)
         raise GenerationError(
-            "the device ran out of memory" if is_out_of_memory else "the pipeline failed",
-            got=f"{kind}: {error}",
-            hint="use a smaller size, fewer workers or a 16-bit precision"
-            if is_out_of_memory
-            else "run the case alone with --sd-in-process to see where",
+            "the pipeline failed",
+            got=f"{kind}: {error}" if line is None else f"{kind}: {error} ({line})",
+            hint="look at that line",
         ) from error
 
 
