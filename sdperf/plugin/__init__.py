@@ -271,6 +271,14 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
         ours.live_line.tell(line)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the last run of a case count, where another plugin runs a failed test again."""
+    ours = item.config.stash.get(KEY, None)
+    if ours is not None and item.nodeid in ours.reports:
+        ours.forget(item.nodeid, getattr(item.config, "_benchmarksession", None))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """End the session where its journal cannot be written any more: all that is done is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -84,6 +85,7 @@ class SdSession:
         unsaved: What was asked for and could not be written, and what became of the run instead.
         order: Whether the order of cases makes a difference.
         typed: How the session was asked for, for the commands that it suggests.
+        repeated: How many runs of a test came before the one that counts, by id.
     """
 
     settings: Settings
@@ -122,6 +124,7 @@ class SdSession:
     unsaved: list[str] = field(default_factory=list)
     order: OrderWatch = field(default_factory=OrderWatch)
     typed: Typed = field(default_factory=Typed)
+    repeated: Counter[str] = field(default_factory=Counter)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -346,6 +349,24 @@ class SdSession:
             self.complaints.setdefault(node_id, message.splitlines()[0] if message else "failed")
         elif report.when == "call":
             self.reports.setdefault(node_id, "passed")
+
+    def forget(self, node_id: str, host: Any) -> None:
+        """Drop what an earlier run of a test left: another plugin runs it again, and that counts.
+
+        Args:
+            node_id: The test.
+            host: pytest-benchmark's session, which would keep a benchmark of each run.
+        """
+        self.repeated[node_id] += 1
+        for kept in (self.reports, self.complaints, self.skipped, self.results):
+            kept.pop(node_id, None)
+        self.unfit.discard(node_id)
+        self.quality.results.pop(node_id, None)
+        self.order.forget(node_id)
+        if self.journal is not None:
+            self.journal.kept.pop(node_id, None)
+        if host is not None:
+            host.benchmarks[:] = [one for one in host.benchmarks if one.fullname != node_id]
 
     def judged_ids(self) -> list[str]:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""

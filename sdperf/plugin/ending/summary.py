@@ -124,6 +124,8 @@ def list_closing_lines(ours: SdSession) -> list[str]:
         lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
         lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
+    if ours.repeated:
+        lines.append(_describe_repeated(ours))
     if ours.interrupted:
         lines.append(_describe_interruption(ours))
     if ours.speed.confirmation.void is not None:
@@ -131,6 +133,17 @@ def list_closing_lines(ours: SdSession) -> list[str]:
     if ours.refused_save is not None:
         lines.append(ours.refused_save)
     return lines
+
+
+def _describe_repeated(ours: SdSession) -> str:
+    """Say that what counts is a chosen run: one that passed after others had failed."""
+    shown = format_names([shorten_case(node_id) for node_id in ours.repeated])
+    cases = format_quantity(len(ours.repeated), "case")
+    runs = format_quantity(ours.repeated.total() + len(ours.repeated), "run")
+    return (
+        f"repeated: {cases} took {runs} ({shown}), and the last of each counts; a failed test that "
+        "is run again until it passes hides what happens now and then"
+    )
 
 
 def _describe_interruption(ours: SdSession) -> str:
