@@ -34,6 +34,41 @@ def test_a_case_that_its_variant_skips_is_no_error_where_warnings_are_errors(ben
     assert skipped.ret == 0
 
 
+@pytest.mark.parametrize("fixture", ["sd_benchmark", "sd_gain"])
+def test_a_case_that_does_not_suit_the_machine_is_skipped_and_not_broken_too(
+    fixture, bench, pytester
+):
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makepyfile(test_bench=f"def test_it({fixture}): {fixture}.latency()")
+    options = {"precision": "auto", "workers": "auto", "optimisations": "channels_last"}
+    skipped = bench("-k", "2w or 4w", spawned=True, **options)
+    assert "BROKEN" not in skipped.stdout.str()
+    assert set(skipped.parseoutcomes()) == {"skipped", "deselected"}
+
+
+def test_what_fails_when_a_skipped_case_is_torn_down_is_no_case(bench, pytester):
+    pytester.makepyfile(
+        test_bench="""
+        import pytest
+
+        @pytest.fixture
+        def held():
+            yield
+            raise RuntimeError("let go")
+
+        def test_skipped(held, sd_benchmark):
+            pytest.skip("not today")
+
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+        """
+    )
+    run = bench()
+    assert run.parseoutcomes() == {"passed": 1, "skipped": 1, "errors": 1}
+    run.stdout.fnmatch_lines(["2 cases: 1 NO BASELINE, 1 skipped"])
+    assert run.ret == 1
+
+
 def test_a_second_case_in_one_test_is_refused_before_it_is_loaded(bench, pytester):
     pytester.makepyfile(
         test_bench="def test_two(sd_benchmark): sd_benchmark.latency(), sd_benchmark.throughput()"
