@@ -201,7 +201,7 @@ class Confirmer:
         try:
             is_gross = suspect.case.interval is None
             code = (
-                "fewer than five accepted sessions"
+                "fewer than five sessions to compare with"
                 if is_gross
                 else self.bench.find_baseline_code(name)
                 if self.bench.can_pair

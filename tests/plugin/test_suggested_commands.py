@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from sdperf.cli import main
 from tests.support.stories import accept_sessions
 
 SUBJECT = """
@@ -79,3 +80,19 @@ def test_floors_that_are_missing_are_measured_for_what_was_drawn(bench, pytester
     assert [word for word in words if word not in suggested] == []
     assert suggested[suggested.index("--precision") + 1] == "fp32"
     assert suggested[suggested.index("--model") + 1].endswith("sd")
+
+
+def test_saved_runs_are_no_accepted_sessions(bench, hosts, accept, pytester, capsys):
+    bench("-k", "latency", "--benchmark-save=first", spawned=True, workers=1)
+    hosts.seconds = {1: 2.0, 2: 4.0}
+    options = {"spawned": True, "workers": 1, "confirm": 0}
+    compared = bench("-k", "latency", "--benchmark-compare=0001", **options)
+    words = " ".join(compared.stdout.str().split())
+    assert "accepted session" not in words
+    assert "only +25.0 % fails; 4 more sessions for the limit of" in words
+    assert "in 1 saved run: +100.0 %" in words
+    (saved,) = pytester.path.glob(".benchmarks/*/*.json")
+    assert main(["compare", str(saved), str(pytester.path / ".sdperf/last-run.json")]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "in 1 saved run" in printed
+    assert "accepted session" not in printed

@@ -122,6 +122,10 @@ def compare_sessions(
                 case.rounds_s,
                 (own_slowdowns or {}).get(name, max_slowdown),
                 settle=_suggest_ab(usable, case),
+                saved=sum(
+                    one is not None and not base.is_accepted
+                    for one, base in zip(usable, bases, strict=True)
+                ),
                 repeat=suggest_repeat(name, case.measurement),
             )
         )

@@ -76,6 +76,7 @@ def judge_speed(
             rounds_s=one.measurement.rounds_s,
             max_slowdown=slowdowns[name],
             settle=_suggest_ab(one, typed),
+            saved=one.saved,
             repeat=suggest_repeat(name, one.measurement, typed),
         )
         for name, one in judged.items()
