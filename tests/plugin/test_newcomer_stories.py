@@ -155,3 +155,53 @@ def test_a_subjects_module_that_cannot_be_imported_is_said_with_its_line(bench, 
     pytester.makepyfile(broken_module="x = 1\nraise KeyError('settings')\n")
     broken = bench("-k", "latency", subject="broken_module:make")
     broken.stdout.fnmatch_lines(["*cannot be imported; got: KeyError*(broken_module.py:2 in *"])
+
+
+FROM_PICTURES = """
+import diffusers
+
+def make(request):
+    parts = request.load().components
+    names = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+    chosen = {name: parts[name] for name in names}
+    if "ControlNet" in CLASS:
+        chosen["controlnet"] = diffusers.ControlNetModel.from_unet(parts["unet"])
+    return getattr(diffusers, CLASS)(
+        **chosen, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionControlNetPipeline",
+    ],
+)
+def test_a_pipeline_that_starts_from_a_picture_is_refused_before_timing(
+    name, bench, pytester, script
+):
+    pytester.makepyfile(pictures=f"CLASS = '{name}'\n{FROM_PICTURES}")
+    broken = bench("-k", "latency", subject="pictures:make")
+    broken.stdout.fnmatch_lines(
+        [f"ModelError: the subject pictures:make returned a pipeline that starts from*{name}*"]
+    )
+    assert script.rounds == 0
+
+
+OWN_CALL = """
+from diffusers import StableDiffusionPipeline
+
+class MyImg2ImgPipeline(StableDiffusionPipeline):
+    pass
+
+def make(request):
+    return MyImg2ImgPipeline(**request.load().components, requires_safety_checker=False)
+"""
+
+
+def test_a_class_of_ones_own_is_judged_by_its_call_and_not_by_its_name(bench, pytester):
+    pytester.makepyfile(named=OWN_CALL)
+    assert bench("-k", "latency", subject="named:make").ret == 0
