@@ -65,11 +65,13 @@ class ModelIndex:
         pipeline_class: Class name in diffusers.
         components: The parts that are loaded.
         not_loaded: Parts that the pipeline goes without: named as null, or of `NOT_LOADED`.
+        left_out: Those of them that the model has.
     """
 
     pipeline_class: str
     components: tuple[Component, ...]
     not_loaded: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
         pipeline_class=pipeline_class,
         components=tuple(loaded.values()),
         not_loaded=tuple(name for name in sorted(parts) if name not in loaded),
+        left_out=tuple(name for name in NOT_LOADED if parts.get(name)),
     )
 
 

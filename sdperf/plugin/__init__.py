@@ -20,6 +20,7 @@ from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
+    check_timing,
     find_fault,
     list_compare_fail,
     parse_compare_fail,
@@ -219,6 +220,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if output is not None:
         output.check()
     try:
+        if any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items):
+            check_timing(session.config)
         if host is not None:
             take_over_host(ours, host)
         ours.check_packages()

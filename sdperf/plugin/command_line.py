@@ -73,6 +73,27 @@ def check_host_version(version: str) -> None:
         )
 
 
+def check_timing(config: pytest.Config) -> None:
+    """Refuse a session whose cases would not be timed by pytest-benchmark.
+
+    Raises:
+        ConfigurationError: It is switched off, or pytest-codspeed takes its place.
+    """
+    manager = config.pluginmanager
+    if not manager.hasplugin("benchmark"):
+        raise ConfigurationError(
+            "sdperf's cases are timed through pytest-benchmark, which is switched off",
+            got="-p no:benchmark",
+            hint="leave that out, here and in addopts",
+        )
+    if getattr(manager.get_plugin("codspeed_plugin"), "is_codspeed_enabled", False):
+        raise ConfigurationError(
+            "sdperf's cases are timed through pytest-benchmark, whose place pytest-codspeed takes",
+            got="--codspeed" if config.getoption("--codspeed", None) else "CODSPEED_ENV",
+            hint="run them in a pytest session of their own, without it",
+        )
+
+
 def check_swallowed_path(compare: object) -> None:
     """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name.
 

@@ -1,5 +1,6 @@
 """What a newcomer meets first: faults of a whole session, and what other plugins bring along."""
 
+import json
 import sys
 
 import pytest
@@ -205,3 +206,119 @@ def make(request):
 def test_a_class_of_ones_own_is_judged_by_its_call_and_not_by_its_name(bench, pytester):
     pytester.makepyfile(named=OWN_CALL)
     assert bench("-k", "latency", subject="named:make").ret == 0
+
+
+TWO_IMAGES = """
+def make(request):
+    pipeline = request.load()
+
+    class Twice(type(pipeline)):
+        def __call__(self, *arguments, **named):
+            return super().__call__(*arguments, **named | {"num_images_per_prompt": 2})
+
+    pipeline.__class__ = Twice
+    return pipeline
+"""
+DOUBLED = """
+def make(request):
+    pipeline = request.load()
+
+    class Doubled(type(pipeline)):
+        def __call__(self, *arguments, **named):
+            made = super().__call__(*arguments, **named)
+            images = made[0] if isinstance(made, tuple) else made.images
+            doubled = [*images, *images]
+            if isinstance(made, tuple):
+                return (doubled, *made[1:])
+            made.images = doubled
+            return made
+
+    pipeline.__class__ = Doubled
+    return pipeline
+"""
+
+
+@pytest.mark.parametrize("subject", [TWO_IMAGES, DOUBLED])
+def test_a_subject_that_makes_two_images_of_a_prompt_is_told_so(subject, bench, pytester):
+    pytester.makepyfile(two_images=subject)
+    broken = bench("-k", "latency", subject="two_images:make")
+    broken.assert_outcomes(failed=1)
+    broken.stdout.fnmatch_lines(["GenerationError: * makes 2 images where it was asked for 1;*"])
+
+
+CHECKED = """
+import torch
+
+class Checker(torch.nn.Module):
+    pass
+
+def make(request):
+    pipeline = request.load()
+    pipeline.register_modules(safety_checker=Checker())
+    return pipeline
+"""
+
+
+def test_what_has_no_effect_is_said_and_recorded(bench, pytester):
+    (pytester.path / "prompts.txt").write_text("a red kite\n" + "very " * 60 + "long\n")
+    pytester.makepyfile(checked=CHECKED)
+    options = {"prompts": "prompts.txt", "negative-prompt": "grey", "guidance": 1}
+    run = bench("--sd-markdown=said.md", subject="checked:make", **options)
+    assert run.ret == 0
+    said = [line for line in run.outlines if line.startswith("without effect: ")]
+    assert said == [
+        "without effect: the negative prompt, which takes a guidance above 1 (it is 1)",
+        "without effect: the pipeline's safety checker, which is left out and not measured",
+        "without effect: the ends of 1 prompt of 3: tokenizer takes 24 tokens",
+    ]
+    assert all(line in (pytester.path / "said.md").read_text() for line in said)
+    cases = json.loads((pytester.path / ".sdperf/last-run.json").read_text())["benchmarks"]
+    recorded = [one["extra_info"]["sdperf"]["without_effect"] for one in cases]
+    assert [len(one) for one in recorded] == [2, 3]
+
+
+def test_settings_that_all_have_an_effect_are_not_remarked_upon(bench, pytester):
+    (pytester.path / "prompts.txt").write_text("kite\ncat\n")
+    run = bench("-k", "latency", prompts="prompts.txt", **{"negative-prompt": "grey"})
+    assert "without effect" not in run.stdout.str()
+
+
+CODSPEED = """
+import types
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--codspeed", action="store_true")
+
+def pytest_configure(config):
+    plugin = types.SimpleNamespace(is_codspeed_enabled=config.getoption("--codspeed"))
+    config.pluginmanager.register(plugin, "codspeed_plugin")
+"""
+
+
+def test_another_plugin_in_the_place_of_pytest_benchmark_is_said_at_the_start(
+    bench, pytester, script
+):
+    pytester.makeconftest(CODSPEED)
+    refused = bench("--codspeed")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: *whose place pytest-codspeed takes; got: --codspeed;*"])
+    assert script.rounds == 0
+    assert bench().ret == 0
+
+
+def test_pytest_benchmark_that_is_switched_off_is_said_at_the_start(bench, script):
+    refused = bench("-p", "no:benchmark")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: *which is switched off; got: -p no:benchmark;*"])
+    assert script.rounds == 0
+
+
+def test_a_benchmark_fixture_that_is_not_pytest_benchmarks_is_one_message(bench, pytester):
+    pytester.makeconftest(
+        "import pytest\n@pytest.fixture\ndef benchmark():\n    return lambda function: function()\n"
+    )
+    broken = bench("-k", "latency")
+    broken.stdout.fnmatch_lines(
+        ["ConfigurationError: the fixture benchmark is not pytest-benchmark's*function*"]
+    )

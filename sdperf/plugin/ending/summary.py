@@ -40,7 +40,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     reporter.section("sdperf", "=", bold=True)
     for description in describe_run(rows):
         reporter.write_line(description)
-    for text in ours.comparison.lines:
+    for text in (*list_without_effect(rows), *ours.comparison.lines):
         for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
             reporter.write_line(wrapped)
     for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
@@ -212,6 +212,15 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
                 )
             ]
     return []
+
+
+def list_without_effect(rows: Iterable[Row]) -> list[str]:
+    """Say once which settings changed nothing: whoever reads the figures counts on them."""
+    texts: dict[str, None] = {}
+    for row in rows:
+        for text in () if row.measurement is None else row.measurement.without_effect:
+            texts[text] = None
+    return [f"without effect: {text}" for text in texts]
 
 
 def _relative(path: Path) -> Path:
