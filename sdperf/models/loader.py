@@ -225,13 +225,22 @@ def _check_again(resolved: ResolvedModel) -> ModelIndex:
 def _require_library(part: Component, where: str) -> None:
     """Look a part's library up before diffusers does, which in some versions imports any name."""
     try:
-        find_library(part.library)
+        library = find_library(part.library)
     except ImportError as error:
         raise ModelError(
             f"{where} takes a part from a library that cannot be used here",
             got=f"{part.name}: {part.library}: {error}",
             hint="update diffusers and transformers, and install what the pipeline needs",
         ) from error
+    with contextlib.suppress(RuntimeError):  # of a lazy import, which diffusers explains itself
+        if not hasattr(library, part.class_name):
+            raise ModelError(
+                f"{where} names a class for its {part.name} that {part.library} does not have",
+                got=part.class_name,
+                expected=f"a class of the installed {part.library}",
+                hint=f"pip install -U {part.library.partition('.')[0]}; for a class of your own "
+                "write a function that makes the pipeline, and give --sd-subject",
+            )
 
 
 def _unreadable(where: str, error: OSError) -> ModelError:

@@ -95,13 +95,20 @@ def check_timing(config: pytest.Config) -> None:
 
 
 def check_swallowed_path(compare: object) -> None:
-    """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name.
+    """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name; and none.
 
     Raises:
         ConfigurationError: The run to compare with is a folder or a test file.
     """
     if not isinstance(compare, str):
         return
+    if not compare.strip():
+        raise ConfigurationError(
+            "--benchmark-compare= names no run",
+            got="nothing behind the sign",
+            expected="a saved run, or --benchmark-compare alone",
+            hint="pytest --benchmark-compare",
+        )
     path = Path(compare.partition("::")[0])
     if path.is_dir() or (path.suffix == ".py" and path.exists()):
         raise ConfigurationError(
