@@ -1,6 +1,7 @@
 """What a newcomer meets first: faults of a whole session, and what other plugins bring along."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -322,3 +323,36 @@ def test_a_benchmark_fixture_that_is_not_pytest_benchmarks_is_one_message(bench,
     broken.stdout.fnmatch_lines(
         ["ConfigurationError: the fixture benchmark is not pytest-benchmark's*function*"]
     )
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "import sys\ndef make(request):\n    sys.exit(3)\n",
+        "import sys\n"
+        "def make(request):\n"
+        "    pipeline = request.load()\n"
+        "    pipeline.unet.forward = lambda *_, **__: sys.exit(3)\n"
+        "    return pipeline\n",
+    ],
+)
+def test_a_subject_that_ends_the_process_is_one_message(subject, bench, pytester):
+    pytester.makepyfile(ending=subject)
+    broken = bench(subject="ending:make")
+    broken.assert_outcomes(failed=2)
+    broken.stdout.fnmatch_lines(["GenerationError: the pipeline failed; got: SystemExit: 3 (*"])
+    assert "raised in repr()" not in broken.stdout.str()
+
+
+def test_a_name_that_is_no_utf8_is_shown_where_the_terminal_takes_ascii_only(
+    bench, pytester, monkeypatch
+):
+    (pytester.path / "test_bench.py").rename(pytester.path / os.fsdecode(b"test_\xfe.py"))
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    options = {"history": "h.db", "html": "x.html", "markdown": "x.md"}
+    run = bench("-k", "latency", in_process=False, workers=1, **options)
+    assert run.ret == 0
+    assert "Error" not in run.stdout.str() + run.stderr.str()
+    (saved,) = json.loads((pytester.path / ".sdperf/last-run.json").read_text())["benchmarks"]
+    assert saved["fullname"].startswith("test_\udcfe.py::")
