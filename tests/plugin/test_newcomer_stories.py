@@ -3,8 +3,11 @@
 import json
 import os
 import sys
+import types
 
 import pytest
+
+from sdperf.plugin.progress import LiveLine
 
 
 def count_lines(result, text):
@@ -356,3 +359,12 @@ def test_a_name_that_is_no_utf8_is_shown_where_the_terminal_takes_ascii_only(
     assert "Error" not in run.stdout.str() + run.stderr.str()
     (saved,) = json.loads((pytester.path / ".sdperf/last-run.json").read_text())["benchmarks"]
     assert saved["fullname"].startswith("test_\udcfe.py::")
+
+
+@pytest.mark.parametrize(
+    ("isatty", "is_live"),
+    [(True, True), (False, False), (lambda: True, True), (lambda: False, False)],
+)
+def test_a_terminal_is_known_by_a_property_as_by_a_method(isatty, is_live, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert LiveLine(types.SimpleNamespace(isatty=isatty)).is_live == is_live

@@ -51,6 +51,7 @@ def test_a_case_that_passes_when_it_is_run_again_counts_once(bench, pytester):
         assert len(names) == len(set(names)) == 2, path
     summary = read_run(pytester.path / ".sdperf/last-run.json").summary
     assert set(summary.outcomes.values()) == {"NO BASELINE"}
+    assert summary.repeated == {"test_bench.py::test_latency[fp32-sync-1w]": 1}
 
 
 def test_a_case_that_fails_every_time_is_broken_once(bench, pytester):
