@@ -20,6 +20,7 @@ from sdperf.record.workload import (
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"
 _COMPARE = "--benchmark-compare"
+_ACCEPT = "sdperf baseline accept"
 _BATCH = 4
 """Images of a throughput round that ``sdperf ab`` takes by itself."""
 
@@ -32,11 +33,13 @@ class Typed:
         options: The session's own options, word by word; ``None`` is unknown.
         prompts: The file that the prompts come from; ``None`` are the built-in ones, or unknown.
         device: The device that was asked for; ``None`` was left to choose, or is unknown.
+        baselines: The folder of the accepted sessions; ``None`` is the usual one.
     """
 
     options: Sequence[str] | None = None
     prompts: str | None = None
     device: str | None = None
+    baselines: str | None = None
 
 
 UNKNOWN: Final = Typed()
@@ -152,6 +155,17 @@ def _list_settings(workload: Workload) -> list[str]:
     if workload.negative_prompt:
         settings.append(f"negative_prompt={workload.negative_prompt}")
     return settings
+
+
+def name_baselines(step: str | None, typed: Typed) -> str | None:
+    """Complete a suggested ``sdperf baseline accept`` by the session's own folder.
+
+    >>> name_baselines("sdperf baseline accept --reason TEXT", Typed(baselines="my runs"))
+    "sdperf baseline accept --baselines 'my runs' --reason TEXT"
+    """
+    if step is None or typed.baselines is None:
+        return step
+    return step.replace(_ACCEPT, f"{_ACCEPT} --baselines {shlex.quote(typed.baselines)}")
 
 
 def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNOWN) -> str:

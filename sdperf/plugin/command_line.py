@@ -178,10 +178,13 @@ def read_typed(config: pytest.Config) -> Typed:
     from sdperf.judging.settling import Typed
 
     prompts, device = find_value(config, "prompts"), find_value(config, "device")
+    baselines = find_value(config, "baselines")
+    usual = next(option.default for option in OPTIONS if option.name == "baselines")
     return Typed(
         options=tuple(_list_words(config)),
         prompts=None if prompts == AUTO else prompts,
         device=None if device == AUTO else device,
+        baselines=None if baselines == usual else baselines,
     )
 
 

@@ -4,7 +4,13 @@ import shlex
 import pytest
 
 from sdperf.ab.sides.matrix import parse_cases
-from sdperf.judging.settling import Typed, suggest_ab, suggest_calibrate, suggest_repeat
+from sdperf.judging.settling import (
+    Typed,
+    name_baselines,
+    suggest_ab,
+    suggest_calibrate,
+    suggest_repeat,
+)
 from sdperf.record.workload import DEFAULT_PROMPTS, Variant, preset_for
 from tests.support.measurements import ENVIRONMENT, WORKLOAD, measurement
 
@@ -148,3 +154,12 @@ def test_a_case_is_measured_again_as_its_record_tells_where_nothing_typed_is_kno
 def test_floors_are_measured_on_the_device_and_prompts_of_the_session():
     words = suggest_calibrate(PLAIN, "fp16", Typed(prompts="my.txt", device="cuda"))
     assert words == ("sdperf quality calibrate --precision fp16 --device cuda --prompts my.txt")
+
+
+def test_a_session_is_accepted_into_the_folder_that_it_was_compared_with():
+    step = "sdperf baseline accept --reason TEXT to keep it"
+    assert name_baselines(step, Typed(baselines="my runs")) == (
+        "sdperf baseline accept --baselines 'my runs' --reason TEXT to keep it"
+    )
+    assert name_baselines(step, Typed()) == step
+    assert name_baselines(None, Typed(baselines="x")) is None

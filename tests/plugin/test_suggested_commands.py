@@ -96,3 +96,16 @@ def test_saved_runs_are_no_accepted_sessions(bench, hosts, accept, pytester, cap
     printed = " ".join(capsys.readouterr().out.split())
     assert "in 1 saved run" in printed
     assert "accepted session" not in printed
+
+
+def test_a_run_is_accepted_into_the_sessions_own_folder(bench, hosts, accept, pytester):
+    options = {"spawned": True, "workers": 1, "baselines": "kept here"}
+    bench("-k", "latency", **options)
+    assert accept("--baselines", "kept here") == 0
+    (pytester.path / "test_bench.py").write_text(
+        "def test_latency(sd_benchmark): sd_benchmark.latency()\n"
+        "def test_new(sd_benchmark): sd_benchmark.latency()\n"
+    )
+    run = bench("-k", "new", "--benchmark-compare", **options)
+    said = " ".join(run.stdout.str().split())
+    assert "sdperf baseline accept --baselines 'kept here' --reason TEXT" in said

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
@@ -123,7 +124,8 @@ def list_closing_lines(ours: SdSession) -> list[str]:
         shown = format_names([name.rpartition("::")[2] for name in absent])
         lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
-        lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
+        step = name_baselines("sdperf baseline accept --reason TEXT", ours.typed)
+        lines.append(f"faster: {step} keeps what was won")
     if ours.repeated:
         lines.append(_describe_repeated(ours))
     if ours.interrupted:
