@@ -1,8 +1,10 @@
 """What `pip install sdperf` gives people, looked at in the built wheel."""
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,21 +16,31 @@ from tests.support.installed import ASKED, find_fault
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def build(kind, folder):
     if not (ROOT / "sdperf").is_dir():
         pytest.skip("these tests run on a wheel, apart from the sources that it was built from")
-    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder],
         cwd=ROOT,
         check=True,
         capture_output=True,
         timeout=120,
     )
-    (path,) = folder.glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    with zipfile.ZipFile(build("wheel", tmp_path_factory.mktemp("wheel"))) as archive:
         yield archive
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Names of the files in the source distribution, below its one folder."""
+    with tarfile.open(build("sdist", tmp_path_factory.mktemp("sdist"))) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
 
 
 def test_it_carries_the_model_its_references_and_the_licences(wheel):
@@ -48,6 +60,30 @@ def test_it_carries_nothing_else(wheel):
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sdperf"}
     assert sum(info.compress_size for info in wheel.infolist()) < 14_000_000
+
+
+def test_what_a_package_index_shows_has_an_author_and_no_link_that_breaks_there(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    head, _, shown = wheel.read(name).decode().partition("\n\n")
+    assert "Author: The sdperf authors" in head
+    assert shown.startswith("# sdperf")
+    links = re.findall(r"\]\(([^)]+)\)", shown)
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "pip install sdperf" not in shown  # nothing of that name is published
+
+
+def test_the_sources_hold_the_tests_with_all_that_they_read(sources):
+    followed = subprocess.run(
+        ["git", "ls-files", "tests", "docs/results", "evidence", "tools", "benchmarks"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    if not followed:
+        pytest.skip("this checkout is no git repository")
+    assert sorted(set(followed) - sources) == []
+    assert not {name for name in sources if name.startswith((".venv", ".sdperf", ".benchmarks"))}
 
 
 def test_it_registers_the_plugin_and_the_command(wheel):

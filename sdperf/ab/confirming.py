@@ -30,6 +30,7 @@ from sdperf.judging.latency import (
 )
 from sdperf.judging.session.confirmation import Confirmation, ControlCase
 from sdperf.record.verdict import Finding, Outcome, shorten_case
+from sdperf.stats.paired import DEFAULT_LOOKS
 from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_seconds
 
@@ -40,7 +41,8 @@ RENEW_EVERY_BLOCK: Final = 1
 processes made 5 % of unchanged runs red on simulated laptops (docs/results/gate-power.md)."""
 
 CONTROL_SHARE: Final = 0.5
-"""Share of the time for measuring again that a null control may be expected to take."""
+"""Share of the time for measuring again that a null control may be expected to take, and that it
+is given: an estimate does not know how long processes take to start."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ class Confirmer:
                 self._null_control = self._answer(control, reason="interrupted")
                 self._null_control = self._control(control)
                 void = _explain_void(self._null_control)
-            for suspect in suspects if void is None else ():
-                self._settle(suspect, limits, len(suspects))
+            for left in range(len(suspects) if void is None else 0, 0, -1):
+                self._settle(suspects[-left], limits, len(suspects), left)
         except KeyboardInterrupt:
             was_interrupted = True
             self._notes.append("interrupted while measuring again")
@@ -166,7 +168,7 @@ class Confirmer:
                 limit_log=math.log1p(control.limit),
                 rounds=rounds,
                 renew_every=RENEW_EVERY_BLOCK,
-                may_go_on=self._has_time,
+                may_go_on=self._limit(CONTROL_SHARE * self.budget_s),
                 on_block=lambda done, most: self._progress("null control", done, most),
             )
         except SdperfError as error:
@@ -174,7 +176,8 @@ class Confirmer:
         finally:
             one.close()
             other.close()
-        reason = "out of time (--sd-confirm)" if is_sound is None else None
+        share = f"{CONTROL_SHARE:.0%} of --sd-confirm"
+        reason = f"out of time: it may take {share}" if is_sound is None else None
         return self._answer(control, contrasts, is_sound, reason)
 
     def _answer(
@@ -187,7 +190,8 @@ class Confirmer:
         measured_at = self.now().isoformat(timespec="milliseconds")
         return NullControl(control.case, measured_at, control.limit, contrasts, is_sound, reason)
 
-    def _settle(self, suspect: Suspect, limits: LatencyLimits, suspects: int) -> None:
+    def _settle(self, suspect: Suspect, limits: LatencyLimits, suspects: int, left: int) -> None:
+        """Settle one suspect in its share of the time: what is left, divided by who is left."""
         name = suspect.case.data.case
         if not self._has_time():
             self._notes.append(
@@ -197,7 +201,7 @@ class Confirmer:
         try:
             is_gross = suspect.case.interval is None
             code = (
-                "fewer than five accepted sessions"
+                "fewer than five sessions to compare with"
                 if is_gross
                 else self.bench.find_baseline_code(name)
                 if self.bench.can_pair
@@ -206,12 +210,18 @@ class Confirmer:
             if isinstance(code, str):
                 self._repeat(suspect, limits, code)
             else:
-                self._pair(suspect, limits.family_error / suspects, code)
+                self._pair(suspect, limits.family_error / suspects, code, left)
         except SdperfError as error:
             self._notes.append(f"{shorten_case(name)}: not measured again: {error}")
 
-    def _pair(self, suspect: Suspect, alpha: float, code: BaselineCode) -> None:
-        name = suspect.case.data.case
+    def _pair(self, suspect: Suspect, alpha: float, code: BaselineCode, left: int) -> None:
+        """Measure blocks until they are decided; one that stays open leaves time to the others."""
+        name, rounds = suspect.case.data.case, count_rounds(suspect.case.data.current_s)
+        blocks = DEFAULT_LOOKS[0]
+        first_look_s = self.bench.estimate_s(
+            name, blocks=blocks, renewals=blocks // RENEW_EVERY_BLOCK, rounds=rounds
+        )
+        may_go_on = self._limit(max(self._left_s() / left, first_look_s))
         baseline, current = self.bench.make_baseline(name, code), self.bench.make_current(name)
         try:
             run = measure_until_decided(
@@ -219,9 +229,9 @@ class Confirmer:
                 current,
                 limit_log=math.log1p(suspect.case.data.max_slowdown),
                 alpha=alpha,
-                rounds=count_rounds(suspect.case.data.current_s),
+                rounds=rounds,
                 renew_every=RENEW_EVERY_BLOCK,
-                may_go_on=self._has_time,
+                may_go_on=may_go_on,
                 on_block=lambda done, most: self._progress(shorten_case(name), done, most),
             )
         finally:
@@ -261,13 +271,19 @@ class Confirmer:
         )
 
     def _has_time(self) -> bool:
-        return self.clock() - self._started_s < self.budget_s
+        return self._left_s() > 0
+
+    def _left_s(self) -> float:
+        return max(0.0, self.budget_s - (self.clock() - self._started_s))
+
+    def _limit(self, share_s: float) -> Callable[[], bool]:
+        """Return what tells whether a user of the time has some left of its share, from now on."""
+        ends_s = self.clock() + share_s
+        return lambda: self._has_time() and self.clock() < ends_s
 
     def _progress(self, what: str, done: int, most: int) -> None:
-        left_s = max(0.0, self.budget_s - (self.clock() - self._started_s))
-        self.say(
-            f"measuring again: {what}, {done} of at most {most}, {format_seconds(left_s)} at most"
-        )
+        left = format_seconds(self._left_s())
+        self.say(f"measuring again: {what}, {done} of at most {most}, {left} at most")
 
 
 def _explain_void(control: NullControl) -> str | None:

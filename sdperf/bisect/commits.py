@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.ab.sides.revisions import resolve_revision
-from sdperf.ab.sides.worktree import run_git
+from sdperf.ab.sides.worktree import is_shallow, run_git
 from sdperf.bisect.search import History
 from sdperf.errors import ConfigurationError
 
@@ -51,15 +51,9 @@ def resolve_commit(repository: Path, revision: str) -> str:
     try:
         return resolve_revision(repository, revision)
     except ConfigurationError as error:
-        hint = "git fetch --unshallow --tags" if is_shallow(repository) else error.hint
         raise ConfigurationError(
-            error.what, got=revision[:100], expected="a branch, tag or commit", hint=hint
+            error.what, got=revision[:100], expected="a branch, tag or commit", hint=error.hint
         ) from error
-
-
-def is_shallow(repository: Path) -> bool:
-    """Tell whether the clone has only a part of the history."""
-    return run_git(repository, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
 def read_history(repository: Path, good: str, bad: str, *, first_parent: bool = False) -> History:

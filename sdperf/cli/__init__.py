@@ -79,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)[:1]
-    parser = make_parser(given if given and given[0] in COMMANDS else COMMANDS)
+    try:
+        parser = make_parser(given if given and given[0] in COMMANDS else COMMANDS)
+    except ModuleNotFoundError as error:
+        return _say_missing("sdperf", error)
     with tolerant_output() as output:
         try:
             status = _run(parser, arguments)
@@ -109,9 +112,21 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
         at = "" if error.filename is None else f"{error.filename}: "
         print(f"sdperf {parsed.command}: {at}{error.strerror or error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        return _say_missing(f"sdperf {parsed.command}", error)
     except KeyboardInterrupt:
         print(f"sdperf {parsed.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _say_missing(command: str, error: ModuleNotFoundError) -> int:
+    """Name the package that is not installed; sdperf's own modules are there, or it is broken."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "sdperf"):
+        raise error
+    said = f"the package {package} is not installed; do: pip install {package}"
+    print(f"{command}: {said}", file=sys.stderr)
+    return 2
 
 
 def _say_lost(output: TolerantOutput) -> int:

@@ -280,7 +280,8 @@ def _judge_by_history(
 
 def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, seen: str) -> Finding:
     """Judge a case with too few sessions for a spread: gross slowdowns fail, others are advice."""
-    missing = format_quantity(FEWEST_SESSIONS - case.sessions, "more accepted session")
+    kind = "more session" if case.data.saved else "more accepted session"
+    missing = format_quantity(FEWEST_SESSIONS - case.sessions, kind)
     advice = f"{missing} for the limit to bind"
     limit = _gross_limit(case, limits)
     if rise_log > math.log1p(limit):
@@ -298,7 +299,7 @@ def _judge_shift(
     if shift is None:
         return None
     limit = math.log1p(limits.suite_slowdown)
-    sessions = format_quantity(shift.sessions, "accepted session")
+    sessions = format_sessions(shift.sessions, shift.saved)
     seen = (
         f"all cases together {_percent(shift.rise_log)} against {sessions}, "
         f"limit {format_change(1 + limits.suite_slowdown)}"
@@ -347,21 +348,33 @@ def _is_above(value: float | None, bar: float) -> bool:
     return value is not None and value > bar
 
 
-def _suggest_repeat(case: CaseEstimate) -> str:
-    repeat = f"pytest '{case.data.case}' --benchmark-compare --sd-processes 5"
-    return repeat if case.data.settle is None else case.data.settle
+def _suggest_repeat(case: CaseEstimate) -> str | None:
+    return case.data.repeat if case.data.settle is None else case.data.settle
 
 
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
     if case.baseline_s is None or case.rise_log is None:
-        return f"{format_seconds(case.data.current_s)}; no accepted session has this case"
-    sessions = format_quantity(case.sessions, "accepted session")
+        return f"{format_seconds(case.data.current_s)}; no compared session has this case"
+    sessions = format_sessions(case.sessions, case.data.saved)
     removed = "" if shift is None else f" (suite shift {_percent(shift.rise_log)} removed)"
     return (
         f"{format_seconds(case.data.current_s)} against {format_seconds(case.baseline_s)} in "
         f"{sessions}: {_percent(case.rise_log)}{removed}, "
         f"limit {format_change(1 + case.data.max_slowdown)}"
     )
+
+
+def format_sessions(sessions: int, saved: int = 0) -> str:
+    """Say how many sessions were compared with; accepted ones and saved runs are two counts.
+
+    >>> format_sessions(1, saved=1), format_sessions(5, saved=2)
+    ('1 saved run', '3 accepted sessions and 2 saved runs')
+    """
+    accepted = format_quantity(sessions - saved, "accepted session")
+    if not saved:
+        return accepted
+    runs = format_quantity(saved, "saved run")
+    return runs if saved == sessions else f"{accepted} and {runs}"
 
 
 def _percent(log_ratio: float) -> str:

@@ -60,7 +60,7 @@ def judge_memory(
     ]
     if device_history and not alike and current.peak_device_bytes is not None:
         kinds = ("sampled", "tracked") if current.peak_device_sampled else ("tracked", "sampled")
-        reason = f"the device peak is {kinds[0]}, that of the accepted sessions {kinds[1]}"
+        reason = f"the device peak is {kinds[0]}, that of the compared sessions {kinds[1]}"
         findings.append(
             Finding(Outcome.INCOMPARABLE, "memory", reason, "sdperf baseline accept --reason TEXT")
         )
@@ -90,7 +90,7 @@ def _judge_peak(
     name: str, current_bytes: int | None, accepted_bytes: Sequence[int], limits: MemoryLimits
 ) -> Finding:
     if not accepted_bytes:
-        return Finding(Outcome.NO_BASELINE, "memory", "no accepted session knows its peak memory")
+        return Finding(Outcome.NO_BASELINE, "memory", "no compared session knows its peak memory")
     baseline_bytes = statistics.median(accepted_bytes)
     if current_bytes is None:
         reason = f"peak {name} is unknown, but was {format_bytes(baseline_bytes)}"

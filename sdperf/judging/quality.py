@@ -45,7 +45,7 @@ NOISE_MULTIPLE: Final = 3.0
 SMALLEST_DROP_BELOW_NOISE: Final = 0.002
 """Against the A/A floor of the same machine class, less than this on the median is nothing."""
 
-_CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
+CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
 _BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
 
 
@@ -180,7 +180,11 @@ def judge_quality(
 
 
 def judge_observation(
-    seen: Observation, precision: str, floors: Floors | None, entropies: Mapping[str, float]
+    seen: Observation,
+    precision: str,
+    floors: Floors | None,
+    entropies: Mapping[str, float],
+    calibrate: str = CALIBRATE,
 ) -> list[Finding]:
     """Judge what one case of the quality suite saw.
 
@@ -189,6 +193,7 @@ def judge_observation(
         precision: Precision of the pipeline under test.
         floors: The model's measured floors for it; ``None`` where nobody calibrated.
         entropies: Entropy in bits of the shipped references, by content hash.
+        calibrate: The command that measures the floors of this session's images.
 
     Returns:
         At least one finding; the worst is the case's outcome.
@@ -203,7 +208,7 @@ def judge_observation(
         return [judge_trajectory(seen, precision, floors)]
     if seen.against == "single-image":
         return [judge_images(seen.images, "single-image", SAME_PATH_FLOORS, {})]
-    return judge_parity(seen, precision, floors, entropies)
+    return judge_parity(seen, precision, floors, entropies, calibrate)
 
 
 def judge_sound(seen: Soundness) -> list[Finding]:
@@ -367,7 +372,11 @@ def describe_trajectory(seen: TrajectoryParity) -> str:
 
 
 def judge_parity(
-    seen: ImageParity, precision: str, floors: Floors | None, entropies: Mapping[str, float]
+    seen: ImageParity,
+    precision: str,
+    floors: Floors | None,
+    entropies: Mapping[str, float],
+    calibrate: str = CALIBRATE,
 ) -> list[Finding]:
     """L4: every image against its reference and its floors, then all of them by the paired test.
 
@@ -380,13 +389,12 @@ def judge_parity(
                 Outcome.NO_BASELINE,
                 "image",
                 f"no floors were measured for this model in {precision}",
-                _CALIBRATE,
+                calibrate,
             )
         ]
     each = judge_images(seen.images, seen.against, floors, entropies)
     if each.outcome is Outcome.NO_BASELINE:
-        hint = f"{_CALIBRATE}, with the steps, guidance, size and prompts of this run"
-        each = Finding(each.outcome, each.gate, each.reason, hint)
+        each = Finding(each.outcome, each.gate, each.reason, calibrate)
     findings = [each]
     noise = {pair.key: pair for pair in floors.pairs}
     pairs = [

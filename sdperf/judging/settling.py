@@ -1,27 +1,58 @@
-"""The command that would settle an open question of speed: `sdperf ab` of the two sides. Pure."""
+"""Commands that settle an open answer: each measures what the session measured. Pure."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sdperf.models.presets import PRESETS
 from sdperf.record.measurement import Measurement
-from sdperf.record.workload import EMBEDDED, TORCH, Variant, Workload
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, TORCH, Variant, Workload
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"
+_COMPARE = "--benchmark-compare"
+_ACCEPT = "sdperf baseline accept"
 _BATCH = 4
 """Images of a throughput round that ``sdperf ab`` takes by itself."""
 
 
-def suggest_ab(saved: Measurement, current: Measurement, *, is_here: bool = False) -> str | None:
+@dataclass(frozen=True)
+class Typed:
+    """What a measurement does not tell of how its session was asked for.
+
+    Attributes:
+        options: The session's own options, word by word; ``None`` is unknown.
+        prompts: The file that the prompts come from; ``None`` are the built-in ones, or unknown.
+        device: The device that was asked for; ``None`` was left to choose, or is unknown.
+        baselines: The folder of the accepted sessions; ``None`` is the usual one.
+    """
+
+    options: Sequence[str] | None = None
+    prompts: str | None = None
+    device: str | None = None
+    baselines: str | None = None
+
+
+UNKNOWN: Final = Typed()
+
+
+def suggest_ab(
+    saved: Measurement,
+    current: Measurement,
+    *,
+    is_here: bool = False,
+    typed: Typed = UNKNOWN,
+) -> str | None:
     """Return the command that measures two sessions' code against each other in one sitting.
 
     Args:
         saved: What was compared with.
         current: What was judged.
         is_here: Whether the current code is the working tree, so that ``.`` names it.
+        typed: How the session was asked for.
 
     Returns:
         The command, with what has to be known about it in brackets; ``None`` where neither a commit
@@ -44,7 +75,12 @@ def suggest_ab(saved: Measurement, current: Measurement, *, is_here: bool = Fals
         return None
     if packages:
         notes.append(f"what differs: {', '.join(packages[:3])}")
-    command = shlex.join(["sdperf", "ab", *sides, *_describe_case(current)])
+    if typed.prompts is None and current.workload.prompts != DEFAULT_PROMPTS:
+        notes.append("add the session's prompts: --both prompts=FILE")
+    words = ["sdperf", "ab", *sides, *_describe_case(current, typed.prompts)]
+    if typed.device is not None:
+        words += ["--device", typed.device]
+    command = shlex.join(words)
     return f"{command} ({'; '.join(notes)})" if notes else command
 
 
@@ -65,7 +101,7 @@ def _list_changed_packages(saved: Measurement, current: Measurement) -> list[str
     ]
 
 
-def _describe_case(measured: Measurement) -> list[str]:
+def _describe_case(measured: Measurement, prompts: str | None) -> list[str]:
     """Return the options that make ``sdperf ab`` measure this very case."""
     variant, workload = measured.variant, measured.workload
     plain = replace(variant, optimisations=(), engine=TORCH, threads=None)
@@ -79,6 +115,8 @@ def _describe_case(measured: Measurement) -> list[str]:
     if measured.kind == "throughput" and measured.images_per_round != _BATCH:
         words += ["--batch", str(measured.images_per_round)]
     settings = [*_list_variant_settings(variant), *_list_settings(workload)]
+    if prompts is not None:
+        settings.append(f"prompts={prompts}")
     return [*words, "--both", ",".join(settings)] if settings else words
 
 
@@ -109,4 +147,81 @@ def _list_settings(workload: Workload) -> list[str]:
         settings.append(f"size={workload.width}x{workload.height}")
     if workload.scheduler is not None:
         settings.append(f"scheduler={workload.scheduler}")
+    if workload.negative_prompt:
+        settings.append(f"negative_prompt={workload.negative_prompt}")
     return settings
+
+
+def name_baselines(step: str | None, typed: Typed) -> str | None:
+    """Complete a suggested ``sdperf baseline accept`` by the session's own folder.
+
+    >>> name_baselines("sdperf baseline accept --reason TEXT", Typed(baselines="my runs"))
+    "sdperf baseline accept --baselines 'my runs' --reason TEXT"
+    """
+    if step is None or typed.baselines is None:
+        return step
+    return step.replace(_ACCEPT, f"{_ACCEPT} --baselines {shlex.quote(typed.baselines)}")
+
+
+def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNOWN) -> str:
+    """Return the command that measures a case again, in several fresh processes.
+
+    Args:
+        case: Its test id.
+        measured: What was measured; ``None`` where there is no record of it.
+        typed: How the session was asked for; without its options the measurement tells what it can.
+    """
+    options = typed.options
+    if options is None:
+        options = () if measured is None else _list_options(measured)
+    compare = (
+        () if any(word.startswith("--benchmark-compare=") for word in options) else (_COMPARE,)
+    )
+    return shlex.join(["pytest", case, *compare, "--sd-processes", "5", *options])
+
+
+def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
+    """Return the command that measures the floors of what a session drew.
+
+    Args:
+        workload: What was drawn.
+        precision: In which precision.
+        typed: How the session was asked for.
+    """
+    words = ["sdperf", "quality", "calibrate", *_list_flags(workload, "--")]
+    words += ["--precision", precision]
+    if typed.device is not None:
+        words += ["--device", typed.device]
+    if typed.prompts is not None:
+        words += ["--prompts", typed.prompts]
+    return shlex.join(words)
+
+
+def _list_options(measured: Measurement) -> list[str]:
+    """Return the options of pytest that the measurement tells of."""
+    variant = measured.variant
+    words = _list_flags(measured.workload, "--sd-")
+    if measured.subject is not None:
+        words += ["--sd-subject", measured.subject]
+    if variant.precision != "fp32":  # else a device that only emulates it would skip it
+        words += ["--sd-precision", variant.precision]
+    if variant.workers > 1:
+        words += ["--sd-workers", str(variant.workers)]
+    if variant.threads is not None:
+        words += ["--sd-threads", str(variant.threads)]
+    if variant.engine != TORCH:
+        words += ["--sd-engine", variant.engine]
+    if variant.optimisations and measured.gain is None:
+        words += ["--sd-optimisations", "+".join(variant.optimisations)]
+    if measured.kind == "throughput" and measured.images_per_round != _BATCH:
+        words += ["--sd-images", str(measured.images_per_round)]
+    return words
+
+
+def _list_flags(workload: Workload, prefix: str) -> list[str]:
+    """Return the options of what is drawn, named as pytest and ``sdperf quality`` name them."""
+    words = [f"{prefix}model", workload.model] if workload.model != EMBEDDED else []
+    for setting in _list_settings(workload):
+        name, _, value = setting.partition("=")
+        words += [f"{prefix}{name.replace('_', '-')}", value]
+    return words

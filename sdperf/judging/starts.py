@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from sdperf.judging.settling import suggest_ab
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.stats.intervals import compute_prediction_interval
@@ -30,6 +31,8 @@ CONFIDENCE: Final = 0.999
 
 REPEATS: Final = 2
 """Fresh processes in which a suspect is measured again."""
+
+_LOOK: Final = "look at imports and caches"
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,9 @@ def judge_start(
     )
     if seconds <= baseline.limit_s:
         return Finding(Outcome.PASS, gate, seen)
-    step = "sdperf ab BASE HEAD holds the two codes against each other; look at imports and caches"
+    saved = next(one for one in reversed(history) if one is not None)
+    command = suggest_ab(saved, current)
+    step = _LOOK if command is None else f"{command}; {_LOOK}"
     if repeats_s is None:
         return Finding(Outcome.SLOWER, gate, seen, step)
     if not repeats_s:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -44,15 +44,17 @@ FEWEST_SESSIONS: Final = 5
 
 @dataclass(frozen=True)
 class CaseSessions:
-    """One case in the accepted sessions and in the current one; the session is the sample.
+    """One case in the compared sessions and in the current one; the session is the sample.
 
     Attributes:
         case: Name of the case.
-        history_s: Median seconds in each accepted session, oldest first, the same sessions for all
+        history_s: Median seconds in each compared session, oldest first, the same sessions for all
             cases of a suite; ``None`` where a session lacks the case.
         rounds_s: Seconds of the current session's rounds, in order.
         max_slowdown: Tolerated slowdown of this case as a fraction (0.03 is 3 %).
         settle: Command that would settle an open answer; ``None`` where none is known.
+        saved: How many of the sessions that hold it are saved runs, which nobody accepted.
+        repeat: Command that measures the case again; ``None`` where none is known.
     """
 
     case: str
@@ -60,6 +62,8 @@ class CaseSessions:
     rounds_s: tuple[float, ...]
     max_slowdown: float
     settle: str | None = None
+    saved: int = 0
+    repeat: str | None = None
 
     @property
     def current_s(self) -> float:
@@ -105,12 +109,13 @@ class ShiftEstimate:
     """What all cases of the session have in common.
 
     Attributes:
-        sessions: Accepted sessions.
+        sessions: Compared sessions.
         rise_log: Log ratio of the current session to the mean of the accepted ones.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
         slower_p_value: Chance of rising at least this far; ``None`` likewise.
         faster_p_value: Chance of falling at least this far; ``None`` likewise.
+        saved: How many of the sessions are saved runs, which nobody accepted.
     """
 
     sessions: int
@@ -118,6 +123,7 @@ class ShiftEstimate:
     interval: PredictionInterval | None
     slower_p_value: float | None
     faster_p_value: float | None
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,9 @@ def compute_suite_estimate(cases: Sequence[CaseSessions]) -> SuiteEstimate:
                 cases, fits, current, modes, histories, strict=True
             )
         ),
-        shift=None if shift is None else _estimate_shift(shift),
+        shift=None
+        if shift is None
+        else replace(_estimate_shift(shift), saved=max(case.saved for case in cases)),
         has_steps=any(has_step(case.rounds_s) for case in cases),
         tails=tails,
         outlier_p_value=float(tails.compute_tails(largest)),

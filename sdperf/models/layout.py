@@ -17,7 +17,10 @@ NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
 _DESCRIPTION_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
 _WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor|Extractor)$")
-_NOT_FROM_TEXT: Final = re.compile(r"Img2Img|Inpaint|Upscale|Pix2Pix|Depth2Img|ControlNet|Video")
+_NOT_FROM_TEXT: Final = re.compile(
+    r"Img2Img|Inpaint|Upscale|Pix2Pix|Depth2Img|Control|Video|Adapter|Edit|Variation|FluxFill|"
+    r"SuperResolution|PaintByExample|I2I|I2V|V2V"
+)
 _WEIGHTS: Final = re.compile(
     r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<before>\w+))?"
     r"(-(?P<part>\d{5})-of-(?P<parts>\d{5}))?(\.(?P<after>\w+))?\.safetensors"
@@ -62,11 +65,13 @@ class ModelIndex:
         pipeline_class: Class name in diffusers.
         components: The parts that are loaded.
         not_loaded: Parts that the pipeline goes without: named as null, or of `NOT_LOADED`.
+        left_out: Those of them that the model has.
     """
 
     pipeline_class: str
     components: tuple[Component, ...]
     not_loaded: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,15 @@ def parse_json_object(content: bytes, where: str) -> dict[str, Any]:
     return document
 
 
+def starts_from_pictures(pipeline_class: str) -> bool:
+    """Tell by a diffusers pipeline's name whether it needs a picture beside the prompt. Pure.
+
+    >>> [starts_from_pictures(f"{name}Pipeline") for name in ("FluxControlNet", "Flux")]
+    [True, False]
+    """
+    return _NOT_FROM_TEXT.search(pipeline_class) is not None
+
+
 def parse_model_index(content: bytes, where: str) -> ModelIndex:
     """Read a `model_index.json` and check that it describes a text-to-image pipeline.
 
@@ -134,7 +148,7 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
     }
     loaded = {name: part for name, part in sorted(parts.items()) if part and name not in NOT_LOADED}
     missing = _missing_parts(set(loaded))
-    if missing or _NOT_FROM_TEXT.search(pipeline_class):
+    if missing or starts_from_pictures(pipeline_class):
         raise ModelError(
             f"{where} is not a text-to-image pipeline",
             got=_shown(pipeline_class) + (f" without {missing}" if missing else ""),
@@ -145,6 +159,7 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
         pipeline_class=pipeline_class,
         components=tuple(loaded.values()),
         not_loaded=tuple(name for name in sorted(parts) if name not in loaded),
+        left_out=tuple(name for name in NOT_LOADED if parts.get(name)),
     )
 
 

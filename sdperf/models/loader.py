@@ -47,6 +47,11 @@ _ONE_THREAD_LOADING: Final = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
 _FOLDER_HINT: Final = "give --sd-model a diffusers folder (one with a model_index.json) or a hub id"
 
 
+SAFETY_CHECKER: Final = "safety_checker"
+_LEFT_OUT: Final = "_sdperf_left_out"
+"""Attribute of a prepared pipeline: names of the parts that were taken from it."""
+
+
 @dataclass(frozen=True)
 class ResolvedModel:
     """A model whose files are on this machine and were checked; it can be sent to a worker.
@@ -128,7 +133,8 @@ def load_pipeline(
     """
     import diffusers
 
-    for part in _check_again(resolved).components:
+    index = _check_again(resolved)
+    for part in index.components:
         _require_library(part, _described(resolved.name))
     from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
     absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
@@ -161,7 +167,10 @@ def load_pipeline(
             expected="every weight in the safetensors files",
             hint="download the model again, or update transformers",
         )
-    return prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
+    pipeline = prepare_pipeline(pipeline.to(device, silence_dtype_warnings=True))
+    if SAFETY_CHECKER in index.left_out:
+        _note_left_out(pipeline, SAFETY_CHECKER)
+    return pipeline
 
 
 @contextlib.contextmanager
@@ -216,13 +225,22 @@ def _check_again(resolved: ResolvedModel) -> ModelIndex:
 def _require_library(part: Component, where: str) -> None:
     """Look a part's library up before diffusers does, which in some versions imports any name."""
     try:
-        find_library(part.library)
+        library = find_library(part.library)
     except ImportError as error:
         raise ModelError(
             f"{where} takes a part from a library that cannot be used here",
             got=f"{part.name}: {part.library}: {error}",
             hint="update diffusers and transformers, and install what the pipeline needs",
         ) from error
+    with contextlib.suppress(RuntimeError):  # of a lazy import, which diffusers explains itself
+        if not hasattr(library, part.class_name):
+            raise ModelError(
+                f"{where} names a class for its {part.name} that {part.library} does not have",
+                got=part.class_name,
+                expected=f"a class of the installed {part.library}",
+                hint=f"pip install -U {part.library.partition('.')[0]}; for a class of your own "
+                "write a function that makes the pipeline, and give --sd-subject",
+            )
 
 
 def _unreadable(where: str, error: OSError) -> ModelError:
@@ -240,6 +258,15 @@ def _check_descriptions(folder: Path, files: Iterable[str], where: str) -> None:
             check_configuration(parse_json_object((folder / file).read_bytes(), name), name)
 
 
+def list_left_out(pipeline: Any) -> tuple[str, ...]:
+    """List the parts that a prepared pipeline goes without although its model has them."""
+    return tuple(getattr(pipeline, _LEFT_OUT, ()))
+
+
+def _note_left_out(pipeline: Any, name: str) -> None:
+    object.__setattr__(pipeline, _LEFT_OUT, (*list_left_out(pipeline), name))
+
+
 def prepare_pipeline(pipeline: Any) -> Any:
     """Make a pipeline ready to be measured, in place: quiet, and the same on every machine.
 
@@ -251,10 +278,10 @@ def prepare_pipeline(pipeline: Any) -> Any:
     import torch
 
     pipeline.set_progress_bar_config(disable=True)
-    if getattr(pipeline, "safety_checker", None) is not None:
-        pipeline.safety_checker = None
-    if getattr(pipeline, "watermark", None) is not None:
-        pipeline.watermark = None
+    for name in (SAFETY_CHECKER, "watermark"):
+        if getattr(pipeline, name, None) is not None:
+            setattr(pipeline, name, None)
+            _note_left_out(pipeline, name)
     if hasattr(pipeline, "upcast_vae"):
         pipeline.upcast_vae = lambda: pipeline.vae.to(dtype=torch.float32)
     for part in pipeline.components.values():

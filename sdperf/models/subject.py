@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.failing_line import describe_failing_line
+from sdperf.models.layout import starts_from_pictures
 from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
 
 if TYPE_CHECKING:
@@ -90,9 +92,10 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # its module may call sys.exit
+        line = describe_failing_line(error)
         raise ConfigurationError(
             f"the subject's module {module_name} cannot be imported",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}" + ("" if line is None else f" ({line})"),
             hint=f"python -c 'import {module_name}'",
         ) from error
     function = getattr(module, attribute, None)
@@ -113,6 +116,24 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
                 got=type(pipeline).__name__,
                 expected="a diffusers.DiffusionPipeline",
             )
+        _check_starts_from_text(pipeline, name)
         return prepare_pipeline(pipeline)
 
     return make_pipeline
+
+
+def _check_starts_from_text(pipeline: Any, name: str) -> None:
+    """Refuse a pipeline of diffusers whose call asks for a picture; one's own call may bring it.
+
+    Raises:
+        ModelError: It is no text-to-image pipeline.
+    """
+    call = type(pipeline).__call__
+    caller = call.__qualname__.partition(".")[0]
+    if call.__module__.startswith("diffusers.") and starts_from_pictures(caller):
+        raise ModelError(
+            f"the subject {name} returned a pipeline that starts from a picture",
+            got=type(pipeline).__name__,
+            expected="a text-to-image pipeline: prompts are all that it is called with",
+            hint="return the text-to-image pipeline of the same weights",
+        )

@@ -7,6 +7,7 @@ on MPS, where one thread owns the device.
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.sampling import GUIDANCE_ARGUMENTS
 from sdperf.pipeline.own_noise import NoisePlan, learn_noise
 from sdperf.record.workload import ImageRequest, Workload
+from sdperf.units import format_quantity
 
 Pixels = npt.NDArray[np.floating[Any]]
 """(B, H, W, 3) float32 in [0, 1], on the host; `to_uint8` makes bytes of it."""
@@ -59,6 +61,21 @@ class Noise:
     def generators(self) -> list[torch.Generator]:
         """Return fresh generators, one an image, each where the drawing left off."""
         return [torch.Generator("cpu").set_state(state) for state in self.states]
+
+
+_OTHER_BATCH: Final = re.compile(
+    r"list of generators of length (\d+), but requested an effective batch size of (\d+)"
+)
+"""diffusers' words where a call makes another number of images than it was given noise for."""
+
+
+def _other_number(pipeline: Any, made: int, asked: int) -> GenerationError:
+    return GenerationError(
+        f"{type(pipeline).__name__} makes {format_quantity(made, 'image')} where it was asked for "
+        f"{asked}",
+        expected="one image of each prompt",
+        hint="leave num_images_per_prompt alone, and return what was generated",
+    )
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,8 @@ class Stages:
             output_type="np",
         )
         images = getattr(output, "images", None)
+        if isinstance(images, list | np.ndarray) and len(images) != len(prompts):
+            raise _other_number(self.pipeline, len(images), len(prompts))
         if not isinstance(images, np.ndarray) or images.shape[0] != len(prompts):
             raise GenerationError(
                 f"{type(self.pipeline).__name__} returned no images",
@@ -184,8 +203,15 @@ class Stages:
         return images
 
     def _call(self, **arguments: Any) -> Any:
-        with known_warnings_ignored():
-            return self.pipeline(**arguments)
+        try:
+            with known_warnings_ignored():
+                return self.pipeline(**arguments)
+        except ValueError as error:
+            found = _OTHER_BATCH.search(str(error))
+            if found is None:
+                raise
+            asked, made = map(int, found.groups())
+            raise _other_number(self.pipeline, made, asked) from error
 
     def _check_accepted(self) -> None:
         wanted = {

@@ -20,6 +20,7 @@ from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.plugin.command_line import (
     check_compare_fail,
     check_swallowed_path,
+    check_timing,
     find_fault,
     list_compare_fail,
     parse_compare_fail,
@@ -219,6 +220,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if output is not None:
         output.check()
     try:
+        if any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items):
+            check_timing(session.config)
         if host is not None:
             take_over_host(ours, host)
         ours.check_packages()
@@ -269,6 +272,14 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
         ) from error
     for line in ours.journal.lines if ours.journal is not None else ():
         ours.live_line.tell(line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the last run of a case count, where another plugin runs a failed test again."""
+    ours = item.config.stash.get(KEY, None)
+    if ours is not None and item.nodeid in ours.reports:
+        ours.forget(item.nodeid, getattr(item.config, "_benchmarksession", None))
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,17 +1,28 @@
-"""Command lines that pytest-benchmark accepts but cannot mean: each gets one named answer."""
+"""What was typed: one named answer to what cannot be meant, and the words to type it again."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
 
 from sdperf.errors import ConfigurationError
+from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, find_value
+
+if TYPE_CHECKING:
+    from sdperf.judging.settling import Typed
 
 OLDEST_HOST: Final = (5, 3, 1)
 """Of pytest-benchmark; older ones keep ``--benchmark-json`` open, and a run would be lost at its
 end."""
+
+NOT_REPEATED: Final = frozenset(
+    {"processes", "trace", "html", "markdown", "in-process", "durations", "resume"}
+)
+"""Options that say where a result goes, or what a suggested command decides itself."""
 
 COMPARE_FAIL: Final = "--benchmark-compare-fail"
 STATS: Final = frozenset({"min", "max", "mean", "stddev", "median", "iqr", "rounds", "outliers"})
@@ -62,14 +73,42 @@ def check_host_version(version: str) -> None:
         )
 
 
+def check_timing(config: pytest.Config) -> None:
+    """Refuse a session whose cases would not be timed by pytest-benchmark.
+
+    Raises:
+        ConfigurationError: It is switched off, or pytest-codspeed takes its place.
+    """
+    manager = config.pluginmanager
+    if not manager.hasplugin("benchmark"):
+        raise ConfigurationError(
+            "sdperf's cases are timed through pytest-benchmark, which is switched off",
+            got="-p no:benchmark",
+            hint="leave that out, here and in addopts",
+        )
+    if getattr(manager.get_plugin("codspeed_plugin"), "is_codspeed_enabled", False):
+        raise ConfigurationError(
+            "sdperf's cases are timed through pytest-benchmark, whose place pytest-codspeed takes",
+            got="--codspeed" if config.getoption("--codspeed", None) else "CODSPEED_ENV",
+            hint="run them in a pytest session of their own, without it",
+        )
+
+
 def check_swallowed_path(compare: object) -> None:
-    """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name.
+    """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name; and none.
 
     Raises:
         ConfigurationError: The run to compare with is a folder or a test file.
     """
     if not isinstance(compare, str):
         return
+    if not compare.strip():
+        raise ConfigurationError(
+            "--benchmark-compare= names no run",
+            got="nothing behind the sign",
+            expected="a saved run, or --benchmark-compare alone",
+            hint="pytest --benchmark-compare",
+        )
     path = Path(compare.partition("::")[0])
     if path.is_dir() or (path.suffix == ".py" and path.exists()):
         raise ConfigurationError(
@@ -132,3 +171,34 @@ def find_fault(document: Any) -> str | None:
         if lacking:
             return f"{saved['fullname']} lacks the stats {', '.join(lacking)}"
     return None
+
+
+def read_typed(config: pytest.Config) -> Typed:
+    """Read how a session was asked for; ini settings need no repeating, they are read again."""
+    from sdperf.judging.settling import Typed
+
+    prompts, device = find_value(config, "prompts"), find_value(config, "device")
+    baselines = find_value(config, "baselines")
+    usual = next(option.default for option in OPTIONS if option.name == "baselines")
+    return Typed(
+        options=tuple(_list_words(config)),
+        prompts=None if prompts == AUTO else prompts,
+        device=None if device == AUTO else device,
+        baselines=None if baselines == usual else baselines,
+    )
+
+
+def _list_words(config: pytest.Config) -> Iterator[str]:
+    for setting in config.getoption("override_ini") or ():
+        if setting.startswith("sd_"):
+            yield from ("-o", setting)
+    for option in OPTIONS:
+        given = config.getoption(option.flag)
+        if given is not None and option.name not in NOT_REPEATED:
+            yield f"{option.flag}={given}"
+    for switch in SWITCHES:
+        if config.getoption(switch.flag) and switch.name not in NOT_REPEATED:
+            yield switch.flag
+    compare = config.getoption("benchmark_compare", None)
+    if isinstance(compare, str):
+        yield f"--benchmark-compare={compare}"

@@ -118,7 +118,7 @@ class SessionJournal:
         from sdperf.run.case import CaseResult
 
         entry = self.earlier.get(case)
-        if entry is None:
+        if entry is None or case in ours.repeated:
             return None
         try:
             if entry.kind != "timed":
@@ -139,7 +139,7 @@ class SessionJournal:
     ) -> tuple[Observation, dict[str, bytes]] | None:
         """Return what an earlier process saw in a case of the quality suite, with its pictures."""
         entry = self.earlier.get(case)
-        if entry is None:
+        if entry is None or case in ours.repeated:
             return None
         try:
             if entry.kind != "quality":

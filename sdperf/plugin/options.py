@@ -331,7 +331,7 @@ def _refused(name: str, got: str, expected: str) -> ConfigurationError:
 
 def _parse_count(text: str, least: int = 1) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-        raise ValueError(f"a whole number of {least} or more")
+        raise ValueError(f"a whole number of {least} or more, of 18 digits at most")
     return int(text)
 
 

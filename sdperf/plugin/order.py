@@ -38,6 +38,11 @@ class OrderWatch:
         if left is not None:
             _add_guard(session, node_id, left)
 
+    def forget(self, node_id: str) -> None:
+        """Drop a case that is run again."""
+        self._cases.pop(node_id, None)
+        self.void.pop(node_id, None)
+
     def measure_first_again(self, session: SdSession) -> None:
         """Measure the pipeline's first case again, where others came after it."""
         cases, self._cases, self._pipeline = self._cases, {}, None

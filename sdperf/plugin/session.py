@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +16,12 @@ from sdperf.engines.catalogue import ENGINES, explain_absence, explain_skip
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.judging.session.comparison import Comparison
 from sdperf.judging.session.speed import SpeedVerdict
+from sdperf.judging.settling import Typed
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.ahead import Plan
+from sdperf.plugin.command_line import read_typed
 from sdperf.plugin.fixtures.quality_results import QualityShelf
 from sdperf.plugin.keys import KEY
 from sdperf.plugin.options import Settings, read_settings
@@ -81,6 +84,8 @@ class SdSession:
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
         order: Whether the order of cases makes a difference.
+        typed: How the session was asked for, for the commands that it suggests.
+        repeated: How many runs of a test came before the one that counts, by id.
     """
 
     settings: Settings
@@ -118,6 +123,8 @@ class SdSession:
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
     order: OrderWatch = field(default_factory=OrderWatch)
+    typed: Typed = field(default_factory=Typed)
+    repeated: Counter[str] = field(default_factory=Counter)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None
     _suite: Suite | None = None
@@ -336,6 +343,8 @@ class SdSession:
             self.reports[node_id] = "skipped"
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
             self.skipped[node_id] = reason.removeprefix("Skipped: ")
+        elif report.failed and report.when == "teardown" and self.reports.get(node_id) == "skipped":
+            return  # pytest counts that error itself; a case that did not run is none
         elif report.failed:
             self.reports[node_id] = "failed"
             crash = getattr(report.longrepr, "reprcrash", None)
@@ -343,6 +352,24 @@ class SdSession:
             self.complaints.setdefault(node_id, message.splitlines()[0] if message else "failed")
         elif report.when == "call":
             self.reports.setdefault(node_id, "passed")
+
+    def forget(self, node_id: str, host: Any) -> None:
+        """Drop what an earlier run of a test left: another plugin runs it again, and that counts.
+
+        Args:
+            node_id: The test.
+            host: pytest-benchmark's session, which would keep a benchmark of each run.
+        """
+        self.repeated[node_id] += 1
+        for kept in (self.reports, self.complaints, self.skipped, self.results):
+            kept.pop(node_id, None)
+        self.unfit.discard(node_id)
+        self.quality.results.pop(node_id, None)
+        self.order.forget(node_id)
+        if self.journal is not None:
+            self.journal.kept.pop(node_id, None)
+        if host is not None:
+            host.benchmarks[:] = [one for one in host.benchmarks if one.fullname != node_id]
 
     def judged_ids(self) -> list[str]:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""
@@ -382,6 +409,7 @@ def session_of(config: pytest.Config) -> SdSession:
     if session is None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         session = SdSession(read_settings(config), LiveLine(reporter), root=config.rootpath)
+        session.typed = read_typed(config)
         config.stash[KEY] = session
     return session
 

@@ -482,6 +482,7 @@ class Measurement:
         execution: What the first worker executed, counted in its first call.
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
+        without_effect: Settings and parts that changed nothing, in words.
         start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
         format_version: Version of this record.
     """
@@ -515,6 +516,7 @@ class Measurement:
     execution: Execution | None = None
     fresh: FreshRounds | None = None
     start: Start | None = None
+    without_effect: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -71,7 +71,9 @@ class Workload:
             size = getattr(self, name)
             if size is not None and (size < 8 or size % 8):
                 raise ConfigurationError(
-                    f"the {name} cannot be generated", got=size, expected="a multiple of 8 pixels"
+                    f"the {name} cannot be generated",
+                    got=size,
+                    expected="8 pixels or more, a multiple of 8",
                 )
 
     @property

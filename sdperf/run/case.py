@@ -273,6 +273,9 @@ class Case:
             execution=self._rounds[-1].results[0].execution,
             fresh=fresh,
             start=self.describe_start(),
+            without_effect=tuple(
+                dict.fromkeys(text for result in results for text in result.without_effect)
+            ),
             guards=make_log(
                 self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
             ),

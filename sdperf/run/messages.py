@@ -142,6 +142,7 @@ class RoundResult:
         driver_device_bytes: What torch has from the driver then.
         cpu_s: Processor seconds of the process within the borders, of all its threads.
         execution: What the worker's first whole round of this workload executed.
+        without_effect: What was asked for and changed nothing, in words; said once of each prompt.
         leftovers: What the request before left changed in the process, in words; put back before
             this round.
     """
@@ -157,6 +158,7 @@ class RoundResult:
     cpu_s: float | None = None
     execution: Execution | None = None
     leftovers: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -42,6 +42,8 @@ class RunSummary:
         format_version: Version of this record.
         earlier: Cases that an earlier process of the same session measured, before it was
             interrupted: when that process began, by test id.
+        repeated: Runs of a case that another plugin made and that do not count, by test id: the
+            last one was chosen.
     """
 
     outcomes: Mapping[str, str]
@@ -53,6 +55,7 @@ class RunSummary:
     durations: Durations | None = None
     format_version: int = RUN_FORMAT_VERSION
     earlier: Mapping[str, str] = field(default_factory=dict)
+    repeated: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def was_resumed(self) -> bool:

@@ -132,6 +132,50 @@ def test_a_control_that_would_take_too_long_is_left_out_with_the_time_it_needs()
     assert bench.made == 0
 
 
+class Watch:
+    """A clock that stands still, but for what each execution takes."""
+
+    def __init__(self, bench, takes_s):
+        self.now_s, self.takes_s = 0.0, takes_s
+        self.make, bench.make_current = bench.make_current, self.make_current
+        make_baseline = bench.make_baseline
+        bench.make_baseline = lambda case, code: self.watched(make_baseline(case, code))
+
+    def make_current(self, case):
+        return self.watched(self.make(case))
+
+    def watched(self, arm):
+        measure_s = arm.measure_s
+
+        def measure():
+            self.now_s += self.takes_s
+            return measure_s()
+
+        arm.measure_s = measure
+        return arm
+
+    def __call__(self):
+        return self.now_s
+
+
+def test_a_control_that_takes_longer_than_was_thought_leaves_the_suspects_their_half():
+    bench = FakeBench(code="no subject", current=1.0, cost_s=10.0)
+    done = confirm(bench, screen(SUSPICIOUS), budget_s=90.0, clock=Watch(bench, 4.0))
+    assert done.null_control.is_sound is None
+    assert done.null_control.reason == "out of time: it may take 50% of --sd-confirm"
+    assert len(done.null_control.contrasts) == 3
+    assert done.findings[CASE].outcome is Outcome.PASS
+    assert "repeated in 3 fresh processes" in done.notes[0]
+
+
+def test_a_suspect_that_stays_open_leaves_the_next_one_its_share():
+    suspicious = [*STEADY, 1.06, 1.061]
+    bench = FakeBench(code=CODE, current=1.029, cost_s=10.0)
+    done = confirm(bench, screen(suspicious), budget_s=150.0, clock=Watch(bench, 4.0), control=None)
+    assert done.paired == {CASE, "test_bench.py::test_case10"}
+    assert [finding.outcome for finding in done.findings.values()] == [Outcome.INCONCLUSIVE] * 2
+
+
 def test_a_control_whose_worker_dies_has_no_answer_and_the_suspects_are_settled():
     bench = FakeBench(code=CODE, current=1.06)
     make, made = bench.make_current, []

@@ -1,4 +1,6 @@
+import contextlib
 import json
+import sqlite3
 
 import pytest
 
@@ -162,3 +164,25 @@ def test_a_run_that_was_void_is_listed_with_that(runs, capsys):
     path.write_text(json.dumps(make_run(99, void="same code, two speeds", interrupted=True)))
     out(capsys, "history", "import", str(path))
     assert out(capsys, "history", "list").splitlines()[1].endswith("1 PASS, void, interrupted")
+
+
+def test_a_step_of_runs_whose_commit_git_did_not_tell_is_not_called_the_machines(runs, capsys):
+    for path in runs.iterdir():
+        document = json.loads(path.read_text())
+        document["commit_info"] = {"id": "unknown", "dirty": False, "branch": "(unknown)"}
+        path.write_text(json.dumps(document))
+    assert main(["history", "import", ".benchmarks"]) == 0
+    capsys.readouterr()
+    page = out(capsys, "trend", "--fail", status=1)
+    assert "was measured on both levels" not in page
+    (head,) = json.loads(out(capsys, "history", "list", "--limit", "1", "--format", "json"))["runs"]
+    assert (head["commit_id"], head["is_dirty"], head["branch"]) == (None, None, None)
+
+
+def test_placeholders_in_a_history_of_an_older_version_are_no_commits(kept, capsys):
+    with contextlib.closing(sqlite3.connect(".sdperf/history.db")) as database:
+        database.execute("UPDATE runs SET commit_id = 'unknown', is_dirty = 0")
+        database.commit()
+    assert "was measured on both levels" not in out(capsys, "trend", "--fail", status=1)
+    (head,) = json.loads(out(capsys, "history", "list", "--limit", "1", "--format", "json"))["runs"]
+    assert (head["commit_id"], head["is_dirty"]) == (None, None)

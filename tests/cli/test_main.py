@@ -74,3 +74,30 @@ def test_generate_refuses_in_one_line_and_writes_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not list(tmp_path.iterdir())
+
+
+WITHOUT = """
+import sys
+sys.modules["{package}"] = None
+from sdperf.cli import main
+sys.exit(main({arguments!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [("torch", ["generate", "a cat", "-o", "cat.png"]), ("numpy", ["compare", "a.json", "b.json"])],
+)
+def test_a_command_without_a_package_that_it_needs_names_it(package, arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(package=package, arguments=arguments)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    said = f"the package {package} is not installed; do: pip install {package}"
+    assert done.stderr.splitlines()[-1].endswith(f": {said}")

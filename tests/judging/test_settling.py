@@ -4,14 +4,21 @@ import shlex
 import pytest
 
 from sdperf.ab.sides.matrix import parse_cases
-from sdperf.judging.settling import suggest_ab
+from sdperf.judging.settling import (
+    Typed,
+    name_baselines,
+    suggest_ab,
+    suggest_calibrate,
+    suggest_repeat,
+)
 from sdperf.models.sampling import preset_for
-from sdperf.record.workload import Variant
+from sdperf.record.workload import DEFAULT_PROMPTS, Variant
 from tests.support.measurements import ENVIRONMENT, WORKLOAD, measurement
 
 PRESET = preset_for("embedded")
 PLAIN = dataclasses.replace(
     WORKLOAD,
+    prompts=DEFAULT_PROMPTS,
     num_inference_steps=PRESET.num_inference_steps,
     guidance_scale=PRESET.guidance_scale,
 )
@@ -78,6 +85,14 @@ def test_where_nothing_is_known_to_differ_there_is_nothing_to_hold_against(befor
             ],
         ),
         ({"variant": Variant(threads=3)}, ["latency[fp32-sync-1w]", "--both", "threads=3"]),
+        (
+            {"workload": dataclasses.replace(PLAIN, scheduler="DDIMScheduler", guidance_scale=1.5)},
+            ["guidance=1.5,scheduler=DDIMScheduler"],
+        ),
+        (
+            {"workload": dataclasses.replace(PLAIN, negative_prompt="dull, grey")},
+            ["negative_prompt=dull, grey"],
+        ),
     ],
 )
 def test_the_very_case_is_measured(changes, options):
@@ -100,3 +115,52 @@ def test_the_cases_name_is_one_that_ab_knows(changes):
     (case,) = parse_cases(words[words.index("--cases") + 1])
     assert case.kind == changes.get("kind", "latency")
     assert case.variant.precision == changes.get("variant", Variant()).precision
+
+
+def test_prompts_and_device_are_said_where_they_are_known_and_asked_for_where_not():
+    before = made("a" * 40)
+    own = made("b" * 40, workload=dataclasses.replace(PLAIN, prompts=("a red kite",)))
+    assert suggest_ab(before, own).endswith("(add the session's prompts: --both prompts=FILE)")
+    typed = suggest_ab(before, own, typed=Typed(prompts="my.txt", device="cpu"))
+    assert typed.endswith(" --both prompts=my.txt --device cpu")
+
+
+def test_a_case_is_measured_again_as_its_record_tells_where_nothing_typed_is_known():
+    workload = dataclasses.replace(
+        PLAIN, model="./a b", num_inference_steps=4, width=64, height=32, scheduler="DDIMScheduler"
+    )
+    variant = Variant("fp16", workers=3, threads=2, engine="onnx")
+    measured = made(None, workload=workload, variant=variant, subject="mine:fast")
+    words = shlex.split(suggest_repeat("t.py::test_a[fp16-sync-3w]", measured))
+    assert words[:5] == ["pytest", "t.py::test_a[fp16-sync-3w]", "--benchmark-compare", *words[3:5]]
+    pairs = dict(zip(words[3::2], words[4::2], strict=True))
+    assert pairs == {
+        "--sd-processes": "5",
+        "--sd-model": "./a b",
+        "--sd-steps": "4",
+        "--sd-guidance": f"{PRESET.guidance_scale:g}",
+        "--sd-size": "64x32",
+        "--sd-scheduler": "DDIMScheduler",
+        "--sd-subject": "mine:fast",
+        "--sd-precision": "fp16",
+        "--sd-workers": "3",
+        "--sd-threads": "2",
+        "--sd-engine": "onnx",
+    }
+    assert suggest_repeat("t.py::foreign", None) == (
+        "pytest t.py::foreign --benchmark-compare --sd-processes 5"
+    )
+
+
+def test_floors_are_measured_on_the_device_and_prompts_of_the_session():
+    words = suggest_calibrate(PLAIN, "fp16", Typed(prompts="my.txt", device="cuda"))
+    assert words == ("sdperf quality calibrate --precision fp16 --device cuda --prompts my.txt")
+
+
+def test_a_session_is_accepted_into_the_folder_that_it_was_compared_with():
+    step = "sdperf baseline accept --reason TEXT to keep it"
+    assert name_baselines(step, Typed(baselines="my runs")) == (
+        "sdperf baseline accept --baselines 'my runs' --reason TEXT to keep it"
+    )
+    assert name_baselines(step, Typed()) == step
+    assert name_baselines(None, Typed(baselines="x")) is None

@@ -116,6 +116,18 @@ def test_a_pipeline_class_that_diffusers_does_not_have(folder):
         load_pipeline(model, torch_dtype=torch.float32, device="cpu")
 
 
+def test_a_network_of_ones_own_is_no_damage_and_led_to_a_subject(folder):
+    index = folder / "model_index.json"
+    text = index.read_text(encoding="utf-8").replace("UNet2DConditionModel", "MyUNet")
+    index.write_text(text, encoding="utf-8")
+    model = resolve_model(str(folder))
+    with pytest.raises(ModelError, match="a class for its unet that diffusers does not") as refused:
+        load_pipeline(model, torch_dtype=torch.float32, device="cpu")
+    assert refused.value.got == "MyUNet"
+    assert "--sd-subject" in refused.value.hint
+    assert "download" not in refused.value.hint
+
+
 def test_a_prepared_pipeline_has_no_watermark_and_no_safety_checker():
     pipeline = tiny_pipelines.build_sdxl()
     pipeline.watermark = object()

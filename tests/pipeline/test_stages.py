@@ -297,11 +297,19 @@ def test_guidance_that_a_pipeline_would_drop_is_refused():
         stages_for(plain_pipeline(), asked)
 
 
-def test_a_pipeline_that_returns_no_images_is_an_error():
+def test_a_pipeline_that_makes_another_number_of_images_is_an_error():
     pipeline = plain_pipeline()
     stages, prompts, noise = bound(pipeline, images=2, height=None, width=None, guidance_scale=None)
-    with pytest.raises(GenerationError, match="returned no images"):
+    with pytest.raises(GenerationError, match="makes 2 images where it was asked for 1"):
         stages.run_whole(prompts[:1], noise)
+
+
+def test_a_pipeline_that_returns_no_images_is_an_error(monkeypatch):
+    pipeline = plain_pipeline()
+    stages, prompts, noise = bound(pipeline, images=2, height=None, width=None)
+    monkeypatch.setattr(type(pipeline), "__call__", lambda *_, **__: None)
+    with pytest.raises(GenerationError, match="returned no images; got: NoneType"):
+        stages.run_whole(prompts, noise)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(Overridden, Stages), (Derived, SeparableStages)])

@@ -40,6 +40,9 @@ def test_a_swallowed_path_is_refused_before_anything_runs(bench, pytester):
         ["ERROR: --benchmark-compare took the path*do: pytest benchmarks --benchmark-compare"]
     )
     assert bench("--benchmark-compare", "test_bench.py::test_latency").ret == 4
+    empty = bench("--benchmark-compare=")
+    assert empty.ret == 4
+    empty.stderr.fnmatch_lines(["ERROR: --benchmark-compare= names no run*"])
 
 
 def test_an_old_pytest_benchmark_is_refused_before_anything_is_measured(bench, script, monkeypatch):

@@ -173,6 +173,8 @@ def test_a_missing_model_is_one_message_before_anything_runs(bench):
         ("steps", "many", "*--sd-steps*whole number of 1 or more*"),
         ("size", "big", "*--sd-size*WIDTHxHEIGHT*"),
         ("size", "33x32", "*width*multiple of 8*"),
+        ("size", "0x0", "*height*got: 0; expected: 8 pixels or more, a multiple of 8*"),
+        ("seed", str(2**64), "*--sd-seed*of 18 digits at most*"),
         ("max-slowdown", "-3%", "*--sd-max-slowdown*above 0*"),
         ("device", "tpu", "*--sd-device*auto, mps, cuda, cpu*"),
         ("prompts", "absent.txt", "*absent.txt*"),

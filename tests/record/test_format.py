@@ -2,16 +2,17 @@
 
 import copy
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from sdperf.record.measurement import format_measurement
+from sdperf.record.measurement import Measurement, format_measurement
 from tests.support.full_record import full_measurement
 from tests.support.measurements import measurement
-from tools.record_schema import DOCUMENTED, make_schema
+from tools.record_schema import DOCUMENTED, describe_attributes, make_schema
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "format.schema.json").read_text(encoding="utf-8"))
@@ -94,3 +95,10 @@ def test_a_missing_key_is_refused(key):
     document = record(full_measurement())
     del document[key]
     assert not VALIDATOR.is_valid(document)
+
+
+def test_the_schema_does_not_depend_on_how_python_keeps_docstrings(monkeypatch):
+    described = describe_attributes(Measurement)
+    monkeypatch.setattr(Measurement, "__doc__", inspect.cleandoc(Measurement.__doc__))  # as 3.13
+    assert describe_attributes(Measurement) == described
+    assert make_schema() == SCHEMA

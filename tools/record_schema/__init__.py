@@ -7,6 +7,7 @@ python -m tools.record_schema mps-check > docs/mps-check.schema.json
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import types
 import typing
@@ -155,7 +156,7 @@ def define(kind: Any, definitions: dict[str, Any]) -> None:
         properties[item.name] = about | _type(hints[item.name], definitions) | narrowed
     properties |= _DERIVED.get(kind, {})
     definitions[name] = {
-        "description": (kind.__doc__ or "").partition("\n\n")[0].replace("\n   ", ""),
+        "description": read_docstring(kind).partition("\n\n")[0].replace("\n", " "),
         "type": "object",
         "properties": properties,
         "required": [key for key in properties if key not in _OPTIONAL],
@@ -216,8 +217,13 @@ def _verdict() -> dict[str, Any]:
     }
 
 
+def read_docstring(kind: type) -> str:
+    """Return a docstring without its indentation, which Python 3.13 removes by itself."""
+    return inspect.cleandoc(kind.__doc__ or "")
+
+
 def describe_attributes(kind: type) -> dict[str, str]:
     """Read what a Google-style docstring says of each attribute."""
-    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
-    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, flags=re.MULTILINE)
+    text = read_docstring(kind).partition("Attributes:\n")[2]
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, flags=re.MULTILINE)
     return {name: re.sub(r"\s+", " ", about).strip() for name, about in found}

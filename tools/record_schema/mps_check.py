@@ -7,7 +7,7 @@ from typing import Any, get_args
 from sdperf.mps_check.calls import OperatorCall, SeenTensor
 from sdperf.mps_check.judging import FORMAT_VERSION, Judgement
 from sdperf.record.measurement import StageName
-from tools.record_schema import DRAFT, define, describe_attributes
+from tools.record_schema import DRAFT, define, describe_attributes, read_docstring
 
 
 def make_mps_check_schema() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _call() -> dict[str, Any]:
         "minimum": 1,
     }
     return {
-        "description": (OperatorCall.__doc__ or "").partition("\n")[0],
+        "description": read_docstring(OperatorCall).partition("\n")[0],
         "type": "object",
         "properties": properties,
         "required": list(properties),

@@ -17,6 +17,7 @@ from sdperf.ab.sides.sides import Side, SideError, SideName
 from sdperf.ab.sides.worktree import (
     checked_out,
     find_repository,
+    is_shallow,
     map_search_path,
     remove_worktree,
     run_git,
@@ -100,6 +101,12 @@ def resolve_revision(repository: Path, name: str) -> str:
             raise ConfigurationError("an option")
         return run_git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
     except ConfigurationError as error:
+        if not name.startswith("-") and is_shallow(repository):
+            raise ConfigurationError(
+                "git knows no such revision in this clone, which is shallow and lacks older ones",
+                got=name,
+                hint="git fetch --unshallow --tags",
+            ) from error
         raise ConfigurationError(
             "git knows no such revision",
             got=name,

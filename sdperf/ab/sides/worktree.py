@@ -99,6 +99,23 @@ def make_git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
+def read_refusal(stderr: str) -> tuple[str | None, str | None]:
+    r"""Return what git complained of, and the command that it advises, where it does. Pure.
+
+    >>> read_refusal("fatal: dubious ownership\nTo add an exception, call:\n  git config x")
+    ('fatal: dubious ownership', 'git config x')
+    """
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    advised = next((line for line in lines if line.startswith("git ")), None)
+    fault = next((line for line in lines if line.startswith(("fatal:", "error:"))), None)
+    return fault or (lines[-1] if lines else None), advised
+
+
+def is_shallow(repository: Path) -> bool:
+    """Tell whether the clone has only a part of the history."""
+    return run_git(repository, "rev-parse", "--is-shallow-repository").strip() == "true"
+
+
 def run_git(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return what it printed.
 
@@ -118,6 +135,6 @@ def run_git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError("git cannot be run", got=str(error)) from error
     if done.returncode:
-        words = done.stderr.strip().splitlines()
-        raise ConfigurationError(f"git {arguments[0]} failed", got=words[-1] if words else None)
+        got, hint = read_refusal(done.stderr)
+        raise ConfigurationError(f"git {arguments[0]} failed", got=got, hint=hint)
     return done.stdout

@@ -154,14 +154,19 @@ def compare_with_saved(
     return Comparison(
         is_asked=True,
         sessions=tuple(sessions),
-        lines=(f"compared with {named}", _describe_limit(len(sessions), limit, gross)),
+        lines=(
+            f"compared with {named}",
+            _describe_limit(len(sessions), limit, gross, "more session"),
+        ),
     )
 
 
-def _describe_limit(sessions: int, limit: float, gross: float) -> str:
+def _describe_limit(
+    sessions: int, limit: float, gross: float, kind: str = "more accepted session"
+) -> str:
     if sessions >= FEWEST_SESSIONS:
         return f"limit {format_change(1 + limit)} a case, held to the spread between sessions"
-    missing = format_quantity(FEWEST_SESSIONS - sessions, "more accepted session")
+    missing = format_quantity(FEWEST_SESSIONS - sessions, kind)
     return (
         f"only {format_change(1 + gross)} fails; {missing} for the "
         f"limit of {format_change(1 + limit)} to bind"

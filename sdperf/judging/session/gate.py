@@ -47,11 +47,13 @@ class JudgedCase:
         findings: Of image and memory, and why there is nothing to compare with, if so.
         history: The measurement that each compared session holds of it, ``None`` where it holds
             none that counts.
+        saved: How many of those that count are saved runs, which nobody accepted.
     """
 
     measurement: Measurement
     findings: tuple[Finding, ...]
     history: tuple[Measurement | None, ...]
+    saved: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ class Gate:
                 measurement.memory, [saved.memory for saved in known], self.memory
             )
             findings += [] if memory.outcome is Outcome.NO_BASELINE else [memory]
-        return JudgedCase(measurement, tuple(findings), history)
+        saved_runs = sum(
+            saved is not None and not session.is_accepted
+            for saved, session in zip(history, self.comparison.sessions, strict=True)
+        )
+        return JudgedCase(measurement, tuple(findings), history, saved_runs)
 
     def _judge_images(self, measurement: Measurement) -> list[Finding]:
         """Judge what needs no saved run: hard faults, repeatability, references, fp32 sync."""

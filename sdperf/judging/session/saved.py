@@ -13,7 +13,7 @@ from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.memory import MemoryLimits, judge_memory
-from sdperf.judging.settling import suggest_ab
+from sdperf.judging.settling import suggest_ab, suggest_repeat
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.store.session_file import SavedSession, TimedCase
@@ -122,6 +122,11 @@ def compare_sessions(
                 case.rounds_s,
                 (own_slowdowns or {}).get(name, max_slowdown),
                 settle=_suggest_ab(usable, case),
+                saved=sum(
+                    one is not None and not base.is_accepted
+                    for one, base in zip(usable, bases, strict=True)
+                ),
+                repeat=suggest_repeat(name, case.measurement),
             )
         )
     estimate = compute_suite_estimate(suite)

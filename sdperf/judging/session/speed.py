@@ -16,7 +16,7 @@ from sdperf.judging.latency import (
 )
 from sdperf.judging.session.confirmation import Confirmation, ControlCase, choose_control
 from sdperf.judging.session.gate import JudgedCase
-from sdperf.judging.settling import suggest_ab
+from sdperf.judging.settling import UNKNOWN, Typed, suggest_ab, suggest_repeat
 from sdperf.judging.suite_estimate import CaseSessions, SuiteEstimate, compute_suite_estimate
 from sdperf.judging.support import CaseNoise, judge_support
 from sdperf.record.verdict import Finding, Outcome
@@ -50,6 +50,7 @@ def judge_speed(
     *,
     unconfirmed: str = "",
     noises: Mapping[str, CaseNoise] | None = None,
+    typed: Typed = UNKNOWN,
 ) -> SpeedVerdict:
     """Judge the speed of all cases together.
 
@@ -63,6 +64,7 @@ def judge_speed(
         confirm: Measures again; ``None`` judges by the saved numbers alone.
         unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
         noises: How far cases move by themselves, as calibrated, by test id.
+        typed: How the session was asked for.
     """
     suite = [
         CaseSessions(
@@ -73,7 +75,9 @@ def judge_speed(
             ),
             rounds_s=one.measurement.rounds_s,
             max_slowdown=slowdowns[name],
-            settle=_suggest_ab(one),
+            settle=_suggest_ab(one, typed),
+            saved=one.saved,
+            repeat=suggest_repeat(name, one.measurement, typed),
         )
         for name, one in judged.items()
         if any(saved is not None for saved in one.history)
@@ -126,9 +130,11 @@ def _weigh_noise(
     }
 
 
-def _suggest_ab(judged: JudgedCase) -> str | None:
+def _suggest_ab(judged: JudgedCase, typed: Typed) -> str | None:
     saved = next((one for one in reversed(judged.history) if one is not None), None)
-    return None if saved is None else suggest_ab(saved, judged.measurement, is_here=True)
+    if saved is None:
+        return None
+    return suggest_ab(saved, judged.measurement, is_here=True, typed=typed)
 
 
 def void_finding(reason: str) -> Finding:

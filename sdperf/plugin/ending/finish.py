@@ -21,6 +21,7 @@ from sdperf.judging.session.comparison import (
 )
 from sdperf.judging.session.gate import Gate, JudgedCase
 from sdperf.judging.session.speed import Confirm, SpeedVerdict, judge_speed, void_finding
+from sdperf.judging.settling import name_baselines
 from sdperf.plugin.ending.calibrated import find_noise
 from sdperf.plugin.ending.confirming import confirm_suspects
 from sdperf.plugin.ending.html import ReportError, write_html
@@ -180,7 +181,9 @@ def _judge(ours: SdSession, host: Any) -> None:
 
     def judge(part: Mapping[str, JudgedCase], asked: Confirm | None, why: str) -> SpeedVerdict:
         limits = settings.latency_limits()
-        return judge_speed(part, slowdowns, limits, asked, unconfirmed=why, noises=noises)
+        return judge_speed(
+            part, slowdowns, limits, asked, unconfirmed=why, noises=noises, typed=ours.typed
+        )
 
     parts = divide(timed, {} if ours.journal is None else ours.journal.kept)
     if settings.confirm_s > 0 and not ours.interrupted:
@@ -328,6 +331,10 @@ def _make_row(
     findings = tuple(extra)
     if judged is not None:
         measurement, findings = judged.measurement, (*judged.findings, *extra)
+    findings = tuple(
+        dataclasses.replace(one, next_step=name_baselines(one.next_step, ours.typed))
+        for one in findings
+    )
     verdict = Verdict(node_id, findings)
     if measurement is not None:
         _write_record(host, node_id, measurement, verdict)

@@ -59,9 +59,13 @@ def write_markdown(ours: SdSession, path: Path, *, has_failed: bool) -> None:
         path: Where to.
         has_failed: Whether the run fails.
     """
-    from sdperf.plugin.ending.summary import describe_run, list_closing_lines
+    from sdperf.plugin.ending.summary import describe_run, list_closing_lines, list_without_effect
 
-    notes = [*ours.speed.confirmation.notes, *list_closing_lines(ours)]
+    notes = [
+        *list_without_effect(ours.rows),
+        *ours.speed.confirmation.notes,
+        *list_closing_lines(ours),
+    ]
     if ours.no_overlap is not None:
         notes.insert(0, ours.no_overlap)
     text = format_run_markdown(

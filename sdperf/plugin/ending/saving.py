@@ -72,6 +72,7 @@ def summarise_run(ours: SdSession) -> RunSummary:
         guards=None if log is None or log.policy == "off" else log.before,
         durations=ours.durations,
         earlier={} if ours.journal is None else dict(ours.journal.kept),
+        repeated=dict(ours.repeated),
     )
 
 

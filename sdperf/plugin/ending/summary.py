@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
@@ -41,7 +42,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     reporter.section("sdperf", "=", bold=True)
     for description in describe_run(rows):
         reporter.write_line(description)
-    for text in ours.comparison.lines:
+    for text in (*list_without_effect(rows), *ours.comparison.lines):
         for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
             reporter.write_line(wrapped)
     for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
@@ -124,7 +125,10 @@ def list_closing_lines(ours: SdSession) -> list[str]:
         shown = format_names([name.rpartition("::")[2] for name in absent])
         lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
-        lines.append("faster: sdperf baseline accept --reason TEXT keeps what was won")
+        step = name_baselines("sdperf baseline accept --reason TEXT", ours.typed)
+        lines.append(f"faster: {step} keeps what was won")
+    if ours.repeated:
+        lines.append(_describe_repeated(ours))
     if ours.interrupted:
         lines.append(_describe_interruption(ours))
     if ours.speed.confirmation.void is not None:
@@ -132,6 +136,17 @@ def list_closing_lines(ours: SdSession) -> list[str]:
     if ours.refused_save is not None:
         lines.append(ours.refused_save)
     return lines
+
+
+def _describe_repeated(ours: SdSession) -> str:
+    """Say that what counts is a chosen run: one that passed after others had failed."""
+    shown = format_names([shorten_case(node_id) for node_id in ours.repeated])
+    cases = format_quantity(len(ours.repeated), "case")
+    runs = format_quantity(ours.repeated.total() + len(ours.repeated), "run")
+    return (
+        f"repeated: {cases} took {runs} ({shown}), and the last of each counts; a failed test that "
+        "is run again until it passes hides what happens now and then"
+    )
 
 
 def _describe_interruption(ours: SdSession) -> str:
@@ -205,6 +220,15 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
 def _name_source(measured: Measurement) -> str:
     source = measured.sampling_source
     return "" if source is None else f" ({source})"
+
+
+def list_without_effect(rows: Iterable[Row]) -> list[str]:
+    """Say once which settings changed nothing: whoever reads the figures counts on them."""
+    texts: dict[str, None] = {}
+    for row in rows:
+        for text in () if row.measurement is None else row.measurement.without_effect:
+            texts[text] = None
+    return [f"without effect: {text}" for text in texts]
 
 
 def _relative(path: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sdperf.judging.machine import JudgedMachine, ReportedRun
+from sdperf.record.commit import parse_commit_info
 from sdperf.units import UNKNOWN
 
 MOST_RUNS: Final = 4
@@ -40,12 +41,12 @@ def flatten_environment(run: ReportedRun) -> dict[str, str]:
     """List every recorded field of a run's surroundings with its value in words."""
     fields: dict[str, object] = {}
     document = run.run.document
-    commit = document.get("commit_info")
-    commit = commit if isinstance(commit, Mapping) else {}
-    fields["commit"] = commit.get("id")
-    fields["branch"] = commit.get("branch")
-    fields["uncommitted changes"] = commit.get("dirty")
-    fields["commit time"] = commit.get("time")
+    raw = document.get("commit_info")
+    commit = parse_commit_info(raw)
+    fields["commit"] = commit.id
+    fields["branch"] = commit.branch
+    fields["uncommitted changes"] = commit.is_dirty
+    fields["commit time"] = raw.get("time") if isinstance(raw, Mapping) else None
     measured = next(iter(run.measurements.values()), None)
     if measured is not None:
         where = dataclasses.asdict(measured.environment)

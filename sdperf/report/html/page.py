@@ -11,6 +11,7 @@ from importlib import resources
 from sdperf import __version__
 from sdperf.judging.machine import JudgedMachine
 from sdperf.judging.trend.changes import Trend
+from sdperf.record.commit import parse_commit_info
 from sdperf.report.figures import draw_watched
 from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.engines import draw_engines
@@ -136,9 +137,9 @@ def _view(
     ident = f"m{index + 1}"
     rows = list_rows(machine)
     document = machine.head.run.document
-    commit = document.get("commit_info")
-    commit = commit if isinstance(commit, dict) else {}
-    dirty = " with uncommitted changes" if commit.get("dirty") else ""
+    commit = parse_commit_info(document.get("commit_info"))
+    branch = "" if commit.branch is None else f" ({commit.branch})"
+    dirty = " with uncommitted changes" if commit.is_dirty else ""
 
     def plot(drawn: Drawn | None) -> Plot | None:
         return None if drawn is None else _plot(drawn, ident)
@@ -149,7 +150,7 @@ def _view(
         run=machine.head.name,
         bases=tuple(base.name for base in machine.bases),
         measured_at=str(document.get("datetime") or "unknown")[:16].replace("T", " "),
-        commit=f"{str(commit.get('id') or 'unknown')[:10]} ({commit.get('branch')}){dirty}",
+        commit=f"{(commit.id or 'unknown')[:10]}{branch}{dirty}",
         summary=summarise(machine),
         rows=tuple(rows),
         columns=list_columns(rows),

@@ -25,6 +25,7 @@ from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
+from sdperf.models.failing_line import describe_failing_line
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import StageCost, StageTimes
 from sdperf.record.workload import TORCH
@@ -202,6 +203,7 @@ class _Loaded:
         self._execution: Execution | None = None
         self._state: WorkerState | None = None
         self._leftovers: tuple[str, ...] = ()
+        self._without_effect: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._hosted: HostedEngine | None = None
         self.device: Device
         self.report: WorkerReport = self._on_device(lambda: self._load(spec))
@@ -240,6 +242,7 @@ class _Loaded:
             cpu_s=interval.cpu_s,
             execution=self._execution,
             leftovers=leftovers,
+            without_effect=self._on_device(lambda: self._list_without_effect(request)),
         )
 
     def _start_counting(self) -> tuple[contextlib.ExitStack, ExecutionCount]:
@@ -334,6 +337,20 @@ class _Loaded:
         with contextlib.suppress(RuntimeError):
             operator_s = self._on_device(lambda: measure_operator_s(self.device, self._precision))
         return DeviceSpeed(peak, operator_s)
+
+    def _list_without_effect(self, request: RoundRequest) -> tuple[str, ...]:
+        """List it after the timed round, once for the same prompts: tokenising them takes time."""
+        from sdperf.models.loader import list_left_out
+        from sdperf.run.worker.without_effect import describe_left_out, list_without_effect
+
+        prompts = tuple(dict.fromkeys(image.prompt for image in request.images))
+        key = (request.workload, prompts)
+        if key not in self._without_effect:
+            self._without_effect[key] = (
+                *list_without_effect(self._pipeline, request.workload, prompts),
+                *describe_left_out(list_left_out(self._pipeline)),
+            )
+        return self._without_effect[key]
 
     def _examine(self, request: RoundRequest, examine: Callable[[Stages, TokenizeAhead], T]) -> T:
         """Do something with the bound pipeline on the thread that owns the device."""
@@ -566,12 +583,17 @@ def _explained() -> Iterator[None]:
     except (Exception, SystemExit) as error:  # a subject may call sys.exit
         kind = type(error).__name__
         is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
+        if is_out_of_memory:
+            raise GenerationError(
+                "the device ran out of memory",
+                got=f"{kind}: {error}",
+                hint="use a smaller size, fewer workers or a 16-bit precision",
+            ) from error
+        line = describe_failing_line(error, last=True)
         raise GenerationError(
-            "the device ran out of memory" if is_out_of_memory else "the pipeline failed",
-            got=f"{kind}: {error}",
-            hint="use a smaller size, fewer workers or a 16-bit precision"
-            if is_out_of_memory
-            else "run the case alone with --sd-in-process to see where",
+            "the pipeline failed",
+            got=f"{kind}: {error}" if line is None else f"{kind}: {error} ({line})",
+            hint="look at that line",
         ) from error
 
 

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from sdperf.errors import RecordError
 from sdperf.record.codec import escape_surrogates, format_record, parse_record
+from sdperf.record.commit import parse_commit_info
 from sdperf.record.measurement import Environment
 from sdperf.record.workload import TORCH
 from sdperf.store.history.figures import (
-    LONGEST_TEXT,
     Figures,
     as_list,
     as_object,
@@ -37,7 +37,6 @@ _MOMENTARY: Final = ("commit", "thermal_level")
 """Parts of a record's environment that are of the moment and not of the machine."""
 
 _SETUP: Final = ("kind", "images_per_round", "stage", "variant", "subject")
-_NO_REPOSITORY: Final = ("unversioned", "(unknown)", "(detached head)")
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -145,15 +144,15 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         raise RecordError(f"{source} cannot be kept", got=str(error)[:120]) from error
     document, source = escape_surrogates(dict(document)), escape_surrogates(source)
     own, commit = as_object(document.get(RUN_KEY)), as_object(document.get("commit_info"))
-    is_dirty = commit.get("dirty")
+    known = parse_commit_info(commit)
     return KeptRun(
         content_sha256=hashlib.sha256(content).hexdigest(),
         measured_at=_parse_instant(document.get("datetime"), source),
         source=text(source) or "",
-        commit_id=_known(commit.get("id"), 64),
-        is_dirty=is_dirty if isinstance(is_dirty, bool) else None,
-        branch=_known(commit.get("branch")),
-        project=_known(commit.get("project")),
+        commit_id=known.id,
+        is_dirty=known.is_dirty,
+        branch=text(known.branch),
+        project=text(commit.get("project")),
         suite_outcome=outcome_word(own.get("suite")),
         void=text(own.get("void")),
         is_interrupted=own.get("interrupted") is True,
@@ -161,12 +160,6 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         cases=_extract_cases(document, as_object(own.get("outcomes")), source),
         content=zlib.compress(content, 1),
     )
-
-
-def _known(value: object, longest: int = LONGEST_TEXT) -> str | None:
-    """Return text, but not what pytest-benchmark writes where there is no repository."""
-    found = text(value, longest)
-    return None if found in _NO_REPOSITORY else found
 
 
 def inflate(content: bytes) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from sdperf.errors import ConfigurationError
+from sdperf.record.commit import parse_commit_id
 from sdperf.store.history import schema
 from sdperf.store.history.database import Database
 from sdperf.store.history.extraction import inflate
@@ -200,13 +201,14 @@ def _load_heads(connection: Connection, rows: Sequence[Row[Any]]) -> list[RunHea
 def _make_head(
     row: Row[Any], outcomes: Mapping[str | None, int], machines: tuple[str, ...]
 ) -> RunHead:
+    commit = parse_commit_id(row.commit_id)  # older histories hold placeholders
     return RunHead(
         id=row.id,
         content_sha256=row.content_sha256,
         measured_at=row.measured_at,
         source=row.source,
-        commit_id=row.commit_id,
-        is_dirty=row.is_dirty,
+        commit_id=commit,
+        is_dirty=None if commit is None else row.is_dirty,
         branch=row.branch,
         suite_outcome=row.suite_outcome,
         void=row.void,

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from sdperf.record.commit import parse_commit_id
 from sdperf.store.history import schema
 from sdperf.store.history.database import Database
 from sdperf.store.history.figures import FIGURES, Figures
@@ -149,8 +150,8 @@ def load_series(
         SeriesResult(
             run_id=row[0],
             measured_at=row[1],
-            commit_id=row[2],
-            is_dirty=row[3],
+            commit_id=parse_commit_id(row[2]),
+            is_dirty=row[3] if parse_commit_id(row[2]) is not None else None,
             branch=row[4],
             is_accepted=row[5],
             counts=bool(row[6]),

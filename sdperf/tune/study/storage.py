@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from sqlalchemy.pool import NullPool
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.tune import DEFAULT_FILE
@@ -129,6 +130,9 @@ def open_storage(
         except OSError as error:
             raise RecordError(f"{path.parent} cannot be made", got=error.strerror) from error
     connect: dict[str, Any] = {"timeout": BUSY_S} if is_file else {}
+    # Optuna's heartbeat and a constructor that fails leave connections in a pool that nobody
+    # closes; those of a file cost nothing to open anew.
+    pooling: dict[str, Any] = {"poolclass": NullPool} if is_file else {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql":
         connect = {"connect_timeout": ANSWER_S}
     with explaining(url), warnings.catch_warnings():
@@ -137,7 +141,7 @@ def open_storage(
             return repeat_collided(
                 lambda: RDBStorage(
                     url.render_as_string(hide_password=False),
-                    engine_kwargs={"connect_args": connect, "pool_pre_ping": not is_file},
+                    engine_kwargs={"connect_args": connect} | pooling,
                     heartbeat_interval=HEARTBEAT_S,
                     grace_period=SILENCE_S,
                     heartbeat_stale_trial_callback=on_silence,

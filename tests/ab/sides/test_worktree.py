@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from sdperf.ab.sides.revisions import resolve_revision
 from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path, run_git
 from sdperf.errors import ConfigurationError
 from tests.support.repositories import git
@@ -67,3 +68,26 @@ def test_no_hook_runs_and_no_inherited_place_leads_elsewhere(repository, tmp_pat
         assert (folder / "mine.py").is_file()
         run_git(folder, "status")
     assert not ran.exists()
+
+
+def test_a_repository_of_another_user_is_refused_with_the_command_that_git_advises(
+    repository, monkeypatch
+):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests
+    with pytest.raises(ConfigurationError) as refused:
+        run_git(repository, "rev-parse", "HEAD")
+    assert refused.value.got.startswith("fatal: detected dubious ownership in repository")
+    assert refused.value.hint.startswith("git config --global --add safe.directory ")
+
+
+def test_a_shallow_clone_is_named_where_it_lacks_a_revision(repository, tmp_path):
+    old = git(repository, "rev-parse", "HEAD")
+    (repository / "mine.py").write_text("VALUE = 'new'\n")
+    git(repository, "commit", "--quiet", "-am", "new")
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", str(shallow))
+    with pytest.raises(ConfigurationError, match="this clone, which is shallow") as refused:
+        resolve_revision(shallow, old)
+    assert refused.value.hint == "git fetch --unshallow --tags"
+    with pytest.raises(ConfigurationError, match="no such revision; got: -x"):
+        resolve_revision(shallow, "-x")

@@ -180,11 +180,12 @@ def test_an_open_question_comes_with_the_command_that_would_settle_it():
     assert case.verdict.outcome is Outcome.INCONCLUSIVE
     (finding,) = case.verdict.decisive
     assert finding.next_step == (
-        "sdperf ab aaaaaaaaaaaa bbbbbbbbbbbb --cases 'latency[fp32-sync-1w]' --both guidance=5"
+        "sdperf ab aaaaaaaaaaaa bbbbbbbbbbbb --cases 'latency[fp32-sync-1w]' --both guidance=5 "
+        "(add the session's prompts: --both prompts=FILE)"
     )
     (few,) = compare_sessions(bases[:1], head).cases
     assert few.verdict.decisive[0].next_step.startswith(
-        "4 more accepted sessions for the limit to bind; or, at once: sdperf ab aaaaaaaaaaaa"
+        "4 more sessions for the limit to bind; or, at once: sdperf ab aaaaaaaaaaaa"
     )
 
 

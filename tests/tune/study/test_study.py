@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import make_url
 
@@ -20,6 +22,7 @@ from sdperf.tune.study.opening import (
     list_studies,
 )
 from sdperf.tune.study.storage import (
+    close_storage,
     describe_owner,
     is_gone,
     locate_storage,
@@ -238,7 +241,9 @@ def test_a_strangers_study_and_file_are_refused(url, tmp_path):
     import optuna
 
     begin(url)
-    optuna.create_study(storage=str(url), study_name="theirs")
+    storage = optuna.storages.RDBStorage(str(url))
+    optuna.create_study(storage=storage, study_name="theirs")
+    close_storage(storage)
     with pytest.raises(RecordError, match="not begun by sdperf"):
         find_study(url, "theirs")
     (tmp_path / "text.db").write_text("this is no database, however long it may be" * 100)
@@ -246,13 +251,30 @@ def test_a_strangers_study_and_file_are_refused(url, tmp_path):
         find_study(make_url(f"sqlite:///{tmp_path / 'text.db'}"), "s")
 
 
+def list_open_files(name):
+    return [file for file in psutil.Process().open_files() if file.path.endswith(name)]
+
+
+def test_no_connection_stays_open_once_it_is_not_used(url, tmp_path):
+    study = begin(url)
+    tune(study, trials=2)  # trials have a heartbeat, which is a thread with a session of its own
+    study.list_trials()
+    assert list_open_files(url.database) == []
+    other = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(other)) as raw:
+        raw.execute("CREATE TABLE version_info (schema_version INTEGER)")
+        raw.execute("CREATE TABLE studies (theirs TEXT)")
+        raw.commit()
+    with pytest.raises(RecordError) as refused:
+        find_study(make_url(f"sqlite:///{other}"), "s")
+    assert list_open_files("other.db") == [], refused.value
+
+
 def test_hostile_records_are_refused(url):
     study = begin(url)
     tune(study, trials=2)
     number = study.study.trials[1]._trial_id
     study.close()
-    import sqlite3
-
     with contextlib.closing(sqlite3.connect(url.database)) as raw:
         raw.execute(
             "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = ? AND key = ?",
