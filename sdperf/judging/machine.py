@@ -14,7 +14,11 @@ from typing import Any, Final, TypeVar, cast
 
 from sdperf.errors import RecordError
 from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN, LatencyLimits
-from sdperf.judging.memory import DEFAULT_MAX_GROWTH, DEFAULT_MAX_GROWTH_BYTES, MemoryLimits
+from sdperf.judging.resources.memory import (
+    DEFAULT_MAX_GROWTH,
+    DEFAULT_MAX_GROWTH_BYTES,
+    MemoryLimits,
+)
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.measurement import Environment, Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_case

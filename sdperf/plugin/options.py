@@ -14,7 +14,7 @@ import pytest
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
-from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
@@ -34,6 +34,7 @@ from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:
     from sdperf.judging.latency import LatencyLimits
+    from sdperf.judging.session.recorded import RecordedLimits
 
 T = TypeVar("T")
 
@@ -73,6 +74,10 @@ class Settings:
         max_load: Tolerated growth of the seconds that loading takes.
         max_first_call: Tolerated growth of the first call's.
         max_tail: Tolerated growth of p95 over the median, as a fraction.
+        max_leak_bytes: Tolerated growth of memory from picture to picture.
+        max_energy_j: Tolerated energy of a picture; ``None`` tolerates any.
+        min_cores: Cores that have to be busy at least; ``None`` asks for none.
+        soak_s: How long a case of the soak runs, seconds; ``None`` is not at all.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
         limit_is_typed: Whether ``max_slowdown`` stands on the command line.
@@ -116,6 +121,10 @@ class Settings:
     max_load: StartLimits
     max_first_call: StartLimits
     max_tail: float
+    max_leak_bytes: int
+    max_energy_j: float | None
+    min_cores: float | None
+    soak_s: float | None
     processes: int
     confirm_s: float
     limit_is_typed: bool
@@ -137,6 +146,19 @@ class Settings:
 
         given = self.max_slowdown if own is None else own
         return DEFAULT_MAX_SLOWDOWN if given is None else given
+
+    def recorded_limits(self) -> RecordedLimits:
+        """Return the limits of what is in the records beside the median."""
+        from sdperf.judging.session.recorded import RecordedLimits
+
+        return RecordedLimits(
+            load=self.max_load,
+            first_call=self.max_first_call,
+            max_tail=self.max_tail,
+            max_leak_bytes=self.max_leak_bytes,
+            max_energy_j=self.max_energy_j,
+            min_cores=self.min_cores,
+        )
 
     def latency_limits(self) -> LatencyLimits:
         """Return the limits of the whole suite."""
@@ -219,6 +241,10 @@ def read_settings(config: pytest.Config) -> Settings:
         max_load=_parse(texts, "max-load", parse_start_limits),
         max_first_call=_parse(texts, "max-first-call", parse_start_limits),
         max_tail=_parse(texts, "max-tail", parse_percent),
+        max_leak_bytes=_parse(texts, "max-leak", parse_bytes),
+        max_energy_j=_parse(texts, "max-energy", _if_given(parse_joules)),
+        min_cores=_parse(texts, "min-cores", _if_given(_parse_positive)),
+        soak_s=_parse(texts, "soak", _if_given(parse_minutes)),
         processes=_parse(texts, "processes", _parse_count),
         confirm_s=_parse(texts, "confirm", _parse_duration),
         limit_is_typed=config.getoption("--sd-max-slowdown") is not None,
@@ -258,6 +284,43 @@ def parse_growth(text: str) -> MemoryLimits:
     return MemoryLimits(
         _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
     )
+
+
+def parse_bytes(text: str) -> int:
+    """Parse ``256KiB``.
+
+    Raises:
+        ValueError: It is not a size in KiB, MiB or GiB.
+    """
+    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*([KMG])iB\s*", text)
+    if not found:
+        raise ValueError("a size in KiB, MiB or GiB, such as 256KiB")
+    scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(2)]
+    return round(_parse_positive(found.group(1)) * scale)
+
+
+def parse_joules(text: str) -> float:
+    """Parse ``300J`` or ``1.5kJ``.
+
+    Raises:
+        ValueError: It is not an energy above 0.
+    """
+    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*(k?)J\s*", text)
+    if not found:
+        raise ValueError("joules above 0, such as 300J or 1.5kJ")
+    return _parse_positive(found.group(1)) * (1000 if found.group(2) else 1)
+
+
+def parse_minutes(text: str) -> float:
+    """Parse ``90s``, ``10m`` or ``1h`` to seconds.
+
+    Raises:
+        ValueError: It is not a duration above 0 with its unit.
+    """
+    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*([smh])\s*", text)
+    if not found:
+        raise ValueError("a duration above 0 with its unit, such as 90s, 10m or 1h")
+    return _parse_positive(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]
 
 
 def parse_start_limits(text: str) -> StartLimits:
@@ -343,6 +406,11 @@ def _parse_positive(text: str) -> float:
     if number <= 0:
         raise ValueError("a number above 0")
     return number
+
+
+def _if_given(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Parse what is given; nothing is ``None``."""
+    return lambda text: parse(text) if text else None
 
 
 def _parse_duration(text: str) -> float:

@@ -191,6 +191,11 @@ class MemoryUsage:
         live_device_bytes: Sum over workers of what tensors held at the end of the last round.
         driver_device_bytes: Sum over workers of what torch had from the driver then, its cache
             of free blocks included.
+        rounds_resident_bytes: Sum over workers of the memory that was resident for each process
+            alone after each timed round; empty where unknown, or where the pipeline does not have
+            the process for itself.
+        rounds_device_bytes: Sum over workers of what tensors held on the device after each timed
+            round; empty where unknown.
         weight_bytes: What one worker's networks hold of weights as they are stored, by component:
             parameters, scales and buffers. Empty where nobody counted.
     """
@@ -201,6 +206,8 @@ class MemoryUsage:
     live_device_bytes: int | None = None
     driver_device_bytes: int | None = None
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
+    rounds_resident_bytes: tuple[int, ...] = ()
+    rounds_device_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -275,6 +282,22 @@ class Start:
     is_fresh: bool
     page_cache: CacheState | None = None
     compile_cache: CacheState | None = None
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What a suspect came to when it was measured again in fresh processes, before it was judged.
+
+    Attributes:
+        load_s: Seconds of loading with the same caches, where loading was suspect; empty where no
+            process could be had. ``None`` was not measured again.
+        first_call_s: Likewise of the first call.
+        rounds_s: Seconds of the rounds of each process, where the tail was suspect.
+    """
+
+    load_s: tuple[float, ...] | None = None
+    first_call_s: tuple[float, ...] | None = None
+    rounds_s: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -477,6 +500,7 @@ class Measurement:
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
         start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
+        repeats: What measuring suspects again came to; ``None`` where nothing was suspect.
         format_version: Version of this record.
     """
 
@@ -508,6 +532,7 @@ class Measurement:
     execution: Execution | None = None
     fresh: FreshRounds | None = None
     start: Start | None = None
+    repeats: Repeats | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -525,6 +550,12 @@ class Measurement:
                 "every round has its processor seconds, or none has",
                 got=f"{len(self.rounds_cpu_s)} of {len(self.rounds_s)} rounds",
             )
+        for after in (self.memory.rounds_resident_bytes, self.memory.rounds_device_bytes):
+            if after and len(after) != len(self.rounds_s):
+                raise RecordError(
+                    "memory is known after every round, or after none",
+                    got=f"{len(after)} of {len(self.rounds_s)} rounds",
+                )
         if self.images_per_round < 1:
             raise RecordError("a round delivers images", got=self.images_per_round)
 

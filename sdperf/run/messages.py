@@ -140,6 +140,7 @@ class RoundResult:
         driver_device_bytes: What torch has from the driver then.
         cpu_s: Processor seconds of the process within the borders, of all its threads.
         execution: What the worker's first whole round of this workload executed.
+        resident_bytes: Memory that is resident for the process alone after the round.
         leftovers: What the request before left changed in the process, in words; put back before
             this round.
     """
@@ -155,6 +156,7 @@ class RoundResult:
     cpu_s: float | None = None
     execution: Execution | None = None
     leftovers: tuple[str, ...] = ()
+    resident_bytes: int | None = None
 
     @property
     def duration_s(self) -> float:

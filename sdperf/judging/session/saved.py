@@ -12,7 +12,7 @@ from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
-from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.judging.settling import suggest_ab
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
 from sdperf.record.verdict import Finding, Outcome, Verdict

@@ -25,6 +25,7 @@ from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
+from sdperf.measure.resident import read_resident_bytes
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import StageCost, StageTimes
 from sdperf.record.workload import TORCH
@@ -240,6 +241,7 @@ class _Loaded:
             cpu_s=interval.cpu_s,
             execution=self._execution,
             leftovers=leftovers,
+            resident_bytes=read_resident_bytes(),
         )
 
     def _start_counting(self) -> tuple[contextlib.ExitStack, ExecutionCount]:
