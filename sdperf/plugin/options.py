@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,15 @@ import pytest
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
+from sdperf.judging.limits import (
+    parse_bytes,
+    parse_growth,
+    parse_joules,
+    parse_number,
+    parse_percent,
+    parse_positive,
+    parse_start_limits,
+)
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
@@ -189,7 +197,7 @@ def read_settings(config: pytest.Config) -> Settings:
         model=model,
         prompts=prompts,
         num_inference_steps=_or_auto(texts, "steps", _parse_count, preset.num_inference_steps),
-        guidance_scale=_or_auto(texts, "guidance", _parse_number, preset.guidance_scale),
+        guidance_scale=_or_auto(texts, "guidance", parse_number, preset.guidance_scale),
         negative_prompt=texts["negative-prompt"],
         seed=_parse(texts, "seed", lambda text: _parse_count(text, least=0)),
         height=height,
@@ -227,7 +235,7 @@ def read_settings(config: pytest.Config) -> Settings:
         rounds=_parse(texts, "rounds", _parse_count),
         batch_rounds=_parse(texts, "batch-rounds", _parse_count),
         warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
-        timeout_s=_parse(texts, "timeout", _parse_positive),
+        timeout_s=_parse(texts, "timeout", parse_positive),
         subject=texts["subject"] or None,
         guards="off" if cluster else guards,
         allowed_unknown=allowed_unknown,
@@ -243,7 +251,7 @@ def read_settings(config: pytest.Config) -> Settings:
         max_tail=_parse(texts, "max-tail", parse_percent),
         max_leak_bytes=_parse(texts, "max-leak", parse_bytes),
         max_energy_j=_parse(texts, "max-energy", _if_given(parse_joules)),
-        min_cores=_parse(texts, "min-cores", _if_given(_parse_positive)),
+        min_cores=_parse(texts, "min-cores", _if_given(parse_positive)),
         soak_s=_parse(texts, "soak", _if_given(parse_minutes)),
         processes=_parse(texts, "processes", _parse_count),
         confirm_s=_parse(texts, "confirm", _parse_duration),
@@ -262,55 +270,6 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def parse_percent(text: str) -> float:
-    """Parse ``25%`` or ``25`` to 0.25.
-
-    Raises:
-        ValueError: It is not a percentage above 0.
-    """
-    return _parse_positive(text.strip().removesuffix("%")) / 100
-
-
-def parse_growth(text: str) -> MemoryLimits:
-    """Parse ``10%+64MiB``.
-
-    Raises:
-        ValueError: It is not a percentage above 0 and a size in KiB, MiB or GiB.
-    """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*\+\s*([0-9.]+)\s*([KMG])iB\s*", text)
-    if not found:
-        raise ValueError("a percentage and a size, such as 10%+64MiB")
-    scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(3)]
-    return MemoryLimits(
-        _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
-    )
-
-
-def parse_bytes(text: str) -> int:
-    """Parse ``256KiB``.
-
-    Raises:
-        ValueError: It is not a size in KiB, MiB or GiB.
-    """
-    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*([KMG])iB\s*", text)
-    if not found:
-        raise ValueError("a size in KiB, MiB or GiB, such as 256KiB")
-    scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(2)]
-    return round(_parse_positive(found.group(1)) * scale)
-
-
-def parse_joules(text: str) -> float:
-    """Parse ``300J`` or ``1.5kJ``.
-
-    Raises:
-        ValueError: It is not an energy above 0.
-    """
-    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*(k?)J\s*", text)
-    if not found:
-        raise ValueError("joules above 0, such as 300J or 1.5kJ")
-    return _parse_positive(found.group(1)) * (1000 if found.group(2) else 1)
-
-
 def parse_minutes(text: str) -> float:
     """Parse ``90s``, ``10m`` or ``1h`` to seconds.
 
@@ -320,19 +279,7 @@ def parse_minutes(text: str) -> float:
     found = re.fullmatch(r"\s*([0-9.]{1,18})\s*([smh])\s*", text)
     if not found:
         raise ValueError("a duration above 0 with its unit, such as 90s, 10m or 1h")
-    return _parse_positive(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]
-
-
-def parse_start_limits(text: str) -> StartLimits:
-    """Parse ``50%+2s``.
-
-    Raises:
-        ValueError: It is not a percentage above 0 and seconds above 0.
-    """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*\+\s*([0-9.]+)\s*s\s*", text)
-    if not found:
-        raise ValueError("a percentage and seconds, such as 50%+2s")
-    return StartLimits(_parse_positive(found.group(1)) / 100, _parse_positive(found.group(2)))
+    return parse_positive(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]
 
 
 def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
@@ -391,30 +338,13 @@ def _parse_count(text: str, least: int = 1) -> int:
     return int(text)
 
 
-def _parse_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError("a number")
-    return number
-
-
-def _parse_positive(text: str) -> float:
-    number = _parse_number(text)
-    if number <= 0:
-        raise ValueError("a number above 0")
-    return number
-
-
 def _if_given(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     """Parse what is given; nothing is ``None``."""
     return lambda text: parse(text) if text else None
 
 
 def _parse_duration(text: str) -> float:
-    number = _parse_number(text)
+    number = parse_number(text)
     if number < 0:
         raise ValueError("seconds, 0 or more")
     return number

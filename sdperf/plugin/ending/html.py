@@ -114,6 +114,7 @@ def read_limits(ours: SdSession) -> Limits:
         max_growth=settings.memory.max_growth,
         max_growth_bytes=settings.memory.max_growth_bytes,
         own_slowdowns={name: settings.case_slowdown(own) for name, own in ours.limits.items()},
+        recorded=settings.recorded_limits(),
     )
 
 
