@@ -21,13 +21,6 @@ def make_steady(measured: Measurement) -> Measurement:
     Its rounds differ by 1 %, and its memory moves up and down by 2 MiB.
     """
     middle_s = measured.seconds_per_image
-    memory = dataclasses.replace(
-        measured.memory,
-        rounds_resident_bytes=tuple(
-            380 * _MIB + 2 * _MIB * (number % 3) for number in range(ROUNDS)
-        ),
-        rounds_device_bytes=(),
-    )
     return dataclasses.replace(
         measured,
         rounds_s=tuple(middle_s * (1 + 0.01 * (number % 2)) for number in range(ROUNDS)),
@@ -36,7 +29,10 @@ def make_steady(measured: Measurement) -> Measurement:
         load_s=1.0,
         first_call_s=1.0,
         start=Start(is_fresh=True, page_cache="warm"),
-        memory=memory,
+        rounds_resident_bytes=tuple(
+            380 * _MIB + 2 * _MIB * (number % 3) for number in range(ROUNDS)
+        ),
+        rounds_device_bytes=(),
     )
 
 
@@ -52,11 +48,8 @@ def _slow_rounds(factor: float) -> Plant:
 
 
 def _leak(one: Measurement) -> Measurement:
-    grown = tuple(
-        size + number * _MIB for number, size in enumerate(one.memory.rounds_resident_bytes)
-    )
-    memory = dataclasses.replace(one.memory, rounds_resident_bytes=grown)
-    return dataclasses.replace(one, memory=memory)
+    grown = tuple(size + number * _MIB for number, size in enumerate(one.rounds_resident_bytes))
+    return dataclasses.replace(one, rounds_resident_bytes=grown)
 
 
 PLANTED: Final[dict[str, Plant]] = {

@@ -191,11 +191,6 @@ class MemoryUsage:
         live_device_bytes: Sum over workers of what tensors held at the end of the last round.
         driver_device_bytes: Sum over workers of what torch had from the driver then, its cache
             of free blocks included.
-        rounds_resident_bytes: Sum over workers of the memory that was resident for each process
-            alone after each timed round; empty where unknown, or where the pipeline does not have
-            the process for itself.
-        rounds_device_bytes: Sum over workers of what tensors held on the device after each timed
-            round; empty where unknown.
         weight_bytes: What one worker's networks hold of weights as they are stored, by component:
             parameters, scales and buffers. Empty where nobody counted.
     """
@@ -206,8 +201,6 @@ class MemoryUsage:
     live_device_bytes: int | None = None
     driver_device_bytes: int | None = None
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
-    rounds_resident_bytes: tuple[int, ...] = ()
-    rounds_device_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -496,6 +489,11 @@ class Measurement:
         gain: How much faster it is than the plain pipeline, where that was asked.
         engine: What ran the networks; ``None`` for torch.
         rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
+        rounds_resident_bytes: Sum over workers of the memory that was resident for each process
+            alone after each timed round; empty where unknown, or where the pipeline does not have
+            the process for itself.
+        rounds_device_bytes: Sum over workers of what tensors held on the device after each timed
+            round; empty where unknown.
         execution: What the first worker executed, counted in its first call.
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
@@ -529,6 +527,8 @@ class Measurement:
     gain: Gain | None = None
     engine: EngineUse | None = None
     rounds_cpu_s: tuple[float, ...] = ()
+    rounds_resident_bytes: tuple[int, ...] = ()
+    rounds_device_bytes: tuple[int, ...] = ()
     execution: Execution | None = None
     fresh: FreshRounds | None = None
     start: Start | None = None
@@ -550,7 +550,7 @@ class Measurement:
                 "every round has its processor seconds, or none has",
                 got=f"{len(self.rounds_cpu_s)} of {len(self.rounds_s)} rounds",
             )
-        for after in (self.memory.rounds_resident_bytes, self.memory.rounds_device_bytes):
+        for after in (self.rounds_resident_bytes, self.rounds_device_bytes):
             if after and len(after) != len(self.rounds_s):
                 raise RecordError(
                     "memory is known after every round, or after none",

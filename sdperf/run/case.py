@@ -265,17 +265,6 @@ class Case:
                     [[result.driver_device_bytes for result in self._rounds[-1].results]]
                 ),
                 weight_bytes=self._workers[0].report.weight_bytes,
-                # In pytest's own process pytest's results grow beside the pipeline.
-                rounds_resident_bytes=()
-                if self.suite.pool.is_in_process
-                else _complete(
-                    _sum_known(result.resident_bytes for result in each.results)
-                    for each in self._rounds
-                ),
-                rounds_device_bytes=_complete(
-                    _sum_known(result.live_device_bytes for result in each.results)
-                    for each in self._rounds
-                ),
             ),
             worker_threads=self._threads,
             processes=self._processes,
@@ -284,6 +273,17 @@ class Case:
             resources=resources,
             engine=self._workers[0].report.engine,
             rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
+            # In pytest's own process pytest's results grow beside the pipeline.
+            rounds_resident_bytes=()
+            if self.suite.pool.is_in_process
+            else _complete(
+                _sum_known(result.resident_bytes for result in each.results)
+                for each in self._rounds
+            ),
+            rounds_device_bytes=_complete(
+                _sum_known(result.live_device_bytes for result in each.results)
+                for each in self._rounds
+            ),
             execution=self._rounds[-1].results[0].execution,
             fresh=fresh,
             start=self.describe_start(),

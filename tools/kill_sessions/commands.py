@@ -52,11 +52,11 @@ AB: Final = (
     *("--a", "precision=fp32", "--b", "precision=fp32", "--rounds", "1", "--no-control"),
     *(
         "--cases",
-        "latency,stage[fp32-deliver],stage[fp32-decode_latents],stage[fp32-encode_prompt]",
+        "latency,stage[fp32-deliver],stage[fp32-decode_latents]",
     ),
     *("--guards", "off", "--no-stages", "--max-slowdown", "900%", "--json", "ab.json"),
 )
-AB_CASES: Final = 4
+AB_CASES: Final = 3
 
 
 @dataclass

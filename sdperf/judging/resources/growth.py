@@ -50,10 +50,10 @@ def compute_growth(measurement: Measurement) -> list[Growth]:
     """
     if measurement.processes > 1:
         return []
-    memory, images = measurement.memory, measurement.images_per_round
+    images = measurement.images_per_round
     series: dict[Memory, Sequence[int]] = {
-        "resident memory": memory.rounds_resident_bytes,
-        "device memory": memory.rounds_device_bytes,
+        "resident memory": measurement.rounds_resident_bytes,
+        "device memory": measurement.rounds_device_bytes,
     }
     slopes = {name: compute_slope(values) for name, values in series.items()}
     return [

@@ -46,8 +46,8 @@ def parse_comparison(text: str) -> Comparison:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
-        raise RecordError("the comparison is no JSON", got=str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError("the comparison is no JSON", got=str(error)[:120]) from error
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise RecordError("this is no comparison", expected="what sdperf ab --json wrote")
     version = document.get("format_version")

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
 from sdperf.judging.resources.growth import compute_drift, compute_growth, judge_growth
-from sdperf.record.measurement import MemoryUsage
 from sdperf.record.verdict import Outcome
 from tests.support.measurements import measurement
 
@@ -16,12 +15,13 @@ NOISES = st.integers(0, 2**32).map(np.random.default_rng)
 
 
 def grown(resident, device=(), images=1, processes=1):
-    memory = MemoryUsage(
-        rounds_resident_bytes=tuple(map(int, resident)), rounds_device_bytes=tuple(map(int, device))
-    )
     rounds_s = (1.0,) * max(len(resident), len(device))
     return measurement(
-        rounds_s=rounds_s, memory=memory, images_per_round=images, processes=processes
+        rounds_s=rounds_s,
+        rounds_resident_bytes=tuple(map(int, resident)),
+        rounds_device_bytes=tuple(map(int, device)),
+        images_per_round=images,
+        processes=processes,
     )
 
 
