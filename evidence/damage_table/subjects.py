@@ -156,12 +156,16 @@ def _with_other_steps(pipeline: Any, steps: int) -> Any:
 
 
 def _ignore_seed(pipeline: Any) -> Any:
+    """Start every picture from the same noise, whatever the seed."""
+
     def same(named: dict[str, Any]) -> dict[str, Any]:
-        latents = named.get("latents")
-        if latents is None:
+        latents, generators = named.get("latents"), named.get("generator")
+        if latents is not None:
+            one = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(99))
+            return {"latents": one.expand(latents.shape).to(latents)}
+        if generators is None:
             return {}
-        one = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(99))
-        return {"latents": one.expand(latents.shape).to(latents)}
+        return {"generator": [torch.Generator().manual_seed(99) for _ in generators]}
 
     return _call_with(pipeline, same)
 

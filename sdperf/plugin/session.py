@@ -80,6 +80,7 @@ class SdSession:
         journal: What keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
+        undrawn: What was asked for and could not be drawn of a run that is stored.
         order: Whether the order of cases makes a difference.
     """
 
@@ -117,6 +118,7 @@ class SdSession:
     journal: SessionJournal | None = None
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
+    undrawn: list[str] = field(default_factory=list)
     order: OrderWatch = field(default_factory=OrderWatch)
     _model: ResolvedModel | None = None
     _pool: WorkerPool | None = None

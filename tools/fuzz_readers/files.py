@@ -48,6 +48,7 @@ from sdperf.store.profile import Profile, format_profile, parse_profile
 from sdperf.store.runs import ACCEPTED_KEY, format_content, read_document
 from sdperf.store.session_file import parse_session
 from sdperf.tune.summary import read_summary
+from tools.fuzz_readers import call
 
 RESULTS: Final = Path("docs/results")
 
@@ -177,7 +178,11 @@ def _close_report(document: Any) -> bytes:
 
 
 def _read_report(content: bytes, folder: Path) -> None:
-    read_report(_write(folder, content, "report.html"))
+    path = _write(folder, content, "report.html")
+    read_report(path)
+    found = call(["replay", str(path)])
+    if found is not None:
+        raise AssertionError(found)
 
 
 def _make_journal(run: dict[str, Any]) -> Any:

@@ -111,7 +111,8 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
         try:
             ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
         except ReportError as error:
-            ours.unsaved.append(f"--sd-html: {error}")
+            kind = ours.unsaved if error.is_unwritten else ours.undrawn
+            kind.append(f"--sd-html: {error}")
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
     if host is not None:
@@ -146,7 +147,7 @@ def close_session(session: pytest.Session, ours: SdSession) -> None:
     is_whole = not (ours.unsaved or ours.interrupted or ours.list_left_out()) and (
         journal is None or journal.complaint is None
     )
-    if ours.unsaved and session.exitstatus == pytest.ExitCode.OK:
+    if (ours.unsaved or ours.undrawn) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = EXIT_UNSAVED
     if journal is not None:
         journal.close(is_saved=is_whole)

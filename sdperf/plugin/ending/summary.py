@@ -178,6 +178,9 @@ def list_kept(ours: SdSession) -> list[tuple[str, str]]:
                 "red",
             )
         )
+    lines += [(complaint, "red") for complaint in ours.undrawn]
+    if ours.undrawn and not complaints:
+        lines.append(("the run is stored; sdperf report draws it again", "red"))
     return lines
 
 
