@@ -54,8 +54,8 @@ def test_images(sd_quality):
 """
 
 COLUMNS: Final = ("latency", "batch", "L4", "base", "ab", "L2/L3")
-CAUGHT, TOLD, PASSED, BLIND = "x", "c", "-", ""
-"""Fails the run; is told as CHANGED, which fails with ``--sd-exact``; passes; cannot see it."""
+CAUGHT, ERROR, TOLD, PASSED = "x", "e", "c", "-"
+"""Fails the run; fails it with an error of its own; tells CHANGED; passes."""
 
 _OPTIONS: Final = (
     "--sd-in-process",
@@ -177,7 +177,7 @@ def _is_of_base(finding: Finding) -> bool:
     return finding.gate in ("exactness", "work") or "baseline" in finding.reason
 
 
-_IMAGE_GATES: Final = frozenset({"image", "exactness", "work", "plausibility", "run", "worker"})
+_IMAGE_GATES: Final = frozenset({"image", "exactness", "work", "plausibility"})
 
 
 def _mark(findings: Sequence[Finding]) -> str:
@@ -185,6 +185,8 @@ def _mark(findings: Sequence[Finding]) -> str:
     outcomes = {one.outcome for one in findings if one.gate in _IMAGE_GATES}
     if outcomes & {Outcome.BROKEN, Outcome.DEGRADED, Outcome.INCOMPARABLE}:
         return CAUGHT
+    if any(one.outcome is Outcome.BROKEN for one in findings):
+        return ERROR
     return TOLD if Outcome.CHANGED in outcomes else PASSED
 
 

@@ -14,7 +14,7 @@ _HEAD = """\
 # Which gate catches which damage
 
 `{command}` made this page from real sessions of the embedded model (`docs/results/damage.json`, {machine}):
-each damage was planted in the pipeline by a subject, and every gate judged what came of it. `x`: the run fails. `c`: the
+each damage was planted in the pipeline by a subject, and every gate judged what came of it. `x`: the run fails. `e`: it fails too, since the question cannot be asked of such a pipeline; the error does not name the damage. `c`: the
 gate says `CHANGED`, which fails with `--sd-exact` or `--sd-strict` (`sdperf ab --strict`). `-`: it passes.
 
 - *latency*, *batch*: one picture, and four, by the floors of the references that ship.
