@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 from sdperf.ab.verdict.comparison import CaseComparison
 from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.search import Answer
-from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.record.verdict import Outcome
 from sdperf.stats.paired import DEFAULT_LOOKS, Decision
 from sdperf.units import format_bytes, format_change

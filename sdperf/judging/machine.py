@@ -14,17 +14,20 @@ from typing import Any, Final, TypeVar, cast
 
 from sdperf.errors import RecordError
 from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN, LatencyLimits
-from sdperf.judging.memory import DEFAULT_MAX_GROWTH, DEFAULT_MAX_GROWTH_BYTES, MemoryLimits
+from sdperf.judging.resources.memory import (
+    DEFAULT_MAX_GROWTH,
+    DEFAULT_MAX_GROWTH_BYTES,
+    MemoryLimits,
+)
+from sdperf.judging.session.recorded import RecordedLimits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.measurement import Environment, Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_case
 from sdperf.stats.summaries import compute_median_interval
+from sdperf.store.findings import parse_finding
 from sdperf.store.quality import QualityCase
-from sdperf.store.runs import RUN_KEY, SavedRun, parse_run
+from sdperf.store.runs import SavedRun, parse_run
 from sdperf.store.session_file import SavedSession, TimedCase, parse_session
-
-_TIMED_GATES: Final = frozenset({"latency", "memory"})
-"""What is judged anew; everything else the run saw with its own eyes."""
 
 _UNFIT: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -81,6 +84,7 @@ class Limits:
         max_growth: Of peak memory, as a fraction.
         max_growth_bytes: Of peak memory; both have to be exceeded.
         own_slowdowns: Of single cases by test id.
+        recorded: What else is in the records: starts, tails, growth, energy.
     """
 
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN
@@ -89,6 +93,7 @@ class Limits:
     max_growth: float = DEFAULT_MAX_GROWTH
     max_growth_bytes: int = DEFAULT_MAX_GROWTH_BYTES
     own_slowdowns: Mapping[str, float] = field(default_factory=dict)
+    recorded: RecordedLimits = field(default_factory=RecordedLimits)
 
 
 @dataclass(frozen=True)
@@ -233,9 +238,9 @@ def judge_machine(
 ) -> JudgedMachine:
     """Judge the last of a machine's runs against the others.
 
-    Time and memory are judged from the saved numbers, and so is the lack of something to compare
-    with. What the run saw itself (images, dead workers) is repeated, and so is what it settled by
-    measuring again. Without other runs the run's own verdicts stand.
+    What the saved numbers tell is judged as a session would, and so is the lack of something to
+    compare with. What the run saw itself (images, dead workers) is repeated, and so is what it
+    settled by measuring again. Without other runs the run's own verdicts stand.
 
     Args:
         runs: Of one machine, oldest first, one or more.
@@ -258,10 +263,11 @@ def judge_machine(
             max_slowdown=limits.max_slowdown,
             own_slowdowns=limits.own_slowdowns,
             memory=MemoryLimits(limits.max_growth, limits.max_growth_bytes),
+            recorded=limits.recorded,
         )
         compared = {case.verdict.case: case for case in comparison.cases}
         suite = comparison.suite
-    recorded = read_findings(head)
+    recorded = head.session.findings
     quality = {one.case: one for one in head.run.quality}
     names = dict.fromkeys((*head.session.cases, *recorded, *compared))
     return JudgedMachine(
@@ -297,14 +303,10 @@ def _judge_case(
     seen: QualityCase | None,
 ) -> ReportedCase:
     timed = head.session.cases.get(name)
-    findings = list(recorded)
-    if compared is not None:
-        anew = [one for one in compared.verdict.findings if one.gate in _TIMED_GATES]
-        own = [one for one in recorded if one.gate not in _TIMED_GATES]
-        findings = [*anew, *own] if timed is not None else list(compared.verdict.findings)
+    findings = list(recorded if compared is None else compared.verdict.findings)
     if settled is not None:
         others = [one for one in findings if one.gate != "latency"]
-        findings = [_parse_finding(settled.outcome, "latency", settled.reason), *others]
+        findings = [parse_finding(settled.outcome, "latency", settled.reason), *others]
     return ReportedCase(
         name=name,
         verdict=Verdict(name, tuple(findings)),
@@ -330,41 +332,6 @@ def _find_range(compared: ComparedCase, held: Sequence[TimedCase]) -> tuple[floa
         return interval.lower, interval.upper
     medians = [statistics.median(one.rounds_s) for one in held]
     return min(medians), max(medians)
-
-
-def read_findings(run: ReportedRun) -> dict[str, list[Finding]]:
-    """Read what a run itself said of its cases, by test id; nothing in the file is trusted."""
-    findings: dict[str, list[Finding]] = {}
-    for saved in run.run.document["benchmarks"]:
-        extra = saved.get("extra_info")
-        record = extra.get(RUN_KEY) if isinstance(extra, dict) else None
-        verdict = record.get("verdict") if isinstance(record, dict) else None
-        listed = verdict.get("findings") if isinstance(verdict, dict) else None
-        said = [
-            _parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
-            for one in (listed if isinstance(listed, list) else ())
-            if isinstance(one, dict)
-        ]
-        if said:
-            findings[saved["fullname"]] = said
-    for one in run.run.quality:
-        if one.findings:
-            findings[one.case] = [
-                _parse_finding(each.outcome, "image", each.reason) for each in one.findings
-            ]
-    summary = run.run.summary
-    for name, outcome in ({} if summary is None else summary.outcomes).items():
-        findings.setdefault(name, [_parse_finding(outcome, "run", "the run itself said so")])
-    return findings
-
-
-def _parse_finding(outcome: object, gate: object, reason: object) -> Finding:
-    """Read one saved finding; an outcome of another version is INCONCLUSIVE."""
-    try:
-        return Finding(Outcome(outcome), str(gate), str(reason))
-    except ValueError:
-        unknown = f"{outcome!r} is no outcome that this version knows: {reason}"
-        return Finding(Outcome.INCONCLUSIVE, str(gate), unknown)
 
 
 def require_runs(runs: Sequence[ReportedRun]) -> None:

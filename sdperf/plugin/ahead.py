@@ -15,7 +15,7 @@ from typing import Final
 from sdperf.engines.catalogue import ENGINES
 from sdperf.record.workload import TORCH, Precision, Variant
 
-MEASURED: Final = frozenset({"latency", "throughput", "stage"})
+MEASURED: Final = frozenset({"latency", "throughput", "stage", "soak"})
 """What a test can ask of ``sd_benchmark`` and ``sd_gain``."""
 
 INSPECTED: Final = frozenset({"components", "trajectory"})

@@ -7,9 +7,10 @@ from typing import Any, Final
 import pytest
 
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
+from sdperf.judging.limits import parse_percent
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.ahead import Plan, Wanted, find_asked
-from sdperf.plugin.options import Settings, parse_percent
+from sdperf.plugin.options import Settings
 from sdperf.plugin.session import SdSession
 from sdperf.record.workload import PRECISIONS, TORCH, Variant
 

@@ -57,6 +57,12 @@ UNMEASURED: Final = frozenset(
         "max_slowdown",
         "max_suite_slowdown",
         "memory",
+        "max_load",
+        "max_first_call",
+        "max_tail",
+        "max_leak_bytes",
+        "max_energy_j",
+        "min_cores",
         "confirm_s",
         "limit_is_typed",
         "baselines",
@@ -64,6 +70,7 @@ UNMEASURED: Final = frozenset(
         "history",
         "durations",
         "strict",
+        "exact",
         "resume",
     }
 )
@@ -82,13 +89,13 @@ class ExpectedCase:
         kind: What a round is.
         variant: How to run.
         stage: The stage of a ``stage`` case.
-        rounds: Timed rounds, of all processes together.
+        rounds: Timed rounds, of all processes together; ``None`` takes as many as there are.
     """
 
     kind: CaseKind
     variant: Variant
     stage: SeparateStage | None
-    rounds: int
+    rounds: int | None
 
 
 @dataclass
@@ -345,7 +352,7 @@ def _explain_other_case(
         ("the model", measurement.model_hash, suite.model.model_hash),
     )
     for name, before, now in pairs:
-        if before != now:
+        if before != now and not (name == "the number of rounds" and now is None):
             return f"{name} was {before} and is {now}"
     return _explain_other_place(ours, entry)
 

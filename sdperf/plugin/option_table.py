@@ -164,6 +164,31 @@ OPTIONS: Final = (
         "how much p95 over the median round may grow, with twenty rounds or more",
     ),
     Option(
+        "max-leak",
+        "SIZE",
+        "256KiB",
+        "how much memory may grow from picture to picture, in a case of 48 rounds or more",
+    ),
+    Option(
+        "max-energy",
+        "JOULES",
+        "",
+        "how much energy a picture may take, such as 300J; where it is not known, that is said",
+    ),
+    Option(
+        "min-cores",
+        "N",
+        "",
+        "how many cores a picture has to keep busy at least, such as 3.5 (not: single stages)",
+    ),
+    Option(
+        "soak",
+        "DURATION",
+        "",
+        "run benchmarks/test_soak.py for so long a case, such as 10m: does memory grow, do rounds "
+        "become slower?",
+    ),
+    Option(
         "processes",
         "N",
         "1",

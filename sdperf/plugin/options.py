@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,16 @@ import pytest
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
-from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.limits import (
+    parse_bytes,
+    parse_growth,
+    parse_joules,
+    parse_number,
+    parse_percent,
+    parse_positive,
+    parse_start_limits,
+)
+from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
 from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
@@ -34,6 +42,7 @@ from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:
     from sdperf.judging.latency import LatencyLimits
+    from sdperf.judging.session.recorded import RecordedLimits
 
 T = TypeVar("T")
 
@@ -74,6 +83,10 @@ class Settings:
         max_load: Tolerated growth of the seconds that loading takes.
         max_first_call: Tolerated growth of the first call's.
         max_tail: Tolerated growth of p95 over the median, as a fraction.
+        max_leak_bytes: Tolerated growth of memory from picture to picture.
+        max_energy_j: Tolerated energy of a picture; ``None`` tolerates any.
+        min_cores: Cores that have to be busy at least; ``None`` asks for none.
+        soak_s: How long a case of the soak runs, seconds; ``None`` is not at all.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
         limit_is_typed: Whether ``max_slowdown`` stands on the command line.
@@ -118,6 +131,10 @@ class Settings:
     max_load: StartLimits
     max_first_call: StartLimits
     max_tail: float
+    max_leak_bytes: int
+    max_energy_j: float | None
+    min_cores: float | None
+    soak_s: float | None
     processes: int
     confirm_s: float
     limit_is_typed: bool
@@ -139,6 +156,19 @@ class Settings:
 
         given = self.max_slowdown if own is None else own
         return DEFAULT_MAX_SLOWDOWN if given is None else given
+
+    def recorded_limits(self) -> RecordedLimits:
+        """Return the limits of what is in the records beside the median."""
+        from sdperf.judging.session.recorded import RecordedLimits
+
+        return RecordedLimits(
+            load=self.max_load,
+            first_call=self.max_first_call,
+            max_tail=self.max_tail,
+            max_leak_bytes=self.max_leak_bytes,
+            max_energy_j=self.max_energy_j,
+            min_cores=self.min_cores,
+        )
 
     def latency_limits(self) -> LatencyLimits:
         """Return the limits of the whole suite."""
@@ -212,7 +242,7 @@ def read_settings(config: pytest.Config) -> Settings:
         rounds=_parse(texts, "rounds", _parse_count),
         batch_rounds=_parse(texts, "batch-rounds", _parse_count),
         warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
-        timeout_s=_parse(texts, "timeout", _parse_positive),
+        timeout_s=_parse(texts, "timeout", parse_positive),
         subject=texts["subject"] or None,
         guards="off" if cluster else guards,
         allowed_unknown=allowed_unknown,
@@ -226,6 +256,10 @@ def read_settings(config: pytest.Config) -> Settings:
         max_load=_parse(texts, "max-load", parse_start_limits),
         max_first_call=_parse(texts, "max-first-call", parse_start_limits),
         max_tail=_parse(texts, "max-tail", parse_percent),
+        max_leak_bytes=_parse(texts, "max-leak", parse_bytes),
+        max_energy_j=_parse(texts, "max-energy", _if_given(parse_joules)),
+        min_cores=_parse(texts, "min-cores", _if_given(parse_positive)),
+        soak_s=_parse(texts, "soak", _if_given(parse_minutes)),
         processes=_parse(texts, "processes", _parse_count),
         confirm_s=_parse(texts, "confirm", _parse_duration),
         limit_is_typed=config.getoption("--sd-max-slowdown") is not None,
@@ -243,40 +277,16 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def parse_percent(text: str) -> float:
-    """Parse ``25%`` or ``25`` to 0.25.
+def parse_minutes(text: str) -> float:
+    """Parse ``90s``, ``10m`` or ``1h`` to seconds.
 
     Raises:
-        ValueError: It is not a percentage above 0.
+        ValueError: It is not a duration above 0 with its unit.
     """
-    return _parse_positive(text.strip().removesuffix("%")) / 100
-
-
-def parse_growth(text: str) -> MemoryLimits:
-    """Parse ``10%+64MiB``.
-
-    Raises:
-        ValueError: It is not a percentage above 0 and a size in KiB, MiB or GiB.
-    """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*\+\s*([0-9.]+)\s*([KMG])iB\s*", text)
+    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*([smh])\s*", text)
     if not found:
-        raise ValueError("a percentage and a size, such as 10%+64MiB")
-    scale = {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(3)]
-    return MemoryLimits(
-        _parse_positive(found.group(1)) / 100, round(_parse_positive(found.group(2)) * scale)
-    )
-
-
-def parse_start_limits(text: str) -> StartLimits:
-    """Parse ``50%+2s``.
-
-    Raises:
-        ValueError: It is not a percentage above 0 and seconds above 0.
-    """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*%\s*\+\s*([0-9.]+)\s*s\s*", text)
-    if not found:
-        raise ValueError("a percentage and seconds, such as 50%+2s")
-    return StartLimits(_parse_positive(found.group(1)) / 100, _parse_positive(found.group(2)))
+        raise ValueError("a duration above 0 with its unit, such as 90s, 10m or 1h")
+    return parse_positive(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]
 
 
 def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
@@ -335,29 +345,17 @@ def _parse_count(text: str, least: int = 1) -> int:
     return int(text)
 
 
-def _parse_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError("a number")
-    return number
-
-
 def _parse_guidance(text: str) -> float | str:
-    return text if text == OWN_GUIDANCE else _parse_number(text)
+    return text if text == OWN_GUIDANCE else parse_number(text)
 
 
-def _parse_positive(text: str) -> float:
-    number = _parse_number(text)
-    if number <= 0:
-        raise ValueError("a number above 0")
-    return number
+def _if_given(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Parse what is given; nothing is ``None``."""
+    return lambda text: parse(text) if text else None
 
 
 def _parse_duration(text: str) -> float:
-    number = _parse_number(text)
+    number = parse_number(text)
     if number < 0:
         raise ValueError("seconds, 0 or more")
     return number

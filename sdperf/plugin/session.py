@@ -83,6 +83,7 @@ class SdSession:
         journal: What keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         unsaved: What was asked for and could not be written, and what became of the run instead.
+        undrawn: What was asked for and could not be drawn of a run that is stored.
         order: Whether the order of cases makes a difference.
         typed: How the session was asked for, for the commands that it suggests.
         repeated: How many runs of a test came before the one that counts, by id.
@@ -122,6 +123,7 @@ class SdSession:
     journal: SessionJournal | None = None
     lock: FolderLock | None = None
     unsaved: list[str] = field(default_factory=list)
+    undrawn: list[str] = field(default_factory=list)
     order: OrderWatch = field(default_factory=OrderWatch)
     typed: Typed = field(default_factory=Typed)
     repeated: Counter[str] = field(default_factory=Counter)

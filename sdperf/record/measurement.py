@@ -278,6 +278,22 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """What a suspect came to when it was measured again in fresh processes, before it was judged.
+
+    Attributes:
+        load_s: Seconds of loading with the same caches, where loading was suspect; empty where no
+            process could be had. ``None`` was not measured again.
+        first_call_s: Likewise of the first call.
+        rounds_s: Seconds of the rounds of each process, where the tail was suspect.
+    """
+
+    load_s: tuple[float, ...] | None = None
+    first_call_s: tuple[float, ...] | None = None
+    rounds_s: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
 class FreshRounds:
     """Rounds whose prompts and seeds were never asked for before; they are no timed ones.
 
@@ -479,11 +495,17 @@ class Measurement:
         gain: How much faster it is than the plain pipeline, where that was asked.
         engine: What ran the networks; ``None`` for torch.
         rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
+        rounds_resident_bytes: Sum over workers of the memory that was resident for each process
+            alone after each timed round; empty where unknown, or where the pipeline does not have
+            the process for itself.
+        rounds_device_bytes: Sum over workers of what tensors held on the device after each timed
+            round; empty where unknown.
         execution: What the first worker executed, counted in its first call.
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
         without_effect: Settings and parts that changed nothing, in words.
         start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
+        repeats: What measuring suspects again came to; ``None`` where nothing was suspect.
         format_version: Version of this record.
     """
 
@@ -513,10 +535,13 @@ class Measurement:
     gain: Gain | None = None
     engine: EngineUse | None = None
     rounds_cpu_s: tuple[float, ...] = ()
+    rounds_resident_bytes: tuple[int, ...] = ()
+    rounds_device_bytes: tuple[int, ...] = ()
     execution: Execution | None = None
     fresh: FreshRounds | None = None
     start: Start | None = None
     without_effect: tuple[str, ...] = ()
+    repeats: Repeats | None = None
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -534,6 +559,12 @@ class Measurement:
                 "every round has its processor seconds, or none has",
                 got=f"{len(self.rounds_cpu_s)} of {len(self.rounds_s)} rounds",
             )
+        for after in (self.rounds_resident_bytes, self.rounds_device_bytes):
+            if after and len(after) != len(self.rounds_s):
+                raise RecordError(
+                    "memory is known after every round, or after none",
+                    got=f"{len(after)} of {len(self.rounds_s)} rounds",
+                )
         if self.images_per_round < 1:
             raise RecordError("a round delivers images", got=self.images_per_round)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sdperf.judging.session.saved import Comparison
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.report.markdown.run import escape_markdown, format_code
+from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.text.session.cases import Line, colour_of, wrap_line
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from sdperf.errors import ConfigurationError
 from sdperf.images.png import compute_png_sha256
@@ -27,6 +27,8 @@ from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
+
+Number = TypeVar("Number", int, float)
 
 FEWEST_OVERLAPPING: Final = 2
 """Images of each worker in a watched asynchronous round: one is delivered, the next is made."""
@@ -176,6 +178,8 @@ class Case:
         Raises:
             UnfitError: That happened more often than the budget allows.
         """
+        if self._rounds:
+            self._rounds[-1] = self._rounds[-1].without_pictures()
         guarded = self._guarded
         if guarded is None:
             self._rounds.append(self._run_counted())
@@ -270,6 +274,17 @@ class Case:
             resources=resources,
             engine=self._workers[0].report.engine,
             rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
+            # In pytest's own process pytest's results grow beside the pipeline.
+            rounds_resident_bytes=()
+            if self.suite.pool.is_in_process
+            else _complete(
+                _sum_known(result.resident_bytes for result in each.results)
+                for each in self._rounds
+            ),
+            rounds_device_bytes=_complete(
+                _sum_known(result.live_device_bytes for result in each.results)
+                for each in self._rounds
+            ),
             execution=self._rounds[-1].results[0].execution,
             fresh=fresh,
             start=self.describe_start(),
@@ -431,11 +446,18 @@ class Case:
         )
 
 
-def _complete(values: Iterable[float | None]) -> tuple[float, ...]:
+def _complete(values: Iterable[Number | None]) -> tuple[Number, ...]:
     """Return the values where all are known, else none."""
     listed = list(values)
     known = tuple(one for one in listed if one is not None)
     return known if len(known) == len(listed) else ()
+
+
+def _sum_known(values: Iterable[int | None]) -> int | None:
+    """Sum the values where all are known; else nothing is known of the sum."""
+    listed = list(values)
+    known = _complete(listed)
+    return sum(known) if listed and len(known) == len(listed) else None
 
 
 def _pair(

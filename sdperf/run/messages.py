@@ -143,6 +143,7 @@ class RoundResult:
         cpu_s: Processor seconds of the process within the borders, of all its threads.
         execution: What the worker's first whole round of this workload executed.
         without_effect: What was asked for and changed nothing, in words; said once of each prompt.
+        resident_bytes: Memory that is resident for the process alone after the round.
         leftovers: What the request before left changed in the process, in words; put back before
             this round.
     """
@@ -159,6 +160,7 @@ class RoundResult:
     execution: Execution | None = None
     leftovers: tuple[str, ...] = ()
     without_effect: tuple[str, ...] = ()
+    resident_bytes: int | None = None
 
     @property
     def duration_s(self) -> float:

@@ -75,6 +75,14 @@ class PoolRound:
     duration_s: float
     results: tuple[RoundResult, ...]
 
+    def without_pictures(self) -> PoolRound:
+        """Return the round without its PNG bytes: of many rounds only the last is looked at."""
+        results = tuple(
+            replace(one, images=tuple(replace(image, png=b"") for image in one.images))
+            for one in self.results
+        )
+        return replace(self, results=results)
+
     @property
     def cpu_s(self) -> float | None:
         """Processor seconds of all workers within their borders; ``None`` where one is unknown."""

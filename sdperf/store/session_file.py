@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import RecordError
 from sdperf.record.codec import parse_record
 from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding
 from sdperf.store.baselines import Acceptance
+from sdperf.store.findings import read_findings
+from sdperf.store.quality import parse_quality
 from sdperf.store.runs import (
     ACCEPTED_KEY,
     RUN_KEY,
@@ -63,6 +66,7 @@ class SavedSession:
         failed_guards: Guards of the machine that failed when it was measured.
         void: Why nothing that was timed in it counts; ``None`` where it does.
         was_resumed: Whether its cases come from more than one process of pytest.
+        findings: What the run itself said of its cases by test id, also of those without timings.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class SavedSession:
     failed_guards: tuple[str, ...] = ()
     void: str | None = None
     was_resumed: bool = False
+    findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
 
 
 def read_session(path: Path) -> SavedSession:
@@ -135,6 +140,7 @@ def parse_session(
     accepted, own = document.get(ACCEPTED_KEY), document.get(RUN_KEY)
     try:
         summary = None if own is None else parse_record(RunSummary, own)
+        quality = parse_quality(path, document)
         acceptance = None if accepted is None else parse_record(Acceptance, accepted)
     except RecordError as error:
         raise RecordError(f"{path} cannot be used", got=str(error)) from error
@@ -151,6 +157,7 @@ def parse_session(
         ),
         void=None if summary is None else summary.void,
         was_resumed=summary is not None and summary.was_resumed,
+        findings=read_findings(document, summary, quality),
     )
 
 

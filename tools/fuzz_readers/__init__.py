@@ -12,7 +12,7 @@ import io
 import json
 import random
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,13 +65,25 @@ def shorten(document: dict[str, Any]) -> dict[str, Any]:
     return document | {"benchmarks": kept, "sdperf": own | {"outcomes": outcomes}}
 
 
-def mutate(document: Any, chance: random.Random) -> bytes:
-    """Return a damaged copy of a JSON value: one to three places of its tree, or of its bytes."""
+def _to_json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def mutate(
+    document: Any, chance: random.Random, encode: Callable[[Any], bytes] = _to_json
+) -> bytes:
+    """Return a damaged copy of a JSON value: one to three places of its tree, or of its bytes.
+
+    Args:
+        document: The value.
+        chance: Decides what is damaged, and how.
+        encode: Makes the bytes of the value.
+    """
     damaged = copy.deepcopy(document)
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         _damage(damaged, chance)
-    content = json.dumps(damaged).encode()
-    if chance.random() < 0.1:
+    content = encode(damaged)
+    if content and chance.random() < 0.1:
         at = chance.randrange(len(content))
         return content[:at] + chance.choice((b"", b"\xff", b"[" * 3000)) + content[at + 1 :]
     return content
@@ -118,7 +130,7 @@ def fuzz(
 
 
 def _damage(document: Any, chance: random.Random) -> None:
-    node = document
+    node, key = document, None
     for _ in range(chance.randrange(1, 12)):
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
         if not keys:
@@ -128,8 +140,11 @@ def _damage(document: Any, chance: random.Random) -> None:
         if not isinstance(inner, dict | list) or not inner or chance.random() < 0.08:
             break
         node = inner
-    else:
-        key = chance.choice(list(node) if isinstance(node, dict) else list(range(len(node))))
+    keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+    if not keys:
+        return
+    if key not in keys:
+        key = chance.choice(keys)
     kind = chance.random()
     if kind < 0.2:
         del node[key]

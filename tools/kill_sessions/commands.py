@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
+from sdperf.ab.keeping import read_kept
 from sdperf.store.journal import list_journals, read_journal
 
 CASES: Final = 6
@@ -44,6 +45,18 @@ PYTEST: Final = (
     *("--sd-precision=fp32", "--sd-mode=sync", "--sd-steps=1", "--sd-size=64x64"),
     *("--sd-rounds=3", "--sd-guards=off"),
 )
+
+
+AB: Final = (
+    *("-m", "sdperf", "ab", "--both", "steps=1,size=64x64", "--pictures", "1", "--looks", "4"),
+    *("--a", "precision=fp32", "--b", "precision=fp32", "--rounds", "1", "--no-control"),
+    *(
+        "--cases",
+        "latency,stage[fp32-deliver],stage[fp32-decode_latents]",
+    ),
+    *("--guards", "off", "--no-stages", "--max-slowdown", "900%", "--json", "ab.json"),
+)
+AB_CASES: Final = 3
 
 
 @dataclass
@@ -234,7 +247,60 @@ class KilledImport:
             connection.close()
 
 
-COMMANDS: Final[dict[str, type[Killed]]] = {"pytest": KilledSession, "history import": KilledImport}
+class KilledComparison:
+    """A comparison of tiny pictures in several cases, gone on with after each kill until whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._in: set[str] = set()
+        self.whole_s = 0.0
+
+    def prepare(self) -> None:
+        """Compare once undisturbed."""
+        started_s = time.monotonic()
+        if _run(self._folder, AB, None) != 0:
+            raise SystemExit("the comparison does not even run undisturbed")
+        self.whole_s = time.monotonic() - started_s
+        (self._folder / "ab.json").unlink()
+
+    def run_one(self, moment_s: float, tally: Tally) -> None:
+        """Go on with the comparison, or begin one; no case that was finished may be gone."""
+        status = _run(self._folder, (*AB, *self._resume()), moment_s)
+        if status is not None:
+            self._check_whole(status, tally)
+            return
+        tally.kills += 1
+        found = self._list_kept()
+        tally.kept += len(found)
+        tally.lost += sorted(self._in - found)
+        self._in = found
+
+    def finish(self, tally: Tally) -> None:
+        """Compare what is left."""
+        self._check_whole(_run(self._folder, (*AB, *self._resume()), None), tally)
+
+    def _resume(self) -> tuple[str, ...]:
+        return ("--resume",) if self._list_kept() else ()
+
+    def _list_kept(self) -> set[str]:
+        kept = [read_kept(path) for path in (self._folder / ".sdperf/ab").glob("*.json")]
+        return {case.case.id for one in kept for case in one.cases}
+
+    def _check_whole(self, status: int | None, tally: Tally) -> None:
+        path = self._folder / "ab.json"
+        cases = json.loads(path.read_text())["cases"] if path.exists() else []
+        if status not in (0, 1) or len(cases) != AB_CASES or self._list_kept():
+            tally.lost.append(f"a comparison ended with status {status} and {len(cases)} cases")
+        path.unlink(missing_ok=True)
+        tally.completed += 1
+        self._in = set()
+
+
+COMMANDS: Final[dict[str, type[Killed]]] = {
+    "pytest": KilledSession,
+    "history import": KilledImport,
+    "ab": KilledComparison,
+}
 
 
 def _run(folder: Path, arguments: Sequence[str], moment_s: float | None) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdperf.mps_check.limits import Limit, load_limits, load_unseen
-from sdperf.report.markdown.run import escape_markdown
+from sdperf.report.markdown.words import escape_markdown
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sdperf.ab.keeping import Keeper, NoKeeper
 from sdperf.ab.sides.revisions import refuse_stray_subject
 from sdperf.ab.sides.sides import SIDES, MatrixCase, Side, SideError, SideName, describe_case
 from sdperf.ab.turns.bench import Bench, LiveBench
@@ -30,6 +31,7 @@ from sdperf.ab.turns.pairing import BlamedArm, Pairing
 from sdperf.ab.turns.view import SilentView, View, make_progress
 from sdperf.ab.verdict.comparison import (
     Block,
+    CaseComparison,
     Compared,
     CompareOptions,
     Comparison,
@@ -55,6 +57,7 @@ def compare(
     *,
     bench: Bench | None = None,
     view: View | None = None,
+    keeper: Keeper | None = None,
 ) -> Compared:
     """Measure two sides against each other, case by case.
 
@@ -66,6 +69,7 @@ def compare(
         bench: Makes arms and knows the machine; ``None`` is this machine. A bench can serve many
             comparisons.
         view: Shows how it goes; ``None`` is silent.
+        keeper: Keeps finished cases where a kill does not reach them; ``None`` keeps nothing.
 
     Returns:
         Everything measured, for `sdperf.ab.verdict.judging.judge_comparison`. An interrupt (Ctrl-C)
@@ -78,7 +82,9 @@ def compare(
     """
     with contextlib.ExitStack() as stack:
         stage = bench if bench is not None else stack.enter_context(LiveBench())
-        run = _Run(a, b, options or CompareOptions(), stage, view or SilentView())
+        run = _Run(
+            a, b, options or CompareOptions(), stage, view or SilentView(), keeper or NoKeeper()
+        )
         return run.measure(cases)
 
 
@@ -92,6 +98,7 @@ class _Run:
         options: How.
         bench: The world.
         view: Who watches.
+        keeper: Who keeps finished cases.
     """
 
     a: Side
@@ -99,10 +106,11 @@ class _Run:
     options: CompareOptions
     bench: Bench
     view: View
+    keeper: Keeper
     _started_s: float = 0.0
     _series_started_s: float = 0.0
     _b_first: bool = False
-    _states: list[CaseState] = field(default_factory=list)
+    _states: list[CaseState | CaseComparison] = field(default_factory=list)
     _control: BlockSeries | None = None
     _lengthening: int = 1
     _guards: tuple[Guard, ...] = ()
@@ -119,12 +127,24 @@ class _Run:
         given = self.options.b_first
         self._b_first = self.bench.draw_lot() if given is None else given
         a, b = self._describe(self.a, "A"), self._describe(self.b, "B")
+        left, pngs = self.keeper.open((a, b), self.options, cases, created)
+        kept = {one.case: one for one in left.cases}
+        self._pngs |= pngs
+        if kept:
+            self._notes.append(
+                "measured by an earlier process of this comparison, which began "
+                f"{left.started_at} and was interrupted: {len(kept)} of {len(cases)} cases"
+            )
         self.bench.look_at_rest(self.options.guards)
         was_interrupted = False
         try:
             for case in cases:
-                if not self._measure_case(case, self.options.alpha / len(cases)):
+                if case in kept:
+                    self._states.append(kept[case])
+                elif not self._measure_case(case, self.options.alpha / len(cases)):
                     break
+                else:
+                    self._keep(self._states[-1])
         except KeyboardInterrupt:
             was_interrupted = True
             self._notes.append("interrupted: this is what there was")
@@ -139,15 +159,25 @@ class _Run:
             a=dataclasses.replace(a, modules=modules[0], device=self._devices.get("A", a.device)),
             b=dataclasses.replace(b, modules=modules[1], device=self._devices.get("B", b.device)),
             environment=self.bench.environment(self._device),
-            cases=tuple(state.finish() for state in self._states),
+            cases=tuple(
+                one if isinstance(one, CaseComparison) else one.finish() for one in self._states
+            ),
             b_first=self._b_first,
-            control=() if self._control is None else tuple(self._control.blocks),
+            control=left.control if self._control is None else tuple(self._control.blocks),
             guards=self._guards,
             notes=tuple(self._notes),
             was_interrupted=was_interrupted,
             duration_s=self._elapsed_s,
         )
         return Compared(record, self._pngs)
+
+    def _keep(self, state: CaseState | CaseComparison) -> None:
+        """Have a finished case kept; what is cut short by the user is not."""
+        if isinstance(state, CaseState):
+            case = state.finish()
+            control = () if self._control is None else tuple(self._control.blocks)
+            hashes = {one.sha256 for pair in case.images for one in (pair.a, pair.b)}
+            self.keeper.add(case, control, {sha256: self._pngs[sha256] for sha256 in hashes})
 
     def _measure_case(self, case: MatrixCase, alpha: float) -> bool:
         """Measure one case; return whether the next one is worth measuring."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from sdperf.ab.sides.sides import MatrixCase, SideName
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR, DEFAULT_MAX_SLOWDOWN
-from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.record.floors import Floors
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import (

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,9 @@ from sdperf.errors import ConfigurationError
 from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
+    from sdperf.ab.keeping import FileKeeper
     from sdperf.ab.sides.making import SidesRequest
+    from sdperf.ab.sides.sides import Side
     from sdperf.ab.verdict.comparison import Compared, CompareOptions
     from sdperf.ab.verdict.judging import AbVerdict
 
@@ -114,6 +117,11 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--no-stages", action="store_true", help="do not profile stages")
     group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the interrupted run of this comparison: finished cases are kept",
+    )
+    group.add_argument(
         "--first", choices=("A", "B"), help="who begins the first block (drawn by lot)"
     )
 
@@ -154,11 +162,32 @@ def run(arguments: argparse.Namespace) -> int:
         made_sides(request, Path.cwd()) as (a, b),
         LiveBench() as bench,
     ):
-        compared = compare(a, b, cases, options, bench=bench, view=view)
+        keeper = make_keeper((a, b), Path.cwd(), view.announce, resume=arguments.resume)
+        compared = compare(a, b, cases, options, bench=bench, view=view, keeper=keeper)
     verdict = judge_comparison(compared.record)
     _print(compared, verdict, arguments.format)
     _write(compared, verdict, arguments)
+    if not compared.record.was_interrupted:
+        keeper.close()
     return find_status(compared, verdict, strict=arguments.strict)
+
+
+def make_keeper(
+    sides: tuple[Side, Side], here: Path, tell: Callable[[str], None], *, resume: bool
+) -> FileKeeper:
+    """Make what keeps finished cases, and goes on with those of an interrupted run."""
+    import sdperf
+    from sdperf.ab.keeping import FileKeeper
+    from sdperf.store.code import hash_code, locate_module
+
+    places = [Path(sdperf.__file__).parent]
+    for side in sides:
+        if side.revision is None:  # a commit is known by its hash
+            places += map(Path, side.code)
+            module = None if side.subject is None else side.subject.partition(":")[0]
+            found = None if module is None else locate_module(module, [str(here), *sys.path])
+            places += [] if found is None else [found]
+    return FileKeeper(here, hash_code(dict.fromkeys(places)), resume=resume, tell=tell)
 
 
 def read_request(arguments: argparse.Namespace) -> SidesRequest:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,14 @@ from sdperf.judging.latency import (
     DEFAULT_MAX_SLOWDOWN,
     LatencyLimits,
 )
+from sdperf.judging.limits import (
+    parse_bytes,
+    parse_growth,
+    parse_joules,
+    parse_positive,
+    parse_start_limits,
+)
+from sdperf.judging.session.recorded import RecordedLimits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.report.compare import (
     format_comparison_json,
@@ -51,6 +61,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--strict", action="store_true", help="also fail on INCONCLUSIVE, NO BASELINE and the like"
     )
+    parser.add_argument(
+        "--exact", action="store_true", help="also fail where images that were identical differ"
+    )
 
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +82,53 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="what fails with fewer than five sessions (default: 25%%)",
     )
+    for flag, parse, metavar, text in (
+        (
+            "--max-growth",
+            parse_growth,
+            "PERCENT+SIZE",
+            "growth of peak memory (default: 10%%+64MiB)",
+        ),
+        ("--max-load", parse_start_limits, "PERCENT+SECONDS", "slower loading (default: 50%%+2s)"),
+        ("--max-first-call", parse_start_limits, "PERCENT+SECONDS", "slower first call (50%%+2s)"),
+        ("--max-tail", parse_percent, "PERCENT", "growth of p95 over the median (default: 25%%)"),
+        ("--max-leak", parse_bytes, "SIZE", "growth of memory from picture to picture (256KiB)"),
+        ("--max-energy", parse_joules, "JOULES", "energy of a picture, such as 300J (any)"),
+    ):
+        parser.add_argument(flag, type=_typed(parse), metavar=metavar, help=f"tolerated {text}")
+    parser.add_argument(
+        "--min-cores", type=_typed(parse_positive), metavar="N", help="cores busy at least (none)"
+    )
+
+
+def read_recorded_limits(arguments: argparse.Namespace) -> RecordedLimits:
+    """Turn what was typed into the limits of what the records hold beside the median."""
+    limits = RecordedLimits()
+    typed = {
+        "load": arguments.max_load,
+        "first_call": arguments.max_first_call,
+        "max_tail": arguments.max_tail,
+        "max_leak_bytes": arguments.max_leak,
+        "max_energy_j": arguments.max_energy,
+        "min_cores": arguments.min_cores,
+    }
+    return dataclasses.replace(
+        limits, **{name: value for name, value in typed.items() if value is not None}
+    )
+
+
+def _typed(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """Have argparse show what a parser expects."""
+
+    def typed(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} cannot be used; expected: {error}"
+            ) from error
+
+    return typed
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,14 +144,21 @@ def run(arguments: argparse.Namespace) -> int:
     limits = LatencyLimits(
         suite_slowdown=arguments.max_slowdown, gross_slowdown=arguments.gross_slowdown
     )
-    comparison = compare_sessions(bases, head, limits, max_slowdown=arguments.max_slowdown)
+    comparison = compare_sessions(
+        bases,
+        head,
+        limits,
+        max_slowdown=arguments.max_slowdown,
+        memory=arguments.max_growth,
+        recorded=read_recorded_limits(arguments),
+    )
     if arguments.format == "json":
         print(format_comparison_json(comparison))
     elif arguments.format == "markdown":
         print(format_comparison_markdown(comparison))
     else:
         print_lines(format_comparison_table(comparison))
-    return 1 if comparison.is_failed(strict=arguments.strict) else 0
+    return 1 if comparison.is_failed(strict=arguments.strict, exact=arguments.exact) else 0
 
 
 def parse_percent(text: str) -> float:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine, Limits
 
 _EPILOG: Final = """\
-Time and memory are judged anew from the numbers inside the report. What the run saw itself (images,
-dead workers) and what it settled by measuring again is taken from its record. Nothing in the file
-is run.
+What the numbers inside the report tell is judged anew, as the session did. What the run saw itself
+(images, dead workers) and what it settled by measuring again is taken from its record. Nothing in
+the file is run.
 
 exit status: 0 nothing failed, 1 a regression (with --strict: or something stayed open),
 2 the file is no report, or a damaged one

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.runs.baseline import LAST_RUN
-from sdperf.cli.runs.compare import add_limit_arguments
+from sdperf.cli.runs.compare import add_limit_arguments, read_recorded_limits
 from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.errors import ConfigurationError
 from sdperf.store.baselines import DEFAULT_FOLDER
@@ -90,7 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
         max_slowdown=arguments.max_slowdown,
         suite_slowdown=arguments.max_slowdown,
         gross_slowdown=arguments.gross_slowdown,
+        recorded=read_recorded_limits(arguments),
     )
+    if arguments.max_growth is not None:
+        limits = dataclasses.replace(limits, **dataclasses.asdict(arguments.max_growth))
     tunings = load_tunings(arguments.tune)
     if tunings and not arguments.runs and not Path(LAST_RUN).exists():
         machines: list[JudgedMachine] = []

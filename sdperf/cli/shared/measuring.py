@@ -69,7 +69,7 @@ def read_shared_options(arguments: argparse.Namespace) -> CompareOptions:
     """Turn the options of both groups into how a comparison is measured and judged."""
     from sdperf.ab.verdict.comparison import CompareOptions
     from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN
-    from sdperf.judging.memory import MemoryLimits
+    from sdperf.judging.resources.memory import MemoryLimits
 
     growth, slowdown = arguments.max_growth, arguments.max_slowdown
     return CompareOptions(

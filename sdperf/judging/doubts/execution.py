@@ -7,6 +7,8 @@ from typing import Final
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 
+GATE: Final = "work"
+
 _HELD_EQUAL: Final = {
     "steps": "steps of the scheduler",
     "guided": "guidance",
@@ -31,7 +33,7 @@ def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
         return None
     return Finding(
         Outcome.BROKEN,
-        "image",
+        GATE,
         f"other work than the baseline's: {'; '.join(seen)}",
         "ask for it in the workload (--sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
         "or accept a baseline of the new work",

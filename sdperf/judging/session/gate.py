@@ -22,7 +22,7 @@ from sdperf.judging.floors import (
     loosen_for,
 )
 from sdperf.judging.images import judge_images, judge_soundness
-from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.judging.session.comparison import Comparison
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome

@@ -9,12 +9,24 @@ from dataclasses import dataclass, replace
 
 from sdperf.errors import RecordError
 from sdperf.judging.doubts.comparable import explain_difference
+from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.execution import judge_execution
+from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
+from sdperf.judging.doubts.plausibility import judge_plausibility
+from sdperf.judging.exactness import GATE as EXACTNESS
+from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
-from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.resources.memory import MemoryLimits, judge_memory
+from sdperf.judging.session.recorded import (
+    RECORDED_GATES,
+    RecordedCase,
+    RecordedLimits,
+    judge_recorded,
+)
 from sdperf.judging.settling import suggest_ab, suggest_repeat
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
+from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.store.session_file import SavedSession, TimedCase
 
@@ -57,8 +69,16 @@ class Comparison:
     cases: tuple[ComparedCase, ...]
     suite: Finding | None
 
-    def is_failed(self, *, strict: bool = False) -> bool:
-        """Tell whether anything failed; strictly, also whether anything stayed open."""
+    def is_failed(self, *, strict: bool = False, exact: bool = False) -> bool:
+        """Tell whether anything failed; strictly, also whether anything stayed open.
+
+        Args:
+            strict: Whether what stayed open fails.
+            exact: Whether an image that is no longer bit for bit what it was fails.
+        """
+        told = [finding.outcome for case in self.cases for finding in case.verdict.told]
+        if (exact or strict) and Outcome.CHANGED in told:
+            return True
         outcomes = [case.verdict.outcome for case in self.cases]
         if self.suite is not None:
             outcomes.append(self.suite.outcome)
@@ -73,6 +93,7 @@ def compare_sessions(
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN,
     own_slowdowns: Mapping[str, float] | None = None,
     memory: MemoryLimits | None = None,
+    recorded: RecordedLimits | None = None,
 ) -> Comparison:
     """Judge the head's cases against the bases'.
 
@@ -80,8 +101,8 @@ def compare_sessions(
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
     cannot be read; so is a whole base that was void or resumed, or that was measured while a guard
     failed that held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it
-    must not vanish silently. What the head's own run said against a case (its images, say) is
-    repeated.
+    must not vanish silently. What the head's own run said of a case and no number tells (of its
+    images, of a worker that died) is repeated, also of cases without timings.
     Where the head is void or was resumed, or a guard failed for it and not for every base, its
     speed is open.
 
@@ -92,6 +113,7 @@ def compare_sessions(
         max_slowdown: Tolerated slowdown of each case, as a fraction.
         own_slowdowns: That of single cases by test id, in its place.
         memory: Tolerated growth of peak memory.
+        recorded: What else in the records is judged, and what it may be.
 
     Raises:
         RecordError: No base shares a single case with the head.
@@ -106,8 +128,9 @@ def compare_sessions(
         )
     reasons: dict[str, str] = {}
     suite = []
+    histories: dict[str, list[Measurement | None]] = {}
     for name, case in head.cases.items():
-        usable = []
+        usable: list[TimedCase | None] = []
         first = _find_level(bases, name)
         for index, base in enumerate(bases):
             reason = _explain_unusable(base, head, name)
@@ -115,6 +138,7 @@ def compare_sessions(
             if index >= first and reason is not None:
                 reasons[name] = f"{base.path.name}: {reason}"
             usable.append(base.cases[name] if is_used else None)
+        histories[name] = [None if one is None else one.measurement for one in usable]
         suite.append(
             CaseSessions(
                 name,
@@ -132,20 +156,26 @@ def compare_sessions(
     estimate = compute_suite_estimate(suite)
     judged = judge_offline(estimate, limits)
     doubt, is_void = _doubt_head(bases, head), head.void is not None or head.was_resumed
+    told = _judge_records(head, histories, memory, recorded or RecordedLimits())
     cases = [
         _compare_case(
             one,
             _weigh(judged.cases[one.data.case], doubt, is_void=is_void),
             reasons.get(one.data.case),
-            _judge_records(one.data.case, bases, head, memory),
+            told[one.data.case],
         )
         for one in estimate.cases
     ]
     gone = dict.fromkeys(name for base in bases for name in base.cases if name not in head.cases)
+    untimed = [name for name in head.findings if name not in head.cases and name not in gone]
     return Comparison(
         bases=tuple(base.path.name for base in bases),
         head=head.path.name,
-        cases=(*cases, *(_report_gone(name, bases) for name in gone)),
+        cases=(
+            *cases,
+            *(_repeat_untimed(name, head) for name in untimed),
+            *(_report_gone(name, bases, head) for name in gone),
+        ),
         suite=None if judged.suite is None else _weigh(judged.suite, doubt, is_void=is_void),
     )
 
@@ -236,38 +266,99 @@ def _compare_case(
 
 
 def _judge_records(
-    name: str, bases: Sequence[SavedSession], head: SavedSession, limits: MemoryLimits | None
-) -> list[Finding]:
-    """Judge what sdperf recorded beside the timings: memory, and what the run itself said."""
-    now = head.cases[name]
-    findings = []
-    if now.measurement is not None:
-        findings += judge_soundness(now.measurement.images, repeatable=None)
-    if not findings and now.saved is not None and now.saved.outcome in _SAID_BY_THE_RUN:
-        said = Outcome(now.saved.outcome)
-        findings.append(Finding(said, "image", "the run itself said so of its images"))
-    known = [
-        one.measurement
-        for base in bases[_find_level(bases, name) :]
-        if (one := _usable(base, head, name)) is not None and one.measurement is not None
-    ]
-    if now.measurement is not None and known:
-        other_work = judge_execution(now.measurement, known[-1])
-        findings += [] if other_work is None else [other_work]
-        memory = judge_memory(now.measurement.memory, [one.memory for one in known], limits)
-        if memory.outcome is not Outcome.NO_BASELINE:
-            findings.append(memory)
-    return findings
+    head: SavedSession,
+    histories: Mapping[str, Sequence[Measurement | None]],
+    memory: MemoryLimits | None,
+    limits: RecordedLimits,
+) -> dict[str, list[Finding]]:
+    """Judge what sdperf recorded beside the timings, and repeat what the run itself said.
+
+    Args:
+        head: The session that is judged.
+        histories: What each base holds of each of its cases; ``None`` where that does not count.
+        memory: Tolerated growth of peak memory.
+        limits: What the other gates tolerate.
+
+    Returns:
+        Findings by test id, none of the speed of the median round.
+    """
+    measured = {
+        name: RecordedCase(case.measurement, histories[name])
+        for name, case in head.cases.items()
+        if case.measurement is not None
+    }
+    judged = judge_recorded(measured, limits, is_void=head.void is not None)
+    return {
+        name: [
+            *_repeat_said(head, name),
+            *(_judge_record(measured[name], memory) if name in measured else ()),
+            *judged.get(name, ()),
+        ]
+        for name in head.cases
+    }
+
+
+def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Finding]:
+    """Judge one case's record as `sdperf.judging.session.gate` does, as far as it needs no image.
+
+    Scores that were taken against another base's image say nothing of these.
+    """
+    findings = judge_plausibility(case.measurement)
+    known = [one for one in case.history if one is not None]
+    if not known:
+        return findings
+    other_work = judge_execution(case.measurement, known[-1])
+    findings += [] if other_work is None else [other_work]
+    changed, _ = judge_exactness(_drop_other_scores(case.measurement, known[-1]), case.history)
+    findings += [] if changed is None else [changed]
+    memory = judge_memory(case.measurement.memory, [one.memory for one in known], limits)
+    return findings if memory.outcome is Outcome.NO_BASELINE else [*findings, memory]
+
+
+def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:
+    """Leave out scores against the baseline's images that are not this base's."""
+    hashes = {image.sha256 for image in saved.images}
+    images = tuple(
+        replace(
+            image,
+            scores=tuple(
+                one
+                for one in image.scores
+                if one.against != "baseline" or one.against_sha256 in hashes
+            ),
+        )
+        for image in current.images
+    )
+    return replace(current, images=images)
+
+
+_JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, PLAUSIBILITY, WORK}
+"""Gates whose answers follow from the saved numbers; all others saw what no file holds."""
+
+
+def _repeat_said(head: SavedSession, name: str) -> list[Finding]:
+    """Repeat what the run itself said of a case and nobody can judge again: images, workers."""
+    case = head.cases.get(name)
+    said = [one for one in head.findings.get(name, ()) if one.gate not in _JUDGED_ANEW]
+    if any(one.gate == "image" for one in said) or case is None:
+        return said
+    if case.measurement is not None:
+        said += judge_soundness(case.measurement.images, repeatable=None)
+    if not said and case.saved is not None and case.saved.outcome in _SAID_BY_THE_RUN:
+        outcome = Outcome(case.saved.outcome)
+        said.append(Finding(outcome, "image", "the run itself said so of its images"))
+    return said
 
 
 _SAID_BY_THE_RUN = frozenset({Outcome.BROKEN.value, Outcome.DEGRADED.value})
 
 
-def _usable(base: SavedSession, head: SavedSession, name: str) -> TimedCase | None:
-    return base.cases.get(name) if _explain_unusable(base, head, name) is None else None
+def _repeat_untimed(name: str, head: SavedSession) -> ComparedCase:
+    """Repeat what the run said of a case that left no timings: a dead worker, the pictures."""
+    return ComparedCase(Verdict(name, tuple(head.findings[name])), None, None, None, 0)
 
 
-def _report_gone(name: str, bases: Sequence[SavedSession]) -> ComparedCase:
+def _report_gone(name: str, bases: Sequence[SavedSession], head: SavedSession) -> ComparedCase:
     medians = [statistics.median(base.cases[name].rounds_s) for base in bases if name in base.cases]
     finding = Finding(
         Outcome.INCOMPARABLE,
@@ -276,7 +367,7 @@ def _report_gone(name: str, bases: Sequence[SavedSession]) -> ComparedCase:
         "was it renamed, skipped or deselected?",
     )
     return ComparedCase(
-        verdict=Verdict(name, (finding,)),
+        verdict=Verdict(name, (finding, *head.findings.get(name, ()))),
         baseline_s=statistics.geometric_mean(medians),
         current_s=None,
         ratio=None,

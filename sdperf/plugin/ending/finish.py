@@ -20,6 +20,11 @@ from sdperf.judging.session.comparison import (
     load_last_saved,
 )
 from sdperf.judging.session.gate import Gate, JudgedCase
+from sdperf.judging.session.recorded import (
+    RecordedCase,
+    judge_recorded,
+    repeat_suspects,
+)
 from sdperf.judging.session.speed import Confirm, SpeedVerdict, judge_speed, void_finding
 from sdperf.judging.settling import name_baselines
 from sdperf.plugin.ending.calibrated import find_noise
@@ -38,7 +43,7 @@ from sdperf.plugin.ending.saving import (
     store_last_run,
     store_null_control,
 )
-from sdperf.plugin.ending.starts import explain_tails, judge_starts, make_repeat
+from sdperf.plugin.ending.starts import explain_tails, make_repeat
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.measurement import Measurement, format_measurement
 from sdperf.record.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict, shorten_case
@@ -107,7 +112,8 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
         try:
             ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
         except ReportError as error:
-            ours.unsaved.append(f"--sd-html: {error}")
+            kind = ours.unsaved if error.is_unwritten else ours.undrawn
+            kind.append(f"--sd-html: {error}")
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
     if host is not None:
@@ -142,7 +148,7 @@ def close_session(session: pytest.Session, ours: SdSession) -> None:
     is_whole = not (ours.unsaved or ours.interrupted or ours.list_left_out()) and (
         journal is None or journal.complaint is None
     )
-    if ours.unsaved and session.exitstatus == pytest.ExitCode.OK:
+    if (ours.unsaved or ours.undrawn) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = EXIT_UNSAVED
     if journal is not None:
         journal.close(is_saved=is_whole)
@@ -190,31 +196,49 @@ def _judge(ours: SdSession, host: Any) -> None:
         share_s = settings.confirm_s / max(1, len(parts))
         confirm = functools.partial(confirm_suspects, ours, timed, budget_s=share_s)
     ours.speed = judge_parts(parts, judge, confirm, unconfirmed) if parts else SpeedVerdict()
-    slow_starts = _judge_starts(ours, timed)
+    judged |= _repeat_suspects(ours, timed)
+    recorded = _judge_recorded(ours, {name: judged[name] for name in timed})
     for node_id in ids:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
         if one is not None:
             is_void = node_id in ours.order.void
             extra += _judge_timing(node_id, one, ours, is_timed=bool(timed) or is_void)
-            extra += slow_starts.get(node_id, [])
+            extra += recorded.get(node_id, [])
             extra += _judge_compare_fail(node_id, ours, host)
         ours.rows.append(_make_row(ours, host, node_id, one, extra))
 
 
-def _judge_starts(ours: SdSession, timed: Mapping[str, JudgedCase]) -> dict[str, list[Finding]]:
-    """Judge loading, first calls and tails, unless the session is void."""
+def _repeat_suspects(ours: SdSession, timed: Mapping[str, JudgedCase]) -> dict[str, JudgedCase]:
+    """Measure again what is suspect of starts and tails, and put what came of it on record.
+
+    Returns:
+        The suspects, their records with what came of it.
+    """
     settings = ours.settings
-    if ours.speed.confirmation.void is not None:
+    is_void = ours.speed.confirmation.void is not None
+    if is_void or settings.confirm_s == 0 or ours.interrupted or settings.in_process:
         return {}
-    ours.tails_left_out = explain_tails(timed)
-    can_repeat = settings.confirm_s > 0 and not (ours.interrupted or settings.in_process)
-    return judge_starts(
-        timed,
-        {"load": settings.max_load, "first call": settings.max_first_call},
-        settings.max_tail,
-        make_repeat(ours, timed, settings.confirm_s) if can_repeat else None,
-    )
+    repeat = make_repeat(ours, timed, settings.confirm_s)
+    found = repeat_suspects(_as_recorded(timed), settings.recorded_limits(), repeat)
+    return {
+        name: dataclasses.replace(
+            timed[name], measurement=dataclasses.replace(timed[name].measurement, repeats=repeats)
+        )
+        for name, repeats in found.items()
+    }
+
+
+def _judge_recorded(ours: SdSession, timed: Mapping[str, JudgedCase]) -> dict[str, list[Finding]]:
+    """Judge what is in the records beside the median."""
+    is_void = ours.speed.confirmation.void is not None
+    ours.tails_left_out = None if is_void else explain_tails(timed)
+    limits = ours.settings.recorded_limits()
+    return judge_recorded(_as_recorded(timed), limits, is_void=is_void)
+
+
+def _as_recorded(timed: Mapping[str, JudgedCase]) -> dict[str, RecordedCase]:
+    return {name: RecordedCase(one.measurement, one.history) for name, one in timed.items()}
 
 
 def _judge_timing(

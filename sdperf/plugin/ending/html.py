@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 class ReportError(Exception):
     """The report could not be made; the run itself is judged and stored."""
 
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether the file could not be written, as on a full disk: all else is of the drawing."""
+        causes = (self.__cause__, getattr(self.__cause__, "__cause__", None))
+        return any(isinstance(cause, OSError) for cause in causes)
+
 
 _SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
@@ -114,6 +120,7 @@ def read_limits(ours: SdSession) -> Limits:
         max_growth=settings.memory.max_growth,
         max_growth_bytes=settings.memory.max_growth_bytes,
         own_slowdowns={name: settings.case_slowdown(own) for name, own in ours.limits.items()},
+        recorded=settings.recorded_limits(),
     )
 
 

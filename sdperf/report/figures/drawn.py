@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9.]*(e[+-]?[0-9]+)?( ?[A-Za-z%]{1,5})?")
+"""A number with its sign and unit, or the dash of an unknown one."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,22 @@ class NumberTable:
     rows: tuple[tuple[str, ...], ...]
 
     def format_csv(self) -> str:
-        """Format it as CSV (RFC 4180), the header first."""
+        """Format it as CSV (RFC 4180), the header first; no cell is a formula to a spreadsheet."""
         buffer = io.StringIO()
-        csv.writer(buffer).writerows([self.header, *self.rows])
+        table = [self.header, *self.rows]
+        csv.writer(buffer).writerows([[_make_plain(cell) for cell in row] for row in table])
         return buffer.getvalue()
+
+
+def _make_plain(cell: str) -> str:
+    """Return a cell on one line that a spreadsheet takes for text, or for the number that it is.
+
+    Source: OWASP, CSV Injection: what begins with ``= + - @`` is calculated; an apostrophe before
+        it makes it text.
+    """
+    flat = " ".join("".join(one if one.isprintable() else " " for one in cell).split())
+    is_formula = flat.startswith(("=", "+", "-", "@")) and not _NUMBER.fullmatch(flat)
+    return f"'{flat}" if is_formula else flat
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, judge_comparison
 from sdperf.errors import RecordError
 from sdperf.images.png import decode_png, encode_png
 from sdperf.record.codec import format_record, parse_record
+from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.pictures.side_by_side import compose_side_by_side
 from sdperf.report.text.ab import describe_place, describe_side, describe_stage
 from sdperf.stats.paired import YuenBounds
@@ -46,8 +47,8 @@ def parse_comparison(text: str) -> Comparison:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
-        raise RecordError("the comparison is no JSON", got=str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError("the comparison is no JSON", got=str(error)[:120]) from error
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise RecordError("this is no comparison", expected="what sdperf ab --json wrote")
     version = document.get("format_version")
@@ -107,22 +108,24 @@ def format_comparison_markdown(comparison: Comparison, verdict: AbVerdict) -> st
 
 def _format_markdown(comparison: Comparison, verdict: AbVerdict) -> Iterator[str]:
     machine = comparison.environment
-    yield f"# {comparison.a.label} against {comparison.b.label}: {verdict.outcome.value}"
+    sides = escape_markdown(f"{comparison.a.label} against {comparison.b.label}")
+    yield f"# {sides}: {verdict.outcome.value}"
     yield ""
-    yield f"- A: {describe_side(comparison.a)}"
-    yield f"- B: {describe_side(comparison.b)}"
+    yield f"- A: {escape_markdown(describe_side(comparison.a))}"
+    yield f"- B: {escape_markdown(describe_side(comparison.b))}"
     workload = comparison.b.workload
-    yield (
-        f"- {workload.model} on {machine.device_kind} ({machine.device_name}), "
+    drawn = (
+        f"{workload.model} on {machine.device_kind} ({machine.device_name}), "
         f"{workload.describe_sampling()}"
     )
+    yield f"- {escape_markdown(drawn)}"
     if verdict.void is not None:
-        yield f"- **void**: {verdict.void}"
+        yield f"- **void**: {escape_markdown(verdict.void)}"
     elif verdict.control is not None:
         seen = format_change(math.exp(verdict.control))
         yield f"- null control: A differs from itself by {seen}"
     for note in comparison.notes:
-        yield f"- {note}"
+        yield f"- {escape_markdown(note)}"
     for case in verdict.cases:
         yield ""
         yield from _format_case(case)
@@ -142,14 +145,14 @@ def format_stage_rows(verdict: CaseVerdict) -> Iterator[str]:
 
 def _format_case(verdict: CaseVerdict) -> Iterator[str]:
     case = verdict.case
-    yield f"## {describe_case(case.case, case.variant_a, case.variant_b)}"
+    yield f"## {escape_markdown(describe_case(case.case, case.variant_a, case.variant_b))}"
     yield ""
-    yield f"**{verdict.line}** ({len(case.contrasts)} blocks)"
+    yield f"**{escape_markdown(verdict.line)}** ({len(case.contrasts)} blocks)"
     yield ""
     for finding in verdict.findings:
-        yield f"- {finding.gate}: {finding.outcome.value}: {finding.reason}"
+        yield f"- {finding.gate}: {finding.outcome.value}: {escape_markdown(finding.reason)}"
     for note in case.notes:
-        yield f"- {note}"
+        yield f"- {escape_markdown(note)}"
     if verdict.stages:
         yield ""
         yield "| stage | A | B | B saves | time (95 %) |"
@@ -170,8 +173,7 @@ def _format_image(a: ImageRecord, b: ImageRecord) -> str:
     else:
         psnr = "identical" if score.psnr_db is None else f"{score.psnr_db:.1f} dB"
         cells = [format_score(score.ssim), format_score(score.worst_tile_ssim), psnr]
-    prompt = a.prompt.replace("|", "\\|").replace("\n", " ")
-    cells = [f"{prompt}, seed {a.seed}", *cells]
+    cells = [escape_markdown(f"{a.prompt}, seed {a.seed}"), *cells]
     cells += [f"{one.entropy_bits:.2f} bit" for one in (a, b)]
     return f"| {' | '.join(cells)} |"
 
@@ -186,7 +188,8 @@ def _format_package_table(comparison: Comparison) -> Iterator[str]:
     yield "| package | A | B |"
     yield "| --- | --- | --- |"
     for one in found:
-        yield f"| {one.name} | {one.a or UNKNOWN} | {one.b or UNKNOWN} |"
+        cells = (one.name, one.a or UNKNOWN, one.b or UNKNOWN)
+        yield f"| {' | '.join(map(escape_markdown, cells))} |"
 
 
 def compose_pictures(

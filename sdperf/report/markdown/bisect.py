@@ -12,7 +12,7 @@ from sdperf.bisect.judging import Aspect, describe_verdict
 from sdperf.bisect.state import StepRecord
 from sdperf.record.measurement import Environment
 from sdperf.report.markdown.ab import format_stage_rows
-from sdperf.report.markdown.run import escape_markdown, format_code
+from sdperf.report.markdown.words import escape_markdown, format_block, format_code
 from sdperf.report.text.bisect import (
     BisectReport,
     StepInfo,
@@ -170,7 +170,8 @@ def _format_environment(report: BisectReport) -> Iterator[str]:
     yield "## Where"
     yield ""
     yield f"- {escape_markdown(_describe_machine(comparison.environment))}"
-    yield f"- Python {comparison.a.python}; {escape_markdown(_list_packages(comparison))}"
+    where = f"Python {comparison.a.python}; {_list_packages(comparison)}"
+    yield f"- {escape_markdown(where)}"
     workload = comparison.a.workload
     size = "" if workload.width is None else f", {workload.width} x {workload.height} px"
     yield (
@@ -186,7 +187,7 @@ def _format_environment(report: BisectReport) -> Iterator[str]:
     variables = comparison.environment.variables
     for name, value in variables.items():
         yield f"- {format_code(f'{name}={value}')}"
-    yield f"- sdperf {report.version}, {report.state.started}"
+    yield f"- {escape_markdown(f'sdperf {report.version}, {report.state.started}')}"
     yield ""
 
 
@@ -194,9 +195,7 @@ def _format_commands(report: BisectReport) -> Iterator[str]:
     if report.command:
         yield "## To see it again"
         yield ""
-        yield "```"
-        yield report.command
-        yield "```"
+        yield from format_block(report.command)
 
 
 def _describe_machine(where: Environment) -> str:

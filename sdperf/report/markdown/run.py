@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.text.session.cases import Row, format_counts
 from sdperf.units import format_change, format_score, format_seconds
 
 LONGEST: Final = 60_000
 """Characters; GitHub takes 65,536 in a comment."""
-
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()+!|~])")
-_CALLS: Final = re.compile(r"([@#])(?=\w)")
-_JOINER: Final = "\u2060"
-"""Has no width; keeps ``@name`` from calling somebody and ``#12`` from linking an issue."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +65,6 @@ def format_run_markdown(report: RunReport) -> str:
             "</details>",
         ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def escape_markdown(text: str) -> str:
-    r"""Make text stand for itself on one line, also in a table's cell.
-
-    >>> print(escape_markdown("a|b <script> [x](y)"))
-    a\|b &lt;script> \[x\]\(y\)
-    """
-    flat = " ".join(text.split())
-    escaped = _MARKUP.sub(r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;")
-    return _CALLS.sub(rf"\1{_JOINER}", escaped)
-
-
-def format_code(text: str) -> str:
-    """Show text as code, also in a table's cell."""
-    flat = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
-    return f"`{flat}`" if flat else ""
 
 
 def _list_findings(rows: Iterable[Row]) -> Iterable[str]:

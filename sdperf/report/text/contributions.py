@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from sdperf.report.markdown.run import escape_markdown
+from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.text.session.cases import Line
 from sdperf.store.contribution.contribution import ContributedCase, Contribution
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds

@@ -25,6 +25,7 @@ from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.clock import Interval, monotonic_clock, timed
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
+from sdperf.measure.resident import read_resident_bytes
 from sdperf.models.failing_line import describe_failing_line
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import StageCost, StageTimes
@@ -243,6 +244,7 @@ class _Loaded:
             execution=self._execution,
             leftovers=leftovers,
             without_effect=self._on_device(lambda: self._list_without_effect(request)),
+            resident_bytes=read_resident_bytes(),
         )
 
     def _start_counting(self) -> tuple[contextlib.ExitStack, ExecutionCount]:

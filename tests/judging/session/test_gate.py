@@ -3,7 +3,7 @@
 import dataclasses
 
 from sdperf.images.png import compute_png_sha256
-from sdperf.judging.memory import MemoryLimits
+from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.comparison import ComparedSession, Comparison, count_shared_parts
 from sdperf.judging.session.gate import Gate
 from sdperf.record.measurement import MemoryUsage

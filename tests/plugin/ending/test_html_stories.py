@@ -2,6 +2,7 @@
 
 import pytest
 
+from sdperf.cli import main
 from sdperf.report.html.raw_data import read_report
 from sdperf.store.history.database import open_database
 from sdperf.store.history.reading import list_runs
@@ -113,3 +114,21 @@ def test_a_report_that_breaks_down_is_one_line_below_the_table(
     )
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
     assert (pytester.path / ".sdperf/last-run.json").exists()
+    result.stdout.fnmatch_lines(["the run is stored; sdperf report draws it again*"])
+    result.stdout.no_fnmatch_line("*once there is room again*")
+    monkeypatch.undo()
+    monkeypatch.chdir(pytester.path)
+    assert main(["report"]) == 0
+    assert not list((pytester.path / ".sdperf/journal").glob("*"))
+
+
+def test_a_report_that_finds_no_room_says_so(bench, script, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sdperf.report.html.files.write_atomically", full)
+    result = bench("--sd-html=report.html")
+    assert result.ret == 3
+    said = " ".join(result.stdout.str().split())
+    assert "No space left on device" in said
+    assert "once there is room again: sdperf resume" in said

@@ -146,7 +146,7 @@ def test_markdown_has_verdict_stages_images_and_packages():
     record = with_packages(compared(FASTER).record)
     text = format_comparison_markdown(record, judge_comparison(record))
     assert text.startswith("# main against HEAD: PASS\n")
-    assert "\n**B is 12.1 % faster (11.1 to 13.1), same memory, image: SSIM 0.9" in text
+    assert "\n**B is 12.1 % faster \\(11.1 to 13.1\\), same memory, image: SSIM 0.9" in text
     assert "| denoise | 800 ms | 679 ms | 121 ms | -15.1 % (" in text
     assert "\n100 % of the gain is in denoise.\n" in text
     assert "| red apple, seed 0 | 0." in text

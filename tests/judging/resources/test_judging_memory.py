@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdperf.judging.memory import MemoryLimits, judge_memory
+from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.record.measurement import MemoryUsage
 from sdperf.record.verdict import Outcome
 

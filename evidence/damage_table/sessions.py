@@ -1,0 +1,215 @@
+"""Runs real pytest sessions of the embedded model in this process; reads what each gate said."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from evidence.damage_table.subjects import name_function
+from sdperf.ab.sides.sides import MatrixCase
+from sdperf.ab.verdict.comparison import CaseComparison, CompareOptions
+from sdperf.ab.verdict.images import pair_images
+from sdperf.ab.verdict.judging import judge_case
+from sdperf.judging.floors import SAME_PATH_FLOORS
+from sdperf.record.measurement import ImageRecord
+from sdperf.record.observation import ImageParity
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.workload import ImageRequest, Variant
+from sdperf.run.messages import DeliveredImage
+from sdperf.store.images import ImageStore
+from sdperf.store.runs import SavedRun, read_run
+from sdperf.store.session_file import SavedSession, parse_session
+
+BENCHMARKS: Final = """
+import pytest
+
+fp32 = pytest.mark.sd_matrix("precision")
+
+@fp32
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+
+@fp32
+def test_throughput(sd_benchmark):
+    sd_benchmark.throughput()
+
+def test_soundness(sd_quality):
+    sd_quality.soundness()
+
+def test_components(sd_quality):
+    sd_quality.components()
+
+def test_trajectory(sd_quality):
+    sd_quality.trajectory()
+
+def test_images(sd_quality):
+    sd_quality.images()
+"""
+
+COLUMNS: Final = ("latency", "batch", "L4", "base", "ab", "L2/L3")
+CAUGHT, ERROR, TOLD, PASSED = "x", "e", "c", "-"
+"""Fails the run; fails it with an error of its own; tells CHANGED; passes."""
+
+_OPTIONS: Final = (
+    "--sd-in-process",
+    "--sd-precision=fp32",
+    "--sd-mode=sync",
+    "--sd-rounds=1",
+    "--sd-batch-rounds=1",
+    "--sd-warmup=1",
+    "--sd-guards=off",
+    "--sd-history=off",
+    "--sd-confirm=0",
+    "-p",
+    "no:cacheprovider",
+    "-q",
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session as it was saved.
+
+    Attributes:
+        run: Its records.
+        session: Its timings, and what it said of its cases.
+        pictures: The eight pictures of its quality suite, with their records.
+    """
+
+    run: SavedRun
+    session: SavedSession
+    pictures: tuple[tuple[ImageRecord, bytes], ...]
+
+    def list_findings(self, test: str) -> list[Finding]:
+        """Return what was said of a test, whatever its parameters."""
+        return [
+            finding
+            for name, said in self.session.findings.items()
+            if f"::test_{test}" in name
+            for finding in said
+        ]
+
+
+def run_session(
+    folder: Path, name: str, *, is_base: bool = False, watched: bool = False
+) -> Session:
+    """Run a session of one damage.
+
+    Args:
+        folder: Where; the base lies there too. A session that is there already is not run again.
+        name: The damage.
+        is_base: Whether it is what the others are compared with.
+        watched: Whether requests that were never made are drawn too, which takes longer.
+    """
+    saved = folder / ".sdperf" / f"{name_function(name)}{'-base' if is_base else ''}.json"
+    if saved.exists():
+        return read_saved(saved)
+    test = folder / "test_damage.py"
+    test.write_text(BENCHMARKS, encoding="utf-8")
+    subject = f"evidence.damage_table.subjects:{name_function(name)}"
+    storage = f"--benchmark-storage=file://{folder / 'runs'}"
+    saving = "--benchmark-save=clean" if is_base else "--benchmark-compare"
+    watching = () if watched else ("--sd-unwatched",)
+    arguments = [
+        *_OPTIONS,
+        *watching,
+        saving,
+        storage,
+        f"--rootdir={folder}",
+        f"--sd-subject={subject}",
+    ]
+    said = io.StringIO()
+    with _inside(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = pytest.main([*arguments, str(test)])
+    if status not in (0, 1):
+        raise RuntimeError(f"{name}: status {status}\n{said.getvalue()}")
+    (folder / ".sdperf/last-run.json").replace(saved)
+    return read_saved(saved)
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Any:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def read_saved(path: Path) -> Session:
+    """Read a session with its pictures."""
+    run = read_run(path)
+    session = parse_session(path, run.document, run.cases)
+    store = ImageStore(path.parent / "images")
+    seen = next((one.seen for one in run.quality if isinstance(one.seen, ImageParity)), None)
+    pictures = (
+        () if seen is None else tuple((one, store.read_png(one.sha256)) for one in seen.images)
+    )
+    return Session(run, session, pictures)
+
+
+def read_columns(base: Session, damaged: Session) -> dict[str, str]:
+    """Say of each gate what it made of a damage."""
+    timed = {test: damaged.list_findings(test) for test in ("latency", "throughput")}
+    own = {test: [one for one in said if not _is_of_base(one)] for test, said in timed.items()}
+    of_base = [one for said in timed.values() for one in said if _is_of_base(one)]
+    layers = {test: damaged.list_findings(test) for test in ("components", "trajectory")}
+    return {
+        "latency": _mark(own["latency"]),
+        "batch": _mark(own["throughput"]),
+        "L4": _mark([*damaged.list_findings("images"), *damaged.list_findings("soundness")]),
+        "base": _mark(of_base),
+        "ab": _mark(judge_ab(base, damaged)),
+        "L2/L3": _mark([finding for said in layers.values() for finding in said]),
+    }
+
+
+def _is_of_base(finding: Finding) -> bool:
+    """Tell whether a finding holds a case against the compared run."""
+    return finding.gate in ("exactness", "work") or "baseline" in finding.reason
+
+
+_IMAGE_GATES: Final = frozenset({"image", "exactness", "work", "plausibility"})
+
+
+def _mark(findings: Sequence[Finding]) -> str:
+    """Return the strongest answer of the gates that look at pictures and at what was executed."""
+    outcomes = {one.outcome for one in findings if one.gate in _IMAGE_GATES}
+    if outcomes & {Outcome.BROKEN, Outcome.DEGRADED, Outcome.INCOMPARABLE}:
+        return CAUGHT
+    if any(one.outcome is Outcome.BROKEN for one in findings):
+        return ERROR
+    return TOLD if Outcome.CHANGED in outcomes else PASSED
+
+
+def judge_ab(base: Session, damaged: Session) -> list[Finding]:
+    """Judge the eight pictures of two sides as ``sdperf ab`` does, A being exact."""
+    if not damaged.pictures:
+        return list(damaged.list_findings("images"))
+    sides = [
+        [(ImageRequest(one.prompt, one.seed), _deliver(one, png)) for one, png in side.pictures]
+        for side in (base, damaged)
+    ]
+    case = CaseComparison(
+        MatrixCase("latency", Variant()),
+        Variant(),
+        Variant(),
+        alpha=0.05,
+        images=pair_images(*sides, of_one_size=True),
+        floors=SAME_PATH_FLOORS,
+        is_exact=True,
+    )
+    fresh = [one for one in damaged.list_findings("latency") if one.gate == "plausibility"]
+    return [*judge_case(case, CompareOptions()).findings, *fresh]
+
+
+def _deliver(record: ImageRecord, png: bytes) -> DeliveredImage:
+    return DeliveredImage(png, 0.0, nonfinite=False, faults=record.faults)

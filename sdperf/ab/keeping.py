@@ -1,0 +1,235 @@
+"""Finished cases of a comparison, on the disk before the next one begins.
+
+A comparison that was killed goes on where it stood, if it is asked to and nothing that decides its
+numbers differs: sides, code, settings, cases, machine, packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sdperf.ab.sides.sides import MatrixCase
+from sdperf.ab.verdict.comparison import Block, CaseComparison, CompareOptions, SideRecord
+from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.record.codec import format_record, parse_record
+from sdperf.store.files import write_atomically
+from sdperf.store.images import ImageStore
+
+FOLDER: Final = Path(".sdperf") / "ab"
+FORMAT_VERSION: Final = 1
+LARGEST_BYTES: Final = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class KeptCases:
+    """What a comparison had finished.
+
+    Attributes:
+        question: Hash of all that decides its numbers.
+        started_at: When it began, ISO 8601 in UTC.
+        cases: Its finished cases, in order.
+        control: Blocks of A against itself; empty where there was none.
+        format_version: Version of this record.
+    """
+
+    question: str
+    started_at: str
+    cases: tuple[CaseComparison, ...] = ()
+    control: tuple[Block, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+
+class Keeper(Protocol):
+    """Keeps finished cases, and knows those of an earlier process."""
+
+    def open(
+        self,
+        sides: tuple[SideRecord, SideRecord],
+        options: CompareOptions,
+        cases: Sequence[MatrixCase],
+        created: str,
+    ) -> tuple[KeptCases, Mapping[str, bytes]]:
+        """Return what counts of an earlier process, with its pictures by content hash."""
+
+    def add(
+        self, case: CaseComparison, control: tuple[Block, ...], pngs: Mapping[str, bytes]
+    ) -> None:
+        """Put a finished case on the disk, its pictures first."""
+
+    def close(self) -> None:
+        """Forget the comparison: it is done."""
+
+
+class NoKeeper:
+    """Keeps nothing."""
+
+    def open(
+        self,
+        sides: tuple[SideRecord, SideRecord],  # noqa: ARG002
+        options: CompareOptions,  # noqa: ARG002
+        cases: Sequence[MatrixCase],  # noqa: ARG002
+        created: str,
+    ) -> tuple[KeptCases, Mapping[str, bytes]]:
+        """Return nothing."""
+        return KeptCases("", created), {}
+
+    def add(
+        self, case: CaseComparison, control: tuple[Block, ...], pngs: Mapping[str, bytes]
+    ) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class FileKeeper:
+    """Keeps the cases of a comparison in ``.sdperf/ab/QUESTION.json`` below a folder.
+
+    Args:
+        root: Where the command was called.
+        code_sha256: Hash of the code of sides that are no commit; ``None`` where it cannot be told.
+        resume: Whether to take up what an earlier process left.
+        tell: Says a line to the user.
+    """
+
+    def __init__(self, root: Path, code_sha256: str | None, *, resume: bool, tell: Any) -> None:
+        self._root, self._resume, self._tell = root, resume, tell
+        self._code_sha256 = code_sha256
+        self._images = ImageStore(root / ".sdperf" / "images")
+        self._kept = KeptCases("", "")
+        self._is_broken = False
+
+    @property
+    def _path(self) -> Path:
+        return self._root / FOLDER / f"{self._kept.question[:16]}.json"
+
+    def open(
+        self,
+        sides: tuple[SideRecord, SideRecord],
+        options: CompareOptions,
+        cases: Sequence[MatrixCase],
+        created: str,
+    ) -> tuple[KeptCases, Mapping[str, bytes]]:
+        """Take up what an earlier process left, where that is asked for.
+
+        Raises:
+            ConfigurationError: There is nothing to go on with, or the code cannot be told.
+            RecordError: What was left is damaged.
+        """
+        question = hash_question(sides, options, cases, self._code_sha256)
+        self._kept = KeptCases(question, created)
+        path = self._path
+        if not path.exists():
+            if self._resume:
+                raise ConfigurationError(
+                    "no interrupted run of this comparison is here",
+                    got=f"none in {self._root / FOLDER} with these sides, settings, cases and code",
+                    hint="leave --resume out to measure everything",
+                )
+            return self._kept, {}
+        if self._code_sha256 is None and self._resume:
+            raise ConfigurationError(
+                "whether the code has changed since cannot be told",
+                got="more source files than are looked at, or one that cannot be read",
+                hint="compare commits, or leave --resume out",
+            )
+        left = read_kept(path)
+        if not self._resume:
+            self._tell(
+                f"an interrupted run of this comparison left {len(left.cases)} of {len(cases)} "
+                "cases; --resume would go on with it, this one measures everything"
+            )
+            return self._kept, {}
+        pngs: dict[str, bytes] = {}
+        whole = []
+        for case in left.cases:
+            hashes = [one.sha256 for pair in case.images for one in (pair.a, pair.b)]
+            with contextlib.suppress(ImageError):  # then the case is measured again
+                pngs |= {sha256: self._images.read_png(sha256) for sha256 in hashes}
+                whole.append(case)
+        self._kept = KeptCases(question, left.started_at, tuple(whole), left.control)
+        self._tell(
+            f"kept {len(whole)} of {len(cases)} cases of the run that began {left.started_at}"
+        )
+        return self._kept, pngs
+
+    def add(
+        self, case: CaseComparison, control: tuple[Block, ...], pngs: Mapping[str, bytes]
+    ) -> None:
+        """Put a finished case on the disk, its pictures first; a full disk ends no comparison."""
+        if self._is_broken:
+            return
+        kept = self._kept
+        self._kept = KeptCases(
+            kept.question, kept.started_at, (*kept.cases, case), control or kept.control
+        )
+        try:
+            for png in pngs.values():
+                self._images.write(png)
+            content = json.dumps(format_record(self._kept), allow_nan=False)
+            write_atomically(self._path, content.encode())
+        except OSError as error:
+            self._is_broken = True
+            self._tell(f"finished cases cannot be kept: {error.strerror or error}")
+
+    def close(self) -> None:
+        """Remove what was kept: the comparison is done, and its results are printed."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def read_kept(path: Path) -> KeptCases:
+    """Read what a comparison left.
+
+    Raises:
+        RecordError: It is too large, damaged, or of another version.
+    """
+    hint = f"rm {path}, and measure everything"
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise RecordError(f"{path} is too large", hint=hint)
+        document = json.loads(path.read_bytes())
+        kept = parse_record(KeptCases, document)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read", got=error.strerror, hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is damaged", got=str(error)[:120], hint=hint) from error
+    except RecordError as error:
+        raise RecordError(f"{path} is damaged", got=str(error), hint=hint) from error
+    if kept.format_version != FORMAT_VERSION:
+        raise RecordError(
+            f"{path} is of another format", got=kept.format_version, expected=FORMAT_VERSION,
+            hint=hint,
+        )  # fmt: skip
+    return kept
+
+
+def hash_question(
+    sides: tuple[SideRecord, SideRecord],
+    options: CompareOptions,
+    cases: Sequence[MatrixCase],
+    code_sha256: str | None,
+) -> str:
+    """Hash all that decides a comparison's numbers and verdicts, as far as it is known before it.
+
+    Args:
+        sides: What is compared, with packages, model and commit.
+        options: How.
+        cases: What is measured; the error is divided among them.
+        code_sha256: Hash of code that is no commit.
+    """
+    known = {
+        "sides": [format_record(side) for side in sides],
+        "options": format_record(options),
+        "cases": [format_record(case) for case in cases],
+        "code": code_sha256,
+        "machine": list(platform.uname()),
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

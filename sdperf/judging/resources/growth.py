@@ -1,0 +1,135 @@
+"""Does memory grow from picture to picture? A leak needs nothing to be compared with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.stats.slope import Slope, compute_slope
+from sdperf.units import format_bytes
+
+GATE: Final = "growth"
+DEFAULT_MAX_LEAK_BYTES: Final = 256 * 2**10
+"""Tolerated growth a picture. Nothing that an image is made of is as small, but for its latents."""
+
+Memory = Literal["resident memory", "device memory"]
+MEMORIES: Final[tuple[Memory, ...]] = ("resident memory", "device memory")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How much one kind of memory grows from picture to picture, in one process.
+
+    Attributes:
+        memory: Which.
+        per_image_bytes: Bytes a picture; negative where it shrinks.
+        lower_bytes: Lower end of the interval.
+        upper_bytes: Upper end.
+        coverage: Of the interval; see `sdperf.stats.slope`.
+        images: Pictures of the whole series.
+    """
+
+    memory: Memory
+    per_image_bytes: float
+    lower_bytes: float
+    upper_bytes: float
+    coverage: float
+    images: int
+
+
+def compute_growth(measurement: Measurement) -> list[Growth]:
+    """Compute the growth of each kind of memory that is known after enough rounds.
+
+    Rounds in several sets of processes say nothing together: each begins anew.
+
+    Args:
+        measurement: Of one case.
+    """
+    if measurement.processes > 1:
+        return []
+    images = measurement.images_per_round
+    series: dict[Memory, Sequence[int]] = {
+        "resident memory": measurement.rounds_resident_bytes,
+        "device memory": measurement.rounds_device_bytes,
+    }
+    slopes = {name: compute_slope(values) for name, values in series.items()}
+    return [
+        Growth(
+            name,
+            slope.per_value / images,
+            slope.lower / images,
+            slope.upper / images,
+            slope.coverage,
+            slope.values * images,
+        )
+        for name, slope in slopes.items()
+        if slope is not None
+    ]
+
+
+def compute_drift(measurement: Measurement) -> Slope | None:
+    """Compute how much longer each round takes than the one before, as a share of the median.
+
+    Returns:
+        The slope in shares of the median round; ``None`` with too few rounds, or in several sets
+        of processes.
+    """
+    if measurement.processes > 1:
+        return None
+    middle_s = measurement.seconds_per_image * measurement.images_per_round
+    return compute_slope([seconds / middle_s for seconds in measurement.rounds_s])
+
+
+def judge_growth(
+    current: Measurement,
+    history: Sequence[Measurement | None],
+    max_leak_bytes: float = DEFAULT_MAX_LEAK_BYTES,
+) -> Finding | None:
+    """Judge whether memory grows from picture to picture.
+
+    HEAVIER when the whole interval lies above the limit; INCONCLUSIVE when the growth does and its
+    interval does not. What a compared session grew by already is no news: the limit comes on top.
+
+    Args:
+        current: The current measurement.
+        history: The compared sessions; none are needed.
+        max_leak_bytes: Tolerated growth a picture.
+
+    Returns:
+        The worse answer of the kinds of memory; ``None`` where none is known after enough rounds.
+    """
+    known = [growth for saved in history if saved is not None for growth in compute_growth(saved)]
+    findings = [
+        _judge_memory(growth, [one for one in known if one.memory == growth.memory], max_leak_bytes)
+        for growth in compute_growth(current)
+    ]
+    order = (Outcome.HEAVIER, Outcome.INCONCLUSIVE, Outcome.PASS)
+    return min(findings, key=lambda one: order.index(one.outcome), default=None)
+
+
+def _judge_memory(growth: Growth, known: Sequence[Growth], max_leak_bytes: float) -> Finding:
+    before_bytes = max([0.0, *(one.per_image_bytes for one in known)])
+    limit_bytes = before_bytes + max_leak_bytes
+    seen = describe_growth(growth)
+    if before_bytes > max_leak_bytes:
+        seen += f", and by {format_bytes(before_bytes)} before"
+    if growth.per_image_bytes <= limit_bytes:
+        return Finding(Outcome.PASS, GATE, seen)
+    reason = f"{seen}; limit {format_bytes(limit_bytes)}"
+    if growth.lower_bytes <= limit_bytes:
+        step = "measure more rounds: pytest benchmarks --sd-soak 10m"
+        return Finding(Outcome.INCONCLUSIVE, GATE, reason, step)
+    step = "look for what is kept from picture to picture: lists, caches, hooks, autograd graphs"
+    return Finding(Outcome.HEAVIER, GATE, reason, step)
+
+
+def describe_growth(growth: Growth) -> str:
+    """Say how much a memory grows, between which bounds, over how many pictures."""
+    return (
+        f"{growth.memory} grows by {format_bytes(growth.per_image_bytes)} a picture "
+        f"({format_bytes(growth.lower_bytes)} to {format_bytes(growth.upper_bytes)}, "
+        f"{growth.images} pictures)"
+    )

@@ -1,0 +1,79 @@
+"""Does a picture take too much energy, or leave cores idle? Only where a limit is given. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
+
+ENERGY: Final = "energy"
+CORES: Final = "cores"
+
+
+def read_energy_per_image_j(measurement: Measurement) -> tuple[float, str] | None:
+    """Return joules a picture and what took them: the device that the pipeline ran on.
+
+    Returns:
+        ``None`` where nothing was watched, or the device's energy is not known.
+    """
+    usage = measurement.resources
+    if usage is None or not usage.images:
+        return None
+    sources: tuple[tuple[float | None, str], ...] = (
+        (usage.gpu_board_energy_j, "the GPU board"),
+        (usage.gpu_soc_energy_j, "the chip's GPU"),
+    )
+    if measurement.environment.device_kind == "cpu":
+        sources = ((usage.cpu_soc_energy_j, "the processor"),)
+    known = ((energy_j / usage.images, what) for energy_j, what in sources if energy_j is not None)
+    return next(known, None)
+
+
+def judge_energy(measurement: Measurement, max_energy_j: float | None) -> Finding | None:
+    """Judge the energy of a picture against a limit; unknown is never fine.
+
+    Args:
+        measurement: Of one case. A stage alone delivers no picture.
+        max_energy_j: Tolerated joules a picture; ``None`` judges nothing.
+
+    Returns:
+        HEAVIER, PASS, INCONCLUSIVE where the energy is not known; ``None`` where nothing is asked.
+    """
+    if max_energy_j is None or measurement.kind == "stage":
+        return None
+    energy = read_energy_per_image_j(measurement)
+    if energy is None:
+        return Finding(
+            Outcome.INCONCLUSIVE,
+            ENERGY,
+            f"the energy of a picture is not known; limit {max_energy_j:g} J",
+            "sdperf doctor says which sensors there are; watch without --sd-unwatched",
+        )
+    energy_j, what = energy
+    seen = f"a picture takes {energy_j:.3g} J of {what}, limit {max_energy_j:g} J"
+    return Finding(Outcome.HEAVIER if energy_j > max_energy_j else Outcome.PASS, ENERGY, seen)
+
+
+def judge_cores(measurement: Measurement, min_cores: float | None) -> Finding | None:
+    """Judge whether a case keeps enough cores busy.
+
+    Args:
+        measurement: Of one case; stages alone are not judged.
+        min_cores: Processor seconds a second at least; ``None`` judges nothing.
+
+    Returns:
+        SLOWER (seconds are left on the table), PASS, INCONCLUSIVE where it is not known; ``None``
+        where nothing is asked.
+    """
+    if min_cores is None or measurement.kind == "stage":
+        return None
+    busy = measurement.cores_busy
+    if busy is None:
+        reason = f"how many cores were busy is not known; at least {min_cores:g} are asked for"
+        return Finding(Outcome.INCONCLUSIVE, CORES, reason)
+    seen = f"{busy:.2f} cores busy, at least {min_cores:g} are asked for"
+    step = "look at --sd-threads, and at what runs on one thread"
+    if busy < min_cores:
+        return Finding(Outcome.SLOWER, CORES, seen, step)
+    return Finding(Outcome.PASS, CORES, seen)

@@ -1,0 +1,29 @@
+import mmap
+import sys
+
+import pytest
+
+from sdperf.measure.resident import read_resident_bytes
+
+MIB = 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_is_held_counts_and_a_mapped_file_does_not(tmp_path):
+    before = read_resident_bytes()
+    held = b"x" * (64 * MIB)
+    after = read_resident_bytes()
+    assert 60 * MIB < after - before < 80 * MIB
+    path = tmp_path / "weights"
+    path.write_bytes(held)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[::4096]) == len(held[::4096]) * ord("x")
+        assert read_resident_bytes() - after < 20 * MIB
+
+
+def test_where_nothing_tells_it_is_unknown(monkeypatch, tmp_path):
+    monkeypatch.setattr("sdperf.measure.resident._STATM", tmp_path / "none")
+    monkeypatch.setattr(
+        "sdperf.measure.resources.apple.apple_rusage.read_process_usage", lambda _: None
+    )
+    assert read_resident_bytes() is None
