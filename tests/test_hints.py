@@ -22,24 +22,27 @@ from tests.test_help import PARSERS
 PACKAGE = Path(sdperf.__file__).parent
 OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z][a-z-]*[a-z](?![a-zA-Z{-])")
 PROGRAMS = re.compile(
-    r"(?<![\w./-])(sdperf|pytest|bencher|docker|git|pip|dask|hf|python|powermetrics|taskpolicy)(?= |$)"
+    r"(?<![\w./-])(sdperf|pytest|bencher|docker|git|pip|dask|hf|python|powermetrics|taskpolicy)"
+    r"(?= |$)"
 )
 PHRASE_ENDS = re.compile(r"[;:)](?= |$)|, or |, then| or |\n(?!\s+--)|(?<!\\)\n|   ")
-VERBS = frozenset(
-    "can cannot does found has have in is itself need of keeps know knows lacks loads makes measures needs "
-    "on opens and record refuses rows run runs said serves session sets to wrote version wheel with "
-    "read reads calls took takes was warns writes shows says asks or".split()
-)
+_VERBS = """
+can cannot does found has have in is itself need of keeps know knows lacks loads makes measures
+needs on opens and record refuses rows run runs said serves session sets to wrote version wheel
+with read reads calls took takes was warns writes shows says asks or
+"""
+VERBS = frozenset(_VERBS.split())
 """What follows ``sdperf`` where it is the subject of a sentence and no command line."""
 
-OF_OTHER_PROGRAMS = frozenset(
-    "--abbrev --always --detach --disable-pip-version-check --dirty --end-of-options --exclude "
-    "--first-parent --force --force-reinstall --format --git-path --ignore-submodules --index-url "
-    "--is-shallow-repository --max-count --name-status --no-commit-id --no-input "
-    "--no-optional-locks --no-pager --no-walk --nthreads --nworkers --oneline --all --parents "
-    "--port --porcelain --progress-bar --quiet --reverse --root --samplers --show-toplevel --tags "
-    "--topo-order --unshallow --upgrade --verify --without-pip".split()
-)
+_OF_OTHER_PROGRAMS = """
+--abbrev --always --detach --disable-pip-version-check --dirty --end-of-options --exclude
+--first-parent --force --force-reinstall --format --git-path --ignore-submodules --index-url
+--is-shallow-repository --max-count --name-status --no-commit-id --no-input --no-optional-locks
+--no-pager --no-walk --nthreads --nworkers --oneline --all --parents --port --porcelain
+--progress-bar --quiet --reverse --root --samplers --show-toplevel --tags --topo-order
+--unshallow --upgrade --verify --without-pip
+"""
+OF_OTHER_PROGRAMS = frozenset(_OF_OTHER_PROGRAMS.split())
 """Options that git, pip, venv, dask, docker and programs of macOS are called with."""
 
 
@@ -140,7 +143,7 @@ def _check_alone(text, rest, known):
     commands = [
         name
         for name in known
-        if name != "pytest" and _is_file_of(text.file, COMMANDS.get((name.split() + [""])[1], "-"))
+        if name.startswith("sdperf ") and _is_file_of(text.file, COMMANDS[name.split()[1]])
     ]
     allowed = set().union(*(known[name] for name in commands or known), known["pytest"])
     return [
