@@ -96,6 +96,17 @@ def list_tries(commands: list[list[str]], environment: Path) -> list[Try]:
     refused = [
         (("--sd-html=x.html",), "sdperf[report]"),
         (("--sd-engine=onnx",), "sdperf[onnx]"),
+        (("--sd-optimisations=int8_weights",), "sdperf[quantise]"),
+        (("--sd-cluster=tcp://127.0.0.1:1",), "sdperf[cluster]"),
+        (("--sd-history=postgresql://a@127.0.0.1/b",), "sdperf[postgres]"),
+    ]
+    refused_commands = [
+        (("tune",), "sdperf[tune]"),
+        (("report", "run.json"), "sdperf[report]"),
+        (("figures", "run.json"), "sdperf[report]"),
+        (("history", "list", "--history", "postgresql://a@127.0.0.1/b"), "sdperf[postgres]"),
+        (("ab", "--a=optimisations=int8_weights", "--b=mode=async"), "sdperf[quantise]"),
+        (("ab", "--a=engine=onnx", "--b=mode=async"), "sdperf[onnx]"),
     ]
     return [
         Try(("python", "-c", where), says=str(environment / "lib")),
@@ -115,6 +126,7 @@ def list_tries(commands: list[list[str]], environment: Path) -> list[Try]:
             Try(("pytest", *QUICK, *words, "test_own_case.py"), (4,), says)
             for words, says in refused
         ),
+        *(Try(("sdperf", *words), (2,), says) for words, says in refused_commands),
     ]
 
 

@@ -6,12 +6,16 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.record.workload import EMBEDDED, PRECISIONS, Workload, preset_for
 from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_seconds
+
+if TYPE_CHECKING:
+    from sdperf.device import DeviceKind
 
 _EPILOG = """\
 examples:
@@ -66,8 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
         width=profile.width,
         scheduler=profile.scheduler,
     )
+    from sdperf.engines.requirements import require_installed
     from sdperf.models.loader import resolve_model
 
+    kind: DeviceKind = "cpu" if arguments.device == "auto" else arguments.device
+    require_installed((), profile.optimisations, kind)
     model = resolve_model(workload.model)
     print(f"loading {workload.model} ...", file=sys.stderr)
     from sdperf.run import worker

@@ -67,12 +67,14 @@ def test_every_command_of_the_wheel_is_typed(environment, tmp_path):
 
 
 def test_the_wheel_names_its_own_commands(environment, ending, tmp_path, capsys, monkeypatch):
-    ending('[[], ["ab"]]', 0)
-    monkeypatch.setattr(try_wheel, "run", lambda tried, *_: "bad" if "ab" in tried.words else None)
+    ending('[[], ["trend"]]', 0)
+    monkeypatch.setattr(
+        try_wheel, "run", lambda tried, *_: "bad" if "trend" in tried.words else None
+    )
     assert try_all(environment, tmp_path) == 1
     shown = capsys.readouterr().out
-    assert "sdperf ab --help\nbad\n" in shown
-    assert "sdperf tune" not in shown
+    assert "sdperf trend --help\nbad\n" in shown
+    assert "sdperf compare" not in shown
     compile(COMMANDS, "COMMANDS", "exec")
 
 
