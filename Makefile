@@ -1,4 +1,5 @@
-# `make bench` is the main job, `make test` the project's own tests. Both set everything up.
+# `make bench` is the main job, `make test` the project's own tests. Each sets up what it needs: the
+# first only what measures, the second the workshop besides.
 # `make test-oldest` and `make test-newest` run the tests on the lowest and the highest versions that
 # pyproject.toml allows; TORCH says which torch (a version that pip finds).
 PYTHON ?= python3
@@ -9,6 +10,7 @@ TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 empty :=
 blank := $(empty) $(empty)
 # A blank in the path of an environment is escaped where make would divide it.
+MEASURES := $(subst $(blank),\ ,$(VENV))/.measures
 READY := $(subst $(blank),\ ,$(VENV))/.ready
 OLDEST := $(VENV)-oldest
 OLDEST_READY := $(subst $(blank),\ ,$(OLDEST))/.ready
@@ -18,7 +20,7 @@ ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: bench test test-oldest test-newest lint clean
 
-bench: $(READY)  ## measure this machine: pytest benchmarks
+bench: $(MEASURES)  ## measure this machine: pytest benchmarks
 	"$(BIN)/pytest" benchmarks $(ARGS)
 
 test: $(READY)  ## lint, types, tests
@@ -37,10 +39,14 @@ lint: $(READY)
 	"$(BIN)/mypy"
 
 # torch comes first and pinned: a looser requirement would pull gigabytes of CUDA libraries.
-$(READY): pyproject.toml constraints.txt
+$(MEASURES): pyproject.toml constraints.txt
 	$(PYTHON) -m venv "$(VENV)"
 	"$(BIN)/python" -m pip install --quiet --constraint constraints.txt torch
-	"$(BIN)/python" -m pip install --quiet --constraint constraints.txt --editable '.[dev,nvidia]'
+	"$(BIN)/python" -m pip install --quiet --constraint constraints.txt --editable '.[apple,nvidia]'
+	touch "$@"
+
+$(READY): $(MEASURES)
+	"$(BIN)/python" -m pip install --quiet --constraint constraints.txt --editable '.[dev,apple,nvidia]'
 	touch "$@"
 
 $(OLDEST_READY): pyproject.toml tools/lowest_versions.py

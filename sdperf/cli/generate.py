@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError, SdperfError
@@ -13,6 +14,9 @@ from sdperf.models.sampling import choose_sampling
 from sdperf.record.workload import EMBEDDED, PRECISIONS, Workload
 from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_seconds
+
+if TYPE_CHECKING:
+    from sdperf.device import DeviceKind
 
 _EPILOG = """\
 examples:
@@ -67,8 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
         width=profile.width,
         scheduler=profile.scheduler,
     )
+    from sdperf.engines.requirements import require_installed
     from sdperf.models.loader import resolve_model
 
+    kind: DeviceKind = "cpu" if arguments.device == "auto" else arguments.device
+    require_installed((), profile.optimisations, kind)
     model = resolve_model(workload.model)
     print(f"loading {workload.model} ...", file=sys.stderr)
     from sdperf.run import worker

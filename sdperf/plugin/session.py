@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sdperf.engines.catalogue import ENGINES, explain_absence, explain_skip
+from sdperf.engines.catalogue import ENGINES, explain_skip
+from sdperf.engines.requirements import require_installed
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.judging.session.comparison import Comparison
 from sdperf.judging.session.speed import SpeedVerdict
@@ -306,13 +307,17 @@ class SdSession:
             ConfigurationError: A package is missing; the message says how to install it.
         """
         settings = self.settings
-        kind = "cpu" if settings.device == "auto" else settings.device
-        for name in () if settings.engine_is_auto else settings.engines:
-            choice = ENGINES[name]
-            missing = None if name == TORCH else explain_absence(choice, cast("DeviceKind", kind))
-            if missing is not None:
-                what, _, hint = missing.rpartition(": ")
-                raise ConfigurationError(what, hint=hint)
+        if settings.cluster is None:  # else they are needed where its workers run
+            kind = "cpu" if settings.device == "auto" else settings.device
+            require_installed(
+                () if settings.engine_is_auto else settings.engines,
+                [name for names in settings.optimisations or () for name in names],
+                cast("DeviceKind", kind),
+            )
+        if settings.history is not None:
+            from sdperf.store.history.database import locate_history, require_driver
+
+            require_driver(locate_history(settings.history or None, self.root))
         if settings.html is not None:
             from sdperf.report.html.files import require_drawing
 

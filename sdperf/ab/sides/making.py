@@ -7,11 +7,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter, label_interpreters
 from sdperf.ab.sides.revisions import WORKING_TREE, RevisionCode, opened_revisions
 from sdperf.ab.sides.settings import Settings
-from sdperf.ab.sides.sides import Side
+from sdperf.ab.sides.sides import MatrixCase, Side
+from sdperf.device import DeviceKind
+from sdperf.engines.requirements import require_installed
 from sdperf.errors import ConfigurationError
 
 _EXPECTED = "two revisions, two --python, or --a and --b"
@@ -93,6 +96,10 @@ def _make_side(
         interpreter=None if interpreter is None else interpreter.path,
         variant_changes=dict(settings.variant),
     )
+    if interpreter is None:
+        variant = side.variant_for(MatrixCase())
+        kind = "cpu" if side.device == "auto" else side.device
+        require_installed([variant.engine], variant.optimisations, cast("DeviceKind", kind))
     if code is None:
         return side
     return dataclasses.replace(

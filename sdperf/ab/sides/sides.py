@@ -97,21 +97,9 @@ class SideError(SdperfError):
     def __init__(self, side: SideName, label: str, cause: SdperfError) -> None:
         super().__init__(
             f"side {side} ({label}): {cause.what}",
-            got=_as_option_here(cause.got),
-            expected=_as_option_here(cause.expected),
-            hint=_as_option_here(cause.hint),
+            got=cause.got,
+            expected=cause.expected,
+            hint=cause.hint,
         )
         self.side = side
         self.cause = cause
-
-
-_DEBUGGER = "--sd-in-process"
-
-
-def _as_option_here(text: object) -> Any:
-    """Name the options of a pytest run as those of a comparison."""
-    if not isinstance(text, str):
-        return text
-    if _DEBUGGER in text:
-        return f"run the side alone: pytest benchmarks {_DEBUGGER}, with its settings as --sd-*"
-    return text.replace("--sd-", "--")

@@ -83,10 +83,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the runs, judge them, write the page."""
     from sdperf.judging.machine import Limits
-    from sdperf.report.html.files import write_report
+    from sdperf.report.html.files import require_drawing, write_report
     from sdperf.report.pictures.pictures import locate_pictures
     from sdperf.report.text.tune import describe_winner
 
+    require_drawing()
     limits = Limits(
         max_slowdown=arguments.max_slowdown,
         suite_slowdown=arguments.max_slowdown,

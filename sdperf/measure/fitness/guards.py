@@ -233,7 +233,7 @@ def _judge_limits(now: Conditions) -> Guard:
         return Guard(name, "ok", "none", "no limit on processor time")
     value = f"{now.limits.cpus:g} processors"
     sentence = "work over the limit is stopped for part of each period"
-    return Guard(name, "warn", value, sentence, "set --cpus to a whole number, or none")
+    return Guard(name, "warn", value, sentence, "docker run --cpus N, a whole number, or none")
 
 
 def _judge_steal(now: Conditions) -> Guard:

@@ -65,6 +65,7 @@ class Optimisation:
         cache_interval: Steps from one full call of the denoiser to the next.
         default_on: Device kinds on which it is on by default.
         first_call: Whether it makes the first call much longer: it compiles.
+        distribution: What has to be installed besides, and the extra of sdperf that brings it.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Optimisation:
     cache_interval: int | None = None
     default_on: tuple[DeviceKind, ...] = ()
     first_call: bool = False
+    distribution: tuple[str, str] | None = None
 
 
 _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
@@ -87,6 +89,9 @@ _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
     "mps": "it is a feature of CUDA devices",
 }
 _WEIGHTS: Final = "weights"
+EXTRA: Final = "quantise"
+"""The extra of sdperf that weights in fewer bits need."""
+
 _CHANNELS_LAST_ON_MPS: Final[dict[DeviceKind, str]] = {
     "mps": "convolutions of channels_last slices gave wrong images there (pytorch issue 180984)"
 }
@@ -121,7 +126,10 @@ def _step_cache(interval: int) -> Optimisation:
 
 
 def _weights(name: str, summary: str, **more: Any) -> Optimisation:
-    return Optimisation(name, summary, sort="approximate", group=_WEIGHTS, **more)
+    needed = ("torchao", EXTRA)
+    return Optimisation(
+        name, summary, sort="approximate", group=_WEIGHTS, distribution=needed, **more
+    )
 
 
 _ALL: Final = (

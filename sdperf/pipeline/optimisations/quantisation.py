@@ -21,10 +21,10 @@ from torch.nn import functional
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import torchao_quiet
 from sdperf.pipeline.families import is_separable
+from sdperf.pipeline.optimisations.catalogue import EXTRA
 from sdperf.pipeline.optimisations.cuda_graphs import casts_vae
 from sdperf.pipeline.optimisations.encoder import let_encoder_go
 
-EXTRA: Final = "quantise"
 INT4_GROUP: Final = 32
 """Weights that share a scale and a zero point."""
 

@@ -111,6 +111,19 @@ def locate_history(given: str | None, root: Path) -> str:
     return chosen if "://" in chosen else f"sqlite:///{Path(chosen).expanduser()}"
 
 
+def require_driver(url: str) -> None:
+    """Make sure that the driver of a history is installed, without connecting to it.
+
+    Args:
+        url: As `locate_history` returns it.
+
+    Raises:
+        ConfigurationError: The URL cannot be used, or its driver is missing.
+    """
+    parsed = _parse_url(url)
+    _create_engine(parsed, mask_url(parsed.render_as_string(hide_password=True))).dispose()
+
+
 def open_database(url: str, *, create: bool) -> Database:
     """Open a history and bring its tables up to date.
 

@@ -189,13 +189,6 @@ def test_a_side_that_dies_is_named_and_all_workers_end():
     assert bench.journal[-2:] == ["a1 close", "b2 close"]
 
 
-def test_a_sides_error_names_the_options_of_a_comparison():
-    told = SideError("A", "a", ConfigurationError("slow", got=3, hint="raise --sd-timeout"))
-    assert str(told) == "side A (a): slow; got: 3; do: raise --timeout"
-    crash = SideError("A", "a", WorkerError("died", hint="run alone with --sd-in-process to see"))
-    assert "pytest benchmarks --sd-in-process" in crash.hint
-
-
 def test_a_machine_that_is_not_fit_is_refused_under_strict_guards():
     bench = FakeBench(unfit=True)
     with pytest.raises(UnfitError):

@@ -226,13 +226,16 @@ def test_the_stage_holds_sdperf_only_and_is_removed():
 
 BLOCKER = """
     import sys
+    from importlib.machinery import PathFinder
 
-    class Blocker:
-        def find_spec(self, name, path=None, target=None):
+    class Blocker(PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
             if name.split(".")[0] in {"skimage", "pytest", "pytest_benchmark", "pynvml"}:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+                return None  # as where it is not installed, also for those who only ask
+            return super().find_spec(name, path, target)
 
-    sys.meta_path.insert(0, Blocker())
+    sys.meta_path[sys.meta_path.index(PathFinder)] = Blocker
 """
 WORKLOAD = Workload("tiny", ("red apple", "house"), 2, 5.0, height=32, width=32)
 

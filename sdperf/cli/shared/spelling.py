@@ -1,0 +1,49 @@
+"""Names the options of a pytest run as those of the command that was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+from sdperf.errors import SdperfError
+
+_MENTION: Final = re.compile(r"--sd-([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?")
+"""An option, with the blank behind it where a value follows."""
+
+
+def respell(error: SdperfError, names: Collection[str], settings: Collection[str]) -> SdperfError:
+    """Return the error with options that can be typed where it is shown. Pure.
+
+    The rooms that commands and pytest share know the options of pytest only.
+
+    Args:
+        error: What a command ended with.
+        names: The command's own options, as argparse keeps them (``max_slowdown``).
+        settings: Keys that the command takes as ``KEY=VALUE``; none for most.
+
+    Returns:
+        An option that the command has is named as the command does, a setting as ``KEY=``. Where
+        neither is, the hint says that it is one of pytest's.
+    """
+    unknown = False
+
+    def name(found: re.Match[str]) -> str:
+        nonlocal unknown
+        key, option = found[1].replace("-", "_"), found[0]
+        if key in names:
+            return option.replace("--sd-", "--")
+        if key in settings:
+            return f"{key}="
+        unknown = True
+        return option
+
+    def say(text: Any) -> Any:
+        return _MENTION.sub(name, text) if isinstance(text, str) else text
+
+    what, got, expected = say(error.what), say(error.got), say(error.expected)
+    unknown = False
+    hint = say(error.hint)
+    if unknown:
+        hint = f"with pytest benchmarks: {hint}"
+    return SdperfError(what, got=got, expected=expected, hint=hint)

@@ -1,0 +1,42 @@
+"""What engines and optimisations need besides sdperf, looked up without importing any of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sdperf.device import DeviceKind
+from sdperf.engines.catalogue import ENGINES, FindVersion, explain_absence, find_version
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS
+from sdperf.record.workload import TORCH
+
+
+def require_installed(
+    engines: Iterable[str],
+    optimisations: Iterable[str],
+    device: DeviceKind,
+    find: FindVersion = find_version,
+) -> None:
+    """Refuse what was asked for by name and is not installed here.
+
+    Args:
+        engines: Names of engines.
+        optimisations: Names of optimisations.
+        device: Kind of device that they run on.
+        find: Returns the version of an installed distribution.
+
+    Raises:
+        ConfigurationError: A package is missing; the message says how to install it.
+    """
+    for name in engines:
+        missing = None if name == TORCH else explain_absence(ENGINES[name], device, find)
+        if missing is not None:
+            what, _, hint = missing.rpartition(": ")
+            raise ConfigurationError(what, hint=hint)
+    for name in optimisations:
+        needed = OPTIMISATIONS[name].distribution if name in OPTIMISATIONS else None
+        if needed is not None and find(needed[0]) is None:
+            raise ConfigurationError(
+                f"the optimisation {name} is not installed ({needed[0]} missing)",
+                hint=f"pip install 'sdperf[{needed[1]}]'",
+            )
