@@ -16,6 +16,7 @@ from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
 from sdperf.judging.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
+from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
 from sdperf.record.guard import GUARD_NAMES, slugify_guard
@@ -27,7 +28,6 @@ from sdperf.record.workload import (
     Mode,
     Precision,
     Workload,
-    preset_for,
     read_prompts,
 )
 from sdperf.store.profile import read_profile
@@ -62,6 +62,7 @@ class Settings:
         batch_rounds: Timed rounds of a throughput case.
         warmup: Untimed rounds before them.
         timeout_s: Time limit of one generation.
+        sampling_source: Where steps and guidance come from that were left open; ``None``: none was.
         subject: ``module:function``, or ``None`` for the plain pipeline.
         guards: What to do about a machine that is not fit to be measured on.
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
@@ -105,6 +106,7 @@ class Settings:
     batch_rounds: int
     warmup: int
     timeout_s: float
+    sampling_source: str | None
     subject: str | None
     guards: GuardPolicy
     allowed_unknown: frozenset[str]
@@ -156,7 +158,11 @@ def read_settings(config: pytest.Config) -> Settings:
     texts = {option.name: _value(config, option, profile) for option in OPTIONS}
     switches = {switch.name: bool(_value(config, switch)) for switch in SWITCHES}
     model = _expand_model(texts["model"])
-    preset = preset_for(model)
+    sampling = choose_sampling(
+        model,
+        _or_auto(texts, "steps", _parse_count, None),
+        _or_auto(texts, "guidance", _parse_guidance, None),
+    )
     prompts = (
         DEFAULT_PROMPTS
         if texts["prompts"] == AUTO
@@ -166,8 +172,8 @@ def read_settings(config: pytest.Config) -> Settings:
     workload = Workload(
         model=model,
         prompts=prompts,
-        num_inference_steps=_or_auto(texts, "steps", _parse_count, preset.num_inference_steps),
-        guidance_scale=_or_auto(texts, "guidance", _parse_number, preset.guidance_scale),
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
         negative_prompt=texts["negative-prompt"],
         seed=_parse(texts, "seed", lambda text: _parse_count(text, least=0)),
         height=height,
@@ -191,6 +197,7 @@ def read_settings(config: pytest.Config) -> Settings:
         raise _refused("workers", texts["workers"], "1 with --sd-in-process")
     return Settings(
         workload=workload,
+        sampling_source=sampling.source,
         device=texts["device"],
         precisions=_or_auto(texts, "precision", _list_of(PRECISIONS), PRECISIONS),
         precision_is_auto=texts["precision"] == AUTO,
@@ -336,6 +343,10 @@ def _parse_number(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number")
     return number
+
+
+def _parse_guidance(text: str) -> float | str:
+    return text if text == OWN_GUIDANCE else _parse_number(text)
 
 
 def _parse_positive(text: str) -> float:

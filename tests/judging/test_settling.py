@@ -11,7 +11,8 @@ from sdperf.judging.settling import (
     suggest_calibrate,
     suggest_repeat,
 )
-from sdperf.record.workload import DEFAULT_PROMPTS, Variant, preset_for
+from sdperf.models.sampling import preset_for
+from sdperf.record.workload import DEFAULT_PROMPTS, Variant
 from tests.support.measurements import ENVIRONMENT, WORKLOAD, measurement
 
 PRESET = preset_for("embedded")

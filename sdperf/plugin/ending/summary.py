@@ -33,6 +33,7 @@ from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
+    from sdperf.record.measurement import Measurement
 
 
 def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
@@ -208,7 +209,7 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
                 *textwrap.wrap(
                     f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
                     f"torch {torch}: "
-                    f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
+                    f"{workload.describe_sampling()}{_name_source(measured)}, "
                     f"{image.width} x {image.height} px",
                     WIDTH,
                 )
@@ -223,6 +224,11 @@ def list_without_effect(rows: Iterable[Row]) -> list[str]:
         for text in () if row.measurement is None else row.measurement.without_effect:
             texts[text] = None
     return [f"without effect: {text}" for text in texts]
+
+
+def _name_source(measured: Measurement) -> str:
+    source = measured.sampling_source
+    return "" if source is None else f" ({source})"
 
 
 def _relative(path: Path) -> Path:

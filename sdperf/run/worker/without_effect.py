@@ -23,11 +23,9 @@ def list_without_effect(
         prompts: Their prompts.
     """
     found = []
-    if workload.negative_prompt and workload.guidance_scale <= 1:
-        found.append(
-            "the negative prompt, which takes a guidance above 1 "
-            f"(it is {workload.guidance_scale:g})"
-        )
+    guidance = workload.guidance_scale
+    if workload.negative_prompt and guidance is not None and guidance <= 1:
+        found.append(f"the negative prompt, which takes a guidance above 1 (it is {guidance:g})")
     texts = dict.fromkeys(filter(None, (*prompts, workload.negative_prompt)))
     for name, tokenizer in _list_tokenizers(pipeline):
         limit = getattr(tokenizer, "model_max_length", None)
