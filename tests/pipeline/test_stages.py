@@ -306,7 +306,7 @@ def test_a_pipeline_that_makes_another_number_of_images_is_an_error():
 
 def test_a_pipeline_that_returns_no_images_is_an_error(monkeypatch):
     pipeline = plain_pipeline()
-    stages, prompts, noise = bound(pipeline, images=2, height=None, width=None)
+    stages, prompts, noise = bound(pipeline, images=2, height=None, width=None, guidance_scale=None)
     monkeypatch.setattr(type(pipeline), "__call__", lambda *_, **__: None)
     with pytest.raises(GenerationError, match="returned no images; got: NoneType"):
         stages.run_whole(prompts, noise)

@@ -61,7 +61,7 @@ def profile_round(request):
 def staged_stand_in():
     """What `staged_harness` makes, with the stand-in for its worker."""
     with staged_harness() as folder:
-        (folder / "sdperf" / "run" / "worker.py").write_text(WORKER)
+        (folder / "sdperf" / "run" / "worker" / "__init__.py").write_text(WORKER)
         yield folder
 
 
