@@ -62,6 +62,10 @@ class GenerationError(SdperfError):
     """A generation failed inside a healthy worker (out of memory, a bad shape, a NaN)."""
 
 
+class UnsupportedError(SdperfError):
+    """A question that a pipeline cannot be asked; no fault of the pipeline's."""
+
+
 class WorkerError(SdperfError):
     """A worker died or outlived its time limit; the next request gets a fresh one."""
 

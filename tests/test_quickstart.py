@@ -10,8 +10,8 @@ import pytest
 from diffusers import PNDMScheduler
 
 from sdperf.cli import COMMANDS
+from sdperf.models.presets import PRESETS, Preset
 from sdperf.plugin.option_table import OPTIONS, SWITCHES
-from sdperf.record.workload import PRESETS, Preset
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "mac-quickstart.md").read_text(encoding="utf-8")

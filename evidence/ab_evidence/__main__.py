@@ -23,7 +23,8 @@ from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.verdict.comparison import CompareOptions, Comparison
 from sdperf.cli.ab.view import TerminalView
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, EMBEDDED_PRESET, Workload
+from sdperf.models.presets import EMBEDDED_PRESET
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Workload
 from sdperf.store.files import write_atomically
 
 STEPS = {"aa": 5, "slower": EVERY_CALLS}

@@ -28,8 +28,9 @@ from sdperf.engines.protocol import Part
 from sdperf.engines.versions import collect_versions
 from sdperf.folders import measure_bytes
 from sdperf.models.loader import load_pipeline, resolve_model
+from sdperf.models.sampling import preset_for
 from sdperf.pipeline.families import family_of, stages_for
-from sdperf.record.workload import Workload, preset_for
+from sdperf.record.workload import Workload
 from sdperf.store.files import write_atomically
 
 COUNTED = ("conv", "linear", "scaled_dot_product_attention", "einsum", "constexpr_lut_to_dense")

@@ -9,8 +9,9 @@ from pathlib import Path
 from sdperf.cli.quality import describe_making
 from sdperf.judging.floors import derive_floors
 from sdperf.models.loader import resolve_model
+from sdperf.models.presets import EMBEDDED_PRESET
 from sdperf.record.floors import Floors
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, EMBEDDED_PRESET, PRECISIONS, Workload
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
 from sdperf.report.text.calibration import format_floors, format_ladder_header, format_rung
 from sdperf.run.pool import WorkerPool
 from sdperf.run.quality.calibration import Calibrator, list_legal_settings

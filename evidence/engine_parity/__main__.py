@@ -29,10 +29,11 @@ from sdperf.errors import SdperfError
 from sdperf.images import compare_images, compute_entropy_bits
 from sdperf.measure.environment import collect_environment
 from sdperf.models.loader import ResolvedModel, load_pipeline, resolve_model
+from sdperf.models.sampling import preset_for
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.stages import SeparableStages
-from sdperf.record.workload import DEFAULT_PROMPTS, Precision, Workload, preset_for
+from sdperf.record.workload import DEFAULT_PROMPTS, Precision, Workload
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -17,13 +17,14 @@ from sdperf.device import DEVICE_CHOICES, DeviceKind
 from sdperf.errors import SdperfError
 from sdperf.measure.environment import collect_environment
 from sdperf.models.loader import resolve_model
+from sdperf.models.sampling import preset_for
 from sdperf.pipeline.optimisations.catalogue import (
     OPTIMISATIONS,
     QUANTISATIONS,
     parse_optimisations,
 )
 from sdperf.record.codec import format_record
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload, preset_for
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
 from sdperf.run.gain import GainCase
 from sdperf.run.suite import count_cpu_threads
 from sdperf.store.files import write_atomically

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError, SdperfError
-from sdperf.record.workload import EMBEDDED, PRECISIONS, Workload, preset_for
+from sdperf.models.sampling import choose_sampling
+from sdperf.record.workload import EMBEDDED, PRECISIONS, Workload
 from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_seconds
 
@@ -108,8 +109,8 @@ def choose_profile(arguments: argparse.Namespace) -> Profile:
         profile = read_profile(arguments.profile)
     else:
         model = arguments.model or EMBEDDED
-        preset = preset_for(model)
-        profile = Profile(model, preset.num_inference_steps, preset.guidance_scale)
+        chosen = choose_sampling(model, arguments.steps, arguments.guidance)
+        profile = Profile(model, chosen.num_inference_steps, chosen.guidance_scale)
     typed = {
         "model": arguments.model,
         "num_inference_steps": arguments.steps,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
 from sdperf.judging.floors import derive_floors
+from sdperf.models.sampling import choose_sampling
 from sdperf.record.floors import Floors
 from sdperf.record.workload import (
     DEFAULT_PROMPTS,
@@ -19,7 +20,6 @@ from sdperf.record.workload import (
     PRECISIONS,
     Precision,
     Workload,
-    preset_for,
     read_prompts,
 )
 from sdperf.report.text.calibration import format_floors, format_ladder_header, format_rung
@@ -164,17 +164,13 @@ def describe_making(command: str, device: DeviceInfo, threads: int) -> dict[str,
 
 
 def _make_workload(arguments: argparse.Namespace) -> Workload:
-    preset = preset_for(arguments.model)
+    sampling = choose_sampling(arguments.model, arguments.steps, arguments.guidance)
     width, height = parse_size(arguments.size)
     return Workload(
         model=arguments.model,
         prompts=(DEFAULT_PROMPTS if arguments.prompts is None else read_prompts(arguments.prompts)),
-        num_inference_steps=(
-            preset.num_inference_steps if arguments.steps is None else arguments.steps
-        ),
-        guidance_scale=(
-            preset.guidance_scale if arguments.guidance is None else arguments.guidance
-        ),
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
         negative_prompt=arguments.negative_prompt,
         seed=arguments.seed,
         height=height,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+from sdperf.models.presets import PRESETS
 from sdperf.record.measurement import Measurement
-from sdperf.record.workload import EMBEDDED, TORCH, Variant, Workload, preset_for
+from sdperf.record.workload import EMBEDDED, TORCH, Variant, Workload
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"
@@ -94,12 +95,13 @@ def _list_variant_settings(variant: Variant) -> list[str]:
 
 
 def _list_settings(workload: Workload) -> list[str]:
-    """Name what differs from the model's preset."""
-    preset = preset_for(workload.model)
+    """Name what differs from the preset of the model's name; without one, steps and guidance."""
+    preset = PRESETS.get(workload.model)
     settings = []
-    if workload.num_inference_steps != preset.num_inference_steps:
+    if preset is None or workload.num_inference_steps != preset.num_inference_steps:
         settings.append(f"steps={workload.num_inference_steps}")
-    if workload.guidance_scale != preset.guidance_scale:
+    own_guidance = None if preset is None else preset.guidance_scale
+    if workload.guidance_scale is not None and workload.guidance_scale != own_guidance:
         settings.append(f"guidance={workload.guidance_scale:g}")
     if workload.seed:
         settings.append(f"seed={workload.seed}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def known_warnings_ignored() -> Iterator[None]:
-    """Ignore that diffusers' schedulers turn tensors into arrays as before NumPy 2.
+    """Ignore what diffusers' own networks and schedulers do in ways that are deprecated.
 
     Where warnings are errors it would stop a generation, and a user can do nothing about it.
     The filters are the process's own: no other thread may change them meanwhile.
@@ -18,6 +18,9 @@ def known_warnings_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
+        )
+        warnings.filterwarnings(
+            "ignore", ".* is deprecated", FutureWarning, r"diffusers\.(models|pipelines|schedulers)"
         )
         yield
 

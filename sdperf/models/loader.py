@@ -329,6 +329,26 @@ def _described(name: str) -> str:
     return "the embedded model" if name == EMBEDDED else f"the model {name!r}"
 
 
+def find_index(name: str) -> Path:
+    """Return a model's `model_index.json`, fetched where the hub's cache lacks it; no weights.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be fetched.
+    """
+    if name == EMBEDDED or _as_existing(name) is not None or not _is_hub_id(name):
+        return _find_folder(name, offline=True) / INDEX_NAME
+    import huggingface_hub
+
+    try:
+        path = huggingface_hub.hf_hub_download(name, INDEX_NAME, etag_timeout=_HUB_TIMEOUT_S)
+        for file in ("scheduler/scheduler_config.json", "transformer/config.json"):
+            with contextlib.suppress(Exception):  # not every pipeline has both
+                huggingface_hub.hf_hub_download(name, file, etag_timeout=_HUB_TIMEOUT_S)
+    except Exception as error:
+        raise _fetch_failure(name, error) from error
+    return Path(path)
+
+
 def _find_folder(name: str, *, offline: bool) -> Path:
     if name == EMBEDDED:
         if not (_EMBEDDED_FOLDER / INDEX_NAME).is_file():
@@ -340,7 +360,7 @@ def _find_folder(name: str, *, offline: bool) -> Path:
         return _EMBEDDED_FOLDER
     path = _as_existing(name)
     if path is None:
-        if name.startswith((".", "/", "~", "\\")) or not _HUB_ID.fullmatch(name):
+        if not _is_hub_id(name):
             raise ModelError(
                 f"{_described(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
             )
@@ -360,6 +380,10 @@ def _find_folder(name: str, *, offline: bool) -> Path:
             hint=_FOLDER_HINT,
         )
     return path
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith((".", "/", "~", "\\")) and bool(_HUB_ID.fullmatch(name))
 
 
 def _as_existing(name: str) -> Path | None:

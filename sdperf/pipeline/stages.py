@@ -19,6 +19,8 @@ import torch
 from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.models.sampling import GUIDANCE_ARGUMENTS
+from sdperf.pipeline.own_noise import NoisePlan, learn_noise
 from sdperf.record.workload import ImageRequest, Workload
 
 Pixels = npt.NDArray[np.floating[Any]]
@@ -45,7 +47,8 @@ class Noise:
 
     Attributes:
         latents: (B, C, H/f, W/f) float in the pipeline's dtype, on its device, of unit variance
-            (Flux: packed to (B, H/2f * W/2f, 4C)); ``None`` where the pipeline draws it itself.
+            (Flux: packed to (B, H/2f * W/2f, 4C); other pipelines: as their call takes it);
+            ``None`` where the pipeline draws it itself.
         states: For each image, the state of its CPU generator after the latents were drawn:
             noise that a scheduler adds in its steps goes on from there.
     """
@@ -83,6 +86,9 @@ class Stages:
         width: Pixels; the same.
         images_per_call: Images of a stream that are generated together.
         encode_png: Makes the delivered file of (H, W, 3) uint8 pixels; safe on any thread.
+        guidance_scale: The scale that the call works with: the workload's, else the call's default.
+        guidance_argument: What the pipeline calls the strength of guidance; ``None`` where it takes
+            none.
         has_steps: Whether steps can be timed one by one: they are not parts of one recording.
     """
 
@@ -104,15 +110,50 @@ class Stages:
         parameters = inspect.signature(type(pipeline).__call__).parameters
         self._accepts_anything = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
         self._accepted = frozenset(parameters)
+        self._noise_plan: NoisePlan | None = None
+        self.guidance_argument = _find_guidance_argument(parameters)
+        if self.guidance_argument is None and self._accepts_anything:
+            self.guidance_argument = "guidance_scale"
+        self.guidance_scale = workload.guidance_scale
+        named = parameters.get(self.guidance_argument or "")
+        if self.guidance_scale is None and named is not None:
+            self.guidance_scale = named.default
         self._check_accepted()
+
+    @torch.no_grad()
+    def learn(self, prompts: Sequence[str]) -> None:
+        """Find out how the pipeline takes starting noise; once, before anything is timed.
+
+        Its call is made up to the denoiser, two or three times.
+
+        Args:
+            prompts: One.
+        """
+
+        def call(latents: torch.Tensor | None, generators: list[torch.Generator]) -> object:
+            arguments = self._sampling(Noise(latents, ()), None)
+            return self._call(
+                prompt=list(prompts),
+                **self._negative_prompt(len(prompts)),
+                **arguments | {"generator": generators},
+                output_type="np",
+            )
+
+        if self._accepts("latents") and self._accepts("generator"):
+            self._noise_plan = learn_noise(self.pipeline, call)
 
     def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:
         """Prepare the starting noise of a batch from each image's own seed.
 
-        A whole pipeline draws its latents itself, in its own dtype: its images of two precisions
-        start from different noise.
+        Where `learn` found how the pipeline takes noise, it is drawn in float32 on the CPU, one
+        image at a time: equal for every device, precision, mode and place in a batch, apart from
+        the rounding. Otherwise the pipeline draws its latents itself, in its own dtype, so that
+        its images of two precisions start from different noise.
         """
-        return Noise(None, tuple(_seeded(request.seed).get_state() for request in requests))
+        generators = [_seeded(request.seed) for request in requests]
+        plan = self._noise_plan
+        latents = None if plan is None else plan.draw(generators)
+        return Noise(latents, tuple(generator.get_state() for generator in generators))
 
     def run_whole(
         self, prompts: Sequence[str], noise: Noise, on_step: OnStep | None = None
@@ -160,19 +201,29 @@ class Stages:
                     got=getattr(self.workload, argument),
                     hint=f"leave {_OPTIONS[argument]} out",
                 )
+        if self.workload.guidance_scale is not None and self.guidance_argument is None:
+            raise ConfigurationError(
+                f"{type(self.pipeline).__name__} takes no guidance scale",
+                got=f"guidance {self.workload.guidance_scale:g}",
+                hint="leave guidance to the pipeline: --sd-guidance none (guidance=none)",
+            )
 
     def _accepts(self, argument: str) -> bool:
         return self._accepts_anything or argument in self._accepted
 
     def _negative_prompt(self, images: int) -> dict[str, list[str]]:
-        negative_prompt = self.workload.negative_prompt
-        return {"negative_prompt": [negative_prompt] * images} if negative_prompt else {}
+        """Return the argument; an empty one where guidance would be dropped without it."""
+        workload = self.workload
+        needs_one = self.guidance_argument == "true_cfg_scale" and workload.is_guided
+        if not workload.negative_prompt and not needs_one:
+            return {}
+        return {"negative_prompt": [workload.negative_prompt] * images}
 
     def _sampling(self, noise: Noise, on_step: OnStep | None) -> dict[str, Any]:
         """Collect the call's arguments apart from prompts; what is not accepted stays out."""
         arguments: dict[str, Any] = {
             "num_inference_steps": self.workload.num_inference_steps,
-            "guidance_scale": self.workload.guidance_scale,
+            self.guidance_argument or "": self.workload.guidance_scale,
             "height": self.height,
             "width": self.width,
             "latents": noise.latents,
@@ -246,7 +297,7 @@ class SeparableStages(Stages, ABC):
             prompts: One an image of the batch.
         """
         # The pipeline's own rule for guidance reads the scale of the call that is under way.
-        self.pipeline._guidance_scale = self.workload.guidance_scale
+        self.pipeline._guidance_scale = self.guidance_scale
         return PromptEmbeds(self._encode(list(prompts)))
 
     @torch.no_grad()
@@ -338,6 +389,17 @@ class SeparableStages(Stages, ABC):
 
     def _pack(self, latents: torch.Tensor) -> torch.Tensor:
         return latents
+
+
+def _find_guidance_argument(parameters: Mapping[str, inspect.Parameter]) -> str | None:
+    """Name the argument that a call takes for guidance, the one with a default scale first.
+
+    Qwen-Image's ``guidance_scale`` belongs to distilled versions and has none; its guidance is
+    ``true_cfg_scale``.
+    """
+    taken = [name for name in GUIDANCE_ARGUMENTS if name in parameters]
+    with_default = (name for name in taken if parameters[name].default is not None)
+    return next(with_default, taken[-1] if taken else None)
 
 
 class _StepCallback:

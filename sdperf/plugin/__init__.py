@@ -24,7 +24,7 @@ from sdperf.plugin.command_line import (
     list_compare_fail,
     parse_compare_fail,
 )
-from sdperf.plugin.fixtures.functions import (
+from sdperf.plugin.fixtures import (
     sd_benchmark,
     sd_engine,
     sd_gain,

@@ -86,8 +86,8 @@ OPTIONS: Final = (
         "settings that sdperf tune found: they take the place of the ini settings and defaults, "
         "options typed beside it win",
     ),
-    Option("steps", "N", AUTO, "denoising steps per image; auto is the model's preset"),
-    Option("guidance", "X", AUTO, "guidance scale; auto is the model's preset"),
+    Option("steps", "N", AUTO, "denoising steps per image; auto is the model's own"),
+    Option("guidance", "X", AUTO, "guidance scale; auto is the model's, none its pipeline's own"),
     Option("size", "WxH", AUTO, "image size in pixels, such as 512x512; auto is the model's own"),
     Option("images", "N", "4", "images in a batch of a throughput case"),
     Option("prompts", "FILE", AUTO, "text file with one prompt a line; auto is a built-in list"),

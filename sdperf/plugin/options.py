@@ -24,6 +24,7 @@ from sdperf.judging.limits import (
 )
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
+from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
 from sdperf.record.guard import GUARD_NAMES, slugify_guard
@@ -35,7 +36,6 @@ from sdperf.record.workload import (
     Mode,
     Precision,
     Workload,
-    preset_for,
     read_prompts,
 )
 from sdperf.store.profile import read_profile
@@ -71,6 +71,7 @@ class Settings:
         batch_rounds: Timed rounds of a throughput case.
         warmup: Untimed rounds before them.
         timeout_s: Time limit of one generation.
+        sampling_source: Where steps and guidance come from that were left open; ``None``: none was.
         subject: ``module:function``, or ``None`` for the plain pipeline.
         guards: What to do about a machine that is not fit to be measured on.
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
@@ -118,6 +119,7 @@ class Settings:
     batch_rounds: int
     warmup: int
     timeout_s: float
+    sampling_source: str | None
     subject: str | None
     guards: GuardPolicy
     allowed_unknown: frozenset[str]
@@ -186,7 +188,11 @@ def read_settings(config: pytest.Config) -> Settings:
     texts = {option.name: _value(config, option, profile) for option in OPTIONS}
     switches = {switch.name: bool(_value(config, switch)) for switch in SWITCHES}
     model = _expand_model(texts["model"])
-    preset = preset_for(model)
+    sampling = choose_sampling(
+        model,
+        _or_auto(texts, "steps", _parse_count, None),
+        _or_auto(texts, "guidance", _parse_guidance, None),
+    )
     prompts = (
         DEFAULT_PROMPTS
         if texts["prompts"] == AUTO
@@ -196,8 +202,8 @@ def read_settings(config: pytest.Config) -> Settings:
     workload = Workload(
         model=model,
         prompts=prompts,
-        num_inference_steps=_or_auto(texts, "steps", _parse_count, preset.num_inference_steps),
-        guidance_scale=_or_auto(texts, "guidance", parse_number, preset.guidance_scale),
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
         negative_prompt=texts["negative-prompt"],
         seed=_parse(texts, "seed", lambda text: _parse_count(text, least=0)),
         height=height,
@@ -221,6 +227,7 @@ def read_settings(config: pytest.Config) -> Settings:
         raise _refused("workers", texts["workers"], "1 with --sd-in-process")
     return Settings(
         workload=workload,
+        sampling_source=sampling.source,
         device=texts["device"],
         precisions=_or_auto(texts, "precision", _list_of(PRECISIONS), PRECISIONS),
         precision_is_auto=texts["precision"] == AUTO,
@@ -341,6 +348,10 @@ def _parse_count(text: str, least: int = 1) -> int:
 def _if_given(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     """Parse what is given; nothing is ``None``."""
     return lambda text: parse(text) if text else None
+
+
+def _parse_guidance(text: str) -> float | str:
+    return text if text == OWN_GUIDANCE else parse_number(text)
 
 
 def _parse_duration(text: str) -> float:

@@ -156,6 +156,7 @@ class SdSession:
                 pool=self._pool,
                 device=settings.device,
                 subject=settings.subject,
+                sampling_source=settings.sampling_source,
                 cpu_threads=count_cpu_threads() if self._cluster is None else self._cluster.threads,
                 shipped=references,
                 guards=settings.guards,

@@ -41,6 +41,7 @@ class Execution:
         denoiser_calls: Calls of the denoiser in one call of the pipeline.
         denoiser_batch: Largest batch of these calls; guidance doubles it.
         guided: Whether the denoiser saw each image with and without its prompt.
+        guidance_argument: The argument of the pipeline's call that took the guidance scale.
         precision: Number format of most of the denoiser's floating-point weights.
         scheduler: Class name of the pipeline's scheduler after the round.
         width: Pixels of the delivered picture.
@@ -58,6 +59,7 @@ class Execution:
     width: int | None = None
     height: int | None = None
     optimisations: Mapping[str, bool] = field(default_factory=dict)
+    guidance_argument: str | None = None
 
 
 def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str, ...]:

@@ -470,6 +470,8 @@ class Measurement:
         environment: Where.
         model_hash: Hash of the model's weights and configuration.
         subject: ``module:function`` that made the pipeline; ``None`` is the model's own.
+        sampling_source: Where steps and guidance come from that the user left open; ``None`` where
+            the user said both, or it is not known.
         images_per_round: Images delivered in one round by all workers together.
         rounds_s: Seconds of each timed round, in order; the same values as ``stats.data``.
         image_latencies_s: Per round, the mean seconds from start to delivery of one image.
@@ -511,6 +513,7 @@ class Measurement:
     rounds_s: tuple[float, ...]
     images: tuple[ImageRecord, ...]
     subject: str | None = None
+    sampling_source: str | None = None
     image_latencies_s: tuple[float, ...] = ()
     load_s: float | None = None
     first_call_s: float | None = None

@@ -1,4 +1,4 @@
-"""What is generated (`Workload`) and how (`Variant`); presets name the source of their values."""
+"""What is generated (`Workload`) and how (`Variant`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from sdperf.errors import ConfigurationError
+from sdperf.units import format_quantity
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Mode = Literal["sync", "async"]
@@ -36,14 +37,15 @@ class Workload:
         height: Pixels; ``None`` is the pipeline's own size.
         width: Pixels; ``None`` is the pipeline's own size.
         num_inference_steps: Denoising steps per image.
-        guidance_scale: Classifier-free guidance; 1.0 or less switches it off.
+        guidance_scale: Classifier-free guidance; 1.0 or less switches it off. ``None`` leaves it to
+            the pipeline, whose call names no single scale.
         scheduler: Class name of a diffusers scheduler; ``None`` is the model's own.
     """
 
     model: str
     prompts: tuple[str, ...]
     num_inference_steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     negative_prompt: str = ""
     seed: int = 0
     height: int | None = None
@@ -71,6 +73,17 @@ class Workload:
                 raise ConfigurationError(
                     f"the {name} cannot be generated", got=size, expected="a multiple of 8 pixels"
                 )
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether a scale above 1 is asked for; not so where it is left to the pipeline."""
+        return self.guidance_scale is not None and self.guidance_scale > 1
+
+    def describe_sampling(self) -> str:
+        """Say steps and guidance, such as ``20 steps, guidance 3``."""
+        own = self.guidance_scale is None
+        guidance = "the pipeline's own guidance" if own else f"guidance {self.guidance_scale:g}"
+        return f"{format_quantity(self.num_inference_steps, 'step')}, {guidance}"
 
     def image(self, index: int) -> ImageRequest:
         """Return the request for image ``index`` of a batch."""
@@ -140,92 +153,6 @@ class Variant:
         return "-".join((self.precision, self.mode, *self.team, *engine, *self.optimisations))
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Settings a model is usually run with, and who says so.
-
-    Attributes:
-        num_inference_steps: Denoising steps.
-        guidance_scale: Classifier-free guidance.
-        source: Where steps and guidance come from.
-        size: Side of the square image that the pipeline makes unasked, pixels; ``None`` unknown.
-        size_source: Who says so.
-        scheduler: The model's own, where its published configuration was read; only said, never
-            switched to: the model has it already.
-        scheduler_source: The file of the published model that says so.
-        precision: What to measure first on a GPU.
-        precision_source: Who runs it so.
-        weights: How many the pipeline has, safety checker left out; ``None`` unknown.
-    """
-
-    num_inference_steps: int
-    guidance_scale: float
-    source: str
-    size: int | None = None
-    size_source: str = ""
-    scheduler: str | None = None
-    scheduler_source: str = ""
-    precision: Precision = "fp16"
-    precision_source: str = ""
-    weights: int | None = None
-
-    def weight_bytes(self, precision: Precision) -> int | None:
-        """Bytes of all weights in a precision."""
-        return None if self.weights is None else self.weights * (4 if precision == "fp32" else 2)
-
-
-EMBEDDED_PRESET: Final = Preset(
-    20, 3.0, "docs/embedded-model.md: clean pictures that change little with more steps"
-)
-DEFAULT_PRESET: Final = Preset(
-    50, 7.5, "defaults of diffusers' StableDiffusionPipeline.__call__ (0.42)"
-)
-PRESETS: Final[dict[str, Preset]] = {
-    EMBEDDED: EMBEDDED_PRESET,
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": Preset(
-        50,
-        7.5,
-        "model card: 50 steps in the sampling figures, guidance 7.5 by default",
-        size=512,
-        size_source="model card: trained at 512x512",
-        scheduler="PNDMScheduler",
-        scheduler_source="scheduler/scheduler_config.json, as copies of the repository have it",
-        precision_source="the example of the model card",
-        weights=1_066_235_307,
-    ),
-    "stabilityai/stable-diffusion-xl-base-1.0": Preset(
-        50,
-        5.0,
-        "defaults of diffusers' StableDiffusionXLPipeline.__call__ (0.42)",
-        size=1024,
-        size_source="unet/config.json: 128 latents of 8 pixels",
-        scheduler="EulerDiscreteScheduler",
-        scheduler_source="model_index.json, revision cd44add",
-        precision_source="the example of the model card",
-        weights=3_468_837_867,
-    ),
-    "stabilityai/sd-turbo": Preset(
-        1,
-        0.0,
-        "model card: one step without guidance",
-        size=512,
-        size_source="model card: preferably 512x512",
-        scheduler="EulerDiscreteScheduler",
-        scheduler_source="scheduler/scheduler_config.json, revision b335f73: trailing timesteps",
-        precision_source="the example of the model card",
-        weights=1_289_952_427,
-    ),
-    "stabilityai/sdxl-turbo": Preset(
-        1,
-        0.0,
-        "model card: one step without guidance",
-        size=512,
-        scheduler="EulerAncestralDiscreteScheduler",
-        scheduler_source="scheduler/scheduler_config.json, revision 647e47a: trailing timesteps",
-        weights=3_468_837_867,
-    ),
-}
-
 DEFAULT_PROMPTS: Final[tuple[str, ...]] = (
     "red apple",
     "smiling face with sunglasses",
@@ -242,11 +169,6 @@ DEFAULT_PROMPTS: Final[tuple[str, ...]] = (
 def _hash_fields(fields: dict[str, object]) -> str:
     canonical = json.dumps(fields, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def preset_for(model: str) -> Preset:
-    """Return the preset of a model; a model without one takes diffusers' own defaults."""
-    return PRESETS.get(model, DEFAULT_PRESET)
 
 
 def read_prompts(path: Path, asked_by: str = "--prompts") -> tuple[str, ...]:

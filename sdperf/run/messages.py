@@ -29,7 +29,7 @@ class EngineShape:
     @classmethod
     def of(cls, workload: Workload) -> EngineShape:
         """Pick it from a workload."""
-        return cls(workload.height, workload.width, workload.guidance_scale > 1)
+        return cls(workload.height, workload.width, workload.is_guided)
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class WorkerReport:
         load_s: Seconds to load the pipeline and move it to the device, imports excluded.
         pipeline: Name of the pipeline's class.
         is_separable: Whether the pipeline divides into stages.
+        is_the_models: Whether it is of the class that the model names, or of a subclass.
         weight_bytes: What its networks' weights take as they are stored, by component.
         engine: What runs the networks; ``None`` for torch.
         page_cache: Whether the model's files were in memory when loading began.
@@ -80,6 +81,7 @@ class WorkerReport:
     load_s: float
     pipeline: str = ""
     is_separable: bool = False
+    is_the_models: bool = True
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
     engine: EngineUse | None = None
     page_cache: CacheState | None = None

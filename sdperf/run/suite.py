@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.device import DeviceInfo
-from sdperf.errors import EngineError, GenerationError, SdperfError
+from sdperf.errors import ConfigurationError, EngineError, GenerationError, SdperfError
 from sdperf.images import require_same_shape
 from sdperf.images.png import compute_png_sha256, decode_png
 from sdperf.measure.environment import count_performance_cores
@@ -77,6 +77,8 @@ class Suite:
         pool: The workers.
         device: A ``--sd-device`` choice.
         subject: ``module:function`` under test, or ``None``.
+        sampling_source: Where the model's steps and guidance come from, as far as the user left
+            them open; ``None`` where the user said both.
         code: Folders to search for the subject's module before all others.
         compares_with_fp32: Whether images are held against this run's plain fp32 ones.
         cpu_threads: Threads divided among the workers of a case.
@@ -101,6 +103,7 @@ class Suite:
     allowed_unknown: frozenset[str] = frozenset()
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
+    sampling_source: str | None = None
     compares_with_fp32: bool = True
     planned: PlannedReferences = field(default_factory=PlannedReferences)
     plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
@@ -148,6 +151,7 @@ class Suite:
         Raises:
             EngineError: The engine cannot take the pipeline; said again at once when asked again,
                 because converting up to where it fails can take minutes.
+            ConfigurationError: The subject is sampled in another way than the model.
         """
         spec = self.make_spec(precision, optimisations, engine)
         refused = self._refused.get(spec)
@@ -161,11 +165,23 @@ class Suite:
                 self.pool.start_afresh()
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
+            self._check_sampling(workers[0])
         except EngineError as error:
             self._refused[spec] = error
             raise
         self._device_info = workers[0].report.device
         return workers
+
+    def _check_sampling(self, worker: Worker) -> None:
+        """Refuse to measure a subject of another kind with the model's own steps and guidance."""
+        if self.sampling_source is None or worker.report.is_the_models:
+            return
+        raise ConfigurationError(
+            f"the subject returned a {worker.report.pipeline}, and steps and guidance were left "
+            f"open: those of {self.model.name} are for a {self.model.pipeline_class}",
+            got=self.workload.describe_sampling(),
+            hint="say how it is sampled: --sd-steps N --sd-guidance X (or none)",
+        )
 
     def make_references(self, variant: Variant) -> None:
         """Make what a variant's tests will be held against, as far as the session planned it."""

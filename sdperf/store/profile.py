@@ -34,7 +34,7 @@ class Profile:
     Attributes:
         model: As in `sdperf.record.workload.Workload`.
         num_inference_steps: Likewise.
-        guidance_scale: Likewise.
+        guidance_scale: Likewise; ``None`` leaves it to the pipeline.
         scheduler: Likewise; ``None`` is the model's own.
         width: Pixels; ``None`` is the model's own size.
         height: Pixels; ``None`` exactly where ``width`` is.
@@ -47,7 +47,7 @@ class Profile:
 
     model: str
     num_inference_steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     scheduler: str | None = None
     width: int | None = None
     height: int | None = None
@@ -65,13 +65,14 @@ class Profile:
         texts = {
             "model": self.model,
             "steps": str(self.num_inference_steps),
-            "guidance": f"{self.guidance_scale:.9f}".rstrip("0").rstrip("."),
             "scheduler": self.scheduler or "auto",
             "precision": self.precision,
             "mode": self.mode,
             "workers": str(self.workers),
             "optimisations": "+".join(self.optimisations) or PLAIN,
         }
+        if self.guidance_scale is not None:
+            texts["guidance"] = f"{self.guidance_scale:.9f}".rstrip("0").rstrip(".")
         if self.width is not None:
             texts["size"] = f"{self.width}x{self.height}"
         return texts
@@ -82,7 +83,7 @@ def format_profile(profile: Profile) -> str:
     settings: dict[str, Scalar | tuple[str, ...]] = {
         "model": profile.model,
         "steps": profile.num_inference_steps,
-        "guidance": profile.guidance_scale,
+        **({} if profile.guidance_scale is None else {"guidance": profile.guidance_scale}),
         "precision": profile.precision,
         "mode": profile.mode,
         "workers": profile.workers,

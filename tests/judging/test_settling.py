@@ -5,7 +5,8 @@ import pytest
 
 from sdperf.ab.sides.matrix import parse_cases
 from sdperf.judging.settling import suggest_ab
-from sdperf.record.workload import Variant, preset_for
+from sdperf.models.sampling import preset_for
+from sdperf.record.workload import Variant
 from tests.support.measurements import ENVIRONMENT, WORKLOAD, measurement
 
 PRESET = preset_for("embedded")

@@ -25,7 +25,7 @@ import sdperf.models
 from evidence.train_embedded_model.export import MAX_BYTES, TEXT_PREFIX
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import resolve_model
-from sdperf.record.workload import EMBEDDED_PRESET
+from sdperf.models.presets import EMBEDDED_PRESET
 
 FOLDER = Path(sdperf.models.__file__).parent / "embedded"
 RECORD = json.loads(

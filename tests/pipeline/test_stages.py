@@ -270,7 +270,9 @@ def plain_pipeline():
 
 
 def test_an_unknown_pipeline_runs_whole_from_each_images_seed():
-    stages, prompts, noise = bound(plain_pipeline(), images=2, height=None, width=None)
+    stages, prompts, noise = bound(
+        plain_pipeline(), images=2, height=None, width=None, guidance_scale=None
+    )
     assert type(stages) is Stages
     assert stages.family == "whole"
     pixels = stages.run_whole(prompts, noise)
@@ -284,14 +286,20 @@ def test_an_unknown_pipeline_runs_whole_from_each_images_seed():
     [({"height": 32, "width": None}, "size"), ({"negative_prompt": "x"}, "negative-prompt")],
 )
 def test_what_a_whole_pipeline_cannot_be_told_is_refused(asked, flag):
-    overrides = {"height": None, "width": None, **asked}
+    overrides = {"height": None, "width": None, "guidance_scale": None, **asked}
     with pytest.raises(ConfigurationError, match=f"leave --sd-{flag} out"):
         stages_for(plain_pipeline(), workload(**overrides))
 
 
+def test_guidance_that_a_pipeline_would_drop_is_refused():
+    asked = workload(height=None, width=None, guidance_scale=2.0)
+    with pytest.raises(ConfigurationError, match=r"takes no guidance scale.*--sd-guidance none"):
+        stages_for(plain_pipeline(), asked)
+
+
 def test_a_pipeline_that_returns_no_images_is_an_error():
     pipeline = plain_pipeline()
-    stages, prompts, noise = bound(pipeline, images=2, height=None, width=None)
+    stages, prompts, noise = bound(pipeline, images=2, height=None, width=None, guidance_scale=None)
     with pytest.raises(GenerationError, match="returned no images"):
         stages.run_whole(prompts[:1], noise)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.errors import ConfigurationError
-from sdperf.record.workload import ImageRequest, Variant, Workload, preset_for, read_prompts
+from sdperf.record.workload import ImageRequest, Variant, Workload, read_prompts
 
 
 def workload(**changes):
@@ -66,9 +66,18 @@ def test_variant_ids_name_the_cell():
     assert Variant("fp16", "async", 2, ("compile",)).id == "fp16-async-2w-compile"
 
 
-def test_presets_name_their_source():
-    assert preset_for("embedded").source
-    assert preset_for("somebody/else").num_inference_steps == 50
+@pytest.mark.parametrize(
+    ("guidance", "is_guided", "words"),
+    [
+        (3.0, True, "20 steps, guidance 3"),
+        (1.0, False, "20 steps, guidance 1"),
+        (None, False, "20 steps, the pipeline's own guidance"),
+    ],
+)
+def test_sampling_in_words(guidance, is_guided, words):
+    asked = workload(num_inference_steps=20, guidance_scale=guidance)
+    assert asked.is_guided is is_guided
+    assert asked.describe_sampling() == words
 
 
 def test_prompts_files_skip_blank_lines_and_comments(tmp_path):

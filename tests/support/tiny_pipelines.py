@@ -75,10 +75,11 @@ def t5_config(d_model):
 
 
 def make_vae(**overrides):
+    channels = overrides.pop("block_out_channels", (8, 8, 16))
     return AutoencoderKL(
-        block_out_channels=(8, 8, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
         layers_per_block=1,
         norm_num_groups=4,
         sample_size=32,
@@ -238,7 +239,13 @@ class TinyFolders:
 
     def __call__(self, name: str) -> Path:
         folder = self._root / name
-        return folder if folder.exists() else save(BUILDERS[name](), folder)
+        if folder.exists():
+            return folder
+        if name in BUILDERS:
+            return save(BUILDERS[name](), folder)
+        from tests.support.modern_pipelines import MODERN_BUILDERS  # it builds on this module
+
+        return save(MODERN_BUILDERS[name](), folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
+from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, parse_optimisations
 from sdperf.record.workload import (
     DEFAULT_PROMPTS,
@@ -18,7 +19,6 @@ from sdperf.record.workload import (
     MODES,
     PRECISIONS,
     Workload,
-    preset_for,
     read_prompts,
 )
 from sdperf.store.profile import read_profile
@@ -69,14 +69,17 @@ class Settings:
             ConfigurationError: It cannot be generated.
         """
         model = self.workload.get("model", EMBEDDED)
-        preset = preset_for(model)
+        sampling = choose_sampling(
+            model, self.workload.get("num_inference_steps"), self.workload.get("guidance_scale")
+        )
         defaults: dict[str, Any] = {
             "model": model,
             "prompts": DEFAULT_PROMPTS,
-            "num_inference_steps": preset.num_inference_steps,
-            "guidance_scale": preset.guidance_scale,
+            "num_inference_steps": sampling.num_inference_steps,
+            "guidance_scale": sampling.guidance_scale,
         }
-        return Workload(**{**defaults, **self.workload})
+        own = {"guidance_scale": sampling.guidance_scale}
+        return Workload(**{**defaults, **self.workload, **own})
 
 
 def parse_settings(texts: Sequence[str]) -> Settings:
@@ -161,6 +164,15 @@ def _number(text: str) -> float:
     return float(text)
 
 
+def _guidance(text: str) -> float | str:
+    if text == OWN_GUIDANCE:
+        return text
+    try:
+        return _number(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {OWN_GUIDANCE}") from error
+
+
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -208,7 +220,7 @@ WORKLOAD_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "model": _text,
     "prompts": lambda text: read_prompts(Path(text).expanduser(), "prompts="),
     "num_inference_steps": _whole(1),
-    "guidance_scale": _number,
+    "guidance_scale": _guidance,
     "negative_prompt": str,
     "seed": _whole(0),
     "height": _optional(_whole(8)),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sdperf.cli.quality import parse_size
 from sdperf.cli.shared.output import print_lines
 from sdperf.errors import ConfigurationError
+from sdperf.models.sampling import choose_sampling
 from sdperf.record.codec import format_record
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload, preset_for
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
 
 if TYPE_CHECKING:
     from sdperf.mps_check.calls import Recording
@@ -117,15 +118,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make_workload(arguments: argparse.Namespace) -> Workload:
-    preset = preset_for(arguments.model)
+    sampling = choose_sampling(arguments.model, arguments.steps, arguments.guidance)
     width, height = parse_size(arguments.size)
     return Workload(
         model=arguments.model,
         prompts=DEFAULT_PROMPTS[:1],
-        num_inference_steps=arguments.steps,
-        guidance_scale=(
-            preset.guidance_scale if arguments.guidance is None else arguments.guidance
-        ),
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
         height=height,
         width=width,
         scheduler=arguments.scheduler,

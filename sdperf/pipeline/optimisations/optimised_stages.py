@@ -111,7 +111,7 @@ class OptimisedStages(SeparableStages):
             self._plain.family,
             self.pipeline,
             num_inference_steps=self.workload.num_inference_steps,
-            guidance_scale=self.workload.guidance_scale,
+            guidance_scale=self.guidance_scale or 0.0,
             height=self.height,
             width=self.width,
         )

@@ -33,6 +33,7 @@ from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
+    from sdperf.record.measurement import Measurement
 
 
 def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
@@ -197,12 +198,17 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
                 *textwrap.wrap(
                     f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
                     f"torch {torch}: "
-                    f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}, "
+                    f"{workload.describe_sampling()}{_name_source(measured)}, "
                     f"{image.width} x {image.height} px",
                     WIDTH,
                 )
             ]
     return []
+
+
+def _name_source(measured: Measurement) -> str:
+    source = measured.sampling_source
+    return "" if source is None else f" ({source})"
 
 
 def _relative(path: Path) -> Path:

@@ -176,7 +176,7 @@ def _list_facts(machine: JudgedMachine) -> Iterable[tuple[str, str]]:
     pixels = "" if size is None else f", {size.width} x {size.height} px"
     yield (
         "workload",
-        f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}{pixels}",
+        f"{workload.describe_sampling()}{pixels}",
     )
     power = [each for each in (where.power_source, where.power_mode, where.thermal_level) if each]
     if power:

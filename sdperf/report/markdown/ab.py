@@ -116,7 +116,7 @@ def _format_markdown(comparison: Comparison, verdict: AbVerdict) -> Iterator[str
     workload = comparison.b.workload
     drawn = (
         f"{workload.model} on {machine.device_kind} ({machine.device_name}), "
-        f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}"
+        f"{workload.describe_sampling()}"
     )
     yield f"- {escape_markdown(drawn)}"
     if verdict.void is not None:

@@ -176,7 +176,7 @@ def _format_environment(report: BisectReport) -> Iterator[str]:
     size = "" if workload.width is None else f", {workload.width} x {workload.height} px"
     yield (
         f"- {escape_markdown(workload.model)} ({format_code(comparison.a.model_hash[:12])}), "
-        f"{workload.num_inference_steps} steps, guidance {workload.guidance_scale:g}{size}, "
+        f"{workload.describe_sampling()}{size}, "
         f"{len(workload.prompts)} prompts, seed {workload.seed}"
     )
     changed = compare_packages(comparison.a.packages, comparison.b.packages)

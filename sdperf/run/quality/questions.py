@@ -78,7 +78,7 @@ class ReplayRecording:
         """Run them.
 
         Raises:
-            GenerationError: The pipeline cannot be run by components.
+            UnsupportedError: The pipeline cannot be run by components.
         """
         from sdperf.run.worker.recording import replay
 

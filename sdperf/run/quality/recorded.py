@@ -25,7 +25,7 @@ class DenoiserCall:
         steps: Calls that the scheduler plans.
         arguments: Positional arguments, with arrays where there were tensors.
         named: Named arguments, likewise.
-        output: Predicted noise (or velocity), float32, batch first.
+        output: Predicted noise (or velocity), float32, batch first; a list of equal shapes stacked.
     """
 
     step: int
@@ -40,16 +40,20 @@ class Recording:
     """One generation, opened up.
 
     Attributes:
-        embeds: What text encoding gave, by argument name; empty where it cannot be asked alone.
+        embeds: What text encoding gave, by argument name, or by its place in what `encode_prompt`
+            returned; empty where it cannot be asked alone.
         calls: The denoiser's first, middle and last call.
         latents: The latents after each step; empty where the pipeline does not show them.
         pixels: (H, W, 3) float32 in [0, 1].
+        decoded: What the VAE was given, of a pipeline that is called whole; ``None`` where decoding
+            it again does not give the pixels.
     """
 
     embeds: Mapping[str, Floats]
     calls: tuple[DenoiserCall, ...]
     latents: tuple[Floats, ...]
     pixels: Floats
+    decoded: Floats | None = None
 
     @property
     def nonfinite_step(self) -> int | None:
@@ -66,9 +70,9 @@ class Replay:
     Attributes:
         embeds: By argument name.
         outputs: The denoiser's, one a recorded call.
-        pixels: The VAE's, of the recording's last latents.
+        pixels: The VAE's, of the recording's last latents; ``None`` where it cannot be asked alone.
     """
 
     embeds: Mapping[str, Floats]
     outputs: tuple[Floats, ...]
-    pixels: Floats
+    pixels: Floats | None

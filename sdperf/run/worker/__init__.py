@@ -413,6 +413,8 @@ class _Loaded:
             load_s=interval.duration_s - (0.0 if hosted is None else hosted.spent_s),
             pipeline=type(self._pipeline).__name__,
             is_separable=is_separable(self._pipeline),
+            is_the_models=spec.model.pipeline_class
+            in {base.__name__ for base in type(self._pipeline).__mro__},
             weight_bytes=count_weight_bytes(self._pipeline) if hosted is None else {},
             engine=None if hosted is None else hosted.use,
         )
@@ -482,6 +484,9 @@ class _Loaded:
                 prompts = [request.images[0].prompt]
                 with _explained(), ahead, ahead.learning(prompts):
                     stages.encode_prompt(prompts)
+            else:
+                with _explained():
+                    stages.learn([request.images[0].prompt])
         self._state = read_state(self._pipeline)
         return stages, ahead
 

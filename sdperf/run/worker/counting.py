@@ -62,12 +62,18 @@ def count_image(stages: Stages, ahead: TokenizeAhead, request: ImageRequest) -> 
     """
     costs: list[StageCost] = []
 
-    def around(stage: StageName, work: Callable[[], T]) -> T:
-        result, flop, operators = count_work(work)
-        costs.append(StageCost(stage, flop, operators))
-        return result
+    flops = FlopCounterMode(display=False, custom_mapping=_missing_formulas())
+    operators = OperatorCounter()
 
-    generate_stagewise(stages, ahead, request, around)
+    @contextlib.contextmanager
+    def around(stage: StageName) -> Iterator[None]:
+        flop, operations = flops.get_total_flops(), operators.count
+        yield
+        flop, operations = flops.get_total_flops() - flop, operators.count - operations
+        costs.append(StageCost(stage, int(flop), operations))
+
+    with flops, operators:
+        generate_stagewise(stages, ahead, request, around)
     return costs
 
 

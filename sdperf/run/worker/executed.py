@@ -10,14 +10,14 @@ import contextlib
 import copy
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
 
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.pipeline.borders import DENOISERS, find_denoiser, stand_in
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
-from sdperf.pipeline.optimisations.networks import DENOISERS
 from sdperf.pipeline.stages import Stages
 from sdperf.record.execution import AskedExecution, Execution
 from sdperf.record.workload import TORCH, Workload
@@ -62,7 +62,7 @@ def count_execution(pipeline: Any) -> Iterator[ExecutionCount]:
         pipeline: A `diffusers.DiffusionPipeline`.
     """
     counted = ExecutionCount()
-    scheduler, denoiser = getattr(pipeline, "scheduler", None), _find_denoiser(pipeline)
+    scheduler, denoiser = getattr(pipeline, "scheduler", None), find_denoiser(pipeline)
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
 
@@ -75,8 +75,8 @@ def count_execution(pipeline: Any) -> Iterator[ExecutionCount]:
                 return plain_set_timesteps(*args, **keywords)
 
             # Signatures are looked at: diffusers asks whether a step takes eta or a generator.
-            plain_step = _stand_in(scheduler, "step", step, stack)
-            plain_set_timesteps = _stand_in(scheduler, "set_timesteps", set_timesteps, stack)
+            plain_step = stand_in(scheduler, "step", step, stack)
+            plain_set_timesteps = stand_in(scheduler, "set_timesteps", set_timesteps, stack)
         if denoiser is not None:
 
             def note(_network: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -85,21 +85,6 @@ def count_execution(pipeline: Any) -> Iterator[ExecutionCount]:
 
             stack.callback(denoiser.register_forward_pre_hook(note, with_kwargs=True).remove)
         yield counted
-
-
-def _stand_in(
-    target: Any, name: str, replacement: Callable[..., Any], stack: contextlib.ExitStack
-) -> Callable[..., Any]:
-    """Put a function in the place of a method until the stack closes; return the method."""
-    plain: Callable[..., Any] = getattr(target, name)
-    replacement.__wrapped__ = plain  # type: ignore[attr-defined]
-    own = vars(target).get(name)  # what a subject put in the place of the class's method
-    object.__setattr__(target, name, replacement)
-    if own is None:
-        stack.callback(object.__delattr__, target, name)
-    else:
-        stack.callback(object.__setattr__, target, name, own)
-    return plain
 
 
 def describe_execution(
@@ -121,7 +106,7 @@ def describe_execution(
         png: A delivered picture.
         is_recorded: Whether steps are replayed from a recording, which calls nothing of Python.
     """
-    denoiser, scheduler = _find_denoiser(pipeline), getattr(pipeline, "scheduler", None)
+    denoiser, scheduler = find_denoiser(pipeline), getattr(pipeline, "scheduler", None)
     width, height = read_png_size(png)
     seen = not is_recorded
     steps = counted.steps or counted.calls
@@ -136,6 +121,9 @@ def describe_execution(
         width=width,
         height=height,
         optimisations=_look_at_optimisations(pipeline, names),
+        guidance_argument=None
+        if stages.workload.guidance_scale is None
+        else stages.guidance_argument,
     )
 
 
@@ -159,7 +147,7 @@ def describe_asked(
         fewest_steps=workload.num_inference_steps,
         width=stages.width,
         height=stages.height,
-        guided=workload.guidance_scale > 1 if _doubles_its_batch(pipeline) else None,
+        guided=workload.is_guided if _doubles_its_batch(pipeline) else None,
         precision=precision if is_plain else None,
         scheduler=workload.scheduler,
         images_per_call=stages.images_per_call,
@@ -206,11 +194,6 @@ def _doubles_its_batch(pipeline: Any) -> bool:
     return getattr(config, "time_cond_proj_dim", None) is None
 
 
-def _find_denoiser(pipeline: Any) -> torch.nn.Module | None:
-    networks = (getattr(pipeline, name, None) for name in DENOISERS)
-    return next((one for one in networks if isinstance(one, torch.nn.Module)), None)
-
-
 def _find_batch(args: tuple[Any, ...], keywords: dict[str, Any]) -> int:
     named = (keywords.get(name) for name in ("sample", "hidden_states"))
     first = next((one for one in (*args[:1], *named) if one is not None), None)
@@ -226,7 +209,7 @@ def _look_at_optimisations(pipeline: Any, names: tuple[str, ...]) -> dict[str, b
             networks = (getattr(pipeline, each, None) for each in _CHANNELS_LAST[name])
             seen[name] = any(map(_is_channels_last, networks))
         elif name == "fused_projections":
-            denoiser = _find_denoiser(pipeline)
+            denoiser = find_denoiser(pipeline)
             parts = [] if denoiser is None else denoiser.modules()
             seen[name] = any(getattr(part, "fused_projections", False) for part in parts)
         elif name == "cudnn_benchmark":

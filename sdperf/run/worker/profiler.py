@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import torch
 
 from sdperf.device import DeviceKind
 from sdperf.errors import GenerationError
-from sdperf.measure.clock import Clock, timed
+from sdperf.measure.clock import Clock
 from sdperf.pipeline.stages import Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.measurement import StageName, StageTimes
 from sdperf.record.workload import ImageRequest
 from sdperf.run.worker.stagewise import generate_stagewise
-
-T = TypeVar("T")
 
 _DEVICE_ACTIVITIES: Final = {"cuda": torch.profiler.ProfilerActivity.CUDA}
 """What torch's profiler can see of a device; of an Apple GPU it sees the host's side only."""
@@ -33,7 +32,8 @@ def profile_image(
 ) -> StageTimes:
     """Generate one image stage by stage and time each.
 
-    A pipeline that cannot be divided is timed as a whole, apart from noise and delivery.
+    A pipeline without a denoiser and a decoder to divide it by is timed as a whole, apart from
+    noise and delivery.
 
     Args:
         stages: The pipeline, bound to its workload.
@@ -45,10 +45,13 @@ def profile_image(
     borders_s: dict[StageName, tuple[float, float]] = {}
     step_ends_s: list[float] = []
 
-    def around(stage: StageName, work: Callable[[], T]) -> T:
-        interval = timed(work, synchronize=synchronize, clock=clock)
-        borders_s[stage] = (interval.start_s, interval.end_s)
-        return interval.result
+    @contextmanager
+    def around(stage: StageName) -> Iterator[None]:
+        synchronize()
+        start_s = clock()
+        yield
+        synchronize()
+        borders_s[stage] = (start_s, clock())
 
     def note_step(_step: int, _latents: torch.Tensor) -> None:
         synchronize()
@@ -96,11 +99,11 @@ def trace_image(
     if device_kind in _DEVICE_ACTIVITIES:
         activities.append(_DEVICE_ACTIVITIES[device_kind])
 
-    def around(stage: StageName, work: Callable[[], T]) -> T:
+    @contextmanager
+    def around(stage: StageName) -> Iterator[None]:
         with torch.profiler.record_function(stage):
-            result = work()
+            yield
             synchronize()
-        return result
 
     path.unlink(missing_ok=True)
     with torch.profiler.profile(activities=activities) as profiler:

@@ -11,14 +11,19 @@ import numpy as np
 import torch
 import torch.nn.attention
 
-from sdperf.errors import GenerationError
+from sdperf.errors import UnsupportedError
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.pipeline.borders import find_borders, find_denoiser, stand_in
+from sdperf.pipeline.own_noise import run_to_denoiser
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
 from sdperf.pipeline.stages import SeparableStages, Stages
 from sdperf.record.workload import ImageRequest
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.quality.recorded import DenoiserCall, Floats, Kernels, Recording, Replay
+
+_VIDEO_NDIM: Final = 5
+"""Dimensions of what a video's decoder returns: batch, channels, frames, height, width."""
 
 SOILED_BLOCKS_BYTES: Final = tuple(2**power for power in range(9, 26)) * 2
 """Sizes of the blocks of `soil_memory`: two of each class from 512 bytes to 32 MiB."""
@@ -27,15 +32,16 @@ SOILED_BLOCKS_BYTES: Final = tuple(2**power for power in range(9, 26)) * 2
 def record(stages: Stages, image: ImageRequest) -> Recording:
     """Generate an image and keep what passes between the components.
 
-    A pipeline that does not divide gives no embeddings; latents and denoiser calls are kept where
-    it has them.
+    A pipeline that does not divide is looked into while it is called whole: what it has of
+    embeddings, denoiser calls, latents and decoding is kept.
     """
     noise = stages.draw_noise([image])
     latents: list[Floats] = []
 
-    def keep(_step: int, current: torch.Tensor) -> None:
+    def keep(_step: int, current: Any) -> None:
         latents.append(_to_array(current))
 
+    decoded = None
     with _recorded_calls(stages.pipeline) as calls:
         if isinstance(stages, SeparableStages):
             embeds = stages.encode_prompt([image.prompt])
@@ -43,9 +49,15 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
             pixels = stages.decode_latents(last)
             arrays = _embeds_as_arrays(embeds.arguments)
         else:
-            pixels = stages.run_whole([image.prompt], noise, keep)
-            arrays = {}
-    return Recording(arrays, tuple(calls), tuple(latents), pixels[0].astype(np.float32))
+            with (
+                _recorded_encoding(stages.pipeline) as encoded,
+                _recorded_decoding(stages.pipeline) as given,
+            ):
+                pixels = stages.run_whole([image.prompt], noise, keep)
+            arrays = _flatten(encoded)
+            if len(given) == 1 and _decodes_to(stages.pipeline, given[0], pixels):
+                decoded = _to_array(given[0])
+    return Recording(arrays, tuple(calls), tuple(latents), pixels[0].astype(np.float32), decoded)
 
 
 @torch.no_grad()
@@ -53,25 +65,37 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
     """Run the text encoders, the denoiser and the VAE, each on recorded inputs.
 
     Raises:
-        GenerationError: The pipeline cannot be run by components.
+        UnsupportedError: The pipeline cannot be run by components.
     """
-    if not isinstance(stages, SeparableStages) or not recording.latents:
-        raise GenerationError(
+    denoiser: Any = find_denoiser(stages.pipeline)
+    if denoiser is None or not recording.calls:
+        raise UnsupportedError(
             f"{type(stages.pipeline).__name__} cannot be run by components",
-            expected="a Stable Diffusion, SDXL, SD3 or Flux pipeline with its own call",
+            expected="a pipeline with a unet or a transformer",
         )
-    denoiser = _find_denoiser(stages.pipeline)
     dtype, device = denoiser.dtype, stages.pipeline._execution_device
-    embeds = stages.encode_prompt([image.prompt])
+    pixels: Any = None
+    if isinstance(stages, SeparableStages):
+        arrays = _embeds_as_arrays(stages.encode_prompt([image.prompt]).arguments)
+    else:
+        with _recorded_encoding(stages.pipeline) as encoded:
+            noise = stages.draw_noise([image])
+            run_to_denoiser(stages.pipeline, lambda: stages.run_whole([image.prompt], noise))
+        arrays = _flatten(encoded)
     outputs = []
     for call in recording.calls:
         arguments = _to_tensors(call.arguments, dtype, device)
         named = _to_tensors(dict(call.named), dtype, device)
         with known_warnings_ignored():
             outputs.append(_to_array(_first(denoiser(*arguments, **named))))
-    latents = torch.from_numpy(recording.latents[-1]).to(device=device, dtype=dtype)
-    pixels = stages.decode_latents(latents)
-    return Replay(_embeds_as_arrays(embeds.arguments), tuple(outputs), pixels[0].astype(np.float32))
+    if isinstance(stages, SeparableStages) and recording.latents:
+        latents = torch.from_numpy(recording.latents[-1]).to(device=device, dtype=dtype)
+        pixels = stages.decode_latents(latents)[0]
+    elif recording.decoded is not None:
+        vae = stages.pipeline.vae
+        given = torch.from_numpy(recording.decoded).to(device=device, dtype=vae.dtype)
+        pixels = _decode(stages.pipeline, given)[0]
+    return Replay(arrays, tuple(outputs), None if pixels is None else pixels.astype(np.float32))
 
 
 def generate_batch(stages: Stages, images: Sequence[ImageRequest]) -> tuple[DeliveredImage, ...]:
@@ -114,9 +138,9 @@ def use_kernels(kernels: Kernels) -> Iterator[None]:
 
 @contextmanager
 def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
-    """Keep the denoiser's first, middle and last call of a generation."""
+    """Keep the denoiser's first, middle and last call, where their arguments are plain."""
     calls: list[DenoiserCall] = []
-    denoiser = _find_denoiser(pipeline)
+    denoiser = find_denoiser(pipeline)
     if denoiser is None:
         yield calls
         return
@@ -126,15 +150,16 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
         nonlocal made
         steps = len(pipeline.scheduler.timesteps)
         if made in (0, steps // 2, steps - 1):
-            calls.append(
-                DenoiserCall(
-                    step=made,
-                    steps=steps,
-                    arguments=_to_arrays(arguments),
-                    named=_to_arrays(named),
-                    output=_to_array(_first(output)),
+            with suppress(UnsupportedError):
+                calls.append(
+                    DenoiserCall(
+                        step=made,
+                        steps=steps,
+                        arguments=_to_arrays(arguments),
+                        named=_to_arrays(named),
+                        output=_to_array(_first(output)),
+                    )
                 )
-            )
         made += 1
 
     handle = denoiser.register_forward_hook(keep, with_kwargs=True)
@@ -144,21 +169,78 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
         handle.remove()
 
 
-def _find_denoiser(pipeline: Any) -> Any:
-    return getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+@contextmanager
+def _recorded_encoding(pipeline: Any) -> Iterator[list[Any]]:
+    """Keep what `encode_prompt` returns, call by call."""
+    returned: list[Any] = []
+    with ExitStack() as stack:
+        if hasattr(pipeline, "encode_prompt"):
+
+            def keep(*args: Any, **keywords: Any) -> Any:
+                result = plain(*args, **keywords)
+                returned.append(result)
+                return result
+
+            plain = stand_in(pipeline, "encode_prompt", keep, stack)
+        yield returned
 
 
-def _first(output: Any) -> torch.Tensor:
-    tensor: torch.Tensor = output[0]
-    return tensor
+@contextmanager
+def _recorded_decoding(pipeline: Any) -> Iterator[list[torch.Tensor]]:
+    """Keep what the VAE is given to decode, call by call."""
+    given: list[torch.Tensor] = []
+    with ExitStack() as stack:
+        if find_borders(pipeline) is not None:
+
+            def keep(latents: torch.Tensor, *args: Any, **keywords: Any) -> Any:
+                given.append(latents)
+                return plain(latents, *args, **keywords)
+
+            plain = stand_in(pipeline.vae, "decode", keep, stack)
+        yield given
+
+
+def _decodes_to(pipeline: Any, given: torch.Tensor, pixels: Any) -> bool:
+    """Tell whether decoding by itself gives the very pixels that the call gave."""
+    try:
+        return np.array_equal(_decode(pipeline, given), pixels)
+    except (AttributeError, RuntimeError, TypeError, ValueError):  # it decodes in a way of its own
+        return False
+
+
+@torch.no_grad()
+def _decode(pipeline: Any, given: torch.Tensor) -> Any:
+    """Decode and postprocess as pipelines do; of a video's frames the first."""
+    image = pipeline.vae.decode(given, return_dict=False)[0]
+    if image.ndim == _VIDEO_NDIM:
+        image = image[:, :, 0]
+    return pipeline.image_processor.postprocess(image, output_type="np")
+
+
+def _flatten(encoded: Any, name: str = "") -> dict[str, Floats]:
+    """Name every tensor of floats in nested results by its place, such as ``0.1``."""
+    if isinstance(encoded, torch.Tensor):
+        return {name: _to_array(encoded)} if encoded.is_floating_point() else {}
+    if not isinstance(encoded, list | tuple):
+        return {}
+    found: dict[str, Floats] = {}
+    for index, item in enumerate(encoded):
+        found |= _flatten(item, f"{name}.{index}" if name else str(index))
+    return found
+
+
+def _first(output: Any) -> Any:
+    return output[0]
 
 
 def _embeds_as_arrays(embeds: Any) -> dict[str, Floats]:
     return {name: _to_array(each) for name, each in embeds.items() if each is not None}
 
 
-def _to_array(tensor: torch.Tensor) -> Floats:
-    """Copy to the host as float32; exact for the 16-bit formats."""
+def _to_array(tensor: Any) -> Floats:
+    """Copy to the host as float32, exact for the 16-bit formats; a list of equal shapes stacked."""
+    if isinstance(tensor, list | tuple):
+        return np.stack([_to_array(each) for each in tensor])
     copied: Floats = tensor.detach().to(device="cpu", dtype=torch.float32).numpy().copy()
     return copied
 
@@ -167,18 +249,20 @@ def _to_arrays(value: Any) -> Any:
     """Turn tensors into arrays, keeping the structure around them.
 
     Raises:
-        GenerationError: An argument is neither a tensor nor a plain value.
+        UnsupportedError: An argument is neither a tensor nor a plain value.
     """
     if isinstance(value, torch.Tensor):
         host = value.detach().cpu()
         return (host.float() if host.is_floating_point() else host).numpy().copy()
-    if isinstance(value, tuple | list):
+    if isinstance(value, list):
+        return [_to_arrays(item) for item in value]
+    if isinstance(value, tuple):
         return tuple(_to_arrays(item) for item in value)
     if isinstance(value, dict):
         return {name: _to_arrays(item) for name, item in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise GenerationError(
+    raise UnsupportedError(
         "a call of the denoiser cannot be recorded",
         got=f"an argument of type {type(value).__name__}",
         expected="tensors and plain values",
@@ -195,6 +279,8 @@ def _to_tensors(value: Any, dtype: torch.dtype, device: Any) -> Any:
         tensor = torch.from_numpy(value).to(device)
         follows_model = tensor.is_floating_point() and tensor.ndim >= 2
         return tensor.to(dtype) if follows_model else tensor
+    if isinstance(value, list):
+        return [_to_tensors(item, dtype, device) for item in value]
     if isinstance(value, tuple):
         return tuple(_to_tensors(item, dtype, device) for item in value)
     if isinstance(value, dict):

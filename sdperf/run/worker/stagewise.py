@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager, ExitStack
 
+from sdperf.pipeline.borders import find_borders
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import OnStep, Pixels, SeparableStages, Stages
+from sdperf.pipeline.stages import Noise, OnStep, Pixels, SeparableStages, Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.measurement import StageName
 from sdperf.record.workload import ImageRequest
 
-T = TypeVar("T")
-
-
-class Around(Protocol):
-    """Does a stage's work and something around it: reads clocks, counts, leaves a mark."""
-
-    def __call__(self, stage: StageName, work: Callable[[], T]) -> T:
-        """Call ``work`` once and return what it returned."""
+Around = Callable[[StageName], AbstractContextManager[None]]
+"""Is entered where a stage begins and left where it ends: reads clocks, counts, leaves a mark."""
 
 
 def generate_stagewise(
@@ -30,24 +25,51 @@ def generate_stagewise(
 ) -> bytes:
     """Generate and deliver one image, each stage inside ``around``.
 
+    A pipeline whose stages cannot be called one by one is called whole, and divided by the hooks of
+    `sdperf.pipeline.borders`: what comes before the denoiser's first call is ``encode_prompt``.
+
     Args:
         stages: The pipeline, bound to its workload.
         ahead: Stand-ins for its tokenizers, entered, and taught how they are called.
         request: The image.
-        around: Called once a stage, in order.
+        around: Entered once a stage, in order.
         on_step: Called after each denoising step.
 
     Returns:
         The PNG bytes.
     """
     prompts = [request.prompt]
-    noise = around("draw_noise", lambda: stages.draw_noise([request]))
+    with around("draw_noise"):
+        noise = stages.draw_noise([request])
     pixels: Pixels
     if isinstance(stages, SeparableStages):
-        around("tokenise", lambda: ahead.prime(prompts))
-        embeds = around("encode_prompt", lambda: stages.encode_prompt(prompts))
-        latents = around("denoise", lambda: stages.denoise(embeds, noise, on_step))
-        pixels = around("decode_latents", lambda: stages.decode_latents(latents))
+        with around("tokenise"):
+            ahead.prime(prompts)
+        with around("encode_prompt"):
+            embeds = stages.encode_prompt(prompts)
+        with around("denoise"):
+            latents = stages.denoise(embeds, noise, on_step)
+        with around("decode_latents"):
+            pixels = stages.decode_latents(latents)
     else:
-        pixels = around("whole", lambda: stages.run_whole(prompts, noise, on_step))
-    return around("deliver", lambda: stages.encode_png(to_uint8(pixels)[0]))
+        pixels = _run_divided(stages, prompts, noise, around, on_step)
+    with around("deliver"):
+        return stages.encode_png(to_uint8(pixels)[0])
+
+
+def _run_divided(
+    stages: Stages, prompts: list[str], noise: Noise, around: Around, on_step: OnStep | None
+) -> Pixels:
+    borders = find_borders(stages.pipeline)
+    if borders is None:
+        with around("whole"):
+            return stages.run_whole(prompts, noise, on_step)
+    with ExitStack() as stage:
+
+        def enter(name: StageName) -> None:
+            stage.close()
+            stage.enter_context(around(name))
+
+        enter("encode_prompt")
+        with borders.watching(enter):
+            return stages.run_whole(prompts, noise, on_step)

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.models.presets import PRESETS
 from sdperf.record.codec import format_record, parse_record
 from sdperf.record.guard import GUARD_NAMES, Guard, GuardState
 from sdperf.record.measurement import CaseKind, Environment, Measurement, MemoryUsage, StageTimes
 from sdperf.record.usage import COUNTERS, GAUGES, Curve, ResourceUsage
 from sdperf.record.verdict import Outcome
-from sdperf.record.workload import DEFAULT_PROMPTS, PRESETS
+from sdperf.record.workload import DEFAULT_PROMPTS
 from sdperf.store.contribution.anonymity import (
     Identity,
     clean_environment,
@@ -52,7 +53,7 @@ class ContributedCase:
         has_subject: Whether code of somebody's own made the pipeline.
         prompts: Whose they were; they themselves are not told.
         num_inference_steps: Denoising steps.
-        guidance_scale: Classifier-free guidance.
+        guidance_scale: Classifier-free guidance; ``None`` is the pipeline's own.
         scheduler: A diffusers scheduler; ``None`` is the model's own, or one of somebody's own.
         width: Pixels.
         height: Pixels.
@@ -81,7 +82,7 @@ class ContributedCase:
     has_subject: bool
     prompts: Prompts
     num_inference_steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     width: int
     height: int
     images_per_round: int

@@ -9,11 +9,12 @@ from typing import Any
 
 from sdperf.ab.sides.settings import parse_settings
 from sdperf.device import DeviceInfo
-from sdperf.record.workload import DEFAULT_PROMPTS, Workload, preset_for
+from sdperf.models.sampling import choose_sampling
+from sdperf.record.workload import DEFAULT_PROMPTS, Workload
 from sdperf.store.profile import Scalar, format_profile
 from sdperf.tune.question.making_space import make_space
 from sdperf.tune.question.question import Limits, Question
-from sdperf.tune.question.setting import Setting, make_setting
+from sdperf.tune.question.setting import Setting, make_setting, take_guidance
 from sdperf.tune.summary import Summary
 from sdperf.tune.trial.rig import LiveRig
 
@@ -88,10 +89,12 @@ def _make_workload(asked: Asked, model: str, stored: Question | None) -> Workloa
     else:
         images = DEFAULT_IMAGES if asked.images is None else asked.images
         prompts = DEFAULT_PROMPTS if asked.prompts is None else asked.prompts
-        preset = preset_for(model)
+        sampling = choose_sampling(
+            model, asked.workload.get("num_inference_steps"), asked.workload.get("guidance_scale")
+        )
         fields = {
-            "num_inference_steps": preset.num_inference_steps,
-            "guidance_scale": preset.guidance_scale,
+            "num_inference_steps": sampling.num_inference_steps,
+            "guidance_scale": sampling.guidance_scale,
             **asked.workload,
             "model": model,
         }
@@ -104,8 +107,8 @@ def _make_default(asked: Asked, workload: Workload, stored: Question | None) -> 
     if not asked.default:
         if stored is not None:
             return stored.default
-        return Setting(workload.num_inference_steps, workload.guidance_scale)
-    full = f"steps={workload.num_inference_steps},guidance={workload.guidance_scale:.9f}"
+        return Setting(workload.num_inference_steps, take_guidance(workload))
+    full = f"steps={workload.num_inference_steps},guidance={take_guidance(workload):.9f}"
     return make_setting(parse_settings([full, *asked.default]))
 
 

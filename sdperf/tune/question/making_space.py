@@ -19,7 +19,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     sort_names,
 )
 from sdperf.record.workload import MODES, PRECISIONS, Workload
-from sdperf.tune.question.setting import BATCHES, Setting
+from sdperf.tune.question.setting import BATCHES, Setting, take_guidance
 from sdperf.tune.question.space import (
     OWN_SCHEDULER,
     PLAIN_KEYS,
@@ -99,7 +99,7 @@ def make_space(
     images = len(workload.prompts)
     automatic: dict[str, Sequence[Choice]] = {
         "steps": _list_steps(workload.num_inference_steps),
-        "guidance": _list_guidance(workload.guidance_scale),
+        "guidance": _list_guidance(take_guidance(workload)),
         "batch": [batch for batch in BATCHES if batch <= images and abilities.family != "whole"],
         "precision": _list_precisions(abilities.device),
         "scheduler": _list_schedulers(abilities.schedulers),

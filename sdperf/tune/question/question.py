@@ -11,7 +11,7 @@ from typing import Final, Literal
 from sdperf.judging.floors import APPROXIMATE_FLOORS
 from sdperf.pipeline.optimisations.catalogue import APPROXIMATE_SSIM
 from sdperf.record.workload import Workload
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.setting import Setting, take_guidance
 from sdperf.tune.question.space import Space
 from sdperf.tune.study.front import Point
 
@@ -127,7 +127,7 @@ class Question:
         """How the reference images are drawn: full steps, fp32, plain."""
         workload = self.workload
         return Setting(
-            workload.num_inference_steps, workload.guidance_scale, scheduler=workload.scheduler
+            workload.num_inference_steps, take_guidance(workload), scheduler=workload.scheduler
         )
 
     @property

@@ -103,6 +103,20 @@ class Setting:
         }
 
 
+def take_guidance(workload: Workload) -> float:
+    """Return the scale that a search begins at.
+
+    Raises:
+        ConfigurationError: It is left to the pipeline.
+    """
+    if workload.guidance_scale is None:
+        raise ConfigurationError(
+            f"{workload.model} leaves guidance to its pipeline, so that it cannot be searched",
+            hint="say what to start from: sdperf tune --guidance X",
+        )
+    return workload.guidance_scale
+
+
 def make_setting(settings: Settings) -> Setting:
     """Make a setting of what a user typed as ``KEY=VALUE,...`` over the model's preset.
 
@@ -123,7 +137,7 @@ def make_setting(settings: Settings) -> Setting:
         )
     return Setting(
         workload.num_inference_steps,
-        workload.guidance_scale,
+        take_guidance(workload),
         max([1, *batches]),
         variant.precision,
         workload.scheduler,

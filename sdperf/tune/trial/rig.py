@@ -12,7 +12,7 @@ from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.tune.question.making_space import Abilities
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.setting import Setting, take_guidance
 
 if TYPE_CHECKING:
     from sdperf.pipeline.stages import Stages
@@ -104,7 +104,7 @@ class LiveRig:
         Raises:
             SdperfError: It cannot be loaded.
         """
-        plain = Setting(workload.num_inference_steps, workload.guidance_scale)
+        plain = Setting(workload.num_inference_steps, take_guidance(workload))
         (worker,) = self.pool.acquire(self._spec(plain), 1)
         question = DescribePipeline(workload, (workload.image(0),), self._threads(plain))
         family, schedulers = self.pool.ask(question)

@@ -1,12 +1,13 @@
 """Damage inside a generation, seen by the layer that should see it; legal noise passes them all."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from sdperf.errors import GenerationError
+from sdperf.errors import UnsupportedError
 from sdperf.images import compute_trajectory_distance
 from sdperf.judging.floors import STRICTEST_TRAJECTORY_RMS
 from sdperf.judging.quality import judge_components, judge_sound, judge_trajectory
@@ -209,14 +210,16 @@ def test_a_batch_holds_the_images_that_each_noise_gives_alone(make):
     )
 
 
-def test_a_pipeline_that_does_not_divide_says_so(make):
+def test_a_pipeline_that_is_called_whole_is_asked_by_its_calls(make):
     stages = make()
     whole = Stages(stages.pipeline, stages.workload)
     recording = record(whole, IMAGE)
-    assert recording.embeds == {}
+    assert list(recording.embeds) == ["0.0", "0.1"]
     assert len(recording.latents) == 5
-    with pytest.raises(GenerationError, match="cannot be run by components"):
-        replay(whole, IMAGE, recording)
+    distances = measure_components(recording, replay(whole, IMAGE, recording))
+    assert [one.component for one in distances if not one.identical] == []
+    with pytest.raises(UnsupportedError, match="cannot be run by components"):
+        replay(whole, IMAGE, dataclasses.replace(recording, calls=()))
 
 
 def test_soiled_memory_is_nan_in_every_format(monkeypatch):

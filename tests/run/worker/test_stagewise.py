@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -56,16 +57,28 @@ def bound():
     return bind
 
 
-def whole(bound):
-    """The tiny SD pipeline with a call of its own: it cannot be divided."""
+def with_a_call_of_its_own(bound, *, hidden):
+    """The tiny SD pipeline with another call; its decoder may go by a name that nobody knows."""
     stages, _ = bound("sd")
 
     class Own(type(stages.pipeline)):
         def __call__(self, *arguments, **named):
-            return super().__call__(*arguments, **named)
+            object.__setattr__(self, "vae", self.components["vae"])
+            try:
+                return super().__call__(*arguments, **named)
+            finally:
+                if hidden:
+                    object.__setattr__(self, "vae", None)
 
-    pipeline = Own(**stages.pipeline.components, requires_safety_checker=False)
+        @property
+        def components(self):
+            return parts
+
+    parts = stages.pipeline.components
+    pipeline = Own(**parts, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
+    if hidden:
+        object.__setattr__(pipeline, "vae", None)
     assert not is_separable(pipeline)
     return stages_for(pipeline, WORKLOAD), TokenizeAhead(pipeline)
 
@@ -90,7 +103,7 @@ def test_stages_and_rest_sum_to_the_whole_on_every_family(bound, family):
 
 
 def test_a_pipeline_that_cannot_be_divided_is_timed_whole(bound):
-    stages, ahead = whole(bound)
+    stages, ahead = with_a_call_of_its_own(bound, hidden=True)
     times = profile_image(stages, ahead, IMAGE, synchronize=lambda: None, clock=Ticks())
     assert list(times.by_name()) == ["draw_noise", "whole", "deliver"]
     assert times.steps_s == ()
@@ -98,11 +111,25 @@ def test_a_pipeline_that_cannot_be_divided_is_timed_whole(bound):
     assert [cost.stage for cost in count_image(stages, ahead, IMAGE)] == list(times.by_name())
 
 
+def test_a_call_of_ones_own_is_divided_by_hooks(bound):
+    stages, ahead = with_a_call_of_its_own(bound, hidden=False)
+    times = profile_image(stages, ahead, IMAGE, synchronize=lambda: None, clock=Ticks())
+    assert list(times.by_name()) == [
+        "draw_noise",
+        "encode_prompt",
+        "denoise",
+        "decode_latents",
+        "deliver",
+    ]
+    assert sum(times.by_name().values()) + times.rest_s == times.total_s
+    assert len(times.steps_s) == 3
+
+
 @pytest.mark.parametrize("family", BUILDERS)
 def test_stagewise_delivers_the_bytes_of_the_plain_call(bound, family):
     stages, ahead = bound(family)
     with ahead:
-        png = generate_stagewise(stages, ahead, IMAGE, lambda _stage, work: work())
+        png = generate_stagewise(stages, ahead, IMAGE, lambda _stage: nullcontext())
     (plain,) = generate_sync(stages, [IMAGE], Ticks())
     assert png == plain.png
 

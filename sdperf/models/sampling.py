@@ -1,0 +1,187 @@
+"""How a model is sampled where the user does not say: from the model itself, never by guessing.
+
+In this order: a preset of its hub id; the kind that its configuration shows; the defaults of its
+pipeline's own call, read from the source of the installed diffusers without importing it. Where
+models that are sampled differently look alike, or nothing is known, the user is asked.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.layout import INDEX_NAME, parse_json_object
+from sdperf.models.loader import find_index
+from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
+
+OWN_GUIDANCE: Final = "none"
+"""What a user gives in place of a scale to leave guidance to the pipeline."""
+
+GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
+"""What pipelines call the strength of guidance, the plainest first."""
+
+_MOST_JSON_BYTES: Final = 1 << 20
+_ASK: Final = "say how it is to be sampled: --sd-steps N --sd-guidance X (steps=, guidance=)"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Steps and guidance of a workload, and who chose them.
+
+    Attributes:
+        num_inference_steps: Denoising steps.
+        guidance_scale: As in `sdperf.record.workload.Workload`.
+        source: Where what the user left open comes from; ``None`` where nothing was left open.
+    """
+
+    num_inference_steps: int
+    guidance_scale: float | None
+    source: str | None
+
+
+def choose_sampling(
+    model: str, steps: int | None = None, guidance: float | str | None = None
+) -> Sampling:
+    """Return the user's steps and guidance, and the model's where the user says nothing.
+
+    The model is only asked for what is left open.
+
+    Args:
+        model: As for `preset_for`.
+        steps: What the user asked for; ``None`` is the model's.
+        guidance: What the user asked for, a scale or `OWN_GUIDANCE`; ``None`` is the model's.
+
+    Raises:
+        ModelError: There is no such model.
+        ConfigurationError: The model does not say how it is sampled.
+    """
+    typed = guidance if isinstance(guidance, float | int) else None
+    if steps is not None and guidance is not None:
+        return Sampling(steps, typed, None)
+    preset = preset_for(model)
+    return Sampling(
+        preset.num_inference_steps if steps is None else steps,
+        preset.guidance_scale if guidance is None else typed,
+        preset.source,
+    )
+
+
+def preset_for(model: str) -> Preset:
+    """Return the settings that a model is run with unless the user says otherwise.
+
+    Args:
+        model: ``embedded``, a local diffusers folder, or a hub id; of a hub id without a preset
+            the index is fetched where the cache lacks it.
+
+    Raises:
+        ModelError: There is no such model.
+        ConfigurationError: The model does not say, or models that look like it are sampled
+            differently.
+    """
+    if model in PRESETS:
+        return PRESETS[model]
+    index = find_index(model)
+    described = _read_json(index)
+    pipeline_class = described.get("_class_name")
+    if not isinstance(pipeline_class, str):
+        raise ModelError(
+            f"the {INDEX_NAME} of {model} names no pipeline",
+            got=pipeline_class,
+            expected="_class_name, such as StableDiffusionPipeline",
+        )
+    configurations = {INDEX_NAME: described}
+    for file in sorted({kind.file for kind in KINDS} - {INDEX_NAME}):
+        if (index.parent / file).is_file():
+            configurations[file] = _read_json(index.parent / file)
+    kind = find_kind(pipeline_class, configurations)
+    if kind is not None:
+        if kind.preset is None:
+            raise ConfigurationError(
+                f"{model} does not say how it is sampled", got=kind.name, hint=_ASK
+            )
+        return kind.preset
+    return read_defaults(pipeline_class)
+
+
+def read_defaults(pipeline_class: str) -> Preset:
+    """Read the defaults of a pipeline's own call from the installed diffusers.
+
+    Args:
+        pipeline_class: Class name in diffusers.
+
+    Raises:
+        ConfigurationError: This diffusers has no such class, or its call has no number of steps.
+    """
+    found = _find_defaults(pipeline_class)
+    steps = None if found is None else found.get("num_inference_steps")
+    if found is None or not isinstance(steps, int):
+        raise ConfigurationError(
+            f"it is not known how a {pipeline_class} is sampled",
+            got="no such class in the installed diffusers"
+            if found is None
+            else f"num_inference_steps={steps} in its call",
+            hint=_ASK,
+        )
+    scales = (found.get(name) for name in GUIDANCE_ARGUMENTS)
+    guidance = next((float(scale) for scale in scales if isinstance(scale, int | float)), None)
+    return Preset(
+        steps, guidance, f"defaults of {pipeline_class}.__call__ in the installed diffusers"
+    )
+
+
+@cache
+def _find_defaults(pipeline_class: str) -> dict[str, object] | None:
+    """Return the constant defaults of a pipeline's call by argument; ``None`` without the class."""
+    call = _find_call(pipeline_class, depth=0)
+    if call is None:
+        return None
+    named = [*call.args.posonlyargs, *call.args.args]
+    defaults: list[tuple[ast.arg, ast.expr | None]] = [
+        *zip(named[len(named) - len(call.args.defaults) :], call.args.defaults, strict=True),
+        *zip(call.args.kwonlyargs, call.args.kw_defaults, strict=True),
+    ]
+    return {
+        argument.arg: value.value for argument, value in defaults if isinstance(value, ast.Constant)
+    }
+
+
+def _find_call(class_name: str, *, depth: int) -> ast.FunctionDef | None:
+    """Find a class's call, its own or the first base's that has one; four classes deep."""
+    for path in _list_sources():
+        text = path.read_text(encoding="utf-8")
+        if not re.search(rf"^class {re.escape(class_name)}\b", text, re.MULTILINE):
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and node.name == class_name:
+                own = (one for one in node.body if isinstance(one, ast.FunctionDef))
+                call = next((one for one in own if one.name == "__call__"), None)
+                if call is not None or depth > 4:
+                    return call
+                bases = (base.id for base in node.bases if isinstance(base, ast.Name))
+                inherited = (_find_call(base, depth=depth + 1) for base in bases)
+                return next((one for one in inherited if one is not None), None)
+    return None
+
+
+def _list_sources() -> Iterator[Path]:
+    spec = importlib.util.find_spec("diffusers")
+    for folder in [] if spec is None else spec.submodule_search_locations or []:
+        yield from sorted(Path(folder, "pipelines").rglob("pipeline_*.py"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    size_bytes = path.stat().st_size
+    if size_bytes > _MOST_JSON_BYTES:
+        raise ModelError(
+            f"{path} is no configuration",
+            got=f"{size_bytes} bytes",
+            expected=f"at most {_MOST_JSON_BYTES}",
+        )
+    return parse_json_object(path.read_bytes(), str(path))

@@ -1,0 +1,97 @@
+"""The borders inside any pipeline's call: text before the denoiser, pictures after it.
+
+Hooks find them, so that no class is needed for each of diffusers' fifty pipelines. They are put on
+for one call and taken off after it; a timed round has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import torch
+
+DENOISERS: Final = ("unet", "transformer")
+"""Names of the component that denoises."""
+
+Crossing = Literal["denoise", "decode_latents"]
+"""A stage that begins inside of the call: at the denoiser's first call, at the decoder's."""
+
+
+@dataclass(frozen=True)
+class Borders:
+    """What a pipeline's call can be divided by.
+
+    Attributes:
+        pipeline: The `diffusers.DiffusionPipeline`.
+        denoiser: The network that every step calls.
+        vae: What turns latents into pixels.
+    """
+
+    pipeline: Any
+    denoiser: torch.nn.Module
+    vae: torch.nn.Module
+
+    @contextlib.contextmanager
+    def watching(self, cross: Callable[[Crossing], None]) -> Iterator[None]:
+        """Tell of each border when the call reaches it, once each.
+
+        Args:
+            cross: Called on the thread that runs the pipeline, before the stage's first work.
+        """
+        crossed: set[Crossing] = set()
+
+        def enter(stage: Crossing) -> None:
+            if stage not in crossed:
+                crossed.add(stage)
+                cross(stage)
+
+        def decode(*args: Any, **keywords: Any) -> Any:
+            if "denoise" in crossed:  # encoding a picture may decode something before
+                enter("decode_latents")
+            return plain_decode(*args, **keywords)
+
+        with contextlib.ExitStack() as stack:
+            plain_decode = stand_in(self.vae, "decode", decode, stack)
+            hook = self.denoiser.register_forward_pre_hook(lambda *_: enter("denoise"))
+            stack.callback(hook.remove)
+            yield
+
+
+def find_borders(pipeline: Any) -> Borders | None:
+    """Find the borders of a pipeline's call; ``None`` where it has no denoiser or no decoder."""
+    denoiser, vae = find_denoiser(pipeline), getattr(pipeline, "vae", None)
+    if denoiser is None or not isinstance(vae, torch.nn.Module) or not hasattr(vae, "decode"):
+        return None
+    return Borders(pipeline, denoiser, vae)
+
+
+def find_denoiser(pipeline: Any) -> torch.nn.Module | None:
+    """Return the network that denoises; ``None`` where no component is called like one."""
+    networks = (getattr(pipeline, name, None) for name in DENOISERS)
+    return next((one for one in networks if isinstance(one, torch.nn.Module)), None)
+
+
+def stand_in(
+    target: Any, name: str, replacement: Callable[..., Any], stack: contextlib.ExitStack
+) -> Callable[..., Any]:
+    """Put a function in the place of a method until the stack closes; return the method.
+
+    Args:
+        target: An object that holds the method.
+        name: The method's name.
+        replacement: What is called in its place; it shows the method's signature, which diffusers
+            looks at.
+        stack: Puts back what was there, also where that was no method of the class.
+    """
+    plain: Callable[..., Any] = getattr(target, name)
+    replacement.__wrapped__ = plain  # type: ignore[attr-defined]
+    own = vars(target).get(name)
+    object.__setattr__(target, name, replacement)
+    if own is None:
+        stack.callback(object.__delattr__, target, name)
+    else:
+        stack.callback(object.__setattr__, target, name, own)
+    return plain

@@ -1,0 +1,200 @@
+"""Any pipeline in stages: divided by hooks, from noise drawn once, judged by components."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from sdperf.errors import UnsupportedError
+from sdperf.judging.quality import judge_components
+from sdperf.pipeline.borders import find_borders
+from sdperf.pipeline.families import stages_for
+from sdperf.pipeline.own_noise import run_to_denoiser
+from sdperf.pipeline.stages import Stages
+from sdperf.pipeline.tokenize_ahead import TokenizeAhead
+from sdperf.record.observation import ComponentParity
+from sdperf.record.workload import ImageRequest, Workload
+from sdperf.run.quality.bench import measure_components
+from sdperf.run.worker.counting import count_image
+from sdperf.run.worker.profiler import profile_image
+from sdperf.run.worker.recording import generate_batch, record, replay
+from sdperf.run.worker.synchronous import generate_sync
+from tests.support.modern_pipelines import MODERN_BUILDERS
+from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
+
+IMAGE = ImageRequest("red apple", 0)
+FAMILIES = ("sd", "sdxl", "sd3", "flux")
+MODERN = tuple(MODERN_BUILDERS)
+
+
+def workload_of(**changes):
+    fields = {"num_inference_steps": 2, "guidance_scale": 3.0, "height": 32, "width": 32}
+    return Workload("tiny", ("red apple", "a blue car"), **fields | changes)
+
+
+@pytest.fixture
+def bind(tiny_folder):  # noqa: F811
+    def make(name, torch_dtype=torch.float32, **changes):
+        if name == "flux2-klein":
+            changes = {"guidance_scale": 1.0, **changes}
+        stages = Stages(load(tiny_folder(name), torch_dtype), workload_of(**changes))
+        stages.learn(["red apple"])
+        return stages
+
+    return make
+
+
+def ticking():
+    ticks = itertools.count()
+    return lambda: float(next(ticks))
+
+
+def profiled(stages):
+    ahead = TokenizeAhead(stages.pipeline)
+    with ahead:
+        return profile_image(stages, ahead, IMAGE, synchronize=lambda: None, clock=ticking())
+
+
+def flops(stages):
+    ahead = TokenizeAhead(stages.pipeline)
+    with ahead:
+        ahead.prime([IMAGE.prompt])
+        return {cost.stage: cost.flop for cost in count_image(stages, ahead, IMAGE)}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_checked_family_divides_both_ways_alike(bind, name):
+    whole = bind(name)
+    known = stages_for(whole.pipeline, whole.workload)
+    assert type(known) is not Stages
+    by_hooks, by_parts = flops(whole), flops(known)
+    for stage in ("encode_prompt", "denoise", "decode_latents"):
+        assert by_hooks[stage] == by_parts[stage] > 0
+    pixels = whole.run_whole([IMAGE.prompt], whole.draw_noise([IMAGE]))
+    latents = known.denoise(known.encode_prompt([IMAGE.prompt]), known.draw_noise([IMAGE]))
+    assert np.array_equal(pixels, known.decode_latents(latents))
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_a_profiled_image_of_any_pipeline_has_stages_and_steps(bind, name):
+    times = profiled(bind(name))
+    assert times.whole_s is None
+    assert None not in (times.encode_prompt_s, times.denoise_s, times.decode_latents_s)
+    assert len(times.steps_s) == 2
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_nothing_is_left_on_the_pipeline(bind, name):
+    stages = bind(name)
+    borders = find_borders(stages.pipeline)
+    profiled(stages)
+    record(stages, IMAGE)
+    replaced = {"encode_prompt", "prepare_latents", "decode", "forward"}
+    parts = (stages.pipeline, borders.denoiser, borders.vae)
+    assert [replaced & set(vars(part)) for part in parts] == [set(), set(), set()]
+    assert not borders.denoiser._forward_pre_hooks
+    assert not borders.denoiser._forward_hooks
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *MODERN])
+def test_handed_noise_is_the_noise_that_the_pipeline_would_draw(bind, name, tiny_folder):  # noqa: F811
+    stages = bind(name)
+    plain = Stages(stages.pipeline, stages.workload)
+    unaided = plain.draw_noise([IMAGE])
+    assert unaided.latents is None
+    noise = stages.draw_noise([IMAGE])
+    assert noise.latents is not None
+    assert np.array_equal(
+        stages.run_whole([IMAGE.prompt], noise), plain.run_whole([IMAGE.prompt], unaided)
+    )
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_two_precisions_start_from_the_same_noise(bind, name):
+    full = bind(name).draw_noise([IMAGE]).latents
+    half = bind(name, torch.float16).draw_noise([IMAGE]).latents
+    assert torch.equal(full.to(half.dtype), half)
+
+
+def test_noise_that_the_call_would_change_is_left_to_the_pipeline(bind):
+    stages = bind("z-image")
+    pipeline = stages.pipeline
+    plain = type(pipeline).prepare_latents
+
+    class Stubborn(type(pipeline)):
+        def prepare_latents(self, *args, **keywords):
+            made = plain(self, *args, **keywords)
+            return made + 1 if keywords.get("latents", args[-1]) is None else made * 0
+
+    pipeline.__class__ = Stubborn
+    again = Stages(pipeline, stages.workload)
+    again.learn(["red apple"])
+    assert again.draw_noise([IMAGE]).latents is None
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_an_image_of_a_batch_is_the_image_alone(bind, name):
+    stages = bind(name)
+    requests = [stages.workload.image(index) for index in range(2)]
+    alone = [made.pixels for made in generate_sync(stages, requests, ticking())]
+    together = stages.run_whole([one.prompt for one in requests], stages.draw_noise(requests))
+    for one, both in zip(alone, together, strict=True):
+        assert np.abs(one[0] - both).max() < 1e-4
+    assert len(generate_batch(stages, requests)) == 2
+
+
+@pytest.mark.parametrize("name", MODERN)
+def test_components_run_on_recorded_inputs(bind, name):
+    stages = bind(name)
+    recording = record(stages, IMAGE)
+    assert len(recording.latents) == 2
+    assert recording.embeds
+    assert recording.calls
+    assert recording.decoded is not None
+    distances = measure_components(recording, replay(stages, IMAGE, recording))
+    assert {each.component for each in distances} == {"text encoder", "denoiser", "vae"}
+    assert all(each.identical or each.psnr_db > 80 for each in distances)
+
+
+@pytest.mark.parametrize("name", MODERN)
+@pytest.mark.parametrize("part", ["denoiser", "vae"])
+def test_a_damaged_component_is_named(bind, name, part):
+    recording = record(bind(name), IMAGE)
+    damaged = bind(name)
+    with torch.no_grad():
+        network = getattr(find_borders(damaged.pipeline), part)
+        for weight in network.parameters():
+            weight.add_(0.05)
+    seen = ComponentParity(
+        "fp32", IMAGE, measure_components(recording, replay(damaged, IMAGE, recording))
+    )
+    finding = judge_components(seen, "fp32", None)
+    assert finding.outcome.is_failure
+    assert part in finding.reason
+
+
+def test_a_pipeline_without_a_denoiser_is_whole_and_cannot_be_asked_by_parts(bind):
+    stages = bind("z-image")
+    recording = record(stages, IMAGE)
+    stages.pipeline.transformer = None
+    assert find_borders(stages.pipeline) is None
+    assert run_to_denoiser(stages.pipeline, lambda: None) is None
+    with pytest.raises(UnsupportedError, match="cannot be run by components"):
+        replay(stages, IMAGE, recording)
+
+
+def test_qwen_images_guidance_is_the_true_one(bind):
+    guided, plain = bind("qwen-image"), bind("qwen-image", guidance_scale=1.0)
+    assert guided.guidance_argument == "true_cfg_scale"
+    assert len(record(guided, IMAGE).calls) > 0
+    drawn = [each.run_whole([IMAGE.prompt], each.draw_noise([IMAGE])) for each in (guided, plain)]
+    assert not np.array_equal(*drawn)
+
+
+def test_a_nonfinite_latent_is_seen(bind):
+    stages = bind("z-image")
+    with torch.no_grad():
+        next(stages.pipeline.transformer.parameters()).fill_(float("nan"))
+    recording = record(stages, IMAGE)
+    assert recording.nonfinite_step == 0
