@@ -21,7 +21,7 @@ SCENE, NOISY = encode_png(make_scene()), encode_png(add_noise(make_scene(), 8))
 @pytest.fixture
 def worked(monkeypatch):
     """Counts what is decoded, looked at and compared."""
-    counts = {"decode_png": 0, "describe_image": 0, "compare_images": 0}
+    counts = {"decode_png": 0, "describe_image": 0, "compute_scores": 0}
     for name in counts:
         original = getattr(scoring, name)
 
@@ -48,9 +48,9 @@ def test_what_is_known_is_not_worked_on_again(worked):
     pictures = PictureScores()
     wanted = [(NOISY, [Other.of_png("fp32-sync", SCENE)]), (SCENE, [])] * 3
     first = pictures.examine(wanted)
-    assert worked == {"decode_png": 2, "describe_image": 2, "compare_images": 1}
+    assert worked == {"decode_png": 2, "describe_image": 2, "compute_scores": 1}
     again = pictures.examine(wanted)
-    assert worked == {"decode_png": 2, "describe_image": 2, "compare_images": 1}
+    assert worked == {"decode_png": 2, "describe_image": 2, "compute_scores": 1}
     assert again == first
 
 
