@@ -35,8 +35,9 @@ VERBS = frozenset(_VERBS.split())
 """What follows ``sdperf`` where it is the subject of a sentence and no command line."""
 
 _OF_OTHER_PROGRAMS = """
---abbrev --always --detach --disable-pip-version-check --dirty --end-of-options --exclude
---first-parent --force --force-reinstall --format --git-path --ignore-submodules --index-url
+--abbrev --always --codspeed --detach --disable-pip-version-check --dirty --end-of-options
+--exclude --first-parent --force --force-reinstall --format --git-path --ignore-submodules
+--index-url
 --is-shallow-repository --max-count --name-status --no-commit-id --no-input --no-optional-locks
 --no-pager --no-walk --nthreads --nworkers --oneline --all --parents --port --porcelain
 --progress-bar --quiet --reverse --root --samplers --show-toplevel --tags --topo-order
