@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ class FileKeeper:
     def __init__(self, root: Path, code_sha256: str | None, *, resume: bool, tell: Any) -> None:
         self._root, self._resume, self._tell = root, resume, tell
         self._code_sha256 = code_sha256
-        self._images = ImageStore(root / ".sdperf" / "images")
+        self._images = ImageStore(root / FOLDER / "images")
         self._kept = KeptCases("", "")
         self._is_broken = False
 
@@ -180,9 +181,16 @@ class FileKeeper:
             self._tell(f"finished cases cannot be kept: {error.strerror or error}")
 
     def close(self) -> None:
-        """Remove what was kept: the comparison is done, and its results are printed."""
+        """Remove what was kept: the comparison is done, and its results are printed.
+
+        Pictures go with the last of the comparisons that were interrupted here.
+        """
+        folder = self._root / FOLDER
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
+            if not any(folder.glob("*.json")):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.parent.rmdir()  # only where nothing else is in it
 
 
 def read_kept(path: Path) -> KeptCases:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -60,6 +61,24 @@ def timed(
     synchronize()
     end_s = clock()
     return Interval(start_s, end_s, result, process_clock() - before_cpu_s)
+
+
+@contextmanager
+def timed_block(
+    note: Callable[[float, float], None], *, synchronize: Callable[[], None], clock: Clock
+) -> Iterator[None]:
+    """Put the borders of `timed` around a block, whose work may lie inside of another call.
+
+    Args:
+        note: Given the block's start and end, seconds; not called where the block raises.
+        synchronize: As for `timed`.
+        clock: As for `timed`.
+    """
+    synchronize()
+    start_s = clock()
+    yield
+    synchronize()
+    note(start_s, clock())
 
 
 class VirtualClock:

@@ -138,7 +138,7 @@ if not marker.exists():
 CHILD = """
 import signal, sys, tempfile
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
-from sdperf.ab import bench
+from sdperf.ab.turns import bench
 from sdperf.cli import main
 from tests.support.ab_standin import staged_stand_in
 bench.staged_harness = staged_stand_in

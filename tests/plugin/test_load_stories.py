@@ -8,7 +8,8 @@ import pytest
 
 from sdperf.errors import ModelError
 from sdperf.plugin import ahead
-from sdperf.run import scoring, worker
+from sdperf.record import scores
+from sdperf.run import worker
 
 SEVEN = """
 def test_latency(sd_benchmark):
@@ -83,7 +84,7 @@ def events(monkeypatch):
         noted.seen.append((type(question).__name__.lower(), names[loaded]))
         return ask(loaded, question)
 
-    compare = scoring.compare_images
+    compare = scores.compare_images
 
     def note_pair(baseline, current):
         noted.pairs.append((baseline.tobytes(), current.tobytes()))
@@ -92,7 +93,7 @@ def events(monkeypatch):
     monkeypatch.setattr(worker._Loaded, "__init__", note_load)
     monkeypatch.setattr(worker._Loaded, "run_round", note_round)
     monkeypatch.setattr(worker._Loaded, "ask", note_question)
-    monkeypatch.setattr(scoring, "compare_images", note_pair)
+    monkeypatch.setattr(scores, "compare_images", note_pair)
     return noted
 
 

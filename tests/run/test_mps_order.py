@@ -6,6 +6,7 @@ reading of a border's clock goes into one log. Each proof is damaged once and mu
 
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -139,14 +140,31 @@ def forgetful(first, last):
     return timed
 
 
+def forgetful_block(first, last):
+    """Make the border around a block that forgets to synchronise."""
+
+    @contextmanager
+    def timed_block(note, *, synchronize, clock):
+        if first:
+            synchronize()
+        start_s = clock()
+        yield
+        if last:
+            synchronize()
+        note(start_s, clock())
+
+    return timed_block
+
+
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize(("first", "last"), [(False, True), (True, False)])
 def test_a_border_that_forgets_to_synchronise_is_seen(
     recorded, tiny_folder, monkeypatch, how, first, last
 ):
     load(recorded, tiny_folder("sd"))
-    for module in (worker, separate, profiler):
+    for module in (worker, separate):
         monkeypatch.setattr(module, "timed", forgetful(first, last))
+    monkeypatch.setattr(profiler, "timed_block", forgetful_block(first, last))
     run(recorded, how, monkeypatch)
     assert any("queued" in fault for fault in find_faults(recorded.log))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,7 @@ import torch
 
 from sdperf.device import DeviceKind
 from sdperf.errors import GenerationError
-from sdperf.measure.clock import Clock
+from sdperf.measure.clock import Clock, timed_block
 from sdperf.pipeline.stages import Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.measurement import StageName, StageTimes
@@ -45,13 +45,11 @@ def profile_image(
     borders_s: dict[StageName, tuple[float, float]] = {}
     step_ends_s: list[float] = []
 
-    @contextmanager
-    def around(stage: StageName) -> Iterator[None]:
-        synchronize()
-        start_s = clock()
-        yield
-        synchronize()
-        borders_s[stage] = (start_s, clock())
+    def around(stage: StageName) -> AbstractContextManager[None]:
+        def note(start_s: float, end_s: float) -> None:
+            borders_s[stage] = (start_s, end_s)
+
+        return timed_block(note, synchronize=synchronize, clock=clock)
 
     def note_step(_step: int, _latents: torch.Tensor) -> None:
         synchronize()
