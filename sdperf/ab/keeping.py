@@ -103,9 +103,12 @@ class FileKeeper:
     def __init__(self, root: Path, code_sha256: str | None, *, resume: bool, tell: Any) -> None:
         self._root, self._resume, self._tell = root, resume, tell
         self._code_sha256 = code_sha256
-        self._images = ImageStore(root / FOLDER / "images")
         self._kept = KeptCases("", "")
         self._is_broken = False
+
+    @property
+    def _images(self) -> ImageStore:
+        return ImageStore(self._path.with_suffix(""))
 
     @property
     def _path(self) -> Path:
@@ -181,16 +184,12 @@ class FileKeeper:
             self._tell(f"finished cases cannot be kept: {error.strerror or error}")
 
     def close(self) -> None:
-        """Remove what was kept: the comparison is done, and its results are printed.
-
-        Pictures go with the last of the comparisons that were interrupted here.
-        """
-        folder = self._root / FOLDER
+        """Remove what was kept: the comparison is done, and its results are printed."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-            if not any(folder.glob("*.json")):
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.parent.rmdir()  # only where nothing else is in it
+            shutil.rmtree(self._path.with_suffix(""), ignore_errors=True)
+            for folder in (self._root / FOLDER, (self._root / FOLDER).parent):
+                folder.rmdir()  # only where nothing else is in it
 
 
 def read_kept(path: Path) -> KeptCases:

@@ -121,7 +121,7 @@ def test_code_that_cannot_be_told_is_not_gone_on_with(run):
 
 
 def test_a_case_whose_picture_is_gone_is_measured_again(killed, tmp_path):
-    for path in (tmp_path / ".sdperf/ab/images").glob("*.png"):
+    for path in (tmp_path / ".sdperf/ab").glob("*/*.png"):
         path.unlink()
     _, bench, _ = killed(resume=True)
     assert count_arms(bench) == 5
