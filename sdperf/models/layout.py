@@ -11,6 +11,9 @@ from typing import Any, Final
 from sdperf.errors import ModelError
 
 INDEX_NAME: Final = "model_index.json"
+DENOISERS: Final = ("unet", "transformer")
+"""Names of the component that denoises."""
+
 NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that a measured text-to-image pipeline goes without, and that are not fetched."""
 
@@ -228,8 +231,8 @@ def _parse_component(name: str, entry: Sequence[object], where: str) -> Componen
 
 def _missing_parts(names: set[str]) -> str:
     missing = [] if "vae" in names else ["vae"]
-    if not names & {"unet", "transformer"}:
-        missing.append("unet or transformer")
+    if names.isdisjoint(DENOISERS):
+        missing.append(" or ".join(DENOISERS))
     missing += [
         kind
         for kind in ("text_encoder", "tokenizer")

@@ -356,8 +356,12 @@ def _described(name: str) -> str:
     return "the embedded model" if name == EMBEDDED else f"the model {name!r}"
 
 
-def find_index(name: str) -> Path:
+def find_index(name: str, beside: Iterable[str] = ()) -> Path:
     """Return a model's `model_index.json`, fetched where the hub's cache lacks it; no weights.
+
+    Args:
+        name: As for `resolve_model`.
+        beside: More files that are fetched with it, where the model has them.
 
     Raises:
         ModelError: There is no such model, or it cannot be fetched.
@@ -368,8 +372,8 @@ def find_index(name: str) -> Path:
 
     try:
         path = huggingface_hub.hf_hub_download(name, INDEX_NAME, etag_timeout=_HUB_TIMEOUT_S)
-        for file in ("scheduler/scheduler_config.json", "transformer/config.json"):
-            with contextlib.suppress(Exception):  # not every pipeline has both
+        for file in beside:
+            with contextlib.suppress(Exception):  # not every pipeline has all of them
                 huggingface_hub.hf_hub_download(name, file, etag_timeout=_HUB_TIMEOUT_S)
     except Exception as error:
         raise _fetch_failure(name, error) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
 OWN_GUIDANCE: Final = "none"
 """What a user gives in place of a scale to leave guidance to the pipeline."""
 
-GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
+_GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
 """What pipelines call the strength of guidance, the plainest first."""
 
 _MOST_JSON_BYTES: Final = 1 << 20
@@ -87,7 +87,8 @@ def preset_for(model: str) -> Preset:
     """
     if model in PRESETS:
         return PRESETS[model]
-    index = find_index(model)
+    files = sorted({kind.file for kind in KINDS} - {INDEX_NAME})
+    index = find_index(model, files)
     described = _read_json(index)
     pipeline_class = described.get("_class_name")
     if not isinstance(pipeline_class, str):
@@ -97,7 +98,7 @@ def preset_for(model: str) -> Preset:
             expected="_class_name, such as StableDiffusionPipeline",
         )
     configurations = {INDEX_NAME: described}
-    for file in sorted({kind.file for kind in KINDS} - {INDEX_NAME}):
+    for file in files:
         if (index.parent / file).is_file():
             configurations[file] = _read_json(index.parent / file)
     kind = find_kind(pipeline_class, configurations)
@@ -108,6 +109,20 @@ def preset_for(model: str) -> Preset:
             )
         return kind.preset
     return read_defaults(pipeline_class)
+
+
+def find_guidance_argument(defaults: Mapping[str, object]) -> str | None:
+    """Name the argument that a pipeline's call takes for guidance, one with a default scale first.
+
+    Qwen-Image's ``guidance_scale`` belongs to distilled versions and has none; its guidance is
+    ``true_cfg_scale``.
+
+    Args:
+        defaults: The default of each argument.
+    """
+    taken = [name for name in _GUIDANCE_ARGUMENTS if name in defaults]
+    with_default = (name for name in taken if defaults[name] is not None)
+    return next(with_default, taken[-1] if taken else None)
 
 
 def read_defaults(pipeline_class: str) -> Preset:
@@ -129,8 +144,8 @@ def read_defaults(pipeline_class: str) -> Preset:
             else f"num_inference_steps={steps} in its call",
             hint=_ASK,
         )
-    scales = (found.get(name) for name in GUIDANCE_ARGUMENTS)
-    guidance = next((float(scale) for scale in scales if isinstance(scale, int | float)), None)
+    scale = found.get(find_guidance_argument(found) or "")
+    guidance = float(scale) if isinstance(scale, int | float) else None
     return Preset(
         steps, guidance, f"defaults of {pipeline_class}.__call__ in the installed diffusers"
     )

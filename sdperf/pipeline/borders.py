@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 
-DENOISERS: Final = ("unet", "transformer")
-"""Names of the component that denoises."""
+from sdperf.models.layout import DENOISERS
 
 Crossing = Literal["denoise", "decode_latents"]
 """A stage that begins inside of the call: at the denoiser's first call, at the decoder's."""

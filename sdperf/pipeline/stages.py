@@ -20,7 +20,7 @@ import torch
 from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.models.sampling import GUIDANCE_ARGUMENTS
+from sdperf.models.sampling import find_guidance_argument
 from sdperf.pipeline.own_noise import NoisePlan, learn_noise
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.units import format_quantity
@@ -128,13 +128,13 @@ class Stages:
         self._accepts_anything = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
         self._accepted = frozenset(parameters)
         self._noise_plan: NoisePlan | None = None
-        self.guidance_argument = _find_guidance_argument(parameters)
+        defaults = {name: item.default for name, item in parameters.items()}
+        self.guidance_argument = find_guidance_argument(defaults)
         if self.guidance_argument is None and self._accepts_anything:
             self.guidance_argument = "guidance_scale"
-        self.guidance_scale = workload.guidance_scale
-        named = parameters.get(self.guidance_argument or "")
-        if self.guidance_scale is None and named is not None:
-            self.guidance_scale = named.default
+        self.guidance_scale: float | None = workload.guidance_scale
+        if self.guidance_scale is None:
+            self.guidance_scale = defaults.get(self.guidance_argument or "")
         self._check_accepted()
 
     @torch.no_grad()
@@ -249,13 +249,14 @@ class Stages:
         """Collect the call's arguments apart from prompts; what is not accepted stays out."""
         arguments: dict[str, Any] = {
             "num_inference_steps": self.workload.num_inference_steps,
-            self.guidance_argument or "": self.workload.guidance_scale,
             "height": self.height,
             "width": self.width,
             "latents": noise.latents,
             "generator": noise.generators(),
             "callback_on_step_end": None if on_step is None else _StepCallback(on_step),
         }
+        if self.guidance_argument is not None:
+            arguments[self.guidance_argument] = self.workload.guidance_scale
         return {
             name: value
             for name, value in arguments.items()
@@ -415,17 +416,6 @@ class SeparableStages(Stages, ABC):
 
     def _pack(self, latents: torch.Tensor) -> torch.Tensor:
         return latents
-
-
-def _find_guidance_argument(parameters: Mapping[str, inspect.Parameter]) -> str | None:
-    """Name the argument that a call takes for guidance, the one with a default scale first.
-
-    Qwen-Image's ``guidance_scale`` belongs to distilled versions and has none; its guidance is
-    ``true_cfg_scale``.
-    """
-    taken = [name for name in GUIDANCE_ARGUMENTS if name in parameters]
-    with_default = (name for name in taken if parameters[name].default is not None)
-    return next(with_default, taken[-1] if taken else None)
 
 
 class _StepCallback:

@@ -6,33 +6,11 @@ from collections import Counter
 
 import pytest
 
+from evidence.large_session.session import SEVEN_CASES
 from sdperf.errors import ModelError
 from sdperf.plugin import ahead
 from sdperf.record import scores
 from sdperf.run import worker
-
-SEVEN = """
-def test_latency(sd_benchmark):
-    sd_benchmark.latency()
-
-def test_throughput(sd_benchmark):
-    sd_benchmark.throughput()
-
-def test_soundness(sd_quality):
-    sd_quality.soundness()
-
-def test_repeatability(sd_quality):
-    sd_quality.repeatability()
-
-def test_components(sd_quality):
-    sd_quality.components()
-
-def test_trajectory(sd_quality):
-    sd_quality.trajectory()
-
-def test_images(sd_quality):
-    sd_quality.images()
-"""
 
 
 class Events:
@@ -102,7 +80,7 @@ def seven(bench, hosts, pytester):
     """Run the seven cases in bf16, four pictures a batch."""
     hosts.seconds |= {count: float(count) for count in range(1, 9)}
 
-    def run(*arguments, suite=SEVEN, **changes):
+    def run(*arguments, suite=SEVEN_CASES, **changes):
         pytester.makepyfile(test_bench=suite)
         settings = {"precision": "bf16", "workers": "1", "rounds": 1, "batch_rounds": 1}
         return bench("--sd-durations", *arguments, spawned=True, images=4, **settings | changes)

@@ -15,6 +15,8 @@ from typing import Any, Final, Protocol
 import torch
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
+from sdperf.models.layout import DENOISERS
+
 _bypassed = False
 
 
@@ -118,12 +120,11 @@ def graph_networks(
         module.forward = Graphed(module.forward, record=record)
 
 
-_DENOISERS: Final = ("unet", "transformer")
 _TEXT_ENCODERS: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 def _find_networks(pipeline: Any, with_denoiser: bool) -> list[torch.nn.Module]:
-    names = (*_DENOISERS, *_TEXT_ENCODERS) if with_denoiser else _TEXT_ENCODERS
+    names = (*DENOISERS, *_TEXT_ENCODERS) if with_denoiser else _TEXT_ENCODERS
     found = [getattr(pipeline, name, None) for name in names]
     # A VAE that is cast for each image leaves its weights' place: a replay would read freed memory.
     if not casts_vae(pipeline):

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.borders import DENOISERS
+from sdperf.models.layout import DENOISERS
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.pipeline.optimisations.cuda_graphs import casts_vae, graph_networks
 from sdperf.pipeline.optimisations.quantisation import quantise_networks

@@ -16,7 +16,8 @@ from typing import Any, Final
 import torch
 
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.pipeline.borders import DENOISERS, find_denoiser, stand_in
+from sdperf.models.layout import DENOISERS
+from sdperf.pipeline.borders import find_denoiser, stand_in
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.pipeline.stages import Stages
 from sdperf.record.execution import AskedExecution, Execution
