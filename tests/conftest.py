@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import sdperf
 from sdperf.device import select_device
@@ -13,6 +14,12 @@ from tests.support.installed import find_fault
 from tests.support.postgres import explain_absence
 
 SKIPPED = pytest.StashKey[Counter]()
+
+# hypothesis fails an example that takes more than 200 ms, which a busy machine brings about.
+settings.register_profile(
+    "any-machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 
 def pytest_configure(config):

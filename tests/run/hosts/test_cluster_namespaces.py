@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 
 import pytest
@@ -119,8 +118,6 @@ def test_workers_of_two_networks_generate_together_until_a_cable_is_cut(cluster,
 
     networks[1].cut()
     pool.timeout_s = 3.0
-    began_s = time.monotonic()
     with pytest.raises(WorkerError, match=r"outlived its time limit|was lost"):
         pool.run_round([request(), request()])
     pool.close()
-    assert time.monotonic() - began_s < 25  # far below 30 s
