@@ -57,7 +57,13 @@ FAULTS = [
     (subjects.chunked_convolution, "2.9", "chunk-convolution", "denoise", "unet"),
     (subjects.channels_last_unet, "2.14", "channels-last", "denoise", "unet"),
     (subjects.device_noise, "2.14", "random-numbers", "denoise", "unet"),
-    (subjects.sound, "2.10", "causal-half-attention", "encode_prompt", "text_encoder"),
+    (
+        subjects.causal_text_encoder,
+        "2.10",
+        "causal-half-attention",
+        "encode_prompt",
+        "text_encoder",
+    ),
 ]
 
 

@@ -137,6 +137,21 @@ def device_noise(request):
     return with_processor(request, Faulty(fault))
 
 
+def causal_text_encoder(request):
+    """Attends with ``is_causal`` in the text encoder; transformers 4.56 passes a mask instead."""
+    pipeline = sound(request)
+    layer = next(one for one in pipeline.text_encoder.modules() if type(one).__name__ == "CLIPMLP")
+    plain = layer.forward
+
+    def forward(states):
+        query = states.new_zeros(1, 2, states.shape[1], 16)
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return plain(states) + attend(query, query, query, is_causal=True).sum()
+
+    layer.forward = forward
+    return pipeline
+
+
 def hidden_kernel(request):
     def fault(states):
         return states + torch.kthvalue(states.flatten().float(), 2).values.to(states.dtype) * 0
