@@ -106,7 +106,7 @@ def test_each_optimisation(tiny_folder, name):
     check(lambda: generate(spec))
 
 
-@pytest.mark.parametrize("engine", ["onnx", "mlx"])
+@pytest.mark.parametrize("engine", [pytest.param("onnx", marks=pytest.mark.long), "mlx"])
 def test_each_engine_that_runs_beside_a_cpu(tiny_folder, engine):
     pytest.importorskip("onnxruntime" if engine == "onnx" else "mlx.core")
     spec = WorkerSpec(
