@@ -147,7 +147,10 @@ def build_qwen_image() -> Any:
         ),
         text_encoder=weights.build(
             lambda: Qwen2_5_VLForConditionalGeneration(
-                Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+                # Published models name the token; transformers 4.56 has no default of it.
+                Qwen2_5_VLConfig(
+                    text_config=text, vision_config=vision, vision_start_token_id=151652
+                )
             )
         ),
         tokenizer=build_tokenizer(),

@@ -137,3 +137,11 @@ def test_optimisations_that_do_not_go_together_are_infeasible_unloaded():
     assert tried.state == "infeasible"
     assert "do not go together" in tried.reason
     assert ("load", FEW) not in rig.journal
+
+
+def test_what_goes_wrong_is_told_with_the_options_of_the_command():
+    def fail(setting):
+        raise GenerationError("out of memory", hint="a smaller --sd-size")
+
+    tried = attempt(FakeRig(fails=fail), spell=lambda error: f"as typed: {error.hint}")
+    assert tried.reason == "as typed: a smaller --sd-size"
