@@ -45,11 +45,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all, even when killed or out of space.
 
     The folder is made when missing, and the umask decides who may read the file. The bytes reach
-    the disk before the name does, and the name before this returns.
+    the disk before the name does, and the name before this returns. A device or a pipe, such as
+    ``/dev/stdout``, is written to and never replaced.
 
     Raises:
         OSError: The folder cannot be made or written.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            stream.write(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
