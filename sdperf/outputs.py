@@ -86,15 +86,11 @@ def _check_file(what: str, path: Path) -> None:
 
 
 def _check_folder(what: str, folder: Path, least_free_bytes: int) -> None:
-    """Write a small file there and remove it again; look at what room is left."""
+    """Write a small file there that has no name; look at what room is left."""
     try:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".sdperf-probe-")
-        try:
-            os.write(handle, _PROBE)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-            Path(name).unlink()
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:  # killed, it leaves no name
+            file.write(_PROBE)
+            os.fsync(file.fileno())
         free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
         raise _refuse(what, folder, error) from error
