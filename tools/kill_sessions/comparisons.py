@@ -1,0 +1,161 @@
+"""Commands that compare sides, and are killed: ``ab``, ``bisect`` and ``tune``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sdperf.ab.keeping import read_kept
+from tools.kill_sessions.commands import KilledCommand, read_column
+
+AB_CASES: Final = ("latency", "stage[fp32-deliver]", "stage[fp32-decode_latents]")
+AB: Final = (
+    *("-m", "sdperf", "ab", "old", "HEAD", "--subject", "mine:make"),
+    *("--both", "steps=1,size=64x64", "--pictures", "1", "--looks", "4", "--rounds", "1"),
+    *("--a", "precision=fp32", "--b", "precision=fp32", "--no-control", "--cases"),
+    ",".join(AB_CASES),
+    *("--guards", "off", "--no-stages", "--max-slowdown", "900%", "--json", "ab.json"),
+)
+BISECT: Final = (
+    *("-m", "sdperf", "bisect", "old", "HEAD", "--subject", "mine:make", "--for", "image"),
+    *("--set", "steps=1,size=64x64,precision=fp32", "--pictures", "1", "--guards", "off"),
+    *("--report", "report.md"),
+)
+TUNE: Final = (
+    *("-m", "sdperf", "tune", "--trials", "4", "--confirm", "1", "--seed", "1", "--images", "1"),
+    *("--size", "64x64", "--steps", "2", "--device", "cpu", "--guards", "off"),
+    *("--search", "steps=1|2", "--search", "guidance=3", "--search", "batch=1"),
+    *("--search", "scheduler=auto", "--search", "mode=sync|async", "--search", "workers=1"),
+    *("--search", "optimisations=none", "--search", "precision=fp32"),
+)
+SUBJECT: Final = """
+def make(request):
+    pipeline = request.load()
+    pipeline.vae.decoder.conv_out.bias.data += {bias}
+    return pipeline
+"""
+
+
+class KilledComparison(KilledCommand):
+    """A comparison of two revisions in several cases, gone on with until it is whole."""
+
+    arguments = AB
+
+    def lay_out(self) -> None:
+        """Make a repository of two revisions."""
+        make_repository(self.folder, ["0.0", "0.0 + 0.0"])
+
+    def find_resuming(self) -> Sequence[str]:
+        """Return the option that goes on, where a case is kept."""
+        return ("--resume",) if self.list_finished() else ()
+
+    def list_finished(self) -> set[str]:
+        """List the cases that are kept."""
+        kept = [read_kept(path) for path in (self.folder / ".sdperf/ab").glob("*.json")]
+        return {case.case.id for one in kept for case in one.cases}
+
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say which cases it judged, and what it kept although it is done."""
+        path = self.folder / "ab.json"
+        cases = json.loads(path.read_text())["cases"] if path.exists() else []
+        trees = list_worktrees(self.folder)
+        if status in (0, 1) and len(cases) == len(AB_CASES) and not self.list_finished():
+            return f"worktrees are left: {', '.join(trees)}" if trees else None
+        return f"a comparison ended with status {status} and {len(cases)} cases"
+
+    def begin_anew(self) -> None:
+        """Remove the results."""
+        (self.folder / "ab.json").unlink(missing_ok=True)
+
+
+class KilledBisection(KilledCommand):
+    """A search for a commit that changed the picture, gone on with until it is found."""
+
+    arguments = BISECT
+
+    def lay_out(self) -> None:
+        """Make a repository of six revisions, the fourth of which is the bad one."""
+        make_repository(self.folder, ["0.0", "0", "-0.0", "0.5", "0.50", "0.500"])
+
+    def list_finished(self) -> set[str]:
+        """List the ends and steps that were tested."""
+        finished = set()
+        for path in (self.folder / ".sdperf/bisect").glob("*.json"):
+            state = json.loads(path.read_text())
+            ends = [one for one in ("end", "closing") if state.get(one) is not None]
+            finished |= {*ends, *(one["step"] for one in state["steps"])}
+        return finished
+
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say that the commit was not found, or that worktrees are left."""
+        path = self.folder / "report.md"
+        if status != 0 or "change 3" not in (path.read_text() if path.exists() else ""):
+            return f"a search ended with status {status} and not the right commit"
+        trees = list_worktrees(self.folder)
+        return f"worktrees are left: {', '.join(trees)}" if trees else None
+
+    def begin_anew(self) -> None:
+        """Remove the state and the report."""
+        shutil.rmtree(self.folder / ".sdperf/bisect", ignore_errors=True)
+        (self.folder / "report.md").unlink(missing_ok=True)
+
+
+class KilledTuning(KilledCommand):
+    """A study, gone on with after each kill until all trials are done and confirmed."""
+
+    arguments = TUNE
+
+    def lay_out(self) -> None:
+        """Nothing is needed."""
+
+    def list_finished(self) -> set[str]:
+        """List the trials that are complete, and the confirmations."""
+        database = self.folder / ".sdperf/tune.db"
+        complete = "select number from trials where state = 'COMPLETE'"
+        kept = "select key from study_user_attributes"
+        return read_column(database, "trials", complete) | read_column(
+            database, "study_user_attributes", kept
+        )
+
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say how many trials are complete."""
+        trials = [one for one in self.list_finished() if one.isdecimal()]
+        if status in (0, 1) and len(trials) >= 4:  # a trial that was cut off is made once more
+            return None
+        return f"a study ended with status {status} and {len(trials)} complete trials"
+
+    def begin_anew(self) -> None:
+        """Remove the study and the profile."""
+        for path in (self.folder / ".sdperf").glob("tune.db*"):
+            path.unlink()
+        (self.folder / "sdperf-tuned.toml").unlink(missing_ok=True)
+
+
+def make_repository(folder: Path, biases: Sequence[str]) -> None:
+    """Make a repository with a commit for each bias of the picture; the first is tagged ``old``."""
+    _git(folder, "init", "--quiet")
+    (folder / ".gitignore").write_text("*\n!mine.py\n")
+    for number, bias in enumerate(biases):
+        (folder / "mine.py").write_text(SUBJECT.format(bias=bias))
+        _git(folder, "add", "mine.py")
+        _git(folder, "commit", "--quiet", "-m", f"change {number}")
+        if number == 0:
+            _git(folder, "tag", "old")
+
+
+def list_worktrees(folder: Path) -> list[str]:
+    """List the worktrees of a repository beside its own."""
+    listed = _git(folder, "worktree", "list", "--porcelain").splitlines()
+    return [line.removeprefix("worktree ") for line in listed if line.startswith("worktree ")][1:]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    name = ("-c", "user.name=kill", "-c", "user.email=kill@localhost")
+    done = subprocess.run(
+        ["git", *name, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout
