@@ -12,31 +12,80 @@ from typing import Final
 from sdperf.ab.keeping import read_kept
 from tools.kill_sessions.commands import KilledCommand, read_column
 
+SHORTENED: Final = "tools.kill_sessions.shortened"
 AB_CASES: Final = ("latency", "stage[fp32-deliver]", "stage[fp32-decode_latents]")
 AB: Final = (
-    *("-m", "sdperf", "ab", "old", "HEAD", "--subject", "mine:make"),
+    *(
+        "-m",
+        "tools.kill_sessions.shortened",
+        "torch",
+        "ab",
+        "old",
+        "HEAD",
+        "--subject",
+        "mine:make",
+    ),
     *("--both", "steps=1,size=64x64", "--pictures", "1", "--looks", "4", "--rounds", "1"),
     *("--a", "precision=fp32", "--b", "precision=fp32", "--no-control", "--cases"),
     ",".join(AB_CASES),
     *("--guards", "off", "--no-stages", "--max-slowdown", "900%", "--json", "ab.json"),
 )
 BISECT: Final = (
-    *("-m", "sdperf", "bisect", "old", "HEAD", "--subject", "mine:make", "--for", "image"),
-    *("--set", "steps=1,size=64x64,precision=fp32", "--pictures", "1", "--guards", "off"),
+    *(
+        "-m",
+        "tools.kill_sessions.shortened",
+        "stand-in",
+        "bisect",
+        "old",
+        "HEAD",
+        "--subject",
+        "mine:make",
+        "--for",
+        "image",
+    ),
+    *("--set", "precision=fp32", "--pictures", "1", "--guards", "off"),
     *("--report", "report.md"),
 )
 TUNE: Final = (
-    *("-m", "sdperf", "tune", "--trials", "4", "--confirm", "1", "--seed", "1", "--images", "1"),
-    *("--size", "64x64", "--steps", "2", "--device", "cpu", "--guards", "off"),
+    *(
+        "-m",
+        "tools.kill_sessions.shortened",
+        "torch",
+        "tune",
+        "--trials",
+        "4",
+        "--confirm",
+        "1",
+        "--seed",
+        "1",
+        "--images",
+        "1",
+    ),
+    *(
+        "--min-ssim",
+        "0.01",
+        "--min-tile",
+        "0",
+        "--size",
+        "64x64",
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+        "--guards",
+        "off",
+    ),
     *("--search", "steps=1|2", "--search", "guidance=3", "--search", "batch=1"),
     *("--search", "scheduler=auto", "--search", "mode=sync|async", "--search", "workers=1"),
     *("--search", "optimisations=none", "--search", "precision=fp32"),
 )
-SUBJECT: Final = """
-def make(request):
-    pipeline = request.load()
-    pipeline.vae.decoder.conv_out.bias.data += {bias}
-    return pipeline
+SAME: Final = """
+def make(request):  # {number}
+    return request.load()
+"""
+FLAT: Final = """
+def make():  # {number}
+    return {{"seconds": 1.0, "flat": {number} >= 3}}
 """
 
 
@@ -47,7 +96,7 @@ class KilledComparison(KilledCommand):
 
     def lay_out(self) -> None:
         """Make a repository of two revisions."""
-        make_repository(self.folder, ["0.0", "0.0 + 0.0"])
+        make_repository(self.folder, SAME, 2)
 
     def find_resuming(self) -> Sequence[str]:
         """Return the option that goes on, where a case is kept."""
@@ -79,7 +128,7 @@ class KilledBisection(KilledCommand):
 
     def lay_out(self) -> None:
         """Make a repository of six revisions, the fourth of which is the bad one."""
-        make_repository(self.folder, ["0.0", "0", "-0.0", "0.5", "0.50", "0.500"])
+        make_repository(self.folder, FLAT, 6)
 
     def list_finished(self) -> set[str]:
         """List the ends and steps that were tested."""
@@ -122,11 +171,12 @@ class KilledTuning(KilledCommand):
         )
 
     def explain_incomplete(self, status: int | None) -> str | None:
-        """Say how many trials are complete."""
-        trials = [one for one in self.list_finished() if one.isdecimal()]
-        if status in (0, 1) and len(trials) >= 4:  # a trial that was cut off is made once more
-            return None
-        return f"a study ended with status {status} and {len(trials)} complete trials"
+        """Say how many trials are complete, and whether a winner was confirmed."""
+        finished = self.list_finished()
+        trials = [one for one in finished if one.isdecimal()]
+        if status in (0, 1) and len(trials) >= 2 and len(trials) < len(finished):
+            return None  # of four settings a sampler proposes some twice, which ends a study
+        return f"a study ended with status {status} and {sorted(finished)}"
 
     def begin_anew(self) -> None:
         """Remove the study and the profile."""
@@ -135,12 +185,12 @@ class KilledTuning(KilledCommand):
         (self.folder / "sdperf-tuned.toml").unlink(missing_ok=True)
 
 
-def make_repository(folder: Path, biases: Sequence[str]) -> None:
-    """Make a repository with a commit for each bias of the picture; the first is tagged ``old``."""
+def make_repository(folder: Path, text: str, count: int) -> None:
+    """Make a repository of some commits of one module; the first is tagged ``old``."""
     _git(folder, "init", "--quiet")
     (folder / ".gitignore").write_text("*\n!mine.py\n")
-    for number, bias in enumerate(biases):
-        (folder / "mine.py").write_text(SUBJECT.format(bias=bias))
+    for number in range(count):
+        (folder / "mine.py").write_text(text.format(number=number))
         _git(folder, "add", "mine.py")
         _git(folder, "commit", "--quiet", "-m", f"change {number}")
         if number == 0:

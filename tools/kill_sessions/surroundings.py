@@ -124,7 +124,7 @@ class Surroundings:
         A folder that holds nothing was killed before its lock was taken; it is cleared when it is
         a minute old.
         """
-        for path in self.temporary.iterdir():
+        for path in self.temporary.glob("sdperf-*"):
             if not path.is_dir() or any(not one.name.endswith(".new") for one in path.iterdir()):
                 tally.left.append(f"temporary {path.name}")
         for path in self.folder.rglob("*.tmp"):
