@@ -18,7 +18,12 @@ from tools.kill_sessions.commands import (
     KilledInProcess,
     KilledSession,
 )
-from tools.kill_sessions.comparisons import KilledBisection, KilledComparison, KilledTuning
+from tools.kill_sessions.comparisons import (
+    KilledBisection,
+    KilledComparison,
+    KilledRealComparison,
+    KilledTuning,
+)
 from tools.kill_sessions.surroundings import Surroundings, Tally
 
 COMMANDS: Final[dict[str, type[KilledCommand]]] = {
@@ -26,6 +31,7 @@ COMMANDS: Final[dict[str, type[KilledCommand]]] = {
     "pytest --sd-in-process": KilledInProcess,
     "history import": KilledImport,
     "ab": KilledComparison,
+    "ab with torch": KilledRealComparison,
     "bisect": KilledBisection,
     "tune": KilledTuning,
 }

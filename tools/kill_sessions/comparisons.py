@@ -79,6 +79,10 @@ TUNE: Final = (
     *("--search", "scheduler=auto", "--search", "mode=sync|async", "--search", "workers=1"),
     *("--search", "optimisations=none", "--search", "precision=fp32"),
 )
+PLAIN: Final = """
+def make():  # {number}
+    return {{"seconds": 1.0}}
+"""
 SAME: Final = """
 def make(request):  # {number}
     return request.load()
@@ -92,11 +96,12 @@ def make():  # {number}
 class KilledComparison(KilledCommand):
     """A comparison of two revisions in several cases, gone on with until it is whole."""
 
-    arguments = AB
+    arguments: Sequence[str] = ("-m", SHORTENED, "stand-in", *AB)
+    _subject = PLAIN
 
     def lay_out(self) -> None:
         """Make a repository of two revisions."""
-        make_repository(self.folder, SAME, 2)
+        make_repository(self.folder, self._subject, 2)
 
     def find_resuming(self) -> Sequence[str]:
         """Return the option that goes on, where a case is kept."""
@@ -119,6 +124,13 @@ class KilledComparison(KilledCommand):
     def begin_anew(self) -> None:
         """Remove the results."""
         (self.folder / "ab.json").unlink(missing_ok=True)
+
+
+class KilledRealComparison(KilledComparison):
+    """The same with torch in its workers."""
+
+    arguments = ("-m", SHORTENED, "torch", *AB)
+    _subject = SAME
 
 
 class KilledBisection(KilledCommand):
