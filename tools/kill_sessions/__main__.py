@@ -22,6 +22,7 @@ from tools.kill_sessions.comparisons import (
     KilledBisection,
     KilledComparison,
     KilledRealComparison,
+    KilledRealTuning,
     KilledTuning,
 )
 from tools.kill_sessions.surroundings import Surroundings, Tally
@@ -34,6 +35,7 @@ COMMANDS: Final[dict[str, type[KilledCommand]]] = {
     "ab with torch": KilledRealComparison,
     "bisect": KilledBisection,
     "tune": KilledTuning,
+    "tune with torch": KilledRealTuning,
 }
 
 

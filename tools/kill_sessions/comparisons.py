@@ -15,70 +15,27 @@ from tools.kill_sessions.commands import KilledCommand, read_column
 SHORTENED: Final = "tools.kill_sessions.shortened"
 AB_CASES: Final = ("latency", "stage[fp32-deliver]", "stage[fp32-decode_latents]")
 AB: Final = (
-    *(
-        "-m",
-        "tools.kill_sessions.shortened",
-        "torch",
-        "ab",
-        "old",
-        "HEAD",
-        "--subject",
-        "mine:make",
-    ),
-    *("--both", "steps=1,size=64x64", "--pictures", "1", "--looks", "4", "--rounds", "1"),
+    *("ab", "old", "HEAD", "--subject", "mine:make", "--both", "steps=1,size=64x64"),
+    *("--pictures", "1", "--looks", "4", "--rounds", "1"),
     *("--a", "precision=fp32", "--b", "precision=fp32", "--no-control", "--cases"),
     ",".join(AB_CASES),
     *("--guards", "off", "--no-stages", "--max-slowdown", "900%", "--json", "ab.json"),
 )
 BISECT: Final = (
-    *(
-        "-m",
-        "tools.kill_sessions.shortened",
-        "stand-in",
-        "bisect",
-        "old",
-        "HEAD",
-        "--subject",
-        "mine:make",
-        "--for",
-        "image",
-    ),
-    *("--set", "precision=fp32", "--pictures", "1", "--guards", "off"),
-    *("--report", "report.md"),
+    *("bisect", "old", "HEAD", "--subject", "mine:make", "--for", "image", "--pictures", "1"),
+    *("--set", "precision=fp32", "--guards", "off", "--report", "report.md"),
 )
 TUNE: Final = (
-    *(
-        "-m",
-        "tools.kill_sessions.shortened",
-        "torch",
-        "tune",
-        "--trials",
-        "4",
-        "--confirm",
-        "1",
-        "--seed",
-        "1",
-        "--images",
-        "1",
-    ),
-    *(
-        "--min-ssim",
-        "0.01",
-        "--min-tile",
-        "0",
-        "--size",
-        "64x64",
-        "--steps",
-        "2",
-        "--device",
-        "cpu",
-        "--guards",
-        "off",
-    ),
-    *("--search", "steps=1|2", "--search", "guidance=3", "--search", "batch=1"),
-    *("--search", "scheduler=auto", "--search", "mode=sync|async", "--search", "workers=1"),
-    *("--search", "optimisations=none", "--search", "precision=fp32"),
+    *("tune", "--confirm", "1", "--seed", "1", "--device", "cpu", "--guards", "off"),
+    *("--search", "guidance=3", "--search", "batch=1", "--search", "scheduler=auto"),
+    *("--search", "mode=sync", "--search", "workers=1", "--search", "optimisations=none"),
+    *("--min-ssim", "0.01", "--min-tile", "0", "--images", "1"),
 )
+FEW_TRIALS: Final = (
+    *("--trials", "3", "--size", "64x64", "--steps", "2", "--search", "steps=1|2"),
+    *("--search", "precision=fp32"),
+)
+MANY_TRIALS: Final = ("--trials", "12", "--search", "steps=4|5|6|7|8|9|10|11|12|13|14|15|16|20")
 PLAIN: Final = """
 def make():  # {number}
     return {{"seconds": 1.0}}
@@ -136,7 +93,7 @@ class KilledRealComparison(KilledComparison):
 class KilledBisection(KilledCommand):
     """A search for a commit that changed the picture, gone on with until it is found."""
 
-    arguments = BISECT
+    arguments = ("-m", SHORTENED, "stand-in", *BISECT)
 
     def lay_out(self) -> None:
         """Make a repository of six revisions, the fourth of which is the bad one."""
@@ -168,7 +125,7 @@ class KilledBisection(KilledCommand):
 class KilledTuning(KilledCommand):
     """A study, gone on with after each kill until all trials are done and confirmed."""
 
-    arguments = TUNE
+    arguments: Sequence[str] = ("-m", SHORTENED, "stand-in", *TUNE, *MANY_TRIALS)
 
     def lay_out(self) -> None:
         """Nothing is needed."""
@@ -183,11 +140,10 @@ class KilledTuning(KilledCommand):
         )
 
     def explain_incomplete(self, status: int | None) -> str | None:
-        """Say how many trials are complete, and whether a winner was confirmed."""
+        """Say how many trials are complete."""
         finished = self.list_finished()
-        trials = [one for one in finished if one.isdecimal()]
-        if status in (0, 1) and len(trials) >= 2 and len(trials) < len(finished):
-            return None  # of four settings a sampler proposes some twice, which ends a study
+        if status in (0, 1) and any(one.isdecimal() for one in finished):
+            return None  # a sampler that proposes known settings ends a study before its time
         return f"a study ended with status {status} and {sorted(finished)}"
 
     def begin_anew(self) -> None:
@@ -195,6 +151,12 @@ class KilledTuning(KilledCommand):
         for path in (self.folder / ".sdperf").glob("tune.db*"):
             path.unlink()
         (self.folder / "sdperf-tuned.toml").unlink(missing_ok=True)
+
+
+class KilledRealTuning(KilledTuning):
+    """The same with torch in its workers, and fewer trials."""
+
+    arguments = ("-m", SHORTENED, "torch", *TUNE, *FEW_TRIALS)
 
 
 def make_repository(folder: Path, text: str, count: int) -> None:
