@@ -13,7 +13,7 @@ from sdperf.ab.keeping import read_kept
 from tools.kill_sessions.commands import KilledCommand, read_column
 
 SHORTENED: Final = "tools.kill_sessions.shortened"
-AB_CASES: Final = ("latency", "stage[fp32-deliver]", "stage[fp32-decode_latents]")
+AB_CASES: Final = ("latency[fp32-sync-1w]", "stage[fp32-deliver]", "stage[fp32-decode_latents]")
 AB: Final = (
     *("ab", "old", "HEAD", "--subject", "mine:make", "--both", "steps=1,size=64x64"),
     *("--pictures", "1", "--looks", "4", "--rounds", "1"),
@@ -62,10 +62,13 @@ class KilledComparison(KilledCommand):
 
     def find_resuming(self) -> Sequence[str]:
         """Return the option that goes on, where a case is kept."""
-        return ("--resume",) if self.list_finished() else ()
+        return ("--resume",) if self._list_kept() else ()
 
     def list_finished(self) -> set[str]:
-        """List the cases that are kept."""
+        """List the cases that are kept, or those of the result where it is written."""
+        return self._list_kept() | set(AB_CASES if (self.folder / "ab.json").exists() else ())
+
+    def _list_kept(self) -> set[str]:
         kept = [read_kept(path) for path in (self.folder / ".sdperf/ab").glob("*.json")]
         return {case.case.id for one in kept for case in one.cases}
 
@@ -74,7 +77,7 @@ class KilledComparison(KilledCommand):
         path = self.folder / "ab.json"
         cases = json.loads(path.read_text())["cases"] if path.exists() else []
         trees = list_worktrees(self.folder)
-        if status in (0, 1) and len(cases) == len(AB_CASES) and not self.list_finished():
+        if status in (0, 1) and len(cases) == len(AB_CASES) and not self._list_kept():
             return f"worktrees are left: {', '.join(trees)}" if trees else None
         return f"a comparison ended with status {status} and {len(cases)} cases"
 
