@@ -14,6 +14,7 @@ from sdperf.errors import RecordError
 from sdperf.record.codec import format_record, parse_record
 from sdperf.record.execution import Execution
 from sdperf.record.guard import Guard
+from sdperf.record.imprint import PictureImprint
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import Variant, Workload
 
@@ -504,6 +505,8 @@ class Measurement:
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
         without_effect: Settings and parts that changed nothing, in words.
+        imprints: What passed between the components of its images, drawn once more by the plain
+            loop; empty for other variants, and short where drawing takes long.
         start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
         repeats: What measuring suspects again came to; ``None`` where nothing was suspect.
         format_version: Version of this record.
@@ -542,6 +545,7 @@ class Measurement:
     start: Start | None = None
     without_effect: tuple[str, ...] = ()
     repeats: Repeats | None = None
+    imprints: tuple[PictureImprint, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from sdperf.judging.floors import (
     loosen_for,
 )
 from sdperf.judging.images import judge_images, judge_soundness
+from sdperf.judging.inside.imprints import judge_imprints
 from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.judging.session.comparison import Comparison
 from sdperf.record.measurement import Measurement
@@ -88,6 +89,8 @@ class Gate:
                 findings.append(other_work)
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
             findings += [missing] if missing else _judge_against_saved(measurement, history)
+            inside = judge_imprints(measurement, history)
+            findings += [] if inside is None else [inside]
         if known and self.memory is not None:
             memory = judge_memory(
                 measurement.memory, [saved.memory for saved in known], self.memory

@@ -16,6 +16,8 @@ from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
+from sdperf.judging.inside.imprints import GATE as IMPRINT
+from sdperf.judging.inside.imprints import judge_imprints
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.judging.session.recorded import (
@@ -311,6 +313,8 @@ def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Findi
     findings += [] if other_work is None else [other_work]
     changed, _ = judge_exactness(_drop_other_scores(case.measurement, known[-1]), case.history)
     findings += [] if changed is None else [changed]
+    inside = judge_imprints(case.measurement, case.history)
+    findings += [] if inside is None else [inside]
     memory = judge_memory(case.measurement.memory, [one.memory for one in known], limits)
     return findings if memory.outcome is Outcome.NO_BASELINE else [*findings, memory]
 
@@ -332,7 +336,7 @@ def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:
     return replace(current, images=images)
 
 
-_JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, PLAUSIBILITY, WORK}
+_JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, IMPRINT, PLAUSIBILITY, WORK}
 """Gates whose answers follow from the saved numbers; all others saw what no file holds."""
 
 
