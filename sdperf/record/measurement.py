@@ -43,6 +43,9 @@ LARGEST_FRESH_RATIO: Final = 2.0
 """A request that was never made may take so many times as long as one that was. Caches of tokens
 and of embeddings stay far below; pictures or evaluations from memory do not."""
 
+LARGEST_FRESH_GROWTH: Final = 1.5
+"""So many times what it was in the compared session is no noise of that ratio, nor of seconds."""
+
 SMALLEST_FRESH_S: Final = 0.002
 """Less than this between the two is the clock's and the scheduler's affair."""
 
@@ -309,17 +312,25 @@ class FreshRounds:
     repeated: int = 0
     known_again_s: float | None = None
 
+    def is_doubtful(self, known_s: float) -> bool:
+        """Tell whether even the quickest took so long that more rounds are wanted.
+
+        Args:
+            known_s: Median seconds of rounds that made the same requests again and again.
+        """
+        return self._exceeds(known_s, LARGEST_FRESH_GROWTH)
+
     def is_remembered(self, known_s: float) -> bool:
         """Tell whether even the quickest took too long for known requests to be honest.
 
         Args:
             known_s: Median seconds of rounds that made the same requests again and again.
         """
+        return self._exceeds(max(known_s, self.known_again_s or 0.0), LARGEST_FRESH_RATIO)
+
+    def _exceeds(self, known_s: float, ratio: float) -> bool:
         quickest_s = min(self.rounds_s)
-        known_s = max(known_s, self.known_again_s or 0.0)
-        return (
-            quickest_s > LARGEST_FRESH_RATIO * known_s and quickest_s - known_s > SMALLEST_FRESH_S
-        )
+        return quickest_s > ratio * known_s and quickest_s - known_s > SMALLEST_FRESH_S
 
 
 @dataclass(frozen=True)

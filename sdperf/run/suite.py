@@ -54,6 +54,7 @@ _DECIDES_RESULTS: Final = ("workload", "model", "device", "subject", "code", "cp
 _CACHES: Final = (
     "plain",
     "recordings",
+    "recording_s",
     "_made",
     "_first",
     "_profiles",
@@ -96,6 +97,7 @@ class Suite:
         planned: What the session's tests will want of reference pipelines.
         plain: Images that plain fp32 delivered in sync mode; ``None`` where it could not.
         recordings: Generations opened up by where they come from, or why there is none.
+        recording_s: Seconds that the recordings of each source took.
         pictures: What is known of the session's pictures.
     """
 
@@ -117,6 +119,7 @@ class Suite:
     recordings: dict[tuple[Source, ImageRequest], Recording | SdperfError] = field(
         default_factory=dict
     )
+    recording_s: dict[Source, float] = field(default_factory=dict)
     pictures: PictureScores = field(default_factory=PictureScores)
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
