@@ -174,10 +174,10 @@ def read_columns(base: Session, damaged: Session) -> dict[str, str]:
 
 def _is_of_base(finding: Finding) -> bool:
     """Tell whether a finding holds a case against the compared run."""
-    return finding.gate in ("exactness", "work") or "baseline" in finding.reason
+    return finding.gate in ("exactness", "imprint", "work") or "baseline" in finding.reason
 
 
-_IMAGE_GATES: Final = frozenset({"image", "exactness", "work", "plausibility"})
+_IMAGE_GATES: Final = frozenset({"image", "exactness", "imprint", "work", "plausibility"})
 
 
 def _mark(findings: Sequence[Finding]) -> str:

@@ -57,7 +57,7 @@ def with_rounds(known_s, fresh_s, known_again_s=None):
 
 
 def test_only_known_requests_that_became_quicker_are_broken():
-    """40 % of an image's work kept: too little for the ratio of one session, seen beside another."""
+    """40 % of an image's work is kept: too little for the ratio of one session alone."""
     current = with_rounds(0.6, 1.0)
     assert judge_fresh(0.6, current.fresh) is None
     found = judge_fresh_against(current, with_rounds(1.0, 1.0))
