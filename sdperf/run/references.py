@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 RECORDED_IMAGES: Final = 8
 """Images whose components and latents are looked at, where there is time: those of the suite."""
 
-RECORDING_BUDGET_S: Final = 20.0
+RECORDING_BUDGET_S: Final = 60.0
 """Seconds a pipeline in which further images than the first are opened up."""
 
 ROLE: Final = "reference"
