@@ -78,7 +78,7 @@ def judge_resampled(sessions: Sequence[SavedSession], bases: int, chance: random
         finding.gate
         for case in found.cases
         for finding in case.verdict.findings
-        if finding.outcome.is_failure and finding.outcome is not Outcome.SLOWER
+        if finding.outcome.is_failure and finding.gate != "latency"
     ]
     failing += ["latency"] * sum(
         _is_confirmed(head.cases[one.verdict.case], len(suspects), chance) for one in suspects
