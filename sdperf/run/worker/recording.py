@@ -39,7 +39,7 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
     latents: list[Floats] = []
 
     def keep(_step: int, current: Any) -> None:
-        latents.append(_to_array(current))
+        latents.append(to_array(current))
 
     decoded = None
     with _recorded_calls(stages.pipeline) as calls:
@@ -50,13 +50,13 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
             arrays = _embeds_as_arrays(embeds.arguments)
         else:
             with (
-                _recorded_encoding(stages.pipeline) as encoded,
+                recorded_encoding(stages.pipeline) as encoded,
                 _recorded_decoding(stages.pipeline) as given,
             ):
                 pixels = stages.run_whole([image.prompt], noise, keep)
-            arrays = _flatten(encoded)
+            arrays = flatten_encoded(encoded)
             if len(given) == 1 and _decodes_to(stages.pipeline, given[0], pixels):
-                decoded = _to_array(given[0])
+                decoded = to_array(given[0])
     return Recording(arrays, tuple(calls), tuple(latents), pixels[0].astype(np.float32), decoded)
 
 
@@ -78,16 +78,16 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
     if isinstance(stages, SeparableStages):
         arrays = _embeds_as_arrays(stages.encode_prompt([image.prompt]).arguments)
     else:
-        with _recorded_encoding(stages.pipeline) as encoded:
+        with recorded_encoding(stages.pipeline) as encoded:
             noise = stages.draw_noise([image])
             run_to_denoiser(stages.pipeline, lambda: stages.run_whole([image.prompt], noise))
-        arrays = _flatten(encoded)
+        arrays = flatten_encoded(encoded)
     outputs = []
     for call in recording.calls:
         arguments = _to_tensors(call.arguments, dtype, device)
         named = _to_tensors(dict(call.named), dtype, device)
         with known_warnings_ignored():
-            outputs.append(_to_array(_first(denoiser(*arguments, **named))))
+            outputs.append(to_array(_first(denoiser(*arguments, **named))))
     if isinstance(stages, SeparableStages) and recording.latents:
         latents = torch.from_numpy(recording.latents[-1]).to(device=device, dtype=dtype)
         pixels = stages.decode_latents(latents)[0]
@@ -156,7 +156,7 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
                         steps=steps,
                         arguments=_to_arrays(arguments),
                         named=_to_arrays(named),
-                        output=_to_array(_first(output)),
+                        output=to_array(_first(output)),
                     )
                 )
         made += 1
@@ -169,7 +169,7 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
 
 
 @contextmanager
-def _recorded_encoding(pipeline: Any) -> Iterator[list[Any]]:
+def recorded_encoding(pipeline: Any) -> Iterator[list[Any]]:
     """Keep what `encode_prompt` returns, call by call."""
     returned: list[Any] = []
     with ExitStack() as stack:
@@ -217,15 +217,15 @@ def _decode(pipeline: Any, vae: Any, given: torch.Tensor) -> Any:
     return pipeline.image_processor.postprocess(image, output_type="np")
 
 
-def _flatten(encoded: Any, name: str = "") -> dict[str, Floats]:
+def flatten_encoded(encoded: Any, name: str = "") -> dict[str, Floats]:
     """Name every tensor of floats in nested results by its place, such as ``0.1``."""
     if isinstance(encoded, torch.Tensor):
-        return {name: _to_array(encoded)} if encoded.is_floating_point() else {}
+        return {name: to_array(encoded)} if encoded.is_floating_point() else {}
     if not isinstance(encoded, list | tuple):
         return {}
     found: dict[str, Floats] = {}
     for index, item in enumerate(encoded):
-        found |= _flatten(item, f"{name}.{index}" if name else str(index))
+        found |= flatten_encoded(item, f"{name}.{index}" if name else str(index))
     return found
 
 
@@ -234,13 +234,13 @@ def _first(output: Any) -> Any:
 
 
 def _embeds_as_arrays(embeds: Any) -> dict[str, Floats]:
-    return {name: _to_array(each) for name, each in embeds.items() if each is not None}
+    return {name: to_array(each) for name, each in embeds.items() if each is not None}
 
 
-def _to_array(tensor: Any) -> Floats:
+def to_array(tensor: Any) -> Floats:
     """Copy to the host as float32, exact for the 16-bit formats; a list of equal shapes stacked."""
     if isinstance(tensor, list | tuple):
-        return np.stack([_to_array(each) for each in tensor])
+        return np.stack([to_array(each) for each in tensor])
     copied: Floats = tensor.detach().to(device="cpu", dtype=torch.float32).numpy().copy()
     return copied
 

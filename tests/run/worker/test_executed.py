@@ -79,6 +79,23 @@ def test_another_scheduler_than_asked_is_said(tiny_folder):
     assert any("EulerDiscreteScheduler, executed DDIMScheduler" in fault for fault in faults)
 
 
+def test_a_subject_is_held_to_the_models_scheduler_where_nobody_named_one(tiny_folder):
+    (fault,) = run(make_spec(tiny_folder, "another_scheduler_from_the_start"))[0].images[0].faults
+    said = "asked for the scheduler PNDMScheduler, the model's own, as --sd-scheduler named none, "
+    assert fault.startswith(said + "executed DDIMScheduler")
+    asked = dataclasses.replace(WORKLOAD, scheduler="DDIMScheduler")
+    assert (
+        run(make_spec(tiny_folder, "another_scheduler_from_the_start"), asked)[0].images[0].faults
+        == ()
+    )
+
+
+def test_a_subclass_of_the_models_scheduler_is_the_models(tiny_folder):
+    result = run(make_spec(tiny_folder, "own_scheduler"))[0]
+    assert result.execution.scheduler == "Own"
+    assert result.images[0].faults == ()
+
+
 @pytest.mark.parametrize(
     "scheduler",
     ["PNDMScheduler", "HeunDiscreteScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler"],

@@ -8,7 +8,7 @@ import torch
 
 from evidence.mapped_pipelines.recent import RECENT
 from sdperf.errors import UnsupportedError
-from sdperf.judging.quality import judge_components
+from sdperf.judging.inside.parity import judge_components
 from sdperf.pipeline.borders import find_borders
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.own_noise import run_to_denoiser
