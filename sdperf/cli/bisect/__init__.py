@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from sdperf import __version__
 from sdperf.cli.bisect.question import ANYTHING, format_command, read_question
 from sdperf.cli.shared.measuring import add_judging_options, add_measuring_options
-from sdperf.cli.shared.output import check_output_file, print_lines
+from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.device import DEVICE_CHOICES
+from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.units import format_bytes
 
@@ -146,6 +147,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     here = Path.cwd()
     check_output_file("--report", arguments.report)
+    check_outputs([Output("the search's own folder", here / STATE_FOLDER, is_folder=True)])
+    check_temporary_folder()
     question = read_question(arguments, here)
     kept = StateFolder(here / STATE_FOLDER, question.key())
     with ended_like_interrupted(), kept.locked():
