@@ -1,4 +1,7 @@
-"""More pipelines of 2025 and 2026, tiny and with random weights."""
+"""More pipelines of 2025 and 2026, tiny and with random weights.
+
+What the lowest versions of pyproject.toml do not have is imported where it is built.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,6 @@ from diffusers import (
     Flux2Pipeline,
     Flux2Transformer2DModel,
     FluxKontextPipeline,
-    Ideogram4Pipeline,
-    Ideogram4Transformer2DModel,
-    Krea2Pipeline,
-    Krea2Transformer2DModel,
     OvisImagePipeline,
     OvisImageTransformer2DModel,
 )
@@ -28,8 +27,6 @@ from transformers import (
     Mistral3ForConditionalGeneration,
     Qwen3Config,
     Qwen3Model,
-    Qwen3VLConfig,
-    Qwen3VLModel,
 )
 
 from evidence.mapped_pipelines.families import build_flux
@@ -114,6 +111,8 @@ def build_qwen3_vl(weights: RandomWeights, layers: int) -> Any:
         weights: What it is filled with.
         layers: Of its language model.
     """
+    from transformers import Qwen3VLConfig, Qwen3VLModel
+
     rope = {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"}
     vision = {
         "depth": 2,
@@ -131,6 +130,8 @@ def build_qwen3_vl(weights: RandomWeights, layers: int) -> Any:
 
 def build_krea2() -> Any:
     """Build Krea 2: states of several layers of its text encoder, Qwen-Image's VAE."""
+    from diffusers import Krea2Pipeline, Krea2Transformer2DModel
+
     weights = random_weights()
     return Krea2Pipeline(
         scheduler=flow_scheduler(use_dynamic_shifting=True),
@@ -173,6 +174,8 @@ def build_krea2() -> Any:
 
 def build_ideogram4() -> Any:
     """Build Ideogram 4: a second transformer for the side without a prompt."""
+    from diffusers import Ideogram4Pipeline, Ideogram4Transformer2DModel
+
     weights = random_weights()
 
     def transformer() -> Any:
