@@ -64,6 +64,10 @@ def build_t5_tokenizer(max_length: int) -> Any:
         pad_token="<pad>",
         eos_token="</s>",
         unk_token="<unk>",
+        model_input_names=[
+            "input_ids",
+            "attention_mask",
+        ],  # as T5's own; not all pipelines drop more
     )
 
 
