@@ -290,14 +290,11 @@ def test_settings_that_all_have_an_effect_are_not_remarked_upon(bench, pytester)
 
 
 CODSPEED = """
-import types
-import pytest
-
 def pytest_addoption(parser):
     parser.addoption("--codspeed", action="store_true")
 
 def pytest_configure(config):
-    plugin = types.SimpleNamespace(is_codspeed_enabled=config.getoption("--codspeed"))
+    plugin = type("Codspeed", (), {"is_codspeed_enabled": config.getoption("--codspeed")})()
     config.pluginmanager.register(plugin, "codspeed_plugin")
 """
 

@@ -105,6 +105,15 @@ class Block:
     executions: tuple[Execution, ...]
     discarded: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a block that counts and cannot be judged, such as one of a damaged file.
+
+        Raises:
+            ValueError: The order does not fit the executions, or a duration is not positive.
+        """
+        if self.discarded is None:
+            compute_block_contrast(self.order, [one.duration_s for one in self.executions])
+
     @property
     def contrast(self) -> float:
         """Log ratio B over A; positive is slower."""

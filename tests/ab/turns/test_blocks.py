@@ -3,6 +3,7 @@ import math
 import pytest
 
 from sdperf.ab.turns.blocks import BlockSeries, measure_null_control, measure_until_decided
+from sdperf.ab.verdict.comparison import Block, Execution
 from sdperf.stats.paired import Decision
 
 LIMIT = math.log(1.03)
@@ -89,3 +90,11 @@ def test_the_same_code_is_sound_and_another_is_not():
 
 def test_a_control_without_time_says_nothing():
     assert measure_null_control(*arms(), limit_log=LIMIT, may_go_on=lambda: False) == (None, ())
+
+
+@pytest.mark.parametrize(("order", "seconds"), [("ABBX", 1.0), ("AB", 1.0), ("ABBA", 0.0)])
+def test_a_block_that_counts_has_to_fit_its_order(order, seconds):
+    executions = tuple(Execution(side, 0.0, (seconds,)) for side in "ABBA")
+    with pytest.raises(ValueError, match=r"a block of order|positive"):
+        Block(order, executions)
+    assert Block(order, executions, "cut off").discarded == "cut off"
