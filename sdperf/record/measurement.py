@@ -486,6 +486,8 @@ class Measurement:
         environment: Where.
         model_hash: Hash of the model's weights and configuration.
         subject: ``module:function`` that made the pipeline; ``None`` is the model's own.
+        is_the_models: Whether the pipeline is of the class that the model names; where a subject
+            returned another one, the model's own floors say nothing of it.
         sampling_source: Where steps and guidance come from that the user left open; ``None`` where
             the user said both, or it is not known.
         images_per_round: Images delivered in one round by all workers together.
@@ -532,6 +534,7 @@ class Measurement:
     rounds_s: tuple[float, ...]
     images: tuple[ImageRecord, ...]
     subject: str | None = None
+    is_the_models: bool = True
     sampling_source: str | None = None
     image_latencies_s: tuple[float, ...] = ()
     load_s: float | None = None

@@ -245,6 +245,7 @@ class Case:
             environment=self.suite.environment(),
             model_hash=self.suite.model.model_hash,
             subject=self.suite.subject,
+            is_the_models=self._workers[0].report.is_the_models,
             sampling_source=self.suite.sampling_source,
             images_per_round=sum(len(result.images) for result in self._rounds[-1].results),
             rounds_s=tuple(each.duration_s for each in self._rounds),

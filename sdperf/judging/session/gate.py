@@ -108,10 +108,11 @@ class Gate:
         """Judge what needs no saved run: hard faults, repeatability, references, fp32 sync."""
         images, variant = measurement.images, measurement.variant
         findings = judge_soundness(images, repeatable=measurement.repeatable)
-        model_floors = self.references.listed.floors if self.references is not None else {}
-        if self.references is not None and any(image.score("reference") for image in images):
+        references = self.references if measurement.is_the_models else None
+        model_floors = {} if references is None else references.listed.floors
+        if references is not None and any(image.score("reference") for image in images):
             floors = loosen_for(variant, model_floors.get(variant.precision, SAME_PATH_FLOORS))
-            entropies = self.references.entropies()
+            entropies = references.entropies()
             findings.append(judge_images(images, "reference", floors, entropies))
         if measurement.gain is not None:
             floors = choose_gain_floors(variant, measurement.gain.against)

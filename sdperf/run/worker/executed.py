@@ -116,7 +116,7 @@ def describe_execution(
         steps=steps if steps and seen else None,
         denoiser_calls=counted.calls or None if seen else None,
         denoiser_batch=batch,
-        guided=None if batch is None else batch > stages.images_per_call,
+        guided=_is_guided(counted, stages.images_per_call, pipeline),
         precision=None if denoiser is None else find_precision(denoiser),
         scheduler=None if scheduler is None else type(scheduler).__name__,
         width=width,
@@ -200,6 +200,18 @@ def _name_own_scheduler(pipeline: Any, models: str | None) -> str | None:
     """Name the scheduler that is meant where nobody named one; a subclass of it is it too."""
     bases = type(getattr(pipeline, "scheduler", None)).__mro__
     return bases[0].__name__ if models in {base.__name__ for base in bases} else models
+
+
+def _is_guided(counted: ExecutionCount, images_per_call: int, pipeline: Any) -> bool | None:
+    """Tell whether each image was seen with and without its prompt; ``None`` cannot be told.
+
+    Some pipelines double the batch, some call the denoiser twice a step; Ideogram 4 has a network
+    of its own for the side without a prompt, which is not looked at.
+    """
+    if not counted.batch or getattr(pipeline, "unconditional_transformer", None) is not None:
+        return None
+    is_called_twice = counted.steps > 0 and counted.calls >= 2 * counted.steps
+    return counted.batch > images_per_call or is_called_twice
 
 
 def _doubles_its_batch(pipeline: Any) -> bool:

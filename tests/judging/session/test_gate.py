@@ -6,12 +6,15 @@ from sdperf.images.png import compute_png_sha256
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.comparison import ComparedSession, Comparison, count_shared_parts
 from sdperf.judging.session.gate import Gate
+from sdperf.models.references import ReferenceImages, ReferenceList
+from sdperf.record.floors import Floors
 from sdperf.record.measurement import MemoryUsage
 from sdperf.record.verdict import Outcome, Verdict
+from sdperf.record.workload import Variant
 from sdperf.run.case import CaseResult
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase
-from tests.support.measurements import image, measurement
+from tests.support.measurements import image, measurement, scores
 from tests.support.saved_runs import CASE, draw
 
 GIB = 2**30
@@ -87,3 +90,14 @@ def test_the_nearest_machine_shares_the_most_parts():
     near = "mps--apple-m4--16gib--macos-26--torch-2.12--power-normal"
     far = "mps--apple-m1--8gib--macos-15--torch-2.12--power-normal"
     assert count_shared_parts(here, near) > count_shared_parts(here, far)
+
+
+def test_floors_of_the_model_do_not_hold_what_a_subject_returned_in_its_place(tmp_path):
+    floors = Floors(ssim=0.999, worst_tile_ssim=0.9, entropy_drop_bits=0.1, evidence="")
+    listed = ReferenceList(model_hash="a" * 64, images=(), floors={"bf16": floors})
+    gate = Gate(Comparison(), ReferenceImages(tmp_path, listed), None)
+    far = image(scores=(scores("fp32-sync", ssim=0.98),))
+    measured = measurement(images=(far,), variant=Variant("bf16"))
+    foreign = dataclasses.replace(measured, is_the_models=False)
+    judged = [gate.judge(CASE, CaseResult(one, {})) for one in (measured, foreign)]
+    assert [outcome(one) for one in judged] == [Outcome.DEGRADED, Outcome.NO_BASELINE]

@@ -166,8 +166,8 @@ def test_steps_and_guidance_multiply_the_denoisers_work(bound):
 def test_known_counts_of_stable_diffusion_1_5_at_512_pixels():
     with torch.device("meta"):
         unet = shapes.UNet2DConditionModel(**shapes._SD15_UNET)
-        vae = shapes.AutoencoderKL(**shapes._VAE)
-        text_encoder = shapes.CLIPTextModel(shapes._text_config(shapes._CLIP_L))
+        vae = shapes.AutoencoderKL(**shapes.VAE)
+        text_encoder = shapes.CLIPTextModel(shapes.text_config(shapes.CLIP_L))
         latents, embeds = torch.empty(1, 4, 64, 64), torch.empty(1, 77, 768)
         ids, step = torch.zeros(1, 77, dtype=torch.long), torch.empty(())
 
@@ -186,6 +186,14 @@ def test_attention_counts_the_same_on_the_fused_cpu_kernel_as_written_out():
     ]
     written = count_work(lambda: torch.softmax(query @ key.mT / 4, -1) @ value)[1]
     assert fused == written == 2 * 2 * 2 * 4 * 32 * 32 * 16
+
+
+def test_heads_that_share_a_key_cost_what_heads_of_their_own_cost():
+    query, key = torch.randn(1, 4, 16, 8), torch.randn(1, 2, 16, 8)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    shared = count_work(lambda: attend(query, key, key, enable_gqa=True))[1]
+    own = count_work(lambda: attend(query, key.repeat(1, 2, 1, 1), key.repeat(1, 2, 1, 1)))[1]
+    assert shared == own == 2 * 2 * 4 * 16 * 16 * 8
 
 
 def test_the_trace_names_the_stages_and_is_a_chrome_trace(bound, tmp_path):

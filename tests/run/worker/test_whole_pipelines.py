@@ -8,16 +8,19 @@ import torch
 
 from evidence.mapped_pipelines.recent import RECENT
 from sdperf.errors import UnsupportedError
+from sdperf.images.png import encode_png
 from sdperf.judging.inside.parity import judge_components
 from sdperf.pipeline.borders import find_borders
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.own_noise import run_to_denoiser
+from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.stages import Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.observation import ComponentParity
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.quality.bench import measure_components
 from sdperf.run.worker.counting import count_image
+from sdperf.run.worker.executed import count_execution, describe_execution
 from sdperf.run.worker.profiler import profile_image
 from sdperf.run.worker.recording import generate_batch, record, replay
 from sdperf.run.worker.synchronous import generate_sync
@@ -190,6 +193,16 @@ def test_qwen_images_guidance_is_the_true_one(bind):
     assert len(record(guided, IMAGE).calls) > 0
     drawn = [each.run_whole([IMAGE.prompt], each.draw_noise([IMAGE])) for each in (guided, plain)]
     assert not np.array_equal(*drawn)
+
+
+def test_a_denoiser_that_is_called_twice_a_step_is_guided(bind):
+    for scale, is_guided in ((3.0, True), (1.0, False)):
+        stages = bind("qwen-image", guidance_scale=scale)
+        with count_execution(stages.pipeline) as counted:
+            (made,) = generate_sync(stages, [IMAGE], ticking())
+        png = encode_png(to_uint8(made.pixels)[0])
+        executed = describe_execution(counted, stages.pipeline, stages, (), png, is_recorded=False)
+        assert (executed.guided, executed.denoiser_batch) == (is_guided, 1)
 
 
 def test_ideograms_scale_takes_the_place_of_its_schedule(bind):
