@@ -67,11 +67,23 @@ def test_a_damaged_session_would_be_counted(changes, gate):
         def sample(self, *_arguments, **_named):
             return [*others, damaged]
 
-    judged = judge_resampled([*others, damaged], 5, Chosen(0))
+    # What a suspect is measured again with is as damaged: the code is what is slow.
+    judged = judge_resampled([*others, damaged, session(98, **changes)], 5, Chosen(0))
     if gate == "latency":
         assert judged.suspects == 1
     else:
         assert gate in judged.failing
+
+
+def test_a_slow_load_that_does_not_repeat_is_no_failure():
+    slow = session(99, load_s=12.0)
+    others = SESSIONS[:5]
+
+    class Chosen(random.Random):
+        def sample(self, *_arguments, **_named):
+            return [*others, slow]
+
+    assert judge_resampled([*SESSIONS, slow], 5, Chosen(0)).failing == ()
 
 
 def test_the_page_is_laid_out_from_its_data():

@@ -15,6 +15,7 @@ from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.floors import (
+    ACROSS_PRECISIONS_FLOORS,
     ENGINE_FLOORS,
     EXACT_MACHINE_FLOORS,
     SAME_PATH_FLOORS,
@@ -119,9 +120,15 @@ class Gate:
         elif variant != Variant():
             fp32 = SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
             own = fp32 if variant.precision == "fp32" else model_floors.get(variant.precision)
+            if own is not None and own is not fp32 and not self._holds_for(measurement):
+                own = ACROSS_PRECISIONS_FLOORS
             if own is not None:
                 findings.append(judge_images(images, "fp32-sync", loosen_for(variant, own), {}))
         return findings
+
+    def _holds_for(self, measurement: Measurement) -> bool:
+        """Tell whether the model's floors were measured with the settings of a case."""
+        return self.references is not None and self.references.holds_for(measurement.workload)
 
 
 def _judge_against_saved(
