@@ -16,6 +16,7 @@ LAYERS = {
     "folders": 0,
     "streams": 0,
     "leftovers": 1,
+    "outputs": 1,
     "stats": 1,
     "images": 1,
     "device": 1,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tqdm import tqdm
 
 from sdperf.ab.sides.worktree import checked_out, clear_leftovers
 from sdperf.leftovers import PREFIX, sweep, temporary_folder
@@ -35,6 +36,21 @@ if __name__ == "__main__":
     print("ready", flush=True)
     main(["history", "import", sys.argv[1], "--history", sys.argv[2]])
 """
+
+BAR = """
+import sys
+from sdperf.run.hosts.local import SpawnedHost
+from tests.test_leftovers import show_progress
+if __name__ == "__main__":
+    host = SpawnedHost()
+    assert host.executor.submit(show_progress).result() == 3
+    host.kill()
+"""
+
+
+def show_progress():
+    """Do what a pipeline does in a worker: show a progress bar."""
+    return sum(1 for _ in tqdm(range(3)))
 
 
 @pytest.fixture
@@ -124,3 +140,13 @@ def test_a_folder_that_was_killed_at_its_beginning_is_cleared_later(temporary):
     os.utime(folder, (0, 0))
     sweep()
     assert not folder.exists()
+
+
+def test_a_worker_that_showed_progress_leaves_no_semaphore(tmp_path):
+    (tmp_path / "bar.py").write_text(BAR)
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "bar.py")], capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert "3/3" in ended.stderr
+    assert "leaked" not in ended.stderr

@@ -26,6 +26,8 @@ from sdperf.store.images import ImageStore
 FOLDER: Final = Path(".sdperf") / "ab"
 FORMAT_VERSION: Final = 1
 LARGEST_BYTES: Final = 256 * 2**20
+MOST_KEPT: Final = 5
+"""Interrupted comparisons that stay in a folder; the oldest go first."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class FileKeeper:
             ConfigurationError: There is nothing to go on with, or the code cannot be told.
             RecordError: What was left is damaged.
         """
+        remove_oldest(self._root / FOLDER)
         question = hash_question(sides, options, cases, self._code_sha256)
         self._kept = KeptCases(question, created)
         path = self._path
@@ -190,6 +193,25 @@ class FileKeeper:
             shutil.rmtree(self._path.with_suffix(""), ignore_errors=True)
             for folder in (self._root / FOLDER, (self._root / FOLDER).parent):
                 folder.rmdir()  # only where nothing else is in it
+
+
+def remove_oldest(folder: Path, keep: int = MOST_KEPT) -> None:
+    """Remove the oldest interrupted comparisons, and pictures whose comparison is gone.
+
+    A folder that cannot be written is left as it is.
+
+    Args:
+        folder: Where they lie, each a file and a folder of pictures of the same name.
+        keep: How many stay.
+    """
+    with contextlib.suppress(OSError):
+        left = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for path in left[: max(0, len(left) - keep)]:
+            path.unlink()
+        kept = {path.stem for path in folder.glob("*.json")}
+        for path in folder.iterdir():
+            if path.is_dir() and path.name not in kept:
+                shutil.rmtree(path)
 
 
 def read_kept(path: Path) -> KeptCases:

@@ -248,12 +248,13 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
             nothing to resume.
         RecordError: The journal is damaged.
     """
+    from sdperf.outputs import check_outputs
     from sdperf.plugin.ending.saving import EVIDENCE_FOLDER, keep_out_of_git
     from sdperf.plugin.journalling import open_journal
-    from sdperf.plugin.opening import check_writable
+    from sdperf.plugin.opening import list_outputs
     from sdperf.store.session_lock import FolderLock
 
-    check_writable(ours.settings, host, config.rootpath)
+    check_outputs(list_outputs(ours.settings, host, config.rootpath))
     parameters = config.invocation_params
     try:
         ours.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)

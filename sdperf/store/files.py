@@ -14,6 +14,8 @@ _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
 while; this command waits until they are on the medium. ``None`` on other systems, whose ``fsync``
 does that itself."""
 
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
 
 def sync_to_disk(descriptor: int) -> None:
     """Wait until what was written to an open file is on the medium.
@@ -45,25 +47,74 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all, even when killed or out of space.
 
     The folder is made when missing, and the umask decides who may read the file. The bytes reach
-    the disk before the name does, and the name before this returns.
+    the disk before the name does, and the name before this returns. A device or a pipe, such as
+    ``/dev/stdout``, is written to and never replaced.
 
     Raises:
         OSError: The folder cannot be made or written.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            stream.write(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
+    handle, temporary = _open_temporary(path)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             sync_to_disk(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)  # while its lock is held
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _open_temporary(path: Path) -> tuple[int, Path]:
+    """Open a new file beside a path, and lock it.
+
+    Its name is always the same, so that one that a killed process left is replaced by the next
+    writer of the path. Where two write at once, the second takes a name of chance.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    usual = path.parent / f".{path.name[:100]}.tmp"
+    _remove_abandoned(usual)
+    with contextlib.suppress(FileExistsError):
+        handle = os.open(usual, _CREATE, 0o666)  # less the umask
+        if _try_lock(handle) and _is_named(handle, usual):
+            return handle, usual
+        os.close(handle)  # another writer took it for abandoned
+    chance = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
+    return os.open(chance, _CREATE, 0o666), chance
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a temporary file that no process holds."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if _try_lock(handle) and _is_named(handle, path):
+                path.unlink()
+        finally:
+            os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _is_named(handle: int, path: Path) -> bool:
+    """Tell whether an open file still has a name."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    return False
 
 
 def encode_text(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""One session a folder: the lock, and who has it."""
+"""One session or comparison a folder: the lock, and who has it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LOCK_FILE: Final = "session.lock"
 class FolderLock:
     """The lock of a folder in which one session at a time measures.
 
-    The system lets go of it when its process ends, however it ends; what an ended process wrote
-    into it is overwritten by the next one.
+    The system lets go of it when its process ends, however it ends; the file that a killed process
+    left is taken over by the next one.
 
     Attributes:
         file: The open lock file.
@@ -42,7 +42,8 @@ class FolderLock:
             OSError: The folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
+        path = folder / LOCK_FILE
+        file = path.open("a+", encoding="utf-8")
         try:
             if not try_lock(file, fcntl.LOCK_EX):
                 file.seek(0)
@@ -52,6 +53,9 @@ class FolderLock:
                     expected="one session at a time",
                     hint="wait for it to end, or end it",
                 )
+            if not _is_still_there(file, path):
+                file.close()
+                return cls.take(folder)
             file.seek(0)
             file.truncate()
             owner = {
@@ -66,11 +70,22 @@ class FolderLock:
         return cls(file)
 
     def release(self) -> None:
-        """Let go of it."""
+        """Let go of it, and leave no file behind."""
+        path = Path(self.file.name)
         with contextlib.suppress(OSError):
             self.file.truncate(0)
+        with contextlib.suppress(OSError, ValueError):
+            if _is_still_there(self.file, path):
+                path.unlink()  # while it is locked: whoever opened it meanwhile opens it again
         with contextlib.suppress(OSError):
             self.file.close()
+
+
+def _is_still_there(file: IO[str], path: Path) -> bool:
+    """Tell whether an open file is the one of its name: its last owner may have removed it."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _describe_owner(text: str) -> str:

@@ -1,11 +1,15 @@
 """One comparison with torch: real interpreters, the tiny pipeline, two prompts."""
 
+from pathlib import Path
+
 from sdperf.ab.sides.sides import Side
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
+from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Workload
+from tests.support import deviating_subjects
 from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -28,3 +32,28 @@ def test_a_mode_against_another(tiny_folder, tmp_path):
     verdict = judge_comparison(compared.record).cases[0]
     assert [stage.name for stage in verdict.stages][-3:] == ["decode_latents", "deliver", "rest"]
     assert "image: identical" in verdict.line
+
+
+def test_a_side_that_does_other_work_than_asked_is_broken_with_both_values(tiny_folder, tmp_path):
+    model = str(tiny_folder("sd"))
+    workload = Workload(model, ("red apple",), 4, 5.0, height=32, width=32)
+    code = (str(Path(deviating_subjects.__file__).parents[2]),)
+    sides = [
+        Side(
+            subject,
+            workload,
+            variant_changes={"precision": "fp32", "optimisations": ("channels_last",)},
+            subject=f"{deviating_subjects.__name__}:{subject}",
+            code=code,
+        )
+        for subject in ("plain", "everything")
+    ]
+    options = CompareOptions(null_control=False, looks=(2,), rounds=1, guards="off", stages=False)
+    with LiveBench(root=tmp_path) as bench:
+        compared = compare(*sides, options=options, bench=bench)
+    (case,) = judge_comparison(compared.record).cases
+    assert case.outcome is Outcome.BROKEN
+    said = " ".join(one.reason for one in case.findings if one.outcome is Outcome.BROKEN)
+    for words in deviating_subjects.EVERYTHING:
+        assert words in said
+    assert "BROKEN" in case.line

@@ -16,8 +16,11 @@ from sdperf.cli import main
 from sdperf.errors import ConfigurationError
 from sdperf.images.png import decode_png
 from sdperf.report.markdown.ab import format_comparison_json, parse_comparison
+from sdperf.store.session_lock import FolderLock
 from tests.ab.sides.test_worktree import git
+from tests.cli.test_lost_output import sdperf as end_output
 from tests.support.ab_standin import list_children, staged_stand_in
+from tests.support.disks import mounted
 
 PLAIN = ("--guards", "off", "--no-control", "--first", "A")
 SUBJECT = ("--subject", "mine:make")
@@ -331,3 +334,84 @@ def test_an_interrupt_before_anything_was_measured_is_no_verdict(capsys, reposit
     status, out, _ = run(capsys, "old", "HEAD", *SUBJECT)
     assert status == 130
     assert "too few blocks to tell: interrupted" in out
+
+
+SETTINGS = ("--a", "mode=sync", "--b", "mode=async")
+
+
+@pytest.mark.parametrize("option", ["--json", "--markdown", "--images"])
+def test_a_folder_that_nobody_can_write_is_found_out_first(capsys, repository, tmp_path, option):
+    with mounted(tmp_path / "disk", "40m") as make_read_only:
+        assert make_read_only() == 0
+        status, out, err = run(capsys, *SETTINGS, option, str(tmp_path / "disk/result"))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert f"{option}: " in err
+    assert "cannot be written; got: Read-only file system" in err
+
+
+def test_a_disk_without_room_is_found_out_first(capsys, repository, tmp_path, monkeypatch):
+    with mounted(tmp_path / "disk", "1m"):
+        status, out, err = run(capsys, *SETTINGS, "--json", str(tmp_path / "disk/result"))
+        assert (status, out) == (2, "")
+        assert "--json: the disk of" in err
+        assert "is nearly full" in err
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "disk"))
+        status, out, err = run(capsys, *SETTINGS)
+        assert (status, out) == (2, "")
+        assert "TMPDIR, the folder of temporary files: the disk of" in err
+
+
+def test_in_a_folder_that_nobody_can_write_it_says_so_first_and_answers(
+    capsys, tmp_path, monkeypatch
+):
+    with mounted(tmp_path / "here", "40m") as make_read_only:
+        monkeypatch.chdir(tmp_path / "here")
+        assert make_read_only() == 0
+        status, out, err = run(capsys, *SETTINGS)
+        monkeypatch.chdir(tmp_path)
+    assert status == 0
+    assert "PASS" in out
+    assert (
+        "cannot be written (Read-only file system): finished cases are not kept"
+        in (err.splitlines()[0])
+    )
+    assert "Traceback" not in err
+
+
+def test_two_comparisons_in_one_folder_end_in_one_message(capsys, repository):
+    lock = FolderLock.take(repository / ".sdperf")
+    try:
+        status, out, err = run(capsys, "old", "HEAD", *SUBJECT)
+    finally:
+        lock.release()
+    assert (status, out) == (2, "")
+    assert "another session measures in this folder" in err
+    assert err.count("\n") == 1
+    assert run(capsys, "old", "HEAD", *SUBJECT)[0] == 1
+    assert not (repository / ".sdperf").exists(), "nothing is left in a clean tree"
+
+
+@pytest.mark.parametrize(("faster", "expected"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize("ending", ["pipe", "full", "closed"])
+def test_output_that_nobody_can_read_changes_no_failure_into_success(
+    repository, tmp_path, faster, expected, ending
+):
+    """In a process of its own, whose standard output is gone."""
+    (tmp_path / "ab.py").write_text(
+        "import sys\n"
+        "from sdperf.ab.turns import bench, case_state\n"
+        "from sdperf.cli import main\n"
+        "from tests.support.ab_standin import staged_stand_in\n"
+        "bench.staged_harness = staged_stand_in\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    sides = ("HEAD", "old") if faster else ("old", "HEAD")
+    result = tmp_path / "result.json"
+    arguments = ("ab", *PLAIN, *sides, *SUBJECT, "--json", result)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    status, errors = end_output(ending, *arguments, program=(tmp_path / "ab.py",), env=environment)
+    lost = ending != "pipe"
+    assert status == (2 if lost and expected == 0 else expected)
+    assert parse_comparison(result.read_text()).cases, "all is kept"
+    assert ("standard output cannot be written" in errors) == (lost and expected == 0)

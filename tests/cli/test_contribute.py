@@ -1,5 +1,6 @@
 """``sdperf contribute``: a file that is shown and never overwritten; a table that files fill."""
 
+import errno
 import getpass
 import json
 import platform
@@ -8,7 +9,9 @@ import pytest
 
 from sdperf.cli import main
 from sdperf.report.text.contributions import TABLE_BEGIN, TABLE_END, replace_table
-from tests.support.saved_runs import write_run
+from sdperf.store.files import write_atomically
+from tests.support.disks import mounted
+from tests.support.saved_runs import CASE, write_run
 
 PAGE = f"# Machines\n\nWords.\n\n{TABLE_BEGIN}\nold\n{TABLE_END}\n\nMore words.\n"
 
@@ -104,3 +107,67 @@ def test_a_page_without_its_marks_is_no_table():
     assert replace_table("no marks", "table") is None
     assert replace_table(f"{TABLE_END}{TABLE_BEGIN}", "table") is None
     assert replace_table(PAGE + PAGE, "table") is None
+
+
+def test_into_a_folder_that_nobody_can_write_is_one_message(here, capsys):
+    with mounted(here / "disk", "4m") as make_read_only:
+        assert make_read_only() == 0
+        assert main(["contribute", "run.json", "-o", "disk/out.json"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert "sdperf contribute: -o: " in shown.err
+    assert "cannot be written; got: Read-only file system" in shown.err
+    assert shown.out == ""
+
+
+@pytest.fixture
+def bundles(here):
+    """Two bundles whose contents differ."""
+    write_run(here, cases={CASE: (2.0, 2.1, 1.9)}, name="other.json")
+    assert main(["contribute", "run.json", "-o", "one.json"]) == 0
+    assert main(["contribute", "other.json", "-o", "two.json"]) == 0
+    return ["one.json", "two.json"]
+
+
+def test_nothing_is_half_filed_into_a_folder_that_nobody_can_write(here, bundles, capsys):
+    with mounted(here / "machines", "4m") as make_read_only:
+        page = here / "machines/README.md"
+        page.write_text(PAGE)
+        assert make_read_only() == 0
+        capsys.readouterr()
+        assert main(["contribute", "--add", *bundles, "--table", str(page)]) == 2
+        assert [path.name for path in page.parent.iterdir()] == ["README.md"]
+        assert page.read_text() == PAGE
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert "cannot be written; got: Read-only file system" in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_nothing_is_half_filed_on_a_disk_that_fills_up(here, bundles, monkeypatch, capsys, failing):
+    """The first bundle, the second one or the page does not fit any more."""
+    folder = here / "machines"
+    folder.mkdir()
+    page = folder / "README.md"
+    page.write_text(PAGE)
+    left = [failing]
+
+    def write(path, content):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, content)
+
+    monkeypatch.setattr("sdperf.cli.machine.contribute.write_atomically", write)
+    capsys.readouterr()
+    assert main(["contribute", "--add", *bundles, "--table", str(page)]) == 2
+    assert left == [0]
+    assert [path.name for path in folder.iterdir()] == ["README.md"]
+    assert page.read_text() == PAGE
+    shown = capsys.readouterr()
+    assert "No space left on device" in shown.err
+    assert "nothing was filed" in shown.err
+    assert shown.out == ""
+    assert main(["contribute", "--add", *bundles, "--table", str(page)]) == 0
+    assert len(list(folder.iterdir())) == 3

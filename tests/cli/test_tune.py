@@ -1,9 +1,11 @@
 """``sdperf tune`` from the command line, with a fake rig and a fake bench."""
 
+import contextlib
 import json
 
 import pytest
 
+from sdperf import outputs
 from sdperf.ab.turns import bench as ab_bench
 from sdperf.cli import main
 from sdperf.models.loader import ResolvedModel
@@ -15,6 +17,7 @@ from sdperf.tune.summary import read_summary
 from sdperf.tune.trial import rig as tune_rig
 from sdperf.tune.trial.rig import LiveRig
 from tests.support.ab_fakes import FakeBench
+from tests.support.disks import mounted
 from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.tune_fakes import ABILITIES, DEFAULT, FakeRig
 from tests.support.tune_stories import like
@@ -172,3 +175,62 @@ def test_json_holds_no_name_of_this_machine(tune, tmp_path):
     tune("--trials", "2", "--confirm", "0", *FIXED, "--json", "t.json")
     document = json.loads((tmp_path / "t.json").read_text())
     assert {one["host"] for one in document["trials"]} == {"host 1"}
+
+
+@pytest.mark.parametrize("option", ["--profile", "--json", "--markdown", "--storage"])
+def test_a_folder_that_nobody_can_write_is_found_out_first(tune, tmp_path, capsys, option):
+    with mounted(tmp_path / "disk", "40m") as make_read_only:
+        assert make_read_only() == 0
+        assert tune("--trials", "2", *FIXED, option, str(tmp_path / "disk/file")) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert f"sdperf tune: {option}: " in shown.err
+    assert "cannot be written; got: Read-only file system" in shown.err
+    assert not (tmp_path / ".sdperf").exists()
+
+
+def test_a_disk_without_room_is_found_out_first(tune, tmp_path, capsys, monkeypatch):
+    with mounted(tmp_path / "disk", "1m"):
+        assert tune("--trials", "2", *FIXED, "--storage", str(tmp_path / "disk/file.db")) == 2
+        assert "--storage: the disk of" in capsys.readouterr().err
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "disk"))
+        assert tune("--trials", "2", *FIXED) == 2
+        assert "TMPDIR, the folder of temporary files: the disk of" in capsys.readouterr().err
+    assert not (tmp_path / ".sdperf").exists()
+
+
+def test_a_disk_that_fills_up_keeps_the_trials_that_ended(tune, tmp_path, capsys, monkeypatch):
+    """The storage fails in the midst of a study: one message, and all that ended is there."""
+    monkeypatch.setattr(outputs, "LEAST_FREE_BYTES", 0)
+    from sdperf.cli.tune.view import StudyView
+
+    show = StudyView.show_trial
+    ended = []
+
+    def fill(self, trial, study, trials):
+        show(self, trial, study, trials)
+        ended.append(trial.number)
+        if len(ended) == 2:
+            with (
+                contextlib.suppress(OSError),
+                (tmp_path / "disk/filler").open("wb", buffering=0) as file,
+            ):
+                while True:
+                    file.write(bytes(1024))
+
+    monkeypatch.setattr(StudyView, "show_trial", fill)
+    with mounted(tmp_path / "disk", "2m"):
+        storage = ("--storage", str(tmp_path / "disk/tune.db"))
+        assert tune("--trials", "5", "--confirm", "0", *storage, *FIXED) == 2
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err
+        message = shown.err.splitlines()[-1]
+        assert message.startswith("sdperf tune: ")
+        assert "full" in message or "No space" in message
+        (tmp_path / "disk/filler").unlink()
+        assert tune("show", *storage) == 1
+        assert "2 complete" in capsys.readouterr().out
+        monkeypatch.setattr(StudyView, "show_trial", show)
+        assert tune("--trials", "5", "--confirm", "0", *storage) == 1
+        assert "5 complete" in capsys.readouterr().out

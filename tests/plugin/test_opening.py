@@ -1,7 +1,6 @@
 """What is found out before anything is measured, and what is said when it happens later."""
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import json
@@ -11,28 +10,11 @@ import sys
 
 import pytest
 
+from sdperf import outputs
 from sdperf.errors import ConfigurationError
-from sdperf.plugin import opening
 from sdperf.store.journal import Journal, list_journals, read_journal
 from sdperf.store.session_lock import FolderLock
-
-MS_RDONLY, MS_REMOUNT = 1, 32
-
-
-@contextlib.contextmanager
-def mounted(folder, size):
-    """A small disk of its own, where this process may mount one; skips aloud otherwise."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    options = f"size={size}".encode()
-    if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, options) != 0:
-        pytest.skip(f"cannot mount a disk here: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield lambda: libc.mount(
-            b"tmpfs", os.fsencode(folder), b"tmpfs", MS_REMOUNT | MS_RDONLY, None
-        )
-    finally:
-        libc.umount2(os.fsencode(folder), 2)
+from tests.support.disks import mounted
 
 
 def test_two_sessions_in_one_folder_end_in_one_message(bench, script, pytester):
@@ -109,7 +91,7 @@ def test_a_file_that_cannot_be_written_is_found_out_first(bench, script, pyteste
 
 
 def test_a_disk_that_fills_up_keeps_what_was_finished(bench, script, pytester, monkeypatch):
-    monkeypatch.setattr(opening, "LEAST_FREE_BYTES", 0)
+    monkeypatch.setattr(outputs, "LEAST_FREE_BYTES", 0)
     with mounted(pytester.path / ".sdperf", "256k"):
         add, filled = Journal.add, []
 

@@ -1,7 +1,9 @@
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,3 +85,72 @@ def test_a_hostile_hash_never_becomes_a_path(tmp_path, sha256):
 def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(ImageError, match="a" * 64):
         ImageStore(tmp_path).read("a" * 64)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    path = tmp_path / "file.bin"
+    left = tmp_path / ".file.bin.tmp"
+    left.write_bytes(b"half")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [child.name for child in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_file_that_another_process_writes_now_is_left_alone(tmp_path):
+    path = tmp_path / "file.bin"
+    other = tmp_path / ".file.bin.tmp"
+    with other.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(b"half of the other's")
+        file.flush()
+        write_atomically(path, b"mine")
+        assert path.read_bytes() == b"mine"
+        assert other.read_bytes() == b"half of the other's"
+    assert sorted(child.name for child in tmp_path.iterdir()) == [".file.bin.tmp", "file.bin"]
+
+
+@pytest.mark.parametrize("name", ["victim", "nowhere"])
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path, name):
+    path, victim = tmp_path / "file.bin", tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / ".file.bin.tmp").symlink_to(tmp_path / name)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_device_and_a_pipe_are_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"words")
+        assert os.read(reading, 100) == b"words"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()
+    with pytest.raises(OSError, match="space"):
+        write_atomically(Path("/dev/full"), b"words")
+    assert Path("/dev/full").is_char_device()
+
+
+MANY = """
+import sys
+from pathlib import Path
+from sdperf.store.files import write_atomically
+for number in range(200):
+    write_atomically(Path(sys.argv[1]), sys.argv[2].encode() * 5000)
+"""
+
+
+def test_several_writers_of_one_file_at_once_lose_and_mix_nothing(tmp_path):
+    path = tmp_path / "file.bin"
+    writers = [subprocess.Popen([sys.executable, "-c", MANY, path, letter]) for letter in "abc"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            seen.add(path.read_bytes())
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert seen <= {letter.encode() * 5000 for letter in "abc"}
+    assert [child.name for child in tmp_path.iterdir()] == ["file.bin"]

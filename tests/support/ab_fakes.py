@@ -85,6 +85,7 @@ class FakeArm:
                     encode_png(picture(image.seed, noise) if pixels is None else pixels),
                     self.behaviour.get("latency", 2.0),
                     nonfinite=self.behaviour.get("nonfinite", False),
+                    faults=self.behaviour.get("faults", ()),
                 ),
             )
             for image in images

@@ -70,6 +70,33 @@ def keeps_no_channels_last(request):
     return pipeline
 
 
+def everything(request):
+    """Another size, fewer steps, no guidance, another precision, and no NHWC."""
+    pipeline = bf16_inside(request)
+    unet = pipeline.unet
+    unet.to = lambda *_args, **_named: unet
+    return _call_with(
+        pipeline,
+        lambda named: {
+            "height": 16,
+            "width": 16,
+            "latents": None,
+            "guidance_scale": 0.0,
+            "num_inference_steps": named["num_inference_steps"] - 1,
+        },
+    )
+
+
+EVERYTHING = (
+    "asked for 4 steps (5 of this scheduler), executed 4",
+    "asked for 32 x 32 px, drawn 16 x 16 px",
+    "asked for guidance on, executed with guidance off",
+    "asked for denoiser's weights in fp32, executed bf16",
+    "asked for channels_last, executed without",
+)
+"""What a worker says of `everything`, asked for four steps of the tiny pipeline."""
+
+
 def _call_with(pipeline, change):
     kind = type(pipeline)
 

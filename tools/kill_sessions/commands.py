@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from sdperf.ab.keeping import read_kept
 from sdperf.store.journal import list_journals, read_journal
+from tools.kill_sessions.surroundings import Surroundings, Tally
 
 CASES: Final = 6
 RUNS: Final = 300
@@ -41,159 +36,205 @@ def test_soundness(sd_quality):
     sd_quality.soundness()
 """
 PYTEST: Final = (
-    *("-q", "-p", "no:cacheprovider", "--sd-in-process", "--sd-unwatched"),
+    *("-q", "-p", "no:cacheprovider", "--sd-unwatched"),
     *("--sd-precision=fp32", "--sd-mode=sync", "--sd-steps=1", "--sd-size=64x64"),
     *("--sd-rounds=3", "--sd-guards=off"),
 )
 
 
-AB: Final = (
-    *("-m", "sdperf", "ab", "--both", "steps=1,size=64x64", "--pictures", "1", "--looks", "4"),
-    *("--a", "precision=fp32", "--b", "precision=fp32", "--rounds", "1", "--no-control"),
-    *(
-        "--cases",
-        "latency,stage[fp32-deliver],stage[fp32-decode_latents]",
-    ),
-    *("--guards", "off", "--no-stages", "--max-slowdown", "900%", "--json", "ab.json"),
-)
-AB_CASES: Final = 3
+class KilledCommand(ABC):
+    """A command that is gone on with after each kill until its work is whole, then begun anew.
 
-
-@dataclass
-class Tally:
-    """What the kills came to.
-
-    Attributes:
-        kills: Processes that were killed before they ended.
-        completed: Times that the work was brought to its end.
-        kept: Finished pieces of work that were found after a kill.
-        lost: What was finished and is gone, in words.
-    """
-
-    kills: int = 0
-    completed: int = 0
-    kept: int = 0
-    lost: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.kills} kills, {self.completed} times completed, {self.kept} finished pieces "
-            f"found after a kill, {len(self.lost)} lost"
-        )
-
-
-class Killed(Protocol):
-    """A command that can be killed.
+    Args:
+        surroundings: Where it is run.
 
     Attributes:
         whole_s: Seconds that it takes undisturbed.
     """
 
-    whole_s: float
-
-    def __init__(self, folder: Path) -> None: ...
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.folder = surroundings.folder
+        self.whole_s = 0.0
+        self._finished: set[str] = set()
 
     def prepare(self) -> None:
         """Lay out what it works on, and take its time."""
+        self.lay_out()
+        started_s = time.monotonic()
+        tally = Tally()
+        status = self.run((), None, tally)
+        complaint = self.explain_incomplete(status)
+        if complaint is not None or tally.left:
+            words = self.surroundings.read_words()
+            raise SystemExit(f"not even undisturbed: {complaint}, {tally.left}; it said: {words}")
+        self.whole_s = time.monotonic() - started_s
+        self.begin_anew()
 
     def run_one(self, moment_s: float, tally: Tally) -> None:
-        """Run it, kill it at a moment, and look at what is left."""
+        """Go on with the work, or begin it; kill it at a moment and look what is left."""
+        status = self.run(self.find_resuming(), moment_s, tally)
+        if status is not None:
+            self._check_whole(status, tally)
+            return
+        tally.kills += 1
+        found = self.list_finished()
+        tally.kept += len(found)
+        tally.lost += sorted(self._finished - found)
+        self._finished = found
 
     def finish(self, tally: Tally) -> None:
         """Bring the work to its end, and look whether it is whole."""
+        self._check_whole(self.run(self.find_resuming(), None, tally), tally)
+
+    def run(self, resuming: Sequence[str], moment_s: float | None, tally: Tally) -> int | None:
+        """Run it; return its exit status, ``None`` where it was killed at a moment."""
+        arguments = (*self.arguments, *resuming)
+        return self.surroundings.run(arguments, moment_s, tally)
+
+    def _check_whole(self, status: int | None, tally: Tally) -> None:
+        complaint = self.explain_incomplete(status)
+        if complaint is not None:
+            tally.lost.append(f"{complaint}; it said: {self.surroundings.read_words()}")
+        tally.completed += 1
+        self._finished = set()
+        self.begin_anew()
+
+    def find_resuming(self) -> Sequence[str]:
+        """Return the arguments that make it go on with what is there."""
+        return ()
+
+    @property
+    @abstractmethod
+    def arguments(self) -> Sequence[str]:
+        """The arguments of the interpreter."""
+
+    @abstractmethod
+    def lay_out(self) -> None:
+        """Write what it works on."""
+
+    @abstractmethod
+    def list_finished(self) -> set[str]:
+        """List the finished pieces of work that lie on the disk."""
+
+    @abstractmethod
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say why the work of a command that ended is not whole; ``None`` where it is."""
+
+    @abstractmethod
+    def begin_anew(self) -> None:
+        """Remove what was finished."""
 
 
-class KilledSession:
-    """A pytest session of tiny pictures, resumed after each kill until it is whole."""
+class KilledSession(KilledCommand):
+    """A pytest session of tiny pictures in a worker, resumed after each kill until it is whole."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._noted = folder / "finished.txt"
-        self.whole_s = 0.0
+    arguments: Sequence[str] = ("-m", "pytest", *PYTEST)
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self._expected: set[str] = set()
+
+    def lay_out(self) -> None:
+        """Write the tests."""
+        (self.folder / "pytest.ini").write_text("[pytest]\n")
+        (self.folder / "conftest.py").write_text(CONFTEST)
+        (self.folder / "test_bench.py").write_text(BENCHMARKS.format(cases=CASES))
+
+    def find_resuming(self) -> Sequence[str]:
+        """Return the option that goes on, where a journal holds a finished case."""
+        left = list_journals(self.folder)
+        entries = [path for path in left if path.stat().st_size and read_journal(path).entries]
+        return ("--sd-resume",) if entries else ()
+
+    def run_one(self, moment_s: float, tally: Tally) -> None:
+        """Run, kill, look: what pytest called passed has to be in the journal."""
+        status = self.run(self.find_resuming(), moment_s, tally)
+        if status is not None:
+            self._check_whole(status, tally)
+            return
+        tally.kills += 1
+        noted, found = self._read_noted(), self.list_finished()
+        if not list_journals(self.folder) and noted and len(noted) == len(self._expected):
+            found = self._read_last_run()  # killed after the session was saved
+            self.begin_anew()
+        tally.kept += len(found)
+        tally.lost += sorted(noted - found)
+
+    def list_finished(self) -> set[str]:
+        """List the cases of the newest journal."""
+        left = list_journals(self.folder)
+        return set(read_journal(left[-1]).entries) if left and left[-1].stat().st_size else set()
+
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say which status it ended with, and how many cases the saved run holds."""
+        whole = self._read_last_run() if status == 0 else set()
+        self._expected = self._expected or whole
+        if len(whole) > CASES and whole == self._expected:
+            return None
+        return f"a session ended with status {status} and {len(whole)} cases"
+
+    def begin_anew(self) -> None:
+        """Forget what pytest called passed."""
+        (self.folder / "finished.txt").unlink(missing_ok=True)
+
+    def _read_noted(self) -> set[str]:
+        path = self.folder / "finished.txt"
+        return set(path.read_text().splitlines()) if path.exists() else set()
+
+    def _read_last_run(self) -> set[str]:
+        document = json.loads((self.folder / ".sdperf/last-run.json").read_text())
+        return set(document["sdperf"]["outcomes"])
+
+
+class KilledInProcess(KilledSession):
+    """The same session in one process that was forked with everything imported.
+
+    Most moments fall into measuring and writing then.
+    """
+
+    arguments = (*PYTEST, "--sd-in-process")
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        import multiprocessing
+
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tools.kill_sessions.session"])
 
     def prepare(self) -> None:
-        """Write the tests, and run them once undisturbed."""
-        (self._folder / "pytest.ini").write_text("[pytest]\n")
-        (self._folder / "conftest.py").write_text(CONFTEST)
-        (self._folder / "test_bench.py").write_text(BENCHMARKS.format(cases=CASES))
-        self._run(["--version"], None)  # starts the server, which imports everything
-        started_s = time.monotonic()
-        if self._run(PYTEST, None) != 0:
-            raise SystemExit("the session does not even run undisturbed")
-        self.whole_s = time.monotonic() - started_s
-        self._noted.unlink()
+        """Run once for the server that sessions are forked from, which imports everything."""
+        self.lay_out()
+        self.run((), None, Tally())
+        self.begin_anew()
+        super().prepare()
 
-    def run_one(self, moment_s: float, tally: Tally) -> None:
-        """Go on with the session, or begin one; kill it at a moment."""
-        status = self._run((*PYTEST, *self._resume()), moment_s)
-        if status is None:
-            tally.kills += 1
-            self._compare(tally)
-        else:
-            self._check_whole(status, tally)
-
-    def finish(self, tally: Tally) -> None:
-        """Run what is left."""
-        self._check_whole(self._run((*PYTEST, *self._resume()), None), tally)
-
-    def _run(self, arguments: Sequence[str], moment_s: float | None) -> int | None:
-        """Run a session; return its exit status, ``None`` where it was killed at a moment."""
+    def run(self, resuming: Sequence[str], moment_s: float | None, tally: Tally) -> int | None:
+        """Fork a session."""
         from tools.kill_sessions.session import run_session
 
-        process = self._context.Process(target=run_session, args=(self._folder, arguments))
+        process = self._context.Process(
+            target=run_session,
+            args=(self.folder, (*self.arguments, *resuming), self.surroundings.environment),
+        )
         process.start()
         process.join(moment_s)
         if process.exitcode is not None:
+            self.surroundings.look_for_files(tally)
             return process.exitcode
         process.kill()
         process.join()
         return None
 
-    def _resume(self) -> tuple[str, ...]:
-        left = list_journals(self._folder)
-        entries = [path for path in left if path.stat().st_size and read_journal(path).entries]
-        return ("--sd-resume",) if entries else ()
 
-    def _compare(self, tally: Tally) -> None:
-        noted = set(self._noted.read_text().splitlines()) if self._noted.exists() else set()
-        left = list_journals(self._folder)
-        entries = set(read_journal(left[-1]).entries) if left and left[-1].stat().st_size else set()
-        if not left and len(noted) == CASES + 1:
-            entries = self._read_last_run()  # killed after the session was saved
-            self._noted.unlink()
-        tally.kept += len(entries)
-        tally.lost += sorted(noted - entries)
-
-    def _check_whole(self, status: int | None, tally: Tally) -> None:
-        whole = self._read_last_run() if status == 0 else set()
-        if len(whole) != CASES + 1:
-            tally.lost.append(f"a session ended with status {status} and {len(whole)} cases")
-        tally.completed += 1
-        self._noted.unlink(missing_ok=True)
-
-    def _read_last_run(self) -> set[str]:
-        document = json.loads((self._folder / ".sdperf/last-run.json").read_text())
-        return set(document["sdperf"]["outcomes"])
-
-
-class KilledImport:
+class KilledImport(KilledCommand):
     """An import of many runs into a history, repeated after each kill until all are in."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._database = folder / "history.db"
-        self._in = 0
-        self.whole_s = 0.0
+    arguments = ("-m", "sdperf", "history", "import", "runs", "--history", "history.db")
 
-    @property
-    def _arguments(self) -> tuple[str, ...]:
-        return ("-m", "sdperf", "history", "import", "runs", "--history", str(self._database))
-
-    def prepare(self) -> None:
-        """Write the runs, and import them once undisturbed."""
-        runs = self._folder / "runs"
+    def lay_out(self) -> None:
+        """Write the runs."""
+        runs = self.folder / "runs"
         runs.mkdir()
         begin = datetime(2026, 1, 1, tzinfo=UTC)
         for number in range(RUNS):
@@ -202,121 +243,33 @@ class KilledImport:
             bench = {"fullname": "test_a.py::test_a", "name": "test_a", "stats": {"data": data}}
             document = {"datetime": instant, "benchmarks": [bench], "commit_info": {}}
             (runs / f"{number:04}.json").write_text(json.dumps(document))
-        started_s = time.monotonic()
-        if _run(self._folder, self._arguments, None) != 0 or self._count() != RUNS:
-            raise SystemExit("the import does not even run undisturbed")
-        self.whole_s = time.monotonic() - started_s
-        self._begin_anew()
 
-    def run_one(self, moment_s: float, tally: Tally) -> None:
-        """Import, killed at a moment; no run that was in may be gone."""
-        status = _run(self._folder, self._arguments, moment_s)
-        if status is not None:
-            self.finish(tally)
-            return
-        tally.kills += 1
-        found = self._count()
-        tally.kept += found
-        if found < self._in:
-            tally.lost.append(f"{self._in - found} runs of the history")
-        self._in = found
+    def list_finished(self) -> set[str]:
+        """List the runs of the history."""
+        return read_column(self.folder / "history.db", "runs", "select id from runs")
 
-    def finish(self, tally: Tally) -> None:
-        """Import all that is left, and begin anew."""
-        status = _run(self._folder, self._arguments, None)
-        if status != 0 or self._count() != RUNS:
-            tally.lost.append(f"an import ended with status {status} and {self._count()} runs")
-        tally.completed += 1
-        self._begin_anew()
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say how many runs are in."""
+        count = len(self.list_finished())
+        if status == 0 and count == RUNS:
+            return None
+        return f"an import ended with status {status} and {count} runs"
 
-    def _begin_anew(self) -> None:
-        for path in self._folder.glob("history.db*"):
+    def begin_anew(self) -> None:
+        """Remove the history."""
+        for path in self.folder.glob("history.db*"):
             path.unlink()
-        self._in = 0
-
-    def _count(self) -> int:
-        if not self._database.exists():
-            return 0
-        connection = sqlite3.connect(self._database)
-        try:
-            is_there = connection.execute("select 1 from sqlite_master where name = 'runs'")
-            if is_there.fetchone() is None:
-                return 0
-            return int(connection.execute("select count(*) from runs").fetchone()[0])
-        finally:
-            connection.close()
 
 
-class KilledComparison:
-    """A comparison of tiny pictures in several cases, gone on with after each kill until whole."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._in: set[str] = set()
-        self.whole_s = 0.0
-
-    def prepare(self) -> None:
-        """Compare once undisturbed."""
-        started_s = time.monotonic()
-        if _run(self._folder, AB, None) != 0:
-            raise SystemExit("the comparison does not even run undisturbed")
-        self.whole_s = time.monotonic() - started_s
-        (self._folder / "ab.json").unlink()
-
-    def run_one(self, moment_s: float, tally: Tally) -> None:
-        """Go on with the comparison, or begin one; no case that was finished may be gone."""
-        status = _run(self._folder, (*AB, *self._resume()), moment_s)
-        if status is not None:
-            self._check_whole(status, tally)
-            return
-        tally.kills += 1
-        found = self._list_kept()
-        tally.kept += len(found)
-        tally.lost += sorted(self._in - found)
-        self._in = found
-
-    def finish(self, tally: Tally) -> None:
-        """Compare what is left."""
-        self._check_whole(_run(self._folder, (*AB, *self._resume()), None), tally)
-
-    def _resume(self) -> tuple[str, ...]:
-        return ("--resume",) if self._list_kept() else ()
-
-    def _list_kept(self) -> set[str]:
-        kept = [read_kept(path) for path in (self._folder / ".sdperf/ab").glob("*.json")]
-        return {case.case.id for one in kept for case in one.cases}
-
-    def _check_whole(self, status: int | None, tally: Tally) -> None:
-        path = self._folder / "ab.json"
-        cases = json.loads(path.read_text())["cases"] if path.exists() else []
-        if status not in (0, 1) or len(cases) != AB_CASES or self._list_kept():
-            tally.lost.append(f"a comparison ended with status {status} and {len(cases)} cases")
-        path.unlink(missing_ok=True)
-        tally.completed += 1
-        self._in = set()
-
-
-COMMANDS: Final[dict[str, type[Killed]]] = {
-    "pytest": KilledSession,
-    "history import": KilledImport,
-    "ab": KilledComparison,
-}
-
-
-def _run(folder: Path, arguments: Sequence[str], moment_s: float | None) -> int | None:
-    """Run Python in a folder; return its exit status, ``None`` where it was killed at a moment."""
-    here = str(Path(__file__).parents[2])
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": here, "SDPERF_HISTORY": str(folder / "sessions.db")},
-        start_new_session=True,
-    )
+def read_column(database: Path, table: str, query: str) -> set[str]:
+    """Read a column of an SQLite file as texts; nothing where file or table is not there."""
+    if not database.exists():
+        return set()
+    connection = sqlite3.connect(database)
     try:
-        return process.wait(moment_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return None
+        is_there = "select 1 from sqlite_master where name = ?"
+        if connection.execute(is_there, (table,)).fetchone() is None:
+            return set()
+        return {str(row[0]) for row in connection.execute(query)}
+    finally:
+        connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,10 @@ PRELOADED = (torch, StableDiffusionPipeline)
 """What takes seconds to import: the server that sessions are forked from does it once."""
 
 
-def run_session(folder: Path, arguments: Sequence[str]) -> None:
+def run_session(folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run pytest in a folder, in silence; end with its status."""
     os.chdir(folder)
-    os.environ["SDPERF_HISTORY"] = str(folder / "sessions.db")
+    os.environ.update(environment)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else 1)
     os.dup2(nowhere, 2)

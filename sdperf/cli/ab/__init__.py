@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +17,10 @@ from sdperf.cli.shared.measuring import (
     parse_seconds,
     read_shared_options,
 )
-from sdperf.cli.shared.output import check_output_file, print_lines
+from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
@@ -159,6 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
     view = TerminalView(sys.stderr, math.log1p(options.max_slowdown))
     with (
         ended_like_interrupted(),
+        held_folder(Path.cwd() / ".sdperf", view.announce),
         made_sides(request, Path.cwd()) as (a, b),
         LiveBench() as bench,
     ):
@@ -170,6 +173,34 @@ def run(arguments: argparse.Namespace) -> int:
     if not compared.record.was_interrupted:
         keeper.close()
     return find_status(compared, verdict, strict=arguments.strict)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Let nobody else measure in a folder meanwhile; where it cannot be written, say so.
+
+    Args:
+        folder: ``.sdperf``, which a pytest session holds too.
+        tell: Says a line to the user.
+
+    Raises:
+        ConfigurationError: A session or another comparison measures there.
+    """
+    from sdperf.store.session_lock import FolderLock
+
+    try:
+        lock = FolderLock.take(folder)
+    except OSError as error:
+        tell(
+            f"{folder} cannot be written ({error.strerror or error}): "
+            "finished cases are not kept over a kill"
+        )
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def make_keeper(
@@ -246,6 +277,9 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     images = arguments.images
     if images is not None and images.exists() and not images.is_dir():
         raise ConfigurationError("--images is no folder", got=str(images))
+    if images is not None:
+        check_outputs([Output("--images", images.absolute(), is_folder=True)])
+    check_temporary_folder()
 
 
 def _print(compared: Compared, verdict: AbVerdict, form: str) -> None:

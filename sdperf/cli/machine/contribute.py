@@ -13,6 +13,7 @@ from typing import Final
 from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.cli.shared.output import check_output_file, print_lines
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.outputs import Output, check_outputs
 from sdperf.report.text.contributions import (
     LEFT_OUT,
     TABLE_BEGIN,
@@ -114,13 +115,20 @@ def _make(path: Path, output: Path | None) -> None:
     content = format_contribution(contribution, find_identity(node))
     parse_contribution(content)
     target = output or Path(f"sdperf-{name_file(contribution, content)}")
-    check_output_file("-o", target)
+    check_output_file("-o", target, least_free_bytes=MOST_BYTES)
     if target.exists():
         raise ConfigurationError(
             f"{target} is there already", hint="give -o another name, or remove it"
         )
+    try:
+        write_atomically(target, content)
+    except OSError as error:
+        raise ConfigurationError(
+            f"-o: {target} cannot be written",
+            got=error.strerror,
+            hint="choose another place, or free some space",
+        ) from error
     print_lines(describe_contribution(contribution))
-    write_atomically(target, content)
     print_lines(
         [
             Line(""),
@@ -141,15 +149,34 @@ def _add(files: list[Path], table: Path) -> None:
     received = [read_bundle(path) for path in files]
     added = {name_file(one, content): one for one, content in received}
     page = fill_page(table, added)  # refused before anything is filed
-    for path, (contribution, content) in zip(files, received, strict=True):
-        target = table.parent / name_file(contribution, content)
-        if target.exists():
-            print_lines([Line(f"{path} is there already: {target.name}", "yellow")])
-            continue
-        write_atomically(target, content)
-        print_lines([Line(f"added: {target}", "green")])
-    write_atomically(table, page.encode())
-    print_lines([Line(f"filled: {table}")])
+    check_outputs(
+        [
+            Output("--table", table.absolute()),
+            Output("--add", table.absolute().parent, is_folder=True),
+        ],
+        least_free_bytes=MOST_BYTES,
+    )
+    lines, filed = [], []
+    try:
+        for path, (contribution, content) in zip(files, received, strict=True):
+            target = table.parent / name_file(contribution, content)
+            if target.exists():
+                lines.append(Line(f"{path} is there already: {target.name}", "yellow"))
+                continue
+            filed.append(target)
+            write_atomically(target, content)
+            lines.append(Line(f"added: {target}", "green"))
+        write_atomically(table, page.encode())
+    except OSError as error:
+        for target in filed:
+            target.unlink(missing_ok=True)
+        raise ConfigurationError(
+            "the bundles cannot be filed",
+            got=f"{error.filename or table.parent}: {error.strerror}",
+            expected="a folder that can be written and has room",
+            hint="nothing was filed; free some space, or name another page: --table PAGE",
+        ) from error
+    print_lines([*lines, Line(f"filled: {table}")])
 
 
 def read_bundle(path: Path) -> tuple[Contribution, bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import Output, check_outputs, list_temporary_folders
 from sdperf.report.text.session.cases import Line, format_ansi
 from sdperf.streams import strip_controls
 
@@ -30,17 +31,31 @@ def print_texts(texts: Iterable[str]) -> None:
         print(strip_controls(text))
 
 
-def check_output_file(option: str, path: Path | None) -> None:
+def check_output_file(option: str, path: Path | None, least_free_bytes: int | None = None) -> None:
     """Refuse a file that could not be written, before anything is measured.
 
     Args:
         option: What the user typed it behind.
         path: The file; ``None`` where none is asked for.
+        least_free_bytes: Room that its disk has to have; ``None`` is what a session needs.
 
     Raises:
-        ConfigurationError: It is a folder, or its folder does not exist.
+        ConfigurationError: It is a folder, its folder does not exist or cannot be written, or the
+            disk is full.
     """
-    if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
+    if path is None:
+        return
+    if not path.absolute().parent.is_dir() or path.is_dir():
         raise ConfigurationError(
             f"{option} cannot be written", got=str(path), expected="a file in a folder"
         )
+    check_outputs([Output(option, path.absolute())], least_free_bytes)
+
+
+def check_temporary_folder() -> None:
+    """Refuse a folder of temporary files that could not be written.
+
+    Raises:
+        ConfigurationError: ``TMPDIR`` names one that cannot be written, or its disk is full.
+    """
+    check_outputs(list_temporary_folders())

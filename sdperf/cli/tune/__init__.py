@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdperf.cli.shared.output import check_output_file, print_lines
+from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.tune.options import add_parser, read_asked
 from sdperf.errors import ConfigurationError, UnfitError
+from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_optuna()
     for option in ("profile", "json", "markdown"):
         check_output_file(f"--{option}", getattr(arguments, option))
+    _check_storage(arguments)
     summary = show(arguments) if arguments.action == "show" else search(arguments)
     from sdperf.report.text.tune import format_study
 
@@ -36,6 +39,22 @@ def run(arguments: argparse.Namespace) -> int:
     if any(one.judgement == "void" for one in summary.confirmations):
         return 6
     return 0 if summary.winner is not None else 1
+
+
+def _check_storage(arguments: argparse.Namespace) -> None:
+    """Refuse a study that could not be written, before anything is measured.
+
+    Raises:
+        ConfigurationError: Its file, or the folder of temporary files, cannot be written.
+    """
+    from sdperf.tune.study.storage import locate_storage
+
+    if arguments.action == "show":
+        return
+    url = locate_storage(arguments.storage, Path.cwd())
+    if url.get_backend_name() == "sqlite" and url.database is not None:
+        check_outputs([Output("--storage", Path(url.database).absolute())])
+    check_temporary_folder()
 
 
 def show(arguments: argparse.Namespace) -> Summary:
@@ -103,6 +122,7 @@ def search(arguments: argparse.Namespace) -> Summary:
                     sampler=arguments.sampler,
                     seed=arguments.seed,
                     view=view,
+                    spell=make_speller(arguments),
                 )
             void = _confirm(arguments, study, rig, view) if arguments.confirm else []
         except KeyboardInterrupt:
@@ -163,15 +183,23 @@ def _confirm(
     if study.count_running():
         view.say("trials are under way elsewhere: whoever ends last confirms")
         return []
+    spell = make_speller(arguments)
     options = CompareOptions(timeout_s=arguments.timeout, guards=arguments.guards)
     blocks = TerminalView(sys.stderr, math.log1p(options.max_slowdown), "sdperf tune")
     try:
         with LiveBench() as bench:
             found = confirm(
-                study, rig, bench, options, most=arguments.confirm, view=view, blocks_view=blocks
+                study,
+                rig,
+                bench,
+                options,
+                most=arguments.confirm,
+                view=view,
+                blocks_view=blocks,
+                spell=spell,
             )
     except UnfitError as error:
-        view.say(f"not confirmed: {error}")
+        view.say(f"not confirmed: {spell(error)}")
         return []
     return [one for one in found if one.judgement == "void"]
 

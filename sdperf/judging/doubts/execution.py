@@ -35,7 +35,7 @@ def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
         Outcome.BROKEN,
         GATE,
         f"other work than the baseline's: {'; '.join(seen)}",
-        "ask for it in the workload (--sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
+        "ask for it in the workload (pytest --sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
         "or accept a baseline of the new work",
     )
 
@@ -47,7 +47,12 @@ def _list_differences(current: Measurement, base: Measurement) -> list[str]:
         for name, words in _HELD_EQUAL.items():
             before, after = getattr(then, name), getattr(now, name)
             if None not in (before, after) and before != after:
-                seen.append(f"{words} {before} in the baseline, {after} now")
+                seen.append(f"{words} {_name(before)} in the baseline, {_name(after)} now")
+        seen += [
+            f"{name} {_name(then.optimisations[name])} in the baseline, {_name(took)} now"
+            for name, took in now.optimisations.items()
+            if then.optimisations.get(name, took) != took
+        ]
     sizes = {(one.prompt, one.seed): (one.width, one.height) for one in base.images}
     for image in current.images:
         size = sizes.get((image.prompt, image.seed))
@@ -57,3 +62,8 @@ def _list_differences(current: Measurement, base: Measurement) -> list[str]:
             )
             break
     return seen
+
+
+def _name(value: object) -> object:
+    """Return a value as it is shown; a switch is on or off."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -61,11 +61,35 @@ def judge_order(
     if not (slower or faster or lost):
         return Guard(ORDER, "ok", format_change(ratio), f"{case} kept its figure: {words}")
     state: GuardState = "fail" if is_strict else "warn"
+    are_known = is_on_cpu and busy_before is not None and busy_now is not None
     sentence = (
-        f"{case} moved while the cases of its pipeline ran: {words}; a case in between left "
-        "something behind, or the machine changed"
+        f"{case} moved while the cases of its pipeline ran: {words}; "
+        f"{_explain(is_lost=lost, are_cores_known=are_known, is_faster=faster)}"
     )
     return Guard(ORDER, state, format_change(ratio), sentence, _HINT)
+
+
+def _explain(*, is_lost: bool, are_cores_known: bool, is_faster: bool) -> str:
+    """Say what can have moved a case, as far as the cores that it kept busy tell it.
+
+    Args:
+        is_lost: Whether it keeps fewer cores busy than at first.
+        are_cores_known: Whether both are known, so that as many are busy where none is lost.
+        is_faster: Whether it is faster at the end than at first.
+    """
+    if is_lost:
+        return "a case in between left something behind that takes cores, or others took them"
+    if not are_cores_known:
+        return "a case in between left something behind, or the machine changed"
+    if is_faster:
+        return (
+            "as many cores were busy, so that nothing took them: the machine became faster "
+            "(clocks, neighbours), or what warms up had not when the first case was measured"
+        )
+    return (
+        "as many cores were busy, so that nothing took them: the machine became slower (clocks, "
+        "neighbours), or a case in between left memory or caches that cost time"
+    )
 
 
 def describe_leftovers(leftovers: Sequence[str]) -> Guard | None:

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,18 @@ def prepare_process() -> None:
     """Make a fresh child process safe to leave: deaf to Ctrl-C, gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     leave_with_parent()
+    _lock_progress_bars_for_threads_only()
+
+
+def _lock_progress_bars_for_threads_only() -> None:
+    """Keep tqdm from making a lock for several processes, which a killed process leaves behind.
+
+    Such a lock is a named semaphore of the system. Workers are ended by a signal, and Python's
+    resource tracker would then report "leaked semaphore objects" when the command ends.
+    """
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
 
 
 @cache

@@ -14,7 +14,7 @@ import torch.nn.attention
 from sdperf.errors import UnsupportedError
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.pipeline.borders import find_borders, find_denoiser, stand_in
+from sdperf.pipeline.borders import find_borders, find_decoder, find_denoiser, stand_in
 from sdperf.pipeline.own_noise import run_to_denoiser
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
 from sdperf.pipeline.stages import SeparableStages, Stages
@@ -91,10 +91,9 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
     if isinstance(stages, SeparableStages) and recording.latents:
         latents = torch.from_numpy(recording.latents[-1]).to(device=device, dtype=dtype)
         pixels = stages.decode_latents(latents)[0]
-    elif recording.decoded is not None:
-        vae = stages.pipeline.vae
+    elif recording.decoded is not None and (vae := find_decoder(stages.pipeline)) is not None:
         given = torch.from_numpy(recording.decoded).to(device=device, dtype=vae.dtype)
-        pixels = _decode(stages.pipeline, given)[0]
+        pixels = _decode(stages.pipeline, vae, given)[0]
     return Replay(arrays, tuple(outputs), None if pixels is None else pixels.astype(np.float32))
 
 
@@ -190,28 +189,29 @@ def _recorded_decoding(pipeline: Any) -> Iterator[list[torch.Tensor]]:
     """Keep what the VAE is given to decode, call by call."""
     given: list[torch.Tensor] = []
     with ExitStack() as stack:
-        if find_borders(pipeline) is not None:
+        borders = find_borders(pipeline)
+        if borders is not None:
 
             def keep(latents: torch.Tensor, *args: Any, **keywords: Any) -> Any:
                 given.append(latents)
                 return plain(latents, *args, **keywords)
 
-            plain = stand_in(pipeline.vae, "decode", keep, stack)
+            plain = stand_in(borders.vae, "decode", keep, stack)
         yield given
 
 
 def _decodes_to(pipeline: Any, given: torch.Tensor, pixels: Any) -> bool:
     """Tell whether decoding by itself gives the very pixels that the call gave."""
     try:
-        return np.array_equal(_decode(pipeline, given), pixels)
+        return np.array_equal(_decode(pipeline, find_decoder(pipeline), given), pixels)
     except (AttributeError, RuntimeError, TypeError, ValueError):  # it decodes in a way of its own
         return False
 
 
 @torch.no_grad()
-def _decode(pipeline: Any, given: torch.Tensor) -> Any:
+def _decode(pipeline: Any, vae: Any, given: torch.Tensor) -> Any:
     """Decode and postprocess as pipelines do; of a video's frames the first."""
-    image = pipeline.vae.decode(given, return_dict=False)[0]
+    image = vae.decode(given, return_dict=False)[0]
     if image.ndim == _VIDEO_NDIM:
         image = image[:, :, 0]
     return pipeline.image_processor.postprocess(image, output_type="np")

@@ -51,6 +51,16 @@ def test_a_gain_that_no_profiled_round_shows_is_no_pass(b, answer):
     assert "the profiled rounds, which run stage by stage, show 0% of that" in said.reason
 
 
+def test_a_side_that_does_other_work_than_asked_is_broken_though_faster():
+    fault = "asked for 4 steps, executed 3"
+    stages = (0.075, 0.6, 0.075)
+    faster = {"seconds": 0.75, "stages": stages, "faults": (fault,)}
+    record = run(FakeBench({"seconds": 1.0}, faster))
+    assert outcome(record) is Outcome.BROKEN
+    findings = judge_comparison(record).cases[0].findings
+    assert any(fault in one.reason for one in findings if one.outcome is Outcome.BROKEN)
+
+
 @pytest.mark.parametrize("fresh", [FreshRounds((17.0, 16.0, 17.0)), FreshRounds((0.5,), 1)])
 def test_a_side_that_answers_from_memory_is_broken(fresh):
     record = run(FakeBench({"seconds": 1.0}, {"seconds": 1.0, "fresh": fresh}))

@@ -63,3 +63,28 @@ def test_leftovers_are_named_once_each():
     guard = describe_leftovers((said, said))
     assert (guard.name, guard.state) == ("order", "warn")
     assert guard.sentence.endswith(f": {said}")
+
+
+@pytest.mark.parametrize(
+    ("again_s", "busy", "words"),
+    [
+        ((0.8, 0.82), 1.14, "left something behind that takes cores"),
+        ((0.39, 0.40), 1.14, "left something behind that takes cores"),
+        ((0.8, 0.82), 1.98, "as many cores were busy, so that nothing took them: the machine"),
+        ((0.30, 0.31), 1.98, "the machine became faster"),
+        ((0.30, 0.31), 2.0, "had not when the first case was measured"),
+    ],
+)
+def test_equal_cores_accuse_no_case_of_taking_cores(again_s, busy, words):
+    guard = judge(again_s, busy=busy)
+    assert guard.state == "warn"
+    assert words in guard.sentence
+    assert ("takes cores" in guard.sentence) == (busy < 1.5)
+
+
+def test_unknown_cores_leave_the_cause_open():
+    guard = judge((0.8, 0.82), first={"rounds_cpu_s": ()})
+    assert guard.sentence.endswith(
+        "a case in between left something behind, or the machine changed"
+    )
+    assert "cores" not in guard.sentence

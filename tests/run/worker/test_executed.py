@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 
+from evidence.mapped_pipelines.families import FAMILIES
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.workload import Workload
 from sdperf.run import worker
 from sdperf.run.messages import RoundRequest, WorkerSpec
-from tests.support.tiny_pipelines import BUILDERS, resolve, tiny_folder
+from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 
@@ -43,7 +44,7 @@ def make_spec(tiny_folder, subject=None, family="sd", **changes):
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_plain_pipeline_executes_what_it_is_asked_for(tiny_folder, family, precision, mode):
     for result in run(make_spec(tiny_folder, family=family, precision=precision), mode=mode):
         assert result.images[0].faults == ()

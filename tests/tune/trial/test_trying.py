@@ -1,13 +1,23 @@
+import contextlib
 import dataclasses
 
 import pytest
 
-from sdperf.errors import GenerationError, WorkerError
+from sdperf.errors import GenerationError, ImageError, WorkerError
+from sdperf.record.workload import Workload
+from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.pool import WorkerPool
 from sdperf.tune.question.question import BROKEN, Limits
+from sdperf.tune.question.setting import Setting
 from sdperf.tune.study.front import Point
+from sdperf.tune.trial.rig import LiveRig
 from sdperf.tune.trial.trying import FEWEST_ROUNDS, MOST_ROUNDS, is_settled, try_setting
 from sdperf.tune.trial.tuning import draw_references
+from tests.support import deviating_subjects
+from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.tune_fakes import DEFAULT, FLAT, FakeRig, ask
+
+__all__ = ["tiny_folder"]
 
 FEW = dataclasses.replace(DEFAULT, num_inference_steps=10)
 
@@ -137,3 +147,39 @@ def test_optimisations_that_do_not_go_together_are_infeasible_unloaded():
     assert tried.state == "infeasible"
     assert "do not go together" in tried.reason
     assert ("load", FEW) not in rig.journal
+
+
+def test_what_goes_wrong_is_told_with_the_options_of_the_command():
+    def fail(setting):
+        raise GenerationError("out of memory", hint="a smaller --sd-size")
+
+    tried = attempt(FakeRig(fails=fail), spell=lambda error: f"as typed: {error.hint}")
+    assert tried.reason == "as typed: a smaller --sd-size"
+
+
+def test_other_work_than_asked_is_no_gain_and_both_values_are_said(tiny_folder):
+    """A real worker in this process, whose subject does in every way other work."""
+    folder = tiny_folder("sd")
+    workload = Workload("tiny", ("red apple",), 4, 5.0, height=32, width=32)
+    setting = Setting(4, 5.0, precision="fp32", optimisations=("channels_last",))
+    question = dataclasses.replace(ask(workload=workload, default=setting))
+
+    def make_rig(subject):
+        pool = WorkerPool(host_factory=InProcessHost, timeout_s=120)
+        return LiveRig(resolve(folder), "cpu", subject, 1, pool)
+
+    with contextlib.closing(make_rig(None)) as rig:
+        references = draw_references(question, rig)
+        assert try_setting(question, setting, rig, references, ()).state == "complete"
+    subject = f"{deviating_subjects.__name__}:everything"
+    with contextlib.closing(make_rig(subject)) as rig:
+        tried = try_setting(question, setting, rig, references, ())
+        assert tried.state == "infeasible"
+        assert tried.point is None
+        assert tried.violations[BROKEN] > 0
+        for words in deviating_subjects.EVERYTHING:
+            assert words in tried.reason
+        with pytest.raises(ImageError, match="nothing can be held to them") as refused:
+            draw_references(question, rig)
+        for words in deviating_subjects.EVERYTHING[:4]:
+            assert words in str(refused.value)

@@ -1,0 +1,112 @@
+"""What is going to be written, tried before anything is measured: folders, files, room.
+
+A trial by writing counts and not the permissions: root may write against permissions, and nobody
+into a file system that is mounted to be read only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sdperf.errors import ConfigurationError
+from sdperf.units import format_bytes
+
+LEAST_FREE_BYTES: Final = 32 * 2**20
+"""Room that a disk has to have: pictures of some hundred kilobytes each, records, a report."""
+
+_PROBE: Final = bytes(4096)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something that a command writes.
+
+    Attributes:
+        what: What asks for it: an option, or words.
+        path: Where it is written.
+        is_folder: Whether ``path`` is the folder that files are written into.
+    """
+
+    what: str
+    path: Path
+    is_folder: bool = False
+
+
+def check_outputs(outputs: Iterable[Output], least_free_bytes: int | None = None) -> None:
+    """Make sure that everything that will be written can be, before anything is measured.
+
+    Args:
+        outputs: What will be written.
+        least_free_bytes: Room that each disk has to have; ``None`` is `LEAST_FREE_BYTES`.
+
+    Raises:
+        ConfigurationError: A folder or a file cannot be written, or its disk is full.
+    """
+    least_free_bytes = LEAST_FREE_BYTES if least_free_bytes is None else least_free_bytes
+    checked = set()
+    for output in outputs:
+        if not output.is_folder and output.path.exists():
+            if not output.path.is_file() and not output.path.is_dir():
+                continue  # a device or a pipe
+            _check_file(output.what, output.path)
+        folder = _find_existing(output.path if output.is_folder else output.path.parent)
+        if folder not in checked:
+            _check_folder(output.what, folder, least_free_bytes)
+            checked.add(folder)
+
+
+def list_temporary_folders() -> Iterator[Output]:
+    """List the folder of temporary files, where ``TMPDIR`` names one.
+
+    Python takes another folder without a word where that one cannot be written.
+    """
+    temporary = os.environ.get("TMPDIR")
+    if temporary:
+        yield Output("TMPDIR, the folder of temporary files", Path(temporary), is_folder=True)
+
+
+def _find_existing(folder: Path) -> Path:
+    for one in (folder, *folder.parents):
+        if one.exists():
+            return one
+    return folder
+
+
+def _check_file(what: str, path: Path) -> None:
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise _refuse(what, path, error) from error
+
+
+def _check_folder(what: str, folder: Path, least_free_bytes: int) -> None:
+    """Write a small file there that has no name; look at what room is left."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:  # killed, it leaves no name
+            file.write(_PROBE)
+            os.fsync(file.fileno())
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise _refuse(what, folder, error) from error
+    if free_bytes < least_free_bytes:
+        raise ConfigurationError(
+            f"{what}: the disk of {folder} is nearly full",
+            got=f"{format_bytes(free_bytes)} free",
+            expected=f"{format_bytes(least_free_bytes)} or more",
+            hint="free some space; nothing was measured",
+        )
+
+
+def _refuse(what: str, path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what}: {path} cannot be written",
+        got=error.strerror or str(error),
+        expected="a folder that can be written and has room",
+        hint="choose another place, or free some space; nothing was measured",
+    )
