@@ -31,7 +31,7 @@ def other_text(request):
 
 
 @pytest.fixture
-def run(bench, pytester):
+def run(bench, script, pytester):
     pytester.makepyfile(subjects=SUBJECTS)
 
     def run(subject, *arguments):
