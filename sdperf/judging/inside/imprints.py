@@ -107,8 +107,8 @@ def _judge(
             Outcome.BROKEN,
             GATE,
             f"{name}: other work than the baseline's: {parting.mismatch}",
-            "ask for it in the workload (--sd-steps, --sd-size), or accept a baseline of the "
-            "new work",
+            "ask for it in the workload (pytest --sd-steps, --sd-size), or accept a baseline of "
+            "the new work",
         )
     first = describe_parting(parting, steps)
     if not parting.is_finite:
@@ -135,7 +135,8 @@ def _judge(
         Outcome.CHANGED,
         GATE,
         f"{name}: identical inside until now, differs since: {first}",
-        "if it is meant: sdperf baseline accept --reason TEXT; --sd-exact makes it a failure",
+        "if it is meant: sdperf baseline accept --reason TEXT; "
+        "pytest --sd-exact makes it a failure",
     )
 
 

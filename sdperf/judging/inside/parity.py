@@ -20,7 +20,7 @@ from sdperf.units import format_quantity, format_score
 
 _BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
 _OTHER_WORK: Final = (
-    "ask for what is meant (--sd-steps, --sd-size), so that the reference draws it too"
+    "ask for what is meant (pytest --sd-steps, --sd-size), so that the reference draws it too"
 )
 
 
