@@ -49,13 +49,16 @@ from evidence.mapped_pipelines.parts import (
     NOISE_SCHEDULE,
     TOKENS,
     build_gemma,
-    build_tokenizer,
     make_unet,
     make_vae,
     random_weights,
     t5_config,
 )
-from evidence.random_pipelines.tokenizers import T5_VOCAB_SIZE, build_t5_tokenizer
+from evidence.random_pipelines.tokenizers import (
+    T5_VOCAB_SIZE,
+    build_chat_tokenizer,
+    build_t5_tokenizer,
+)
 
 
 def build_lcm() -> Any:
@@ -180,7 +183,7 @@ def build_sana(kind: type = SanaPipeline, **more: Any) -> Any:
     weights = random_weights()
     blocks = 6
     return kind(
-        tokenizer=build_tokenizer(300),
+        tokenizer=build_chat_tokenizer(300),
         text_encoder=build_gemma(weights),
         vae=weights.build(
             lambda: AutoencoderDC(
@@ -338,7 +341,7 @@ def build_lumina() -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=weights.build(lambda: make_vae(scaling_factor=0.13025)),
         text_encoder=build_gemma(weights),
-        tokenizer=build_tokenizer(256),
+        tokenizer=build_chat_tokenizer(256),
     )
 
 

@@ -36,11 +36,11 @@ from evidence.mapped_pipelines.families import build_flux
 from evidence.mapped_pipelines.parts import (
     HIDDEN,
     SHAPE,
-    build_tokenizer,
     flow_scheduler,
     make_vae,
     random_weights,
 )
+from evidence.random_pipelines.tokenizers import build_chat_tokenizer
 from evidence.random_pipelines.weights import RandomWeights
 
 
@@ -92,7 +92,7 @@ def build_flux2() -> Any:
                 Mistral3Config(text_config=text, vision_config=vision, image_token_index=1)
             )
         ),
-        tokenizer=build_tokenizer(512),
+        tokenizer=build_chat_tokenizer(512),
         transformer=weights.build(
             lambda: Flux2Transformer2DModel(
                 in_channels=16,
@@ -146,7 +146,7 @@ def build_krea2() -> Any:
             )
         ),
         text_encoder=build_qwen3_vl(weights, 2),
-        tokenizer=build_tokenizer(512),
+        tokenizer=build_chat_tokenizer(512),
         transformer=weights.build(
             lambda: Krea2Transformer2DModel(
                 in_channels=16,
@@ -191,7 +191,7 @@ def build_ideogram4() -> Any:
         scheduler=flow_scheduler(),
         vae=build_flux2_vae(weights, 32, 2),
         text_encoder=build_qwen3_vl(weights, 36),
-        tokenizer=build_tokenizer(512),
+        tokenizer=build_chat_tokenizer(512),
         transformer=weights.build(transformer),
         unconditional_transformer=weights.build(transformer),
     )
@@ -201,7 +201,7 @@ def build_cogview4() -> Any:
     """Build CogView 4: GLM for the text."""
     weights = random_weights()
     return CogView4Pipeline(
-        tokenizer=build_tokenizer(256),
+        tokenizer=build_chat_tokenizer(256),
         text_encoder=weights.build(
             lambda: GlmModel(GlmConfig(**SHAPE, num_hidden_layers=2, partial_rotary_factor=0.5))
         ),
@@ -230,7 +230,7 @@ def build_ovis() -> Any:
         scheduler=flow_scheduler(use_dynamic_shifting=True),
         vae=weights.build(lambda: make_vae(scaling_factor=1.5, shift_factor=0.06)),
         text_encoder=weights.build(lambda: Qwen3Model(Qwen3Config(**SHAPE, num_hidden_layers=2))),
-        tokenizer=build_tokenizer(512),
+        tokenizer=build_chat_tokenizer(512),
         transformer=weights.build(
             lambda: OvisImageTransformer2DModel(
                 patch_size=1,

@@ -13,7 +13,6 @@ from evidence.random_pipelines.tokenizers import (
     CLIP_START_ID,
     CLIP_VOCAB_SIZE,
     T5_VOCAB_SIZE,
-    build_t5_tokenizer,
 )
 from evidence.random_pipelines.weights import RandomWeights
 
@@ -93,10 +92,6 @@ def make_unet(**overrides: Any) -> UNet2DConditionModel:
 HIDDEN: Final = 16
 """Width of the text encoders."""
 
-CHAT_TEMPLATE: Final = (
-    "{% for message in messages %}{{ message['role'] }} {{ message['content'] }} {% endfor %}"
-    "{% if add_generation_prompt %}assistant {% endif %}"
-)
 SHAPE: Final[dict[str, Any]] = {
     "vocab_size": T5_VOCAB_SIZE,
     "hidden_size": HIDDEN,
@@ -109,17 +104,6 @@ SHAPE: Final[dict[str, Any]] = {
     "eos_token_id": 1,
     "pad_token_id": 0,
 }
-
-
-def build_tokenizer(max_length: int = 64) -> Any:
-    """Build a tokenizer of characters that knows how a chat is written.
-
-    Args:
-        max_length: Tokens of a prompt, end included.
-    """
-    tokenizer = build_t5_tokenizer(max_length)
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
 
 
 def flow_scheduler(**more: Any) -> FlowMatchEulerDiscreteScheduler:

@@ -32,13 +32,12 @@ from evidence.mapped_pipelines.parts import (
     HIDDEN,
     SHAPE,
     build_gemma,
-    build_tokenizer,
     flow_scheduler,
     make_vae,
     random_weights,
     t5_config,
 )
-from evidence.random_pipelines.tokenizers import build_t5_tokenizer
+from evidence.random_pipelines.tokenizers import build_chat_tokenizer, build_t5_tokenizer
 from sdperf.models.known_warnings import known_warnings_ignored
 
 
@@ -61,7 +60,7 @@ def build_z_image() -> Any:
         ),
         vae=weights.build(lambda: make_vae(scaling_factor=0.36, shift_factor=0.11)),
         text_encoder=weights.build(lambda: Qwen3Model(Qwen3Config(**SHAPE, num_hidden_layers=2))),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(),
     )
 
@@ -100,7 +99,7 @@ def build_flux2_klein(*, is_distilled: bool = True) -> Any:
         text_encoder=weights.build(
             lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, num_hidden_layers=28))
         ),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(use_dynamic_shifting=True),
         is_distilled=is_distilled,
     )
@@ -153,7 +152,7 @@ def build_qwen_image() -> Any:
                 )
             )
         ),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(use_dynamic_shifting=True),
     )
 
@@ -212,7 +211,7 @@ def build_lumina2() -> Any:
             )
         ),
         text_encoder=build_gemma(weights),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(),
     )
 
