@@ -13,6 +13,12 @@ from typing import Any, Final
 
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR, DEFAULT_MAX_SLOWDOWN
 from sdperf.judging.resources.memory import MemoryLimits
+from sdperf.judging.session.recorded import (
+    RecordedCase,
+    RecordedLimits,
+    Repeated,
+    repeat_suspects,
+)
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
@@ -72,7 +78,9 @@ def judge_resampled(sessions: Sequence[SavedSession], bases: int, chance: random
     """
     *others, head = chance.sample(list(sessions), bases + 1)
     redrawn = [replace(resample(one, chance), is_accepted=True) for one in others]
-    found = compare_sessions(redrawn, resample(head, chance), memory=MemoryLimits())
+    spare = [one for one in sessions if one is not head and one not in others] or others
+    current = _repeat_suspects(resample(head, chance), redrawn, spare, chance)
+    found = compare_sessions(redrawn, current, memory=MemoryLimits())
     suspects = [one for one in found.cases if _is_slower(one)]
     failing = [
         finding.gate
@@ -86,6 +94,38 @@ def judge_resampled(sessions: Sequence[SavedSession], bases: int, chance: random
     told = [finding.gate for case in found.cases for finding in case.verdict.told]
     is_changed = [one for one in told if one in ("exactness", "imprint")]
     return Judged(tuple(failing), len(suspects), tuple(is_changed))
+
+
+def _repeat_suspects(
+    head: SavedSession,
+    bases: Sequence[SavedSession],
+    spare: Sequence[SavedSession],
+    chance: random.Random,
+) -> SavedSession:
+    """Measure suspects of loading, first call and tail again, as other real sessions did.
+
+    A live session starts fresh processes for them; those of sessions that take no other part were
+    fresh processes of the same code.
+    """
+    measured = {name: case.measurement for name, case in head.cases.items()}
+    cases = {
+        name: RecordedCase(one, [base.cases[name].measurement for base in bases])
+        for name, one in measured.items()
+        if one is not None
+    }
+
+    def repeat(name: str, _rounds: int) -> Repeated | None:
+        again = chance.choice(list(spare)).cases[name].measurement
+        return None if again is None else Repeated(again, again.rounds_s)
+
+    repeated = dict(head.cases)
+    for name, repeats in repeat_suspects(cases, RecordedLimits(), repeat).items():
+        case = head.cases[name]
+        assert case.saved is not None
+        assert case.measurement is not None
+        saved = replace(case.saved, measurement=replace(case.measurement, repeats=repeats))
+        repeated[name] = replace(case, saved=saved)
+    return replace(head, cases=repeated)
 
 
 def _is_slower(case: ComparedCase) -> bool:

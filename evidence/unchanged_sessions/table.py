@@ -16,11 +16,12 @@ processes of its own ({options}), and `{count}` sessions drawn from them for eac
 the gate that `sdperf compare` and reports share with pytest. The machine had other work meanwhile.
 
 **Resampled**: which session is judged and which others it is held against (accepted ones); the seconds of
-the rounds of each case, drawn with replacement from that session's own; the blocks in which a suspect of
-speed is measured again, each four rounds that followed each other in the session.
+the rounds of each case, drawn with replacement from that session's own; what measuring a suspect again came to:
+of speed in blocks of four rounds that followed each other in the session, of loading, first call and tail the
+fresh processes of other real sessions.
 **Not resampled**: pictures, imprints, scores, fresh requests, loading, the first call, peaks of memory and
 memory after each round in its order are those of the real session. So the gates on them were asked {real}
-times, and not `{count}` times; suspects of loading, first call and tail are not started again, as pytest would.
+times, and not `{count}` times.
 
 | held against | red | of these by gate | had a suspect of speed | CHANGED |
 | --- | --- | --- | --- | --- |

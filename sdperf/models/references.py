@@ -114,6 +114,16 @@ class ReferenceImages:
                 return Reference(self.folder / entry.file, entry.sha256, entry.entropy_bits)
         return None
 
+    def holds_for(self, workload: Workload) -> bool:
+        """Tell whether the floors were measured with a workload's settings, whatever its prompts.
+
+        Fewer steps or other guidance let rounding grow to something else.
+        """
+        return any(
+            entry.key == workload.image_key(ImageRequest(entry.prompt, entry.seed))
+            for entry in self.listed.images
+        )
+
     def read(self, sha256: str) -> NDArray[np.uint8] | None:
         """Read a reference by its content hash; ``None`` when it is none of these.
 

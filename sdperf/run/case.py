@@ -358,7 +358,9 @@ class Case:
     def _take_imprints(
         self, made: Sequence[tuple[ImageRequest, DeliveredImage]]
     ) -> tuple[PictureImprint, ...]:
-        if not (self.imprinted and self._is_bare):
+        variant = self.variant
+        plain = Variant(variant.precision, engine=variant.engine, threads=variant.threads)
+        if not self.imprinted or self.stage is not None or variant != plain:
             return ()
         return self.suite.take_imprints(self.variant, [request for request, _ in made])
 

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from evidence.unchanged_sessions.__main__ import PAGE, RESULTS
-from evidence.unchanged_sessions.resampling import judge_resampled, resample, summarise
+from evidence.unchanged_sessions.resampling import (
+    describe_sessions,
+    judge_resampled,
+    resample,
+    summarise,
+)
 from evidence.unchanged_sessions.table import format_page
 from sdperf.record.measurement import FreshRounds, Start
 from sdperf.store.runs import SavedCase
@@ -67,13 +71,35 @@ def test_a_damaged_session_would_be_counted(changes, gate):
         def sample(self, *_arguments, **_named):
             return [*others, damaged]
 
-    judged = judge_resampled([*others, damaged], 5, Chosen(0))
+    # What a suspect is measured again with is as damaged: the code is what is slow.
+    judged = judge_resampled([*others, damaged, session(98, **changes)], 5, Chosen(0))
     if gate == "latency":
         assert judged.suspects == 1
     else:
         assert gate in judged.failing
 
 
-def test_the_page_is_laid_out_from_its_data():
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert PAGE.read_text(encoding="utf-8") == format_page(results)
+def test_a_slow_load_that_does_not_repeat_is_no_failure():
+    slow = session(99, load_s=12.0)
+    others = SESSIONS[:5]
+
+    class Chosen(random.Random):
+        def sample(self, *_arguments, **_named):
+            return [*others, slow]
+
+    assert judge_resampled([*SESSIONS, slow], 5, Chosen(0)).failing == ()
+
+
+def test_the_page_says_what_was_counted_and_what_was_not_drawn_anew():
+    results = {
+        "machine": "here",
+        "options": ["--sd-steps=5"],
+        "real": describe_sessions(SESSIONS),
+        "judged": summarise(SESSIONS, 4, 0),
+    }
+    page = format_page(json.loads(json.dumps(results)))
+    assert "8 real sessions" in page
+    assert "| 1 accepted session | 0 of 4 | - | 0 | 0 |" in page
+    assert "| 5 accepted sessions | 0 of 4 | - | 0 | 0 |" in page
+    assert "| test_latency[fp32-sync-1w] | 1 .. 1" in page
+    assert "**Not resampled**" in page

@@ -1,5 +1,11 @@
 import pytest
 
+from sdperf.judging.session.recorded import (
+    RecordedCase,
+    RecordedLimits,
+    judge_recorded,
+    repeat_suspects,
+)
 from sdperf.judging.starts import (
     StartLimits,
     choose_baseline,
@@ -7,7 +13,8 @@ from sdperf.judging.starts import (
     judge_start,
 )
 from sdperf.judging.tail import compute_tail, judge_tail
-from sdperf.record.measurement import Start
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import GuardLog, Start
 from sdperf.record.verdict import Outcome
 from tests.support.measurements import measurement
 
@@ -114,3 +121,24 @@ def test_a_case_that_is_slower_as_a_whole_has_no_tail():
 def test_few_rounds_are_not_judged():
     assert tail_of(ONE_IN_TEN[-5:], STEADY) is None
     assert tail_of(ONE_IN_TEN, STEADY[:5]) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("ok", Outcome.SLOWER),
+        ("unknown", Outcome.SLOWER),
+        ("warn", Outcome.INCONCLUSIVE),
+        ("fail", Outcome.INCONCLUSIVE),
+    ],
+)
+def test_a_tail_where_other_work_took_processors_stays_open(state, expected):
+    guards = GuardLog("warn", before=(Guard("load", state, "1.5 per core", "other work"),))
+    current = measurement(rounds_s=tuple(ONE_IN_TEN), guards=guards)
+    past = [measurement(rounds_s=tuple(STEADY))]
+    case = RecordedCase(current, past)
+    found = judge_recorded({"case": case}, RecordedLimits())["case"]
+    assert [one.outcome for one in found if one.gate == "tail"] == [expected]
+    asked = []
+    repeat_suspects({"case": case}, RecordedLimits(), lambda *asked_for: asked.append(asked_for))
+    assert bool(asked) == (expected is Outcome.SLOWER)

@@ -31,7 +31,7 @@ def other_text(request):
 
 
 @pytest.fixture
-def run(bench, pytester):
+def run(bench, script, pytester):
     pytester.makepyfile(subjects=SUBJECTS)
 
     def run(subject, *arguments):
@@ -90,3 +90,12 @@ def test_one_picture_is_imprinted_however_long_it_takes(run, pytester, monkeypat
     monkeypatch.setattr("sdperf.run.suite.IMPRINT_BUDGET_S", 0.0)
     assert run("exact").ret == 0
     assert [len(each) for each in read_imprints(pytester).values()] == [1, 1]
+
+
+def test_a_thread_count_of_ones_own_is_imprinted_and_an_async_case_is_not(run, pytester):
+    assert run("exact", "--sd-threads=1", "--sd-mode=sync,async").ret == 0
+    imprints = read_imprints(pytester)
+    assert {name.split("-")[1]: bool(each) for name, each in imprints.items()} == {
+        "sync": True,
+        "async": False,
+    }

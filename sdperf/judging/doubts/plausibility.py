@@ -71,8 +71,8 @@ def judge_fresh_against(current: Measurement, base: Measurement) -> Finding | No
     Returns:
         BROKEN with the seconds of both; ``None`` where nothing is odd or one of them drew none.
     """
-    if current.fresh is None or base.fresh is None:
-        return None
+    if current.fresh is None or base.fresh is None or current.fresh.known_again_s is None:
+        return None  # one of them took no longer than known ones do
     (fresh_s, known_s), (fresh_then_s, known_then_s) = map(_compare_fresh, (current, base))
     is_apart = fresh_s / known_s > LARGEST_FRESH_GROWTH * max(1.0, fresh_then_s / known_then_s)
     is_quicker = known_then_s > LARGEST_FRESH_GROWTH * known_s

@@ -15,6 +15,7 @@ from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.floors import (
+    ACROSS_PRECISIONS_FLOORS,
     ENGINE_FLOORS,
     EXACT_MACHINE_FLOORS,
     SAME_PATH_FLOORS,
@@ -108,9 +109,10 @@ class Gate:
         """Judge what needs no saved run: hard faults, repeatability, references, fp32 sync."""
         images, variant = measurement.images, measurement.variant
         findings = judge_soundness(images, repeatable=measurement.repeatable)
-        references = self.references if measurement.is_the_models else None
+        references = self.references
         model_floors = {} if references is None else references.listed.floors
-        if references is not None and any(image.score("reference") for image in images):
+        is_pictured = any(image.score("reference") for image in images)
+        if references is not None and is_pictured and measurement.is_the_models:
             floors = loosen_for(variant, model_floors.get(variant.precision, SAME_PATH_FLOORS))
             entropies = references.entropies()
             findings.append(judge_images(images, "reference", floors, entropies))
@@ -120,9 +122,17 @@ class Gate:
         elif variant != Variant():
             fp32 = SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
             own = fp32 if variant.precision == "fp32" else model_floors.get(variant.precision)
+            if own is not None and own is not fp32 and not self._holds_for(measurement):
+                own = ACROSS_PRECISIONS_FLOORS
             if own is not None:
                 findings.append(judge_images(images, "fp32-sync", loosen_for(variant, own), {}))
         return findings
+
+    def _holds_for(self, measurement: Measurement) -> bool:
+        """Tell whether the model's floors were measured with the settings and class of a case."""
+        if self.references is None or not measurement.is_the_models:
+            return False
+        return self.references.holds_for(measurement.workload)
 
 
 def _judge_against_saved(

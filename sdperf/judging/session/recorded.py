@@ -159,10 +159,25 @@ def _judge_start(gate: StartGate, case: RecordedCase, limits: RecordedLimits) ->
 
 
 def _judge_tail(case: RecordedCase, limits: RecordedLimits) -> Finding | None:
-    """Judge a tail, and what came of measuring it again where that was done."""
+    """Judge a tail, and what came of measuring it again where that was done.
+
+    Where other work took processors, a long tail is as likely that work's: it stays open.
+    """
     rounds_s, repeats = case.measurement.rounds_s, case.measurement.repeats
     again = None if repeats is None else repeats.rounds_s
-    return tail.judge_tail(rounds_s, case.history, limits.max_tail, again)
+    found = tail.judge_tail(rounds_s, case.history, limits.max_tail, again)
+    if found is None or not _is_slower(found) or not _was_busy(case.measurement):
+        return found
+    reason = f"{found.reason}; guard load: other work took processors meanwhile"
+    step = "end other work and measure again: sdperf doctor"
+    return replace(found, outcome=Outcome.INCONCLUSIVE, reason=reason, next_step=step)
+
+
+def _was_busy(measurement: Measurement) -> bool:
+    """Tell whether a guard saw other work on the processors before the case or after it."""
+    guards = measurement.guards
+    seen = () if guards is None else (*guards.before, *guards.during, *guards.after)
+    return any(one.name == "load" and one.state in ("warn", "fail") for one in seen)
 
 
 def _is_slower(finding: Finding | None) -> bool:

@@ -58,7 +58,7 @@ def with_rounds(known_s, fresh_s, known_again_s=None):
 
 def test_only_known_requests_that_became_quicker_are_broken():
     """40 % of an image's work is kept: too little for the ratio of one session alone."""
-    current = with_rounds(0.6, 1.0)
+    current = with_rounds(0.6, 1.0, known_again_s=0.6)
     assert judge_fresh(0.6, current.fresh) is None
     found = judge_fresh_against(current, with_rounds(1.0, 1.0))
     assert found.outcome is Outcome.BROKEN
@@ -70,14 +70,15 @@ def test_only_known_requests_that_became_quicker_are_broken():
 @pytest.mark.parametrize(
     ("current", "base"),
     [
-        (with_rounds(0.6, 0.6), with_rounds(1.0, 1.0)),  # all of them are quicker
-        (with_rounds(0.2, 0.4), with_rounds(1.0, 1.0)),  # the base's machine was busy
-        (with_rounds(1.0, 1.8), with_rounds(1.0, 1.0)),  # known ones are not quicker
-        (with_rounds(0.6, 1.0), with_rounds(1.0, 1.7)),  # so it was
-        (with_rounds(0.6, 1.0, known_again_s=0.9), with_rounds(1.0, 1.0)),  # busy by then
-        (with_rounds(0.001, 0.0025), with_rounds(0.003, 0.003)),  # milliseconds
+        (with_rounds(0.6, 0.6, 0.6), with_rounds(1.0, 1.0)),  # all of them are quicker
+        (with_rounds(0.2, 0.4, 0.2), with_rounds(1.0, 1.0)),  # the base's machine was busy
+        (with_rounds(1.0, 1.8, 1.0), with_rounds(1.0, 1.0)),  # known ones are not quicker
+        (with_rounds(0.6, 1.0, 0.6), with_rounds(1.0, 1.7)),  # so it was
+        (with_rounds(0.6, 1.0, 0.9), with_rounds(1.0, 1.0)),  # busy by then
+        (with_rounds(0.6, 1.0), with_rounds(1.0, 1.0)),  # the first fresh round was quick enough
+        (with_rounds(0.001, 0.0025, 0.001), with_rounds(0.003, 0.003)),  # milliseconds
         (with_rounds(0.6, None), with_rounds(1.0, 1.0)),
-        (with_rounds(0.6, 1.0), with_rounds(1.0, None)),
+        (with_rounds(0.6, 1.0, 0.6), with_rounds(1.0, None)),
     ],
 )
 def test_what_can_be_honest_accuses_nobody(current, base):

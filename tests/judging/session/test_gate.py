@@ -1,16 +1,17 @@
 """What a case is held against, without a run: memory, images, and which sessions count."""
 
 import dataclasses
+from pathlib import Path
 
 from sdperf.images.png import compute_png_sha256
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.comparison import ComparedSession, Comparison, count_shared_parts
 from sdperf.judging.session.gate import Gate
-from sdperf.models.references import ReferenceImages, ReferenceList
+from sdperf.models.references import ReferenceEntry, ReferenceImages, ReferenceList
 from sdperf.record.floors import Floors
 from sdperf.record.measurement import MemoryUsage
 from sdperf.record.verdict import Outcome, Verdict
-from sdperf.record.workload import Variant
+from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.case import CaseResult
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase
@@ -92,12 +93,42 @@ def test_the_nearest_machine_shares_the_most_parts():
     assert count_shared_parts(here, near) > count_shared_parts(here, far)
 
 
-def test_floors_of_the_model_do_not_hold_what_a_subject_returned_in_its_place(tmp_path):
-    floors = Floors(ssim=0.999, worst_tile_ssim=0.9, entropy_drop_bits=0.1, evidence="")
-    listed = ReferenceList(model_hash="a" * 64, images=(), floors={"bf16": floors})
-    gate = Gate(Comparison(), ReferenceImages(tmp_path, listed), None)
-    far = image(scores=(scores("fp32-sync", ssim=0.98),))
+def references_of(workload, precision="bf16"):
+    """Make references of one picture, with floors for a precision."""
+    pictured = ImageRequest("red apple", 0)
+    key = workload.image_key(pictured)
+    entry = ReferenceEntry(key, pictured.prompt, pictured.seed, "a.png", "d" * 64, 5.0)
+    floors = {precision: Floors(0.99, 0.97, 0.1, "measured", worst_tile_psnr_db=45.0)}
+    return ReferenceImages(Path("unused"), ReferenceList("c" * 64, (entry,), {}, floors))
+
+
+def test_floors_that_were_measured_with_other_steps_do_not_judge():
+    """A bf16 picture of five steps fell below the floors of twenty in every unchanged session."""
+    score = scores("fp32-sync", ssim=0.985, tile=0.96)
+    measured = measurement(variant=Variant("bf16"), images=(image(scores=(score,)),))
+    workload = measured.workload
+    own = Gate(Comparison(), references_of(workload), None)
+    assert own.judge(CASE, CaseResult(measured, {})).findings[-1].outcome is Outcome.DEGRADED
+    fewer = dataclasses.replace(workload, num_inference_steps=5)
+    assert not references_of(workload).holds_for(fewer)
+    of_fewer = dataclasses.replace(measured, workload=fewer)
+    assert own.judge(CASE, CaseResult(of_fewer, {})).findings[-1].outcome is Outcome.PASS
+    wrong = dataclasses.replace(
+        of_fewer, images=(image(scores=(scores("fp32-sync", ssim=0.9, tile=0.5),)),)
+    )
+    assert own.judge(CASE, CaseResult(wrong, {})).findings[-1].outcome is Outcome.DEGRADED
+
+
+def test_floors_hold_for_other_prompts_and_seeds_of_the_same_settings():
+    workload = measurement().workload
+    other = dataclasses.replace(workload, prompts=("a house", "a car"), seed=7)
+    assert references_of(workload).holds_for(other)
+
+
+def test_floors_of_the_model_do_not_hold_what_a_subject_returned_in_its_place():
+    far = image(scores=(scores("fp32-sync", ssim=0.985, tile=0.96),))
     measured = measurement(images=(far,), variant=Variant("bf16"))
     foreign = dataclasses.replace(measured, is_the_models=False)
-    judged = [gate.judge(CASE, CaseResult(one, {})) for one in (measured, foreign)]
-    assert [outcome(one) for one in judged] == [Outcome.DEGRADED, Outcome.NO_BASELINE]
+    gate = Gate(Comparison(), references_of(measured.workload), None)
+    judged = [gate.judge(CASE, CaseResult(one, {})).findings for one in (measured, foreign)]
+    assert [findings[-1].outcome for findings in judged] == [Outcome.DEGRADED, Outcome.PASS]
