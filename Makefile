@@ -18,14 +18,19 @@ NEWEST := $(VENV)-newest
 NEWEST_READY := $(subst $(blank),\ ,$(NEWEST))/.ready
 ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: bench test test-oldest test-newest lint clean
+.PHONY: bench test tests test-long test-oldest test-newest lint clean
 
 bench: $(MEASURES)  ## measure this machine: pytest benchmarks
 	"$(BIN)/pytest" benchmarks $(ARGS)
 
 test: $(READY)  ## lint, types, tests
-	$(MAKE) lint
+	$(MAKE) --jobs 2 lint tests
+
+tests: $(READY)
 	$(ON_TWO_CORES) "$(BIN)/pytest" --numprocesses 2 --dist loadfile $(ARGS)
+
+test-long: $(READY)  ## the tests that take a minute each
+	$(ON_TWO_CORES) "$(BIN)/pytest" -m long $(ARGS)
 
 test-oldest: $(OLDEST_READY)  ## tests on the lowest versions that pyproject.toml promises
 	$(ON_TWO_CORES) "$(OLDEST)/bin/pytest" --numprocesses 2 --dist loadfile $(ARGS)

@@ -3,7 +3,8 @@
 Collected are all texts of the package but docstrings. A command line in one (``sdperf COMMAND``,
 ``pytest``, another program) reaches to the end of its phrase; the options in it belong to it. An
 option that stands alone has to exist in the command in whose file it stands, or anywhere where
-the file belongs to no command.
+the file belongs to no command. None stands alone in what ``judging`` says: sessions and commands
+show it.
 """
 
 import argparse
@@ -141,6 +142,10 @@ def _has_actions(name):
 
 
 def _check_alone(text, rest, known):
+    if text.file.startswith("judging/"):  # but for parts that command lines are made of
+        bare = [one for one in OPTION.findall(rest) if one.startswith("--sd-") and " " in text.text]
+        if bare:
+            return [f"no program before {one}" for one in bare]
     commands = [
         name
         for name in known
@@ -192,6 +197,13 @@ def test_an_option_of_another_command_is_no_option_of_this_one(known):
     (text,) = collect_texts("hint = 'give --min-psnr'", "cli/generate.py")
     assert find_faults(text, known) == ["no option: --min-psnr"]
     (text,) = collect_texts("hint = 'give --min-psnr'", "cli/tune/options.py")
+    assert find_faults(text, known) == []
+
+
+def test_what_sessions_and_commands_both_say_names_the_program_of_an_option(known):
+    (text,) = collect_texts("hint = 'raise --sd-processes'", "judging/latency.py")
+    assert find_faults(text, known) == ["no program before --sd-processes"]
+    (text,) = collect_texts("hint = 'pytest --sd-processes 5'", "judging/latency.py")
     assert find_faults(text, known) == []
 
 

@@ -1,7 +1,8 @@
 """Plants each damage on the embedded model, judges it by every gate, and writes docs/damage.md.
 
-python -m evidence.damage_table                    about ten minutes on two cores
+python -m evidence.damage_table                    about half an hour on two cores
 python -m evidence.damage_table --only "red +2"    one damage, printed
+python -m evidence.damage_table --only "red +2" --anew    its row of the data and the page anew
 python -m evidence.damage_table --page             the page anew, from docs/results/damage.json
 """
 
@@ -29,7 +30,7 @@ def measure(names: list[str], folder: Path) -> dict[str, Any]:
     from evidence.damage_table.sessions import read_columns, run_session
 
     started_s = time.monotonic()
-    base = run_session(folder, "unchanged", is_base=True)
+    base = run_session(folder, "unchanged", is_base=True, watched=True)
     print(f"base: {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)
     case = next(one.measurement for name, one in base.run.cases.items() if "latency" in name)
     assert case is not None
@@ -37,7 +38,7 @@ def measure(names: list[str], folder: Path) -> dict[str, Any]:
     for name in names:
         started_s = time.monotonic()
         damaged = run_session(folder, name, watched=name in WATCHED)
-        pictures[name] = read_columns(base, damaged)
+        pictures[name] = read_columns(damaged, case.workload, name)
         took_s = time.monotonic() - started_s
         print(f"{name}: {pictures[name]} ({took_s:.0f} s)", file=sys.stderr, flush=True)
     where = case.environment
@@ -58,6 +59,9 @@ def main() -> None:
         "--only", action="append", metavar="DAMAGE", help="print these, write nothing"
     )
     parser.add_argument(
+        "--anew", action="store_true", help="put what --only names into the data, and the page"
+    )
+    parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="keep the sessions here, and go on with them"
     )
     parser.add_argument("--page", action="store_true", help="write the page from the data at hand")
@@ -74,7 +78,10 @@ def main() -> None:
             results = measure(arguments.only or list(SUBJECTS), folder)
         if arguments.only:
             print(json.dumps(results, indent=1))
-            return
+            if not arguments.anew:
+                return
+            known = json.loads(RESULTS.read_text(encoding="utf-8"))
+            results["pictures"] = known["pictures"] | results["pictures"]
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     PAGE.write_text(format_page(results), encoding="utf-8")

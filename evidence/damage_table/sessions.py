@@ -12,18 +12,10 @@ from typing import Any, Final
 
 import pytest
 
+from evidence.damage_table.comparing import run_ab
 from evidence.damage_table.subjects import name_function
-from sdperf.ab.sides.sides import MatrixCase
-from sdperf.ab.verdict.comparison import CaseComparison, CompareOptions
-from sdperf.ab.verdict.images import pair_images
-from sdperf.ab.verdict.judging import judge_case
-from sdperf.judging.floors import SAME_PATH_FLOORS
-from sdperf.record.measurement import ImageRecord
-from sdperf.record.observation import ImageParity
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.record.workload import ImageRequest, Variant
-from sdperf.run.messages import DeliveredImage
-from sdperf.store.images import ImageStore
+from sdperf.record.workload import Workload
 from sdperf.store.runs import SavedRun, read_run
 from sdperf.store.session_file import SavedSession, parse_session
 
@@ -80,12 +72,10 @@ class Session:
     Attributes:
         run: Its records.
         session: Its timings, and what it said of its cases.
-        pictures: The eight pictures of its quality suite, with their records.
     """
 
     run: SavedRun
     session: SavedSession
-    pictures: tuple[tuple[ImageRecord, bytes], ...]
 
     def list_findings(self, test: str) -> list[Finding]:
         """Return what was said of a test, whatever its parameters."""
@@ -145,19 +135,19 @@ def _inside(folder: Path) -> Any:
 
 
 def read_saved(path: Path) -> Session:
-    """Read a session with its pictures."""
+    """Read a session."""
     run = read_run(path)
-    session = parse_session(path, run.document, run.cases)
-    store = ImageStore(path.parent / "images")
-    seen = next((one.seen for one in run.quality if isinstance(one.seen, ImageParity)), None)
-    pictures = (
-        () if seen is None else tuple((one, store.read_png(one.sha256)) for one in seen.images)
-    )
-    return Session(run, session, pictures)
+    return Session(run, parse_session(path, run.document, run.cases))
 
 
-def read_columns(base: Session, damaged: Session) -> dict[str, str]:
-    """Say of each gate what it made of a damage."""
+def read_columns(damaged: Session, workload: Workload, name: str) -> dict[str, str]:
+    """Say of each gate what it made of a damage.
+
+    Args:
+        damaged: The session of the damage, compared with that of the unchanged pipeline.
+        workload: What it drew, for `sdperf ab`.
+        name: The damage.
+    """
     timed = {test: damaged.list_findings(test) for test in ("latency", "throughput")}
     own = {test: [one for one in said if not _is_of_base(one)] for test, said in timed.items()}
     of_base = [one for said in timed.values() for one in said if _is_of_base(one)]
@@ -167,17 +157,17 @@ def read_columns(base: Session, damaged: Session) -> dict[str, str]:
         "batch": _mark(own["throughput"]),
         "L4": _mark([*damaged.list_findings("images"), *damaged.list_findings("soundness")]),
         "base": _mark(of_base),
-        "ab": _mark(judge_ab(base, damaged)),
+        "ab": _mark(run_ab(workload, name)),
         "L2/L3": _mark([finding for said in layers.values() for finding in said]),
     }
 
 
 def _is_of_base(finding: Finding) -> bool:
     """Tell whether a finding holds a case against the compared run."""
-    return finding.gate in ("exactness", "work") or "baseline" in finding.reason
+    return finding.gate in ("exactness", "imprint", "work") or "baseline" in finding.reason
 
 
-_IMAGE_GATES: Final = frozenset({"image", "exactness", "work", "plausibility"})
+_IMAGE_GATES: Final = frozenset({"image", "exactness", "imprint", "work", "plausibility"})
 
 
 def _mark(findings: Sequence[Finding]) -> str:
@@ -188,28 +178,3 @@ def _mark(findings: Sequence[Finding]) -> str:
     if any(one.outcome is Outcome.BROKEN for one in findings):
         return ERROR
     return TOLD if Outcome.CHANGED in outcomes else PASSED
-
-
-def judge_ab(base: Session, damaged: Session) -> list[Finding]:
-    """Judge the eight pictures of two sides as ``sdperf ab`` does, A being exact."""
-    if not damaged.pictures:
-        return list(damaged.list_findings("images"))
-    sides = [
-        [(ImageRequest(one.prompt, one.seed), _deliver(one, png)) for one, png in side.pictures]
-        for side in (base, damaged)
-    ]
-    case = CaseComparison(
-        MatrixCase("latency", Variant()),
-        Variant(),
-        Variant(),
-        alpha=0.05,
-        images=pair_images(*sides, of_one_size=True),
-        floors=SAME_PATH_FLOORS,
-        is_exact=True,
-    )
-    fresh = [one for one in damaged.list_findings("latency") if one.gate == "plausibility"]
-    return [*judge_case(case, CompareOptions()).findings, *fresh]
-
-
-def _deliver(record: ImageRecord, png: bytes) -> DeliveredImage:
-    return DeliveredImage(png, 0.0, nonfinite=False, faults=record.faults)

@@ -19,18 +19,19 @@ gate says `CHANGED`, which fails with `--sd-exact` or `--sd-strict` (`sdperf ab 
 
 - *latency*, *batch*: one picture, and four, by the floors of the references that ship.
 - *L4*: the quality suite's eight pictures, each by its floors and all together by the paired test.
-- *base*: the timed cases held against an earlier run of this machine.
-- *ab*: the eight pictures of both sides, as `sdperf ab` judges them.
-- *L2/L3*: components on equal inputs, and the latents of every step, of the first picture.
+- *base*: the timed cases held against an earlier run of this machine: pictures, what passed between the components (imprints), and what was executed.
+- *ab*: the engine of `sdperf ab` from end to end (eight pictures a side, a block of rounds, fresh requests), its workers in one process.
+- *L2/L3*: components on equal inputs, and the latents of every step, of the eight pictures beside the plain pipeline's.
 
 | damage | {columns} |
 | --- |{rule}
 """
 
 _FOOT = """
-A damage of one picture is not to be seen where that picture is not drawn: *latency* draws the first, *batch* the first
-four, *L2/L3* the first. One model on one machine: another model's floors are its own, and *base* and *ab* are as
-sharp as this only on machines that draw equal bytes for equal code.
+A damage of one picture is not to be seen where that picture is not drawn: *latency* draws the first, *batch* and *base* the
+first four. A denoiser that remembers draws the right picture, so that no gate on pictures sees it (*L4*, *L2/L3*). One
+model on one machine: another model's floors are its own, and *base* and *ab* are as sharp as this only on machines that
+draw equal bytes for equal code.
 
 ## What no picture shows
 
@@ -42,22 +43,7 @@ record without it. `tests/plugin/ending/test_start_stories.py` and `tests/plugin
 """
 
 _PURPOSE = """
-## What each gate is for
-
-| gate | sees | does not see |
-| --- | --- | --- |
-| L0 soundness | NaN and infinity, black or flat frames, another size | a wrong picture that looks like one |
-| plausibility | answers from memory, stages that launch nothing, rates above the peak | less than half of an image's work kept |
-| executed equals asked | steps, size, guidance, precision, scheduler | what changes inside of them |
-| SSIM, worst tile | structure: blur, noise, shifts, one damaged place | colour, brightness and contrast of the whole frame |
-| PSNR | small differences of level, anywhere | what kind they are |
-| CIEDE2000, worst tile | colour and brightness | structure of equal colour |
-| entropy | flat frames, loss of detail | pixels that changed places: never alone |
-| paired test over eight | a loss on every picture that no single floor shows | one bad picture: that is the floors' |
-| exactness (`CHANGED`) | any changed byte, where equal code drew equal bytes until now | whether it is a loss |
-| L2 components | which of text encoder, denoiser and VAE differs | what several do together |
-| L3 trajectory | from which step on the latents part | what comes after the latents |
-| load, first call, tail, growth | what a median of warm rounds hides | what stays below their limits |
+What each gate is for, what it sees and what it cannot: [the image gates](image-gates.md#what-each-gate-is-for).
 """
 
 

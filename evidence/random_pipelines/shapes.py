@@ -25,7 +25,7 @@ from evidence.random_pipelines.weights import RandomWeights
 from sdperf.models.subject import PipelineRequest
 
 _SEED: Final = 0
-_TOKENS: Final = 77
+TOKENS: Final = 77
 _NOISE_SCHEDULE: Final[dict[str, Any]] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -63,14 +63,14 @@ _SDXL_UNET: Final[dict[str, Any]] = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
-_VAE: Final[dict[str, Any]] = {
+VAE: Final[dict[str, Any]] = {
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 2,
     "latent_channels": 4,
 }
-_CLIP_L: Final[dict[str, Any]] = {
+CLIP_L: Final[dict[str, Any]] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
@@ -78,7 +78,7 @@ _CLIP_L: Final[dict[str, Any]] = {
     "hidden_act": "quick_gelu",
     "projection_dim": 768,
 }
-_CLIP_BIG_G: Final[dict[str, Any]] = {
+CLIP_BIG_G: Final[dict[str, Any]] = {
     "hidden_size": 1280,
     "intermediate_size": 5120,
     "num_hidden_layers": 32,
@@ -103,9 +103,9 @@ def build_sd15(*, dtype: torch.dtype, device: torch.device | str) -> StableDiffu
     weights = RandomWeights(seed=_SEED, dtype=dtype, device=device)
     return StableDiffusionPipeline(
         unet=weights.build(lambda: UNet2DConditionModel(**_SD15_UNET)),
-        vae=weights.build(lambda: AutoencoderKL(**_VAE, sample_size=512, scaling_factor=0.18215)),
-        text_encoder=weights.build(lambda: CLIPTextModel(_text_config(_CLIP_L))),
-        tokenizer=build_clip_tokenizer(_TOKENS),
+        vae=weights.build(lambda: AutoencoderKL(**VAE, sample_size=512, scaling_factor=0.18215)),
+        text_encoder=weights.build(lambda: CLIPTextModel(text_config(CLIP_L))),
+        tokenizer=build_clip_tokenizer(TOKENS),
         scheduler=PNDMScheduler.from_config(_SD15_SCHEDULER),
         safety_checker=None,
         feature_extractor=None,
@@ -120,25 +120,28 @@ def build_sdxl(*, dtype: torch.dtype, device: torch.device | str) -> StableDiffu
         unet=weights.build(lambda: UNet2DConditionModel(**_SDXL_UNET)),
         vae=weights.build(
             lambda: AutoencoderKL(
-                **_VAE, sample_size=1024, scaling_factor=0.13025, force_upcast=True
+                **VAE, sample_size=1024, scaling_factor=0.13025, force_upcast=True
             )
         ),
-        text_encoder=weights.build(lambda: CLIPTextModel(_text_config(_CLIP_L))),
-        text_encoder_2=weights.build(
-            lambda: CLIPTextModelWithProjection(_text_config(_CLIP_BIG_G))
-        ),
-        tokenizer=build_clip_tokenizer(_TOKENS),
-        tokenizer_2=build_clip_tokenizer(_TOKENS),
+        text_encoder=weights.build(lambda: CLIPTextModel(text_config(CLIP_L))),
+        text_encoder_2=weights.build(lambda: CLIPTextModelWithProjection(text_config(CLIP_BIG_G))),
+        tokenizer=build_clip_tokenizer(TOKENS),
+        tokenizer_2=build_clip_tokenizer(TOKENS),
         scheduler=EulerDiscreteScheduler(**_NOISE_SCHEDULE, timestep_spacing="leading"),
         add_watermarker=False,
     )
 
 
-def _text_config(sizes: dict[str, Any]) -> CLIPTextConfig:
+def text_config(sizes: dict[str, Any]) -> CLIPTextConfig:
+    """Describe a CLIP text encoder with the ids of the small tokenizer.
+
+    Args:
+        sizes: Its published sizes.
+    """
     return CLIPTextConfig(
         **sizes,
         vocab_size=49408,
-        max_position_embeddings=_TOKENS,
+        max_position_embeddings=TOKENS,
         bos_token_id=CLIP_START_ID,
         eos_token_id=CLIP_END_ID,
         pad_token_id=CLIP_END_ID,

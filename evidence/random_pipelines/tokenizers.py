@@ -14,6 +14,10 @@ CLIP_START_ID: Final = 512
 CLIP_END_ID: Final = 513
 CLIP_VOCAB_SIZE: Final = 514
 T5_VOCAB_SIZE: Final = 3 + 1 + len(string.printable.strip())
+_CHAT_TEMPLATE: Final = (
+    "{% for message in messages %}{{ message['role'] }} {{ message['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}assistant {% endif %}"
+)
 
 
 def build_clip_tokenizer(max_length: int) -> Any:
@@ -65,6 +69,17 @@ def build_t5_tokenizer(max_length: int) -> Any:
         eos_token="</s>",
         unk_token="<unk>",
     )
+
+
+def build_chat_tokenizer(max_length: int = 64) -> Any:
+    """Build a tokenizer of characters that knows how a chat is written.
+
+    Args:
+        max_length: Tokens of a prompt, end included.
+    """
+    tokenizer = build_t5_tokenizer(max_length)
+    tokenizer.chat_template = _CHAT_TEMPLATE
+    return tokenizer
 
 
 def _bytes_as_text() -> list[str]:

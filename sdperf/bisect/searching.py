@@ -96,6 +96,7 @@ class Bisection:
         folder: Keeps.
         teller: Tells.
         judge: Says what a comparison means.
+        spell: Says why a step was skipped, with the options of the command that is typed.
         clock: Returns seconds.
         now: Returns the time, UTC, ISO 8601.
     """
@@ -105,6 +106,7 @@ class Bisection:
     folder: StateFolder
     teller: Teller
     judge: Callable[[Comparison], AbVerdict] = judge_comparison
+    spell: Callable[[SdperfError], str] = str
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     _is_controlled: bool = False
@@ -226,7 +228,7 @@ class Bisection:
             except (SideError, PackageError) as error:
                 if not (is_report or _is_about_step(error)):
                     raise
-                reason = str(error)
+                reason = self.spell(error)
                 break
             except _VoidError as error:
                 if not is_report:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sdperf import __version__
-from sdperf.cli.shared.spelling import respell
+from sdperf.cli.shared.spelling import make_speller
 from sdperf.errors import SdperfError
 from sdperf.streams import EXIT_LOST, TolerantOutput, strip_controls, tolerant_output
 
@@ -38,9 +38,6 @@ COMMANDS: Final = {
 
 Each has ``add_parser(subparsers)`` and ``run(arguments) -> int``.
 """
-
-_WITH_SETTINGS: Final = ("ab", "bisect", "tune")
-"""Commands that take ``KEY=VALUE``: ``--a`` and ``--b``, ``--set``, ``--default``."""
 
 _DESCRIPTION: Final = """\
 Tell whether a change made Stable Diffusion slower, hungrier or uglier.
@@ -110,7 +107,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     try:
         return int(_import_command(parsed.command).run(parsed))
     except SdperfError as error:
-        told = respell(error, vars(parsed), _list_settings(parsed))
+        told = make_speller(parsed)(error)
         print(strip_controls(f"sdperf {parsed.command}: {told}"), file=sys.stderr)
         return 2
     except OSError as error:
@@ -140,15 +137,6 @@ def _say_missing(command: str, error: ModuleNotFoundError) -> int:
     said = f"the package {package} is not installed; do: pip install {package}"
     print(f"{command}: {said}", file=sys.stderr)
     return 2
-
-
-def _list_settings(parsed: argparse.Namespace) -> Collection[str]:
-    """Return the keys that the command takes as ``KEY=VALUE``."""
-    if parsed.command not in _WITH_SETTINGS:
-        return ()
-    from sdperf.ab.sides.settings import list_keys
-
-    return list_keys()
 
 
 def _say_lost(output: TolerantOutput) -> int:

@@ -124,7 +124,8 @@ def judge_exactness(
             GATE,
             f"{image.prompt!r} (seed {image.seed}): identical until now (the last {sessions}), "
             f"differs since{_describe(image)}{count}",
-            "if it is meant: sdperf baseline accept --reason TEXT; --sd-exact makes it a failure",
+            "if it is meant: sdperf baseline accept --reason TEXT; "
+            "pytest --sd-exact makes it a failure",
             exhibits,
         ),
         is_exact,

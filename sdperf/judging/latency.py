@@ -37,7 +37,7 @@ OFFLINE_SHARE: Final = 0.8
 Spreads of real cases follow no exact law; the simulated false alarms use up the rest.
 """
 
-_MORE_PROCESSES: Final = "raise --sd-processes: fresh processes choose different kernels"
+_MORE_PROCESSES: Final = "pytest --sd-processes 5: fresh processes choose different kernels"
 
 
 @dataclass(frozen=True)

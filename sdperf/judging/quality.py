@@ -12,13 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.images import ComponentDistance
-from sdperf.judging.floors import (
-    SAME_PATH_FLOORS,
-    choose_component_floor,
-    choose_trajectory_rms,
-)
+from sdperf.judging.floors import SAME_PATH_FLOORS
 from sdperf.judging.images import degraded_by, exhibit_image, judge_images, judge_soundness
+from sdperf.judging.inside.parity import judge_components, judge_trajectory
 from sdperf.record.floors import Floors
 from sdperf.record.measurement import ImageScores
 from sdperf.record.observation import (
@@ -46,7 +42,6 @@ SMALLEST_DROP_BELOW_NOISE: Final = 0.002
 """Against the A/A floor of the same machine class, less than this on the median is nothing."""
 
 CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
-_BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
 
 
 @dataclass(frozen=True)
@@ -275,100 +270,6 @@ def judge_repeats(seen: Repeats) -> Finding:
         reason = f"a fresh process chose other kernels: SSIM {format_score(fresh.ssim)}"
         return Finding(Outcome.PASS, "image", f"{reason}, within the floor")
     return finding
-
-
-def judge_components(seen: ComponentParity, precision: str, floors: Floors | None) -> Finding:
-    """L2: each component beside the reference, on equal inputs; the worst output decides."""
-    if not seen.distances:
-        return Finding(
-            Outcome.INCONCLUSIVE, "image", "the pipeline cannot be run by components: nothing seen"
-        )
-    broken = [one for one in seen.distances if one.nonfinite]
-    if broken:
-        first = broken[0]
-        return Finding(
-            Outcome.BROKEN,
-            "image",
-            f"{first.component} ({first.output}): {first.nonfinite} values are NaN or infinite "
-            f"where {seen.against} is finite",
-            "this component overflows on its own inputs: keep it in fp32",
-        )
-    failures = []
-    for one in seen.distances:
-        floor = choose_component_floor(precision, one.component, floors)
-        psnr_db = floor.psnr_db if one.psnr_db is None else one.psnr_db
-        cosine = 1.0 if one.cosine is None else one.cosine
-        if psnr_db < floor.psnr_db or cosine < floor.cosine:
-            words = (
-                f"{one.component} ({one.output}): PSNR {psnr_db:.1f} dB (floor "
-                f"{floor.psnr_db:.1f}), cosine {format_score(cosine, 6)} (floor "
-                f"{format_score(floor.cosine, 6)}) against {seen.against}"
-            )
-            margin = min(psnr_db - floor.psnr_db, 10 * (cosine - floor.cosine))
-            failures.append((margin, words, one.component))
-    if failures:
-        _, words, component = min(failures)
-        others = sorted({name for *_, name in failures} - {component})
-        also = f"; also below: {', '.join(others)}" if others else ""
-        return Finding(
-            Outcome.DEGRADED,
-            "image",
-            words + also,
-            f"on equal inputs only the {component} differs: look at its kernels and weights",
-        )
-    return Finding(Outcome.PASS, "image", f"{describe_components(seen)} against {seen.against}")
-
-
-def describe_components(seen: ComponentParity) -> str:
-    """Say each component's worst PSNR in a few words."""
-    worst: dict[str, ComponentDistance] = {}
-    for one in seen.distances:
-        before = worst.setdefault(one.component, one)
-        if one.psnr_db is not None and (before.psnr_db is None or one.psnr_db < before.psnr_db):
-            worst[one.component] = one
-    return ", ".join(
-        f"{name} {'identical' if one.identical else f'{one.psnr_db or 0:.0f} dB'}"
-        for name, one in worst.items()
-    )
-
-
-def judge_trajectory(seen: TrajectoryParity, precision: str, floors: Floors | None) -> Finding:
-    """L3: where along the steps the latents part from the reference's."""
-    distance, name = seen.distance, f"{seen.image.prompt!r} (seed {seen.image.seed})"
-    steps = len(distance.relative_rms)
-    if not steps:
-        return Finding(
-            Outcome.INCONCLUSIVE, "image", "the pipeline does not show its latents: nothing seen"
-        )
-    if distance.first_non_finite_step is not None:
-        return Finding(
-            Outcome.BROKEN,
-            "image",
-            f"{name}: the latents hold NaN or infinity from step "
-            f"{distance.first_non_finite_step + 1} of {steps} on",
-            _BISECT,
-        )
-    tolerance = choose_trajectory_rms(precision, floors)
-    first = distance.first_step_above(tolerance)
-    if first is not None:
-        return Finding(
-            Outcome.DEGRADED,
-            "image",
-            f"{name}: the latents part at step {first + 1} of {steps}: relative RMS "
-            f"{distance.relative_rms[first]:.2g} against {seen.against}, tolerance {tolerance:.2g}",
-            _BISECT,
-        )
-    return Finding(Outcome.PASS, "image", f"{describe_trajectory(seen)}, tolerance {tolerance:.2g}")
-
-
-def describe_trajectory(seen: TrajectoryParity) -> str:
-    """Say in a few words where the latents are farthest apart."""
-    known = [value for value in seen.distance.relative_rms if value is not None]
-    if not known or max(known) == 0:
-        return f"latents identical at all {len(seen.distance.relative_rms)} steps"
-    worst = max(range(len(known)), key=known.__getitem__)
-    steps = len(seen.distance.relative_rms)
-    return f"relative RMS {known[worst]:.2g} at most, at step {worst + 1} of {steps}"
 
 
 def judge_parity(

@@ -39,7 +39,7 @@ def explain_unsupported(limit: float, noise: CaseNoise) -> str | None:
 
 def suggest_limit(noise: CaseNoise) -> str:
     """Return what to type instead of a limit that cannot be supported."""
-    return f"--sd-max-slowdown {math.ceil(round(noise.width * 100, 6))}%, or sdperf ab"
+    return f"pytest --sd-max-slowdown {math.ceil(round(noise.width * 100, 6))}%, or sdperf ab"
 
 
 def judge_support(finding: Finding, limit: float, noise: CaseNoise | None) -> Finding:

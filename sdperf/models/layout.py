@@ -12,6 +12,15 @@ from sdperf.errors import ModelError
 
 INDEX_NAME: Final = "model_index.json"
 DENOISERS: Final = ("unet", "transformer")
+DECODERS: Final = ("vae", "movq", "vqgan")
+"""Components that turn latents into pixels; the last two are Kandinsky's and Stable Cascade's."""
+
+_OF_PIXELS: Final = ("IFPipeline", "PRXPixelPipeline")
+"""Pipelines that denoise pixels, so that nothing decodes."""
+
+_CASCADE_DENOISER: Final = "decoder"
+"""What Stable Cascade calls its second denoiser; the first is a component of its prior."""
+
 """Names of the component that denoises."""
 
 NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
@@ -147,10 +156,10 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
     parts = {
         name: _parse_component(name, entry, where)
         for name, entry in document.items()
-        if isinstance(entry, list)
+        if isinstance(entry, list) and not _is_setting(entry)
     }
     loaded = {name: part for name, part in sorted(parts.items()) if part and name not in NOT_LOADED}
-    missing = _missing_parts(set(loaded))
+    missing = _missing_parts(set(loaded), pipeline_class)
     if missing or starts_from_pictures(pipeline_class):
         raise ModelError(
             f"{where} is not a text-to-image pipeline",
@@ -216,6 +225,11 @@ def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSel
     return FileSelection(tuple(sorted(descriptions)), tuple(sorted(chosen)), variant)
 
 
+def _is_setting(entry: Sequence[object]) -> bool:
+    """Tell whether a list sets something, as Krea 2's layers do; a component is named by words."""
+    return any(isinstance(item, int | float) for item in entry)
+
+
 def _parse_component(name: str, entry: Sequence[object], where: str) -> Component | None:
     if len(entry) == 2 and entry[0] is None and entry[1] is None:
         return None
@@ -229,14 +243,16 @@ def _parse_component(name: str, entry: Sequence[object], where: str) -> Componen
     )
 
 
-def _missing_parts(names: set[str]) -> str:
-    missing = [] if "vae" in names else ["vae"]
-    if names.isdisjoint(DENOISERS):
+def _missing_parts(names: set[str], pipeline_class: str) -> str:
+    missing = []
+    if names.isdisjoint(DECODERS) and pipeline_class not in _OF_PIXELS:
+        missing.append(DECODERS[0])
+    if names.isdisjoint((*DENOISERS, _CASCADE_DENOISER)):
         missing.append(" or ".join(DENOISERS))
     missing += [
-        kind
-        for kind in ("text_encoder", "tokenizer")
-        if not any(name.startswith(kind) for name in names)
+        kinds[0]
+        for kinds in (("text_encoder",), ("tokenizer", "processor"))
+        if not any(name.startswith(kinds) for name in names)
     ]
     return ", ".join(missing)
 

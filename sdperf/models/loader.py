@@ -210,6 +210,16 @@ def import_components(resolved: ResolvedModel) -> None:
                 getattr(find_library(library), class_name)
 
 
+def find_scheduler_name(resolved: ResolvedModel) -> str | None:
+    """Return the class name of the model's own scheduler; ``None`` where its index names none.
+
+    Raises:
+        ModelError: The folder is damaged, or names or brings code.
+    """
+    components = _check_again(resolved).components
+    return next((part.class_name for part in components if part.name == "scheduler"), None)
+
+
 def _check_again(resolved: ResolvedModel) -> ModelIndex:
     """Check once more, where the files are used, that they name no code: they may have changed."""
     where = _described(resolved.name)

@@ -7,13 +7,13 @@ for one call and taken off after it; a timed round has none.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from sdperf.models.layout import DENOISERS
+from sdperf.models.layout import DECODERS, DENOISERS
 
 Crossing = Literal["denoise", "decode_latents"]
 """A stage that begins inside of the call: at the denoiser's first call, at the decoder's."""
@@ -61,15 +61,25 @@ class Borders:
 
 def find_borders(pipeline: Any) -> Borders | None:
     """Find the borders of a pipeline's call; ``None`` where it has no denoiser or no decoder."""
-    denoiser, vae = find_denoiser(pipeline), getattr(pipeline, "vae", None)
-    if denoiser is None or not isinstance(vae, torch.nn.Module) or not hasattr(vae, "decode"):
+    denoiser, vae = find_denoiser(pipeline), find_decoder(pipeline)
+    if denoiser is None or vae is None:
         return None
     return Borders(pipeline, denoiser, vae)
 
 
 def find_denoiser(pipeline: Any) -> torch.nn.Module | None:
     """Return the network that denoises; ``None`` where no component is called like one."""
-    networks = (getattr(pipeline, name, None) for name in DENOISERS)
+    return _find_network(pipeline, DENOISERS)
+
+
+def find_decoder(pipeline: Any) -> Any:
+    """Return the network that turns latents into pixels; ``None`` where nothing decodes."""
+    network = _find_network(pipeline, DECODERS)
+    return network if hasattr(network, "decode") else None
+
+
+def _find_network(pipeline: Any, names: Iterable[str]) -> torch.nn.Module | None:
+    networks = (getattr(pipeline, name, None) for name in names)
     return next((one for one in networks if isinstance(one, torch.nn.Module)), None)
 
 

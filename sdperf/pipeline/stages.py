@@ -42,6 +42,9 @@ _OPTIONS: Final = {
 }
 """What sets an argument of a pipeline."""
 
+_SCHEDULE: Final = "guidance_schedule"
+"""A scale for each step, which Ideogram 4 has by default and takes in the place of one scale."""
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -257,11 +260,14 @@ class Stages:
         }
         if self.guidance_argument is not None:
             arguments[self.guidance_argument] = self.workload.guidance_scale
-        return {
+        given = {
             name: value
             for name, value in arguments.items()
             if value is not None and self._accepts(name)
         }
+        if self.workload.guidance_scale is not None and _SCHEDULE in self._accepted:
+            given[_SCHEDULE] = None
+        return given
 
 
 class SeparableStages(Stages, ABC):

@@ -20,6 +20,7 @@ class AskedExecution:
         precision: Number format of the denoiser's weights.
         scheduler: Class name of the scheduler.
         images_per_call: Images that go through the denoiser together.
+        is_models_scheduler: Whether nobody named the scheduler, so that the model's own is meant.
     """
 
     steps: int | None = None
@@ -30,6 +31,7 @@ class AskedExecution:
     precision: str | None = None
     scheduler: str | None = None
     images_per_call: int | None = None
+    is_models_scheduler: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,13 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
             f"asked for guidance {_switch(asked.guided)}, executed with guidance "
             f"{_switch(executed.guided)} (denoiser's batch: {executed.denoiser_batch})"
         )
-    for what, wanted, found in (
-        ("denoiser's weights in", asked.precision, executed.precision),
-        ("the scheduler", asked.scheduler, executed.scheduler),
+    own = ", the model's own, as --sd-scheduler named none" if asked.is_models_scheduler else ""
+    for what, wanted, found, why in (
+        ("denoiser's weights in", asked.precision, executed.precision, ""),
+        ("the scheduler", asked.scheduler, executed.scheduler, own),
     ):
         if wanted is not None and found is not None and wanted != found:
-            differences.append(f"asked for {what} {wanted}, executed {found}")
+            differences.append(f"asked for {what} {wanted}{why}, executed {found}")
     without = sorted(name for name, took in executed.optimisations.items() if not took)
     if without:
         differences.append(f"asked for {', '.join(without)}, executed without")

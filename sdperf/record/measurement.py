@@ -14,6 +14,7 @@ from sdperf.errors import RecordError
 from sdperf.record.codec import format_record, parse_record
 from sdperf.record.execution import Execution
 from sdperf.record.guard import Guard
+from sdperf.record.imprint import PictureImprint
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import Variant, Workload
 
@@ -41,6 +42,9 @@ GuardPolicy = Literal["strict", "warn", "off"]
 LARGEST_FRESH_RATIO: Final = 2.0
 """A request that was never made may take so many times as long as one that was. Caches of tokens
 and of embeddings stay far below; pictures or evaluations from memory do not."""
+
+LARGEST_FRESH_GROWTH: Final = 1.5
+"""So many times what it was in the compared session is no noise of that ratio, nor of seconds."""
 
 SMALLEST_FRESH_S: Final = 0.002
 """Less than this between the two is the clock's and the scheduler's affair."""
@@ -308,17 +312,25 @@ class FreshRounds:
     repeated: int = 0
     known_again_s: float | None = None
 
+    def is_doubtful(self, known_s: float) -> bool:
+        """Tell whether even the quickest took so long that more rounds are wanted.
+
+        Args:
+            known_s: Median seconds of rounds that made the same requests again and again.
+        """
+        return self._exceeds(known_s, LARGEST_FRESH_GROWTH)
+
     def is_remembered(self, known_s: float) -> bool:
         """Tell whether even the quickest took too long for known requests to be honest.
 
         Args:
             known_s: Median seconds of rounds that made the same requests again and again.
         """
+        return self._exceeds(max(known_s, self.known_again_s or 0.0), LARGEST_FRESH_RATIO)
+
+    def _exceeds(self, known_s: float, ratio: float) -> bool:
         quickest_s = min(self.rounds_s)
-        known_s = max(known_s, self.known_again_s or 0.0)
-        return (
-            quickest_s > LARGEST_FRESH_RATIO * known_s and quickest_s - known_s > SMALLEST_FRESH_S
-        )
+        return quickest_s > ratio * known_s and quickest_s - known_s > SMALLEST_FRESH_S
 
 
 @dataclass(frozen=True)
@@ -504,6 +516,8 @@ class Measurement:
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
         without_effect: Settings and parts that changed nothing, in words.
+        imprints: What passed between the components of its images, drawn once more by the plain
+            loop; empty for other variants, and short where drawing takes long.
         start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
         repeats: What measuring suspects again came to; ``None`` where nothing was suspect.
         format_version: Version of this record.
@@ -542,6 +556,7 @@ class Measurement:
     start: Start | None = None
     without_effect: tuple[str, ...] = ()
     repeats: Repeats | None = None
+    imprints: tuple[PictureImprint, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -45,18 +45,57 @@ class Repeats:
 
 
 @dataclass(frozen=True)
+class PictureComponents:
+    """The components of one picture beside the reference's.
+
+    Attributes:
+        image: The image that the inputs come from.
+        distances: One an output.
+        mismatch: Outputs of another shape than the reference's, in words.
+    """
+
+    image: ImageRequest
+    distances: tuple[ComponentDistance, ...]
+    mismatch: str | None = None
+
+
+@dataclass(frozen=True)
 class ComponentParity:
     """L2: each component on the inputs that it had in the reference.
 
     Attributes:
         against: What the reference is, in words.
-        image: The image that the inputs come from.
+        image: The first image that the inputs come from.
         distances: One an output.
+        mismatch: Outputs of another shape than the reference's, in words.
+        others: The further images, as many as there was time for.
     """
 
     against: str
     image: ImageRequest
     distances: tuple[ComponentDistance, ...]
+    mismatch: str | None = None
+    others: tuple[PictureComponents, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[PictureComponents, ...]:
+        """All images, the first one included."""
+        return (PictureComponents(self.image, self.distances, self.mismatch), *self.others)
+
+
+@dataclass(frozen=True)
+class PictureTrajectory:
+    """The latents of one picture beside the reference's.
+
+    Attributes:
+        image: The image.
+        distance: Distances per step; of no step where they cannot be held against each other.
+        mismatch: Another number of steps or size of the latents, in words.
+    """
+
+    image: ImageRequest
+    distance: TrajectoryDistance
+    mismatch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +104,22 @@ class TrajectoryParity:
 
     Attributes:
         against: What the reference is, in words.
-        image: The image.
-        distance: Distances per step.
+        image: The first image.
+        distance: Distances per step; of no step where they cannot be held against each other.
+        mismatch: Another number of steps or size of the latents, in words.
+        others: The further images, as many as there was time for.
     """
 
     against: str
     image: ImageRequest
     distance: TrajectoryDistance
+    mismatch: str | None = None
+    others: tuple[PictureTrajectory, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[PictureTrajectory, ...]:
+        """All images, the first one included."""
+        return (PictureTrajectory(self.image, self.distance, self.mismatch), *self.others)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sdperf.images.png import compute_png_sha256
 from sdperf.measure.ledger import Ledger
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.record.guard import Guard
+from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import (
     CaseKind,
     FreshRounds,
@@ -67,6 +68,7 @@ class Case:
         stage: The stage of a ``stage`` case.
         redo_budget: How many rounds may be measured again because the machine did not hold still.
         watched: Whether to watch resources, profile and count in rounds of their own.
+        imprinted: Whether to draw the plain loop's images once more for their imprints.
     """
 
     suite: Suite
@@ -76,6 +78,7 @@ class Case:
     stage: SeparateStage | None = None
     redo_budget: int = 5
     watched: bool = True
+    imprinted: bool = True
     _workers: list[Worker] = field(default_factory=list)
     _rounds: list[PoolRound] = field(default_factory=list)
     _warmups: list[PoolRound] = field(default_factory=list)
@@ -228,6 +231,7 @@ class Case:
             divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
             stages = self.suite.profile(self.variant) if divided else None
             limits = self.suite.limits(self.variant) if divided else None
+            imprints = self._take_imprints(last)
         records = self.suite.record_images(last)
         pngs = {
             record.sha256: delivered.png
@@ -287,6 +291,7 @@ class Case:
             ),
             execution=self._rounds[-1].results[0].execution,
             fresh=fresh,
+            imprints=imprints,
             start=self.describe_start(),
             without_effect=tuple(
                 dict.fromkeys(text for result in results for text in result.without_effect)
@@ -348,6 +353,13 @@ class Case:
         variant = self.variant
         bare = Variant(variant.precision, engine=variant.engine)
         return self.stage is None and variant == bare
+
+    def _take_imprints(
+        self, made: Sequence[tuple[ImageRequest, DeliveredImage]]
+    ) -> tuple[PictureImprint, ...]:
+        if not (self.imprinted and self._is_bare):
+            return ()
+        return self.suite.take_imprints(self.variant, [request for request, _ in made])
 
     def _keep_bare(self, made: Iterable[tuple[ImageRequest, DeliveredImage]]) -> None:
         """Keep what the plain loop made for whoever wants such images later."""

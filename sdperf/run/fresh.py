@@ -61,7 +61,7 @@ def draw_fresh(
             for image in result.images
         )
         seen = FreshRounds(tuple(rounds_s), repeated)
-        if repeated or not seen.is_remembered(known_s):
+        if repeated or not seen.is_doubtful(known_s):
             return seen
     again = run([tuple(share) for share in shares])
     return FreshRounds(tuple(rounds_s), repeated, again.duration_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
 from sdperf.pipeline.optimisations.catalogue import is_recorded
+from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import (
     DeviceLimits,
     Environment,
@@ -38,6 +40,7 @@ from sdperf.run.messages import (
     WorkerSpec,
 )
 from sdperf.run.pool import Worker, WorkerPool
+from sdperf.run.quality.questions import TakeImprint
 from sdperf.run.quality.recorded import Recording
 from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
 from sdperf.run.scoring import Other, PictureScores
@@ -51,17 +54,22 @@ _DECIDES_RESULTS: Final = ("workload", "model", "device", "subject", "code", "cp
 _CACHES: Final = (
     "plain",
     "recordings",
+    "recording_s",
     "_made",
     "_first",
     "_profiles",
     "_limits",
     "_speeds",
+    "_imprints",
     "_refused",
 )
 """What a suite remembers of it."""
 
 _COUNTED_STAGES: Final = ("encode_prompt", "denoise", "decode_latents", "whole")
 """Stages that no network can do without operations."""
+
+IMPRINT_BUDGET_S: Final = 10.0
+"""Seconds a pipeline in which images are drawn once more for their imprints, beyond the first."""
 
 _Key = tuple[Precision, int, tuple[str, ...], str]
 """Precision, threads, optimisations and engine."""
@@ -89,6 +97,7 @@ class Suite:
         planned: What the session's tests will want of reference pipelines.
         plain: Images that plain fp32 delivered in sync mode; ``None`` where it could not.
         recordings: Generations opened up by where they come from, or why there is none.
+        recording_s: Seconds that the recordings of each source took.
         pictures: What is known of the session's pictures.
     """
 
@@ -110,6 +119,7 @@ class Suite:
     recordings: dict[tuple[Source, ImageRequest], Recording | SdperfError] = field(
         default_factory=dict
     )
+    recording_s: dict[Source, float] = field(default_factory=dict)
     pictures: PictureScores = field(default_factory=PictureScores)
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
@@ -119,6 +129,9 @@ class Suite:
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
     _freshened: set[tuple[Mode, Precision, tuple[str, ...], str]] = field(default_factory=set)
+    _imprints: dict[
+        tuple[Precision, int, str], dict[ImageRequest, tuple[PictureImprint, float]]
+    ] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
 
     def with_changes(self, **changes: Any) -> Suite:
@@ -306,6 +319,28 @@ class Suite:
         is_first = key not in self._freshened
         self._freshened.add(key)
         return is_first
+
+    def take_imprints(
+        self, variant: Variant, images: Sequence[ImageRequest]
+    ) -> tuple[PictureImprint, ...]:
+        """Return imprints of a plain variant's images, each drawn once more for it in a session.
+
+        The first one is drawn whatever it takes, more of them while all of the pipeline's took
+        less than `IMPRINT_BUDGET_S`. Needs a worker of the variant to be running.
+        """
+        threads = self.threads_for(variant)
+        taken = self._imprints.setdefault((variant.precision, threads, variant.engine), {})
+        try:
+            for image in images:
+                spent_s = sum(each_s for _, each_s in taken.values())
+                if image in taken or (taken and spent_s >= IMPRINT_BUDGET_S):
+                    continue
+                started_s = time.monotonic()
+                imprint = self.pool.ask(TakeImprint(self.workload, image, threads))
+                taken[image] = imprint, time.monotonic() - started_s
+        except GenerationError as error:
+            _log.warning("no imprint of what components gave: %s", error)
+        return tuple(taken[image][0] for image in images if image in taken)
 
     def trace(self, variant: Variant, path: Path) -> None:
         """Write a Chrome trace of one image; ends the workers, whose memory it has swollen.

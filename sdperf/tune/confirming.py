@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -147,6 +147,7 @@ def confirm(
     most: int = MOST_CANDIDATES,
     view: TuneView,
     blocks_view: View,
+    spell: Callable[[SdperfError], str] = str,
 ) -> list[Confirmation]:
     """Measure candidates beside the default until one beats it.
 
@@ -161,6 +162,7 @@ def confirm(
         most: Candidates to measure at most.
         view: Shows how it goes.
         blocks_view: Shows the blocks.
+        spell: Says what went wrong, with the options of the command that is typed.
 
     Returns:
         All confirmations, those of before included; a void one is among them, though not kept.
@@ -179,7 +181,7 @@ def confirm(
                 view.announce("drawing the reference with fresh seeds")
                 references = draw_references(question, rig, fresh)
             found = _confirm_one(
-                candidate, question, fresh, references, rig, bench, options, blocks_view
+                candidate, question, fresh, references, rig, bench, options, blocks_view, spell
             )
             known[found.number] = found
             if found.judgement == "void":
@@ -201,6 +203,7 @@ def _confirm_one(
     bench: Bench,
     options: CompareOptions,
     blocks_view: View,
+    spell: Callable[[SdperfError], str],
 ) -> Confirmation:
     setting = candidate.setting
     assert setting is not None, "a candidate was measured"
@@ -221,7 +224,7 @@ def _confirm_one(
             return dataclasses.replace(base, judgement="unlike", reason="; ".join(faults))
         fidelity = score_images(references, drawn.images)
     except SdperfError as error:
-        return dataclasses.replace(base, reason=str(error)[:300])
+        return dataclasses.replace(base, reason=spell(error)[:300])
     finally:
         rig.close()
     base = dataclasses.replace(base, fidelity=fidelity)

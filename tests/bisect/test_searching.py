@@ -400,3 +400,13 @@ def test_what_happens_is_told(search):
     ]
     assert listener.begun[1] == ("step 1", "c07", 16)
     assert listener.ended[0] == ("c15", "bad")
+
+
+def test_a_skipped_step_is_told_with_the_options_of_the_command(search):
+    asked = question()
+    steps = plant(asked, "c09", SLOW)
+    machine = Machine({**steps, "c07": replace(steps["c07"], refuses=True)})
+    found = search(asked, machine, spell=lambda error: f"as typed: {error}")
+    (skipped,) = [one for one in found.state.steps if one.answer == "skipped"]
+    assert skipped.reason.startswith("as typed: ")
+    assert "the subject does not import" in skipped.reason

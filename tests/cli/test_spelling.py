@@ -1,8 +1,14 @@
+import argparse
+import ast
+from pathlib import Path
+
 import pytest
 
-from sdperf.cli import _WITH_SETTINGS, COMMANDS, main
-from sdperf.cli.shared.spelling import respell
-from sdperf.errors import ConfigurationError
+import sdperf
+from sdperf.ab.sides.sides import SideError
+from sdperf.cli import COMMANDS, main
+from sdperf.cli.shared.spelling import WITH_SETTINGS, make_speller, respell
+from sdperf.errors import ConfigurationError, GenerationError, SdperfError
 from sdperf.plugin.option_table import OPTIONS, SWITCHES
 from tests.test_help import PARSERS
 
@@ -44,7 +50,7 @@ def test_the_commands_with_settings_are_those_that_take_keys():
         for action in parser._actions
         if "KEY=VALUE" in str(action.metavar)
     }
-    assert takes == set(_WITH_SETTINGS) <= set(COMMANDS)
+    assert takes == set(WITH_SETTINGS) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +77,47 @@ def test_a_worker_that_dies_under_a_comparison_names_pytest_for_the_debugger():
     error = ConfigurationError("died", hint="run the case alone with --sd-in-process to see")
     told = respell(error, {"model"}, {"engine"})
     assert told.hint.startswith("with pytest benchmarks: run the case alone with --sd-in-process")
+
+
+@pytest.mark.parametrize("command", WITH_SETTINGS)
+def test_what_a_step_or_a_trial_failed_of_is_told_with_the_commands_own_options(command):
+    parsed = argparse.Namespace(command=command, model=None, min_psnr=None)
+    error = GenerationError("no room", hint="a smaller --sd-size, or give --sd-model another")
+    told = make_speller(parsed)(error)
+    assert told == "no room; do: a smaller size=, or give --model another"
+
+
+def list_unspelled(source, errors):
+    """Return the lines that turn an error with options of pytest into text as it stands."""
+    lines = []
+    for handler in ast.walk(ast.parse(source)):
+        if not isinstance(handler, ast.ExceptHandler) or handler.name is None:
+            continue
+        if not {one.id for one in ast.walk(handler.type) if isinstance(one, ast.Name)} & errors:
+            continue
+        for node in ast.walk(handler):
+            shown = ()
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("str", "print"):
+                shown = node.args
+            elif isinstance(node, ast.FormattedValue):
+                shown = (node.value,)
+            lines += [
+                node.lineno for one in shown if isinstance(one, ast.Name) and one.id == handler.name
+            ]
+    return lines
+
+
+def test_the_rooms_of_commands_tell_no_error_as_pytest_would():
+    errors = {one.__name__ for one in (SdperfError, SideError, *SdperfError.__subclasses__())}
+    package = Path(sdperf.__file__).parent
+    read = 0  # a RecordError names a file, no option
+    for room in ("bisect", "tune", "cli"):
+        for path in (package / room).rglob("*.py"):
+            read += 1
+            source = path.read_text("utf-8")
+            assert not list_unspelled(source, errors - {"RecordError"}), path
+    assert read > 30
+    planted = "try:\n    f()\nexcept (OSError, UnfitError) as error:\n    reason = {}\n"
+    for told in ("str(error)", "f'no: {error}'", "print(error)"):
+        assert list_unspelled(planted.replace("{}", told, 1), errors) == [4]
+    assert list_unspelled(planted.format("spell(error)"), errors) == []

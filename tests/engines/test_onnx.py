@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
+from evidence.mapped_pipelines.parts import random_weights
 from sdperf.engines.attaching import attach_engine, make_engine
 from sdperf.engines.cache import EngineCache
 from sdperf.engines.catalogue import ENGINES
@@ -22,7 +23,7 @@ from sdperf.engines.protocol import EngineRequest
 from sdperf.errors import EngineError, GenerationError
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.record.workload import Workload
-from tests.support.tiny_pipelines import load, random_weights, resolve, tiny_folder
+from tests.support.tiny_pipelines import load, resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -33,6 +33,7 @@ def test_there_are_seven_cases():
     assert SEVEN_CASES.count("def test_") == 7
 
 
+@pytest.mark.long
 def test_with_real_workers_three_pipelines_are_loaded_and_a_second_run_is_added(
     tmp_path, monkeypatch, capsys
 ):

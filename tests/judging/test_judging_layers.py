@@ -8,12 +8,15 @@ from sdperf.record.floors import ComponentFloor, Floors
 from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
+    PictureComponents,
+    PictureTrajectory,
     Repeats,
     Soundness,
     TrajectoryParity,
 )
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import ImageRequest
+from sdperf.report.text.session.quality_seen import describe_seen
 from tests.support.measurements import image, scores
 
 IMAGE = ImageRequest("red apple", 0)
@@ -117,6 +120,45 @@ def test_the_first_step_above_the_tolerance_is_named():
     assert "part at step 3 of 4" in finding.reason
     assert judge(trajectory(0.01, 0.09)).outcome is Outcome.PASS
     assert judge(trajectory(0.01, None, nonfinite=1)).outcome is Outcome.BROKEN
+
+
+OTHER = ImageRequest("a blue car", 1)
+SOUND = TrajectoryDistance((0.0,) * 3, (0.0,) * 3, None)
+
+
+def test_the_worst_of_all_pictures_decides_and_is_named():
+    damaged = PictureComponents(OTHER, (output(nonfinite=3, psnr_db=None, cosine=None),))
+    weak = PictureComponents(OTHER, (output(psnr_db=49.0),))
+    sound = PictureComponents(OTHER, (output(),))
+    seen = ComponentParity("fp32", IMAGE, (output(),), others=(weak, damaged, sound))
+    finding = judge(seen)
+    assert finding.outcome is Outcome.BROKEN
+    assert finding.reason.endswith("'a blue car' (seed 1); 2 of 4 pictures fail")
+    finding = judge(ComponentParity("fp32", IMAGE, (output(),), others=(sound, sound)))
+    assert finding.outcome is Outcome.PASS
+    assert finding.reason.endswith("; 3 pictures")
+
+
+def test_latents_of_a_later_picture_that_part_are_seen():
+    apart = PictureTrajectory(OTHER, TrajectoryDistance((0.0,) * 3, (0.01, 0.2, 0.3), None))
+    seen = TrajectoryParity("fp32", IMAGE, SOUND, others=(apart,))
+    finding = judge(seen)
+    assert finding.outcome is Outcome.DEGRADED
+    assert "'a blue car' (seed 1): the latents part at step 2 of 3" in finding.reason
+    assert describe_seen(seen) == "relative RMS 0.3 at most, at step 3 of 3"
+
+
+def test_other_steps_and_other_shapes_are_named_and_broken():
+    nothing = TrajectoryDistance((), (), None)
+    words = "drawn in 18 steps, the reference in 20"
+    seen = TrajectoryParity("plain fp32", IMAGE, nothing, words)
+    finding = judge(seen)
+    assert (finding.outcome, finding.gate) == (Outcome.BROKEN, "image")
+    assert finding.reason == f"'red apple' (seed 0): {words} (plain fp32)"
+    assert describe_seen(seen) == words
+    vae = "the vae gives 64 x 64 x 3 where it gave 128 x 128 x 3"
+    finding = judge(ComponentParity("plain fp32", IMAGE, (), vae))
+    assert (finding.outcome, vae in finding.reason) == (Outcome.BROKEN, True)
 
 
 def test_images_without_floors_or_references_are_no_pass():

@@ -21,7 +21,7 @@ def test_a_pass_below_the_noise_is_open():
         "1.00 s against 1.00 s; limit +3.0 % cannot be supported here: this machine tells changes "
         "above +4.1 %, see benchmarks/calibration (8 sessions, 2026-11-23)"
     )
-    assert finding.next_step == "use --sd-max-slowdown 5%, or sdperf ab"
+    assert finding.next_step == "use pytest --sd-max-slowdown 5%, or sdperf ab"
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SLOWER, Outcome.FASTER, Outcome.INCONCLUSIVE])
@@ -32,4 +32,4 @@ def test_what_was_found_in_spite_of_the_noise_stands(outcome):
 
 @pytest.mark.parametrize(("width", "percent"), [(0.041, 5), (0.05, 5), (0.0500001, 6), (0.57, 57)])
 def test_the_suggested_limit_is_the_next_whole_percent(width, percent):
-    assert suggest_limit(CaseNoise(width, "x")).startswith(f"--sd-max-slowdown {percent}%")
+    assert suggest_limit(CaseNoise(width, "x")).startswith(f"pytest --sd-max-slowdown {percent}%")

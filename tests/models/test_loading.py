@@ -11,6 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from evidence.mapped_pipelines import families
 from evidence.random_pipelines import build_sd15
 from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.known_warnings import known_warnings_ignored
@@ -30,7 +31,7 @@ def request_for_sd(tiny_folder):
     return PipelineRequest(model, torch.float32, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("name", list(tiny_pipelines.BUILDERS))
+@pytest.mark.parametrize("name", list(families.FAMILIES))
 def test_every_family_loads_quietly_in_the_dtype_and_in_evaluation_mode(tiny_folder, name, capfd):
     pipeline = tiny_pipelines.load(tiny_folder(name), torch.bfloat16)
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
@@ -55,7 +56,7 @@ def test_loading_leaves_the_libraries_logs_as_they_were(folder):
 
 
 def test_saved_and_loaded_weights_are_the_built_ones(folder):
-    built = tiny_pipelines.build_sd().unet.state_dict()
+    built = families.build_sd().unet.state_dict()
     loaded = tiny_pipelines.load(folder).unet.state_dict()
     assert all(torch.equal(built[name], loaded[name]) for name in built)
 
@@ -129,10 +130,10 @@ def test_a_network_of_ones_own_is_no_damage_and_led_to_a_subject(folder):
 
 
 def test_a_prepared_pipeline_has_no_watermark_and_no_safety_checker():
-    pipeline = tiny_pipelines.build_sdxl()
+    pipeline = families.build_sdxl()
     pipeline.watermark = object()
     assert prepare_pipeline(pipeline).watermark is None
-    checked = tiny_pipelines.build_sd()
+    checked = families.build_sd()
     checked.safety_checker = torch.nn.Identity()
     checked.unet.train()
     assert prepare_pipeline(checked).safety_checker is None

@@ -220,6 +220,26 @@ def test_parts_that_are_null_or_unneeded_are_not_loaded():
     assert [part.name for part in index.components] == ["text_encoder", "tokenizer", "unet", "vae"]
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"_class_name": "Krea2Pipeline", "text_encoder_select_layers": [2, 5, 8]},
+        {"_class_name": "Kandinsky3Pipeline", "vae": None, "movq": ["diffusers", "VQModel"]},
+        {"_class_name": "IFPipeline", "vae": [None, None]},
+        {
+            "_class_name": "QwenImage21Pipeline",
+            "tokenizer": None,
+            "processor": ["transformers", "Qwen3VLProcessor"],
+        },
+    ],
+    ids=lambda overrides: overrides["_class_name"],
+)
+def test_pipelines_that_name_their_parts_in_other_words_are_taken(overrides):
+    index = parse_model_index(index_of(**overrides), "the model")
+    assert index.pipeline_class == overrides["_class_name"]
+    assert "text_encoder_select_layers" not in {part.name for part in index.components}
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),

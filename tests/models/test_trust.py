@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from evidence.mapped_pipelines import families
 from sdperf.errors import ModelError
 from sdperf.models.loader import import_components, load_pipeline, resolve_model
 from sdperf.models.trust import check_configuration, find_library
@@ -128,6 +129,6 @@ def test_a_pipeline_class_of_its_own_is_refused(folder, marker):
     every_way_refuses(checked, folder, "names no pipeline class of diffusers")
 
 
-@pytest.mark.parametrize("name", list(tiny_pipelines.BUILDERS))
+@pytest.mark.parametrize("name", list(families.FAMILIES))
 def test_every_known_family_is_let_through(tiny_folder, name):
     assert resolve_model(str(tiny_folder(name))).pipeline_class

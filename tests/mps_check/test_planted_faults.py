@@ -4,6 +4,7 @@ import pytest
 import torch
 from packaging.version import Version
 
+from evidence.mapped_pipelines.families import build_flux, build_sdxl
 from sdperf.errors import GenerationError
 from sdperf.models.subject import PipelineRequest
 from sdperf.mps_check import standin
@@ -13,7 +14,6 @@ from sdperf.mps_check.limits import load_limits, load_unseen
 from sdperf.mps_check.recording import record_generation
 from sdperf.record.workload import Workload
 from tests.support import mps_check_subjects as subjects
-from tests.support.tiny_pipelines import build_flux, build_sdxl
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -9,6 +9,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from evidence.mapped_pipelines import families, parts
 from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import prepare_pipeline
@@ -19,7 +20,7 @@ from sdperf.pipeline.stages import SeparableStages, Stages
 from sdperf.record.workload import Workload
 from tests.support import tiny_pipelines
 
-FAMILIES = list(tiny_pipelines.BUILDERS)
+FAMILIES = list(families.FAMILIES)
 PROMPTS = ("red apple", "a blue car")
 
 
@@ -169,7 +170,7 @@ def test_ancestral_noise_comes_from_the_images_own_seed(tiny_folder):
 
 
 def test_sdxl_decodes_in_float32_where_float16_overflows():
-    pipeline = prepare_pipeline(tiny_pipelines.build_sdxl()).to(torch.float16)
+    pipeline = prepare_pipeline(families.build_sdxl()).to(torch.float16)
     stages, prompts, noise = bound(pipeline)
     latents = stages.denoise(stages.encode_prompt(prompts), noise)
     seen = []
@@ -185,7 +186,7 @@ def test_sdxl_decodes_in_float32_where_float16_overflows():
 
 
 def test_sdxl_gives_the_vae_back_in_float16_when_decoding_fails():
-    pipeline = prepare_pipeline(tiny_pipelines.build_sdxl()).to(torch.float16)
+    pipeline = prepare_pipeline(families.build_sdxl()).to(torch.float16)
     stages, prompts, noise = bound(pipeline)
     latents = stages.denoise(stages.encode_prompt(prompts), noise)
     pipeline.vae.decoder.register_forward_pre_hook(fail)
@@ -200,9 +201,7 @@ def fail(*_):
 
 def test_sdxl_undoes_the_latents_mean_and_deviation_of_its_vae():
     pipeline = prepare_pipeline(
-        tiny_pipelines.build_sdxl(
-            latents_mean=[0.1, -0.2, 0.3, 0.4], latents_std=[1.5, 1.2, 0.8, 0.9]
-        )
+        families.build_sdxl(latents_mean=[0.1, -0.2, 0.3, 0.4], latents_std=[1.5, 1.2, 0.8, 0.9])
     )
     stages, prompts, noise = bound(pipeline)
     assert np.array_equal(stages.run_whole(prompts, noise), staged(stages, prompts, noise))
@@ -258,7 +257,7 @@ class Derived(StableDiffusionPipeline):
 
 
 def plain_pipeline():
-    unet = tiny_pipelines.random_weights().build(
+    unet = parts.random_weights().build(
         lambda: UNet2DConditionModel(
             block_out_channels=(8,),
             down_block_types=("DownBlock2D",),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from evidence.mapped_pipelines import families
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.workload import Workload
@@ -59,7 +60,7 @@ def assert_equal(left, right):
         assert (values is None and other is None) or torch.equal(values, other), name
 
 
-@pytest.fixture(params=list(tiny_pipelines.BUILDERS))
+@pytest.fixture(params=list(families.FAMILIES))
 def pipeline(request, tiny_folder):
     return tiny_pipelines.load(tiny_folder(request.param))
 

@@ -77,7 +77,9 @@ def test_a_case_of_the_quality_suite_counts_by_its_last_run_too(bench, pytester)
     run.stdout.fnmatch_lines(["1 case*: 1 PASS"])
 
 
-def test_the_first_case_of_a_pipeline_may_be_run_again_where_order_is_watched(bench, pytester):
+def test_the_first_case_of_a_pipeline_may_be_run_again_where_order_is_watched(
+    bench, hosts, pytester
+):
     pytester.makepyfile(test_bench=FLAKY.format(failures=1))
     run = bench("--reruns=1", spawned=True, workers=1, guards="warn")
     assert run.ret == 0

@@ -9,17 +9,15 @@ import pytest
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "format.schema.json"
 SLOW_STEP = """
-import time
-
 def slow(request):
     pipeline = request.load()
     forward = pipeline.unet.forward
 
-    def late(*arguments, **named):
-        time.sleep(0.1)
+    def twice(*arguments, **named):
+        forward(*arguments, **named)
         return forward(*arguments, **named)
 
-    pipeline.unet.forward = late
+    pipeline.unet.forward = twice
     return pipeline
 """
 
@@ -79,7 +77,8 @@ def test_saved_then_unchanged_then_compared(bench, pytester):
     assert len(saved_runs(pytester)) == 1
 
 
-def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, pytester):
+def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, script, pytester):
+    script.unet_call_s = 0.1
     pytester.makepyfile(subjects=SLOW_STEP)
     bench("--benchmark-autosave").assert_outcomes(passed=2)
     slow = bench("--benchmark-compare", "--benchmark-autosave", subject="subjects:slow")

@@ -7,13 +7,14 @@ between two operators instead of waiting awake, and every figure of the process 
 import pytest
 import torch
 
+from evidence.mapped_pipelines.families import FAMILIES
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, parse_optimisations
 from sdperf.pipeline.stages import SeparableStages
 from sdperf.record.workload import PRECISIONS, Workload
 from sdperf.run import worker
 from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
 from sdperf.run.quality.questions import GenerateBatch, Record, ReplayRecording, SoilMemory
-from tests.support.tiny_pipelines import BUILDERS, resolve, tiny_folder
+from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.torch_threads import torch_threads
 
 __all__ = ["tiny_folder"]
@@ -91,7 +92,7 @@ def test_everything_that_a_session_asks_for(tiny_folder):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_in_each_precision(tiny_folder, family, precision):
     spec = WorkerSpec(resolve(tiny_folder(family)), precision, "cpu")
     check(lambda: generate(spec))
@@ -106,7 +107,7 @@ def test_each_optimisation(tiny_folder, name):
     check(lambda: generate(spec))
 
 
-@pytest.mark.parametrize("engine", ["onnx", "mlx"])
+@pytest.mark.parametrize("engine", [pytest.param("onnx", marks=pytest.mark.long), "mlx"])
 def test_each_engine_that_runs_beside_a_cpu(tiny_folder, engine):
     pytest.importorskip("onnxruntime" if engine == "onnx" else "mlx.core")
     spec = WorkerSpec(

@@ -70,6 +70,12 @@ def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
     assert sync.results[0].peak_rss_bytes > 2**20
 
 
+def test_what_a_subject_keeps_of_each_picture_shows_in_the_workers_memory(pool, spec):
+    pool.acquire(dataclasses.replace(spec, subject="tests.support.leaking_subjects:memory"), 1)
+    held = [pool.run_round([request()]).results[0].resident_bytes for _ in range(24)]
+    assert 0.9 < (held[-1] - held[8]) / 15 / 2**20 < 1.5
+
+
 def test_two_workers_start_together_and_the_round_spans_both(pool, spec):
     pool.acquire(spec, 2)
     done = pool.run_round([request(), request()])

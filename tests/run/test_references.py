@@ -11,7 +11,14 @@ from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.messages import DeliveredImage, WorkerSpec
-from sdperf.run.references import PlannedReferences, list_reference_specs, make_recording
+from sdperf.run.references import (
+    RECORDED_IMAGES,
+    PlannedReferences,
+    choose_reference,
+    list_reference_specs,
+    make_recording,
+    make_recordings,
+)
 from sdperf.run.suite import Suite
 
 WORKLOAD = Workload("tiny", ("red apple", "house"), num_inference_steps=2, guidance_scale=5.0)
@@ -67,10 +74,15 @@ def make_suite(kind="cuda", planned=None, subject=None):
 def test_a_reference_on_the_cpu_comes_before_the_accelerator_is_loaded():
     suite = make_suite(planned=PlannedReferences(2, (("fp32", "torch"), ("bf16", "torch"))))
     suite.acquire("fp32", 1)
-    assert suite.pool.noted == ["load fp32 cpu reference", "record 2", "load fp32 auto"]
+    assert suite.pool.noted == [
+        "load fp32 cpu reference",
+        *["record 2"] * RECORDED_IMAGES,
+        "load fp32 auto",
+    ]
     suite.pool.noted.clear()
     suite.acquire("bf16", 1)
-    assert suite.pool.noted == ["record 2", "draw 0", "draw 1", "load bf16 auto"]
+    recorded = ["record 2"] * RECORDED_IMAGES
+    assert suite.pool.noted == [*recorded, "draw 0", "draw 1", "load bf16 auto"]
 
 
 def test_a_pipeline_that_is_its_own_reference_records_when_it_is_asked():
@@ -112,6 +124,17 @@ def test_what_fp32_cannot_draw_is_left_out_and_not_tried_again(error, missing):
     drawn = list(suite.pool.noted)
     suite.make_references(Variant("bf16"))
     assert suite.pool.noted == drawn
+
+
+@pytest.mark.parametrize(("budget_s", "count"), [(0.0, 1), (1e9, RECORDED_IMAGES)])
+def test_as_many_pictures_are_recorded_as_there_is_time_for(monkeypatch, budget_s, count):
+    monkeypatch.setattr("sdperf.run.references.RECORDING_BUDGET_S", budget_s)
+    suite = make_suite("cpu")
+    source = choose_reference(suite, "bf16", "torch")
+    made = make_recordings(suite, source)
+    assert [image for image, _ in made] == [suite.workload.image(index) for index in range(count)]
+    monkeypatch.setattr("sdperf.run.references.RECORDING_BUDGET_S", 0.0)
+    assert make_recordings(suite, source) == made  # what is there costs nothing
 
 
 def test_a_recording_that_failed_says_so_each_time_and_is_tried_once():

@@ -12,6 +12,8 @@ from sdperf.images import ComponentDistance, TrajectoryDistance
 from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
+    PictureComponents,
+    PictureTrajectory,
     Repeats,
     Soundness,
     TrajectoryParity,
@@ -30,6 +32,20 @@ SEEN = (
         "fp32 of this run", REQUEST, (ComponentDistance("vae", "pixels", 40.0, 0.9, 0, False),)
     ),
     TrajectoryParity("fp32 of this run", REQUEST, TrajectoryDistance((0.0, None), (1.0, None), 1)),
+    ComponentParity(
+        "fp32",
+        REQUEST,
+        (),
+        "the vae gives 1 where it gave 2",
+        (PictureComponents(REQUEST, (ComponentDistance("vae", "pixels", 40.0, 0.9, 0, False),)),),
+    ),
+    TrajectoryParity(
+        "fp32",
+        REQUEST,
+        TrajectoryDistance((), (), None),
+        "drawn in 18 steps, the reference in 20",
+        (PictureTrajectory(REQUEST, TrajectoryDistance((0.0,), (1.0,), None)),),
+    ),
     ImageParity("reference", (image(),), ("key",)),
 )
 CASES = tuple(
@@ -50,6 +66,13 @@ def written(cases=CASES):
 def test_every_observation_goes_into_a_run_and_back():
     assert parse_quality(RUN, written()) == CASES
     assert {case.outcome for case in CASES} == {"DEGRADED"}
+
+
+def test_a_run_of_before_more_than_one_picture_was_looked_at_is_read():
+    document = written(CASES[2:4])
+    for case in document[QUALITY_KEY]["cases"]:
+        del case["seen"]["others"], case["seen"]["mismatch"]
+    assert parse_quality(RUN, document) == CASES[2:4]
 
 
 def test_a_run_without_quality_cases_has_none():

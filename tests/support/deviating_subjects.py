@@ -49,6 +49,21 @@ def other_scheduler(request):
     return pipeline
 
 
+def another_scheduler_from_the_start(request):
+    from diffusers import DDIMScheduler
+
+    pipeline = request.load()
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    return pipeline
+
+
+def own_scheduler(request):
+    pipeline = request.load()
+    own = type("Own", (type(pipeline.scheduler),), {})
+    pipeline.scheduler = own.from_config(pipeline.scheduler.config)
+    return pipeline
+
+
 def keeps_no_channels_last(request):
     pipeline = request.load()
     pipeline.unet.to = lambda *_args, **_named: pipeline.unet

@@ -5,6 +5,7 @@ import types
 import typing
 from collections.abc import Mapping
 
+from sdperf.record.imprint import SUMS, pack_sketch
 from sdperf.record.measurement import Measurement
 
 
@@ -30,6 +31,8 @@ def _make(kind, name):
         return kind(
             **{item.name: _make(hints[item.name], item.name) for item in dataclasses.fields(kind)}
         )
+    if name == "sketch":
+        return pack_sketch([1.0] * SUMS)
     if kind is str:
         return "0" * 64 if "sha256" in name else "text"
     return {

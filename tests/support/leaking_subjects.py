@@ -44,6 +44,14 @@ def default_dtype(request):
     return _after_each_call(request.load(), lambda _: torch.set_default_dtype(torch.float64))
 
 
+def memory(request):
+    kept = []
+    # As large as this, the allocator maps each anew rather than hand out freed pages.
+    return _after_each_call(
+        request.load(), lambda _: kept.append(torch.ones(2**20, dtype=torch.uint8))
+    )
+
+
 def nothing(request):
     return _after_each_call(request.load(), lambda _: None)
 

@@ -6,8 +6,8 @@ import torch
 from diffusers import PNDMScheduler
 from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
 
+from evidence.mapped_pipelines.families import build_sd
 from sdperf.models.loader import prepare_pipeline
-from tests.support.tiny_pipelines import build_sd
 
 
 def sound(request):

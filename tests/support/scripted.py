@@ -28,6 +28,8 @@ class Script:
         host_factor: Called with the number of the host (from 1) that a round runs on.
         hosts: Hosts that loaded a pipeline so far.
         rss_bytes: Peak memory that every host reports.
+        resident_bytes: Called with how many rounds came before; what a host holds then. This
+            process frees what earlier tests held at any moment.
         load_s: Seconds in which a host loads, called with its number; ``None`` is what it took.
         first_factor: Factor of each host's first round.
     """
@@ -40,9 +42,11 @@ class Script:
         self.host_factor = lambda _: 1.0
         self.hosts = 0
         self.rss_bytes = 2**30
+        self.resident_bytes = lambda _: 2**30
         self.load_s = None
         self.first_factor = 1.0
         self.called = set()
+        self.drawn = {}
         self.running = None
 
     def next_s(self, request, unet_calls):
@@ -56,18 +60,45 @@ class Script:
             factor *= self.first_factor
         return seconds * self.drift(self.rounds) * factor
 
+    def draw(self, loaded, request, run_round):
+        """Draw a request, or take what an equal pipeline without a subject drew of it before.
+
+        A pipeline's first round is always its own: it tells what it executes.
+
+        Returns:
+            The result and the number of evaluations of the denoiser.
+        """
+        key = loaded.spec, dataclasses.replace(request, start_at_s=0.0)
+        is_first = loaded._execution is None
+        if key in self.drawn and not is_first:
+            return self.drawn[key]
+        with counted(loaded._pipeline) as calls:
+            result = run_round(loaded, request)
+        if loaded.spec.subject is None and not is_first:
+            self.drawn[key] = result, len(calls)
+        return result, len(calls)
+
     def install(self, monkeypatch):
         """Replace what the worker measures, and what is not timed anyway."""
-        run_round = worker._Loaded.run_round
+        load, run_round = worker._Loaded.__init__, worker._Loaded.run_round
+
+        def noted(loaded, spec):
+            loaded.spec = spec
+            load(loaded, spec)
 
         def scripted(loaded, request):
-            with counted(loaded._pipeline) as calls:
-                result = run_round(loaded, request)
-            seconds = self.next_s(request, len(calls))
+            result, unet_calls = self.draw(loaded, request, run_round)
+            seconds = self.next_s(request, unet_calls)
             return dataclasses.replace(
-                result, start_s=0.0, end_s=seconds, cpu_s=None, peak_rss_bytes=self.rss_bytes
+                result,
+                start_s=0.0,
+                end_s=seconds,
+                cpu_s=None,
+                peak_rss_bytes=self.rss_bytes,
+                resident_bytes=self.resident_bytes(self.rounds),
             )
 
+        monkeypatch.setattr(worker._Loaded, "__init__", noted)
         monkeypatch.setattr(worker._Loaded, "run_round", scripted)
         monkeypatch.setattr(host, "get_cpu_info", dict)
         monkeypatch.setattr(Case, "_watch", lambda _: None)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sdperf.mps_check.judging import Finding, Judgement, Place
+from sdperf.record.imprint import OutputImprint, PictureImprint
 from sdperf.record.measurement import (
     DeviceLimits,
     Environment,
@@ -124,6 +125,8 @@ DOCUMENTED: Final = (
     ResourceUsage,
     Curve,
     ProcessUsage,
+    PictureImprint,
+    OutputImprint,
 )
 """The dataclasses of the record whose fields `docs/format.md` explains."""
 

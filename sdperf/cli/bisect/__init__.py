@@ -14,6 +14,7 @@ from sdperf import __version__
 from sdperf.cli.bisect.question import ANYTHING, format_command, read_question
 from sdperf.cli.shared.measuring import add_judging_options, add_measuring_options
 from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.spelling import make_speller
 from sdperf.device import DEVICE_CHOICES
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sdperf.bisect.searching import Conclusion, Ending
     from sdperf.bisect.state import Question, StateFolder, StepRecord
     from sdperf.bisect.steps import SideSource
+    from sdperf.errors import SdperfError
     from sdperf.report.text.bisect import BisectReport, StepInfo
 
 STATE_FOLDER: Final = Path(".sdperf") / "bisect"
@@ -154,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
             kept.forget()
         teller = _Teller(question, _describe_steps(question, here))
         teller.say_question(kept)
-        conclusion = _search(question, kept, here, teller)
+        conclusion = _search(question, kept, here, teller, make_speller(arguments))
         report = collect_report(
             conclusion, kept, teller.steps, format_command(arguments, question), __version__
         )
@@ -165,7 +167,13 @@ def run(arguments: argparse.Namespace) -> int:
     return FOUND_STATUS[conclusion.ending]
 
 
-def _search(question: Question, kept: StateFolder, here: Path, teller: _Teller) -> Conclusion:
+def _search(
+    question: Question,
+    kept: StateFolder,
+    here: Path,
+    teller: _Teller,
+    spell: Callable[[SdperfError], str],
+) -> Conclusion:
     """Run the search with everything it needs, all of which is gone afterwards."""
     from sdperf.ab.sides.worktree import find_repository
     from sdperf.ab.turns.bench import LiveBench
@@ -192,7 +200,7 @@ def _search(question: Question, kept: StateFolder, here: Path, teller: _Teller) 
                 sys.stderr, math.log1p(options.max_slowdown), "sdperf bisect"
             ),
         )
-        return Bisection(question, stack.enter_context(tester), kept, teller).run()
+        return Bisection(question, stack.enter_context(tester), kept, teller, spell=spell).run()
 
 
 class _Teller:

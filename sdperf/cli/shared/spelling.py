@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from sdperf.errors import SdperfError
 
 _MENTION: Final = re.compile(r"--sd-([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?")
 """An option, with the blank behind it where a value follows."""
+
+
+WITH_SETTINGS: Final = ("ab", "bisect", "tune")
+"""Commands that take ``KEY=VALUE``: ``--a`` and ``--b``, ``--set``, ``--default``."""
+
+
+def make_speller(parsed: argparse.Namespace) -> Callable[[SdperfError], str]:
+    """Return what turns an error into the text that the user of the command reads.
+
+    Args:
+        parsed: The command line; ``command`` names the command.
+    """
+
+    def spell(error: SdperfError) -> str:
+        settings: Collection[str] = ()
+        if parsed.command in WITH_SETTINGS:
+            from sdperf.ab.sides.settings import list_keys
+
+            settings = list_keys()
+        return str(respell(error, vars(parsed), settings))
+
+    return spell
 
 
 def respell(error: SdperfError, names: Collection[str], settings: Collection[str]) -> SdperfError:

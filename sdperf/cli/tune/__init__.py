@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.tune.options import add_parser, read_asked
 from sdperf.errors import ConfigurationError, UnfitError
 from sdperf.outputs import Output, check_outputs
@@ -121,6 +122,7 @@ def search(arguments: argparse.Namespace) -> Summary:
                     sampler=arguments.sampler,
                     seed=arguments.seed,
                     view=view,
+                    spell=make_speller(arguments),
                 )
             void = _confirm(arguments, study, rig, view) if arguments.confirm else []
         except KeyboardInterrupt:
@@ -181,15 +183,23 @@ def _confirm(
     if study.count_running():
         view.say("trials are under way elsewhere: whoever ends last confirms")
         return []
+    spell = make_speller(arguments)
     options = CompareOptions(timeout_s=arguments.timeout, guards=arguments.guards)
     blocks = TerminalView(sys.stderr, math.log1p(options.max_slowdown), "sdperf tune")
     try:
         with LiveBench() as bench:
             found = confirm(
-                study, rig, bench, options, most=arguments.confirm, view=view, blocks_view=blocks
+                study,
+                rig,
+                bench,
+                options,
+                most=arguments.confirm,
+                view=view,
+                blocks_view=blocks,
+                spell=spell,
             )
     except UnfitError as error:
-        view.say(f"not confirmed: {error}")
+        view.say(f"not confirmed: {spell(error)}")
         return []
     return [one for one in found if one.judgement == "void"]
 

@@ -35,7 +35,7 @@ def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
         Outcome.BROKEN,
         GATE,
         f"other work than the baseline's: {'; '.join(seen)}",
-        "ask for it in the workload (--sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
+        "ask for it in the workload (pytest --sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
         "or accept a baseline of the new work",
     )
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import statistics
 from typing import Final
 
-from sdperf.record.measurement import LARGEST_FRESH_RATIO, DeviceLimits, FreshRounds, Measurement
+from sdperf.record.measurement import (
+    LARGEST_FRESH_GROWTH,
+    LARGEST_FRESH_RATIO,
+    SMALLEST_FRESH_S,
+    DeviceLimits,
+    FreshRounds,
+    Measurement,
+)
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.units import format_seconds
 
@@ -49,6 +56,45 @@ def judge_fresh(known_s: float, fresh: FreshRounds, who: str = "") -> Finding | 
         f"({quickest_s / known_s:.1f} times; limit {LARGEST_FRESH_RATIO:g})",
         _HINT,
     )
+
+
+def judge_fresh_against(current: Measurement, base: Measurement) -> Finding | None:
+    """Judge whether known requests became quicker, and those that were never made did not.
+
+    A faster pipeline is faster for both. That is sharper than the ratio of one session, which
+    honest caches of tokens and embeddings may raise: half of an image's work kept shows here.
+
+    Args:
+        current: What was just measured.
+        base: The compared session's measurement of the case.
+
+    Returns:
+        BROKEN with the seconds of both; ``None`` where nothing is odd or one of them drew none.
+    """
+    if current.fresh is None or base.fresh is None:
+        return None
+    (fresh_s, known_s), (fresh_then_s, known_then_s) = map(_compare_fresh, (current, base))
+    is_apart = fresh_s / known_s > LARGEST_FRESH_GROWTH * max(1.0, fresh_then_s / known_then_s)
+    is_quicker = known_then_s > LARGEST_FRESH_GROWTH * known_s
+    # A machine that was busy in one of the two sessions moves both kinds of rounds.
+    all_are = fresh_then_s > LARGEST_FRESH_GROWTH * fresh_s
+    if not is_apart or not is_quicker or all_are or fresh_s - known_s <= SMALLEST_FRESH_S:
+        return None
+    return Finding(
+        Outcome.BROKEN,
+        GATE,
+        f"only known requests are quicker than the baseline's: {format_seconds(known_s)} "
+        f"({format_seconds(known_then_s)} there), {format_seconds(fresh_s)} for a prompt and seed "
+        f"that were never asked for ({format_seconds(fresh_then_s)} there)",
+        _HINT,
+    )
+
+
+def _compare_fresh(one: Measurement) -> tuple[float, float]:
+    """Return the seconds of the quickest fresh round and of a known one."""
+    assert one.fresh is not None
+    known_s = statistics.median(one.rounds_s)
+    return min(one.fresh.rounds_s), max(known_s, one.fresh.known_again_s or 0.0)
 
 
 def judge_plausibility(measurement: Measurement) -> list[Finding]:

@@ -23,5 +23,5 @@ def judge_processes(measurement: Measurement) -> Finding | None:
         "latency",
         f"{modes.slow_share:.0%} of {measurement.processes} processes run {modes.ratio:.2f}x "
         f"slower: {format_seconds(modes.slow_s)} against {format_seconds(modes.fast_s)} a round",
-        "raise --sd-processes to see how often; fresh processes choose different kernels",
+        "pytest --sd-processes 9 shows how often; fresh processes choose different kernels",
     )

@@ -12,7 +12,7 @@ from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
 from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import judge_execution
-from sdperf.judging.doubts.plausibility import judge_plausibility
+from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.floors import (
     ENGINE_FLOORS,
@@ -22,6 +22,7 @@ from sdperf.judging.floors import (
     loosen_for,
 )
 from sdperf.judging.images import judge_images, judge_soundness
+from sdperf.judging.inside.imprints import judge_imprints
 from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.judging.session.comparison import Comparison
 from sdperf.record.measurement import Measurement
@@ -83,11 +84,15 @@ class Gate:
         if known:
             session = max(index for index, saved in enumerate(history) if saved is not None)
             store = self.comparison.sessions[session].images
-            other_work = judge_execution(measurement, known[-1])
-            if other_work is not None:
-                findings.append(other_work)
+            said = (
+                judge_execution(measurement, known[-1]),
+                judge_fresh_against(measurement, known[-1]),
+            )
+            findings += [one for one in said if one is not None]
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
             findings += [missing] if missing else _judge_against_saved(measurement, history)
+            inside = judge_imprints(measurement, history)
+            findings += [] if inside is None else [inside]
         if known and self.memory is not None:
             memory = judge_memory(
                 measurement.memory, [saved.memory for saved in known], self.memory

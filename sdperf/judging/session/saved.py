@@ -12,10 +12,12 @@ from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
-from sdperf.judging.doubts.plausibility import judge_plausibility
+from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
 from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
+from sdperf.judging.inside.imprints import GATE as IMPRINT
+from sdperf.judging.inside.imprints import judge_imprints
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.resources.memory import MemoryLimits, judge_memory
 from sdperf.judging.session.recorded import (
@@ -307,10 +309,14 @@ def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Findi
     known = [one for one in case.history if one is not None]
     if not known:
         return findings
-    other_work = judge_execution(case.measurement, known[-1])
-    findings += [] if other_work is None else [other_work]
     changed, _ = judge_exactness(_drop_other_scores(case.measurement, known[-1]), case.history)
-    findings += [] if changed is None else [changed]
+    said = (
+        judge_execution(case.measurement, known[-1]),
+        judge_fresh_against(case.measurement, known[-1]),
+        changed,
+        judge_imprints(case.measurement, case.history),
+    )
+    findings += [one for one in said if one is not None]
     memory = judge_memory(case.measurement.memory, [one.memory for one in known], limits)
     return findings if memory.outcome is Outcome.NO_BASELINE else [*findings, memory]
 
@@ -332,7 +338,7 @@ def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:
     return replace(current, images=images)
 
 
-_JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, PLAUSIBILITY, WORK}
+_JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, IMPRINT, PLAUSIBILITY, WORK}
 """Gates whose answers follow from the saved numbers; all others saw what no file holds."""
 
 

@@ -37,7 +37,7 @@ def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
         texts.append(
             f"REFUSED: this machine does not support the limit of {limit}, its own noise is "
             f"{width}; quiet the machine (sdperf doctor), take more rounds, or allow more: "
-            f"--sd-max-slowdown {math.ceil(noise.telling_width * 100)}%"
+            f"pytest --sd-max-slowdown {math.ceil(noise.telling_width * 100)}%"
         )
     return [
         line

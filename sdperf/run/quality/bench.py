@@ -7,11 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sdperf.errors import UnsupportedError
-from sdperf.images import ComponentDistance, compute_component_distance, compute_trajectory_distance
+from sdperf.images import (
+    ComponentDistance,
+    TrajectoryDistance,
+    compute_component_distance,
+    compute_trajectory_distance,
+)
 from sdperf.record.measurement import ImageRecord
 from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
+    PictureComponents,
+    PictureTrajectory,
     Repeats,
     Soundness,
     TrajectoryParity,
@@ -19,8 +26,8 @@ from sdperf.record.observation import (
 from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
-from sdperf.run.quality.recorded import Recording, Replay
-from sdperf.run.references import Source, choose_reference, make_recording
+from sdperf.run.quality.recorded import Floats, Recording, Replay
+from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
 from sdperf.run.suite import Suite
 
 FEWEST_IMAGES: Final = 8
@@ -83,24 +90,34 @@ class QualityBench:
 
     def observe_components(self, precision: Precision) -> ComponentParity:
         """L2: run each component on the inputs that it had in the reference."""
-        image = self.suite.workload.image(0)
         reference, current = self._reference(precision), self._current(precision)
-        recording = self._record(reference, image)
+        recordings = make_recordings(self.suite, reference)
         self._acquire(current)
-        replayed = self.suite.pool.ask(
-            ReplayRecording(self.suite.workload, image, current.threads, recording)
+        first, *others = [
+            _compare_components(image, recording, self._replay(current, image, recording))
+            for image, recording in recordings
+        ]
+        return ComponentParity(
+            reference.words, first.image, first.distances, first.mismatch, tuple(others)
         )
-        return ComponentParity(reference.words, image, measure_components(recording, replayed))
+
+    def _replay(self, current: Source, image: ImageRequest, recording: Recording) -> Replay:
+        question = ReplayRecording(self.suite.workload, image, current.threads, recording)
+        return self.suite.pool.ask(question)
 
     def observe_trajectory(self, precision: Precision) -> TrajectoryParity:
         """L3: hold the latents after each step against the reference's."""
-        image = self.suite.workload.image(0)
         reference, current = self._reference(precision), self._current(precision)
-        before, after = self._record(reference, image), self._record(current, image)
-        if not before.latents or not after.latents:
-            raise UnsupportedError("the pipeline does not show its latents after each step")
-        distance = compute_trajectory_distance(before.latents, after.latents)
-        return TrajectoryParity(reference.words, image, distance)
+        before = make_recordings(self.suite, reference)
+        after = dict(make_recordings(self.suite, current))
+        first, *others = [
+            _compare_latents(image, recording, after[image])
+            for image, recording in before
+            if image in after
+        ]
+        return TrajectoryParity(
+            reference.words, first.image, first.distance, first.mismatch, tuple(others)
+        )
 
     def observe_images(self, precision: Precision) -> ImageParity:
         """L4: hold every image against the reference image of its prompt and seed."""
@@ -183,6 +200,50 @@ class QualityBench:
 
     def _record(self, source: Source, image: ImageRequest) -> Recording:
         return make_recording(self.suite, source, image)
+
+
+def _compare_components(
+    image: ImageRequest, recording: Recording, replayed: Replay
+) -> PictureComponents:
+    pairs = [
+        ("text encoder", embeds, replayed.embeds[name])
+        for name, embeds in recording.embeds.items()
+        if name in replayed.embeds
+    ]
+    pairs += [
+        ("denoiser", call.output, output)
+        for call, output in zip(recording.calls, replayed.outputs, strict=True)
+    ]
+    if replayed.pixels is not None:
+        pairs.append(("vae", recording.pixels, replayed.pixels))
+    for component, before, after in pairs:
+        if before.shape != after.shape:
+            words = f"the {component} gives {_spell(after)} where it gave {_spell(before)}"
+            return PictureComponents(image, (), words)
+    return PictureComponents(image, measure_components(recording, replayed))
+
+
+def _compare_latents(image: ImageRequest, before: Recording, after: Recording) -> PictureTrajectory:
+    """Hold two pictures' latents against each other, where they can be.
+
+    Raises:
+        UnsupportedError: A pipeline does not show them.
+    """
+    if not before.latents or not after.latents:
+        raise UnsupportedError("the pipeline does not show its latents after each step")
+    steps = len(before.latents), len(after.latents)
+    if steps[0] != steps[1]:
+        words = f"drawn in {steps[1]} steps, the reference in {steps[0]}"
+        return PictureTrajectory(image, TrajectoryDistance((), (), None), words)
+    for one, other in zip(before.latents, after.latents, strict=True):
+        if one.shape != other.shape:
+            words = f"latents of {_spell(other)}, the reference's are of {_spell(one)}"
+            return PictureTrajectory(image, TrajectoryDistance((), (), None), words)
+    return PictureTrajectory(image, compute_trajectory_distance(before.latents, after.latents))
+
+
+def _spell(values: Floats) -> str:
+    return " x ".join(map(str, values.shape))
 
 
 def measure_components(recording: Recording, replayed: Replay) -> tuple[ComponentDistance, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from sdperf.record.imprint import PictureImprint
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.quality.recorded import Kernels, Recording, Replay
@@ -58,6 +59,26 @@ class Record:
         from sdperf.run.worker.recording import record
 
         return record(stages, self.image)
+
+
+@dataclass(frozen=True)
+class TakeImprint:
+    """Draw one image by the plain call and imprint what passes between the components."""
+
+    workload: Workload
+    image: ImageRequest
+    threads: int
+
+    @property
+    def images(self) -> tuple[ImageRequest, ...]:
+        """The one image."""
+        return (self.image,)
+
+    def answer(self, stages: Stages) -> PictureImprint:
+        """Draw it."""
+        from sdperf.run.worker.imprinting import take_imprint
+
+        return take_imprint(stages, self.image)
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ class _Loaded:
         self._ahead: TokenizeAhead | None = None
         self._pipeline: Any = None
         self._own_scheduler: Any = None
+        self._models_scheduler: str | None = None
         self._separate: SeparateStages | None = None
         self._precision = spec.precision
         self._optimisations = spec.optimisations
@@ -405,7 +406,11 @@ class _Loaded:
     def _load(self, spec: WorkerSpec) -> WorkerReport:
         import torch
 
-        from sdperf.models.loader import import_components, weights_read_on_this_thread
+        from sdperf.models.loader import (
+            find_scheduler_name,
+            import_components,
+            weights_read_on_this_thread,
+        )
         from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
         from sdperf.pipeline.families import is_separable
         from sdperf.pipeline.weights import count_weight_bytes
@@ -437,14 +442,18 @@ class _Loaded:
         self._pipeline = interval.result
         hosted = self._hosted
         self._own_scheduler = self._pipeline.scheduler
+        is_the_models = spec.model.pipeline_class in {
+            base.__name__ for base in type(self._pipeline).__mro__
+        }
+        if spec.subject is not None and is_the_models:
+            self._models_scheduler = find_scheduler_name(spec.model)
         return WorkerReport(
             pid=os.getpid(),
             device=self.device.describe(),
             load_s=interval.duration_s - (0.0 if hosted is None else hosted.spent_s),
             pipeline=type(self._pipeline).__name__,
             is_separable=is_separable(self._pipeline),
-            is_the_models=spec.model.pipeline_class
-            in {base.__name__ for base in type(self._pipeline).__mro__},
+            is_the_models=is_the_models,
             weight_bytes=count_weight_bytes(self._pipeline) if hosted is None else {},
             engine=None if hosted is None else hosted.use,
         )
@@ -508,7 +517,12 @@ class _Loaded:
             ahead = self._ahead = TokenizeAhead(self._pipeline)
             self._execution = None
             self._asked = describe_asked(
-                self._pipeline, stages, self._precision, self._engine, self._optimisations
+                self._pipeline,
+                stages,
+                self._precision,
+                self._engine,
+                self._optimisations,
+                self._models_scheduler,
             )
             if isinstance(stages, SeparableStages):
                 prompts = [request.images[0].prompt]

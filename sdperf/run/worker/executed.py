@@ -129,7 +129,12 @@ def describe_execution(
 
 
 def describe_asked(
-    pipeline: Any, stages: Stages, precision: str, engine: str, names: tuple[str, ...]
+    pipeline: Any,
+    stages: Stages,
+    precision: str,
+    engine: str,
+    names: tuple[str, ...],
+    models_scheduler: str | None = None,
 ) -> AskedExecution:
     """Say what a worker was asked for, as far as it is held to it.
 
@@ -139,8 +144,11 @@ def describe_asked(
         precision: Number format of the weights.
         engine: What runs the networks.
         names: Optimisations that are on.
+        models_scheduler: Class name of the model's own scheduler, where a subject's pipeline is
+            held to it unless the workload names another.
     """
     workload = stages.workload
+    own = _name_own_scheduler(pipeline, models_scheduler) if workload.scheduler is None else None
     is_plain = engine == TORCH and not set(names) & set(QUANTISATIONS)
     steps = _plan_steps(pipeline, workload)
     return AskedExecution(
@@ -150,7 +158,8 @@ def describe_asked(
         height=stages.height,
         guided=workload.is_guided if _doubles_its_batch(pipeline) else None,
         precision=precision if is_plain else None,
-        scheduler=workload.scheduler,
+        scheduler=workload.scheduler or own,
+        is_models_scheduler=own is not None,
         images_per_call=stages.images_per_call,
     )
 
@@ -185,6 +194,12 @@ def _plan_steps(pipeline: Any, workload: Workload) -> int | None:
         return len(scheduler.timesteps)
     except Exception:  # noqa: BLE001  some want the picture's size, or have no timesteps
         return None
+
+
+def _name_own_scheduler(pipeline: Any, models: str | None) -> str | None:
+    """Name the scheduler that is meant where nobody named one; a subclass of it is it too."""
+    bases = type(getattr(pipeline, "scheduler", None)).__mro__
+    return bases[0].__name__ if models in {base.__name__ for base in bases} else models
 
 
 def _doubles_its_batch(pipeline: Any) -> bool:

@@ -14,7 +14,7 @@ import torch.nn.attention
 from sdperf.errors import UnsupportedError
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.pipeline.borders import find_borders, find_denoiser, stand_in
+from sdperf.pipeline.borders import find_borders, find_decoder, find_denoiser, stand_in
 from sdperf.pipeline.own_noise import run_to_denoiser
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
 from sdperf.pipeline.stages import SeparableStages, Stages
@@ -39,7 +39,7 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
     latents: list[Floats] = []
 
     def keep(_step: int, current: Any) -> None:
-        latents.append(_to_array(current))
+        latents.append(to_array(current))
 
     decoded = None
     with _recorded_calls(stages.pipeline) as calls:
@@ -50,13 +50,13 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
             arrays = _embeds_as_arrays(embeds.arguments)
         else:
             with (
-                _recorded_encoding(stages.pipeline) as encoded,
+                recorded_encoding(stages.pipeline) as encoded,
                 _recorded_decoding(stages.pipeline) as given,
             ):
                 pixels = stages.run_whole([image.prompt], noise, keep)
-            arrays = _flatten(encoded)
+            arrays = flatten_encoded(encoded)
             if len(given) == 1 and _decodes_to(stages.pipeline, given[0], pixels):
-                decoded = _to_array(given[0])
+                decoded = to_array(given[0])
     return Recording(arrays, tuple(calls), tuple(latents), pixels[0].astype(np.float32), decoded)
 
 
@@ -78,23 +78,22 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
     if isinstance(stages, SeparableStages):
         arrays = _embeds_as_arrays(stages.encode_prompt([image.prompt]).arguments)
     else:
-        with _recorded_encoding(stages.pipeline) as encoded:
+        with recorded_encoding(stages.pipeline) as encoded:
             noise = stages.draw_noise([image])
             run_to_denoiser(stages.pipeline, lambda: stages.run_whole([image.prompt], noise))
-        arrays = _flatten(encoded)
+        arrays = flatten_encoded(encoded)
     outputs = []
     for call in recording.calls:
         arguments = _to_tensors(call.arguments, dtype, device)
         named = _to_tensors(dict(call.named), dtype, device)
         with known_warnings_ignored():
-            outputs.append(_to_array(_first(denoiser(*arguments, **named))))
+            outputs.append(to_array(_first(denoiser(*arguments, **named))))
     if isinstance(stages, SeparableStages) and recording.latents:
         latents = torch.from_numpy(recording.latents[-1]).to(device=device, dtype=dtype)
         pixels = stages.decode_latents(latents)[0]
-    elif recording.decoded is not None:
-        vae = stages.pipeline.vae
+    elif recording.decoded is not None and (vae := find_decoder(stages.pipeline)) is not None:
         given = torch.from_numpy(recording.decoded).to(device=device, dtype=vae.dtype)
-        pixels = _decode(stages.pipeline, given)[0]
+        pixels = _decode(stages.pipeline, vae, given)[0]
     return Replay(arrays, tuple(outputs), None if pixels is None else pixels.astype(np.float32))
 
 
@@ -157,7 +156,7 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
                         steps=steps,
                         arguments=_to_arrays(arguments),
                         named=_to_arrays(named),
-                        output=_to_array(_first(output)),
+                        output=to_array(_first(output)),
                     )
                 )
         made += 1
@@ -170,7 +169,7 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
 
 
 @contextmanager
-def _recorded_encoding(pipeline: Any) -> Iterator[list[Any]]:
+def recorded_encoding(pipeline: Any) -> Iterator[list[Any]]:
     """Keep what `encode_prompt` returns, call by call."""
     returned: list[Any] = []
     with ExitStack() as stack:
@@ -190,42 +189,43 @@ def _recorded_decoding(pipeline: Any) -> Iterator[list[torch.Tensor]]:
     """Keep what the VAE is given to decode, call by call."""
     given: list[torch.Tensor] = []
     with ExitStack() as stack:
-        if find_borders(pipeline) is not None:
+        borders = find_borders(pipeline)
+        if borders is not None:
 
             def keep(latents: torch.Tensor, *args: Any, **keywords: Any) -> Any:
                 given.append(latents)
                 return plain(latents, *args, **keywords)
 
-            plain = stand_in(pipeline.vae, "decode", keep, stack)
+            plain = stand_in(borders.vae, "decode", keep, stack)
         yield given
 
 
 def _decodes_to(pipeline: Any, given: torch.Tensor, pixels: Any) -> bool:
     """Tell whether decoding by itself gives the very pixels that the call gave."""
     try:
-        return np.array_equal(_decode(pipeline, given), pixels)
+        return np.array_equal(_decode(pipeline, find_decoder(pipeline), given), pixels)
     except (AttributeError, RuntimeError, TypeError, ValueError):  # it decodes in a way of its own
         return False
 
 
 @torch.no_grad()
-def _decode(pipeline: Any, given: torch.Tensor) -> Any:
+def _decode(pipeline: Any, vae: Any, given: torch.Tensor) -> Any:
     """Decode and postprocess as pipelines do; of a video's frames the first."""
-    image = pipeline.vae.decode(given, return_dict=False)[0]
+    image = vae.decode(given, return_dict=False)[0]
     if image.ndim == _VIDEO_NDIM:
         image = image[:, :, 0]
     return pipeline.image_processor.postprocess(image, output_type="np")
 
 
-def _flatten(encoded: Any, name: str = "") -> dict[str, Floats]:
+def flatten_encoded(encoded: Any, name: str = "") -> dict[str, Floats]:
     """Name every tensor of floats in nested results by its place, such as ``0.1``."""
     if isinstance(encoded, torch.Tensor):
-        return {name: _to_array(encoded)} if encoded.is_floating_point() else {}
+        return {name: to_array(encoded)} if encoded.is_floating_point() else {}
     if not isinstance(encoded, list | tuple):
         return {}
     found: dict[str, Floats] = {}
     for index, item in enumerate(encoded):
-        found |= _flatten(item, f"{name}.{index}" if name else str(index))
+        found |= flatten_encoded(item, f"{name}.{index}" if name else str(index))
     return found
 
 
@@ -234,13 +234,13 @@ def _first(output: Any) -> Any:
 
 
 def _embeds_as_arrays(embeds: Any) -> dict[str, Floats]:
-    return {name: _to_array(each) for name, each in embeds.items() if each is not None}
+    return {name: to_array(each) for name, each in embeds.items() if each is not None}
 
 
-def _to_array(tensor: Any) -> Floats:
+def to_array(tensor: Any) -> Floats:
     """Copy to the host as float32, exact for the 16-bit formats; a list of equal shapes stacked."""
     if isinstance(tensor, list | tuple):
-        return np.stack([_to_array(each) for each in tensor])
+        return np.stack([to_array(each) for each in tensor])
     copied: Floats = tensor.detach().to(device="cpu", dtype=torch.float32).numpy().copy()
     return copied
 

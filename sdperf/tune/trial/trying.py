@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -127,9 +127,8 @@ class _Attempt:
         """Return what is known of a hopeless setting."""
         return self._finish("pruned", given_up.reason, given_up.violations)
 
-    def fail(self, error: SdperfError) -> Tried:
+    def fail(self, reason: str) -> Tried:
         """Return what is known of a setting that gave no usable image."""
-        reason = str(error)
         if len(reason) > _MOST_REASON:
             reason = f"{reason[: _MOST_REASON - 3]}..."
         return self._finish("infeasible", reason, {BROKEN: BROKEN_VIOLATION})
@@ -193,6 +192,7 @@ def try_setting(
     rivals: Sequence[Point],
     *,
     may_prune: bool = True,
+    spell: Callable[[SdperfError], str] = str,
 ) -> Tried:
     """Try a setting.
 
@@ -206,6 +206,7 @@ def try_setting(
         references: PNG bytes of the question's images as the reference draws them.
         rivals: Settings that were measured in full and keep every limit.
         may_prune: Whether it may be given up; not so the default, which all are held against.
+        spell: Says what went wrong, with the options of the command that is typed.
     """
     attempt = _Attempt(question, setting, rig, references, rivals, may_prune)
     try:
@@ -214,7 +215,7 @@ def try_setting(
         return attempt.give_up(given_up)
     except SdperfError as error:
         rig.close()
-        return attempt.fail(error)
+        return attempt.fail(spell(error))
 
 
 def is_settled(rounds_s: Sequence[float]) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sdperf.errors import ImageError
+from sdperf.errors import ImageError, SdperfError
 from sdperf.record.workload import Workload
 from sdperf.tune.question.question import Question
 from sdperf.tune.question.setting import Setting
@@ -70,6 +70,7 @@ def run_trials(
     sampler: SamplerName,
     seed: int | None,
     view: TuneView,
+    spell: Callable[[SdperfError], str] = str,
 ) -> None:
     """Run trials until the study has so many, here and elsewhere together.
 
@@ -84,6 +85,7 @@ def run_trials(
         sampler: Proposes settings.
         seed: Of the sampler.
         view: Shows how it goes.
+        spell: Says what went wrong, with the options of the command that is typed.
 
     Raises:
         RecordError: The storage failed.
@@ -99,7 +101,9 @@ def run_trials(
     def attempt(setting: Setting, points: Sequence[Point]) -> Tried:
         view.announce(f"trying {setting.describe(question.default)}")
         may_prune = setting != question.default
-        return try_setting(question, setting, rig, references, points, may_prune=may_prune)
+        return try_setting(
+            question, setting, rig, references, points, may_prune=may_prune, spell=spell
+        )
 
     while study.count_ended() + study.count_running() < trials:
         done = study.run_trial(sampler, seed, attempt)

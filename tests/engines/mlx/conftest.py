@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from evidence.mapped_pipelines import parts
 from sdperf.engines.cache import EngineCache
 from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import EngineRequest
 from sdperf.models.loader import load_pipeline, resolve_model
-from tests.support import tiny_pipelines
 from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -59,8 +59,6 @@ def model(tiny_folder, tmp_path_factory):
     def find(name):
         if name == "embedded":
             return Model("embedded", "sd", 128, cache)
-        return Model(
-            str(tiny_folder(name)), name, tiny_pipelines.make_vae().config.sample_size, cache
-        )
+        return Model(str(tiny_folder(name)), name, parts.make_vae().config.sample_size, cache)
 
     return find

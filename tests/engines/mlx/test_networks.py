@@ -10,6 +10,7 @@ import mlx.core as mx
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from evidence.mapped_pipelines.parts import clip_config, make_vae
 from sdperf.engines.mlx.clip import TextEncoder, parse_text_configuration
 from sdperf.engines.mlx.layers import silu
 from sdperf.engines.mlx.tensors import to_mlx
@@ -24,7 +25,6 @@ from sdperf.engines.mlx.weights import (
 )
 from sdperf.errors import EngineError, GenerationError
 from sdperf.images.component import compute_component_distance
-from tests.support.tiny_pipelines import clip_config, make_vae
 
 CROSS, PLAIN = "CrossAttn{}Block2D", "{}Block2D"
 UNET = {

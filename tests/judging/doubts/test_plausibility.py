@@ -2,7 +2,11 @@ import dataclasses
 
 import pytest
 
-from sdperf.judging.doubts.plausibility import judge_fresh, judge_plausibility
+from sdperf.judging.doubts.plausibility import (
+    judge_fresh,
+    judge_fresh_against,
+    judge_plausibility,
+)
 from sdperf.record.measurement import DeviceLimits, FreshRounds, PeakRate, StageCost
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Variant
@@ -45,6 +49,39 @@ def test_milliseconds_accuse_nobody():
 def test_a_picture_from_before_is_broken_however_long_it_took():
     (reason,) = reasons(fresh=FreshRounds((1.0,), repeated=1))
     assert "existed before the round" in reason
+
+
+def with_rounds(known_s, fresh_s, known_again_s=None):
+    fresh = None if fresh_s is None else FreshRounds((fresh_s,), known_again_s=known_again_s)
+    return measurement(rounds_s=(known_s,) * 3, fresh=fresh)
+
+
+def test_only_known_requests_that_became_quicker_are_broken():
+    """40 % of an image's work is kept: too little for the ratio of one session alone."""
+    current = with_rounds(0.6, 1.0)
+    assert judge_fresh(0.6, current.fresh) is None
+    found = judge_fresh_against(current, with_rounds(1.0, 1.0))
+    assert found.outcome is Outcome.BROKEN
+    assert (
+        "only known requests are quicker than the baseline's: 600 ms (1.00 s there)" in found.reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("current", "base"),
+    [
+        (with_rounds(0.6, 0.6), with_rounds(1.0, 1.0)),  # all of them are quicker
+        (with_rounds(0.2, 0.4), with_rounds(1.0, 1.0)),  # the base's machine was busy
+        (with_rounds(1.0, 1.8), with_rounds(1.0, 1.0)),  # known ones are not quicker
+        (with_rounds(0.6, 1.0), with_rounds(1.0, 1.7)),  # so it was
+        (with_rounds(0.6, 1.0, known_again_s=0.9), with_rounds(1.0, 1.0)),  # busy by then
+        (with_rounds(0.001, 0.0025), with_rounds(0.003, 0.003)),  # milliseconds
+        (with_rounds(0.6, None), with_rounds(1.0, 1.0)),
+        (with_rounds(0.6, 1.0), with_rounds(1.0, None)),
+    ],
+)
+def test_what_can_be_honest_accuses_nobody(current, base):
+    assert judge_fresh_against(current, base) is None
 
 
 def test_more_operations_than_the_device_can_do_is_broken():

@@ -6,6 +6,7 @@ import diffusers
 import pytest
 import torch
 
+from evidence.mapped_pipelines.parts import NOISE_SCHEDULE
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS
@@ -16,7 +17,6 @@ from sdperf.pipeline.optimisations.denoising import (
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from tests.pipeline.test_stages import bound
 from tests.support import tiny_pipelines
-from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from evidence.mapped_pipelines.parts import NOISE_SCHEDULE
 from sdperf.errors import ConfigurationError
 from sdperf.images.png import decode_png
 from sdperf.pipeline.families import stages_for
@@ -13,7 +14,6 @@ from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from tests.pipeline.optimisations.test_cuda_graphs import Recorder
 from tests.pipeline.test_stages import bound, workload
 from tests.support import tiny_pipelines
-from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 
 def load(tiny_folder, name, dtype=torch.float32):

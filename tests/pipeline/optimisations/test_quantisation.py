@@ -14,6 +14,7 @@ from diffusers import (
 )
 from torch import nn
 
+from evidence.mapped_pipelines.parts import NOISE_SCHEDULE
 from sdperf.errors import ConfigurationError, GenerationError
 from sdperf.judging.floors import choose_gain_floors
 from sdperf.judging.images import judge_images
@@ -31,7 +32,6 @@ from sdperf.record.workload import Variant, Workload
 from tests.pipeline.optimisations.test_cuda_graphs import Recorder
 from tests.pipeline.optimisations.test_optimised_stages import generate, load
 from tests.support import tiny_pipelines
-from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 quantization = pytest.importorskip(
     "torchao.quantization", reason="torchao is not installed: pip install 'sdperf[quantise]'"

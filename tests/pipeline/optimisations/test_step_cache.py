@@ -4,12 +4,12 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from evidence.mapped_pipelines.parts import NOISE_SCHEDULE
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from sdperf.pipeline.optimisations.step_cache import SplitUnet
 from tests.pipeline.test_stages import bound
 from tests.support import tiny_pipelines
-from tests.support.tiny_pipelines import NOISE_SCHEDULE
 
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])

@@ -44,7 +44,7 @@ def test_the_default_limit_leaves_a_pass_open(bench, calibrate):
         "limit +3.0 % cannot be supported here: this machine tells changes above +4.1 %, see "
         "benchmarks/calibration (0 sessions, 2026-11-23)"
     ) in said
-    assert "next: use --sd-max-slowdown 5%, or sdperf ab" in said
+    assert "next: use pytest --sd-max-slowdown 5%, or sdperf ab" in said
     unsupported.stdout.fnmatch_lines(["1 cases: 1 INCONCLUSIVE"])
     assert bench(*LATENCY, "--benchmark-compare", "--sd-strict").ret == 1
 
@@ -64,7 +64,7 @@ def test_a_typed_limit_is_refused_before_anything_is_measured(bench, calibrate):
     refused.stderr.fnmatch_lines(
         [
             "ERROR: limit +3.0 % cannot be supported here: this machine tells changes above +4.1 %*"
-            "the command line's limit of *test_latency*use --sd-max-slowdown 5%, or sdperf ab"
+            "the command line's limit of *use pytest --sd-max-slowdown 5%, or sdperf ab"
         ]
     )
     assert "passed" not in refused.stdout.str()

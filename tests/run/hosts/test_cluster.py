@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from sdperf.errors import ConfigurationError, ModelError, WorkerError
+from sdperf.measure.clock import monotonic_clock
 from sdperf.record.workload import Workload
 from sdperf.run.hosts.cluster import START_LEAD_S, Cluster, check_versions, read_versions
 from sdperf.run.messages import RoundRequest, WorkerSpec
@@ -109,13 +110,17 @@ def test_two_workers_of_the_cluster_preload_and_generate_together(pool, cluster,
     assert len({worker.report.pid for worker in workers}) == 2
     assert all(worker.report.pipeline == "StableDiffusionPipeline" for worker in workers)
 
+    before_s = monotonic_clock()
     done = pool.run_round([request(), request()])
+    after_s = monotonic_clock()
 
     first, second = done.results
     assert first.images[0].png == second.images[0].png
     assert done.duration_s >= max(first.duration_s, second.duration_s)
-    # One machine has one clock: what is translated lies between this side's readings of it.
-    assert abs(first.start_s - second.start_s) < START_LEAD_S
+    # One machine has one clock: what is translated lies between this side's readings of it,
+    # however long a busy machine takes.
+    for result in done.results:
+        assert before_s <= result.start_s <= result.end_s <= after_s
     assert pool.collect_environment(workers[0].report.device).device_kind == "cpu"
 
 

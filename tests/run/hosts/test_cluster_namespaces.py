@@ -16,6 +16,7 @@ from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["spec", "tiny_folder", "unused_port"]
 
+pytestmark = pytest.mark.long
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip(
     "distributed", reason="dask.distributed is not installed: pip install 'sdperf[cluster]'"

@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 
+from evidence.mapped_pipelines.families import FAMILIES
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.workload import Workload
 from sdperf.run import worker
 from sdperf.run.messages import RoundRequest, WorkerSpec
-from tests.support.tiny_pipelines import BUILDERS, resolve, tiny_folder
+from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
 
@@ -43,7 +44,7 @@ def make_spec(tiny_folder, subject=None, family="sd", **changes):
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_plain_pipeline_executes_what_it_is_asked_for(tiny_folder, family, precision, mode):
     for result in run(make_spec(tiny_folder, family=family, precision=precision), mode=mode):
         assert result.images[0].faults == ()
@@ -76,6 +77,23 @@ def test_another_scheduler_than_asked_is_said(tiny_folder):
     asked = dataclasses.replace(WORKLOAD, scheduler="EulerDiscreteScheduler")
     faults = run(make_spec(tiny_folder, "other_scheduler"), asked)[-1].images[0].faults
     assert any("EulerDiscreteScheduler, executed DDIMScheduler" in fault for fault in faults)
+
+
+def test_a_subject_is_held_to_the_models_scheduler_where_nobody_named_one(tiny_folder):
+    (fault,) = run(make_spec(tiny_folder, "another_scheduler_from_the_start"))[0].images[0].faults
+    said = "asked for the scheduler PNDMScheduler, the model's own, as --sd-scheduler named none, "
+    assert fault.startswith(said + "executed DDIMScheduler")
+    asked = dataclasses.replace(WORKLOAD, scheduler="DDIMScheduler")
+    assert (
+        run(make_spec(tiny_folder, "another_scheduler_from_the_start"), asked)[0].images[0].faults
+        == ()
+    )
+
+
+def test_a_subclass_of_the_models_scheduler_is_the_models(tiny_folder):
+    result = run(make_spec(tiny_folder, "own_scheduler"))[0]
+    assert result.execution.scheduler == "Own"
+    assert result.images[0].faults == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 from sdperf.errors import UnsupportedError
 from sdperf.images import compute_trajectory_distance
 from sdperf.judging.floors import STRICTEST_TRAJECTORY_RMS
-from sdperf.judging.quality import judge_components, judge_sound, judge_trajectory
+from sdperf.judging.inside.parity import judge_components, judge_trajectory
+from sdperf.judging.quality import judge_sound
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.stages import Stages
 from sdperf.record.floors import Floors

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from evidence.mapped_pipelines.families import FAMILIES
 from evidence.random_pipelines import shapes
 from sdperf.device.cpu import CpuDevice
 from sdperf.errors import GenerationError
@@ -21,7 +22,6 @@ from sdperf.run.worker.profiler import profile_image, trace_image
 from sdperf.run.worker.separate import SeparateStages
 from sdperf.run.worker.stagewise import generate_stagewise
 from sdperf.run.worker.synchronous import generate_sync
-from tests.support.tiny_pipelines import BUILDERS
 
 WORKLOAD = Workload(model="tiny", prompts=("red apple",), num_inference_steps=2, guidance_scale=5.0)
 IMAGE = WORKLOAD.image(0)
@@ -46,7 +46,7 @@ def bound():
 
     def bind(name):
         if name not in made:
-            pipeline = BUILDERS[name]()
+            pipeline = FAMILIES[name]()
             pipeline.set_progress_bar_config(disable=True)
             stages, ahead = stages_for(pipeline, WORKLOAD), TokenizeAhead(pipeline)
             with ahead, ahead.learning([IMAGE.prompt]):
@@ -83,7 +83,7 @@ def with_a_call_of_its_own(bound, *, hidden):
     return stages_for(pipeline, WORKLOAD), TokenizeAhead(pipeline)
 
 
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_stages_and_rest_sum_to_the_whole_on_every_family(bound, family):
     stages, ahead = bound(family)
     borders = itertools.count()
@@ -125,7 +125,7 @@ def test_a_call_of_ones_own_is_divided_by_hooks(bound):
     assert len(times.steps_s) == 3
 
 
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_stagewise_delivers_the_bytes_of_the_plain_call(bound, family):
     stages, ahead = bound(family)
     with ahead:
@@ -134,7 +134,7 @@ def test_stagewise_delivers_the_bytes_of_the_plain_call(bound, family):
     assert png == plain.png
 
 
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_counting_finds_work_in_every_network_and_leaves_the_image_alone(bound, family):
     stages, ahead = bound(family)
     with ahead:
@@ -214,7 +214,7 @@ def test_a_trace_that_cannot_be_written_is_an_error(bound, tmp_path, name):
         )
 
 
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stage", SEPARATE_STAGES)
 def test_a_stage_alone_gives_the_known_image(bound, family, stage):
     stages, _ = bound(family)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from evidence.mapped_pipelines.recent import RECENT
 from sdperf.errors import UnsupportedError
-from sdperf.judging.quality import judge_components
+from sdperf.judging.inside.parity import judge_components
 from sdperf.pipeline.borders import find_borders
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.own_noise import run_to_denoiser
@@ -20,12 +21,11 @@ from sdperf.run.worker.counting import count_image
 from sdperf.run.worker.profiler import profile_image
 from sdperf.run.worker.recording import generate_batch, record, replay
 from sdperf.run.worker.synchronous import generate_sync
-from tests.support.modern_pipelines import MODERN_BUILDERS
 from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
 FAMILIES = ("sd", "sdxl", "sd3", "flux")
-MODERN = tuple(MODERN_BUILDERS)
+MODERN = tuple(RECENT)
 
 
 def workload_of(**changes):
@@ -189,6 +189,14 @@ def test_qwen_images_guidance_is_the_true_one(bind):
     assert guided.guidance_argument == "true_cfg_scale"
     assert len(record(guided, IMAGE).calls) > 0
     drawn = [each.run_whole([IMAGE.prompt], each.draw_noise([IMAGE])) for each in (guided, plain)]
+    assert not np.array_equal(*drawn)
+
+
+def test_ideograms_scale_takes_the_place_of_its_schedule(bind):
+    plain = bind("Ideogram4Pipeline", num_inference_steps=48, guidance_scale=None)
+    assert "guidance_schedule" not in plain._sampling(plain.draw_noise([IMAGE]), None)
+    weak, strong = (bind("Ideogram4Pipeline", guidance_scale=scale) for scale in (1.0, 7.0))
+    drawn = [each.run_whole([IMAGE.prompt], each.draw_noise([IMAGE])) for each in (weak, strong)]
     assert not np.array_equal(*drawn)
 
 

@@ -149,6 +149,14 @@ def test_optimisations_that_do_not_go_together_are_infeasible_unloaded():
     assert ("load", FEW) not in rig.journal
 
 
+def test_what_goes_wrong_is_told_with_the_options_of_the_command():
+    def fail(setting):
+        raise GenerationError("out of memory", hint="a smaller --sd-size")
+
+    tried = attempt(FakeRig(fails=fail), spell=lambda error: f"as typed: {error.hint}")
+    assert tried.reason == "as typed: a smaller --sd-size"
+
+
 def test_other_work_than_asked_is_no_gain_and_both_values_are_said(tiny_folder):
     """A real worker in this process, whose subject does in every way other work."""
     folder = tiny_folder("sd")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sdperf.judging.quality import describe_components, describe_trajectory
+from sdperf.judging.inside.parity import describe_components, describe_trajectory
 from sdperf.record.measurement import ImageRecord
 from sdperf.record.observation import (
     ComponentParity,

@@ -1,15 +1,15 @@
-"""Pipelines of 2024 to 2026 with random weights, small enough that an image takes a moment.
+"""Pipelines of 2024 to 2026, tiny and with random weights."""
 
-Each has a text encoder of its family with characters for tokens, and makes 32 x 32 pixels where
-it is asked for them.
-"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
 
 from diffusers import (
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     ChromaPipeline,
     ChromaTransformer2DModel,
-    FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
     Lumina2Pipeline,
@@ -20,8 +20,6 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 from transformers import (
-    Gemma2Config,
-    Gemma2Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
@@ -30,40 +28,21 @@ from transformers import (
     T5EncoderModel,
 )
 
-from evidence.random_pipelines.tokenizers import T5_VOCAB_SIZE, build_t5_tokenizer
-from sdperf.models.known_warnings import known_warnings_ignored
-from tests.support.tiny_pipelines import make_vae, random_weights, t5_config
-
-HIDDEN = 16
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] }} {{ message['content'] }} {% endfor %}"
-    "{% if add_generation_prompt %}assistant {% endif %}"
+from evidence.mapped_pipelines.parts import (
+    HIDDEN,
+    SHAPE,
+    build_gemma,
+    flow_scheduler,
+    make_vae,
+    random_weights,
+    t5_config,
 )
-SHAPE = {
-    "vocab_size": T5_VOCAB_SIZE,
-    "hidden_size": HIDDEN,
-    "intermediate_size": 2 * HIDDEN,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-    "max_position_embeddings": 1024,
-    "bos_token_id": None,
-    "eos_token_id": 1,
-    "pad_token_id": 0,
-}
+from evidence.random_pipelines.tokenizers import build_chat_tokenizer, build_t5_tokenizer
+from sdperf.models.known_warnings import known_warnings_ignored
 
 
-def build_tokenizer(max_length=64):
-    tokenizer = build_t5_tokenizer(max_length)
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
-
-
-def flow_scheduler(**more):
-    return FlowMatchEulerDiscreteScheduler(shift=3.0, **more)
-
-
-def build_z_image():
+def build_z_image() -> Any:
+    """Build Z-Image: Qwen 3 for the text, latents in a list."""
     weights = random_weights()
     return ZImagePipeline(
         transformer=weights.build(
@@ -81,12 +60,17 @@ def build_z_image():
         ),
         vae=weights.build(lambda: make_vae(scaling_factor=0.36, shift_factor=0.11)),
         text_encoder=weights.build(lambda: Qwen3Model(Qwen3Config(**SHAPE, num_hidden_layers=2))),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(),
     )
 
 
-def build_flux2_klein(*, is_distilled=True):
+def build_flux2_klein(*, is_distilled: bool = True) -> Any:
+    """Build FLUX.2 klein: Qwen 3 for the text.
+
+    Args:
+        is_distilled: Whether it is the model of few steps without guidance.
+    """
     weights = random_weights()
     return Flux2KleinPipeline(
         transformer=weights.build(
@@ -115,13 +99,14 @@ def build_flux2_klein(*, is_distilled=True):
         text_encoder=weights.build(
             lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, num_hidden_layers=28))
         ),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(use_dynamic_shifting=True),
         is_distilled=is_distilled,
     )
 
 
-def build_qwen_image():
+def build_qwen_image() -> Any:
+    """Build Qwen-Image: a vision-language model for the text, a video model's VAE."""
     weights = random_weights()
     vision = {
         "depth": 1,
@@ -161,15 +146,19 @@ def build_qwen_image():
         ),
         text_encoder=weights.build(
             lambda: Qwen2_5_VLForConditionalGeneration(
-                Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+                # Published models name the token; transformers 4.56 has no default of it.
+                Qwen2_5_VLConfig(
+                    text_config=text, vision_config=vision, vision_start_token_id=151652
+                )
             )
         ),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(use_dynamic_shifting=True),
     )
 
 
-def build_chroma():
+def build_chroma() -> Any:
+    """Build Chroma: Flux without CLIP."""
     weights = random_weights()
     with known_warnings_ignored():  # it builds a part that diffusers deprecates
         transformer = weights.build(
@@ -195,15 +184,8 @@ def build_chroma():
     )
 
 
-def build_gemma(weights):
-    return weights.build(
-        lambda: Gemma2Model(
-            Gemma2Config(**SHAPE, num_hidden_layers=2, query_pre_attn_scalar=8, sliding_window=64)
-        )
-    )
-
-
-def build_lumina2():
+def build_lumina2() -> Any:
+    """Build Lumina 2: Gemma 2 for the text."""
     weights = random_weights()
     return Lumina2Pipeline(
         transformer=weights.build(
@@ -229,12 +211,12 @@ def build_lumina2():
             )
         ),
         text_encoder=build_gemma(weights),
-        tokenizer=build_tokenizer(),
+        tokenizer=build_chat_tokenizer(),
         scheduler=flow_scheduler(),
     )
 
 
-MODERN_BUILDERS = {
+RECENT: Final[dict[str, Callable[[], Any]]] = {
     "z-image": build_z_image,
     "flux2-klein": build_flux2_klein,
     "qwen-image": build_qwen_image,

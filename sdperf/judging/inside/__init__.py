@@ -1,0 +1,1 @@
+"""What passed between the components, beside a reference or an earlier session."""
