@@ -255,14 +255,14 @@ class StateFolder:
     def read_places(self) -> tuple[str, ...]:
         """Return the places of worktrees that are there, or that a killed search left."""
         try:
-            return tuple(self._places.read_text(encoding="utf-8").splitlines())
+            return tuple(os.fsdecode(self._places.read_bytes()).splitlines())
         except FileNotFoundError:
             return ()
 
     def write_places(self, places: Sequence[str]) -> None:
         """Keep the places of worktrees; none leaves no file."""
         if places:
-            self._write(self._places, "".join(f"{place}\n" for place in places).encode())
+            self._write(self._places, os.fsencode("".join(f"{place}\n" for place in places)))
         else:
             self._places.unlink(missing_ok=True)
 

@@ -114,6 +114,14 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
         at = "" if error.filename is None else f"{error.filename}: "
         print(f"sdperf {parsed.command}: {at}{error.strerror or error}", file=sys.stderr)
         return 2
+    except UnicodeEncodeError as error:
+        unspelt = error.object[error.start : error.end]
+        print(
+            f"sdperf {parsed.command}: a name is not UTF-8 and cannot be written there; "
+            f"got: {unspelt!a} in {error.object[:200]!a}; do: choose another name",
+            file=sys.stderr,
+        )
+        return 2
     except ModuleNotFoundError as error:
         return _say_missing(f"sdperf {parsed.command}", error)
     except KeyboardInterrupt:

@@ -66,7 +66,7 @@ def compute_model_hash(folder: Path, names: Iterable[str], cache_dir: Path | Non
             digest = _hash_file(path)
             if settled and _stamp(path)[0] == key:
                 learned[key] = digest
-        total.update(f"{digest} {name}\n".encode())
+        total.update(os.fsencode(f"{digest} {name}\n"))
     if memory_path is not None and learned:
         with contextlib.suppress(OSError):
             _write_memory(memory_path, {**_read_memory(memory_path), **learned})

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -336,6 +337,14 @@ def test_an_interrupt_before_anything_was_measured_is_no_verdict(capsys, reposit
     assert "too few blocks to tell: interrupted" in out
 
 
+PROGRAM = """
+import sys
+from sdperf.ab.turns import bench
+from sdperf.cli import main
+from tests.support.ab_standin import staged_stand_in
+bench.staged_harness = staged_stand_in
+sys.exit(main(sys.argv[1:]))
+"""
 SETTINGS = ("--a", "mode=sync", "--b", "mode=async")
 
 
@@ -398,14 +407,7 @@ def test_output_that_nobody_can_read_changes_no_failure_into_success(
     repository, tmp_path, faster, expected, ending
 ):
     """In a process of its own, whose standard output is gone."""
-    (tmp_path / "ab.py").write_text(
-        "import sys\n"
-        "from sdperf.ab.turns import bench, case_state\n"
-        "from sdperf.cli import main\n"
-        "from tests.support.ab_standin import staged_stand_in\n"
-        "bench.staged_harness = staged_stand_in\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
+    (tmp_path / "ab.py").write_text(PROGRAM)
     sides = ("HEAD", "old") if faster else ("old", "HEAD")
     result = tmp_path / "result.json"
     arguments = ("ab", *PLAIN, *sides, *SUBJECT, "--json", result)
@@ -415,3 +417,24 @@ def test_output_that_nobody_can_read_changes_no_failure_into_success(
     assert status == (2 if lost and expected == 0 else expected)
     assert parse_comparison(result.read_text()).cases, "all is kept"
     assert ("standard output cannot be written" in errors) == (lost and expected == 0)
+
+
+def test_names_that_are_not_utf8_are_escaped_in_every_result(tmp_path):
+    """In a process of its own, whose locale knows no other letters than ASCII's."""
+    folder, name = tmp_path / os.fsdecode(b"caf\xe9"), os.fsdecode(b"r\xe9sultat")
+    folder.mkdir()
+    (tmp_path / "ab.py").write_text(PROGRAM)
+    outputs = ("--json", f"{name}.json", "--markdown", f"{name}.md", "--images", name)
+    label = ("--label", name, "--label", "b")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    paths = {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "ab.py", "ab", *PLAIN, *SETTINGS, *label, *outputs],
+        cwd=folder, env=os.environ | locale | paths, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"r?sultat" in done.stdout
+    assert parse_comparison((folder / f"{name}.json").read_text()).a.label == name
+    assert "# r sultat against b: PASS" in (folder / f"{name}.md").read_text()
+    assert list((folder / name).iterdir())
+    assert sorted(path.name[:1] for path in folder.iterdir()) == ["r", "r", "r"]

@@ -292,3 +292,14 @@ def test_a_step_that_needs_the_network_and_finds_none_ends_the_search(
     status, out, err = run(capsys, *packages, *SUBJECT, "--for", "image")
     assert (status, out) == (2, "")
     assert "planted-sd==1.0 cannot be downloaded" in err
+
+
+def test_temporary_files_below_a_name_that_is_not_utf8(capsys, repository, tmp_path, monkeypatch):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    grow(repository, PLAIN, PLAIN, BLACK)
+    status, out, err = run(capsys, "main~2", "main", *SUBJECT, "--for", "image")
+    assert status == 0, err
+    assert out.startswith("first bad commit: ")
+    assert list(place.iterdir()) == []

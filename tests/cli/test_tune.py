@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 import pytest
 
@@ -234,3 +235,18 @@ def test_a_disk_that_fills_up_keeps_the_trials_that_ended(tune, tmp_path, capsys
         monkeypatch.setattr(StudyView, "show_trial", show)
         assert tune("--trials", "5", "--confirm", "0", *storage) == 1
         assert "5 complete" in capsys.readouterr().out
+
+
+def test_a_place_whose_name_is_not_utf8_is_refused_first(tune, tmp_path, monkeypatch, capsys):
+    name = os.fsdecode(b"caf\xe9")
+    assert tune("--trials", "2", *FIXED, "--storage", f"{name}.db") == 2
+    assert "a study cannot be kept in a place whose name is not UTF-8" in capsys.readouterr().err
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert tune("--trials", "2", *FIXED) == 2
+    assert "--storage FILE with another name" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert tune("--trials", "2", "--confirm", "0", *FIXED, "--study", name) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("sdperf tune: a name is not UTF-8 and cannot be written there; got:")
+    assert message.isascii()

@@ -259,3 +259,10 @@ def test_a_name_that_is_no_utf8_is_kept_escaped(bench, script, pytester):
     for written in ("report.html", "summary.md"):
         (pytester.path / written).read_text(encoding="utf-8")
     assert b"test_\\udcfe.py" in (pytester.path / "run.json").read_bytes()
+
+
+def test_a_history_whose_name_is_not_utf8_is_refused_first(bench, script):
+    refused = bench(history=os.fsdecode(b"caf\xe9.db"))
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: the history cannot be kept in a place whose name*"])
+    assert script.rounds == 0

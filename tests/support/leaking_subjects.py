@@ -54,3 +54,24 @@ def memory(request):
 
 def nothing(request):
     return _after_each_call(request.load(), lambda _: None)
+
+
+def works_twice_later(request):
+    """After some images of its worker each image is drawn twice; the later cases pay for it."""
+    pipeline = request.load()
+    kind = type(pipeline)
+    images = []
+
+    def call(self, *args, **named):
+        images.append(None)
+        output = kind.__call__(self, *args, **named)
+        if len(images) > AFTER_IMAGES:
+            kind.__call__(self, *args, **named)
+        return output
+
+    pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": call})
+    return pipeline
+
+
+AFTER_IMAGES = 14
+"""Images of one pipeline after which `works_twice_later` begins to."""

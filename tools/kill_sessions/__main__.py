@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +50,9 @@ def main() -> int:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="add the result to this JSON file"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, metavar="M", help="end earlier, after so long"
+    )
     arguments = parser.parse_args()
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="kill-sessions-") as place:
@@ -56,7 +61,8 @@ def main() -> int:
         command = COMMANDS[arguments.command](Surroundings(folder))
         command.prepare()
         moments = random.Random(arguments.seed)
-        while tally.kills < arguments.kills:
+        give_up_s = time.monotonic() + 60.0 * arguments.minutes
+        while tally.kills < arguments.kills and time.monotonic() < give_up_s:
             command.run_one(moments.uniform(0.0, command.whole_s), tally)
             print(f"\r{tally}", end="", file=sys.stderr, flush=True)
         command.finish(tally)

@@ -103,7 +103,8 @@ class Surroundings:
 
     def read_words(self) -> str:
         """Return the last line that the last command printed."""
-        lines = (self.folder / "said.txt").read_text(errors="replace").split("\n")
+        said = self.folder / "said.txt"
+        lines = said.read_text(errors="replace").split("\n") if said.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def await_departure(self, tally: Tally) -> None:

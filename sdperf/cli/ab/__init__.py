@@ -304,7 +304,7 @@ def _write(compared: Compared, verdict: AbVerdict, arguments: argparse.Namespace
 
     try:
         if arguments.json is not None:
-            write_atomically(arguments.json, format_comparison_json(compared.record).encode())
+            write_atomically(arguments.json, encode_text(format_comparison_json(compared.record)))
         if arguments.markdown is not None:
             text = format_comparison_markdown(compared.record, verdict)
             write_atomically(arguments.markdown, encode_text(text))

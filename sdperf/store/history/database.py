@@ -106,8 +106,20 @@ def locate_history(given: str | None, root: Path) -> str:
 
     Returns:
         A URL. It may hold a password: show `Database.shown` to people instead.
+
+    Raises:
+        ConfigurationError: The name of its place is not UTF-8.
     """
     chosen = given or os.environ.get(VARIABLE) or str(root / DEFAULT_FILE)
+    try:
+        chosen.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            "the history cannot be kept in a place whose name is not UTF-8",
+            got=ascii(chosen),
+            expected="a place with another name, or none",
+            hint="--sd-history=off, or --sd-history=FILE with another name",
+        ) from error
     return chosen if "://" in chosen else f"sqlite:///{Path(chosen).expanduser()}"
 
 

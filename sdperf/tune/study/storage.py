@@ -69,6 +69,15 @@ def require_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+def is_spelt_in_utf8(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8; other bytes of a file's name cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def locate_storage(given: str | None, root: Path) -> URL:
     """Return where studies are kept: what was given, or the default file.
 
@@ -80,6 +89,12 @@ def locate_storage(given: str | None, root: Path) -> URL:
         ConfigurationError: It is no URL that SQLAlchemy reads.
     """
     text = given or str(root / DEFAULT_FILE)
+    if not is_spelt_in_utf8(text):
+        raise ConfigurationError(
+            "a study cannot be kept in a place whose name is not UTF-8",
+            got=ascii(text),
+            expected="--storage FILE with another name, or another folder",
+        )
     try:
         url = make_url(text if "://" in text else f"sqlite:///{Path(text).expanduser()}")
         if url.get_backend_name() in ("postgresql", "postgres") and "+" not in url.drivername:
