@@ -6,11 +6,16 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Final
+
+_NETWORKS: Final = r"diffusers\.(models|pipelines|schedulers)|transformers\."
 
 
 @contextlib.contextmanager
 def known_warnings_ignored() -> Iterator[None]:
-    """Ignore what diffusers' own networks and schedulers do in ways that are deprecated.
+    """Ignore what diffusers' pipelines and networks do in ways that are deprecated.
+
+    They call transformers' text encoders too, which then warn in their own name.
 
     Where warnings are errors it would stop a generation, and a user can do nothing about it.
     The filters are the process's own: no other thread may change them meanwhile.
@@ -19,9 +24,7 @@ def known_warnings_ignored() -> Iterator[None]:
         warnings.filterwarnings(
             "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
         )
-        warnings.filterwarnings(
-            "ignore", ".* is deprecated", FutureWarning, r"diffusers\.(models|pipelines|schedulers)"
-        )
+        warnings.filterwarnings("ignore", ".* is deprecated", FutureWarning, _NETWORKS)
         yield
 
 
