@@ -37,17 +37,21 @@ def test_gain(sd_gain):
 def toys(monkeypatch, tmp_path):
     monkeypatch.setenv("SDPERF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ToyEngine, "prepared", 0)
-    for name in [name for name in ENGINES if name != "torch"]:
-        monkeypatch.delitem(ENGINES, name)
-    for choice in (
+    real = dict(ENGINES)
+    choices = (
         toy_choice(),
         toy_choice("toy-broken", options={"fault": "convert"}),
         toy_choice("toy-absent", packages=(("sdperf-toy",),)),
         toy_choice("toy-foreign", foreign={"cpu": "it is made for the nursery"}),
         toy_choice("toy-single", precisions=("fp16",)),
         toy_choice("toy-coarse", in_auto=False, fewer_bits=True),
-    ):
-        monkeypatch.setitem(ENGINES, choice.name, choice)
+    )
+    for name in real.keys() - {"torch"}:
+        del ENGINES[name]
+    ENGINES.update({choice.name: choice for choice in choices})
+    yield
+    ENGINES.clear()
+    ENGINES.update(real)  # in their order, which option texts follow
 
 
 def read_cases(path):
