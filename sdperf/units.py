@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 UNKNOWN = "-"
 """What stands where a number is not known; unknown is never 0."""
@@ -91,3 +91,12 @@ def _three_digits(value: float) -> str:
     magnitude = abs(value)
     digits = 0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2
     return f"{value:.{digits}f}"
+
+
+def format_shape(shape: Iterable[int]) -> str:
+    """Format the sizes of an array.
+
+    >>> format_shape((1, 4, 16, 16))
+    '1 x 4 x 16 x 16'
+    """
+    return " x ".join(map(str, shape))

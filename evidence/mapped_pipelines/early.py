@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from diffusers import (
     AuraFlowPipeline,
@@ -27,8 +26,6 @@ from diffusers import (
     LCMScheduler,
     LuminaNextDiT2DModel,
     LuminaPipeline,
-    PixArtAlphaPipeline,
-    PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
@@ -369,17 +366,3 @@ def build_cogview3() -> Any:
         ),
         scheduler=CogVideoXDDIMScheduler(),
     )
-
-
-EARLY: Final[dict[str, Callable[[], Any]]] = {
-    "LatentConsistencyModelPipeline": build_lcm,
-    "IFPipeline": build_if,
-    "Kandinsky3Pipeline": build_kandinsky3,
-    "PixArtAlphaPipeline": partial(build_pixart, PixArtAlphaPipeline),
-    "PixArtSigmaPipeline": partial(build_pixart, PixArtSigmaPipeline),
-    "SanaPipeline": build_sana,
-    "HunyuanDiTPipeline": build_hunyuan,
-    "AuraFlowPipeline": build_aura_flow,
-    "LuminaPipeline": build_lumina,
-    "CogView3PlusPipeline": build_cogview3,
-}

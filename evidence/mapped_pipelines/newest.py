@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from diffusers import (
-    AutoencoderKLFlux2,
-    AutoencoderKLQwenImage,
     CogView4Pipeline,
     CogView4Transformer2DModel,
     Flux2Pipeline,
@@ -33,6 +31,8 @@ from evidence.mapped_pipelines.families import build_flux
 from evidence.mapped_pipelines.parts import (
     HIDDEN,
     SHAPE,
+    build_flux2_vae,
+    build_qwen_image_vae,
     flow_scheduler,
     make_vae,
     random_weights,
@@ -45,27 +45,6 @@ def build_flux_kontext() -> Any:
     """Build FLUX Kontext, which draws from a prompt alone too."""
     parts = build_flux().components | {"image_encoder": None, "feature_extractor": None}
     return FluxKontextPipeline(**parts)
-
-
-def build_flux2_vae(weights: RandomWeights, channels: int, levels: int) -> Any:
-    """Build the VAE of FLUX.2, whose latents are normalised by statistics.
-
-    Args:
-        weights: What it is filled with.
-        channels: Of its latents.
-        levels: Halvings of the size, and one.
-    """
-    return weights.build(
-        lambda: AutoencoderKLFlux2(
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            block_out_channels=(8,) * levels,
-            layers_per_block=1,
-            latent_channels=channels,
-            norm_num_groups=2,
-            sample_size=32,
-        )
-    )
 
 
 def build_flux2() -> Any:
@@ -83,7 +62,7 @@ def build_flux2() -> Any:
     }
     return Flux2Pipeline(
         scheduler=flow_scheduler(use_dynamic_shifting=True),
-        vae=build_flux2_vae(weights, 4, 2),
+        vae=build_flux2_vae(weights, channels=4, levels=2),
         text_encoder=weights.build(
             lambda: Mistral3ForConditionalGeneration(
                 Mistral3Config(text_config=text, vision_config=vision, image_token_index=1)
@@ -135,17 +114,7 @@ def build_krea2() -> Any:
     weights = random_weights()
     return Krea2Pipeline(
         scheduler=flow_scheduler(use_dynamic_shifting=True),
-        vae=weights.build(
-            lambda: AutoencoderKLQwenImage(
-                base_dim=8,
-                z_dim=4,
-                dim_mult=[1, 2],
-                num_res_blocks=1,
-                temperal_downsample=[False],
-                latents_mean=[0.0] * 4,
-                latents_std=[1.0] * 4,
-            )
-        ),
+        vae=build_qwen_image_vae(weights, mean=[0.0] * 4, deviation=[1.0] * 4),
         text_encoder=build_qwen3_vl(weights, 2),
         tokenizer=build_chat_tokenizer(512),
         transformer=weights.build(
@@ -192,7 +161,7 @@ def build_ideogram4() -> Any:
 
     return Ideogram4Pipeline(
         scheduler=flow_scheduler(),
-        vae=build_flux2_vae(weights, 32, 2),
+        vae=build_flux2_vae(weights, channels=32, levels=2),
         text_encoder=build_qwen3_vl(weights, 36),
         tokenizer=build_chat_tokenizer(512),
         transformer=weights.build(transformer),

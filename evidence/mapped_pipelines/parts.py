@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
+    FlowMatchEulerDiscreteScheduler,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, Gemma2Config, Gemma2Model, T5Config
 
 from evidence.random_pipelines.tokenizers import (
@@ -120,5 +126,49 @@ def build_gemma(weights: RandomWeights) -> Any:
     return weights.build(
         lambda: Gemma2Model(
             Gemma2Config(**SHAPE, num_hidden_layers=2, query_pre_attn_scalar=8, sliding_window=64)
+        )
+    )
+
+
+def build_flux2_vae(weights: RandomWeights, *, channels: int, levels: int) -> Any:
+    """Build the VAE of FLUX.2, whose latents are normalised by statistics.
+
+    Args:
+        weights: What it is filled with.
+        channels: Of its latents.
+        levels: Halvings of the size, and one.
+    """
+    return weights.build(
+        lambda: AutoencoderKLFlux2(
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=(8,) * levels,
+            layers_per_block=1,
+            latent_channels=channels,
+            norm_num_groups=2,
+            sample_size=32,
+        )
+    )
+
+
+def build_qwen_image_vae(
+    weights: RandomWeights, *, mean: list[float], deviation: list[float]
+) -> Any:
+    """Build the VAE of Qwen-Image, which was made for video.
+
+    Args:
+        weights: What it is filled with.
+        mean: Of each of the four channels of its latents.
+        deviation: Of each of them.
+    """
+    return weights.build(
+        lambda: AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 2],
+            num_res_blocks=1,
+            temperal_downsample=[False],
+            latents_mean=mean,
+            latents_std=deviation,
         )
     )

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from diffusers import (
-    AutoencoderKLFlux2,
-    AutoencoderKLQwenImage,
     ChromaPipeline,
     ChromaTransformer2DModel,
     Flux2KleinPipeline,
@@ -31,7 +29,9 @@ from transformers import (
 from evidence.mapped_pipelines.parts import (
     HIDDEN,
     SHAPE,
+    build_flux2_vae,
     build_gemma,
+    build_qwen_image_vae,
     flow_scheduler,
     make_vae,
     random_weights,
@@ -85,17 +85,7 @@ def build_flux2_klein(*, is_distilled: bool = True) -> Any:
                 guidance_embeds=False,
             )
         ),
-        vae=weights.build(
-            lambda: AutoencoderKLFlux2(
-                down_block_types=("DownEncoderBlock2D",) * 2,
-                up_block_types=("UpDecoderBlock2D",) * 2,
-                block_out_channels=(8, 8),
-                layers_per_block=1,
-                latent_channels=4,
-                norm_num_groups=2,
-                sample_size=32,
-            )
-        ),
+        vae=build_flux2_vae(weights, channels=4, levels=2),
         text_encoder=weights.build(
             lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, num_hidden_layers=28))
         ),
@@ -133,16 +123,8 @@ def build_qwen_image() -> Any:
                 axes_dims_rope=(4, 6, 6),
             )
         ),
-        vae=weights.build(
-            lambda: AutoencoderKLQwenImage(
-                base_dim=8,
-                z_dim=4,
-                dim_mult=[1, 2],
-                num_res_blocks=1,
-                temperal_downsample=[False],
-                latents_mean=[0.1, -0.2, 0.3, -0.1],
-                latents_std=[1.5, 2.0, 1.2, 1.8],
-            )
+        vae=build_qwen_image_vae(
+            weights, mean=[0.1, -0.2, 0.3, -0.1], deviation=[1.5, 2.0, 1.2, 1.8]
         ),
         text_encoder=weights.build(
             lambda: Qwen2_5_VLForConditionalGeneration(

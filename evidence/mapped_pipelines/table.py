@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from diffusers import PixArtAlphaPipeline, PixArtSigmaPipeline
+
 from evidence.mapped_pipelines import early, families, newest, recent
 from evidence.mapped_pipelines.newest import with_perturbed_attention
 
@@ -54,8 +56,8 @@ CLASSES: Final[dict[str, Try | str]] = {
     "OvisImagePipeline": Try(newest.build_ovis),
     "PRXPipeline": "cleans prompts by ftfy, which has to be installed besides",
     "SanaPipeline": _sized(early.build_sana, 512),
-    "PixArtAlphaPipeline": _sized(early.EARLY["PixArtAlphaPipeline"], 256),
-    "PixArtSigmaPipeline": _sized(early.EARLY["PixArtSigmaPipeline"], 256),
+    "PixArtAlphaPipeline": _sized(partial(early.build_pixart, PixArtAlphaPipeline), 256),
+    "PixArtSigmaPipeline": _sized(partial(early.build_pixart, PixArtSigmaPipeline), 256),
     "HunyuanDiTPipeline": _sized(early.build_hunyuan, 1024),
     "AuraFlowPipeline": Try(early.build_aura_flow),
     "LuminaPipeline": Try(early.build_lumina),
@@ -73,7 +75,10 @@ CLASSES: Final[dict[str, Try | str]] = {
         _perturbed(partial(families.build_sd3, layers=2), "StableDiffusion3PAGPipeline", "blocks.1")
     ),
     "PixArtSigmaPAGPipeline": _sized(
-        _perturbed(early.EARLY["PixArtSigmaPipeline"], "PixArtSigmaPAGPipeline", "blocks.1"), 256
+        _perturbed(
+            partial(early.build_pixart, PixArtSigmaPipeline), "PixArtSigmaPAGPipeline", "blocks.1"
+        ),
+        256,
     ),
     "SanaPAGPipeline": _sized(
         _perturbed(early.build_sana, "SanaPAGPipeline", "transformer_blocks.0"), 512

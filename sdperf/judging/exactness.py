@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.judging.images import exhibit_image
+from sdperf.judging.images import exhibit_image, name_picture
 from sdperf.record.measurement import ImageRecord, Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.workload import TORCH, Variant
 from sdperf.units import format_quantity
 
 ARITHMETIC_PACKAGES: Final = ("torch",)
@@ -84,6 +85,11 @@ def find_exactness(
     return Exactness(equal, hashes[-1]) if equal > 1 or len(hashes) == 1 else None
 
 
+def is_plain_fp32(variant: Variant) -> bool:
+    """Tell whether a variant does the plain arithmetic, which an exact machine repeats closely."""
+    return (variant.engine, variant.optimisations, variant.precision) == (TORCH, (), "fp32")
+
+
 def judge_exactness(
     current: Measurement, history: Sequence[Measurement | None]
 ) -> tuple[Finding | None, bool]:
@@ -122,7 +128,7 @@ def judge_exactness(
         Finding(
             Outcome.CHANGED,
             GATE,
-            f"{image.prompt!r} (seed {image.seed}): identical until now (the last {sessions}), "
+            f"{name_picture(image)}: identical until now (the last {sessions}), "
             f"differs since{_describe(image)}{count}",
             "if it is meant: sdperf baseline accept --reason TEXT; "
             "pytest --sd-exact makes it a failure",
@@ -156,7 +162,7 @@ def judge_exact_pairs(
     return Finding(
         Outcome.CHANGED,
         GATE,
-        f"{image.prompt!r} (seed {image.seed}): A draws the same bytes in every round, B draws "
+        f"{name_picture(image)}: A draws the same bytes in every round, B draws "
         f"others{_describe(image, against)}; {len(differ)} of {len(pairs)} images differ",
     )
 

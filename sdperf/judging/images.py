@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from sdperf.record.floors import Floors
 from sdperf.record.measurement import ImageRecord, ImageScores
 from sdperf.record.verdict import EVIDENCE_PATH, Exhibit, Finding, Outcome
 from sdperf.units import format_score
+
+
+class Picture(Protocol):
+    """What tells one picture of a workload from another."""
+
+    @property
+    def prompt(self) -> str:
+        """Its prompt."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of its starting noise."""
+
+
+def name_picture(picture: Picture) -> str:
+    """Name a picture in a finding."""
+    return f"{picture.prompt!r} (seed {picture.seed})"
 
 
 def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -> list[Finding]:
@@ -24,7 +42,7 @@ def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -
         Finding(
             Outcome.BROKEN,
             "image",
-            f"{image.prompt!r} (seed {image.seed}): {'; '.join(image.faults)}",
+            f"{name_picture(image)}: {'; '.join(image.faults)}",
             _open_image(image),
             tuple(
                 exhibit_image(image, score, "; ".join(image.faults)) for score in image.scores[-1:]
@@ -115,7 +133,7 @@ def degraded_by(exhibits: Sequence[Exhibit], judged: int) -> Finding:
     return Finding(
         Outcome.DEGRADED,
         "image",
-        f"{worst.prompt!r} (seed {worst.seed}): {worst.caption}{rest}",
+        f"{name_picture(worst)}: {worst.caption}{rest}",
         f"open {EVIDENCE_PATH}/{worst.file_name}",
         tuple(exhibits),
     )

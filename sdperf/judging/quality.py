@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.judging.floors import SAME_PATH_FLOORS
-from sdperf.judging.images import degraded_by, exhibit_image, judge_images, judge_soundness
+from sdperf.judging.images import (
+    degraded_by,
+    exhibit_image,
+    judge_images,
+    judge_soundness,
+    name_picture,
+)
 from sdperf.judging.inside.parity import judge_components, judge_trajectory
 from sdperf.record.floors import Floors
 from sdperf.record.measurement import ImageScores
@@ -142,7 +148,7 @@ def judge_quality(
             return Finding(
                 Outcome.INCOMPARABLE,
                 "image",
-                f"{pair.prompt!r} (seed {pair.seed}): the reference image is another one",
+                f"{name_picture(pair)}: the reference image is another one",
                 "sdperf baseline accept --reason TEXT",
             )
     if len(pairs) < FEWEST_PAIRS:
@@ -214,7 +220,7 @@ def judge_sound(seen: Soundness) -> list[Finding]:
             Finding(
                 Outcome.BROKEN,
                 "image",
-                f"{seen.image.prompt!r} (seed {seen.image.seed}): the latents hold NaN or infinity "
+                f"{name_picture(seen.image)}: the latents hold NaN or infinity "
                 f"from step {seen.nonfinite_step + 1} of {seen.steps} on",
                 "try fp32; attention slicing and 16-bit VAEs are known to do this",
             )
@@ -248,7 +254,7 @@ def judge_repeats(seen: Repeats) -> Finding:
         return Finding(
             Outcome.DEGRADED,
             "image",
-            f"{seen.image.prompt!r} (seed {seen.image.seed}): the same process made another image "
+            f"{name_picture(seen.image)}: the same process made another image "
             f"of the same seed (SSIM {format_score(same.ssim)}, worst tile "
             f"{format_score(same.worst_tile_ssim)})",
             "look for uninitialised memory or a random generator that is not seeded",

@@ -12,6 +12,8 @@ from sdperf.errors import ModelError
 
 INDEX_NAME: Final = "model_index.json"
 DENOISERS: Final = ("unet", "transformer")
+"""Names of the component that denoises."""
+
 DECODERS: Final = ("vae", "movq", "vqgan")
 """Components that turn latents into pixels; the last two are Kandinsky's and Stable Cascade's."""
 
@@ -20,8 +22,6 @@ _OF_PIXELS: Final = ("IFPipeline", "PRXPixelPipeline")
 
 _CASCADE_DENOISER: Final = "decoder"
 """What Stable Cascade calls its second denoiser; the first is a component of its prior."""
-
-"""Names of the component that denoises."""
 
 NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that a measured text-to-image pipeline goes without, and that are not fetched."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.errors import RecordError
+from sdperf.units import format_shape
 
 SUMS: Final = 16
 """Sums of a sketch: a distance read from two of them is off by 18 % (one standard deviation)."""
@@ -184,12 +185,9 @@ def _explain_mismatch(before: PictureImprint, after: PictureImprint) -> str | No
         ("pixels", (before.pixels,), (after.pixels,)),
     ):
         if one and other and one[0].shape != other[0].shape:
-            return f"{what} of {_spell(one[0])} in the baseline, of {_spell(other[0])} now"
+            then, now = format_shape(one[0].shape), format_shape(other[0].shape)
+            return f"{what} of {then} in the baseline, of {now} now"
     return None
-
-
-def _spell(one: OutputImprint) -> str:
-    return " x ".join(map(str, one.shape))
 
 
 def _read_sketch(text: str) -> tuple[float, ...]:

@@ -98,8 +98,6 @@ class Suite:
         plain: Images that plain fp32 delivered in sync mode; ``None`` where it could not.
         recordings: Generations opened up by where they come from, or why there is none.
         recording_s: Seconds that the recordings of each source took.
-        is_the_models: Whether the pipeline that was loaded last is of the class that the model
-            names; a subject may return another.
         pictures: What is known of the session's pictures.
     """
 
@@ -123,7 +121,6 @@ class Suite:
     )
     recording_s: dict[Source, float] = field(default_factory=dict)
     pictures: PictureScores = field(default_factory=PictureScores)
-    is_the_models: bool = field(default=True, init=False)
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
     _made: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
@@ -190,8 +187,7 @@ class Suite:
 
     def _check_sampling(self, worker: Worker) -> None:
         """Refuse to measure a subject of another kind with the model's own steps and guidance."""
-        self.is_the_models = worker.report.is_the_models
-        if self.sampling_source is None or self.is_the_models:
+        if self.sampling_source is None or worker.report.is_the_models:
             return
         raise ConfigurationError(
             f"the subject returned a {worker.report.pipeline}, and steps and guidance were left "

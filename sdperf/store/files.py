@@ -117,6 +117,15 @@ def _is_named(handle: int, path: Path) -> bool:
     return False
 
 
+def is_spelt_in_utf8(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8; other bytes of a file's name cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def encode_text(text: str) -> bytes:
     """Return a text as UTF-8; bytes of a file's name that are no UTF-8 are spelt out in it.
 

@@ -46,9 +46,7 @@ class NotedPool:
         if spec != self.loaded:
             self.loaded = spec
             self.noted.append(f"load {spec.precision} {spec.device} {role}".strip())
-        return [
-            SimpleNamespace(report=SimpleNamespace(engine=None, device=None, is_the_models=True))
-        ] * count
+        return [SimpleNamespace(report=SimpleNamespace(engine=None, device=None))] * count
 
     def run_round(self, requests):
         (image,) = requests[0].images

@@ -105,3 +105,14 @@ def _call_with(pipeline, change):
 
     pipeline.__class__ = type(kind.__name__, (kind,), {"__call__": __call__})
     return pipeline
+
+
+def negate_step(pipeline, wrong):
+    """Let the scheduler take one step, 0 first, from the denoiser's output with the other sign."""
+    step, made = pipeline.scheduler.step, []
+
+    def broken(output, *arguments, **named):
+        made.append(1)
+        return step(-output if len(made) == wrong + 1 else output, *arguments, **named)
+
+    pipeline.scheduler.step = broken

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sdperf.judging.exactness import explain_inexact
+from sdperf.judging.exactness import explain_inexact, is_plain_fp32
 from sdperf.judging.floors import STRICTEST_TRAJECTORY_RMS, choose_trajectory_rms
+from sdperf.judging.images import name_picture
 from sdperf.record.imprint import Parting, PictureImprint, find_parting
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.record.workload import TORCH
 from sdperf.units import format_quantity
 
 GATE: Final = "imprint"
@@ -90,17 +90,15 @@ def _find_partings(
 
 def _choose_limit(current: Measurement, *, is_exact: bool) -> float:
     """Choose how far latents may be apart, as relative RMS: a saved run is judged alike."""
-    variant = current.variant
-    is_plain = (variant.engine, variant.optimisations) == (TORCH, ())
-    if is_exact and is_plain and variant.precision == "fp32":
+    if is_exact and is_plain_fp32(current.variant):
         return STRICTEST_TRAJECTORY_RMS
-    return choose_trajectory_rms(variant.precision, None)
+    return choose_trajectory_rms(current.variant.precision, None)
 
 
 def _judge(
     parting: Parting, image: PictureImprint, *, is_exact: bool, precision: str, limit: float
 ) -> Finding | None:
-    name = f"{image.prompt!r} (seed {image.seed})"
+    name = name_picture(image)
     steps = len(image.latents) or len(image.denoiser)
     if parting.mismatch is not None:
         return Finding(

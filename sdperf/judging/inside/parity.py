@@ -7,6 +7,7 @@ from typing import Final
 
 from sdperf.images import ComponentDistance
 from sdperf.judging.floors import choose_component_floor, choose_trajectory_rms
+from sdperf.judging.images import name_picture
 from sdperf.record.floors import Floors
 from sdperf.record.observation import (
     ComponentParity,
@@ -15,7 +16,6 @@ from sdperf.record.observation import (
     TrajectoryParity,
 )
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.record.workload import ImageRequest
 from sdperf.units import format_quantity, format_score
 
 _BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
@@ -37,7 +37,7 @@ def judge_components(seen: ComponentParity, precision: str, floors: Floors | Non
 def _judge_components(
     picture: PictureComponents, against: str, precision: str, floors: Floors | None
 ) -> Finding | None:
-    name = _name(picture.image)
+    name = name_picture(picture.image)
     if picture.mismatch is not None:
         return Finding(Outcome.BROKEN, "image", f"{name}: {picture.mismatch}", _OTHER_WORK)
     if not picture.distances:
@@ -104,7 +104,7 @@ def judge_trajectory(seen: TrajectoryParity, precision: str, floors: Floors | No
 
 
 def _judge_trajectory(picture: PictureTrajectory, against: str, tolerance: float) -> Finding | None:
-    distance, name = picture.distance, _name(picture.image)
+    distance, name = picture.distance, name_picture(picture.image)
     steps = len(distance.relative_rms)
     if picture.mismatch is not None:
         words = f"{name}: {picture.mismatch} ({against})"
@@ -147,10 +147,6 @@ def describe_trajectory(seen: TrajectoryParity) -> str:
     if rms == 0:
         return f"latents identical at all {steps} steps"
     return f"relative RMS {rms:.2g} at most, at step {step} of {steps}"
-
-
-def _name(image: ImageRequest) -> str:
-    return f"{image.prompt!r} (seed {image.seed})"
 
 
 def _choose_worst(judged: Iterable[Finding | None], sound: str) -> Finding:

@@ -13,7 +13,7 @@ from sdperf.images.png import decode_png
 from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
-from sdperf.judging.exactness import judge_exactness
+from sdperf.judging.exactness import is_plain_fp32, judge_exactness
 from sdperf.judging.floors import (
     ACROSS_PRECISIONS_FLOORS,
     ENGINE_FLOORS,
@@ -141,9 +141,7 @@ def _judge_against_saved(
     """Judge the images against the latest session's, by what this machine can tell."""
     saved = next(one for one in reversed(history) if one is not None)
     changed, is_exact = judge_exactness(measurement, history)
-    variant = measurement.variant
-    is_plain = (variant.engine, variant.optimisations) == (TORCH, ())
-    is_tight = is_exact and is_plain and variant.precision == "fp32"
+    is_tight = is_exact and is_plain_fp32(measurement.variant)
     floors = EXACT_MACHINE_FLOORS if is_tight else SAME_PATH_FLOORS
     entropies = {image.sha256: image.entropy_bits for image in saved.images}
     judged = judge_images(measurement.images, "baseline", floors, entropies)

@@ -26,9 +26,10 @@ from sdperf.record.observation import (
 from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
-from sdperf.run.quality.recorded import Floats, Recording, Replay
+from sdperf.run.quality.recorded import Recording, Replay
 from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
 from sdperf.run.suite import Suite
+from sdperf.units import format_shape
 
 FEWEST_IMAGES: Final = 8
 """Pairs that the exact paired test needs to be able to speak."""
@@ -218,7 +219,8 @@ def _compare_components(
         pairs.append(("vae", recording.pixels, replayed.pixels))
     for component, before, after in pairs:
         if before.shape != after.shape:
-            words = f"the {component} gives {_spell(after)} where it gave {_spell(before)}"
+            shapes = format_shape(after.shape), format_shape(before.shape)
+            words = f"the {component} gives {shapes[0]} where it gave {shapes[1]}"
             return PictureComponents(image, (), words)
     return PictureComponents(image, measure_components(recording, replayed))
 
@@ -237,13 +239,10 @@ def _compare_latents(image: ImageRequest, before: Recording, after: Recording) -
         return PictureTrajectory(image, TrajectoryDistance((), (), None), words)
     for one, other in zip(before.latents, after.latents, strict=True):
         if one.shape != other.shape:
-            words = f"latents of {_spell(other)}, the reference's are of {_spell(one)}"
+            shapes = format_shape(other.shape), format_shape(one.shape)
+            words = f"latents of {shapes[0]}, the reference's are of {shapes[1]}"
             return PictureTrajectory(image, TrajectoryDistance((), (), None), words)
     return PictureTrajectory(image, compute_trajectory_distance(before.latents, after.latents))
-
-
-def _spell(values: Floats) -> str:
-    return " x ".join(map(str, values.shape))
 
 
 def measure_components(recording: Recording, replayed: Replay) -> tuple[ComponentDistance, ...]:

@@ -42,8 +42,14 @@ class Question(Protocol[Answer_co]):
 
 
 @dataclass(frozen=True)
-class Record:
-    """Generate one image and keep what passes between the components."""
+class _OfOneImage:
+    """What is asked about one image.
+
+    Attributes:
+        workload: Settings that the pipeline is bound to.
+        image: The image.
+        threads: CPU threads for the worker's operators.
+    """
 
     workload: Workload
     image: ImageRequest
@@ -53,6 +59,11 @@ class Record:
     def images(self) -> tuple[ImageRequest, ...]:
         """The one image."""
         return (self.image,)
+
+
+@dataclass(frozen=True)
+class Record(_OfOneImage):
+    """Generate one image and keep what passes between the components."""
 
     def answer(self, stages: Stages) -> Recording:
         """Generate it."""
@@ -62,17 +73,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class TakeImprint:
+class TakeImprint(_OfOneImage):
     """Draw one image by the plain call and imprint what passes between the components."""
-
-    workload: Workload
-    image: ImageRequest
-    threads: int
-
-    @property
-    def images(self) -> tuple[ImageRequest, ...]:
-        """The one image."""
-        return (self.image,)
 
     def answer(self, stages: Stages) -> PictureImprint:
         """Draw it."""
@@ -82,18 +84,10 @@ class TakeImprint:
 
 
 @dataclass(frozen=True)
-class ReplayRecording:
+class ReplayRecording(_OfOneImage):
     """Run each component on the inputs of a recording."""
 
-    workload: Workload
-    image: ImageRequest
-    threads: int
     recording: Recording
-
-    @property
-    def images(self) -> tuple[ImageRequest, ...]:
-        """The one image."""
-        return (self.image,)
 
     def answer(self, stages: Stages) -> Replay:
         """Run them.

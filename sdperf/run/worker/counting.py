@@ -37,8 +37,8 @@ _ATTENTION_KERNELS: Final = (
     "_scaled_dot_product_attention_math_for_mps",
     "_scaled_dot_product_fused_attention_overrideable",
 )
-"""Attention operators. torch's own counter knows the first three only, and before 2.12 refuses them
-where several heads of the query share one of the key, as in text encoders of 2025."""
+"""Attention operators. torch's own counter knows the first three only, and in older versions
+refuses them where several heads of the query share one of the key, as in text encoders of 2025."""
 
 
 class OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -66,7 +66,7 @@ def count_image(stages: Stages, ahead: TokenizeAhead, request: ImageRequest) -> 
     """
     costs: list[StageCost] = []
 
-    flops = FlopCounterMode(display=False, custom_mapping=_missing_formulas())
+    flops = FlopCounterMode(display=False, custom_mapping=_attention_formulas())
     operators = OperatorCounter()
 
     @contextlib.contextmanager
@@ -91,7 +91,7 @@ def count_work(work: Callable[[], T]) -> tuple[T, int, int]:
 
     Source: `torch.utils.flop_counter`; attention is counted here.
     """
-    flops = FlopCounterMode(display=False, custom_mapping=_missing_formulas())
+    flops = FlopCounterMode(display=False, custom_mapping=_attention_formulas())
     operators = OperatorCounter()
     with flops, operators:
         result = work()
@@ -200,7 +200,7 @@ def _tf32_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _missing_formulas() -> dict[Any, Any]:
+def _attention_formulas() -> dict[Any, Any]:
     """Give attention kernels a formula that holds for shared heads too."""
     kernels = (getattr(torch.ops.aten, name, None) for name in _ATTENTION_KERNELS)
     return {kernel: _attention_flop for kernel in kernels if kernel is not None}

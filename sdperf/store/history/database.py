@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.store.files import is_spelt_in_utf8
 from sdperf.store.history.schema import HEAD_REVISION, metadata
 from sdperf.urls import mask_url
 
@@ -111,15 +112,13 @@ def locate_history(given: str | None, root: Path) -> str:
         ConfigurationError: The name of its place is not UTF-8.
     """
     chosen = given or os.environ.get(VARIABLE) or str(root / DEFAULT_FILE)
-    try:
-        chosen.encode()
-    except UnicodeEncodeError as error:
+    if not is_spelt_in_utf8(chosen):
         raise ConfigurationError(
             "the history cannot be kept in a place whose name is not UTF-8",
             got=ascii(chosen),
             expected="a place with another name, or none",
             hint="--sd-history=off, or --sd-history=FILE with another name",
-        ) from error
+        )
     return chosen if "://" in chosen else f"sqlite:///{Path(chosen).expanduser()}"
 
 

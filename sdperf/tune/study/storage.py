@@ -26,6 +26,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import NullPool
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.store.files import is_spelt_in_utf8
 from sdperf.tune import DEFAULT_FILE
 from sdperf.urls import mask_url
 
@@ -67,15 +68,6 @@ def require_optuna() -> None:
             hint="pip install 'sdperf[tune]'",
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-def is_spelt_in_utf8(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8; other bytes of a file's name cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def locate_storage(given: str | None, root: Path) -> URL:

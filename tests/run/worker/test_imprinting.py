@@ -14,6 +14,7 @@ from sdperf.record.codec import format_record, parse_record
 from sdperf.record.imprint import PictureImprint, estimate_relative_rms, find_parting
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.worker.imprinting import make_imprint, take_imprint
+from tests.support.deviating_subjects import negate_step
 from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
@@ -78,13 +79,7 @@ def test_another_seed_parts_at_the_denoiser_in_the_first_step(make):
 @pytest.mark.parametrize("wrong", [0, 2, 4])
 def test_one_wrong_step_of_the_scheduler_is_named(make, wrong):
     damaged = make()
-    step, made = damaged.pipeline.scheduler.step, []
-
-    def broken(output, *arguments, **named):
-        made.append(1)
-        return step(-output if len(made) == wrong + 1 else output, *arguments, **named)
-
-    damaged.pipeline.scheduler.step = broken
+    negate_step(damaged.pipeline, wrong)
     found = part(make(), damaged)
     assert (found.component, found.step) == ("scheduler", wrong)
 

@@ -27,6 +27,7 @@ from sdperf.run.worker.recording import (
     replay,
     soil_memory,
 )
+from tests.support.deviating_subjects import negate_step
 from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
@@ -122,13 +123,7 @@ def test_another_thread_count_is_legal_noise(make):
 @pytest.mark.parametrize("wrong", [0, 2, 4])
 def test_one_wrong_denoising_step_is_named(make, wrong):
     damaged = make()
-    step, made = damaged.pipeline.scheduler.step, []
-
-    def broken(output, *arguments, **named):
-        made.append(1)
-        return step(-output if len(made) == wrong + 1 else output, *arguments, **named)
-
-    damaged.pipeline.scheduler.step = broken
+    negate_step(damaged.pipeline, wrong)
     finding = trajectory(make(), damaged, CALIBRATED)
     assert finding.outcome is Outcome.DEGRADED
     assert f"the latents part at step {wrong + 1} of 5" in finding.reason
