@@ -87,6 +87,22 @@ def test_rooms_that_load_no_torch_import_it_only_inside_functions(path):
         assert not HEAVY & {name.split(".")[0] for name in names}, f"{path.name}:{node.lineno}"
 
 
+def test_a_worker_and_an_unused_plugin_do_without_msgspec():
+    """Only the reader of records loads it, when it reads; of a worker, only an engine's cache."""
+    readers = set()
+    for path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        where = path.relative_to(PACKAGE).as_posix()
+        imports = [one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom)]
+        if any("msgspec" in ast.unparse(one) for one in imports):
+            assert where == "record/json.py"
+            assert not any("msgspec" in ast.unparse(one) for one in tree.body if one in imports)
+        if any("sdperf.record.json" in ast.unparse(one) for one in imports):
+            readers.add(where)
+    in_worker = ("run/worker/", "pipeline/", "device/", "engines/", "measure/")
+    assert [one for one in readers if one.startswith(in_worker)] == ["engines/cache.py"]
+
+
 def test_the_rule_can_fail():
     tree = ast.parse("from sdperf.plugin import options")
     (imported, _), *_ = imported_rooms(tree)

@@ -13,7 +13,7 @@ from evidence.ab_evidence.subjects import EVERY_CALLS, EXTRA_PERCENT
 from sdperf.ab.verdict.comparison import Comparison
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.errors import RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.store.files import write_atomically
 from sdperf.units import format_seconds
 

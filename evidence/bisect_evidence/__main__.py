@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from evidence.bisect_evidence.repository import CULPRIT, SUBJECT, Planted, make_repository
 from sdperf.bisect.state import BisectState
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.store.files import write_atomically
 
 NAME: Final = "bisect-evidence"

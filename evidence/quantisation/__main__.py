@@ -23,7 +23,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     QUANTISATIONS,
     parse_optimisations,
 )
-from sdperf.record.codec import format_record
+from sdperf.record.json import format_record
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
 from sdperf.run.gain import GainCase
 from sdperf.run.suite import count_cpu_threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdperf.record.codec import parse_record
+from sdperf.record.json import parse_record
 from sdperf.record.measurement import Gain
 from sdperf.report.text.session.gains import format_gain
 from sdperf.units import format_bytes, format_score, format_seconds

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdperf.errors import SdperfError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.store.files import write_atomically
 from sdperf.tune.question.question import Question
 from sdperf.tune.question.setting import Setting

@@ -19,7 +19,12 @@ from typing import Any, Final, Protocol
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import Block, CaseComparison, CompareOptions, SideRecord
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import (
+    check_format_version,
+    decode_object,
+    format_record,
+    parse_record,
+)
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 
@@ -224,19 +229,12 @@ def read_kept(path: Path) -> KeptCases:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise RecordError(f"{path} is too large", hint=hint)
-        document = json.loads(path.read_bytes())
-        kept = parse_record(KeptCases, document)
+        kept = parse_record(KeptCases, decode_object(path.read_bytes(), "it"))
     except OSError as error:
         raise RecordError(f"{path} cannot be read", got=error.strerror, hint=hint) from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is damaged", got=str(error)[:120], hint=hint) from error
     except RecordError as error:
         raise RecordError(f"{path} is damaged", got=str(error), hint=hint) from error
-    if kept.format_version != FORMAT_VERSION:
-        raise RecordError(
-            f"{path} is of another format", got=kept.format_version, expected=FORMAT_VERSION,
-            hint=hint,
-        )  # fmt: skip
+    check_format_version(str(path), kept.format_version, FORMAT_VERSION, hint)
     return kept
 
 

@@ -22,7 +22,11 @@ from sdperf.ab.verdict.comparison import Compared, CompareOptions, Comparison
 from sdperf.bisect.judging import Aspect, CaseAnswer, Target
 from sdperf.bisect.search import Answer, History
 from sdperf.errors import ConfigurationError, RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import (
+    decode_object,
+    format_record,
+    parse_record,
+)
 from sdperf.record.workload import Workload
 from sdperf.store.files import write_atomically
 
@@ -193,12 +197,12 @@ class StateFolder:
             RecordError: The file is damaged.
         """
         try:
-            return parse_record(BisectState, json.loads(self.path.read_bytes()))
+            return parse_record(BisectState, decode_object(self.path.read_bytes(), "it"))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        except (ValueError, RecursionError, RecordError) as error:
+        except RecordError as error:
             raise RecordError(
                 f"the search kept in {self.path} cannot be read",
                 got=str(error)[:200],
@@ -230,8 +234,8 @@ class StateFolder:
         """
         path = self.folder / file_name
         try:
-            return parse_record(Comparison, json.loads(path.read_bytes()))
-        except (OSError, ValueError, RecursionError) as error:
+            return parse_record(Comparison, decode_object(path.read_bytes(), "it"))
+        except (OSError, RecordError) as error:
             raise RecordError(
                 f"the comparison {path} cannot be read",
                 got=str(error)[:200],

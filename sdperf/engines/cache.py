@@ -32,7 +32,7 @@ from sdperf.folders import (
     wait_for_lock,
 )
 from sdperf.models.hashing import default_cache_dir
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.units import format_bytes
 
 MANIFEST: Final = "sdperf-conversion.json"

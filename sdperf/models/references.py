@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ImageError, RecordError
 from sdperf.images.png import compute_png_sha256, decode_png
-from sdperf.record.codec import parse_record
 from sdperf.record.floors import Floors
+from sdperf.record.json import decode_object, parse_record
 from sdperf.record.workload import ImageRequest, Workload
 
 if TYPE_CHECKING:
@@ -151,10 +150,10 @@ def load_references(folder: Path) -> ReferenceImages | None:
     """
     path = folder / FILE_NAME
     try:
-        document = json.loads(path.read_bytes())
+        document = decode_object(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise RecordError(f"{path} cannot be read", got=str(error)) from error
     try:
         return ReferenceImages(folder, parse_record(ReferenceList, document))

@@ -366,7 +366,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     ours = config.stash.get(KEY, None)
     if ours is not None and ours.reports:
         from sdperf.plugin.ending.saving import list_quality_cases, summarise_run
-        from sdperf.record.codec import format_record
+        from sdperf.record.json import format_record
         from sdperf.store.quality import QUALITY_KEY, format_quality
         from sdperf.store.runs import RUN_KEY
 

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.plugin.ahead import Plan
-from sdperf.record.codec import format_record, parse_record
-from sdperf.record.measurement import (
-    CaseKind,
-    Environment,
-    Measurement,
-    SeparateStage,
-    format_measurement,
-    parse_measurement,
-)
+from sdperf.record.json import format_measurement, format_record, parse_measurement, parse_record
+from sdperf.record.measurement import CaseKind, Environment, Measurement, SeparateStage
 from sdperf.record.observation import Observation
 from sdperf.record.workload import Precision, Variant
 from sdperf.store.code import hash_code, locate_module

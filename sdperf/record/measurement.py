@@ -7,11 +7,10 @@ import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from sdperf.device import DeviceKind
 from sdperf.errors import RecordError
-from sdperf.record.codec import format_record, parse_record
 from sdperf.record.execution import Execution
 from sdperf.record.guard import Guard
 from sdperf.record.imprint import PictureImprint
@@ -617,46 +616,6 @@ class Measurement:
     def images_per_second(self) -> float:
         """Inverse of `seconds_per_image`."""
         return 1.0 / self.seconds_per_image
-
-
-def format_measurement(measurement: Measurement) -> dict[str, Any]:
-    """Turn a measurement into the record that is saved, with its derived figures for readers.
-
-    Raises:
-        RecordError: A number is NaN or infinite.
-    """
-    derived = {
-        "seconds_per_image": measurement.seconds_per_image,
-        "images_per_second": measurement.images_per_second,
-        "cores_busy": measurement.cores_busy,
-    }
-    record = format_record(measurement) | derived
-    if measurement.stages is not None:
-        record["stages"]["rest_s"] = measurement.stages.rest_s
-    if measurement.resources is not None:
-        for name in ("gpu_board_energy_per_image_j", "gpu_soc_energy_per_image_j"):
-            record["resources"][name] = getattr(measurement.resources, name)
-    return record
-
-
-def parse_measurement(document: object) -> Measurement:
-    """Read a saved record back, checking every field.
-
-    Raises:
-        RecordError: A field is missing, of the wrong type, NaN or infinite, or the record's
-            format version is newer than this one.
-    """
-    version = document.get("format_version") if isinstance(document, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise RecordError("the record has no format version", got=version)
-    if version > FORMAT_VERSION:
-        raise RecordError(
-            "the record was written by a newer sdperf",
-            got=f"format version {version}",
-            expected=f"at most {FORMAT_VERSION}",
-            hint="pip install --upgrade sdperf",
-        )
-    return parse_record(Measurement, document)
 
 
 def _join_slugs(*parts: str | None) -> str:

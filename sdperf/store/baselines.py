@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
 from sdperf.store.files import write_atomically

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import check_format_version, format_record, parse_record
 from sdperf.record.workload import Workload
 from sdperf.store.files import write_atomically
 from sdperf.store.runs import read_document
@@ -117,12 +117,8 @@ def read_calibrations(folder: Path) -> dict[str, Calibration]:
                 got=str(error),
                 hint="calibrate again (sdperf calibrate), or remove it",
             ) from error
-        if calibration.format_version != CALIBRATION_FORMAT_VERSION:
-            raise RecordError(
-                f"{path} was written by another sdperf",
-                got=f"format version {calibration.format_version}",
-                expected=CALIBRATION_FORMAT_VERSION,
-                hint="sdperf calibrate",
-            )
+        check_format_version(
+            str(path), calibration.format_version, CALIBRATION_FORMAT_VERSION, "sdperf calibrate"
+        )
         found[calibration.fingerprint] = calibration
     return found

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 
 CONTROL_LOG: Final = ".sdperf/null-controls.jsonl"
 """Where runs keep every null control, below pytest's root folder."""

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from sdperf.errors import RecordError
 from sdperf.folders import list_folder, remove_marked
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import check_format_version, format_record, parse_record
 from sdperf.store.files import sync_folder, sync_to_disk
 
 JOURNAL_FOLDER: Final = Path(".sdperf") / "journal"
@@ -77,9 +77,9 @@ class JournalEntry:
     Attributes:
         case: Its test id.
         kind: ``timed``, or ``quality`` of a case of the quality suite.
-        record: What is saved of it, in the form of `sdperf.record.measurement.format_measurement`
+        record: What is saved of it, in the form of `sdperf.record.json.format_measurement`
             or of `sdperf.store.quality.format_quality`.
-        environment: Where it was measured, as `sdperf.record.codec` formats it.
+        environment: Where it was measured, as `sdperf.record.json` formats it.
         model_hash: Hash of the model that it was measured on.
         images: Content hashes of its pictures.
         started_at: When the process that measured it began.
@@ -318,12 +318,7 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
 
 def _parse_head(entry: Mapping[str, Any]) -> JournalHead:
     head = parse_record(JournalHead, entry)
-    if head.format_version != JOURNAL_FORMAT_VERSION:
-        raise RecordError(
-            "another sdperf wrote this journal",
-            got=f"format version {head.format_version}",
-            expected=f"{JOURNAL_FORMAT_VERSION}",
-        )
+    check_format_version("this journal", head.format_version, JOURNAL_FORMAT_VERSION)
     return head
 
 

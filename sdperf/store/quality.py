@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import check_format_version, format_record, parse_record
 from sdperf.record.observation import (
     ComponentParity,
     ImageParity,
@@ -113,20 +113,14 @@ def parse_quality(path: Path, document: Mapping[str, Any]) -> tuple[QualityCase,
     block = document.get(QUALITY_KEY)
     if block is None:
         return ()
-    version = block.get("format_version") if isinstance(block, dict) else None
-    cases = block.get("cases") if isinstance(block, dict) else None
-    if (
-        version != QUALITY_FORMAT_VERSION
-        or isinstance(version, bool)
-        or not isinstance(cases, list)
-    ):
-        raise RecordError(
-            f"{path}: its quality results cannot be read",
-            got=f"format version {version!r}"[:60],
-            expected=f"{QUALITY_FORMAT_VERSION}",
-            hint="pip install --upgrade sdperf",
-        )
+    if not isinstance(block, dict):
+        raise RecordError(f"{path}: {QUALITY_KEY} cannot be read", got=type(block).__name__)
+    version = block.get("format_version")
+    check_format_version(f"{path}: {QUALITY_KEY}", version, QUALITY_FORMAT_VERSION)
+    cases = block.get("cases")
     try:
+        if not isinstance(cases, list):
+            raise RecordError("its cases are no list", got=type(cases).__name__)
         found = tuple(_parse_case(one) for one in cases)
     except RecordError as error:
         raise RecordError(f"{path}: its quality results cannot be read", got=str(error)) from error

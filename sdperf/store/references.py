@@ -11,8 +11,8 @@ from typing import Final
 from sdperf.images import compute_entropy_bits
 from sdperf.images.png import compute_png_sha256, decode_png
 from sdperf.models.references import FILE_NAME, ReferenceEntry, ReferenceList
-from sdperf.record.codec import format_record
 from sdperf.record.floors import Floors
+from sdperf.record.json import format_record
 from sdperf.record.observation import Rung
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.store.files import write_atomically

@@ -11,9 +11,14 @@ from typing import Any, Final
 
 from sdperf.errors import RecordError
 from sdperf.measure.ledger import Durations
-from sdperf.record.codec import parse_record
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import Measurement, parse_measurement
+from sdperf.record.json import (
+    check_format_version,
+    decode_object,
+    parse_measurement,
+    parse_record,
+)
+from sdperf.record.measurement import Measurement
 from sdperf.store.controls import NullControl
 from sdperf.store.quality import QualityCase, parse_quality
 
@@ -140,13 +145,8 @@ def parse_run(path: Path, document: Mapping[str, Any]) -> SavedRun:
         summary = None if own is None else parse_record(RunSummary, own)
     except RecordError as error:
         raise RecordError(f"{path} cannot be used", got=str(error)) from error
-    if summary is not None and not 1 <= summary.format_version <= RUN_FORMAT_VERSION:
-        raise RecordError(
-            f"{path} was written by another sdperf",
-            got=f"format version {summary.format_version}",
-            expected=f"at most {RUN_FORMAT_VERSION}",
-            hint="pip install --upgrade sdperf",
-        )
+    if summary is not None:
+        check_format_version(str(path), summary.format_version, RUN_FORMAT_VERSION)
     return SavedRun(path, document, summary, cases, parse_quality(path, document))
 
 
@@ -157,20 +157,12 @@ def read_document(path: Path) -> dict[str, Any]:
         RecordError: It is missing, unreadable, truncated, nested too deep, or no JSON object.
     """
     try:
-        document = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"{path} cannot be read", got=error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is no JSON: truncated or damaged",
-            got=str(error)[:120],
-            hint="restore the file (git checkout), or save the run again",
-        ) from error
-    if not isinstance(document, dict):
-        raise RecordError(
-            f"{path} is no pytest-benchmark run", got=type(document).__name__, expected="an object"
-        )
-    return document
+    return decode_object(
+        content, str(path), "restore the file (git checkout), or save the run again"
+    )
 
 
 def format_content(document: Mapping[str, Any], *, allow_nan: bool = True) -> bytes:
@@ -221,7 +213,3 @@ def _is_finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:
         return False
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import RecordError
-from sdperf.record.codec import parse_record
+from sdperf.record.json import parse_record
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding
 from sdperf.store.baselines import Acceptance

@@ -21,7 +21,7 @@ from sdperf.ab.turns.view import View
 from sdperf.ab.verdict.comparison import CaseComparison, Compared, CompareOptions
 from sdperf.ab.verdict.judging import AbVerdict, judge_comparison
 from sdperf.errors import SdperfError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Workload
 from sdperf.tune.question.question import Fidelity, Question
 from sdperf.tune.question.setting import Setting

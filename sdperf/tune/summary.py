@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import (
+    check_format_version,
+    decode_object,
+    format_record,
+    parse_record,
+)
 from sdperf.tune.confirming import (
     Confirmation,
     find_default_point,
@@ -134,19 +139,12 @@ def read_summary(path: Path) -> Summary:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise RecordError(f"{path} is too large", expected=f"at most {_MAX_FILE_BYTES} bytes")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"{path} cannot be read", got=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is no JSON", got=str(error)[:200]) from error
-    version = document.get("format_version") if isinstance(document, dict) else None
-    if version != SUMMARY_VERSION:
-        raise RecordError(
-            f"{path} is no study's summary",
-            got=f"format_version {str(version)[:40]}",
-            expected=SUMMARY_VERSION,
-            hint="sdperf tune show --json FILE writes one",
-        )
+    hint = "sdperf tune show --json FILE writes a study's summary"
+    document = decode_object(content, str(path), hint)
+    check_format_version(str(path), document.get("format_version"), SUMMARY_VERSION, hint)
     summary = parse_record(Summary, document)
     numbers = {one.number for one in summary.trials}
     confirmed = {one.number for one in summary.confirmations}

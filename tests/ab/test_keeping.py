@@ -138,7 +138,7 @@ def test_damage_is_one_message(killed, tmp_path, damage):
 def test_another_format_is_refused(killed, tmp_path):
     (path,) = (tmp_path / FOLDER).glob("*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
-    with pytest.raises(RecordError, match="another format"):
+    with pytest.raises(RecordError, match="another sdperf"):
         read_kept(path)
 
 

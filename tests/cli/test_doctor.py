@@ -9,8 +9,8 @@ import pytest
 from sdperf.cli.machine import doctor
 from sdperf.measure.resources.nvidia import NvmlGpu
 from sdperf.measure.system import LIVE_SYSTEM
-from sdperf.record.codec import format_record, parse_record
 from sdperf.record.guard import Guard
+from sdperf.record.json import format_record, parse_record
 from sdperf.report.text.doctor import DoctorReport, format_doctor
 from tests.support.systems import SYSCTL, make_linux, make_mac
 

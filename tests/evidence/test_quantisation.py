@@ -8,7 +8,7 @@ from evidence.quantisation.__main__ import choose_sets
 from evidence.quantisation.measuring import Row
 from evidence.quantisation.table import compute_share, format_page
 from sdperf.pipeline.optimisations.catalogue import ALL_DEVICES, parse_optimisations
-from sdperf.record.codec import format_record
+from sdperf.record.json import format_record
 from sdperf.record.measurement import Gain, ImageScores, MemoryUsage
 from sdperf.record.workload import Variant
 

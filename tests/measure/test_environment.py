@@ -17,7 +17,7 @@ from sdperf.measure.environment import (
     read_result_variables,
 )
 from sdperf.measure.system import LIVE_SYSTEM
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.measurement import Environment
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sdperf.engines.catalogue import ENGINES
 from sdperf.judging.floors import ENGINE_FLOORS, FEWER_BITS_FLOORS, choose_gain_floors, loosen_for
-from sdperf.record.measurement import parse_measurement
+from sdperf.record.json import parse_measurement
 from sdperf.record.workload import Variant
 from sdperf.store.runs import read_run
 from tests.support.toy_engine import ToyEngine, toy_choice

@@ -7,7 +7,8 @@ import pytest
 
 from sdperf.judging.session.comparison import Comparison
 from sdperf.judging.session.gate import Gate
-from sdperf.record.measurement import Gain, parse_measurement
+from sdperf.record.json import parse_measurement
+from sdperf.record.measurement import Gain
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Variant
 from sdperf.run.case import CaseResult

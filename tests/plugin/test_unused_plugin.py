@@ -17,7 +17,8 @@ COUNTING = """
 import json, sys
 
 def loaded():
-    return sorted(name for name in sys.modules if name.split(".")[0] in ("sdperf", "numpy", "PIL"))
+    watched = ("sdperf", "numpy", "PIL", "msgspec")
+    return sorted(name for name in sys.modules if name.split(".")[0] in watched)
 
 EARLY = loaded()
 
@@ -45,7 +46,7 @@ def test_it_loads_neither_numpy_nor_pil_and_few_modules_of_ours(tmp_path, ini):
     )
     loaded = run_session(tmp_path, "--benchmark-compare")
     for names in loaded.values():
-        assert not {name.split(".")[0] for name in names} & {"numpy", "PIL"}, names
+        assert not {name.split(".")[0] for name in names} & {"numpy", "PIL", "msgspec"}, names
         assert "sdperf.plugin" in names
         assert len(names) <= MOST_MODULES, names
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sdperf.record.measurement import Measurement, format_measurement
+from sdperf.record.json import format_measurement
+from sdperf.record.measurement import Measurement
 from tests.support.full_record import full_measurement
 from tests.support.measurements import measurement
 from tools.record_schema import DOCUMENTED, describe_attributes, make_schema

@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
-from sdperf.record.measurement import (
-    FORMAT_VERSION,
-    Measurement,
-    StageTimes,
-    format_measurement,
-    parse_measurement,
-)
+from sdperf.record.json import format_measurement, parse_measurement
+from sdperf.record.measurement import FORMAT_VERSION, Measurement, StageTimes
 from tests.support.measurements import ENVIRONMENT, image, measurement
 
 json_values = st.recursive(

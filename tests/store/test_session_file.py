@@ -82,7 +82,7 @@ def test_a_damaged_record_of_ours_is_kept_as_unusable(tmp_path):
         ('{"benchmarks": [', "no JSON"),
         ('{"benchmarks": [{"stats": {"data": [NaN]}}]}', "no JSON"),
         ("[" * 100_000, "no JSON"),
-        ("[]", "no pytest-benchmark run"),
+        ("[]", "an object"),
         ({}, "no pytest-benchmark run"),
         ({"benchmarks": {}}, "no pytest-benchmark run"),
         ({"benchmarks": [3]}, "benchmark 1 cannot be read"),

@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 
 from sdperf.images.png import encode_png
-from sdperf.record.measurement import format_measurement
+from sdperf.record.json import format_measurement
 from sdperf.store.images import ImageStore
 from tests.support.measurements import image, measurement
 

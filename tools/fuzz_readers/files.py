@@ -25,7 +25,7 @@ from sdperf.bisect.state import BisectState, Question, StateFolder
 from sdperf.errors import SdperfError
 from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.judging.session.saved import compare_sessions
-from sdperf.record.codec import format_record
+from sdperf.record.json import format_record
 from sdperf.record.workload import Workload
 from sdperf.report.compare import format_comparison_json, format_comparison_table
 from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines, read_report

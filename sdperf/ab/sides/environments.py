@@ -34,7 +34,7 @@ from sdperf.folders import (
     wait_for_lock,
 )
 from sdperf.models.hashing import default_cache_dir
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.store.files import write_atomically
 
 MARKER: Final = "sdperf-environment.json"

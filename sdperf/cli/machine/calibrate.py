@@ -21,7 +21,7 @@ from sdperf.judging.machine_noise import (
     MachineNoise,
     compute_machine_noise,
 )
-from sdperf.record.codec import format_record
+from sdperf.record.json import format_record
 from sdperf.report.text.machine_noise import format_machine_noise
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.calibration import (

@@ -12,7 +12,7 @@ from sdperf.cli.quality import parse_size
 from sdperf.cli.shared.output import print_lines
 from sdperf.errors import ConfigurationError
 from sdperf.models.sampling import choose_sampling
-from sdperf.record.codec import format_record
+from sdperf.record.json import format_record
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
 
 if TYPE_CHECKING:

@@ -45,7 +45,8 @@ from sdperf.plugin.ending.saving import (
 )
 from sdperf.plugin.ending.starts import explain_tails, make_repeat
 from sdperf.plugin.exit_status import EXIT_VOID
-from sdperf.record.measurement import Measurement, format_measurement
+from sdperf.record.json import format_measurement
+from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict, shorten_case
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.quality_seen import describe_seen

@@ -26,7 +26,12 @@ from sdperf.judging.machine import (
     judge_machine,
     parse_reported_run,
 )
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import (
+    check_format_version,
+    decode_object,
+    format_record,
+    parse_record,
+)
 from sdperf.store.runs import RUN_KEY
 
 ELEMENT_ID: Final = "sdperf-raw-data"
@@ -159,25 +164,15 @@ def _unpack(path: Path, packed: str) -> dict[str, Any]:
         raw = unpacker.decompress(compressed, LARGEST_DATA_BYTES)
         if not unpacker.eof:
             raise _damaged(path, "incomplete data, or far more than a report holds")
-        document = json.loads(raw)
-    except (binascii.Error, zlib.error, ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)[:120]) from error
-    if not isinstance(document, dict):
-        raise _damaged(path, type(document).__name__, "an object")
-    return document
+        return decode_object(raw, "its raw data")
+    except (binascii.Error, zlib.error, ValueError, RecordError) as error:
+        raise _damaged(path, str(error)[:200]) from error
 
 
 def _parse(
     document: Mapping[str, Any], adjust: Callable[[Limits], Limits]
 ) -> list[tuple[JudgedMachine, dict[str, str]]]:
-    version = document.get("format_version")
-    if version != FORMAT_VERSION:
-        raise RecordError(
-            "the raw data is of another format",
-            got=f"format version {version!r}",
-            expected=FORMAT_VERSION,
-            hint="pip install --upgrade sdperf",
-        )
+    check_format_version("the raw data", document.get("format_version"), FORMAT_VERSION)
     machines = _require(document, "machines", list)
     if not machines:
         raise RecordError("the raw data names no machine")

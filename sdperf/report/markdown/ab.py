@@ -14,7 +14,12 @@ from sdperf.ab.verdict.images import AGAINST
 from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, judge_comparison
 from sdperf.errors import RecordError
 from sdperf.images.png import decode_png, encode_png
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import (
+    check_format_version,
+    decode_object,
+    format_record,
+    parse_record,
+)
 from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.pictures.side_by_side import compose_side_by_side
 from sdperf.report.text.ab import describe_place, describe_side, describe_stage
@@ -45,17 +50,10 @@ def parse_comparison(text: str) -> Comparison:
     Raises:
         RecordError: It is something else, damaged, or of a newer sdperf.
     """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError("the comparison is no JSON", got=str(error)[:120]) from error
-    if not isinstance(document, dict) or document.get("kind") != KIND:
+    document = decode_object(text, "the comparison")
+    if document.get("kind") != KIND:
         raise RecordError("this is no comparison", expected="what sdperf ab --json wrote")
-    version = document.get("format_version")
-    if version != AB_FORMAT_VERSION:
-        raise RecordError(
-            "the comparison is of another format version", got=version, expected=AB_FORMAT_VERSION
-        )
+    check_format_version("the comparison", document.get("format_version"), AB_FORMAT_VERSION)
     return parse_record(Comparison, document)
 
 

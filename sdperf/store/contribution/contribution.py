@@ -14,12 +14,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.models.presets import PRESETS
-from sdperf.record.codec import format_record, parse_record
 from sdperf.record.guard import GUARD_NAMES, Guard, GuardState
+from sdperf.record.json import (
+    check_format_version,
+    decode_object,
+    format_record,
+    parse_record,
+)
 from sdperf.record.measurement import CaseKind, Environment, Measurement, MemoryUsage, StageTimes
 from sdperf.record.usage import COUNTERS, GAUGES, Curve, ResourceUsage
 from sdperf.record.verdict import Outcome
@@ -191,17 +196,9 @@ def parse_contribution(content: bytes) -> Contribution:
     """
     if len(content) > MOST_BYTES:
         raise RecordError("the bundle is too large", got=len(content), expected=MOST_BYTES)
-    try:
-        document = json.loads(content, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise RecordError("the bundle is no JSON", got=str(error)[:120]) from error
+    document = decode_object(content, "the bundle")
     contribution = parse_record(Contribution, document)
-    if contribution.contribution_version != CONTRIBUTION_VERSION:
-        raise RecordError(
-            "the bundle was written by another sdperf",
-            got=f"version {contribution.contribution_version}",
-            expected=CONTRIBUTION_VERSION,
-        )
+    check_format_version("the bundle", contribution.contribution_version, CONTRIBUTION_VERSION)
     if format_record(contribution) != document:
         raise RecordError(
             "the bundle holds more, or other things, than a contribution",
@@ -325,7 +322,3 @@ def _check_case(case: ContributedCase) -> None:
     for is_wrong, name in doubts:
         if is_wrong:
             raise RecordError(f"the bundle's {name} cannot be true", got=getattr(case, name, None))
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no number")

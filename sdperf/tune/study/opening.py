@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import optuna
 
 from sdperf.errors import ConfigurationError, RecordError
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.tune.question.question import Aim, Question
 from sdperf.tune.study.storage import (
     close_storage,

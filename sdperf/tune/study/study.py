@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.trial import TrialState
 
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.tune.question.question import Question
 from sdperf.tune.question.setting import Setting
 from sdperf.tune.study.front import Point

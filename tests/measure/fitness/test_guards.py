@@ -10,8 +10,8 @@ from sdperf.measure.fitness.guards import judge_guards
 from sdperf.measure.resources.linux.cgroup import CgroupLimits
 from sdperf.measure.resources.linux.linux_parsers import CpuTimes
 from sdperf.measure.resources.nvidia import GpuUser
-from sdperf.record.codec import format_record, parse_record
 from sdperf.record.guard import GUARD_NAMES, Guard
+from sdperf.record.json import format_record, parse_record
 
 MAC = Conditions(
     platform="darwin",

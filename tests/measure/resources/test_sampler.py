@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sdperf.measure.resources.probe import ProcessSample, Reading
 from sdperf.measure.resources.sampler import MAX_SAMPLES, Recorder, Sampler, compute_curve
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, RATES, ResourceUsage
 
 

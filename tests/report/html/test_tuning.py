@@ -84,4 +84,4 @@ def test_the_command_writes_a_page_from_a_study_alone(summary, tmp_path, monkeyp
     assert "Seconds against likeness" in (tmp_path / "out.html").read_text()
     (tmp_path / "tune.json").write_text('{"format_version": 7}')
     assert main(["report", "--tune", "tune.json"]) == 2
-    assert "no study's summary" in capsys.readouterr().err
+    assert "another sdperf" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.ab.verdict.judging import judge_comparison
-from sdperf.record.codec import parse_record
+from sdperf.record.json import parse_record
 from sdperf.report.figures.drawn import NumberTable
 from sdperf.report.markdown.ab import format_comparison_markdown
 from sdperf.report.markdown.tune import format_summary_markdown

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sdperf.pipeline.families import stages_for
-from sdperf.record.codec import format_record, parse_record
 from sdperf.record.imprint import PictureImprint, estimate_relative_rms, find_parting
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.worker.imprinting import make_imprint, take_imprint
 from tests.support.deviating_subjects import negate_step

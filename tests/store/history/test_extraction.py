@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
-from sdperf.record.measurement import format_measurement, parse_measurement
+from sdperf.record.json import format_measurement, parse_measurement
 from sdperf.store.history.extraction import extract_run, inflate, read_kept_run
 from sdperf.store.history.figures import extract_figures
 from sdperf.store.runs import ACCEPTED_KEY

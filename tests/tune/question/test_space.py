@@ -7,7 +7,7 @@ from sdperf.ab.sides.settings import parse_settings
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, find_conflict
-from sdperf.record.codec import format_record, parse_record
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Variant, Workload
 from sdperf.tune.question.making_space import make_space
 from sdperf.tune.question.setting import Setting, make_setting
