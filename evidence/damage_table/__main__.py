@@ -32,7 +32,7 @@ def measure(names: list[str], folder: Path) -> dict[str, Any]:
     started_s = time.monotonic()
     base = run_session(folder, "unchanged", is_base=True, watched=True)
     print(f"base: {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)
-    case = next(one.measurement for name, one in base.run.cases.items() if "latency" in name)
+    case = next(one.measurement for name, one in base.cases.items() if "latency" in name)
     assert case is not None
     pictures = {}
     for name in names:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from evidence.damage_table.subjects import name_function
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import Workload
 from sdperf.store.runs import SavedRun, read_run
-from sdperf.store.session_file import SavedSession, parse_session
 
 BENCHMARKS: Final = """
 import pytest
@@ -65,31 +63,19 @@ _OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Session:
-    """One session as it was saved.
-
-    Attributes:
-        run: Its records.
-        session: Its timings, and what it said of its cases.
-    """
-
-    run: SavedRun
-    session: SavedSession
-
-    def list_findings(self, test: str) -> list[Finding]:
-        """Return what was said of a test, whatever its parameters."""
-        return [
-            finding
-            for name, said in self.session.findings.items()
-            if f"::test_{test}" in name
-            for finding in said
-        ]
+def list_findings(run: SavedRun, test: str) -> list[Finding]:
+    """Return what a run said of a test, whatever its parameters."""
+    return [
+        finding
+        for name, said in run.findings.items()
+        if f"::test_{test}" in name
+        for finding in said
+    ]
 
 
 def run_session(
     folder: Path, name: str, *, is_base: bool = False, watched: bool = False
-) -> Session:
+) -> SavedRun:
     """Run a session of one damage.
 
     Args:
@@ -134,13 +120,12 @@ def _inside(folder: Path) -> Any:
         os.chdir(before)
 
 
-def read_saved(path: Path) -> Session:
+def read_saved(path: Path) -> SavedRun:
     """Read a session."""
-    run = read_run(path)
-    return Session(run, parse_session(path, run.document, run.cases))
+    return read_run(path, needs_rounds=True)
 
 
-def read_columns(damaged: Session, workload: Workload, name: str) -> dict[str, str]:
+def read_columns(damaged: SavedRun, workload: Workload, name: str) -> dict[str, str]:
     """Say of each gate what it made of a damage.
 
     Args:
@@ -148,14 +133,14 @@ def read_columns(damaged: Session, workload: Workload, name: str) -> dict[str, s
         workload: What it drew, for `sdperf ab`.
         name: The damage.
     """
-    timed = {test: damaged.list_findings(test) for test in ("latency", "throughput")}
+    timed = {test: list_findings(damaged, test) for test in ("latency", "throughput")}
     own = {test: [one for one in said if not _is_of_base(one)] for test, said in timed.items()}
     of_base = [one for said in timed.values() for one in said if _is_of_base(one)]
-    layers = {test: damaged.list_findings(test) for test in ("components", "trajectory")}
+    layers = {test: list_findings(damaged, test) for test in ("components", "trajectory")}
     return {
         "latency": _mark(own["latency"]),
         "batch": _mark(own["throughput"]),
-        "L4": _mark([*damaged.list_findings("images"), *damaged.list_findings("soundness")]),
+        "L4": _mark([*list_findings(damaged, "images"), *list_findings(damaged, "soundness")]),
         "base": _mark(of_base),
         "ab": _mark(run_ab(workload, name)),
         "L2/L3": _mark([finding for said in layers.values() for finding in said]),

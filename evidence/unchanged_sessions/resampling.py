@@ -23,8 +23,9 @@ from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
 from sdperf.stats.paired import DEFAULT_LOOKS, Decision, decide_by_blocks
-from sdperf.store.runs import read_run
-from sdperf.store.session_file import SavedSession, TimedCase, parse_session
+from sdperf.store.runs import Acceptance, SavedCase, SavedRun, read_run
+
+_ACCEPTED: Final = Acceptance("resampled", "1970-01-01T00:00:00+00:00", None, "0" * 64)
 
 BASES: Final = (1, 5)
 """Accepted sessions that a session is held against: without a spread to judge by, and with one."""
@@ -45,13 +46,12 @@ class Judged:
     told: tuple[str, ...]
 
 
-def read_session(path: Path) -> SavedSession:
+def read_session(path: Path) -> SavedRun:
     """Read a recorded session."""
-    run = read_run(path)
-    return parse_session(path, run.document, run.cases)
+    return read_run(path, needs_rounds=True)
 
 
-def resample(session: SavedSession, chance: random.Random) -> SavedSession:
+def resample(session: SavedRun, chance: random.Random) -> SavedRun:
     """Draw each case's rounds anew, with replacement, from the session's own rounds of it.
 
     Nothing else is changed: pictures, imprints, scores, fresh requests, loading, the first call and
@@ -60,15 +60,14 @@ def resample(session: SavedSession, chance: random.Random) -> SavedSession:
     cases = {}
     for name, case in session.cases.items():
         rounds_s = tuple(chance.choices(case.rounds_s, k=len(case.rounds_s)))
-        saved, measured = case.saved, case.measurement
-        if saved is not None and measured is not None:
-            redrawn = replace(measured, rounds_s=rounds_s, rounds_cpu_s=())
-            saved = replace(saved, measurement=redrawn)
-        cases[name] = TimedCase(name, rounds_s, saved)
+        measured = case.measurement
+        if measured is not None:
+            measured = replace(measured, rounds_s=rounds_s, rounds_cpu_s=())
+        cases[name] = replace(case, rounds_s=rounds_s, measurement=measured)
     return replace(session, cases=cases)
 
 
-def judge_resampled(sessions: Sequence[SavedSession], bases: int, chance: random.Random) -> Judged:
+def judge_resampled(sessions: Sequence[SavedRun], bases: int, chance: random.Random) -> Judged:
     """Draw a session and others to hold it against, and judge it.
 
     Args:
@@ -77,7 +76,7 @@ def judge_resampled(sessions: Sequence[SavedSession], bases: int, chance: random
         chance: Draws.
     """
     *others, head = chance.sample(list(sessions), bases + 1)
-    redrawn = [replace(resample(one, chance), is_accepted=True) for one in others]
+    redrawn = [replace(resample(one, chance), acceptance=_ACCEPTED) for one in others]
     spare = [one for one in sessions if one is not head and one not in others] or others
     current = _repeat_suspects(resample(head, chance), redrawn, spare, chance)
     found = compare_sessions(redrawn, current, memory=MemoryLimits())
@@ -97,11 +96,11 @@ def judge_resampled(sessions: Sequence[SavedSession], bases: int, chance: random
 
 
 def _repeat_suspects(
-    head: SavedSession,
-    bases: Sequence[SavedSession],
-    spare: Sequence[SavedSession],
+    head: SavedRun,
+    bases: Sequence[SavedRun],
+    spare: Sequence[SavedRun],
     chance: random.Random,
-) -> SavedSession:
+) -> SavedRun:
     """Measure suspects of loading, first call and tail again, as other real sessions did.
 
     A live session starts fresh processes for them; those of sessions that take no other part were
@@ -121,10 +120,8 @@ def _repeat_suspects(
     repeated = dict(head.cases)
     for name, repeats in repeat_suspects(cases, RecordedLimits(), repeat).items():
         case = head.cases[name]
-        assert case.saved is not None
         assert case.measurement is not None
-        saved = replace(case.saved, measurement=replace(case.measurement, repeats=repeats))
-        repeated[name] = replace(case, saved=saved)
+        repeated[name] = replace(case, measurement=replace(case.measurement, repeats=repeats))
     return replace(head, cases=repeated)
 
 
@@ -134,7 +131,7 @@ def _is_slower(case: ComparedCase) -> bool:
     )
 
 
-def _is_confirmed(case: TimedCase, suspects: int, chance: random.Random) -> bool:
+def _is_confirmed(case: SavedCase, suspects: int, chance: random.Random) -> bool:
     """Measure a suspect again, as a live session does: in blocks of four, the same code twice.
 
     A block is four rounds that followed each other in the real session, from a place drawn by lot.
@@ -152,7 +149,7 @@ def _is_confirmed(case: TimedCase, suspects: int, chance: random.Random) -> bool
     return decided.decision is Decision.FAIL
 
 
-def summarise(sessions: Sequence[SavedSession], count: int, seed: int) -> dict[str, Any]:
+def summarise(sessions: Sequence[SavedRun], count: int, seed: int) -> dict[str, Any]:
     """Judge many resampled sessions, and say how many failed, and by which gate.
 
     Args:
@@ -174,7 +171,7 @@ def summarise(sessions: Sequence[SavedSession], count: int, seed: int) -> dict[s
     return summary
 
 
-def describe_sessions(sessions: Sequence[SavedSession]) -> dict[str, Any]:
+def describe_sessions(sessions: Sequence[SavedRun]) -> dict[str, Any]:
     """Say what the real sessions were, and how far what is judged moved from one to another."""
     names = list(sessions[0].cases)
     return {
@@ -185,7 +182,7 @@ def describe_sessions(sessions: Sequence[SavedSession]) -> dict[str, Any]:
     }
 
 
-def _read(session: SavedSession, name: str) -> Measurement:
+def _read(session: SavedRun, name: str) -> Measurement:
     measured = session.cases[name].measurement
     assert measured is not None, f"{session.path}: {name} holds no record"
     return measured

@@ -22,12 +22,10 @@ from sdperf.judging.resources.memory import (
 from sdperf.judging.session.recorded import RecordedLimits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.measurement import Environment, Measurement
-from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_case
+from sdperf.record.verdict import Finding, Outcome, Verdict, parse_finding, shorten_case
 from sdperf.stats.summaries import compute_median_interval
-from sdperf.store.findings import parse_finding
 from sdperf.store.quality import QualityCase
-from sdperf.store.runs import SavedRun, parse_run
-from sdperf.store.session_file import SavedSession, TimedCase, parse_session
+from sdperf.store.runs import SavedCase, SavedRun, parse_run
 
 _UNFIT: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -38,19 +36,17 @@ _NOTHING: Final = Finding(Outcome.NO_BASELINE, "latency", "there is no run to co
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One saved run, read both as timings and as records.
+    """One saved run, fit to be shown.
 
     Attributes:
         name: What people call it; a file name.
         document: The JSON as read.
-        run: Its records, their words fit to be shown.
-        session: Its timings, likewise.
+        run: What it holds, its words fit to be shown.
     """
 
     name: str
     document: Mapping[str, Any]
     run: SavedRun
-    session: SavedSession
 
     @property
     def measurements(self) -> dict[str, Measurement]:
@@ -70,7 +66,7 @@ class ReportedRun:
     def machine(self) -> str:
         """The kind of machine: its fingerprint, else what pytest-benchmark wrote of it."""
         where = self.environment
-        return (self.session.machine or "unknown machine") if where is None else where.fingerprint()
+        return (self.run.machine or "unknown machine") if where is None else where.fingerprint()
 
 
 @dataclass(frozen=True)
@@ -198,9 +194,8 @@ def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
         RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
     """
     name = clean_words(name)
-    path, shown = Path(name), clean_words(dict(document))
-    run = parse_run(path, shown)
-    return ReportedRun(name, document, run, parse_session(path, shown, run.cases))
+    run = parse_run(Path(name), clean_words(dict(document)), needs_rounds=True)
+    return ReportedRun(name, document, run)
 
 
 Words = TypeVar("Words")
@@ -257,8 +252,8 @@ def judge_machine(
     suite = None
     if bases:
         comparison = compare_sessions(
-            [base.session for base in bases],
-            head.session,
+            [base.run for base in bases],
+            head.run,
             LatencyLimits(limits.suite_slowdown, limits.gross_slowdown),
             max_slowdown=limits.max_slowdown,
             own_slowdowns=limits.own_slowdowns,
@@ -267,9 +262,9 @@ def judge_machine(
         )
         compared = {case.verdict.case: case for case in comparison.cases}
         suite = comparison.suite
-    recorded = head.session.findings
+    recorded = head.run.findings
     quality = {one.case: one for one in head.run.quality}
-    names = dict.fromkeys((*head.session.cases, *recorded, *compared))
+    names = dict.fromkeys((*head.run.cases, *recorded, *compared))
     return JudgedMachine(
         machine=head.machine,
         head=head,
@@ -281,7 +276,7 @@ def judge_machine(
                 recorded.get(name, [_NOTHING]),
                 compared.get(name),
                 settled.get(name),
-                [base.session.cases[name] for base in bases if name in base.session.cases],
+                [base.run.cases[name] for base in bases if name in base.run.cases],
                 quality.get(name),
             )
             for name in names
@@ -299,10 +294,10 @@ def _judge_case(
     recorded: Sequence[Finding],
     compared: ComparedCase | None,
     settled: SettledCase | None,
-    held: Sequence[TimedCase],
+    held: Sequence[SavedCase],
     seen: QualityCase | None,
 ) -> ReportedCase:
-    timed = head.session.cases.get(name)
+    timed = head.run.cases.get(name)
     findings = list(recorded if compared is None else compared.verdict.findings)
     if settled is not None:
         others = [one for one in findings if one.gate != "latency"]
@@ -319,7 +314,7 @@ def _judge_case(
     )
 
 
-def _find_range(compared: ComparedCase, held: Sequence[TimedCase]) -> tuple[float, float] | None:
+def _find_range(compared: ComparedCase, held: Sequence[SavedCase]) -> tuple[float, float] | None:
     if compared.baseline_s is None or compared.sessions == 0:
         return None
     if compared.unchanged is not None:
@@ -343,7 +338,7 @@ def require_runs(runs: Sequence[ReportedRun]) -> None:
     if not runs:
         raise RecordError("there is nothing to report", hint="pytest benchmarks")
     for run in runs:
-        if not run.session.cases and (run.run.summary is None or not run.run.summary.outcomes):
+        if not run.run.cases and (run.run.summary is None or not run.run.summary.outcomes):
             raise RecordError(
                 f"{run.name} holds no case",
                 got="an empty run",

@@ -38,13 +38,16 @@ _WORDS: Final = {
 _LONGEST_SHOWN: Final = 60
 
 
-def decode_object(content: bytes | str, what: str, hint: str | None = None) -> dict[str, Any]:
+def decode_object(
+    content: bytes | str, what: str, hint: str | None = None, *, refusal: str = "cannot be read"
+) -> dict[str, Any]:
     """Decode one JSON object that anybody may have written.
 
     Args:
         content: The text.
         what: What it is, for messages.
         hint: What to do where it is damaged.
+        refusal: What is said of JSON that is no object.
 
     Raises:
         RecordError: It is truncated, nested too deep, names NaN or an infinite number, or is no
@@ -58,7 +61,7 @@ def decode_object(content: bytes | str, what: str, hint: str | None = None) -> d
         ) from error
     if not isinstance(document, dict):
         raise RecordError(
-            f"{what} cannot be read", got=type(document).__name__, expected="an object", hint=hint
+            f"{what} {refusal}", got=type(document).__name__, expected="an object", hint=hint
         )
     return document
 

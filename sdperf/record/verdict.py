@@ -142,3 +142,12 @@ class Verdict:
     def decisive(self) -> tuple[Finding, ...]:
         """The findings that made the outcome."""
         return tuple(finding for finding in self.findings if finding.outcome is self.outcome)
+
+
+def parse_finding(outcome: object, gate: object, reason: object) -> Finding:
+    """Read one saved finding; an outcome of another version is INCONCLUSIVE."""
+    try:
+        return Finding(Outcome(outcome), str(gate), str(reason))
+    except ValueError:
+        unknown = f"{outcome!r} is no outcome that this version knows: {reason}"
+        return Finding(Outcome.INCONCLUSIVE, str(gate), unknown)

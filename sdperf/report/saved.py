@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sdperf.judging.machine import ReportedRun, parse_reported_run
 from sdperf.store.runs import read_document
-from sdperf.store.session_file import check_size
 
 
 def read_reported_run(path: Path) -> ReportedRun:
@@ -15,5 +14,4 @@ def read_reported_run(path: Path) -> ReportedRun:
     Raises:
         RecordError: The file is missing, too large, damaged, or no pytest-benchmark run.
     """
-    check_size(path)
     return parse_reported_run(path.name, read_document(path))

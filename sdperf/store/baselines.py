@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.record.json import format_record, parse_record
+from sdperf.record.json import format_record
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
-from sdperf.store.runs import ACCEPTED_KEY, SavedRun, format_content, read_run
+from sdperf.store.runs import ACCEPTED_KEY, Acceptance, SavedRun, format_content, read_run
 
 DEFAULT_FOLDER: Final = "benchmarks/baselines"
 IMAGES: Final = "images"
@@ -37,27 +37,6 @@ _NAME: Final = re.compile(r"(\d{4,})_.+\.json")
 _LONGEST_FINGERPRINT: Final = 200
 _STALE_S: Final = 3600.0
 _LEVEL_CHANGES: Final = (Outcome.SLOWER, Outcome.FASTER, Outcome.HEAVIER, Outcome.DEGRADED)
-
-
-@dataclass(frozen=True)
-class Acceptance:
-    """Why a session is a baseline; stands in its file under ``sdperf_accepted``.
-
-    Attributes:
-        reason: In the words of whoever accepted it.
-        accepted_at: Instant, ISO 8601, UTC.
-        commit: Commit of the code that was measured, ``-dirty`` appended where it had changes;
-            ``None`` where unknown.
-        content_sha256: Hash of the run as it was before acceptance.
-        level_changed: Cases whose level this session changes on purpose: what was accepted of
-            them before is history and no longer compared with.
-    """
-
-    reason: str
-    accepted_at: str
-    commit: str | None
-    content_sha256: str
-    level_changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -396,14 +375,12 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 
 def _read_accepted(path: Path, number: int) -> AcceptedSession:
     run = read_run(path)
-    try:
-        acceptance = parse_record(Acceptance, run.document.get(ACCEPTED_KEY))
-    except RecordError as error:
+    acceptance = run.acceptance
+    if acceptance is None:
         raise RecordError(
             f"{path} was never accepted",
-            got=str(error),
             hint="move it away; sdperf baseline accept makes these files",
-        ) from error
+        )
     if _content_sha256(run) != acceptance.content_sha256:
         raise RecordError(
             f"{path} was changed after it was accepted",

@@ -1,7 +1,11 @@
-"""Saved runs: pytest-benchmark's JSON with sdperf's records in it, read back with every doubt."""
+"""Saved runs: pytest-benchmark's JSON with sdperf's records in it, whoever wrote it.
+
+`read_run` is the one reader; nothing in a file is trusted.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -19,6 +23,7 @@ from sdperf.record.json import (
     parse_record,
 )
 from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, parse_finding
 from sdperf.store.controls import NullControl
 from sdperf.store.quality import QualityCase, parse_quality
 
@@ -29,6 +34,15 @@ ACCEPTED_KEY: Final = "sdperf_accepted"
 """Key of what `sdperf.store.baselines` says of an accepted run."""
 
 RUN_FORMAT_VERSION: Final = 1
+
+RUN_GATE: Final = "run"
+"""Gate of what a run said of a case without saying why."""
+
+LARGEST_FILE_BYTES: Final = 256 * 2**20
+MOST_CASES: Final = 20_000
+MOST_ROUNDS: Final = 1_000_000
+LONGEST_DURATION_S: Final = 1e9
+SHORTEST_DURATION_S: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,27 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """Why a session is a baseline; stands in its file under ``sdperf_accepted``.
+
+    Attributes:
+        reason: In the words of whoever accepted it.
+        accepted_at: Instant, ISO 8601, UTC.
+        commit: Commit of the code that was measured, ``-dirty`` appended where it had changes;
+            ``None`` where unknown.
+        content_sha256: Hash of the run as it was before acceptance.
+        level_changed: Cases whose level this session changes on purpose: what was accepted of
+            them before is history and no longer compared with.
+    """
+
+    reason: str
+    accepted_at: str
+    commit: str | None
+    content_sha256: str
+    level_changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SavedCase:
     """One case of a saved run, as far as it can be used.
 
@@ -76,13 +111,20 @@ class SavedCase:
         name: Its test id.
         measurement: Its record; ``None`` where it could not be read.
         outcome: What the run said of it; ``None`` where it did not say.
-        unusable: Why it cannot be compared with; ``None`` where it can.
+        unusable: Why its record cannot be compared with; ``None`` where it can.
+        rounds_s: Seconds of its rounds, in order, as pytest-benchmark saved them; empty where it
+            did not, or where they are no durations.
+        is_ours: Whether sdperf recorded anything of it.
+        findings: What the run itself said of it, and why.
     """
 
     name: str
-    measurement: Measurement | None
-    outcome: str | None
-    unusable: str | None
+    measurement: Measurement | None = None
+    outcome: str | None = None
+    unusable: str | None = None
+    rounds_s: tuple[float, ...] = ()
+    is_ours: bool = True
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,77 +133,150 @@ class SavedRun:
 
     Attributes:
         path: Its file.
+        cases: Timed cases by test id, in the order of the file.
         document: The JSON as read.
         summary: What the run came to; ``None`` where sdperf did not say.
-        cases: Timed cases by test id.
         quality: Cases of the quality suite, in their order.
+        acceptance: Why it is a baseline; ``None`` where nobody accepted it.
+        machine: System, architecture and processor as pytest-benchmark wrote them; ``None`` where
+            it did not.
     """
 
     path: Path
-    document: Mapping[str, Any]
-    summary: RunSummary | None
     cases: Mapping[str, SavedCase] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
+    summary: RunSummary | None = None
     quality: tuple[QualityCase, ...] = ()
+    acceptance: Acceptance | None = None
+    machine: str | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether somebody accepted it as a baseline, failures and all."""
+        return self.acceptance is not None
+
+    @property
+    def level_changed(self) -> tuple[str, ...]:
+        """Cases whose earlier history it ends."""
+        return () if self.acceptance is None else self.acceptance.level_changed
+
+    @property
+    def void(self) -> str | None:
+        """Why nothing that was timed in it counts; ``None`` where it does."""
+        return None if self.summary is None else self.summary.void
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether its cases come from more than one process of pytest."""
+        return self.summary is not None and self.summary.was_resumed
+
+    @property
+    def failed_guards(self) -> tuple[str, ...]:
+        """Guards of the machine that failed when it was measured."""
+        guards = () if self.summary is None else self.summary.guards or ()
+        return tuple(guard.name for guard in guards if guard.state == "fail")
+
+    @functools.cached_property
+    def findings(self) -> Mapping[str, tuple[Finding, ...]]:
+        """What the run itself said of its cases by test id, also of those without timings."""
+        found = {name: case.findings for name, case in self.cases.items() if case.findings}
+        for one in self.quality:
+            if one.findings:
+                found[one.case] = tuple(
+                    parse_finding(each.outcome, "image", each.reason) for each in one.findings
+                )
+        for name, outcome in ({} if self.summary is None else self.summary.outcomes).items():
+            found.setdefault(name, (parse_finding(outcome, RUN_GATE, "the run itself said so"),))
+        return found
 
 
-def read_run(path: Path) -> SavedRun:
+def read_run(path: Path, *, needs_rounds: bool = False) -> SavedRun:
     """Read a pytest-benchmark JSON.
 
+    Args:
+        path: The file.
+        needs_rounds: Whether a case without its rounds refuses the whole run.
+
     Raises:
-        RecordError: The file is missing, truncated, no JSON, or no pytest-benchmark run. A single
-            case that cannot be used does not raise: it says so itself.
+        RecordError: The file is missing, larger than 256 MiB, truncated, no JSON, holds NaN or
+            infinity, is no pytest-benchmark run, of another format version, names a case twice, or
+            misses rounds that are needed. A single case that cannot be used does not raise: it
+            says so itself.
     """
-    return parse_run(path, read_document(path))
+    return parse_run(path, read_document(path), needs_rounds=needs_rounds)
 
 
-def parse_run(path: Path, document: Mapping[str, Any]) -> SavedRun:
-    """Turn a JSON object into a run. Pure.
+def parse_run(path: Path, document: Mapping[str, Any], *, needs_rounds: bool = False) -> SavedRun:
+    """Turn a JSON object into a run, checking everything that is used. Pure.
 
     Args:
         path: Where it came from, for messages.
         document: The JSON.
+        needs_rounds: Whether a case without its rounds refuses the whole run.
 
     Raises:
         RecordError: As `read_run`, but for the file itself.
     """
     benchmarks = document.get("benchmarks")
-    if not isinstance(benchmarks, list):
+    if not isinstance(benchmarks, list) or len(benchmarks) > MOST_CASES:
         raise RecordError(
             f"{path} is no pytest-benchmark run",
-            got=f"benchmarks: {type(benchmarks).__name__}",
-            expected="a list of benchmarks",
+            got=f"benchmarks: {_name_kind(benchmarks)}",
+            expected=f"a list of at most {MOST_CASES} benchmarks",
             hint="save a run: pytest benchmarks --benchmark-json=run.json",
         )
-    cases = {}
-    for saved in benchmarks:
-        name = saved.get("fullname") if isinstance(saved, dict) else None
-        if not isinstance(name, str):
-            raise RecordError(f"{path} has a benchmark without a name", got=type(saved).__name__)
+    cases: dict[str, SavedCase] = {}
+    for position, saved in enumerate(benchmarks, 1):
+        where = f"{path}, benchmark {position}"
+        if not isinstance(saved, dict):
+            raise RecordError(
+                f"{where} cannot be read", got=_name_kind(saved), expected="an object"
+            )
+        name = saved.get("fullname")
+        if not isinstance(name, str) or not name:
+            raise RecordError(f"{where} has no name", got=_name_kind(name), expected="fullname")
         if name in cases:
             raise RecordError(f"{path} holds a case twice", got=name)
+        if needs_rounds:
+            parse_rounds(f"{where} ({name})", saved.get("stats"))
         cases[name] = parse_case(name, saved)
-    own = document.get(RUN_KEY)
+    own, accepted = document.get(RUN_KEY), document.get(ACCEPTED_KEY)
     try:
         summary = None if own is None else parse_record(RunSummary, own)
+        acceptance = None if accepted is None else parse_record(Acceptance, accepted)
     except RecordError as error:
         raise RecordError(f"{path} cannot be used", got=str(error)) from error
     if summary is not None:
         check_format_version(str(path), summary.format_version, RUN_FORMAT_VERSION)
-    return SavedRun(path, document, summary, cases, parse_quality(path, document))
+    quality = parse_quality(path, document)
+    machine = _describe_machine(document.get("machine_info"))
+    return SavedRun(path, cases, document, summary, quality, acceptance, machine)
 
 
 def read_document(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file that anybody may have written.
 
     Raises:
-        RecordError: It is missing, unreadable, truncated, nested too deep, or no JSON object.
+        RecordError: It is missing, unreadable, larger than 256 MiB, truncated, nested too deep, or
+            no JSON object.
     """
     try:
+        size_bytes = path.stat().st_size
+        if size_bytes > LARGEST_FILE_BYTES:
+            raise RecordError(
+                f"{path} is too large",
+                got=f"{size_bytes} bytes",
+                expected=f"at most {LARGEST_FILE_BYTES}",
+            )
         content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read", got=error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise RecordError(f"{path} cannot be read", got=reason or str(error)) from error
     return decode_object(
-        content, str(path), "restore the file (git checkout), or save the run again"
+        content,
+        str(path),
+        "restore the file (git checkout), or save the run again",
+        refusal="is no pytest-benchmark run",
     )
 
 
@@ -179,18 +294,78 @@ def format_content(document: Mapping[str, Any], *, allow_nan: bool = True) -> by
 
 def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:
     """Read one case of a saved run; what is wrong with it becomes its ``unusable``. Pure."""
-    extra = saved.get("extra_info")
+    extra, stats = saved.get("extra_info"), saved.get("stats")
+    is_ours = isinstance(extra, dict) and RUN_KEY in extra
     record = extra.get(RUN_KEY) if isinstance(extra, dict) else None
+    try:
+        rounds_s = parse_rounds(name, stats)
+    except RecordError:
+        rounds_s = ()
     if not isinstance(record, dict):
-        return SavedCase(name, None, None, "it holds no sdperf record")
+        reason = "it holds no sdperf record"
+        return SavedCase(name, unusable=reason, rounds_s=rounds_s, is_ours=is_ours)
     verdict = record.get("verdict")
-    outcome = verdict.get("outcome") if isinstance(verdict, dict) else None
-    outcome = outcome if isinstance(outcome, str) else None
+    verdict = verdict if isinstance(verdict, dict) else {}
+    outcome = verdict.get("outcome")
     try:
         measurement = parse_measurement(record)
+        unusable = _find_fault(stats, measurement)
     except RecordError as error:
-        return SavedCase(name, None, outcome, str(error))
-    return SavedCase(name, measurement, outcome, _find_fault(saved.get("stats"), measurement))
+        measurement, unusable = None, str(error)
+    listed = verdict.get("findings")
+    return SavedCase(
+        name=name,
+        measurement=measurement,
+        outcome=outcome if isinstance(outcome, str) else None,
+        unusable=unusable,
+        rounds_s=rounds_s,
+        findings=tuple(
+            parse_finding(one.get("outcome"), one.get("gate"), one.get("reason"))
+            for one in (listed if isinstance(listed, list) else ())
+            if isinstance(one, dict)
+        ),
+    )
+
+
+def parse_rounds(where: str, stats: object) -> tuple[float, ...]:
+    """Read the rounds that pytest-benchmark saved of a case.
+
+    Args:
+        where: Where they stand, for messages.
+        stats: pytest-benchmark's own figures, as read.
+
+    Returns:
+        Seconds, in order; one or more, positive.
+
+    Raises:
+        RecordError: There are none, too many, or one is no duration.
+    """
+    data = stats.get("data") if isinstance(stats, dict) else None
+    if not isinstance(data, list) or not data:
+        raise RecordError(
+            f"{where} was saved without its rounds",
+            got=f"stats.data: {_name_kind(data)}",
+            expected="a list of durations",
+            hint="save with --benchmark-save-data, or with --benchmark-json",
+        )
+    if len(data) > MOST_ROUNDS:
+        raise RecordError(f"{where} has too many rounds", got=len(data))
+    for value in data:
+        if not is_duration(value):
+            shown = repr(value)
+            raise RecordError(
+                f"{where} has a round that is no duration",
+                got=shown if len(shown) <= 60 else f"{shown[:57]}...",
+                expected="a positive number of seconds",
+            )
+    return tuple(map(float, data))
+
+
+def is_duration(value: object) -> bool:
+    """Tell whether it is a number of seconds that a round can take."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return SHORTEST_DURATION_S <= value <= LONGEST_DURATION_S
 
 
 def _find_fault(stats: object, measurement: Measurement) -> str | None:
@@ -213,3 +388,18 @@ def _is_finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:
         return False
+
+
+def _describe_machine(info: object) -> str | None:
+    if not isinstance(info, dict):
+        return None
+    cpu = info.get("cpu")
+    parts = [info.get("system"), info.get("machine")]
+    parts.append(cpu.get("brand_raw") if isinstance(cpu, dict) else None)
+    return " ".join(part for part in parts if isinstance(part, str)) or None
+
+
+def _name_kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    return f"{len(value)} entries" if isinstance(value, list) else type(value).__name__

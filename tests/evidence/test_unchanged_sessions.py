@@ -14,8 +14,7 @@ from evidence.unchanged_sessions.resampling import (
 )
 from evidence.unchanged_sessions.table import format_page
 from sdperf.record.measurement import FreshRounds, Start
-from sdperf.store.runs import SavedCase
-from sdperf.store.session_file import SavedSession, TimedCase
+from sdperf.store.runs import SavedCase, SavedRun
 from tests.support.measurements import measurement
 
 NAME = "test_unchanged.py::test_latency[fp32-sync-1w]"
@@ -27,8 +26,8 @@ def session(number, scale=1.0, **changes):
     rounds_s = tuple(scale * (1 + 0.01 * chance.random()) for _ in range(20))
     fields = {"load_s": 1.0, "first_call_s": 1.0, "start": Start(True, "warm")}
     measured = measurement(rounds_s=rounds_s, **fields | changes)
-    case = TimedCase(NAME, rounds_s, SavedCase(NAME, measured, "PASS", None))
-    return SavedSession(Path(f"session-{number:02}.json"), "here", {NAME: case})
+    case = SavedCase(NAME, measured, "PASS", rounds_s=rounds_s)
+    return SavedRun(Path(f"session-{number:02}.json"), {NAME: case}, machine="here")
 
 
 SESSIONS = [session(number) for number in range(8)]

@@ -8,6 +8,12 @@ from tests.support.saved_runs import make_benchmark
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FULL = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"
+ACCEPTANCE = {
+    "reason": "fine",
+    "accepted_at": "2026-11-23T00:00:00+00:00",
+    "commit": None,
+    "content_sha256": "0" * 64,
+}
 
 
 def make_run(number=0, *, cases=None, outcomes=None, extra=None, commit=None, **summary):

@@ -32,7 +32,7 @@ from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines, read_report
 from sdperf.report.markdown.ab import format_comparison_markdown, parse_comparison
 from sdperf.report.text.ab import format_comparison
 from sdperf.report.text.tune import format_study
-from sdperf.store.baselines import Acceptance, BaselineStore
+from sdperf.store.baselines import BaselineStore
 from sdperf.store.calibration import read_calibrations
 from sdperf.store.contribution.contribution import parse_contribution
 from sdperf.store.controls import NullControl, append_control, read_controls
@@ -45,8 +45,7 @@ from sdperf.store.journal import (
     parse_journal,
 )
 from sdperf.store.profile import Profile, format_profile, parse_profile
-from sdperf.store.runs import ACCEPTED_KEY, format_content, read_document
-from sdperf.store.session_file import parse_session
+from sdperf.store.runs import ACCEPTED_KEY, Acceptance, format_content, parse_run, read_document
 from sdperf.tune.summary import read_summary
 from tools.fuzz_readers import call
 
@@ -137,7 +136,10 @@ def _judging(sound: str) -> Callable[[bytes, Path], None]:
     def judge(content: bytes, folder: Path) -> None:
         path = _write(folder, content)
         damaged, whole = read_document(path), json.loads(sound)
-        sessions = [parse_session(Path(name), one) for name, one in (("a", damaged), ("b", whole))]
+        sessions = [
+            parse_run(Path(name), one, needs_rounds=True)
+            for name, one in (("a", damaged), ("b", whole))
+        ]
         for bases, head in (([sessions[0]], sessions[1]), ([sessions[1]], sessions[0])):
             compared = compare_sessions(bases, head)
             format_comparison_json(compared)

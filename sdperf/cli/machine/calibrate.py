@@ -30,7 +30,7 @@ from sdperf.store.calibration import (
     Calibration,
     write_calibration,
 )
-from sdperf.store.session_file import SavedSession, read_session
+from sdperf.store.runs import SavedRun, read_run
 from sdperf.units import format_seconds
 
 _EPILOG: Final = """\
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         paths = _measure(arguments.sessions, pytest_arguments, out)
         command = ["sdperf", "calibrate", "--sessions", str(len(paths)), "--", *pytest_arguments]
-    sessions = [read_session(path) for path in paths]
+    sessions = [read_run(path, needs_rounds=True) for path in paths]
     fingerprint = _find_fingerprint(sessions)
     try:
         noise = compute_machine_noise(
@@ -136,7 +136,7 @@ def _parse_limit(text: str) -> float:
 
 
 def _describe(
-    sessions: Sequence[SavedSession], noise: MachineNoise, fingerprint: str, command: str
+    sessions: Sequence[SavedRun], noise: MachineNoise, fingerprint: str, command: str
 ) -> Calibration:
     """Put together what a run on this kind of machine wants to know."""
     names = tuple(noise.widths)
@@ -194,7 +194,7 @@ def _measure(sessions: int, arguments: Sequence[str], out: Path) -> list[Path]:
     return paths
 
 
-def _find_fingerprint(sessions: Sequence[SavedSession]) -> str:
+def _find_fingerprint(sessions: Sequence[SavedRun]) -> str:
     """Return the one kind of machine that all sessions are of."""
     found = {
         case.measurement.environment.fingerprint() if case.measurement else one.machine or "unknown"

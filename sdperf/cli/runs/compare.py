@@ -30,7 +30,7 @@ from sdperf.report.compare import (
     format_comparison_markdown,
     format_comparison_table,
 )
-from sdperf.store.session_file import read_session
+from sdperf.store.runs import read_run
 
 _EPILOG: Final = """\
 The last file is judged, the others are what it is held against, oldest first: any pytest-benchmark
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
             expected="at least two",
             hint="sdperf compare BASE.json HEAD.json",
         )
-    *bases, head = [read_session(path) for path in arguments.runs]
+    *bases, head = [read_run(path, needs_rounds=True) for path in arguments.runs]
     limits = LatencyLimits(
         suite_slowdown=arguments.max_slowdown, gross_slowdown=arguments.gross_slowdown
     )

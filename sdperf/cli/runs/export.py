@@ -92,12 +92,10 @@ def load_cases(path: Path) -> tuple[list[ExportedCase], str | None]:
     """
     from sdperf.record.verdict import Outcome
     from sdperf.report.export import ExportedCase, list_figures
-    from sdperf.store.runs import parse_run, read_document
-    from sdperf.store.session_file import check_size, parse_session
+    from sdperf.store.runs import read_run
 
-    check_size(path)
-    document = read_document(path)
-    session, saved = parse_session(path, document), parse_run(path, document)
+    saved = read_run(path, needs_rounds=True)
+    document = saved.document
     known = {outcome.value: outcome for outcome in Outcome}
     outcomes = {} if saved.summary is None else dict(saved.summary.outcomes)
     reasons = {
@@ -105,8 +103,8 @@ def load_cases(path: Path) -> tuple[list[ExportedCase], str | None]:
         for benchmark in document["benchmarks"]
     }
     cases = []
-    for name, case in session.cases.items():
-        word = outcomes.pop(name, None) or (None if case.saved is None else case.saved.outcome)
+    for name, case in saved.cases.items():
+        word = outcomes.pop(name, None) or case.outcome
         cases.append(
             ExportedCase(
                 name=name,

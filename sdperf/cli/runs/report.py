@@ -194,5 +194,5 @@ def load_machine_trends(
 def _require_overlap(runs: Iterable[ReportedRun]) -> list[ReportedRun]:
     """Leave out accepted sessions that share no case with the run; another suite's, say."""
     *bases, head = runs
-    names = set(head.session.cases)
-    return [*(base for base in bases if names & set(base.session.cases)), head]
+    names = set(head.run.cases)
+    return [*(base for base in bases if names & set(base.run.cases)), head]

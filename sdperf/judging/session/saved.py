@@ -30,7 +30,7 @@ from sdperf.judging.settling import suggest_ab, suggest_repeat
 from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
-from sdperf.store.session_file import SavedSession, TimedCase
+from sdperf.store.runs import SavedCase, SavedRun
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Comparison:
 
 
 def compare_sessions(
-    bases: Sequence[SavedSession],
-    head: SavedSession,
+    bases: Sequence[SavedRun],
+    head: SavedRun,
     limits: LatencyLimits | None = None,
     *,
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN,
@@ -132,7 +132,7 @@ def compare_sessions(
     suite = []
     histories: dict[str, list[Measurement | None]] = {}
     for name, case in head.cases.items():
-        usable: list[TimedCase | None] = []
+        usable: list[SavedCase | None] = []
         first = _find_level(bases, name)
         for index, base in enumerate(bases):
             reason = _explain_unusable(base, head, name)
@@ -182,7 +182,7 @@ def compare_sessions(
     )
 
 
-def _suggest_ab(usable: Sequence[TimedCase | None], case: TimedCase) -> str | None:
+def _suggest_ab(usable: Sequence[SavedCase | None], case: SavedCase) -> str | None:
     """Return what would settle a case: its code against that of the latest base."""
     saved = next((one.measurement for one in reversed(usable) if one is not None), None)
     return (
@@ -190,7 +190,7 @@ def _suggest_ab(usable: Sequence[TimedCase | None], case: TimedCase) -> str | No
     )
 
 
-def _doubt_head(bases: Sequence[SavedSession], head: SavedSession) -> str | None:
+def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
     """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
     if head.void is not None:
         return f"{head.path.name} is void: {head.void}"
@@ -211,12 +211,12 @@ def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
     return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
 
 
-def _find_level(bases: Sequence[SavedSession], name: str) -> int:
+def _find_level(bases: Sequence[SavedRun], name: str) -> int:
     """Return the first base of a case's present level; earlier ones were left behind on purpose."""
     return max((index for index, base in enumerate(bases) if name in base.level_changed), default=0)
 
 
-def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str | None:
+def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
     then, now = base.cases.get(name), head.cases[name]
     if then is None:
         return None
@@ -227,14 +227,14 @@ def _explain_unusable(base: SavedSession, head: SavedSession, name: str) -> str 
     odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
     if odd:
         return f"{', '.join(odd)} failed when it was measured"
-    if then.saved is not None:
-        if then.saved.unusable is not None:
-            return then.saved.unusable
-        failed = then.saved.outcome in {one.value for one in Outcome if one.is_failure}
+    if then.is_ours:
+        if then.unusable is not None:
+            return then.unusable
+        failed = then.outcome in {one.value for one in Outcome if one.is_failure}
         if failed and not base.is_accepted:
-            return f"the case was {then.saved.outcome} in that run"
-    if now.saved is not None and now.saved.unusable is not None:
-        return f"in {head.path.name} {now.saved.unusable}"
+            return f"the case was {then.outcome} in that run"
+    if now.is_ours and now.unusable is not None:
+        return f"in {head.path.name} {now.unusable}"
     if then.measurement is not None and now.measurement is not None:
         return explain_difference(then.measurement, now.measurement)
     if base.machine is not None and head.machine is not None and base.machine != head.machine:
@@ -268,7 +268,7 @@ def _compare_case(
 
 
 def _judge_records(
-    head: SavedSession,
+    head: SavedRun,
     histories: Mapping[str, Sequence[Measurement | None]],
     memory: MemoryLimits | None,
     limits: RecordedLimits,
@@ -342,7 +342,7 @@ _JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, IMPRINT, PLAUSI
 """Gates whose answers follow from the saved numbers; all others saw what no file holds."""
 
 
-def _repeat_said(head: SavedSession, name: str) -> list[Finding]:
+def _repeat_said(head: SavedRun, name: str) -> list[Finding]:
     """Repeat what the run itself said of a case and nobody can judge again: images, workers."""
     case = head.cases.get(name)
     said = [one for one in head.findings.get(name, ()) if one.gate not in _JUDGED_ANEW]
@@ -350,8 +350,8 @@ def _repeat_said(head: SavedSession, name: str) -> list[Finding]:
         return said
     if case.measurement is not None:
         said += judge_soundness(case.measurement.images, repeatable=None)
-    if not said and case.saved is not None and case.saved.outcome in _SAID_BY_THE_RUN:
-        outcome = Outcome(case.saved.outcome)
+    if not said and case.outcome in _SAID_BY_THE_RUN:
+        outcome = Outcome(case.outcome)
         said.append(Finding(outcome, "image", "the run itself said so of its images"))
     return said
 
@@ -359,12 +359,12 @@ def _repeat_said(head: SavedSession, name: str) -> list[Finding]:
 _SAID_BY_THE_RUN = frozenset({Outcome.BROKEN.value, Outcome.DEGRADED.value})
 
 
-def _repeat_untimed(name: str, head: SavedSession) -> ComparedCase:
+def _repeat_untimed(name: str, head: SavedRun) -> ComparedCase:
     """Repeat what the run said of a case that left no timings: a dead worker, the pictures."""
     return ComparedCase(Verdict(name, tuple(head.findings[name])), None, None, None, 0)
 
 
-def _report_gone(name: str, bases: Sequence[SavedSession], head: SavedSession) -> ComparedCase:
+def _report_gone(name: str, bases: Sequence[SavedRun], head: SavedRun) -> ComparedCase:
     medians = [statistics.median(base.cases[name].rounds_s) for base in bases if name in base.cases]
     finding = Finding(
         Outcome.INCOMPARABLE,

@@ -104,7 +104,7 @@ def judge_session(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedM
 
 
 def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:
-    return bool(set(base.session.cases) & set(head.session.cases))
+    return bool(set(base.run.cases) & set(head.run.cases))
 
 
 def read_limits(ours: SdSession) -> Limits:

@@ -67,7 +67,7 @@ def list_points(runs: Sequence[ReportedRun]) -> dict[str, list[TrendPoint]]:
                     value=measured.seconds_per_image,
                     environment=flat,
                     disturbance=void,
-                    is_accepted=run.session.is_accepted,
+                    is_accepted=run.run.is_accepted,
                 )
             )
     return {name: points for name, points in series.items() if len(points) >= FEWEST_RUNS}

@@ -22,7 +22,6 @@ from sdperf.record.measurement import Environment
 from sdperf.record.workload import TORCH
 from sdperf.store.history.figures import (
     Figures,
-    as_list,
     as_object,
     extract_figures,
     is_count,
@@ -30,8 +29,7 @@ from sdperf.store.history.figures import (
     text,
 )
 from sdperf.store.history.schema import LONGEST_NAME
-from sdperf.store.runs import ACCEPTED_KEY, RUN_KEY, format_content, read_document
-from sdperf.store.session_file import MOST_CASES, check_size
+from sdperf.store.runs import RUN_KEY, SavedRun, format_content, parse_run, read_document
 
 _MOMENTARY: Final = ("commit", "thermal_level")
 """Parts of a record's environment that are of the moment and not of the machine."""
@@ -116,7 +114,6 @@ def read_kept_run(path: Path) -> KeptRun:
     Raises:
         RecordError: It is missing, too large, no JSON, or no run.
     """
-    check_size(path)
     return extract_run(read_document(path), str(path))
 
 
@@ -128,22 +125,16 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         source: Where it came from, for messages.
 
     Raises:
-        RecordError: It is no pytest-benchmark run, holds a case twice or one without a name, or
-            does not say when it was measured.
+        RecordError: It cannot be used (`sdperf.store.runs.parse_run`), holds NaN or an infinite
+            number, or does not say when it was measured.
     """
-    benchmarks = document.get("benchmarks")
-    if not isinstance(benchmarks, list) or len(benchmarks) > MOST_CASES:
-        raise RecordError(
-            f"{source} is no pytest-benchmark run",
-            got=f"benchmarks: {type(benchmarks).__name__}",
-            expected=f"a list of at most {MOST_CASES} benchmarks",
-        )
     try:
         content = format_content(document, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{source} cannot be kept", got=str(error)[:120]) from error
     document, source = escape_surrogates(dict(document)), escape_surrogates(source)
-    own, commit = as_object(document.get(RUN_KEY)), as_object(document.get("commit_info"))
+    run = parse_run(Path(source), document)
+    commit = as_object(document.get("commit_info"))
     known = parse_commit_info(commit)
     return KeptRun(
         content_sha256=hashlib.sha256(content).hexdigest(),
@@ -153,11 +144,11 @@ def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
         is_dirty=known.is_dirty,
         branch=text(known.branch),
         project=text(commit.get("project")),
-        suite_outcome=outcome_word(own.get("suite")),
-        void=text(own.get("void")),
-        is_interrupted=own.get("interrupted") is True,
-        is_accepted=ACCEPTED_KEY in document,
-        cases=_extract_cases(document, as_object(own.get("outcomes")), source),
+        suite_outcome=None if run.summary is None else outcome_word(run.summary.suite),
+        void=text(run.void),
+        is_interrupted=run.summary is not None and run.summary.interrupted,
+        is_accepted=run.is_accepted,
+        cases=_extract_cases(run),
         content=zlib.compress(content, 1),
     )
 
@@ -175,24 +166,22 @@ def inflate(content: bytes) -> dict[str, Any]:
     return dict(document)
 
 
-def _extract_cases(
-    document: Mapping[str, Any], outcomes: Mapping[str, Any], source: str
-) -> tuple[KeptCase, ...]:
-    cases: dict[str, KeptCase] = {}
-    places = _Places(as_object(document.get("machine_info")))
-    for benchmark in as_list(document.get("benchmarks")):
-        found = as_object(benchmark)
-        name = _check_name(found.get("fullname"), source)
-        if name in cases:
-            raise RecordError(f"{source} holds a case twice", got=name[:120])
-        record = as_object(as_object(found.get("extra_info")).get(RUN_KEY))
-        figures = extract_figures(record, as_object(found.get("stats")), outcomes.get(name))
-        cases[name] = KeptCase(name, places.find(record), _describe_setup(record), figures)
-    for name, outcome in outcomes.items():
-        if name not in cases and outcome_word(outcome):
-            name = _check_name(name, source)
-            cases[name] = KeptCase(name, None, None, Figures(outcome=outcome_word(outcome)))
-    return tuple(cases.values())
+def _extract_cases(run: SavedRun) -> tuple[KeptCase, ...]:
+    outcomes = {} if run.summary is None else run.summary.outcomes
+    places = _Places(as_object(run.document.get("machine_info")))
+    found = []
+    for benchmark in run.document["benchmarks"]:
+        name = _check_name(benchmark["fullname"], run.path)
+        record = as_object(as_object(benchmark.get("extra_info")).get(RUN_KEY))
+        stats = as_object(benchmark.get("stats"))
+        figures = extract_figures(run.cases[name], stats, outcomes.get(name))
+        found.append(KeptCase(name, places.find(record), _describe_setup(record), figures))
+    found += [
+        KeptCase(_check_name(name, run.path), None, None, Figures(outcome=outcome_word(outcome)))
+        for name, outcome in outcomes.items()
+        if name not in run.cases and outcome_word(outcome)
+    ]
+    return tuple(found)
 
 
 class _Places:
@@ -275,8 +264,8 @@ def _describe_setup(record: Mapping[str, Any]) -> str:
     return json.dumps(setup, sort_keys=True)
 
 
-def _check_name(name: object, source: str) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or text(name, 2000) != name:
+def _check_name(name: str, source: Path) -> str:
+    if not 0 < len(name) <= LONGEST_NAME or text(name, 2000) != name:
         raise RecordError(
             f"{source} has a benchmark whose name cannot be kept",
             got=repr(name)[:60],

@@ -1,19 +1,15 @@
-"""One case of a saved run as a line of figures, each checked by itself. Pure.
-
-Whole records are parsed in 5 ms a case; an import has a millisecond for a run. A test holds these
-figures against those of `sdperf.record.measurement.Measurement`.
-"""
+"""One case of a saved run as a line of figures. Pure."""
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from sdperf.record.measurement import GuardLog, Measurement
 from sdperf.record.verdict import Outcome
-from sdperf.store.session_file import LONGEST_DURATION_S, MOST_ROUNDS, SHORTEST_DURATION_S
+from sdperf.store.runs import MOST_ROUNDS, SavedCase, is_duration
 
 LONGEST_TEXT: Final = 500
 SCORED_AGAINST: Final = ("reference", "fp32-sync")
@@ -67,124 +63,94 @@ class Figures:
 FIGURES: Final = tuple(field.name for field in fields(Figures))
 
 
-def extract_figures(
-    record: Mapping[str, Any], stats: Mapping[str, Any], outcome: object
-) -> Figures:
+def extract_figures(case: SavedCase, stats: Mapping[str, Any], outcome: object) -> Figures:
     """Take the figures of one case.
 
     Args:
-        record: What sdperf recorded; empty where it did not.
-        stats: pytest-benchmark's own figures.
+        case: As read; where sdperf recorded it but the record cannot be used, there are none.
+        stats: pytest-benchmark's own figures, of cases that sdperf did not record.
         outcome: What the run said of the case, where the record does not say.
     """
-    verdict = as_object(record.get("verdict"))
-    images = record.get("images_per_round", 1)
-    rounds_s, unusable = _read_rounds(record.get("rounds_s", stats.get("data")), stats)
-    if not is_count(images):
-        unusable = "images_per_round is no number of images"
-    memory, resources = as_object(record.get("memory")), as_object(record.get("resources"))
+    said = outcome_word(case.outcome) or outcome_word(outcome)
+    measured = case.measurement
+    if case.is_ours and (measured is None or case.unusable is not None):
+        return Figures(outcome=said, unusable=text(case.unusable))
+    if measured is None:
+        return _extract_foreign(case, stats, said)
+    unusable = _find_fault(measured)
+    guards, resources = measured.guards, measured.resources
+    ssim, tile = _read_scores(measured)
     energies = (
-        resources.get("gpu_board_energy_per_image_j"),
-        resources.get("gpu_soc_energy_per_image_j"),
+        ()
+        if resources is None
+        else (resources.gpu_board_energy_per_image_j, resources.gpu_soc_energy_per_image_j)
     )
-    guards = as_object(record.get("guards"))
-    pictures = [as_object(one) for one in as_list(record.get("images"))]
-    ssim, tile = _read_scores(pictures)
-    entropies = [bits for one in pictures if (bits := number(one.get("entropy_bits"))) is not None]
     return Figures(
-        outcome=outcome_word(verdict.get("outcome")) or outcome_word(outcome),
+        outcome=said,
         unusable=unusable,
-        disturbance=_find_disturbance(guards),
-        rounds=None if unusable else len(rounds_s) or _count(stats.get("rounds")),
-        excluded_rounds=len(as_list(guards.get("excluded"))) if guards else None,
-        seconds_per_image=(
-            None
-            if unusable
-            else (statistics.median(rounds_s) if rounds_s else stats["median"]) / images
-        ),
-        first_call_s=number(record.get("first_call_s")),
-        load_s=number(record.get("load_s")),
-        peak_rss_bytes=_count(memory.get("peak_rss_bytes")),
-        peak_device_bytes=_count(memory.get("peak_device_bytes")),
-        gpu_energy_per_image_j=next((j for j in map(number, energies) if j is not None), None),
+        disturbance=None if guards is None else _find_disturbance(guards),
+        rounds=None if unusable else len(measured.rounds_s),
+        excluded_rounds=None if guards is None else len(guards.excluded),
+        seconds_per_image=None if unusable else measured.seconds_per_image,
+        first_call_s=measured.first_call_s,
+        load_s=measured.load_s,
+        peak_rss_bytes=_count(measured.memory.peak_rss_bytes),
+        peak_device_bytes=_count(measured.memory.peak_device_bytes),
+        gpu_energy_per_image_j=next((joules for joules in energies if joules is not None), None),
         ssim=ssim,
         worst_tile_ssim=tile,
-        entropy_bits=min(entropies, default=None),
+        entropy_bits=min((image.entropy_bits for image in measured.images), default=None),
     )
 
 
-def _read_rounds(data: object, stats: Mapping[str, Any]) -> tuple[list[float], str | None]:
-    """Return the rounds, or none where only their median was saved; and what is wrong."""
-    if data is None:
-        if _is_duration(stats.get("median")):
-            return [], None
-        return [], "it holds no durations"
-    rounds = as_list(data)
-    if not 0 < len(rounds) <= MOST_ROUNDS or not all(map(_is_duration, rounds)):
-        return [], "its rounds are no durations"
-    return rounds, None
+def _extract_foreign(case: SavedCase, stats: Mapping[str, Any], outcome: str | None) -> Figures:
+    """Take the figures of a case that pytest-benchmark alone recorded; one image a round."""
+    rounds: int | None = len(case.rounds_s)
+    if case.rounds_s:
+        middle_s = statistics.median(case.rounds_s)
+    elif stats.get("data") is not None:
+        return Figures(outcome=outcome, unusable="its rounds are no durations")
+    elif is_duration(stats.get("median")):
+        middle_s, rounds = float(stats["median"]), _count(stats.get("rounds"))
+    else:
+        return Figures(outcome=outcome, unusable="it holds no durations")
+    return Figures(outcome=outcome, rounds=rounds, seconds_per_image=middle_s)
 
 
-def _read_scores(pictures: list[Mapping[str, Any]]) -> tuple[float | None, float | None]:
-    scores = [as_object(score) for one in pictures for score in as_list(one.get("scores"))]
+def _find_fault(measured: Measurement) -> str | None:
+    if len(measured.rounds_s) > MOST_ROUNDS or not all(map(is_duration, measured.rounds_s)):
+        return "its rounds are no durations"
+    if not is_count(measured.images_per_round):
+        return "images_per_round is no number of images"
+    return None
+
+
+def _read_scores(measured: Measurement) -> tuple[float | None, float | None]:
     for against in SCORED_AGAINST:
-        found = [score for score in scores if score.get("against") == against]
+        found = [score for one in measured.images if (score := one.score(against)) is not None]
         if found:
-            ssim = [number(score.get("ssim")) for score in found]
-            tile = [number(score.get("worst_tile_ssim")) for score in found]
-            return _lowest(ssim), _lowest(tile)
+            return min(one.ssim for one in found), min(one.worst_tile_ssim for one in found)
     return None, None
 
 
-def _lowest(values: list[float | None]) -> float | None:
-    return min((value for value in values if value is not None), default=None)
-
-
-def _find_disturbance(guards: Mapping[str, Any]) -> str | None:
+def _find_disturbance(guards: GuardLog) -> str | None:
     """Say which guard failed beside the rounds, or that heat changed while they ran.
 
     Rounds in which something failed were measured again; what a guard only warned of (a share of
     a virtual machine's time, a governor) is the everyday noise of many machines.
     """
-    for guard in _guards(guards, "during"):
-        if "thermal" in str(guard.get("name")):
-            return text(f"{guard.get('name')}: {guard.get('sentence')}")
-    for key in ("before", "after"):
-        for guard in _guards(guards, key):
-            if guard.get("state") == "fail":
-                return text(f"{guard.get('name')}: {guard.get('value')}")
+    for guard in guards.during:
+        if "thermal" in guard.name:
+            return text(f"{guard.name}: {guard.sentence}")
+    for guard in (*guards.before, *guards.after):
+        if guard.state == "fail":
+            return text(f"{guard.name}: {guard.value}")
     return None
-
-
-def _guards(guards: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
-    return (as_object(one) for one in as_list(guards.get(key)))
-
-
-def _is_duration(value: object) -> bool:
-    if type(value) is not float and (not isinstance(value, int) or isinstance(value, bool)):
-        return False
-    return SHORTEST_DURATION_S <= value <= LONGEST_DURATION_S
 
 
 def as_object(value: object) -> Mapping[str, Any]:
     """Return a JSON object, or an empty one in place of anything else."""
     return value if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[Any]:
-    """Return a JSON list, or an empty one in place of anything else."""
-    return value if isinstance(value, list) else []
-
-
-def number(value: object) -> float | None:
-    """Return a finite number, or ``None`` in place of anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
 
 
 def is_count(value: object) -> bool:

@@ -8,14 +8,14 @@ import pytest
 
 from sdperf.errors import RecordError
 from sdperf.judging.session.saved import compare_sessions
+from sdperf.record.guard import Guard
 from sdperf.record.verdict import Outcome
 from sdperf.report.compare import (
     format_comparison_json,
     format_comparison_markdown,
     format_comparison_table,
 )
-from sdperf.store.runs import SavedCase
-from sdperf.store.session_file import SavedSession, TimedCase
+from sdperf.store.runs import Acceptance, RunSummary, SavedCase, SavedRun
 from tests.support.measurements import ENVIRONMENT, measurement
 from tests.support.saved_runs import CASE
 
@@ -31,14 +31,14 @@ def make_sessions(count=9, cases=20, rises=None, machine="Linux x86_64 CPU"):
             for case, factor in (rises or {}).items():
                 logs[case] += math.log(factor)
         timed = {
-            f"test_{case}": TimedCase(
+            f"test_{case}": SavedCase(
                 f"test_{case}",
-                tuple((math.exp(logs[case]) * np.array([1, 1, 1.001])).tolist()),
-                None,
+                rounds_s=tuple((math.exp(logs[case]) * np.array([1, 1, 1.001])).tolist()),
+                is_ours=False,
             )
             for case in range(cases)
         }
-        sessions.append(SavedSession(Path(f"run{number}.json"), machine, timed))
+        sessions.append(SavedRun(Path(f"run{number}.json"), timed, machine=machine))
     return sessions[:-1], sessions[-1]
 
 
@@ -48,7 +48,17 @@ def outcomes(comparison):
 
 def without(session, name):
     cases = {key: case for key, case in session.cases.items() if key != name}
-    return SavedSession(session.path, session.machine, cases)
+    return dataclasses.replace(session, cases=cases)
+
+
+def accept(session, *level_changed):
+    accepted = Acceptance("well", "2026-11-23T00:00:00+00:00", None, "0" * 64, level_changed)
+    return dataclasses.replace(session, acceptance=accepted)
+
+
+def unfit(session, *guards, void=None):
+    failed = tuple(Guard(name, "fail", None, "so") for name in guards)
+    return dataclasses.replace(session, summary=RunSummary({}, void=void, guards=failed))
 
 
 def test_a_slower_case_fails_and_the_others_pass():
@@ -67,7 +77,7 @@ def test_one_case_may_have_a_limit_of_its_own():
 
 def test_a_base_that_changed_a_level_on_purpose_ends_what_was_before():
     bases, head = make_sessions(rises={4: 1.5})
-    changed = dataclasses.replace(bases[-1], is_accepted=True, level_changed=("test_4",))
+    changed = accept(bases[-1], "test_4")
     found = {
         case.verdict.case: case for case in compare_sessions([*bases[:-1], changed], head).cases
     }
@@ -78,12 +88,12 @@ def test_a_base_that_changed_a_level_on_purpose_ends_what_was_before():
 def test_an_accepted_failure_is_compared_with_and_another_is_not():
     bases, head = make_sessions(count=2)
     failed = {
-        name: dataclasses.replace(case, saved=SavedCase(name, None, "SLOWER", None))
+        name: dataclasses.replace(case, is_ours=True, outcome="SLOWER")
         for name, case in bases[0].cases.items()
     }
     base = dataclasses.replace(bases[0], cases=failed)
     assert set(outcomes(compare_sessions([base], head)).values()) == {Outcome.INCOMPARABLE}
-    accepted = dataclasses.replace(base, is_accepted=True)
+    accepted = accept(base)
     assert set(outcomes(compare_sessions([accepted], head)).values()) == {Outcome.PASS}
 
 
@@ -146,31 +156,27 @@ def test_another_machine_is_incomparable():
 def test_a_case_that_failed_in_its_own_run_is_no_baseline():
     bases, head = make_sessions(count=2)
     (base,) = bases
-    failed = SavedCase("test_1", None, Outcome.SLOWER.value, None)
-    cases = dict(base.cases)
-    cases["test_1"] = TimedCase("test_1", cases["test_1"].rounds_s, failed)
-    comparison = compare_sessions([SavedSession(base.path, base.machine, cases)], head)
+    failed = dataclasses.replace(base.cases["test_1"], is_ours=True, outcome="SLOWER")
+    base = dataclasses.replace(base, cases={**base.cases, "test_1": failed})
+    comparison = compare_sessions([base], head)
     assert outcomes(comparison)["test_1"] is Outcome.INCOMPARABLE
     assert outcomes(comparison)["test_2"] is Outcome.PASS
 
 
 def test_what_the_run_said_of_its_images_is_repeated():
     bases, head = make_sessions()
-    broken = SavedCase("test_1", None, Outcome.BROKEN.value, None)
-    cases = dict(head.cases)
-    cases["test_1"] = TimedCase("test_1", cases["test_1"].rounds_s, broken)
-    comparison = compare_sessions(bases, SavedSession(head.path, head.machine, cases))
+    broken = dataclasses.replace(head.cases["test_1"], is_ours=True, outcome="BROKEN")
+    head = dataclasses.replace(head, cases={**head.cases, "test_1": broken})
+    comparison = compare_sessions(bases, head)
     assert outcomes(comparison)["test_1"] is Outcome.BROKEN
     assert comparison.is_failed()
 
 
-def recorded(commit, seconds, number, **changes):
+def recorded(commit, seconds, number):
     environment = dataclasses.replace(ENVIRONMENT, commit=commit)
-    saved = SavedCase(
-        CASE, measurement(environment=environment, rounds_s=(seconds,) * 3), "PASS", None
-    )
-    case = TimedCase(CASE, saved.measurement.rounds_s, saved)
-    return SavedSession(Path(f"run{number}.json"), None, {CASE: case}, **changes)
+    measured = measurement(environment=environment, rounds_s=(seconds,) * 3)
+    case = SavedCase(CASE, measured, "PASS", rounds_s=measured.rounds_s)
+    return SavedRun(Path(f"run{number}.json"), {CASE: case})
 
 
 def test_an_open_question_comes_with_the_command_that_would_settle_it():
@@ -191,33 +197,32 @@ def test_an_open_question_comes_with_the_command_that_would_settle_it():
 
 def test_a_base_whose_machine_was_not_fit_is_left_out_with_the_guard():
     fit = [recorded("a" * 40, 1.0, number) for number in range(2)]
-    unfit = dataclasses.replace(fit[0], failed_guards=("power source",))
+    ill = unfit(fit[0], "power source")
     head = recorded("b" * 40, 1.0, 9)
-    assert compare_sessions([unfit, fit[1]], head).cases[0].sessions == 1
-    (case,) = compare_sessions([unfit], head).cases
+    assert compare_sessions([ill, fit[1]], head).cases[0].sessions == 1
+    (case,) = compare_sessions([ill], head).cases
     assert case.verdict.outcome is Outcome.INCOMPARABLE
     assert "power source failed when it was measured" in case.verdict.findings[0].reason
-    alike = dataclasses.replace(head, failed_guards=("power source",))
-    assert compare_sessions([unfit], alike).cases[0].verdict.outcome is Outcome.PASS
+    alike = unfit(head, "power source")
+    assert compare_sessions([ill], alike).cases[0].verdict.outcome is Outcome.PASS
 
 
 def test_a_head_whose_machine_was_not_fit_accuses_nobody():
     base = recorded("a" * 40, 1.0, 0)
     slow = recorded("b" * 40, 1.6, 1)
     assert compare_sessions([base], slow).cases[0].verdict.outcome is Outcome.SLOWER
-    unfit = dataclasses.replace(slow, failed_guards=("load",))
-    (case,) = compare_sessions([base], unfit).cases
+    (case,) = compare_sessions([base], unfit(slow, "load")).cases
     assert case.verdict.outcome is Outcome.INCONCLUSIVE
     assert case.verdict.findings[0].reason.endswith("load failed when run1.json was measured")
 
 
 def test_a_void_run_is_neither_base_nor_judged():
     base, head = recorded("a" * 40, 1.0, 0), recorded("b" * 40, 1.0, 1)
-    void = dataclasses.replace(head, void="the same code differs from itself by +9.0 %")
+    void = unfit(head, void="the same code differs from itself by +9.0 %")
     (judged,) = compare_sessions([base], void).cases
     assert judged.verdict.outcome is Outcome.INCONCLUSIVE
     assert "run1.json is void: the same code" in judged.verdict.findings[0].reason
-    (held,) = compare_sessions([dataclasses.replace(base, void="unfit")], head).cases
+    (held,) = compare_sessions([unfit(base, void="unfit")], head).cases
     assert held.verdict.outcome is Outcome.INCOMPARABLE
 
 
@@ -241,7 +246,9 @@ def test_markdown_keeps_hostile_names_in_their_cell():
     bases, head = make_sessions()
     evil = "test[a|b]<script>\n# x"
     sessions = [
-        SavedSession(s.path, s.machine, {**s.cases, evil: TimedCase(evil, (1.0, 1.0), None)})
+        dataclasses.replace(
+            s, cases={**s.cases, evil: SavedCase(evil, rounds_s=(1.0, 1.0), is_ours=False)}
+        )
         for s in (*bases, head)
     ]
     page = format_comparison_markdown(compare_sessions(sessions[:-1], sessions[-1]))

@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
-from sdperf.record.json import format_measurement, parse_measurement
+from sdperf.record.guard import Guard
+from sdperf.record.measurement import GuardLog
 from sdperf.store.history.extraction import extract_run, inflate, read_kept_run
 from sdperf.store.history.figures import extract_figures
-from sdperf.store.runs import ACCEPTED_KEY
+from sdperf.store.runs import ACCEPTED_KEY, SavedCase, parse_case
 from tests.support.full_record import full_measurement
 from tests.support.measurements import image, measurement, scores
-from tests.support.saved_history import FULL, make_run
+from tests.support.saved_history import ACCEPTANCE, FULL, make_run
 
 json_values = st.recursive(
     st.none()
@@ -31,9 +32,13 @@ common = settings(
 )
 
 
+def extract(measured, outcome=None):
+    return extract_figures(SavedCase("test_a", measured), {}, outcome)
+
+
 def test_figures_are_those_of_the_measurement():
     full = full_measurement()
-    found = extract_figures(format_measurement(full), {}, "PASS")
+    found = extract(full, "PASS")
     assert found.seconds_per_image == full.seconds_per_image
     assert found.gpu_energy_per_image_j == full.resources.gpu_board_energy_per_image_j
     assert found.peak_rss_bytes == full.memory.peak_rss_bytes
@@ -52,33 +57,33 @@ def test_scores_are_the_lowest_against_what_never_moves():
             image(scores=(scores("reference", 0.99, 0.8),), entropy_bits=3.0),
         )
     )
-    found = extract_figures(format_measurement(measured), {}, None)
+    found = extract(measured)
     assert (found.ssim, found.worst_tile_ssim, found.entropy_bits) == (0.98, 0.8, 3.0)
 
 
 def test_several_images_a_round_divide_its_seconds():
     measured = measurement(images_per_round=4, rounds_s=(4.0, 8.0, 12.0))
-    found = extract_figures(format_measurement(measured), {}, None)
+    found = extract(measured)
     assert found.seconds_per_image == measured.seconds_per_image == 2.0
 
 
 def guard(name, state):
-    return {"name": name, "state": state, "value": "x", "sentence": "it rose", "hint": None}
+    return Guard(name, state, "x", "it rose")
 
 
 @pytest.mark.parametrize(
     ("guards", "disturbance"),
     [
-        ({"before": [guard("load", "warn")]}, None),
-        ({"before": [guard("power source", "fail")]}, "power source: x"),
-        ({"after": [guard("thermal level", "fail")]}, "thermal level: x"),
-        ({"during": [guard("steal", "warn")]}, None),
-        ({"during": [guard("thermal level", "warn")]}, "thermal level: it rose"),
+        ({"before": (guard("load", "warn"),)}, None),
+        ({"before": (guard("power source", "fail"),)}, "power source: x"),
+        ({"after": (guard("thermal level", "fail"),)}, "thermal level: x"),
+        ({"during": (guard("steal", "warn"),)}, None),
+        ({"during": (guard("thermal level", "warn"),)}, "thermal level: it rose"),
     ],
 )
 def test_what_speaks_against_a_run_is_named(guards, disturbance):
-    record = format_measurement(measurement()) | {"guards": guards}
-    assert extract_figures(record, {}, None).disturbance == disturbance
+    log = GuardLog("warn", **guards)
+    assert extract(measurement(guards=log)).disturbance == disturbance
 
 
 @pytest.mark.parametrize(
@@ -89,14 +94,27 @@ def test_what_speaks_against_a_run_is_named(guards, disturbance):
         ({}, {"data": [1.0, -1.0]}, "its rounds are no durations"),
         ({}, {"data": [True]}, "its rounds are no durations"),
         ({}, {"data": []}, "its rounds are no durations"),
-        ({"rounds_s": [10**400]}, {}, "its rounds are no durations"),
-        ({"rounds_s": [1.0], "images_per_round": 0}, {}, "images_per_round is no number of images"),
+        ({"format_version": 2}, {"data": [1.0]}, "the record was written by another sdperf; got: "),
+        ({"format_version": 1}, {"data": [1.0]}, "Measurement.kind is missing"),
     ],
 )
 def test_figures_that_cannot_be_used_say_why(record, stats, unusable):
-    found = extract_figures(record, stats, None)
-    assert found.unusable == unusable
+    saved = {"stats": stats} | ({"extra_info": {"sdperf": record}} if record else {})
+    found = extract_figures(parse_case("test_a", saved), stats, None)
+    assert found.unusable.startswith(unusable)
     assert found.seconds_per_image is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "unusable"),
+    [
+        ({"rounds_s": (1e10,)}, "its rounds are no durations"),
+        ({"images_per_round": 2**70}, "images_per_round is no number of images"),
+    ],
+)
+def test_a_record_beyond_what_a_database_holds_has_no_seconds(changes, unusable):
+    found = extract(measurement(**changes))
+    assert (found.unusable, found.seconds_per_image) == (unusable, None)
 
 
 def test_a_foreign_suite_counts_by_its_median():
@@ -126,7 +144,7 @@ def test_void_and_interrupted_runs_say_so():
 
 def test_layout_and_acceptance_do_not_change_the_hash(tmp_path):
     document = make_run()
-    accepted = document | {ACCEPTED_KEY: {"reason": "fine"}}
+    accepted = document | {ACCEPTED_KEY: ACCEPTANCE}
     (tmp_path / "a.json").write_text(json.dumps(document, indent=4))
     (tmp_path / "b.json").write_text(json.dumps(accepted, sort_keys=True))
     one, two = read_kept_run(tmp_path / "a.json"), read_kept_run(tmp_path / "b.json")
@@ -198,7 +216,7 @@ def test_a_file_name_that_is_no_utf8_is_kept_escaped():
     ("change", "message"),
     [
         ({"benchmarks": None}, "no pytest-benchmark run"),
-        ({"benchmarks": [1]}, "name cannot be kept"),
+        ({"benchmarks": [1]}, "benchmark 1 cannot be read"),
         ({"benchmarks": [{"fullname": "a" * 1001}]}, "name cannot be kept"),
         ({"benchmarks": [{"fullname": "a\x00b"}]}, "name cannot be kept"),
         ({"benchmarks": [{"fullname": "a\x1b[31m"}]}, "name cannot be kept"),
@@ -232,8 +250,3 @@ def test_a_run_damaged_anywhere_is_kept_or_refused_by_name(data):
             value = case.figures.seconds_per_image
             assert value is None or 0 < value < 1e10
             assert case.name.isprintable()
-
-
-def test_the_record_that_figures_come_from_can_be_parsed():
-    record = make_run()["benchmarks"][0]["extra_info"]["sdperf"]
-    assert parse_measurement(record).rounds_s == tuple(record["rounds_s"])

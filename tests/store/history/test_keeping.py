@@ -24,7 +24,7 @@ from sdperf.store.history.reading import (
 from sdperf.store.history.series import list_series, load_environments, load_series
 from sdperf.store.history.writing import Kept, keep_runs
 from sdperf.store.runs import ACCEPTED_KEY
-from tests.support.saved_history import FULL, START, make_run, write
+from tests.support.saved_history import ACCEPTANCE, FULL, START, make_run, write
 
 ROOT = Path(__file__).parents[3]
 IMPORT = """
@@ -61,7 +61,7 @@ def test_a_run_comes_back_as_it_was(database):
 def test_the_same_content_is_kept_once_and_its_acceptance_noted(database):
     document = make_run(1)
     assert keep(database, document, document) == Kept(1, 1)
-    assert keep(database, document | {ACCEPTED_KEY: {}}) == Kept(0, 1)
+    assert keep(database, document | {ACCEPTED_KEY: ACCEPTANCE}) == Kept(0, 1)
     (head,) = list_runs(database)
     assert head.is_accepted
 
@@ -226,7 +226,7 @@ def test_another_workload_is_another_series(database):
 
 def test_pruning_leaves_anchors_and_baselines(database):
     keep(database, *(make_run(number) for number in range(20)))
-    keep(database, make_run(10, extra={ACCEPTED_KEY: {}}))
+    keep(database, make_run(10, extra={ACCEPTED_KEY: ACCEPTANCE}))
     plan = plan_pruning(database, Filters(), keep_latest=5, anchor_runs=3)
     assert len(plan.run_ids) == 20 - 5 - 3 - 1
     assert plan.anchors == 4

@@ -7,8 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError, SdperfError
-from sdperf.store import session_file
-from sdperf.store.session_file import parse_session, read_session
+from sdperf.store import runs
+from sdperf.store.runs import parse_run, read_run
+
+
+def read_session(path):
+    return read_run(path, needs_rounds=True)
 
 
 def benchmark(name="test_a", data=(1.0, 1.1), **more):
@@ -27,7 +31,7 @@ def test_a_foreign_run_is_read_as_timings(tmp_path):
     session = read_session(path)
     case = session.cases["test_a"]
     assert case.rounds_s == (1.0, 1.1)
-    assert case.saved is None
+    assert not case.is_ours
     assert case.measurement is None
     assert session.machine == "Darwin arm64 Apple M4"
 
@@ -41,12 +45,16 @@ def test_an_accepted_file_says_so():
         "level_changed": ["test_a"],
     }
     document = {"benchmarks": [benchmark()], "sdperf_accepted": accepted}
-    session = parse_session(Path("run.json"), document)
+    session = parse_run(Path("run.json"), document)
     assert session.is_accepted
     assert session.level_changed == ("test_a",)
-    assert not parse_session(Path("run.json"), {"benchmarks": [benchmark()]}).is_accepted
+    assert not parse_run(
+        Path("run.json"), {"benchmarks": [benchmark()]}, needs_rounds=True
+    ).is_accepted
     with pytest.raises(RecordError, match="cannot be used"):
-        parse_session(Path("run.json"), document | {"sdperf_accepted": {"reason": 3}})
+        parse_run(
+            Path("run.json"), document | {"sdperf_accepted": {"reason": 3}}, needs_rounds=True
+        )
 
 
 def test_what_the_run_said_of_its_machine_is_read(tmp_path):
@@ -71,8 +79,8 @@ def test_integers_are_durations_too(tmp_path):
 def test_a_damaged_record_of_ours_is_kept_as_unusable(tmp_path):
     damaged = benchmark(extra_info={"sdperf": {"format_version": 1}})
     case = read_session(write(tmp_path, {"benchmarks": [damaged]})).cases["test_a"]
-    assert case.saved is not None
-    assert case.saved.unusable is not None
+    assert case.is_ours
+    assert case.unusable is not None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +90,7 @@ def test_a_damaged_record_of_ours_is_kept_as_unusable(tmp_path):
         ('{"benchmarks": [', "no JSON"),
         ('{"benchmarks": [{"stats": {"data": [NaN]}}]}', "no JSON"),
         ("[" * 100_000, "no JSON"),
-        ("[]", "an object"),
+        ("[]", "no pytest-benchmark run"),
         ({}, "no pytest-benchmark run"),
         ({"benchmarks": {}}, "no pytest-benchmark run"),
         ({"benchmarks": [3]}, "benchmark 1 cannot be read"),
@@ -111,7 +119,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 def test_a_file_beyond_bounds_is_not_even_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(session_file, "LARGEST_FILE_BYTES", 10)
+    monkeypatch.setattr(runs, "LARGEST_FILE_BYTES", 10)
     with pytest.raises(RecordError, match="too large"):
         read_session(write(tmp_path, {"benchmarks": [benchmark()]}))
 
@@ -163,7 +171,7 @@ def cases_or_none(read):
 @given(nearly)
 @settings(deadline=None)
 def test_any_object_is_read_or_refused_in_words(document):
-    for case in cases_or_none(lambda: parse_session(Path("run.json"), document)):
+    for case in cases_or_none(lambda: parse_run(Path("run.json"), document, needs_rounds=True)):
         assert case.rounds_s
         assert all(0 < duration < math.inf for duration in case.rounds_s)
 
