@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
 
 from sdperf.mps_check.judging import Finding, Judgement, Place
 from sdperf.record.imprint import OutputImprint, PictureImprint
@@ -34,12 +35,6 @@ from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Variant, Workload
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_PLAIN: Final[dict[Any, dict[str, Any]]] = {
-    str: {"type": "string"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-}
 _NULL: Final = {"type": "null"}
 _DERIVED: Final[dict[type, dict[str, dict[str, Any]]]] = {
     Measurement: {
@@ -144,53 +139,37 @@ def make_schema() -> dict[str, Any]:
     }
 
 
-def define(kind: Any, definitions: dict[str, Any]) -> None:
-    """Add the definition of a dataclass, and of those in its fields, by their names."""
-    name = kind.__name__
-    if name in definitions:
-        return
-    definitions[name] = {}
-    described = describe_attributes(kind)
-    hints = typing.get_type_hints(kind)
-    properties: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        about = {"description": described[item.name]} if item.name in described else {}
-        narrowed = _NARROWED.get((kind, item.name), {})
-        properties[item.name] = about | _type(hints[item.name], definitions) | narrowed
-    properties |= _DERIVED.get(kind, {})
-    definitions[name] = {
-        "description": read_docstring(kind).partition("\n\n")[0].replace("\n", " "),
-        "type": "object",
-        "properties": properties,
-        "required": [key for key in properties if key not in _OPTIONAL],
-        "additionalProperties": False,
-    }
+def define(kind: type, definitions: dict[str, Any]) -> None:
+    """Add the definition of a dataclass, and of those in its fields, by their names.
 
-
-def _type(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind in _PLAIN:
-        return dict(_PLAIN[kind])
-    if origin in (typing.Union, types.UnionType):
-        (inner,) = (each for each in arguments if each is not type(None))
-        return {"anyOf": [_type(inner, definitions), _NULL]}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin is tuple:
-        if arguments[-1] is Ellipsis:
-            return {"type": "array", "items": _type(arguments[0], definitions)}
-        return {
-            "type": "array",
-            "prefixItems": [_type(each, definitions) for each in arguments],
-            "minItems": len(arguments),
-            "maxItems": len(arguments),
+    msgspec, which reads the records, says what each field may be; what is written has every field.
+    """
+    classes = {kind.__name__: kind}
+    _, found = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    for name, inner in found.items():
+        one = classes[name]
+        hints, described = typing.get_type_hints(one), describe_attributes(one)
+        classes |= {known.__name__: known for known in _list_dataclasses(tuple(hints.values()))}
+        properties: dict[str, Any] = {}
+        for key, about in inner["properties"].items():
+            text = {"description": described[key]} if key in described else {}
+            about.pop("default", None)
+            properties[key] = text | about | _NARROWED.get((one, key), {})
+        properties |= _DERIVED.get(one, {})
+        definitions[name] = {
+            "description": read_docstring(one).partition("\n\n")[0].replace("\n", " "),
+            "type": "object",
+            "properties": properties,
+            "required": [key for key in properties if key not in _OPTIONAL],
+            "additionalProperties": False,
         }
-    if origin is not None and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": _type(arguments[1], definitions)}
-    if dataclasses.is_dataclass(kind):
-        define(kind, definitions)
-        return {"$ref": f"#/$defs/{typing.cast('type', kind).__name__}"}
-    raise TypeError(f"{kind} has no JSON Schema")
+
+
+def _list_dataclasses(kinds: tuple[Any, ...]) -> Iterator[type]:
+    for kind in kinds:
+        if dataclasses.is_dataclass(kind):
+            yield typing.cast("type", kind)
+        yield from _list_dataclasses(typing.get_args(kind))
 
 
 def _verdict() -> dict[str, Any]:
