@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from sdperf.errors import RecordError
+from sdperf.judging.session.base import find_level
 from sdperf.judging.session.words import format_sessions_missing
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Outcome
 from sdperf.store.baselines import AcceptedSession, BaselineStore
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase, parse_case
 from sdperf.units import format_change, format_quantity
-
-_FAILED = frozenset(outcome.value for outcome in Outcome if outcome.is_failure)
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,6 @@ class ComparedSession:
     stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
 
-    def find_unusable(self, case: str) -> str | None:
-        """Say why its part of a case cannot be compared with; ``None`` when it can."""
-        saved = self.cases[case]
-        if saved.unusable is None and not self.is_accepted and saved.outcome in _FAILED:
-            return f"the case was {saved.outcome} in that run"
-        return saved.unusable
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -72,10 +63,7 @@ class Comparison:
 
         A session counts when it holds the case and its level was not changed on purpose since.
         """
-        first = max(
-            (index for index, session in enumerate(self.sessions) if case in session.level_changed),
-            default=0,
-        )
+        first = find_level(self.sessions, case)
         return tuple(
             session if index >= first and case in session.cases else None
             for index, session in enumerate(self.sessions)

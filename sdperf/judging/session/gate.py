@@ -11,8 +11,7 @@ from sdperf.errors import ImageError
 from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
 from sdperf.judging.doubts.comparable import explain_difference
-from sdperf.judging.doubts.execution import judge_execution
-from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
+from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import is_plain_fp32, judge_exactness
 from sdperf.judging.floors import (
     ACROSS_PRECISIONS_FLOORS,
@@ -23,8 +22,8 @@ from sdperf.judging.floors import (
     loosen_for,
 )
 from sdperf.judging.images import judge_images, judge_soundness
-from sdperf.judging.inside.imprints import judge_imprints
-from sdperf.judging.resources.memory import MemoryLimits, judge_memory
+from sdperf.judging.resources.memory import MemoryLimits
+from sdperf.judging.session.base import find_unusable, judge_inside, judge_work
 from sdperf.judging.session.comparison import Comparison
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
@@ -85,20 +84,10 @@ class Gate:
         if known:
             session = max(index for index, saved in enumerate(history) if saved is not None)
             store = self.comparison.sessions[session].images
-            said = (
-                judge_execution(measurement, known[-1]),
-                judge_fresh_against(measurement, known[-1]),
-            )
-            findings += [one for one in said if one is not None]
+            findings += judge_work(measurement, known[-1])
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
             findings += [missing] if missing else _judge_against_saved(measurement, history)
-            inside = judge_imprints(measurement, history)
-            findings += [] if inside is None else [inside]
-        if known and self.memory is not None:
-            memory = judge_memory(
-                measurement.memory, [saved.memory for saved in known], self.memory
-            )
-            findings += [] if memory.outcome is Outcome.NO_BASELINE else [memory]
+            findings += judge_inside(measurement, history, self.memory)
         saved_runs = sum(
             saved is not None and not session.is_accepted
             for saved, session in zip(history, self.comparison.sessions, strict=True)
@@ -157,7 +146,7 @@ def _find_history(
     for session in comparison.select(case):
         saved = None if session is None else session.cases[case].measurement
         if session is not None:
-            reason = session.find_unusable(case)
+            reason = find_unusable(session, case)
             if reason is None and saved is not None:
                 reason = explain_difference(saved, measurement)
             if reason is not None:

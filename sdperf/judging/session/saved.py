@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from sdperf.errors import RecordError
 from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import GATE as WORK
-from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
-from sdperf.judging.doubts.plausibility import judge_fresh_against, judge_plausibility
+from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.inside.imprints import GATE as IMPRINT
-from sdperf.judging.inside.imprints import judge_imprints
 from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
-from sdperf.judging.resources.memory import MemoryLimits, judge_memory
+from sdperf.judging.resources.memory import MemoryLimits
+from sdperf.judging.session.base import find_level, find_unusable, judge_inside, judge_work
 from sdperf.judging.session.recorded import (
     RECORDED_GATES,
     RecordedCase,
@@ -133,7 +132,7 @@ def compare_sessions(
     histories: dict[str, list[Measurement | None]] = {}
     for name, case in head.cases.items():
         usable: list[SavedCase | None] = []
-        first = _find_level(bases, name)
+        first = find_level(bases, name)
         for index, base in enumerate(bases):
             reason = _explain_unusable(base, head, name)
             is_used = index >= first and reason is None and name in base.cases
@@ -211,11 +210,6 @@ def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
     return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
 
 
-def _find_level(bases: Sequence[SavedRun], name: str) -> int:
-    """Return the first base of a case's present level; earlier ones were left behind on purpose."""
-    return max((index for index, base in enumerate(bases) if name in base.level_changed), default=0)
-
-
 def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
     then, now = base.cases.get(name), head.cases[name]
     if then is None:
@@ -227,12 +221,9 @@ def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
     odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
     if odd:
         return f"{', '.join(odd)} failed when it was measured"
-    if then.is_ours:
-        if then.unusable is not None:
-            return then.unusable
-        failed = then.outcome in {one.value for one in Outcome if one.is_failure}
-        if failed and not base.is_accepted:
-            return f"the case was {then.outcome} in that run"
+    reason = find_unusable(base, name) if then.is_ours else None
+    if reason is not None:
+        return reason
     if now.is_ours and now.unusable is not None:
         return f"in {head.path.name} {now.unusable}"
     if then.measurement is not None and now.measurement is not None:
@@ -306,19 +297,13 @@ def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Findi
     Scores that were taken against another base's image say nothing of these.
     """
     findings = judge_plausibility(case.measurement)
-    known = [one for one in case.history if one is not None]
-    if not known:
+    latest = next((one for one in reversed(case.history) if one is not None), None)
+    if latest is None:
         return findings
-    changed, _ = judge_exactness(_drop_other_scores(case.measurement, known[-1]), case.history)
-    said = (
-        judge_execution(case.measurement, known[-1]),
-        judge_fresh_against(case.measurement, known[-1]),
-        changed,
-        judge_imprints(case.measurement, case.history),
-    )
-    findings += [one for one in said if one is not None]
-    memory = judge_memory(case.measurement.memory, [one.memory for one in known], limits)
-    return findings if memory.outcome is Outcome.NO_BASELINE else [*findings, memory]
+    findings += judge_work(case.measurement, latest)
+    changed, _ = judge_exactness(_drop_other_scores(case.measurement, latest), case.history)
+    findings += [] if changed is None else [changed]
+    return [*findings, *judge_inside(case.measurement, case.history, limits or MemoryLimits())]
 
 
 def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:
