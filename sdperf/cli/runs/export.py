@@ -95,13 +95,8 @@ def load_cases(path: Path) -> tuple[list[ExportedCase], str | None]:
     from sdperf.store.runs import read_run
 
     saved = read_run(path, needs_rounds=True)
-    document = saved.document
     known = {outcome.value: outcome for outcome in Outcome}
     outcomes = {} if saved.summary is None else dict(saved.summary.outcomes)
-    reasons = {
-        benchmark["fullname"]: _read_reasons(benchmark.get("extra_info"))
-        for benchmark in document["benchmarks"]
-    }
     cases = []
     for name, case in saved.cases.items():
         word = outcomes.pop(name, None) or case.outcome
@@ -111,26 +106,15 @@ def load_cases(path: Path) -> tuple[list[ExportedCase], str | None]:
                 figures=list_figures(case.rounds_s, case.measurement),
                 total_s=sum(case.rounds_s),
                 outcome=known.get(word or ""),
-                reasons=reasons[name],
+                reasons=tuple(
+                    f"{one.outcome.value}: {one.reason}"
+                    for one in case.findings
+                    if one.outcome.is_failure
+                ),
             )
         )
     cases += [
         ExportedCase(name, (), 0.0, known[word]) for name, word in outcomes.items() if word in known
     ]
-    when = document.get("datetime")
+    when = saved.document.get("datetime")
     return cases, when if isinstance(when, str) else None
-
-
-def _read_reasons(extra: object) -> tuple[str, ...]:
-    """Return the reasons of what failed, as far as they can be read."""
-    from sdperf.record.verdict import Outcome
-
-    for key in ("sdperf", "verdict", "findings"):
-        extra = extra.get(key) if isinstance(extra, dict) else None
-    findings = [one for one in extra if isinstance(one, dict)] if isinstance(extra, list) else []
-    failing = {outcome.value for outcome in Outcome if outcome.is_failure}
-    return tuple(
-        f"{one.get('outcome')}: {one.get('reason')}"
-        for one in findings
-        if one.get("outcome") in failing
-    )
