@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 
+import alembic.ddl.postgresql  # loads SQLAlchemy's functions, which warn of a second time
 import hypothesis
 import pytest
 from pytest_benchmark import plugin as host
@@ -20,7 +21,7 @@ for package in (sdperf.plugin, sdperf.report.html):
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
 
-__all__ = ["hypothesis", "tiny_folder"]
+__all__ = ["alembic", "hypothesis", "tiny_folder"]
 
 BENCHMARKS = """
 def test_latency(sd_benchmark):
