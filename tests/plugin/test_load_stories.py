@@ -116,11 +116,13 @@ def test_no_pair_of_pictures_is_compared_twice_and_none_beside_a_round(seven, ev
     assert events.together == []
 
 
+@pytest.mark.long
 def test_without_repeatability_there_are_two_loads(seven, events):
     seven("-k", "not repeatability")
     assert events.loads == ["fp32", "bf16"]
 
 
+@pytest.mark.long
 def test_a_latency_case_alone_draws_one_picture_to_be_held_against(seven, events):
     seven("-k", "latency")
     assert events.loads == ["fp32", "bf16"]
@@ -143,11 +145,13 @@ def test_images(sd_quality):
 """
 
 
+@pytest.mark.long
 def test_a_test_that_asks_through_a_helper_is_foreseen_to_ask_for_anything(seven, events):
     seven(suite=HELPED)
     assert events.loads == ["fp32", "bf16"]
 
 
+@pytest.mark.long
 def test_what_was_not_foreseen_is_made_when_it_is_asked_for(seven, events, monkeypatch):
     foreseen = seven()
     outcomes = [line for line in foreseen.outlines if line.startswith("7 cases:")]
@@ -160,6 +164,7 @@ def test_what_was_not_foreseen_is_made_when_it_is_asked_for(seven, events, monke
     assert set(events.draws("fp32").values()) == {1}
 
 
+@pytest.mark.long
 def test_pictures_that_fp32_cases_made_are_not_drawn_again(seven, events):
     seven("-k", "(latency and fp32) or (throughput and bf16)", precision="fp32,bf16")
     assert events.loads == ["fp32", "bf16"]
