@@ -23,6 +23,7 @@ HARMFUL: Final[tuple[Effect, ...]] = ("error", "crash", "wrong", "fallback")
 _SEVERITY: Final[tuple[Effect, ...]] = ("crash", "error", "wrong", "fallback", "slow", "differs")
 _NO_KERNEL: Final = "no-kernel"
 _TO_CPU: Final = "registered-for-cpu"
+_IN_PYTHON: Final = "registered-in-python"
 _TWO_DEVICES: Final = "two-devices"
 _MAY_MIX: Final = ("_to_copy", "copy_", "index", "_unsafe_index", "index_put", "index_put_", "set_")
 
@@ -95,6 +96,7 @@ class Judgement:
         torch: Version that was judged.
         source: Where its operators are known from.
         knows_library: Whether kernels that are registered in C++ only are known.
+        note: What is open about that; empty where nothing is.
         macos: Version that was judged; ``None`` where it was not given.
         model: What was generated with.
         precision: Number format.
@@ -112,6 +114,7 @@ class Judgement:
     torch: str
     source: str
     knows_library: bool
+    note: str
     macos: str | None
     model: str
     precision: str
@@ -157,13 +160,15 @@ def judge_recording(
     rules: dict[str, Limit] = {limit.id: limit for limit in held}
     unjudged: Counter[str] = Counter()
     for call, count in recording.calls.items():
+        concerned = [limit for limit in held if limit.concerns(call)]
+        is_explained = any(limit.effect == "slow" for limit in concerned)
         for rule in _dispatch_rules(call, table):
-            hits.setdefault((rule, call.operator), []).append((call, count))
+            if rule != _IN_PYTHON or not is_explained:
+                hits.setdefault((rule, call.operator), []).append((call, count))
         if table.letter(call.operator) in (None, "-"):
             unjudged[call.operator] += count
-        for limit in held:
-            if limit.concerns(call):
-                hits.setdefault((limit.id, call.operator), []).append((call, count))
+        for limit in concerned:
+            hits.setdefault((limit.id, call.operator), []).append((call, count))
     found = [
         _from_limit(rules[rule], operator, calls, macos)
         if rule in rules
@@ -175,6 +180,7 @@ def judge_recording(
         torch=str(table.version),
         source=table.source,
         knows_library=table.knows_library,
+        note=table.note,
         macos=None if macos is None else str(macos),
         model=model,
         precision=recording.precision,
@@ -205,6 +211,8 @@ def _dispatch_rules(call: OperatorCall, table: DispatchTable) -> Iterator[str]:
         yield _NO_KERNEL
     elif letter == "c":
         yield _TO_CPU
+    elif letter == "p":
+        yield _IN_PYTHON
     devices = {each.device for each in call.inputs if each.shape}
     if len(devices) > 1 and call.name not in _MAY_MIX:
         yield _TWO_DEVICES
@@ -236,7 +244,7 @@ def _from_dispatch(
 ) -> Finding:
     later = [one for one in versions_with_kernel(operator) if Version(one) > table.version]
     newer = f"use torch {later[0]} or later, which has a kernel; or " if later else ""
-    effect: Effect = "fallback" if rule == _TO_CPU else "error"
+    effects: dict[str, Effect] = {_TO_CPU: "fallback", _IN_PYTHON: "slow"}
     title, remedy = {
         _NO_KERNEL: (
             f"torch {table.version} has no kernel for MPS",
@@ -247,6 +255,10 @@ def _from_dispatch(
             "goes to the CPU and back at each call, with a warning at the first one",
             f"{newer}replace the operator, or call it less often",
         ),
+        _IN_PYTHON: (
+            "is taken apart in Python at each call: several kernels, and the interpreter's time",
+            f"{newer}call it less often, or measure what it costs",
+        ),
         _TWO_DEVICES: (
             "gets tensors of the CPU and of MPS",
             "move them to one device before: tensor.to(other.device)",
@@ -254,7 +266,7 @@ def _from_dispatch(
     }[rule]
     return Finding(
         id=rule,
-        effect=effect,
+        effect=effects.get(rule, "error"),
         title=title,
         operator=operator,
         certainty="reported",
@@ -262,10 +274,15 @@ def _from_dispatch(
         example=describe_inputs(calls[0][0]),
         remedy=remedy,
         sources=(table.source,),
-        note="",
+        note=_python_note(operator, table) if rule == _IN_PYTHON else "",
         calls=sum(count for _, count in calls),
         places=_places(calls),
     )
+
+
+def _python_note(operator: str, table: DispatchTable) -> str:
+    place = table.in_python.get(operator.rpartition("::")[2], "")
+    return f"registered at {place}" if place else ""
 
 
 def _places(calls: list[tuple[OperatorCall, int]]) -> tuple[Place, ...]:

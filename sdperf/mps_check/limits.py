@@ -31,6 +31,7 @@ LIMITS_PATH: Final = Path(__file__).parent / "limits.toml"
 EVERY_OPERATOR: Final = "*"
 
 _SOURCE: Final = re.compile(r"[\w.-]+/[\w.-]+#\d+|wheel|docs: .+")
+_DAY: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
 _STAGES: Final = ("text encoding", "denoising", "decoding", "any")
 
 
@@ -51,6 +52,8 @@ class Limit:
         stages: Where such operators occur in an image's making.
         remedy: What to do about it.
         sources: Issues and pull requests; ``wheel`` where the message stands in the library.
+        reported: Day of the newest statement that was read, such as ``2026-09-20``; empty where the
+            entry is older than this field, or stands in the wheels.
         wheel_text: That message or a part of it.
         note: What is open about it.
     """
@@ -67,6 +70,7 @@ class Limit:
     stages: tuple[str, ...]
     remedy: str
     sources: tuple[str, ...]
+    reported: str = ""
     wheel_text: str = ""
     note: str = ""
 
@@ -154,6 +158,7 @@ def parse_limit(entry: dict[str, Any]) -> Limit:
             (not limit.stages or not set(limit.stages) <= set(_STAGES), f"stages {limit.stages}"),
             (not limit.sources, "no source"),
             (not all(map(_SOURCE.fullmatch, limit.sources)), f"sources {limit.sources}"),
+            (limit.reported and not _DAY.fullmatch(limit.reported), f"reported {limit.reported}"),
             (("wheel" in limit.sources) != bool(limit.wheel_text), "a wheel without its message"),
         )
         if is_fault

@@ -101,6 +101,8 @@ class Recorder:
             result = self.computer.stand_in_for(computed.behind.contiguous())
             self._note(_ATTENTION_ON_MPS, func, args, kwargs, result)
             return result
+        if route == "p":
+            return self._take_apart_in_python(operator, func, args, kwargs)
         if route != "m" and func._can_decompose():
             with _Mode(self):
                 result = func.decompose(*args, **kwargs)
@@ -110,6 +112,25 @@ class Recorder:
             with contextlib.suppress(NotImplementedError, RuntimeError):
                 return self._look_inside(func, args, kwargs)
         result = self.computer.compute(func, args, kwargs)
+        self._note(operator, func, args, kwargs, result)
+        return result
+
+    def _take_apart_in_python(
+        self, operator: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record an operator that Python registers, and the operators that it is taken apart into.
+
+        torch's own table of decompositions has the function that ``torch.backends.mps`` registers,
+        in the installed version's form; without one only the operator itself is recorded.
+        """
+        from torch._decomp import decomposition_table
+
+        decompose = decomposition_table.get(func)
+        if decompose is None:
+            result = self.computer.compute(func, args, kwargs)
+        else:
+            with _Mode(self):
+                result = decompose(*args, **kwargs)
         self._note(operator, func, args, kwargs, result)
         return result
 

@@ -79,6 +79,7 @@ def test_a_limit_concerns_calls_of_its_operators_only():
         ({"sources": ["somebody said"]}, "sources"),
         ({"sources": ["wheel"]}, "a wheel without its message"),
         ({"wheel_text": "not supported"}, "a wheel without its message"),
+        ({"reported": "May"}, "reported May"),
         ({"remedy": ""}, "an empty title or remedy"),
         ({"colour": "red"}, "TypeError"),
     ],

@@ -8,12 +8,14 @@ from evidence.mapped_pipelines.families import build_flux, build_sdxl
 from sdperf.errors import GenerationError
 from sdperf.models.subject import PipelineRequest
 from sdperf.mps_check import standin
+from sdperf.mps_check.calls import Recording
 from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.judging import judge_recording
 from sdperf.mps_check.limits import load_limits, load_unseen
 from sdperf.mps_check.recording import record_generation
 from sdperf.record.workload import Workload
 from tests.support import mps_check_subjects as subjects
+from tests.support.mps_check_making import call, packed
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -82,6 +84,32 @@ def test_a_planted_fault_is_found_where_it_is(subject, version, expected, stage,
     assert finding.sources
     assert judgement.fails(strict=True) or not finding.is_harmful
     assert judgement.fails(strict=False) or not (finding.is_harmful and finding.is_certain)
+
+
+def test_group_norm_is_named_as_slow_where_python_takes_it_apart_and_its_pieces_are_judged():
+    pipeline = subjects.sound(PipelineRequest(None, torch.float16, torch.device("cpu")))
+    recording, table = record(pipeline, "2.12")
+    judged = judge_recording(recording, table, load_limits(), (), model="tiny")
+    finding = found(judged)["group-norm-in-python"]
+    assert finding.effect == "slow"
+    assert finding.operator == "aten::native_group_norm"
+    assert not finding.is_harmful
+    assert {place.module.partition(".")[0] for place in finding.places} == {"unet", "vae"}
+    norm = next(call for call in recording.calls if call.name == "native_group_norm")
+    inside = {call.name for call in recording.calls if call.module == norm.module}
+    assert inside >= {"rsqrt", "sub", "mul", "native_group_norm"}
+
+
+def test_an_operator_in_python_that_no_limit_explains_is_slow_and_says_where_it_is_registered():
+    table = load_dispatch_table("2.12", "0")
+    lu_solve = call("linalg_lu_solve.out", packed(4), LU=packed(4, 4))
+    judged = judge_recording(
+        Recording({lu_solve: 1}, "fp32", 8, 8, 1), table, load_limits(), (), model="tiny"
+    )
+    (finding,) = judged.findings
+    assert (finding.id, finding.effect) == ("registered-in-python", "slow")
+    assert "torch/_refs/linalg/__init__.py:436" in finding.note
+    assert "use torch 2.14.0 or later" in finding.remedy
 
 
 def test_a_later_version_does_not_have_it():

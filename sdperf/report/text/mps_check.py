@@ -24,6 +24,7 @@ _NO_TRIAL: Final = (
 def format_judgement(judgement: Judgement) -> list[Line]:
     """Lay out a judgement for a terminal."""
     lines = [*wrap_line(_headline(judgement)), *wrap_line(_what_was_seen(judgement))]
+    lines += wrap_line(judgement.note, "yellow") if judgement.note else []
     for title, found in _sections(judgement):
         lines += [Line(""), Line(title, bold=True)]
         for finding in found:
@@ -39,6 +40,7 @@ def format_judgement(judgement: Judgement) -> list[Line]:
 def format_judgement_markdown(judgement: Judgement) -> str:
     """Lay out a judgement for an issue or a pull request."""
     parts = [f"**{escape_markdown(_headline(judgement))}**", _what_was_seen(judgement)]
+    parts += [escape_markdown(judgement.note)] if judgement.note else []
     for title, found in _sections(judgement):
         rows = [
             "| operator | what happens | where | calls | what to do |",
