@@ -97,7 +97,9 @@ class Judgement:
         source: Where its operators are known from.
         knows_library: Whether kernels that are registered in C++ only are known.
         note: What is open about that; empty where nothing is.
+        limits: Up to when the reports behind the limits were read; may be empty.
         macos: Version that was judged; ``None`` where it was not given.
+        chip: Chip that was judged; ``None`` where it was not given.
         model: What was generated with.
         precision: Number format.
         height: Pixels; ``None`` where only the pipeline knows.
@@ -115,7 +117,9 @@ class Judgement:
     source: str
     knows_library: bool
     note: str
+    limits: str
     macos: str | None
+    chip: str | None
     model: str
     precision: str
     height: int | None
@@ -143,6 +147,8 @@ def judge_recording(
     *,
     model: str,
     macos: Version | None = None,
+    chip: str | None = None,
+    reading: str = "",
 ) -> Judgement:
     """Judge every call of a recording.
 
@@ -153,9 +159,13 @@ def judge_recording(
         unseen: What is known and cannot be seen here.
         model: What was generated with, for people.
         macos: The system's version; ``None`` makes what depends on it conditional.
+        chip: The chip's name, such as ``Apple M2``; ``None`` does the same, and leaves out what is
+            known of virtual machines only.
+        reading: Up to when the reports behind the limits were read.
     """
     held = [limit for limit in limits if limit.holds_for_torch(table.version)]
     held = [limit for limit in held if macos is None or limit.macos.contains(macos)]
+    held = [limit for limit in held if limit.holds_for_chip(chip)]
     hits: dict[tuple[str, str], list[tuple[OperatorCall, int]]] = {}
     rules: dict[str, Limit] = {limit.id: limit for limit in held}
     unjudged: Counter[str] = Counter()
@@ -170,7 +180,7 @@ def judge_recording(
         for limit in concerned:
             hits.setdefault((limit.id, call.operator), []).append((call, count))
     found = [
-        _from_limit(rules[rule], operator, calls, macos)
+        _from_limit(rules[rule], operator, calls, macos, chip)
         if rule in rules
         else _from_dispatch(rule, operator, calls, table)
         for (rule, operator), calls in hits.items()
@@ -181,7 +191,9 @@ def judge_recording(
         source=table.source,
         knows_library=table.knows_library,
         note=table.note,
+        limits=reading,
         macos=None if macos is None else str(macos),
+        chip=chip,
         model=model,
         precision=recording.precision,
         height=recording.height,
@@ -219,10 +231,14 @@ def _dispatch_rules(call: OperatorCall, table: DispatchTable) -> Iterator[str]:
 
 
 def _from_limit(
-    limit: Limit, operator: str, calls: list[tuple[OperatorCall, int]], macos: Version | None
+    limit: Limit,
+    operator: str,
+    calls: list[tuple[OperatorCall, int]],
+    macos: Version | None,
+    chip: str | None,
 ) -> Finding:
     conditions = [f"on macOS {limit.macos}"] if str(limit.macos) and macos is None else []
-    conditions += [f"on {limit.chips}"] if limit.chips else []
+    conditions += [f"on {limit.chips}"] if limit.chips and chip is None else []
     return Finding(
         id=limit.id,
         effect=limit.effect,

@@ -35,6 +35,9 @@ _ALL_BACKENDS: Final = torch._C.DispatchKey.CompositeExplicitAutograd
 _SILENT: Final = ("detach", "alias")
 """Operators that do nothing and come with every weight."""
 
+_WITHIN_COMPILED: Final = "_orig_mod"
+"""Where ``torch.compile`` keeps the network that it wraps."""
+
 _MAKERS: Final = (torch.tensor, torch.as_tensor, torch.asarray)
 _TORCH: Final = str(Path(torch.__file__).parent)
 _HERE: Final = str(Path(__file__).parent)
@@ -47,6 +50,7 @@ class Recorder:
     Args:
         table: Where the judged version sends operators; decides what is taken apart.
         names: Path of each module by its identity.
+        compiled: Identities of modules that are compiled, or lie within one that is.
         keeps_values: Whether all tensors have values.
 
     Attributes:
@@ -55,14 +59,20 @@ class Recorder:
     """
 
     def __init__(
-        self, table: DispatchTable, names: dict[int, str], *, keeps_values: bool = False
+        self,
+        table: DispatchTable,
+        names: dict[int, str],
+        compiled: frozenset[int] = frozenset(),
+        *,
+        keeps_values: bool = False,
     ) -> None:
         self.calls: Counter[OperatorCall] = Counter()
         self.stage: StageName = "whole"
         self.computer = Computer(keeps_values=keeps_values)
         self._table = table
         self._names = names
-        self._path: list[str] = []
+        self._compiled = compiled
+        self._path: list[tuple[str, str, bool]] = []
         self._threads: dict[int, int] = {}
 
     @contextlib.contextmanager
@@ -179,6 +189,7 @@ class Recorder:
             return tensor
         where = DEVICE if on_mps else torch.device("cpu")
         named = {"dtype": dtype or tensor.dtype, "device": where, "memory_format": layout}
+        named["non_blocking"] = bool(given.get("non_blocking"))
         return self.handle(torch.ops.aten._to_copy.default, (tensor,), named)
 
     def _note(
@@ -194,12 +205,25 @@ class Recorder:
         outputs = tuple(
             describe(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)
         )
-        module = self._path[-1] if self._path else ""
-        call = OperatorCall(operator, arguments, outputs, self.stage, module, find_line(), thread)
+        module, module_class, is_compiled = self._path[-1] if self._path else ("", "", False)
+        call = OperatorCall(
+            operator,
+            arguments,
+            outputs,
+            self.stage,
+            module,
+            find_line(),
+            thread,
+            module_class,
+            is_compiled,
+        )
         self.calls[call] += 1
 
     def _enter(self, module: Any, _args: Any) -> None:
-        self._path.append(self._names.get(id(module), self._path[-1] if self._path else ""))
+        around, _, is_compiled = self._path[-1] if self._path else ("", "", False)
+        is_compiled = is_compiled or id(module) in self._compiled
+        path = self._names.get(id(module), around)
+        self._path.append((path, type(module).__name__, is_compiled))
 
     def _leave(self, _module: Any, _args: Any, _output: Any) -> None:
         self._path.pop()
@@ -278,6 +302,36 @@ def name_modules(components: dict[str, Any]) -> dict[int, str]:
         if isinstance(part, torch.nn.Module)
         for path, module in part.named_modules()
     }
+
+
+def undo_compiling(pipeline: Any) -> frozenset[int]:
+    """Put the networks that ``torch.compile`` or ``module.compile`` was called on back as written.
+
+    What a Mac would compile cannot be had elsewhere.
+
+    Returns:
+        Identities of these networks and of all modules in them.
+    """
+    undone: list[torch.nn.Module] = []
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            if hasattr(part, _WITHIN_COMPILED):
+                written: Any = part._orig_mod
+                setattr(pipeline, name, written)
+                undone.append(written)
+            undone += _undo_within(getattr(part, _WITHIN_COMPILED, part))
+    return frozenset(id(inner) for module in undone for inner in module.modules())
+
+
+def _undo_within(part: Any) -> Iterator[torch.nn.Module]:
+    for module in list(part.modules()):
+        if module._compiled_call_impl is not None:
+            module._compiled_call_impl = None
+            yield module
+        for name, child in list(module.named_children()):
+            if hasattr(child, _WITHIN_COMPILED):
+                setattr(module, name, child._orig_mod)
+                yield child._orig_mod
 
 
 def move_to_stand_ins(module: torch.nn.Module, computer: Computer) -> None:

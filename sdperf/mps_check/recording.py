@@ -10,7 +10,12 @@ import torch
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.mps_check.calls import Recording
 from sdperf.mps_check.dispatch import DispatchTable
-from sdperf.mps_check.recorder import Recorder, move_to_stand_ins, name_modules
+from sdperf.mps_check.recorder import (
+    Recorder,
+    move_to_stand_ins,
+    name_modules,
+    undo_compiling,
+)
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.scheduling import apply_scheduler
 from sdperf.pipeline.stages import SeparableStages
@@ -41,8 +46,9 @@ def record_generation(
         GenerationError: The pipeline failed.
     """
     apply_scheduler(pipeline, workload.scheduler)
+    compiled = undo_compiling(pipeline)
     parts = dict(pipeline.components)
-    recorder = Recorder(table, name_modules(parts), keeps_values=keeps_values)
+    recorder = Recorder(table, name_modules(parts), compiled, keeps_values=keeps_values)
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             move_to_stand_ins(part, recorder.computer)

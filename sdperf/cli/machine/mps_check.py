@@ -63,6 +63,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--macos", metavar="V", help="the Mac's system (this one's; unknown elsewhere)"
     )
+    parser.add_argument(
+        "--chip",
+        metavar="NAME",
+        help="the Mac's chip, such as 'Apple M2' (this one's; else unknown)",
+    )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         "--values", action="store_true", help="compute everything, not only what is small"
@@ -87,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from sdperf.mps_check.dispatch import load_dispatch_table, parse_version
     from sdperf.mps_check.judging import FORMAT_VERSION, judge_recording
-    from sdperf.mps_check.limits import load_limits, load_unseen
+    from sdperf.mps_check.limits import load_limits, load_reading, load_unseen
 
     workload = _make_workload(arguments)
     macos = arguments.macos or platform.mac_ver()[0]
@@ -101,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         load_unseen(),
         model=arguments.subject or arguments.model,
         macos=version,
+        chip=arguments.chip or _own_chip(),
+        reading=load_reading(),
     )
     if arguments.format == "json":
         calls = _format_calls(recording) if arguments.calls else {}
@@ -129,6 +136,15 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
         width=width,
         scheduler=arguments.scheduler,
     )
+
+
+def _own_chip() -> str | None:
+    """Name this Mac's chip; ``None`` elsewhere."""
+    if platform.system() != "Darwin":
+        return None
+    from sdperf.measure.environment import read_chip
+
+    return read_chip()
 
 
 def _installed_torch() -> str:
