@@ -16,7 +16,7 @@ from unittest import mock
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from sdperf.mps_check.calls import MPS, Argument, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable
@@ -253,11 +253,18 @@ class _Makers(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         device = named.get("device")
+        if func in _MAKERS and args and isinstance(args[0], list | tuple):
+            args = (tree_map(_as_number, args[0]), *args[1:])
         if func in _MAKERS and is_stand_in_device(device):
             return func(*args, **{**named, "device": "cpu"}).to(MPS)
         if func is torch.Tensor.new_tensor and device is None and isinstance(args[0], StandIn):
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **named}).to(MPS)
         return func(*args, **named)
+
+
+def _as_number(value: Any) -> Any:
+    """Read the number that a stand-in in a list holds, which C++ would ask ``meta`` for."""
+    return value.item() if isinstance(value, StandIn) else value
 
 
 def describe(tensor: torch.Tensor) -> SeenTensor:

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.cli.quality import parse_size
@@ -49,6 +50,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
+    )
+    parser.add_argument(
+        "--lora", metavar="FILE", type=Path, help="a LoRA to load, a .safetensors file (needs peft)"
+    )
+    parser.add_argument(
+        "--attention", metavar="NAME", help="sliced, or a backend of diffusers (the model's own)"
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="judge the denoiser as compiled, by what is known of torch.compile on MPS",
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp16", help="of the weights (fp16)"
@@ -162,11 +174,18 @@ def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTa
     print(f"recording {arguments.subject or workload.model} ...", file=sys.stderr)
     import torch
 
+    from sdperf.mps_check.preparing import choose_attention, load_lora, mark_compiled
     from sdperf.mps_check.recording import record_generation
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = torch.device("meta" if arguments.meta else "cpu")
     pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
+    if arguments.lora is not None:
+        load_lora(pipeline, arguments.lora)
+    if arguments.attention is not None:
+        choose_attention(pipeline, arguments.attention)
+    if arguments.compile:
+        mark_compiled(pipeline)
     return record_generation(
         pipeline,
         workload,
