@@ -110,7 +110,7 @@ def run_pytest(
         path = Path(folder) / "run.json"
         command = [sys.executable, "-m", "pytest", "-p", "evidence.order_effect.ordering"]
         # A test id holds the file, so that the folders and -k of the others are not wanted.
-        command += [only, *_drop_selection(arguments)] if only is not None else [*arguments]
+        command += [only, *drop_selection(arguments)] if only is not None else [*arguments]
         command += [f"--benchmark-json={path}", "--sd-history=off", "-p", "no:cacheprovider"]
         words = {"shuffled": f"shuffled:{turn}", ALONE: "default"}.get(order, order)
         environment = {**os.environ, ORDER_VARIABLE: words}
@@ -164,14 +164,14 @@ def make_run(
     )
 
 
-def _drop_selection(arguments: Sequence[str]) -> list[str]:
+def drop_selection(arguments: Sequence[str]) -> list[str]:
     """Drop folders, files and ``-k`` from pytest's arguments: a test id takes their place."""
     kept: list[str] = []
     rest = iter(arguments)
     for one in rest:
         if one in ("-k", "-m"):
             next(rest, None)
-        elif one.startswith("-"):
+        elif one.startswith("-") or not Path(one.partition("::")[0]).exists():
             kept.append(one)
     return kept
 

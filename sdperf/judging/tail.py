@@ -10,14 +10,22 @@ from typing import Final
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.stats.summaries import compute_quantile
-from sdperf.units import format_change
+from sdperf.units import format_change, format_quantity
 
 GATE: Final = "tail"
 FEWEST_ROUNDS: Final = 20
 """With twenty rounds, one in ten slow shows in two of them, and p95 is above the next slowest."""
 
-DEFAULT_MAX_TAIL: Final = 0.25
-REPEATS: Final = 1
+DEFAULT_MAX_TAIL: Final = 0.5
+"""Tolerated growth of p95 over the median, as a fraction, where few sessions are compared."""
+
+FEWEST_NARROWING: Final = 5
+"""Compared sessions from which on the limit is narrowed: fewer say little of how far tails vary."""
+
+NARROWED_MAX_TAIL: Final = 0.25
+REPEATS: Final = 2
+"""Fresh processes in which a suspect is measured again; their rounds are judged together."""
+
 QUANTILE: Final = 0.95
 
 
@@ -63,12 +71,13 @@ def judge_tail(
     """Judge the slow end of a case's rounds against that of the compared sessions.
 
     SLOWER when p95 over the median is above the largest of all compared sessions by more than the
-    limit, the worst round is above theirs too, and so again in a fresh process.
+    limit, the worst round is above theirs too, and so again in fresh processes together.
 
     Args:
         rounds_s: Seconds of the current rounds.
         history: The compared sessions; those with too few rounds do not count.
-        max_tail: Tolerated growth of p95 over the median, as a fraction.
+        max_tail: Tolerated growth of p95 over the median, as a fraction; `FEWEST_NARROWING`
+            sessions or more narrow it to `NARROWED_MAX_TAIL`.
         repeats: Rounds of the same case in fresh processes; ``None`` judges without.
 
     Returns:
@@ -85,16 +94,29 @@ def judge_tail(
         f"p95 {now.p95:.2f} times the median of {now.rounds} rounds, worst {now.worst:.2f} times, "
         f"against at most {p95:.2f} and {worst:.2f} in {len(known)} compared"
     )
+    if len(known) >= FEWEST_NARROWING:
+        max_tail = min(max_tail, NARROWED_MAX_TAIL)
     if not _is_longer(now, p95, worst, max_tail):
         return Finding(Outcome.PASS, GATE, seen)
     limit = f"limit {format_change(1 + max_tail)}"
     step = "look at what happens now and then: garbage collection, synchronising, growing caches"
-    tails = [compute_tail(one) for one in repeats or ()]
-    if all(_is_longer(one, p95, worst, max_tail) for one in tails):
-        again = "".join(f"; again {one.p95:.2f} in a fresh process" for one in tails)
-        return Finding(Outcome.SLOWER, GATE, f"{seen}, {limit}{again}", step)
-    again = ", ".join(f"{one.p95:.2f}" for one in tails)
-    return Finding(Outcome.PASS, GATE, f"{seen}; it did not repeat in a fresh process ({again})")
+    if not repeats:
+        return Finding(Outcome.SLOWER, GATE, f"{seen}, {limit}", step)
+    fresh = compute_tail(_pool_rounds(repeats))
+    again = f"{fresh.p95:.2f} in {format_quantity(fresh.rounds, 'round')} of fresh processes"
+    if _is_longer(fresh, p95, worst, max_tail):
+        return Finding(Outcome.SLOWER, GATE, f"{seen}, {limit}; again {again}", step)
+    return Finding(Outcome.PASS, GATE, f"{seen}; it did not repeat ({again})")
+
+
+def _pool_rounds(repeats: Sequence[Sequence[float]]) -> list[float]:
+    """Put the rounds of several processes together, each over the median of its process."""
+    return [
+        one_s / median_s
+        for rounds_s in repeats
+        for median_s in (statistics.median(rounds_s),)
+        for one_s in rounds_s
+    ]
 
 
 def _is_longer(now: Tail, p95: float, worst: float, max_tail: float) -> bool:

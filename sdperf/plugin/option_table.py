@@ -160,8 +160,9 @@ OPTIONS: Final = (
     Option(
         "max-tail",
         "PERCENT",
-        "25%",
-        "how much p95 over the median round may grow, with twenty rounds or more",
+        "50%",
+        "how much p95 over the median round may grow, with twenty rounds or more (from five "
+        "accepted sessions on at most 25%)",
     ),
     Option(
         "max-leak",

@@ -9,7 +9,14 @@ import pytest
 from evidence.order_effect import __main__ as command
 from evidence.order_effect.__main__ import ORDERS, list_cases, parse_cpus, plan_jobs
 from evidence.order_effect.ordering import reorder
-from evidence.order_effect.runs import CaseRun, Run, keep_run, make_run, read_runs
+from evidence.order_effect.runs import (
+    CaseRun,
+    Run,
+    drop_selection,
+    keep_run,
+    make_run,
+    read_runs,
+)
 from evidence.order_effect.table import compute_ratios, format_table
 
 CASES = ["fp32-a", "fp32-b", "fp32-c", "bf16-a", "bf16-b"]
@@ -162,3 +169,11 @@ def test_one_turn_is_no_evidence():
     table = format_table(runs, "0,1", ["benchmarks"])
     assert "**" not in table.splitlines()[-3]
     assert "fewer than 5 turns are no interval" in table
+
+
+def test_a_case_alone_keeps_options_and_their_values_and_drops_what_selects(tmp_path):
+    chosen = tmp_path / "test_latency.py"
+    chosen.touch()
+    selecting = [str(chosen), "-k", "bf16", f"{chosen}::test_latency", "-m", "long"]
+    options = ["--sd-device", "cpu", "--sd-rounds=5", "--sd-unwatched"]
+    assert drop_selection([*selecting, *options]) == options

@@ -110,6 +110,24 @@ def test_one_round_in_ten_twice_as_long_is_a_tail():
     assert tail_of(STEADY, STEADY) is Outcome.PASS
 
 
+def test_repeats_are_judged_together():
+    """Two processes with one slow round in forty between them have no long p95."""
+    once = [*STEADY[:-1], 1.9]
+    assert tail_of(ONE_IN_TEN, STEADY, repeats=[ONE_IN_TEN, STEADY]) is Outcome.PASS
+    assert tail_of(ONE_IN_TEN, STEADY, repeats=[ONE_IN_TEN, once]) is Outcome.SLOWER
+    slower_as_a_whole = [3 * one for one in STEADY]
+    assert tail_of(ONE_IN_TEN, STEADY, repeats=[STEADY, slower_as_a_whole]) is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("sessions", "expected"), [(1, Outcome.PASS), (4, Outcome.PASS), (5, Outcome.SLOWER)]
+)
+def test_five_sessions_narrow_the_limit_of_a_tail(sessions, expected):
+    """A tail that is 40 % longer is within the wide limit of 50 % and beyond 25 %."""
+    longer = [*([1.0, 1.01] * 5)[:9], 1.4] * 2
+    assert tail_of(longer, *[STEADY] * sessions) is expected
+
+
 def test_one_odd_round_of_forty_is_no_tail():
     assert tail_of([*STEADY, *STEADY[:-1], 1.9], STEADY) is Outcome.PASS
 

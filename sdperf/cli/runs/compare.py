@@ -91,7 +91,7 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         ("--max-load", parse_start_limits, "PERCENT+SECONDS", "slower loading (default: 50%%+2s)"),
         ("--max-first-call", parse_start_limits, "PERCENT+SECONDS", "slower first call (50%%+2s)"),
-        ("--max-tail", parse_percent, "PERCENT", "growth of p95 over the median (default: 25%%)"),
+        ("--max-tail", parse_percent, "PERCENT", "growth of p95 over the median (default: 50%%)"),
         ("--max-leak", parse_bytes, "SIZE", "growth of memory from picture to picture (256KiB)"),
         ("--max-energy", parse_joules, "JOULES", "energy of a picture, such as 300J (any)"),
     ):

@@ -54,7 +54,7 @@ def test_one_round_in_ten_twice_as_long_is_seen_where_the_median_stays(
     slow = run("--benchmark-compare", rounds=20)
     assert slow.ret == 1
     assert "p95 2.00 times the median of 20 rounds" in said(slow)
-    assert "again 2.00 in a fresh process" in said(slow)
+    assert "again 2.00 in 40 rounds of fresh processes" in said(slow)
 
 
 def test_too_few_rounds_for_a_tail_is_said(run, accept, pytester):
