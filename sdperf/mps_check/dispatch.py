@@ -157,7 +157,7 @@ def _from_installed(version: Version) -> DispatchTable:
         in_python,
         f"torch {version} is {age} that sdperf has a table of: kernels that are registered in C++ "
         "only are unknown, and so are limits that came with it; python -m tools.mps_tables "
-        f"{version} in a checkout of sdperf adds it",
+        f"{version} adds it to a checkout",
     )
 
 

@@ -19,15 +19,13 @@ COMPLEX_DTYPES: Final = ("complex32", "complex64", "complex128")
 
 _INDEX_LIMIT: Final = 2**31
 _MATMUL_LIMIT: Final = 2**32
-_CHANNELS_LIMIT: Final = 65536
+_SIXTEEN_BITS: Final = 65536
 _LAST_RIGHT_K: Final = 32766
 _FEWEST_WRONG_SIDE: Final = 16
 _LONGEST_VECTOR_QUERY: Final = 8
 _VECTOR_HEADS: Final = (64, 96, 128)
 _PREFILL_HEADS: Final = (32, 64, 72, 80, 96, 128, 256)
 _TWO_PASS_KEYS: Final = 1024
-_BATCHES_LIMIT: Final = 65536
-_PADDED_PIXELS: Final = 65536
 _SHORTEST_MEASURED: Final = 256
 _FEWEST_SLOW_ROWS: Final = 768
 _MOST_SLOW_ROWS: Final = 3072
@@ -104,7 +102,7 @@ def half_transposed_convolution_3d(call: OperatorCall) -> bool:
 @predicate
 def too_many_output_channels(call: OperatorCall) -> bool:
     """A convolution to more than 65536 channels."""
-    return any(len(each.shape) > 1 and each.shape[1] > _CHANNELS_LIMIT for each in call.outputs)
+    return any(len(each.shape) > 1 and each.shape[1] > _SIXTEEN_BITS for each in call.outputs)
 
 
 @predicate
@@ -297,19 +295,18 @@ def half_linear_of_three_dimensions_without_bias(call: OperatorCall) -> bool:
 @predicate
 def linear_with_bias_of_many_batches(call: OperatorCall) -> bool:
     """The same as `linear_of_three_dimensions_with_bias`, the first of them past 65536."""
-    source = call.tensor("input")
-    is_long = source is not None and source.shape[0] > _BATCHES_LIMIT
-    return is_long and linear_of_three_dimensions_with_bias(call)
+    many = any(each.shape[:1] > (_SIXTEEN_BITS,) for each in call.outputs)
+    return many and linear_of_three_dimensions_with_bias(call)
 
 
 @predicate
 def pads_frames_of_large_images(call: OperatorCall) -> bool:
     """Five dimensions, the third from the end padded alone, 65536 pixels or more behind it."""
     source, pad = call.tensor("self"), call.get("pad")
-    if source is None or len(source.shape) != 5 or not isinstance(pad, tuple) or len(pad) < 6:
+    if source is None or len(source.shape) != 5 or not isinstance(pad, tuple):
         return False
     is_alone = not any(pad[:4]) and any(pad[4:6])
-    return is_alone and source.shape[-1] * source.shape[-2] >= _PADDED_PIXELS
+    return is_alone and math.prod(source.shape[-2:]) >= _SIXTEEN_BITS
 
 
 @predicate
@@ -349,8 +346,7 @@ def attention_by_graph(call: OperatorCall) -> bool:
 @predicate
 def long_attention(call: OperatorCall) -> bool:
     """Attention of 256 queries or more."""
-    query = call.tensor("query")
-    return query is not None and query.shape[-2] >= _SHORTEST_MEASURED
+    return any(each.shape[-2] >= _SHORTEST_MEASURED for each in call.inputs[:1])
 
 
 @predicate
