@@ -152,6 +152,22 @@ def test_hosted_macs_are_asked_for_their_cpu_alone_and_send_nothing_that_names_t
     }
 
 
+def test_pictures_on_hosted_gpus_block_nothing_time_nothing_and_are_expected_red_on_macos_26():
+    job = load(FOLDER / "macos.yml")["jobs"]["pictures"]
+    assert job["continue-on-error"] is True
+    assert job["strategy"]["matrix"]["image"] == ["macos-15", "macos-26"]
+    script = "".join(step.get("run", "") for step in job["steps"])
+    assert "benchmarks/test_quality.py" in script
+    assert "--sd-rounds 1 " in script
+    assert "contribute" not in script
+    assert "bf16" not in script
+    assert 'if [ "$IMAGE" = macos-26 ]; then expect=wrong; fi' in script
+    assert script.index("mps-check") < script.index("test_quality") < script.index("hosted_pict")
+    assert {step["with"]["path"] for step in job["steps"] if "path" in step.get("with", {})} == {
+        "out/predicted-*.json"
+    }
+
+
 def test_on_hosted_macs_everything_imports_the_wheel():
     steps = load(FOLDER / "macos.yml")["jobs"]["contract"]["steps"]
     named = {step.get("name"): step for step in steps}

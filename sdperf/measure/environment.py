@@ -158,6 +158,11 @@ def collect_environment(
     )
 
 
+def read_chip(system: System = LIVE_SYSTEM) -> str | None:
+    """Read the processor's name, such as ``Apple M2 Max``; ``None`` where it cannot be known."""
+    return _read_host(system).chip
+
+
 def read_nvidia_driver(system: System = LIVE_SYSTEM) -> str | None:
     """Read the version of the NVIDIA driver that the kernel has loaded, on Linux."""
     text = system.read_text("/proc/driver/nvidia/version") or ""

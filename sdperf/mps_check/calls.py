@@ -84,6 +84,8 @@ class OperatorCall:
         line: File and line of the innermost code outside torch, such as
             ``diffusers/models/attention_processor.py:2765``.
         thread: 0 for the thread that asked MPS first, counting on from there.
+        module_class: Class of that module; may be empty.
+        is_compiled: The module, or one around it, is compiled: on a Mac other kernels compute this.
     """
 
     operator: str
@@ -93,6 +95,8 @@ class OperatorCall:
     module: str = ""
     line: str = ""
     thread: int = 0
+    module_class: str = ""
+    is_compiled: bool = False
 
     @property
     def name(self) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from importlib import util
 from pathlib import Path
 from typing import Any, Final
 
 from packaging.version import InvalidVersion, Version
 
 from sdperf.errors import ConfigurationError
+from sdperf.mps_check.python_registrations import read_python_registrations
 from sdperf.mps_check.torchgen_routes import LETTERS, Letter, read_torchgen_routes
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 TABLE_PATH: Final = Path(__file__).parent / "dispatch.json"
 _NAMESPACE: Final = "aten::"
 
@@ -28,12 +30,17 @@ class DispatchTable:
         source: Where the letters come from, for people.
         letters: By operator and overload (``add.Tensor``); see `torchgen_routes.LETTERS`.
         knows_library: Whether kernels that are registered in C++ only are part of it.
+        in_python: Where Python registers an operator, by its name and overload: file and line,
+            and the module that must be imported first, if one must.
+        note: What is open about it; empty where nothing is.
     """
 
     version: Version
     source: str
     letters: Mapping[str, Letter]
     knows_library: bool
+    in_python: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
     def letter(self, operator: str) -> Letter | None:
         """Return where an operator goes; ``None`` for one outside ``aten``.
@@ -85,14 +92,12 @@ def load_dispatch_table(version: str | None, installed: str) -> DispatchTable:
     if found is not None:
         return _from_table(found)
     if wanted == parse_version("torch", installed):
-        return DispatchTable(
-            wanted, "native_functions.yaml of the installed torchgen", read_torchgen_routes(), False
-        )
+        return _from_installed(wanted)
     raise ConfigurationError(
         "nothing is known of this version of torch",
         got=version,
         expected=f"one of {', '.join(known_versions())}, or the installed {installed}",
-        hint="leave --torch-version out, or add the version with python -m tools.mps_tables",
+        hint=f"leave --torch-version out, or add it: python -m tools.mps_tables {wanted}",
     )
 
 
@@ -126,8 +131,42 @@ def _from_table(version: str) -> DispatchTable:
     letters: dict[str, Letter] = {
         name: each if len(each) == 1 else each[index] for name, each in table["operators"].items()
     }
-    wheel = table["versions"][index]["wheel"]
-    return DispatchTable(Version(version), f"operators and library of {wheel}", letters, True)
+    about = table["versions"][index]
+    in_python = {each["operator"]: _say_place(each) for each in about["python"]}
+    source = f"operators and library of {about['wheel']}"
+    return DispatchTable(Version(version), source, letters, True, in_python)
+
+
+def _from_installed(version: Version) -> DispatchTable:
+    """Read an installed torch that the shipped table lacks: its list, and its Python sources."""
+    letters = read_torchgen_routes()
+    found = util.find_spec("torch")
+    root = Path(str(found and found.origin)).parent
+    paths = [str(path.relative_to(root.parent)) for path in root.rglob("*.py")]
+    in_python = {}
+    for each in read_python_registrations(paths, lambda path: _read_source(root.parent / path)):
+        letters[each.operator] = "p"
+        in_python[each.operator] = _say_place({"place": each.place, "needs": each.needs})
+    newest = known_versions()[-1]
+    age = f"newer than {newest}, the newest" if version > Version(newest) else "not one of those"
+    return DispatchTable(
+        version,
+        "native_functions.yaml of the installed torchgen",
+        letters,
+        False,
+        in_python,
+        f"torch {version} is {age} that sdperf has a table of: kernels that are registered in C++ "
+        "only are unknown, and so are limits that came with it; python -m tools.mps_tables "
+        f"{version} adds it to a checkout",
+    )
+
+
+def _read_source(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _say_place(entry: Mapping[str, str]) -> str:
+    return entry["place"] + (f", where {entry['needs']} was imported" if entry["needs"] else "")
 
 
 @cache

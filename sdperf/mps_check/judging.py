@@ -23,6 +23,7 @@ HARMFUL: Final[tuple[Effect, ...]] = ("error", "crash", "wrong", "fallback")
 _SEVERITY: Final[tuple[Effect, ...]] = ("crash", "error", "wrong", "fallback", "slow", "differs")
 _NO_KERNEL: Final = "no-kernel"
 _TO_CPU: Final = "registered-for-cpu"
+_IN_PYTHON: Final = "registered-in-python"
 _TWO_DEVICES: Final = "two-devices"
 _MAY_MIX: Final = ("_to_copy", "copy_", "index", "_unsafe_index", "index_put", "index_put_", "set_")
 
@@ -95,7 +96,10 @@ class Judgement:
         torch: Version that was judged.
         source: Where its operators are known from.
         knows_library: Whether kernels that are registered in C++ only are known.
+        note: What is open about that; empty where nothing is.
+        limits: Up to when the reports behind the limits were read; may be empty.
         macos: Version that was judged; ``None`` where it was not given.
+        chip: Chip that was judged; ``None`` where it was not given.
         model: What was generated with.
         precision: Number format.
         height: Pixels; ``None`` where only the pipeline knows.
@@ -112,7 +116,10 @@ class Judgement:
     torch: str
     source: str
     knows_library: bool
+    note: str
+    limits: str
     macos: str | None
+    chip: str | None
     model: str
     precision: str
     height: int | None
@@ -140,6 +147,8 @@ def judge_recording(
     *,
     model: str,
     macos: Version | None = None,
+    chip: str | None = None,
+    reading: str = "",
 ) -> Judgement:
     """Judge every call of a recording.
 
@@ -150,22 +159,28 @@ def judge_recording(
         unseen: What is known and cannot be seen here.
         model: What was generated with, for people.
         macos: The system's version; ``None`` makes what depends on it conditional.
+        chip: The chip's name, such as ``Apple M2``; ``None`` does the same, and leaves out what is
+            known of virtual machines only.
+        reading: Up to when the reports behind the limits were read.
     """
     held = [limit for limit in limits if limit.holds_for_torch(table.version)]
     held = [limit for limit in held if macos is None or limit.macos.contains(macos)]
+    held = [limit for limit in held if limit.holds_for_chip(chip)]
     hits: dict[tuple[str, str], list[tuple[OperatorCall, int]]] = {}
     rules: dict[str, Limit] = {limit.id: limit for limit in held}
     unjudged: Counter[str] = Counter()
     for call, count in recording.calls.items():
+        concerned = [limit for limit in held if limit.concerns(call)]
+        is_explained = any(limit.effect == "slow" for limit in concerned)
         for rule in _dispatch_rules(call, table):
-            hits.setdefault((rule, call.operator), []).append((call, count))
+            if rule != _IN_PYTHON or not is_explained:
+                hits.setdefault((rule, call.operator), []).append((call, count))
         if table.letter(call.operator) in (None, "-"):
             unjudged[call.operator] += count
-        for limit in held:
-            if limit.concerns(call):
-                hits.setdefault((limit.id, call.operator), []).append((call, count))
+        for limit in concerned:
+            hits.setdefault((limit.id, call.operator), []).append((call, count))
     found = [
-        _from_limit(rules[rule], operator, calls, macos)
+        _from_limit(rules[rule], operator, calls, macos, chip)
         if rule in rules
         else _from_dispatch(rule, operator, calls, table)
         for (rule, operator), calls in hits.items()
@@ -175,7 +190,10 @@ def judge_recording(
         torch=str(table.version),
         source=table.source,
         knows_library=table.knows_library,
+        note=table.note,
+        limits=reading,
         macos=None if macos is None else str(macos),
+        chip=chip,
         model=model,
         precision=recording.precision,
         height=recording.height,
@@ -205,16 +223,22 @@ def _dispatch_rules(call: OperatorCall, table: DispatchTable) -> Iterator[str]:
         yield _NO_KERNEL
     elif letter == "c":
         yield _TO_CPU
+    elif letter == "p":
+        yield _IN_PYTHON
     devices = {each.device for each in call.inputs if each.shape}
     if len(devices) > 1 and call.name not in _MAY_MIX:
         yield _TWO_DEVICES
 
 
 def _from_limit(
-    limit: Limit, operator: str, calls: list[tuple[OperatorCall, int]], macos: Version | None
+    limit: Limit,
+    operator: str,
+    calls: list[tuple[OperatorCall, int]],
+    macos: Version | None,
+    chip: str | None,
 ) -> Finding:
     conditions = [f"on macOS {limit.macos}"] if str(limit.macos) and macos is None else []
-    conditions += [f"on {limit.chips}"] if limit.chips else []
+    conditions += [f"on {limit.chips}"] if limit.chips and chip is None else []
     return Finding(
         id=limit.id,
         effect=limit.effect,
@@ -236,7 +260,7 @@ def _from_dispatch(
 ) -> Finding:
     later = [one for one in versions_with_kernel(operator) if Version(one) > table.version]
     newer = f"use torch {later[0]} or later, which has a kernel; or " if later else ""
-    effect: Effect = "fallback" if rule == _TO_CPU else "error"
+    effects: dict[str, Effect] = {_TO_CPU: "fallback", _IN_PYTHON: "slow"}
     title, remedy = {
         _NO_KERNEL: (
             f"torch {table.version} has no kernel for MPS",
@@ -247,6 +271,10 @@ def _from_dispatch(
             "goes to the CPU and back at each call, with a warning at the first one",
             f"{newer}replace the operator, or call it less often",
         ),
+        _IN_PYTHON: (
+            "is taken apart in Python at each call: several kernels, and the interpreter's time",
+            f"{newer}call it less often, or measure what it costs",
+        ),
         _TWO_DEVICES: (
             "gets tensors of the CPU and of MPS",
             "move them to one device before: tensor.to(other.device)",
@@ -254,7 +282,7 @@ def _from_dispatch(
     }[rule]
     return Finding(
         id=rule,
-        effect=effect,
+        effect=effects.get(rule, "error"),
         title=title,
         operator=operator,
         certainty="reported",
@@ -262,10 +290,15 @@ def _from_dispatch(
         example=describe_inputs(calls[0][0]),
         remedy=remedy,
         sources=(table.source,),
-        note="",
+        note=_python_note(operator, table) if rule == _IN_PYTHON else "",
         calls=sum(count for _, count in calls),
         places=_places(calls),
     )
+
+
+def _python_note(operator: str, table: DispatchTable) -> str:
+    place = table.in_python.get(operator.rpartition("::")[2], "")
+    return f"registered at {place}" if place else ""
 
 
 def _places(calls: list[tuple[OperatorCall, int]]) -> tuple[Place, ...]:

@@ -28,9 +28,14 @@ EFFECTS: Final[dict[Effect, str]] = {
     "differs": "gives other numbers than on other devices",
 }
 LIMITS_PATH: Final = Path(__file__).parent / "limits.toml"
+CHIPS: Final = ("", "M1", "M1 and M2", "M5 and later", "virtual machines")
+"""What an entry may say of chips; a virtual machine names the chip that it runs on as well."""
+
 EVERY_OPERATOR: Final = "*"
 
 _SOURCE: Final = re.compile(r"[\w.-]+/[\w.-]+#\d+|wheel|docs: .+")
+_GENERATION: Final = re.compile(r"\bM(\d+)\b")
+_DAY: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
 _STAGES: Final = ("text encoding", "denoising", "decoding", "any")
 
 
@@ -45,12 +50,14 @@ class Limit:
         certainty: ``suspected`` where no report shows just this, in just this version.
         torch: Versions that have it.
         macos: Versions that have it; all where empty.
-        chips: Chips that have it, in words; all where empty.
+        chips: Chips that have it, one of `CHIPS`; all where empty.
         operators: Names of operators of ``aten``, or ``*``.
         predicate: Which of their calls, by name; see `sdperf.mps_check.predicates`.
         stages: Where such operators occur in an image's making.
         remedy: What to do about it.
         sources: Issues and pull requests; ``wheel`` where the message stands in the library.
+        reported: Day of the newest statement that was read, such as ``2026-09-20``; empty where the
+            entry is older than this field, or stands in the wheels.
         wheel_text: That message or a part of it.
         note: What is open about it.
     """
@@ -67,12 +74,30 @@ class Limit:
     stages: tuple[str, ...]
     remedy: str
     sources: tuple[str, ...]
+    reported: str = ""
     wheel_text: str = ""
     note: str = ""
 
     def holds_for_torch(self, version: Version) -> bool:
         """Whether a version of torch has it, pre-releases included."""
         return self.torch.contains(version, prereleases=True)
+
+    def holds_for_chip(self, chip: str | None) -> bool:
+        """Whether a chip has it, or may have it.
+
+        Args:
+            chip: Its name as macOS gives it, such as ``Apple M2 Max`` or ``Apple M1 (Virtual)``;
+                where it is not known, it is any chip, but not that of a virtual machine.
+        """
+        if self.chips == "virtual machines":
+            return chip is not None and "virtual" in chip.lower()
+        if chip is None:
+            return True
+        found = _GENERATION.search(chip)
+        generation = int(found.group(1)) if found else 0
+        if self.chips == "M5 and later":
+            return generation >= 5
+        return not self.chips or f"M{generation}" in self.chips.split(" and ")
 
     def concerns(self, call: OperatorCall) -> bool:
         """Whether a call is one of those it is about."""
@@ -122,6 +147,12 @@ def load_unseen() -> tuple[Unseen, ...]:
     )
 
 
+def load_reading() -> str:
+    """Say up to when the reports behind the list were read."""
+    reading = _read()["reading"]
+    return f"reports up to {reading['newest']}, read on {reading['on']}"
+
+
 def parse_limit(entry: dict[str, Any]) -> Limit:
     """Check one entry.
 
@@ -149,11 +180,13 @@ def parse_limit(entry: dict[str, Any]) -> Limit:
             (not limit.title or not limit.remedy, "an empty title or remedy"),
             (limit.effect not in EFFECTS, f"effect {limit.effect}"),
             (limit.certainty not in get_args(Certainty), f"certainty {limit.certainty}"),
+            (limit.chips not in CHIPS, f"chips {limit.chips}"),
             (not limit.operators, "no operators"),
             (limit.predicate not in PREDICATES, f"predicate {limit.predicate}"),
             (not limit.stages or not set(limit.stages) <= set(_STAGES), f"stages {limit.stages}"),
             (not limit.sources, "no source"),
             (not all(map(_SOURCE.fullmatch, limit.sources)), f"sources {limit.sources}"),
+            (limit.reported and not _DAY.fullmatch(limit.reported), f"reported {limit.reported}"),
             (("wheel" in limit.sources) != bool(limit.wheel_text), "a wheel without its message"),
         )
         if is_fault

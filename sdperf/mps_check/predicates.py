@@ -19,13 +19,16 @@ COMPLEX_DTYPES: Final = ("complex32", "complex64", "complex128")
 
 _INDEX_LIMIT: Final = 2**31
 _MATMUL_LIMIT: Final = 2**32
-_CHANNELS_LIMIT: Final = 65536
+_SIXTEEN_BITS: Final = 65536
 _LAST_RIGHT_K: Final = 32766
 _FEWEST_WRONG_SIDE: Final = 16
 _LONGEST_VECTOR_QUERY: Final = 8
 _VECTOR_HEADS: Final = (64, 96, 128)
 _PREFILL_HEADS: Final = (32, 64, 72, 80, 96, 128, 256)
 _TWO_PASS_KEYS: Final = 1024
+_SHORTEST_MEASURED: Final = 256
+_FEWEST_SLOW_ROWS: Final = 768
+_MOST_SLOW_ROWS: Final = 3072
 
 
 def predicate(function: Predicate) -> Predicate:
@@ -99,7 +102,7 @@ def half_transposed_convolution_3d(call: OperatorCall) -> bool:
 @predicate
 def too_many_output_channels(call: OperatorCall) -> bool:
     """A convolution to more than 65536 channels."""
-    return any(len(each.shape) > 1 and each.shape[1] > _CHANNELS_LIMIT for each in call.outputs)
+    return any(len(each.shape) > 1 and each.shape[1] > _SIXTEEN_BITS for each in call.outputs)
 
 
 @predicate
@@ -254,6 +257,136 @@ def draws_on_mps(call: OperatorCall) -> bool:
 def second_thread(call: OperatorCall) -> bool:
     """Another thread than the first one asks MPS for something."""
     return call.thread > 0
+
+
+@predicate
+def bfloat16_linear_of_transposed_weight(call: OperatorCall) -> bool:
+    """A linear layer in bfloat16 over three dimensions or more, its weight a transposed view."""
+    source, weight = call.tensor("input"), call.tensor("weight")
+    return (
+        source is not None
+        and weight is not None
+        and weight.dtype == "bfloat16"
+        and len(source.shape) > 2
+        and len(weight.strides) == 2
+        and weight.strides[0] == 1 < weight.strides[1]
+    )
+
+
+@predicate
+def linear_of_three_dimensions_with_bias(call: OperatorCall) -> bool:
+    """A linear layer with a bias over an input of three dimensions."""
+    source = call.tensor("input")
+    return source is not None and len(source.shape) == 3 and call.tensor("bias") is not None
+
+
+@predicate
+def half_linear_of_three_dimensions_without_bias(call: OperatorCall) -> bool:
+    """A linear layer in 16 bits without a bias over an input of three dimensions or more."""
+    source = call.tensor("input")
+    return (
+        source is not None
+        and source.dtype in HALF_DTYPES
+        and len(source.shape) > 2
+        and call.tensor("bias") is None
+    )
+
+
+@predicate
+def linear_with_bias_of_many_batches(call: OperatorCall) -> bool:
+    """The same as `linear_of_three_dimensions_with_bias`, the first of them past 65536."""
+    many = any(each.shape[:1] > (_SIXTEEN_BITS,) for each in call.outputs)
+    return many and linear_of_three_dimensions_with_bias(call)
+
+
+@predicate
+def pads_frames_of_large_images(call: OperatorCall) -> bool:
+    """Five dimensions, the third from the end padded alone, 65536 pixels or more behind it."""
+    source, pad = call.tensor("self"), call.get("pad")
+    if source is None or len(source.shape) != 5 or not isinstance(pad, tuple):
+        return False
+    is_alone = not any(pad[:4]) and any(pad[4:6])
+    return is_alone and math.prod(source.shape[-2:]) >= _SIXTEEN_BITS
+
+
+@predicate
+def convolution_over_three_dimensions(call: OperatorCall) -> bool:
+    """A convolution of an input with five dimensions."""
+    source = call.tensor("input")
+    return source is not None and len(source.shape) == 5
+
+
+@predicate
+def attention_of_other_value_size(call: OperatorCall) -> bool:
+    """Attention whose values have another head size than its queries."""
+    query, value = call.tensor("query"), call.tensor("value")
+    return query is not None and value is not None and query.shape[-1] != value.shape[-1]
+
+
+@predicate
+def vector_attention_of_partial_mask(call: OperatorCall) -> bool:
+    """The kernel for eight queries or fewer with a mask by image that all heads share."""
+    mask, query = call.tensor("attn_mask"), call.tensor("query")
+    return (
+        _takes_vector(call)
+        and mask is not None
+        and query is not None
+        and len(mask.shape) == 4
+        and mask.shape[0] > 1
+        and mask.shape[1] == 1 < query.shape[1]
+    )
+
+
+@predicate
+def attention_by_graph(call: OperatorCall) -> bool:
+    """Attention that MPSGraph computes, as far as torch's own choice is known."""
+    return call.tensor("query") is not None and not _takes_vector(call)
+
+
+@predicate
+def long_attention(call: OperatorCall) -> bool:
+    """Attention of 256 queries or more."""
+    return any(each.shape[-2] >= _SHORTEST_MEASURED for each in call.inputs[:1])
+
+
+@predicate
+def long_attention_without_prefill(call: OperatorCall) -> bool:
+    """The same, where none of the kernels since 2.13 can be taken."""
+    return long_attention(call) and not _takes_prefill(call)
+
+
+@predicate
+def attention_in_multihead_module(call: OperatorCall) -> bool:
+    """Attention that ``torch.nn.MultiheadAttention`` calls."""
+    return call.module_class == "MultiheadAttention"
+
+
+@predicate
+def product_of_middle_size(call: OperatorCall) -> bool:
+    """A matrix product of 768 to 3072 rows."""
+    left, _ = _factors(call)
+    if left is None or len(left.shape) < 2:
+        return False
+    rows = left.shape[-2] if call.name != "linear" else math.prod(left.shape[:-1])
+    return _FEWEST_SLOW_ROWS <= rows <= _MOST_SLOW_ROWS
+
+
+@predicate
+def non_blocking_copy_to_device(call: OperatorCall) -> bool:
+    """A copy from the CPU that does not wait."""
+    source = call.tensor("src") if call.name == "copy_" else call.tensor("self")
+    return (
+        call.get("non_blocking") is True
+        and source is not None
+        and source.device != MPS
+        and any(each.device == MPS for each in call.outputs)
+    )
+
+
+@predicate
+def compiled_call(call: OperatorCall) -> bool:
+    """A call within a network that is compiled."""
+    return call.is_compiled
 
 
 def _introduces(call: OperatorCall, dtypes: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from unittest import mock
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from sdperf.mps_check.calls import MPS, Argument, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable
@@ -35,6 +35,9 @@ _ALL_BACKENDS: Final = torch._C.DispatchKey.CompositeExplicitAutograd
 _SILENT: Final = ("detach", "alias")
 """Operators that do nothing and come with every weight."""
 
+_WITHIN_COMPILED: Final = "_orig_mod"
+"""Where ``torch.compile`` keeps the network that it wraps."""
+
 _MAKERS: Final = (torch.tensor, torch.as_tensor, torch.asarray)
 _TORCH: Final = str(Path(torch.__file__).parent)
 _HERE: Final = str(Path(__file__).parent)
@@ -47,6 +50,7 @@ class Recorder:
     Args:
         table: Where the judged version sends operators; decides what is taken apart.
         names: Path of each module by its identity.
+        compiled: Identities of modules that are compiled, or lie within one that is.
         keeps_values: Whether all tensors have values.
 
     Attributes:
@@ -55,14 +59,20 @@ class Recorder:
     """
 
     def __init__(
-        self, table: DispatchTable, names: dict[int, str], *, keeps_values: bool = False
+        self,
+        table: DispatchTable,
+        names: dict[int, str],
+        compiled: frozenset[int] = frozenset(),
+        *,
+        keeps_values: bool = False,
     ) -> None:
         self.calls: Counter[OperatorCall] = Counter()
         self.stage: StageName = "whole"
         self.computer = Computer(keeps_values=keeps_values)
         self._table = table
         self._names = names
-        self._path: list[str] = []
+        self._compiled = compiled
+        self._path: list[tuple[str, str, bool]] = []
         self._threads: dict[int, int] = {}
 
     @contextlib.contextmanager
@@ -101,6 +111,8 @@ class Recorder:
             result = self.computer.stand_in_for(computed.behind.contiguous())
             self._note(_ATTENTION_ON_MPS, func, args, kwargs, result)
             return result
+        if route == "p":
+            return self._take_apart_in_python(operator, func, args, kwargs)
         if route != "m" and func._can_decompose():
             with _Mode(self):
                 result = func.decompose(*args, **kwargs)
@@ -110,6 +122,25 @@ class Recorder:
             with contextlib.suppress(NotImplementedError, RuntimeError):
                 return self._look_inside(func, args, kwargs)
         result = self.computer.compute(func, args, kwargs)
+        self._note(operator, func, args, kwargs, result)
+        return result
+
+    def _take_apart_in_python(
+        self, operator: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record an operator that Python registers, and the operators that it is taken apart into.
+
+        torch's own table of decompositions has the function that ``torch.backends.mps`` registers,
+        in the installed version's form; without one only the operator itself is recorded.
+        """
+        from torch._decomp import decomposition_table
+
+        decompose = decomposition_table.get(func)
+        if decompose is None:
+            result = self.computer.compute(func, args, kwargs)
+        else:
+            with _Mode(self):
+                result = decompose(*args, **kwargs)
         self._note(operator, func, args, kwargs, result)
         return result
 
@@ -158,6 +189,7 @@ class Recorder:
             return tensor
         where = DEVICE if on_mps else torch.device("cpu")
         named = {"dtype": dtype or tensor.dtype, "device": where, "memory_format": layout}
+        named["non_blocking"] = bool(given.get("non_blocking"))
         return self.handle(torch.ops.aten._to_copy.default, (tensor,), named)
 
     def _note(
@@ -173,12 +205,25 @@ class Recorder:
         outputs = tuple(
             describe(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)
         )
-        module = self._path[-1] if self._path else ""
-        call = OperatorCall(operator, arguments, outputs, self.stage, module, find_line(), thread)
+        module, module_class, is_compiled = self._path[-1] if self._path else ("", "", False)
+        call = OperatorCall(
+            operator,
+            arguments,
+            outputs,
+            self.stage,
+            module,
+            find_line(),
+            thread,
+            module_class,
+            is_compiled,
+        )
         self.calls[call] += 1
 
     def _enter(self, module: Any, _args: Any) -> None:
-        self._path.append(self._names.get(id(module), self._path[-1] if self._path else ""))
+        around, _, is_compiled = self._path[-1] if self._path else ("", "", False)
+        is_compiled = is_compiled or id(module) in self._compiled
+        path = self._names.get(id(module), around)
+        self._path.append((path, type(module).__name__, is_compiled))
 
     def _leave(self, _module: Any, _args: Any, _output: Any) -> None:
         self._path.pop()
@@ -208,11 +253,18 @@ class _Makers(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         device = named.get("device")
+        if func in _MAKERS and args and isinstance(args[0], list | tuple):
+            args = (tree_map(_as_number, args[0]), *args[1:])
         if func in _MAKERS and is_stand_in_device(device):
             return func(*args, **{**named, "device": "cpu"}).to(MPS)
         if func is torch.Tensor.new_tensor and device is None and isinstance(args[0], StandIn):
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **named}).to(MPS)
         return func(*args, **named)
+
+
+def _as_number(value: Any) -> Any:
+    """Read the number that a stand-in in a list holds, which C++ would ask ``meta`` for."""
+    return value.item() if isinstance(value, StandIn) else value
 
 
 def describe(tensor: torch.Tensor) -> SeenTensor:
@@ -257,6 +309,36 @@ def name_modules(components: dict[str, Any]) -> dict[int, str]:
         if isinstance(part, torch.nn.Module)
         for path, module in part.named_modules()
     }
+
+
+def undo_compiling(pipeline: Any) -> frozenset[int]:
+    """Put the networks that ``torch.compile`` or ``module.compile`` was called on back as written.
+
+    What a Mac would compile cannot be had elsewhere.
+
+    Returns:
+        Identities of these networks and of all modules in them.
+    """
+    undone: list[torch.nn.Module] = []
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            if hasattr(part, _WITHIN_COMPILED):
+                written: Any = part._orig_mod
+                setattr(pipeline, name, written)
+                undone.append(written)
+            undone += _undo_within(getattr(part, _WITHIN_COMPILED, part))
+    return frozenset(id(inner) for module in undone for inner in module.modules())
+
+
+def _undo_within(part: Any) -> Iterator[torch.nn.Module]:
+    for module in list(part.modules()):
+        if module._compiled_call_impl is not None:
+            module._compiled_call_impl = None
+            yield module
+        for name, child in list(module.named_children()):
+            if hasattr(child, _WITHIN_COMPILED):
+                setattr(module, name, child._orig_mod)
+                yield child._orig_mod
 
 
 def move_to_stand_ins(module: torch.nn.Module, computer: Computer) -> None:

@@ -10,7 +10,13 @@ import torch
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.mps_check.calls import Recording
 from sdperf.mps_check.dispatch import DispatchTable
-from sdperf.mps_check.recorder import Recorder, move_to_stand_ins, name_modules
+from sdperf.mps_check.preparing import change_picture, takes_a_picture
+from sdperf.mps_check.recorder import (
+    Recorder,
+    move_to_stand_ins,
+    name_modules,
+    undo_compiling,
+)
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.scheduling import apply_scheduler
 from sdperf.pipeline.stages import SeparableStages
@@ -41,12 +47,14 @@ def record_generation(
         GenerationError: The pipeline failed.
     """
     apply_scheduler(pipeline, workload.scheduler)
+    compiled = undo_compiling(pipeline)
     parts = dict(pipeline.components)
-    recorder = Recorder(table, name_modules(parts), keeps_values=keeps_values)
+    recorder = Recorder(table, name_modules(parts), compiled, keeps_values=keeps_values)
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             move_to_stand_ins(part, recorder.computer)
-    stages = stages_for(pipeline, workload)
+    stages = None if takes_a_picture(pipeline) else stages_for(pipeline, workload)
+    size = (None, None) if stages is None else (stages.height, stages.width)
     request = workload.image(0)
 
     def during(stage: StageName, work: Callable[[], T]) -> T:
@@ -55,14 +63,18 @@ def record_generation(
 
     with recorder.listening():
         try:
-            noise = during("draw_noise", lambda: stages.draw_noise([request]))
-            if isinstance(stages, SeparableStages):
+            if stages is None:
+                size = during("whole", lambda: change_picture(pipeline, workload))
+            elif isinstance(stages, SeparableStages):
                 separable = stages
+                noise = during("draw_noise", lambda: separable.draw_noise([request]))
                 embeds = during("encode_prompt", lambda: separable.encode_prompt([request.prompt]))
                 latents = during("denoise", lambda: separable.denoise(embeds, noise))
                 during("decode_latents", lambda: separable.decode_latents(latents))
             else:
-                during("whole", lambda: stages.run_whole([request.prompt], noise))
+                whole = stages
+                noise = during("draw_noise", lambda: whole.draw_noise([request]))
+                during("whole", lambda: whole.run_whole([request.prompt], noise))
         except SdperfError:
             raise
         except Exception as error:
@@ -74,8 +86,8 @@ def record_generation(
     return Recording(
         calls=recorder.calls,
         precision=precision,
-        height=stages.height,
-        width=stages.width,
+        height=size[0],
+        width=size[1],
         steps=workload.num_inference_steps,
         has_values=keeps_values,
     )

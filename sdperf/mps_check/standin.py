@@ -24,6 +24,7 @@ MOST_VALUES: Final = 1 << 16
 _MOST_FALLBACK_BYTES: Final = 1 << 28
 DEVICE: Final = torch.device("mps", 0)
 _NEEDS_VALUES: Final = ("_local_scalar_dense", "equal", "is_nonzero")
+_INDEXING: Final = ("index", "_unsafe_index")
 _ALLOCATIONS: Final = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
 
 Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -139,6 +140,8 @@ class Computer:
             The result, and the stand-ins by the identity of what stood for them.
         """
         behind: dict[int, tuple[StandIn, torch.Tensor]] = {}
+        if where == "meta" and func.overloadpacket.__name__ in _INDEXING:
+            args = (args[0], _count_masks(args[1]), *args[2:])
 
         def place(value: Any) -> Any:
             if isinstance(value, StandIn):
@@ -223,6 +226,18 @@ def _is_tensor(value: Any) -> bool:
 
 def _inner(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.behind if isinstance(tensor, StandIn) else tensor
+
+
+def _count_masks(indices: Any) -> list[Any]:
+    """Replace masks that have values by positions: what they select has a size then."""
+    counted: list[Any] = []
+    for index in indices:
+        is_mask = _is_tensor(index) and index.dtype in (torch.bool, torch.uint8)
+        if is_mask and not _inner(index).is_meta:
+            counted += _inner(index).nonzero(as_tuple=True)
+        else:
+            counted.append(index)
+    return counted
 
 
 def _placed_named(

@@ -13,10 +13,11 @@ from typing import Any, Final, Literal
 
 from sdperf.errors import ConfigurationError
 
-Letter = Literal["m", "c", "i", "e", "x", "-"]
+Letter = Literal["m", "p", "c", "i", "e", "x", "-"]
 
 LETTERS: Final[dict[Letter, str]] = {
     "m": "has a kernel for MPS",
+    "p": "is registered for MPS in Python, which takes it apart into several kernels at each call",
     "c": "is registered for MPS as a copy to the CPU and back",
     "i": "is taken apart into other operators before it reaches a backend",
     "e": "has one implementation for all backends, which calls other operators",

@@ -39,6 +39,7 @@ def test_a_healthy_mac():
         "diffusers": "ok",
         "transformers": "ok",
         "macOS": "ok",
+        "torch for this Mac": "ok",
         "memory footprint": "unknown",
     }
     assert {probe.name: probe.reason is None for probe in report.probes} == {
@@ -61,6 +62,27 @@ def test_what_a_mac_lacks():
     assert "not fit to measure" in format_doctor(report)
     silent = doctor.collect_report(make_mac({"/usr/sbin/sysctl -i": None}, packages=PACKAGES))
     assert states(silent.checks)["macOS"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("macos", "torch", "best", "words"),
+    [
+        ("26.5", "2.12.1", "2.15.0", "it avoids "),
+        ("26.5", "2.15.0", "2.15.0", "2.15.0 has the fewest known faults here ("),
+        ("26.5", "2.99.0", "2.15.0", "yours is newer than the list"),
+        ("13.6", "2.8.0", "2.6.0", "it avoids "),
+    ],
+)
+def test_the_best_known_torch_is_named_in_one_line_with_its_reason(macos, torch, best, words):
+    facts = f"machdep.cpu.brand_string: Apple M4\nkern.osproductversion: {macos}\n"
+    packages = PACKAGES | {"torch": torch}
+    report = doctor.collect_report(make_mac({"/usr/sbin/sysctl -i": facts}, packages=packages))
+    (guard,) = [one for one in report.checks if one.name == "torch for this Mac"]
+    assert guard.state == "ok"
+    assert guard.value == torch
+    assert guard.sentence.startswith(best)
+    assert words in guard.sentence
+    assert "torch for this Mac" in format_doctor(report)
 
 
 def test_an_intel_mac_is_a_cpu():

@@ -206,10 +206,15 @@ def test_a_subject_of_its_own_is_recorded(capsys):
         "1",
         "--torch-version",
         "2.14",
+        "--macos",
+        "26.1",
+        "--chip",
+        "Apple M4",
     ]
     status, text = run(capsys, *words, "--format", "json")
     report = json.loads(text)
     assert status == 0
+    assert (report["chip"], report["limits"][:14]) == ("Apple M4", "reports up to ")
     VALIDATOR.validate(report)
     assert report["model"] == "tests.support.mps_check_subjects:sound"
     assert report["findings"] == []

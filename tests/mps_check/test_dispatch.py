@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from packaging.version import Version
 
 from sdperf.errors import ConfigurationError
 from sdperf.mps_check import dispatch
@@ -29,10 +30,26 @@ def test_every_version_knows_where_these_go(version):
 
 def test_versions_differ_where_torch_changed():
     at = {one: load_dispatch_table(one, "0.0") for one in ("2.8.0", "2.10.0", "2.14.1")}
-    assert [at[one].letter("aten::native_group_norm") for one in at] == ["e", "e", "m"]
+    assert [at[one].letter("aten::native_group_norm") for one in at] == ["p", "p", "m"]
     assert [at[one].letter("aten::linalg_svd") for one in at] == ["c", "c", "i"]
     assert at["2.8.0"].letter("aten::no_such_operator") == "-"
     assert at["2.8.0"].letter("torchvision::nms") is None
+
+
+@pytest.mark.parametrize("operator", ["native_group_norm", "native_group_norm_backward"])
+def test_group_norm_is_registered_in_python_up_to_2_12_and_has_a_kernel_from_2_13_on(operator):
+    for version in known_versions():
+        table = load_dispatch_table(version, "0")
+        is_old = Version(version) < Version("2.13")
+        assert table.letter(f"aten::{operator}") == ("p" if is_old else "m"), version
+        assert (operator in table.in_python) == is_old, version
+        place = table.in_python.get(operator, "torch/backends/mps/__init__.py")
+        assert place.startswith("torch/backends/mps/__init__.py")
+
+
+def test_every_release_of_two_years_has_a_table():
+    releases = {".".join(version.split(".")[:2]) for version in known_versions()}
+    assert releases == {f"2.{minor}" for minor in range(6, 16)}
 
 
 def test_the_table_agrees_with_the_torchgen_that_is_installed():
@@ -44,7 +61,8 @@ def test_the_table_agrees_with_the_torchgen_that_is_installed():
     differing = {name for name in own if own[name] != table.letters[name]}
     content = json.loads(dispatch.TABLE_PATH.read_text())
     (listed,) = [one for one in content["versions"] if one["version"] == installed]
-    assert differing <= set(listed["by_hand"])  # kernels that torchgen's list does not know of
+    in_python = {each["operator"] for each in listed["python"]}
+    assert differing <= set(listed["by_hand"]) | in_python  # which torchgen does not know of
 
 
 @pytest.mark.parametrize(
@@ -58,6 +76,8 @@ def test_an_installed_version_outside_the_table_is_read_from_its_own_torchgen():
     table = load_dispatch_table(None, "2.99.0.dev20260101+cpu")
     assert not table.knows_library
     assert table.letter("aten::linear") == "m"
+    assert f"2.99.0.dev20260101 is newer than {known_versions()[-1]}" in table.note
+    assert "python -m tools.mps_tables 2.99.0.dev20260101" in table.note
 
 
 @pytest.mark.parametrize("asked", ["2.5.1", "3.0", "2.14.9"])

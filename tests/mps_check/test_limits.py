@@ -79,6 +79,8 @@ def test_a_limit_concerns_calls_of_its_operators_only():
         ({"sources": ["somebody said"]}, "sources"),
         ({"sources": ["wheel"]}, "a wheel without its message"),
         ({"wheel_text": "not supported"}, "a wheel without its message"),
+        ({"chips": "M3"}, "chips M3"),
+        ({"reported": "May"}, "reported May"),
         ({"remedy": ""}, "an empty title or remedy"),
         ({"colour": "red"}, "TypeError"),
     ],
@@ -86,6 +88,23 @@ def test_a_limit_concerns_calls_of_its_operators_only():
 def test_a_damaged_entry_is_refused_by_name(change, complaint):
     with pytest.raises(ConfigurationError, match=f"made-up.*{complaint}"):
         parse_limit(SOUND | change)
+
+
+@pytest.mark.parametrize(
+    ("chips", "having", "lacking"),
+    [
+        ("", ["Apple M1", "Apple M4 Pro", ""], []),
+        ("M1", ["Apple M1", "Apple M1 (Virtual)"], ["Apple M2", "Apple M10"]),
+        ("M1 and M2", ["Apple M2 Ultra"], ["Apple M3"]),
+        ("M5 and later", ["Apple M5", "Apple M10 Max"], ["Apple M4", "Apple M1 (Virtual)"]),
+        ("virtual machines", ["Apple M1 (Virtual)"], ["Apple M1"]),
+    ],
+)
+def test_a_limit_holds_for_the_chips_that_it_names(chips, having, lacking):
+    limit = parse_limit(SOUND | {"chips": chips})
+    assert all(limit.holds_for_chip(chip) for chip in having)
+    assert not any(limit.holds_for_chip(chip) for chip in lacking)
+    assert limit.holds_for_chip(None) == (chips != "virtual machines")
 
 
 @pytest.mark.parametrize("field", ["title", "torch", "operators", "sources"])

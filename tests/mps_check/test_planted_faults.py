@@ -8,12 +8,14 @@ from evidence.mapped_pipelines.families import build_flux, build_sdxl
 from sdperf.errors import GenerationError
 from sdperf.models.subject import PipelineRequest
 from sdperf.mps_check import standin
+from sdperf.mps_check.calls import Recording
 from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.judging import judge_recording
 from sdperf.mps_check.limits import load_limits, load_unseen
 from sdperf.mps_check.recording import record_generation
 from sdperf.record.workload import Workload
 from tests.support import mps_check_subjects as subjects
+from tests.support.mps_check_making import call, packed
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -24,7 +26,7 @@ def record(pipeline, version, precision="fp16", steps=1, **named):
     return record_generation(pipeline, workload, table, precision=precision, **named), table
 
 
-def judge(subject, version, *, precision="fp16", macos=None, **named):
+def judge(subject, version, *, precision="fp16", macos=None, chip=None, **named):
     pipeline = subject(PipelineRequest(None, DTYPES[precision], torch.device("cpu")))
     recording, table = record(pipeline, version, precision, **named)
     return judge_recording(
@@ -34,6 +36,7 @@ def judge(subject, version, *, precision="fp16", macos=None, **named):
         load_unseen(),
         model="tiny",
         macos=None if macos is None else Version(macos),
+        chip=chip,
     )
 
 
@@ -66,6 +69,89 @@ FAULTS = [
     ),
 ]
 
+SINCE = [
+    (subjects.transposed_bfloat16, "2.13", "27.0", "linear-transposed-bfloat16"),
+    (subjects.linear_of(1, 2, 8, bias=False), "2.12", "26.1", "linear-half-on-m5"),
+    (subjects.linear_of(65537, 1, 8, bias=True), "2.13", "26.1", "linear-bias-past-65536"),
+    (subjects.padded_frames, "2.14", "26.1", "pad-of-five-dimensions"),
+    (subjects.volume_convolution, "2.14", "26.2", "convolution-3d-before-macos-26.3"),
+    (
+        lambda states: subjects.attend(states, 1, 1, 8, 4, value=(1, 1, 8, 2)),
+        "2.11",
+        "26.1",
+        "value-head-size",
+    ),
+    (
+        lambda states: subjects.attend(states, 2, 4, 8, 64, mask=states.new_zeros(2, 1, 8, 8)),
+        "2.12",
+        "26.1",
+        "partial-mask",
+    ),
+    (subjects.scaled, "2.9", "26.0", "unavailable-on-macos-26.0"),
+    (subjects.scaled, "2.14", "26.3", "attention-since-macos-26.3"),
+    (lambda states: subjects.attend(states, 1, 1, 256, 64), "2.12", "26.1", "slow-attention"),
+    (
+        lambda states: subjects.attend(states, 1, 1, 256, 40),
+        "2.14",
+        "26.1",
+        "slow-attention-general",
+    ),
+    (subjects.multihead, "2.14", "26.1", "slow-multihead-attention"),
+    (subjects.middle_product, "2.14", "26.1", "slow-product-in-some-processes"),
+    (subjects.scaled, "2.9", "15.5", "slow-multiplication"),
+    (subjects.large_cat, "2.13", "26.1", "oversized-cat"),
+    (subjects.unwaited_copy, "2.14", "26.1", "non-blocking-copy"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "version", "macos", "expected"), SINCE, ids=[each[-1] for each in SINCE]
+)
+def test_each_limit_of_2026_is_found_where_it_was_planted(fault, version, macos, expected):
+    judgement = judge(subjects.faulty(fault), version, macos=macos)
+    finding = found(judgement)[expected]
+    assert any(place.module.startswith("unet") for place in finding.places)
+    limit = next(limit for limit in load_limits() if limit.id == expected)
+    assert limit.reported
+    assert finding.is_certain == (limit.certainty == "reported" and not limit.chips)
+    assert judgement.fails(strict=False) or not (finding.is_harmful and finding.is_certain)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own import
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.12", {"compiled-layer-norm"}),
+        ("2.8", {"compiled-layer-norm", "compiled-rms-norm"}),
+        ("2.13", set()),
+    ],
+)
+def test_a_compiled_network_is_recorded_as_written_and_held_against_what_is_known(
+    version, expected
+):
+    judgement = judge(subjects.compiled, version, macos="15.5")
+    named = {name: one for name, one in found(judgement).items() if name.startswith("compiled")}
+    assert set(named) == expected
+    modules = [place.module for one in named.values() for place in one.places]
+    assert all(each.startswith("unet.") and "_orig_mod" not in each for each in modules)
+
+
+def test_a_chip_makes_conditions_certain_or_takes_them_away():
+    pipeline = subjects.faulty(subjects.linear_of(1, 2, 8, bias=True))
+    request = PipelineRequest(None, torch.float16, torch.device("cpu"))
+    recording, table = record(pipeline(request), "2.14")
+
+    def on(chip):
+        judged = judge_recording(
+            recording, table, load_limits(), (), model="tiny", macos=Version("26.5"), chip=chip
+        )
+        return found(judged).get("linear-in-a-virtual-machine")
+
+    assert on(None) is None  # a Mac of one's own is meant where nothing is said
+    assert on("Apple M1 (Virtual)").is_certain
+    assert on("Apple M1 (Virtual)").effect == "wrong"
+    assert on("Apple M1") is None
+
 
 @pytest.mark.parametrize(
     ("subject", "version", "expected", "stage", "module"),
@@ -84,12 +170,38 @@ def test_a_planted_fault_is_found_where_it_is(subject, version, expected, stage,
     assert judgement.fails(strict=False) or not (finding.is_harmful and finding.is_certain)
 
 
+def test_group_norm_is_named_as_slow_where_python_takes_it_apart_and_its_pieces_are_judged():
+    pipeline = subjects.sound(PipelineRequest(None, torch.float16, torch.device("cpu")))
+    recording, table = record(pipeline, "2.12")
+    judged = judge_recording(recording, table, load_limits(), (), model="tiny")
+    finding = found(judged)["group-norm-in-python"]
+    assert finding.effect == "slow"
+    assert finding.operator == "aten::native_group_norm"
+    assert not finding.is_harmful
+    assert {place.module.partition(".")[0] for place in finding.places} == {"unet", "vae"}
+    norm = next(call for call in recording.calls if call.name == "native_group_norm")
+    inside = {call.name for call in recording.calls if call.module == norm.module}
+    assert inside >= {"rsqrt", "sub", "mul", "native_group_norm"}
+
+
+def test_an_operator_in_python_that_no_limit_explains_is_slow_and_says_where_it_is_registered():
+    table = load_dispatch_table("2.12", "0")
+    lu_solve = call("linalg_lu_solve.out", packed(4), LU=packed(4, 4))
+    judged = judge_recording(
+        Recording({lu_solve: 1}, "fp32", 8, 8, 1), table, load_limits(), (), model="tiny"
+    )
+    (finding,) = judged.findings
+    assert (finding.id, finding.effect) == ("registered-in-python", "slow")
+    assert "torch/_refs/linalg/__init__.py:436" in finding.note
+    assert "use torch 2.14.0 or later" in finding.remedy
+
+
 def test_a_later_version_does_not_have_it():
     assert "baddbmm-beta-zero" not in found(judge(subjects.sliced_attention, "2.14"))
 
 
 def test_a_sound_pipeline_is_left_alone():
-    judgement = judge(subjects.sound, "2.14", macos="26.1", steps=2)
+    judgement = judge(subjects.sound, "2.14", macos="26.1", chip="Apple M4", steps=2)
     assert judgement.findings == ()
     assert not judgement.fails(strict=True)
     assert not judgement.unjudged
@@ -99,8 +211,10 @@ def test_a_sound_pipeline_is_left_alone():
 @pytest.mark.parametrize("build", [build_sdxl, build_flux])
 def test_other_sound_families_are_left_alone(build):
     recording, table = record(build().to(torch.float16), "2.14")
-    judgement = judge_recording(recording, table, load_limits(), (), model="tiny")
-    assert judgement.findings == ()
+    judgement = judge_recording(
+        recording, table, load_limits(), (), model="tiny", macos=Version("26.1"), chip="Apple M4"
+    )
+    assert not [finding for finding in judgement.findings if finding.is_harmful]
     assert not judgement.unjudged
 
 

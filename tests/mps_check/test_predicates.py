@@ -7,14 +7,20 @@ from sdperf.mps_check.predicates import PREDICATES
 from tests.support.mps_check_making import attention, call, channels_last, packed, strided
 
 HALF = "float16"
+BRAIN = "bfloat16"
+QUERY = packed(1, 4, 32, 64)
 IMAGE = packed(2, 8, 4, 4)
 CPU64 = packed(4, dtype="float64", device="cpu")
 MPS64 = packed(4, dtype="float64")
 
 
-def linear(source, weight):
+def linear(source, weight, bias=None):
     output = packed(*source.shape[:-1], weight.shape[0])
-    return call("linear", output, input=source, weight=weight, bias=None)
+    return call("linear", output, input=source, weight=weight, bias=bias)
+
+
+def padding(source, pad):
+    return call("constant_pad_nd", source, self=source, pad=pad, value=0)
 
 
 def product(name, left, right, first="self", second="mat2", **named):
@@ -240,6 +246,113 @@ CASES = [
         "long_inner_dimension",
         linear(packed(2, 8, 32767), packed(16, 32767)),
         linear(packed(2, 7, 32767), packed(16, 32767)),
+    ),
+    (
+        "bfloat16_linear_of_transposed_weight",
+        linear(packed(1, 2, 4), packed(4, 4, order=(1, 0), dtype=BRAIN)),
+        linear(packed(2, 4), packed(4, 4, order=(1, 0), dtype=BRAIN)),
+    ),
+    (
+        "bfloat16_linear_of_transposed_weight",
+        linear(packed(1, 2, 4), packed(4, 4, order=(1, 0), dtype=BRAIN)),
+        linear(packed(1, 2, 4), packed(4, 4, order=(1, 0), dtype=HALF)),
+    ),
+    (
+        "linear_of_three_dimensions_with_bias",
+        linear(packed(2, 3, 4), packed(4, 4), bias=packed(4)),
+        linear(packed(2, 3, 4), packed(4, 4), bias=None),
+    ),
+    (
+        "linear_of_three_dimensions_with_bias",
+        linear(packed(2, 3, 4), packed(4, 4), bias=packed(4)),
+        linear(packed(2, 4), packed(4, 4), bias=packed(4)),
+    ),
+    (
+        "half_linear_of_three_dimensions_without_bias",
+        linear(packed(2, 3, 4, dtype=HALF), packed(4, 4), bias=None),
+        linear(packed(2, 3, 4, dtype=HALF), packed(4, 4), bias=packed(4)),
+    ),
+    (
+        "half_linear_of_three_dimensions_without_bias",
+        linear(packed(2, 3, 4, dtype=HALF), packed(4, 4), bias=None),
+        linear(packed(2, 3, 4), packed(4, 4), bias=None),
+    ),
+    (
+        "linear_with_bias_of_many_batches",
+        linear(packed(65537, 3, 4), packed(4, 4), bias=packed(4)),
+        linear(packed(65536, 3, 4), packed(4, 4), bias=packed(4)),
+    ),
+    (
+        "pads_frames_of_large_images",
+        padding(packed(1, 1, 4, 64, 1024), (0, 0, 0, 0, 2, 0)),
+        padding(packed(1, 1, 4, 64, 1023), (0, 0, 0, 0, 2, 0)),
+    ),
+    (
+        "pads_frames_of_large_images",
+        padding(packed(1, 1, 4, 64, 1024), (0, 0, 0, 0, 0, 1)),
+        padding(packed(1, 1, 4, 64, 1024), (1, 1, 1, 1, 2, 0)),
+    ),
+    (
+        "pads_frames_of_large_images",
+        padding(packed(1, 1, 4, 64, 1024), (0, 0, 0, 0, 2, 0)),
+        padding(packed(1, 4, 64, 1024), (0, 0, 0, 0, 2, 0)),
+    ),
+    (
+        "convolution_over_three_dimensions",
+        convolution(packed(1, 4, 2, 4, 4)),
+        convolution(packed(1, 4, 4, 4)),
+    ),
+    (
+        "attention_of_other_value_size",
+        attention(packed(1, 1, 8, 4), packed(1, 1, 8, 4), packed(1, 1, 8, 2)),
+        attention(packed(1, 1, 8, 4)),
+    ),
+    (
+        "vector_attention_of_partial_mask",
+        attention(packed(2, 4, 8, 64), attn_mask=packed(2, 1, 8, 8)),
+        attention(packed(2, 4, 9, 64), attn_mask=packed(2, 1, 9, 9)),
+    ),
+    (
+        "vector_attention_of_partial_mask",
+        attention(packed(2, 4, 8, 64), attn_mask=packed(2, 1, 8, 8)),
+        attention(packed(2, 4, 8, 64), attn_mask=packed(2, 4, 8, 8)),
+    ),
+    ("attention_by_graph", attention(packed(1, 1, 9, 64)), attention(packed(1, 1, 8, 64))),
+    ("long_attention", attention(packed(1, 1, 256, 64)), attention(packed(1, 1, 255, 64))),
+    (
+        "long_attention_without_prefill",
+        attention(packed(1, 1, 256, 40)),
+        attention(packed(1, 1, 256, 64)),
+    ),
+    (
+        "attention_in_multihead_module",
+        attention(QUERY, module_class="MultiheadAttention"),
+        attention(QUERY, module_class="Attention"),
+    ),
+    (
+        "product_of_middle_size",
+        product("mm", packed(768, 64), packed(64, 64)),
+        product("mm", packed(767, 64), packed(64, 64)),
+    ),
+    (
+        "product_of_middle_size",
+        linear(packed(2, 1536, 64), packed(64, 64)),
+        linear(packed(2, 1537, 64), packed(64, 64)),
+    ),
+    (
+        "compiled_call",
+        call("native_layer_norm", IMAGE, is_compiled=True),
+        call("native_layer_norm", IMAGE),
+    ),
+    (
+        "non_blocking_copy_to_device",
+        call("_to_copy", packed(4), self=packed(4, device="cpu"), non_blocking=True),
+        call("_to_copy", packed(4), self=packed(4, device="cpu"), non_blocking=False),
+    ),
+    (
+        "non_blocking_copy_to_device",
+        call("copy_", packed(4), self=packed(4), src=packed(4, device="cpu"), non_blocking=True),
+        call("_to_copy", packed(4), self=packed(4), non_blocking=True),
     ),
     ("draws_on_mps", call("randn", packed(4)), call("randn", packed(4, device="cpu"))),
     ("second_thread", call("add", IMAGE, thread=1), call("add", IMAGE, thread=0)),

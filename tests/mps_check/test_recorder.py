@@ -146,6 +146,14 @@ def test_networks_change_format_and_stay_stand_ins(recorder):
         assert network.weight.dtype == torch.float16
 
 
+def test_a_mask_with_values_selects_a_known_number_of_what_has_none(recorder):
+    with recorder.listening():
+        states = torch.empty(MOST_VALUES, 3, device="mps")
+        mask = torch.arange(MOST_VALUES, device="mps") < 5
+        assert states[mask].shape == (5, 3)
+        assert states[None][:, mask].shape == (1, 5, 3)
+
+
 def test_a_shape_that_torch_has_no_rule_for_is_found_on_zeros():
     computer = Computer()
     without_values = StandIn(torch.ones(3, 4, 4, device="meta"))

@@ -26,9 +26,21 @@ def channels_last(*shape, **fields):
     return packed(*shape, order=(0, 2, 3, 1), **fields)
 
 
-def call(operator, /, *outputs, stage="denoise", module="unet.x", line="m.py:1", thread=0, **named):
+def call(
+    operator,
+    /,
+    *outputs,
+    stage="denoise",
+    module="unet.x",
+    line="m.py:1",
+    thread=0,
+    module_class="",
+    is_compiled=False,
+    **named,
+):
     name = operator if "::" in operator else f"aten::{operator}"
-    return OperatorCall(name, tuple(named.items()), outputs, stage, module, line, thread)
+    where = (stage, module, line, thread, module_class, is_compiled)
+    return OperatorCall(name, tuple(named.items()), outputs, *where)
 
 
 def attention(query, key=None, value=None, **named):

@@ -164,3 +164,81 @@ def needs_values(request):
         return states * float(states.float().abs().max() > 0)
 
     return with_processor(request, Faulty(fault))
+
+
+def attend(states, *sizes, key=None, value=None, mask=None, dtype=None):
+    """Attend to made-up tensors; sizes are batch, heads, positions and numbers a head."""
+    query = states.new_zeros(*sizes, dtype=dtype)
+    made = [states.new_zeros(*each, dtype=dtype) if each else query for each in (key, value)]
+    function = torch.nn.functional.scaled_dot_product_attention
+    return states + function(query, *made, attn_mask=mask).sum().to(states.dtype) * 0
+
+
+def transposed_bfloat16(states):
+    weight = states.new_zeros(8, 16, dtype=torch.bfloat16).t()
+    source = states.new_zeros(1, 2, 8, dtype=torch.bfloat16)
+    return states + torch.nn.functional.linear(source, weight).sum().to(states.dtype)
+
+
+def linear_of(*sizes, bias):
+    def fault(states):
+        weight = states.new_zeros(8, sizes[-1])
+        added = states.new_zeros(8) if bias else None
+        source = torch.empty(*sizes, dtype=states.dtype, device=states.device)
+        return states + torch.nn.functional.linear(source, weight, added).sum() * 0
+
+    return fault
+
+
+def padded_frames(states):
+    frames = torch.empty(1, 1, 2, 256, 256, dtype=states.dtype, device=states.device)
+    return states + torch.nn.functional.pad(frames, (0, 0, 0, 0, 1, 0)).sum() * 0
+
+
+def volume_convolution(states):
+    frames = states.new_zeros(1, 1, 2, 4, 4)
+    return states + torch.nn.functional.conv3d(frames, states.new_zeros(1, 1, 1, 1, 1)).sum()
+
+
+def large_cat(states):
+    part = torch.empty(2**15, 2**15, dtype=states.dtype, device=states.device)
+    return states + torch.cat([part, part], dim=1)[0, 0] * 0
+
+
+def unwaited_copy(states):
+    return states + torch.zeros(1, dtype=states.dtype).to(states.device, non_blocking=True)
+
+
+def multihead(states):
+    module = torch.nn.MultiheadAttention(8, 2, batch_first=True, device="cpu").eval()
+    module = module.to(states.device, states.dtype)
+    row = states.new_zeros(1, 4, 8)
+    return states + module(row, row, row, need_weights=False)[0].sum() * 0
+
+
+def scaled(states):
+    return states.mul(1.0)
+
+
+def middle_product(states):
+    rows = torch.empty(1024, 16, dtype=states.dtype, device=states.device)
+    return states + (rows @ states.new_zeros(16, 16)).sum() * 0
+
+
+def root_norm(states):
+    weight = states.new_ones(states.shape[-1])
+    return torch.nn.functional.rms_norm(states, (states.shape[-1],), weight)
+
+
+def faulty(fault):
+    """Make a subject whose attention does something to its input first."""
+    return lambda request: with_processor(request, Faulty(fault))
+
+
+def compiled(request):
+    """Compile the UNet as a whole and, in their own ways, two blocks of the VAE and of it."""
+    pipeline = with_processor(request, Faulty(root_norm))
+    pipeline.unet.mid_block.compile()
+    pipeline.vae.decoder.conv_in = torch.compile(pipeline.vae.decoder.conv_in)
+    pipeline.unet = torch.compile(pipeline.unet)
+    return pipeline

@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from tools.mps_tables.__main__ import format_table, merge
+from sdperf.mps_check.python_registrations import PythonRegistration
+from tools.mps_tables.__main__ import format_table, merge, read_versions
 from tools.mps_tables.macho import Library
 from tools.mps_tables.registrations import Registrations, read_registrations
 
@@ -14,6 +15,7 @@ BY_HAND = "__ZN2atL34TORCH_LIBRARY_IMPL_init_aten_MPS_2ERN5torch7LibraryE"
 OTHER = "__ZN2at12_GLOBAL__N_134TORCH_LIBRARY_IMPL_init_aten_CPU_1ERN5torch7LibraryE"
 TO_CPU = "__ZN3c1011BoxedKernel19make_boxed_functionIXadL_ZN2atL12mps_fallbackE"
 OWN = "__ZN2atL23slow_conv2d_forward_mpsE"
+VERSION = {"wheel": "w", "sha256": "s", "by_hand": [], "python": [], "texts": ["t"]}
 RETURN = struct.pack("<I", 0xD65F03C0)
 
 
@@ -120,10 +122,30 @@ def test_a_kernel_that_is_listed_and_not_registered_stops_the_tool():
         merge({"add.out": "m"}, Registrations(frozenset(), frozenset()))
 
 
+def test_python_overrules_the_library_unless_it_waits_for_an_import():
+    routes = {"norm": "e", "fast": "m", "slow": "x", "late": "x"}
+    registered = Registrations(frozenset({"fast"}), frozenset())
+    needs = {"norm": "", "fast": "torch.lazy", "late": "torch.lazy"}
+    in_python = tuple(PythonRegistration(name, "f", "torch/a.py:1", needs[name]) for name in needs)
+    merge(routes, registered, in_python)
+    assert routes == {"norm": "p", "fast": "m", "slow": "x", "late": "p"}
+
+
+def test_versions_are_added_to_those_of_a_table(tmp_path):
+    path = tmp_path / "dispatch.json"
+    found = [
+        VERSION | {"version": "1", "routes": {"a": "m", "b": "x"}},
+        VERSION | {"version": "2", "routes": {"a": "m"}, "texts": []},
+    ]
+    path.write_text(format_table(found, ["t"]))
+    assert read_versions(path, ["t"]) == found
+    with pytest.raises(SystemExit, match="made without looking for 'new'"):
+        read_versions(path, ["t", "new"])
+
+
 def test_an_operator_that_is_alike_everywhere_has_one_letter():
     def version(name, **routes):
-        base = {"wheel": "w", "sha256": "s", "by_hand": [], "texts": ["t"]}
-        return base | {"version": name, "routes": routes}
+        return VERSION | {"version": name, "routes": routes}
 
     text = format_table([version("1", a="m", b="x"), version("2", a="m", b="m", c="i")], ["t", "u"])
     assert '"a": "m"' in text

@@ -54,6 +54,8 @@ def _call() -> dict[str, Any]:
         "module": {"type": "string"},
         "line": {"type": "string"},
         "thread": {"type": "integer", "minimum": 0},
+        "module_class": {"type": "string"},
+        "is_compiled": {"type": "boolean"},
     }
     described = describe_attributes(OperatorCall)
     properties = {name: {"description": described[name]} | kind for name, kind in kinds.items()}

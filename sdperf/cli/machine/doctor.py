@@ -169,7 +169,28 @@ def _check_mac(environment: Environment, system: System) -> list[Guard]:
     else:
         hint = f"update to macOS {_OLDEST_MACOS} or later"
         macos = Guard("macOS", "fail", value, "current torch has no MPS here", hint)
-    return [macos, _check_footprint(system)]
+    advice = [] if major is None else _advise_torch(environment)
+    return [macos, *advice, _check_footprint(system)]
+
+
+def _advise_torch(environment: Environment) -> list[Guard]:
+    """Name the best known torch for this macOS and chip; part of no verdict."""
+    from packaging.version import InvalidVersion, Version
+
+    from sdperf.mps_check.advice import choose_torch
+    from sdperf.mps_check.dispatch import known_versions
+    from sdperf.mps_check.limits import load_limits
+
+    text = environment.packages.get("torch")
+    try:
+        macos = Version(environment.os_version)
+        installed = None if text is None else Version(Version(text).public)
+    except InvalidVersion:
+        return []
+    advice = choose_torch(
+        known_versions(), load_limits(), macos=macos, chip=environment.chip, installed=installed
+    )
+    return [Guard("torch for this Mac", "ok", text, advice.describe())]
 
 
 def _check_core_kinds(environment: Environment, system: System) -> list[Guard]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.cli.quality import parse_size
@@ -51,6 +52,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
     )
     parser.add_argument(
+        "--lora", metavar="FILE", type=Path, help="a LoRA to load, a .safetensors file (needs peft)"
+    )
+    parser.add_argument(
+        "--attention", metavar="NAME", help="sliced, or a backend of diffusers (the model's own)"
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="judge the denoiser as compiled, by what is known of torch.compile on MPS",
+    )
+    parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp16", help="of the weights (fp16)"
     )
     parser.add_argument("--steps", type=int, default=_STEPS, help=f"denoising steps ({_STEPS})")
@@ -62,6 +74,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--macos", metavar="V", help="the Mac's system (this one's; unknown elsewhere)"
+    )
+    parser.add_argument(
+        "--chip",
+        metavar="NAME",
+        help="the Mac's chip, such as 'Apple M2' (this one's; else unknown)",
     )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
@@ -87,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from sdperf.mps_check.dispatch import load_dispatch_table, parse_version
     from sdperf.mps_check.judging import FORMAT_VERSION, judge_recording
-    from sdperf.mps_check.limits import load_limits, load_unseen
+    from sdperf.mps_check.limits import load_limits, load_reading, load_unseen
 
     workload = _make_workload(arguments)
     macos = arguments.macos or platform.mac_ver()[0]
@@ -101,6 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
         load_unseen(),
         model=arguments.subject or arguments.model,
         macos=version,
+        chip=arguments.chip or _own_chip(),
+        reading=load_reading(),
     )
     if arguments.format == "json":
         calls = _format_calls(recording) if arguments.calls else {}
@@ -131,6 +150,15 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
     )
 
 
+def _own_chip() -> str | None:
+    """Name this Mac's chip; ``None`` elsewhere."""
+    if platform.system() != "Darwin":
+        return None
+    from sdperf.measure.environment import read_chip
+
+    return read_chip()
+
+
 def _installed_torch() -> str:
     from importlib.metadata import version
 
@@ -146,11 +174,18 @@ def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTa
     print(f"recording {arguments.subject or workload.model} ...", file=sys.stderr)
     import torch
 
+    from sdperf.mps_check.preparing import choose_attention, load_lora, mark_compiled
     from sdperf.mps_check.recording import record_generation
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = torch.device("meta" if arguments.meta else "cpu")
     pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
+    if arguments.lora is not None:
+        load_lora(pipeline, arguments.lora)
+    if arguments.attention is not None:
+        choose_attention(pipeline, arguments.attention)
+    if arguments.compile:
+        mark_compiled(pipeline)
     return record_generation(
         pipeline,
         workload,

@@ -16,14 +16,13 @@ _CANNOT_KNOW: Final = (
     "cannot know: numerics, speed, memory, bugs that nobody reported; what a finding hides that "
     "comes before it; which kernel Metal picks. The JSON lists the known traps that it is blind to."
 )
-_NO_TRIAL: Final = (
-    "Nothing here was tried on a Mac: it is torch's own list and other people's reports."
-)
+_NO_TRIAL: Final = "Nothing here was tried on a Mac: it is torch's own list and other people's "
 
 
 def format_judgement(judgement: Judgement) -> list[Line]:
     """Lay out a judgement for a terminal."""
     lines = [*wrap_line(_headline(judgement)), *wrap_line(_what_was_seen(judgement))]
+    lines += wrap_line(judgement.note, "yellow") if judgement.note else []
     for title, found in _sections(judgement):
         lines += [Line(""), Line(title, bold=True)]
         for finding in found:
@@ -32,13 +31,14 @@ def format_judgement(judgement: Judgement) -> list[Line]:
         lines += wrap_line(f"not judged: {operator} ({format_quantity(calls, 'call')})", "yellow")
     lines += [Line(""), *wrap_line(_verdict(judgement), _verdict_colour(judgement))]
     lines += wrap_line(_CANNOT_KNOW)
-    lines += wrap_line(_NO_TRIAL)
+    lines += wrap_line(_say_sources(judgement))
     return lines
 
 
 def format_judgement_markdown(judgement: Judgement) -> str:
     """Lay out a judgement for an issue or a pull request."""
     parts = [f"**{escape_markdown(_headline(judgement))}**", _what_was_seen(judgement)]
+    parts += [escape_markdown(judgement.note)] if judgement.note else []
     for title, found in _sections(judgement):
         rows = [
             "| operator | what happens | where | calls | what to do |",
@@ -49,8 +49,12 @@ def format_judgement_markdown(judgement: Judgement) -> str:
     if judgement.unjudged:
         names = ", ".join(format_code(operator) for operator in judgement.unjudged)
         parts.append(f"Not judged: {names}")
-    parts += [_verdict(judgement), escape_markdown(_CANNOT_KNOW), _NO_TRIAL]
+    parts += [_verdict(judgement), escape_markdown(_CANNOT_KNOW), _say_sources(judgement)]
     return "\n\n".join(parts) + "\n"
+
+
+def _say_sources(judgement: Judgement) -> str:
+    return f"{_NO_TRIAL}{judgement.limits or 'reports'}."
 
 
 def _headline(judgement: Judgement) -> str:
@@ -58,8 +62,9 @@ def _headline(judgement: Judgement) -> str:
     if judgement.width is not None and judgement.height is not None:
         size = f", {judgement.width} x {judgement.height} px"
     system = "macOS not given" if judgement.macos is None else f"macOS {judgement.macos}"
+    on = "MPS" if judgement.chip is None else judgement.chip
     return (
-        f"{judgement.model} on MPS, {judgement.precision}{size}: torch {judgement.torch}, {system}"
+        f"{judgement.model} on {on}, {judgement.precision}{size}: torch {judgement.torch}, {system}"
     )
 
 

@@ -1,0 +1,80 @@
+"""The matrix of models on Macs: the page is that of the data, and its arithmetic is right."""
+
+import copy
+import json
+
+import pytest
+from packaging.version import Version
+
+from evidence.mps_models.__main__ import DATA_PATH, PAGE_PATH
+from evidence.mps_models.memory import GIB, memory_need, usable_bytes
+from evidence.mps_models.page import choose, format_page
+from evidence.mps_models.recording import find_working_bytes
+from sdperf.mps_check.calls import Recording
+from tests.support.mps_check_making import attention, call, packed
+
+DATA = json.loads(DATA_PATH.read_text(encoding="utf-8"))
+MODELS = {model["name"]: model for model in DATA["models"]}
+
+
+def test_the_page_is_made_of_the_data():
+    command = "python -m evidence.mps_models"
+    assert format_page(DATA) == PAGE_PATH.read_text(encoding="utf-8"), command
+
+
+def test_twelve_models_and_more_are_judged_in_every_precision_by_three_versions_and_systems():
+    assert len(MODELS) >= 12
+    assert (len(DATA["torch"]), [each.split(".")[0] for each in DATA["macos"]]) == (
+        3,
+        ["14", "15", "26"],
+    )
+    wanted = {(p, t) for p in ("fp16", "bf16", "fp32") for t in DATA["torch"]}
+    for model in DATA["models"]:
+        assert {(run["precision"], run["torch"]) for run in model["runs"]} == wanted
+        assert all(run["operators"] > 1000 for run in model["runs"])
+        for run in model["runs"]:
+            assert all(each["line"].rpartition(":")[2].isdecimal() for each in run["findings"])
+            assert all(each["remedy"] and each["sources"] for each in run["findings"])
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "billion"),
+    [("Stable Diffusion 1.5", "unet", 0.86), ("FLUX.1 dev", "transformer", 11.9)],
+)
+def test_models_have_their_published_sizes(name, weights, billion):
+    assert MODELS[name]["weights"][weights] / 1e9 == pytest.approx(billion, rel=0.01)
+
+
+def test_a_model_is_given_the_newest_torch_that_does_it_no_harm():
+    data = copy.deepcopy(DATA)
+    model = data["models"][0]
+    assert choose(data, model) == (DATA["torch"][-1], ("fp16", "bf16", "fp32"))
+    for run in model["runs"]:
+        if run["torch"] == DATA["torch"][-1]:
+            harm = {"effect": "wrong", "certainty": "reported", "condition": ""}
+            run["findings"].append(run["findings"][0] | harm)
+    torch, precisions = choose(data, model)
+    assert (torch, precisions) == (DATA["torch"][1], ("fp16", "bf16", "fp32"))
+    assert choose(DATA, MODELS["Lumina-Image 2.0"]) == (None, ())
+
+
+def test_memory_is_weights_and_the_largest_operator():
+    need = memory_need({"text": 3, "unet": 5}, "fp32", 100)
+    assert (need.all_bytes, need.largest_bytes) == (132, 120)
+    assert usable_bytes(32) == 32 * GIB * 2 // 3
+    assert usable_bytes(64) == 48 * GIB
+
+
+def test_an_operators_tensors_are_added_up_without_weights_and_with_scores_that_are_written_out():
+    source, weight = packed(4, 8, dtype="float16"), packed(16, 8, dtype="float16")
+    linear = call("linear", packed(4, 16, dtype="float16"), input=source, weight=weight)
+    assert find_working_bytes(recording(linear), Version("2.15")) == 2 * (4 * 8 + 4 * 16)
+    query = packed(1, 2, 256, 64, dtype="float16")
+    attended = recording(attention(query))
+    tensors, scores = 4 * 2 * 2 * 256 * 64, 4 * 2 * 256 * 256
+    assert find_working_bytes(attended, Version("2.12")) == tensors + scores
+    assert find_working_bytes(attended, Version("2.15")) == tensors
+
+
+def recording(*calls):
+    return Recording(dict.fromkeys(calls, 1), "fp16", 8, 8, 1)

@@ -1,0 +1,98 @@
+"""A LoRA, another attention, compiling, and pipelines that change a picture."""
+
+import pytest
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+
+from evidence.mapped_pipelines.families import build_flux, build_sd
+from sdperf.errors import ConfigurationError
+from sdperf.mps_check.dispatch import load_dispatch_table
+from sdperf.mps_check.preparing import (
+    choose_attention,
+    load_lora,
+    mark_compiled,
+    takes_a_picture,
+)
+from sdperf.mps_check.recording import record_generation
+from sdperf.record.workload import Workload
+
+
+def record(pipeline, **fields):
+    workload = Workload("tiny", ("red apple",), num_inference_steps=1, guidance_scale=2.0, **fields)
+    table = load_dispatch_table("2.14", "0")
+    return record_generation(pipeline.to(torch.float16), workload, table, precision="fp16")
+
+
+def names(recording):
+    return {call.name for call in recording.calls}
+
+
+@pytest.mark.parametrize("kind", [StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline])
+def test_a_pipeline_that_changes_a_picture_is_recorded_with_its_encoder(kind):
+    pipeline = kind(**build_sd().components, requires_safety_checker=False)
+    assert takes_a_picture(pipeline)
+    recording = record(pipeline, height=32, width=32)
+    assert (recording.height, recording.width) == (32, 32)
+    modules = {call.module for call in recording.calls}
+    for part in ("vae.encoder", "unet.mid_block", "vae.decoder", "text_encoder"):
+        assert any(module.startswith(part) for module in modules), part
+
+
+def test_pipelines_that_start_from_noise_are_told_from_those():
+    assert not takes_a_picture(build_sd())
+    assert not takes_a_picture(build_flux())
+
+
+def test_sliced_attention_takes_other_operators():
+    plain, sliced = build_sd(), build_sd()
+    choose_attention(sliced, "sliced")
+    attention = "_scaled_dot_product_attention_math_for_mps"
+    of_unet = {call.name for call in record(sliced).calls if call.module.startswith("unet")}
+    assert attention in names(record(plain))
+    assert attention not in of_unet
+    assert "baddbmm" in of_unet
+
+
+def test_a_backend_of_diffusers_is_taken_and_an_unknown_one_refused():
+    pipeline = build_flux()
+    choose_attention(pipeline, "_native_math")
+    assert record(pipeline).operators > 100
+    with pytest.raises(ConfigurationError, match=r"attention cannot be taken here.*warp"):
+        choose_attention(pipeline, "warp")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own import
+def test_a_network_that_is_called_compiled_is_recorded_so():
+    pipeline = build_sd()
+    mark_compiled(pipeline)
+    compiled = {
+        call.module.partition(".")[0] for call in record(pipeline).calls if call.is_compiled
+    }
+    assert compiled == {"unet"}
+
+
+def test_a_lora_is_a_file_of_safetensors(tmp_path):
+    with pytest.raises(ConfigurationError, match="no file of weights"):
+        load_lora(build_sd(), tmp_path / "style.bin")
+    path = tmp_path / "style.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=r"cannot be loaded.*pip install peft"):
+        load_lora(build_sd(), path)
+
+
+def test_a_lora_is_loaded_from_the_file_alone(tmp_path):
+    path, asked = tmp_path / "style.safetensors", []
+
+    class Pipeline:
+        def load_lora_weights(self, folder, **named):
+            asked.append((folder, named))
+
+    path.write_bytes(b"")
+    load_lora(Pipeline(), path)
+    ((folder, named),) = asked
+    assert folder == str(tmp_path)
+    assert named == {
+        "weight_name": "style.safetensors",
+        "use_safetensors": True,
+        "local_files_only": True,
+    }
