@@ -1,0 +1,484 @@
+"""What a user can set: one table of every setting's name, kind, default and meaning.
+
+From it come the ``--sd-*`` options and ini settings of pytest, ``KEY=VALUE`` of ``sdperf ab``, the
+profile file, the choices of a search, the flags of the commands, the options that messages name and
+``docs/options.md``. Every other module names a setting by its constant here, as in
+``f"{STEPS} 20"``, and spells none. pytest reads this in every session where sdperf is installed,
+and the lowest rooms name options in their messages, so it imports nothing of sdperf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from sdperf.settings import kinds
+from sdperf.settings.kinds import AUTO, Kind, listed, whole
+
+T = TypeVar("T")
+
+PREFIX: Final = "--sd-"
+"""What the options of pytest begin with, so that they meet no other plugin's."""
+
+DEVICES: Final = ("auto", "mps", "cuda", "cpu")
+PRECISIONS: Final = ("fp32", "fp16", "bf16")
+MODES: Final = ("sync", "async")
+POLICIES: Final = ("strict", "warn", "off")
+ENGINES: Final = (
+    "torch",
+    "onnx",
+    "onnx-int8",
+    "onnx-coreml",
+    "mlx",
+    "mlx-compile",
+    "coreml",
+    "coreml-ane",
+    "coreml-6bit",
+    "coreml-4bit",
+)
+OWN_GUIDANCE: Final = "none"
+"""What a user gives in place of a scale to leave guidance to the pipeline."""
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One setting. As text it is its option of pytest, such as ``--sd-steps``.
+
+    Attributes:
+        key: Its name, words joined by ``-``.
+        metavar: What stands for its value in a help text; empty for a switch.
+        kind: How one value is read and written.
+        about: What it means, one phrase.
+        default: What holds where nothing is typed, as text.
+        auto: What ``auto`` does, a phrase with its verb; ``None`` where it cannot be typed.
+        fields: Fields of `Workload` or `Variant` that it sets, in the order of its values.
+        is_list: Whether a pytest run takes a comma list of values and measures each.
+    """
+
+    key: str
+    metavar: str
+    kind: Kind[T]
+    about: str
+    default: str = ""
+    auto: str | None = None
+    fields: tuple[str, ...] = ()
+    is_list: bool = False
+
+    def __str__(self) -> str:
+        """Return the option of pytest."""
+        return f"{PREFIX}{self.key}"
+
+    @property
+    def ini(self) -> str:
+        """The setting in pytest's ini file."""
+        return f"sd_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """The option of those commands that have it."""
+        return f"--{self.key}"
+
+    @property
+    def name(self) -> str:
+        """The key in ``KEY=VALUE``, and the attribute of what argparse reads."""
+        return self.key.replace("-", "_")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value."""
+        return not self.metavar
+
+    @property
+    def help(self) -> str:
+        """What a pytest run says of it: meaning, kind of value, ``auto`` and default."""
+        if self.is_switch:
+            return self.about
+        parts = [self.about, ", a comma list; each" if self.is_list else ""]
+        parts += [f": {self.kind.expected}"] if self.kind.expected else []
+        parts += [f"; auto {self.auto}"] if self.auto else []
+        return "".join((*parts, f" ({self.default or 'none'})"))
+
+    def explain(self, default: str | None = None) -> str:
+        """Say what a command's help says of it.
+
+        Args:
+            default: What holds there where nothing is typed; ``None`` is what does in pytest.
+        """
+        if self.is_switch:
+            return self.about
+        usual = self.default if self.default != AUTO else (self.auto or "").removeprefix("is ")
+        expected = f": {self.kind.expected}" if self.kind.expected else ""
+        held = usual if default is None else default
+        return f"{self.about}{expected}" + (f" ({held})" if held else "")
+
+    def parse(self, text: str) -> T:
+        """Read one value.
+
+        Raises:
+            ValueError: It cannot be used; the error says what is expected.
+        """
+        return self.kind.parse(text)
+
+    def parse_or_auto(self, text: str) -> T | None:
+        """Read one value, or ``auto`` as ``None``.
+
+        Raises:
+            ValueError: It cannot be used; the error says what is expected.
+        """
+        return None if text.strip() == AUTO else self.kind.parse(text)
+
+    def parse_list(self, text: str) -> tuple[T, ...]:
+        """Read a comma list.
+
+        Raises:
+            ValueError: A value cannot be used; the error says what is expected.
+        """
+        return listed(self.kind).parse(text)
+
+    def format(self, value: T | None) -> str:
+        """Write a value as `parse_or_auto` reads it."""
+        return AUTO if value is None else self.kind.format(value)
+
+    def assign(self, value: T | None) -> str:
+        """Write ``KEY=VALUE``.
+
+        >>> STEPS.assign(20)
+        'steps=20'
+        """
+        return f"{self.name}={self.format(value)}"
+
+
+_ANYTHING: Final = kinds.text("something")
+_FLAG: Final = kinds.text("", may_be_empty=True)
+
+
+def _switch(key: str, about: str) -> Setting[str]:
+    return Setting(key, "", _FLAG, about)
+
+
+def _text(*given: str, **more: Any) -> Setting[str]:
+    key, metavar, about = given
+    return Setting(key, metavar, Kind("", _ANYTHING.parse), about, **more)
+
+
+MODEL: Final = _text(
+    "model",
+    "NAME",
+    "what to run: 'embedded' (ships with sdperf), a local diffusers folder, or a hub id such "
+    "as stable-diffusion-v1-5/stable-diffusion-v1-5",
+    default="embedded",
+    fields=("model",),
+)
+DEVICE: Final = Setting("device", "NAME", kinds.choice(DEVICES), "where to run", AUTO)
+PRECISION: Final = Setting(
+    "precision",
+    "LIST",
+    kinds.choice(PRECISIONS),
+    "number format of weights and activations",
+    AUTO,
+    auto="runs what the device runs natively",
+    fields=("precision",),
+    is_list=True,
+)
+MODE: Final = Setting(
+    "mode",
+    "LIST",
+    kinds.choice(MODES),
+    "plain calls, or those that overlap what is not the device's",
+    "sync,async",
+    fields=("mode",),
+    is_list=True,
+)
+WORKERS: Final = Setting(
+    "workers",
+    "LIST",
+    whole(1, 1024),
+    "processes that share the images",
+    AUTO,
+    auto="runs 1, 2 and 4 up to the performance cores",
+    fields=("workers",),
+    is_list=True,
+)
+THREADS: Final = Setting(
+    "threads",
+    "LIST",
+    whole(1, 1024),
+    "CPU threads of each worker",
+    AUTO,
+    auto="divides the performance cores among them, fewer leave cores to what runs beside the "
+    "networks",
+    fields=("threads",),
+    is_list=True,
+)
+OPTIMISATIONS: Final = Setting(
+    "optimisations",
+    "LIST",
+    kinds.NAMES,
+    "sets of optimisations such as channels_last+compile; none is the plain pipeline, default "
+    "what helps on the device",
+    AUTO,
+    auto="is default for gains and none for all else",
+    fields=("optimisations",),
+    is_list=True,
+)
+ENGINE: Final = Setting(
+    "engine",
+    "LIST",
+    kinds.choice(ENGINES),
+    "what runs the networks",
+    "torch",
+    auto="takes what is installed and native, and skips the rest with a reason",
+    fields=("engine",),
+    is_list=True,
+)
+PROFILE: Final = _text(
+    "profile",
+    "FILE",
+    "settings that sdperf tune found: they take the place of the ini settings and defaults, "
+    "options typed beside it win",
+)
+STEPS: Final = Setting(
+    "steps",
+    "N",
+    whole(1, 10_000),
+    "denoising steps of an image",
+    AUTO,
+    auto="is the model's own",
+    fields=("num_inference_steps",),
+)
+GUIDANCE: Final = Setting(
+    "guidance",
+    "X",
+    kinds.or_word(OWN_GUIDANCE, kinds.number(0, 1000)),
+    f"guidance scale; {OWN_GUIDANCE} leaves it to the pipeline",
+    AUTO,
+    auto="is the model's own",
+    fields=("guidance_scale",),
+)
+SIZE: Final = Setting(
+    "size",
+    "WxH",
+    kinds.PIXELS,
+    "image size",
+    AUTO,
+    auto="is the model's own",
+    fields=("width", "height"),
+)
+IMAGES: Final = Setting("images", "N", whole(), "images in a batch of a throughput case", "4")
+PROMPTS: Final = _text(
+    "prompts",
+    "FILE",
+    "text file with one prompt a line",
+    default=AUTO,
+    auto="is a built-in list",
+    fields=("prompts",),
+)
+NEGATIVE_PROMPT: Final = Setting(
+    "negative-prompt", "TEXT", _FLAG, "negative prompt of all images", fields=("negative_prompt",)
+)
+SEED: Final = Setting(
+    "seed",
+    "N",
+    whole(0, 2**63 - 2**16 - 1),
+    "seed of the first image's noise; image i takes seed + i",
+    "0",
+    fields=("seed",),
+)
+SCHEDULER: Final = Setting(
+    "scheduler",
+    "CLASS",
+    kinds.matching(
+        "the name of a class of diffusers, such as EulerDiscreteScheduler",
+        r"[A-Za-z_][A-Za-z0-9_]{0,99}",
+    ),
+    "what steps the noise away",
+    AUTO,
+    auto="is the model's own",
+    fields=("scheduler",),
+)
+ROUNDS: Final = Setting("rounds", "N", whole(), "timed rounds of a latency case", "5")
+BATCH_ROUNDS: Final = Setting(
+    "batch-rounds", "N", whole(), "timed rounds of a throughput case", "2"
+)
+WARMUP: Final = Setting(
+    "warmup",
+    "N",
+    whole(0),
+    "untimed images of each worker before them; the first call comes on top",
+    "1",
+)
+TIMEOUT: Final = Setting(
+    "timeout", "SECONDS", kinds.positive("seconds"), "time limit of one generation", "600"
+)
+CLUSTER: Final = Setting(
+    "cluster",
+    "URL",
+    kinds.optional(kinds.CLUSTER),
+    "scheduler of a Dask cluster on whose workers to run (docs/cluster.md; guards and watching are "
+    "off, they would see this machine)",
+)
+SUBJECT: Final = _text(
+    "subject",
+    "MODULE:FUNCTION",
+    "your own code under test: called with a PipelineRequest, returns the pipeline to measure",
+)
+GUARDS: Final = Setting(
+    "guards",
+    "POLICY",
+    kinds.choice(POLICIES),
+    "what to do about a machine that is not fit: strict refuses to measure, also where it "
+    "cannot be known (strict,allow=clock-governor,allow=... lets those pass), warn says so, "
+    "both redo rounds in which it did not hold still; off looks at nothing",
+    "warn",
+)
+TRACE: Final = Setting(
+    "trace",
+    "PATH",
+    kinds.optional(kinds.file_such_as("trace.json or trace.json.gz")),
+    "write a Chrome trace of one image of the first case to it",
+)
+HTML: Final = Setting(
+    "html",
+    "PATH",
+    kinds.optional(kinds.PAGE),
+    "write the whole run as one page to it (extra report)",
+)
+MAX_SLOWDOWN: Final = Setting(
+    "max-slowdown",
+    "PERCENT",
+    kinds.SHARE,
+    "how much slower a case may be than what it is compared with",
+    AUTO,
+    auto="is 3% with five accepted sessions or more, and 25% (confirmed in fresh processes) before "
+    "that",
+)
+MAX_SUITE_SLOWDOWN: Final = Setting(
+    "max-suite-slowdown",
+    "PERCENT",
+    kinds.SHARE,
+    "how much slower all cases together may be, with five accepted sessions or more",
+    "3%",
+)
+MAX_GROWTH: Final = Setting(
+    "max-growth",
+    "PERCENT+SIZE",
+    kinds.GROWTH,
+    "how much peak memory may grow; a case fails when both limits are exceeded",
+    "10%+64MiB",
+)
+MAX_LOAD: Final = Setting(
+    "max-load",
+    "PERCENT+SECONDS",
+    kinds.START,
+    "how much longer loading may take in a fresh process; a case fails when both limits are "
+    "exceeded and so again in two more, five accepted sessions or more narrow them",
+    "50%+2s",
+)
+MAX_FIRST_CALL: Final = Setting(
+    "max-first-call",
+    "PERCENT+SECONDS",
+    kinds.START,
+    "how much longer the first call (compilation) may take in a fresh process, judged as loading "
+    "is",
+    "50%+2s",
+)
+MAX_TAIL: Final = Setting(
+    "max-tail",
+    "PERCENT",
+    kinds.SHARE,
+    "how much p95 over the median round may grow, with twenty rounds or more",
+    "25%",
+)
+MAX_LEAK: Final = Setting(
+    "max-leak",
+    "SIZE",
+    kinds.BYTES,
+    "how much memory may grow from picture to picture, in a case of 48 rounds or more",
+    "256KiB",
+)
+MAX_ENERGY: Final = Setting(
+    "max-energy",
+    "JOULES",
+    kinds.optional(kinds.JOULES),
+    "how much energy a picture may take; where it is not known, that is said",
+)
+MIN_CORES: Final = Setting(
+    "min-cores",
+    "N",
+    kinds.optional(kinds.positive("a number of cores")),
+    "how many cores a picture has to keep busy at least (not: single stages)",
+)
+SOAK: Final = Setting(
+    "soak",
+    "DURATION",
+    kinds.optional(kinds.DURATION),
+    "run benchmarks/test_soak.py for so long a case: does memory grow, do rounds become slower?",
+)
+PROCESSES: Final = Setting(
+    "processes",
+    "N",
+    whole(),
+    "fresh processes to measure each case in; some pick slower kernels than others",
+    "1",
+)
+CONFIRM: Final = Setting(
+    "confirm",
+    "SECONDS",
+    kinds.number(0, 1e9, "seconds"),
+    "time for measuring suspicious cases again before they fail; 0 judges without",
+    "900",
+)
+BASELINES: Final = _text(
+    "baselines",
+    "DIR",
+    "folder of the accepted sessions, below pytest's root folder",
+    default="benchmarks/baselines",
+)
+CALIBRATION: Final = _text(
+    "calibration",
+    "DIR",
+    "folder of what sdperf calibrate found out, below pytest's root folder",
+    default="benchmarks/calibration",
+)
+HISTORY: Final = Setting(
+    "history",
+    "URL",
+    kinds.HISTORY,
+    "where every run is kept",
+    AUTO,
+    auto="is $SDPERF_HISTORY, else .sdperf/history.db",
+)
+MARKDOWN: Final = Setting(
+    "markdown",
+    "PATH",
+    kinds.optional(kinds.file_such_as("summary.md")),
+    "write a summary to it, short when green, for $GITHUB_STEP_SUMMARY or a comment",
+)
+IN_PROCESS: Final = _switch(
+    "in-process", "run in pytest's own process, for a debugger (one worker)"
+)
+UNWATCHED: Final = _switch(
+    "unwatched", "leave out the rounds that look at stages, operations and resources"
+)
+DURATIONS: Final = _switch("durations", "say where the session's wall time went")
+RESUME: Final = _switch(
+    "resume",
+    "go on with the session that was interrupted in this folder: what it finished is not "
+    "measured again (sdperf resume types the whole command)",
+)
+STRICT: Final = _switch("strict", "fail also when a case has no baseline or no clear answer")
+EXACT: Final = _switch(
+    "exact", "fail also when images that were identical until now differ (CHANGED)"
+)
+
+_ALL: Final[tuple[Setting[Any], ...]] = tuple(
+    one for one in list(vars().values()) if isinstance(one, Setting)
+)
+OPTIONS: Final = tuple(one for one in _ALL if not one.is_switch)
+"""All settings of a pytest run that take a value, in the order of its help."""
+
+SWITCHES: Final = tuple(one for one in _ALL if one.is_switch)
+"""All settings of a pytest run that take none."""
+
+BY_FIELD: Final = {field: one for one in OPTIONS for field in one.fields}
+"""The setting of each field of `Workload` and `Variant`."""

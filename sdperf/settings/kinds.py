@@ -1,0 +1,263 @@
+"""The kinds of values that a user types: what is expected, how it is read and written. Pure.
+
+A kind says in words what it expects, with its unit, its range and an example. Help texts and
+messages show these words, so that neither can promise what the other refuses.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+AUTO: Final = "auto"
+"""What a user types to leave a choice open."""
+
+MOST_COUNTED: Final = 1_000_000
+"""The largest number of rounds, images and the like that anyone can mean."""
+
+MOST_CHARACTERS: Final = 4096
+"""The longest text that a setting takes; no path of a system is longer."""
+
+_UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_NUMBER: Final = r"\s*([0-9.]{1,18})\s*"
+_SIZE: Final = rf"{_NUMBER}([KMG]iB)\s*"
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """How one kind of value is read and written.
+
+    Attributes:
+        expected: What is expected, in words; empty where anything will do.
+        parse: Reads a text; raises `ValueError` with what it expects.
+        format: Writes a value as `parse` reads it.
+    """
+
+    expected: str
+    parse: Callable[[str], T]
+    format: Callable[[T], str] = str
+
+
+def _make(
+    expected: str, find: Callable[[str], T | None], format_: Callable[[T], str] = str
+) -> Kind[T]:
+    """Make a kind of what returns ``None``, or raises `ValueError`, for a text that will not do."""
+
+    def parse(text: str) -> T:
+        try:
+            found = find(text.strip())
+        except ValueError:
+            found = None
+        if found is None:
+            raise ValueError(expected)
+        return found
+
+    return Kind(expected, parse, format_)
+
+
+def whole(least: int = 1, most: int = MOST_COUNTED) -> Kind[int]:
+    """Return the kind of whole numbers in a range, both ends included."""
+
+    def find(text: str) -> int | None:
+        is_whole = re.fullmatch(r"[0-9]{1,19}", text, re.ASCII)
+        return int(text) if is_whole and least <= int(text) <= most else None
+
+    return _make(f"a whole number, {least} to {most}", find)
+
+
+def number(least: float, most: float, unit: str = "a number") -> Kind[float]:
+    """Return the kind of numbers in a range, both ends included."""
+    expected = f"{unit}, {least:g} to {most:g}"
+    return _make(expected, lambda text: _within(float(text), least, most), format_number)
+
+
+def positive(unit: str) -> Kind[float]:
+    """Return the kind of finite numbers above 0."""
+    return _make(f"{unit} above 0", _above_zero, format_number)
+
+
+def or_word(word: str, kind: Kind[float]) -> Kind[float | str]:
+    """Return the kind that takes one word beside its numbers."""
+
+    def parse(text: str) -> float | str:
+        if text.strip() == word:
+            return word
+        try:
+            return kind.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {word}") from error
+
+    def format_(value: float | str) -> str:
+        return value if isinstance(value, str) else kind.format(value)
+
+    return Kind(f"{kind.expected}, or {word}", parse, format_)
+
+
+def choice(names: Sequence[str]) -> Kind[str]:
+    """Return the kind of a name out of several."""
+    return _make(", ".join(names), lambda text: text if text in names else None)
+
+
+def text(expected: str = "", *, may_be_empty: bool = False) -> Kind[str]:
+    """Return the kind of texts in one line."""
+
+    def find(given: str) -> str | None:
+        is_line = all(ord(one) >= 32 for one in given) and len(given) <= MOST_CHARACTERS
+        return given if is_line and (given or may_be_empty) else None
+
+    told = expected or f"a text in one line, of at most {MOST_CHARACTERS} characters"
+    return Kind(expected, _make(told, find).parse)
+
+
+def matching(expected: str, pattern: str) -> Kind[str]:
+    """Return the kind of texts of one form."""
+    return _make(expected, lambda text: text if re.fullmatch(pattern, text) else None)
+
+
+def listed(kind: Kind[T]) -> Kind[tuple[T, ...]]:
+    """Return the kind of comma lists; what comes again counts once."""
+
+    def find(text: str) -> tuple[T, ...]:
+        return tuple(dict.fromkeys(kind.parse(part) for part in text.split(",")))
+
+    expected = f"{AUTO}, or a comma list; each: {kind.expected}"
+    return _make(expected, find, lambda values: ",".join(map(kind.format, values)))
+
+
+def optional(kind: Kind[T]) -> Kind[T | None]:
+    """Return the kind that also takes no text at all, as ``None``."""
+    return Kind(
+        kind.expected,
+        lambda text: kind.parse(text) if text.strip() else None,
+        lambda value: "" if value is None else kind.format(value),
+    )
+
+
+def _find_size(text: str) -> tuple[int, int] | None:
+    found = re.fullmatch(r"([0-9]{1,6})\s*x\s*([0-9]{1,6})", text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _find_bytes(text: str) -> int | None:
+    found = re.fullmatch(_SIZE, text)
+    return round(_require_positive(found[1]) * _UNITS[found[2]]) if found else None
+
+
+def _find_joules(text: str) -> float | None:
+    found = re.fullmatch(rf"{_NUMBER}(k?)J\s*", text)
+    return _require_positive(found[1]) * (1000 if found[2] else 1) if found else None
+
+
+def _find_duration(text: str) -> float | None:
+    found = re.fullmatch(rf"{_NUMBER}([smh])\s*", text)
+    return _require_positive(found[1]) * _SECONDS[found[2]] if found else None
+
+
+def _find_share(text: str) -> float | None:
+    percent = _require_positive(text.removesuffix("%"))
+    return percent / 100 if percent < 1000 else None
+
+
+def _find_growth(text: str) -> tuple[float, int] | None:
+    found = re.fullmatch(rf"{_NUMBER}%\s*\+{_SIZE}", text)
+    if found is None:
+        return None
+    return _require_positive(found[1]) / 100, round(_require_positive(found[2]) * _UNITS[found[3]])
+
+
+def _find_start(text: str) -> tuple[float, float] | None:
+    found = re.fullmatch(rf"{_NUMBER}%\s*\+{_NUMBER}s\s*", text)
+    return (_require_positive(found[1]) / 100, _require_positive(found[2])) if found else None
+
+
+def _above_zero(text: str) -> float | None:
+    value = float(text)
+    return value if 0 < value < math.inf else None
+
+
+def _require_positive(text: str) -> float:
+    value = _above_zero(text)
+    if value is None:
+        raise ValueError(text)
+    return value
+
+
+def _within(value: float, least: float, most: float) -> float | None:
+    return value if least <= value <= most else None
+
+
+def format_number(value: float) -> str:
+    """Write a number with nine decimals at most, without an exponent.
+
+    >>> format_number(2.5), format_number(3.0), format_number(0.125)
+    ('2.5', '3', '0.125')
+    """
+    return f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+PIXELS: Final = _make(
+    "WIDTHxHEIGHT in pixels, such as 512x512", _find_size, lambda size: f"{size[0]}x{size[1]}"
+)
+SHARE: Final = _make(
+    "a percentage above 0 and below 1000, such as 3%",
+    _find_share,
+    lambda share: f"{share * 100:g}%",
+)
+"""A percentage, as a fraction."""
+
+BYTES: Final = _make("a size in KiB, MiB or GiB, such as 256KiB", _find_bytes)
+JOULES: Final = _make("joules above 0, such as 300J or 1.5kJ", _find_joules)
+DURATION: Final = _make(
+    "a duration above 0 with its unit, such as 90s, 10m or 1h",
+    _find_duration,
+    lambda duration_s: f"{format_number(duration_s)}s",
+)
+"""A duration, in seconds."""
+
+GROWTH: Final = _make("a percentage and a size, such as 10%+64MiB", _find_growth)
+"""Growth of memory, as a fraction and bytes."""
+
+START: Final = _make("a percentage and seconds, such as 50%+2s", _find_start)
+"""Growth of a start, as a fraction and seconds."""
+
+NAMES: Final = _make(
+    "names joined by +",
+    lambda text: tuple(one.strip() for one in text.split("+")),
+    lambda names: "+".join(names) or "none",
+)
+"""Optimisations by name; which names there are and go together is in their catalogue."""
+
+
+def file_such_as(example: str) -> Kind[Path]:
+    """Return the kind of files in a folder that exists, as an absolute path."""
+
+    def find(text: str) -> Path | None:
+        path = Path(text).expanduser().absolute()
+        return path if text and path.parent.is_dir() and not path.is_dir() else None
+
+    return _make(f"a file in a folder that exists, such as {example}", find)
+
+
+def _find_page(text: str) -> Path | None:
+    path = Path(text).expanduser().absolute()
+    return path if path.suffix in (".html", ".htm") and not path.is_dir() else None
+
+
+PAGE: Final = _make("a file that ends in .html, such as report.html", _find_page)
+CLUSTER: Final = matching("tcp://HOST:PORT or tls://HOST:PORT", r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
+
+
+def _find_history(text: str) -> str | None:
+    scheme = text.partition("://")[0] if "://" in text else "sqlite"
+    is_database = re.fullmatch(r"(sqlite|postgres(ql)?)(\+\w+)?", scheme)
+    return text if is_database and not text.startswith("-") else None
+
+
+HISTORY: Final = _make("off, an SQLite file, or postgresql://USER@HOST/DATABASE", _find_history)
