@@ -148,17 +148,17 @@ class Setting(Generic[T]):
         return f"{self.name}={self.format(value)}"
 
 
-_ANYTHING: Final = kinds.text("something")
-_FLAG: Final = kinds.text("", may_be_empty=True)
+_TEXT: Final = kinds.text()
+_ANY_TEXT: Final = kinds.text(may_be_empty=True)
 
 
 def _switch(key: str, about: str) -> Setting[str]:
-    return Setting(key, "", _FLAG, about)
+    return Setting(key, "", _ANY_TEXT, about)
 
 
 def _text(*given: str, **more: Any) -> Setting[str]:
     key, metavar, about = given
-    return Setting(key, metavar, Kind("", _ANYTHING.parse), about, **more)
+    return Setting(key, metavar, _TEXT, about, **more)
 
 
 MODEL: Final = _text(
@@ -246,10 +246,11 @@ STEPS: Final = Setting(
     auto="is the model's own",
     fields=("num_inference_steps",),
 )
+SCALE: Final = kinds.number(0, 1000)
 GUIDANCE: Final = Setting(
     "guidance",
     "X",
-    kinds.or_word(OWN_GUIDANCE, kinds.number(0, 1000)),
+    kinds.or_word(OWN_GUIDANCE, SCALE),
     f"guidance scale; {OWN_GUIDANCE} leaves it to the pipeline",
     AUTO,
     auto="is the model's own",
@@ -274,7 +275,11 @@ PROMPTS: Final = _text(
     fields=("prompts",),
 )
 NEGATIVE_PROMPT: Final = Setting(
-    "negative-prompt", "TEXT", _FLAG, "negative prompt of all images", fields=("negative_prompt",)
+    "negative-prompt",
+    "TEXT",
+    _ANY_TEXT,
+    "negative prompt of all images",
+    fields=("negative_prompt",),
 )
 SEED: Final = Setting(
     "seed",

@@ -62,14 +62,16 @@ def _make(
     return Kind(expected, parse, format_)
 
 
-def whole(least: int = 1, most: int = MOST_COUNTED) -> Kind[int]:
-    """Return the kind of whole numbers in a range, both ends included."""
+def whole(least: int = 1, most: int = MOST_COUNTED, step: int = 1) -> Kind[int]:
+    """Return the kind of whole numbers, multiples of a step in a range, both ends included."""
 
     def find(text: str) -> int | None:
         is_whole = re.fullmatch(r"[0-9]{1,19}", text, re.ASCII)
-        return int(text) if is_whole and least <= int(text) <= most else None
+        is_fit = is_whole and least <= int(text) <= most and not int(text) % step
+        return int(text) if is_fit else None
 
-    return _make(f"a whole number, {least} to {most}", find)
+    what = "a whole number" if step == 1 else f"a multiple of {step}"
+    return _make(f"{what}, {least} to {most}", find)
 
 
 def number(least: float, most: float, unit: str = "a number") -> Kind[float]:
@@ -105,15 +107,17 @@ def choice(names: Sequence[str]) -> Kind[str]:
     return _make(", ".join(names), lambda text: text if text in names else None)
 
 
-def text(expected: str = "", *, may_be_empty: bool = False) -> Kind[str]:
-    """Return the kind of texts in one line."""
+def text(*, may_be_empty: bool = False) -> Kind[str]:
+    """Return the kind of texts in one line, which are kept as they are."""
+    expected = f"a text in one line, of at most {MOST_CHARACTERS} characters"
 
-    def find(given: str) -> str | None:
+    def parse(given: str) -> str:
         is_line = all(ord(one) >= 32 for one in given) and len(given) <= MOST_CHARACTERS
-        return given if is_line and (given or may_be_empty) else None
+        if not is_line or not (may_be_empty or given.strip()):
+            raise ValueError(expected)
+        return given
 
-    told = expected or f"a text in one line, of at most {MOST_CHARACTERS} characters"
-    return Kind(expected, _make(told, find).parse)
+    return Kind("", parse)
 
 
 def matching(expected: str, pattern: str) -> Kind[str]:
@@ -205,6 +209,9 @@ def format_number(value: float) -> str:
 PIXELS: Final = _make(
     "WIDTHxHEIGHT in pixels, such as 512x512", _find_size, lambda size: f"{size[0]}x{size[1]}"
 )
+EDGE: Final = whole(8, 65_536, step=8)
+"""Width or height of an image, in pixels."""
+
 SHARE: Final = _make(
     "a percentage above 0 and below 1000, such as 3%",
     _find_share,

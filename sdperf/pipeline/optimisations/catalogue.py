@@ -266,6 +266,18 @@ def parse_optimisations(text: str) -> tuple[str, ...]:
     return sort_names(names)
 
 
+def parse_named_optimisations(text: str) -> tuple[str, ...]:
+    """Parse optimisations where ``default`` cannot be meant: it is another set on each device.
+
+    Raises:
+        ValueError: As for `parse_optimisations`, or the default is asked for.
+    """
+    names = parse_optimisations(text)
+    if names == (DEFAULT,):
+        raise ValueError("optimisations by name; the default is another one on each device")
+    return names
+
+
 def sort_names(names: Sequence[str]) -> tuple[str, ...]:
     """Put names in the order in which they are applied: one set has one spelling."""
     return tuple(name for name in OPTIMISATIONS if name in names)
