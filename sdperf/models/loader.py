@@ -31,6 +31,7 @@ from sdperf.models.layout import (
 from sdperf.models.made_up import describe_made_up
 from sdperf.models.trust import check_configuration, check_trusted, find_library
 from sdperf.record.workload import EMBEDDED
+from sdperf.settings import MODEL, SUBJECT
 from sdperf.units import format_names
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
 _ONE_THREAD_LOADING: Final = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
 """Variables that transformers 5 reads each time it loads; 4 loads on the calling thread anyway."""
 
-_FOLDER_HINT: Final = "give --sd-model a diffusers folder (one with a model_index.json) or a hub id"
+_FOLDER_HINT: Final = f"give {MODEL} a diffusers folder (one with a model_index.json) or a hub id"
 
 
 SAFETY_CHECKER: Final = "safety_checker"
@@ -249,7 +250,7 @@ def _require_library(part: Component, where: str) -> None:
                 got=part.class_name,
                 expected=f"a class of the installed {part.library}",
                 hint=f"pip install -U {part.library.partition('.')[0]}; for a class of your own "
-                "write a function that makes the pipeline, and give --sd-subject",
+                f"write a function that makes the pipeline, and give {SUBJECT}",
             )
 
 
@@ -396,7 +397,7 @@ def _find_folder(name: str, *, offline: bool) -> Path:
             raise ModelError(
                 "the embedded model is not part of this installation",
                 got=f"no {_EMBEDDED_FOLDER / INDEX_NAME}",
-                hint="reinstall sdperf, or give --sd-model a folder or hub id",
+                hint=f"reinstall sdperf, or give {MODEL} a folder or hub id",
             )
         return _EMBEDDED_FOLDER
     path = _as_existing(name)
@@ -411,7 +412,7 @@ def _find_folder(name: str, *, offline: bool) -> Path:
             f"{_described(name)} is a file",
             expected="a diffusers folder",
             hint="convert it: diffusers.StableDiffusionPipeline.from_single_file(FILE)"
-            ".save_pretrained(FOLDER), then --sd-model FOLDER"
+            f".save_pretrained(FOLDER), then {MODEL} FOLDER"
             if path.suffix in _SINGLE_FILES
             else _FOLDER_HINT,
         )
@@ -513,10 +514,10 @@ def _fetch_failure(name: str, error: Exception) -> ModelError:
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return ModelError(
             f"{where} it is not in the hub's cache, which is all there is while offline",
-            hint=f"with a network: hf download {name}; or give --sd-model a folder",
+            hint=f"with a network: hf download {name}; or give {MODEL} a folder",
         )
     return ModelError(
         f"{where} it could not be fetched from the hub",
         got=f"{type(error).__name__}: {error}",
-        hint="check the network, or give --sd-model a folder, or embedded",
+        hint=f"check the network, or give {MODEL} a folder, or embedded",
     )

@@ -23,6 +23,7 @@ from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.sampling import find_guidance_argument
 from sdperf.pipeline.own_noise import NoisePlan, learn_noise
 from sdperf.record.workload import ImageRequest, Workload
+from sdperf.settings import BY_FIELD, GUIDANCE, SIZE
 from sdperf.units import format_quantity
 
 Pixels = npt.NDArray[np.floating[Any]]
@@ -33,14 +34,6 @@ OnStep = Callable[[int, torch.Tensor], None]
 
 A scheduler can take more steps than were asked for: PNDM one more, Heun about twice as many.
 """
-
-_OPTIONS: Final = {
-    "num_inference_steps": "--sd-steps",
-    "negative_prompt": "--sd-negative-prompt",
-    "height": "--sd-size",
-    "width": "--sd-size",
-}
-"""What sets an argument of a pipeline."""
 
 _SCHEDULE: Final = "guidance_schedule"
 """A scale for each step, which Ideogram 4 has by default and takes in the place of one scale."""
@@ -228,13 +221,13 @@ class Stages:
                 raise ConfigurationError(
                     f"{type(self.pipeline).__name__} cannot be told the {argument}",
                     got=getattr(self.workload, argument),
-                    hint=f"leave {_OPTIONS[argument]} out",
+                    hint=f"leave {BY_FIELD[argument]} out",
                 )
         if self.workload.guidance_scale is not None and self.guidance_argument is None:
             raise ConfigurationError(
                 f"{type(self.pipeline).__name__} takes no guidance scale",
                 got=f"guidance {self.workload.guidance_scale:g}",
-                hint="leave guidance to the pipeline: --sd-guidance none (guidance=none)",
+                hint=f"leave guidance to the pipeline: {GUIDANCE} none (guidance=none)",
             )
 
     def _accepts(self, argument: str) -> bool:
@@ -302,7 +295,7 @@ class SeparableStages(Stages, ABC):
                     f"{type(pipeline).__name__} cannot generate this {name}",
                     got=size,
                     expected=f"a multiple of {multiple} pixels",
-                    hint=f"--sd-size {fitting[0]}x{fitting[1]}",
+                    hint=f"{SIZE} {fitting[0]}x{fitting[1]}",
                 )
 
     def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:

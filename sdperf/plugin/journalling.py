@@ -23,6 +23,7 @@ from sdperf.record.measurement import (
 )
 from sdperf.record.observation import Observation
 from sdperf.record.workload import Precision, Variant
+from sdperf.settings import RESUME
 from sdperf.store.code import hash_code, locate_module
 from sdperf.store.images import ImageStore
 from sdperf.store.journal import (
@@ -260,7 +261,7 @@ def open_journal(
             raise ConfigurationError(
                 f"the interrupted session {content.head.session} does not count any more",
                 got=reason,
-                hint="leave --sd-resume out to measure everything; "
+                hint=f"leave {RESUME} out to measure everything; "
                 "sdperf resume --forget removes that session",
             )
         held.journal = Journal.go_on(content, process)
@@ -305,7 +306,7 @@ def _find_resumable(root: Path, left: Sequence[Path]) -> JournalContent:
         raise ConfigurationError(
             "there is no interrupted session here",
             got=f"none in {root / '.sdperf' / 'journal'}",
-            hint="leave --sd-resume out",
+            hint=f"leave {RESUME} out",
         )
     return read_journal(left[-1])
 

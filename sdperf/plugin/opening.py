@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdperf.outputs import Output, list_temporary_folders
+from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
     from sdperf.plugin.options import Settings
@@ -21,13 +22,13 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[Output]:
         root: pytest's root folder.
     """
     yield Output("the session's own folder", root / ".sdperf", is_folder=True)
-    for option in ("html", "markdown", "trace"):
-        path = getattr(settings, option)
+    for setting in (HTML, MARKDOWN, TRACE):
+        path = getattr(settings, setting.name)
         if path is not None:
-            yield Output(f"--sd-{option}", path)
+            yield Output(str(setting), path)
     history = settings.history
     if history and "://" not in history:
-        yield Output("--sd-history", Path(history).expanduser().absolute())
+        yield Output(str(HISTORY), Path(history).expanduser().absolute())
     if host is not None and host.json:
         yield Output("--benchmark-json", Path(host.json).absolute())
     if host is not None and (host.save or host.autosave) and hasattr(host.storage, "path"):

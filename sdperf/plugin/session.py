@@ -30,6 +30,7 @@ from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
 from sdperf.record.workload import TORCH, Variant
 from sdperf.report.text.session.cases import Row
+from sdperf.settings import PRECISION, SUBJECT, WORKERS
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
@@ -274,14 +275,14 @@ class SdSession:
             each = "" if variant.threads is None else f" of {variant.threads} threads"
             return (
                 f"{variant.workers} workers{each} on {suite.cpu_threads} performance cores; "
-                f"force with --sd-workers {variant.workers}"
+                f"force with {WORKERS} {variant.workers}"
             )
         if settings.precision_is_auto and variant.precision != "fp32":
             device = suite.describe_device()
             if variant.precision not in device.native_precisions:
                 return (
                     f"{variant.precision} is emulated on this {device.kind} device and slow; "
-                    f"force with --sd-precision {variant.precision}"
+                    f"force with {PRECISION} {variant.precision}"
                 )
         return self._reason_to_skip_engine(variant)
 
@@ -329,7 +330,7 @@ class SdSession:
         settings, choice = self.settings, ENGINES[variant.engine]
         is_auto = self.is_chosen_engine(variant.engine)
         if is_auto and settings.subject is not None:
-            return f"the engine {choice.name} takes no --sd-subject, which is code for torch"
+            return f"the engine {choice.name} takes no {SUBJECT}, which is code for torch"
         if (is_auto or settings.precision_is_auto) and variant.precision not in choice.precisions:
             return f"the engine {choice.name} cannot run {variant.precision}"
         return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None

@@ -28,6 +28,7 @@ from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
 from sdperf.run.suite import Suite
+from sdperf.settings import IMAGES
 
 Number = TypeVar("Number", int, float)
 
@@ -404,8 +405,8 @@ class Case:
         if len(images) < workers:
             raise ConfigurationError(
                 "a batch is smaller than the number of workers",
-                got=f"--sd-images {len(images)} for {workers} workers",
-                expected=f"--sd-images {workers} or more",
+                got=f"{IMAGES} {len(images)} for {workers} workers",
+                expected=f"{IMAGES} {workers} or more",
             )
         return [images[worker::workers] for worker in range(workers)]
 

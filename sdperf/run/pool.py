@@ -39,6 +39,7 @@ from sdperf.run.messages import (
 from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
 from sdperf.run.worker.renewal import load_in_place
+from sdperf.settings import IN_PROCESS, TIMEOUT
 
 T = TypeVar("T")
 
@@ -311,7 +312,7 @@ class WorkerPool:
             return _outcome(first.host, future, limit_s, "an inspected generation")
 
     def describe_device(self, choice: str) -> DeviceInfo:
-        """Ask a process what a ``--sd-device`` choice means here: one at hand, or one of its own.
+        """Ask a process, one at hand or its own, what a choice of the setting ``device`` means.
 
         Raises:
             ConfigurationError: torch sees no such device.
@@ -385,7 +386,7 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
         raise WorkerError(
             f"{doing} outlived its time limit",
             got=f"no answer after {limit_s:g} s",
-            hint="raise --sd-timeout, or use fewer steps, a smaller size or another precision",
+            hint=f"raise {TIMEOUT}, or use fewer steps, a smaller size or another precision",
         )
     try:
         return future.result()
@@ -395,5 +396,5 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
         raise WorkerError(
             f"a worker died during {doing}",
             got=f"exit code {code}: {explain_exit(code)}{said}",
-            hint="run the case alone with --sd-in-process to see the crash in a debugger",
+            hint=f"run the case alone with {IN_PROCESS} to see the crash in a debugger",
         ) from error

@@ -45,6 +45,7 @@ from sdperf.run.quality.recorded import Recording
 from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
 from sdperf.run.scoring import Other, PictureScores
 from sdperf.run.share import compute_limits
+from sdperf.settings import GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Suite:
         workload: What is generated.
         model: The resolved model.
         pool: The workers.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         subject: ``module:function`` under test, or ``None``.
         sampling_source: Where the model's steps and guidance come from, as far as the user left
             them open; ``None`` where the user said both.
@@ -193,7 +194,7 @@ class Suite:
             f"the subject returned a {worker.report.pipeline}, and steps and guidance were left "
             f"open: those of {self.model.name} are for a {self.model.pipeline_class}",
             got=self.workload.describe_sampling(),
-            hint="say how it is sampled: --sd-steps N --sd-guidance X (or none)",
+            hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
         )
 
     def make_references(self, variant: Variant) -> None:

@@ -322,7 +322,7 @@ def _parse_head(entry: Mapping[str, Any]) -> JournalHead:
         raise RecordError(
             "another sdperf wrote this journal",
             got=f"format version {head.format_version}",
-            expected=f"{JOURNAL_FORMAT_VERSION}",
+            expected=str(JOURNAL_FORMAT_VERSION),
         )
     return head
 

@@ -123,7 +123,7 @@ def parse_quality(path: Path, document: Mapping[str, Any]) -> tuple[QualityCase,
         raise RecordError(
             f"{path}: its quality results cannot be read",
             got=f"format version {version!r}"[:60],
-            expected=f"{QUALITY_FORMAT_VERSION}",
+            expected=str(QUALITY_FORMAT_VERSION),
             hint="pip install --upgrade sdperf",
         )
     try:

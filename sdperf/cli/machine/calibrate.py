@@ -23,6 +23,7 @@ from sdperf.judging.machine_noise import (
 )
 from sdperf.record.codec import format_record
 from sdperf.report.text.machine_noise import format_machine_noise
+from sdperf.settings import PRECISION
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.calibration import (
     DEFAULT_CALIBRATION,
@@ -33,7 +34,7 @@ from sdperf.store.calibration import (
 from sdperf.store.session_file import SavedSession, read_session
 from sdperf.units import format_seconds
 
-_EPILOG: Final = """\
+_EPILOG: Final = f"""\
 Runs pytest again and again on unchanged code and holds each session against the others. Each run is
 a fresh process, so this takes as long as so many runs. Sessions of different days say more than
 sessions in a row: calibrate from saved ones with --from.
@@ -46,7 +47,7 @@ exit status: 0 the machine supports the limit, 1 it does not, 2 it cannot be tol
 
 examples:
   sdperf calibrate
-  sdperf calibrate --sessions 20 -- benchmarks -k latency --sd-precision fp32
+  sdperf calibrate --sessions 20 -- benchmarks -k latency {PRECISION} fp32
   sdperf calibrate --from monday.json tuesday.json ... --max-slowdown 5%
 """
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
+from sdperf.settings import HISTORY
 
 if TYPE_CHECKING:
     from sdperf.store.history.database import Database
     from sdperf.store.history.reading import Filters, RunHead
 
-_EPILOG: Final = """\
-Every pytest run keeps itself here (--sd-history), also one that failed. The history is an SQLite
+_EPILOG: Final = f"""\
+Every pytest run keeps itself here ({HISTORY}), also one that failed. The history is an SQLite
 file, .sdperf/history.db, or a PostgreSQL database that a team shares:
 
   export SDPERF_HISTORY=postgresql://sdperf@server/sdperf     # pip install 'sdperf[postgres]'

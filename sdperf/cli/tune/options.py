@@ -12,6 +12,7 @@ from sdperf.cli.shared.measuring import parse_count, parse_score, parse_seconds
 from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
 from sdperf.record.measurement import GUARD_POLICIES
+from sdperf.settings import PROFILE
 from sdperf.store.profile import DEFAULT_NAME
 from sdperf.tune import DEFAULT_FILE
 
@@ -48,7 +49,7 @@ stopping and going on:
   sdperf tune show                                               what there is so far
 
 afterwards:
-  pytest benchmarks --sd-profile {DEFAULT_NAME}
+  pytest benchmarks {PROFILE} {DEFAULT_NAME}
   sdperf ab --b profile={DEFAULT_NAME}
   sdperf report --tune tune.json                                 (with sdperf tune --json tune.json)
 

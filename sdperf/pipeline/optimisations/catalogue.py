@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
+from sdperf import settings
 from sdperf.device import DeviceKind
 from sdperf.errors import ConfigurationError
 
@@ -331,7 +332,7 @@ def check_supported(
             others = ", ".join(kind for kind in ALL_DEVICES if kind not in one.refusals)
             raise ConfigurationError(
                 f"{one.name} cannot be used on {device}: {one.refusals[device]}",
-                got=f"--sd-optimisations {'+'.join(names)}",
+                got=f"{settings.OPTIMISATIONS} {'+'.join(names)}",
                 expected=f"one of {others}",
                 hint=f"leave {one.name} out",
             )
@@ -346,7 +347,7 @@ def check_supported(
         if one.families is not None and family not in one.families:
             raise ConfigurationError(
                 f"{one.name} cannot be used with {pipeline}: it is written for other pipelines",
-                got=f"--sd-optimisations {'+'.join(names)}",
+                got=f"{settings.OPTIMISATIONS} {'+'.join(names)}",
                 expected=f"a pipeline of the families {', '.join(one.families)}",
                 hint=f"leave {one.name} out",
             )

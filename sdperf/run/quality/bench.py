@@ -29,6 +29,7 @@ from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMem
 from sdperf.run.quality.recorded import Recording, Replay
 from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
 from sdperf.run.suite import Suite
+from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
 
 FEWEST_IMAGES: Final = 8
@@ -73,7 +74,7 @@ class QualityBench:
         self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
         again = self._generate((request,))[0]
         if self.suite.pool.is_in_process:
-            refused = "not tried with --sd-in-process"
+            refused = f"not tried with {IN_PROCESS}"
             return Repeats(self._compared([again], [before], "same-process")[0], refused)
         anew = self._make_afresh(precision, request)
         (scored,) = self._compared([anew], [again], "fresh-process")
