@@ -47,7 +47,8 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
     for setting in OPTIONS:
         shown = escape_help(setting.help)
-        group.addoption(str(setting), metavar=setting.metavar, default=None, help=shown)
+        metavar = "LIST" if setting.is_list else setting.metavar
+        group.addoption(str(setting), metavar=metavar, default=None, help=shown)
         parser.addini(setting.ini, f"default of {setting}", default=setting.default)
     for setting in SWITCHES:
         shown = escape_help(setting.help)

@@ -11,6 +11,7 @@ import pytest
 
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
+from sdperf.judging.limits import parse_growth, parse_start_limits
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
 from sdperf.models.sampling import choose_sampling
@@ -261,9 +262,9 @@ def read_settings(config: pytest.Config) -> Settings:
         html=texts.read(HTML),
         max_slowdown=texts.read_or_auto(MAX_SLOWDOWN),
         max_suite_slowdown=texts.read(MAX_SUITE_SLOWDOWN),
-        memory=MemoryLimits(*texts.read(MAX_GROWTH)),
-        max_load=StartLimits(*texts.read(MAX_LOAD)),
-        max_first_call=StartLimits(*texts.read(MAX_FIRST_CALL)),
+        memory=texts.read_as(MAX_GROWTH, parse_growth),
+        max_load=texts.read_as(MAX_LOAD, parse_start_limits),
+        max_first_call=texts.read_as(MAX_FIRST_CALL, parse_start_limits),
         max_tail=texts.read(MAX_TAIL),
         max_leak_bytes=texts.read(MAX_LEAK),
         max_energy_j=texts.read(MAX_ENERGY),

@@ -16,6 +16,7 @@ from sdperf.settings import kinds
 from sdperf.settings.kinds import AUTO, Kind, listed, whole
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 PREFIX: Final = "--sd-"
 """What the options of pytest begin with, so that they meet no other plugin's."""
@@ -46,7 +47,7 @@ class Setting(Generic[T]):
 
     Attributes:
         key: Its name, words joined by ``-``.
-        metavar: What stands for its value in a help text; empty for a switch.
+        metavar: What stands for one value in a help text; empty for a switch.
         kind: How one value is read and written.
         about: What it means, one phrase.
         default: What holds where nothing is typed, as text.
@@ -98,18 +99,27 @@ class Setting(Generic[T]):
         parts += [f"; auto {self.auto}"] if self.auto else []
         return "".join((*parts, f" ({self.default or 'none'})"))
 
-    def explain(self, default: str | None = None) -> str:
-        """Say what a command's help says of it.
+    @property
+    def usual(self) -> str:
+        """What holds where nothing is typed, in words; empty where that is nothing."""
+        return self.default if self.default != AUTO else (self.auto or AUTO).removeprefix("is ")
+
+    def taking(self, kind: Kind[U], about: str | None = None) -> Setting[U]:
+        """Return the setting as a command has it that takes another kind of value, or means less.
 
         Args:
-            default: What holds there where nothing is typed; ``None`` is what does in pytest.
+            kind: How its values are read and written there.
+            about: What it means there; ``None`` is the same.
         """
-        if self.is_switch:
-            return self.about
-        usual = self.default if self.default != AUTO else (self.auto or "").removeprefix("is ")
-        expected = f": {self.kind.expected}" if self.kind.expected else ""
-        held = usual if default is None else default
-        return f"{self.about}{expected}" + (f" ({held})" if held else "")
+        return Setting(
+            self.key,
+            self.metavar,
+            kind,
+            self.about if about is None else about,
+            self.default,
+            self.auto,
+            self.fields,
+        )
 
     def parse(self, text: str) -> T:
         """Read one value.
@@ -156,14 +166,10 @@ def _switch(key: str, about: str) -> Setting[str]:
     return Setting(key, "", _ANY_TEXT, about)
 
 
-def _text(*given: str, **more: Any) -> Setting[str]:
-    key, metavar, about = given
-    return Setting(key, metavar, _TEXT, about, **more)
-
-
-MODEL: Final = _text(
+MODEL: Final = Setting(
     "model",
     "NAME",
+    _TEXT,
     "what to run: 'embedded' (ships with sdperf), a local diffusers folder, or a hub id such "
     "as stable-diffusion-v1-5/stable-diffusion-v1-5",
     default="embedded",
@@ -172,7 +178,7 @@ MODEL: Final = _text(
 DEVICE: Final = Setting("device", "NAME", kinds.choice(DEVICES), "where to run", AUTO)
 PRECISION: Final = Setting(
     "precision",
-    "LIST",
+    "NAME",
     kinds.choice(PRECISIONS),
     "number format of weights and activations",
     AUTO,
@@ -182,7 +188,7 @@ PRECISION: Final = Setting(
 )
 MODE: Final = Setting(
     "mode",
-    "LIST",
+    "NAME",
     kinds.choice(MODES),
     "plain calls, or those that overlap what is not the device's",
     "sync,async",
@@ -191,7 +197,7 @@ MODE: Final = Setting(
 )
 WORKERS: Final = Setting(
     "workers",
-    "LIST",
+    "N",
     whole(1, 1024),
     "processes that share the images",
     AUTO,
@@ -201,7 +207,7 @@ WORKERS: Final = Setting(
 )
 THREADS: Final = Setting(
     "threads",
-    "LIST",
+    "N",
     whole(1, 1024),
     "CPU threads of each worker",
     AUTO,
@@ -212,7 +218,7 @@ THREADS: Final = Setting(
 )
 OPTIMISATIONS: Final = Setting(
     "optimisations",
-    "LIST",
+    "NAMES",
     kinds.NAMES,
     "sets of optimisations such as channels_last+compile; none is the plain pipeline, default "
     "what helps on the device",
@@ -223,7 +229,7 @@ OPTIMISATIONS: Final = Setting(
 )
 ENGINE: Final = Setting(
     "engine",
-    "LIST",
+    "NAME",
     kinds.choice(ENGINES),
     "what runs the networks",
     "torch",
@@ -231,9 +237,10 @@ ENGINE: Final = Setting(
     fields=("engine",),
     is_list=True,
 )
-PROFILE: Final = _text(
+PROFILE: Final = Setting(
     "profile",
     "FILE",
+    kinds.PATH,
     "settings that sdperf tune found: they take the place of the ini settings and defaults, "
     "options typed beside it win",
 )
@@ -266,9 +273,10 @@ SIZE: Final = Setting(
     fields=("width", "height"),
 )
 IMAGES: Final = Setting("images", "N", whole(), "images in a batch of a throughput case", "4")
-PROMPTS: Final = _text(
+PROMPTS: Final = Setting(
     "prompts",
     "FILE",
+    kinds.PATH,
     "text file with one prompt a line",
     default=AUTO,
     auto="is a built-in list",
@@ -322,9 +330,10 @@ CLUSTER: Final = Setting(
     "scheduler of a Dask cluster on whose workers to run (docs/cluster.md; guards and watching are "
     "off, they would see this machine)",
 )
-SUBJECT: Final = _text(
+SUBJECT: Final = Setting(
     "subject",
     "MODULE:FUNCTION",
+    _TEXT,
     "your own code under test: called with a PipelineRequest, returns the pipeline to measure",
 )
 GUARDS: Final = Setting(
@@ -433,15 +442,17 @@ CONFIRM: Final = Setting(
     "time for measuring suspicious cases again before they fail; 0 judges without",
     "900",
 )
-BASELINES: Final = _text(
+BASELINES: Final = Setting(
     "baselines",
     "DIR",
+    kinds.PATH,
     "folder of the accepted sessions, below pytest's root folder",
     default="benchmarks/baselines",
 )
-CALIBRATION: Final = _text(
+CALIBRATION: Final = Setting(
     "calibration",
     "DIR",
+    kinds.PATH,
     "folder of what sdperf calibrate found out, below pytest's root folder",
     default="benchmarks/calibration",
 )

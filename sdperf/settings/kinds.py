@@ -120,6 +120,14 @@ def text(*, may_be_empty: bool = False) -> Kind[str]:
     return Kind("", parse)
 
 
+def _parse_path(given: str) -> Path:
+    return Path(text().parse(given)).expanduser()
+
+
+PATH: Final = Kind("", _parse_path)
+"""A file or folder, which need not exist."""
+
+
 def matching(expected: str, pattern: str) -> Kind[str]:
     """Return the kind of texts of one form."""
     return _make(expected, lambda text: text if re.fullmatch(pattern, text) else None)

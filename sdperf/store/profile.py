@@ -108,7 +108,7 @@ def format_profile(profile: Profile) -> str:
     lines = [
         "# Settings found by sdperf tune. To use them:",
         f"#   pytest benchmarks {PROFILE} {DEFAULT_NAME}",
-        f"#   sdperf ab --b {PROFILE.assign(DEFAULT_NAME)}",
+        f"#   sdperf ab --b {PROFILE.assign(Path(DEFAULT_NAME))}",
         f"format_version = {PROFILE_VERSION}",
         "",
         "[settings]",
