@@ -1,6 +1,8 @@
 """Records real sessions of unchanged code, draws many from them, and counts those that fail.
 
 python -m evidence.unchanged_sessions --sessions 24    record, judge, write
+python -m evidence.unchanged_sessions --sessions 96 --at-once 8 --folder DIR --record    only record
+python -m evidence.unchanged_sessions --sessions 96 --folder DIR    go on with those, judge, write
 python -m evidence.unchanged_sessions --page           the page anew, from the data at hand
 """
 
@@ -8,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from evidence.unchanged_sessions.recording import OPTIONS, record_session
+from evidence.unchanged_sessions.recording import OPTIONS, record_sessions
 from evidence.unchanged_sessions.resampling import describe_sessions, read_session, summarise
 from evidence.unchanged_sessions.table import format_page
 
@@ -22,12 +24,8 @@ RESULTS: Final = ROOT / "docs/results/unchanged-sessions.json"
 PAGE: Final = ROOT / "docs/results/unchanged-sessions.md"
 
 
-def measure(folder: Path, sessions: int, count: int, seed: int) -> dict[str, Any]:
-    """Record what is missing of the sessions, and judge what is drawn from them."""
-    paths = []
-    for number in range(1, sessions + 1):
-        paths.append(record_session(folder, number))
-        print(f"session {number} of {sessions}", file=sys.stderr, flush=True)
+def judge(paths: Sequence[Path], count: int, seed: int) -> dict[str, Any]:
+    """Judge sessions that are drawn from the recorded ones."""
     read = [read_session(path) for path in paths]
     case = next(iter(read[0].cases.values())).measurement
     assert case is not None
@@ -53,13 +51,18 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="keep the sessions here, and go on with them"
     )
+    parser.add_argument("--at-once", type=int, default=1, help="sessions that run at once")
+    parser.add_argument("--record", action="store_true", help="only record, into --folder")
     parser.add_argument("--page", action="store_true", help="write the page from the data at hand")
     arguments = parser.parse_args()
     if not arguments.page:
         with tempfile.TemporaryDirectory(prefix="sdperf-unchanged-") as temporary:
             folder = (arguments.folder or Path(temporary)).resolve()
             folder.mkdir(parents=True, exist_ok=True)
-            found = measure(folder, arguments.sessions, arguments.count, arguments.seed)
+            paths = record_sessions(folder, arguments.sessions, arguments.at_once)
+            if arguments.record:
+                return
+            found = judge(paths, arguments.count, arguments.seed)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(format_page(json.loads(RESULTS.read_text("utf-8"))), encoding="utf-8")
 

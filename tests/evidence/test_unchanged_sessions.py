@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from evidence.unchanged_sessions.recording import record_sessions
 from evidence.unchanged_sessions.resampling import (
     describe_sessions,
     judge_resampled,
@@ -103,3 +104,15 @@ def test_the_page_says_what_was_counted_and_what_was_not_drawn_anew():
     assert "| 5 accepted sessions | 0 of 4 | - | 0 | 0 |" in page
     assert "| test_latency[fp32-sync-1w] | 1 .. 1" in page
     assert "**Not resampled**" in page
+
+
+def test_more_sessions_at_once_than_processors_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="--at-once 9999 takes 19998 processors"):
+        record_sessions(tmp_path, 3, 9999)
+
+
+def test_sessions_that_are_there_are_not_recorded_again(tmp_path):
+    kept = [tmp_path / f"session-{number:03}.json" for number in (1, 2, 3)]
+    for path in kept:
+        path.write_text("{}")
+    assert record_sessions(tmp_path, 3, 1) == kept
