@@ -28,8 +28,8 @@ from sdperf.settings import (
     SUBJECT,
     THREADS,
     WORKERS,
-    Setting,
 )
+from sdperf.settings.kinds import Setting
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"

@@ -23,9 +23,8 @@ from sdperf.settings import (
     RESUME,
     SWITCHES,
     TRACE,
-    Setting,
 )
-from sdperf.settings.kinds import AUTO
+from sdperf.settings.kinds import AUTO, Setting
 
 if TYPE_CHECKING:
     from sdperf.judging.settling import Typed

@@ -79,9 +79,8 @@ from sdperf.settings import (
     UNWATCHED,
     WARMUP,
     WORKERS,
-    Setting,
 )
-from sdperf.settings.kinds import AUTO
+from sdperf.settings.kinds import AUTO, Setting
 from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:

@@ -27,9 +27,8 @@ from sdperf.settings import (
     SIZE,
     STEPS,
     WORKERS,
-    Setting,
 )
-from sdperf.settings.kinds import EDGE, Kind
+from sdperf.settings.kinds import EDGE, Kind, Setting
 
 PROFILE_VERSION: Final = 1
 DEFAULT_NAME: Final = "sdperf-tuned.toml"

@@ -30,9 +30,8 @@ from sdperf.settings import (
     SUBJECT,
     THREADS,
     WORKERS,
-    Setting,
 )
-from sdperf.settings.kinds import AUTO, EDGE
+from sdperf.settings.kinds import AUTO, EDGE, Setting
 from sdperf.store.profile import read_profile
 
 OF_A_SIDE: Final[tuple[Setting[Any], ...]] = (

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from sdperf.errors import ConfigurationError
-from sdperf.settings import BASELINES, DEVICE, EXACT, GUARDS, MODEL, STRICT, SUBJECT, Setting, kinds
-from sdperf.settings.kinds import Kind
+from sdperf.settings import BASELINES, DEVICE, EXACT, GUARDS, MODEL, STRICT, SUBJECT, kinds
+from sdperf.settings.kinds import Kind, Setting
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from sdperf.errors import SdperfError
-from sdperf.settings import PREFIX
+from sdperf.settings.kinds import PREFIX
 
 _MENTION: Final = re.compile(
     re.escape(PREFIX) + r"([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?"
