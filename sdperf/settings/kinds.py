@@ -177,8 +177,7 @@ def _find_duration(text: str) -> float | None:
 
 
 def _find_share(text: str) -> float | None:
-    percent = _require_positive(text.removesuffix("%"))
-    return percent / 100 if percent < 1000 else None
+    return _require_positive(text.removesuffix("%")) / 100
 
 
 def _find_growth(text: str) -> tuple[float, int] | None:
@@ -225,7 +224,7 @@ EDGE: Final = whole(8, 65_536, step=8)
 """Width or height of an image, in pixels."""
 
 SHARE: Final = _make(
-    "a percentage above 0 and below 1000, such as 3%",
+    "a percentage above 0, such as 3%",
     _find_share,
     lambda share: f"{share * 100:g}%",
 )
