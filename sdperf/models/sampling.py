@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.finding import find_index
 from sdperf.models.layout import INDEX_NAME, parse_json_object
-from sdperf.models.loader import find_index
 from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
 from sdperf.settings import GUIDANCE, STEPS
 
