@@ -48,7 +48,7 @@ def emptied(monkeypatch, tmp_path_factory):
 
 
 def on_device_thread(work):
-    return worker._find_device_thread().submit(work).result()
+    return worker.loaded.find_device_thread().submit(work).result()
 
 
 def make_request(mode="sync", count=1, stage=None):
