@@ -13,7 +13,7 @@ from sdperf.mps_check.dispatch import DispatchTable
 from sdperf.mps_check.recorder import Recorder, move_to_stand_ins, name_modules
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.scheduling import apply_scheduler
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.measurement import StageName
 from sdperf.record.workload import Precision, Workload
 from sdperf.settings import DEVICE

@@ -12,7 +12,8 @@ import torch
 
 from sdperf.device.mps import is_mps_available
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.stages import SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import Workload
 from sdperf.settings import NEGATIVE_PROMPT
 

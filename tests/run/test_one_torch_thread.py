@@ -9,7 +9,7 @@ import torch
 
 from evidence.mapped_pipelines.families import FAMILIES
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, parse_optimisations
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.workload import PRECISIONS, Workload
 from sdperf.run import worker
 from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec

@@ -17,7 +17,8 @@ import torch
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
-from sdperf.pipeline.stages import OnStep, PromptEmbeds
+from sdperf.pipeline.separable import PromptEmbeds
+from sdperf.pipeline.stages import OnStep
 from sdperf.settings import SCHEDULER
 
 Conditioning = Mapping[str, torch.Tensor]

@@ -14,7 +14,7 @@ from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.protocol import Engine, EngineRequest
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.pipeline.families import family_of, stages_for
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.measurement import EngineUse
 from sdperf.record.workload import Workload
 from sdperf.run.messages import EngineShape, WorkerSpec

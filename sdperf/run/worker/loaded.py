@@ -344,7 +344,7 @@ class LoadedPipeline:
 
         from sdperf.pipeline.families import stages_for
         from sdperf.pipeline.scheduling import apply_scheduler
-        from sdperf.pipeline.stages import SeparableStages
+        from sdperf.pipeline.separable import SeparableStages
         from sdperf.pipeline.tokenize_ahead import TokenizeAhead
         from sdperf.run.worker.executed import describe_asked
         from sdperf.run.worker.leftovers import put_back, read_state
@@ -400,7 +400,7 @@ class LoadedPipeline:
 
     def _run_stage(self, stages: Stages, request: RoundRequest) -> Interval[list[Generated]]:
         """Time one stage of one image; its fixed inputs are made at the first such request."""
-        from sdperf.pipeline.stages import SeparableStages
+        from sdperf.pipeline.separable import SeparableStages
         from sdperf.run.worker.separate import SeparateStages
 
         stage = request.stage
