@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -26,10 +27,11 @@ from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
 from sdperf.record.measurement import Environment, StageCost, StageTimes
-from sdperf.record.workload import TORCH
+from sdperf.record.workload import TORCH, ImageRequest
 from sdperf.run import worker
 from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost, explain_exit
 from sdperf.run.messages import (
+    DeliveredImage,
     DeviceSpeed,
     RoundRequest,
     RoundResult,
@@ -83,6 +85,26 @@ class PoolRound:
             for one in self.results
         )
         return replace(self, results=results)
+
+    def pair_with(
+        self, shares: Sequence[tuple[ImageRequest, ...]]
+    ) -> list[tuple[ImageRequest, DeliveredImage]]:
+        """Pair what was asked for with what came, in batch order, each request once.
+
+        Args:
+            shares: What each worker was asked for.
+        """
+        pairs = {
+            request: delivered
+            for share, result in zip(shares, self.results, strict=True)
+            for request, delivered in zip(share, result.images, strict=True)
+        }
+        return sorted(pairs.items(), key=lambda pair: pair[0].seed)
+
+    @property
+    def mean_latency_s(self) -> float:
+        """Mean seconds of an image, from the start of its generation to its delivery."""
+        return statistics.fmean(image.latency_s for one in self.results for image in one.images)
 
     @property
     def cpu_s(self) -> float | None:
