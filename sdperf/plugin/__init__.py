@@ -217,6 +217,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
         return
+    from sdperf.plugin.opening import check_packages
     from sdperf.plugin.session import take_over_host
 
     if output is not None:
@@ -226,7 +227,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             check_timing(session.config)
         if host is not None:
             take_over_host(ours, host)
-        ours.check_packages()
+        check_packages(ours.settings, ours.root)
         if not hasattr(session.config, "workerinput"):
             _open_session(session.config, ours, host)
         ours.resolve_model()
