@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pytest
 
+from sdperf import settings
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
 from sdperf.judging.limits import parse_growth, parse_start_limits
@@ -27,58 +28,6 @@ from sdperf.record.workload import (
     Precision,
     Workload,
     read_prompts,
-)
-from sdperf.settings import (
-    BASELINES,
-    BATCH_ROUNDS,
-    CALIBRATION,
-    CLUSTER,
-    CONFIRM,
-    DEVICE,
-    DURATIONS,
-    ENGINE,
-    EXACT,
-    GUARDS,
-    GUIDANCE,
-    HISTORY,
-    HTML,
-    IMAGES,
-    IN_PROCESS,
-    MARKDOWN,
-    MAX_ENERGY,
-    MAX_FIRST_CALL,
-    MAX_GROWTH,
-    MAX_LEAK,
-    MAX_LOAD,
-    MAX_SLOWDOWN,
-    MAX_SUITE_SLOWDOWN,
-    MAX_TAIL,
-    MIN_CORES,
-    MODE,
-    MODEL,
-    NEGATIVE_PROMPT,
-    OPTIMISATIONS,
-    OPTIONS,
-    PRECISION,
-    PROCESSES,
-    PROFILE,
-    PROMPTS,
-    RESUME,
-    ROUNDS,
-    SCHEDULER,
-    SEED,
-    SIZE,
-    SOAK,
-    STEPS,
-    STRICT,
-    SUBJECT,
-    SWITCHES,
-    THREADS,
-    TIMEOUT,
-    TRACE,
-    UNWATCHED,
-    WARMUP,
-    WORKERS,
 )
 from sdperf.settings.kinds import AUTO, Setting
 from sdperf.store.profile import read_profile
@@ -227,62 +176,62 @@ def read_settings(config: pytest.Config) -> Settings:
         ConfigurationError: A value cannot be used.
     """
     texts = _Texts(config)
-    switches = {one: bool(find_value(config, one)) for one in SWITCHES}
-    in_process = switches[IN_PROCESS]
-    guards, allowed_unknown = texts.read_as(GUARDS, parse_guards)
-    cluster = texts.read(CLUSTER)
+    switches = {one: bool(find_value(config, one)) for one in settings.SWITCHES}
+    in_process = switches[settings.IN_PROCESS]
+    guards, allowed_unknown = texts.read_as(settings.GUARDS, parse_guards)
+    cluster = texts.read(settings.CLUSTER)
     workload, sampling_source = _make_workload(texts)
-    workers = texts.read_list(WORKERS) or ((1,) if in_process else AUTO_WORKERS)
+    workers = texts.read_list(settings.WORKERS) or ((1,) if in_process else AUTO_WORKERS)
     _check_together(texts, cluster, workers, in_process=in_process)
     return Settings(
         workload=workload,
         sampling_source=sampling_source,
-        device=texts.read(DEVICE),
-        precisions=cast("tuple[Precision, ...]", texts.read_list(PRECISION) or PRECISIONS),
-        precision_is_auto=texts.is_auto(PRECISION),
-        modes=cast("tuple[Mode, ...]", texts.read_list(MODE) or MODES),
+        device=texts.read(settings.DEVICE),
+        precisions=cast("tuple[Precision, ...]", texts.read_list(settings.PRECISION) or PRECISIONS),
+        precision_is_auto=texts.is_auto(settings.PRECISION),
+        modes=cast("tuple[Mode, ...]", texts.read_list(settings.MODE) or MODES),
         workers=workers,
-        workers_are_auto=texts.is_auto(WORKERS),
-        threads=texts.read_list(THREADS),
+        workers_are_auto=texts.is_auto(settings.WORKERS),
+        threads=texts.read_list(settings.THREADS),
         optimisations=None
-        if texts.is_auto(OPTIMISATIONS)
-        else texts.read_as(OPTIMISATIONS, _parse_optimisation_sets),
-        engines=texts.read_as(ENGINE, parse_engines),
-        engine_is_auto=texts.is_auto(ENGINE),
-        images=texts.read(IMAGES),
-        rounds=texts.read(ROUNDS),
-        batch_rounds=texts.read(BATCH_ROUNDS),
-        warmup=texts.read(WARMUP),
-        timeout_s=texts.read(TIMEOUT),
-        subject=texts[SUBJECT] or None,
+        if texts.is_auto(settings.OPTIMISATIONS)
+        else texts.read_as(settings.OPTIMISATIONS, _parse_optimisation_sets),
+        engines=texts.read_as(settings.ENGINE, parse_engines),
+        engine_is_auto=texts.is_auto(settings.ENGINE),
+        images=texts.read(settings.IMAGES),
+        rounds=texts.read(settings.ROUNDS),
+        batch_rounds=texts.read(settings.BATCH_ROUNDS),
+        warmup=texts.read(settings.WARMUP),
+        timeout_s=texts.read(settings.TIMEOUT),
+        subject=texts[settings.SUBJECT] or None,
         guards="off" if cluster else guards,
         allowed_unknown=allowed_unknown,
-        trace=texts.read(TRACE),
-        html=texts.read(HTML),
-        max_slowdown=texts.read_or_auto(MAX_SLOWDOWN),
-        max_suite_slowdown=texts.read(MAX_SUITE_SLOWDOWN),
-        memory=texts.read_as(MAX_GROWTH, parse_growth),
-        max_load=texts.read_as(MAX_LOAD, parse_start_limits),
-        max_first_call=texts.read_as(MAX_FIRST_CALL, parse_start_limits),
-        max_tail=texts.read(MAX_TAIL),
-        max_leak_bytes=texts.read(MAX_LEAK),
-        max_energy_j=texts.read(MAX_ENERGY),
-        min_cores=texts.read(MIN_CORES),
-        soak_s=texts.read(SOAK),
-        processes=texts.read(PROCESSES),
-        confirm_s=texts.read(CONFIRM),
-        limit_is_typed=config.getoption(str(MAX_SLOWDOWN)) is not None,
-        baselines=config.rootpath / Path(texts[BASELINES]).expanduser(),
-        calibration=config.rootpath / Path(texts[CALIBRATION]).expanduser(),
+        trace=texts.read(settings.TRACE),
+        html=texts.read(settings.HTML),
+        max_slowdown=texts.read_or_auto(settings.MAX_SLOWDOWN),
+        max_suite_slowdown=texts.read(settings.MAX_SUITE_SLOWDOWN),
+        memory=texts.read_as(settings.MAX_GROWTH, parse_growth),
+        max_load=texts.read_as(settings.MAX_LOAD, parse_start_limits),
+        max_first_call=texts.read_as(settings.MAX_FIRST_CALL, parse_start_limits),
+        max_tail=texts.read(settings.MAX_TAIL),
+        max_leak_bytes=texts.read(settings.MAX_LEAK),
+        max_energy_j=texts.read(settings.MAX_ENERGY),
+        min_cores=texts.read(settings.MIN_CORES),
+        soak_s=texts.read(settings.SOAK),
+        processes=texts.read(settings.PROCESSES),
+        confirm_s=texts.read(settings.CONFIRM),
+        limit_is_typed=config.getoption(str(settings.MAX_SLOWDOWN)) is not None,
+        baselines=config.rootpath / Path(texts[settings.BASELINES]).expanduser(),
+        calibration=config.rootpath / Path(texts[settings.CALIBRATION]).expanduser(),
         history=_choose_history(texts),
-        markdown=texts.read(MARKDOWN),
+        markdown=texts.read(settings.MARKDOWN),
         in_process=in_process,
-        unwatched=switches[UNWATCHED] or cluster is not None,
+        unwatched=switches[settings.UNWATCHED] or cluster is not None,
         cluster=cluster,
-        durations=switches[DURATIONS],
-        strict=switches[STRICT],
-        exact=switches[EXACT],
-        resume=switches[RESUME],
+        durations=switches[settings.DURATIONS],
+        strict=switches[settings.STRICT],
+        exact=switches[settings.EXACT],
+        resume=switches[settings.RESUME],
     )
 
 
@@ -294,13 +243,13 @@ class _Texts:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        given = find_value(config, PROFILE)
+        given = find_value(config, settings.PROFILE)
         profile = read_profile(Path(given).expanduser()).as_texts() if given else {}
         self._texts = {
             one: profile[one.key]
             if one.key in profile and config.getoption(str(one)) is None
             else find_value(config, one)
-            for one in OPTIONS
+            for one in settings.OPTIONS
         }
 
     def __getitem__(self, setting: Setting[Any]) -> str:
@@ -337,25 +286,27 @@ class _Texts:
 
 def _make_workload(texts: _Texts) -> tuple[Workload, str | None]:
     """Return the workload, and where steps and guidance come from that were left open."""
-    text = texts[MODEL]
+    text = texts[settings.MODEL]
     model = str(Path(text).expanduser()) if text.startswith("~") else text
-    sampling = choose_sampling(model, texts.read_or_auto(STEPS), texts.read_or_auto(GUIDANCE))
+    sampling = choose_sampling(
+        model, texts.read_or_auto(settings.STEPS), texts.read_or_auto(settings.GUIDANCE)
+    )
     prompts = (
         DEFAULT_PROMPTS
-        if texts.is_auto(PROMPTS)
-        else read_prompts(Path(texts[PROMPTS]), str(PROMPTS))
+        if texts.is_auto(settings.PROMPTS)
+        else read_prompts(Path(texts[settings.PROMPTS]), str(settings.PROMPTS))
     )
-    width, height = texts.read_or_auto(SIZE) or (None, None)
+    width, height = texts.read_or_auto(settings.SIZE) or (None, None)
     workload = Workload(
         model=model,
         prompts=prompts,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,
-        negative_prompt=texts[NEGATIVE_PROMPT],
-        seed=texts.read(SEED),
+        negative_prompt=texts[settings.NEGATIVE_PROMPT],
+        seed=texts.read(settings.SEED),
         height=height,
         width=width,
-        scheduler=texts.read_or_auto(SCHEDULER),
+        scheduler=texts.read_or_auto(settings.SCHEDULER),
     )
     return workload, sampling.source
 
@@ -364,17 +315,25 @@ def _check_together(
     texts: _Texts, cluster: str | None, workers: tuple[int, ...], *, in_process: bool
 ) -> None:
     """Refuse settings that cannot hold together."""
-    if cluster and (in_process or texts[TRACE]):
-        raise _refuse(CLUSTER, texts[CLUSTER], f"neither {IN_PROCESS} nor {TRACE}")
-    if cluster and not texts.is_auto(THREADS):
-        raise _refuse(THREADS, texts[THREADS], f"auto with {CLUSTER}: dask worker --nthreads")
+    if cluster and (in_process or texts[settings.TRACE]):
+        raise _refuse(
+            settings.CLUSTER,
+            texts[settings.CLUSTER],
+            f"neither {settings.IN_PROCESS} nor {settings.TRACE}",
+        )
+    if cluster and not texts.is_auto(settings.THREADS):
+        raise _refuse(
+            settings.THREADS,
+            texts[settings.THREADS],
+            f"auto with {settings.CLUSTER}: dask worker --nthreads",
+        )
     if in_process and max(workers) > 1:
-        raise _refuse(WORKERS, texts[WORKERS], f"1 with {IN_PROCESS}")
+        raise _refuse(settings.WORKERS, texts[settings.WORKERS], f"1 with {settings.IN_PROCESS}")
 
 
 def _choose_history(texts: _Texts) -> str | None:
     """Return a URL or path, ``""`` for the default; ``None`` for nowhere."""
-    chosen = texts.read_or_auto(HISTORY)
+    chosen = texts.read_or_auto(settings.HISTORY)
     return "" if chosen is None else None if chosen == "off" else chosen
 
 
@@ -391,7 +350,7 @@ def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
         ValueError: There is no such policy or guard, or guards are allowed without ``strict``.
     """
     first, *rest = (part.strip() for part in text.split(","))
-    policy = cast("GuardPolicy", GUARDS.parse(first))
+    policy = cast("GuardPolicy", settings.GUARDS.parse(first))
     known = frozenset(map(slugify_guard, GUARD_NAMES))
     allowed = frozenset(part.removeprefix("allow=") for part in rest)
     if not all(part.startswith("allow=") for part in rest) or not allowed <= known:
