@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sdperf.urls import mask_credentials
-
 
 class SdperfError(Exception):
     """Something a user can act on: what is wrong, what was got, what was expected, what to do.
@@ -30,6 +28,8 @@ class SdperfError(Exception):
         super().__init__(what, got, expected, hint)
 
     def __str__(self) -> str:
+        from sdperf.urls import mask_credentials
+
         parts = [self.what]
         if self.got is not None:
             parts.append(f"got: {self.got}")

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from sdperf.cli import make_parser
-from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options
+from sdperf.plugin.command_line import add_options
+from sdperf.settings import OPTIONS, SWITCHES
 
 WIDTHS = (60, 100)
 
@@ -59,7 +60,7 @@ def test_pytest_prints_its_help_with_the_plugin(columns, tmp_path, monkeypatch):
     done = run_help("pytest", "-p", "no:cacheprovider", columns=columns)
     assert done.returncode == 0, done.stderr
     for option in (*OPTIONS, *SWITCHES):
-        assert f"  {option.flag}" in done.stdout
+        assert f"  {option}" in done.stdout
         assert f"  {option.ini} (" in done.stdout
     assert "auto is 3%" in done.stdout
     assert "%%" not in done.stdout

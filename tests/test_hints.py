@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import sdperf
+from sdperf import settings
 from sdperf.cli import COMMANDS
 from tests.test_help import PARSERS
 
@@ -68,10 +69,24 @@ def collect_texts(source, file):
         if id(node) in left_out:
             continue
         if isinstance(node, ast.JoinedStr):
-            parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+            parts = [fill_part(part) for part in node.values]
             yield Text(file, node.lineno, "".join(parts))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield Text(file, node.lineno, node.value)
+
+
+def fill_part(part):
+    """Return a part of a formatted text; a setting that is named by its constant as its option."""
+    if isinstance(part, ast.Constant):
+        return part.value
+    value, is_flag = part.value, False
+    if isinstance(value, ast.Attribute) and value.attr == "flag":
+        value, is_flag = value.value, True
+    name = value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")
+    found = vars(settings).get(name)
+    if not isinstance(found, settings.kinds.Setting):
+        return "{}"
+    return found.flag if is_flag else str(found)
 
 
 def collect_package():
@@ -205,6 +220,28 @@ def test_what_sessions_and_commands_both_say_names_the_program_of_an_option(know
     assert find_faults(text, known) == ["no program before --sd-processes"]
     (text,) = collect_texts("hint = 'pytest --sd-processes 5'", "judging/latency.py")
     assert find_faults(text, known) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "fault"),
+    [
+        ("f'sdperf generate {IN_PROCESS}'", "no option of sdperf generate: --sd-in-process"),
+        ("f'sdperf generate {CONFIRM.flag} 3'", "no option of sdperf generate: --confirm"),
+        ("f'raise {PROCESSES}'", "no program before --sd-processes"),
+    ],
+)
+def test_a_setting_that_is_named_by_its_constant_is_its_option(planted, fault, known):
+    (text,) = collect_texts(f"hint = {planted}", "judging/planted.py")
+    assert find_faults(text, known) == [fault]
+
+
+def test_one_module_spells_the_options_of_pytest():
+    spelled = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "--sd-" in path.read_text("utf-8")
+    }
+    assert spelled == {"settings/kinds.py"}
 
 
 def test_docstrings_are_no_messages():

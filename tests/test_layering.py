@@ -11,6 +11,7 @@ PACKAGE = Path(sdperf.__file__).parent
 
 LAYERS = {
     "urls": -1,
+    "settings": 0,
     "errors": 0,
     "units": 0,
     "folders": 0,

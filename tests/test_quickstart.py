@@ -11,7 +11,7 @@ from diffusers import PNDMScheduler
 
 from sdperf.cli import COMMANDS
 from sdperf.models.presets import PRESETS, Preset
-from sdperf.plugin.option_table import OPTIONS, SWITCHES
+from sdperf.settings import OPTIONS, SWITCHES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "mac-quickstart.md").read_text(encoding="utf-8")
@@ -144,7 +144,7 @@ def test_a_time_that_is_no_arithmetic_is_seen():
 
 
 def test_every_command_and_option_exists():
-    options = {option.name for option in (*OPTIONS, *SWITCHES)}
+    options = {option.key for option in (*OPTIONS, *SWITCHES)}
     assert set(re.findall(r"--sd-([a-z-]+)", PAGE)) <= options
     for command in set(re.findall(r"`sdperf ([a-z-]+)|^sdperf ([a-z-]+)", PAGE, re.MULTILINE)):
         assert "".join(command) in COMMANDS

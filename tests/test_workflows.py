@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sdperf.plugin.option_table import OPTIONS, SWITCHES
+from sdperf.settings import OPTIONS, SWITCHES
 from tests.support.installed import ASKED
 
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
@@ -183,7 +183,7 @@ def test_on_hosted_macs_everything_imports_the_wheel():
 
 def test_every_option_that_the_workflow_passes_exists():
     text = "".join(path.read_text() for path in WORKFLOWS)
-    options = {option.name for option in (*OPTIONS, *SWITCHES)}
+    options = {option.key for option in (*OPTIONS, *SWITCHES)}
     assert set(re.findall(r"--sd-([a-z-]+)", text)) <= options
 
 

@@ -32,7 +32,7 @@ from sdperf.models.loader import ResolvedModel, load_pipeline, resolve_model
 from sdperf.models.sampling import preset_for
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.workload import DEFAULT_PROMPTS, Precision, Workload
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -16,7 +16,8 @@ from sdperf.models.loader import load_pipeline, resolve_model
 from sdperf.pipeline.borders import find_borders
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS
-from sdperf.pipeline.stages import SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.quality.bench import measure_components
 from sdperf.run.worker.recording import record, replay

@@ -30,6 +30,7 @@ from sdperf.judging.latency import (
 )
 from sdperf.judging.session.confirmation import Confirmation, ControlCase
 from sdperf.record.verdict import Finding, Outcome, shorten_case
+from sdperf.settings import CONFIRM
 from sdperf.stats.paired import DEFAULT_LOOKS
 from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_seconds
@@ -157,7 +158,7 @@ class Confirmer:
             needed_s = 100 * math.ceil(cost_s / CONTROL_SHARE / 100)
             return self._answer(
                 control,
-                reason=f"it would take about {format_seconds(cost_s)}; --sd-confirm {needed_s} "
+                reason=f"it would take about {format_seconds(cost_s)}; {CONFIRM} {needed_s} "
                 f"gives it the time",
             )
         one, other = self.bench.make_current(control.case), self.bench.make_current(control.case)
@@ -176,7 +177,7 @@ class Confirmer:
         finally:
             one.close()
             other.close()
-        share = f"{CONTROL_SHARE:.0%} of --sd-confirm"
+        share = f"{CONTROL_SHARE:.0%} of {CONFIRM}"
         reason = f"out of time: it may take {share}" if is_sound is None else None
         return self._answer(control, contrasts, is_sound, reason)
 
@@ -194,9 +195,7 @@ class Confirmer:
         """Settle one suspect in its share of the time: what is left, divided by who is left."""
         name = suspect.case.data.case
         if not self._has_time():
-            self._notes.append(
-                f"{shorten_case(name)}: not measured again, out of time (--sd-confirm)"
-            )
+            self._notes.append(f"{shorten_case(name)}: not measured again, out of time ({CONFIRM})")
             return
         try:
             is_gross = suspect.case.interval is None
@@ -239,7 +238,7 @@ class Confirmer:
             current.close()
         if run.result.bounds is None:
             self._notes.append(
-                f"{shorten_case(name)}: too few paired blocks, out of time (--sd-confirm)"
+                f"{shorten_case(name)}: too few paired blocks, out of time ({CONFIRM})"
             )
             return
         self._findings[name] = judge_confirmation(suspect, run.result)

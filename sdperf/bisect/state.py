@@ -47,7 +47,7 @@ class Question:
         aspects: What counts as bad.
         workload: What is generated.
         subject: ``module:function`` that makes the pipeline, or ``None``.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         cases: Cases of the matrix.
         options: How the bad end is compared with the good end; ``alpha`` is the whole search's.
         software: Versions that matter, by package; those that the steps do not change.

@@ -79,14 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)[:1]
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        parser = make_parser(given if given and given[0] in COMMANDS else COMMANDS)
+        parser = make_parser(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     except ModuleNotFoundError as error:
         return _say_missing("sdperf", error)
     with tolerant_output() as output:
         try:
-            status = _run(parser, arguments)
+            status = _run(parser, given)
         except SystemExit as ended:
             sys.stdout.flush()
             if output is not None and output.is_lost and not ended.code:
@@ -98,9 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
     """Parse the command line and run the command; what a user can act on is one message."""
-    parsed = parser.parse_args(arguments)
+    try:
+        parsed = parser.parse_args(given)
+    except SdperfError as error:
+        command, spell = given[0], make_speller(argparse.Namespace(command=given[0]))
+        told = f"sdperf {command}: {spell(error)}; do: sdperf {command} --help"
+        print(strip_controls(told), file=sys.stderr)
+        return 2
     if parsed.command is None:
         parser.print_help()
         return 0

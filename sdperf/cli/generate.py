@@ -8,10 +8,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdperf.device import DEVICE_CHOICES
+from sdperf.cli.shared.options import add_setting
 from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.models.sampling import choose_sampling
-from sdperf.record.workload import EMBEDDED, PRECISIONS, Workload
+from sdperf.record.workload import EMBEDDED, Workload
+from sdperf.settings import (
+    DEVICE,
+    GUIDANCE,
+    MODEL,
+    OWN_GUIDANCE,
+    PRECISION,
+    PROFILE,
+    SEED,
+    STEPS,
+)
 from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_seconds
 
@@ -38,15 +48,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("prompt", help="what to draw, such as 'red apple'")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG to write")
-    parser.add_argument("--model", help="embedded (the default), a diffusers folder or a hub id")
-    parser.add_argument("--device", default="auto", choices=DEVICE_CHOICES)
-    parser.add_argument("--precision", choices=PRECISIONS, help="fp32, unless a profile says else")
-    parser.add_argument(
-        "--profile", type=Path, metavar="FILE", help="settings that sdperf tune found"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the starting noise")
-    parser.add_argument("--steps", type=int, help="denoising steps (the model's preset)")
-    parser.add_argument("--guidance", type=float, help="guidance scale (the model's preset)")
+    for setting in (MODEL, STEPS, GUIDANCE, PROFILE):
+        add_setting(parser, setting)
+    add_setting(parser, DEVICE, default="auto")
+    add_setting(parser, PRECISION, shown="fp32, unless a profile says else")
+    add_setting(parser, SEED, default=0)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -124,6 +130,7 @@ def choose_profile(arguments: argparse.Namespace) -> Profile:
         "guidance_scale": arguments.guidance,
         "precision": arguments.precision,
     }
-    return dataclasses.replace(
-        profile, **{name: value for name, value in typed.items() if value is not None}
-    )
+    changes = {name: value for name, value in typed.items() if value is not None}
+    if arguments.guidance == OWN_GUIDANCE:
+        changes["guidance_scale"] = None
+    return dataclasses.replace(profile, **changes)

@@ -7,9 +7,9 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sdperf.device import DEVICE_CHOICES
+from sdperf.cli.shared.options import COUNT, add_option, add_setting
 from sdperf.errors import ConfigurationError
 from sdperf.judging.floors import derive_floors
 from sdperf.models.sampling import choose_sampling
@@ -23,6 +23,20 @@ from sdperf.record.workload import (
     read_prompts,
 )
 from sdperf.report.text.calibration import format_floors, format_ladder_header, format_rung
+from sdperf.settings import (
+    DEVICE,
+    GUIDANCE,
+    MODEL,
+    NEGATIVE_PROMPT,
+    PRECISION,
+    PROMPTS,
+    SCHEDULER,
+    SEED,
+    SIZE,
+    STEPS,
+    TIMEOUT,
+    kinds,
+)
 from sdperf.store.references import (
     LADDER_NAME,
     locate_references,
@@ -34,6 +48,10 @@ if TYPE_CHECKING:
     from sdperf.device import DeviceInfo
 
 FEWEST_IMAGES = 8
+
+_PRECISIONS: Final = PRECISION.taking(
+    kinds.listed(PRECISION.kind), "precisions to calibrate beside fp32"
+)
 
 _DESCRIPTION = """\
 Draw the reference images of a model, generate them again under every legal change that this
@@ -66,24 +84,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    calibrate.add_argument(
-        "--model", default=EMBEDDED, help="embedded, a diffusers folder or a hub id"
-    )
-    calibrate.add_argument("--device", default="auto", choices=DEVICE_CHOICES)
-    calibrate.add_argument(
-        "--precision",
-        default="auto",
-        help=f"comma list of {', '.join(PRECISIONS)}; auto is what the device runs natively",
-    )
-    calibrate.add_argument("--seeds", type=int, default=1, help="seeds for each prompt (1)")
-    calibrate.add_argument("--prompts", type=Path, help="text file with one prompt a line")
-    calibrate.add_argument("--seed", type=int, default=0, help="seed of the first image")
-    calibrate.add_argument("--steps", type=int, help="denoising steps (the model's preset)")
-    calibrate.add_argument("--guidance", type=float, help="guidance scale (the model's preset)")
-    calibrate.add_argument("--size", help="WIDTHxHEIGHT in pixels (the model's own)")
-    calibrate.add_argument("--scheduler", help="diffusers scheduler class (the model's own)")
-    calibrate.add_argument("--negative-prompt", default="", help="negative prompt of all images")
-    calibrate.add_argument("--timeout", type=float, default=600.0, help="seconds for one image")
+    add_setting(calibrate, MODEL, default=EMBEDDED)
+    add_setting(calibrate, DEVICE, default="auto")
+    add_setting(calibrate, _PRECISIONS)
+    add_option(calibrate, "--seeds", COUNT, "seeds for each prompt", default=1)
+    add_setting(calibrate, SEED, default=0)
+    add_setting(calibrate, NEGATIVE_PROMPT, default="")
+    for setting in (PROMPTS, STEPS, GUIDANCE, SIZE, SCHEDULER):
+        add_setting(calibrate, setting)
+    add_setting(calibrate, TIMEOUT, default=600.0)
     calibrate.add_argument(
         "--out", type=Path, default=Path(), help="root folder of the benchmarks (here)"
     )
@@ -92,8 +101,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate: the only action there is."""
     workload = _make_workload(arguments)
-    if arguments.seeds < 1:
-        raise ConfigurationError("--seeds is too small", got=arguments.seeds, expected="1 or more")
     count = max(len(workload.prompts) * arguments.seeds, FEWEST_IMAGES)
     from sdperf.models.loader import resolve_model
     from sdperf.run.pool import WorkerPool
@@ -165,7 +172,7 @@ def describe_making(command: str, device: DeviceInfo, threads: int) -> dict[str,
 
 def _make_workload(arguments: argparse.Namespace) -> Workload:
     sampling = choose_sampling(arguments.model, arguments.steps, arguments.guidance)
-    width, height = parse_size(arguments.size)
+    width, height = arguments.size or (None, None)
     return Workload(
         model=arguments.model,
         prompts=(DEFAULT_PROMPTS if arguments.prompts is None else read_prompts(arguments.prompts)),
@@ -179,28 +186,7 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
     )
 
 
-def parse_size(text: str | None) -> tuple[int | None, int | None]:
-    """Read width and height in pixels; both are the model's own where nothing is given.
-
-    Raises:
-        ConfigurationError: The text has another form.
-    """
-    if text is None:
-        return None, None
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ConfigurationError("--size cannot be used", got=text, expected="such as 512x512")
-    return int(width), int(height)
-
-
-def _choose_precisions(text: str, device: DeviceInfo) -> tuple[Precision, ...]:
+def _choose_precisions(asked: tuple[str, ...] | None, device: DeviceInfo) -> tuple[Precision, ...]:
     """Return the precisions to calibrate, fp32 always among them and first."""
-    if text == "auto":
-        wanted = set(device.native_precisions)
-    else:
-        wanted = {name.strip() for name in text.split(",")}
-        if not wanted <= set(PRECISIONS):
-            raise ConfigurationError(
-                "--precision cannot be used", got=text, expected=f"of {', '.join(PRECISIONS)}"
-            )
+    wanted = device.native_precisions if asked is None else asked
     return tuple(one for one in PRECISIONS if one == "fp32" or one in wanted)

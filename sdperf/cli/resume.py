@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ConfigurationError
+from sdperf.settings import RESUME
 
 if TYPE_CHECKING:
     from sdperf.store.journal import JournalContent
 
-_EPILOG: Final = """\
+_EPILOG: Final = f"""\
 Every case that a session finished is on the disk before the next one begins (.sdperf/journal). This
-command types the session's own command again, with --sd-resume: what was finished is not measured
+command types the session's own command again, with {RESUME}: what was finished is not measured
 again, if code, settings, machine and model are the same; else it says what differs.
 
 exit status: pytest's own (docs/verdicts.md), 2 there is nothing to resume
@@ -25,7 +26,7 @@ examples:
   sdperf resume             go on where the last session was interrupted
   sdperf resume --forget    remove what interrupted sessions left, and measure afresh
 """
-RESUME_FLAG: Final = "--sd-resume"
+RESUME_FLAG: Final = str(RESUME)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

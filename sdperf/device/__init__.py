@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from sdperf.errors import ConfigurationError
+from sdperf.settings import DEVICE
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,7 @@ class Device(Protocol):
 
 
 def select_device(choice: str, slot: int = 0) -> Device:
-    """Return the device for a ``--sd-device`` choice; ``auto`` prefers mps, then cuda, then cpu.
+    """Return the device for a choice of the setting ``device``; ``auto``: mps, then cuda, then cpu.
 
     Args:
         choice: What the user asked for.
@@ -106,9 +107,9 @@ def select_device(choice: str, slot: int = 0) -> Device:
     if not available[kind]:
         raise ConfigurationError(
             f"torch {torch.__version__} sees no {kind} device here",
-            got=f"--sd-device {kind}",
+            got=f"{DEVICE} {kind}",
             expected=" or ".join(kind for kind, there in available.items() if there),
-            hint="use --sd-device auto, or install a torch build for this device",
+            hint=f"use {DEVICE} auto, or install a torch build for this device",
         )
     if kind == "mps":
         from sdperf.device.mps import MpsDevice

@@ -13,6 +13,7 @@ from sdperf.engines.protocol import Engine, EngineRequest
 from sdperf.engines.standins import replace_networks
 from sdperf.errors import EngineError
 from sdperf.record.measurement import EngineUse
+from sdperf.settings import ENGINE, PRECISION
 
 
 def make_engine(choice: EngineChoice, device: DeviceKind) -> Engine:
@@ -25,7 +26,7 @@ def make_engine(choice: EngineChoice, device: DeviceKind) -> Engine:
         raise EngineError(
             f"the engine {choice.name} cannot run on {device}",
             got=choice.refusals[device],
-            hint="--sd-engine torch",
+            hint=f"{ENGINE} torch",
         )
     absence = explain_absence(choice, device)
     if absence is not None:
@@ -70,7 +71,7 @@ def attach_engine(
         raise EngineError(
             f"the engine {choice.name} cannot run {request.precision}",
             expected=", ".join(choice.precisions),
-            hint=f"--sd-precision {choice.precisions[0]}",
+            hint=f"{PRECISION} {choice.precisions[0]}",
         )
     parts = split_pipeline(
         pipeline, family=request.family, height=request.height, width=request.width, guided=guided

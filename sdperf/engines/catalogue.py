@@ -14,6 +14,7 @@ from typing import Final
 
 from sdperf.device import DeviceKind
 from sdperf.record.workload import TORCH, Precision
+from sdperf.settings import ENGINE
 
 AUTO: Final = "auto"
 """Stands for every engine that is installed and native, torch included."""
@@ -233,7 +234,7 @@ def explain_skip(
     if device in choice.foreign:
         return (
             f"the engine {choice.name} is not native on {device}: {choice.foreign[device]}; "
-            f"force with --sd-engine {choice.name}"
+            f"force with {ENGINE} {choice.name}"
         )
     return None
 

@@ -9,6 +9,7 @@ import torch
 
 from sdperf.engines.protocol import Part, PartName
 from sdperf.errors import EngineError
+from sdperf.settings import ENGINE
 
 FAMILIES: Final = ("sd", "sdxl")
 EXAMPLE_ROWS: Final = 2
@@ -222,5 +223,5 @@ def _unsupported(pipeline: Any, what: str) -> EngineError:
         f"other engines cannot run this {type(pipeline).__name__}",
         got=what,
         expected="CLIP, a UNet2DConditionModel and an AutoencoderKL of Stable Diffusion 1, 2 or XL",
-        hint="--sd-engine torch",
+        hint=f"{ENGINE} torch",
     )

@@ -15,6 +15,7 @@ from sdperf.judging.images import exhibit_image, name_picture
 from sdperf.record.measurement import ImageRecord, Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import TORCH, Variant
+from sdperf.settings import EXACT
 from sdperf.units import format_quantity
 
 ARITHMETIC_PACKAGES: Final = ("torch",)
@@ -131,7 +132,7 @@ def judge_exactness(
             f"{name_picture(image)}: identical until now (the last {sessions}), "
             f"differs since{_describe(image)}{count}",
             "if it is meant: sdperf baseline accept --reason TEXT; "
-            "pytest --sd-exact makes it a failure",
+            f"pytest {EXACT} makes it a failure",
             exhibits,
         ),
         is_exact,

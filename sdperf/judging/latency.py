@@ -19,6 +19,7 @@ from sdperf.judging.suite_estimate import (
     SuiteEstimate,
 )
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import PROCESSES
 from sdperf.stats.bimodality import SMALLEST_GAP_LOG, detect_bimodality
 from sdperf.stats.paired import Decision, PairedResult
 from sdperf.units import format_change, format_quantity, format_seconds
@@ -37,7 +38,7 @@ OFFLINE_SHARE: Final = 0.8
 Spreads of real cases follow no exact law; the simulated false alarms use up the rest.
 """
 
-_MORE_PROCESSES: Final = "pytest --sd-processes 5: fresh processes choose different kernels"
+_MORE_PROCESSES: Final = f"pytest {PROCESSES} 5: fresh processes choose different kernels"
 
 
 @dataclass(frozen=True)

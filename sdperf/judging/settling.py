@@ -5,11 +5,31 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sdperf.models.presets import PRESETS
 from sdperf.record.measurement import Measurement
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, TORCH, Variant, Workload
+from sdperf.settings import (
+    DEVICE,
+    ENGINE,
+    GUIDANCE,
+    IMAGES,
+    MODEL,
+    NEGATIVE_PROMPT,
+    OPTIMISATIONS,
+    PRECISION,
+    PROCESSES,
+    PROMPTS,
+    SCHEDULER,
+    SEED,
+    SIZE,
+    STEPS,
+    SUBJECT,
+    THREADS,
+    WORKERS,
+)
+from sdperf.settings.kinds import Setting
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"
@@ -109,46 +129,47 @@ def _describe_case(measured: Measurement, prompts: str | None) -> list[str]:
     case = f"{measured.kind}[{name}{'' if measured.stage is None else f'-{measured.stage}'}]"
     words = ["--cases", case]
     if workload.model != EMBEDDED:
-        words += ["--model", workload.model]
+        words += [MODEL.flag, workload.model]
     if measured.subject is not None:
-        words += ["--subject", measured.subject]
+        words += [SUBJECT.flag, measured.subject]
     if measured.kind == "throughput" and measured.images_per_round != _BATCH:
         words += ["--batch", str(measured.images_per_round)]
     settings = [*_list_variant_settings(variant), *_list_settings(workload)]
     if prompts is not None:
-        settings.append(f"prompts={prompts}")
-    return [*words, "--both", ",".join(settings)] if settings else words
+        settings.append((PROMPTS, prompts))
+    both = ",".join(setting.assign(value) for setting, value in settings)
+    return [*words, "--both", both] if settings else words
 
 
-def _list_variant_settings(variant: Variant) -> list[str]:
+def _list_variant_settings(variant: Variant) -> list[tuple[Setting[Any], Any]]:
     """Name what the case's name in the matrix of ``sdperf ab`` does not say."""
-    settings = []
+    settings: list[tuple[Setting[Any], Any]] = []
     if variant.engine != TORCH:
-        settings.append(f"engine={variant.engine}")
+        settings.append((ENGINE, variant.engine))
     if variant.threads is not None:
-        settings.append(f"threads={variant.threads}")
+        settings.append((THREADS, variant.threads))
     if variant.optimisations:
-        settings.append(f"optimisations={'+'.join(variant.optimisations)}")
+        settings.append((OPTIMISATIONS, variant.optimisations))
     return settings
 
 
-def _list_settings(workload: Workload) -> list[str]:
+def _list_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
     """Name what differs from the preset of the model's name; without one, steps and guidance."""
     preset = PRESETS.get(workload.model)
-    settings = []
+    settings: list[tuple[Setting[Any], Any]] = []
     if preset is None or workload.num_inference_steps != preset.num_inference_steps:
-        settings.append(f"steps={workload.num_inference_steps}")
+        settings.append((STEPS, workload.num_inference_steps))
     own_guidance = None if preset is None else preset.guidance_scale
     if workload.guidance_scale is not None and workload.guidance_scale != own_guidance:
-        settings.append(f"guidance={workload.guidance_scale:g}")
+        settings.append((GUIDANCE, workload.guidance_scale))
     if workload.seed:
-        settings.append(f"seed={workload.seed}")
+        settings.append((SEED, workload.seed))
     if workload.width is not None and workload.height is not None:
-        settings.append(f"size={workload.width}x{workload.height}")
+        settings.append((SIZE, (workload.width, workload.height)))
     if workload.scheduler is not None:
-        settings.append(f"scheduler={workload.scheduler}")
+        settings.append((SCHEDULER, workload.scheduler))
     if workload.negative_prompt:
-        settings.append(f"negative_prompt={workload.negative_prompt}")
+        settings.append((NEGATIVE_PROMPT, workload.negative_prompt))
     return settings
 
 
@@ -177,7 +198,7 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
     compare = (
         () if any(word.startswith("--benchmark-compare=") for word in options) else (_COMPARE,)
     )
-    return shlex.join(["pytest", case, *compare, "--sd-processes", "5", *options])
+    return shlex.join(["pytest", case, *compare, str(PROCESSES), "5", *options])
 
 
 def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
@@ -188,40 +209,38 @@ def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN
         precision: In which precision.
         typed: How the session was asked for.
     """
-    words = ["sdperf", "quality", "calibrate", *_list_flags(workload, "--")]
-    words += ["--precision", precision]
+    words = ["sdperf", "quality", "calibrate"]
+    for setting, value in _list_drawn(workload):
+        words += [setting.flag, setting.format(value)]
+    words += [PRECISION.flag, precision]
     if typed.device is not None:
-        words += ["--device", typed.device]
+        words += [DEVICE.flag, typed.device]
     if typed.prompts is not None:
-        words += ["--prompts", typed.prompts]
+        words += [PROMPTS.flag, typed.prompts]
     return shlex.join(words)
 
 
 def _list_options(measured: Measurement) -> list[str]:
     """Return the options of pytest that the measurement tells of."""
-    variant = measured.variant
-    words = _list_flags(measured.workload, "--sd-")
+    variant, chosen = measured.variant, _list_drawn(measured.workload)
     if measured.subject is not None:
-        words += ["--sd-subject", measured.subject]
+        chosen.append((SUBJECT, measured.subject))
     if variant.precision != "fp32":  # else a device that only emulates it would skip it
-        words += ["--sd-precision", variant.precision]
+        chosen.append((PRECISION, variant.precision))
     if variant.workers > 1:
-        words += ["--sd-workers", str(variant.workers)]
+        chosen.append((WORKERS, variant.workers))
     if variant.threads is not None:
-        words += ["--sd-threads", str(variant.threads)]
+        chosen.append((THREADS, variant.threads))
     if variant.engine != TORCH:
-        words += ["--sd-engine", variant.engine]
+        chosen.append((ENGINE, variant.engine))
     if variant.optimisations and measured.gain is None:
-        words += ["--sd-optimisations", "+".join(variant.optimisations)]
+        chosen.append((OPTIMISATIONS, variant.optimisations))
     if measured.kind == "throughput" and measured.images_per_round != _BATCH:
-        words += ["--sd-images", str(measured.images_per_round)]
-    return words
+        chosen.append((IMAGES, measured.images_per_round))
+    return [word for one, value in chosen for word in (str(one), one.format(value))]
 
 
-def _list_flags(workload: Workload, prefix: str) -> list[str]:
-    """Return the options of what is drawn, named as pytest and ``sdperf quality`` name them."""
-    words = [f"{prefix}model", workload.model] if workload.model != EMBEDDED else []
-    for setting in _list_settings(workload):
-        name, _, value = setting.partition("=")
-        words += [f"{prefix}{name.replace('_', '-')}", value]
-    return words
+def _list_drawn(workload: Workload) -> list[tuple[Setting[Any], Any]]:
+    """Name what is drawn, the model first."""
+    model = [(MODEL, workload.model)] if workload.model != EMBEDDED else []
+    return [*model, *_list_settings(workload)]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import MAX_SLOWDOWN
 from sdperf.units import format_change
 
 
@@ -39,7 +40,7 @@ def explain_unsupported(limit: float, noise: CaseNoise) -> str | None:
 
 def suggest_limit(noise: CaseNoise) -> str:
     """Return what to type instead of a limit that cannot be supported."""
-    return f"pytest --sd-max-slowdown {math.ceil(round(noise.width * 100, 6))}%, or sdperf ab"
+    return f"pytest {MAX_SLOWDOWN} {math.ceil(round(noise.width * 100, 6))}%, or sdperf ab"
 
 
 def judge_support(finding: Finding, limit: float, noise: CaseNoise | None) -> Finding:

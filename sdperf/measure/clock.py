@@ -102,3 +102,14 @@ class VirtualClock:
     def show(self, seconds: float) -> None:
         """Let the clock show ``seconds`` from now on."""
         self._now_s = seconds
+
+
+def wait_until(instant_s: float | None) -> None:
+    """Wait for an instant of the shared clock, the last stretch without sleeping."""
+    if instant_s is None:
+        return
+    rest_s = instant_s - monotonic_clock()
+    if rest_s > 0.002:
+        time.sleep(rest_s - 0.002)
+    while monotonic_clock() < instant_s:
+        pass

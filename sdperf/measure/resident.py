@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -29,3 +30,13 @@ def _read_footprint_bytes() -> int | None:
 
     usage = read_process_usage(os.getpid())
     return None if usage is None else usage.footprint_bytes
+
+
+def read_peak_rss_bytes() -> int | None:
+    """Read the largest resident set of this process so far; ``None`` where it cannot be known."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from sdperf.errors import GenerationError, SdperfError
 
 _PACKAGES: Final = ("site-packages", "dist-packages")
 _SDPERF: Final = Path(__file__).resolve().parents[1]
@@ -32,6 +36,30 @@ def describe_failing_line(error: BaseException, *, last: bool = False) -> str | 
         return None
     chosen = (own or frames)[-1:]
     return _format_frame(chosen[0]) if chosen else None
+
+
+@contextlib.contextmanager
+def failures_explained() -> Iterator[None]:
+    """Turn whatever a pipeline raises into one error that crosses the process border whole."""
+    try:
+        yield
+    except SdperfError:
+        raise
+    except (Exception, SystemExit) as error:  # a subject may call sys.exit
+        kind = type(error).__name__
+        is_out_of_memory = kind == "OutOfMemoryError" or "out of memory" in str(error).lower()
+        if is_out_of_memory:
+            raise GenerationError(
+                "the device ran out of memory",
+                got=f"{kind}: {error}",
+                hint="use a smaller size, fewer workers or a 16-bit precision",
+            ) from error
+        line = describe_failing_line(error, last=True)
+        raise GenerationError(
+            "the pipeline failed",
+            got=f"{kind}: {error}" if line is None else f"{kind}: {error} ({line})",
+            hint="look at that line",
+        ) from error
 
 
 def _is_own(filename: str) -> bool:

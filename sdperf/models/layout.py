@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sdperf.errors import ModelError
+from sdperf.settings import MODEL, SUBJECT
 
 INDEX_NAME: Final = "model_index.json"
 DENOISERS: Final = ("unet", "transformer")
@@ -151,7 +152,7 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
             f"{INDEX_NAME} of {where} names no pipeline class of diffusers",
             got=_shown(pipeline_class),
             expected="a class name such as 'StableDiffusionPipeline'",
-            hint="for a pipeline with code of its own write a function and give --sd-subject",
+            hint=f"for a pipeline with code of its own write a function and give {SUBJECT}",
         )
     parts = {
         name: _parse_component(name, entry, where)
@@ -165,7 +166,7 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
             f"{where} is not a text-to-image pipeline",
             got=_shown(pipeline_class) + (f" without {missing}" if missing else ""),
             expected="a pipeline with a vae, a unet or transformer, a text_encoder, a tokenizer",
-            hint="give --sd-model a text-to-image model",
+            hint=f"give {MODEL} a text-to-image model",
         )
     return ModelIndex(
         pipeline_class=pipeline_class,
@@ -290,7 +291,7 @@ def _no_weights(part: Component, files: Iterable[str], where: str) -> ModelError
             expected="safetensors",
             hint="convert a model that you trust: diffusers.DiffusionPipeline"
             ".from_pretrained(SOURCE, use_safetensors=False).save_pretrained(FOLDER), "
-            "then --sd-model FOLDER",
+            f"then {MODEL} FOLDER",
         )
     return ModelError(
         f"{where} is incomplete",

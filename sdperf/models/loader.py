@@ -1,4 +1,4 @@
-"""From a name to a pipeline: the only place that touches the model hub or its cache.
+"""From a name to a pipeline; where the model lies, `sdperf.models.finding` knows.
 
 `resolve_model` imports neither torch nor diffusers, so that pytest's own process can check a
 model before any worker starts; `load_pipeline` is for the worker.
@@ -7,16 +7,15 @@ model before any worker starts; `load_pipeline` is for the worker.
 from __future__ import annotations
 
 import contextlib
-import glob
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ModelError
+from sdperf.models.finding import describe_model, find_folder, names_in
 from sdperf.models.hashing import compute_model_hash, default_cache_dir
 from sdperf.models.headers import check_safetensors
 from sdperf.models.known_warnings import known_warnings_ignored, torchao_quiet
@@ -30,21 +29,15 @@ from sdperf.models.layout import (
 )
 from sdperf.models.made_up import describe_made_up
 from sdperf.models.trust import check_configuration, check_trusted, find_library
-from sdperf.record.workload import EMBEDDED
+from sdperf.settings import SUBJECT
 from sdperf.units import format_names
 
 if TYPE_CHECKING:
     import torch
 
 _LOG = logging.getLogger(__name__)
-_EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
-_HUB_TIMEOUT_S: Final = 10.0
-_HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
-_SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
 _ONE_THREAD_LOADING: Final = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
 """Variables that transformers 5 reads each time it loads; 4 loads on the calling thread anyway."""
-
-_FOLDER_HINT: Final = "give --sd-model a diffusers folder (one with a model_index.json) or a hub id"
 
 
 SAFETY_CHECKER: Final = "safety_checker"
@@ -92,11 +85,11 @@ def resolve_model(
             text-to-image pipeline with safetensors weights.
     """
     try:
-        folder = _find_folder(name, offline=bool(offline))
-        where = _described(name)
+        folder = find_folder(name, offline=bool(offline))
+        where = describe_model(name)
         index = parse_model_index((folder / INDEX_NAME).read_bytes(), where)
         check_trusted(folder, index, where)
-        selection = select_files(_names_in(folder, index), index, where)
+        selection = select_files(names_in(folder, index), index, where)
         _check_descriptions(folder, selection.descriptions, where)
         for file in selection.weights:
             check_safetensors(folder / file, f"{file} of {where}")
@@ -104,7 +97,7 @@ def resolve_model(
             folder, selection.names, default_cache_dir() if cache_dir is None else cache_dir
         )
     except OSError as error:
-        raise _unreadable(_described(name), error) from error
+        raise _unreadable(describe_model(name), error) from error
     return ResolvedModel(
         name=name,
         folder=folder,
@@ -135,7 +128,7 @@ def load_pipeline(
 
     index = _check_again(resolved)
     for part in index.components:
-        _require_library(part, _described(resolved.name))
+        _require_library(part, describe_model(resolved.name))
     from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
     absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
     if "safety_checker" in absent:
@@ -153,7 +146,7 @@ def load_pipeline(
             )
     except Exception as error:
         raise ModelError(
-            f"{_described(resolved.name)} cannot be loaded as {resolved.pipeline_class}",
+            f"{describe_model(resolved.name)} cannot be loaded as {resolved.pipeline_class}",
             got=f"{type(error).__name__}: {error}",
             expected=f"files that diffusers {diffusers.__version__} can load",
             hint="download the model again, or update diffusers and transformers",
@@ -162,7 +155,7 @@ def load_pipeline(
     missing = [*complaints, f"no values for {format_names(without_values)}"]
     if complaints or without_values:
         raise ModelError(
-            f"{_described(resolved.name)} lacks weights that its configuration asks for",
+            f"{describe_model(resolved.name)} lacks weights that its configuration asks for",
             got=missing[0],
             expected="every weight in the safetensors files",
             hint="download the model again, or update transformers",
@@ -222,7 +215,7 @@ def find_scheduler_name(resolved: ResolvedModel) -> str | None:
 
 def _check_again(resolved: ResolvedModel) -> ModelIndex:
     """Check once more, where the files are used, that they name no code: they may have changed."""
-    where = _described(resolved.name)
+    where = describe_model(resolved.name)
     try:
         index = parse_model_index((resolved.folder / INDEX_NAME).read_bytes(), where)
         check_trusted(resolved.folder, index, where)
@@ -249,7 +242,7 @@ def _require_library(part: Component, where: str) -> None:
                 got=part.class_name,
                 expected=f"a class of the installed {part.library}",
                 hint=f"pip install -U {part.library.partition('.')[0]}; for a class of your own "
-                "write a function that makes the pipeline, and give --sd-subject",
+                f"write a function that makes the pipeline, and give {SUBJECT}",
             )
 
 
@@ -360,163 +353,3 @@ def _quiet_loading() -> Iterator[list[str]]:
             logger.propagate = False
             logger.handlers = [log]
         yield log.made_up
-
-
-def _described(name: str) -> str:
-    return "the embedded model" if name == EMBEDDED else f"the model {name!r}"
-
-
-def find_index(name: str, beside: Iterable[str] = ()) -> Path:
-    """Return a model's `model_index.json`, fetched where the hub's cache lacks it; no weights.
-
-    Args:
-        name: As for `resolve_model`.
-        beside: More files that are fetched with it, where the model has them.
-
-    Raises:
-        ModelError: There is no such model, or it cannot be fetched.
-    """
-    if name == EMBEDDED or _as_existing(name) is not None or not _is_hub_id(name):
-        return _find_folder(name, offline=True) / INDEX_NAME
-    import huggingface_hub
-
-    try:
-        path = huggingface_hub.hf_hub_download(name, INDEX_NAME, etag_timeout=_HUB_TIMEOUT_S)
-        for file in beside:
-            with contextlib.suppress(Exception):  # not every pipeline has all of them
-                huggingface_hub.hf_hub_download(name, file, etag_timeout=_HUB_TIMEOUT_S)
-    except Exception as error:
-        raise _fetch_failure(name, error) from error
-    return Path(path)
-
-
-def _find_folder(name: str, *, offline: bool) -> Path:
-    if name == EMBEDDED:
-        if not (_EMBEDDED_FOLDER / INDEX_NAME).is_file():
-            raise ModelError(
-                "the embedded model is not part of this installation",
-                got=f"no {_EMBEDDED_FOLDER / INDEX_NAME}",
-                hint="reinstall sdperf, or give --sd-model a folder or hub id",
-            )
-        return _EMBEDDED_FOLDER
-    path = _as_existing(name)
-    if path is None:
-        if not _is_hub_id(name):
-            raise ModelError(
-                f"{_described(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
-            )
-        return _fetch(name, offline=offline)
-    if path.is_file():
-        raise ModelError(
-            f"{_described(name)} is a file",
-            expected="a diffusers folder",
-            hint="convert it: diffusers.StableDiffusionPipeline.from_single_file(FILE)"
-            ".save_pretrained(FOLDER), then --sd-model FOLDER"
-            if path.suffix in _SINGLE_FILES
-            else _FOLDER_HINT,
-        )
-    if not (path / INDEX_NAME).is_file():
-        raise ModelError(
-            f"{_described(name)} is a folder without {INDEX_NAME}, so not a diffusers pipeline",
-            hint=_FOLDER_HINT,
-        )
-    return path
-
-
-def _is_hub_id(name: str) -> bool:
-    return not name.startswith((".", "/", "~", "\\")) and bool(_HUB_ID.fullmatch(name))
-
-
-def _as_existing(name: str) -> Path | None:
-    if not name.strip():
-        raise ModelError("the name of the model is empty", hint=_FOLDER_HINT)
-    try:
-        path = Path(name).expanduser()
-        return path if path.exists() else None
-    except (OSError, RuntimeError, ValueError):
-        return None
-
-
-def _names_in(folder: Path, index: ModelIndex) -> list[str]:
-    return [
-        f"{part.name}/{path.name}"
-        for part in index.components
-        if (folder / part.name).is_dir()
-        for path in sorted((folder / part.name).iterdir())
-        if path.is_file()
-    ]
-
-
-def _fetch(name: str, *, offline: bool) -> Path:
-    import huggingface_hub
-
-    if offline:
-        return _cached(name, None)
-    try:
-        info = huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
-    except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
-        return _cached(name, error)
-    names = [file.rfilename for file in info.siblings or ()]
-    if INDEX_NAME not in names:
-        raise ModelError(
-            f"{_described(name)} on the hub is not a diffusers pipeline",
-            got=f"no {INDEX_NAME}",
-            hint=_FOLDER_HINT,
-        )
-    try:
-        index_path = huggingface_hub.hf_hub_download(name, INDEX_NAME)
-        index = parse_model_index(Path(index_path).read_bytes(), _described(name))
-        selection = select_files(names, index, _described(name))
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, allow_patterns=[glob.escape(file) for file in selection.names]
-            )
-        )
-    except ModelError:
-        raise
-    except Exception as error:
-        raise _fetch_failure(name, error) from error
-
-
-def _cached(name: str, reason: Exception | None) -> Path:
-    """Return the cached snapshot of a hub model, for when the hub is not or cannot be asked."""
-    import huggingface_hub
-
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, allow_patterns=[INDEX_NAME], local_files_only=True
-            )
-        )
-    except Exception as error:
-        if reason is not None:
-            raise _fetch_failure(name, reason) from reason
-        raise _fetch_failure(name, error) from error
-
-
-def _fetch_failure(name: str, error: Exception) -> ModelError:
-    from huggingface_hub import errors
-
-    where = f"{_described(name)} is not a local folder, and"
-    if isinstance(error, errors.GatedRepoError):
-        return ModelError(
-            f"{where} its hub page asks you to accept terms first",
-            hint=f"accept them at https://huggingface.co/{name}, then: hf auth login",
-        )
-    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-        return ModelError(
-            f"{where} the hub has none of this name (or it is private)",
-            expected="an existing folder or a hub id such as "
-            "stable-diffusion-v1-5/stable-diffusion-v1-5",
-            hint="check the name; for a private model: hf auth login",
-        )
-    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-        return ModelError(
-            f"{where} it is not in the hub's cache, which is all there is while offline",
-            hint=f"with a network: hf download {name}; or give --sd-model a folder",
-        )
-    return ModelError(
-        f"{where} it could not be fetched from the hub",
-        got=f"{type(error).__name__}: {error}",
-        hint="check the network, or give --sd-model a folder, or embedded",
-    )

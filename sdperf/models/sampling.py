@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.finding import find_index
 from sdperf.models.layout import INDEX_NAME, parse_json_object
-from sdperf.models.loader import find_index
 from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
+from sdperf.settings import GUIDANCE, STEPS
 
 OWN_GUIDANCE: Final = "none"
 """What a user gives in place of a scale to leave guidance to the pipeline."""
@@ -28,7 +29,7 @@ _GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
 """What pipelines call the strength of guidance, the plainest first."""
 
 _MOST_JSON_BYTES: Final = 1 << 20
-_ASK: Final = "say how it is to be sampled: --sd-steps N --sd-guidance X (steps=, guidance=)"
+_ASK: Final = f"say how it is to be sampled: {STEPS} N {GUIDANCE} X (steps=, guidance=)"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.failing_line import describe_failing_line
 from sdperf.models.layout import starts_from_pictures
 from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
+from sdperf.settings import SUBJECT
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ class PipelineRequest:
     """What a worker asks a subject for.
 
     Attributes:
-        model: The checked model of ``--sd-model``; a subject may use it or build its own.
+        model: The checked model of the setting ``model``; a subject may use it or build its own.
         torch_dtype: Number format of weights and activations.
         device: Where the pipeline is to run.
     """
@@ -45,7 +46,7 @@ Subject = Callable[[PipelineRequest], Any]
 
 
 def plain_subject(request: PipelineRequest) -> Any:
-    """Return the model's own pipeline: the subject where ``--sd-subject`` is not given."""
+    """Return the model's own pipeline: the subject where the setting ``subject`` is not given."""
     return request.load()
 
 
@@ -84,7 +85,7 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
             "the subject cannot be read",
             got=name,
             expected="module:function",
-            hint="--sd-subject my_pipelines:make_pipeline",
+            hint=f"{SUBJECT} my_pipelines:make_pipeline",
         )
     sys.path[:0] = [folder for folder in code if folder not in sys.path]
     if (here := str(Path.cwd())) not in sys.path:

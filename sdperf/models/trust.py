@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sdperf.errors import ModelError
 from sdperf.models.layout import ModelIndex
+from sdperf.settings import SUBJECT
 
 LIBRARIES: Final = ("diffusers", "transformers")
 """Libraries that a part's class is looked up in, beside diffusers' own pipeline folders."""
@@ -21,7 +22,7 @@ LIBRARIES: Final = ("diffusers", "transformers")
 _CODE_SUFFIXES: Final = (".py", ".pyc", ".pyd", ".so")
 _OWN_CODE_HINT: Final = (
     "save it with classes of diffusers and transformers, or load it in a function that you wrote: "
-    "--sd-subject my_pipelines:make_pipeline"
+    f"{SUBJECT} my_pipelines:make_pipeline"
 )
 
 

@@ -19,9 +19,10 @@ from sdperf.mps_check.recorder import (
 )
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.scheduling import apply_scheduler
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.measurement import StageName
 from sdperf.record.workload import Precision, Workload
+from sdperf.settings import DEVICE
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ def record_generation(
             raise GenerationError(
                 "the generation failed while it was recorded",
                 got=f"{type(error).__name__}: {error}",
-                hint="does it run with --sd-device cpu? If so, try --values",
+                hint=f"does it run with {DEVICE} cpu? If so, try --values",
             ) from error
     return Recording(
         calls=recorder.calls,

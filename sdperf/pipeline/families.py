@@ -12,8 +12,10 @@ import torch
 
 from sdperf.device.mps import is_mps_available
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.stages import SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import Workload
+from sdperf.settings import NEGATIVE_PROMPT
 
 _GUIDED_EMBEDS: Final = (
     "prompt_embeds",
@@ -145,7 +147,7 @@ class FluxStages(SeparableStages):
             raise ConfigurationError(
                 f"{type(pipeline).__name__} ignores a negative prompt: its guidance is distilled",
                 got=workload.negative_prompt,
-                hint="leave --sd-negative-prompt out",
+                hint=f"leave {NEGATIVE_PROMPT} out",
             )
 
     def _denoiser(self) -> Any:

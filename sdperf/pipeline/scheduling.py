@@ -6,6 +6,7 @@ from typing import Any
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
+from sdperf.settings import SCHEDULER
 
 
 def find_schedulers(pipeline: Any) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def apply_scheduler(pipeline: Any, name: str | None) -> None:
             f"the scheduler cannot be used with {type(pipeline).__name__}",
             got=name,
             expected=", ".join(sorted(known)),
-            hint=f"--sd-scheduler {type(current).__name__}",
+            hint=f"{SCHEDULER} {type(current).__name__}",
         )
     with known_warnings_ignored():
         pipeline.scheduler = known[name].from_config(current.config)

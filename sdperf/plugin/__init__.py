@@ -18,10 +18,12 @@ import pytest
 
 from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.plugin.command_line import (
+    add_options,
     check_compare_fail,
     check_swallowed_path,
     check_timing,
     find_fault,
+    find_value,
     list_compare_fail,
     parse_compare_fail,
 )
@@ -39,8 +41,8 @@ from sdperf.plugin.fixtures import (
     sd_workers,
 )
 from sdperf.plugin.keys import FIXTURES, KEY, is_ours
-from sdperf.plugin.option_table import OPTIONS, SWITCHES, add_options, find_value
 from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
+from sdperf.settings import BASELINES, OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
     from sdperf.plugin.session import SdSession
@@ -66,7 +68,7 @@ _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register ``--sd-*`` and the ini settings of the same names.
+    """Register our options and the ini settings of the same names.
 
     Where standard output is closed pytest itself breaks down with a traceback before it says
     anything; it gets an output that is thrown away, and `pytest_configure` says why it ends.
@@ -92,7 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
     )
     try:
-        if any(config.getoption(option.flag) is not None for option in (*OPTIONS, *SWITCHES)):
+        if any(config.getoption(str(one)) is not None for one in (*OPTIONS, *SWITCHES)):
             from sdperf.plugin.session import session_of
 
             session_of(config)
@@ -111,7 +113,7 @@ def _read_host_options(config: pytest.Config) -> None:
     """
     option, has_baselines = config.option, False
     check_swallowed_path(option.benchmark_compare)
-    baselines = Path(find_value(config, "baselines")).expanduser()
+    baselines = Path(find_value(config, BASELINES)).expanduser()
     if option.benchmark_compare is True and (config.rootpath / baselines).is_dir():
         has_baselines = _take_over_accepted(config)
     given = config.stash.get(_COMPARE_FAIL, [])
@@ -215,6 +217,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
         return
+    from sdperf.plugin.opening import check_packages
     from sdperf.plugin.session import take_over_host
 
     if output is not None:
@@ -224,7 +227,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             check_timing(session.config)
         if host is not None:
             take_over_host(ours, host)
-        ours.check_packages()
+        check_packages(ours.settings, ours.root)
         if not hasattr(session.config, "workerinput"):
             _open_session(session.config, ours, host)
         ours.resolve_model()

@@ -7,12 +7,12 @@ from typing import Any, Final
 import pytest
 
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
-from sdperf.judging.limits import parse_percent
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.ahead import Plan, Wanted, find_asked
 from sdperf.plugin.options import Settings
 from sdperf.plugin.session import SdSession
 from sdperf.record.workload import PRECISIONS, TORCH, Variant
+from sdperf.settings import MAX_SLOWDOWN
 
 _QUALITY_FIXTURE: Final = "sd_quality"
 _GAIN_FIXTURE: Final = "sd_gain"
@@ -129,7 +129,7 @@ def _read_own_limit(session: SdSession, item: pytest.Item) -> None:
     try:
         if marker.args or set(marker.kwargs) != {"max_slowdown"}:
             raise ValueError("only max_slowdown")
-        session.limits[item.nodeid] = parse_percent(str(marker.kwargs["max_slowdown"]))
+        session.limits[item.nodeid] = MAX_SLOWDOWN.parse(str(marker.kwargs["max_slowdown"]))
     except ValueError as error:
         raise pytest.UsageError(
             f"{item.nodeid}: the marker sd cannot be used; got: {marker.args or marker.kwargs}; "

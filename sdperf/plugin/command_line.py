@@ -1,4 +1,4 @@
-"""What was typed: one named answer to what cannot be meant, and the words to type it again."""
+"""pytest's command line: our options, what cannot be meant, and the words to type it again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from sdperf.errors import ConfigurationError
-from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, find_value
+from sdperf.settings import (
+    BASELINES,
+    DEVICE,
+    DURATIONS,
+    HTML,
+    IN_PROCESS,
+    MARKDOWN,
+    OPTIONS,
+    PROCESSES,
+    PROMPTS,
+    RESUME,
+    SWITCHES,
+    TRACE,
+)
+from sdperf.settings.kinds import AUTO, Setting
 
 if TYPE_CHECKING:
     from sdperf.judging.settling import Typed
@@ -19,14 +33,41 @@ OLDEST_HOST: Final = (5, 3, 1)
 """Of pytest-benchmark; older ones keep ``--benchmark-json`` open, and a run would be lost at its
 end."""
 
-NOT_REPEATED: Final = frozenset(
-    {"processes", "trace", "html", "markdown", "in-process", "durations", "resume"}
-)
+NOT_REPEATED: Final = (PROCESSES, TRACE, HTML, MARKDOWN, IN_PROCESS, DURATIONS, RESUME)
 """Options that say where a result goes, or what a suggested command decides itself."""
 
 COMPARE_FAIL: Final = "--benchmark-compare-fail"
 STATS: Final = frozenset({"min", "max", "mean", "stddev", "median", "iqr", "rounds", "outliers"})
 """What pytest-benchmark's table and checks read of a case."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options of pytest and the ini settings of the same names."""
+    group = parser.getgroup("sdperf", "Stable Diffusion benchmarks (sdperf)")
+    for setting in OPTIONS:
+        shown = escape_help(setting.help)
+        metavar = "LIST" if setting.is_list else setting.metavar
+        group.addoption(str(setting), metavar=metavar, default=None, help=shown)
+        parser.addini(setting.ini, f"default of {setting}", default=setting.default)
+    for setting in SWITCHES:
+        shown = escape_help(setting.help)
+        group.addoption(str(setting), action="store_true", default=None, help=shown)
+        parser.addini(setting.ini, f"default of {setting}", type="bool", default=False)
+
+
+def find_value(config: pytest.Config, setting: Setting[Any]) -> Any:
+    """Return what was typed for a setting, else its ini setting, else its default; unchecked."""
+    given = config.getoption(str(setting))
+    return config.getini(setting.ini) if given is None else given
+
+
+def escape_help(text: str) -> str:
+    """Double each ``%``, which argparse takes for the beginning of a placeholder. Pure.
+
+    >>> escape_help("3%, and up to 25%")
+    '3%%, and up to 25%%'
+    """
+    return text.replace("%", "%%")
 
 
 def list_compare_fail(arguments: Sequence[str]) -> list[list[str]]:
@@ -177,28 +218,27 @@ def read_typed(config: pytest.Config) -> Typed:
     """Read how a session was asked for; ini settings need no repeating, they are read again."""
     from sdperf.judging.settling import Typed
 
-    prompts, device = find_value(config, "prompts"), find_value(config, "device")
-    baselines = find_value(config, "baselines")
-    usual = next(option.default for option in OPTIONS if option.name == "baselines")
+    prompts, device = find_value(config, PROMPTS), find_value(config, DEVICE)
+    baselines = find_value(config, BASELINES)
     return Typed(
         options=tuple(_list_words(config)),
         prompts=None if prompts == AUTO else prompts,
         device=None if device == AUTO else device,
-        baselines=None if baselines == usual else baselines,
+        baselines=None if baselines == BASELINES.default else baselines,
     )
 
 
 def _list_words(config: pytest.Config) -> Iterator[str]:
-    for setting in config.getoption("override_ini") or ():
-        if setting.startswith("sd_"):
-            yield from ("-o", setting)
-    for option in OPTIONS:
-        given = config.getoption(option.flag)
-        if given is not None and option.name not in NOT_REPEATED:
-            yield f"{option.flag}={given}"
-    for switch in SWITCHES:
-        if config.getoption(switch.flag) and switch.name not in NOT_REPEATED:
-            yield switch.flag
+    for text in config.getoption("override_ini") or ():
+        if text.startswith("sd_"):
+            yield from ("-o", text)
+    for setting in OPTIONS:
+        given = config.getoption(str(setting))
+        if given is not None and setting not in NOT_REPEATED:
+            yield f"{setting}={given}"
+    for setting in SWITCHES:
+        if config.getoption(str(setting)) and setting not in NOT_REPEATED:
+            yield str(setting)
     compare = config.getoption("benchmark_compare", None)
     if isinstance(compare, str):
         yield f"--benchmark-compare={compare}"

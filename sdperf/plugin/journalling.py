@@ -16,6 +16,7 @@ from sdperf.record.json import format_measurement, format_record, parse_measurem
 from sdperf.record.measurement import CaseKind, Environment, Measurement, SeparateStage
 from sdperf.record.observation import Observation
 from sdperf.record.workload import Precision, Variant
+from sdperf.settings import RESUME
 from sdperf.store.code import hash_code, locate_module
 from sdperf.store.images import ImageStore
 from sdperf.store.journal import (
@@ -253,7 +254,7 @@ def open_journal(
             raise ConfigurationError(
                 f"the interrupted session {content.head.session} does not count any more",
                 got=reason,
-                hint="leave --sd-resume out to measure everything; "
+                hint=f"leave {RESUME} out to measure everything; "
                 "sdperf resume --forget removes that session",
             )
         held.journal = Journal.go_on(content, process)
@@ -298,7 +299,7 @@ def _find_resumable(root: Path, left: Sequence[Path]) -> JournalContent:
         raise ConfigurationError(
             "there is no interrupted session here",
             got=f"none in {root / '.sdperf' / 'journal'}",
-            hint="leave --sd-resume out",
+            hint=f"leave {RESUME} out",
         )
     return read_journal(left[-1])
 

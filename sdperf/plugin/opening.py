@@ -1,14 +1,17 @@
-"""What a session writes, which is tried before anything is measured."""
+"""What a session writes and needs, which is tried before anything is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from sdperf.engines.requirements import require_installed
 from sdperf.outputs import Output, list_temporary_folders
+from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
+    from sdperf.device import DeviceKind
     from sdperf.plugin.options import Settings
 
 
@@ -21,16 +24,43 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[Output]:
         root: pytest's root folder.
     """
     yield Output("the session's own folder", root / ".sdperf", is_folder=True)
-    for option in ("html", "markdown", "trace"):
-        path = getattr(settings, option)
+    for setting in (HTML, MARKDOWN, TRACE):
+        path = getattr(settings, setting.name)
         if path is not None:
-            yield Output(f"--sd-{option}", path)
+            yield Output(str(setting), path)
     history = settings.history
     if history and "://" not in history:
-        yield Output("--sd-history", Path(history).expanduser().absolute())
+        yield Output(str(HISTORY), Path(history).expanduser().absolute())
     if host is not None and host.json:
         yield Output("--benchmark-json", Path(host.json).absolute())
     if host is not None and (host.save or host.autosave) and hasattr(host.storage, "path"):
         option = "--benchmark-save" if host.save else "--benchmark-autosave"
         yield Output(option, Path(host.storage.path).absolute(), is_folder=True)
     yield from list_temporary_folders()
+
+
+def check_packages(settings: Settings, root: Path) -> None:
+    """Refuse what was asked for by name and is not installed, before anything is loaded.
+
+    Args:
+        settings: What was asked for.
+        root: pytest's root folder.
+
+    Raises:
+        ConfigurationError: A package is missing; the message says how to install it.
+    """
+    if settings.cluster is None:  # else they are needed where its workers run
+        kind = "cpu" if settings.device == "auto" else settings.device
+        require_installed(
+            () if settings.engine_is_auto else settings.engines,
+            [name for names in settings.optimisations or () for name in names],
+            cast("DeviceKind", kind),
+        )
+    if settings.history is not None:
+        from sdperf.store.history.database import locate_history, require_driver
+
+        require_driver(locate_history(settings.history or None, root))
+    if settings.html is not None:
+        from sdperf.report.html.files import require_drawing
+
+        require_drawing()

@@ -1,34 +1,25 @@
-"""The `Settings` that the ``--sd-*`` options and the ini settings of the same names make."""
+"""The `Settings` of a pytest session: what was typed, the profile and the ini file, checked."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pytest
 
-from sdperf.device import DEVICE_CHOICES
+from sdperf import settings
 from sdperf.engines.catalogue import parse_engines
 from sdperf.errors import ConfigurationError
-from sdperf.judging.limits import (
-    parse_bytes,
-    parse_growth,
-    parse_joules,
-    parse_number,
-    parse_percent,
-    parse_positive,
-    parse_start_limits,
-)
+from sdperf.judging.limits import parse_growth, parse_start_limits
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
-from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling
+from sdperf.models.sampling import choose_sampling
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
-from sdperf.plugin.option_table import AUTO, OPTIONS, SWITCHES, Option, find_value
+from sdperf.plugin.command_line import find_value
 from sdperf.record.guard import GUARD_NAMES, slugify_guard
-from sdperf.record.measurement import GUARD_POLICIES, GuardPolicy
+from sdperf.record.measurement import GuardPolicy
 from sdperf.record.workload import (
     DEFAULT_PROMPTS,
     MODES,
@@ -38,6 +29,7 @@ from sdperf.record.workload import (
     Workload,
     read_prompts,
 )
+from sdperf.settings.kinds import AUTO, Setting
 from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:
@@ -47,7 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AUTO_WORKERS: Final[tuple[int, ...]] = (1, 2, 4)
-_NO_PROFILE: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Settings:
 
     Attributes:
         workload: What is generated; its prompts are those of a whole batch.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting `DEVICE`.
         precisions: Precisions to parametrise over.
         precision_is_auto: Whether those that are not native shall be skipped.
         modes: Modes to parametrise over.
@@ -184,109 +175,172 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         ConfigurationError: A value cannot be used.
     """
-    profile = _read_profile(config)
-    texts = {option.name: _value(config, option, profile) for option in OPTIONS}
-    switches = {switch.name: bool(_value(config, switch)) for switch in SWITCHES}
-    model = _expand_model(texts["model"])
+    texts = _Texts(config)
+    switches = {one: bool(find_value(config, one)) for one in settings.SWITCHES}
+    in_process = switches[settings.IN_PROCESS]
+    guards, allowed_unknown = texts.read_as(settings.GUARDS, parse_guards)
+    cluster = texts.read(settings.CLUSTER)
+    workload, sampling_source = _make_workload(texts)
+    workers = texts.read_list(settings.WORKERS) or ((1,) if in_process else AUTO_WORKERS)
+    _check_together(texts, cluster, workers, in_process=in_process)
+    return Settings(
+        workload=workload,
+        sampling_source=sampling_source,
+        device=texts.read(settings.DEVICE),
+        precisions=cast("tuple[Precision, ...]", texts.read_list(settings.PRECISION) or PRECISIONS),
+        precision_is_auto=texts.is_auto(settings.PRECISION),
+        modes=cast("tuple[Mode, ...]", texts.read_list(settings.MODE) or MODES),
+        workers=workers,
+        workers_are_auto=texts.is_auto(settings.WORKERS),
+        threads=texts.read_list(settings.THREADS),
+        optimisations=None
+        if texts.is_auto(settings.OPTIMISATIONS)
+        else texts.read_as(settings.OPTIMISATIONS, _parse_optimisation_sets),
+        engines=texts.read_as(settings.ENGINE, parse_engines),
+        engine_is_auto=texts.is_auto(settings.ENGINE),
+        images=texts.read(settings.IMAGES),
+        rounds=texts.read(settings.ROUNDS),
+        batch_rounds=texts.read(settings.BATCH_ROUNDS),
+        warmup=texts.read(settings.WARMUP),
+        timeout_s=texts.read(settings.TIMEOUT),
+        subject=texts[settings.SUBJECT] or None,
+        guards="off" if cluster else guards,
+        allowed_unknown=allowed_unknown,
+        trace=texts.read(settings.TRACE),
+        html=texts.read(settings.HTML),
+        max_slowdown=texts.read_or_auto(settings.MAX_SLOWDOWN),
+        max_suite_slowdown=texts.read(settings.MAX_SUITE_SLOWDOWN),
+        memory=texts.read_as(settings.MAX_GROWTH, parse_growth),
+        max_load=texts.read_as(settings.MAX_LOAD, parse_start_limits),
+        max_first_call=texts.read_as(settings.MAX_FIRST_CALL, parse_start_limits),
+        max_tail=texts.read(settings.MAX_TAIL),
+        max_leak_bytes=texts.read(settings.MAX_LEAK),
+        max_energy_j=texts.read(settings.MAX_ENERGY),
+        min_cores=texts.read(settings.MIN_CORES),
+        soak_s=texts.read(settings.SOAK),
+        processes=texts.read(settings.PROCESSES),
+        confirm_s=texts.read(settings.CONFIRM),
+        limit_is_typed=config.getoption(str(settings.MAX_SLOWDOWN)) is not None,
+        baselines=config.rootpath / Path(texts[settings.BASELINES]).expanduser(),
+        calibration=config.rootpath / Path(texts[settings.CALIBRATION]).expanduser(),
+        history=_choose_history(texts),
+        markdown=texts.read(settings.MARKDOWN),
+        in_process=in_process,
+        unwatched=switches[settings.UNWATCHED] or cluster is not None,
+        cluster=cluster,
+        durations=switches[settings.DURATIONS],
+        strict=switches[settings.STRICT],
+        exact=switches[settings.EXACT],
+        resume=switches[settings.RESUME],
+    )
+
+
+class _Texts:
+    """All settings of a session as text: what was typed, else the profile's, else the ini file's.
+
+    Args:
+        config: pytest's configuration.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        given = find_value(config, settings.PROFILE)
+        profile = read_profile(Path(given).expanduser()).as_texts() if given else {}
+        self._texts = {
+            one: profile[one.key]
+            if one.key in profile and config.getoption(str(one)) is None
+            else find_value(config, one)
+            for one in settings.OPTIONS
+        }
+
+    def __getitem__(self, setting: Setting[Any]) -> str:
+        """Return the text of a setting."""
+        return str(self._texts[setting])
+
+    def is_auto(self, setting: Setting[Any]) -> bool:
+        """Tell whether a setting is left open."""
+        return self[setting].strip() == AUTO
+
+    def read(self, setting: Setting[T]) -> T:
+        """Read a setting by its kind."""
+        return self.read_as(setting, setting.parse)
+
+    def read_as(self, setting: Setting[Any], parse: Callable[[str], T]) -> T:
+        """Read a setting that takes more than one value of its kind.
+
+        Raises:
+            ConfigurationError: It cannot be used.
+        """
+        try:
+            return parse(self[setting].strip())
+        except ValueError as error:
+            raise _refuse(setting, self[setting], str(error)) from error
+
+    def read_or_auto(self, setting: Setting[T]) -> T | None:
+        """Read a setting; ``auto`` is ``None``."""
+        return None if self.is_auto(setting) else self.read(setting)
+
+    def read_list(self, setting: Setting[T]) -> tuple[T, ...] | None:
+        """Read a comma list; ``auto`` is ``None``."""
+        return None if self.is_auto(setting) else self.read_as(setting, setting.parse_list)
+
+
+def _make_workload(texts: _Texts) -> tuple[Workload, str | None]:
+    """Return the workload, and where steps and guidance come from that were left open."""
+    text = texts[settings.MODEL]
+    model = str(Path(text).expanduser()) if text.startswith("~") else text
     sampling = choose_sampling(
-        model,
-        _or_auto(texts, "steps", _parse_count, None),
-        _or_auto(texts, "guidance", _parse_guidance, None),
+        model, texts.read_or_auto(settings.STEPS), texts.read_or_auto(settings.GUIDANCE)
     )
     prompts = (
         DEFAULT_PROMPTS
-        if texts["prompts"] == AUTO
-        else read_prompts(Path(texts["prompts"]), "--sd-prompts")
+        if texts.is_auto(settings.PROMPTS)
+        else read_prompts(Path(texts[settings.PROMPTS]), str(settings.PROMPTS))
     )
-    width, height = _parse_size(texts["size"])
+    width, height = texts.read_or_auto(settings.SIZE) or (None, None)
     workload = Workload(
         model=model,
         prompts=prompts,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,
-        negative_prompt=texts["negative-prompt"],
-        seed=_parse(texts, "seed", lambda text: _parse_count(text, least=0)),
+        negative_prompt=texts[settings.NEGATIVE_PROMPT],
+        seed=texts.read(settings.SEED),
         height=height,
         width=width,
-        scheduler=None if texts["scheduler"] == AUTO else texts["scheduler"],
+        scheduler=texts.read_or_auto(settings.SCHEDULER),
     )
-    if texts["device"] not in DEVICE_CHOICES:
-        raise _refused("device", texts["device"], ", ".join(DEVICE_CHOICES))
-    guards, allowed_unknown = _parse(texts, "guards", parse_guards)
-    in_process = switches["in-process"]
-    workers_are_auto = texts["workers"] == AUTO
-    workers = _or_auto(texts, "workers", _parse_counts, (1,) if in_process else AUTO_WORKERS)
-    cluster = _parse(texts, "cluster", _parse_cluster)
-    if cluster and (in_process or texts["trace"]):
-        raise _refused("cluster", texts["cluster"], "neither --sd-in-process nor --sd-trace")
-    if cluster and texts["threads"] != AUTO:
-        raise _refused(
-            "threads", texts["threads"], "auto with --sd-cluster: dask worker --nthreads"
+    return workload, sampling.source
+
+
+def _check_together(
+    texts: _Texts, cluster: str | None, workers: tuple[int, ...], *, in_process: bool
+) -> None:
+    """Refuse settings that cannot hold together."""
+    if cluster and (in_process or texts[settings.TRACE]):
+        raise _refuse(
+            settings.CLUSTER,
+            texts[settings.CLUSTER],
+            f"neither {settings.IN_PROCESS} nor {settings.TRACE}",
+        )
+    if cluster and not texts.is_auto(settings.THREADS):
+        raise _refuse(
+            settings.THREADS,
+            texts[settings.THREADS],
+            f"auto with {settings.CLUSTER}: dask worker --nthreads",
         )
     if in_process and max(workers) > 1:
-        raise _refused("workers", texts["workers"], "1 with --sd-in-process")
-    return Settings(
-        workload=workload,
-        sampling_source=sampling.source,
-        device=texts["device"],
-        precisions=_or_auto(texts, "precision", _list_of(PRECISIONS), PRECISIONS),
-        precision_is_auto=texts["precision"] == AUTO,
-        modes=_or_auto(texts, "mode", _list_of(MODES), MODES),
-        workers=workers,
-        workers_are_auto=workers_are_auto,
-        threads=_or_auto(texts, "threads", _parse_counts, None),
-        optimisations=_or_auto(texts, "optimisations", _parse_optimisation_sets, None),
-        engines=_parse(texts, "engine", parse_engines),
-        engine_is_auto=texts["engine"].strip() == AUTO,
-        images=_parse(texts, "images", _parse_count),
-        rounds=_parse(texts, "rounds", _parse_count),
-        batch_rounds=_parse(texts, "batch-rounds", _parse_count),
-        warmup=_parse(texts, "warmup", lambda text: _parse_count(text, least=0)),
-        timeout_s=_parse(texts, "timeout", parse_positive),
-        subject=texts["subject"] or None,
-        guards="off" if cluster else guards,
-        allowed_unknown=allowed_unknown,
-        trace=_parse(texts, "trace", _file_such_as("trace.json or trace.json.gz")),
-        html=_parse(texts, "html", _parse_html_path),
-        max_slowdown=(
-            None if texts["max-slowdown"] == AUTO else _parse(texts, "max-slowdown", parse_percent)
-        ),
-        max_suite_slowdown=_parse(texts, "max-suite-slowdown", parse_percent),
-        memory=_parse(texts, "max-growth", parse_growth),
-        max_load=_parse(texts, "max-load", parse_start_limits),
-        max_first_call=_parse(texts, "max-first-call", parse_start_limits),
-        max_tail=_parse(texts, "max-tail", parse_percent),
-        max_leak_bytes=_parse(texts, "max-leak", parse_bytes),
-        max_energy_j=_parse(texts, "max-energy", _if_given(parse_joules)),
-        min_cores=_parse(texts, "min-cores", _if_given(parse_positive)),
-        soak_s=_parse(texts, "soak", _if_given(parse_minutes)),
-        processes=_parse(texts, "processes", _parse_count),
-        confirm_s=_parse(texts, "confirm", _parse_duration),
-        limit_is_typed=config.getoption("--sd-max-slowdown") is not None,
-        baselines=config.rootpath / Path(texts["baselines"]).expanduser(),
-        calibration=config.rootpath / Path(texts["calibration"]).expanduser(),
-        history=_parse(texts, "history", _parse_history),
-        markdown=_parse(texts, "markdown", _file_such_as("summary.md")),
-        in_process=in_process,
-        unwatched=switches["unwatched"] or cluster is not None,
-        cluster=cluster,
-        durations=switches["durations"],
-        strict=switches["strict"],
-        exact=switches["exact"],
-        resume=switches["resume"],
+        raise _refuse(settings.WORKERS, texts[settings.WORKERS], f"1 with {settings.IN_PROCESS}")
+
+
+def _choose_history(texts: _Texts) -> str | None:
+    """Return a URL or path, ``""`` for the default; ``None`` for nowhere."""
+    chosen = texts.read_or_auto(settings.HISTORY)
+    return "" if chosen is None else None if chosen == "off" else chosen
+
+
+def _refuse(setting: Setting[Any], got: str, expected: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{setting} cannot be used", got=repr(got), expected=expected, hint="pytest --help"
     )
-
-
-def parse_minutes(text: str) -> float:
-    """Parse ``90s``, ``10m`` or ``1h`` to seconds.
-
-    Raises:
-        ValueError: It is not a duration above 0 with its unit.
-    """
-    found = re.fullmatch(r"\s*([0-9.]{1,18})\s*([smh])\s*", text)
-    if not found:
-        raise ValueError("a duration above 0 with its unit, such as 90s, 10m or 1h")
-    return parse_positive(found.group(1)) * {"s": 1, "m": 60, "h": 3600}[found.group(2)]
 
 
 def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
@@ -296,7 +350,7 @@ def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
         ValueError: There is no such policy or guard, or guards are allowed without ``strict``.
     """
     first, *rest = (part.strip() for part in text.split(","))
-    policy = _one_of(GUARD_POLICIES)(first)
+    policy = cast("GuardPolicy", settings.GUARDS.parse(first))
     known = frozenset(map(slugify_guard, GUARD_NAMES))
     allowed = frozenset(part.removeprefix("allow=") for part in rest)
     if not all(part.startswith("allow=") for part in rest) or not allowed <= known:
@@ -306,134 +360,5 @@ def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
     return policy, allowed
 
 
-def _value(config: pytest.Config, option: Option, profile: Mapping[str, str] = _NO_PROFILE) -> Any:
-    if config.getoption(option.flag) is None and option.name in profile:
-        return profile[option.name]
-    return find_value(config, option.name)
-
-
-def _read_profile(config: pytest.Config) -> Mapping[str, str]:
-    """Return the settings of ``--sd-profile`` by option; none without one."""
-    given = find_value(config, "profile")
-    return read_profile(Path(given).expanduser()).as_texts() if given else _NO_PROFILE
-
-
-def _expand_model(text: str) -> str:
-    return str(Path(text).expanduser()) if text.startswith("~") else text
-
-
-def _parse(texts: dict[str, str], name: str, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(texts[name].strip())
-    except ValueError as error:
-        raise _refused(name, texts[name], str(error)) from error
-
-
-def _or_auto(texts: dict[str, str], name: str, parse: Callable[[str], T], automatic: T) -> T:
-    return automatic if texts[name] == AUTO else _parse(texts, name, parse)
-
-
-def _refused(name: str, got: str, expected: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"--sd-{name} cannot be used", got=repr(got), expected=expected, hint="pytest --help"
-    )
-
-
-def _parse_count(text: str, least: int = 1) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-        raise ValueError(f"a whole number of {least} or more, of 18 digits at most")
-    return int(text)
-
-
-def _parse_guidance(text: str) -> float | str:
-    return text if text == OWN_GUIDANCE else parse_number(text)
-
-
-def _if_given(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """Parse what is given; nothing is ``None``."""
-    return lambda text: parse(text) if text else None
-
-
-def _parse_duration(text: str) -> float:
-    number = parse_number(text)
-    if number < 0:
-        raise ValueError("seconds, 0 or more")
-    return number
-
-
-def _parse_size(text: str) -> tuple[int | None, int | None]:
-    if text == AUTO:
-        return None, None
-    found = re.fullmatch(r"\s*([0-9]{1,6})\s*x\s*([0-9]{1,6})\s*", text)
-    if not found:
-        raise _refused("size", text, "WIDTHxHEIGHT in pixels, such as 512x512")
-    return int(found.group(1)), int(found.group(2))
-
-
-def _file_such_as(example: str) -> Callable[[str], Path | None]:
-    def parse(text: str) -> Path | None:
-        if not text:
-            return None
-        path = Path(text).expanduser().absolute()
-        if not path.parent.is_dir() or path.is_dir():
-            raise ValueError(f"a file in a folder that exists, such as {example}")
-        return path
-
-    return parse
-
-
-def _parse_html_path(text: str) -> Path | None:
-    if not text:
-        return None
-    path = Path(text).expanduser().absolute()
-    if path.is_dir() or path.suffix not in (".html", ".htm"):
-        raise ValueError("a file that ends in .html, such as report.html")
-    return path
-
-
-def _parse_cluster(text: str) -> str | None:
-    if text and not re.fullmatch(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}", text):
-        raise ValueError("tcp://HOST:PORT or tls://HOST:PORT")
-    return text or None
-
-
-def _parse_history(text: str) -> str | None:
-    """Return a URL or path, ``""`` for the default; ``None`` for nowhere."""
-    if text.startswith("-") or not re.fullmatch(r"(sqlite|postgres(ql)?)(\+\w+)?", _scheme(text)):
-        raise ValueError("off, an SQLite file, or postgresql://USER@HOST/DATABASE")
-    return None if text == "off" else "" if text == AUTO else text
-
-
-def _scheme(url: str) -> str:
-    return url.partition("://")[0] if "://" in url else "sqlite"
-
-
-def _one_of(choices: tuple[T, ...]) -> Callable[[str], T]:
-    def parse(text: str) -> T:
-        for choice in choices:
-            if choice == text:
-                return choice
-        raise ValueError(", ".join(map(str, choices)))
-
-    return parse
-
-
-def _list_of(choices: tuple[T, ...]) -> Callable[[str], tuple[T, ...]]:
-    def parse(text: str) -> tuple[T, ...]:
-        names = [name.strip() for name in text.split(",")]
-        if not set(names) <= set(choices):
-            raise ValueError(f"auto, or a comma list of {', '.join(map(str, choices))}")
-        return cast("tuple[T, ...]", tuple(dict.fromkeys(names)))
-
-    return parse
-
-
-def _parse_optimisation_sets(text: str) -> tuple[tuple[str, ...], ...] | None:
+def _parse_optimisation_sets(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys(parse_optimisations(part) for part in text.split(",")))
-
-
-def _parse_counts(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(_parse_count(part.strip()) for part in text.split(",")))
-    except ValueError as error:
-        raise ValueError("auto, or a comma list of whole numbers of 1 or more") from error

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sdperf.engines.catalogue import ENGINES, explain_skip
-from sdperf.engines.requirements import require_installed
-from sdperf.errors import ConfigurationError, EngineError
+from sdperf.errors import ConfigurationError
 from sdperf.judging.session.comparison import Comparison
 from sdperf.judging.session.speed import SpeedVerdict
 from sdperf.judging.settling import Typed
@@ -28,11 +25,11 @@ from sdperf.plugin.keys import KEY
 from sdperf.plugin.options import Settings, read_settings
 from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
-from sdperf.record.workload import TORCH, Variant
+from sdperf.plugin.skipping import find_skip_reason
+from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import Row
 
 if TYPE_CHECKING:
-    from sdperf.device import DeviceKind
     from sdperf.models.loader import ResolvedModel
     from sdperf.plugin.journalling import SessionJournal
     from sdperf.run.case import CaseResult
@@ -264,75 +261,7 @@ class SdSession:
 
     def reason_to_skip(self, variant: Variant) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it."""
-        settings = self.settings
-        suite = self.suite()
-        if self._cluster is not None:
-            there = len(self._cluster.list_workers())
-            if settings.workers_are_auto and variant.workers > there:
-                return f"{variant.workers} workers in a cluster of {there}"
-        elif settings.workers_are_auto and _count_busy(variant) > suite.cpu_threads:
-            each = "" if variant.threads is None else f" of {variant.threads} threads"
-            return (
-                f"{variant.workers} workers{each} on {suite.cpu_threads} performance cores; "
-                f"force with --sd-workers {variant.workers}"
-            )
-        if settings.precision_is_auto and variant.precision != "fp32":
-            device = suite.describe_device()
-            if variant.precision not in device.native_precisions:
-                return (
-                    f"{variant.precision} is emulated on this {device.kind} device and slow; "
-                    f"force with --sd-precision {variant.precision}"
-                )
-        return self._reason_to_skip_engine(variant)
-
-    def is_chosen_engine(self, name: str) -> bool:
-        """Tell whether an engine was chosen for the user, who named others or ``auto``."""
-        settings = self.settings
-        return name != TORCH and (settings.engine_is_auto or name not in settings.engines)
-
-    @contextlib.contextmanager
-    def skipping_chosen_engine(self, name: str) -> Iterator[None]:
-        """Skip a case whose engine the user did not name, where it cannot take the pipeline."""
-        try:
-            yield
-        except (ConfigurationError, EngineError) as error:
-            if not self.is_chosen_engine(name):
-                raise
-            pytest.skip(f"the engine {name} cannot take this pipeline: {error}")
-
-    def check_packages(self) -> None:
-        """Refuse what was asked for by name and is not installed, before anything is loaded.
-
-        Raises:
-            ConfigurationError: A package is missing; the message says how to install it.
-        """
-        settings = self.settings
-        if settings.cluster is None:  # else they are needed where its workers run
-            kind = "cpu" if settings.device == "auto" else settings.device
-            require_installed(
-                () if settings.engine_is_auto else settings.engines,
-                [name for names in settings.optimisations or () for name in names],
-                cast("DeviceKind", kind),
-            )
-        if settings.history is not None:
-            from sdperf.store.history.database import locate_history, require_driver
-
-            require_driver(locate_history(settings.history or None, self.root))
-        if settings.html is not None:
-            from sdperf.report.html.files import require_drawing
-
-            require_drawing()
-
-    def _reason_to_skip_engine(self, variant: Variant) -> str | None:
-        if variant.engine == TORCH:
-            return None
-        settings, choice = self.settings, ENGINES[variant.engine]
-        is_auto = self.is_chosen_engine(variant.engine)
-        if is_auto and settings.subject is not None:
-            return f"the engine {choice.name} takes no --sd-subject, which is code for torch"
-        if (is_auto or settings.precision_is_auto) and variant.precision not in choice.precisions:
-            return f"the engine {choice.name} cannot run {variant.precision}"
-        return explain_skip(choice, self.suite().describe_device().kind) if is_auto else None
+        return find_skip_reason(self.settings, self.suite(), self._cluster, variant)
 
     def keep(self, node_id: str, result: CaseResult) -> None:
         """Keep a case's result for the gates and for the image folder, and put it on the disk.
@@ -400,10 +329,6 @@ class SdSession:
         if self.lock is not None:
             self.lock.release()
             self.lock = None
-
-
-def _count_busy(variant: Variant) -> int:
-    return variant.workers * (variant.threads or 1)
 
 
 def session_of(config: pytest.Config) -> SdSession:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sdperf.settings import SCHEDULER
+
 
 @dataclass(frozen=True)
 class AskedExecution:
@@ -91,7 +93,7 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
             f"asked for guidance {_switch(asked.guided)}, executed with guidance "
             f"{_switch(executed.guided)} (denoiser's batch: {executed.denoiser_batch})"
         )
-    own = ", the model's own, as --sd-scheduler named none" if asked.is_models_scheduler else ""
+    own = f", the model's own, as {SCHEDULER} named none" if asked.is_models_scheduler else ""
     for what, wanted, found, why in (
         ("denoiser's weights in", asked.precision, executed.precision, ""),
         ("the scheduler", asked.scheduler, executed.scheduler, own),

@@ -350,7 +350,7 @@ class GuardLog:
     """Whether the machine was fit to be measured on, and stayed so.
 
     Attributes:
-        policy: The ``--sd-guards`` choice.
+        policy: A choice of the setting ``guards``.
         before: All guards right before the first round; those that only mean something at rest
             (load, other users of the GPU) as they were before the session's first worker.
         during: What changed for the worse in rounds that count.

@@ -47,7 +47,7 @@ class Outcome(enum.Enum):
 
     @property
     def is_open(self) -> bool:
-        """Whether the outcome fails the run only where it is strict (``--sd-strict``)."""
+        """Whether the outcome fails the run only where it is strict (the setting ``strict``)."""
         return self in _OPEN
 
 

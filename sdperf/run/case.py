@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.images.png import compute_png_sha256
@@ -27,9 +27,10 @@ from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
+from sdperf.run.scoring import record_images
 from sdperf.run.suite import Suite
-
-Number = TypeVar("Number", int, float)
+from sdperf.settings import IMAGES
+from sdperf.stats.summaries import keep_complete, sum_known, sum_peaks
 
 FEWEST_OVERLAPPING: Final = 2
 """Images of each worker in a watched asynchronous round: one is delivered, the next is made."""
@@ -218,7 +219,7 @@ class Case:
 
     def collect(self) -> CaseResult:
         """Score the last round's images and make the record; nothing of this is timed."""
-        last = _pair(self._shares(), self._rounds[-1])
+        last = self._rounds[-1].pair_with(self._shares())
         self._keep_bare(last)
         fresh = self._draw_fresh() if self.watched else None
         after: tuple[Guard, ...] = ()
@@ -232,7 +233,7 @@ class Case:
             stages = self.suite.profile(self.variant) if divided else None
             limits = self.suite.limits(self.variant) if divided else None
             imprints = self._take_imprints(last)
-        records = self.suite.record_images(last)
+        records = record_images(self.suite, last)
         pngs = {
             record.sha256: delivered.png
             for record, (_, delivered) in zip(records, last, strict=True)
@@ -250,24 +251,24 @@ class Case:
             images_per_round=sum(len(result.images) for result in self._rounds[-1].results),
             rounds_s=tuple(each.duration_s for each in self._rounds),
             images=tuple(records),
-            image_latencies_s=tuple(_mean_latency(each) for each in self._rounds),
+            image_latencies_s=tuple(each.mean_latency_s for each in self._rounds),
             load_s=self.load_s,
             first_call_s=self.first_call_s,
             warmup_s=tuple(each.duration_s for each in self._warmups),
             repeatable=self._is_repeatable(),
             stages=stages,
             memory=MemoryUsage(
-                peak_rss_bytes=_sum_of_peaks(
+                peak_rss_bytes=sum_peaks(
                     [result.peak_rss_bytes for result in each.results] for each in self._rounds
                 ),
-                peak_device_bytes=_sum_of_peaks(
+                peak_device_bytes=sum_peaks(
                     [result.peak_device_bytes for result in each.results] for each in self._rounds
                 ),
                 peak_device_sampled=any(result.peak_device_sampled for result in results),
-                live_device_bytes=_sum_of_peaks(
+                live_device_bytes=sum_peaks(
                     [[result.live_device_bytes for result in self._rounds[-1].results]]
                 ),
-                driver_device_bytes=_sum_of_peaks(
+                driver_device_bytes=sum_peaks(
                     [[result.driver_device_bytes for result in self._rounds[-1].results]]
                 ),
                 weight_bytes=self._workers[0].report.weight_bytes,
@@ -278,16 +279,15 @@ class Case:
             limits=limits,
             resources=resources,
             engine=self._workers[0].report.engine,
-            rounds_cpu_s=_complete(each.cpu_s for each in self._rounds),
+            rounds_cpu_s=keep_complete(each.cpu_s for each in self._rounds),
             # In pytest's own process pytest's results grow beside the pipeline.
             rounds_resident_bytes=()
             if self.suite.pool.is_in_process
-            else _complete(
-                _sum_known(result.resident_bytes for result in each.results)
-                for each in self._rounds
+            else keep_complete(
+                sum_known(result.resident_bytes for result in each.results) for each in self._rounds
             ),
-            rounds_device_bytes=_complete(
-                _sum_known(result.live_device_bytes for result in each.results)
+            rounds_device_bytes=keep_complete(
+                sum_known(result.live_device_bytes for result in each.results)
                 for each in self._rounds
             ),
             execution=self._rounds[-1].results[0].execution,
@@ -404,15 +404,15 @@ class Case:
         if len(images) < workers:
             raise ConfigurationError(
                 "a batch is smaller than the number of workers",
-                got=f"--sd-images {len(images)} for {workers} workers",
-                expected=f"--sd-images {workers} or more",
+                got=f"{IMAGES} {len(images)} for {workers} workers",
+                expected=f"{IMAGES} {workers} or more",
             )
         return [images[worker::workers] for worker in range(workers)]
 
     def _run(self, shares: list[tuple[ImageRequest, ...]] | None = None) -> PoolRound:
         shares = self._shares() if shares is None else shares
         done = self._run_unkept(shares)
-        for request, delivered in _pair(shares, done):
+        for request, delivered in done.pair_with(shares):
             self._hashes.setdefault(request, set()).add(compute_png_sha256(delivered.png))
         return done
 
@@ -443,7 +443,7 @@ class Case:
         with self.suite.machine.watch(self.suite.pool.stock.pids) as sampler:
             while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):
                 done = self._run(shares)
-                self._keep_bare(_pair(shares, done))
+                self._keep_bare(done.pair_with(shares))
                 images += sum(len(result.images) for result in done.results)
                 passed_s += done.duration_s
                 rounds += 1
@@ -459,45 +459,3 @@ class Case:
             if made < 2
             else self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())
         )
-
-
-def _complete(values: Iterable[Number | None]) -> tuple[Number, ...]:
-    """Return the values where all are known, else none."""
-    listed = list(values)
-    known = tuple(one for one in listed if one is not None)
-    return known if len(known) == len(listed) else ()
-
-
-def _sum_known(values: Iterable[int | None]) -> int | None:
-    """Sum the values where all are known; else nothing is known of the sum."""
-    listed = list(values)
-    known = _complete(listed)
-    return sum(known) if listed and len(known) == len(listed) else None
-
-
-def _pair(
-    shares: Sequence[tuple[ImageRequest, ...]], done: PoolRound
-) -> list[tuple[ImageRequest, DeliveredImage]]:
-    """Pair what was asked for with what came, in batch order, each request once."""
-    pairs = {
-        request: delivered
-        for share, result in zip(shares, done.results, strict=True)
-        for request, delivered in zip(share, result.images, strict=True)
-    }
-    return sorted(pairs.items(), key=lambda pair: pair[0].seed)
-
-
-def _mean_latency(done: PoolRound) -> float:
-    latencies_s = [image.latency_s for result in done.results for image in result.images]
-    return statistics.fmean(latencies_s)
-
-
-def _sum_of_peaks(rounds: Iterable[Sequence[int | None]]) -> int | None:
-    """Sum over workers of each one's peak over the rounds; ``None`` when one is unknown."""
-    total = 0
-    for peaks in zip(*rounds, strict=True):
-        known = [peak for peak in peaks if peak is not None]
-        if not known:
-            return None
-        total += max(known)
-    return total

@@ -11,6 +11,7 @@ from sdperf.measure.fitness.guard_changes import compare_guards
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import ExcludedRound, GuardLog, GuardPolicy
 from sdperf.run.pool import PoolRound
+from sdperf.settings import GUARDS
 
 
 @dataclass
@@ -55,7 +56,7 @@ class GuardedRounds:
                     "the machine did not hold still long enough to be measured",
                     got=f"{len(self.excluded)} invalid rounds, the last because {reason}",
                     expected=f"at most {self.budget}",
-                    hint="; ".join([*hints, "--sd-guards off measures all the same"]),
+                    hint="; ".join([*hints, f"{GUARDS} off measures all the same"]),
                 )
 
 
@@ -79,7 +80,7 @@ def check_fit(
     hints = [guard.hint for guard in (*failed, *unread) if guard.hint]
     if unread:
         names = "".join(f",allow={name}" for name in sorted({one.slug for one in unread} | allowed))
-        hints.append(f"or allow what cannot be known: --sd-guards strict{names}")
+        hints.append(f"or allow what cannot be known: {GUARDS} strict{names}")
     raise UnfitError(
         "this machine is not fit to be measured on"
         if failed

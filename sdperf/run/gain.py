@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
+from sdperf.run.scoring import add_scores
 from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
 
@@ -83,7 +84,8 @@ class GainCase:
             if sha256 is not None
         ]
         scored = iter(
-            self.case.suite.add_scores(
+            add_scores(
+                self.case.suite,
                 [image for image, _ in paired],
                 [png for _, png in paired],
                 [pngs[image.sha256] for image, _ in paired],

@@ -39,7 +39,7 @@ class WorkerSpec:
     Attributes:
         model: The resolved model.
         precision: Number format of the weights.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
         code: Folders to search for the subject's module before all others: another revision's.
         optimisations: Names of switched-on optimisations.

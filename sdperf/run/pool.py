@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -26,10 +27,11 @@ from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
 from sdperf.record.measurement import Environment, StageCost, StageTimes
-from sdperf.record.workload import TORCH
+from sdperf.record.workload import TORCH, ImageRequest
 from sdperf.run import worker
 from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost, explain_exit
 from sdperf.run.messages import (
+    DeliveredImage,
     DeviceSpeed,
     RoundRequest,
     RoundResult,
@@ -39,6 +41,7 @@ from sdperf.run.messages import (
 from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
 from sdperf.run.worker.renewal import load_in_place
+from sdperf.settings import IN_PROCESS, TIMEOUT
 
 T = TypeVar("T")
 
@@ -82,6 +85,26 @@ class PoolRound:
             for one in self.results
         )
         return replace(self, results=results)
+
+    def pair_with(
+        self, shares: Sequence[tuple[ImageRequest, ...]]
+    ) -> list[tuple[ImageRequest, DeliveredImage]]:
+        """Pair what was asked for with what came, in batch order, each request once.
+
+        Args:
+            shares: What each worker was asked for.
+        """
+        pairs = {
+            request: delivered
+            for share, result in zip(shares, self.results, strict=True)
+            for request, delivered in zip(share, result.images, strict=True)
+        }
+        return sorted(pairs.items(), key=lambda pair: pair[0].seed)
+
+    @property
+    def mean_latency_s(self) -> float:
+        """Mean seconds of an image, from the start of its generation to its delivery."""
+        return statistics.fmean(image.latency_s for one in self.results for image in one.images)
 
     @property
     def cpu_s(self) -> float | None:
@@ -311,7 +334,7 @@ class WorkerPool:
             return _outcome(first.host, future, limit_s, "an inspected generation")
 
     def describe_device(self, choice: str) -> DeviceInfo:
-        """Ask a process what a ``--sd-device`` choice means here: one at hand, or one of its own.
+        """Ask a process, one at hand or its own, what a choice of the setting ``device`` means.
 
         Raises:
             ConfigurationError: torch sees no such device.
@@ -385,7 +408,7 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
         raise WorkerError(
             f"{doing} outlived its time limit",
             got=f"no answer after {limit_s:g} s",
-            hint="raise --sd-timeout, or use fewer steps, a smaller size or another precision",
+            hint=f"raise {TIMEOUT}, or use fewer steps, a smaller size or another precision",
         )
     try:
         return future.result()
@@ -395,5 +418,5 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
         raise WorkerError(
             f"a worker died during {doing}",
             got=f"exit code {code}: {explain_exit(code)}{said}",
-            hint="run the case alone with --sd-in-process to see the crash in a debugger",
+            hint=f"run the case alone with {IN_PROCESS} to see the crash in a debugger",
         ) from error

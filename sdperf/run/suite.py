@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError, EngineError, GenerationError, SdperfError
-from sdperf.images import require_same_shape
-from sdperf.images.png import compute_png_sha256, decode_png
+from sdperf.images.png import compute_png_sha256
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
@@ -24,7 +23,6 @@ from sdperf.record.measurement import (
     DeviceLimits,
     Environment,
     GuardPolicy,
-    ImageRecord,
     SeparateStage,
     StageCost,
     StageTimes,
@@ -43,8 +41,9 @@ from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.quality.questions import TakeImprint
 from sdperf.run.quality.recorded import Recording
 from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
-from sdperf.run.scoring import Other, PictureScores
+from sdperf.run.scoring import PictureScores
 from sdperf.run.share import compute_limits
+from sdperf.settings import GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class Suite:
         workload: What is generated.
         model: The resolved model.
         pool: The workers.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         subject: ``module:function`` under test, or ``None``.
         sampling_source: Where the model's steps and guidance come from, as far as the user left
             them open; ``None`` where the user said both.
@@ -193,7 +192,7 @@ class Suite:
             f"the subject returned a {worker.report.pipeline}, and steps and guidance were left "
             f"open: those of {self.model.name} are for a {self.model.pipeline_class}",
             got=self.workload.describe_sampling(),
-            hint="say how it is sampled: --sd-steps N --sd-guidance X (or none)",
+            hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
         )
 
     def make_references(self, variant: Variant) -> None:
@@ -410,66 +409,6 @@ class Suite:
             if png is not None and compute_png_sha256(png) == sha256:
                 return png
         return None
-
-    def record_images(
-        self, made: Sequence[tuple[ImageRequest, DeliveredImage]]
-    ) -> list[ImageRecord]:
-        """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
-
-        Each is held against this run's fp32 sync image and against the shipped reference.
-
-        Args:
-            made: What was asked for, and what came.
-        """
-        wanted = [(one.png, self._list_others(image)) for image, one in made]
-        with self.pool.ledger.spend("comparing"):
-            examined = self.pictures.examine(wanted)
-        return [
-            seen.make_record(image, delivered)
-            for (image, delivered), seen in zip(made, examined, strict=True)
-        ]
-
-    def _list_others(self, image: ImageRequest) -> list[Other]:
-        """List what an image is held against."""
-        plain, others = self.fetch_plain(image), []
-        if plain is not None:
-            others.append(Other.of_png("fp32-sync", plain))
-        reference = None if self.shipped is None else self.shipped.find(image, self.workload)
-        if reference is not None:
-            others.append(Other("reference", reference.sha256, reference.read))
-        return others
-
-    def add_scores(
-        self,
-        records: Sequence[ImageRecord],
-        others: Sequence[bytes],
-        pngs: Sequence[bytes],
-        *,
-        against: str,
-    ) -> list[ImageRecord]:
-        """Hold images against others that were made in this session too; see `record_images`.
-
-        Args:
-            records: What is known of the images; a score is added to each.
-            others: PNG bytes of the other images, in order.
-            pngs: PNG bytes of the images, in order.
-            against: What the others are.
-
-        Raises:
-            ImageError: Two images differ in size.
-        """
-        pairs = [
-            (png, [Other.of_png(against, other)]) for png, other in zip(pngs, others, strict=True)
-        ]
-        with self.pool.ledger.spend("comparing"):
-            examined = self.pictures.examine(pairs)
-        for seen, other, png in zip(examined, others, pngs, strict=True):
-            if not seen.scores:
-                require_same_shape(decode_png(other), decode_png(png))
-        return [
-            dataclasses.replace(one, scores=(*one.scores, *seen.scores))
-            for one, seen in zip(records, examined, strict=True)
-        ]
 
 
 def _has_converted(worker: Worker) -> bool:

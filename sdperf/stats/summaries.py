@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 LARGEST_EXACT_COUNT: Final = 1000
 """Above it the binomial count of values below the median is taken as normal."""
@@ -119,3 +121,28 @@ def _require_finite(values: Sequence[float]) -> Sequence[float]:
     if not all(math.isfinite(value) for value in values):
         raise ValueError("a summary needs finite values")
     return values
+
+
+def keep_complete(values: Iterable[Number | None]) -> tuple[Number, ...]:
+    """Return the values where all are known, else none."""
+    listed = list(values)
+    known = tuple(one for one in listed if one is not None)
+    return known if len(known) == len(listed) else ()
+
+
+def sum_known(values: Iterable[int | None]) -> int | None:
+    """Sum the values where all are known; else nothing is known of the sum."""
+    listed = list(values)
+    known = keep_complete(listed)
+    return sum(known) if listed and len(known) == len(listed) else None
+
+
+def sum_peaks(rounds: Iterable[Sequence[int | None]]) -> int | None:
+    """Sum over workers of each one's peak over the rounds; ``None`` when one is unknown."""
+    total = 0
+    for peaks in zip(*rounds, strict=True):
+        known = [peak for peak in peaks if peak is not None]
+        if not known:
+            return None
+        total += max(known)
+    return total

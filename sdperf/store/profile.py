@@ -6,23 +6,34 @@ The only place that knows the format: `format_profile` writes what `parse_profil
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN, parse_optimisations
-from sdperf.record.workload import MODES, PRECISIONS, Mode, Precision
+from sdperf.pipeline.optimisations.catalogue import parse_named_optimisations
+from sdperf.record.workload import Mode, Precision
+from sdperf.settings import (
+    GUIDANCE,
+    MODE,
+    MODEL,
+    OPTIMISATIONS,
+    PRECISION,
+    PROFILE,
+    SCALE,
+    SCHEDULER,
+    SIZE,
+    STEPS,
+    WORKERS,
+)
+from sdperf.settings.kinds import EDGE, Kind, Setting
 
 PROFILE_VERSION: Final = 1
 DEFAULT_NAME: Final = "sdperf-tuned.toml"
 
 _MAX_FILE_BYTES: Final = 1 << 16
-_MAX_TEXT: Final = 500
-_CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 Scalar = str | int | float | bool
 
@@ -60,43 +71,43 @@ class Profile:
     def as_texts(self) -> dict[str, str]:
         """Return the settings as the options of a pytest run and the settings of a side spell them.
 
-        Keys are the names of the ``--sd-*`` options, which are keys of ``sdperf ab --a`` too.
+        Their keys are the same in both.
         """
-        texts = {
-            "model": self.model,
-            "steps": str(self.num_inference_steps),
-            "scheduler": self.scheduler or "auto",
-            "precision": self.precision,
-            "mode": self.mode,
-            "workers": str(self.workers),
-            "optimisations": "+".join(self.optimisations) or PLAIN,
+        texts: dict[Setting[Any], str] = {
+            MODEL: MODEL.format(self.model),
+            STEPS: STEPS.format(self.num_inference_steps),
+            SCHEDULER: SCHEDULER.format(self.scheduler),
+            PRECISION: PRECISION.format(self.precision),
+            MODE: MODE.format(self.mode),
+            WORKERS: WORKERS.format(self.workers),
+            OPTIMISATIONS: OPTIMISATIONS.format(self.optimisations),
         }
         if self.guidance_scale is not None:
-            texts["guidance"] = f"{self.guidance_scale:.9f}".rstrip("0").rstrip(".")
-        if self.width is not None:
-            texts["size"] = f"{self.width}x{self.height}"
-        return texts
+            texts[GUIDANCE] = GUIDANCE.format(self.guidance_scale)
+        if self.width is not None and self.height is not None:
+            texts[SIZE] = SIZE.format((self.width, self.height))
+        return {setting.key: text for setting, text in texts.items()}
 
 
 def format_profile(profile: Profile) -> str:
     """Format a profile as TOML; a number of seconds or a name in ``evidence`` keeps its type."""
     settings: dict[str, Scalar | tuple[str, ...]] = {
-        "model": profile.model,
-        "steps": profile.num_inference_steps,
-        **({} if profile.guidance_scale is None else {"guidance": profile.guidance_scale}),
-        "precision": profile.precision,
-        "mode": profile.mode,
-        "workers": profile.workers,
-        "optimisations": profile.optimisations,
+        MODEL.name: profile.model,
+        STEPS.name: profile.num_inference_steps,
+        **({} if profile.guidance_scale is None else {GUIDANCE.name: profile.guidance_scale}),
+        PRECISION.name: profile.precision,
+        MODE.name: profile.mode,
+        WORKERS.name: profile.workers,
+        OPTIMISATIONS.name: profile.optimisations,
     }
     if profile.scheduler is not None:
-        settings["scheduler"] = profile.scheduler
+        settings[SCHEDULER.name] = profile.scheduler
     if profile.width is not None and profile.height is not None:
-        settings["width"], settings["height"] = profile.width, profile.height
+        settings |= zip(SIZE.fields, (profile.width, profile.height), strict=True)
     lines = [
         "# Settings found by sdperf tune. To use them:",
-        f"#   pytest benchmarks --sd-profile {DEFAULT_NAME}",
-        f"#   sdperf ab --b profile={DEFAULT_NAME}",
+        f"#   pytest benchmarks {PROFILE} {DEFAULT_NAME}",
+        f"#   sdperf ab --b {PROFILE.assign(Path(DEFAULT_NAME))}",
         f"format_version = {PROFILE_VERSION}",
         "",
         "[settings]",
@@ -182,7 +193,7 @@ def parse_profile(text: str, name: str = "the profile") -> Profile:
                 got=repr(settings[key])[:80],
                 expected=str(error),
             ) from error
-    missing = [key for key in ("model", "steps", "guidance") if key not in settings]
+    missing = [one.name for one in (MODEL, STEPS, GUIDANCE) if one.name not in settings]
     if missing or ("width" in values) != ("height" in values):
         lacks = missing[0] if missing else "width" if "height" in values else "height"
         raise ConfigurationError(f"{name} lacks a setting", expected=lacks)
@@ -211,43 +222,13 @@ def _format_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _read_text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > _MAX_TEXT:
-        raise ValueError(f"a text of at most {_MAX_TEXT} characters")
-    if any(ord(character) < 32 for character in value):
-        raise ValueError("a text in one line")
-    return value
+def _read(kind: Kind[Any], types: tuple[type, ...]) -> Callable[[object], Any]:
+    """Read a value of TOML by a kind, where it has one of the kind's types."""
 
-
-def _read_class(value: object) -> str:
-    if not isinstance(value, str) or not _CLASS_NAME.fullmatch(value):
-        raise ValueError("the name of a class of diffusers")
-    return value
-
-
-def _whole(least: int, most: int, step: int = 1) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(f"a whole number, {least} to {most}")
-        if value % step:
-            raise ValueError(f"a multiple of {step}")
-        return value
-
-    return read
-
-
-def _read_guidance(value: object) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= cast("float", value) <= 1000:
-        raise ValueError("a number, 0 to 1000")
-    return float(cast("float", value))
-
-
-def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if value not in choices or not isinstance(value, str):
-            raise ValueError(" or ".join(choices))
-        return value
+    def read(value: object) -> Any:
+        if isinstance(value, bool) or not isinstance(value, types):
+            raise ValueError(kind.expected or "a text in one line")
+        return kind.parse(value if isinstance(value, str) else repr(value))
 
     return read
 
@@ -255,24 +236,23 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
 def _read_optimisations(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError("a list of names, such as ['device_loop']")
-    if not value:
-        return ()
-    names = parse_optimisations("+".join(value))
-    if names == (DEFAULT,):
-        raise ValueError("optimisations by name; the default is another one on each device")
-    return names
+    return parse_named_optimisations("+".join(value)) if value else ()
 
 
 _READERS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
-    "model": ("model", _read_text),
-    "steps": ("num_inference_steps", _whole(1, 10_000)),
-    "guidance": ("guidance_scale", _read_guidance),
-    "scheduler": ("scheduler", _read_class),
-    "width": ("width", _whole(8, 65_536, step=8)),
-    "height": ("height", _whole(8, 65_536, step=8)),
-    "precision": ("precision", _one_of(PRECISIONS)),
-    "mode": ("mode", _one_of(MODES)),
-    "workers": ("workers", _whole(1, 1024)),
-    "optimisations": ("optimisations", _read_optimisations),
+    **{
+        one.name: (one.fields[0], _read(kind, types))
+        for one, kind, types in (
+            (MODEL, MODEL.kind, (str,)),
+            (STEPS, STEPS.kind, (int,)),
+            (GUIDANCE, SCALE, (int, float)),
+            (SCHEDULER, SCHEDULER.kind, (str,)),
+            (PRECISION, PRECISION.kind, (str,)),
+            (MODE, MODE.kind, (str,)),
+            (WORKERS, WORKERS.kind, (int,)),
+        )
+    },
+    **{edge: (edge, _read(EDGE, (int,))) for edge in SIZE.fields},
+    OPTIMISATIONS.name: (OPTIMISATIONS.fields[0], _read_optimisations),
 }
 """Keys of ``[settings]``: the field of `Profile`, and how to read it."""

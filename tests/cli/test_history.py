@@ -104,11 +104,15 @@ def test_what_cannot_be_used_is_one_message(tmp_path, monkeypatch, capsys, argum
     assert message in capsys.readouterr().err
 
 
+def test_a_count_of_none_is_refused(capsys):
+    assert main(["history", "list", "--limit", "0"]) == 2
+    assert "--limit cannot be used; got: 0; expected: a whole number, 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["history"],
-        ["history", "list", "--limit", "0"],
         ["history", "list", "--since", "yesterday"],
         ["trend", "--metric", "colour"],
     ],

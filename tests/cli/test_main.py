@@ -62,8 +62,8 @@ def test_generate_writes_a_picture(tmp_path, tiny_folder, capsys):
         (["x", "-o", "nowhere/apple.png"], "folder does not exist"),
         (["  ", "-o", "apple.png"], "prompts, none of them empty"),
         (["x", "-o", "apple.png", "--model", "./nowhere"], "does not exist"),
-        (["x", "-o", "apple.png", "--steps", "0"], "1 or more"),
-        (["x", "-o", "apple.png", "--seed", "-1"], "out of range"),
+        (["x", "-o", "apple.png", "--steps", "0"], "a whole number, 1 to 10000"),
+        (["x", "-o", "apple.png", "--seed", "-1"], "a whole number, 0 to"),
     ],
 )
 def test_generate_refuses_in_one_line_and_writes_nothing(

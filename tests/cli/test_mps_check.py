@@ -190,7 +190,7 @@ def test_markdown(recorded, capsys):
         (["--size", "big"], "--size cannot be used"),
         (["--calls"], "--calls needs JSON"),
         (["--meta"], "--meta is for a subject"),
-        (["--steps", "0"], "the number of steps is too small"),
+        (["--steps", "0"], "--steps cannot be used; got: 0; expected: a whole number, 1 to 10000"),
     ],
 )
 def test_what_cannot_be_used_is_status_2(words, complaint, capsys):

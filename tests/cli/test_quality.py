@@ -63,7 +63,7 @@ def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path
     [
         (["--precision", "fp8"], "--precision cannot be used; got: fp8"),
         (["--size", "large"], "--size cannot be used; got: large"),
-        (["--seeds", "0"], "--seeds is too small; got: 0"),
+        (["--seeds", "0"], "--seeds cannot be used; got: 0"),
     ],
 )
 def test_a_bad_argument_is_one_message(calibrate, arguments, message):

@@ -9,10 +9,10 @@ from sdperf.ab.sides.sides import SideError
 from sdperf.cli import COMMANDS, main
 from sdperf.cli.shared.spelling import WITH_SETTINGS, make_speller, respell
 from sdperf.errors import ConfigurationError, GenerationError, SdperfError
-from sdperf.plugin.option_table import OPTIONS, SWITCHES
+from sdperf.settings import OPTIONS, SWITCHES
 from tests.test_help import PARSERS
 
-OF_PYTEST = {option.name.replace("-", "_") for option in (*OPTIONS, *SWITCHES)}
+OF_PYTEST = {option.name for option in (*OPTIONS, *SWITCHES)}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdperf.errors import ModelError
-from sdperf.models import loader
+from sdperf.models import finding, loader
 from sdperf.models.layout import parse_model_index, select_files
 from sdperf.models.loader import resolve_model
 from tests.support import tiny_pipelines
@@ -86,7 +86,7 @@ def test_names_that_no_file_system_takes_are_refused(name, no_hub):
 
 
 def test_the_embedded_model_that_is_not_installed(monkeypatch, tmp_path):
-    monkeypatch.setattr(loader, "_EMBEDDED_FOLDER", tmp_path)
+    monkeypatch.setattr(finding, "_EMBEDDED_FOLDER", tmp_path)
     refused("embedded", "not part of this installation")
 
 

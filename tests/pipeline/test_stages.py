@@ -16,7 +16,8 @@ from sdperf.models.loader import prepare_pipeline
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
 from sdperf.pipeline.scheduling import apply_scheduler
-from sdperf.pipeline.stages import SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import Workload
 from tests.support import tiny_pipelines
 

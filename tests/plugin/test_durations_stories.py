@@ -45,13 +45,13 @@ def test_batch(sd_quality):
 def loads(monkeypatch):
     """Counts what is loaded, from the worker's side."""
     counted = Counter()
-    load = worker._Loaded.__init__
+    load = worker.loaded.LoadedPipeline.__init__
 
     def count(loaded, spec):
         counted[spec.precision] += 1
         load(loaded, spec)
 
-    monkeypatch.setattr(worker._Loaded, "__init__", count)
+    monkeypatch.setattr(worker.loaded.LoadedPipeline, "__init__", count)
     return counted
 
 
@@ -90,10 +90,10 @@ def test_processes_import_before_they_are_wanted(bench, hosts, pytester, monkeyp
     pytester.makepyfile(test_bench=SUITE)
     hosts.seconds[6] = 6.0
     events = []
-    load = worker._Loaded.__init__
+    load = worker.loaded.LoadedPipeline.__init__
     monkeypatch.setattr(worker, "import_ahead", lambda _: events.append("import"))
     monkeypatch.setattr(
-        worker._Loaded,
+        worker.loaded.LoadedPipeline,
         "__init__",
         lambda loaded, spec: (events.append(spec.precision), load(loaded, spec))[1],
     )
@@ -118,11 +118,11 @@ def test_processes_that_no_memory_is_left_for_wait_for_their_pipeline(
 ):
     pytester.makepyfile(test_bench="def test_it(sd_benchmark):\n    sd_benchmark.latency()\n")
     events = []
-    load = worker._Loaded.__init__
+    load = worker.loaded.LoadedPipeline.__init__
     monkeypatch.setattr("sdperf.run.stock.count_that_fit", lambda: 1)
     monkeypatch.setattr(worker, "import_ahead", lambda _: events.append("import"))
     monkeypatch.setattr(
-        worker._Loaded,
+        worker.loaded.LoadedPipeline,
         "__init__",
         lambda loaded, spec: (events.append(spec.precision), load(loaded, spec))[1],
     )
@@ -199,13 +199,13 @@ def test_the_quality_suite_takes_the_images_that_watched_rounds_made(
     pytester.makepyfile(test_bench=SUITE)
     hosts.seconds |= {4: 4.0, 6: 6.0}
     made = []
-    run_round = worker._Loaded.run_round
+    run_round = worker.loaded.LoadedPipeline.run_round
 
     def note(loaded, request):
         made.extend(image.seed for image in request.images)
         return run_round(loaded, request)
 
-    monkeypatch.setattr(worker._Loaded, "run_round", note)
+    monkeypatch.setattr(worker.loaded.LoadedPipeline, "run_round", note)
     bench(
         "-k", "throughput or images", spawned=True, workers="1", rounds=1, batch_rounds=1, images=4
     )

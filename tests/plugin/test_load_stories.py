@@ -42,7 +42,7 @@ def name_of(spec):
 def events(monkeypatch):
     noted = Events()
     load, run_round, ask = (
-        getattr(worker._Loaded, name) for name in ("__init__", "run_round", "ask")
+        getattr(worker.loaded.LoadedPipeline, name) for name in ("__init__", "run_round", "ask")
     )
     names = {}
 
@@ -68,9 +68,9 @@ def events(monkeypatch):
         noted.pairs.append((baseline.tobytes(), current.tobytes()))
         return compare(baseline, current)
 
-    monkeypatch.setattr(worker._Loaded, "__init__", note_load)
-    monkeypatch.setattr(worker._Loaded, "run_round", note_round)
-    monkeypatch.setattr(worker._Loaded, "ask", note_question)
+    monkeypatch.setattr(worker.loaded.LoadedPipeline, "__init__", note_load)
+    monkeypatch.setattr(worker.loaded.LoadedPipeline, "run_round", note_round)
+    monkeypatch.setattr(worker.loaded.LoadedPipeline, "ask", note_question)
     monkeypatch.setattr(scores, "compare_images", note_pair)
     return noted
 
@@ -188,7 +188,7 @@ def test_a_subject_has_a_third_pipeline_and_each_is_loaded_once(seven, events, p
 
 
 def test_an_fp32_that_cannot_be_loaded_is_not_tried_for_every_picture(seven, events, monkeypatch):
-    load = worker._Loaded.__init__
+    load = worker.loaded.LoadedPipeline.__init__
 
     def refuse(loaded, spec):
         if spec.precision == "fp32":
@@ -196,7 +196,7 @@ def test_an_fp32_that_cannot_be_loaded_is_not_tried_for_every_picture(seven, eve
             raise ModelError("there is no room for it")
         load(loaded, spec)
 
-    monkeypatch.setattr(worker._Loaded, "__init__", refuse)
+    monkeypatch.setattr(worker.loaded.LoadedPipeline, "__init__", refuse)
     done = seven("-k", "latency or throughput or images or components")
     assert events.loads.count("fp32") <= 2  # for the pictures, and for the recording
     assert events.loads.count("bf16") == 1

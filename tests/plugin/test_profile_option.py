@@ -6,8 +6,8 @@ import pytest
 
 from sdperf.cli.generate import choose_profile
 from sdperf.errors import ConfigurationError
-from sdperf.plugin.option_table import OPTIONS, SWITCHES
 from sdperf.plugin.options import read_settings
+from sdperf.settings import OPTIONS, SWITCHES
 from sdperf.store.profile import Profile, format_profile
 
 TUNED = Profile(

@@ -9,8 +9,9 @@ import pytest
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import ENGINES
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.plugin.option_table import OPTIONS
+from sdperf.record.measurement import GUARD_POLICIES
 from sdperf.record.workload import EMBEDDED, MODES, PRECISIONS, TORCH
+from sdperf.settings import DEVICE, ENGINE, GUARDS, MODE, MODEL, OPTIMISATIONS, PRECISION
 
 MOST_MODULES = 10
 COUNTING = """
@@ -69,13 +70,16 @@ def test_an_ini_setting_is_checked_where_a_test_uses_it(pytester):
     refused.stderr.fnmatch_lines(["ERROR: --sd-steps cannot be used; got: 'two'*"])
 
 
-def test_the_options_texts_name_what_there_is():
-    texts = {option.name: option for option in OPTIONS}
-    assert texts["model"].default == EMBEDDED
-    assert texts["engine"].default == TORCH
-    assert texts["mode"].default == ",".join(MODES)
-    assert f"run: {', '.join(DEVICE_CHOICES)}" in texts["device"].help
-    assert f"of {', '.join(PRECISIONS)};" in texts["precision"].help
-    assert f"of {', '.join(MODES)}" in texts["mode"].help
-    assert f"networks: {', '.join(ENGINES)};" in texts["engine"].help
-    assert f"{PLAIN} is the plain pipeline, {DEFAULT} what" in texts["optimisations"].help
+def test_the_table_of_settings_names_what_there_is():
+    assert MODEL.default == EMBEDDED
+    assert ENGINE.default == TORCH
+    assert MODE.default == ",".join(MODES)
+    for setting, names in (
+        (DEVICE, DEVICE_CHOICES),
+        (PRECISION, PRECISIONS),
+        (MODE, MODES),
+        (ENGINE, ENGINES),
+        (GUARDS, GUARD_POLICIES),
+    ):
+        assert setting.kind.expected == ", ".join(names)
+    assert f"{PLAIN} is the plain pipeline, {DEFAULT} what" in OPTIMISATIONS.help

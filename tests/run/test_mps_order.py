@@ -81,7 +81,7 @@ def find_peak_faults(log):
 def recorded(monkeypatch):
     recorded = RecordedMps()
     monkeypatch.setattr(mps_module, "torch", recorded.torch)
-    monkeypatch.setattr(worker, "select_device", lambda *_: MpsDevice())
+    monkeypatch.setattr(worker.loaded, "select_device", lambda *_: MpsDevice())
 
     def read_border():
         recorded.log.append("border")
@@ -107,10 +107,10 @@ def run(recorded, how, monkeypatch, count=1):
     """Run once; where the worker hands its clock on, that clock is the borders'."""
     recorded.log.clear()
     if how == "profile":
-        monkeypatch.setattr(worker, "monotonic_clock", recorded.read_border)
+        monkeypatch.setattr(worker.loaded, "monotonic_clock", recorded.read_border)
         return worker.profile_round(request(how, count))
     if how == "stage":
-        monkeypatch.setattr(worker, "monotonic_clock", recorded.read_border)
+        monkeypatch.setattr(worker.loaded, "monotonic_clock", recorded.read_border)
     return worker.run_round(request(how, count))
 
 
@@ -162,7 +162,7 @@ def test_a_border_that_forgets_to_synchronise_is_seen(
     recorded, tiny_folder, monkeypatch, how, first, last
 ):
     load(recorded, tiny_folder("sd"))
-    for module in (worker, separate):
+    for module in (worker.loaded, separate):
         monkeypatch.setattr(module, "timed", forgetful(first, last))
     monkeypatch.setattr(profiler, "timed_block", forgetful_block(first, last))
     run(recorded, how, monkeypatch)

@@ -9,7 +9,7 @@ import torch
 
 from evidence.mapped_pipelines.families import FAMILIES
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, parse_optimisations
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.workload import PRECISIONS, Workload
 from sdperf.run import worker
 from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
@@ -48,7 +48,7 @@ def emptied(monkeypatch, tmp_path_factory):
 
 
 def on_device_thread(work):
-    return worker._find_device_thread().submit(work).result()
+    return worker.loaded.find_device_thread().submit(work).result()
 
 
 def make_request(mode="sync", count=1, stage=None):

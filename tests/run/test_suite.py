@@ -12,6 +12,7 @@ from sdperf.record.measurement import PeakRate, StageTimes
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.case import Case
 from sdperf.run.messages import DeviceSpeed
+from sdperf.run.pool import PoolRound
 from sdperf.run.stock import Stock
 from sdperf.run.suite import Suite
 
@@ -87,7 +88,7 @@ def test_a_watched_round_has_all_workers_and_few_images_where_all_take_long(
         made = [
             SimpleNamespace(images=[SimpleNamespace(png=b"") for _ in share]) for share in shares
         ]
-        return SimpleNamespace(duration_s=round_s, results=made)
+        return PoolRound(round_s, tuple(made))
 
     suite.machine = type("Machine", (), {"watch": lambda self, apart: Sampler()})()
     monkeypatch.setattr(Case, "_run", run)

@@ -80,7 +80,10 @@ class Script:
 
     def install(self, monkeypatch):
         """Replace what the worker measures, and what is not timed anyway."""
-        load, run_round = worker._Loaded.__init__, worker._Loaded.run_round
+        load, run_round = (
+            worker.loaded.LoadedPipeline.__init__,
+            worker.loaded.LoadedPipeline.run_round,
+        )
 
         def noted(loaded, spec):
             loaded.spec = spec
@@ -98,8 +101,8 @@ class Script:
                 resident_bytes=self.resident_bytes(self.rounds),
             )
 
-        monkeypatch.setattr(worker._Loaded, "__init__", noted)
-        monkeypatch.setattr(worker._Loaded, "run_round", scripted)
+        monkeypatch.setattr(worker.loaded.LoadedPipeline, "__init__", noted)
+        monkeypatch.setattr(worker.loaded.LoadedPipeline, "run_round", scripted)
         monkeypatch.setattr(host, "get_cpu_info", dict)
         monkeypatch.setattr(Case, "_watch", lambda _: None)
         monkeypatch.setattr(Suite, "profile", lambda *_: None)

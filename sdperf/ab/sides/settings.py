@@ -8,27 +8,54 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.device import DEVICE_CHOICES
-from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
-from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling
-from sdperf.pipeline.optimisations.catalogue import DEFAULT, parse_optimisations
-from sdperf.record.workload import (
-    DEFAULT_PROMPTS,
-    EMBEDDED,
-    MODES,
-    PRECISIONS,
-    Workload,
-    read_prompts,
+from sdperf.models.sampling import choose_sampling
+from sdperf.pipeline.optimisations.catalogue import parse_named_optimisations
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Variant, Workload, read_prompts
+from sdperf.settings import (
+    DEVICE,
+    ENGINE,
+    GUIDANCE,
+    MODE,
+    MODEL,
+    NEGATIVE_PROMPT,
+    OPTIMISATIONS,
+    PRECISION,
+    PROFILE,
+    PROMPTS,
+    SCHEDULER,
+    SEED,
+    SIZE,
+    STEPS,
+    SUBJECT,
+    THREADS,
+    WORKERS,
 )
+from sdperf.settings.kinds import AUTO, EDGE, Setting
 from sdperf.store.profile import read_profile
 
-ALIASES: Final[Mapping[str, str]] = {
-    "steps": "num_inference_steps",
-    "guidance": "guidance_scale",
-}
-PROFILE: Final = "profile"
-"""The key that stands for all settings of a profile."""
+OF_A_SIDE: Final[tuple[Setting[Any], ...]] = (
+    PRECISION,
+    MODE,
+    WORKERS,
+    OPTIMISATIONS,
+    ENGINE,
+    THREADS,
+    MODEL,
+    PROMPTS,
+    STEPS,
+    GUIDANCE,
+    NEGATIVE_PROMPT,
+    SEED,
+    SCHEDULER,
+    SIZE,
+    SUBJECT,
+    DEVICE,
+)
+"""The settings that may differ from side to side."""
+
+EDGES: Final = ("height", "width")
+"""Keys of the two numbers of a size, in pixels."""
 
 _BORDER: Final = re.compile(r",(?=[a-z_]+=)")
 """A comma that begins the next setting; others belong to the value."""
@@ -43,7 +70,7 @@ class Settings:
         workload: Fields of `Workload`.
         variant: Fields of `Variant`.
         subject: ``module:function``.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting `DEVICE`.
     """
 
     text: str = ""
@@ -85,9 +112,8 @@ class Settings:
 def parse_settings(texts: Sequence[str]) -> Settings:
     """Read settings such as ``precision=fp16,mode=async``.
 
-    Keys are the fields of `Variant` and `Workload` (``steps`` and ``guidance`` for short,
-    ``size=512x512``, ``prompts=FILE``), ``subject`` and ``device``, and ``profile=FILE``, which
-    stands for all settings of a profile.
+    Keys are those of `OF_A_SIDE`, or the fields of `Variant` and `Workload`, and ``profile=FILE``,
+    which stands for all settings of a profile.
 
     Args:
         texts: Each a comma list; later ones win, also over a profile's.
@@ -95,32 +121,33 @@ def parse_settings(texts: Sequence[str]) -> Settings:
     Raises:
         ConfigurationError: A key is unknown, or a value cannot be read.
     """
-    workload: dict[str, Any] = {}
-    variant: dict[str, Any] = {}
-    others: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for text in texts:
         for key, value in _split(text):
-            name = ALIASES.get(key, key)
-            if name == "size":
-                workload["width"], workload["height"] = _read("size", value, _parse_size)
-            elif name in WORKLOAD_PARSERS:
-                workload[name] = _read(key, value, WORKLOAD_PARSERS[name])
-            elif name in VARIANT_PARSERS:
-                variant[name] = _read(key, value, VARIANT_PARSERS[name])
-            elif name in ("subject", "device"):
-                others[name] = _read(key, value, _OTHER_PARSERS[name])
-            else:
+            setting = _BY_KEY.get(key)
+            if key in EDGES:
+                found[key] = _read(key, value, lambda text: _parse_open(text, EDGE.parse))
+            elif setting is None:
                 raise ConfigurationError(
                     "a setting is unknown", got=key, expected=", ".join(list_keys())
                 )
-    return Settings(",".join(texts), workload, variant, others.get("subject"), others.get("device"))
+            elif setting is SIZE:
+                found |= zip(SIZE.fields, _read(key, value, SIZE.parse), strict=True)
+            else:
+                (name,) = setting.fields or (setting.name,)
+                found[name] = _read(key, value, _PARSERS.get(setting, setting.parse))
+    return Settings(
+        ",".join(texts),
+        {name: value for name, value in found.items() if name in _WORKLOAD_FIELDS},
+        {name: value for name, value in found.items() if name in _VARIANT_FIELDS},
+        found.get(SUBJECT.name),
+        found.get(DEVICE.name),
+    )
 
 
 def list_keys() -> list[str]:
     """List every key that a setting may have."""
-    short = {name: key for key, name in ALIASES.items()}
-    names = [*VARIANT_PARSERS, *WORKLOAD_PARSERS]
-    return [*(short.get(name, name) for name in names), "size", *_OTHER_PARSERS, PROFILE]
+    return [*(one.name for one in OF_A_SIDE), *EDGES, PROFILE.name]
 
 
 def _split(text: str) -> Iterator[tuple[str, str]]:
@@ -132,9 +159,9 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
             raise ConfigurationError(
                 "a setting cannot be read",
                 got=part,
-                expected="KEY=VALUE, such as precision=fp16,steps=20",
+                expected=f"KEY=VALUE, such as {PRECISION.assign('fp16')},{STEPS.assign(20)}",
             )
-        if key == PROFILE:
+        if key == PROFILE.name:
             yield from read_profile(Path(value.strip()).expanduser()).as_texts().items()
         else:
             yield key, value
@@ -149,87 +176,18 @@ def _read(key: str, value: str, parse: Callable[[str], Any]) -> Any:
         ) from error
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-            raise ValueError(f"a whole number, {least} or more")
-        return int(text)
-
-    return parse
+def _parse_open(text: str, parse: Callable[[str], Any]) -> Any:
+    return None if text == AUTO else parse(text)
 
 
-def _number(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise ValueError("a number, 0 or more")
-    return float(text)
-
-
-def _guidance(text: str) -> float | str:
-    if text == OWN_GUIDANCE:
-        return text
-    try:
-        return _number(text)
-    except ValueError as error:
-        raise ValueError(f"{error}, or {OWN_GUIDANCE}") from error
-
-
-def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(", ".join(choices))
-        return text
-
-    return parse
-
-
-def _text(text: str) -> str:
-    if not text:
-        raise ValueError("something")
-    return text
-
-
-def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: None if text == "auto" else parse(text)
-
-
-def _optimisations(text: str) -> tuple[str, ...]:
-    names = parse_optimisations(text)
-    if names == (DEFAULT,):
-        raise ValueError("optimisations by name; the default is another one on each device")
-    return names
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
-    if not found:
-        raise ValueError("WIDTHxHEIGHT in pixels, such as 512x512")
-    return int(found.group(1)), int(found.group(2))
-
-
-VARIANT_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "precision": _one_of(PRECISIONS),
-    "mode": _one_of(MODES),
-    "workers": _whole(1),
-    "optimisations": _optimisations,
-    "engine": _one_of(tuple(ENGINES)),
-    "threads": _optional(_whole(1)),
+_PARSERS: Final[Mapping[Setting[Any], Callable[[str], Any]]] = {
+    OPTIMISATIONS: parse_named_optimisations,
+    PROMPTS: lambda text: read_prompts(Path(text).expanduser(), f"{PROMPTS.name}="),
+    THREADS: THREADS.parse_or_auto,
+    SCHEDULER: SCHEDULER.parse_or_auto,
 }
-"""One for each field of `Variant`."""
+"""What reads a setting of a side in another way than its kind does."""
 
-WORKLOAD_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "model": _text,
-    "prompts": lambda text: read_prompts(Path(text).expanduser(), "prompts="),
-    "num_inference_steps": _whole(1),
-    "guidance_scale": _guidance,
-    "negative_prompt": str,
-    "seed": _whole(0),
-    "height": _optional(_whole(8)),
-    "width": _optional(_whole(8)),
-    "scheduler": _optional(_text),
-}
-"""One for each field of `Workload`."""
-
-_OTHER_PARSERS: Final[Mapping[str, Callable[[str], str]]] = {
-    "subject": _text,
-    "device": _one_of(DEVICE_CHOICES),
-}
+_VARIANT_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(Variant))
+_WORKLOAD_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(Workload))
+_BY_KEY: Final = {key: one for one in OF_A_SIDE for key in (one.name, *one.fields)}

@@ -26,7 +26,7 @@ class Side:
         label: How people know it: ``main``, ``torch 2.14.1``, ``precision=fp16``.
         workload: What is generated; all of its prompts are drawn once to compare the images.
         subject: ``module:function`` that makes the pipeline; ``None`` is the model's own.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         interpreter: The Python that runs the worker; ``None`` is this one.
         code: Folders searched for modules before all others: a revision's.
         replaces_sdperf: Whether ``code`` holds the revision's own sdperf, which the worker runs in

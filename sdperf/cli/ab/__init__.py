@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Final
 from sdperf.cli.shared.measuring import (
     add_judging_options,
     add_measuring_options,
-    parse_seconds,
     read_shared_options,
 )
+from sdperf.cli.shared.options import (
+    SECONDS,
+    add_format,
+    add_option,
+    add_strictness,
+    add_what_is_run,
+    add_written_files,
+)
 from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
-from sdperf.device import DEVICE_CHOICES
 from sdperf.errors import ConfigurationError
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
+from sdperf.settings.kinds import Kind
 
 if TYPE_CHECKING:
     from sdperf.ab.keeping import FileKeeper
@@ -93,11 +100,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             metavar="KEY=VALUE,...",
             help=f"settings of {whose}",
         )
-    sides.add_argument("--model", help="embedded, a diffusers folder or a hub id (embedded)")
-    sides.add_argument(
-        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
-    )
-    sides.add_argument("--device", choices=DEVICE_CHOICES)
+    add_what_is_run(sides)
     sides.add_argument(
         "--label", action="append", default=[], metavar="TEXT", help="twice: what to call A and B"
     )
@@ -108,12 +111,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add_measuring_options(group)
-    group.add_argument(
-        "--looks", type=_parse_looks, metavar="LIST", help="blocks to look after (4,6,9,12)"
-    )
-    group.add_argument(
-        "--time", type=parse_seconds, metavar="SECONDS", help="begin no block after this long"
-    )
+    add_option(group, "--looks", _LOOKS, "blocks to look after", metavar="LIST", shown="4,6,9,12")
+    add_option(group, "--time", SECONDS, "begin no block after this long", metavar="SECONDS")
     group.add_argument(
         "--no-control", action="store_true", help="do not hold A against itself first"
     )
@@ -130,17 +129,12 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
 
 def _add_judging(group: argparse._ArgumentGroup) -> None:
     add_judging_options(group)
-    group.add_argument(
-        "--strict", action="store_true", help="also fail where there is no clear answer"
-    )
+    add_strictness(group)
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--format", choices=("table", "json", "markdown"), default="table", help="what to print"
-    )
-    group.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
-    group.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary to paste")
+    add_format(group, "table", "json", "markdown")
+    add_written_files(group)
     group.add_argument(
         "--images", type=Path, metavar="DIR", help="write A | B | difference of every prompt"
     )
@@ -321,5 +315,8 @@ def _parse_looks(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     looks = tuple(int(part) for part in parts if part.isdecimal())
     if len(looks) != len(parts) or looks[0] < 4 or list(looks) != sorted(set(looks)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rising list from 4 on, such as 4,6,9,12")
+        raise ValueError(_LOOKS.expected)
     return looks
+
+
+_LOOKS: Final = Kind("a rising list from 4 on, such as 4,6,9,12", _parse_looks)

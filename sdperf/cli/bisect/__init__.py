@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from sdperf import __version__
 from sdperf.cli.bisect.question import ANYTHING, format_command, read_question
 from sdperf.cli.shared.measuring import add_judging_options, add_measuring_options
+from sdperf.cli.shared.options import add_what_is_run
 from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
-from sdperf.device import DEVICE_CHOICES
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.units import format_bytes
@@ -109,11 +109,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="given to pip install, such as --pip-option='--index-url URL'",
     )
     sides = parser.add_argument_group("what is run")
-    sides.add_argument("--model", help="embedded, a diffusers folder or a hub id (embedded)")
-    sides.add_argument(
-        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
-    )
-    sides.add_argument("--device", choices=DEVICE_CHOICES)
+    add_what_is_run(sides)
     sides.add_argument(
         "--set",
         dest="settings",

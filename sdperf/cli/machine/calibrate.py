@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.cli.runs.baseline import describe_controls
-from sdperf.cli.runs.compare import parse_percent
+from sdperf.cli.shared.options import COUNT, add_option, add_setting
 from sdperf.errors import ConfigurationError
 from sdperf.judging.latency import LatencyLimits
 from sdperf.judging.machine_noise import (
@@ -23,6 +23,7 @@ from sdperf.judging.machine_noise import (
 )
 from sdperf.record.json import format_record
 from sdperf.report.text.machine_noise import format_machine_noise
+from sdperf.settings import MAX_SLOWDOWN, PRECISION, kinds
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.calibration import (
     DEFAULT_CALIBRATION,
@@ -33,7 +34,7 @@ from sdperf.store.calibration import (
 from sdperf.store.runs import SavedRun, read_run
 from sdperf.units import format_seconds
 
-_EPILOG: Final = """\
+_EPILOG: Final = f"""\
 Runs pytest again and again on unchanged code and holds each session against the others. Each run is
 a fresh process, so this takes as long as so many runs. Sessions of different days say more than
 sessions in a row: calibrate from saved ones with --from.
@@ -46,7 +47,7 @@ exit status: 0 the machine supports the limit, 1 it does not, 2 it cannot be tol
 
 examples:
   sdperf calibrate
-  sdperf calibrate --sessions 20 -- benchmarks -k latency --sd-precision fp32
+  sdperf calibrate --sessions 20 -- benchmarks -k latency {PRECISION} fp32
   sdperf calibrate --from monday.json tuesday.json ... --max-slowdown 5%
 """
 
@@ -60,9 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--sessions", type=int, default=8, metavar="N", help="sessions to measure (8)"
-    )
+    add_option(parser, "--sessions", COUNT, "sessions to measure", default=8)
     parser.add_argument(
         "--from",
         dest="saved",
@@ -71,9 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="RUN.json",
         help="saved sessions of unchanged code, instead of measuring",
     )
-    parser.add_argument(
-        "--max-slowdown", default="3%", metavar="PERCENT", help="the limit to try (3%%)"
-    )
+    add_setting(parser, MAX_SLOWDOWN.taking(kinds.SHARE, "the limit to try"), default=0.03)
     parser.add_argument(
         "--out",
         type=Path,
@@ -86,7 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure or read the sessions, say what they show, and keep the evidence."""
-    max_slowdown = _parse_limit(arguments.max_slowdown)
+    max_slowdown = arguments.max_slowdown
     out: Path = arguments.out
     pytest_arguments = arguments.arguments or ["benchmarks"]
     if arguments.saved is not None:
@@ -124,15 +121,6 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(describe_controls(BaselineStore(Path(DEFAULT_FOLDER)), fingerprint)))
     print(f"evidence: {evidence}")
     return 0 if noise.supports_limit else 1
-
-
-def _parse_limit(text: str) -> float:
-    try:
-        return parse_percent(text.strip())
-    except argparse.ArgumentTypeError as error:
-        raise ConfigurationError(
-            "--max-slowdown cannot be used", got=text, expected="a percentage such as 3%"
-        ) from error
 
 
 def _describe(

@@ -127,7 +127,7 @@ def judge_models(ram_bytes: int | None) -> tuple[Guard, ...]:
 
 
 def _collect_environment(system: System, gpu: NvmlGpu | None) -> Environment:
-    """Describe the machine for the device that ``--sd-device auto`` would take."""
+    """Describe the machine for the device that ``auto`` would take."""
     kind: DeviceKind = "cpu"
     name, cores = "", None
     if system.machine == "arm64" and read_apple_gpu(system) is not None:

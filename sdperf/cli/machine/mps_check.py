@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sdperf.cli.quality import parse_size
+from sdperf.cli.shared.options import add_format, add_setting
 from sdperf.cli.shared.output import print_lines
 from sdperf.errors import ConfigurationError
 from sdperf.models.sampling import choose_sampling
 from sdperf.record.json import format_record
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Workload
+from sdperf.settings import GUIDANCE, MODEL, PRECISION, SCHEDULER, SIZE, STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from sdperf.mps_check.calls import Recording
@@ -45,12 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--model", default=EMBEDDED, help="embedded, a diffusers folder or a hub id"
-    )
-    parser.add_argument(
-        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
-    )
+    add_setting(parser, MODEL, default=EMBEDDED)
+    add_setting(parser, SUBJECT)
     parser.add_argument(
         "--lora", metavar="FILE", type=Path, help="a LoRA to load, a .safetensors file (needs peft)"
     )
@@ -62,13 +59,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="judge the denoiser as compiled, by what is known of torch.compile on MPS",
     )
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp16", help="of the weights (fp16)"
-    )
-    parser.add_argument("--steps", type=int, default=_STEPS, help=f"denoising steps ({_STEPS})")
-    parser.add_argument("--guidance", type=float, help="guidance scale (the model's preset)")
-    parser.add_argument("--size", help="WIDTHxHEIGHT in pixels (the model's own)")
-    parser.add_argument("--scheduler", help="diffusers scheduler class (the model's own)")
+    add_setting(parser, PRECISION, default="fp16")
+    add_setting(parser, STEPS, default=_STEPS)
+    for setting in (GUIDANCE, SIZE, SCHEDULER):
+        add_setting(parser, setting)
     parser.add_argument(
         "--torch-version", metavar="V", help="judge another version of torch (the installed one)"
     )
@@ -88,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--meta", action="store_true", help="ask --subject for weights without values or memory"
     )
     parser.add_argument("--strict", action="store_true", help="also fail on what is not certain")
-    parser.add_argument("--format", choices=_FORMATS, default="human")
+    add_format(parser, *_FORMATS)
     parser.add_argument(
         "--calls", action="store_true", help="put every recorded call into the JSON"
     )
@@ -138,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _make_workload(arguments: argparse.Namespace) -> Workload:
     sampling = choose_sampling(arguments.model, arguments.steps, arguments.guidance)
-    width, height = parse_size(arguments.size)
+    width, height = arguments.size or (None, None)
     return Workload(
         model=arguments.model,
         prompts=DEFAULT_PROMPTS[:1],

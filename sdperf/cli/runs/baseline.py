@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sdperf.cli.shared.options import add_baselines
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.report.text.session.baselines import format_accepted, format_list, format_session
@@ -65,13 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         one.add_argument("session", metavar="SESSION", help="its number, name or file")
         one.add_argument("--fingerprint", help="where two machines have that number")
     for one in (accept, listing, show, reject):
-        one.add_argument(
-            "--baselines",
-            type=Path,
-            default=Path(DEFAULT_FOLDER),
-            metavar="DIR",
-            help=f"folder of the accepted sessions ({DEFAULT_FOLDER})",
-        )
+        add_baselines(one, Path(DEFAULT_FOLDER))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sdperf.cli.shared.options import add_format, add_option, add_setting, add_strictness
 from sdperf.cli.shared.output import print_lines
 from sdperf.errors import ConfigurationError
 from sdperf.judging.latency import (
@@ -16,13 +15,7 @@ from sdperf.judging.latency import (
     DEFAULT_MAX_SLOWDOWN,
     LatencyLimits,
 )
-from sdperf.judging.limits import (
-    parse_bytes,
-    parse_growth,
-    parse_joules,
-    parse_positive,
-    parse_start_limits,
-)
+from sdperf.judging.limits import parse_growth, parse_start_limits
 from sdperf.judging.session.recorded import RecordedLimits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.report.compare import (
@@ -30,6 +23,17 @@ from sdperf.report.compare import (
     format_comparison_markdown,
     format_comparison_table,
 )
+from sdperf.settings import (
+    MAX_ENERGY,
+    MAX_FIRST_CALL,
+    MAX_GROWTH,
+    MAX_LEAK,
+    MAX_LOAD,
+    MAX_SLOWDOWN,
+    MAX_TAIL,
+    MIN_CORES,
+)
+from sdperf.settings.kinds import Kind
 from sdperf.store.runs import read_run
 
 _EPILOG: Final = """\
@@ -56,49 +60,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN.json")
-    parser.add_argument("--format", choices=("table", "json", "markdown"), default="table")
+    add_format(parser, "table", "json", "markdown")
     add_limit_arguments(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="also fail on INCONCLUSIVE, NO BASELINE and the like"
-    )
-    parser.add_argument(
-        "--exact", action="store_true", help="also fail where images that were identical differ"
-    )
+    add_strictness(parser, is_exact=True)
 
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """Register what the offline judge tolerates, for all commands that ask it."""
-    parser.add_argument(
-        "--max-slowdown",
-        type=parse_percent,
-        default=DEFAULT_MAX_SLOWDOWN,
-        metavar="PERCENT",
-        help="tolerated slowdown of a case and of the suite (default: 3%%)",
-    )
-    parser.add_argument(
+    add_setting(parser, MAX_SLOWDOWN, default=DEFAULT_MAX_SLOWDOWN)
+    add_option(
+        parser,
         "--gross-slowdown",
-        type=parse_percent,
+        MAX_SLOWDOWN.kind,
+        "what fails with fewer than five sessions",
+        metavar=MAX_SLOWDOWN.metavar,
         default=DEFAULT_GROSS_SLOWDOWN,
-        metavar="PERCENT",
-        help="what fails with fewer than five sessions (default: 25%%)",
     )
-    for flag, parse, metavar, text in (
-        (
-            "--max-growth",
-            parse_growth,
-            "PERCENT+SIZE",
-            "growth of peak memory (default: 10%%+64MiB)",
-        ),
-        ("--max-load", parse_start_limits, "PERCENT+SECONDS", "slower loading (default: 50%%+2s)"),
-        ("--max-first-call", parse_start_limits, "PERCENT+SECONDS", "slower first call (50%%+2s)"),
-        ("--max-tail", parse_percent, "PERCENT", "growth of p95 over the median (default: 50%%)"),
-        ("--max-leak", parse_bytes, "SIZE", "growth of memory from picture to picture (256KiB)"),
-        ("--max-energy", parse_joules, "JOULES", "energy of a picture, such as 300J (any)"),
-    ):
-        parser.add_argument(flag, type=_typed(parse), metavar=metavar, help=f"tolerated {text}")
-    parser.add_argument(
-        "--min-cores", type=_typed(parse_positive), metavar="N", help="cores busy at least (none)"
-    )
+    add_setting(parser, MAX_GROWTH.taking(Kind(MAX_GROWTH.kind.expected, parse_growth)))
+    for start in (MAX_LOAD, MAX_FIRST_CALL):
+        add_setting(parser, start.taking(Kind(start.kind.expected, parse_start_limits)))
+    for setting in (MAX_TAIL, MAX_LEAK, MAX_ENERGY, MIN_CORES):
+        add_setting(parser, setting)
 
 
 def read_recorded_limits(arguments: argparse.Namespace) -> RecordedLimits:
@@ -115,20 +97,6 @@ def read_recorded_limits(arguments: argparse.Namespace) -> RecordedLimits:
     return dataclasses.replace(
         limits, **{name: value for name, value in typed.items() if value is not None}
     )
-
-
-def _typed(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """Have argparse show what a parser expects."""
-
-    def typed(text: str) -> object:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} cannot be used; expected: {error}"
-            ) from error
-
-    return typed
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -159,18 +127,3 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_lines(format_comparison_table(comparison))
     return 1 if comparison.is_failed(strict=arguments.strict, exact=arguments.exact) else 0
-
-
-def parse_percent(text: str) -> float:
-    """Read ``3%`` or ``3`` as 0.03.
-
-    Raises:
-        argparse.ArgumentTypeError: No positive percentage below 1000.
-    """
-    try:
-        percent = float(text.removesuffix("%"))
-    except ValueError:
-        percent = math.nan
-    if not 0 < percent < 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive percentage such as 3%")
-    return percent / 100

@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdperf.cli.shared.options import COUNT, add_format, add_option
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
+from sdperf.settings import HISTORY
 
 if TYPE_CHECKING:
     from sdperf.store.history.database import Database
     from sdperf.store.history.reading import Filters, RunHead
 
-_EPILOG: Final = """\
-Every pytest run keeps itself here (--sd-history), also one that failed. The history is an SQLite
+_EPILOG: Final = f"""\
+Every pytest run keeps itself here ({HISTORY}), also one that failed. The history is an SQLite
 file, .sdperf/history.db, or a PostgreSQL database that a team shares:
 
   export SDPERF_HISTORY=postgresql://sdperf@server/sdperf     # pip install 'sdperf[postgres]'
@@ -50,9 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     importing.add_argument(
         "places", nargs="+", type=Path, metavar="FOLDER|FILE", help="pytest-benchmark JSON"
     )
-    importing.add_argument(
-        "--processes", type=parse_count, metavar="N", help="how many read the files (automatic)"
-    )
+    add_option(importing, "--processes", COUNT, "how many read the files", shown="automatic")
     listing = actions.add_parser("list", help="list runs, the newest first")
     show = actions.add_parser("show", help="show one run")
     show.add_argument("run", metavar="RUN", help=_RUN)
@@ -62,9 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-o", "--output", type=Path, default=Path("-"), metavar="DIR", help="folder; - prints one"
     )
     prune = actions.add_parser("prune", help="remove runs; the first of each series always stay")
-    prune.add_argument(
-        "--keep", type=parse_count, default=0, metavar="N", help="the latest N of them stay"
-    )
+    add_option(prune, "--keep", COUNT, "how many of the latest stay", default=0)
     prune.add_argument(
         "--only-documents",
         action="store_true",
@@ -77,9 +75,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         one.add_argument("--commit", metavar="PREFIX", help="runs of this commit")
         one.add_argument("--since", type=parse_date, metavar="DATE", help="from this day on (UTC)")
         one.add_argument("--before", type=parse_date, metavar="DATE", help="before this day")
-    listing.add_argument("--limit", type=parse_count, default=20, metavar="N", help="(20)")
+    add_option(listing, "--limit", COUNT, "how many are listed", default=20)
     for one in (listing, show):
-        one.add_argument("--format", choices=("table", "json"), default="table")
+        add_format(one, "table", "json")
     for one in (importing, listing, show, export, prune):
         add_history_option(one)
 
@@ -90,9 +88,9 @@ _RUN: Final = "its number, or the beginning of its hash or commit"
 def add_history_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--history URL``."""
     parser.add_argument(
-        "--history",
-        metavar="URL",
-        help="SQLite file, or URL of a database ($SDPERF_HISTORY, else .sdperf/history.db)",
+        HISTORY.flag,
+        metavar=HISTORY.metavar,
+        help=f"SQLite file, or URL of a database ({HISTORY.usual})",
     )
 
 
@@ -258,14 +256,3 @@ def parse_date(text: str) -> datetime:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-11-23") from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-
-
-def parse_count(text: str) -> int:
-    """Read a whole number of 1 or more.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    if not text.isdecimal() or not 0 < len(text) <= 9 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)

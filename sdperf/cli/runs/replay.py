@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.runs.compare import parse_percent
+from sdperf.cli.shared.options import add_setting, add_strictness
 from sdperf.errors import ConfigurationError
 from sdperf.report.text.session.cases import (
     WIDTH,
@@ -21,6 +21,7 @@ from sdperf.report.text.session.cases import (
     format_table,
 )
 from sdperf.report.text.session.quality_seen import describe_seen
+from sdperf.settings import MAX_SLOWDOWN
 from sdperf.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -51,18 +52,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("report", type=Path, metavar="REPORT.html")
-    parser.add_argument(
-        "--max-slowdown",
-        type=parse_percent,
-        metavar="PERCENT",
-        help="another tolerated slowdown of a case and of the suite than the report's",
-    )
+    another = "another tolerated slowdown of a case and of the suite"
+    add_setting(parser, MAX_SLOWDOWN.taking(MAX_SLOWDOWN.kind, another), shown="the report's")
     parser.add_argument(
         "--extract", type=Path, metavar="DIR", help="also write the runs to this folder as JSON"
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="also fail on INCONCLUSIVE, NO BASELINE and the like"
-    )
+    add_strictness(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.cli.runs.compare import add_limit_arguments, read_recorded_limits
 from sdperf.cli.runs.history import add_history_option, open_given
+from sdperf.cli.shared.options import add_baselines
 from sdperf.errors import ConfigurationError
 from sdperf.store.baselines import DEFAULT_FOLDER
 from sdperf.units import format_bytes
@@ -70,13 +71,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN.json",
         help=f"saved runs, oldest first (the last run, {LAST_RUN})",
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        default=Path(DEFAULT_FOLDER),
-        metavar="DIR",
-        help=f"folder of the accepted sessions ({DEFAULT_FOLDER})",
-    )
+    add_baselines(parser, Path(DEFAULT_FOLDER))
     add_history_option(parser)
 
 

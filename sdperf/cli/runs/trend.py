@@ -7,7 +7,8 @@ import sys
 import textwrap
 from typing import Final
 
-from sdperf.cli.runs.history import add_history_option, open_given, parse_count
+from sdperf.cli.runs.history import add_history_option, open_given
+from sdperf.cli.shared.options import COUNT, add_format, add_option
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.report.trends import DEFAULT_WINDOW, load_trends
@@ -43,14 +44,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--metric", choices=_METRICS, default="seconds")
     parser.add_argument("--machine", metavar="TEXT", help="only machines with this in their name")
     parser.add_argument("--branch", help="only runs of this branch")
-    parser.add_argument(
-        "--last",
-        type=parse_count,
-        default=DEFAULT_WINDOW,
-        metavar="N",
-        help=f"runs that are searched ({DEFAULT_WINDOW}); the anchor is the first ones of all",
-    )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    searched = "runs that are searched; the anchor is the first ones of all"
+    add_option(parser, "--last", COUNT, searched, default=DEFAULT_WINDOW)
+    add_format(parser, "text", "json")
     parser.add_argument(
         "--fail",
         action="store_true",

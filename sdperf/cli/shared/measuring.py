@@ -3,66 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING
 
-from sdperf.cli.runs.compare import parse_percent
-from sdperf.record.measurement import GUARD_POLICIES
+from sdperf.cli.shared.options import COUNT, SCORE, Options, add_guards, add_option, add_setting
+from sdperf.settings import MAX_GROWTH, MAX_SLOWDOWN, ROUNDS, TIMEOUT, WARMUP, kinds
 
 if TYPE_CHECKING:
     from sdperf.ab.verdict.comparison import CompareOptions
 
 
-def add_measuring_options(group: argparse._ArgumentGroup) -> None:
+def add_measuring_options(group: Options) -> None:
     """Register how is measured."""
     group.add_argument("--cases", default="latency", metavar="LIST", help="what to measure")
-    group.add_argument(
-        "--batch", type=parse_count, default=4, metavar="N", help="images of a throughput round"
-    )
-    group.add_argument(
-        "--rounds",
-        type=parse_count,
-        metavar="N",
-        help="rounds of one turn, whose median counts, and four turns a block (many short turns)",
-    )
-    group.add_argument(
-        "--warmup", type=parse_count, default=1, metavar="N", help="untimed rounds of each process"
-    )
-    group.add_argument(
-        "--timeout",
-        type=parse_seconds,
-        default=600.0,
-        metavar="SECONDS",
-        help="time limit of one generation (600)",
-    )
-    group.add_argument(
-        "--pictures", type=parse_count, metavar="N", help="prompts to draw on both sides (all)"
-    )
-    group.add_argument(
-        "--guards",
-        choices=GUARD_POLICIES,
-        default="warn",
-        help="a machine that is not fit: refuse it, say so and redo its blocks, or never look",
-    )
+    add_option(group, "--batch", COUNT, "images of a throughput round", default=4)
+    turns = "rounds of one turn, whose median counts, and four turns a block (many short turns)"
+    add_setting(group, ROUNDS.taking(COUNT, turns), shown="")
+    add_setting(group, WARMUP, default=1)
+    add_setting(group, TIMEOUT, default=600.0)
+    add_option(group, "--pictures", COUNT, "prompts to draw on both sides", shown="all")
+    add_guards(group)
 
 
-def add_judging_options(group: argparse._ArgumentGroup) -> None:
+def add_judging_options(group: Options) -> None:
     """Register what is tolerated."""
-    group.add_argument(
-        "--max-slowdown", type=parse_percent, metavar="PERCENT", help="tolerated slowdown (3%%)"
-    )
-    group.add_argument(
-        "--max-growth",
-        type=parse_percent,
-        metavar="PERCENT",
-        help="tolerated growth of peak memory (10%%); 64 MiB are tolerated besides",
-    )
-    group.add_argument(
-        "--min-ssim", type=parse_score, metavar="X", help="floor of the images' likeness"
-    )
-    group.add_argument(
-        "--min-tile", type=parse_score, metavar="X", help="... of their worst tile's"
-    )
+    add_setting(group, MAX_SLOWDOWN, shown="3%")
+    growth, percent = "how much peak memory may grow beyond 64 MiB", MAX_SLOWDOWN.metavar
+    add_option(group, MAX_GROWTH.flag, kinds.SHARE, growth, metavar=percent, shown="10%")
+    add_option(group, "--min-ssim", SCORE, "floor of the images' likeness", metavar="X")
+    add_option(group, "--min-tile", SCORE, "floor of their worst tile's", metavar="X")
 
 
 def read_shared_options(arguments: argparse.Namespace) -> CompareOptions:
@@ -82,32 +50,3 @@ def read_shared_options(arguments: argparse.Namespace) -> CompareOptions:
         min_ssim=arguments.min_ssim,
         min_tile_ssim=arguments.min_tile,
     )
-
-
-def parse_count(text: str) -> int:
-    """Read a whole number of 1 or more."""
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
-
-
-def parse_seconds(text: str) -> float:
-    """Read a number of seconds above 0."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
-
-
-def parse_score(text: str) -> float:
-    """Read an SSIM."""
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not -1 <= score <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no SSIM, which lies between -1 and 1")
-    return score

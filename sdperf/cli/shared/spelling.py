@@ -8,8 +8,11 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from sdperf.errors import SdperfError
+from sdperf.settings.kinds import PREFIX
 
-_MENTION: Final = re.compile(r"--sd-([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?")
+_MENTION: Final = re.compile(
+    re.escape(PREFIX) + r"([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?"
+)
 """An option, with the blank behind it where a value follows."""
 
 
@@ -55,7 +58,7 @@ def respell(error: SdperfError, names: Collection[str], settings: Collection[str
         nonlocal unknown
         key, option = found[1].replace("-", "_"), found[0]
         if key in names:
-            return option.replace("--sd-", "--")
+            return option.replace(PREFIX, "--")
         if key in settings:
             return f"{key}="
         unknown = True

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.shared.measuring import parse_count, parse_score, parse_seconds
-from sdperf.device import DEVICE_CHOICES
+from sdperf.cli.shared.options import (
+    COUNT,
+    SCORE,
+    SECONDS,
+    Options,
+    add_guards,
+    add_option,
+    add_setting,
+    add_what_is_run,
+    add_written_files,
+)
 from sdperf.errors import ConfigurationError
-from sdperf.record.measurement import GUARD_POLICIES
+from sdperf.settings import (
+    GUIDANCE,
+    IMAGES,
+    PROFILE,
+    PROMPTS,
+    SCALE,
+    SEED,
+    SIZE,
+    STEPS,
+    TIMEOUT,
+    kinds,
+)
 from sdperf.store.profile import DEFAULT_NAME
 from sdperf.tune import DEFAULT_FILE
 
@@ -20,6 +38,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STUDY: Final = "tune"
 DEFAULT_TRIALS: Final = 50
+_SAMPLER_SEED: Final = kinds.whole(0, 999_999_999)
 
 _DESCRIPTION: Final = """\
 Search for the best settings of this machine: steps, guidance, batch, precision, scheduler, mode,
@@ -48,7 +67,7 @@ stopping and going on:
   sdperf tune show                                               what there is so far
 
 afterwards:
-  pytest benchmarks --sd-profile {DEFAULT_NAME}
+  pytest benchmarks {PROFILE} {DEFAULT_NAME}
   sdperf ab --b profile={DEFAULT_NAME}
   sdperf report --tune tune.json                                 (with sdperf tune --json tune.json)
 
@@ -73,38 +92,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_question(parser.add_argument_group("what is asked (of a study that is there: as it asks)"))
     _add_limits(parser.add_argument_group("limits"))
     confirming = parser.add_argument_group("confirming")
-    confirming.add_argument(
+    add_option(
+        confirming,
         "--confirm",
-        type=_parse_candidates,
+        kinds.whole(0),
+        "settings of the front to measure beside the default at most; 0 leaves it out",
         default=3,
-        metavar="N",
-        help="settings of the front to measure beside the default at most (3); 0 leaves it out",
     )
-    confirming.add_argument(
-        "--guards",
-        choices=GUARD_POLICIES,
-        default="warn",
-        help="a machine that is not fit: refuse it, say so and redo its blocks, or never look",
-    )
+    add_guards(confirming)
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--profile",
-        type=Path,
-        default=Path(DEFAULT_NAME),
-        metavar="FILE",
-        help=f"where the winner is written ({DEFAULT_NAME})",
-    )
-    output.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
-    output.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary to paste")
+    winner = PROFILE.taking(kinds.PATH, "where the winner is written")
+    add_setting(output, winner, default=Path(DEFAULT_NAME))
+    add_written_files(output)
 
 
-def _add_study(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+def _add_study(group: Options) -> None:
+    add_option(
+        group,
         "--trials",
-        type=parse_count,
+        COUNT,
+        "trials that the study shall have in all",
         default=DEFAULT_TRIALS,
-        metavar="N",
-        help=f"trials that the study shall have in all ({DEFAULT_TRIALS})",
     )
     group.add_argument(
         "--storage",
@@ -117,32 +125,17 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--sampler", choices=("tpe", "random"), default="tpe", help="what proposes settings (tpe)"
     )
-    group.add_argument("--seed", type=_parse_seed, metavar="N", help="of the sampler (drawn)")
+    add_option(group, "--seed", _SAMPLER_SEED, "seed of the sampler", shown="drawn")
 
 
-def _add_question(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", help="embedded (the default), a diffusers folder or a hub id")
-    group.add_argument(
-        "--subject", metavar="MODULE:FUNCTION", help="your function that makes the pipeline"
-    )
-    group.add_argument("--device", choices=DEVICE_CHOICES)
-    group.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
-    group.add_argument(
-        "--images",
-        type=parse_count,
-        metavar="N",
-        help="images of a round, one a prompt (4)",
-    )
-    group.add_argument(
-        "--image-seed", type=_parse_seed, metavar="N", help="seed of the first image (0)"
-    )
-    group.add_argument("--size", metavar="WxH", help="pixels (the model's own)")
-    group.add_argument(
-        "--steps", type=parse_count, metavar="N", help="full steps (the model's preset)"
-    )
-    group.add_argument(
-        "--guidance", type=float, metavar="X", help="guidance of the reference (the preset)"
-    )
+def _add_question(group: Options) -> None:
+    add_what_is_run(group)
+    add_setting(group, PROMPTS)
+    add_setting(group, IMAGES.taking(COUNT, "images of a round, one a prompt"))
+    add_option(group, "--image-seed", SEED.kind, SEED.about, shown=SEED.usual)
+    add_setting(group, SIZE)
+    add_setting(group, STEPS.taking(STEPS.kind, "denoising steps of the reference"))
+    add_setting(group, GUIDANCE.taking(SCALE, "guidance scale of the reference"))
     group.add_argument(
         "--default",
         action="append",
@@ -157,26 +150,23 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
         metavar="KEY=A|B|C",
         help="choices of one key, in place of the automatic ones",
     )
-    group.add_argument(
-        "--timeout", type=parse_seconds, default=600.0, metavar="SECONDS",
-        help="time limit of one generation (600)",
-    )  # fmt: skip
+    add_setting(group, TIMEOUT, default=600.0)
 
 
-def _add_limits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--min-ssim", type=parse_score, metavar="X", help="of the worst image")
-    group.add_argument("--min-tile", type=parse_score, metavar="X", help="of its worst tile")
-    group.add_argument("--min-psnr", type=_parse_decibels, metavar="DB", help="of the worst image")
-    group.add_argument(
+def _add_limits(group: Options) -> None:
+    add_option(group, "--min-ssim", SCORE, "of the worst image", metavar="X")
+    add_option(group, "--min-tile", SCORE, "of its worst tile", metavar="X")
+    add_option(group, "--min-psnr", kinds.positive("decibels"), "of the worst image", metavar="DB")
+    add_option(
+        group,
         "--max-entropy-drop",
-        type=_parse_bits,
+        kinds.positive("bits"),
+        "that an image may lose",
         metavar="BITS",
-        help="that an image may lose (0.5)",
+        shown="0.5",
     )
-    group.add_argument("--max-seconds", type=parse_seconds, metavar="S", help="per image")
-    group.add_argument(
-        "--max-memory", type=parse_size, metavar="SIZE", help="peak, such as 800MiB or 6GiB"
-    )
+    add_option(group, "--max-seconds", SECONDS, "of an image", metavar="S")
+    add_option(group, "--max-memory", kinds.BYTES, "peak", metavar="SIZE")
 
 
 def read_asked(arguments: argparse.Namespace) -> Asked:
@@ -188,13 +178,7 @@ def read_asked(arguments: argparse.Namespace) -> Asked:
     from sdperf.record.workload import read_prompts
     from sdperf.tune.question.asking import Asked
 
-    size = arguments.size
-    found = None if size is None else re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", size)
-    if size is not None and found is None:
-        raise ConfigurationError("--size cannot be read", got=size, expected="such as 512x512")
-    guidance = arguments.guidance
-    if guidance is not None and not 0 <= guidance < math.inf:
-        raise ConfigurationError("--guidance cannot be used", got=guidance, expected="0 or more")
+    width, height = arguments.size or (None, None)
     search: dict[str, list[str]] = {}
     for text in arguments.search:
         key, equals, choices = text.partition("=")
@@ -215,9 +199,9 @@ def read_asked(arguments: argparse.Namespace) -> Asked:
         "model": arguments.model,
         "seed": arguments.image_seed,
         "num_inference_steps": arguments.steps,
-        "guidance_scale": guidance,
-        "width": None if found is None else int(found.group(1)),
-        "height": None if found is None else int(found.group(2)),
+        "guidance_scale": arguments.guidance,
+        "width": width,
+        "height": height,
     }
     return Asked(
         workload={name: value for name, value in workload.items() if value is not None},
@@ -227,39 +211,3 @@ def read_asked(arguments: argparse.Namespace) -> Asked:
         search=search,
         limits={name: value for name, value in limits.items() if value is not None},
     )
-
-
-def parse_size(text: str) -> int:
-    """Read a size in binary units."""
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([KMG])iB", text.strip())
-    if not found or float(found.group(1)) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 800MiB or 6GiB")
-    return round(float(found.group(1)) * {"K": 2**10, "M": 2**20, "G": 2**30}[found.group(2)])
-
-
-def _parse_seed(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 999999999")
-    return int(text)
-
-
-def _parse_decibels(text: str) -> float:
-    return _parse_positive(text, "number of decibels above 0")
-
-
-def _parse_bits(text: str) -> float:
-    return _parse_positive(text, "number of bits above 0")
-
-
-def _parse_positive(text: str, what: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
-    return number
-
-
-def _parse_candidates(text: str) -> int:
-    return 0 if text == "0" else parse_count(text)

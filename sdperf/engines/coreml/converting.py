@@ -27,6 +27,7 @@ from sdperf.engines.coreml.palettes import (
 from sdperf.engines.coreml.settings import CoreMlSettings
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError
+from sdperf.settings import ENGINE
 
 TARGET: Final = "macOS15"
 """The oldest system that runs what is converted: the first with fused attention and palettes by
@@ -77,7 +78,7 @@ def convert_part(part: Part, settings: CoreMlSettings, *, half: bool, folder: Pa
                 f"the {part.name} cannot be converted to Core ML",
                 got=reason,
                 expected="operators that torch.export and coremltools know",
-                hint="--sd-engine torch",
+                hint=f"{ENGINE} torch",
             ) from error
     return package
 

@@ -14,6 +14,7 @@ from sdperf.engines.coreml.running import CoreMlPart, MacSystem, System
 from sdperf.engines.coreml.settings import read_settings
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.errors import EngineError
+from sdperf.settings import ENGINE
 
 COMPILED_NAME: Final = "model.mlmodelc"
 
@@ -97,7 +98,7 @@ def _find_system() -> System:
         raise EngineError(
             "Core ML runs on Apple's systems only",
             got=sys.platform,
-            hint="--sd-engine onnx, or run it on a Mac",
+            hint=f"{ENGINE} onnx, or run it on a Mac",
         )
     return MacSystem()
 

@@ -12,6 +12,7 @@ import torch
 from sdperf.engines.coreml.settings import ComputeUnits
 from sdperf.engines.protocol import Part
 from sdperf.errors import GenerationError
+from sdperf.settings import ENGINE
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -89,7 +90,7 @@ class CoreMlPart:
             raise GenerationError(
                 f"Core ML could not run the {self._name}",
                 got=str(error)[:200],
-                hint="--sd-engine torch",
+                hint=f"{ENGINE} torch",
             ) from error
         return [found[name][: count - start] for name in self._outputs]
 

@@ -14,6 +14,7 @@ from sdperf.engines.mlx.tensors import DTYPES, to_mlx, to_torch
 from sdperf.engines.mlx.weights import count_bytes
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.errors import EngineError, GenerationError
+from sdperf.settings import DEVICE, ENGINE, SIZE
 
 _MAX_MESSAGE: Final = 200
 
@@ -83,7 +84,7 @@ class _RunOnMlx:
             raise GenerationError(
                 f"MLX could not run the {self._name}",
                 got=str(error)[:_MAX_MESSAGE],
-                hint="--sd-engine torch, or a smaller --sd-size",
+                hint=f"{ENGINE} torch, or a smaller {SIZE}",
             ) from error
         return tuple(to_torch(output, first.device, self._torch_dtype) for output in outputs)
 
@@ -100,6 +101,6 @@ def _find_device(request: EngineRequest) -> mx.Device:
         raise EngineError(
             "MLX has no Apple GPU here",
             got=f"a pipeline on {request.device}",
-            hint="--sd-device cpu, or on a Mac: pip install --force-reinstall 'sdperf[mlx]'",
+            hint=f"{DEVICE} cpu, or on a Mac: pip install --force-reinstall 'sdperf[mlx]'",
         )
     return mx.Device(mx.gpu)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sdperf.errors import EngineError
+from sdperf.settings import ENGINE
 
 
 class Settings:
@@ -113,7 +114,7 @@ class Settings:
             f"the mlx engine cannot run this {self.component}",
             got=f"{name}: {value}",
             expected=f"{name}: {expected}",
-            hint="--sd-engine torch",
+            hint=f"{ENGINE} torch",
         )
 
 

@@ -11,6 +11,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from sdperf.errors import ModelError
+from sdperf.settings import ENGINE
 
 Rename = Callable[[str], str | None]
 """From a weight's name in the file to its name in the module; ``None`` where it has no place."""
@@ -130,14 +131,14 @@ def _check_names(component: str, wanted: Iterable[str], found: Iterable[str]) ->
         raise ModelError(
             f"the {component} lacks weights that its configuration asks for",
             got=f"no {_shown(missing)}",
-            hint="download the model again, or --sd-engine torch",
+            hint=f"download the model again, or {ENGINE} torch",
         )
     if unexpected:
         raise ModelError(
             f"the {component} has weights that the mlx engine has no place for",
             got=_shown(unexpected),
             expected="the weights of Stable Diffusion 1.x, 2.x or XL",
-            hint="--sd-engine torch",
+            hint=f"{ENGINE} torch",
         )
 
 

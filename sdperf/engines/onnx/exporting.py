@@ -13,6 +13,7 @@ import torch
 
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError
+from sdperf.settings import ENGINE
 
 MODEL_NAME: Final = "model.onnx"
 OPSET: Final = 20
@@ -56,7 +57,7 @@ def export_part(part: Part, path: Path) -> None:
             f"the {part.name} cannot be exported to ONNX",
             got=first_line(error),
             expected="operators that torch.onnx can translate",
-            hint="--sd-engine torch",
+            hint=f"{ENGINE} torch",
         ) from error
     if program is None:
         raise EngineError(f"the {part.name} cannot be exported to ONNX", got="no program")

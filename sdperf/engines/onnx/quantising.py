@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from sdperf.engines.onnx.exporting import first_line, quiet_export
 from sdperf.errors import EngineError
+from sdperf.settings import ENGINE
 
 _TAKES_WEIGHTS: Final = {"Conv": (1, 0), "Gather": (0, 0), "Gemm": (1, 0), "MatMul": (1, -1)}
 """The operators with weights: which input that is, and the axis of its channels."""
@@ -58,7 +59,7 @@ def quantise_part(source: Path, target: Path, *, products: bool) -> None:
         raise EngineError(
             f"onnxruntime cannot quantise {source.parent.name}",
             got=first_line(error),
-            hint="--sd-engine onnx",
+            hint=f"{ENGINE} onnx",
         ) from error
 
 

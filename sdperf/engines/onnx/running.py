@@ -13,6 +13,7 @@ import torch
 
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError, GenerationError
+from sdperf.settings import ENGINE, SIZE
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -61,7 +62,7 @@ def open_session(path: Path, part: str, provider: str, threads: int) -> Any:
         raise EngineError(
             f"onnxruntime {onnxruntime.__version__} cannot load the {part}",
             got=" ".join(str(error).split())[:300],
-            hint="--sd-engine torch, or another version of onnxruntime",
+            hint=f"{ENGINE} torch, or another version of onnxruntime",
         ) from error
     if session.get_providers()[0] != provider:  # it falls back without a word
         raise EngineError(
@@ -147,7 +148,7 @@ def explain_failure(part: str, error: Exception) -> GenerationError:
         return GenerationError(
             f"the {part} was converted for another size",
             got=text[:300],
-            hint="one --sd-size for each run",
+            hint=f"one {SIZE} for each run",
         )
     return GenerationError(f"onnxruntime failed in the {part}", got=text[:300])
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import GUIDANCE, SCHEDULER, SIZE, STEPS
 
 GATE: Final = "work"
 
@@ -35,7 +36,7 @@ def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
         Outcome.BROKEN,
         GATE,
         f"other work than the baseline's: {'; '.join(seen)}",
-        "ask for it in the workload (pytest --sd-steps, --sd-size, --sd-guidance, --sd-scheduler), "
+        f"ask for it in the workload (pytest {STEPS}, {SIZE}, {GUIDANCE}, {SCHEDULER}), "
         "or accept a baseline of the new work",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import PROCESSES
 from sdperf.stats.bimodality import detect_bimodality
 from sdperf.units import format_seconds
 
@@ -23,5 +24,5 @@ def judge_processes(measurement: Measurement) -> Finding | None:
         "latency",
         f"{modes.slow_share:.0%} of {measurement.processes} processes run {modes.ratio:.2f}x "
         f"slower: {format_seconds(modes.slow_s)} against {format_seconds(modes.fast_s)} a round",
-        "pytest --sd-processes 9 shows how often; fresh processes choose different kernels",
+        f"pytest {PROCESSES} 9 shows how often; fresh processes choose different kernels",
     )

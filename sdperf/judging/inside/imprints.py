@@ -17,6 +17,7 @@ from sdperf.judging.images import name_picture
 from sdperf.record.imprint import Parting, PictureImprint, find_parting
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import EXACT, SIZE, STEPS
 from sdperf.units import format_quantity
 
 GATE: Final = "imprint"
@@ -105,7 +106,7 @@ def _judge(
             Outcome.BROKEN,
             GATE,
             f"{name}: other work than the baseline's: {parting.mismatch}",
-            "ask for it in the workload (pytest --sd-steps, --sd-size), or accept a baseline of "
+            f"ask for it in the workload (pytest {STEPS}, {SIZE}), or accept a baseline of "
             "the new work",
         )
     first = describe_parting(parting, steps)
@@ -133,8 +134,7 @@ def _judge(
         Outcome.CHANGED,
         GATE,
         f"{name}: identical inside until now, differs since: {first}",
-        "if it is meant: sdperf baseline accept --reason TEXT; "
-        "pytest --sd-exact makes it a failure",
+        f"if it is meant: sdperf baseline accept --reason TEXT; pytest {EXACT} makes it a failure",
     )
 
 

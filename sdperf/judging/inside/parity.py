@@ -16,11 +16,12 @@ from sdperf.record.observation import (
     TrajectoryParity,
 )
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import SIZE, STEPS
 from sdperf.units import format_quantity, format_score
 
 _BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
 _OTHER_WORK: Final = (
-    "ask for what is meant (pytest --sd-steps, --sd-size), so that the reference draws it too"
+    f"ask for what is meant (pytest {STEPS}, {SIZE}), so that the reference draws it too"
 )
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import SOAK
 from sdperf.stats.slope import Slope, compute_slope
 from sdperf.units import format_bytes
 
@@ -120,7 +121,7 @@ def _judge_memory(growth: Growth, known: Sequence[Growth], max_leak_bytes: float
         return Finding(Outcome.PASS, GATE, seen)
     reason = f"{seen}; limit {format_bytes(limit_bytes)}"
     if growth.lower_bytes <= limit_bytes:
-        step = "measure more rounds: pytest benchmarks --sd-soak 10m"
+        step = f"measure more rounds: pytest benchmarks {SOAK} 10m"
         return Finding(Outcome.INCONCLUSIVE, GATE, reason, step)
     step = "look for what is kept from picture to picture: lists, caches, hooks, autograd graphs"
     return Finding(Outcome.HEAVIER, GATE, reason, step)

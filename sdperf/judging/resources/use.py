@@ -6,6 +6,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.settings import THREADS, UNWATCHED
 
 ENERGY: Final = "energy"
 CORES: Final = "cores"
@@ -48,7 +49,7 @@ def judge_energy(measurement: Measurement, max_energy_j: float | None) -> Findin
             Outcome.INCONCLUSIVE,
             ENERGY,
             f"the energy of a picture is not known; limit {max_energy_j:g} J",
-            "sdperf doctor says which sensors there are; watch: pytest without --sd-unwatched",
+            f"sdperf doctor says which sensors there are; watch: pytest without {UNWATCHED}",
         )
     energy_j, what = energy
     seen = f"a picture takes {energy_j:.3g} J of {what}, limit {max_energy_j:g} J"
@@ -73,7 +74,7 @@ def judge_cores(measurement: Measurement, min_cores: float | None) -> Finding | 
         reason = f"how many cores were busy is not known; at least {min_cores:g} are asked for"
         return Finding(Outcome.INCONCLUSIVE, CORES, reason)
     seen = f"{busy:.2f} cores busy, at least {min_cores:g} are asked for"
-    step = "look at pytest --sd-threads, and at what runs on one thread"
+    step = f"look at pytest {THREADS}, and at what runs on one thread"
     if busy < min_cores:
         return Finding(Outcome.SLOWER, CORES, seen, step)
     return Finding(Outcome.PASS, CORES, seen)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
+from sdperf import settings
 from sdperf.device import DeviceKind
 from sdperf.errors import ConfigurationError
 
@@ -266,6 +267,18 @@ def parse_optimisations(text: str) -> tuple[str, ...]:
     return sort_names(names)
 
 
+def parse_named_optimisations(text: str) -> tuple[str, ...]:
+    """Parse optimisations where ``default`` cannot be meant: it is another set on each device.
+
+    Raises:
+        ValueError: As for `parse_optimisations`, or the default is asked for.
+    """
+    names = parse_optimisations(text)
+    if names == (DEFAULT,):
+        raise ValueError("optimisations by name; the default is another one on each device")
+    return names
+
+
 def sort_names(names: Sequence[str]) -> tuple[str, ...]:
     """Put names in the order in which they are applied: one set has one spelling."""
     return tuple(name for name in OPTIMISATIONS if name in names)
@@ -319,7 +332,7 @@ def check_supported(
             others = ", ".join(kind for kind in ALL_DEVICES if kind not in one.refusals)
             raise ConfigurationError(
                 f"{one.name} cannot be used on {device}: {one.refusals[device]}",
-                got=f"--sd-optimisations {'+'.join(names)}",
+                got=f"{settings.OPTIMISATIONS} {'+'.join(names)}",
                 expected=f"one of {others}",
                 hint=f"leave {one.name} out",
             )
@@ -334,7 +347,7 @@ def check_supported(
         if one.families is not None and family not in one.families:
             raise ConfigurationError(
                 f"{one.name} cannot be used with {pipeline}: it is written for other pipelines",
-                got=f"--sd-optimisations {'+'.join(names)}",
+                got=f"{settings.OPTIMISATIONS} {'+'.join(names)}",
                 expected=f"a pipeline of the families {', '.join(one.families)}",
                 hint=f"leave {one.name} out",
             )

@@ -17,7 +17,9 @@ import torch
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
-from sdperf.pipeline.stages import OnStep, PromptEmbeds
+from sdperf.pipeline.separable import PromptEmbeds
+from sdperf.pipeline.stages import OnStep
+from sdperf.settings import SCHEDULER
 
 Conditioning = Mapping[str, torch.Tensor]
 """What the denoiser is told beside latents and timestep, by name; guided: (2 B, ...)."""
@@ -215,7 +217,7 @@ def _refuse(what: str, got: str, expected: tuple[str, ...]) -> ConfigurationErro
         what,
         got=got,
         expected=", ".join(expected),
-        hint="--sd-scheduler DPMSolverMultistepScheduler",
+        hint=f"{SCHEDULER} DPMSolverMultistepScheduler",
     )
 
 

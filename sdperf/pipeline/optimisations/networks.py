@@ -14,6 +14,7 @@ from sdperf.models.layout import DENOISERS
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.pipeline.optimisations.cuda_graphs import casts_vae, graph_networks
 from sdperf.pipeline.optimisations.quantisation import quantise_networks
+from sdperf.settings import OPTIMISATIONS
 
 _BACKENDS: Final = {
     "sdpa_flash": SDPBackend.FLASH_ATTENTION,
@@ -68,7 +69,7 @@ def find_denoiser(pipeline: Any) -> torch.nn.Module:
     raise ConfigurationError(
         f"{type(pipeline).__name__} has no denoiser that can be optimised",
         expected=" or ".join(DENOISERS),
-        hint="leave --sd-optimisations out",
+        hint=f"leave {OPTIMISATIONS} out",
     )
 
 

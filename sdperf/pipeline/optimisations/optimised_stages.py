@@ -14,14 +14,8 @@ from sdperf.pipeline.optimisations.cuda_graphs import Graphed, Record
 from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
 from sdperf.pipeline.optimisations.networks import compile_function
 from sdperf.pipeline.optimisations.step_cache import StepCache
-from sdperf.pipeline.stages import (
-    Noise,
-    OnStep,
-    Pixels,
-    PromptEmbeds,
-    SeparableStages,
-    Stages,
-)
+from sdperf.pipeline.separable import PromptEmbeds, SeparableStages
+from sdperf.pipeline.stages import Noise, OnStep, Pixels, Stages
 
 KEPT_PROMPTS: Final = 256
 _STAGED: Final = ("device_loop", "loop_graph", "embed_cache", "resident_vae")

@@ -21,6 +21,7 @@ from sdperf.measure.clock import monotonic_clock
 from sdperf.record.measurement import Measurement
 from sdperf.run.arm import CaseArm, make_arm
 from sdperf.run.interruption import ended_like_interrupted
+from sdperf.settings import SUBJECT
 from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class SessionBench:
         saved = next(one for one in reversed(judged.history) if one is not None)
         reason = explain_unpaired(saved, judged.measurement)
         if reason is not None or saved.subject is None:
-            return reason or "the baseline has no --sd-subject"
+            return reason or f"the baseline has no {SUBJECT}"
         commit = saved.environment.commit or ""
         try:
             return BaselineCode(saved.subject, self._check_out(commit), commit)
@@ -178,7 +179,7 @@ def explain_unpaired(saved: Measurement, current: Measurement) -> str | None:
     """
     commit = saved.environment.commit
     if saved.subject is None:
-        return "the baseline has no --sd-subject, so it has no code of its own"
+        return f"the baseline has no {SUBJECT}, so it has no code of its own"
     if commit is None:
         return "the baseline's commit is unknown"
     if commit.endswith("-dirty"):

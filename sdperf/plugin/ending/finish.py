@@ -50,6 +50,7 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict, shorten_case
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.quality_seen import describe_seen
+from sdperf.settings import CONFIRM, HTML
 from sdperf.store.baselines import BaselineStore
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def finish_session(session: pytest.Session, ours: SdSession) -> None:
             ours.report = write_html(ours, session.config.rootpath, ours.settings.html)
         except ReportError as error:
             kind = ours.unsaved if error.is_unwritten else ours.undrawn
-            kind.append(f"--sd-html: {error}")
+            kind.append(f"{HTML}: {error}")
     if ours.settings.markdown is not None and not hasattr(session.config, "workerinput"):
         write_markdown(ours, ours.settings.markdown, has_failed=session.exitstatus != 0)
     if host is not None:
@@ -183,7 +184,7 @@ def _judge(ours: SdSession, host: Any) -> None:
     settings = ours.settings
     slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
     confirm: Confirm | None = None
-    unconfirmed = "interrupted" if ours.interrupted else "--sd-confirm 0"
+    unconfirmed = "interrupted" if ours.interrupted else f"{CONFIRM} 0"
     noises = find_noise(ours, {name: one.measurement for name, one in timed.items()})
 
     def judge(part: Mapping[str, JudgedCase], asked: Confirm | None, why: str) -> SpeedVerdict:

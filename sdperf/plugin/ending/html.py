@@ -1,4 +1,4 @@
-"""``--sd-html``: the session as a report, with the verdicts that the session gave."""
+"""The setting ``html``: the session as a report, with the verdicts that the session gave."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.report.markdown.run import RunReport, format_run_markdown
+from sdperf.settings import MARKDOWN
 from sdperf.store.files import encode_text, write_atomically
 
 if TYPE_CHECKING:
@@ -87,4 +88,4 @@ def write_markdown(ours: SdSession, path: Path, *, has_failed: bool) -> None:
         else:
             write_atomically(path, encode_text(text))
     except OSError as error:
-        ours.aftermath.append((f"--sd-markdown: {path} cannot be written: {error}", "red"))
+        ours.aftermath.append((f"{MARKDOWN}: {path} cannot be written: {error}", "red"))

@@ -13,6 +13,7 @@ from sdperf.judging.session.recorded import Repeat, Repeated
 from sdperf.measure.clock import monotonic_clock
 from sdperf.record.measurement import Measurement
 from sdperf.run.arm import CaseArm, make_arm
+from sdperf.settings import ROUNDS
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def explain_tails(judged: Mapping[str, JudgedCase]) -> str | None:
     fewest = min(len(one.measurement.rounds_s) for one in short)
     return (
         f"tails not judged: {format_quantity(len(short), 'case')} of {len(compared)} with fewer "
-        f"than {tail.FEWEST_ROUNDS} rounds ({fewest} at least); --sd-rounds {tail.FEWEST_ROUNDS}"
+        f"than {tail.FEWEST_ROUNDS} rounds ({fewest} at least); {ROUNDS} {tail.FEWEST_ROUNDS}"
     )
 
 

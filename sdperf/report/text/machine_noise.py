@@ -6,6 +6,7 @@ import math
 import textwrap
 
 from sdperf.judging.machine_noise import MachineNoise
+from sdperf.settings import MAX_SLOWDOWN
 from sdperf.units import format_change
 
 WIDTH = 100
@@ -37,7 +38,7 @@ def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
         texts.append(
             f"REFUSED: this machine does not support the limit of {limit}, its own noise is "
             f"{width}; quiet the machine (sdperf doctor), take more rounds, or allow more: "
-            f"pytest --sd-max-slowdown {math.ceil(noise.telling_width * 100)}%"
+            f"pytest {MAX_SLOWDOWN} {math.ceil(noise.telling_width * 100)}%"
         )
     return [
         line

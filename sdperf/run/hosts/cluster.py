@@ -26,6 +26,7 @@ from sdperf.errors import ConfigurationError, SdperfError, WorkerError
 from sdperf.measure.clock import monotonic_clock
 from sdperf.run import worker
 from sdperf.run.messages import RoundRequest, RoundResult, WorkerSpec
+from sdperf.settings import CLUSTER, WORKERS
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ class Cluster:
                     "the cluster has too few workers",
                     got=f"{len(there)} at {self._url}, all taken",
                     expected="one for each worker of a case, and of the plain side of a gain",
-                    hint="start more (dask worker ... --nworkers N), or use fewer (--sd-workers N)",
+                    hint=f"start more (dask worker ... --nworkers N), or use fewer ({WORKERS} N)",
                 )
             address = free[0]
             self._taken.add(address)
@@ -350,7 +351,7 @@ def _connect(url: str, connect_s: float) -> Any:
         from distributed import Client
     except ImportError as error:
         raise ConfigurationError(
-            "--sd-cluster needs dask.distributed, which is not installed",
+            f"{CLUSTER} needs dask.distributed, which is not installed",
             hint=f"pip install 'sdperf[{EXTRA}]'",
         ) from error
     try:

@@ -28,7 +28,9 @@ from sdperf.run.messages import DeliveredImage
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
 from sdperf.run.quality.recorded import Recording, Replay
 from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
+from sdperf.run.scoring import add_scores, record_images
 from sdperf.run.suite import Suite
+from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
 
 FEWEST_IMAGES: Final = 8
@@ -73,7 +75,7 @@ class QualityBench:
         self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
         again = self._generate((request,))[0]
         if self.suite.pool.is_in_process:
-            refused = "not tried with --sd-in-process"
+            refused = f"not tried with {IN_PROCESS}"
             return Repeats(self._compared([again], [before], "same-process")[0], refused)
         anew = self._make_afresh(precision, request)
         (scored,) = self._compared([anew], [again], "fresh-process")
@@ -172,7 +174,7 @@ class QualityBench:
         return self._keep(tuple(zip(requests, done.results[0].images, strict=True)))
 
     def _keep(self, made: Sequence[tuple[ImageRequest, DeliveredImage]]) -> list[ImageRecord]:
-        records = self.suite.record_images(made)
+        records = record_images(self.suite, made)
         for one, (_, delivered) in zip(records, made, strict=True):
             self.pngs[one.sha256] = delivered.png
         return records
@@ -181,7 +183,8 @@ class QualityBench:
         self, images: Sequence[ImageRecord], others: Sequence[ImageRecord], against: str
     ) -> list[ImageRecord]:
         """Add the scores of images against other ones that were made here."""
-        return self.suite.add_scores(
+        return add_scores(
+            self.suite,
             images,
             [self.pngs[one.sha256] for one in others],
             [self.pngs[one.sha256] for one in images],

@@ -138,7 +138,7 @@ class Calibrator:
     Attributes:
         pool: The workers; needs spawned ones.
         model: The model.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         workload: What is generated.
         requests: The images.
         threads: The usual number of CPU threads.

@@ -16,11 +16,11 @@ from typing import Final
 
 from sdperf.measure.clock import Clock
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import Pixels, SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Pixels, Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.workload import ImageRequest
-from sdperf.run.worker.generated import Generated
-from sdperf.run.worker.synchronous import divide_into_calls
+from sdperf.run.worker.synchronous import Generated, divide_into_calls
 
 IN_FLIGHT: Final = 3
 """Calls at once: one being tokenised, one on the device, one being delivered."""

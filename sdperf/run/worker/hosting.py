@@ -14,10 +14,11 @@ from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.protocol import Engine, EngineRequest
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.pipeline.families import family_of, stages_for
-from sdperf.pipeline.stages import SeparableStages
+from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.measurement import EngineUse
 from sdperf.record.workload import Workload
 from sdperf.run.messages import EngineShape, WorkerSpec
+from sdperf.settings import ENGINE, MODEL, OPTIMISATIONS, SUBJECT
 
 _NEUTRAL: Final = ("batch", "embed_cache", "stored_png")
 """How optimisations are called that change none of torch's networks."""
@@ -51,14 +52,14 @@ def check_hostable(spec: WorkerSpec) -> None:
     if spec.subject is not None:
         raise ConfigurationError(
             f"the engine {spec.engine} takes the model's own pipeline and no code",
-            got=f"--sd-subject {spec.subject}",
-            hint="save that pipeline as a folder and give it to --sd-model, or --sd-engine torch",
+            got=f"{SUBJECT} {spec.subject}",
+            hint=f"save that pipeline as a folder and give it to {MODEL}, or {ENGINE} torch",
         )
     foreign = [name for name in spec.optimisations if not name.startswith(_NEUTRAL)]
     if foreign:
         raise ConfigurationError(
             f"{foreign[0]} changes torch's networks, which the engine {spec.engine} replaces",
-            got=f"--sd-engine {spec.engine} --sd-optimisations {'+'.join(spec.optimisations)}",
+            got=f"{ENGINE} {spec.engine} {OPTIMISATIONS} {'+'.join(spec.optimisations)}",
             hint="leave one of the two out",
         )
 
@@ -90,7 +91,7 @@ def host_engine(pipeline: Any, spec: WorkerSpec, device: Device) -> HostedEngine
         raise EngineError(
             f"other engines cannot run a {type(pipeline).__name__}",
             expected="a Stable Diffusion 1, 2 or XL pipeline with its own call",
-            hint="--sd-engine torch",
+            hint=f"{ENGINE} torch",
         )
     cache = EngineCache(locate_engine_cache())
     request = EngineRequest(

@@ -17,6 +17,7 @@ from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.measurement import StageName, StageTimes
 from sdperf.record.workload import ImageRequest
 from sdperf.run.worker.stagewise import generate_stagewise
+from sdperf.settings import TRACE
 
 _DEVICE_ACTIVITIES: Final = {"cuda": torch.profiler.ProfilerActivity.CUDA}
 """What torch's profiler can see of a device; of an Apple GPU it sees the host's side only."""
@@ -116,5 +117,5 @@ def trace_image(
 
 def _unwritable(path: Path) -> GenerationError:
     return GenerationError(
-        "the trace cannot be written", got=path, hint="give --sd-trace a file that can be written"
+        "the trace cannot be written", got=path, hint=f"give {TRACE} a file that can be written"
     )

@@ -17,7 +17,8 @@ from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.pipeline.borders import find_borders, find_decoder, find_denoiser, stand_in
 from sdperf.pipeline.own_noise import run_to_denoiser
 from sdperf.pipeline.pixels import count_nonfinite, to_uint8
-from sdperf.pipeline.stages import SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import ImageRequest
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.quality.recorded import DenoiserCall, Floats, Kernels, Recording, Replay

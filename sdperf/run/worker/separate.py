@@ -16,10 +16,11 @@ import torch
 
 from sdperf.measure.clock import Clock, Interval, timed
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import Noise, Pixels, PromptEmbeds, SeparableStages
+from sdperf.pipeline.separable import PromptEmbeds, SeparableStages
+from sdperf.pipeline.stages import Noise, Pixels
 from sdperf.record.measurement import SeparateStage
 from sdperf.record.workload import ImageRequest
-from sdperf.run.worker.generated import Generated
+from sdperf.run.worker.synchronous import Generated
 
 
 @dataclass(frozen=True)

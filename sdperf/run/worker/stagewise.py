@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 
 from sdperf.pipeline.borders import find_borders
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import Noise, OnStep, Pixels, SeparableStages, Stages
+from sdperf.pipeline.separable import SeparableStages
+from sdperf.pipeline.stages import Noise, OnStep, Pixels, Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.measurement import StageName
 from sdperf.record.workload import ImageRequest

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from sdperf.measure.clock import Clock
 from sdperf.pipeline.pixels import to_uint8
-from sdperf.pipeline.stages import Stages
+from sdperf.pipeline.stages import Pixels, Stages
 from sdperf.record.workload import ImageRequest
-from sdperf.run.worker.generated import Generated
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One delivered image, with the pixels it was made of.
+
+    Attributes:
+        png: The delivered bytes.
+        latency_s: Seconds from the start of its generation to its delivery.
+        pixels: (1, H, W, 3) float in [0, 1], before rounding; looked at after the timed border.
+    """
+
+    png: bytes
+    latency_s: float
+    pixels: Pixels
 
 
 def generate_sync(stages: Stages, images: Sequence[ImageRequest], clock: Clock) -> list[Generated]:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.settings import HISTORY
 from sdperf.store.files import is_spelt_in_utf8
 from sdperf.store.history.schema import HEAD_REVISION, metadata
 from sdperf.urls import mask_url
@@ -117,7 +118,7 @@ def locate_history(given: str | None, root: Path) -> str:
             "the history cannot be kept in a place whose name is not UTF-8",
             got=ascii(chosen),
             expected="a place with another name, or none",
-            hint="--sd-history=off, or --sd-history=FILE with another name",
+            hint=f"{HISTORY}=off, or {HISTORY}=FILE with another name",
         )
     return chosen if "://" in chosen else f"sqlite:///{Path(chosen).expanduser()}"
 

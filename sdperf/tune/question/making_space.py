@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sdperf import settings
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import (
@@ -18,9 +19,11 @@ from sdperf.pipeline.optimisations.catalogue import (
     parse_optimisations,
     sort_names,
 )
-from sdperf.record.workload import MODES, PRECISIONS, Workload
+from sdperf.record.workload import MODES, Workload
+from sdperf.settings.kinds import Kind, choice
 from sdperf.tune.question.setting import BATCHES, Setting, take_guidance
 from sdperf.tune.question.space import (
+    BATCH,
     OWN_SCHEDULER,
     PLAIN_KEYS,
     Choice,
@@ -52,7 +55,7 @@ FEWEST_STEPS_SHARE: Final = 0.2
 GUIDANCE_STEP: Final = 0.5
 WORKERS: Final = (1, 2, 4)
 
-KEYS: Final = (*PLAIN_KEYS, "optimisations")
+KEYS: Final = (*PLAIN_KEYS, settings.OPTIMISATIONS.name)
 """What can be searched or held fixed, as typed."""
 
 
@@ -98,35 +101,34 @@ def make_space(
         )
     images = len(workload.prompts)
     automatic: dict[str, Sequence[Choice]] = {
-        "steps": _list_steps(workload.num_inference_steps),
-        "guidance": _list_guidance(take_guidance(workload)),
-        "batch": [batch for batch in BATCHES if batch <= images and abilities.family != "whole"],
-        "precision": _list_precisions(abilities.device),
-        "scheduler": _list_schedulers(abilities.schedulers),
-        "mode": MODES,
-        "workers": [
+        settings.STEPS.name: _list_steps(workload.num_inference_steps),
+        settings.GUIDANCE.name: _list_guidance(take_guidance(workload)),
+        BATCH: [batch for batch in BATCHES if batch <= images and abilities.family != "whole"],
+        settings.PRECISION.name: _list_precisions(abilities.device),
+        settings.SCHEDULER.name: _list_schedulers(abilities.schedulers),
+        settings.MODE.name: MODES,
+        settings.WORKERS.name: [
             count for count in WORKERS if count <= min(images, max(1, abilities.cpu_threads))
         ],
     }
     required = choose_plain_keys(default)
     numbers, names = [], []
     for key in PLAIN_KEYS:
-        read = _READERS[key]
-        choices: list[Any] = [read(text) for text in asked[key]] if key in asked else []
+        choices: list[Any] = [_read(key, typed) for typed in asked[key]] if key in asked else []
         choices = list(dict.fromkeys([*(choices or automatic[key]), required[key]]))
         if isinstance(required[key], str):
             names.append(NameDimension(key, tuple(choices)))
         else:
             numbers.append(NumberDimension(key, tuple(sorted(choices))))
     for one in numbers:
-        if one.name in ("batch", "workers") and max(one.choices) > images:
+        if one.name in (BATCH, settings.WORKERS.name) and max(one.choices) > images:
             raise ConfigurationError(
                 f"{one.name} cannot be searched",
                 got=int(max(one.choices)),
                 expected=f"at most the {images} images of a round",
-                hint="--images N draws more",
+                hint=f"{settings.IMAGES.flag} N draws more",
             )
-    switches = _choose_switches(asked.get("optimisations"), default, abilities)
+    switches = _choose_switches(asked.get(settings.OPTIMISATIONS.name), default, abilities)
     return Space(tuple(numbers), (*names, *_group(switches)), images)
 
 
@@ -242,39 +244,27 @@ def _list_valid(party: Iterable[str]) -> tuple[str, ...]:
     return (PLAIN, *("+".join(subset) for subset in subsets if find_conflict(subset) is None))
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise ConfigurationError("a choice cannot be searched", got=text, expected="1 or more")
-    return int(text)
-
-
-def _scale(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1000:
-        raise ConfigurationError("a guidance scale cannot be searched", got=text, expected="0 up")
-    return number
-
-
-def _one_of(choices: Sequence[str]) -> Any:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ConfigurationError(
-                "a choice cannot be searched", got=text, expected=", ".join(choices)
-            )
-        return text
-
-    return read
-
-
-_READERS: Final[dict[str, Any]] = {
-    "steps": _whole,
-    "guidance": _scale,
-    "batch": lambda text: int(_one_of(tuple(map(str, BATCHES)))(text)),
-    "precision": _one_of(PRECISIONS),
-    "scheduler": str,
-    "mode": _one_of(MODES),
-    "workers": _whole,
+_KINDS: Final[dict[str, Kind[Any]]] = {
+    settings.STEPS.name: settings.STEPS.kind,
+    settings.GUIDANCE.name: settings.SCALE,
+    BATCH: choice([str(batch) for batch in BATCHES]),
+    settings.PRECISION.name: settings.PRECISION.kind,
+    settings.SCHEDULER.name: settings.SCHEDULER.kind,
+    settings.MODE.name: settings.MODE.kind,
+    settings.WORKERS.name: settings.WORKERS.kind,
 }
+
+
+def _read(key: str, typed: str) -> Any:
+    """Read one choice of a plain key.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    try:
+        chosen = _KINDS[key].parse(typed)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"a choice of {key} cannot be searched", got=typed, expected=str(error)
+        ) from error
+    return int(chosen) if key == BATCH else chosen

@@ -11,6 +11,8 @@ from sdperf.ab.sides.settings import Settings
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, sort_names
 from sdperf.record.workload import Mode, Precision, Variant, Workload
+from sdperf.settings import GUIDANCE, MODE, MODEL, PRECISION, SCHEDULER, STEPS, WORKERS
+from sdperf.settings import OPTIMISATIONS as SWITCHES
 from sdperf.store.profile import Profile, Scalar
 
 _BATCHES: Final = {
@@ -86,21 +88,20 @@ class Setting:
         >>> Setting(9, 3.0, batch=2).describe(Setting(20, 3.0))
         'steps=9,optimisations=batch2'
         """
-        texts, others = self._texts(), {} if base is None else base._texts()
-        parts = [f"{key}={text}" for key, text in texts.items() if others.get(key) != text]
-        return ",".join(parts) or "the default"
+        words, others = self._words(), [] if base is None else base._words()
+        return ",".join(word for word in words if word not in others) or "the default"
 
-    def _texts(self) -> dict[str, str]:
+    def _words(self) -> list[str]:
         variant = self.variant
-        return {
-            "precision": variant.precision,
-            "mode": variant.mode,
-            "workers": str(variant.workers),
-            "steps": str(self.num_inference_steps),
-            "guidance": f"{self.guidance_scale:g}",
-            "scheduler": self.scheduler or "auto",
-            "optimisations": "+".join(variant.optimisations) or "none",
-        }
+        return [
+            PRECISION.assign(variant.precision),
+            MODE.assign(variant.mode),
+            WORKERS.assign(variant.workers),
+            STEPS.assign(self.num_inference_steps),
+            GUIDANCE.assign(self.guidance_scale),
+            SCHEDULER.assign(self.scheduler),
+            SWITCHES.assign(variant.optimisations),
+        ]
 
 
 def take_guidance(workload: Workload) -> float:
@@ -112,7 +113,7 @@ def take_guidance(workload: Workload) -> float:
     if workload.guidance_scale is None:
         raise ConfigurationError(
             f"{workload.model} leaves guidance to its pipeline, so that it cannot be searched",
-            hint="say what to start from: sdperf tune --guidance X",
+            hint=f"say what to start from: sdperf tune {GUIDANCE.flag} X",
         )
     return workload.guidance_scale
 
@@ -126,14 +127,14 @@ def make_setting(settings: Settings) -> Setting:
     workload = settings.make_workload()
     variant = Variant(**settings.variant)
     batches = [OPTIMISATIONS[name].images_per_call for name in variant.optimisations]
-    others = sorted(
-        set(settings.workload) - {"model", "num_inference_steps", "guidance_scale", "scheduler"}
-    )
+    startable = (PRECISION, MODE, WORKERS, SWITCHES, STEPS, GUIDANCE, SCHEDULER)
+    known = {MODEL.name, *(field for one in startable for field in one.fields)}
+    others = sorted(set(settings.workload) - known)
     if others:
         raise ConfigurationError(
             "a setting to start from cannot say this",
             got=others[0],
-            expected="precision, mode, workers, optimisations, steps, guidance, scheduler",
+            expected=", ".join(one.name for one in startable),
         )
     return Setting(
         workload.num_inference_steps,

@@ -20,21 +20,26 @@ from sdperf.pipeline.optimisations.catalogue import (
     sort_names,
 )
 from sdperf.record.workload import Mode, Precision
+from sdperf.settings import GUIDANCE, MODE, PRECISION, SCHEDULER, STEPS, WORKERS
+from sdperf.settings.kinds import AUTO
 from sdperf.tune.question.setting import BATCHES, Setting
 
 Choice = str | int | float
 
-OWN_SCHEDULER: Final = "auto"
+OWN_SCHEDULER: Final = AUTO
 """The model's own, as everywhere on the command line."""
 
+BATCH: Final = "batch"
+"""The key of how many images go through the pipeline together."""
+
 PLAIN_KEYS: Final = (
-    "steps",
-    "guidance",
-    "batch",
-    "precision",
-    "scheduler",
-    "mode",
-    "workers",
+    STEPS.name,
+    GUIDANCE.name,
+    BATCH,
+    PRECISION.name,
+    SCHEDULER.name,
+    MODE.name,
+    WORKERS.name,
 )
 
 
@@ -70,13 +75,13 @@ Dimension = NumberDimension | NameDimension
 def choose_plain_keys(setting: Setting) -> dict[str, Choice]:
     """Return a setting's choice of each of the plain keys."""
     return {
-        "steps": setting.num_inference_steps,
-        "guidance": setting.guidance_scale,
-        "batch": setting.batch,
-        "precision": setting.precision,
-        "scheduler": setting.scheduler or OWN_SCHEDULER,
-        "mode": setting.mode,
-        "workers": setting.workers,
+        STEPS.name: setting.num_inference_steps,
+        GUIDANCE.name: setting.guidance_scale,
+        BATCH: setting.batch,
+        PRECISION.name: setting.precision,
+        SCHEDULER.name: setting.scheduler or OWN_SCHEDULER,
+        MODE.name: setting.mode,
+        WORKERS.name: setting.workers,
     }
 
 
@@ -125,7 +130,7 @@ class Space:
                     got=point.get(one.name),
                     expected=", ".join(map(str, one.choices)),
                 )
-        scheduler = str(point["scheduler"])
+        scheduler = str(point[SCHEDULER.name])
         names: list[str] = []
         for dimension in self.names:
             choice = str(point[dimension.name])
@@ -135,15 +140,15 @@ class Space:
             known = RECORDED_SCHEDULERS if "loop_graph" in chosen else LOOP_SCHEDULERS
             if dimension.name != "loop" or scheduler in (OWN_SCHEDULER, *known):
                 names += chosen
-        workers = int(point["workers"])
+        workers = int(point[WORKERS.name])
         share = math.ceil(self.images / workers)
         return Setting(
-            num_inference_steps=int(point["steps"]),
-            guidance_scale=float(point["guidance"]),
-            batch=max(batch for batch in BATCHES if batch <= min(int(point["batch"]), share)),
-            precision=cast("Precision", point["precision"]),
+            num_inference_steps=int(point[STEPS.name]),
+            guidance_scale=float(point[GUIDANCE.name]),
+            batch=max(batch for batch in BATCHES if batch <= min(int(point[BATCH]), share)),
+            precision=cast("Precision", point[PRECISION.name]),
             scheduler=None if scheduler == OWN_SCHEDULER else scheduler,
-            mode=cast("Mode", point["mode"]),
+            mode=cast("Mode", point[MODE.name]),
             workers=workers,
             optimisations=sort_names(names),
         )

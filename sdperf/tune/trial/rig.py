@@ -82,7 +82,7 @@ class LiveRig:
 
     Attributes:
         model: The resolved model.
-        device: A ``--sd-device`` choice.
+        device: A choice of the setting ``device``.
         subject: ``module:function`` that makes the pipeline, or ``None``.
         cpu_threads: Threads that the workers of a setting share.
         pool: The workers.

@@ -2,21 +2,15 @@ import dataclasses
 
 import pytest
 
-from sdperf.ab.sides.settings import (
-    VARIANT_PARSERS,
-    WORKLOAD_PARSERS,
-    Settings,
-    list_keys,
-    parse_settings,
-)
+from sdperf.ab.sides.settings import OF_A_SIDE, Settings, list_keys, parse_settings
 from sdperf.errors import ConfigurationError
 from sdperf.record.workload import DEFAULT_PROMPTS, Variant, Workload
 from sdperf.store.profile import Profile, format_profile
 
 
 def test_every_field_of_a_variant_and_a_workload_is_a_setting():
-    assert set(VARIANT_PARSERS) == {item.name for item in dataclasses.fields(Variant)}
-    assert set(WORKLOAD_PARSERS) == {item.name for item in dataclasses.fields(Workload)}
+    fields = {item.name for one in (Variant, Workload) for item in dataclasses.fields(one)}
+    assert {name for one in OF_A_SIDE for name in one.fields} == fields
     assert {"steps", "guidance", "size", "subject", "device"} <= set(list_keys())
 
 
@@ -86,13 +80,13 @@ def test_a_sides_settings_outdo_those_of_both():
         ("optimisations=magic", "'magic' is none of none, default"),
         ("optimisations=default", "expected: optimisations by name"),
         ("mode=both", "expected: sync, async"),
-        ("workers=0", "expected: a whole number, 1 or more"),
+        ("workers=0", "expected: a whole number, 1 to 1024"),
         ("steps=1e3", "expected: a whole number"),
         ("steps=99999999999999999999", "expected: a whole number"),
-        ("guidance=nan", "expected: a number, 0 or more"),
-        ("guidance=-1", "expected: a number, 0 or more"),
+        ("guidance=nan", "expected: a number, 0 to 1000, or none"),
+        ("guidance=-1", "expected: a number, 0 to 1000, or none"),
         ("size=512", "expected: WIDTHxHEIGHT"),
-        ("model=", "expected: something"),
+        ("model=", "expected: a text in one line"),
         ("device=tpu", "expected: auto, mps, cuda, cpu"),
         ("prompts=/no/such/file", "cannot be read"),
     ],

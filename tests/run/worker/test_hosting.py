@@ -78,7 +78,7 @@ def test_a_hosted_pipeline_makes_the_same_image_and_says_what_runs_it(model):
 
 
 def test_the_threads_of_a_round_are_the_engines_and_torch_keeps_one(model):
-    ask = worker._find_device_thread().submit  # each thread has a number of its own
+    ask = worker.loaded.find_device_thread().submit  # each thread has a number of its own
     before = ask(torch.get_num_threads).result()
     request = RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 2)
     try:

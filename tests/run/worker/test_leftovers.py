@@ -55,7 +55,7 @@ def test_a_pipeline_that_leaves_nothing_is_not_named(tiny_folder):
 
 def test_what_another_request_left_is_said_by_the_next_round(tiny_folder):
     (first,) = run_rounds(tiny_folder, "nothing", rounds=1)
-    ask = worker._find_device_thread().submit
+    ask = worker.loaded.find_device_thread().submit
     ask(torch.set_num_threads, 2).result()
     request = RoundRequest(WORKLOAD, (WORKLOAD.image(0),), "sync", 1)
     worker.profile_round(request)

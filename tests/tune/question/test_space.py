@@ -152,7 +152,7 @@ def test_what_is_asked_replaces_what_is_automatic_and_the_default_stays_inside()
         ({"batch": ["3"]}, "cannot be searched"),
         ({"batch": ["16"]}, "batch cannot be searched"),
         ({"workers": ["4"]}, "workers cannot be searched"),
-        ({"guidance": ["nan"]}, "guidance scale"),
+        ({"guidance": ["nan"]}, "a choice of guidance cannot be searched"),
         ({"precision": ["fp8"]}, "cannot be searched"),
         ({"optimisations": ["cuda_graphs"]}, "cuda_graphs cannot be searched here"),
         ({"optimisations": ["magic"]}, "cannot be searched"),

@@ -1,0 +1,197 @@
+"""Where a model lies: a folder, the embedded model, or the hub and its cache."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from sdperf.errors import ModelError
+from sdperf.models.layout import (
+    INDEX_NAME,
+    ModelIndex,
+    parse_model_index,
+    select_files,
+)
+from sdperf.record.workload import EMBEDDED
+from sdperf.settings import MODEL
+
+_EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
+_HUB_TIMEOUT_S: Final = 10.0
+_HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+_SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
+_FOLDER_HINT: Final = f"give {MODEL} a diffusers folder (one with a model_index.json) or a hub id"
+
+
+def describe_model(name: str) -> str:
+    """Return what a message calls a model."""
+    return "the embedded model" if name == EMBEDDED else f"the model {name!r}"
+
+
+def find_index(name: str, beside: Iterable[str] = ()) -> Path:
+    """Return a model's `model_index.json`, fetched where the hub's cache lacks it; no weights.
+
+    Args:
+        name: As for `resolve_model`.
+        beside: More files that are fetched with it, where the model has them.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be fetched.
+    """
+    if name == EMBEDDED or _as_existing(name) is not None or not _is_hub_id(name):
+        return find_folder(name, offline=True) / INDEX_NAME
+    import huggingface_hub
+
+    try:
+        path = huggingface_hub.hf_hub_download(name, INDEX_NAME, etag_timeout=_HUB_TIMEOUT_S)
+        for file in beside:
+            with contextlib.suppress(Exception):  # not every pipeline has all of them
+                huggingface_hub.hf_hub_download(name, file, etag_timeout=_HUB_TIMEOUT_S)
+    except Exception as error:
+        raise _fetch_failure(name, error) from error
+    return Path(path)
+
+
+def find_folder(name: str, *, offline: bool) -> Path:
+    """Return the folder that a model lies in, fetched where the hub's cache lacks it.
+
+    Args:
+        name: As users type it.
+        offline: Whether the hub must not be asked.
+
+    Raises:
+        ModelError: There is no such model, or it is no diffusers pipeline.
+    """
+    if name == EMBEDDED:
+        if not (_EMBEDDED_FOLDER / INDEX_NAME).is_file():
+            raise ModelError(
+                "the embedded model is not part of this installation",
+                got=f"no {_EMBEDDED_FOLDER / INDEX_NAME}",
+                hint=f"reinstall sdperf, or give {MODEL} a folder or hub id",
+            )
+        return _EMBEDDED_FOLDER
+    path = _as_existing(name)
+    if path is None:
+        if not _is_hub_id(name):
+            raise ModelError(
+                f"{describe_model(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
+            )
+        return _fetch(name, offline=offline)
+    if path.is_file():
+        raise ModelError(
+            f"{describe_model(name)} is a file",
+            expected="a diffusers folder",
+            hint="convert it: diffusers.StableDiffusionPipeline.from_single_file(FILE)"
+            f".save_pretrained(FOLDER), then {MODEL} FOLDER"
+            if path.suffix in _SINGLE_FILES
+            else _FOLDER_HINT,
+        )
+    if not (path / INDEX_NAME).is_file():
+        raise ModelError(
+            f"{describe_model(name)} is a folder without {INDEX_NAME}, so not a diffusers pipeline",
+            hint=_FOLDER_HINT,
+        )
+    return path
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith((".", "/", "~", "\\")) and bool(_HUB_ID.fullmatch(name))
+
+
+def _as_existing(name: str) -> Path | None:
+    if not name.strip():
+        raise ModelError("the name of the model is empty", hint=_FOLDER_HINT)
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def names_in(folder: Path, index: ModelIndex) -> list[str]:
+    """List the files of a model's parts, each below the model's folder."""
+    return [
+        f"{part.name}/{path.name}"
+        for part in index.components
+        if (folder / part.name).is_dir()
+        for path in sorted((folder / part.name).iterdir())
+        if path.is_file()
+    ]
+
+
+def _fetch(name: str, *, offline: bool) -> Path:
+    import huggingface_hub
+
+    if offline:
+        return _cached(name, None)
+    try:
+        info = huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
+        return _cached(name, error)
+    names = [file.rfilename for file in info.siblings or ()]
+    if INDEX_NAME not in names:
+        raise ModelError(
+            f"{describe_model(name)} on the hub is not a diffusers pipeline",
+            got=f"no {INDEX_NAME}",
+            hint=_FOLDER_HINT,
+        )
+    try:
+        index_path = huggingface_hub.hf_hub_download(name, INDEX_NAME)
+        index = parse_model_index(Path(index_path).read_bytes(), describe_model(name))
+        selection = select_files(names, index, describe_model(name))
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=[glob.escape(file) for file in selection.names]
+            )
+        )
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _fetch_failure(name, error) from error
+
+
+def _cached(name: str, reason: Exception | None) -> Path:
+    """Return the cached snapshot of a hub model, for when the hub is not or cannot be asked."""
+    import huggingface_hub
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=[INDEX_NAME], local_files_only=True
+            )
+        )
+    except Exception as error:
+        if reason is not None:
+            raise _fetch_failure(name, reason) from reason
+        raise _fetch_failure(name, error) from error
+
+
+def _fetch_failure(name: str, error: Exception) -> ModelError:
+    from huggingface_hub import errors
+
+    where = f"{describe_model(name)} is not a local folder, and"
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            f"{where} its hub page asks you to accept terms first",
+            hint=f"accept them at https://huggingface.co/{name}, then: hf auth login",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+        return ModelError(
+            f"{where} the hub has none of this name (or it is private)",
+            expected="an existing folder or a hub id such as "
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            hint="check the name; for a private model: hf auth login",
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return ModelError(
+            f"{where} it is not in the hub's cache, which is all there is while offline",
+            hint=f"with a network: hf download {name}; or give {MODEL} a folder",
+        )
+    return ModelError(
+        f"{where} it could not be fetched from the hub",
+        got=f"{type(error).__name__}: {error}",
+        hint=f"check the network, or give {MODEL} a folder, or embedded",
+    )
