@@ -62,7 +62,7 @@ def test_pytest_prints_its_help_with_the_plugin(columns, tmp_path, monkeypatch):
     for option in (*OPTIONS, *SWITCHES):
         assert f"  {option}" in done.stdout
         assert f"  {option.ini} (" in done.stdout
-    assert "auto is 3%" in done.stdout
+    assert "auto is 3%" in " ".join(done.stdout.split())
     assert "%%" not in done.stdout
 
 

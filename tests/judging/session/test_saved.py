@@ -219,10 +219,9 @@ def test_a_head_whose_machine_was_not_fit_accuses_nobody():
 @pytest.mark.parametrize("outcome", [Outcome.BROKEN, Outcome.DEGRADED, Outcome.PASS])
 def test_a_virtual_machine_leaves_speed_open_and_lets_verdicts_on_pictures_stand(outcome):
     base = recorded("a" * 40, 1.0, 0)
-    slow = recorded("b" * 40, 1.6, 1, failed_guards=("virtual machine",))
-    timed = slow.cases[CASE]
-    saved = dataclasses.replace(timed.saved, outcome=outcome.value)
-    head = dataclasses.replace(slow, cases={CASE: dataclasses.replace(timed, saved=saved)})
+    slow = unfit(recorded("b" * 40, 1.6, 1), "virtual machine")
+    saved = dataclasses.replace(slow.cases[CASE], outcome=outcome.value)
+    head = dataclasses.replace(slow, cases={CASE: saved})
     (case,) = compare_sessions([base], head).cases
     assert Outcome.SLOWER not in {finding.outcome for finding in case.verdict.findings}
     expected = Outcome.INCONCLUSIVE if outcome is Outcome.PASS else outcome
