@@ -586,6 +586,11 @@ class Measurement:
             raise RecordError("a round delivers images", got=self.images_per_round)
 
     @property
+    def entropy_bits(self) -> float | None:
+        """Lowest entropy of its images, bits; ``None`` where the record names no image."""
+        return min((image.entropy_bits for image in self.images), default=None)
+
+    @property
     def seconds_per_image(self) -> float:
         """Median round divided by the images of a round."""
         ordered = sorted(self.rounds_s)

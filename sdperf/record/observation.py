@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sdperf.errors import RecordError
 from sdperf.images import ComponentDistance, TrajectoryDistance
 from sdperf.record.floors import ComponentFloor, PairNoise
 from sdperf.record.measurement import ImageRecord
@@ -29,6 +30,15 @@ class Soundness:
     image: ImageRequest
     steps: int
     nonfinite_step: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse what saw nothing.
+
+        Raises:
+            RecordError: There is no image.
+        """
+        if not self.images:
+            raise RecordError("soundness is judged of one image or more", got="none")
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,9 @@ def _list_image_figures(measurement: Measurement) -> list[Figure]:
             figures.append(Figure("ssim", ssim, SCORE, "bigger", note=note))
             figures.append(Figure("worst-tile-ssim", tile, SCORE, "bigger", note=note))
             break
-    if measurement.images:
-        bits = min(image.entropy_bits for image in measurement.images)
-        figures.append(Figure("entropy", bits, "bit", "bigger", note="lowest of the images"))
+    if measurement.entropy_bits is not None:
+        note = "lowest of the images"
+        figures.append(Figure("entropy", measurement.entropy_bits, "bit", "bigger", note=note))
     return figures
 
 

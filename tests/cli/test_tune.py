@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from sdperf.store.profile import read_profile
 from sdperf.tune.summary import read_summary
 from sdperf.tune.trial import rig as tune_rig
 from sdperf.tune.trial.rig import LiveRig
+from tests.cli.test_lost_output import sdperf as end_output
 from tests.support.ab_fakes import FakeBench
 from tests.support.disks import mounted
 from tests.support.tiny_pipelines import resolve, tiny_folder
@@ -111,6 +113,36 @@ def test_joining_asks_nothing_again_and_refuses_what_differs(tune, tmp_path, cap
         tune("--study", "other", "--min-ssim", "0.9", "--trials", "2", "--confirm", "0", *FIXED)
         == 1
     )
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from sdperf.ab.turns import bench
+from sdperf.cli import main
+from sdperf.models import loader
+from sdperf.tune.trial import rig
+from tests.cli.test_tune import Bench, Rig
+rig.LiveRig, bench.LiveBench = Rig, Bench
+loader.resolve_model = lambda name: loader.ResolvedModel(
+    name, Path.cwd(), "hash", "StableDiffusionPipeline", ()
+)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("ending", "expected"), [("pipe", 0), ("full", 2), ("closed", 2)])
+def test_a_study_whose_output_nobody_can_read_is_kept(tmp_path, monkeypatch, ending, expected):
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "tune.py"
+    program.write_text(PROGRAM)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    typed = ("tune", "--trials", "3", "--seed", "1", *FIXED, "--json", "t.json")
+    status, errors = end_output(ending, *typed, program=(program,), env=environment)
+    assert status == expected
+    assert ("standard output cannot be written" in errors) == (expected == 2)
+    assert len(read_summary(tmp_path / "t.json").trials) == 3
+    assert read_profile(tmp_path / "sdperf-tuned.toml").num_inference_steps is not None
 
 
 def test_ctrl_c_keeps_what_there_is(tune, monkeypatch, capsys):

@@ -87,7 +87,7 @@ def _format_table(rows: Iterable[Row]) -> Iterable[str]:
         cells = ("", "", "")
         if measured is not None:
             scores = [score.ssim for image in measured.images for score in image.scores]
-            bits = min((image.entropy_bits for image in measured.images), default=None)
+            bits = measured.entropy_bits
             cells = (
                 format_seconds(measured.seconds_per_image),
                 format_score(min(scores, default=None)),

@@ -99,7 +99,7 @@ def extract_figures(case: SavedCase, stats: Mapping[str, Any], outcome: object) 
         gpu_energy_per_image_j=next((joules for joules in energies if joules is not None), None),
         ssim=ssim,
         worst_tile_ssim=tile,
-        entropy_bits=min((image.entropy_bits for image in measured.images), default=None),
+        entropy_bits=measured.entropy_bits,
     )
 
 

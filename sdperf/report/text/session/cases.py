@@ -137,7 +137,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         format_change(row.change),
         format_score(ssim),
         format_score(tile),
-        f"{min(image.entropy_bits for image in measured.images):.2f} bit",
+        UNKNOWN if measured.entropy_bits is None else f"{measured.entropy_bits:.2f} bit",
     )
 
 
