@@ -1,11 +1,11 @@
 """Tests that need a GPU or a server are skipped aloud: the summary counts them and says why."""
 
+import contextlib
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 import sdperf
 from sdperf.device import select_device
@@ -15,11 +15,15 @@ from tests.support.postgres import explain_absence
 
 SKIPPED = pytest.StashKey[Counter]()
 
-# hypothesis fails an example that takes more than 200 ms, which a busy machine brings about.
-settings.register_profile(
-    "any-machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any-machine")
+# `make bench` installs no hypothesis, and `pytest --help` reads this file all the same.
+with contextlib.suppress(ModuleNotFoundError):
+    from hypothesis import HealthCheck, settings
+
+    # hypothesis fails an example that takes more than 200 ms, which a busy machine brings about.
+    settings.register_profile(
+        "any-machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any-machine")
 
 
 def pytest_configure(config):

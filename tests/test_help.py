@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,18 @@ from sdperf.plugin.command_line import add_options
 from sdperf.settings import OPTIONS, SWITCHES
 
 WIDTHS = (60, 100)
+WITHOUT_HYPOTHESIS = """
+import sys
+
+class Hiding:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "hypothesis":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hiding())
+import pytest
+raise SystemExit(pytest.main(["-p", "no:hypothesispytest", "--help"]))
+"""
 
 
 def list_parsers(parser):
@@ -79,3 +92,14 @@ def test_a_percent_sign_in_an_options_help_is_shown_as_it_is_written():
         for option in group.options:
             text = option.attrs()["help"]
             assert "%" not in text.replace("%%", ""), option.names()
+
+
+def test_pytest_prints_its_help_in_the_clone_without_what_only_tests_need(monkeypatch):
+    """`make bench` installs no hypothesis, and pytest reads the tests' conftest all the same."""
+    monkeypatch.chdir(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HYPOTHESIS],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--sd-steps" in done.stdout

@@ -286,7 +286,8 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
     advice = f"{missing} for the limit to bind"
     limit = _gross_limit(case, limits)
     if rise_log > math.log1p(limit):
-        gross = f"{seen}, gross limit {format_change(1 + limit)}"
+        few = f"with fewer than {FEWEST_SESSIONS} sessions"
+        gross = f"{seen}; beyond the gross limit {format_change(1 + limit)}, which fails {few}"
         return Finding(Outcome.SLOWER, "latency", gross, _suggest_repeat(case))
     if rise_log > math.log1p(case.data.max_slowdown):
         now = "" if case.data.settle is None else f"; or, at once: {case.data.settle}"
@@ -358,8 +359,10 @@ def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
         return f"{format_seconds(case.data.current_s)}; no compared session has this case"
     sessions = format_sessions(case.sessions, case.data.saved)
     removed = "" if shift is None else f" (suite shift {_percent(shift.rise_log)} removed)"
+    images = case.data.images_per_round
+    of = "" if images == 1 else f" a round of {format_quantity(images, 'image')}"
     return (
-        f"{format_seconds(case.data.current_s)} against {format_seconds(case.baseline_s)} in "
+        f"{format_seconds(case.data.current_s)}{of} against {format_seconds(case.baseline_s)} in "
         f"{sessions}: {_percent(case.rise_log)}{removed}, "
         f"limit {format_change(1 + case.data.max_slowdown)}"
     )

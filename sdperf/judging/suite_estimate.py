@@ -55,6 +55,7 @@ class CaseSessions:
         settle: Command that would settle an open answer; ``None`` where none is known.
         saved: How many of the sessions that hold it are saved runs, which nobody accepted.
         repeat: Command that measures the case again; ``None`` where none is known.
+        images_per_round: Images of a round, all of whose seconds count.
     """
 
     case: str
@@ -64,6 +65,7 @@ class CaseSessions:
     settle: str | None = None
     saved: int = 0
     repeat: str | None = None
+    images_per_round: int = 1
 
     @property
     def current_s(self) -> float:

@@ -25,7 +25,10 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     width = min(max([len(name) for name in names] + [4]), 50)
     bases = len(comparison.bases)
     lines = [
-        Line(f"{comparison.head} against {format_quantity(bases, 'saved session')}"),
+        Line(
+            f"{comparison.head} against {format_quantity(bases, 'saved session')}; seconds of a "
+            "round, with all its images"
+        ),
         Line(
             f"{'case':<{width}} {'baseline':>11} {'current':>11} {'change':>9}  verdict", "", True
         ),
@@ -62,6 +65,8 @@ def format_comparison_markdown(comparison: Comparison) -> str:
     """Lay the comparison out as Markdown, for a job summary or a pull request."""
     lines = [
         f"### {escape_markdown(comparison.head)} against {len(comparison.bases)} saved session(s)",
+        "",
+        "Seconds of a round, with all its images.",
         "",
         "| case | baseline | current | change | verdict |",
         "| --- | ---: | ---: | ---: | --- |",
@@ -118,4 +123,4 @@ def _count(comparison: Comparison) -> str:
     named = ", ".join(
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]
     )
-    return f"{len(comparison.cases)} cases: {named or UNKNOWN}"
+    return f"{format_quantity(len(comparison.cases), 'case')}: {named or UNKNOWN}"

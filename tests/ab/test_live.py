@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sdperf.ab.sides.sides import Side
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
@@ -34,6 +36,7 @@ def test_a_mode_against_another(tiny_folder, tmp_path):
     assert "image: identical" in verdict.line
 
 
+@pytest.mark.long
 def test_a_side_that_does_other_work_than_asked_is_broken_with_both_values(tiny_folder, tmp_path):
     model = str(tiny_folder("sd"))
     workload = Workload(model, ("red apple",), 4, 5.0, height=32, width=32)

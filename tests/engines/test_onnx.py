@@ -190,6 +190,7 @@ def test_half_precision_keeps_35_db(bench):
     assert distance.psnr_db >= FP16_PARITY_DB
 
 
+@pytest.mark.long
 def test_the_unet_of_sdxl_takes_its_further_inputs(bench):
     parts = bench.split(bench.load("sdxl"), "unet")
     assert list(parts[0].inputs)[3:] == ["text_embeds", "time_ids"]

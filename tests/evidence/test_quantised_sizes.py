@@ -11,6 +11,7 @@ pytest.importorskip(
 from evidence.quantisation.sizes import main
 
 
+@pytest.mark.long
 def test_int8_takes_half_of_the_fp16_bytes_at_the_size_of_sd15(tmp_path, capsys):
     path = tmp_path / "sizes.json"
     main(["--models", "sd15", "--json", str(path)])

@@ -36,6 +36,7 @@ def session(tmp_path, tiny_folder):
     return run
 
 
+@pytest.mark.long
 def test_a_reader_that_went_away(session, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)

@@ -185,6 +185,7 @@ def test_a_run_that_is_asked_to_end_removes_the_worktree_and_says_so_far(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.long
 def test_with_fewer_than_five_sessions_it_is_repeated_not_paired(
     run, accept, repository, hosts, pytester
 ):
@@ -227,6 +228,7 @@ def test_without_time_to_confirm_nothing_is_controlled_and_that_is_said(run, acc
     assert last_run(pytester).null_control.is_sound is None
 
 
+@pytest.mark.long
 def test_a_commit_that_is_not_here_is_repeated_instead(run, accept, repository, pytester):
     accept_sessions(pytester, run, accept)
     repository.git("checkout", "--quiet", "--orphan", "new")

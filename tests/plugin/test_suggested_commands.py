@@ -31,6 +31,7 @@ def find_suggested(result, first):
     return shlex.split(found[0].removeprefix("next: "))
 
 
+@pytest.mark.long
 def test_the_command_below_a_slower_case_measures_that_case_again(bench, hosts, accept, pytester):
     pytester.makepyfile(mine=SUBJECT)
     (pytester.path / "my prompts.txt").write_text("a red kite\nit's raining\n")

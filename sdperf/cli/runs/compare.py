@@ -104,8 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.runs) < 2:
         raise ConfigurationError(
             "there is nothing to compare with",
-            got="one file",
-            expected="at least two",
+            got=f"one file, {arguments.runs[0]}",
+            expected="at least two, the judged one last",
             hint="sdperf compare BASE.json HEAD.json",
         )
     *bases, head = [read_run(path, needs_rounds=True) for path in arguments.runs]

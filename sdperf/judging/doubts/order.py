@@ -61,26 +61,27 @@ def judge_order(
     if not (slower or faster or lost):
         return Guard(ORDER, "ok", format_change(ratio), f"{case} kept its figure: {words}")
     state: GuardState = "fail" if is_strict else "warn"
-    are_known = is_on_cpu and busy_before is not None and busy_now is not None
+    kept = busy_now / busy_before if is_on_cpu and busy_before and busy_now is not None else None
     sentence = (
         f"{case} moved while the cases of its pipeline ran: {words}; "
-        f"{_explain(is_lost=lost, are_cores_known=are_known, is_faster=faster)}"
+        f"{_explain(kept, is_faster=faster)}"
     )
     return Guard(ORDER, state, format_change(ratio), sentence, _HINT)
 
 
-def _explain(*, is_lost: bool, are_cores_known: bool, is_faster: bool) -> str:
+def _explain(kept: float | None, *, is_faster: bool) -> str:
     """Say what can have moved a case, as far as the cores that it kept busy tell it.
 
     Args:
-        is_lost: Whether it keeps fewer cores busy than at first.
-        are_cores_known: Whether both are known, so that as many are busy where none is lost.
+        kept: Cores busy at the end over those at first; ``None`` is unknown.
         is_faster: Whether it is faster at the end than at first.
     """
-    if is_lost:
-        return "a case in between left something behind that takes cores, or others took them"
-    if not are_cores_known:
+    if kept is None:
         return "a case in between left something behind, or the machine changed"
+    if kept < FEWEST_CORES_KEPT:
+        return "a case in between left something behind that takes cores, or others took them"
+    if kept > 1 / FEWEST_CORES_KEPT:
+        return "other work took cores when the first case was measured"
     if is_faster:
         return (
             "as many cores were busy, so that nothing took them: the machine became faster "

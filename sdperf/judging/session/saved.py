@@ -152,6 +152,9 @@ def compare_sessions(
                     for one, base in zip(usable, bases, strict=True)
                 ),
                 repeat=suggest_repeat(name, case.measurement),
+                images_per_round=(
+                    1 if case.measurement is None else case.measurement.images_per_round
+                ),
             )
         )
     estimate = compute_suite_estimate(suite)
@@ -199,7 +202,12 @@ def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
             "the run's own summary judged each process by itself"
         )
     odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
-    return f"{', '.join(odd)} failed when {head.path.name} was measured" if odd else None
+    return _name_guards(odd, head.path.name) if odd else None
+
+
+def _name_guards(names: Sequence[str], run: str) -> str:
+    """Say that the machine was not fit when a run was measured."""
+    return f"the machine was not fit when {run} was measured (guard {', '.join(names)})"
 
 
 def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
@@ -220,7 +228,7 @@ def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
         return "that run was resumed after an interruption: its cases share no process"
     odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
     if odd:
-        return f"{', '.join(odd)} failed when it was measured"
+        return _name_guards(odd, "it")
     reason = find_unusable(base, name) if then.is_ours else None
     if reason is not None:
         return reason

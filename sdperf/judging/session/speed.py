@@ -78,6 +78,7 @@ def judge_speed(
             settle=_suggest_ab(one, typed),
             saved=one.saved,
             repeat=suggest_repeat(name, one.measurement, typed),
+            images_per_round=one.measurement.images_per_round,
         )
         for name, one in judged.items()
         if any(saved is not None for saved in one.history)

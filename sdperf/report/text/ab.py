@@ -43,7 +43,7 @@ def format_count(verdict: AbVerdict) -> str:
     """Count the outcomes of several cases."""
     outcomes = [case.outcome for case in verdict.cases]
     parts = [f"{outcomes.count(one)} {one.value}" for one in Outcome if one in outcomes]
-    return f"{len(outcomes)} cases: {', '.join(parts)}"
+    return f"{format_quantity(len(outcomes), 'case')}: {', '.join(parts)}"
 
 
 def describe_side(side: SideRecord) -> str:

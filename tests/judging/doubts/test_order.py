@@ -88,3 +88,13 @@ def test_unknown_cores_leave_the_cause_open():
         "a case in between left something behind, or the machine changed"
     )
     assert "cores" not in guard.sentence
+
+
+def test_more_cores_at_the_end_accuse_whoever_took_them_at_first():
+    """A newcomer was told that 0.99 cores and 1.95 are as many."""
+    alone = {"rounds_cpu_s": tuple(0.99 * one for one in first().rounds_s)}
+    guard = judge((0.20, 0.21), busy=1.95, first=alone)
+    assert guard.state == "warn"
+    assert "0.99 cores busy and 1.95" in guard.sentence
+    assert "other work took cores when the first case was measured" in guard.sentence
+    assert "as many cores" not in guard.sentence

@@ -202,7 +202,7 @@ def test_a_base_whose_machine_was_not_fit_is_left_out_with_the_guard():
     assert compare_sessions([ill, fit[1]], head).cases[0].sessions == 1
     (case,) = compare_sessions([ill], head).cases
     assert case.verdict.outcome is Outcome.INCOMPARABLE
-    assert "power source failed when it was measured" in case.verdict.findings[0].reason
+    assert "not fit when it was measured (guard power source)" in case.verdict.findings[0].reason
     alike = unfit(head, "power source")
     assert compare_sessions([ill], alike).cases[0].verdict.outcome is Outcome.PASS
 
@@ -213,7 +213,8 @@ def test_a_head_whose_machine_was_not_fit_accuses_nobody():
     assert compare_sessions([base], slow).cases[0].verdict.outcome is Outcome.SLOWER
     (case,) = compare_sessions([base], unfit(slow, "load")).cases
     assert case.verdict.outcome is Outcome.INCONCLUSIVE
-    assert case.verdict.findings[0].reason.endswith("load failed when run1.json was measured")
+    reason = "the machine was not fit when run1.json was measured (guard load)"
+    assert case.verdict.findings[0].reason.endswith(reason)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.BROKEN, Outcome.DEGRADED, Outcome.PASS])

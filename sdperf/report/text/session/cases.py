@@ -13,7 +13,14 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.streams import strip_controls
-from sdperf.units import UNKNOWN, format_change, format_names, format_score, format_seconds
+from sdperf.units import (
+    UNKNOWN,
+    format_change,
+    format_names,
+    format_quantity,
+    format_score,
+    format_seconds,
+)
 
 WIDTH = 100
 
@@ -166,7 +173,8 @@ def format_counts(rows: Sequence[Row], skipped: int) -> str:
     parts = [f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]]
     if skipped:
         parts.append(f"{skipped} skipped")
-    return f"{len(rows) + skipped} cases: {', '.join(parts) or 'none judged'}"
+    cases = format_quantity(len(rows) + skipped, "case")
+    return f"{cases}: {', '.join(parts) or 'none judged'}"
 
 
 @dataclass(frozen=True)
