@@ -108,3 +108,12 @@ def test_the_rule_can_fail():
     tree = ast.parse("from sdperf.plugin import options")
     (imported, _), *_ = imported_rooms(tree)
     assert LAYERS[imported] > LAYERS["stats"]
+
+
+def test_no_wrapped_text_divides_a_name_at_its_hyphen():
+    """A path or an option that is divided cannot be copied."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) != "textwrap.wrap":
+                continue
+            assert "break_on_hyphens" in {one.arg for one in call.keywords}, (path, call.lineno)

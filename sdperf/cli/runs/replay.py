@@ -97,11 +97,13 @@ def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
         for case in machine.cases
     ]
     against = ", ".join(base.name for base in machine.bases) or "nothing"
-    lines = textwrap.wrap(_printable(f"{machine.head.name} against {against}"), WIDTH)
+    lines = textwrap.wrap(
+        _printable(f"{machine.head.name} against {against}"), WIDTH, break_on_hyphens=False
+    )
     lines += [line.text for line in format_table(rows)]
     if machine.suite is not None:
         suite = f"suite: {machine.suite.outcome.value}  {machine.suite.reason}"
-        lines += textwrap.wrap(suite, WIDTH, subsequent_indent="    ")
+        lines += textwrap.wrap(suite, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     lines += [line.text for line in format_findings(rows)]
     lines.append(format_counts(rows, 0))
     now = {case.name: case.verdict.outcome.value for case in machine.cases}

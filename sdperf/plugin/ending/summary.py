@@ -44,7 +44,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for description in describe_run(rows):
         reporter.write_line(description)
     for text in (*list_without_effect(rows), *ours.comparison.lines):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False):
             reporter.write_line(wrapped)
     for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
         _write(reporter, line)
@@ -62,7 +62,9 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     reporter.write_line("")
     reporter.write_line(format_counts(rows, len(ours.skipped)))
     for reason, count in Counter(ours.skipped.values()).items():
-        for text in textwrap.wrap(_explain_skip(reason, count), WIDTH, subsequent_indent="    "):
+        for text in textwrap.wrap(
+            _explain_skip(reason, count), WIDTH, subsequent_indent="    ", break_on_hyphens=False
+        ):
             reporter.write_line(text)
     for line in format_durations(ours.ledger.read()) if ours.settings.durations else ():
         _write(reporter, line)
@@ -74,13 +76,13 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     if ours.report is not None:
         reporter.write_line(ours.report)
     for text, colour in list_kept(ours):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
             reporter.write_line(wrapped, **({colour: True} if colour else {}))
     for text, colour in ours.aftermath:
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
             reporter.write_line(wrapped, **({colour: True} if colour else {}))
     for text in list_closing_lines(ours):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    "):
+        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
             reporter.write_line(wrapped, yellow=True)
 
 
@@ -114,7 +116,7 @@ def _format_suite(ours: SdSession) -> list[Line]:
     return [
         Line(piece, colour)
         for text, colour in texts
-        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     ]
 
 
@@ -216,6 +218,7 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
                     f"{workload.describe_sampling()}{_name_source(measured)}, "
                     f"{image.width} x {image.height} px",
                     WIDTH,
+                    break_on_hyphens=False,
                 )
             ]
     return []

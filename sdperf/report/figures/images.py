@@ -115,7 +115,11 @@ def draw_examples(machine: JudgedMachine, source: PictureSource) -> Drawn | None
                 ax = axes[row * len(samples) + index]
                 _draw_cell(ax, sample, column, source)
                 if row == 0:
-                    ax.set_title(textwrap.fill(sample.prompt[:60], 14), fontsize=7, pad=4)
+                    ax.set_title(
+                        textwrap.fill(sample.prompt[:60], 14, break_on_hyphens=False),
+                        fontsize=7,
+                        pad=4,
+                    )
                 if index == 0:
                     ax.set_ylabel(column, color=light("ink"))
     rows = [

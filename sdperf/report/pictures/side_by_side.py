@@ -65,7 +65,7 @@ def compose_side_by_side(
     lines = [
         (line, colour)
         for text, colour in ((title, _TEXT), (caption, _DIM))
-        for line in textwrap.wrap(_printable(text), columns)
+        for line in textwrap.wrap(_printable(text), columns, break_on_hyphens=False)
     ]
     top = _GAP_PX + _LINE_PX * len(lines) + _GAP_PX // 2
     canvas = Image.new(

@@ -141,10 +141,15 @@ def format_trends(
             lines += [
                 Line(piece, colour)
                 for piece in textwrap.wrap(
-                    text, WIDTH, initial_indent="  ", subsequent_indent="      "
+                    text,
+                    WIDTH,
+                    initial_indent="  ",
+                    subsequent_indent="      ",
+                    break_on_hyphens=False,
                 )
             ]
-    return [*lines, *(Line(text) for text in textwrap.wrap(LEGEND, WIDTH) if has_plot)]
+    legend = textwrap.wrap(LEGEND, WIDTH, break_on_hyphens=False) if has_plot else []
+    return [*lines, *(Line(text) for text in legend)]
 
 
 def _format_head(trend: Trend) -> Line:

@@ -20,7 +20,7 @@ def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
     lines: list[str] = []
     for fingerprint in dict.fromkeys(session.fingerprint for session in sessions):
         ours = [session for session in sessions if session.fingerprint == fingerprint]
-        lines += textwrap.wrap(fingerprint, WIDTH)
+        lines += textwrap.wrap(fingerprint, WIDTH, break_on_hyphens=False)
         lines.append(f"  {format_sessions_missing(len(ours))}")
         for session in ours:
             acceptance, cases = session.acceptance, format_quantity(len(session.run.cases), "case")
@@ -30,6 +30,7 @@ def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
                 WIDTH,
                 initial_indent="  ",
                 subsequent_indent="       ",
+                break_on_hyphens=False,
             )
     return lines
 
@@ -39,7 +40,9 @@ def format_session(session: AcceptedSession) -> list[str]:
     acceptance, summary = session.acceptance, session.run.summary
     lines = [
         str(session.run.path),
-        *textwrap.wrap(f"reason: {acceptance.reason}", WIDTH, subsequent_indent="  "),
+        *textwrap.wrap(
+            f"reason: {acceptance.reason}", WIDTH, subsequent_indent="  ", break_on_hyphens=False
+        ),
         f"accepted: {acceptance.accepted_at}, of commit {acceptance.commit or 'unknown'}",
         f"measured: {session.run.document.get('datetime', 'unknown')}",
         *_format_guards(session),
@@ -59,12 +62,14 @@ def format_session(session: AcceptedSession) -> list[str]:
             f"{outcome}{new}",
             WIDTH,
             subsequent_indent="    ",
+            break_on_hyphens=False,
         )
     for seen in session.run.quality:
         lines += textwrap.wrap(
             f"{seen.case}: {describe_seen(seen.seen)}: {seen.outcome}",
             WIDTH,
             subsequent_indent="    ",
+            break_on_hyphens=False,
         )
     return lines
 
@@ -79,7 +84,11 @@ def format_accepted(session: AcceptedSession, count: int) -> list[str]:
     changed = session.acceptance.level_changed
     lines = [
         f"accepted {format_quantity(len(session.run.cases), 'case')} as {session.run.path}",
-        *textwrap.wrap(f"for {session.fingerprint}: {format_sessions_missing(count)}", WIDTH),
+        *textwrap.wrap(
+            f"for {session.fingerprint}: {format_sessions_missing(count)}",
+            WIDTH,
+            break_on_hyphens=False,
+        ),
         *_format_guards(session),
     ]
     if changed:
@@ -105,6 +114,7 @@ def _format_guards(session: AcceptedSession) -> list[str]:
                 WIDTH,
                 initial_indent="  ",
                 subsequent_indent="    ",
+                break_on_hyphens=False,
             )
     return lines
 
@@ -113,4 +123,6 @@ def _format_null_control(session: AcceptedSession) -> list[str]:
     control = None if session.run.summary is None else session.run.summary.null_control
     if control is None:
         return ["null control: none, the run was compared with nothing"]
-    return textwrap.wrap(format_control(control), WIDTH, subsequent_indent="    ")
+    return textwrap.wrap(
+        format_control(control), WIDTH, subsequent_indent="    ", break_on_hyphens=False
+    )

@@ -44,4 +44,4 @@ def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> 
             f"{compute_upper_bound(failed, len(controls)):.0%} with 95 % confidence); the same "
             f"code differed from itself by at most {100 * widest:.1f} %{unread}"
         )
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)

@@ -50,7 +50,9 @@ def _format_stage_table(
             f"; peak {_three_digits(peak.flop_per_s / 1e9)} GFLOP/s "
             f"({peak.format} matrix product, side {peak.size})"
         )
-    lines = [Line(piece, bold=True) for piece in textwrap.wrap(title, WIDTH)]
+    lines = [
+        Line(piece, bold=True) for piece in textwrap.wrap(title, WIDTH, break_on_hyphens=False)
+    ]
     header = "".join(f" {name:>{width}}" for name, width in _STAGE_COLUMNS)
     lines.append(Line(f"  {'stage':<15}{header}  reading", bold=True))
     costs = {} if limits is None else {cost.stage: cost for cost in limits.stages}

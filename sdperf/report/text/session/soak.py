@@ -19,7 +19,12 @@ def format_soaks(rows: Iterable[Row]) -> list[Line]:
             continue
         texts = [*map(describe_growth, compute_growth(row.measurement)), describe_drift(drift)]
         shown = f"{row.case}: {'; '.join(texts)}"
-        lines += [Line(piece) for piece in textwrap.wrap(shown, WIDTH, subsequent_indent="    ")]
+        lines += [
+            Line(piece)
+            for piece in textwrap.wrap(
+                shown, WIDTH, subsequent_indent="    ", break_on_hyphens=False
+            )
+        ]
     return lines
 
 
