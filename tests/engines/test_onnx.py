@@ -125,6 +125,7 @@ def no_export(monkeypatch):
     monkeypatch.setattr(engine_module, "export_part", refuse)
 
 
+@pytest.mark.long
 def test_every_part_of_sd_keeps_60_db_and_is_exported_once(bench, monkeypatch):
     parts = bench.split(bench.load())
     _, prepared = bench.prepare(parts)

@@ -256,7 +256,7 @@ def test_an_interrupted_run_is_told_so_far_and_never_saved(bench, script, accept
     assert interrupted.ret == 2
     interrupted.stdout.fnmatch_lines(
         [
-            "1 cases: 1 NO BASELINE",
+            "1 case: 1 NO BASELINE",
             "interrupted: this is the verdict so far",
             "not saved: an interrupted run is never a baseline",
         ]

@@ -35,6 +35,7 @@ def gains(bench, pytester):
     return bench
 
 
+@pytest.mark.long
 def test_a_gain_is_measured_on_two_workers_and_recorded(gains, pytester):
     result = gains(
         "--sd-optimisations=device_loop+stored_png",

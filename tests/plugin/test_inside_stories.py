@@ -94,7 +94,7 @@ def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(bench, pyt
     machine({"power_source": "battery"})
     strict = bench("-k", "latency", guards="strict")
     assert strict.ret == 1
-    strict.stdout.fnmatch_lines(["UnfitError: *battery*", "1 cases: 1 INCONCLUSIVE"])
+    strict.stdout.fnmatch_lines(["UnfitError: *battery*", "1 case: 1 INCONCLUSIVE"])
     assert "clock governor unknown" in strict.stdout.str()
     warn = bench("-k", "latency", "--benchmark-json=run.json", guards="warn")
     assert warn.ret == 0

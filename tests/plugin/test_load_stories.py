@@ -179,6 +179,7 @@ def build(request):
 """
 
 
+@pytest.mark.long
 def test_a_subject_has_a_third_pipeline_and_each_is_loaded_once(seven, events, pytester):
     pytester.makepyfile(mine=SUBJECT)
     done = seven("-k", "not repeatability", subject="mine:build")
@@ -187,6 +188,7 @@ def test_a_subject_has_a_third_pipeline_and_each_is_loaded_once(seven, events, p
     done.stdout.fnmatch_lines(["    3 model loads, none into a worker that had it"])
 
 
+@pytest.mark.long
 def test_an_fp32_that_cannot_be_loaded_is_not_tried_for_every_picture(seven, events, monkeypatch):
     load = worker.loaded.LoadedPipeline.__init__
 

@@ -90,7 +90,7 @@ def test_a_slower_commit_is_found_beside_the_baselines_own_code(run, accept, rep
         [
             "sdperf confirm: holding the same code against itself, at most*",
             "null control passed: latency* differs from itself by * % in 4 blocks",
-            "1 cases: 1 PASS",
+            "1 case: 1 PASS",
         ]
     )
     after = repository.commit(TWO_CALLS_MORE)
@@ -103,7 +103,7 @@ def test_a_slower_commit_is_found_beside_the_baselines_own_code(run, accept, rep
             "null control passed: latency*",
             f"latency*: paired with the baseline's commit {before[:12]}",
             "SLOWER  latency*: +66.* % in 4 paired blocks*",
-            "1 cases: 1 SLOWER",
+            "1 case: 1 SLOWER",
             "not saved: a run with a failure is never a baseline",
         ]
     )
@@ -122,7 +122,7 @@ def test_a_suspicion_that_pairs_do_not_confirm_clears(run, accept, hosts, pytest
         [
             "latency*: paired with the baseline's commit *; * % in 4 paired blocks",
             "    (* % to * %), limit +3.0 %; the suspicion was noise",
-            "1 cases: 1 PASS",
+            "1 case: 1 PASS",
         ]
     )
     assert accept() == 0
@@ -142,7 +142,7 @@ def test_a_failed_null_control_voids_the_session(run, accept, hosts, pytester, c
         [
             "null control FAILED: latency* differs from itself by * % in 4 blocks",
             "INCONCLUSIVE  latency*: void: the same code differs from itself by *",
-            "1 cases: 1 INCONCLUSIVE",
+            "1 case: 1 INCONCLUSIVE",
             "void, exit status 6: the same code differs from itself by *",
             "not saved: a void run is never a baseline",
         ]
@@ -159,6 +159,7 @@ def test_a_failed_null_control_voids_the_session(run, accept, hosts, pytester, c
     assert "null controls on this machine: 1 run, 1 failed" in shown
 
 
+@pytest.mark.long
 def test_a_run_that_is_asked_to_end_removes_the_worktree_and_says_so_far(
     run, accept, repository, hosts, pytester
 ):

@@ -66,6 +66,7 @@ def test_the_command_names_the_run_that_was_compared_with(bench, hosts, pytester
 
 
 @pytest.mark.parametrize("name", ["--sd-html=x.html", "--sd-processes=2", "--sd-durations"])
+@pytest.mark.long
 def test_what_the_command_decides_itself_is_not_repeated(name, bench, hosts, pytester):
     bench("-k", "latency", "--benchmark-save=first", spawned=True, workers=1)
     hosts.seconds = {1: 2.0, 2: 4.0}

@@ -69,14 +69,14 @@ def test_a_run_that_takes_more_memory_than_both_limits_is_red(bench, hosts, acce
         hosts.rss_bytes = mib * 2**20
         within = run("--benchmark-compare", confirm=0)
         assert within.ret == 0
-        within.stdout.fnmatch_lines([f"1 cases: 1 {outcome}"])
+        within.stdout.fnmatch_lines([f"1 case: 1 {outcome}"])
     hosts.rss_bytes = 1200 * 2**20
     heavier = run("--benchmark-compare", confirm=0)
     assert heavier.ret == 1
     heavier.stdout.fnmatch_lines(
         [
             "HEAVIER  latency*: peak RSS 1.17 GiB against 1000 MiB (+20.0 %), limits +10.0 %*",
-            "1 cases: 1 HEAVIER",
+            "1 case: 1 HEAVIER",
         ]
     )
     assert run("--benchmark-compare", confirm=0, max_growth="10%+300MiB").ret == 0
@@ -102,6 +102,7 @@ def killed_once(request):
 """
 
 
+@pytest.mark.long
 def test_a_killed_worker_breaks_its_case_and_the_run_goes_on(bench, pytester, accept, capsys):
     pytester.makepyfile(subjects=KILLED_ONCE)
     killed = bench(

@@ -21,6 +21,8 @@ from sdperf.errors import EngineError
 from sdperf.images.component import compute_component_distance
 from tests.support import tiny_pipelines
 
+pytestmark = pytest.mark.long
+
 SIZE = 32
 HEADS = 2
 ATTENTIONS = 4

@@ -45,16 +45,16 @@ def test_the_default_limit_leaves_a_pass_open(bench, calibrate):
         "benchmarks/calibration (0 sessions, 2026-11-23)"
     ) in said
     assert "next: use pytest --sd-max-slowdown 5%, or sdperf ab" in said
-    unsupported.stdout.fnmatch_lines(["1 cases: 1 INCONCLUSIVE"])
+    unsupported.stdout.fnmatch_lines(["1 case: 1 INCONCLUSIVE"])
     assert bench(*LATENCY, "--benchmark-compare", "--sd-strict").ret == 1
 
 
 def test_a_limit_of_an_ini_file_is_treated_alike(bench, calibrate, pytester):
     calibrate(0.041)
     pytester.makeini("[pytest]\nsd_max_slowdown = 4%\n")
-    bench(*LATENCY, "--benchmark-compare").stdout.fnmatch_lines(["1 cases: 1 INCONCLUSIVE"])
+    bench(*LATENCY, "--benchmark-compare").stdout.fnmatch_lines(["1 case: 1 INCONCLUSIVE"])
     pytester.makeini("[pytest]\nsd_max_slowdown = 5%\n")
-    bench(*LATENCY, "--benchmark-compare").stdout.fnmatch_lines(["1 cases: 1 PASS"])
+    bench(*LATENCY, "--benchmark-compare").stdout.fnmatch_lines(["1 case: 1 PASS"])
 
 
 def test_a_typed_limit_is_refused_before_anything_is_measured(bench, calibrate):
@@ -70,7 +70,7 @@ def test_a_typed_limit_is_refused_before_anything_is_measured(bench, calibrate):
     assert "passed" not in refused.stdout.str()
     wide = bench(*LATENCY, "--benchmark-compare", max_slowdown="5%")
     assert wide.ret == 0
-    wide.stdout.fnmatch_lines(["1 cases: 1 PASS"])
+    wide.stdout.fnmatch_lines(["1 case: 1 PASS"])
     assert bench(*LATENCY, max_slowdown="3%").ret == 0  # compares with nothing
 
 
@@ -94,13 +94,13 @@ def test_what_was_calibrated_of_other_work_says_nothing(bench, calibrate):
     calibrate(0.041)
     other = bench(*LATENCY, "--benchmark-compare", max_slowdown="3%", steps=3)
     assert other.ret == 0
-    other.stdout.fnmatch_lines(["1 cases: 1 INCOMPARABLE"])
+    other.stdout.fnmatch_lines(["1 case: 1 INCOMPARABLE"])
 
 
 def test_another_machines_calibration_says_nothing(bench, calibrate):
     calibrate(0.041, fingerprint="mps--another-chip")
     quiet = bench(*LATENCY, "--benchmark-compare", max_slowdown="3%")
-    quiet.stdout.fnmatch_lines(["1 cases: 1 PASS"])
+    quiet.stdout.fnmatch_lines(["1 case: 1 PASS"])
 
 
 def test_a_slowdown_beyond_the_noise_is_still_found(bench, calibrate, script):
@@ -108,7 +108,7 @@ def test_a_slowdown_beyond_the_noise_is_still_found(bench, calibrate, script):
     script.seconds[1] = 1.5
     slower = bench(*LATENCY, "--benchmark-compare")
     assert slower.ret == 1
-    slower.stdout.fnmatch_lines(["1 cases: 1 SLOWER"])
+    slower.stdout.fnmatch_lines(["1 case: 1 SLOWER"])
 
 
 def test_a_damaged_calibration_is_refused_before_anything_runs(bench, calibrate):

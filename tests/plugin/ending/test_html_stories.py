@@ -31,6 +31,7 @@ def test_the_report_of_a_first_run(bench, script, read, pytester):
     assert set(said.values()) == {case.verdict.outcome.value for case in cases.values()}
 
 
+@pytest.mark.long
 def test_the_trend_comes_from_the_history_also_where_nothing_is_compared(bench, script, pytester):
     def has_trend():
         return '-trend"' in (pytester.path / "report.html").read_text()

@@ -105,6 +105,7 @@ def pool(cluster):
     pool.close()
 
 
+@pytest.mark.long
 def test_two_workers_of_the_cluster_preload_and_generate_together(pool, cluster, spec):
     workers = pool.acquire(spec, 2)
     assert len({worker.report.pid for worker in workers}) == 2

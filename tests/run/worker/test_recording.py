@@ -28,6 +28,7 @@ from sdperf.run.worker.recording import (
     soil_memory,
 )
 from tests.support.deviating_subjects import negate_step
+from tests.support.measurements import image
 from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
@@ -176,7 +177,7 @@ def test_nan_latents_are_broken_from_the_step_where_they_began(make):
     assert "from step 3 of 5 on" in finding.reason
     made.clear()
     recording = record(damaged, IMAGE)
-    (finding,) = judge_sound(Soundness((), IMAGE, 5, recording.nonfinite_step))
+    (finding,) = judge_sound(Soundness((image(),), IMAGE, 5, recording.nonfinite_step))
     assert finding.outcome is Outcome.BROKEN
 
 
