@@ -119,7 +119,7 @@ def list_tries(commands: list[list[str]], environment: Path) -> list[Try]:
         Try(("sdperf", "doctor"), (0, 1), "fingerprint"),
         Try(("sdperf", "generate", "red apple", "-o", "a.png", "--steps=2"), says="first call"),
         Try(("pytest", "-W", "error", "test_own.py"), says="1 passed"),
-        Try(("pytest", "-W", "error", *QUICK, "test_own_case.py"), says="1 cases: 1 NO BASELINE"),
+        Try(("pytest", "-W", "error", *QUICK, "test_own_case.py"), says="1 case: 1 NO BASELINE"),
         # All of the shipped suite: five questions about images pass, nothing is red.
         Try(("pytest", *QUICK, "benchmarks"), says="5 PASS"),
         *(
