@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.judging.starts import FEWEST_NARROWING
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.stats.summaries import compute_quantile
@@ -19,10 +20,9 @@ FEWEST_ROUNDS: Final = 20
 DEFAULT_MAX_TAIL: Final = 0.5
 """Tolerated growth of p95 over the median, as a fraction, where few sessions are compared."""
 
-FEWEST_NARROWING: Final = 5
-"""Compared sessions from which on the limit is narrowed: fewer say little of how far tails vary."""
-
 NARROWED_MAX_TAIL: Final = 0.25
+"""The same from `FEWEST_NARROWING` sessions on: fewer say little of how far tails vary."""
+
 REPEATS: Final = 2
 """Fresh processes in which a suspect is measured again; their rounds are judged together."""
 
@@ -111,12 +111,11 @@ def judge_tail(
 
 def _pool_rounds(repeats: Sequence[Sequence[float]]) -> list[float]:
     """Put the rounds of several processes together, each over the median of its process."""
-    return [
-        one_s / median_s
-        for rounds_s in repeats
-        for median_s in (statistics.median(rounds_s),)
-        for one_s in rounds_s
-    ]
+    pooled: list[float] = []
+    for rounds_s in repeats:
+        median_s = statistics.median(rounds_s)
+        pooled += [one_s / median_s for one_s in rounds_s]
+    return pooled
 
 
 def _is_longer(now: Tail, p95: float, worst: float, max_tail: float) -> bool:

@@ -15,7 +15,6 @@ from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.text.session.cases import Line, colour_of, wrap_line
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 
-WIDTH = 100
 FORMAT_VERSION = 1
 
 

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import re
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from sdperf.cli.shared.options import add_setting, add_strictness
 from sdperf.errors import ConfigurationError
 from sdperf.report.text.session.cases import (
-    WIDTH,
     Row,
     format_counts,
     format_findings,
     format_table,
 )
 from sdperf.report.text.session.quality_seen import describe_seen
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
 from sdperf.store.files import write_atomically
 
@@ -97,13 +96,11 @@ def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
         for case in machine.cases
     ]
     against = ", ".join(base.name for base in machine.bases) or "nothing"
-    lines = textwrap.wrap(
-        _printable(f"{machine.head.name} against {against}"), WIDTH, break_on_hyphens=False
-    )
+    lines = wrap_text(_printable(f"{machine.head.name} against {against}"))
     lines += [line.text for line in format_table(rows)]
     if machine.suite is not None:
         suite = f"suite: {machine.suite.outcome.value}  {machine.suite.reason}"
-        lines += textwrap.wrap(suite, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        lines += wrap_text(suite, subsequent_indent="    ")
     lines += [line.text for line in format_findings(rows)]
     lines.append(format_counts(rows, 0))
     now = {case.name: case.verdict.outcome.value for case in machine.cases}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from typing import Final
 
 from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.cli.shared.options import COUNT, add_format, add_option
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.report.trends import DEFAULT_WINDOW, load_trends
 
 _METRICS: Final = ("seconds", "memory", "energy", "first-call", "ssim", "tile", "entropy")
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         glyphs = choose_glyphs(sys.stdout.encoding)
         for machine, found in machines:
-            print_texts(textwrap.wrap(machine, 100, break_on_hyphens=False))
+            print_texts(wrap_text(machine, 100))
             for line in format_trends(found, every_plot=arguments.case is not None, glyphs=glyphs):
                 print(line.text)
     return 1 if arguments.fail and any(trend.is_worse for trend in trends) else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,6 @@ from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
 from sdperf.report.text.session.cases import (
-    WIDTH,
     Line,
     Row,
     colour_of,
@@ -30,6 +28,7 @@ from sdperf.report.text.session.engines import format_engines
 from sdperf.report.text.session.gains import format_gains
 from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
 from sdperf.report.text.session.soak import format_soaks
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for description in describe_run(rows):
         reporter.write_line(description)
     for text in (*list_without_effect(rows), *ours.comparison.lines):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False):
+        for wrapped in wrap_text(text, subsequent_indent="  "):
             reporter.write_line(wrapped)
     for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
         _write(reporter, line)
@@ -62,9 +61,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     reporter.write_line("")
     reporter.write_line(format_counts(rows, len(ours.skipped)))
     for reason, count in Counter(ours.skipped.values()).items():
-        for text in textwrap.wrap(
-            _explain_skip(reason, count), WIDTH, subsequent_indent="    ", break_on_hyphens=False
-        ):
+        for text in wrap_text(_explain_skip(reason, count), subsequent_indent="    "):
             reporter.write_line(text)
     for line in format_durations(ours.ledger.read()) if ours.settings.durations else ():
         _write(reporter, line)
@@ -76,13 +73,13 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     if ours.report is not None:
         reporter.write_line(ours.report)
     for text, colour in list_kept(ours):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
+        for wrapped in wrap_text(text, subsequent_indent="    "):
             reporter.write_line(wrapped, **({colour: True} if colour else {}))
     for text, colour in ours.aftermath:
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
+        for wrapped in wrap_text(text, subsequent_indent="    "):
             reporter.write_line(wrapped, **({colour: True} if colour else {}))
     for text in list_closing_lines(ours):
-        for wrapped in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False):
+        for wrapped in wrap_text(text, subsequent_indent="    "):
             reporter.write_line(wrapped, yellow=True)
 
 
@@ -116,7 +113,7 @@ def _format_suite(ours: SdSession) -> list[Line]:
     return [
         Line(piece, colour)
         for text, colour in texts
-        for piece in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        for piece in wrap_text(text, subsequent_indent="    ")
     ]
 
 
@@ -212,13 +209,11 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
             torch = where.packages.get("torch", "unknown")
             image = measured.images[0]
             return [
-                *textwrap.wrap(
+                *wrap_text(
                     f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
                     f"torch {torch}: "
                     f"{workload.describe_sampling()}{_name_source(measured)}, "
-                    f"{image.width} x {image.height} px",
-                    WIDTH,
-                    break_on_hyphens=False,
+                    f"{image.width} x {image.height} px"
                 )
             ]
     return []

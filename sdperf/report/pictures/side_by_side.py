@@ -5,7 +5,6 @@ Pure: arrays in, an array out; Pillow draws.
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sdperf.images import difference_image
 from sdperf.images.difference import DEFAULT_GAIN
+from sdperf.report.text.session.wrapping import wrap_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def compose_side_by_side(
     lines = [
         (line, colour)
         for text, colour in ((title, _TEXT), (caption, _DIM))
-        for line in textwrap.wrap(_printable(text), columns, break_on_hyphens=False)
+        for line in wrap_text(_printable(text), columns)
     ]
     top = _GAP_PX + _LINE_PX * len(lines) + _GAP_PX // 2
     canvas = Image.new(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Final
 
 from sdperf.record.guard import Guard, GuardState
 from sdperf.record.measurement import Environment
-from sdperf.report.text.session.cases import WIDTH, Line, format_ansi
+from sdperf.report.text.session.cases import Line, format_ansi
+from sdperf.report.text.session.wrapping import WIDTH, wrap_text
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
 _COLOURS: Final[dict[str, str]] = {
@@ -164,7 +164,7 @@ def _format_state(state: str, name: str, text: str, hint: str | None) -> Iterato
 
 def _format_row(head: str, text: str, colour: str = "") -> Iterator[Line]:
     """Wrap a row under its own text; what has no gap to wrap at is broken."""
-    wrapped = textwrap.wrap(text, WIDTH - len(head), break_on_hyphens=False) or [""]
+    wrapped = wrap_text(text, WIDTH - len(head)) or [""]
     yield Line(f"{head}{wrapped[0]}".rstrip(), colour)
     for rest in wrapped[1:]:
         yield Line(" " * len(head) + rest, colour)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdperf.record.verdict import Outcome
-from sdperf.report.text.session.cases import WIDTH
+from sdperf.report.text.session.wrapping import WIDTH, wrap_text
 from sdperf.store.history.figures import Figures
 from sdperf.store.history.reading import RunHead
 from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
@@ -105,13 +104,7 @@ def _commit(head: RunHead) -> str:
 
 
 def _wrap(word: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=f"  {word:<8} ",
-        subsequent_indent=" " * 11,
-        break_on_hyphens=False,
-    )
+    return wrap_text(text, initial_indent=f"  {word:<8} ", subsequent_indent=" " * 11)
 
 
 def _short(name: str) -> str:

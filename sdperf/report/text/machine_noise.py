@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import textwrap
 
 from sdperf.judging.machine_noise import MachineNoise
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
 from sdperf.units import format_change
-
-WIDTH = 100
 
 
 def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
@@ -40,11 +38,7 @@ def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
             f"{width}; quiet the machine (sdperf doctor), take more rounds, or allow more: "
             f"pytest {MAX_SLOWDOWN} {math.ceil(noise.telling_width * 100)}%"
         )
-    return [
-        line
-        for text in texts
-        for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-    ]
+    return [line for text in texts for line in wrap_text(text, subsequent_indent="    ")]
 
 
 def _format_slowdown(slowdown: float | None) -> str:

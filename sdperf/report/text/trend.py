@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,7 +12,8 @@ from sdperf.judging.trend.changes import ALL_CASES, Creep, Trend
 from sdperf.judging.trend.points import Metric, TrendPoint, flatten_environment
 from sdperf.record.verdict import Outcome
 from sdperf.report.text.plot import UNICODE, Glyphs, format_plot
-from sdperf.report.text.session.cases import WIDTH, Line
+from sdperf.report.text.session.cases import Line
+from sdperf.report.text.session.wrapping import WIDTH, wrap_text
 from sdperf.stats.change_points import FEWEST_RUNS
 from sdperf.store.history.series import KnownEnvironment, SeriesKey, SeriesResult
 from sdperf.units import (
@@ -140,15 +140,9 @@ def format_trends(
         for text, colour in _say(trend):
             lines += [
                 Line(piece, colour)
-                for piece in textwrap.wrap(
-                    text,
-                    WIDTH,
-                    initial_indent="  ",
-                    subsequent_indent="      ",
-                    break_on_hyphens=False,
-                )
+                for piece in wrap_text(text, initial_indent="  ", subsequent_indent="      ")
             ]
-    legend = textwrap.wrap(LEGEND, WIDTH, break_on_hyphens=False) if has_plot else []
+    legend = wrap_text(LEGEND) if has_plot else []
     return [*lines, *(Line(text) for text in legend)]
 
 

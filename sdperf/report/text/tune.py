@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 
-from sdperf.report.text.session.cases import WIDTH, Line
+from sdperf.report.text.session.cases import Line
+from sdperf.report.text.session.wrapping import WIDTH, wrap_text
 from sdperf.tune.confirming import Confirmation
 from sdperf.tune.summary import Summary
 from sdperf.tune.trial.trying import Tried
@@ -159,13 +159,8 @@ def _format_confirmation(one: Confirmation) -> Iterable[Line]:
 
 def _wrap(text: str, indent: str, first: str = "") -> list[str]:
     """Wrap a line, breaking long settings after their commas."""
-    wrapped = textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+    wrapped = wrap_text(
+        text, initial_indent=first, subsequent_indent=indent, break_long_words=False
     )
     return [piece for line in wrapped for piece in _cut(line, indent)]
 

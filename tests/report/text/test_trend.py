@@ -7,7 +7,7 @@ import pytest
 from sdperf.judging.trend.changes import analyse_machine
 from sdperf.judging.trend.points import METRICS
 from sdperf.report.text.plot import ASCII, HEIGHT, UNICODE, choose_glyphs, format_plot
-from sdperf.report.text.session.cases import WIDTH
+from sdperf.report.text.session.wrapping import WIDTH
 from sdperf.report.text.trend import (
     format_effect,
     format_trends,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
 from sdperf.judging.session.words import format_sessions_missing
 from sdperf.report.text.session.controls import format_control
 from sdperf.report.text.session.quality_seen import describe_seen
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.store.baselines import AcceptedSession
 from sdperf.units import format_bytes, format_quantity, format_seconds
-
-WIDTH = 100
 
 
 def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
@@ -20,17 +18,15 @@ def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
     lines: list[str] = []
     for fingerprint in dict.fromkeys(session.fingerprint for session in sessions):
         ours = [session for session in sessions if session.fingerprint == fingerprint]
-        lines += textwrap.wrap(fingerprint, WIDTH, break_on_hyphens=False)
+        lines += wrap_text(fingerprint)
         lines.append(f"  {format_sessions_missing(len(ours))}")
         for session in ours:
             acceptance, cases = session.acceptance, format_quantity(len(session.run.cases), "case")
-            lines += textwrap.wrap(
+            lines += wrap_text(
                 f"{session.number:04} {acceptance.accepted_at[:10]} "
                 f"{(acceptance.commit or 'commit unknown')[:14]} {cases}: {acceptance.reason}",
-                WIDTH,
                 initial_indent="  ",
                 subsequent_indent="       ",
-                break_on_hyphens=False,
             )
     return lines
 
@@ -40,9 +36,7 @@ def format_session(session: AcceptedSession) -> list[str]:
     acceptance, summary = session.acceptance, session.run.summary
     lines = [
         str(session.run.path),
-        *textwrap.wrap(
-            f"reason: {acceptance.reason}", WIDTH, subsequent_indent="  ", break_on_hyphens=False
-        ),
+        *wrap_text(f"reason: {acceptance.reason}", subsequent_indent="  "),
         f"accepted: {acceptance.accepted_at}, of commit {acceptance.commit or 'unknown'}",
         f"measured: {session.run.document.get('datetime', 'unknown')}",
         *_format_guards(session),
@@ -55,21 +49,16 @@ def format_session(session: AcceptedSession) -> list[str]:
         outcome = summary.outcomes.get(case.name, "-") if summary is not None else "-"
         images = ", ".join(image.sha256[:8] for image in measured.images)
         new = " (new history)" if case.name in acceptance.level_changed else ""
-        lines += textwrap.wrap(
+        lines += wrap_text(
             f"{case.name}: {format_seconds(measured.seconds_per_image)} per image, "
             f"{len(measured.rounds_s)} rounds, RSS {format_bytes(measured.memory.peak_rss_bytes)}, "
             f"device {format_bytes(measured.memory.peak_device_bytes)}, images {images}: "
             f"{outcome}{new}",
-            WIDTH,
             subsequent_indent="    ",
-            break_on_hyphens=False,
         )
     for seen in session.run.quality:
-        lines += textwrap.wrap(
-            f"{seen.case}: {describe_seen(seen.seen)}: {seen.outcome}",
-            WIDTH,
-            subsequent_indent="    ",
-            break_on_hyphens=False,
+        lines += wrap_text(
+            f"{seen.case}: {describe_seen(seen.seen)}: {seen.outcome}", subsequent_indent="    "
         )
     return lines
 
@@ -84,11 +73,7 @@ def format_accepted(session: AcceptedSession, count: int) -> list[str]:
     changed = session.acceptance.level_changed
     lines = [
         f"accepted {format_quantity(len(session.run.cases), 'case')} as {session.run.path}",
-        *textwrap.wrap(
-            f"for {session.fingerprint}: {format_sessions_missing(count)}",
-            WIDTH,
-            break_on_hyphens=False,
-        ),
+        *wrap_text(f"for {session.fingerprint}: {format_sessions_missing(count)}"),
         *_format_guards(session),
     ]
     if changed:
@@ -109,12 +94,10 @@ def _format_guards(session: AcceptedSession) -> list[str]:
     lines = [f"guards: {', '.join(f'{number} {state}' for state, number in counts.items())}"]
     for guard in summary.guards:
         if guard.state in ("fail", "warn"):
-            lines += textwrap.wrap(
+            lines += wrap_text(
                 f"{guard.state}: {guard.name} {guard.value or ''}: {guard.sentence}",
-                WIDTH,
                 initial_indent="  ",
                 subsequent_indent="    ",
-                break_on_hyphens=False,
             )
     return lines
 
@@ -123,6 +106,4 @@ def _format_null_control(session: AcceptedSession) -> list[str]:
     control = None if session.run.summary is None else session.run.summary.null_control
     if control is None:
         return ["null control: none, the run was compared with nothing"]
-    return textwrap.wrap(
-        format_control(control), WIDTH, subsequent_indent="    ", break_on_hyphens=False
-    )
+    return wrap_text(format_control(control), subsequent_indent="    ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.streams import strip_controls
 from sdperf.units import (
     UNKNOWN,
@@ -21,8 +21,6 @@ from sdperf.units import (
     format_score,
     format_seconds,
 )
-
-WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -242,5 +240,5 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
 
 def wrap_line(text: str, colour: str = "") -> list[Line]:
     """Break a long line at spaces, the rest of it indented."""
-    pieces = textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    pieces = wrap_text(text, subsequent_indent="    ")
     return [Line(piece, colour) for piece in pieces]

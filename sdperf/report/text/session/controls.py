@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from sdperf.judging.machine_noise import compute_upper_bound
 from sdperf.record.verdict import shorten_case
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_quantity
-
-WIDTH = 100
 
 
 def format_control(control: NullControl) -> str:
@@ -44,4 +42,4 @@ def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> 
             f"{compute_upper_bound(failed, len(controls)):.0%} with 95 % confidence); the same "
             f"code differed from itself by at most {100 * widest:.1f} %{unread}"
         )
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return wrap_text(text, subsequent_indent="    ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +10,8 @@ from sdperf.record.guard import Guard
 from sdperf.record.measurement import DeviceLimits, Measurement, StageTimes
 from sdperf.record.usage import Curve
 from sdperf.record.workload import TORCH
-from sdperf.report.text.session.cases import WIDTH, Line, Row, wrap_line
+from sdperf.report.text.session.cases import Line, Row, wrap_line
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 
 _STAGE_COLUMNS: Final = (("seconds", 11), ("share", 9), ("GFLOP", 11), ("of peak", 9))
@@ -50,9 +50,7 @@ def _format_stage_table(
             f"; peak {_three_digits(peak.flop_per_s / 1e9)} GFLOP/s "
             f"({peak.format} matrix product, side {peak.size})"
         )
-    lines = [
-        Line(piece, bold=True) for piece in textwrap.wrap(title, WIDTH, break_on_hyphens=False)
-    ]
+    lines = [Line(piece, bold=True) for piece in wrap_text(title)]
     header = "".join(f" {name:>{width}}" for name, width in _STAGE_COLUMNS)
     lines.append(Line(f"  {'stage':<15}{header}  reading", bold=True))
     costs = {} if limits is None else {cost.stage: cost for cost in limits.stages}

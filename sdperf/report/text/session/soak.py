@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 
 from sdperf.judging.resources.growth import compute_drift, compute_growth, describe_growth
-from sdperf.report.text.session.cases import WIDTH, Line, Row
+from sdperf.report.text.session.cases import Line, Row
+from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.stats.slope import Slope
 
 
@@ -19,12 +19,7 @@ def format_soaks(rows: Iterable[Row]) -> list[Line]:
             continue
         texts = [*map(describe_growth, compute_growth(row.measurement)), describe_drift(drift)]
         shown = f"{row.case}: {'; '.join(texts)}"
-        lines += [
-            Line(piece)
-            for piece in textwrap.wrap(
-                shown, WIDTH, subsequent_indent="    ", break_on_hyphens=False
-            )
-        ]
+        lines += [Line(piece) for piece in wrap_text(shown, subsequent_indent="    ")]
     return lines
 
 

@@ -6,13 +6,13 @@ from sdperf.record.measurement import StageTimes
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import (
-    WIDTH,
     Row,
     format_ceilings,
     format_counts,
     format_findings,
     format_table,
 )
+from sdperf.report.text.session.wrapping import WIDTH
 from tests.support.measurements import image, measurement, scores
 
 
