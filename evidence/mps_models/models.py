@@ -18,7 +18,15 @@ import transformers
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from evidence import random_pipelines
-from evidence.random_pipelines.shapes import CLIP_L, TOKENS, VAE, text_config
+from evidence.random_pipelines.shapes import (
+    CLIP_L,
+    FLUX_VAE,
+    T5_XXL,
+    TOKEN_IDS,
+    TOKENS,
+    VAE,
+    text_config,
+)
 from evidence.random_pipelines.tokenizers import (
     build_chat_tokenizer,
     build_clip_tokenizer,
@@ -28,15 +36,10 @@ from evidence.random_pipelines.weights import RandomWeights
 from sdperf.models.subject import PipelineRequest
 
 _FLUX_VAE: Final[dict[str, Any]] = {
-    **VAE,
-    "latent_channels": 16,
-    "sample_size": 1024,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
+    **FLUX_VAE,
     "scaling_factor": 0.3611,
     "shift_factor": 0.1159,
 }
-_IDS: Final[dict[str, Any]] = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,7 @@ def _weights(request: PipelineRequest) -> RandomWeights:
 
 
 def _t5(weights: RandomWeights) -> Any:
-    config = transformers.T5Config(
-        vocab_size=32128,
-        d_model=4096,
-        d_kv=64,
-        d_ff=10240,
-        num_layers=24,
-        num_heads=64,
-        feed_forward_proj="gated-gelu",
-    )
+    config = transformers.T5Config(**T5_XXL)
     return weights.build(lambda: transformers.T5EncoderModel(config))
 
 
@@ -165,7 +160,7 @@ def build_lumina2(request: PipelineRequest) -> Any:
         num_attention_heads=8,
         num_key_value_heads=4,
         head_dim=256,
-        **_IDS,
+        **TOKEN_IDS,
     )
     return diffusers.Lumina2Pipeline(
         transformer=weights.build(
@@ -191,7 +186,7 @@ def build_krea2(request: PipelineRequest) -> Any:
         "num_key_value_heads": 8,
         "head_dim": 128,
         "rope_scaling": rope,
-        **_IDS,
+        **TOKEN_IDS,
     }
     vision = {"hidden_size": 1024, "intermediate_size": 4096, "depth": 24, "out_hidden_size": 2560}
     config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision)
@@ -216,7 +211,7 @@ def build_ovis_image(request: PipelineRequest) -> Any:
         num_attention_heads=16,
         num_key_value_heads=8,
         head_dim=128,
-        **_IDS,
+        **TOKEN_IDS,
     )
     return diffusers.OvisImagePipeline(
         transformer=weights.build(diffusers.OvisImageTransformer2DModel),
@@ -239,7 +234,7 @@ def build_cogview4(request: PipelineRequest) -> Any:
         num_key_value_heads=2,
         head_dim=128,
         partial_rotary_factor=0.5,
-        **_IDS,
+        **TOKEN_IDS,
     )
     return diffusers.CogView4Pipeline(
         transformer=weights.build(diffusers.CogView4Transformer2DModel),

@@ -36,7 +36,15 @@ from transformers import (
     T5EncoderModel,
 )
 
-from evidence.random_pipelines.shapes import CLIP_BIG_G, CLIP_L, TOKENS, VAE, text_config
+from evidence.random_pipelines.shapes import (
+    CLIP_BIG_G,
+    CLIP_L,
+    FLUX_VAE,
+    T5_XXL,
+    TOKEN_IDS,
+    TOKENS,
+    text_config,
+)
 from evidence.random_pipelines.tokenizers import (
     build_chat_tokenizer,
     build_clip_tokenizer,
@@ -47,9 +55,6 @@ from sdperf.models.subject import PipelineRequest
 
 _SEED: Final = 0
 _CHAT_TOKENS: Final = 512
-_IDS: Final[dict[str, Any]] = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
-"""Of the small tokenizer."""
-
 _QWEN3_4B: Final[dict[str, Any]] = {
     "vocab_size": 151936,
     "hidden_size": 2560,
@@ -59,7 +64,7 @@ _QWEN3_4B: Final[dict[str, Any]] = {
     "num_key_value_heads": 8,
     "head_dim": 128,
     "tie_word_embeddings": True,
-    **_IDS,
+    **TOKEN_IDS,
 }
 _QWEN2_5_VL_7B: Final[dict[str, Any]] = {
     "vocab_size": 152064,
@@ -69,7 +74,7 @@ _QWEN2_5_VL_7B: Final[dict[str, Any]] = {
     "num_attention_heads": 28,
     "num_key_value_heads": 4,
     "rope_scaling": {"mrope_section": [16, 24, 24], "rope_type": "default", "type": "default"},
-    **_IDS,
+    **TOKEN_IDS,
 }
 _QWEN2_5_VISION: Final[dict[str, Any]] = {
     "depth": 32,
@@ -77,13 +82,6 @@ _QWEN2_5_VISION: Final[dict[str, Any]] = {
     "intermediate_size": 3420,
     "num_heads": 16,
     "out_hidden_size": 3584,
-}
-_FLUX_VAE: Final[dict[str, Any]] = {
-    **VAE,
-    "latent_channels": 16,
-    "sample_size": 1024,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
 }
 
 
@@ -93,7 +91,7 @@ def z_image_turbo(request: PipelineRequest) -> ZImagePipeline:
     return ZImagePipeline(
         transformer=weights.build(ZImageTransformer2DModel),
         vae=weights.build(
-            lambda: AutoencoderKL(**_FLUX_VAE, scaling_factor=0.3611, shift_factor=0.1159)
+            lambda: AutoencoderKL(**FLUX_VAE, scaling_factor=0.3611, shift_factor=0.1159)
         ),
         text_encoder=weights.build(lambda: Qwen3Model(Qwen3Config(**_QWEN3_4B))),
         tokenizer=build_chat_tokenizer(_CHAT_TOKENS),
@@ -156,23 +154,11 @@ def sd35_large(request: PipelineRequest) -> StableDiffusion3Pipeline:
             )
         ),
         vae=weights.build(
-            lambda: AutoencoderKL(**_FLUX_VAE, scaling_factor=1.5305, shift_factor=0.0609)
+            lambda: AutoencoderKL(**FLUX_VAE, scaling_factor=1.5305, shift_factor=0.0609)
         ),
         text_encoder=weights.build(lambda: CLIPTextModelWithProjection(text_config(CLIP_L))),
         text_encoder_2=weights.build(lambda: CLIPTextModelWithProjection(text_config(CLIP_BIG_G))),
-        text_encoder_3=weights.build(
-            lambda: T5EncoderModel(
-                T5Config(
-                    vocab_size=32128,
-                    d_model=4096,
-                    d_kv=64,
-                    d_ff=10240,
-                    num_layers=24,
-                    num_heads=64,
-                    feed_forward_proj="gated-gelu",
-                )
-            )
-        ),
+        text_encoder_3=weights.build(lambda: T5EncoderModel(T5Config(**T5_XXL))),
         tokenizer=build_clip_tokenizer(TOKENS),
         tokenizer_2=build_clip_tokenizer(TOKENS),
         tokenizer_3=build_t5_tokenizer(256),

@@ -78,6 +78,25 @@ CLIP_L: Final[dict[str, Any]] = {
     "hidden_act": "quick_gelu",
     "projection_dim": 768,
 }
+FLUX_VAE: Final[dict[str, Any]] = {
+    **VAE,
+    "latent_channels": 16,
+    "sample_size": 1024,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+TOKEN_IDS: Final[dict[str, Any]] = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+"""Of the small tokenizer."""
+
+T5_XXL: Final[dict[str, Any]] = {
+    "vocab_size": 32128,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}
 CLIP_BIG_G: Final[dict[str, Any]] = {
     "hidden_size": 1280,
     "intermediate_size": 5120,
