@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -66,6 +67,19 @@ class TestOffline:
         assert slower == ["case7"]
         assert "8 accepted sessions" in findings.cases["case7"].reason
         assert "limit +3.0 %" in findings.cases["case7"].reason
+
+    def test_seconds_of_several_images_are_called_a_round(self):
+        suite = make_suite(rises={7: 1.06})
+        suite[7] = dataclasses.replace(suite[7], images_per_round=2)
+        found = judge_offline(compute_suite_estimate(suite)).cases
+        assert " a round of 2 images against " in found["case7"].reason
+        assert "a round of" not in found["case6"].reason
+
+    def test_with_few_sessions_the_limit_that_failed_is_named(self):
+        found = judge_offline(compute_suite_estimate(make_suite(sessions=2, rises={7: 1.6}))).cases
+        assert found["case7"].outcome is Outcome.SLOWER
+        named = "beyond the gross limit +25.0 %, which fails with fewer than 5 sessions"
+        assert named in found["case7"].reason
 
     def test_one_faster_case_is_found(self):
         assert outcomes(make_suite(rises={7: 1 / 1.06}))["case7"] is Outcome.FASTER

@@ -92,6 +92,7 @@ def test_a_run_without_quality_cases_has_none():
         lambda block: block["cases"][0].update(precision="fp8"),
         lambda block: block["cases"][0].pop("seen"),
         lambda block: block["cases"][0]["seen"]["images"][0].update(entropy_bits="much"),
+        lambda block: block["cases"][0]["seen"].update(images=[]),
     ],
 )
 def test_damage_is_named_with_its_file(damage):
