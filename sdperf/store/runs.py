@@ -237,9 +237,9 @@ def parse_run(path: Path, document: Mapping[str, Any], *, needs_rounds: bool = F
             raise RecordError(f"{where} has no name", got=_name_kind(name), expected="fullname")
         if name in cases:
             raise RecordError(f"{path} holds a case twice", got=name)
-        if needs_rounds:
-            parse_rounds(f"{where} ({name})", saved.get("stats"))
         cases[name] = parse_case(name, saved)
+        if needs_rounds and not cases[name].rounds_s:
+            parse_rounds(f"{where} ({name})", saved.get("stats"))  # which says what is wrong
     own, accepted = document.get(RUN_KEY), document.get(ACCEPTED_KEY)
     try:
         summary = None if own is None else parse_record(RunSummary, own)
