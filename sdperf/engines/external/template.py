@@ -1,0 +1,285 @@
+"""A command line for each picture: for programs that speak no protocol.
+
+Each picture is a process of its own, so that starting and loading are part of its time. What is put
+in the place of a name is one argument, or a part of one: no shell ever reads the prompt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final, cast
+
+from sdperf.engines.external.process import (
+    Keeper,
+    LastWords,
+    explain_end,
+    kill_tree,
+    refuse_command,
+)
+from sdperf.engines.external.program import (
+    DrawnPicture,
+    LoadRequest,
+    decode_picture,
+    describe_breach,
+)
+from sdperf.engines.external.protocol import MOST_PNG_BYTES, Loaded, PictureHeader
+from sdperf.errors import EngineError
+from sdperf.leftovers import temporary_folder
+from sdperf.measure.clock import Clock, monotonic_clock
+from sdperf.record.program import ProgramFacts
+from sdperf.record.workload import ImageRequest, Workload
+from sdperf.settings import TIMEOUT
+
+NAMES: Final = (
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "steps",
+    "guidance",
+    "width",
+    "height",
+    "threads",
+    "model",
+    "precision",
+    "device",
+    "out",
+)
+"""What can stand in braces in a command line."""
+
+_PLACE: Final = re.compile("{(" + "|".join(NAMES) + ")}")
+_TOLD_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "steps": ("steps",),
+    "guidance": ("guidance",),
+    "negative_prompt": ("negative_prompt",),
+    "size": ("width", "height"),
+    "precision": ("precision",),
+    "threads": ("threads",),
+    "model": ("model",),
+}
+
+
+def list_places(words: Sequence[str]) -> frozenset[str]:
+    """List the names in braces of a command line."""
+    return frozenset(name for word in words for name in _PLACE.findall(word))
+
+
+def is_template(words: Sequence[str]) -> bool:
+    """Tell whether a command draws one picture and ends: it says where the picture goes."""
+    return "out" in list_places(words)
+
+
+def fill_places(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """Put values in the places; what a value holds is never read as a place. Pure."""
+    return [_PLACE.sub(lambda found: values[found.group(1)], word) for word in words]
+
+
+class TemplateProgram:
+    """A program that is started anew for each picture.
+
+    Args:
+        name: What the user calls it, for messages.
+        command: Program and arguments, with names in braces.
+        limit_s: Time limit of one picture, seconds.
+        clock: Times the pictures.
+
+    Attributes:
+        facts: What the command line shows of it.
+
+    Raises:
+        EngineError: It has no place for prompt or seed.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], limit_s: float, clock: Clock = monotonic_clock
+    ) -> None:
+        places = list_places(command)
+        missing = [one for one in ("prompt", "seed") if one not in places]
+        if missing:
+            raise EngineError(
+                "the command line has no place for what decides a picture",
+                got=" ".join(command),
+                expected=", ".join(f"{{{one}}}" for one in ("prompt", "seed", "out")),
+            )
+        self._name, self._command = name, list(command)
+        self._limit_s, self._clock = limit_s, clock
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(temporary_folder("external"))
+        self._keeper = Keeper()
+        self._request = LoadRequest("", "", "fp32", "auto")
+        self._peak_bytes: int | None = None
+        self._cpu_s: float | None = None
+        self._running: int | None = None
+        told = [what for what, names in _TOLD_BY.items() if places.issuperset(names)]
+        self.facts = ProgramFacts(
+            name=name,
+            version="unknown",
+            model="unknown",
+            device="cpu",
+            precisions=("fp32", "fp16", "bf16") if "precision" in told else (),
+            accepts=tuple(told),
+        )
+
+    def load(self, request: LoadRequest, limit_s: float) -> Loaded:  # noqa: ARG002
+        """Note what is told with each picture: nothing stays loaded between two."""
+        self._request = request
+        return Loaded()
+
+    def generate(
+        self,
+        workload: Workload,
+        images: Sequence[ImageRequest],
+        threads: int,
+        at_once: int = 1,  # noqa: ARG002
+    ) -> list[DrawnPicture]:
+        """Draw pictures, a process each; see `sdperf.engines.external.program.Program`."""
+        return [self._draw(workload, image, threads) for image in images]
+
+    def read_peak_bytes(self) -> int | None:
+        """Return the largest resident set of a process so far; what it starts counts apart."""
+        return self._peak_bytes
+
+    def read_resident_bytes(self) -> int | None:
+        """Return nothing: between two pictures no process runs."""
+        return None
+
+    def read_cpu_s(self) -> float | None:
+        """Return the processor seconds of all processes so far."""
+        return self._cpu_s
+
+    def stop(self) -> int | None:
+        """Forget the pictures; no process runs."""
+        self.kill()
+        return 0
+
+    def kill(self) -> None:
+        """End the process that draws, if there is one, and remove the pictures."""
+        self._keeper.close()
+        if self._running is not None:
+            kill_tree(self._running, is_reaped=False)
+        self._stack.close()
+
+    def _draw(self, workload: Workload, image: ImageRequest, threads: int) -> DrawnPicture:
+        out = self._folder / "picture.png"
+        out.unlink(missing_ok=True)
+        words = fill_places(self._command, self._list_values(workload, image, threads, out))
+        start_s = self._clock()
+        with self._running_to_its_end(words) as heard:
+            png = self._read(out, heard)
+            pixels = decode_picture(self._name, png, workload, heard)
+            latency_s = self._clock() - start_s
+        return DrawnPicture(png, pixels, latency_s, PictureHeader(len(png), image.seed))
+
+    def _list_values(
+        self, workload: Workload, image: ImageRequest, threads: int, out: Path
+    ) -> dict[str, str]:
+        values = {
+            "prompt": image.prompt,
+            "negative_prompt": workload.negative_prompt,
+            "seed": image.seed,
+            "steps": workload.num_inference_steps,
+            "guidance": workload.guidance_scale,
+            "width": workload.width,
+            "height": workload.height,
+            "threads": threads,
+            "model": self._request.folder or self._request.model,
+            "precision": self._request.precision,
+            "device": self._request.device,
+            "out": out,
+        }
+        for name in ("width", "height", "guidance"):
+            if values[name] is None and name in list_places(self._command):
+                raise EngineError(
+                    f"the command line asks for the {name}, which nobody said",
+                    hint="--sd-size 512x512" if name != "guidance" else "--sd-guidance 7.5",
+                )
+        return {name: str(value) for name, value in values.items()}
+
+    @contextlib.contextmanager
+    def _running_to_its_end(self, words: list[str]) -> Iterator[LastWords]:
+        """Run a command and yield when it has ended well; clear up what it left afterwards."""
+        try:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise refuse_command(words, error) from error
+        self._running = process.pid
+        self._keeper.keep(process.pid)
+        pipe = cast("IO[bytes]", process.stderr)
+        heard = LastWords(pipe)
+        is_late = threading.Event()
+
+        def end_late() -> None:
+            is_late.set()
+            kill_tree(process.pid, is_reaped=False)
+
+        timer = threading.Timer(self._limit_s, end_late)
+        timer.start()
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+            timer.cancel()
+            self._keeper.keep(0)
+            self._running = None
+            process.returncode = code = os.waitstatus_to_exitcode(status)
+            self._count(used)
+            self._check_end(code, heard, is_late=is_late.is_set())
+            yield heard
+        finally:
+            timer.cancel()
+            kill_tree(process.pid, is_reaped=True)
+            heard.finish()
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _count(self, used: resource.struct_rusage) -> None:
+        unit_bytes = 1 if sys.platform == "darwin" else 1024
+        self._peak_bytes = max(self._peak_bytes or 0, used.ru_maxrss * unit_bytes)
+        self._cpu_s = (self._cpu_s or 0.0) + used.ru_utime + used.ru_stime
+
+    def _check_end(self, code: int, heard: LastWords, *, is_late: bool) -> None:
+        if is_late:
+            raise describe_breach(
+                self._name,
+                "outlived the time limit of a picture",
+                f"no end after {self._limit_s:g} s",
+                f"an end in time; {TIMEOUT} sets the limit",
+                heard.summarise(),
+            )
+        if code:
+            raise describe_breach(
+                self._name,
+                "failed",
+                explain_end(code),
+                "exit code 0 and a picture",
+                heard.summarise(),
+            )
+
+    def _read(self, out: Path, heard: LastWords) -> bytes:
+        try:
+            with out.open("rb") as file:
+                png = file.read(MOST_PNG_BYTES + 1)
+        except OSError as error:
+            raise describe_breach(
+                self._name,
+                "ended without a picture",
+                f"no file at {{out}} ({error.strerror})",
+                "a PNG there",
+                heard.summarise(),
+            ) from error
+        if len(png) > MOST_PNG_BYTES:
+            raise describe_breach(
+                self._name, "wrote a picture that is too large", f"over {MOST_PNG_BYTES} bytes"
+            )
+        return png

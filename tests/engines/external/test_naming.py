@@ -1,0 +1,76 @@
+import pytest
+
+from sdperf.engines.external.naming import divide_engines, parse_external
+from sdperf.engines.external.starting import read_engine
+from sdperf.errors import ConfigurationError
+from sdperf.record.program import is_external, name_engine
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("external:{python} tools/My Draw.py", "my"),
+        ("external:{python} 'tools/My Draw.py' -x", "my-draw"),
+        ("external:/opt/mflux/bin/python3.12 -m adapters.mflux --q 8", "mflux"),
+        ("external:sd-cli --prompt {prompt}", "sd-cli"),
+        ("external:bash draw.sh", "draw"),
+        ("external:{python}", "python"),
+        ("external:fast=sd-cli --threads 4", "fast"),
+    ],
+)
+def test_a_command_gets_a_short_name(text, name):
+    named = parse_external(text)
+    assert named.name == name
+    assert parse_external(named.engine) == named
+    assert name_engine(named.engine) == f"external-{name}"
+
+
+def test_a_table_of_a_file_names_a_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sdperf.toml").write_text(
+        '[external.mflux]\ncommand = "/envs/mflux/bin/python mflux_adapter.py"\n'
+        '[external.words]\ncommand = ["a b", "c"]\n'
+    )
+    assert parse_external("external:mflux").command == (
+        "/envs/mflux/bin/python",
+        "mflux_adapter.py",
+    )
+    assert parse_external("external:sdperf.toml:words").command == ("a b", "c")
+    with pytest.raises(ValueError, match=r"a table \[external.other\] .* has: mflux, words"):
+        parse_external("external:other")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("external.x = 1", r"a table \[external.x\]"),
+        ("[external]\nx = 3", r"a table \[external.x\]"),
+        ("[external.x]\ncommand = 3", "command = "),
+        ("[external.x]\ncommand = []", "command = "),
+        ("[external.x]\ncommand = 'a'\nshell = true", "nothing but command"),
+        ("[external.x", "a file in TOML"),
+        ("[other]\n", "has: none"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_said(tmp_path, text, said):
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        parse_external(f"external:{tmp_path}/p.toml:x")
+
+
+@pytest.mark.parametrize(
+    "text", ["external:", "external: ", "external:'a", "external:x=", "external:/none.toml:x"]
+)
+def test_what_names_no_program_is_said(text):
+    with pytest.raises(ConfigurationError, match="external"):
+        read_engine(text)
+
+
+def test_commas_in_quotes_belong_to_the_command():
+    assert divide_engines("torch,external:draw --size '1,2' , onnx") == [
+        "torch",
+        "external:draw --size '1,2'",
+        "onnx",
+    ]
+    assert not is_external("onnx")
+    assert name_engine("onnx") == "onnx"

@@ -1,0 +1,167 @@
+"""A program over pipes: what it draws, and one message for each way in which it goes wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sdperf.engines.external.piped import PipedProgram
+from sdperf.engines.external.program import LoadRequest
+from sdperf.errors import EngineError, GenerationError, WorkerError
+from sdperf.record.workload import ImageRequest, Workload
+from tests.support import external_toy
+
+TOY = Path(external_toy.__file__)
+WORKLOAD = Workload("hashes", ("a fox",), 3, None, width=64, height=48)
+FOX = ImageRequest("a fox", 7)
+
+
+@pytest.fixture
+def start():
+    programs = []
+
+    def start_toy(fault="", *more, limit_s=60.0):
+        command = [sys.executable, "-S", str(TOY), "--fault", fault, *more]
+        programs.append(PipedProgram("toy", command, limit_s))
+        return programs[-1]
+
+    yield start_toy
+    for program in programs:
+        program.kill()
+
+
+def draw(program, *images, workload=WORKLOAD, at_once=1):
+    return program.generate(workload, images or (FOX,), 1, at_once)
+
+
+def test_a_program_is_described_loaded_asked_and_stopped(start):
+    program = start()
+    assert (program.facts.name, program.facts.version) == ("toy", "1.2.3")
+    assert program.facts.accepts == ("steps", "size", "threads")
+    loaded = program.load(LoadRequest("hashes", "", "fp32", "auto"), 60.0)
+    assert (loaded.seconds, loaded.model_bytes) == (0.01, 1000)
+    one, other = draw(program, FOX, ImageRequest("a fox", 8))
+    assert one.pixels.shape == (48, 64, 3)
+    assert (one.pixels != other.pixels).any()
+    assert one.header.steps == 3
+    assert set(one.header.stages) == {"denoise", "decode_latents"}
+    assert 0 <= one.header.seconds <= one.latency_s
+    assert program.read_peak_bytes() > 2**20
+    assert program.read_resident_bytes() > 2**20
+    assert program.read_cpu_s() > 0
+    pid = program.pid
+    assert program.stop() == 0
+    assert not psutil.pid_exists(pid)
+
+
+def test_requests_are_sent_ahead_where_the_program_takes_them(start):
+    images = [ImageRequest("a fox", seed) for seed in range(5)]
+    ahead = draw(start("queue"), *images, at_once=2)
+    alone = draw(start(), *images)
+    assert [one.png for one in ahead] == [one.png for one in alone]
+
+
+def test_any_text_is_a_prompt(start):
+    prompts = ['"quoted" \\ back', "two\nlines", "漢字 🦊", "$(reboot) `reboot` ; reboot", "-rf /"]
+    program = start()
+    drawn = draw(program, *(ImageRequest(prompt, 1) for prompt in prompts))
+    assert len({one.png for one in drawn}) == len(prompts)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("crash", ["toy ended during a picture", "exit code 7", "it said: ", "out of crayons"]),
+        ("midway", ["toy ended during a picture's bytes", "exit code 3"]),
+        ("size", ["a picture of another size", "asked for 64 x 48 px, drawn 72 x 48 px"]),
+        ("seed", ["drew with another seed", "got: 8", "expected: seed 7"]),
+        ("no-png", ["what is no picture", "GIF89a"]),
+        ("noise", ["printed on standard output what is no reply", "Loading pipeline"]),
+        ("nan-seconds", ["printed on standard output what is no reply", "NaN"]),
+    ],
+)
+def test_each_fault_is_one_message(start, fault, said):
+    program = start(fault)
+    with pytest.raises(WorkerError) as raised:
+        draw(program)
+    for words in said:
+        assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_program_that_hangs_is_late_and_killed(start):
+    program = start("hang", limit_s=0.5)
+    with pytest.raises(WorkerError, match=r"outlived the time limit of a picture.*--sd-timeout"):
+        draw(program)
+    pid = program.pid
+    program.kill()
+    assert not psutil.pid_exists(pid)
+
+
+def test_what_is_printed_unasked_is_found_at_the_next_request(start):
+    program = start("stray")
+    with pytest.raises(WorkerError, match=r"printed on standard output.*done!"):
+        draw(program, FOX, FOX)
+
+
+def test_nan_is_told_and_a_refusal_leaves_the_program_alive(start):
+    assert not draw(start("nan"))[0].header.is_finite
+    program = start("refuse")
+    with pytest.raises(GenerationError, match="no paint left"):
+        draw(program)
+    with pytest.raises(GenerationError, match="no paint left"):
+        draw(program)
+
+
+def test_a_seed_that_the_program_cannot_tell_is_refused(start):
+    program = start()
+    program.facts = program.facts.__class__("toy", "1", "m", "cpu", largest_seed=6)
+    with pytest.raises(GenerationError, match="at most 6"):
+        draw(program)
+
+
+def test_another_version_and_a_missing_program_are_refused():
+    with pytest.raises(EngineError, match=r"another version of the protocol; got: 99; expected: 1"):
+        PipedProgram("toy", [sys.executable, str(TOY), "--fault", "version"], 60.0)
+    with pytest.raises(EngineError, match="no-such-program: No such file"):
+        PipedProgram("toy", ["no-such-program"], 60.0)
+    with pytest.raises(WorkerError, match="ended during describe"):
+        PipedProgram("toy", ["true"], 60.0)
+
+
+def test_what_a_program_started_ends_with_it(start):
+    program = start("child")
+    draw(program)
+    (child,) = psutil.Process(program.pid).children()
+    program.kill()
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_program_that_will_not_stop_is_killed(start, monkeypatch):
+    monkeypatch.setattr("sdperf.engines.external.piped.EXIT_WAIT_S", 0.3)
+    program = start("stubborn")
+    pid = program.pid
+    assert program.stop() is None
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_program_ends_with_the_process_that_asked_it():
+    """Killed without warning, nobody is left to end it but its keeper."""
+    script = (
+        "import sys, time\n"
+        "from sdperf.engines.external.piped import PipedProgram\n"
+        f"program = PipedProgram('toy', [sys.executable, {str(TOY)!r}, '--fault', 'child'], 60)\n"
+        "print(program.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    program = psutil.Process(int(owner.stdout.readline()))
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    psutil.wait_procs([program], timeout=30)
+    assert not program.is_running() or program.status() == psutil.STATUS_ZOMBIE

@@ -1,0 +1,186 @@
+"""A program that speaks the protocol of external engines and draws noise by hashing, step by step.
+
+What it computes is proportional to pixels and steps, and each step depends on the one before.
+Told ``--clock FILE`` it adds a byte for each unit of work, so that a test can read the time that
+the work takes without a clock. ``--fault NAME`` makes it go wrong, or cheat. Needs the standard
+library only.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+PIXELS_PER_UNIT = 256
+
+
+def encode_png(width, height, pixels):
+    rows = b"".join(
+        b"\0" + pixels[row * width * 3 : (row + 1) * width * 3] for row in range(height)
+    )
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows, 1)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def enlarge(width, height, pixels):
+    rows = []
+    for row in range(height):
+        line = pixels[row * width * 3 : (row + 1) * width * 3]
+        wide = b"".join(line[i : i + 3] * 2 for i in range(0, len(line), 3))
+        rows += [wide, wide]
+    return b"".join(rows)
+
+
+class Toy:
+    def __init__(self, options):
+        self.fault = options.fault
+        self.clock = options.clock
+        self.noise = options.noise
+        self.kept = {}
+        self.drawn = 0
+
+    def work(self, width, height):
+        if self.clock:
+            with Path(self.clock).open("ab") as file:
+                file.write(b"x" * max(1, width * height // PIXELS_PER_UNIT))
+
+    def draw(self, seed, prompt, steps, width, height):
+        if self.noise:  # an update of the library changes what is drawn a little
+            prompt += self.noise
+        state = hashlib.sha256(f"{seed} {prompt}".encode()).digest()
+        pixels = b""
+        for step in range(steps):
+            pixels = hashlib.shake_128(state + struct.pack(">I", step)).digest(width * height * 3)
+            state = hashlib.sha256(pixels).digest()
+            self.work(width, height)
+        return pixels
+
+    def make(self, asked):
+        width, height = asked["width"] or 64, asked["height"] or 64
+        seed, prompt, steps = asked["seed"], asked["prompt"], asked["steps"]
+        self.drawn += 1
+        key = (seed, prompt, steps, width, height)
+        if self.fault == "memo" and key in self.kept:
+            return width, height, self.kept[key]
+        if self.fault == "fewer-steps":
+            steps = (steps + 1) // 2
+        if self.fault == "other-seed":
+            seed = 42
+        if self.fault == "counted-seed":
+            seed += self.drawn
+        if self.fault == "enlarged":
+            small = self.draw(seed, prompt, steps, width // 2, height // 2)
+            return width, height, enlarge(width // 2, height // 2, small)
+        if self.fault == "early":
+            pixels = self.draw(seed, prompt, max(1, steps // 2), width, height)
+            rest = threading.Thread(target=self.draw, args=(seed, prompt, steps, width, height))
+            rest.start()
+            self.rest = rest
+            return width, height, pixels
+        if self.fault == "size":
+            width += 8
+        pixels = self.draw(seed, prompt, steps, width, height)
+        self.kept[key] = pixels
+        return width, height, pixels
+
+    def describe(self):
+        print("toy: describing", file=sys.stderr)
+        return {
+            "protocol": 99 if self.fault == "version" else 1,
+            "name": "toy",
+            "version": "1.2.3",
+            "model": "hashes",
+            "device": "cpu",
+            "precision": "u8",
+            "accepts": ["steps", "size", "threads"],
+            "queue": 2 if self.fault == "queue" else 1,
+            "versions": {"python": sys.version.split()[0]},
+        }
+
+    def answer(self, asked):
+        if asked["do"] == "describe":
+            return self.describe(), b""
+        if asked["do"] == "load":
+            self.work(256, 256)
+            return {"seconds": 0.01, "bytes": 1000}, b""
+        if asked["do"] == "stop":
+            return {}, b""
+        began_s = time.monotonic()
+        if self.fault == "hang":
+            time.sleep(600)
+        if self.fault == "crash":
+            print("toy: Fatal: out of crayons", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(7)
+        if self.fault == "refuse":
+            return {"ok": False, "error": "no paint left"}, b""
+        if self.fault == "child":
+            subprocess.Popen(["sleep", "600"])
+        width, height, pixels = self.make(asked)
+        png = (
+            b"GIF89a what is no picture"
+            if self.fault == "no-png"
+            else encode_png(width, height, pixels)
+        )
+        seconds = time.monotonic() - began_s
+        steps = asked["steps"]
+        reply = {
+            "id": asked["id"],
+            "bytes": len(png),
+            "seed": asked["seed"] + (self.fault == "seed"),
+            "steps": steps - 1 if self.fault == "told-steps" else steps,
+            "seconds": float("nan") if self.fault == "nan-seconds" else seconds,
+            "stages": {"denoise": seconds * 0.75, "decode_latents": seconds * 0.25},
+            "step_seconds": [seconds * 0.75 / steps] * steps,
+            "peak_bytes": width * height * 3,
+            "finite": self.fault != "nan",
+        }
+        return reply, png
+
+    def serve(self):
+        out = sys.stdout.buffer
+        for line in sys.stdin.buffer:
+            asked = json.loads(line)
+            if self.fault == "noise" and asked["do"] == "generate":
+                out.write(b"Loading pipeline components...: 100%\n")
+            reply, png = self.answer(asked)
+            out.write(json.dumps({"ok": True, **reply}).encode() + b"\n")
+            if self.fault == "midway" and png:
+                out.write(png[: len(png) // 2])
+                out.flush()
+                os._exit(3)
+            out.write(png)
+            if self.fault == "stray" and png:
+                out.write(b"done!\n")
+            out.flush()
+            if asked["do"] == "stop":
+                if self.fault == "stubborn":
+                    time.sleep(600)
+                return 1 if self.fault == "bad-exit" else 0
+        return 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fault", default="")
+    parser.add_argument("--clock")
+    parser.add_argument("--noise", default="")
+    return Toy(parser.parse_args()).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
