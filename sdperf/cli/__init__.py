@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "doctor": "machine.doctor",
     "engines": "machine.engines",
     "export": "runs.export",
+    "external": "machine.external",
     "figures": "runs.figures",
     "generate": "generate",
     "history": "runs.history",

@@ -19,6 +19,8 @@ import zlib
 from pathlib import Path
 
 PIXELS_PER_UNIT = 256
+UNIT_S = 0.01
+"""What a test takes a unit of work for, seconds."""
 
 
 def encode_png(width, height, pixels):
@@ -52,11 +54,20 @@ class Toy:
         self.noise = options.noise
         self.kept = {}
         self.drawn = 0
+        self.units = 0
+        self.rest = threading.Thread()
+        self.asked_again = threading.Event()
 
     def work(self, width, height):
+        units = max(1, width * height // PIXELS_PER_UNIT)
+        self.units += units
         if self.clock:
             with Path(self.clock).open("ab") as file:
-                file.write(b"x" * max(1, width * height // PIXELS_PER_UNIT))
+                file.write(b"x" * units)
+
+    def read_clock(self):
+        """Seconds, or what the test takes for them."""
+        return self.units * UNIT_S if self.clock else time.monotonic()
 
     def draw(self, seed, prompt, steps, width, height):
         if self.noise:  # an update of the library changes what is drawn a little
@@ -67,6 +78,29 @@ class Toy:
             pixels = hashlib.shake_128(state + struct.pack(">I", step)).digest(width * height * 3)
             state = hashlib.sha256(pixels).digest()
             self.work(width, height)
+        return pixels
+
+    def draw_early(self, seed, prompt, steps, width, height):
+        """Answer when half of the work is done; the next request waits for the rest of it.
+
+        The rest begins with the next request, or when the test says that it rests.
+        """
+        drawn = Toy(argparse.Namespace(fault="", clock=None, noise=self.noise))
+        pixels = drawn.draw(seed, prompt, steps, width, height)
+
+        rests = Path(f"{self.clock}.rests")
+
+        def finish():
+            while not (self.asked_again.wait(0.01) or rests.exists()):
+                pass
+            for _ in range(steps - steps // 2):
+                self.work(width, height)
+            rests.unlink(missing_ok=True)
+
+        for _ in range(steps // 2):
+            self.work(width, height)
+        self.rest = threading.Thread(target=finish, daemon=True)
+        self.rest.start()
         return pixels
 
     def make(self, asked):
@@ -86,11 +120,7 @@ class Toy:
             small = self.draw(seed, prompt, steps, width // 2, height // 2)
             return width, height, enlarge(width // 2, height // 2, small)
         if self.fault == "early":
-            pixels = self.draw(seed, prompt, max(1, steps // 2), width, height)
-            rest = threading.Thread(target=self.draw, args=(seed, prompt, steps, width, height))
-            rest.start()
-            self.rest = rest
-            return width, height, pixels
+            return width, height, self.draw_early(seed, prompt, steps, width, height)
         if self.fault == "size":
             width += 8
         pixels = self.draw(seed, prompt, steps, width, height)
@@ -119,7 +149,11 @@ class Toy:
             return {"seconds": 0.01, "bytes": 1000}, b""
         if asked["do"] == "stop":
             return {}, b""
-        began_s = time.monotonic()
+        if self.rest.ident is not None:
+            self.asked_again.set()
+            self.rest.join()
+            self.asked_again.clear()
+        began_s = self.read_clock()
         if self.fault == "hang":
             time.sleep(600)
         if self.fault == "crash":
@@ -136,8 +170,10 @@ class Toy:
             if self.fault == "no-png"
             else encode_png(width, height, pixels)
         )
-        seconds = time.monotonic() - began_s
+        seconds = self.read_clock() - began_s
         steps = asked["steps"]
+        if self.fault == "boast":
+            seconds *= 2
         reply = {
             "id": asked["id"],
             "bytes": len(png),

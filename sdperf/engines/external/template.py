@@ -36,7 +36,7 @@ from sdperf.leftovers import temporary_folder
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.record.program import ProgramFacts
 from sdperf.record.workload import ImageRequest, Workload
-from sdperf.settings import TIMEOUT
+from sdperf.settings import GUIDANCE, SIZE, TIMEOUT
 
 NAMES: Final = (
     "prompt",
@@ -198,7 +198,7 @@ class TemplateProgram:
             if values[name] is None and name in list_places(self._command):
                 raise EngineError(
                     f"the command line asks for the {name}, which nobody said",
-                    hint="--sd-size 512x512" if name != "guidance" else "--sd-guidance 7.5",
+                    hint=f"{GUIDANCE} 7.5" if name == "guidance" else f"{SIZE} 512x512",
                 )
         return {name: str(value) for name, value in values.items()}
 

@@ -1,0 +1,1 @@
+"""Compares an external program with the contract: `trying` runs it, `judging` judges."""

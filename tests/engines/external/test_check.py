@@ -1,0 +1,91 @@
+"""The check of an adapter: green for an honest toy, red for each cheat, for a reason of its own.
+
+The toy counts its work, and the test takes the count for the time: nothing here depends on how fast
+the machine is.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sdperf.engines.external.check.trying import CheckBench, CheckRequest, check_program
+from sdperf.engines.external.naming import NamedCommand
+from tests.support import external_toy
+
+TOY = Path(external_toy.__file__)
+
+
+@pytest.fixture
+def check(tmp_path):
+    counted = tmp_path / "work"
+    counted.touch()
+
+    def read_s(program=None):
+        return counted.stat().st_size * external_toy.UNIT_S
+
+    def run(fault, *, size=(128, 128)):
+        command = (sys.executable, "-S", str(TOY), "--clock", str(counted), "--fault", fault)
+        rests = tmp_path / "work.rests"
+
+        def rest(seconds):
+            """Let the toy finish what it has put off, if it has."""
+            if fault == "early":
+                rests.touch()
+                while rests.exists():
+                    time.sleep(0.01)
+
+        bench = CheckBench(read_s, read_s, rest)
+        return check_program(CheckRequest(NamedCommand("toy", command), size=size), bench)
+
+    return run
+
+
+def broken(result):
+    return {one.name: one.words for one in result.clauses if one.state == "broken"}
+
+
+def test_an_honest_program_keeps_every_clause(check):
+    result = check("")
+    assert {one.name: one.state for one in result.clauses} == dict.fromkeys(
+        (
+            "a seed repeats",
+            "seeds and prompts differ",
+            "every picture is drawn",
+            "steps are executed",
+            "pictures are drawn in their size",
+            "the work ends before the answer",
+            "its own time is honest",
+            "it ends when it is told",
+            "standard output",
+        ),
+        "kept",
+    )
+    words = {one.name: one.words for one in result.clauses}
+    assert "3 times the steps take 3.00 times as long" in words["steps are executed"]
+    assert "4.00 times as fast" in words["pictures are drawn in their size"]
+    assert result.pictures == 23
+
+
+@pytest.mark.parametrize(
+    ("cheat", "clause", "said"),
+    [
+        ("memo", "every picture is drawn", "it is answered from memory"),
+        ("fewer-steps", "steps are executed", "drew one picture: fewer are executed"),
+        ("early", "the work ends before the answer", "it answers before its work is done"),
+        ("other-seed", "seeds and prompts differ", "another seed than it was told"),
+        ("enlarged", "pictures are drawn in their size", "scaled up from 64 x 64 px by nearest"),
+        ("counted-seed", "a seed repeats", "seed 1 twice drew two pictures"),
+        ("told-steps", "steps are executed", "asked for 4 steps, executed 3 by its own word"),
+        ("boast", "its own time is honest", "it tells"),
+        ("bad-exit", "it ends when it is told", "exit code 1 after stop"),
+        ("child", "it ends when it is told", "processes that went on after its end: "),
+        ("noise", "the contract", "Loading pipeline components"),
+        ("size", "the contract", "asked for 128 x 128 px, drawn 136 x 128 px"),
+    ],
+)
+def test_each_cheat_is_red_for_its_own_reason(check, cheat, clause, said):
+    found = broken(check(cheat))
+    assert list(found) == [clause]
+    assert said in found[clause]
