@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sdperf.device import DeviceKind
+from sdperf.engines.external.naming import divide_engines, parse_external
+from sdperf.record.program import EXTERNAL, is_external, name_engine
 from sdperf.record.workload import TORCH, Precision
 from sdperf.settings import ENGINE
 
@@ -185,16 +187,34 @@ def parse_engines(text: str) -> tuple[str, ...]:
     """Parse ``torch,onnx``; ``auto`` alone is all that ``auto`` would try.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: A name is unknown, or names no program.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if names == (AUTO,):
+    names = divide_engines(text)
+    if names == [AUTO]:
         return tuple(name for name, one in ENGINES.items() if one.in_auto)
-    unknown = [name for name in names if name not in ENGINES]
-    if unknown:
-        known = ", ".join((AUTO, *ENGINES))
-        raise ValueError(f"{unknown[0] or 'an empty name'!r} is none of {known}")
-    return names
+    found = tuple(dict.fromkeys(map(parse_engine, names)))
+    short = [name_engine(one) for one in found]
+    for name in short:
+        if short.count(name) > 1:
+            raise ValueError(
+                f"a name for each program: two are called {name.removeprefix('external-')} "
+                "(external:NAME=COMMAND)"
+            )
+    return found
+
+
+def parse_engine(name: str) -> str:
+    """Read the name of one engine; a program's command is spelt out as ``external:NAME=COMMAND``.
+
+    Raises:
+        ValueError: It is unknown, or names no program.
+    """
+    if is_external(name):
+        return parse_external(name).engine
+    if name not in ENGINES:
+        known = ", ".join((AUTO, *ENGINES, f"{EXTERNAL}COMMAND"))
+        raise ValueError(f"{name or 'an empty name'!r} is none of {known}")
+    return name
 
 
 def find_version(distribution: str) -> str | None:

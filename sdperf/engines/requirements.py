@@ -8,7 +8,6 @@ from sdperf.device import DeviceKind
 from sdperf.engines.catalogue import ENGINES, FindVersion, explain_absence, find_version
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS
-from sdperf.record.workload import TORCH
 
 
 def require_installed(
@@ -29,7 +28,8 @@ def require_installed(
         ConfigurationError: A package is missing; the message says how to install it.
     """
     for name in engines:
-        missing = None if name == TORCH else explain_absence(ENGINES[name], device, find)
+        choice = ENGINES.get(name)  # none of a program of the user's
+        missing = None if choice is None else explain_absence(choice, device, find)
         if missing is not None:
             what, _, hint = missing.rpartition(": ")
             raise ConfigurationError(what, hint=hint)

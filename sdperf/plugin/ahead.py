@@ -79,7 +79,7 @@ class Wanted:
 
     def wants_recording(self) -> bool:
         """Tell whether it may need a recording of its reference."""
-        if self.is_timed or ENGINES[self.variant.engine].fewer_bits:
+        if self.is_timed or self.variant.is_external or ENGINES[self.variant.engine].fewer_bits:
             return False
         return bool(self.asks & INSPECTED)
 
@@ -90,7 +90,7 @@ class Wanted:
             images: Pictures of a throughput case.
             quality_images: Pictures of the quality suite.
         """
-        if self.is_plain or self.has_plain_side:
+        if self.is_plain or self.has_plain_side or self.variant.is_external:
             return 0
         if self.is_timed:
             return images if "throughput" in self.asks else 1
@@ -176,7 +176,7 @@ def _count(group: Iterable[Wanted], is_skipped: Callable[[Variant], bool]) -> in
 
     Repeatability asks for a fresh process; a second worker has been one. A gain has its plain side.
     """
-    asking = [one for one in group if not is_skipped(one.variant)]
+    asking = [one for one in group if not (one.variant.is_external or is_skipped(one.variant))]
     workers = max((one.variant.workers for one in asking), default=0)
     wants_fresh = workers == 1 and any(not one.is_timed and FRESH in one.asks for one in asking)
     return workers + wants_fresh + any(one.has_plain_side for one in asking)

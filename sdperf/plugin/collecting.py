@@ -11,6 +11,7 @@ from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.ahead import Plan, Wanted, find_asked
 from sdperf.plugin.options import Settings
 from sdperf.plugin.session import SdSession
+from sdperf.record.program import name_engine
 from sdperf.record.workload import PRECISIONS, TORCH, Variant
 from sdperf.settings import MAX_SLOWDOWN
 
@@ -73,7 +74,7 @@ def _name_value(name: str, value: str | int | tuple[str, ...]) -> Any:
         return pytest.HIDDEN_PARAM
     if isinstance(value, tuple):
         return "+".join(value) or PLAIN
-    return f"{value}{_SUFFIXES[name]}" if isinstance(value, int) else value
+    return f"{value}{_SUFFIXES[name]}" if isinstance(value, int) else name_engine(value)
 
 
 def _parametrised_names(marker: pytest.Mark) -> list[str]:
@@ -163,15 +164,16 @@ def _is_gain(item: pytest.Item) -> bool:
     return _GAIN_FIXTURE in getattr(item, "fixturenames", ())
 
 
-def _pipeline_rank(item: pytest.Item) -> tuple[int, int, tuple[str, ...], bool]:
+def _pipeline_rank(item: pytest.Item) -> tuple[int, int, str, tuple[str, ...], bool]:
     """Order by precision, engine, optimisations; then quality, which takes what images there are.
 
     The quality of what is optimised is asked nowhere, so that it comes before such cases.
     """
     variant = _read_variant(item)
     precision, engine = variant.precision, variant.engine
-    rank = PRECISIONS.index(precision), list(ENGINES).index(engine)
-    return *rank, variant.optimisations, _is_quality(item)
+    engines = list(ENGINES)  # programs of the user's come last
+    rank = engines.index(engine) if engine in ENGINES else len(engines)
+    return PRECISIONS.index(precision), rank, engine, variant.optimisations, _is_quality(item)
 
 
 def _read_variant(item: pytest.Item) -> Variant:

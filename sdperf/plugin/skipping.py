@@ -11,6 +11,7 @@ import pytest
 from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.plugin.options import Settings
+from sdperf.record.program import name_engine
 from sdperf.record.workload import TORCH, Variant
 from sdperf.settings import PRECISION, SUBJECT, WORKERS
 
@@ -40,7 +41,7 @@ def find_skip_reason(
             f"{variant.workers} workers{each} on {suite.cpu_threads} performance cores; "
             f"force with {WORKERS} {variant.workers}"
         )
-    if settings.precision_is_auto and variant.precision != "fp32":
+    if settings.precision_is_auto and variant.precision != "fp32" and not variant.is_external:
         device = suite.describe_device()
         if variant.precision not in device.native_precisions:
             return (
@@ -63,6 +64,13 @@ def skipping_chosen_engine(settings: Settings, name: str) -> Iterator[None]:
 
 def _find_engine_reason(settings: Settings, suite: Suite, variant: Variant) -> str | None:
     if variant.engine == TORCH:
+        return None
+    if variant.is_external:
+        if settings.precision_is_auto and variant.precision != "fp32":
+            return (
+                f"{name_engine(variant.engine)} runs in a number format of its own, measured once; "
+                f"force with {PRECISION} {variant.precision}"
+            )
         return None
     choice = ENGINES[variant.engine]
     is_auto = _is_chosen_engine(settings, variant.engine)

@@ -14,6 +14,7 @@ from sdperf.errors import RecordError
 from sdperf.record.execution import Execution
 from sdperf.record.guard import Guard
 from sdperf.record.imprint import PictureImprint
+from sdperf.record.program import ProgramFacts
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import Variant, Workload
 
@@ -463,6 +464,8 @@ class EngineUse:
         model_bytes: Weights and programs of all parts as the engine holds them; ``None`` unknown.
         conversion_s: Seconds that converting took when it was done; ``None`` where none is needed.
         was_cached: Whether all of it was converted before and found.
+        program: What a program of the user's says of itself; ``None`` for engines of sdperf's.
+        own_load_s: Seconds of loading by the program's own figure; ``None`` unknown.
     """
 
     name: str
@@ -471,6 +474,8 @@ class EngineUse:
     model_bytes: int | None = None
     conversion_s: float | None = None
     was_cached: bool = False
+    program: ProgramFacts | None = None
+    own_load_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -508,6 +513,8 @@ class Measurement:
         gain: How much faster it is than the plain pipeline, where that was asked.
         engine: What ran the networks; ``None`` for torch.
         rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
+        rounds_own_s: Seconds of each timed round by a program's own figure, of the slowest worker;
+            empty is unknown, and for engines of sdperf's.
         rounds_resident_bytes: Sum over workers of the memory that was resident for each process
             alone after each timed round; empty where unknown, or where the pipeline does not have
             the process for itself.
@@ -551,6 +558,7 @@ class Measurement:
     gain: Gain | None = None
     engine: EngineUse | None = None
     rounds_cpu_s: tuple[float, ...] = ()
+    rounds_own_s: tuple[float, ...] = ()
     rounds_resident_bytes: tuple[int, ...] = ()
     rounds_device_bytes: tuple[int, ...] = ()
     execution: Execution | None = None
@@ -571,11 +579,12 @@ class Measurement:
                 "rounds are divided evenly among processes",
                 got=f"{len(self.rounds_s)} rounds, {self.processes} processes",
             )
-        if self.rounds_cpu_s and len(self.rounds_cpu_s) != len(self.rounds_s):
-            raise RecordError(
-                "every round has its processor seconds, or none has",
-                got=f"{len(self.rounds_cpu_s)} of {len(self.rounds_s)} rounds",
-            )
+        for seconds in (self.rounds_cpu_s, self.rounds_own_s):
+            if seconds and len(seconds) != len(self.rounds_s):
+                raise RecordError(
+                    "every round has its processor seconds and its own figure, or none has",
+                    got=f"{len(seconds)} of {len(self.rounds_s)} rounds",
+                )
         for after in (self.rounds_resident_bytes, self.rounds_device_bytes):
             if after and len(after) != len(self.rounds_s):
                 raise RecordError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from sdperf.errors import ConfigurationError
+from sdperf.record.program import is_external, name_engine
 from sdperf.units import format_quantity
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -126,7 +127,8 @@ class Variant:
         mode: ``sync`` is the plain diffusers call, ``async`` overlaps what is not the device's.
         workers: Processes with a pipeline of their own.
         optimisations: Names of switched-on optimisations, in order.
-        engine: What runs the networks; see `sdperf.engines.catalogue`.
+        engine: What runs the networks, see `sdperf.engines.catalogue`; ``external:NAME=COMMAND`` is
+            a program of the user's that draws.
         threads: CPU threads of each worker; ``None`` divides the performance cores among them.
     """
 
@@ -149,9 +151,19 @@ class Variant:
         return self.precision, self.engine, self.optimisations
 
     @property
+    def is_external(self) -> bool:
+        """Whether a program of the user's draws, and no pipeline of diffusers."""
+        return is_external(self.engine)
+
+    @property
+    def identity(self) -> Variant:
+        """What has to be equal for two results to be compared: a program by its name alone."""
+        return replace(self, engine=name_engine(self.engine))
+
+    @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
-        engine = () if self.engine == TORCH else (self.engine,)
+        engine = () if self.engine == TORCH else (name_engine(self.engine),)
         return "-".join((self.precision, self.mode, *self.team, *engine, *self.optimisations))
 
 

@@ -21,12 +21,14 @@ from sdperf.record.measurement import (
     SeparateStage,
     Start,
 )
+from sdperf.record.program import ProgramFacts
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pool import PoolRound, Worker
+from sdperf.run.program.asked import explain_no_overlap, find_model_hash
 from sdperf.run.scoring import record_images
 from sdperf.run.suite import Suite
 from sdperf.settings import IMAGES
@@ -102,7 +104,7 @@ class Case:
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()
-        if self.variant != Variant() and self.suite.compares_with_fp32:
+        if self.variant != Variant() and self._has_reference:
             self.suite.make_references(self.variant)
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 self.suite.fetch_plain(image)
@@ -148,9 +150,17 @@ class Case:
         self.suite.keep_first(variant.precision, variant.engine, image, result.images[0])
 
     @property
+    def program(self) -> ProgramFacts | None:
+        """What a program of the user's says of itself; ``None`` where diffusers draws."""
+        use = self._workers[0].report.engine
+        return None if use is None else use.program
+
+    @property
     def reason_to_skip(self) -> str | None:
         """Say why a prepared case cannot be measured on this pipeline, where that is so."""
-        report = self._workers[0].report
+        report, program = self._workers[0].report, self.program
+        if program is not None and self.variant.mode == "async" and program.queue < 2:
+            return explain_no_overlap(program)
         if self.stage is None or report.is_separable:
             return None
         return f"{report.pipeline} runs whole: its stages cannot be measured alone"
@@ -233,7 +243,7 @@ class Case:
             stages = self.suite.profile(self.variant) if divided else None
             limits = self.suite.limits(self.variant) if divided else None
             imprints = self._take_imprints(last)
-        records = record_images(self.suite, last)
+        records = record_images(self.suite, last, is_external=self.variant.is_external)
         pngs = {
             record.sha256: delivered.png
             for record, (_, delivered) in zip(records, last, strict=True)
@@ -244,7 +254,7 @@ class Case:
             workload=self.suite.workload,
             variant=self.variant,
             environment=self.suite.environment(),
-            model_hash=self.suite.model.model_hash,
+            model_hash=find_model_hash(self.suite.model.model_hash, self._workers[0].report.engine),
             subject=self.suite.subject,
             is_the_models=self._workers[0].report.is_the_models,
             sampling_source=self.suite.sampling_source,
@@ -280,6 +290,7 @@ class Case:
             resources=resources,
             engine=self._workers[0].report.engine,
             rounds_cpu_s=keep_complete(each.cpu_s for each in self._rounds),
+            rounds_own_s=keep_complete(each.own_s for each in self._rounds),
             # In pytest's own process pytest's results grow beside the pipeline.
             rounds_resident_bytes=()
             if self.suite.pool.is_in_process
@@ -347,6 +358,11 @@ class Case:
         """
         known = frozenset(sha256 for hashes in self._hashes.values() for sha256 in hashes)
         return draw_fresh(self._shares(), self._run_unkept, known_s, known)
+
+    @property
+    def _has_reference(self) -> bool:
+        """Whether there are pictures of plain fp32 that this pipeline's are compared with."""
+        return self.suite.compares_with_fp32 and not self.variant.is_external
 
     @property
     def _is_bare(self) -> bool:
@@ -440,7 +456,10 @@ class Case:
             least = max(overlaps, count_images_per_call(self.variant.optimisations))
             shares = [share[:least] for share in shares]
         images, passed_s, rounds = 0, 0.0, 0
-        with self.suite.machine.watch(self.suite.pool.stock.pids) as sampler:
+        apart = self.suite.pool.stock.pids
+        if self.variant.is_external:  # it only passes on what the program below it is asked
+            apart |= {worker.report.pid for worker in self._workers}
+        with self.suite.machine.watch(apart) as sampler:
             while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):
                 done = self._run(shares)
                 self._keep_bare(done.pair_with(shares))

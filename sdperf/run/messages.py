@@ -43,6 +43,7 @@ class WorkerSpec:
         subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
         code: Folders to search for the subject's module before all others: another revision's.
         optimisations: Names of switched-on optimisations.
+        limit_s: Time limit of one generation, which a program of the user's is held to.
         slot: Which worker of several this is, from 0; workers of all slots are interchangeable.
         engine: What runs the networks.
         shape: What another engine than torch makes its programs for; ``None`` for torch.
@@ -57,6 +58,7 @@ class WorkerSpec:
     engine: str = TORCH
     shape: EngineShape | None = None
     slot: int = field(default=0, compare=False)
+    limit_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class RoundResult:
         execution: What the worker's first whole round of this workload executed.
         without_effect: What was asked for and changed nothing, in words; said once of each prompt.
         resident_bytes: Memory that is resident for the process alone after the round.
+        own_s: Seconds of the round by a program's own figure; ``None`` unknown.
         leftovers: What the request before left changed in the process, in words; put back before
             this round.
     """
@@ -161,6 +164,7 @@ class RoundResult:
     leftovers: tuple[str, ...] = ()
     without_effect: tuple[str, ...] = ()
     resident_bytes: int | None = None
+    own_s: float | None = None
 
     @property
     def duration_s(self) -> float:

@@ -27,6 +27,7 @@ from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
 from sdperf.record.measurement import Environment, StageCost, StageTimes
+from sdperf.record.program import is_external, name_engine
 from sdperf.record.workload import TORCH, ImageRequest
 from sdperf.run import worker
 from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost, explain_exit
@@ -47,6 +48,10 @@ T = TypeVar("T")
 
 START_LEAD_S = 0.005
 """How far ahead the shared start of several workers lies; longer than a message takes."""
+
+
+UNLOAD_LIMIT_S = 30.0
+"""Seconds that programs of the user's have to end before they are killed."""
 
 
 @dataclass
@@ -100,6 +105,12 @@ class PoolRound:
             for request, delivered in zip(share, result.images, strict=True)
         }
         return sorted(pairs.items(), key=lambda pair: pair[0].seed)
+
+    @property
+    def own_s(self) -> float | None:
+        """Seconds by a program's own figure, of the slowest worker; ``None`` is unknown."""
+        known = [one.own_s for one in self.results if one.own_s is not None]
+        return max(known) if known and len(known) == len(self.results) else None
 
     @property
     def mean_latency_s(self) -> float:
@@ -189,17 +200,20 @@ class WorkerPool:
         """
         kept: list[WorkerHost] = []
         if spec != self._spec:
-            if self.keeps_processes:
+            if self.keeps_processes and not is_external(spec.engine):
                 kept = [one.host for one in self._workers[:count]]
                 self._workers = self._workers[count:]
             self._end_workers()
             self._spec = spec
         missing = count - len(self._workers)
         if missing > 0:
-            hosts = [*kept, *(self.stock.take() for _ in range(missing - len(kept)))]
+            # A process at hand has imported torch, which a program's worker does without.
+            take = self.host_factory if is_external(spec.engine) else self.stock.take
+            hosts = [*kept, *(take() for _ in range(missing - len(kept)))]
             loads = [
                 host.executor.submit(
-                    load_in_place if host in kept else worker.load, replace(spec, slot=slot)
+                    load_in_place if host in kept else worker.load,
+                    replace(spec, slot=slot, limit_s=self.timeout_s),
                 )
                 for slot, host in enumerate(hosts, start=len(self._workers))
             ]
@@ -231,7 +245,7 @@ class WorkerPool:
     def _note_loads(self, spec: WorkerSpec, reports: Sequence[WorkerReport], role: str) -> None:
         load_s = max(report.load_s for report in reports)
         self.ledger.move(load_s, "process starts", "model loads")
-        engine = "" if spec.engine == TORCH else spec.engine
+        engine = "" if spec.engine == TORCH else name_engine(spec.engine)
         what = "+".join(
             filter(None, (self.name, role, spec.precision, *spec.optimisations, engine))
         )
@@ -378,9 +392,19 @@ class WorkerPool:
     def _end_workers(self) -> None:
         with self._lock:
             workers, self._workers = self._workers, []
-            self._spec = None
+            spec, self._spec = self._spec, None
+        if spec is not None and is_external(spec.engine):
+            self._unload(workers)
         for one in workers:
             one.host.kill()
+
+    def _unload(self, workers: Sequence[Worker]) -> None:
+        """Let programs of the user's end as they are told to: a server has things to clear up."""
+        told = []
+        for one in workers:
+            with contextlib.suppress(RuntimeError):  # its process is gone
+                told.append(one.host.executor.submit(worker.unload))
+        wait(told, timeout=UNLOAD_LIMIT_S)
 
     @contextlib.contextmanager
     def _ended_on_error(

@@ -192,7 +192,10 @@ def _look_at(pixels: NDArray[np.uint8]) -> Look:
 
 
 def record_images(
-    suite: Suite, made: Sequence[tuple[ImageRequest, DeliveredImage]]
+    suite: Suite,
+    made: Sequence[tuple[ImageRequest, DeliveredImage]],
+    *,
+    is_external: bool = False,
 ) -> list[ImageRecord]:
     """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
 
@@ -201,8 +204,10 @@ def record_images(
     Args:
         suite: Whose pictures they are.
         made: What was asked for, and what came.
+        is_external: Whether a program of the user's drew them, whose model and noise are others:
+            they are compared with its own earlier ones only.
     """
-    wanted = [(one.png, _list_others(suite, image)) for image, one in made]
+    wanted = [(one.png, [] if is_external else _list_others(suite, image)) for image, one in made]
     with suite.pool.ledger.spend("comparing"):
         examined = suite.pictures.examine(wanted)
     return [

@@ -27,6 +27,7 @@ from sdperf.record.measurement import (
     StageCost,
     StageTimes,
 )
+from sdperf.record.program import is_external
 from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 from sdperf.run.fresh import make_fresh_request
 from sdperf.run.machine import LiveMachine, Machine
@@ -169,7 +170,8 @@ class Suite:
         refused = self._refused.get(spec)
         if refused is not None:
             raise refused
-        make_due(self, spec)
+        if not is_external(engine):
+            make_due(self, spec)
         try:
             workers = list(self.pool.acquire(spec, count))
             if any(map(_has_converted, workers)):
@@ -181,13 +183,22 @@ class Suite:
         except EngineError as error:
             self._refused[spec] = error
             raise
-        self._device_info = workers[0].report.device
+        if self._device_info is None or not is_external(engine):  # torch's word for it goes first
+            self._device_info = workers[0].report.device
         return workers
 
     def _check_sampling(self, worker: Worker) -> None:
         """Refuse to measure a subject of another kind with the model's own steps and guidance."""
         if self.sampling_source is None or worker.report.is_the_models:
             return
+        use = worker.report.engine
+        if use is not None and use.program is not None:
+            raise ConfigurationError(
+                f"{use.program.name} draws with a model of its own, and steps and guidance were "
+                f"left open: those of {self.model.name} are for a {self.model.pipeline_class}",
+                got=self.workload.describe_sampling(),
+                hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
+            )
         raise ConfigurationError(
             f"the subject returned a {worker.report.pipeline}, and steps and guidance were left "
             f"open: those of {self.model.name} are for a {self.model.pipeline_class}",
@@ -214,7 +225,7 @@ class Suite:
             self.code,
             optimisations,
             engine=engine,
-            shape=None if engine == TORCH else EngineShape.of(self.workload),
+            shape=None if engine == TORCH or is_external(engine) else EngineShape.of(self.workload),
         )
 
     def describe_device(self) -> DeviceInfo:
@@ -327,6 +338,8 @@ class Suite:
         The first one is drawn whatever it takes, more of them while all of the pipeline's took
         less than `IMPRINT_BUDGET_S`. Needs a worker of the variant to be running.
         """
+        if variant.is_external:
+            return ()
         threads = self.threads_for(variant)
         taken = self._imprints.setdefault((variant.precision, threads, variant.engine), {})
         try:

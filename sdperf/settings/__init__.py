@@ -106,8 +106,8 @@ OPTIMISATIONS: Final = Setting(
 ENGINE: Final = Setting(
     "engine",
     "NAME",
-    kinds.choice(ENGINES),
-    "what runs the networks",
+    kinds.choice_or_prefix(ENGINES, "external:", "external:COMMAND"),
+    "what runs the networks; external:COMMAND is a program of yours that draws (docs/external.md)",
     "torch",
     auto="takes what is installed and native, and skips the rest with a reason",
     fields=("engine",),

@@ -111,6 +111,21 @@ def choice(names: Sequence[str]) -> Kind[str]:
     return _make(", ".join(names), lambda text: text if text in names else None)
 
 
+def choice_or_prefix(names: Sequence[str], prefix: str, example: str) -> Kind[str]:
+    """Return the kind of a name out of several, or of any text that begins with a prefix.
+
+    Args:
+        names: The names.
+        prefix: What else may begin with.
+        example: Stands for such a text in what is expected.
+    """
+
+    def find(given: str) -> str | None:
+        return given if given in names or given.startswith(prefix) else None
+
+    return _make(", ".join((*names, example)), find)
+
+
 def text(*, may_be_empty: bool = False) -> Kind[str]:
     """Return the kind of texts in one line, which are kept as they are."""
     expected = f"a text in one line, of at most {MOST_CHARACTERS} characters"

@@ -52,6 +52,9 @@ class FakeArm:
     def describe_device(self):
         return self.bench.device
 
+    def describe_program(self):
+        return self.behaviour.get("program")
+
     def load(self):
         if not self.loaded:
             self.make_room()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from sdperf.engines.catalogue import parse_engine
 from sdperf.errors import ConfigurationError
 from sdperf.models.sampling import choose_sampling
 from sdperf.pipeline.optimisations.catalogue import parse_named_optimisations
@@ -183,6 +184,7 @@ def _parse_open(text: str, parse: Callable[[str], Any]) -> Any:
 _PARSERS: Final[Mapping[Setting[Any], Callable[[str], Any]]] = {
     OPTIMISATIONS: parse_named_optimisations,
     PROMPTS: lambda text: read_prompts(Path(text).expanduser(), f"{PROMPTS.name}="),
+    ENGINE: parse_engine,
     THREADS: THREADS.parse_or_auto,
     SCHEDULER: SCHEDULER.parse_or_auto,
 }

@@ -11,6 +11,7 @@ from sdperf.ab.turns.blocks import Arm
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
 from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.program import ProgramFacts
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest
 from sdperf.run.case import SHORTEST_WATCH_S, Case
@@ -39,6 +40,9 @@ class SideArm(Arm, Protocol):
 
     def describe_device(self) -> DeviceInfo:
         """Return the device's facts."""
+
+    def describe_program(self) -> ProgramFacts | None:
+        """Return what a program of the user's says of itself; ``None`` where diffusers draws."""
 
     def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
         """Draw every prompt's image once, untimed."""
@@ -171,6 +175,10 @@ class LiveArm:
     def describe_device(self) -> DeviceInfo:
         """Return the device's facts."""
         return self.suite.describe_device()
+
+    def describe_program(self) -> ProgramFacts | None:
+        """Return what a program of the user's says of itself; ``None`` where diffusers draws."""
+        return self._loaded().program
 
     def renew(self) -> None:
         """End the workers if anything was timed in them; what comes next starts fresh ones."""

@@ -46,6 +46,7 @@ from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.images.png import compute_png_sha256
 from sdperf.judging.exactness import ARITHMETIC_PACKAGES
 from sdperf.record.guard import Guard
+from sdperf.record.program import ProgramFacts
 from sdperf.units import format_seconds
 
 
@@ -117,6 +118,7 @@ class _Run:
     _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
     _modules: dict[SideName, dict[str, str]] = field(default_factory=dict)
     _devices: dict[SideName, str] = field(default_factory=dict)
+    _programs: dict[SideName, ProgramFacts | None] = field(default_factory=dict)
     _pngs: dict[str, bytes] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
 
@@ -156,8 +158,8 @@ class _Run:
         record = Comparison(
             created=created,
             options=self.options,
-            a=dataclasses.replace(a, modules=modules[0], device=self._devices.get("A", a.device)),
-            b=dataclasses.replace(b, modules=modules[1], device=self._devices.get("B", b.device)),
+            a=self._complete("A", a, modules[0]),
+            b=self._complete("B", b, modules[1]),
             environment=self.bench.environment(self._device),
             cases=tuple(
                 one if isinstance(one, CaseComparison) else one.finish() for one in self._states
@@ -252,6 +254,7 @@ class _Run:
         self.view.announce(f"{self._title(case)}: drawing the images of {name} ({arm.label})")
         drawn = arm.draw()
         self._devices[name] = arm.describe_device().kind
+        self._programs[name] = arm.describe_program()
         side = self.a if name == "A" else self.b
         if side.code and name not in self._modules:
             self._modules[name] = arm.list_modules()
@@ -371,6 +374,15 @@ class _Run:
             device=side.device,
             subject=side.subject,
             revision=side.revision,
+        )
+
+    def _complete(self, name: SideName, side: SideRecord, modules: dict[str, str]) -> SideRecord:
+        """Add what was known once the side had drawn."""
+        return dataclasses.replace(
+            side,
+            modules=modules,
+            device=self._devices.get(name, side.device),
+            program=self._programs.get(name),
         )
 
     def _title(self, case: MatrixCase) -> str:

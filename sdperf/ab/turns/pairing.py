@@ -13,6 +13,7 @@ from sdperf.ab.turns.bench import Bench
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError
 from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.program import ProgramFacts
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest
 from sdperf.run.messages import DeliveredImage
@@ -96,6 +97,11 @@ class BlamedArm:
         """As in `SideArm`."""
         with self._blamed():
             return self.arm.describe_device()
+
+    def describe_program(self) -> ProgramFacts | None:
+        """As in `SideArm`."""
+        with self._blamed():
+            return self.arm.describe_program()
 
     def close(self) -> None:
         """As in `SideArm`."""

@@ -23,6 +23,7 @@ from sdperf.record.measurement import (
     MemoryUsage,
     StageTimes,
 )
+from sdperf.record.program import ProgramFacts
 from sdperf.record.workload import Variant, Workload
 from sdperf.stats.paired import DEFAULT_LOOKS, compute_block_contrast
 
@@ -257,6 +258,7 @@ class SideRecord:
         revision: Commit of its code, where it was one.
         modules: Modules that came from the revision's folders, each with the start of its
             file's SHA-256.
+        program: What a program of the user's says of itself, which draws in place of diffusers.
     """
 
     label: str
@@ -268,6 +270,7 @@ class SideRecord:
     subject: str | None = None
     revision: str | None = None
     modules: Mapping[str, str] = field(default_factory=dict)
+    program: ProgramFacts | None = None
 
 
 @dataclass(frozen=True)

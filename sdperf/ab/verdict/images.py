@@ -9,6 +9,7 @@ from typing import Final
 from sdperf.ab.verdict.comparison import CompareOptions, ImagePair
 from sdperf.judging.floors import SAME_PATH_FLOORS, choose_gain_floors
 from sdperf.record.floors import Floors
+from sdperf.record.program import name_engine
 from sdperf.record.workload import ImageRequest, Precision, Variant, Workload
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.scoring import Other, PictureScores
@@ -64,6 +65,13 @@ class Drawing:
     variant: Variant
 
 
+ANOTHER_PROGRAM: Final = (
+    "another program: prompt, seed, steps, size and guidance are equal as asked; noise, scheduler, "
+    "text encoder precision and weights cannot be"
+)
+"""Why pictures of two programs are not compared with floors."""
+
+
 def choose_floors(
     a: Drawing,
     b: Drawing,
@@ -75,6 +83,7 @@ def choose_floors(
     - Floors given by the user hold always.
     - Different weights, prompts, seeds, sizes, steps, guidance or scheduler draw different
       pictures on purpose: nothing is held against the other.
+    - Another program of the user's: nothing; the same one in two environments: one path.
     - Other optimisations or another engine: what is asked of it beside the plain pipeline.
     - One precision on both sides: the floors of one path (`SAME_PATH_FLOORS`).
     - fp32 against 16 bits: what was measured for the model in that precision.
@@ -90,9 +99,16 @@ def choose_floors(
     """
     if options.min_ssim is not None or options.min_tile_ssim is not None:
         return _given_floors(options), None
+    is_external = a.variant.is_external or b.variant.is_external
+    if is_external and name_engine(a.variant.engine) != name_engine(b.variant.engine):
+        return None, ANOTHER_PROGRAM
     changed = list_differences(a, b)
     if changed:
         return None, f"other {', '.join(changed)}"
+    if is_external:
+        if a.variant.precision == b.variant.precision:
+            return SAME_PATH_FLOORS, None
+        return None, "no floors were measured for a program of yours; --min-ssim sets one"
     if (a.variant.optimisations, a.variant.engine) != (b.variant.optimisations, b.variant.engine):
         pairs = ((b.variant, a.variant), (a.variant, b.variant))
         return min((choose_gain_floors(*pair) for pair in pairs), key=lambda one: one.ssim), None

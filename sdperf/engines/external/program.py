@@ -134,7 +134,7 @@ def decode_picture(name: str, png: bytes, workload: Workload, heard: Heard) -> N
         raise describe_breach(
             name,
             "delivered what is no picture",
-            f"{len(png)} bytes that begin with {png[:8]!r}, {error.got or error.what}",
+            f"{len(png)} bytes that begin with {png[:8]!r}",
             "a PNG",
             heard.summarise(),
         ) from error

@@ -18,7 +18,7 @@ def explain_difference(saved: Measurement, current: Measurement) -> str | None:
     """
     if saved.kind != current.kind or saved.images_per_round != current.images_per_round:
         return f"{saved.images_per_round} images a round against {current.images_per_round} now"
-    if saved.variant != current.variant:
+    if saved.variant.identity != current.variant.identity:
         return f"variant {saved.variant.id} against {current.variant.id} now"
     for field in dataclasses.fields(saved.workload):
         before, now = (getattr(one.workload, field.name) for one in (saved, current))

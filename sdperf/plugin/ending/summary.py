@@ -27,6 +27,7 @@ from sdperf.report.text.session.durations import format_durations
 from sdperf.report.text.session.engines import format_engines
 from sdperf.report.text.session.gains import format_gains
 from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
+from sdperf.report.text.session.programs import format_programs
 from sdperf.report.text.session.soak import format_soaks
 from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.units import format_names, format_quantity
@@ -49,7 +50,12 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
         _write(reporter, line)
-    for line in (*format_contradictions(rows), *format_engines(rows), *format_soaks(rows)):
+    for line in (
+        *format_contradictions(rows),
+        *format_engines(rows),
+        *format_programs(rows),
+        *format_soaks(rows),
+    ):
         _write(reporter, line)
     for line in _format_suite(ours):
         _write(reporter, line)

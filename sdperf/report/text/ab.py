@@ -54,7 +54,12 @@ def describe_side(side: SideRecord) -> str:
     if side.subject is not None:
         parts.append(side.subject)
     known = [f"Python {side.python}"]
-    known += [f"{name} {side.packages[name]}" for name in TELLING[:2] if name in side.packages]
+    if side.program is not None:
+        program = side.program
+        known = [f"{program.name} {program.version} ({program.model} on {program.device})"]
+        known += [f"{name} {version}" for name, version in program.versions.items()]
+    else:
+        known += [f"{name} {side.packages[name]}" for name in TELLING[:2] if name in side.packages]
     return ", ".join([*parts, *(one for one in known if one != side.label)])
 
 

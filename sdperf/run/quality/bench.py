@@ -23,8 +23,10 @@ from sdperf.record.observation import (
     Soundness,
     TrajectoryParity,
 )
+from sdperf.record.program import is_external
 from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant
 from sdperf.run.messages import DeliveredImage
+from sdperf.run.program.asked import explain_alone
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
 from sdperf.run.quality.recorded import Recording, Replay
 from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
@@ -63,6 +65,8 @@ class QualityBench:
         """L0: make the images, and watch the latents of the first one."""
         images = self._make_images(precision)
         first = self.suite.workload.image(0)
+        if is_external(self.engine):
+            return Soundness(images, first, 0, None)
         recording = self._record(self._current(precision), first)
         return Soundness(images, first, len(recording.latents), recording.nonfinite_step)
 
@@ -72,7 +76,8 @@ class QualityBench:
         before = self._make_images(precision)[0]
         self.suite.acquire(precision, 1, engine=self.engine)
         threads = self.suite.threads_per_worker(1)
-        self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
+        if not is_external(self.engine):  # whose memory is not this process's
+            self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
         again = self._generate((request,))[0]
         if self.suite.pool.is_in_process:
             refused = f"not tried with {IN_PROCESS}"
@@ -93,6 +98,7 @@ class QualityBench:
 
     def observe_components(self, precision: Precision) -> ComponentParity:
         """L2: run each component on the inputs that it had in the reference."""
+        self._refuse_external("components, which are compared on equal inputs")
         reference, current = self._reference(precision), self._current(precision)
         recordings = make_recordings(self.suite, reference)
         self._acquire(current)
@@ -110,6 +116,7 @@ class QualityBench:
 
     def observe_trajectory(self, precision: Precision) -> TrajectoryParity:
         """L3: hold the latents after each step against the reference's."""
+        self._refuse_external("latents after each step")
         reference, current = self._reference(precision), self._current(precision)
         before = make_recordings(self.suite, reference)
         after = dict(make_recordings(self.suite, current))
@@ -124,6 +131,11 @@ class QualityBench:
 
     def observe_images(self, precision: Precision) -> ImageParity:
         """L4: hold every image against the reference image of its prompt and seed."""
+        if is_external(self.engine):
+            raise UnsupportedError(
+                "a program of yours has no reference but its own earlier pictures: its measured "
+                "cases are compared with those of the accepted runs"
+            )
         images = self._make_images(precision)
         return ImageParity("reference", images, tuple(map(self._key, self._requests())))
 
@@ -139,6 +151,10 @@ class QualityBench:
         )
         return ImageParity("single-image", tuple(records), tuple(map(self._key, requests)))
 
+    def _refuse_external(self, what: str) -> None:
+        if is_external(self.engine):
+            raise UnsupportedError(explain_alone(what))
+
     def _requests(self) -> tuple[ImageRequest, ...]:
         return tuple(self.suite.workload.image(index) for index in range(self.count))
 
@@ -147,9 +163,10 @@ class QualityBench:
 
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
         """Make the suite's images of a precision, once, but for those that measured cases made."""
-        self.suite.make_references(Variant(precision, engine=self.engine))
-        for request in self._list_missing(precision):
-            self.suite.fetch_plain(request)
+        if not is_external(self.engine):
+            self.suite.make_references(Variant(precision, engine=self.engine))
+            for request in self._list_missing(precision):
+                self.suite.fetch_plain(request)
         found = [
             (request, made)
             for request in self._list_missing(precision)
@@ -174,7 +191,7 @@ class QualityBench:
         return self._keep(tuple(zip(requests, done.results[0].images, strict=True)))
 
     def _keep(self, made: Sequence[tuple[ImageRequest, DeliveredImage]]) -> list[ImageRecord]:
-        records = record_images(self.suite, made)
+        records = record_images(self.suite, made, is_external=is_external(self.engine))
         for one, (_, delivered) in zip(records, made, strict=True):
             self.pngs[one.sha256] = delivered.png
         return records

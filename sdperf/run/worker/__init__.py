@@ -18,12 +18,14 @@ from sdperf.errors import GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
 from sdperf.record.measurement import StageCost, StageTimes
+from sdperf.record.program import is_external
 from sdperf.run.messages import DeviceSpeed, RoundRequest, RoundResult, WorkerReport, WorkerSpec
 from sdperf.run.quality.questions import Question
 from sdperf.run.worker.loaded import LoadedPipeline
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
+    from sdperf.run.program.asked import AskedProgram
 
 T = TypeVar("T")
 
@@ -62,16 +64,23 @@ def load(spec: WorkerSpec) -> WorkerReport:
         ModelError: The pipeline cannot be loaded.
         ConfigurationError: The device or the subject cannot be used.
         GenerationError: The user's own subject raised.
+        EngineError: The engine or program cannot be started or used.
+        WorkerError: A program of the user's ended, was late, or said what is no reply.
     """
     global _loaded
     unload()
+    if is_external(spec.engine):
+        from sdperf.run.program.asked import AskedProgram
+
+        _loaded = AskedProgram(spec)
+        return _loaded.report
     page_cache = describe_page_cache(spec.model.folder / name for name in spec.model.files)
     compile_cache = describe_compile_cache()
-    _loaded = LoadedPipeline(spec)
-    _loaded.report = dataclasses.replace(
-        _loaded.report, page_cache=page_cache, compile_cache=compile_cache
+    loaded = _loaded = LoadedPipeline(spec)
+    loaded.report = dataclasses.replace(
+        loaded.report, page_cache=page_cache, compile_cache=compile_cache
     )
-    return _loaded.report
+    return loaded.report
 
 
 def import_ahead(model: ResolvedModel) -> int:
@@ -156,10 +165,10 @@ def ask(question: Question[T]) -> T:
     return _current().ask(question)
 
 
-def _current() -> LoadedPipeline:
+def _current() -> LoadedPipeline | AskedProgram:
     if _loaded is None:
         raise GenerationError("the worker has no pipeline", hint="load one first")
     return _loaded
 
 
-_loaded: LoadedPipeline | None = None
+_loaded: LoadedPipeline | AskedProgram | None = None

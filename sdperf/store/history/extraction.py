@@ -19,6 +19,7 @@ from sdperf.errors import RecordError
 from sdperf.record.commit import parse_commit_info
 from sdperf.record.json import escape_surrogates, format_record, parse_record
 from sdperf.record.measurement import Environment
+from sdperf.record.program import name_engine
 from sdperf.record.workload import TORCH
 from sdperf.store.history.figures import (
     Figures,
@@ -256,7 +257,9 @@ def _describe_setup(record: Mapping[str, Any]) -> str:
         # Records of before these could be chosen name none: their series go on.
         unsaid = {"engine": TORCH, "threads": None}.items()
         setup["variant"] = {
-            key: value for key, value in variant.items() if (key, value) not in unsaid
+            key: name_engine(value) if key == "engine" and isinstance(value, str) else value
+            for key, value in variant.items()
+            if (key, value) not in unsaid
         }
     if workload:
         name = str(model).replace("\\", "/").rstrip("/").rpartition("/")[2]

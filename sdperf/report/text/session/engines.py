@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.record.measurement import ImageScores, Measurement
+from sdperf.record.program import name_engine
 from sdperf.record.workload import TORCH, Variant
 from sdperf.report.text.session.cases import Line, Row
 from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
@@ -91,7 +92,7 @@ def _list_results(members: Sequence[Measurement], plain: Variant) -> list[Engine
 
 
 def _make_result(one: Measurement, torch_s: float | None, *, is_paired: bool) -> EngineResult:
-    use, engine = one.engine, one.variant.engine
+    use, engine = one.engine, name_engine(one.variant.engine)
     times = None if torch_s is None else torch_s / one.seconds_per_image
     if is_paired and one.gain is not None:
         times = one.gain.ratio

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.record.measurement import Gain
+from sdperf.record.program import name_engine
 from sdperf.record.workload import TORCH
 from sdperf.report.text.session.cases import Line, Row
 from sdperf.units import format_score
@@ -19,7 +20,7 @@ def format_gains(rows: Iterable[Row]) -> list[Line]:
             continue
         scores = [image.score("plain") for image in measured.images]
         ssim = min((score.ssim for score in scores if score is not None), default=None)
-        own = (measured.variant.engine, *measured.variant.optimisations)
+        own = (name_engine(measured.variant.engine), *measured.variant.optimisations)
         names = "+".join(name for name in own if name != TORCH) or "plain"
         lines.append(Line(f"{row.case}: {format_gain(measured.gain)}", bold=True))
         lines.append(

@@ -8,6 +8,7 @@ from typing import Final
 
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import DeviceLimits, Measurement, StageTimes
+from sdperf.record.program import name_engine
 from sdperf.record.usage import Curve
 from sdperf.record.workload import TORCH
 from sdperf.report.text.session.cases import Line, Row, wrap_line
@@ -42,7 +43,7 @@ def _format_stage_table(
     peak = None if limits is None else limits.peak
     title = f"stages of one image, {measured.variant.precision}"
     if measured.variant.engine != TORCH:
-        title += f", {measured.variant.engine}"
+        title += f", {name_engine(measured.variant.engine)}"
     if measured.environment.device_kind == "cpu" and measured.worker_threads is not None:
         title += f", {measured.worker_threads} thread{'s' * (measured.worker_threads != 1)}"
     if peak is not None:

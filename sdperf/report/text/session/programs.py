@@ -1,0 +1,55 @@
+"""Programs of the user's: what each says of itself, and its own seconds beside ours. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from sdperf.record.measurement import Measurement
+from sdperf.record.program import ProgramFacts, name_engine
+from sdperf.report.text.session.cases import Line, Row
+from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.units import UNKNOWN, format_seconds
+
+_HEADER = ("case", "ours", "its own", "difference")
+
+
+def format_programs(rows: Iterable[Row]) -> list[Line]:
+    """Print for each program who it is, and for each of its cases both figures of a round."""
+    groups: dict[str, list[tuple[str, Measurement, ProgramFacts]]] = {}
+    for row in rows:
+        measured = row.measurement
+        program = None if measured is None or measured.engine is None else measured.engine.program
+        if measured is not None and program is not None:
+            engine = name_engine(measured.variant.engine)
+            groups.setdefault(engine, []).append((row.case, measured, program))
+    lines = []
+    for name, members in groups.items():
+        lines += [Line(""), *_format_group(name, members)]
+    return lines
+
+
+def _format_group(name: str, members: list[tuple[str, Measurement, ProgramFacts]]) -> list[Line]:
+    facts = members[0][2]
+    on = " ".join(filter(None, (facts.device, facts.device_name)))
+    versions = "".join(f", {package} {version}" for package, version in facts.versions.items())
+    title = f"{name}: {facts.name} {facts.version}{versions}; {facts.model} on {on}"
+    cells = [_HEADER, *(_tabulate(case, measured) for case, measured, _ in members)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [Line(piece, bold=True) for piece in wrap_text(title)]
+    for case, *numbers in cells:
+        row = "  ".join(
+            f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True)
+        )
+        lines.append(Line(f"  {case:<{widths[0]}}  {row}"))
+    return lines
+
+
+def _tabulate(case: str, measured: Measurement) -> tuple[str, ...]:
+    ours_s = statistics.median(measured.rounds_s)
+    if not measured.rounds_own_s:
+        return case, format_seconds(ours_s), UNKNOWN, UNKNOWN
+    own_s = statistics.median(measured.rounds_own_s)
+    sign = "+" if ours_s >= own_s else "-"
+    difference = f"{sign}{format_seconds(abs(ours_s - own_s))}"
+    return case, format_seconds(ours_s), format_seconds(own_s), difference

@@ -1,0 +1,1 @@
+"""A worker whose pictures a program of the user's draws: `asked` answers what a pipeline would."""

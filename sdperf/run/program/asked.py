@@ -1,0 +1,274 @@
+"""A program of the user's in a worker: it answers what `LoadedPipeline` answers. Loads no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from typing import Final, TypeVar, cast
+
+from sdperf.device import DeviceInfo, DeviceKind
+from sdperf.engines.external.program import DrawnPicture, LoadRequest
+from sdperf.engines.external.starting import read_engine, start_program
+from sdperf.errors import ConfigurationError, EngineError, GenerationError, UnsupportedError
+from sdperf.measure.clock import Interval, timed, wait_until
+from sdperf.record.execution import AskedExecution, Execution, explain_differences
+from sdperf.record.measurement import EngineUse, StageCost, StageTimes
+from sdperf.record.program import ProgramFacts
+from sdperf.record.workload import Workload
+from sdperf.run.messages import (
+    DeliveredImage,
+    DeviceSpeed,
+    RoundRequest,
+    RoundResult,
+    WorkerReport,
+    WorkerSpec,
+)
+from sdperf.run.quality.questions import GenerateBatch, Question
+from sdperf.settings import ENGINE, OPTIMISATIONS, PRECISION, SUBJECT
+
+T = TypeVar("T")
+
+MOST_AT_ONCE: Final = 3
+"""Requests that are sent ahead in async: one being read, one being drawn, one being delivered."""
+
+_LIMIT_S: Final = 600.0
+_SHARE_OF_LIMIT: Final = 0.95
+"""The program's limit is a little shorter than that of the pool, whose message knows less."""
+
+
+class AskedProgram:
+    """A program that was started and has loaded.
+
+    Args:
+        spec: What the worker was asked for.
+
+    Attributes:
+        report: What the worker says of it.
+    """
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        _check_askable(spec)
+        limit_s = (spec.limit_s or _LIMIT_S) * _SHARE_OF_LIMIT
+        self._program = start_program(read_engine(spec.engine), limit_s)
+        try:
+            self.report = self._load(spec, limit_s)
+        except BaseException:
+            self._program.kill()
+            raise
+        self._execution: Execution | None = None
+
+    def run_round(self, request: RoundRequest) -> RoundResult:
+        """Run one round between two timed borders; the pictures are decoded inside of them."""
+        if request.stage is not None:
+            raise ConfigurationError(
+                "a program of yours draws whole pictures: its stages cannot be measured alone",
+                hint="deselect the stage cases: -k 'not stage'",
+            )
+        at_once = 1 if request.mode == "sync" else self._count_at_once()
+        before_s = self._program.read_cpu_s()
+        wait_until(request.start_at_s)
+        interval = self._generate(request, at_once)
+        after_s = self._program.read_cpu_s()
+        drawn = interval.result
+        headers = [one.header for one in drawn]
+        if self._execution is None:
+            height, width = drawn[0].pixels.shape[:2]
+            self._execution = Execution(steps=headers[0].steps, width=width, height=height)
+        told = [one.seconds for one in headers if one.seconds is not None]
+        peaks = [one.peak_bytes for one in headers if one.peak_bytes is not None]
+        known_cpu = before_s is not None and after_s is not None
+        return RoundResult(
+            start_s=interval.start_s,
+            end_s=interval.end_s,
+            images=tuple(_as_delivered(one, request.workload) for one in drawn),
+            peak_rss_bytes=self._program.read_peak_bytes(),
+            peak_device_bytes=max(peaks, default=None),
+            peak_device_sampled=False,
+            cpu_s=after_s - before_s if known_cpu else None,  # type: ignore[operator]
+            execution=self._execution,
+            without_effect=list_without_effect(self._facts, request.workload, self._precision),
+            resident_bytes=self._program.read_resident_bytes(),
+            # Pictures that overlap share their seconds.
+            own_s=sum(told) if at_once == 1 and len(told) == len(drawn) else None,
+        )
+
+    def profile(self, request: RoundRequest) -> StageTimes:
+        """Draw the first image and return the stages that the program tells."""
+        (drawn,) = self._program.generate(
+            request.workload, request.images[:1], request.threads, at_once=1
+        )
+        stages = dict(drawn.header.stages) or {"whole": drawn.latency_s}
+        return StageTimes(
+            total_s=drawn.latency_s,
+            steps_s=drawn.header.steps_s,
+            **{f"{name}_s": seconds for name, seconds in stages.items()},
+        )
+
+    def count(self, request: RoundRequest) -> tuple[StageCost, ...]:  # noqa: ARG002
+        """Refuse: operations of another process cannot be counted."""
+        raise GenerationError("the operations of a program of yours cannot be counted")
+
+    def trace(self, request: RoundRequest, path: str) -> None:  # noqa: ARG002
+        """Refuse: torch's profiler sees its own process only."""
+        raise GenerationError("a program of yours cannot be traced: torch's profiler cannot see it")
+
+    def measure_speed(self, request: RoundRequest) -> DeviceSpeed:  # noqa: ARG002
+        """Return nothing: what the program reaches of the device is its own affair."""
+        return DeviceSpeed(None, None)
+
+    def ask(self, question: Question[T]) -> T:
+        """Answer what can be asked of a program: several images at a time.
+
+        Raises:
+            UnsupportedError: It is about components, latents or the device's memory.
+        """
+        if not isinstance(question, GenerateBatch):
+            raise UnsupportedError("a program of yours shows neither components nor latents")
+        images = question.images
+        if self._facts.queue > 1:
+            at_once = min(self._facts.queue, len(images))
+            drawn = self._program.generate(question.workload, images, question.threads, at_once)
+        else:  # in another order: what one picture leaves behind changes another one
+            drawn = self._program.generate(question.workload, images[::-1], question.threads, 1)
+            drawn.reverse()
+        made = tuple(_as_delivered(one, question.workload) for one in drawn)
+        return cast("T", made)
+
+    def free(self) -> None:
+        """Ask the program to end, and end it where it does not."""
+        self._program.stop()
+
+    @property
+    def _facts(self) -> ProgramFacts:
+        return self._program.facts
+
+    def _load(self, spec: WorkerSpec, limit_s: float) -> WorkerReport:
+        facts = self._facts
+        if facts.precisions and spec.precision not in facts.precisions:
+            raise EngineError(
+                f"the program {facts.name} cannot run {spec.precision}",
+                expected=", ".join(facts.precisions),
+                hint=f"{PRECISION} {facts.precisions[0]}",
+            )
+        self._precision = spec.precision
+        model = spec.model
+        asked = LoadRequest(model.name, str(model.folder), spec.precision, spec.device)
+        interval = timed(lambda: self._program.load(asked, 10 * limit_s), synchronize=lambda: None)
+        loaded = interval.result
+        device = DeviceInfo(
+            kind=cast("DeviceKind", facts.device),
+            name=facts.device_name,
+            native_precisions=facts.precisions or (spec.precision,),
+            gpu_cores=None,
+            memory_bytes=None,
+        )
+        use = EngineUse(
+            name=spec.engine,
+            version=facts.version,
+            provider=" ".join(filter(None, (facts.device, facts.device_name))),
+            model_bytes=loaded.model_bytes,
+            program=facts,
+            own_load_s=loaded.seconds,
+        )
+        return WorkerReport(
+            pid=os.getpid(),
+            device=device,
+            load_s=interval.duration_s,
+            pipeline=facts.name,
+            is_the_models=False,
+            engine=use,
+        )
+
+    def _count_at_once(self) -> int:
+        if self._facts.queue < 2:
+            raise GenerationError(
+                explain_no_overlap(self._facts), hint="leave the async cases out: -k 'not async'"
+            )
+        return min(self._facts.queue, MOST_AT_ONCE)
+
+    def _generate(self, request: RoundRequest, at_once: int) -> Interval[list[DrawnPicture]]:
+        return timed(
+            lambda: self._program.generate(
+                request.workload, request.images, request.threads, at_once
+            ),
+            synchronize=lambda: None,
+        )
+
+
+def explain_no_overlap(facts: ProgramFacts) -> str:
+    """Say why a program cannot be measured in async. Pure."""
+    return f"{facts.name} takes one request at a time: nothing can overlap"
+
+
+def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str) -> tuple[str, ...]:
+    """List what was asked for and a program cannot be told, in words. Pure."""
+    asked = {
+        "steps": f"{workload.num_inference_steps} steps",
+        "guidance": None
+        if workload.guidance_scale is None
+        else f"guidance {workload.guidance_scale:g}",
+        "negative_prompt": "the negative prompt" if workload.negative_prompt else None,
+        "size": None
+        if workload.width is None
+        else f"the size of {workload.width} x {workload.height} px",
+        "scheduler": None if workload.scheduler is None else f"the scheduler {workload.scheduler}",
+    }
+    found = [
+        f"{words}: {facts.name} cannot be told"
+        for name, words in asked.items()
+        if words is not None and name not in facts.accepts
+    ]
+    if not facts.precisions:
+        found.append(f"{precision}: {facts.name} runs in its own number format, {facts.precision}")
+    if "model" not in facts.accepts:
+        found.append(f"the model: {facts.name} draws with its own, {facts.model}")
+    return tuple(found)
+
+
+def find_model_hash(model_hash: str, use: EngineUse | None) -> str:
+    """Return the hash of what draws: the model's files, or a program's words for its model. Pure.
+
+    Versions are no part of it: they are a change to be judged.
+    """
+    if use is None or use.program is None:
+        return model_hash
+    facts = asdict(use.program)
+    words = {key: facts[key] for key in ("name", "model", "precision")}
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
+def explain_alone(what: str) -> str:
+    """Say why a question of the quality suite is not asked of a program. Pure."""
+    return f"a program of yours shows no {what}: it is another process with another model's code"
+
+
+def _as_delivered(drawn: DrawnPicture, workload: Workload) -> DeliveredImage:
+    height, width = drawn.pixels.shape[:2]
+    steps = workload.num_inference_steps
+    faults = explain_differences(
+        AskedExecution(steps, steps, workload.width, workload.height),
+        Execution(steps=drawn.header.steps, width=width, height=height),
+    )
+    return DeliveredImage(drawn.png, drawn.latency_s, not drawn.header.is_finite, faults)
+
+
+def _check_askable(spec: WorkerSpec) -> None:
+    """Refuse what only a pipeline of diffusers can be told.
+
+    Raises:
+        ConfigurationError: A subject or an optimisation was asked for.
+    """
+    if spec.subject is not None:
+        raise ConfigurationError(
+            "a program of yours draws its own pictures and takes no code",
+            got=f"{SUBJECT} {spec.subject}",
+            hint=f"leave one of the two out: {ENGINE} torch",
+        )
+    if spec.optimisations:
+        raise ConfigurationError(
+            "optimisations change a pipeline of diffusers, and a program of yours has none",
+            got=f"{OPTIMISATIONS} {'+'.join(spec.optimisations)}",
+            hint=f"{OPTIMISATIONS} none",
+        )

@@ -1,0 +1,131 @@
+"""Sessions of a program that draws: measured, judged by its own pictures, and never the others'."""
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.support import external_toy
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "format.schema.json"
+TOY = f"{sys.executable} -S {Path(external_toy.__file__)}"
+
+
+@pytest.fixture
+def draw(bench):
+    """Run benchmarks with the toy as the engine."""
+
+    def run(*arguments, fault="", noise="", **changes):
+        more = (f" --fault {fault}" if fault else "") + (f" --noise {noise}" if noise else "")
+        settings = {"steps": 3, "guidance": "none", "size": "64x64"} | changes
+        return bench(*arguments, f"--sd-engine=external:toy={TOY}{more}", **settings)
+
+    return run
+
+
+def read_records(pytester):
+    document = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+    return [one["extra_info"]["sdperf"] for one in document["benchmarks"]]
+
+
+def test_a_program_is_measured_and_says_who_it_is(draw, pytester):
+    result = draw()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "without effect: fp32: toy runs in its own *",
+            "*latency*fp32*external-toy*NO BASELINE",
+            "external-toy: toy 1.2.3, python *; hashes on cpu",
+            "*ours*its own*difference*",
+        ]
+    )
+    for record in read_records(pytester):
+        jsonschema.validate(record, json.loads(SCHEMA.read_text()))
+        assert record["engine"]["program"]["version"] == "1.2.3"
+        assert record["engine"]["own_load_s"] == 0.01
+        assert record["execution"]["steps"] == 3
+        assert len(record["rounds_own_s"]) == len(record["rounds_s"])
+        for own_s, ours_s in zip(record["rounds_own_s"], record["rounds_s"], strict=True):
+            assert 0 < own_s < ours_s
+        assert record["memory"]["peak_rss_bytes"] > 2**20
+        assert record["stages"]["denoise_s"] > record["stages"]["decode_latents_s"] > 0
+        assert record["images"][0]["scores"] == []
+
+
+def test_its_pictures_are_compared_with_its_own_earlier_ones(draw, pytester):
+    assert draw("--benchmark-autosave").ret == 0
+    same = draw("--benchmark-compare", max_slowdown="100000%")
+    assert same.ret == 0
+    other = draw("--benchmark-compare", noise="update", max_slowdown="100000%")
+    assert other.ret == 1
+    other.stdout.fnmatch_lines(["*against the baseline, floor*", "2 cases: 2 DEGRADED"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("crash", "*ended during a picture; got: exit code 7*out of crayons*"),
+        ("no-png", "*delivered what is no picture*"),
+        ("nan", "*NaN or infinity among the pixel values*"),
+        ("told-steps", "*asked for 3 steps, executed 2*"),
+    ],
+)
+def test_a_fault_is_broken_in_one_message_and_the_next_case_runs(draw, fault, said):
+    result = draw(fault=fault)
+    assert result.ret == 1
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines([said, "2 cases: 2 BROKEN"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_what_a_program_cannot_do_is_skipped_with_the_reason(draw, pytester):
+    pytester.makepyfile(
+        test_bench="""
+def test_latency(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_components(sd_quality):
+    sd_quality.components()
+
+def test_trajectory(sd_quality):
+    sd_quality.trajectory()
+
+def test_soundness(sd_quality):
+    sd_quality.soundness()
+
+def test_batch(sd_quality):
+    sd_quality.batch()
+"""
+    )
+    result = draw(mode="sync,async")
+    result.assert_outcomes(passed=3, skipped=3)
+    result.stdout.fnmatch_lines(
+        [
+            "skipped: toy takes one request at a time: nothing can overlap",
+            "skipped: cannot be judged: a program of yours shows no components*",
+            "skipped: cannot be judged: a program of yours shows no latents*",
+        ]
+    )
+
+
+def test_a_program_that_takes_requests_ahead_is_measured_in_async(draw):
+    draw("-k", "throughput", fault="queue", mode="async").assert_outcomes(passed=1, deselected=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"steps": None}, "*say how it is sampled: --sd-steps N --sd-guidance X*"),
+        (
+            {"subject": "some:thing"},
+            "*a program of yours draws its own pictures and takes no code*",
+        ),
+        ({"optimisations": "channels_last"}, "*optimisations change a pipeline of diffusers*"),
+    ],
+)
+def test_what_does_not_go_with_a_program_is_refused(draw, changes, said):
+    result = draw("-k", "latency", **changes)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([said])
