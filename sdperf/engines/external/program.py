@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sdperf.engines.external.protocol import Loaded, PictureHeader
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 PYTHON: Final = "{python}"
 """Stands in a command for the interpreter that the worker runs in."""
+
+ADAPTERS: Final = "{adapters}"
+"""Stands in a command for the folder of the adapters that ship."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,10 @@ class Program(Protocol):
         """End it and all that it started, at once; safe to call twice."""
 
 
-def fill_python(words: Sequence[str]) -> list[str]:
-    """Put this interpreter in the place of ``{python}``."""
-    return [word.replace(PYTHON, sys.executable) for word in words]
+def fill_own_places(words: Sequence[str]) -> list[str]:
+    """Put this interpreter and the folder of our adapters in their places."""
+    adapters = str(Path(__file__).with_name("adapters"))
+    return [word.replace(PYTHON, sys.executable).replace(ADAPTERS, adapters) for word in words]
 
 
 class Heard(Protocol):

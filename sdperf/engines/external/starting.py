@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sdperf.engines.external.naming import NamedCommand, parse_external
 from sdperf.engines.external.piped import PipedProgram
-from sdperf.engines.external.program import Program, fill_python
+from sdperf.engines.external.program import Program, fill_own_places
 from sdperf.engines.external.template import TemplateProgram, is_template
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import Clock, monotonic_clock
@@ -37,6 +37,6 @@ def start_program(named: NamedCommand, limit_s: float, clock: Clock = monotonic_
         EngineError: It cannot be started or used.
         WorkerError: It ended, was late, or said what is no reply.
     """
-    words = fill_python(named.command)
+    words = fill_own_places(named.command)
     make = TemplateProgram if is_template(words) else PipedProgram
     return make(named.name, words, limit_s, clock)
