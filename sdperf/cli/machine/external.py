@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.options import add_setting
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.engines.external.starting import read_engine
     from sdperf.record.program import EXTERNAL
 
-    guidance = arguments.guidance
+    guidance, model = arguments.guidance, arguments.model or ""
+    folder = str(Path(model).absolute()) if model and Path(model).is_dir() else ""
     request = CheckRequest(
         named=read_engine(EXTERNAL + arguments.program.removeprefix(EXTERNAL)),
         seed=arguments.seed,
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size,
         guidance=guidance if isinstance(guidance, int | float) else None,
         threads=arguments.threads,
-        load=LoadRequest(arguments.model or "", "", arguments.precision, arguments.device),
+        load=LoadRequest(model, folder, arguments.precision, arguments.device),
         limit_s=arguments.timeout,
     )
     result = check_program(request)

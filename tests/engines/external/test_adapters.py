@@ -1,0 +1,153 @@
+"""The adapters that ship, each with a stand-in of what it drives: real runs are in docs/results."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdperf.engines.external.piped import PipedProgram
+from sdperf.engines.external.program import LoadRequest, fill_own_places
+from sdperf.errors import GenerationError
+from sdperf.record.workload import ImageRequest, Workload
+
+WORKLOAD = Workload("embedded", ("fox",), 3, 2.0, width=64, height=48, negative_prompt="bad")
+SD_CPP = """
+import json, os
+from PIL import Image
+
+class StableDiffusion:
+    def __init__(self, model_path, n_threads, wtype, vae_decode_only, verbose):
+        print("loading", model_path, wtype, flush=True)
+        os.write(1, b"printed by C\\n")
+        self.wtype = wtype
+
+    def generate_image(self, prompt, negative_prompt, width, height, seed, sample_steps,
+                       sample_method, progress_callback, cfg_scale):
+        if prompt == "fail":
+            raise ValueError("NULL pointer access")
+        assert (negative_prompt, sample_method, cfg_scale) == ("bad", "euler", 2.0)
+        progress_callback(1, 900, 0.0)  # tensors are loaded lazily
+        for step in range(sample_steps + 1):
+            progress_callback(step, sample_steps, 0.0)
+        return [Image.new("RGBA", (width, height), (seed, len(prompt), 0, 255))]
+
+    def close(self):
+        print("closed", flush=True)
+"""
+MFLUX = """
+import mlx.core as mx
+from PIL import Image
+
+class Registry:
+    def register(self, callback):
+        self.callback = callback
+
+class Model:
+    def __init__(self, bits):
+        self.bits, self.callbacks = bits, Registry()
+
+    def parameters(self):
+        return {"weight": mx.zeros((8, 4))}
+
+    def generate_image(self, seed, prompt, num_inference_steps, width, height, guidance):
+        latents = mx.random.normal((4,), key=mx.random.key(seed))
+        called = self.callbacks.callback
+        called.call_before_loop(seed=seed, latents=latents, config=None)
+        for t in range(num_inference_steps):
+            called.call_in_loop(t=t, seed=seed, latents=latents, config=None)
+        if prompt == "nan":
+            latents = latents / 0.0 * 0.0
+        called.call_after_loop(seed=seed, latents=latents, config=None)
+        self.image = Image.new("RGB", (width, height), (seed, len(prompt), 0))
+        return self
+
+def make(bits):
+    print("making", flush=True)
+    return Model(bits)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    programs = []
+
+    def start_adapter(name, *words):
+        script = "{adapters}/" + name
+        command = ("env", f"PYTHONPATH={tmp_path}", "{python}", script, *words)
+        programs.append(PipedProgram(name, fill_own_places(command), 60.0))
+        return programs[-1]
+
+    yield start_adapter
+    for program in programs:
+        program.kill()
+
+
+def load(program, folder=""):
+    return program.load(LoadRequest("model", str(folder), "fp16", "auto"), 60.0)
+
+
+def draw(program, prompt="fox", seed=7):
+    (drawn,) = program.generate(WORKLOAD, [ImageRequest(prompt, seed)], 1)
+    return drawn
+
+
+@pytest.fixture
+def sd_cpp(tmp_path):
+    (tmp_path / "stable_diffusion_cpp.py").write_text(SD_CPP)
+    installed = tmp_path / "stable_diffusion_cpp_python-0.4.7.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: stable-diffusion-cpp-python\nVersion: 0.4.7\n"
+    )
+
+
+def test_stable_diffusion_cpp_is_driven(start, sd_cpp, tmp_path):
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "weights.safetensors").write_bytes(bytes(100))
+    program = start("sdcpp.py")
+    assert program.facts.version == "0.4.7"
+    assert program.facts.precisions == ("fp32", "fp16", "bf16")
+    assert load(program, tmp_path).model_bytes == 100
+    drawn = draw(program)
+    assert drawn.pixels.shape == (48, 64, 3)
+    assert drawn.pixels[0, 0].tolist() == [7, 3, 0]
+    assert drawn.header.steps == 3
+    assert len(drawn.header.steps_s) == 3
+    assert set(drawn.header.stages) == {"encode_prompt", "denoise", "decode_latents", "deliver"}
+    with pytest.raises(GenerationError, match="ValueError: NULL pointer access"):
+        draw(program, "fail")
+    assert draw(program).png == drawn.png
+    assert program.stop() == 0
+
+
+def test_a_file_of_its_own_is_not_told_the_precision(start, sd_cpp, tmp_path):
+    (tmp_path / "tiny-q8_0.gguf").write_bytes(bytes(50))
+    program = start("sdcpp.py", "--model", str(tmp_path / "tiny-q8_0.gguf"))
+    assert program.facts.model == "tiny-q8_0.gguf"
+    assert program.facts.precisions == ()
+    assert "model" not in program.facts.accepts
+    assert load(program).model_bytes == 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="MLX runs on macOS and Linux")
+def test_mflux_is_driven(start, tmp_path):
+    pytest.importorskip("mlx.core")
+    made = tmp_path / "made.py"
+    made.write_text(MFLUX)
+    program = start("mflux_images.py", "--make", f"{made}:make", "--quantize", "8")
+    assert program.facts.precision == "q8"
+    assert program.facts.model == "made.py:make"
+    assert load(program).model_bytes == 8 * 4 * 4
+    drawn = draw(program)
+    assert drawn.pixels[0, 0].tolist() == [7, 3, 0]
+    assert drawn.header.steps == 3
+    assert drawn.header.is_finite
+    assert drawn.header.peak_bytes is not None
+    assert set(drawn.header.stages) == {"encode_prompt", "denoise", "decode_latents", "deliver"}
+    assert not draw(program, "nan").header.is_finite
+
+
+def test_adapters_lie_in_the_package_and_name_no_module_that_they_import():
+    adapters = Path(fill_own_places(["{adapters}"])[0])
+    names = {path.stem for path in adapters.glob("*.py")} - {"__init__"}
+    assert names == {"sdcpp", "mflux_images", "serving"}
