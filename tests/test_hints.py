@@ -91,6 +91,8 @@ def fill_part(part):
 
 def collect_package():
     for path in sorted(PACKAGE.rglob("*.py")):
+        if path.parent.name == "adapters":  # programs of their own, with options of their own
+            continue
         yield from collect_texts(path.read_text("utf-8"), path.relative_to(PACKAGE).as_posix())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sdperf.engines.external.process import (
@@ -55,6 +55,7 @@ class PipedProgram:
         command: Program and arguments.
         limit_s: Time limit of one picture, seconds.
         clock: Times the pictures.
+        environment: Variables of the process; ``None`` are ours.
 
     Attributes:
         facts: What it says of itself.
@@ -65,10 +66,15 @@ class PipedProgram:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], limit_s: float, clock: Clock = monotonic_clock
+        self,
+        name: str,
+        command: Sequence[str],
+        limit_s: float,
+        clock: Clock = monotonic_clock,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._name, self._limit_s, self._clock = name, limit_s, clock
-        self._process = ProgramProcess(command)
+        self._process = ProgramProcess(command, environment)
         self._made = 0
         try:
             reply = self._ask("describe", DESCRIBE_LIMIT_S, protocol=PROTOCOL)

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Final, cast
 
 import psutil
@@ -51,6 +51,7 @@ class ProgramProcess:
 
     Args:
         command: The program and its arguments; no shell reads them.
+        environment: Its variables; ``None`` are ours.
 
     Attributes:
         words: What it prints on standard error.
@@ -59,13 +60,16 @@ class ProgramProcess:
         EngineError: There is no such program, or it cannot be run.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         try:
             self._process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env=environment,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,6 +24,9 @@ PYTHON: Final = "{python}"
 
 ADAPTERS: Final = "{adapters}"
 """Stands in a command for the folder of the adapters that ship."""
+
+
+_STRAY_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,18 @@ def fill_own_places(words: Sequence[str]) -> list[str]:
     """Put this interpreter and the folder of our adapters in their places."""
     adapters = str(Path(__file__).with_name("adapters"))
     return [word.replace(PYTHON, sys.executable).replace(ADAPTERS, adapters) for word in words]
+
+
+def choose_environment(words: Sequence[str], base: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables of a program: without those that bring our packages to another Python.
+
+    Args:
+        words: The command as it was named; with ``{python}`` in it, our packages are meant.
+        base: Our variables.
+    """
+    if any(PYTHON in word for word in words):
+        return base
+    return {name: value for name, value in base.items() if name not in _STRAY_VARIABLES}
 
 
 class Heard(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from sdperf.engines.external.naming import NamedCommand, parse_external
 from sdperf.engines.external.piped import PipedProgram
-from sdperf.engines.external.program import Program, fill_own_places
+from sdperf.engines.external.program import Program, choose_environment, fill_own_places
 from sdperf.engines.external.template import TemplateProgram, is_template
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import Clock, monotonic_clock
@@ -39,4 +41,5 @@ def start_program(named: NamedCommand, limit_s: float, clock: Clock = monotonic_
     """
     words = fill_own_places(named.command)
     make = TemplateProgram if is_template(words) else PipedProgram
-    return make(named.name, words, limit_s, clock)
+    environment = choose_environment(named.command, os.environ)
+    return make(named.name, words, limit_s, clock, environment)

@@ -89,6 +89,7 @@ class TemplateProgram:
         command: Program and arguments, with names in braces.
         limit_s: Time limit of one picture, seconds.
         clock: Times the pictures.
+        environment: Variables of the processes; ``None`` are ours.
 
     Attributes:
         facts: What the command line shows of it.
@@ -98,7 +99,12 @@ class TemplateProgram:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], limit_s: float, clock: Clock = monotonic_clock
+        self,
+        name: str,
+        command: Sequence[str],
+        limit_s: float,
+        clock: Clock = monotonic_clock,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         places = list_places(command)
         missing = [one for one in ("prompt", "seed") if one not in places]
@@ -110,6 +116,7 @@ class TemplateProgram:
             )
         self._name, self._command = name, list(command)
         self._limit_s, self._clock = limit_s, clock
+        self._environment = environment
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(temporary_folder("external"))
         self._keeper = Keeper()
@@ -211,6 +218,7 @@ class TemplateProgram:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                env=self._environment,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 import pytest
 
 from sdperf.engines.external.naming import divide_engines, parse_external
+from sdperf.engines.external.program import choose_environment
 from sdperf.engines.external.starting import read_engine
 from sdperf.errors import ConfigurationError
 from sdperf.record.program import is_external, name_engine
@@ -74,3 +75,9 @@ def test_commas_in_quotes_belong_to_the_command():
     ]
     assert not is_external("onnx")
     assert name_engine("onnx") == "onnx"
+
+
+def test_another_pythons_program_starts_without_our_packages():
+    ours = {"PYTHONPATH": "/ours", "HOME": "/home"}
+    assert choose_environment(["/envs/a/bin/python", "a.py"], ours) == {"HOME": "/home"}
+    assert choose_environment(["{python}", "a.py"], ours) == ours
