@@ -150,6 +150,10 @@ class PipedProgram:
 
         return read_tree_cpu_s(self.pid)
 
+    def last_words(self) -> str:
+        """Return the end of what it printed on standard error, in one line."""
+        return self._process.last_words()
+
     def stop(self) -> int | None:
         """Ask it to end; return its exit code, ``None`` where it had to be killed."""
         with contextlib.suppress(Exception):

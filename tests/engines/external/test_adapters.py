@@ -1,14 +1,17 @@
 """The adapters that ship, each with a stand-in of what it drives: real runs are in docs/results."""
 
+import json
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import LoadRequest, fill_own_places
 from sdperf.errors import GenerationError
 from sdperf.record.workload import ImageRequest, Workload
+from tests.support import comfyui_standin
 
 WORKLOAD = Workload("embedded", ("fox",), 3, 2.0, width=64, height=48, negative_prompt="bad")
 SD_CPP = """
@@ -147,7 +150,68 @@ def test_mflux_is_driven(start, tmp_path):
     assert not draw(program, "nan").header.is_finite
 
 
+@pytest.fixture
+def comfyui(start, tmp_path):
+    """Start the adapter with a stand-in server; ``left_out`` are placeholders that it lacks."""
+
+    def start_comfyui(fault="", **left_out):
+        text = json.dumps(comfyui_standin.WORKFLOW)
+        for name, value in left_out.items():
+            text = text.replace(f'"{{{name}}}"', value)
+        workflow = tmp_path / "api.json"
+        workflow.write_text(text)
+        server = f"{sys.executable} {comfyui_standin.__file__} --port {{port}} --fault '{fault}'"
+        return start("comfyui.py", "--workflow", str(workflow), "--start", server)
+
+    return start_comfyui
+
+
+def test_comfyui_is_driven_over_its_websocket(comfyui):
+    program = comfyui()
+    facts = program.facts
+    assert (facts.name, facts.version, facts.model) == ("ComfyUI", "0.9.0", "api.json")
+    assert facts.accepts == ("steps", "guidance", "size")
+    load(program)
+    one, again, other = draw(program), draw(program), draw(program, seed=8)
+    assert one.png == again.png != other.png
+    assert one.pixels.shape == (48, 64, 3)
+    for each in (one, again, other):  # none of them from ComfyUI's memory
+        assert each.header.steps == 3
+        assert len(each.header.steps_s) == 3
+        assert {"encode_prompt", "denoise", "decode_latents"} <= set(each.header.stages)
+    server = psutil.Process(program.pid).children()[0]
+    assert program.stop() == 0
+    assert not server.is_running()
+
+
+def test_loaders_of_a_workflow_keep_their_model(comfyui):
+    program = comfyui()
+    draw(program)
+    draw(program, "another prompt")
+    assert "Requested to load toy (1)" in program.last_words()
+    assert "(2)" not in program.last_words()
+
+
+def test_what_a_workflow_does_not_ask_for_cannot_be_told(comfyui):
+    program = comfyui(guidance="2.0", width="64", height="48")
+    assert program.facts.accepts == ("steps",)
+    assert draw(program).pixels.shape == (48, 64, 3)
+
+
+def test_each_fault_of_a_server_is_one_message(comfyui):
+    with pytest.raises(GenerationError, match="ComfyUI failed in KSampler: out of memory"):
+        draw(comfyui("error"))
+    with pytest.raises(GenerationError, match="closed the connection in the middle"):
+        draw(comfyui("gone"))
+
+
+def test_no_server_is_one_message(start, tmp_path):
+    (tmp_path / "api.json").write_text("{}")
+    with pytest.raises(GenerationError, match="the server ended: exit 3"):
+        start("comfyui.py", "--workflow", str(tmp_path / "api.json"), "--start", "sh -c 'exit 3'")
+
+
 def test_adapters_lie_in_the_package_and_name_no_module_that_they_import():
     adapters = Path(fill_own_places(["{adapters}"])[0])
     names = {path.stem for path in adapters.glob("*.py")} - {"__init__"}
-    assert names == {"sdcpp", "mflux_images", "serving"}
+    assert names == {"comfyui", "sdcpp", "mflux_images", "serving"}
