@@ -1,0 +1,1 @@
+"""Programs that draw, and tiny models for them: see README.md."""
