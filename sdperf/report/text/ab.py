@@ -82,7 +82,9 @@ def _describe_drawing(comparison: Comparison, side: str) -> str:
     pairs = [pair for case in comparison.cases for pair in case.images[:1]]
     sizes = [(pair.a if side == "A" else pair.b) for pair in pairs]
     size = f", {sizes[0].width} x {sizes[0].height} px" if sizes else ""
-    return f"{workload.model}: {workload.describe_sampling()}{size}, on {record.device}"
+    program = record.program
+    model = workload.model if program is None or "model" in program.accepts else program.model
+    return f"{model}: {workload.describe_sampling()}{size}, on {record.device}"
 
 
 def _format_packages(comparison: Comparison) -> Iterator[Line]:

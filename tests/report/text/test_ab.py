@@ -9,6 +9,7 @@ from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.errors import RecordError
 from sdperf.record.guard import Guard
+from sdperf.record.program import ProgramFacts
 from sdperf.report.markdown.ab import (
     compose_pictures,
     format_comparison_json,
@@ -158,3 +159,16 @@ def test_pictures_lay_both_sides_and_their_difference_beside_each_other():
     names = [name for name, _ in compose_pictures(found.record, found.pngs)]
     assert names == ["case1-image1.png", "case1-image2.png"]
     assert all(png.startswith(b"\x89PNG") for _, png in compose_pictures(found.record, found.pngs))
+
+
+def test_a_program_says_who_it_is_in_place_of_our_packages():
+    facts = ProgramFacts("toy", "1.2.3", "hashes", "cpu", versions={"mlx": "0.32.2"})
+    record = compared({"program": facts}).record
+    assert record.b.program == facts
+    assert parse_comparison(format_comparison_json(record)).b.program == facts
+    told = lines(record)
+    assert (
+        "B  HEAD, commit bbbbbbbbbbbb, mine:make, toy 1.2.3 (hashes on cpu), mlx 0.32.2" in told[1]
+    )
+    assert any(line.startswith("A  embedded: ") for line in told)
+    assert any(line.startswith("B  hashes: ") for line in told)
