@@ -20,6 +20,7 @@ from sdperf.judging.session.comparison import (
     load_last_saved,
 )
 from sdperf.judging.session.gate import Gate, JudgedCase
+from sdperf.judging.session.parts import divide, judge_parts
 from sdperf.judging.session.recorded import (
     RecordedCase,
     judge_recorded,
@@ -31,7 +32,6 @@ from sdperf.plugin.ending.calibrated import find_noise
 from sdperf.plugin.ending.confirming import confirm_suspects
 from sdperf.plugin.ending.html import ReportError, write_html
 from sdperf.plugin.ending.keeping import keep_in_history, write_markdown
-from sdperf.plugin.ending.parts import divide, judge_parts
 from sdperf.plugin.ending.saving import (
     EVIDENCE_FOLDER,
     find_json_folder,

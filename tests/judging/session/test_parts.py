@@ -1,8 +1,8 @@
 """A resumed session is judged in parts, each by itself."""
 
 from sdperf.judging.session.confirmation import Confirmation
+from sdperf.judging.session.parts import divide, judge_parts
 from sdperf.judging.session.speed import SpeedVerdict
-from sdperf.plugin.ending.parts import divide, judge_parts
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.store.controls import NullControl
 
