@@ -30,8 +30,11 @@ from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import Row
 
 if TYPE_CHECKING:
+    from sdperf.judging.session.limits import Limits
     from sdperf.models.loader import ResolvedModel
     from sdperf.plugin.journalling import SessionJournal
+    from sdperf.record.guard import Guard
+    from sdperf.record.verdict import SettledCase
     from sdperf.run.case import CaseResult
     from sdperf.run.hosts.cluster import Cluster
     from sdperf.run.pool import WorkerPool
@@ -64,6 +67,7 @@ class SdSession:
         limits: Tolerated slowdown of each test that has a limit of its own, by id.
         comparison: What the session is compared with; nothing before it has ended.
         speed: What is said of its speed; nothing before it has ended.
+        settled: What was said of a case's speed that its saved numbers alone do not tell, by id.
         no_overlap: Why nothing was compared although something was asked for.
         tails_left_out: Why the tails of some cases were not judged; ``None`` where all were.
         interrupted: Whether the user ended it.
@@ -108,6 +112,7 @@ class SdSession:
     interrupted: bool = False
     comparison: Comparison = field(default_factory=Comparison)
     speed: SpeedVerdict = field(default_factory=SpeedVerdict)
+    settled: dict[str, SettledCase] = field(default_factory=dict)
     exhibits: int = 0
     report: str | None = None
     aftermath: list[tuple[str, str]] = field(default_factory=list)
@@ -306,6 +311,16 @@ class SdSession:
             self.journal.kept.pop(node_id, None)
         if host is not None:
             host.benchmarks[:] = [one for one in host.benchmarks if one.fullname != node_id]
+
+    def read_limits(self) -> Limits:
+        """Return what its judges tolerate."""
+        return self.settings.limits(self.limits)
+
+    def find_guards(self) -> tuple[Guard, ...] | None:
+        """Return what was said of the machine's fitness; ``None`` where nobody asked."""
+        logs = (row.measurement.guards for row in self.rows if row.measurement is not None)
+        log = next((each for each in logs if each is not None), None)
+        return None if log is None or log.policy == "off" else log.before
 
     def judged_ids(self) -> list[str]:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from sdperf.judging.session.saved import Comparison
+from sdperf.judging.session.saved import SavedComparison
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.text.session.cases import Line, colour_of, wrap_line
@@ -18,7 +18,7 @@ from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 FORMAT_VERSION = 1
 
 
-def format_comparison_table(comparison: Comparison) -> list[Line]:
+def format_comparison_table(comparison: SavedComparison) -> list[Line]:
     """Lay the comparison out for a terminal: a line a case, then what is not a plain pass."""
     names = [case.verdict.case for case in comparison.cases]
     width = min(max([len(name) for name in names] + [4]), 50)
@@ -60,7 +60,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     return lines
 
 
-def format_comparison_markdown(comparison: Comparison) -> str:
+def format_comparison_markdown(comparison: SavedComparison) -> str:
     """Lay the comparison out as Markdown, for a job summary or a pull request."""
     lines = [
         f"### {escape_markdown(comparison.head)} against {len(comparison.bases)} saved session(s)",
@@ -85,7 +85,7 @@ def format_comparison_markdown(comparison: Comparison) -> str:
     return "\n".join([*lines, "", _count(comparison), ""])
 
 
-def format_comparison_json(comparison: Comparison) -> str:
+def format_comparison_json(comparison: SavedComparison) -> str:
     """Lay the comparison out as JSON; no NaN, unknown is null."""
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -117,7 +117,7 @@ def _plain_finding(finding: Finding) -> dict[str, str | None]:
     }
 
 
-def _count(comparison: Comparison) -> str:
+def _count(comparison: SavedComparison) -> str:
     counts = Counter(case.verdict.outcome for case in comparison.cases)
     named = ", ".join(
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]

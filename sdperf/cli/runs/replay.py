@@ -24,7 +24,8 @@ from sdperf.settings import MAX_SLOWDOWN
 from sdperf.store.files import write_atomically
 
 if TYPE_CHECKING:
-    from sdperf.judging.machine import JudgedMachine, Limits
+    from sdperf.judging.machine import JudgedMachine
+    from sdperf.judging.session.limits import Limits
 
 _EPILOG: Final = """\
 What the numbers inside the report tell is judged anew, as the session did. What the run saw itself

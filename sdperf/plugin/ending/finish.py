@@ -20,13 +20,9 @@ from sdperf.judging.session.comparison import (
     load_last_saved,
 )
 from sdperf.judging.session.gate import Gate, JudgedCase
-from sdperf.judging.session.parts import divide, judge_parts
-from sdperf.judging.session.recorded import (
-    RecordedCase,
-    judge_recorded,
-    repeat_suspects,
-)
-from sdperf.judging.session.speed import Confirm, SpeedVerdict, judge_speed, void_finding
+from sdperf.judging.session.judge import Again, JudgedSession, judge_session, settle_case
+from sdperf.judging.session.parts import divide
+from sdperf.judging.session.speed import void_finding
 from sdperf.judging.settling import name_baselines
 from sdperf.plugin.ending.calibrated import find_noise
 from sdperf.plugin.ending.confirming import confirm_suspects
@@ -47,7 +43,14 @@ from sdperf.plugin.ending.starts import explain_tails, make_repeat
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.json import format_measurement
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import EVIDENCE_PATH, Finding, Outcome, Verdict, shorten_case
+from sdperf.record.verdict import (
+    EVIDENCE_PATH,
+    Finding,
+    Outcome,
+    SettledCase,
+    Verdict,
+    shorten_case,
+)
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.settings import CONFIRM, HTML
@@ -181,66 +184,66 @@ def _judge(ours: SdSession, host: Any) -> None:
             broken[node_id] = Finding(Outcome.BROKEN, "image", str(error))
     timed = judged if host is not None and not host.disabled else {}
     timed = {node_id: one for node_id, one in timed.items() if node_id not in ours.order.void}
-    settings = ours.settings
-    slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
-    confirm: Confirm | None = None
-    unconfirmed = "interrupted" if ours.interrupted else f"{CONFIRM} 0"
-    noises = find_noise(ours, {name: one.measurement for name, one in timed.items()})
-
-    def judge(part: Mapping[str, JudgedCase], asked: Confirm | None, why: str) -> SpeedVerdict:
-        limits = settings.latency_limits()
-        return judge_speed(
-            part, slowdowns, limits, asked, unconfirmed=why, noises=noises, typed=ours.typed
-        )
-
-    parts = divide(timed, {} if ours.journal is None else ours.journal.kept)
-    if settings.confirm_s > 0 and not ours.interrupted:
-        share_s = settings.confirm_s / max(1, len(parts))
-        confirm = functools.partial(confirm_suspects, ours, timed, budget_s=share_s)
-    ours.speed = judge_parts(parts, judge, confirm, unconfirmed) if parts else SpeedVerdict()
-    judged |= _repeat_suspects(ours, timed)
-    recorded = _judge_recorded(ours, {name: judged[name] for name in timed})
+    cases = {name: one.held for name, one in timed.items()}
+    parts = len(divide(cases, {} if ours.journal is None else ours.journal.kept))
+    again = _again(ours, timed, confirm_s=ours.settings.confirm_s / max(1, parts))
+    numbers = judge_session(cases, ours.read_limits(), again)
+    ours.speed = numbers.speed
+    for name, held in numbers.cases.items():
+        if held.measurement is not None:
+            judged[name] = dataclasses.replace(judged[name], measurement=held.measurement)
+    is_void = ours.speed.confirmation.void is not None
+    ours.tails_left_out = None if is_void else explain_tails(timed)
     for node_id in ids:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
         if one is not None:
             is_void = node_id in ours.order.void
             extra += _judge_timing(node_id, one, ours, is_timed=bool(timed) or is_void)
-            extra += recorded.get(node_id, [])
+            extra += numbers.recorded.get(node_id, [])
             extra += _judge_compare_fail(node_id, ours, host)
         ours.rows.append(_make_row(ours, host, node_id, one, extra))
+    ours.settled = _settle(ours, numbers)
 
 
-def _repeat_suspects(ours: SdSession, timed: Mapping[str, JudgedCase]) -> dict[str, JudgedCase]:
-    """Measure again what is suspect of starts and tails, and put what came of it on record.
+def _again(ours: SdSession, timed: Mapping[str, JudgedCase], *, confirm_s: float) -> Again:
+    """Say how the session measures its suspects again, as far as it may.
 
-    Returns:
-        The suspects, their records with what came of it.
+    Args:
+        ours: The session.
+        timed: Its timed cases.
+        confirm_s: Seconds for the suspects of each process.
     """
-    settings = ours.settings
-    is_void = ours.speed.confirmation.void is not None
-    if is_void or settings.confirm_s == 0 or ours.interrupted or settings.in_process:
-        return {}
-    repeat = make_repeat(ours, timed, settings.confirm_s)
-    found = repeat_suspects(_as_recorded(timed), settings.recorded_limits(), repeat)
-    return {
-        name: dataclasses.replace(
-            timed[name], measurement=dataclasses.replace(timed[name].measurement, repeats=repeats)
-        )
-        for name, repeats in found.items()
+    settings, earlier = ours.settings, {} if ours.journal is None else ours.journal.kept
+    confirm, repeat = None, None
+    if settings.confirm_s > 0 and not ours.interrupted:
+        confirm = functools.partial(confirm_suspects, ours, timed, budget_s=confirm_s)
+        repeat = None if settings.in_process else make_repeat(ours, timed, settings.confirm_s)
+    return Again(
+        confirm=confirm,
+        unconfirmed="interrupted" if ours.interrupted else f"{CONFIRM} 0",
+        repeat=repeat,
+        processes=earlier,
+        noises=find_noise(ours, {name: one.measurement for name, one in timed.items()}),
+        typed=ours.typed,
+        is_here=True,
+    )
+
+
+def _settle(ours: SdSession, numbers: JudgedSession) -> dict[str, SettledCase]:
+    """Return what readers of the run cannot tell from its numbers."""
+    guards = ours.find_guards() or ()
+    is_doubted = (
+        ours.speed.confirmation.void is not None
+        or bool(ours.journal is not None and ours.journal.kept)
+        or any(guard.state == "fail" for guard in guards)
+    )
+    limits = ours.read_limits()
+    found = {
+        row.verdict.case: settle_case(row.verdict, numbers, limits, is_doubted=is_doubted)
+        for row in ours.rows
     }
-
-
-def _judge_recorded(ours: SdSession, timed: Mapping[str, JudgedCase]) -> dict[str, list[Finding]]:
-    """Judge what is in the records beside the median."""
-    is_void = ours.speed.confirmation.void is not None
-    ours.tails_left_out = None if is_void else explain_tails(timed)
-    limits = ours.settings.recorded_limits()
-    return judge_recorded(_as_recorded(timed), limits, is_void=is_void)
-
-
-def _as_recorded(timed: Mapping[str, JudgedCase]) -> dict[str, RecordedCase]:
-    return {name: RecordedCase(one.measurement, one.history) for name, one in timed.items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _judge_timing(
@@ -249,9 +252,10 @@ def _judge_timing(
     """Return what is said of a case's speed, beside its images."""
     said = (judge_processes(judged.measurement), ours.order.judge(node_id))
     findings = [one for one in said if one is not None]
-    if node_id in ours.speed.cases:
+    has_history = any(saved is not None for saved in judged.history)
+    if node_id in ours.speed.cases and has_history:
         findings.append(ours.speed.cases[node_id])
-    elif not is_timed and any(saved is not None for saved in judged.history):
+    elif not is_timed and has_history:
         findings.append(
             Finding(
                 Outcome.INCONCLUSIVE,
@@ -290,7 +294,8 @@ def _choose_comparison(
 ) -> Comparison:
     """Find what to compare with; a bare ``--benchmark-compare`` prefers accepted sessions."""
     settings = ours.settings
-    limit, gross = settings.case_slowdown(), settings.latency_limits().gross_slowdown
+    limits = ours.read_limits()
+    limit, gross = limits.max_slowdown, limits.gross_slowdown
     if host is None or not (ours.compares_with_accepted or host.compare) or not complete:
         return Comparison()
     storage = Path(getattr(host.storage, "path", "."))

@@ -61,18 +61,17 @@ def summarise_run(ours: SdSession) -> RunSummary:
     """
     if ours.durations is None:
         ours.durations = ours.ledger.read()
-    logs = (row.measurement.guards for row in ours.rows if row.measurement is not None)
-    log = next((each for each in logs if each is not None), None)
     return RunSummary(
         outcomes={row.verdict.case: row.verdict.outcome.value for row in ours.rows},
         suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
         void=ours.speed.confirmation.void,
         interrupted=ours.interrupted,
         null_control=ours.speed.confirmation.null_control,
-        guards=None if log is None or log.policy == "off" else log.before,
+        guards=ours.find_guards(),
         durations=ours.durations,
         earlier={} if ours.journal is None else dict(ours.journal.kept),
         repeated=dict(ours.repeated),
+        settled=ours.settled,
     )
 
 

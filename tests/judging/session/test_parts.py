@@ -33,7 +33,7 @@ def judge_with(verdicts, seen):
         seen.append((name, confirm is not None, why))
         outcome, suite = verdicts[name]
         return SpeedVerdict(
-            {name: finding(outcome)}, finding(suite, name), {name: 1.0}, confirmation
+            {name: finding(outcome)}, finding(suite, name), confirmation=confirmation
         )
 
     return judge
