@@ -17,7 +17,7 @@ import pytest
 
 from sdperf.plugin.collecting import plan
 from sdperf.plugin.keys import is_ours
-from sdperf.plugin.session import session_of
+from sdperf.plugin.live.session import session_of
 
 ORDER_VARIABLE: Final = "SDPERF_ORDER"
 

@@ -45,7 +45,7 @@ from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
 from sdperf.settings import BASELINES, OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 __all__ = [
     "sd_benchmark",
@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         if any(config.getoption(str(one)) is not None for one in (*OPTIONS, *SWITCHES)):
-            from sdperf.plugin.session import session_of
+            from sdperf.plugin.live.session import session_of
 
             session_of(config)
         if config.pluginmanager.hasplugin("benchmark"):
@@ -124,7 +124,7 @@ def _read_host_options(config: pytest.Config) -> None:
 
 def _take_over_accepted(config: pytest.Config) -> bool:
     """Answer a bare ``--benchmark-compare`` by the accepted sessions, if there are any."""
-    from sdperf.plugin.session import session_of
+    from sdperf.plugin.live.session import session_of
     from sdperf.store.baselines import BaselineStore
 
     ours = session_of(config)
@@ -165,7 +165,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if FIXTURES.isdisjoint(metafunc.fixturenames):
         return
     from sdperf.plugin.collecting import spread_over_matrix
-    from sdperf.plugin.session import session_of
+    from sdperf.plugin.live.session import session_of
 
     config = metafunc.config
     if _INI_FAULT in config.stash:
@@ -185,7 +185,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if is_ours(item)]
     if ours:
         from sdperf.plugin.collecting import arrange
-        from sdperf.plugin.session import session_of
+        from sdperf.plugin.live.session import session_of
 
         arrange(session_of(config), items, ours)
 
@@ -195,7 +195,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ours = [item for item in session.items if is_ours(item)]
     if ours and _INI_FAULT not in session.config.stash:
         from sdperf.plugin.collecting import plan
-        from sdperf.plugin.session import session_of
+        from sdperf.plugin.live.session import session_of
 
         plan(session_of(session.config), ours)
 
@@ -217,8 +217,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
         return
+    from sdperf.plugin.live.session import take_over_host
     from sdperf.plugin.opening import check_packages
-    from sdperf.plugin.session import take_over_host
 
     if output is not None:
         output.check()

@@ -8,9 +8,9 @@ import pytest
 
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.plugin.ahead import Plan, Wanted, find_asked
+from sdperf.plugin.live.ahead import Plan, Wanted, find_asked
+from sdperf.plugin.live.session import SdSession
 from sdperf.plugin.options import Settings
-from sdperf.plugin.session import SdSession
 from sdperf.record.workload import PRECISIONS, TORCH, Variant
 from sdperf.settings import MAX_SLOWDOWN
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.plugin.ahead import Plan
+from sdperf.plugin.live.ahead import Plan
 from sdperf.record.json import format_measurement, format_record, parse_measurement, parse_record
 from sdperf.record.measurement import CaseKind, Environment, Measurement, SeparateStage
 from sdperf.record.observation import Observation
@@ -36,9 +36,9 @@ from sdperf.store.quality import QUALITY_KEY, format_quality, make_quality_case,
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.plugin.fixtures.quality_results import QualityResult
+    from sdperf.plugin.live.quality_results import QualityResult
+    from sdperf.plugin.live.session import SdSession
     from sdperf.plugin.options import Settings
-    from sdperf.plugin.session import SdSession
     from sdperf.run.case import CaseResult
 
 IMAGES: Final = Path(".sdperf") / "images"

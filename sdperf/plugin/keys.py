@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 KEY: pytest.StashKey[SdSession] = pytest.StashKey()
 """The session's state; absent for as long as no test and no option asks for any of ours."""

@@ -11,7 +11,7 @@ from sdperf.judging.support import CaseNoise, explain_unsupported, suggest_limit
 from sdperf.record.measurement import Measurement
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
     from sdperf.store.calibration import Calibration
 
 

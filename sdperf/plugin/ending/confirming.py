@@ -25,7 +25,7 @@ from sdperf.settings import SUBJECT
 from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 
 def confirm_suspects(

@@ -16,7 +16,7 @@ from sdperf.record.verdict import Verdict
 from sdperf.streams import strip_controls
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 _MARK: Final = "sdperf_verdict"
 """Attribute of a report that replaces an earlier one."""

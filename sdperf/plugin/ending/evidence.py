@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ImageError
 from sdperf.images.png import decode_png, encode_png
-from sdperf.plugin.session import SdSession
+from sdperf.plugin.live.session import SdSession
 from sdperf.record.verdict import Exhibit, Verdict
 from sdperf.store.files import write_atomically
 

@@ -57,7 +57,7 @@ from sdperf.settings import CONFIRM, HTML
 from sdperf.store.baselines import BaselineStore
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
     from sdperf.run.case import CaseResult
 
 

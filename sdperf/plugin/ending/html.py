@@ -11,7 +11,7 @@ from sdperf.units import format_bytes
 if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine, ReportedRun
     from sdperf.judging.trend.changes import Trend
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 
 class ReportError(Exception):

@@ -15,7 +15,7 @@ from sdperf.settings import MARKDOWN
 from sdperf.store.files import encode_text, write_atomically
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 """GitHub's file for a job's summary: other steps' words in it stay."""

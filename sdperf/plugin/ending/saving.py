@@ -16,7 +16,7 @@ from sdperf.store.quality import QualityCase, make_quality_case
 from sdperf.store.runs import RunSummary
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 EVIDENCE_FOLDER: Final = ".sdperf"
 _GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"

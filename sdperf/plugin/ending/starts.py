@@ -17,7 +17,7 @@ from sdperf.settings import ROUNDS
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
 
 
 def explain_tails(judged: Mapping[str, JudgedCase]) -> str | None:

@@ -32,7 +32,7 @@ from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
     from sdperf.record.measurement import Measurement
 
 

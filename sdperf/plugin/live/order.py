@@ -12,7 +12,7 @@ from sdperf.record.guard import Guard
 from sdperf.record.verdict import Finding, Outcome, shorten_case
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import SdSession
     from sdperf.run.case import Case
 
 

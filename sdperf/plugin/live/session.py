@@ -18,14 +18,14 @@ from sdperf.judging.settling import Typed
 from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Durations, Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
-from sdperf.plugin.ahead import Plan
 from sdperf.plugin.command_line import read_typed
-from sdperf.plugin.fixtures.quality_results import QualityShelf
 from sdperf.plugin.keys import KEY
+from sdperf.plugin.live.ahead import Plan
+from sdperf.plugin.live.order import OrderWatch
+from sdperf.plugin.live.quality_results import QualityShelf
+from sdperf.plugin.live.skipping import find_skip_reason
 from sdperf.plugin.options import Settings, read_settings
-from sdperf.plugin.order import OrderWatch
 from sdperf.plugin.progress import LiveLine
-from sdperf.plugin.skipping import find_skip_reason
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import Row
 
