@@ -9,6 +9,7 @@ are judged as if they had been a session: see
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from sdperf.judging.session.confirmation import Confirmation
 from sdperf.judging.session.held import HeldCase
@@ -17,13 +18,15 @@ from sdperf.record.verdict import Finding, Outcome
 
 _SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
+Kept = TypeVar("Kept")
+
 JudgePart = Callable[[Mapping[str, HeldCase], Confirm | None, str], SpeedVerdict]
 """Judges the cases of one part; see `sdperf.judging.session.speed.judge_speed`."""
 
 
 def divide(
-    judged: Mapping[str, HeldCase], kept: Mapping[str, str]
-) -> list[tuple[str | None, dict[str, HeldCase]]]:
+    judged: Mapping[str, Kept], kept: Mapping[str, str]
+) -> list[tuple[str | None, dict[str, Kept]]]:
     """Divide a session's cases by the process that measured them.
 
     Args:

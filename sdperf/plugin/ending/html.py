@@ -10,8 +10,10 @@ from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine, ReportedRun
+    from sdperf.judging.session.limits import Limits
     from sdperf.judging.trend.changes import Trend
-    from sdperf.plugin.live.session import SdSession
+    from sdperf.plugin.ending.outcome import SessionOutcome
+    from sdperf.plugin.live.session import LiveSession
 
 
 class ReportError(Exception):
@@ -24,11 +26,12 @@ class ReportError(Exception):
         return any(isinstance(cause, OSError) for cause in causes)
 
 
-def write_html(ours: SdSession, root: Path, path: Path) -> str:
+def write_html(live: LiveSession, outcome: SessionOutcome, root: Path, path: Path) -> str:
     """Write the report of a session that was judged and stored.
 
     Args:
-        ours: The session.
+        live: The session.
+        outcome: What it came to.
         root: pytest's root folder.
         path: Where to.
 
@@ -43,11 +46,11 @@ def write_html(ours: SdSession, root: Path, path: Path) -> str:
     from sdperf.store.history.database import locate_history
 
     last_run = root / ".sdperf" / "last-run.json"
-    paths = [one.path for one in ours.comparison.sessions if one.path is not None]
+    paths = [one.path for one in outcome.comparison.sessions if one.path is not None]
     try:
-        judged = judge_stored(ours, last_run, paths)
+        judged = judge_stored(live.read_limits(), outcome, last_run, paths)
         source = locate_pictures([*paths, last_run])
-        trends = find_trends(judged, locate_history(ours.settings.history or None, root))
+        trends = find_trends(judged, locate_history(live.settings.history or None, root))
         size_bytes = write_report(path, [judged], source, trends)
     except SdperfError as error:
         raise ReportError(f"no report: {error}") from error
@@ -80,7 +83,9 @@ def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
         database.close()
 
 
-def judge_stored(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedMachine:
+def judge_stored(
+    limits: Limits, outcome: SessionOutcome, last_run: Path, paths: list[Path]
+) -> JudgedMachine:
     """Judge the stored run as a replay will; what only the session could settle it says itself.
 
     Raises:
@@ -93,7 +98,7 @@ def judge_stored(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedMa
     require_runs([head])
     bases = [read_reported_run(path) for path in paths]
     runs = [*(base for base in bases if _is_alike(base, head)), head]
-    return judge_machine(runs, ours.read_limits(), notes=ours.speed.confirmation.notes)
+    return judge_machine(runs, limits, notes=outcome.speed.confirmation.notes)
 
 
 def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:
