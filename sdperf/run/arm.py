@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sdperf.record.measurement import CaseKind, Measurement, SeparateStage
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case
+from sdperf.run.pictures.references import PlannedReferences
 from sdperf.run.pool import WorkerPool
-from sdperf.run.references import PlannedReferences
 from sdperf.run.suite import Suite
 
 

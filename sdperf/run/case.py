@@ -26,8 +26,8 @@ from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
 from sdperf.run.messages import DeliveredImage, WorkerSpec
+from sdperf.run.pictures.scoring import record_images
 from sdperf.run.pool import PoolRound, Worker
-from sdperf.run.scoring import record_images
 from sdperf.run.suite import Suite
 from sdperf.settings import IMAGES
 from sdperf.stats.summaries import keep_complete, sum_known, sum_peaks

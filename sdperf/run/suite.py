@@ -37,11 +37,11 @@ from sdperf.run.messages import (
     RoundRequest,
     WorkerSpec,
 )
+from sdperf.run.pictures.references import PlannedReferences, Source, draw_plain, make_due
+from sdperf.run.pictures.scoring import PictureScores
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.quality.questions import TakeImprint
 from sdperf.run.quality.recorded import Recording
-from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
-from sdperf.run.scoring import PictureScores
 from sdperf.run.share import compute_limits
 from sdperf.settings import GUIDANCE, STEPS
 

@@ -29,7 +29,7 @@ from sdperf.judging.session.held import HeldCase, take_medians
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import TORCH, Variant
-from sdperf.run.scoring import Other, PictureScores
+from sdperf.run.pictures.scoring import Other, PictureScores
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase
 

@@ -150,8 +150,8 @@ class SessionSuites:
 
     def _plan_references(self) -> int:
         """Tell the suite what its tests are held against; count the processes that it takes."""
+        from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
-        from sdperf.run.references import PlannedReferences, list_reference_specs
 
         suite, images = self.own(), self.settings.images
         quality_images = max(FEWEST_IMAGES, images)

@@ -25,10 +25,10 @@ from sdperf.record.observation import (
 )
 from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant
 from sdperf.run.messages import DeliveredImage
+from sdperf.run.pictures.references import Source, choose_reference, make_recording, make_recordings
+from sdperf.run.pictures.scoring import add_scores, record_images
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
 from sdperf.run.quality.recorded import Recording, Replay
-from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
-from sdperf.run.scoring import add_scores, record_images
 from sdperf.run.suite import Suite
 from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
@@ -44,7 +44,7 @@ BATCH: Final = 3
 class QualityBench:
     """Asks one session's workers the questions of the quality suite.
 
-    `sdperf.run.references.choose_reference` says which reference a pipeline has.
+    `sdperf.run.pictures.references.choose_reference` says which reference a pipeline has.
 
     Attributes:
         suite: What the session shares.

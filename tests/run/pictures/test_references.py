@@ -11,7 +11,7 @@ from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.messages import DeliveredImage, WorkerSpec
-from sdperf.run.references import (
+from sdperf.run.pictures.references import (
     RECORDED_IMAGES,
     PlannedReferences,
     choose_reference,
@@ -128,12 +128,12 @@ def test_what_fp32_cannot_draw_is_left_out_and_not_tried_again(error, missing):
 
 @pytest.mark.parametrize(("budget_s", "count"), [(0.0, 1), (1e9, RECORDED_IMAGES)])
 def test_as_many_pictures_are_recorded_as_there_is_time_for(monkeypatch, budget_s, count):
-    monkeypatch.setattr("sdperf.run.references.RECORDING_BUDGET_S", budget_s)
+    monkeypatch.setattr("sdperf.run.pictures.references.RECORDING_BUDGET_S", budget_s)
     suite = make_suite("cpu")
     source = choose_reference(suite, "bf16", "torch")
     made = make_recordings(suite, source)
     assert [image for image, _ in made] == [suite.workload.image(index) for index in range(count)]
-    monkeypatch.setattr("sdperf.run.references.RECORDING_BUDGET_S", 0.0)
+    monkeypatch.setattr("sdperf.run.pictures.references.RECORDING_BUDGET_S", 0.0)
     assert make_recordings(suite, source) == made  # what is there costs nothing
 
 
