@@ -129,7 +129,7 @@ class Bench:
         assert self._plain is not None
         suite = self._make_suite()
         for request, png in self._reference.items():
-            suite.keep_plain(request, png)
+            suite.images.keep_plain(request, png)
         variant = Variant(self.precision, optimisations=tuple(optimisations))
         case = Case(suite, "latency", variant, watched=False)
         plain = Case(self._plain, "latency", Variant(self.precision), watched=False)

@@ -162,7 +162,7 @@ class SessionJournal:
     def add_timed(self, suite: Suite, case: str, result: CaseResult) -> None:
         """Put a finished case on the disk, its pictures first."""
         against = {
-            scores.against_sha256: suite.find_plain(scores.against_sha256)
+            scores.against_sha256: suite.images.find_plain(scores.against_sha256)
             for image in result.measurement.images
             for scores in image.scores
             if scores.against == "fp32-sync"
@@ -187,7 +187,7 @@ class SessionJournal:
         named = _list_hashes(record)
         pngs = {sha256: shelf[sha256] for sha256 in named if sha256 in shelf}
         for sha256 in named - set(pngs):
-            plain = suite.find_plain(sha256)
+            plain = suite.images.find_plain(sha256)
             if plain is not None:
                 pngs[sha256] = plain
         self._add(suite, case, "quality", record, pngs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
-from sdperf.run.pictures.scoring import add_scores
+from sdperf.run.pictures.comparing import add_scores
 from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
 

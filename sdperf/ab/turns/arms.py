@@ -83,14 +83,8 @@ class LifePool(WorkerPool):
         """Run a round and keep what its workers' memory came to."""
         done = super().run_round(requests, first)
         for worker, result in enumerate(done.results, start=first):
-            peak = MemoryUsage(
-                result.peak_rss_bytes,
-                result.peak_device_bytes,
-                result.peak_device_sampled,
-                result.live_device_bytes,
-                result.driver_device_bytes,
-            )
-            self._peaks[worker] = merge_peaks(self._peaks.get(worker, peak), peak)
+            before = self._peaks.get(worker, result.memory)
+            self._peaks[worker] = merge_peaks(before, result.memory)
         return done
 
     def list_modules(self, folders: tuple[str, ...]) -> dict[str, str]:

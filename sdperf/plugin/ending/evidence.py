@@ -86,7 +86,7 @@ class PixelFinder:
 
     def find(self, sha256: str) -> NDArray[np.uint8] | None:
         """Return its pixels; ``None`` where it is gone."""
-        png = self.pngs.get(sha256) or self.suite.find_plain(sha256)
+        png = self.pngs.get(sha256) or self.suite.images.find_plain(sha256)
         if png is not None:
             return decode_png(png)
         with contextlib.suppress(ImageError):
