@@ -14,7 +14,7 @@ from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.table import Code, Column, Marked, RowStyle, Table
-from sdperf.report.text.session.cases import Line, colour_of, wrap_line
+from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 

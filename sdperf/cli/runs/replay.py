@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.options import add_setting, add_strictness
 from sdperf.errors import ConfigurationError
-from sdperf.report.text.session.cases import (
-    Row,
-    format_counts,
-    format_findings,
-    format_table,
-)
+from sdperf.report.text.session.cases import Row, format_counts, format_findings, format_table
 from sdperf.report.text.session.quality_seen import describe_seen
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
 from sdperf.store.files import write_atomically
 

@@ -13,10 +13,9 @@ from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
+from sdperf.report.text.lines import Line, colour_of
 from sdperf.report.text.session.cases import (
-    Line,
     Row,
-    colour_of,
     format_ceilings,
     format_counts,
     format_findings,
@@ -28,7 +27,7 @@ from sdperf.report.text.session.engines import format_engines
 from sdperf.report.text.session.gains import format_gains
 from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
 from sdperf.report.text.session.soak import format_soaks
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:

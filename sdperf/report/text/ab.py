@@ -13,7 +13,7 @@ from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, StageChange
 from sdperf.ab.verdict.words import describe_change
 from sdperf.record.verdict import Outcome
 from sdperf.report.table import Column, Table
-from sdperf.report.text.session.cases import Line, colour_of, wrap_line
+from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.table import Column, Marked, Table
-from sdperf.report.text.session.cases import Line
+from sdperf.report.text.lines import Line
 from sdperf.store.contribution.contribution import ContributedCase, Contribution
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 

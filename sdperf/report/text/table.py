@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sdperf.report.table import Column, Table, shorten
-from sdperf.report.text.session.cases import Line
+from sdperf.report.text.lines import Line
 
 
 def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:

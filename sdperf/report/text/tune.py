@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.report.table import Column, Marked, RowStyle, Table
-from sdperf.report.text.session.cases import Line
-from sdperf.report.text.session.wrapping import WIDTH, wrap_text
+from sdperf.report.text.lines import Line
 from sdperf.report.text.table import format_text_table
+from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.tune.confirming import Confirmation
 from sdperf.tune.summary import Summary
 from sdperf.tune.trial.trying import Tried

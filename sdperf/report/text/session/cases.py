@@ -6,13 +6,11 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
-from sdperf.report.text.session.wrapping import wrap_text
-from sdperf.streams import strip_controls
+from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.units import (
     UNKNOWN,
     format_change,
@@ -40,39 +38,6 @@ class Row:
     measurement: Measurement | None
     change: float | None
     seen: str | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of text with the colour that a terminal may give it.
-
-    Attributes:
-        text: At most `WIDTH` characters; what a terminal or a workflow's log would obey is gone.
-        colour: ``red``, ``yellow``, ``green`` or ``""``.
-        bold: Whether to stress it.
-    """
-
-    text: str
-    colour: str = ""
-    bold: bool = False
-
-    def __post_init__(self) -> None:
-        """Take what a file's names could bring: control characters, line breaks, commands."""
-        object.__setattr__(self, "text", strip_controls(self.text))
-
-
-_ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}
-
-
-def format_ansi(line: Line) -> str:
-    """Return a line with the escape codes of its colour."""
-    codes = [code for code in ("1" if line.bold else "", _ANSI.get(line.colour, "")) if code]
-    return f"\x1b[{';'.join(codes)}m{line.text}\x1b[0m" if codes else line.text
-
-
-def colour_of(outcome: Outcome) -> str:
-    """Return the colour of an outcome: failures red, open answers yellow, the rest green."""
-    return "red" if outcome.is_failure else "yellow" if outcome.is_open else "green"
 
 
 _COLUMNS = (
@@ -236,9 +201,3 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
         )
         for one in find_overlaps(measured)
     ]
-
-
-def wrap_line(text: str, colour: str = "") -> list[Line]:
-    """Break a long line at spaces, the rest of it indented."""
-    pieces = wrap_text(text, subsequent_indent="    ")
-    return [Line(piece, colour) for piece in pieces]

@@ -9,7 +9,8 @@ from typing import Final
 
 from sdperf.record.measurement import ImageScores, Measurement
 from sdperf.record.workload import TORCH, Variant
-from sdperf.report.text.session.cases import Line, Row
+from sdperf.report.text.lines import Line
+from sdperf.report.text.session.cases import Row
 from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
 
 HEADER: Final = ("engine", "s/image", "times faster", "SSIM", "worst tile", "files", "converted in")

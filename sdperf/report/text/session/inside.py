@@ -10,8 +10,9 @@ from sdperf.record.guard import Guard
 from sdperf.record.measurement import DeviceLimits, Measurement, StageTimes
 from sdperf.record.usage import Curve
 from sdperf.record.workload import TORCH
-from sdperf.report.text.session.cases import Line, Row, wrap_line
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.lines import Line, wrap_line
+from sdperf.report.text.session.cases import Row
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 
 _STAGE_COLUMNS: Final = (("seconds", 11), ("share", 9), ("GFLOP", 11), ("of peak", 9))

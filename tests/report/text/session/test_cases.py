@@ -12,7 +12,7 @@ from sdperf.report.text.session.cases import (
     format_findings,
     format_table,
 )
-from sdperf.report.text.session.wrapping import WIDTH
+from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import image, measurement, scores
 
 
