@@ -6,21 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-ELLIPSIS = "..."
-"""Stands where a text was cut."""
-
-
-def shorten(text: str, most: int, *, keeps_end: bool = False) -> str:
-    """Cut a text to so many characters, the ellipsis included.
-
-    >>> shorten("benchmarks", 7), shorten("benchmarks", 7, keeps_end=True)
-    ('benc...', '...arks')
-    """
-    if len(text) <= most:
-        return text
-    kept = most - len(ELLIPSIS)
-    return f"{ELLIPSIS}{text[-kept:]}" if keeps_end else f"{text[:kept]}{ELLIPSIS}"
-
 
 class Code(str):
     """A cell that Markdown and HTML show as code."""
@@ -72,11 +57,14 @@ class RowStyle:
     Attributes:
         colour: Name of a colour, in text.
         below: Lines beneath it, in text.
+        across: Words in place of all its cells but the first and the last, in text; ``None`` shows
+            the cells.
         is_marked: Whether HTML points at it.
     """
 
     colour: str = ""
     below: tuple[str, ...] = ()
+    across: str | None = None
     is_marked: bool = False
 
 

@@ -26,6 +26,7 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, SettledCase, parse_finding
 from sdperf.store.controls import NullControl
 from sdperf.store.quality import QualityCase, parse_quality
+from sdperf.units import shorten
 
 RUN_KEY: Final = "sdperf"
 """Key of sdperf's own part, at the top of the JSON and in each case's ``extra_info``."""
@@ -360,10 +361,9 @@ def parse_rounds(where: str, stats: object) -> tuple[float, ...]:
         raise RecordError(f"{where} has too many rounds", got=len(data))
     for value in data:
         if not is_duration(value):
-            shown = repr(value)
             raise RecordError(
                 f"{where} has a round that is no duration",
-                got=shown if len(shown) <= 60 else f"{shown[:57]}...",
+                got=shorten(repr(value), 60),
                 expected="a positive number of seconds",
             )
     return tuple(map(float, data))

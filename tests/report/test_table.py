@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sdperf.report.figures.drawn import format_csv
 from sdperf.report.html.table import format_html_table
 from sdperf.report.markdown.table import format_markdown_table
-from sdperf.report.table import Code, Column, Marked, RowStyle, Table, shorten
+from sdperf.report.table import Code, Column, Marked, RowStyle, Table
 from sdperf.report.text.table import format_text_table
+from sdperf.units import shorten
 
 TABLE = Table(
     (

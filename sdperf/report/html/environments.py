@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sdperf.judging.machine import JudgedMachine, ReportedRun
 from sdperf.record.commit import parse_commit_info
-from sdperf.report.table import RowStyle, Table, shorten
-from sdperf.units import UNKNOWN
+from sdperf.report.table import RowStyle, Table
+from sdperf.units import UNKNOWN, shorten
 
 MOST_RUNS: Final = 4
 """Runs side by side; of more, the latest."""

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdperf.record.verdict import Outcome
-from sdperf.report.table import Column, RowStyle, Table, shorten
+from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.history.figures import Figures
 from sdperf.store.history.reading import RunHead
-from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
+from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds, shorten
 
 FORMAT_VERSION = 1
 SHORT_COMMIT = 10

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from sdperf.record.verdict import Outcome
 from sdperf.report.text.wrapping import wrap_text
-from sdperf.streams import strip_controls
+from sdperf.streams import colour_text, strip_controls
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,9 @@ class Line:
         object.__setattr__(self, "text", strip_controls(self.text))
 
 
-_ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}
-
-
 def format_ansi(line: Line) -> str:
     """Return a line with the escape codes of its colour."""
-    codes = [code for code in ("1" if line.bold else "", _ANSI.get(line.colour, "")) if code]
-    return f"\x1b[{';'.join(codes)}m{line.text}\x1b[0m" if codes else line.text
+    return colour_text(line.text, *(["bold"] if line.bold else []), line.colour)
 
 
 def colour_of(outcome: Outcome) -> str:
