@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sdperf.ab.confirming import BaselineCode, Confirmer
 from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path
 from sdperf.ab.turns.blocks import Arm
+from sdperf.ab.turns.case_arm import CaseArm, make_arm
 from sdperf.ab.turns.residency import fit_together
 from sdperf.errors import SdperfError
 from sdperf.judging.latency import LatencyLimits, Screening
@@ -19,7 +20,6 @@ from sdperf.judging.session.confirmation import Confirmation, ControlCase
 from sdperf.judging.session.gate import JudgedCase
 from sdperf.measure.clock import monotonic_clock
 from sdperf.record.measurement import Measurement
-from sdperf.run.arm import CaseArm, make_arm
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.settings import SUBJECT
 from sdperf.units import format_quantity, format_seconds

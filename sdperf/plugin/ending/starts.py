@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sdperf.ab.turns.case_arm import CaseArm, make_arm
 from sdperf.errors import SdperfError
 from sdperf.judging import tail
 from sdperf.judging.session.gate import JudgedCase
 from sdperf.judging.session.recorded import Repeat, Repeated
 from sdperf.measure.clock import monotonic_clock
 from sdperf.record.measurement import Measurement
-from sdperf.run.arm import CaseArm, make_arm
 from sdperf.settings import ROUNDS
 from sdperf.units import format_quantity
 
