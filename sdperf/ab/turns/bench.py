@@ -148,7 +148,7 @@ class LiveBench:
             guards="off",
             machine=self.machine,
         )
-        return LiveArm(suite, pool, side, case, warmup)
+        return LiveArm.of_side(suite, pool, side, case, warmup)
 
     def fit(self, workers: Sequence[MemoryUsage], device: DeviceInfo) -> bool:
         """Tell whether workers of these peaks can be resident together."""

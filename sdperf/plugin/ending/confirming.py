@@ -132,7 +132,7 @@ class SessionBench:
             code=code,
         )
         if not self._fit_together(measurement):
-            arm.before_load = lambda: self._close_others(arm)
+            arm.before_load(lambda: self._close_others(arm))
         self._arms.append(arm)
         return arm
 
