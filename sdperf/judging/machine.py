@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar, cast
 from sdperf.errors import RecordError
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
-from sdperf.record.measurement import Environment, Measurement
+from sdperf.record.environment import Environment
+from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorten_case
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.quality import QualityCase

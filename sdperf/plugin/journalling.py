@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.plugin.live.ahead import Plan
+from sdperf.record.environment import Environment
 from sdperf.record.json import format_measurement, format_record, parse_measurement, parse_record
-from sdperf.record.measurement import CaseKind, Environment, Measurement, SeparateStage
+from sdperf.record.measurement import CaseKind, Measurement
 from sdperf.record.observation import Observation
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import Precision, Variant
 from sdperf.settings import RESUME
 from sdperf.store.code import hash_code, locate_module

@@ -13,13 +13,8 @@ from sdperf.measure.ledger import Ledger
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.record.guard import Guard
 from sdperf.record.imprint import PictureImprint
-from sdperf.record.measurement import (
-    CaseKind,
-    FreshRounds,
-    Measurement,
-    SeparateStage,
-    Start,
-)
+from sdperf.record.measurement import CaseKind, FreshRounds, Measurement, Start
+from sdperf.record.stages import SeparateStage
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log

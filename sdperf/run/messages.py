@@ -9,13 +9,8 @@ from typing import Any, ClassVar
 from sdperf.device import DeviceInfo
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.execution import Execution
-from sdperf.record.measurement import (
-    CacheState,
-    EngineUse,
-    MemoryUsage,
-    PeakRate,
-    SeparateStage,
-)
+from sdperf.record.measurement import CacheState, EngineUse, MemoryUsage
+from sdperf.record.stages import PeakRate, SeparateStage
 from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Workload
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import GenerationError
 from sdperf.pipeline.optimisations.catalogue import is_recorded
-from sdperf.record.measurement import DeviceLimits, StageCost, StageTimes
+from sdperf.record.stages import DeviceLimits, StageCost, StageTimes
 from sdperf.record.workload import TORCH, Precision, Variant
 from sdperf.run.fresh import make_fresh_request
 from sdperf.run.messages import DeviceSpeed, RoundRequest

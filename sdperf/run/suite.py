@@ -16,12 +16,10 @@ from sdperf.errors import ConfigurationError, EngineError, GenerationError
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
+from sdperf.record.environment import Environment
 from sdperf.record.imprint import PictureImprint
-from sdperf.record.measurement import (
-    Environment,
-    GuardPolicy,
-    SeparateStage,
-)
+from sdperf.record.measurement import GuardPolicy
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.messages import (

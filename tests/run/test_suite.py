@@ -8,7 +8,7 @@ import pytest
 
 from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
-from sdperf.record.measurement import PeakRate, StageTimes
+from sdperf.record.stages import PeakRate, StageTimes
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.case import Case
 from sdperf.run.messages import DeviceSpeed

@@ -15,7 +15,8 @@ import io, os, sys
 from PIL import Image
 
 from sdperf.device import DeviceInfo
-from sdperf.record.measurement import MemoryUsage, StageTimes
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.models.subject import load_subject
 from sdperf.run.messages import DeliveredImage, RoundResult, WorkerReport
 

@@ -11,7 +11,8 @@ from sdperf.ab.turns.blocks import Arm
 from sdperf.ab.turns.case_arm import CaseArm
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
-from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.measurement import FreshRounds, MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest
 from sdperf.run.case import SHORTEST_WATCH_S, Case

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdperf.record.measurement import CaseKind, Measurement, SeparateStage
+from sdperf.record.measurement import CaseKind, Measurement
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case
 from sdperf.run.pictures.references import PlannedReferences

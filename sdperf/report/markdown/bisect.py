@@ -10,7 +10,7 @@ from sdperf.ab.verdict.comparison import Comparison
 from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.judging import Aspect, describe_verdict
 from sdperf.bisect.state import StepRecord
-from sdperf.record.measurement import Environment
+from sdperf.record.environment import Environment
 from sdperf.report.markdown.ab import format_stages
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_block, format_code

@@ -18,7 +18,8 @@ from sdperf.measure.clock import Interval, monotonic_clock, timed, wait_until
 from sdperf.measure.resident import read_peak_rss_bytes, read_resident_bytes
 from sdperf.models.failing_line import failures_explained
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
-from sdperf.record.measurement import MemoryUsage, StageCost, StageTimes
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH
 from sdperf.run.messages import (
     DeliveredImage,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import DeviceLimits, Measurement, StageTimes
+from sdperf.record.measurement import Measurement
+from sdperf.record.stages import DeviceLimits, StageTimes
 from sdperf.record.usage import Curve
 from sdperf.record.workload import TORCH
 from sdperf.report.table import Column, Table

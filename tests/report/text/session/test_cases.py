@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from sdperf.record.measurement import StageTimes
+from sdperf.record.stages import StageTimes
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import (

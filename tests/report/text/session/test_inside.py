@@ -1,15 +1,8 @@
 import dataclasses
 
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import (
-    DeviceLimits,
-    ExcludedRound,
-    GuardLog,
-    MemoryUsage,
-    PeakRate,
-    StageCost,
-    StageTimes,
-)
+from sdperf.record.measurement import ExcludedRound, GuardLog, MemoryUsage
+from sdperf.record.stages import DeviceLimits, PeakRate, StageCost, StageTimes
 from sdperf.record.usage import Curve, ResourceUsage
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
