@@ -14,8 +14,7 @@ from typing import Final
 
 from sdperf.device import DeviceKind
 from sdperf.engines.external.naming import divide_engines, parse_external
-from sdperf.record.program import EXTERNAL, is_external, name_engine
-from sdperf.record.workload import TORCH, Precision
+from sdperf.record.workload import EXTERNAL, TORCH, Precision, is_external, name_engine
 from sdperf.settings import ENGINE
 
 AUTO: Final = "auto"

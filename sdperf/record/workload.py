@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from sdperf.errors import ConfigurationError
-from sdperf.record.program import is_external, name_engine
 from sdperf.units import format_quantity
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -22,6 +22,9 @@ EMBEDDED: Final = "embedded"
 
 TORCH: Final = "torch"
 """The engine that is diffusers as it comes."""
+
+EXTERNAL: Final = "external:"
+"""What the name of an engine begins with that is a program of the user's."""
 
 _MAX_PROMPTS_FILE_BYTES: Final = 1 << 20
 
@@ -165,6 +168,52 @@ class Variant:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
         engine = () if self.engine == TORCH else (name_engine(self.engine),)
         return "-".join((self.precision, self.mode, *self.team, *engine, *self.optimisations))
+
+
+@dataclass(frozen=True)
+class ProgramFacts:
+    """What a program answered when it was asked to describe itself.
+
+    Attributes:
+        name: Its name, such as ``mflux``.
+        version: Its version.
+        model: What it draws with, in its own words.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        device_name: The device in its own words; empty is unknown.
+        precision: Number format that it runs where it is told none, such as ``q8``.
+        precisions: Number formats of ours that it can be told; empty is none.
+        accepts: What it can be told beside prompt and seed; see `docs/external.md`.
+        queue: Requests that it takes before it has answered the first of them.
+        largest_seed: The largest seed that it tells from others.
+        versions: Versions of the packages that it is made of.
+    """
+
+    name: str
+    version: str
+    model: str
+    device: str
+    device_name: str = ""
+    precision: str = "unknown"
+    precisions: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ()
+    queue: int = 1
+    largest_seed: int = 2**63 - 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_external(engine: str) -> bool:
+    """Tell whether an engine is a program of the user's and runs no pipeline of diffusers."""
+    return engine.startswith(EXTERNAL)
+
+
+def name_engine(engine: str) -> str:
+    """Return the short name of an engine: ``external-NAME`` of ``external:NAME=COMMAND``.
+
+    The command stays out of it, so that a program keeps its cases when its environment moves.
+    """
+    if not is_external(engine):
+        return engine
+    return "external-" + engine.removeprefix(EXTERNAL).partition("=")[0]
 
 
 DEFAULT_PROMPTS: Final[tuple[str, ...]] = (

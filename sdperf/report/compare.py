@@ -9,40 +9,28 @@ import json
 from collections import Counter
 from typing import Any
 
-from sdperf.judging.session.saved import Comparison
+from sdperf.judging.session.saved import SavedComparison
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.report.markdown.words import escape_markdown, format_code
-from sdperf.report.text.session.cases import Line, colour_of, wrap_line
+from sdperf.report.markdown.table import format_markdown_table
+from sdperf.report.markdown.words import escape_markdown
+from sdperf.report.table import Code, Column, Marked, RowStyle, Table
+from sdperf.report.text.lines import Line, colour_of, wrap_line
+from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 
 FORMAT_VERSION = 1
 
 
-def format_comparison_table(comparison: Comparison) -> list[Line]:
+def format_comparison_table(comparison: SavedComparison) -> list[Line]:
     """Lay the comparison out for a terminal: a line a case, then what is not a plain pass."""
-    names = [case.verdict.case for case in comparison.cases]
-    width = min(max([len(name) for name in names] + [4]), 50)
     bases = len(comparison.bases)
     lines = [
         Line(
             f"{comparison.head} against {format_quantity(bases, 'saved session')}; seconds of a "
             "round, with all its images"
         ),
-        Line(
-            f"{'case':<{width}} {'baseline':>11} {'current':>11} {'change':>9}  verdict", "", True
-        ),
+        *format_text_table(_tabulate(comparison)),
     ]
-    for case, name in zip(comparison.cases, names, strict=True):
-        shown = name if len(name) <= width else f"...{name[3 - width :]}"
-        outcome = case.verdict.outcome
-        lines.append(
-            Line(
-                f"{shown:<{width}} {format_seconds(case.baseline_s):>11} "
-                f"{format_seconds(case.current_s):>11} {format_change(case.ratio):>9}  "
-                f"{outcome.value}",
-                colour_of(outcome),
-            )
-        )
     if comparison.suite is not None:
         suite = comparison.suite
         lines += wrap_line(
@@ -60,32 +48,51 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     return lines
 
 
-def format_comparison_markdown(comparison: Comparison) -> str:
+def format_comparison_markdown(comparison: SavedComparison) -> str:
     """Lay the comparison out as Markdown, for a job summary or a pull request."""
     lines = [
         f"### {escape_markdown(comparison.head)} against {len(comparison.bases)} saved session(s)",
         "",
         "Seconds of a round, with all its images.",
         "",
-        "| case | baseline | current | change | verdict |",
-        "| --- | ---: | ---: | ---: | --- |",
+        *format_markdown_table(_tabulate(comparison)),
     ]
-    for case in comparison.cases:
-        reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
-        outcome = case.verdict.outcome
-        detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
-        lines.append(
-            f"| {format_code(case.verdict.case)} | {format_seconds(case.baseline_s)} "
-            f"| {format_seconds(case.current_s)} | {format_change(case.ratio)} "
-            f"| **{outcome.value}**{detail} |"
-        )
     suite = comparison.suite
     if suite is not None:
         lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
     return "\n".join([*lines, "", _count(comparison), ""])
 
 
-def format_comparison_json(comparison: Comparison) -> str:
+def _tabulate(comparison: SavedComparison) -> Table:
+    rows = []
+    for case in comparison.cases:
+        outcome = case.verdict.outcome
+        reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
+        detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
+        rows.append(
+            (
+                Code(case.verdict.case),
+                format_seconds(case.baseline_s),
+                format_seconds(case.current_s),
+                format_change(case.ratio),
+                Marked(outcome.value, f"**{outcome.value}**{detail}"),
+            )
+        )
+    colours = (colour_of(case.verdict.outcome) for case in comparison.cases)
+    return Table(
+        (
+            Column("case", is_text=True, most=50, keeps_end=True),
+            Column("baseline", least=11),
+            Column("current", least=11),
+            Column("change", least=9),
+            Column("verdict", is_text=True, gap=2),
+        ),
+        tuple(rows),
+        {number: RowStyle(colour) for number, colour in enumerate(colours)},
+    )
+
+
+def format_comparison_json(comparison: SavedComparison) -> str:
     """Lay the comparison out as JSON; no NaN, unknown is null."""
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -117,7 +124,7 @@ def _plain_finding(finding: Finding) -> dict[str, str | None]:
     }
 
 
-def _count(comparison: Comparison) -> str:
+def _count(comparison: SavedComparison) -> str:
     counts = Counter(case.verdict.outcome for case in comparison.cases)
     named = ", ".join(
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sdperf.engines.external.check.trying import CheckResult
-    from sdperf.report.text.session.cases import Line
+    from sdperf.report.text.lines import Line
 
 _STEPS: Final = 4
 _SEED: Final = 1
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.engines.external.check.trying import CheckRequest, check_program
     from sdperf.engines.external.program import LoadRequest
     from sdperf.engines.external.starting import read_engine
-    from sdperf.record.program import EXTERNAL
+    from sdperf.record.workload import EXTERNAL
 
     guidance, model = arguments.guidance, arguments.model or ""
     folder = str(Path(model).absolute()) if model and Path(model).is_dir() else ""
@@ -102,8 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _format(result: CheckResult) -> Iterator[Line]:
     """Lay out what was found, a clause a line."""
-    from sdperf.report.text.session.cases import Line
-    from sdperf.report.text.session.wrapping import wrap_text
+    from sdperf.report.text.lines import Line
+    from sdperf.report.text.wrapping import wrap_text
     from sdperf.streams import strip_controls
     from sdperf.units import format_quantity
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdperf.record.program import EXTERNAL
+from sdperf.record.workload import EXTERNAL
 
 TABLES: Final = "sdperf.toml"
 """Where a name is looked up that comes without a file: in the current folder."""

@@ -37,8 +37,7 @@ from sdperf.engines.external.protocol import (
 )
 from sdperf.errors import GenerationError
 from sdperf.measure.clock import Clock, monotonic_clock
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import ImageRequest, Workload
+from sdperf.record.workload import ImageRequest, ProgramFacts, Workload
 from sdperf.settings import TIMEOUT
 
 T = TypeVar("T")

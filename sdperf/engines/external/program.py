@@ -12,8 +12,7 @@ from sdperf.engines.external.protocol import Loaded, PictureHeader
 from sdperf.errors import ImageError, WorkerError
 from sdperf.images.png import decode_png
 from sdperf.record.execution import explain_size
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import ImageRequest, Workload
+from sdperf.record.workload import ImageRequest, ProgramFacts, Workload
 
 if TYPE_CHECKING:
     import numpy as np

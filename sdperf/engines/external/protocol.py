@@ -14,9 +14,8 @@ from typing import Any, Final, get_args
 
 from sdperf.device import DeviceKind
 from sdperf.errors import EngineError, GenerationError
-from sdperf.record.measurement import STAGES
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import PRECISIONS, ImageRequest, Workload
+from sdperf.record.stages import STAGES
+from sdperf.record.workload import PRECISIONS, ImageRequest, ProgramFacts, Workload
 
 PROTOCOL: Final = 1
 """Version of what is said."""

@@ -34,8 +34,7 @@ from sdperf.engines.external.protocol import MOST_PNG_BYTES, Loaded, PictureHead
 from sdperf.errors import EngineError
 from sdperf.leftovers import temporary_folder
 from sdperf.measure.clock import Clock, monotonic_clock
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import ImageRequest, Workload
+from sdperf.record.workload import ImageRequest, ProgramFacts, Workload
 from sdperf.settings import GUIDANCE, SIZE, TIMEOUT
 
 NAMES: Final = (

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sdperf.errors import RecordError
-from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
 from sdperf.judging.doubts.plausibility import judge_plausibility
@@ -16,20 +15,16 @@ from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.inside.imprints import GATE as IMPRINT
-from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.resources.memory import MemoryLimits
-from sdperf.judging.session.base import find_level, find_unusable, judge_inside, judge_work
-from sdperf.judging.session.recorded import (
-    RECORDED_GATES,
-    RecordedCase,
-    RecordedLimits,
-    judge_recorded,
-)
-from sdperf.judging.settling import suggest_ab, suggest_repeat
-from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
+from sdperf.judging.session.base import find_held, judge_inside, judge_work, name_guards
+from sdperf.judging.session.held import HeldCase
+from sdperf.judging.session.judge import Again, judge_session
+from sdperf.judging.session.limits import Limits
+from sdperf.judging.session.recorded import RECORDED_GATES
+from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Finding, Outcome, Verdict
-from sdperf.store.runs import SavedCase, SavedRun
+from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
+from sdperf.store.runs import SavedRun
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,7 @@ class ComparedCase:
         sessions: Bases that it was held against.
         unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
             each side; ``None`` with fewer than five usable bases.
+        settled: What its own run settled of its speed, where that stands.
     """
 
     verdict: Verdict
@@ -52,10 +48,11 @@ class ComparedCase:
     ratio: float | None
     sessions: int
     unchanged: tuple[float, float] | None = None
+    settled: SettledCase | None = None
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SavedComparison:
     """What saved sessions say of the last of them.
 
     Attributes:
@@ -89,13 +86,9 @@ class Comparison:
 def compare_sessions(
     bases: Sequence[SavedRun],
     head: SavedRun,
-    limits: LatencyLimits | None = None,
-    *,
-    max_slowdown: float = DEFAULT_MAX_SLOWDOWN,
-    own_slowdowns: Mapping[str, float] | None = None,
-    memory: MemoryLimits | None = None,
-    recorded: RecordedLimits | None = None,
-) -> Comparison:
+    limits: Limits | None = None,
+    settled: Mapping[str, SettledCase] | None = None,
+) -> SavedComparison:
     """Judge the head's cases against the bases'.
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
@@ -103,18 +96,16 @@ def compare_sessions(
     cannot be read; so is a whole base that was void or resumed, or that was measured while a guard
     failed that held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it
     must not vanish silently. What the head's own run said of a case and no number tells (of its
-    images, of a worker that died) is repeated, also of cases without timings.
+    images, of a worker that died) is repeated, also of cases without timings; so is what it settled
+    of a case's speed, where it is held against the same sessions with the same limit.
     Where the head is void or was resumed, or a guard failed for it and not for every base, its
     speed is open.
 
     Args:
         bases: Oldest first, one or more.
         head: The session to judge.
-        limits: The suite's limits.
-        max_slowdown: Tolerated slowdown of each case, as a fraction.
-        own_slowdowns: That of single cases by test id, in its place.
-        memory: Tolerated growth of peak memory.
-        recorded: What else in the records is judged, and what it may be.
+        limits: What is tolerated.
+        settled: What stands of the speed of cases, whatever the numbers say, by test id.
 
     Raises:
         RecordError: No base shares a single case with the head.
@@ -127,87 +118,78 @@ def compare_sessions(
             expected=f"test ids as in {', '.join(str(base.path) for base in bases)}",
             hint="run pytest from the same folder, so that test ids agree",
         )
-    reasons: dict[str, str] = {}
-    suite = []
-    histories: dict[str, list[Measurement | None]] = {}
-    for name, case in head.cases.items():
-        usable: list[SavedCase | None] = []
-        first = find_level(bases, name)
-        for index, base in enumerate(bases):
-            reason = _explain_unusable(base, head, name)
-            is_used = index >= first and reason is None and name in base.cases
-            if index >= first and reason is not None:
-                reasons[name] = f"{base.path.name}: {reason}"
-            usable.append(base.cases[name] if is_used else None)
-        histories[name] = [None if one is None else one.measurement for one in usable]
-        suite.append(
-            CaseSessions(
-                name,
-                tuple(None if one is None else statistics.median(one.rounds_s) for one in usable),
-                case.rounds_s,
-                (own_slowdowns or {}).get(name, max_slowdown),
-                settle=_suggest_ab(usable, case),
-                saved=sum(
-                    one is not None and not base.is_accepted
-                    for one, base in zip(usable, bases, strict=True)
-                ),
-                repeat=suggest_repeat(name, case.measurement),
-                images_per_round=(
-                    1 if case.measurement is None else case.measurement.images_per_round
-                ),
-            )
+    limits = limits or Limits()
+    found = {name: find_held(bases, head, name) for name in head.cases}
+    held = {
+        name: HeldCase(
+            rounds_s=case.rounds_s,
+            measurement=case.measurement,
+            history=found[name].history,
+            history_s=tuple(
+                None if one is None else statistics.median(one.rounds_s)
+                for one in found[name].cases
+            ),
+            saved=found[name].saved,
         )
-    estimate = compute_suite_estimate(suite)
-    judged = judge_offline(estimate, limits)
+        for name, case in head.cases.items()
+    }
+    judged = judge_session(held, limits, Again(is_void=head.void is not None))
+    settled = _find_settled(head, held, limits) if settled is None else settled
     doubt, is_void = _doubt_head(bases, head), head.void is not None or head.was_resumed
-    told = _judge_records(head, histories, memory, recorded or RecordedLimits())
+    speed = judged.speed
     cases = [
         _compare_case(
-            one,
-            _weigh(judged.cases[one.data.case], doubt, is_void=is_void),
-            reasons.get(one.data.case),
-            told[one.data.case],
+            estimate,
+            _weigh(speed.cases[name], doubt, is_void=is_void),
+            settled.get(name),
+            found[name].reason,
+            [
+                *_repeat_said(head, name),
+                *_judge_record(held[name], limits.memory),
+                *judged.recorded.get(name, ()),
+            ],
         )
-        for one in estimate.cases
+        for name, estimate in speed.estimates.items()
     ]
     gone = dict.fromkeys(name for base in bases for name in base.cases if name not in head.cases)
     untimed = [name for name in head.findings if name not in head.cases and name not in gone]
-    return Comparison(
-        bases=tuple(base.path.name for base in bases),
-        head=head.path.name,
+    return SavedComparison(
+        bases=tuple(base.source for base in bases),
+        head=head.source,
         cases=(
             *cases,
             *(_repeat_untimed(name, head) for name in untimed),
             *(_report_gone(name, bases, head) for name in gone),
         ),
-        suite=None if judged.suite is None else _weigh(judged.suite, doubt, is_void=is_void),
+        suite=None if speed.suite is None else _weigh(speed.suite, doubt, is_void=is_void),
     )
 
 
-def _suggest_ab(usable: Sequence[SavedCase | None], case: SavedCase) -> str | None:
-    """Return what would settle a case: its code against that of the latest base."""
-    saved = next((one.measurement for one in reversed(usable) if one is not None), None)
-    return (
-        None if saved is None or case.measurement is None else suggest_ab(saved, case.measurement)
-    )
+def _find_settled(
+    head: SavedRun, held: Mapping[str, HeldCase], limits: Limits
+) -> dict[str, SettledCase]:
+    """Return what the head's own run settled, where it is held against the same now."""
+    said = {} if head.summary is None else head.summary.settled
+    return {
+        name: one
+        for name, one in said.items()
+        if name in held
+        and one.history_s == held[name].counted_s
+        and one.max_slowdown == limits.slowdown_of(name)
+    }
 
 
 def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
     """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
     if head.void is not None:
-        return f"{head.path.name} is void: {head.void}"
+        return f"{head.source} is void: {head.void}"
     if head.was_resumed:
         return (
-            f"{head.path.name} was resumed after an interruption, and its cases share no process: "
+            f"{head.source} was resumed after an interruption, and its cases share no process: "
             "the run's own summary judged each process by itself"
         )
     odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
-    return _name_guards(odd, head.path.name) if odd else None
-
-
-def _name_guards(names: Sequence[str], run: str) -> str:
-    """Say that the machine was not fit when a run was measured."""
-    return f"the machine was not fit when {run} was measured (guard {', '.join(names)})"
+    return name_guards(odd, head.source) if odd else None
 
 
 def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
@@ -218,32 +200,10 @@ def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
     return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
 
 
-def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
-    then, now = base.cases.get(name), head.cases[name]
-    if then is None:
-        return None
-    if base.void is not None:
-        return f"that run was void: {base.void}"
-    if base.was_resumed:
-        return "that run was resumed after an interruption: its cases share no process"
-    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
-    if odd:
-        return _name_guards(odd, "it")
-    reason = find_unusable(base, name) if then.is_ours else None
-    if reason is not None:
-        return reason
-    if now.is_ours and now.unusable is not None:
-        return f"in {head.path.name} {now.unusable}"
-    if then.measurement is not None and now.measurement is not None:
-        return explain_difference(then.measurement, now.measurement)
-    if base.machine is not None and head.machine is not None and base.machine != head.machine:
-        return f"measured on {base.machine}, {head.path.name} on {head.machine}"
-    return None
-
-
 def _compare_case(
     estimate: CaseEstimate,
     latency: Finding,
+    settled: SettledCase | None,
     reason: str | None,
     others: Sequence[Finding],
 ) -> ComparedCase:
@@ -252,6 +212,8 @@ def _compare_case(
         latency = Finding(
             Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
         )
+    if settled is not None:
+        latency = parse_finding(settled.outcome, "latency", settled.reason)
     return ComparedCase(
         verdict=Verdict(name, (latency, *others)),
         baseline_s=estimate.baseline_s,
@@ -263,47 +225,17 @@ def _compare_case(
             if estimate.interval is None
             else (math.exp(estimate.interval.lower), math.exp(estimate.interval.upper))
         ),
+        settled=settled,
     )
 
 
-def _judge_records(
-    head: SavedRun,
-    histories: Mapping[str, Sequence[Measurement | None]],
-    memory: MemoryLimits | None,
-    limits: RecordedLimits,
-) -> dict[str, list[Finding]]:
-    """Judge what sdperf recorded beside the timings, and repeat what the run itself said.
-
-    Args:
-        head: The session that is judged.
-        histories: What each base holds of each of its cases; ``None`` where that does not count.
-        memory: Tolerated growth of peak memory.
-        limits: What the other gates tolerate.
-
-    Returns:
-        Findings by test id, none of the speed of the median round.
-    """
-    measured = {
-        name: RecordedCase(case.measurement, histories[name])
-        for name, case in head.cases.items()
-        if case.measurement is not None
-    }
-    judged = judge_recorded(measured, limits, is_void=head.void is not None)
-    return {
-        name: [
-            *_repeat_said(head, name),
-            *(_judge_record(measured[name], memory) if name in measured else ()),
-            *judged.get(name, ()),
-        ]
-        for name in head.cases
-    }
-
-
-def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Finding]:
+def _judge_record(case: HeldCase, limits: MemoryLimits) -> list[Finding]:
     """Judge one case's record as `sdperf.judging.session.gate` does, as far as it needs no image.
 
     Scores that were taken against another base's image say nothing of these.
     """
+    if case.measurement is None:
+        return []
     findings = judge_plausibility(case.measurement)
     latest = next((one for one in reversed(case.history) if one is not None), None)
     if latest is None:
@@ -311,7 +243,7 @@ def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Findi
     findings += judge_work(case.measurement, latest)
     changed, _ = judge_exactness(_drop_other_scores(case.measurement, latest), case.history)
     findings += [] if changed is None else [changed]
-    return [*findings, *judge_inside(case.measurement, case.history, limits or MemoryLimits())]
+    return [*findings, *judge_inside(case.measurement, case.history, limits)]
 
 
 def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:

@@ -14,9 +14,9 @@ from sdperf.engines.external.starting import read_engine, start_program
 from sdperf.errors import ConfigurationError, EngineError, GenerationError, UnsupportedError
 from sdperf.measure.clock import Interval, timed, wait_until
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
-from sdperf.record.measurement import EngineUse, StageCost, StageTimes
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import Workload
+from sdperf.record.measurement import EngineUse, MemoryUsage
+from sdperf.record.stages import StageCost, StageTimes
+from sdperf.record.workload import ProgramFacts, Workload
 from sdperf.run.messages import (
     DeliveredImage,
     DeviceSpeed,
@@ -83,9 +83,10 @@ class AskedProgram:
             start_s=interval.start_s,
             end_s=interval.end_s,
             images=tuple(_as_delivered(one, request.workload) for one in drawn),
-            peak_rss_bytes=self._program.read_peak_bytes(),
-            peak_device_bytes=max(peaks, default=None),
-            peak_device_sampled=False,
+            memory=MemoryUsage(
+                peak_rss_bytes=self._program.read_peak_bytes(),
+                peak_device_bytes=max(peaks, default=None),
+            ),
             cpu_s=after_s - before_s if known_cpu else None,  # type: ignore[operator]
             execution=self._execution,
             without_effect=list_without_effect(self._facts, request.workload, self._precision),

@@ -4,7 +4,7 @@ from sdperf.engines.external.naming import divide_engines, parse_external
 from sdperf.engines.external.program import choose_environment
 from sdperf.engines.external.starting import read_engine
 from sdperf.errors import ConfigurationError
-from sdperf.record.program import is_external, name_engine
+from sdperf.record.workload import is_external, name_engine
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.errors import RecordError
 from sdperf.record.guard import Guard
-from sdperf.record.program import ProgramFacts
+from sdperf.record.workload import ProgramFacts
 from sdperf.report.markdown.ab import (
     compose_pictures,
     format_comparison_json,

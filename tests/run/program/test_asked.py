@@ -12,8 +12,7 @@ from sdperf.engines.external.naming import NamedCommand
 from sdperf.errors import EngineError, GenerationError, UnsupportedError, WorkerError
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.measurement import EngineUse
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import ImageRequest, Variant, Workload
+from sdperf.record.workload import ImageRequest, ProgramFacts, Variant, Workload
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.run.program.asked import AskedProgram, find_model_hash, list_without_effect
@@ -62,7 +61,7 @@ def test_two_workers_have_a_program_each_and_both_end_with_the_pool():
         done = pool.run_round([ask(IMAGES[:2]), ask(IMAGES[2:])])
         assert len({image.png for one in done.results for image in one.images}) == 4
         assert 0 < done.own_s < done.duration_s
-        assert all(one.peak_rss_bytes > 2**20 for one in done.results)
+        assert all(one.memory.peak_rss_bytes > 2**20 for one in done.results)
         pool.acquire(make_spec("crash"), 1)
         with pytest.raises(WorkerError, match="exit code 7"):
             pool.run_round([ask()])

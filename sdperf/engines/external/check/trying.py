@@ -18,8 +18,7 @@ from sdperf.engines.external.template import TemplateProgram
 from sdperf.errors import GenerationError, WorkerError
 from sdperf.images.enlargement import find_enlargement
 from sdperf.measure.clock import Clock, monotonic_clock
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import ImageRequest, Workload
+from sdperf.record.workload import ImageRequest, ProgramFacts, Workload
 
 FAR_SEEDS: Final = (0, 1, 256, 65_536)
 """How far the seeds lie apart: who reads only some of their bits draws equal pictures."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.record.measurement import Gain
-from sdperf.record.program import name_engine
-from sdperf.record.workload import TORCH
-from sdperf.report.text.session.cases import Line, Row
+from sdperf.record.workload import TORCH, name_engine
+from sdperf.report.text.lines import Line
+from sdperf.report.text.session.cases import Row
 from sdperf.units import format_score
 
 

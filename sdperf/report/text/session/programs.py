@@ -6,9 +6,12 @@ import statistics
 from collections.abc import Iterable
 
 from sdperf.record.measurement import Measurement
-from sdperf.record.program import ProgramFacts, name_engine
-from sdperf.report.text.session.cases import Line, Row
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.record.workload import ProgramFacts, name_engine
+from sdperf.report.table import Column, Table
+from sdperf.report.text.lines import Line
+from sdperf.report.text.session.cases import Row
+from sdperf.report.text.table import format_text_table
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.units import UNKNOWN, format_seconds
 
 _HEADER = ("case", "ours", "its own", "difference")
@@ -34,15 +37,10 @@ def _format_group(name: str, members: list[tuple[str, Measurement, ProgramFacts]
     on = " ".join(filter(None, (facts.device, facts.device_name)))
     versions = "".join(f", {package} {version}" for package, version in facts.versions.items())
     title = f"{name}: {facts.name} {facts.version}{versions}; {facts.model} on {on}"
-    cells = [_HEADER, *(_tabulate(case, measured) for case, measured, _ in members)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    columns = (Column(_HEADER[0], is_text=True), *(Column(one, gap=2) for one in _HEADER[1:]))
+    table = Table(columns, tuple(_tabulate(case, measured) for case, measured, _ in members))
     lines = [Line(piece, bold=True) for piece in wrap_text(title)]
-    for case, *numbers in cells:
-        row = "  ".join(
-            f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True)
-        )
-        lines.append(Line(f"  {case:<{widths[0]}}  {row}"))
-    return lines
+    return [*lines, *format_text_table(table, "  ")]
 
 
 def _tabulate(case: str, measured: Measurement) -> tuple[str, ...]:

@@ -5,11 +5,10 @@ import pytest
 from sdperf.errors import RecordError
 from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.record.measurement import EngineUse
-from sdperf.record.program import ProgramFacts
-from sdperf.record.workload import Variant
+from sdperf.record.workload import ProgramFacts, Variant
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.programs import format_programs
-from sdperf.report.text.session.wrapping import WIDTH
+from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import measurement
 
 FACTS = ProgramFacts(

@@ -1,0 +1,172 @@
+"""Which references are visited, in which order, and what is asked of each: on a pool that notes."""
+
+import contextlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sdperf.errors import GenerationError, WorkerError
+from sdperf.measure.ledger import Ledger
+from sdperf.models.loader import ResolvedModel
+from sdperf.record.workload import Variant, Workload
+from sdperf.run.messages import DeliveredImage, WorkerSpec
+from sdperf.run.pictures.references import (
+    RECORDED_IMAGES,
+    PlannedReferences,
+    choose_reference,
+    fetch_plain,
+    list_reference_specs,
+    make_recording,
+    make_recordings,
+)
+from sdperf.run.suite import Suite
+
+WORKLOAD = Workload("tiny", ("red apple", "house"), num_inference_steps=2, guidance_scale=5.0)
+
+
+class NotedPool:
+    """Notes what is loaded, drawn and recorded; one spec at a time.
+
+    Attributes:
+        fails: Raised by the drawing of these seeds.
+        nonfinite: Whether pictures are drawn with NaN among their values.
+    """
+
+    is_elsewhere = False
+
+    def __init__(self, kind):
+        self.kind, self.loaded, self.noted, self.fails = kind, None, [], {}
+        self.nonfinite = False
+        self.ledger = Ledger()
+
+    def describe_device(self, choice):
+        return SimpleNamespace(kind=self.kind)
+
+    def acquire(self, spec, count, role=""):
+        if spec != self.loaded:
+            self.loaded = spec
+            self.noted.append(f"load {spec.precision} {spec.device} {role}".strip())
+        return [SimpleNamespace(report=SimpleNamespace(engine=None, device=None))] * count
+
+    def run_round(self, requests):
+        (image,) = requests[0].images
+        self.noted.append(f"draw {image.seed}")
+        error = self.fails.get(image.seed)
+        if isinstance(error, WorkerError):
+            self.loaded = None
+        if error is not None:
+            raise error
+        delivered = DeliveredImage(b"png", 0.0, nonfinite=self.nonfinite)
+        return SimpleNamespace(results=[SimpleNamespace(images=[delivered])])
+
+    def ask(self, question):
+        self.noted.append(f"record {question.threads}")
+        return SimpleNamespace(latents=())
+
+
+def make_suite(kind="cuda", planned=None, subject=None):
+    model = ResolvedModel("tiny", Path("tiny"), "0" * 64, "Pipeline", ())
+    suite = Suite(WORKLOAD, model, NotedPool(kind), "auto", subject, cpu_threads=2)
+    suite.planned = planned or PlannedReferences()
+    return suite
+
+
+def test_a_reference_on_the_cpu_comes_before_the_accelerator_is_loaded():
+    suite = make_suite(planned=PlannedReferences(2, (("fp32", "torch"), ("bf16", "torch"))))
+    suite.acquire("fp32", 1)
+    assert suite.pool.noted == [
+        "load fp32 cpu reference",
+        *["record 2"] * RECORDED_IMAGES,
+        "load fp32 auto",
+    ]
+    suite.pool.noted.clear()
+    suite.acquire("bf16", 1)
+    recorded = ["record 2"] * RECORDED_IMAGES
+    assert suite.pool.noted == [*recorded, "draw 0", "draw 1", "load bf16 auto"]
+
+
+def test_a_pipeline_that_is_its_own_reference_records_when_it_is_asked():
+    suite = make_suite("cpu", PlannedReferences(0, (("fp32", "torch"),)))
+    suite.acquire("fp32", 1)
+    assert suite.pool.noted == ["load fp32 auto"]
+
+
+def test_nothing_is_made_that_was_not_planned():
+    suite = make_suite()
+    suite.acquire("bf16", 1)
+    assert suite.pool.noted == ["load bf16 auto"]
+    assert list_reference_specs(suite) == set()
+
+
+def test_an_unplanned_picture_is_drawn_alone():
+    suite = make_suite(planned=PlannedReferences(2))
+    fetch_plain(suite, WORKLOAD.image(5))
+    assert suite.pool.noted == ["load fp32 auto", "draw 5"]
+
+
+def test_a_side_that_is_not_compared_with_fp32_makes_none():
+    suite = make_suite(planned=PlannedReferences(2, (("bf16", "torch"),)))
+    suite.compares_with_fp32 = False
+    suite.make_references(Variant("bf16"))
+    assert suite.pool.noted == []
+
+
+@pytest.mark.parametrize(
+    ("error", "missing"),
+    [(GenerationError("the pipeline failed"), {1}), (WorkerError("a worker died"), {1, 2})],
+)
+def test_what_fp32_cannot_draw_is_left_out_and_not_tried_again(error, missing):
+    suite = make_suite(planned=PlannedReferences(3))
+    suite.pool.fails[1] = error
+    suite.make_references(Variant("bf16"))
+    absent = {image.seed for image, png in suite.images.plain.items() if png is None}
+    assert absent == missing
+    drawn = list(suite.pool.noted)
+    suite.make_references(Variant("bf16"))
+    assert suite.pool.noted == drawn
+
+
+@pytest.mark.parametrize(("budget_s", "count"), [(0.0, 1), (1e9, RECORDED_IMAGES)])
+def test_as_many_pictures_are_recorded_as_there_is_time_for(monkeypatch, budget_s, count):
+    monkeypatch.setattr("sdperf.run.pictures.references.RECORDING_BUDGET_S", budget_s)
+    suite = make_suite("cpu")
+    source = choose_reference(suite, "bf16", "torch")
+    made = make_recordings(suite, source)
+    assert [image for image, _ in made] == [suite.workload.image(index) for index in range(count)]
+    monkeypatch.setattr("sdperf.run.pictures.references.RECORDING_BUDGET_S", 0.0)
+    assert make_recordings(suite, source) == made  # what is there costs nothing
+
+
+def test_a_recording_that_failed_says_so_each_time_and_is_tried_once():
+    suite = make_suite(planned=PlannedReferences(0, (("bf16", "torch"),)))
+    refused = GenerationError("it cannot be asked this")
+
+    def refuse(question):
+        suite.pool.noted.append("record")
+        raise refused
+
+    suite.pool.ask = refuse
+    suite.acquire("bf16", 1)
+    assert suite.pool.loaded.precision == "bf16"
+    for _ in range(2):
+        with contextlib.suppress(GenerationError):
+            make_recording(suite, *next(iter(suite.images.recordings)))
+            pytest.fail("it has to be said")
+    assert suite.pool.noted.count("record") == 1
+
+
+def test_the_references_of_a_subject_are_two_pipelines():
+    suite = make_suite(planned=PlannedReferences(1, (("bf16", "torch"),)), subject="mine:build")
+    assert list_reference_specs(suite) == {
+        suite.make_spec("fp32"),
+        WorkerSpec(suite.model, "fp32", "auto"),
+    }
+
+
+def test_nan_in_an_fp32_picture_is_kept_for_the_cases_that_take_it_over():
+    suite = make_suite()
+    suite.pool.nonfinite = True
+    image = WORKLOAD.image(0)
+    fetch_plain(suite, image)
+    assert suite.images.find_made("fp32", "torch", image).nonfinite
