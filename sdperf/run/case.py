@@ -16,7 +16,7 @@ from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import CaseKind, FreshRounds, Measurement, Start
 from sdperf.record.stages import SeparateStage
 from sdperf.record.usage import ResourceUsage
-from sdperf.record.workload import ImageRequest, ProgramFacts, Variant
+from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
 from sdperf.run.memory import sum_memory
@@ -24,7 +24,7 @@ from sdperf.run.messages import DeliveredImage, WorkerSpec
 from sdperf.run.pictures.comparing import record_images
 from sdperf.run.pictures.references import fetch_plain
 from sdperf.run.pool import PoolRound, Worker
-from sdperf.run.program.asked import explain_no_overlap, find_model_hash
+from sdperf.run.program.asked import find_model_hash, find_no_overlap
 from sdperf.run.suite import Suite
 from sdperf.settings import IMAGES
 from sdperf.stats.summaries import keep_complete, sum_known
@@ -99,7 +99,8 @@ class Case:
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()
-        if self.variant != Variant() and self._has_reference:
+        is_alone = self.variant == Variant() or self.variant.is_external
+        if self.suite.compares_with_fp32 and not is_alone:
             self.suite.make_references(self.variant)
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 fetch_plain(self.suite, image)
@@ -145,19 +146,12 @@ class Case:
         self.suite.images.keep_first(variant.precision, variant.engine, image, result.images[0])
 
     @property
-    def program(self) -> ProgramFacts | None:
-        """What a program of the user's says of itself; ``None`` where diffusers draws."""
-        use = self._workers[0].report.engine
-        return None if use is None else use.program
-
-    @property
     def reason_to_skip(self) -> str | None:
         """Say why a prepared case cannot be measured on this pipeline, where that is so."""
-        report, program = self._workers[0].report, self.program
-        if program is not None and self.variant.mode == "async" and program.queue < 2:
-            return explain_no_overlap(program)
-        if self.stage is None or report.is_separable:
-            return None
+        report = self._workers[0].report
+        reason = find_no_overlap(report.program, self.variant.mode)
+        if reason is not None or self.stage is None or report.is_separable:
+            return reason
         return f"{report.pipeline} runs whole: its stages cannot be measured alone"
 
     def renew(self, warmup: int) -> None:
@@ -341,11 +335,6 @@ class Case:
         """
         known = frozenset(sha256 for hashes in self._hashes.values() for sha256 in hashes)
         return draw_fresh(self._shares(), self._run_unkept, known_s, known)
-
-    @property
-    def _has_reference(self) -> bool:
-        """Whether there are pictures of plain fp32 that this pipeline's are compared with."""
-        return self.suite.compares_with_fp32 and not self.variant.is_external
 
     @property
     def _is_bare(self) -> bool:

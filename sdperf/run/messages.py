@@ -11,7 +11,7 @@ from sdperf.models.loader import ResolvedModel
 from sdperf.record.execution import Execution
 from sdperf.record.measurement import CacheState, EngineUse, MemoryUsage
 from sdperf.record.stages import PeakRate, SeparateStage
-from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Workload
+from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, ProgramFacts, Workload
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ class WorkerReport:
     engine: EngineUse | None = None
     page_cache: CacheState | None = None
     compile_cache: CacheState | None = None
+
+    @property
+    def program(self) -> ProgramFacts | None:
+        """What a program of the user's says of itself; ``None`` where diffusers draws."""
+        return None if self.engine is None else self.engine.program
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,10 @@ class LiveArm(CaseArm):
 
     def describe_program(self) -> ProgramFacts | None:
         """Return what a program of the user's says of itself; ``None`` where diffusers draws."""
-        return self._loaded().program
+        self._loaded()
+        variant = self.variant
+        spec = self.suite.make_spec(variant.precision, variant.optimisations, variant.engine)
+        return self.pool.find_loaded(spec, 1)[0].report.program
 
     def measure_s(self) -> float:
         """Run one timed round and return its seconds."""

@@ -16,7 +16,7 @@ from sdperf.measure.clock import Interval, timed, wait_until
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import EngineUse, MemoryUsage
 from sdperf.record.stages import StageCost, StageTimes
-from sdperf.record.workload import ProgramFacts, Workload
+from sdperf.record.workload import Mode, ProgramFacts, Workload
 from sdperf.run.messages import (
     DeliveredImage,
     DeviceSpeed,
@@ -201,6 +201,13 @@ class AskedProgram:
 def explain_no_overlap(facts: ProgramFacts) -> str:
     """Say why a program cannot be measured in async. Pure."""
     return f"{facts.name} takes one request at a time: nothing can overlap"
+
+
+def find_no_overlap(facts: ProgramFacts | None, mode: Mode) -> str | None:
+    """Say why a program cannot be measured in a mode; ``None`` where it can, or is none. Pure."""
+    if facts is None or mode == "sync" or facts.queue > 1:
+        return None
+    return explain_no_overlap(facts)
 
 
 def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str) -> tuple[str, ...]:
