@@ -1,5 +1,6 @@
 """One comparison with torch: real interpreters, the tiny pipeline, two prompts."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Workload
-from tests.support import deviating_subjects
+from tests.support import deviating_subjects, external_toy
 from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -34,6 +35,25 @@ def test_a_mode_against_another(tiny_folder, tmp_path):
     verdict = judge_comparison(compared.record).cases[0]
     assert [stage.name for stage in verdict.stages][-3:] == ["decode_latents", "deliver", "rest"]
     assert "image: identical" in verdict.line
+
+
+def test_a_program_against_an_update_of_itself(tmp_path):
+    toy = f"external:toy={sys.executable} -S {external_toy.__file__}"
+    workload = Workload("embedded", ("red apple", "house"), 3, None, height=64, width=64)
+    sides = (
+        Side("before", workload, variant_changes={"engine": toy}),
+        Side("after", workload, variant_changes={"engine": f"{toy} --noise update"}),
+    )
+    options = CompareOptions(null_control=False, looks=(2,), rounds=1, guards="off")
+    with LiveBench(root=tmp_path) as bench:
+        compared = compare(*sides, options=options, bench=bench)
+    assert compared.record.a.program.version == "1.2.3"
+    (case,) = compared.record.cases
+    assert case.memory_b.median().peak_rss_bytes > 2**20
+    (verdict,) = judge_comparison(compared.record).cases
+    assert [stage.name for stage in verdict.stages][:2] == ["denoise", "decode_latents"]
+    (image,) = (one for one in verdict.findings if one.gate == "image")
+    assert image.outcome is Outcome.DEGRADED  # the same program, whose pictures changed
 
 
 @pytest.mark.long
