@@ -63,6 +63,7 @@ __all__ = [
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
+_SHIPPED_SUITE: Final = Path(__file__).parents[1] / "suite"
 _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
 """Why the settings of an ini file cannot be used; raised once everything is collected."""
 
@@ -176,6 +177,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         config.stash[_INI_FAULT] = str(error)
         return
     spread_over_matrix(session, metafunc)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Name the cases of the suite that the wheel brings as those of a copied folder are named.
+
+    Their path would name the environment in which they lie, and no baseline would know them.
+    """
+    if module_path.parent != _SHIPPED_SUITE:
+        return None
+    from sdperf.suite import FOLDER
+
+    nodeid = f"{FOLDER}/{module_path.name}"
+    module: pytest.Module = pytest.Module.from_parent(parent, path=module_path, nodeid=nodeid)
+    return module
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
