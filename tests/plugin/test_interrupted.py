@@ -79,6 +79,64 @@ def test_a_resumed_run_is_no_baseline(interrupted, bench, accept, capsys):
     assert "resumed after an interruption" in capsys.readouterr().err
 
 
+@pytest.fixture
+def cut_off(bench, script, accept, pytester):
+    """A session of one slower case whose user ends it while that is measured again."""
+    pytester.makepyfile(test_bench="def test_latency(sd_benchmark): sd_benchmark.latency()")
+    assert bench().ret == 0
+    assert accept() == 0
+    rounds, script.seconds = script.rounds, {1: 3.0}
+
+    def end(made):
+        if made > 2 * rounds:
+            raise KeyboardInterrupt
+        return 1.0
+
+    script.drift = end
+    ended = bench("--benchmark-compare")
+    script.drift = lambda _: 1.0
+    return ended
+
+
+def test_a_suspicion_that_ctrl_c_kept_from_being_confirmed_is_open(cut_off):
+    assert cut_off.ret == 2
+    cut_off.assert_outcomes(passed=1)
+    shown = " ".join(" ".join(cut_off.outlines).split())
+    assert "sdperf confirm: measured 0 of 1 suspect again, interrupted (" in shown
+    assert "INCONCLUSIVE latency[fp32-sync-1w]: suspected, not confirmed: 3.00 s against" in shown
+    assert "; measuring it again was interrupted next: pytest" in shown
+    assert "1 case: 1 INCONCLUSIVE" in shown
+    assert "measured 1 suspect again" not in shown
+    assert "not measured again" not in shown
+
+
+def test_resuming_measures_the_suspects_again_and_no_case(cut_off, bench, monkeypatch):
+    cut_off.stdout.fnmatch_lines(
+        ["interrupted while measuring again: *; sdperf resume measures the suspects", "*twice"]
+    )
+    resumed = bench("--sd-resume", "--benchmark-compare")
+    assert resumed.ret == 1
+    resumed.stdout.fnmatch_lines(["*left 1 finished case of 1*", "*measured 1 suspect again (*"])
+    resumed.stdout.fnmatch_lines(["SLOWER  latency*: +200.0 % over 4 processes*"])
+
+
+def test_a_session_that_ended_before_it_could_confirm_accuses_nobody(
+    bench, script, accept, pytester
+):
+    case = "def test_{}(sd_benchmark): sd_benchmark.latency()"
+    pytester.makepyfile(test_bench=case.format("latency"))
+    assert bench().ret == 0
+    assert accept() == 0
+    script.seconds = {1: 3.0}
+    stop = "\nimport pytest\ndef test_stop(): pytest.exit('as Ctrl-C would')\n"
+    pytester.makepyfile(test_bench=case.format("latency") + stop)
+    ended = bench("--benchmark-compare")
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(["INCONCLUSIVE  latency*: suspected, not confirmed: 3.00 s*"])
+    by_numbers = bench("--benchmark-compare", confirm="0")
+    by_numbers.stdout.fnmatch_lines(["SLOWER  latency*: 3.00 s against*"])
+
+
 KILLED = """
 def test_latency(sd_benchmark):
     sd_benchmark.latency()

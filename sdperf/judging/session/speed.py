@@ -14,7 +14,13 @@ from sdperf.judging.latency import (
     judge_offline,
     screen_latency,
 )
-from sdperf.judging.session.confirmation import Confirmation, ControlCase, choose_control
+from sdperf.judging.session.confirmation import (
+    INTERRUPTED,
+    Confirmation,
+    ControlCase,
+    choose_control,
+    leave_suspected,
+)
 from sdperf.judging.session.gate import JudgedCase
 from sdperf.judging.settling import UNKNOWN, Typed, suggest_ab, suggest_repeat
 from sdperf.judging.suite_estimate import CaseSessions, SuiteEstimate, compute_suite_estimate
@@ -55,7 +61,8 @@ def judge_speed(
     """Judge the speed of all cases together.
 
     A suspect that was not settled by measuring again keeps what the saved numbers alone say of it,
-    so that a gross slowdown does not pass for want of time.
+    so that a gross slowdown does not pass for want of time. Where the user ended the session, it is
+    a suspicion and open: such a session fails by its status, and is never saved.
 
     Args:
         judged: The session's cases by test id.
@@ -95,6 +102,8 @@ def judge_speed(
     if confirm is None:
         notes = (f"no null control, and nothing was measured again: {unconfirmed}",)
         judged_cases = _weigh_noise(offline.cases, estimate, limits, noises or {})
+        if unconfirmed == INTERRUPTED:
+            judged_cases = {name: leave_suspected(one) for name, one in judged_cases.items()}
         return SpeedVerdict(judged_cases, offline.suite, changes, Confirmation(notes=notes))
     screening = screen_latency(estimate, limits)
     confirmation = confirm(screening, limits, choose_control(estimate.cases, limits))
@@ -102,9 +111,12 @@ def judge_speed(
     for suspect in screening.suspects:
         name = suspect.case.data.case
         unsettled = offline.cases[name]
-        findings[name] = confirmation.findings.get(
-            name, dataclasses.replace(unsettled, reason=f"{unsettled.reason}; not measured again")
+        unsettled = (
+            leave_suspected(unsettled)
+            if confirmation.was_interrupted
+            else dataclasses.replace(unsettled, reason=f"{unsettled.reason}; not measured again")
         )
+        findings[name] = confirmation.findings.get(name, unsettled)
     unpaired = {
         name: one for name, one in (noises or {}).items() if name not in confirmation.paired
     }

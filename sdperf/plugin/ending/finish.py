@@ -19,6 +19,7 @@ from sdperf.judging.session.comparison import (
     describe_nearest,
     load_last_saved,
 )
+from sdperf.judging.session.confirmation import INTERRUPTED
 from sdperf.judging.session.gate import Gate, JudgedCase
 from sdperf.judging.session.recorded import (
     RecordedCase,
@@ -184,7 +185,7 @@ def _judge(ours: SdSession, host: Any) -> None:
     settings = ours.settings
     slowdowns = {one: settings.case_slowdown(ours.limits.get(one)) for one in ids}
     confirm: Confirm | None = None
-    unconfirmed = "interrupted" if ours.interrupted else f"{CONFIRM} 0"
+    unconfirmed = INTERRUPTED if settings.confirm_s > 0 else f"{CONFIRM} 0"
     noises = find_noise(ours, {name: one.measurement for name, one in timed.items()})
 
     def judge(part: Mapping[str, JudgedCase], asked: Confirm | None, why: str) -> SpeedVerdict:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sdperf.judging.session.confirmation import Confirmation
+from sdperf.judging.session.confirmation import INTERRUPTED, Confirmation
 from sdperf.judging.session.gate import JudgedCase
 from sdperf.judging.session.speed import Confirm, SpeedVerdict, void_finding
 from sdperf.record.verdict import Finding, Outcome
@@ -64,7 +64,7 @@ def judge_parts(
         done = [one.confirmation for _, one in verdicts]
         ended = next((one for one in done if one.void or one.was_interrupted), None)
         if ended is not None:
-            why = "void" if ended.void else "interrupted"
+            why = "void" if ended.void else INTERRUPTED
             verdicts.append((start, judge(cases, None, why)))
             continue
         has_control = any(one.null_control is not None for one in done)

@@ -152,6 +152,11 @@ def _describe_repeated(ours: SdSession) -> str:
 def _describe_interruption(ours: SdSession) -> str:
     """Say that this is no whole verdict, what it leaves out, and how to go on."""
     left = ours.list_left_out()
+    if not left and ours.speed.confirmation.was_interrupted:
+        return (
+            "interrupted while measuring again: this is the verdict so far; sdperf resume measures "
+            "the suspects again and no case twice"
+        )
     if not left:
         return "interrupted: this is the verdict so far"
     shown = ", ".join(map(shorten_case, left[:3]))
