@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sdperf.errors import RecordError
 from sdperf.judging.doubts.comparable import explain_difference
@@ -30,6 +31,8 @@ from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_su
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.store.runs import SavedCase, SavedRun
+
+_MEASURE_FIT: Final = "sdperf doctor; measure again in one session, on a machine that is fit"
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,13 @@ def compare_sessions(
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
-    cannot be read; so is a whole base that was void or resumed, or that was measured while a guard
-    failed that held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it
-    must not vanish silently. What the head's own run said of a case and no number tells (of its
-    images, of a worker that died) is repeated, also of cases without timings.
-    Where the head is void or was resumed, or a guard failed for it and not for every base, its
-    speed is open.
+    cannot be read; so is a whole base that was void or resumed. A case that only bases hold is
+    INCOMPARABLE: renamed or lost, it must not vanish silently. What the head's own run said of a
+    case and no number tells (of its images, of a worker that died) is repeated, also of cases
+    without timings.
+    Where a guard failed for one side only, no speed is told between the two, whichever side it was:
+    such a base's seconds are left out where others are fit, else all speed is open. Where the head
+    is void or was resumed, its speed is open too.
 
     Args:
         bases: Oldest first, one or more.
@@ -128,8 +132,11 @@ def compare_sessions(
             hint="run pytest from the same folder, so that test ids agree",
         )
     reasons: dict[str, str] = {}
+    doubts: dict[str, str] = {}
     suite = []
     histories: dict[str, list[Measurement | None]] = {}
+    timed_histories: dict[str, list[Measurement | None]] = {}
+    unfit, head_guards = _find_unfit(bases, head)
     for name, case in head.cases.items():
         usable: list[SavedCase | None] = []
         first = find_level(bases, name)
@@ -139,17 +146,22 @@ def compare_sessions(
             if index >= first and reason is not None:
                 reasons[name] = f"{base.path.name}: {reason}"
             usable.append(base.cases[name] if is_used else None)
+        timed = [None if index in unfit else one for index, one in enumerate(usable)]
+        for index in unfit if not any(timed) else ():
+            if usable[index] is not None:
+                doubts[name] = unfit[index]
         histories[name] = [None if one is None else one.measurement for one in usable]
+        timed_histories[name] = [None if one is None else one.measurement for one in timed]
         suite.append(
             CaseSessions(
                 name,
-                tuple(None if one is None else statistics.median(one.rounds_s) for one in usable),
+                tuple(None if one is None else statistics.median(one.rounds_s) for one in timed),
                 case.rounds_s,
                 (own_slowdowns or {}).get(name, max_slowdown),
                 settle=_suggest_ab(usable, case),
                 saved=sum(
                     one is not None and not base.is_accepted
-                    for one, base in zip(usable, bases, strict=True)
+                    for one, base in zip(timed, bases, strict=True)
                 ),
                 repeat=suggest_repeat(name, case.measurement),
                 images_per_round=(
@@ -159,13 +171,21 @@ def compare_sessions(
         )
     estimate = compute_suite_estimate(suite)
     judged = judge_offline(estimate, limits)
-    doubt, is_void = _doubt_head(bases, head), head.void is not None or head.was_resumed
-    told = _judge_records(head, histories, memory, recorded or RecordedLimits())
+    doubt = _doubt_head(head) or head_guards
+    told = _judge_records(
+        head,
+        histories,
+        timed_histories,
+        memory,
+        recorded or RecordedLimits(),
+        is_void=head.void is not None or head_guards is not None,
+    )
     cases = [
         _compare_case(
             one,
-            _weigh(judged.cases[one.data.case], doubt, is_void=is_void),
+            _weigh(judged.cases[one.data.case], doubt),
             reasons.get(one.data.case),
+            doubts.get(one.data.case),
             told[one.data.case],
         )
         for one in estimate.cases
@@ -180,7 +200,7 @@ def compare_sessions(
             *(_repeat_untimed(name, head) for name in untimed),
             *(_report_gone(name, bases, head) for name in gone),
         ),
-        suite=None if judged.suite is None else _weigh(judged.suite, doubt, is_void=is_void),
+        suite=None if judged.suite is None else _weigh(judged.suite, doubt),
     )
 
 
@@ -192,8 +212,35 @@ def _suggest_ab(usable: Sequence[SavedCase | None], case: SavedCase) -> str | No
     )
 
 
-def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
-    """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
+def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, str], str | None]:
+    """Find bases whose machine was not fit while the head's was, or the other way round.
+
+    Returns:
+        Why seconds of a base are left out, by its index, where others count; and why all speed is
+        open: of the head, or of each base that would count. ``None`` where it can be told.
+    """
+    counting = [
+        index
+        for index, base in enumerate(bases)
+        if not (base.void or base.was_resumed or base.cases.keys().isdisjoint(head.cases))
+    ]
+    unfit = {}
+    for index in counting:
+        odd = [one for one in bases[index].failed_guards if one not in head.failed_guards]
+        if odd:
+            unfit[index] = _name_guards(odd, bases[index].path.name)
+    if unfit and len(unfit) == len(counting):
+        return {}, unfit[counting[-1]]
+    odd = [
+        guard
+        for guard in head.failed_guards
+        if any(guard not in bases[index].failed_guards for index in counting if index not in unfit)
+    ]
+    return unfit, _name_guards(odd, head.path.name) if odd else None
+
+
+def _doubt_head(head: SavedRun) -> str | None:
+    """Say why nothing can be told of the head's speed; ``None`` where it can."""
     if head.void is not None:
         return f"{head.path.name} is void: {head.void}"
     if head.was_resumed:
@@ -201,8 +248,7 @@ def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
             f"{head.path.name} was resumed after an interruption, and its cases share no process: "
             "the run's own summary judged each process by itself"
         )
-    odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
-    return _name_guards(odd, head.path.name) if odd else None
+    return None
 
 
 def _name_guards(names: Sequence[str], run: str) -> str:
@@ -210,12 +256,16 @@ def _name_guards(names: Sequence[str], run: str) -> str:
     return f"the machine was not fit when {run} was measured (guard {', '.join(names)})"
 
 
-def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
-    """Leave a change of speed open where the head's machine was not fit; all of it where void."""
-    changes = finding.outcome in (Outcome.SLOWER, Outcome.FASTER)
-    if doubt is None or not (changes or (is_void and finding.outcome is Outcome.PASS)):
+def _weigh(finding: Finding, doubt: str | None) -> Finding:
+    """Leave speed open where there is a doubt of it: a change, and as much that there is none."""
+    if doubt is None or finding.outcome not in (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS):
         return finding
-    return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
+    return replace(
+        finding,
+        outcome=Outcome.INCONCLUSIVE,
+        reason=f"{finding.reason}; {doubt}",
+        next_step=finding.next_step or _MEASURE_FIT,
+    )
 
 
 def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
@@ -226,9 +276,6 @@ def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
         return f"that run was void: {base.void}"
     if base.was_resumed:
         return "that run was resumed after an interruption: its cases share no process"
-    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
-    if odd:
-        return _name_guards(odd, "it")
     reason = find_unusable(base, name) if then.is_ours else None
     if reason is not None:
         return reason
@@ -245,10 +292,13 @@ def _compare_case(
     estimate: CaseEstimate,
     latency: Finding,
     reason: str | None,
+    doubt: str | None,
     others: Sequence[Finding],
 ) -> ComparedCase:
     name = estimate.data.case
-    if estimate.sessions == 0 and reason is not None:
+    if doubt is not None:
+        latency = Finding(Outcome.INCONCLUSIVE, "latency", doubt, _MEASURE_FIT)
+    elif estimate.sessions == 0 and reason is not None:
         latency = Finding(
             Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
         )
@@ -269,16 +319,21 @@ def _compare_case(
 def _judge_records(
     head: SavedRun,
     histories: Mapping[str, Sequence[Measurement | None]],
+    timed_histories: Mapping[str, Sequence[Measurement | None]],
     memory: MemoryLimits | None,
     limits: RecordedLimits,
+    *,
+    is_void: bool,
 ) -> dict[str, list[Finding]]:
     """Judge what sdperf recorded beside the timings, and repeat what the run itself said.
 
     Args:
         head: The session that is judged.
         histories: What each base holds of each of its cases; ``None`` where that does not count.
+        timed_histories: The same, without bases whose seconds do not count.
         memory: Tolerated growth of peak memory.
         limits: What the other gates tolerate.
+        is_void: Whether nothing that was timed can be told.
 
     Returns:
         Findings by test id, none of the speed of the median round.
@@ -288,7 +343,8 @@ def _judge_records(
         for name, case in head.cases.items()
         if case.measurement is not None
     }
-    judged = judge_recorded(measured, limits, is_void=head.void is not None)
+    timed = {name: replace(one, history=timed_histories[name]) for name, one in measured.items()}
+    judged = judge_recorded(timed, limits, is_void=is_void)
     return {
         name: [
             *_repeat_said(head, name),
