@@ -148,7 +148,7 @@ def test_the_record_holds_resources_stages_and_limits(bench, pytester):
     assert limits["peak"]["format"] == "fp32"
     result.stdout.fnmatch_lines(
         [
-            "stages of one image, fp32, 1 thread; peak * GFLOP/s (fp32 matrix product*",
+            "stages of one image of latency[[]fp32-sync-1w], 1 thread; peak * GFLOP/s (fp32*",
             "  stage * seconds * share * GFLOP * of peak  reading",
             "  denoise *",
             "  rest *",
