@@ -13,14 +13,24 @@ from sdperf.judging.session.saved import Comparison
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.text.session.cases import Line, colour_of, wrap_line
-from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
+from sdperf.units import (
+    UNKNOWN,
+    format_change,
+    format_names,
+    format_quantity,
+    format_seconds,
+)
 
 FORMAT_VERSION = 1
 
 
 def format_comparison_table(comparison: Comparison) -> list[Line]:
-    """Lay the comparison out for a terminal: a line a case, then what is not a plain pass."""
-    names = [case.verdict.case for case in comparison.cases]
+    """Lay the comparison out for a terminal: a line a case, then what is not a plain pass.
+
+    Cases that the head did not run (``-k``, one file of several, a renamed test) share a line.
+    """
+    run = [case for case in comparison.cases if not case.is_absent]
+    names = [case.verdict.case for case in run]
     width = min(max([len(name) for name in names] + [4]), 50)
     bases = len(comparison.bases)
     lines = [
@@ -32,7 +42,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
             f"{'case':<{width}} {'baseline':>11} {'current':>11} {'change':>9}  verdict", "", True
         ),
     ]
-    for case, name in zip(comparison.cases, names, strict=True):
+    for case, name in zip(run, names, strict=True):
         shown = name if len(name) <= width else f"...{name[3 - width :]}"
         outcome = case.verdict.outcome
         lines.append(
@@ -48,7 +58,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
         lines += wrap_line(
             f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)
         )
-    for case in comparison.cases:
+    for case in run:
         if case.verdict.outcome is Outcome.PASS:
             continue
         for finding in case.verdict.told:
@@ -56,8 +66,27 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
             lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:
                 lines += wrap_line(f"    next: {finding.next_step}", "")
+    absent = describe_absent(comparison)
+    lines += [] if absent is None else wrap_line(absent, "yellow")
     lines.append(Line(_count(comparison)))
     return lines
+
+
+def describe_absent(comparison: Comparison) -> str | None:
+    """Say which cases of the bases the head did not run; ``None`` where it ran all of them.
+
+    Whether somebody left them out on purpose is not in a run: strictly, they fail it.
+    """
+    names = [one.verdict.case for one in comparison.cases if one.is_absent]
+    absent = [name.rpartition("::")[2] for name in names]
+    if not absent:
+        return None
+    were = "was" if len(absent) == 1 else "were"
+    return (
+        f"{format_quantity(len(absent), 'case')} of the baseline {were} not run: "
+        f"{format_names(absent)}; deselected, skipped or renamed? --strict fails by this, "
+        "--format json lists all"
+    )
 
 
 def format_comparison_markdown(comparison: Comparison) -> str:
@@ -71,6 +100,8 @@ def format_comparison_markdown(comparison: Comparison) -> str:
         "| --- | ---: | ---: | ---: | --- |",
     ]
     for case in comparison.cases:
+        if case.is_absent:
+            continue
         reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
         outcome = case.verdict.outcome
         detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
@@ -82,6 +113,8 @@ def format_comparison_markdown(comparison: Comparison) -> str:
     suite = comparison.suite
     if suite is not None:
         lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
+    absent = describe_absent(comparison)
+    lines += [] if absent is None else ["", escape_markdown(absent)]
     return "\n".join([*lines, "", _count(comparison), ""])
 
 
@@ -118,8 +151,11 @@ def _plain_finding(finding: Finding) -> dict[str, str | None]:
 
 
 def _count(comparison: Comparison) -> str:
-    counts = Counter(case.verdict.outcome for case in comparison.cases)
+    run = [case for case in comparison.cases if not case.is_absent]
+    counts = Counter(case.verdict.outcome for case in run)
     named = ", ".join(
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]
     )
-    return f"{format_quantity(len(comparison.cases), 'case')}: {named or UNKNOWN}"
+    absent = len(comparison.cases) - len(run)
+    rest = f"; {absent} of the baseline not run" if absent else ""
+    return f"{format_quantity(len(run), 'case')}: {named or UNKNOWN}{rest}"

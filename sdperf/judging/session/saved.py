@@ -47,6 +47,7 @@ class ComparedCase:
         sessions: Bases that it was held against.
         unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
             each side; ``None`` with fewer than five usable bases.
+        is_absent: Whether only bases hold it and the head says nothing of it.
     """
 
     verdict: Verdict
@@ -55,6 +56,7 @@ class ComparedCase:
     ratio: float | None
     sessions: int
     unchanged: tuple[float, float] | None = None
+    is_absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -427,4 +429,5 @@ def _report_gone(name: str, bases: Sequence[SavedRun], head: SavedRun) -> Compar
         current_s=None,
         ratio=None,
         sessions=len(medians),
+        is_absent=name not in head.findings,
     )

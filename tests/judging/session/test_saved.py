@@ -134,6 +134,32 @@ def test_a_case_that_vanished_is_reported_and_fails_when_strict():
     assert len(comparison.cases) == 20
 
 
+def test_cases_that_were_not_run_share_a_line_and_are_not_judged_one_by_one():
+    bases, head = make_sessions()
+    for number in range(3, 20):
+        head = without(head, f"test_{number}")
+    comparison = compare_sessions(bases, head)
+    text = "\n".join(line.text for line in format_comparison_table(comparison))
+    assert "INCOMPARABLE" not in text
+    said = "17 cases of the baseline were not run: test_3, test_4, test_5 and 14 more; deselected,"
+    assert said in " ".join(text.split())
+    assert text.endswith("3 cases: 3 PASS; 17 of the baseline not run")
+    page = format_comparison_markdown(comparison)
+    assert page.count("| `test_") == 3
+    assert "17 cases of the baseline were not run" in page
+    assert len(json.loads(format_comparison_json(comparison))["cases"]) == 20
+
+
+def test_a_case_that_the_head_ran_and_could_not_time_keeps_its_line():
+    bases, head = make_sessions()
+    head = dataclasses.replace(without(head, "test_3"), summary=RunSummary({"test_3": "BROKEN"}))
+    comparison = compare_sessions(bases, head)
+    assert outcomes(comparison)["test_3"] is Outcome.BROKEN
+    text = "\n".join(line.text for line in format_comparison_table(comparison))
+    assert "not run" not in text
+    assert "BROKEN  test_3: " in text
+
+
 def test_a_new_case_has_no_baseline():
     bases, head = make_sessions()
     comparison = compare_sessions([without(base, "test_3") for base in bases], head)
