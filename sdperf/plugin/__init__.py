@@ -298,14 +298,22 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Measure a pipeline's first case again when its last one is done, before it is let go."""
-    done = yield
-    if is_ours(item) and not item.session.shouldstop:
-        from sdperf.plugin.collecting import ends_pipeline
+    """Measure a pipeline's first case again when its last one is done, before it is let go.
 
-        if ends_pipeline(item, nextitem):
-            session = item.config.stash[KEY]
-            session.order.measure_first_again(session)
+    Being asked to end (SIGTERM, a closed terminal) in a case of ours is like Ctrl-C.
+    """
+    if not is_ours(item):
+        return (yield)
+    from sdperf.run.interruption import ended_like_interrupted
+
+    with ended_like_interrupted():
+        done = yield
+        if not item.session.shouldstop:
+            from sdperf.plugin.collecting import ends_pipeline
+
+            if ends_pipeline(item, nextitem):
+                session = item.config.stash[KEY]
+                session.order.measure_first_again(session)
     return done
 
 
@@ -342,7 +350,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     if ours is None:
         return (yield)
     try:
-        if ours.reports:
+        if ours.reports or _ended_before_a_case(session, ours):
             from sdperf.plugin.ending.counted import count_failing
             from sdperf.plugin.ending.finish import finish_session
 
@@ -361,6 +369,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     output = session.config.stash.get(_OUTPUT, None)
     if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def _ended_before_a_case(session: pytest.Session, ours: SdSession) -> bool:
+    """Tell whether the user ended the session in its first case: it is said, and not saved."""
+    return session.exitstatus == pytest.ExitCode.INTERRUPTED and bool(ours.plan.tests)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -393,7 +406,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, what failed, and what to type next."""
     ours = terminalreporter.config.stash.get(KEY, None)
-    if ours is not None and ours.reports:
+    if ours is not None and (ours.reports or ours.interrupted):
         from sdperf.plugin.ending.summary import print_summary
 
         print_summary(terminalreporter, ours)

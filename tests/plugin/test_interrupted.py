@@ -1,5 +1,6 @@
 """What dies with a run: nothing that was finished."""
 
+import functools
 import json
 import multiprocessing
 import signal
@@ -135,6 +136,63 @@ def test_a_session_that_ended_before_it_could_confirm_accuses_nobody(
     ended.stdout.fnmatch_lines(["INCONCLUSIVE  latency*: suspected, not confirmed: 3.00 s*"])
     by_numbers = bench("--benchmark-compare", confirm="0")
     by_numbers.stdout.fnmatch_lines(["SLOWER  latency*: 3.00 s against*"])
+
+
+@pytest.fixture
+def asked_to_end(bench, pytester, monkeypatch):
+    """Run two cases while another process asks the session to end; returns what runs it.
+
+    The signal comes in the round of that number.
+    """
+    pytester.makepyfile(test_bench=KILLED.partition("def test_soundness")[0])
+    measure_round, made = Case.measure_round, []
+    inline_run = functools.partial(pytester.inline_run, no_reraise_ctrlc=True)
+    monkeypatch.setattr(pytester, "inline_run", inline_run)
+
+    def run(kind, moment, *arguments):
+        def measure(case):
+            made.append(case)
+            if len(made) == moment:
+                signal.raise_signal(kind)
+            return measure_round(case)
+
+        monkeypatch.setattr(Case, "measure_round", measure)
+        ended = bench(*arguments)
+        monkeypatch.setattr(Case, "measure_round", measure_round)
+        return ended
+
+    return run
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_being_asked_to_end_in_a_case_is_like_ctrl_c(asked_to_end, kind, pytester):
+    before = signal.getsignal(kind)
+    ended = asked_to_end(kind, 3)
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(
+        [
+            "sdperf latency fp32-sync-1w: * per image, 2 rounds *",
+            "sdperf throughput fp32-sync-1w: interrupted (*",
+            "latency[[]fp32-sync-1w] * NO BASELINE",
+            "interrupted: *; left out: 1 case (throughput*",
+        ]
+    )
+    assert signal.getsignal(kind) == before
+    assert last_run(pytester)["sdperf"]["interrupted"] is True
+
+
+def test_a_session_that_ended_in_its_first_case_says_so_and_saves_nothing(asked_to_end, pytester):
+    ended = asked_to_end(signal.SIGTERM, 2, "--benchmark-autosave", "--benchmark-json=run.json")
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(
+        [
+            "interrupted before a case had finished (2 cases left out): nothing is judged or kept",
+            "not saved: an interrupted run is never a baseline",
+        ]
+    )
+    assert not any(line.startswith("case ") for line in ended.outlines)
+    assert list(pytester.path.glob(".benchmarks/**/*.json")) == []
+    assert not (pytester.path / ".sdperf/last-run.json").exists()
 
 
 KILLED = """

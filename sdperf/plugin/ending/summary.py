@@ -45,7 +45,11 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
     for text in (*list_without_effect(rows), *ours.comparison.lines):
         for wrapped in wrap_text(text, subsequent_indent="  "):
             reporter.write_line(wrapped)
-    for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
+    for line in (
+        *(format_table(rows) if rows else ()),
+        *format_gains(rows),
+        *format_ceilings(rows),
+    ):
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
         _write(reporter, line)
@@ -152,6 +156,11 @@ def _describe_repeated(ours: SdSession) -> str:
 def _describe_interruption(ours: SdSession) -> str:
     """Say that this is no whole verdict, what it leaves out, and how to go on."""
     left = ours.list_left_out()
+    if not ours.rows:
+        cases = format_quantity(len(left), "case")
+        return (
+            f"interrupted before a case had finished ({cases} left out): nothing is judged or kept"
+        )
     if not left and ours.speed.confirmation.was_interrupted:
         return (
             "interrupted while measuring again: this is the verdict so far; sdperf resume measures "
