@@ -48,7 +48,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
         lines.append(
             Line(
                 f"{shown:<{width}} {format_seconds(case.baseline_s):>11} "
-                f"{format_seconds(case.current_s):>11} {format_change(case.ratio):>9}  "
+                f"{format_seconds(case.current_s):>11} {format_change(case.change):>9}  "
                 f"{outcome.value}",
                 colour_of(outcome),
             )
@@ -107,7 +107,7 @@ def format_comparison_markdown(comparison: Comparison) -> str:
         detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
         lines.append(
             f"| {format_code(case.verdict.case)} | {format_seconds(case.baseline_s)} "
-            f"| {format_seconds(case.current_s)} | {format_change(case.ratio)} "
+            f"| {format_seconds(case.current_s)} | {format_change(case.change)} "
             f"| **{outcome.value}**{detail} |"
         )
     suite = comparison.suite

@@ -58,6 +58,13 @@ class ComparedCase:
     unchanged: tuple[float, float] | None = None
     is_absent: bool = False
 
+    @property
+    def change(self) -> float | None:
+        """Current over baseline seconds, as they stand; `ratio` is what a case is judged by."""
+        if self.current_s is None or not self.baseline_s:
+            return None
+        return self.current_s / self.baseline_s
+
 
 @dataclass(frozen=True)
 class Comparison:

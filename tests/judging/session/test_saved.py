@@ -134,6 +134,21 @@ def test_a_case_that_vanished_is_reported_and_fails_when_strict():
     assert len(comparison.cases) == 20
 
 
+def test_a_change_is_that_of_the_seconds_beside_it():
+    """What all cases have in common is taken out of the judgement, not of the figures."""
+    bases, head = make_sessions(rises=dict.fromkeys(range(20), 1.1))
+    comparison = compare_sessions(bases, head)
+    assert all(case.ratio == pytest.approx(1, abs=0.03) for case in comparison.cases)
+    table = [line.text.split() for line in format_comparison_table(comparison)]
+    page = [line.split("|") for line in format_comparison_markdown(comparison).splitlines()]
+    for case in comparison.cases:
+        change = f"{100 * (case.current_s / case.baseline_s - 1):+.1f}"
+        (row,) = [words for words in table if words[:1] == [case.verdict.case]]
+        assert row[5:7] == [change, "%"]
+        (cells,) = [cells for cells in page if f"`{case.verdict.case}`" in "".join(cells)]
+        assert cells[4].strip() == f"{change} %"
+
+
 def test_cases_that_were_not_run_share_a_line_and_are_not_judged_one_by_one():
     bases, head = make_sessions()
     for number in range(3, 20):
