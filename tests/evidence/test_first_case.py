@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from evidence.first_case.__main__ import WAYS, compute_ratio, format_ratios
+from evidence.first_case.products import parse_products
 
 COMMITTED = Path(__file__).parents[2] / "docs/results/order-effect/first-case.json"
 
@@ -32,3 +33,23 @@ def test_the_committed_turns_are_mirrored_and_say_what_the_page_says():
     assert {one["huge_bytes"] for turn in turns for one in turn["rounds"]} == {0}
     assert max(one["system_s"] / one["cpu_s"] for turn in cpu for one in turn[2:]) < 0.1
     assert format_ratios(turns).count("\n") == 14
+
+
+def test_products_are_counted_by_the_threads_that_they_were_given():
+    told = "MKL_VERBOSE SGEMM(N,N,256,64,576,0x7f) 10.15ms CNR:OFF Dyn:{} FastMM:1 TID:0  NThr:{}"
+    lines = [told.format(1, 1), told.format(1, 2), told.format(0, 2), told.format(0, 2)]
+    others = ["MKL_VERBOSE oneMKL 2024.2 for Linux", "MKL_VERBOSE VSEXP(9) 1us Dyn:1 NThr:2", ""]
+    assert parse_products([*lines, *others]) == {
+        "1 threads, MKL's choice": 1,
+        "2 threads": 2,
+        "2 threads, MKL's choice": 1,
+    }
+
+
+def test_the_committed_products_say_what_the_page_says():
+    found = json.loads((COMMITTED.parent / "products.json").read_text())["products"]
+    assert found == {
+        "untold": {"1 threads, MKL's choice": 944, "2 threads, MKL's choice": 234},
+        "told": {"2 threads": 1178},
+        "worker": {"2 threads": 1262},
+    }

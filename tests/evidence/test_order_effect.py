@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ from evidence.order_effect.runs import (
 from evidence.order_effect.table import compute_ratios, format_table
 
 CASES = ["fp32-a", "fp32-b", "fp32-c", "bf16-a", "bf16-b"]
+
+RESULTS = Path(__file__).parents[2] / "docs/results/order-effect"
 
 
 def pipeline_of(case):
@@ -177,3 +180,20 @@ def test_a_case_alone_keeps_options_and_their_values_and_drops_what_selects(tmp_
     selecting = [str(chosen), "-k", "bf16", f"{chosen}::test_latency", "-m", "long"]
     options = ["--sd-device", "cpu", "--sd-rounds=5", "--sd-unwatched"]
     assert drop_selection([*selecting, *options]) == options
+
+
+def test_the_committed_series_before_the_mend_show_the_cores_that_the_page_names():
+    cores = {}
+    for name in ("h200-before", "h200-alone-before"):
+        document = json.loads((RESULTS / f"{name}.json").read_text())
+        for run in document["runs"]:
+            for case in run["cases"]:
+                found = cores.setdefault((case["case"].rpartition("[")[2], run["order"]), [])
+                found.append(case["cores_busy"])
+    for precision in ("fp32", "fp16", "bf16"):
+        assert max(cores[f"{precision}-async-1w]", "alone"]) <= 1.005
+        in_the_suite = cores[f"{precision}-async-1w]", "default"]
+        assert (min(in_the_suite) > 1.125, max(in_the_suite) < 1.215) == (True, True)
+    assert max(cores["fp32-sync-1w]", "default"]) <= 1.005
+    assert 1.135 < min(cores["fp32-sync-1w]", "reversed"]) < max(cores["fp32-sync-1w]", "reversed"])
+    assert max(cores["fp32-sync-1w]", "reversed"]) < 1.225

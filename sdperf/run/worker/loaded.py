@@ -71,6 +71,7 @@ class LoadedPipeline:
         self._asked: AskedExecution | None = None
         self._execution: Execution | None = None
         self._state: WorkerState | None = None
+        self._threads: int | None = None
         self._leftovers: tuple[str, ...] = ()
         self._without_effect: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._hosted: HostedEngine | None = None
@@ -354,8 +355,11 @@ class LoadedPipeline:
         # Beside an engine torch has little to do, and its waiting threads would take the engine's
         # processors.
         threads = request.threads if self._hosted is None else 1
-        if torch.get_num_threads() != threads:
+        # Also where torch counts as many already: until it is told a number, MKL divides a product
+        # among fewer threads, and the first case of a worker would run otherwise than the next.
+        if self._threads != threads or torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+            self._threads = threads
         if self._hosted is not None:
             self._hosted.engine.set_threads(request.threads)
         stages, ahead = self._stages, self._ahead
