@@ -41,7 +41,7 @@ from sdperf.plugin.fixtures import (
     sd_workers,
 )
 from sdperf.plugin.keys import FIXTURES, KEY, is_ours
-from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
+from sdperf.plugin.terminal import GuardedTerminal, guard_terminal, make_failure
 from sdperf.settings import BASELINES, OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
@@ -335,11 +335,12 @@ def pytest_runtest_makereport(
         session.note_report(report)
         return report
     text = f"{type(fault).__name__}: {fault}"
-    report.longrepr = text
+    report.longrepr = make_failure(item, text)
     session.note_report(report)
     first = session.first_with_fault.setdefault(text, item.nodeid)
     if first != item.nodeid:
-        report.longrepr = f"{type(fault).__name__}: {fault.what}; as in {first}"
+        again = f"{type(fault).__name__}: {fault.what}; as in {first}"
+        report.longrepr = make_failure(item, again)
     return report
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from sdperf.plugin.terminal import make_failure
 from sdperf.record.verdict import Verdict
-from sdperf.report.text.session.wrapping import wrap_text
 from sdperf.streams import strip_controls
 
 if TYPE_CHECKING:
@@ -78,31 +78,9 @@ def describe_verdict(verdict: Verdict) -> str:
     return "\n".join(strip_controls(line) for line in lines)
 
 
-def _make_failure(item: pytest.Item, message: str) -> Any:
-    """Make what pytest shows of a failed test: its lines fit the terminal.
-
-    What tools read (the short summary, a JUnit report's ``message``) keeps the message whole, and
-    the place is the test's own.
-
-    Args:
-        item: The test.
-        message: One paragraph a line.
-    """
-    try:
-        pytest.fail(message, pytrace=False)
-    except pytest.fail.Exception as error:
-        shown: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
-    for entry in shown.reprtraceback.reprentries:
-        entry.lines = [
-            piece for line in entry.lines for piece in wrap_text(line, subsequent_indent="    ")
-        ]
-    shown.reprcrash.path, shown.reprcrash.lineno = item.location[0], (item.location[1] or 0) + 1
-    return shown
-
-
 def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport]:
     """Make what pytest makes of a test that fails: a failed call, and a teardown that ends it."""
-    longrepr = _make_failure(item, describe_verdict(verdict))
+    longrepr = make_failure(item, describe_verdict(verdict))
     common: dict[str, Any] = {
         "nodeid": item.nodeid,
         "location": item.location,

@@ -54,7 +54,7 @@ def test_what_pytest_prints_of_a_slower_case_fits_the_terminal(slowed):
 
 
 def test_one_line_a_failure_names_the_test_of_the_verdict(slowed):
-    slowed("--tb=line").stdout.fnmatch_lines(["test_bench.py:1: Failed: SLOWER: *"])
+    slowed("--tb=line").stdout.fnmatch_lines(["test_bench.py:1: SLOWER: *"])
 
 
 def test_last_failed_runs_a_slower_case_again(slowed, pytester):
