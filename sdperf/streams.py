@@ -17,6 +17,21 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+CLEAR_LINE: Final = "\r\x1b[2K"
+"""Goes back to the beginning of a terminal's line and empties it."""
+
+_CODES: Final = {"bold": "1", "red": "31", "yellow": "33", "green": "32"}
+
+
+def colour_text(text: str, *names: str) -> str:
+    """Return a text with a terminal's codes for bold and colours; unknown names change nothing.
+
+    Source: ECMA-48, select graphic rendition.
+    """
+    codes = [_CODES[name] for name in names if name in _CODES]
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if codes else text
+
+
 _SPACES: Final = "\xa0\u202f\u2009"
 """Spaces between figures and units, which `str.isprintable` does not count."""
 

@@ -75,6 +75,22 @@ def format_names(names: Sequence[str], most: int = 3) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+ELLIPSIS = "..."
+"""Stands where a text was cut."""
+
+
+def shorten(text: str, most: int, *, keeps_end: bool = False) -> str:
+    """Cut a text to so many characters, the ellipsis included.
+
+    >>> shorten("benchmarks", 7), shorten("benchmarks", 7, keeps_end=True)
+    ('benc...', '...arks')
+    """
+    if len(text) <= most:
+        return text
+    kept = most - len(ELLIPSIS)
+    return f"{ELLIPSIS}{text[-kept:]}" if keeps_end else f"{text[:kept]}{ELLIPSIS}"
+
+
 def format_score(score: float | None, digits: int = 4) -> str:
     """Format a score such as SSIM; never rounds something below 1 up to 1.
 

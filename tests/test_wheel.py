@@ -56,6 +56,23 @@ def test_it_carries_the_model_its_references_and_the_licences(wheel):
         assert any(name.endswith(f"licenses/{licence}") for name in names)
 
 
+def test_the_suite_runs_from_the_wheel_and_its_cases_are_named_as_a_copy_of_it(wheel, tmp_path):
+    wheel.extractall(tmp_path / "installed")
+    (tmp_path / "repository").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "--pyargs", "sdperf.suite"],
+        cwd=tmp_path / "repository",
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    shipped = {path.name for path in (ROOT / "benchmarks").glob("test_*.py")}
+    found = {line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert found == {f"benchmarks/{name}" for name in shipped}
+
+
 def test_it_carries_nothing_else(wheel):
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sdperf"}

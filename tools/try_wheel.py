@@ -122,6 +122,16 @@ def list_tries(commands: list[list[str]], environment: Path) -> list[Try]:
         Try(("pytest", "-W", "error", *QUICK, "test_own_case.py"), says="1 case: 1 NO BASELINE"),
         # All of the shipped suite: five questions about images pass, nothing is red.
         Try(("pytest", *QUICK, "benchmarks"), says="5 PASS"),
+        Try(
+            ("sdperf", "init", "own", "--subject", "new", "--workflow", "hosted", "--yes"),
+            says="wrote",
+        ),
+        # The same with nothing copied; its cases are named alike.
+        Try(("pytest", *QUICK, "-v", "--pyargs", "sdperf.suite"), says="5 PASS"),
+        Try(
+            ("pytest", "--collect-only", "-q", "--pyargs", "sdperf.suite"),
+            says="benchmarks/test_latency.py::test_latency[fp32-sync-1w]",
+        ),
         *(
             Try(("pytest", *QUICK, *words, "test_own_case.py"), (4,), says)
             for words, says in refused

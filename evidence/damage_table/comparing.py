@@ -70,7 +70,7 @@ class InProcessBench(LiveBench):
             guards="off",
             machine=self.machine,
         )
-        return LiveArm(suite, pool, side, case, warmup)
+        return LiveArm.of_side(suite, pool, side, case, warmup)
 
     def fit(self, _workers: object, _device: DeviceInfo) -> bool:
         """Say no: one process holds one pipeline."""

@@ -17,7 +17,7 @@ import pytest
 
 from sdperf.plugin.collecting import plan
 from sdperf.plugin.keys import is_ours
-from sdperf.plugin.session import session_of
+from sdperf.plugin.live.session import session_of
 
 ORDER_VARIABLE: Final = "SDPERF_ORDER"
 
@@ -55,7 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = session_of(config)
     plan(session, [item for item in items if is_ours(item)])
     planned = {
-        one.node_id: one for one in session.plan.tests if one.is_timed and not one.has_plain_side
+        one.node_id: one
+        for one in session.suites.plan.tests
+        if one.is_timed and not one.has_plain_side
     }
     timed = [item for item in items if item.nodeid in planned]
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in planned])

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from evidence.quantisation.measuring import Bench, Row
 from evidence.quantisation.table import format_page
+from sdperf.ab.turns.gain import GainCase
 from sdperf.device import DEVICE_CHOICES, DeviceKind
 from sdperf.errors import SdperfError
 from sdperf.measure.environment import collect_environment
@@ -25,7 +26,6 @@ from sdperf.pipeline.optimisations.catalogue import (
 )
 from sdperf.record.json import format_record
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, PRECISIONS, Workload
-from sdperf.run.gain import GainCase
 from sdperf.run.suite import count_cpu_threads
 from sdperf.store.files import write_atomically
 

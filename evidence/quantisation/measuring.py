@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sdperf.ab.turns.gain import ROUNDS_PER_BLOCK, GainCase
 from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.images.png import decode_png
 from sdperf.models.loader import ResolvedModel
@@ -17,7 +18,6 @@ from sdperf.record.measurement import Gain, ImageRecord, ImageScores, MemoryUsag
 from sdperf.record.scores import compute_scores
 from sdperf.record.workload import ImageRequest, Precision, Variant, Workload
 from sdperf.run.case import Case
-from sdperf.run.gain import ROUNDS_PER_BLOCK, GainCase
 from sdperf.run.messages import WorkerReport
 from sdperf.run.pool import WorkerPool
 from sdperf.run.quality.bench import measure_components
@@ -129,7 +129,7 @@ class Bench:
         assert self._plain is not None
         suite = self._make_suite()
         for request, png in self._reference.items():
-            suite.keep_plain(request, png)
+            suite.images.keep_plain(request, png)
         variant = Variant(self.precision, optimisations=tuple(optimisations))
         case = Case(suite, "latency", variant, watched=False)
         plain = Case(self._plain, "latency", Variant(self.precision), watched=False)

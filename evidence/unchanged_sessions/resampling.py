@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR, DEFAULT_MAX_SLOWDOWN
-from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.recorded import (
     RecordedCase,
     RecordedLimits,
@@ -79,7 +78,7 @@ def judge_resampled(sessions: Sequence[SavedRun], bases: int, chance: random.Ran
     redrawn = [replace(resample(one, chance), acceptance=_ACCEPTED) for one in others]
     spare = [one for one in sessions if one is not head and one not in others] or others
     current = _repeat_suspects(resample(head, chance), redrawn, spare, chance)
-    found = compare_sessions(redrawn, current, memory=MemoryLimits())
+    found = compare_sessions(redrawn, current)
     suspects = [one for one in found.cases if _is_slower(one)]
     failing = [
         finding.gate

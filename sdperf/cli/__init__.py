@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "figures": "runs.figures",
     "generate": "generate",
     "history": "runs.history",
+    "init": "init",
     "mps-check": "machine.mps_check",
     "quality": "quality",
     "replay": "runs.replay",

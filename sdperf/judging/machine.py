@@ -13,16 +13,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from sdperf.errors import RecordError
-from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN, LatencyLimits
-from sdperf.judging.resources.memory import (
-    DEFAULT_MAX_GROWTH,
-    DEFAULT_MAX_GROWTH_BYTES,
-    MemoryLimits,
-)
-from sdperf.judging.session.recorded import RecordedLimits
+from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
-from sdperf.record.measurement import Environment, Measurement
-from sdperf.record.verdict import Finding, Outcome, Verdict, parse_finding, shorten_case
+from sdperf.record.environment import Environment
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorten_case
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.quality import QualityCase
 from sdperf.store.runs import SavedCase, SavedRun, parse_run
@@ -67,42 +62,6 @@ class ReportedRun:
         """The kind of machine: its fingerprint, else what pytest-benchmark wrote of it."""
         where = self.environment
         return (self.run.machine or "unknown machine") if where is None else where.fingerprint()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the judges tolerate.
-
-    Attributes:
-        max_slowdown: Of each case, as a fraction.
-        suite_slowdown: Of all cases together.
-        gross_slowdown: Of a case with fewer than five sessions to go by.
-        max_growth: Of peak memory, as a fraction.
-        max_growth_bytes: Of peak memory; both have to be exceeded.
-        own_slowdowns: Of single cases by test id.
-        recorded: What else is in the records: starts, tails, growth, energy.
-    """
-
-    max_slowdown: float = DEFAULT_MAX_SLOWDOWN
-    suite_slowdown: float = DEFAULT_MAX_SLOWDOWN
-    gross_slowdown: float = DEFAULT_GROSS_SLOWDOWN
-    max_growth: float = DEFAULT_MAX_GROWTH
-    max_growth_bytes: int = DEFAULT_MAX_GROWTH_BYTES
-    own_slowdowns: Mapping[str, float] = field(default_factory=dict)
-    recorded: RecordedLimits = field(default_factory=RecordedLimits)
-
-
-@dataclass(frozen=True)
-class SettledCase:
-    """What a run said of a case's speed after measuring again, which nobody can do offline.
-
-    Attributes:
-        outcome: In the words of `sdperf.record.verdict.Outcome`.
-        reason: One line.
-    """
-
-    outcome: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -240,25 +199,23 @@ def judge_machine(
     Args:
         runs: Of one machine, oldest first, one or more.
         limits: What is tolerated.
-        settled: What measuring again had settled, by test id.
+        settled: What stands of the speed of cases, by test id; ``None`` takes what the run itself
+            keeps of it, as far as it is held against the same sessions with the same limits.
         notes: To be passed on.
 
     Raises:
         RecordError: The other runs share no case with the last one.
     """
     *bases, head = runs
-    limits, settled = limits or Limits(), settled or {}
+    limits = limits or Limits()
     compared: Mapping[str, ComparedCase] = {}
     suite = None
     if bases:
         comparison = compare_sessions(
             [base.run for base in bases],
             head.run,
-            LatencyLimits(limits.suite_slowdown, limits.gross_slowdown),
-            max_slowdown=limits.max_slowdown,
-            own_slowdowns=limits.own_slowdowns,
-            memory=MemoryLimits(limits.max_growth, limits.max_growth_bytes),
-            recorded=limits.recorded,
+            limits,
+            settled,
         )
         compared = {case.verdict.case: case for case in comparison.cases}
         suite = comparison.suite
@@ -275,7 +232,6 @@ def judge_machine(
                 head,
                 recorded.get(name, [_NOTHING]),
                 compared.get(name),
-                settled.get(name),
                 [base.run.cases[name] for base in bases if name in base.run.cases],
                 quality.get(name),
             )
@@ -283,7 +239,7 @@ def judge_machine(
         ),
         suite=suite,
         limits=limits,
-        settled=settled,
+        settled={name: one.settled for name, one in compared.items() if one.settled is not None},
         notes=tuple(notes),
     )
 
@@ -293,15 +249,11 @@ def _judge_case(
     head: ReportedRun,
     recorded: Sequence[Finding],
     compared: ComparedCase | None,
-    settled: SettledCase | None,
     held: Sequence[SavedCase],
     seen: QualityCase | None,
 ) -> ReportedCase:
     timed = head.run.cases.get(name)
-    findings = list(recorded if compared is None else compared.verdict.findings)
-    if settled is not None:
-        others = [one for one in findings if one.gate != "latency"]
-        findings = [parse_finding(settled.outcome, "latency", settled.reason), *others]
+    findings = recorded if compared is None else compared.verdict.findings
     return ReportedCase(
         name=name,
         verdict=Verdict(name, tuple(findings)),

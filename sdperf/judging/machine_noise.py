@@ -13,13 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdperf.judging.latency import LatencyLimits, judge_offline, screen_latency
-from sdperf.judging.suite_estimate import (
-    FEWEST_SESSIONS,
-    CaseSessions,
-    SuiteEstimate,
-    compute_suite_estimate,
-)
+from sdperf.judging.latency import screen_latency
+from sdperf.judging.session.held import HeldCase, estimate_session
+from sdperf.judging.session.judge import judge_session
+from sdperf.judging.session.limits import Limits
+from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.verdict import Outcome
 
 FEWEST_TO_CALIBRATE: Final = FEWEST_SESSIONS + 1
@@ -73,21 +71,18 @@ class MachineNoise:
         return self.telling_width <= self.max_slowdown
 
 
-def compute_machine_noise(
-    sessions: Sequence[Session], max_slowdown: float, limits: LatencyLimits | None = None
-) -> MachineNoise:
+def compute_machine_noise(sessions: Sequence[Session], max_slowdown: float) -> MachineNoise:
     """Try the gate on sessions of unchanged code.
 
     Args:
         sessions: Oldest first, six or more.
-        max_slowdown: The limit to try, as a fraction.
-        limits: The suite's limits.
+        max_slowdown: The limit to try, of each case and of all together, as a fraction.
 
     Raises:
         ValueError: Fewer than six sessions, no case that all of them hold, or a duration that is
             not positive and finite.
     """
-    limits = limits or LatencyLimits()
+    limits = Limits(max_slowdown=max_slowdown, suite_slowdown=max_slowdown)
     first = sessions[0] if sessions else {}
     names = [name for name in first if all(name in one for one in sessions)]
     if len(sessions) < FEWEST_TO_CALIBRATE or not names:
@@ -98,14 +93,16 @@ def compute_machine_noise(
     suspected: list[float] = []
     tried = names[:: max(1, math.ceil(len(names) / MOST_CASES_TRIED))]
     for held_out in range(len(sessions)):
-        estimate = _estimate(sessions, held_out, names, max_slowdown)
-        red += _is_red(estimate, limits)
-        suspicious += bool(screen_latency(estimate, limits).suspects)
-        for case in estimate.cases:
+        cases = _hold_out(sessions, held_out, names)
+        judged = judge_session(cases, limits).speed
+        findings = [*judged.cases.values(), *([] if judged.suite is None else [judged.suite])]
+        red += any(finding.outcome is Outcome.SLOWER for finding in findings)
+        suspicious += bool(_list_suspects(cases, limits))
+        for case in judged.estimates.values():
             if case.interval is not None:
                 widths[case.data.case].append(math.expm1(case.interval.half_width))
         for name in tried:
-            smallest = _find_smallest(sessions, held_out, names, name, max_slowdown, limits)
+            smallest = _find_smallest(sessions, held_out, names, name, limits)
             proven.append(smallest[0])
             suspected.append(smallest[1])
     medians = {name: statistics.median(seen) for name, seen in widths.items() if seen}
@@ -146,34 +143,29 @@ def compute_upper_bound(seen: int, trials: int, confidence: float = 0.95) -> flo
     return high
 
 
-def _estimate(
+def _hold_out(
     sessions: Sequence[Session],
     held_out: int,
     names: Sequence[str],
-    max_slowdown: float,
     slowed: tuple[str, float] | None = None,
-) -> SuiteEstimate:
+) -> dict[str, HeldCase]:
+    """Hold one session against all others, one case of it slowed down where asked."""
     others = [one for index, one in enumerate(sessions) if index != held_out]
-    return compute_suite_estimate(
-        [
-            CaseSessions(
-                name,
-                tuple(statistics.median(one[name]) for one in others),
-                tuple(
-                    seconds * (1 + slowed[1] if slowed is not None and slowed[0] == name else 1)
-                    for seconds in sessions[held_out][name]
-                ),
-                max_slowdown,
-            )
-            for name in names
-        ]
-    )
+    return {
+        name: HeldCase(
+            history_s=tuple(statistics.median(one[name]) for one in others),
+            rounds_s=tuple(
+                seconds * (1 + slowed[1] if slowed is not None and slowed[0] == name else 1)
+                for seconds in sessions[held_out][name]
+            ),
+        )
+        for name in names
+    }
 
 
-def _is_red(estimate: SuiteEstimate, limits: LatencyLimits) -> bool:
-    found = judge_offline(estimate, limits)
-    findings = [*found.cases.values(), *([] if found.suite is None else [found.suite])]
-    return any(finding.outcome is Outcome.SLOWER for finding in findings)
+def _list_suspects(cases: Mapping[str, HeldCase], limits: Limits) -> list[str]:
+    screening = screen_latency(estimate_session(cases, limits), limits.latency)
+    return [suspect.case.data.case for suspect in screening.suspects]
 
 
 def _find_smallest(
@@ -181,19 +173,17 @@ def _find_smallest(
     held_out: int,
     names: Sequence[str],
     name: str,
-    max_slowdown: float,
-    limits: LatencyLimits,
+    limits: Limits,
 ) -> tuple[float, float]:
     """Return the smallest slowdown of one case that is proven, and that is suspected."""
 
     def is_proven(slowdown: float) -> bool:
-        estimate = _estimate(sessions, held_out, names, max_slowdown, (name, slowdown))
-        return judge_offline(estimate, limits).cases[name].outcome is Outcome.SLOWER
+        cases = _hold_out(sessions, held_out, names, (name, slowdown))
+        return judge_session(cases, limits).speed.cases[name].outcome is Outcome.SLOWER
 
     def is_suspected(slowdown: float) -> bool:
-        estimate = _estimate(sessions, held_out, names, max_slowdown, (name, slowdown))
-        suspects = screen_latency(estimate, limits).suspects
-        return any(suspect.case.data.case == name for suspect in suspects)
+        cases = _hold_out(sessions, held_out, names, (name, slowdown))
+        return name in _list_suspects(cases, limits)
 
     found = []
     for is_seen in (is_proven, is_suspected):

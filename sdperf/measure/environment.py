@@ -32,7 +32,7 @@ from sdperf.measure.resources.linux.linux_parsers import (
 )
 from sdperf.measure.resources.numbers import parse_count
 from sdperf.measure.system import LIVE_SYSTEM, System
-from sdperf.record.measurement import Environment
+from sdperf.record.environment import Environment
 
 PACKAGES: Final = (
     "torch",

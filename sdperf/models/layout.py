@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdperf.errors import ModelError
 from sdperf.settings import MODEL, SUBJECT
+from sdperf.units import shorten
 
 INDEX_NAME: Final = "model_index.json"
 DENOISERS: Final = ("unet", "transformer")
@@ -304,4 +305,4 @@ def _no_weights(part: Component, files: Iterable[str], where: str) -> ModelError
 
 def _shown(value: object) -> str:
     text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shorten(text, 80)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from sdperf.record.measurement import StageName
+from sdperf.record.stages import StageName
 
 MPS: Final = "mps"
 

@@ -12,7 +12,7 @@ from packaging.version import Version
 from sdperf.mps_check.calls import Argument, OperatorCall, Recording, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable, versions_with_kernel
 from sdperf.mps_check.limits import Certainty, Effect, Limit, Unseen
-from sdperf.record.measurement import StageName
+from sdperf.record.stages import StageName
 
 FORMAT_VERSION: Final = 1
 """Of the JSON: goes up when a field changes its meaning or goes away."""

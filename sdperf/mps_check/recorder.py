@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from sdperf.mps_check.calls import MPS, Argument, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable
 from sdperf.mps_check.standin import DEVICE, Computer, StandIn, is_stand_in_device
-from sdperf.record.measurement import StageName
+from sdperf.record.stages import StageName
 
 _ATTENTION: Final = "aten::scaled_dot_product_attention"
 _ATTENTION_ON_MPS: Final = "aten::_scaled_dot_product_attention_math_for_mps"

@@ -20,7 +20,7 @@ from sdperf.mps_check.recorder import (
 from sdperf.pipeline.families import stages_for
 from sdperf.pipeline.scheduling import apply_scheduler
 from sdperf.pipeline.separable import SeparableStages
-from sdperf.record.measurement import StageName
+from sdperf.record.stages import StageName
 from sdperf.record.workload import Precision, Workload
 from sdperf.settings import DEVICE
 

@@ -45,7 +45,7 @@ from sdperf.plugin.terminal import GuardedTerminal, guard_terminal, make_failure
 from sdperf.settings import BASELINES, OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import LiveSession
 
 __all__ = [
     "sd_benchmark",
@@ -63,6 +63,7 @@ __all__ = [
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
+_SHIPPED_SUITE: Final = Path(__file__).parents[1] / "suite"
 _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
 """Why the settings of an ini file cannot be used; raised once everything is collected."""
 
@@ -95,7 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         if any(config.getoption(str(one)) is not None for one in (*OPTIONS, *SWITCHES)):
-            from sdperf.plugin.session import session_of
+            from sdperf.plugin.live.session import session_of
 
             session_of(config)
         if config.pluginmanager.hasplugin("benchmark"):
@@ -124,15 +125,15 @@ def _read_host_options(config: pytest.Config) -> None:
 
 def _take_over_accepted(config: pytest.Config) -> bool:
     """Answer a bare ``--benchmark-compare`` by the accepted sessions, if there are any."""
-    from sdperf.plugin.session import session_of
+    from sdperf.plugin.live.session import session_of
     from sdperf.store.baselines import BaselineStore
 
-    ours = session_of(config)
-    store = BaselineStore(ours.settings.baselines)
+    live = session_of(config)
+    store = BaselineStore(live.settings.baselines)
     if store.is_empty():
         return False
     store.check_images()
-    ours.compares_with_accepted = True
+    live.asked.compares_with_accepted = True
     config.option.benchmark_compare = []
     return True
 
@@ -155,9 +156,9 @@ def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Show progress where pytest reports; a reader that goes away loses no session of ours."""
     session.config.stash[_OUTPUT] = guard_terminal(session.config.get_terminal_writer())
-    ours = session.config.stash.get(KEY, None)
-    if ours is not None:
-        ours.live_line.reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    live = session.config.stash.get(KEY, None)
+    if live is not None:
+        live.live_line.reporter = session.config.pluginmanager.get_plugin("terminalreporter")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -165,7 +166,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if FIXTURES.isdisjoint(metafunc.fixturenames):
         return
     from sdperf.plugin.collecting import spread_over_matrix
-    from sdperf.plugin.session import session_of
+    from sdperf.plugin.live.session import session_of
 
     config = metafunc.config
     if _INI_FAULT in config.stash:
@@ -178,6 +179,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     spread_over_matrix(session, metafunc)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Name the cases of the suite that the wheel brings as those of a copied folder are named.
+
+    Their path would name the environment in which they lie, and no baseline would know them.
+    """
+    if module_path.parent != _SHIPPED_SUITE:
+        return None
+    from sdperf.suite import FOLDER
+
+    nodeid = f"{FOLDER}/{module_path.name}"
+    module: pytest.Module = pytest.Module.from_parent(parent, path=module_path, nodeid=nodeid)
+    return module
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put our cases in order, and stop where the ini settings cannot be used."""
     if _INI_FAULT in config.stash:
@@ -185,7 +203,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if is_ours(item)]
     if ours:
         from sdperf.plugin.collecting import arrange
-        from sdperf.plugin.session import session_of
+        from sdperf.plugin.live.session import session_of
 
         arrange(session_of(config), items, ours)
 
@@ -195,7 +213,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ours = [item for item in session.items if is_ours(item)]
     if ours and _INI_FAULT not in session.config.stash:
         from sdperf.plugin.collecting import plan
-        from sdperf.plugin.session import session_of
+        from sdperf.plugin.live.session import session_of
 
         plan(session_of(session.config), ours)
 
@@ -205,20 +223,20 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     """Find the model before anything is timed."""
     if session.config.option.collectonly:
         return
-    ours = session.config.stash.get(KEY, None)
+    live = session.config.stash.get(KEY, None)
     output = session.config.stash.get(_OUTPUT, None)
     if output is not None and not any(map(is_ours, session.items)):
         output.give_back()
-    if ours is None:
+    if live is None:
         return
     host = getattr(session.config, "_benchmarksession", None)
     if not any(map(is_ours, session.items)):
-        if ours.compares_with_accepted and host is not None:
+        if live.asked.compares_with_accepted and host is not None:
             host.compare = True  # no case of ours: what it meant to pytest-benchmark
             host.handle_loading()
         return
+    from sdperf.plugin.live.session import take_over_host
     from sdperf.plugin.opening import check_packages
-    from sdperf.plugin.session import take_over_host
 
     if output is not None:
         output.check()
@@ -226,24 +244,24 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if any("benchmark" in getattr(item, "fixturenames", ()) for item in session.items):
             check_timing(session.config)
         if host is not None:
-            take_over_host(ours, host)
-        check_packages(ours.settings, ours.root)
+            take_over_host(live.asked, host)
+        check_packages(live.settings, live.root)
         if not hasattr(session.config, "workerinput"):
-            _open_session(session.config, ours, host)
-        ours.resolve_model()
-        if ours.settings.cluster is not None:
-            ours.suite()
-        if ours.compares_with_accepted or (host is not None and host.compare):
+            _open_session(session.config, live, host)
+        live.suites.resolve_model()
+        if live.settings.cluster is not None:
+            live.suites.own()
+        if live.asked.compares_with_accepted or (host is not None and host.compare):
             from sdperf.plugin.ending.calibrated import check_typed_limits
 
-            check_typed_limits(ours, [item.nodeid for item in session.items if is_ours(item)])
+            check_typed_limits(live, [item.nodeid for item in session.items if is_ours(item)])
     except SdperfError as error:
         raise pytest.UsageError(str(error)) from error
     finally:
-        ours.live_line.wipe()
+        live.live_line.wipe()
 
 
-def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
+def _open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
     """Make sure of the folder, and begin the journal or go on with the one that was left.
 
     Raises:
@@ -257,13 +275,13 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
     from sdperf.plugin.opening import list_outputs
     from sdperf.store.session_lock import FolderLock
 
-    check_outputs(list_outputs(ours.settings, host, config.rootpath))
+    check_outputs(list_outputs(live.settings, host, config.rootpath))
     parameters = config.invocation_params
     try:
-        ours.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)
+        live.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)
         keep_out_of_git(config.rootpath / EVIDENCE_FOLDER)
         open_journal(
-            ours,
+            live,
             [str(argument) for argument in parameters.args],
             Path(parameters.dir),
             is_disabled=host is not None and bool(host.disabled),
@@ -274,24 +292,24 @@ def _open_session(config: pytest.Config, ours: SdSession, host: Any) -> None:
             got=error.strerror,
             hint="run pytest from a folder that can be written; nothing was measured",
         ) from error
-    for line in ours.journal.lines if ours.journal is not None else ():
-        ours.live_line.tell(line)
+    for line in live.journal.lines if live.journal is not None else ():
+        live.live_line.tell(line)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let the last run of a case count, where another plugin runs a failed test again."""
-    ours = item.config.stash.get(KEY, None)
-    if ours is not None and item.nodeid in ours.reports:
-        ours.forget(item.nodeid, getattr(item.config, "_benchmarksession", None))
+    live = item.config.stash.get(KEY, None)
+    if live is not None and item.nodeid in live.log.reports:
+        live.forget(item.nodeid, getattr(item.config, "_benchmarksession", None))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """End the session where its journal cannot be written any more: all that is done is kept."""
-    ours = item.config.stash.get(KEY, None)
-    if ours is not None and ours.journal is not None and ours.journal.complaint is not None:
-        item.session.shouldstop = ours.journal.complaint
+    live = item.config.stash.get(KEY, None)
+    if live is not None and live.journal is not None and live.journal.complaint is not None:
+        item.session.shouldstop = live.journal.complaint
 
 
 @pytest.hookimpl(wrapper=True)
@@ -325,19 +343,19 @@ def pytest_runtest_makereport(
     if call.when == "call" and is_ours(item):
         from sdperf.plugin.properties import record_properties
 
-        record_properties(item, item.config.stash[KEY])
+        record_properties(item, item.config.stash[KEY].log.results)
     report = yield
     if not is_ours(item):
         return report
-    session = item.config.stash[KEY]
+    log = item.config.stash[KEY].log
     fault = None if call.excinfo is None else call.excinfo.value
     if not isinstance(fault, SdperfError):
-        session.note_report(report)
+        log.note_report(report)
         return report
     text = f"{type(fault).__name__}: {fault}"
     report.longrepr = make_failure(item, text)
-    session.note_report(report)
-    first = session.first_with_fault.setdefault(text, item.nodeid)
+    log.note_report(report)
+    first = log.first_with_fault.setdefault(text, item.nodeid)
     if first != item.nodeid:
         again = f"{type(fault).__name__}: {fault.what}; as in {first}"
         report.longrepr = make_failure(item, again)
@@ -347,50 +365,53 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """Judge, keep the evidence, and let nothing that failed be saved as a baseline."""
-    ours = session.config.stash.get(KEY, None)
-    if ours is None:
+    live = session.config.stash.get(KEY, None)
+    if live is None:
         return (yield)
     try:
-        if ours.reports or _ended_before_a_case(session, ours):
-            from sdperf.plugin.ending.counted import count_failing
+        if live.log.reports or _ended_before_a_case(session, live):
+            from sdperf.plugin.ending.counted import count_failing, list_failing
             from sdperf.plugin.ending.finish import finish_session
 
-            finish_session(session, ours)
-            count_failing(session, ours)
+            outcome = finish_session(session, live)
+            is_strict = live.settings.strict
+            failing = list_failing(outcome, live.log.reports, is_strict=is_strict)
+            count_failing(session, failing)
     finally:
-        ours.close()
+        live.suites.close()
     try:
         yield
     finally:
-        if ours.journal is not None:
+        if live.journal is not None:
             from sdperf.plugin.ending.finish import close_session
 
-            close_session(session, ours)
-        ours.release()
+            close_session(session, live)
+        live.release()
     output = session.config.stash.get(_OUTPUT, None)
     if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
-def _ended_before_a_case(session: pytest.Session, ours: SdSession) -> bool:
+def _ended_before_a_case(session: pytest.Session, live: LiveSession) -> bool:
     """Tell whether the user ended the session in its first case: it is said, and not saved."""
-    return session.exitstatus == pytest.ExitCode.INTERRUPTED and bool(ours.plan.tests)
+    return session.exitstatus == pytest.ExitCode.INTERRUPTED and bool(live.list_left_out())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Say in every saved run what became of each of its cases, and what the quality suite saw."""
-    ours = config.stash.get(KEY, None)
-    if ours is not None and ours.reports:
+    live = config.stash.get(KEY, None)
+    if live is not None and live.outcome is not None:
         from sdperf.plugin.ending.saving import list_quality_cases, summarise_run
         from sdperf.record.json import format_record
         from sdperf.store.quality import QUALITY_KEY, format_quality
         from sdperf.store.runs import RUN_KEY
 
-        ours.instant = ours.instant or datetime.now(UTC)  # equal runs: one hash in the history
-        output_json["datetime"] = ours.instant.isoformat()
-        output_json[RUN_KEY] = format_record(summarise_run(ours))
-        quality = list_quality_cases(ours)
+        stored = live.stored
+        stored.instant = stored.instant or datetime.now(UTC)  # equal runs: one hash in the history
+        output_json["datetime"] = stored.instant.isoformat()
+        output_json[RUN_KEY] = format_record(summarise_run(live, live.outcome))
+        quality = list_quality_cases(live.quality.results)
         if quality:
             output_json[QUALITY_KEY] = format_quality(quality)
 
@@ -406,18 +427,18 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, what failed, and what to type next."""
-    ours = terminalreporter.config.stash.get(KEY, None)
-    if ours is not None and (ours.reports or ours.interrupted):
+    live = terminalreporter.config.stash.get(KEY, None)
+    if live is not None and live.outcome is not None:
         from sdperf.plugin.ending.summary import print_summary
 
-        print_summary(terminalreporter, ours)
+        print_summary(terminalreporter, live, live.outcome)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave no worker behind, however the session ended."""
     session = config.stash.get(KEY, None)
     if session is not None:
-        session.close()
+        session.suites.close()
         if session.lock is not None and session.journal is not None:
             # The end of the session was not reached, as when a pager closed standard output.
             with contextlib.suppress(OSError):

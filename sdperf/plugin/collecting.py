@@ -8,9 +8,9 @@ import pytest
 
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.plugin.ahead import Plan, Wanted, find_asked
+from sdperf.plugin.live.ahead import Plan, Wanted, find_asked
+from sdperf.plugin.live.session import LiveSession
 from sdperf.plugin.options import Settings
-from sdperf.plugin.session import SdSession
 from sdperf.record.workload import PRECISIONS, TORCH, Variant
 from sdperf.settings import MAX_SLOWDOWN
 
@@ -21,7 +21,7 @@ _AXES: Final = ("precision", "mode", "workers", "threads", "engine", "optimisati
 _SUFFIXES: Final = {"sd_workers": "w", "sd_threads": "t"}
 
 
-def spread_over_matrix(session: SdSession, metafunc: pytest.Metafunc) -> None:
+def spread_over_matrix(session: LiveSession, metafunc: pytest.Metafunc) -> None:
     """Spread a test of ours over the axes of the matrix, unless it does so itself."""
     own = {
         name.strip()
@@ -81,7 +81,7 @@ def _parametrised_names(marker: pytest.Mark) -> list[str]:
     return names.split(",") if isinstance(names, str) else list(names)
 
 
-def arrange(session: SdSession, items: list[pytest.Item], ours: list[pytest.Item]) -> None:
+def arrange(session: LiveSession, items: list[pytest.Item], ours: list[pytest.Item]) -> None:
     """Give our cases the virtual clock, and put equal pipelines together: one load each.
 
     Args:
@@ -101,14 +101,14 @@ def arrange(session: SdSession, items: list[pytest.Item], ours: list[pytest.Item
     items[:] = [next(in_order) if id(item) in own_ids else item for item in items]
 
 
-def plan(session: SdSession, ours: list[pytest.Item]) -> None:
+def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
     """Plan for our cases that are left after deselection.
 
     Args:
         session: The sdperf session.
         ours: Our cases, in the order in which they run.
     """
-    session.plan = Plan(
+    session.suites.plan = Plan(
         [
             Wanted(
                 item.nodeid,
@@ -122,14 +122,14 @@ def plan(session: SdSession, ours: list[pytest.Item]) -> None:
     )
 
 
-def _read_own_limit(session: SdSession, item: pytest.Item) -> None:
+def _read_own_limit(session: LiveSession, item: pytest.Item) -> None:
     marker = item.get_closest_marker("sd")
     if marker is None:
         return
     try:
         if marker.args or set(marker.kwargs) != {"max_slowdown"}:
             raise ValueError("only max_slowdown")
-        session.limits[item.nodeid] = MAX_SLOWDOWN.parse(str(marker.kwargs["max_slowdown"]))
+        session.asked.limits[item.nodeid] = MAX_SLOWDOWN.parse(str(marker.kwargs["max_slowdown"]))
     except ValueError as error:
         raise pytest.UsageError(
             f"{item.nodeid}: the marker sd cannot be used; got: {marker.args or marker.kwargs}; "

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ConfigurationError, ImageError, RecordError
-from sdperf.plugin.ahead import Plan
+from sdperf.plugin.live.ahead import Plan
+from sdperf.record.environment import Environment
 from sdperf.record.json import format_measurement, format_record, parse_measurement, parse_record
-from sdperf.record.measurement import CaseKind, Environment, Measurement, SeparateStage
+from sdperf.record.measurement import CaseKind, Measurement
 from sdperf.record.observation import Observation
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import Precision, Variant
 from sdperf.settings import RESUME
 from sdperf.store.code import hash_code, locate_module
@@ -36,10 +38,11 @@ from sdperf.store.quality import QUALITY_KEY, format_quality, make_quality_case,
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.plugin.fixtures.quality_results import QualityResult
+    from sdperf.plugin.live.quality_results import QualityResult
+    from sdperf.plugin.live.session import LiveSession
     from sdperf.plugin.options import Settings
-    from sdperf.plugin.session import SdSession
     from sdperf.run.case import CaseResult
+    from sdperf.run.suite import Suite
 
 IMAGES: Final = Path(".sdperf") / "images"
 
@@ -114,18 +117,18 @@ class SessionJournal:
     complaint: str | None = None
     lines: list[str] = field(default_factory=list)
 
-    def find_timed(self, ours: SdSession, case: str, expected: ExpectedCase) -> CaseResult | None:
+    def find_timed(self, suite: Suite, case: str, expected: ExpectedCase) -> CaseResult | None:
         """Return what an earlier process measured of a case; ``None`` where nothing counts."""
         from sdperf.run.case import CaseResult
 
         entry = self.earlier.get(case)
-        if entry is None or case in ours.repeated:
+        if entry is None:
             return None
         try:
             if entry.kind != "timed":
                 raise RecordError("it was a case of the quality suite")
             measurement = parse_measurement(entry.record)
-            reason = _explain_other_case(ours, entry, measurement, expected)
+            reason = _explain_other_case(suite, entry, measurement, expected)
             if reason is not None:
                 raise RecordError(reason)
             pngs = self._read_images(entry)
@@ -136,17 +139,17 @@ class SessionJournal:
         return CaseResult(measurement, pngs)
 
     def find_quality(
-        self, ours: SdSession, case: str, precision: Precision
+        self, suite: Suite, case: str, precision: Precision
     ) -> tuple[Observation, dict[str, bytes]] | None:
         """Return what an earlier process saw in a case of the quality suite, with its pictures."""
         entry = self.earlier.get(case)
-        if entry is None or case in ours.repeated:
+        if entry is None:
             return None
         try:
             if entry.kind != "quality":
                 raise RecordError("it was a timed case")
             (seen,) = parse_quality(Path("journal"), {QUALITY_KEY: dict(entry.record)})
-            reason = _explain_other_place(ours, entry)
+            reason = _explain_other_place(suite, entry)
             if seen.precision != precision:
                 reason = f"its precision was {seen.precision} and is {precision}"
             if reason is not None:
@@ -158,34 +161,42 @@ class SessionJournal:
         self.kept[case] = entry.started_at
         return seen.seen, pngs
 
-    def add_timed(self, ours: SdSession, case: str, result: CaseResult) -> None:
+    def add_timed(self, suite: Suite, case: str, result: CaseResult) -> None:
         """Put a finished case on the disk, its pictures first."""
         against = {
-            scores.against_sha256: ours.suite().find_plain(scores.against_sha256)
+            scores.against_sha256: suite.images.find_plain(scores.against_sha256)
             for image in result.measurement.images
             for scores in image.scores
             if scores.against == "fp32-sync"
         }
         pngs = {sha256: png for sha256, png in against.items() if png is not None} | result.pngs
-        self._add(ours, case, "timed", format_measurement(result.measurement), pngs)
+        self._add(suite, case, "timed", format_measurement(result.measurement), pngs)
 
-    def add_quality(self, ours: SdSession, case: str, result: QualityResult) -> None:
-        """Put a finished case of the quality suite on the disk, its pictures first."""
+    def add_quality(
+        self, suite: Suite, case: str, result: QualityResult, shelf: Mapping[str, bytes]
+    ) -> None:
+        """Put a finished case of the quality suite on the disk, its pictures first.
+
+        Args:
+            suite: Of the session.
+            case: Its test id.
+            result: What it came to.
+            shelf: Every image that the quality suite made, by content hash.
+        """
         record = format_quality(
             (make_quality_case(case, result.precision, result.observation, result.findings),)
         )
         named = _list_hashes(record)
-        shelf = ours.quality.pngs
         pngs = {sha256: shelf[sha256] for sha256 in named if sha256 in shelf}
         for sha256 in named - set(pngs):
-            plain = ours.suite().find_plain(sha256)
+            plain = suite.images.find_plain(sha256)
             if plain is not None:
                 pngs[sha256] = plain
-        self._add(ours, case, "quality", record, pngs)
+        self._add(suite, case, "quality", record, pngs)
 
     def _add(
         self,
-        ours: SdSession,
+        suite: Suite,
         case: str,
         kind: Any,
         record: Mapping[str, Any],
@@ -193,7 +204,6 @@ class SessionJournal:
     ) -> None:
         if self.journal is None or self.complaint is not None:
             return
-        suite = ours.suite()
         try:
             for png in pngs.values():
                 self.images.write(png)
@@ -224,12 +234,12 @@ class SessionJournal:
 
 
 def open_journal(
-    ours: SdSession, arguments: Sequence[str], folder: Path, *, is_disabled: bool
+    live: LiveSession, arguments: Sequence[str], folder: Path, *, is_disabled: bool
 ) -> None:
     """Begin the session's journal, or go on with the one that was left.
 
     Args:
-        ours: The session.
+        live: The session.
         arguments: What stood behind ``pytest``.
         folder: Where it was called.
         is_disabled: Whether ``--benchmark-disable`` was given.
@@ -239,16 +249,16 @@ def open_journal(
         RecordError: The journal is damaged.
         OSError: It cannot be written.
     """
-    settings = list_settings(ours.settings, is_disabled=is_disabled)
-    code_sha256 = hash_code(list_code_places(ours.root, ours.settings.subject, folder))
+    settings = list_settings(live.settings, is_disabled=is_disabled)
+    code_sha256 = hash_code(list_code_places(live.root, live.settings.subject, folder))
     now = datetime.now(UTC)
     process = JournalProcess(os.getpid(), now.isoformat(timespec="milliseconds"))
-    held = ours.journal = SessionJournal(ImageStore(ours.root / IMAGES))
-    if not ours.settings.resume:
-        remove_empty(ours.root)
-    left = list_journals(ours.root)
-    if ours.settings.resume:
-        content = _find_resumable(ours.root, left)
+    held = live.journal = SessionJournal(ImageStore(live.root / IMAGES))
+    if not live.settings.resume:
+        remove_empty(live.root)
+    left = list_journals(live.root)
+    if live.settings.resume:
+        content = _find_resumable(live.root, left)
         reason = explain_other_session(content.head, settings, code_sha256)
         if reason is not None:
             raise ConfigurationError(
@@ -259,19 +269,21 @@ def open_journal(
             )
         held.journal = Journal.go_on(content, process)
         held.earlier = content.entries
-        ours.plan = Plan([one for one in ours.plan.tests if one.node_id not in content.entries])
+        live.suites.plan = Plan(
+            [one for one in live.suites.plan.tests if one.node_id not in content.entries]
+        )
         held.lines.append(describe_left(content))
         return
-    remove_oldest(ours.root, MOST_JOURNALS - 1)
+    remove_oldest(live.root, MOST_JOURNALS - 1)
     head = JournalHead(
         session=f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}",
         settings=settings,
         code_sha256=code_sha256,
         arguments=tuple(arguments),
         folder=str(folder),
-        planned=len(ours.plan.tests),
+        planned=len(live.suites.plan.tests),
     )
-    held.journal = Journal.begin(ours.root, head, process)
+    held.journal = Journal.begin(live.root, head, process)
     for path in left[-1:]:
         held.lines.append(_describe_other(path))
 
@@ -332,10 +344,9 @@ def list_code_places(root: Path, subject: str | None, folder: Path) -> list[Path
 
 
 def _explain_other_case(
-    ours: SdSession, entry: JournalEntry, measurement: Measurement, expected: ExpectedCase
+    suite: Suite, entry: JournalEntry, measurement: Measurement, expected: ExpectedCase
 ) -> str | None:
     """Say why a journal's measurement is not the one that is wanted now; ``None`` where it is."""
-    suite = ours.suite()
     pairs: tuple[tuple[str, object, object], ...] = (
         ("the kind", measurement.kind, expected.kind),
         ("the variant", measurement.variant, expected.variant),
@@ -348,12 +359,11 @@ def _explain_other_case(
     for name, before, now in pairs:
         if before != now and not (name == "the number of rounds" and now is None):
             return f"{name} was {before} and is {now}"
-    return _explain_other_place(ours, entry)
+    return _explain_other_place(suite, entry)
 
 
-def _explain_other_place(ours: SdSession, entry: JournalEntry) -> str | None:
+def _explain_other_place(suite: Suite, entry: JournalEntry) -> str | None:
     """Say in what the machine, its software or the model differ; ``None`` where in nothing."""
-    suite = ours.suite()
     if entry.model_hash != suite.model.model_hash:
         return f"the model was {entry.model_hash} and is {suite.model.model_hash}"
     before, now = parse_record(Environment, entry.environment), suite.environment()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import LiveSession
 
-KEY: pytest.StashKey[SdSession] = pytest.StashKey()
+KEY: pytest.StashKey[LiveSession] = pytest.StashKey()
 """The session's state; absent for as long as no test and no option asks for any of ours."""
 
 FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})

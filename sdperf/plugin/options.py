@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -33,8 +33,7 @@ from sdperf.settings.kinds import AUTO, Setting
 from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:
-    from sdperf.judging.latency import LatencyLimits
-    from sdperf.judging.session.recorded import RecordedLimits
+    from sdperf.judging.session.limits import Limits
 
 T = TypeVar("T")
 
@@ -141,32 +140,33 @@ class Settings:
     exact: bool
     resume: bool = False
 
-    def case_slowdown(self, own: float | None = None) -> float:
-        """Return the binding limit of a case: its own, the one given, or the default."""
-        from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN
+    def limits(self, own: Mapping[str, float]) -> Limits:
+        """Return what the judges tolerate.
 
-        given = self.max_slowdown if own is None else own
-        return DEFAULT_MAX_SLOWDOWN if given is None else given
-
-    def recorded_limits(self) -> RecordedLimits:
-        """Return the limits of what is in the records beside the median."""
+        Args:
+            own: Tolerated slowdown of each test that has a limit of its own, by id.
+        """
+        from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN
+        from sdperf.judging.session.limits import Limits
         from sdperf.judging.session.recorded import RecordedLimits
 
-        return RecordedLimits(
-            load=self.max_load,
-            first_call=self.max_first_call,
-            max_tail=self.max_tail,
-            max_leak_bytes=self.max_leak_bytes,
-            max_energy_j=self.max_energy_j,
-            min_cores=self.min_cores,
+        given = self.max_slowdown
+        return Limits(
+            max_slowdown=DEFAULT_MAX_SLOWDOWN if given is None else given,
+            suite_slowdown=self.max_suite_slowdown,
+            gross_slowdown=DEFAULT_GROSS_SLOWDOWN if given is None else given,
+            max_growth=self.memory.max_growth,
+            max_growth_bytes=self.memory.max_growth_bytes,
+            own_slowdowns=own,
+            recorded=RecordedLimits(
+                load=self.max_load,
+                first_call=self.max_first_call,
+                max_tail=self.max_tail,
+                max_leak_bytes=self.max_leak_bytes,
+                max_energy_j=self.max_energy_j,
+                min_cores=self.min_cores,
+            ),
         )
-
-    def latency_limits(self) -> LatencyLimits:
-        """Return the limits of the whole suite."""
-        from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, LatencyLimits
-
-        gross = DEFAULT_GROSS_SLOWDOWN if self.max_slowdown is None else self.max_slowdown
-        return LatencyLimits(suite_slowdown=self.max_suite_slowdown, gross_slowdown=gross)
 
 
 def read_settings(config: pytest.Config) -> Settings:

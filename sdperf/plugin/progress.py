@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sdperf.streams import CLEAR_LINE
 from sdperf.units import format_seconds
 
 LINE_WIDTH = 100
@@ -67,7 +68,7 @@ class LiveLine:
             self._shown = True
         text = f"{self._case}: {what}"[: LINE_WIDTH - 1]
         with _uncaptured(self.reporter):
-            self.reporter.write(f"\r\x1b[2K{text}", flush=True)
+            self.reporter.write(f"{CLEAR_LINE}{text}", flush=True)
 
     def announce(self, what: str) -> None:
         """Say what begins now: on the live line, or as a plain line where there is none."""
@@ -112,7 +113,7 @@ class LiveLine:
         """Remove the live line, so that pytest's own output starts on a clean one."""
         if self._shown and self.reporter is not None:
             with _uncaptured(self.reporter):
-                self.reporter.write("\r\x1b[2K", flush=True)
+                self.reporter.write(CLEAR_LINE, flush=True)
         self._shown = False
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.run.case import CaseResult
 
 
-def record_properties(item: pytest.Item, ours: SdSession) -> None:
+def record_properties(item: pytest.Item, results: Mapping[str, CaseResult]) -> None:
     """Record what a case measured, as the fixture ``record_property`` would.
 
     Its verdict is not among them: speed is judged when all cases are done, and by then pytest has
     closed its report of this one. ``sdperf export --format junit`` has both.
     """
-    result = ours.results.get(item.nodeid)
+    result = results.get(item.nodeid)
     if result is None:
         return
     from sdperf.report.export import list_figures, list_properties

@@ -82,7 +82,7 @@ def make_failure(item: pytest.Item, message: str) -> Any:
     Returns:
         A report's ``longrepr``.
     """
-    from sdperf.report.text.session.wrapping import wrap_text
+    from sdperf.report.text.wrapping import wrap_text
 
     try:
         pytest.fail(message, pytrace=False)

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from sdperf.errors import RecordError
 from sdperf.record.measurement import FORMAT_VERSION, Measurement
+from sdperf.units import shorten
 
 T = TypeVar("T")
 
@@ -259,7 +260,7 @@ def _list_choices(kind: Any, path: list[tuple[str, str]]) -> tuple[Any, ...]:
 
 def _show(value: object) -> str:
     shown = repr(value)
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
+    return shorten(shown, _LONGEST_SHOWN)
 
 
 def _refuse_constant(name: str) -> float:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from sdperf.device import DeviceKind
 from sdperf.errors import RecordError
+from sdperf.record.environment import Environment
 from sdperf.record.execution import Execution
 from sdperf.record.guard import Guard
 from sdperf.record.imprint import PictureImprint
+from sdperf.record.stages import (
+    DeviceLimits,
+    SeparateStage,
+    StageTimes,
+)
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import Variant, Workload
 
@@ -21,18 +25,6 @@ FORMAT_VERSION: Final = 1
 """Version of the record under ``extra_info["sdperf"]``; raised when a field changes meaning."""
 
 CaseKind = Literal["latency", "throughput", "stage"]
-SeparateStage = Literal["encode_prompt", "denoise", "decode_latents", "deliver"]
-"""Stages that a ``stage`` case measures alone."""
-
-StageName = Literal[
-    "draw_noise", "tokenise", "encode_prompt", "denoise", "decode_latents", "whole", "deliver"
-]
-"""All stages of a generation in their order; ``whole`` stands for those in between where the
-pipeline cannot be divided."""
-
-Reading = Literal["compute-bound", "launch-bound", "starved"]
-"""What limits a stage: arithmetic, the host's cost per operator, or something else."""
-
 CacheState = Literal["cold", "partly", "warm"]
 """How much of what a start needs was at hand: nearly nothing, some of it, nearly all."""
 
@@ -47,140 +39,6 @@ LARGEST_FRESH_GROWTH: Final = 1.5
 
 SMALLEST_FRESH_S: Final = 0.002
 """Less than this between the two is the clock's and the scheduler's affair."""
-
-SEPARATE_STAGES: Final[tuple[SeparateStage, ...]] = get_args(SeparateStage)
-STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
-GUARD_POLICIES: Final[tuple[GuardPolicy, ...]] = get_args(GuardPolicy)
-
-
-@dataclass(frozen=True)
-class Environment:
-    """The machine and software of a run. ``None`` is unknown, never zero.
-
-    Attributes:
-        chip: Processor or system on a chip, such as ``Apple M4 Max``.
-        device_kind: Where the pipeline ran.
-        device_name: Name of the GPU, or of the processor for ``cpu``.
-        gpu_cores: GPU cores (Apple) or multiprocessors (CUDA).
-        ram_bytes: Installed (or allotted, in a container) main memory.
-        cpu_cores: Logical processors this process may use.
-        performance_cores: Fast cores among them; all of them where there is one kind.
-        os_name: ``macOS``, or the Linux distribution's id.
-        os_version: Version of the operating system, ``major.minor`` at least where known.
-        os_build: Build of the operating system or kernel release.
-        driver: Version of the NVIDIA driver; ``None`` elsewhere (Apple's comes with the OS).
-        machine: Architecture, such as ``arm64``.
-        power_source: ``ac``, ``battery`` or unknown.
-        power_mode: ``low``, ``normal``, ``high`` or unknown.
-        thermal_level: ``nominal``, ``moderate``, ``heavy``, ``trapping``, ``sleeping`` or unknown.
-        python: Version of the interpreter.
-        packages: Versions of torch, diffusers, transformers and their like.
-        variables: Environment variables that change results (``PYTORCH_*``, ``OMP_*``, ...).
-        commit: Commit of the code under test, with ``-dirty`` appended where it has changes.
-    """
-
-    chip: str
-    device_kind: DeviceKind
-    device_name: str
-    machine: str
-    os_name: str
-    os_version: str
-    python: str
-    gpu_cores: int | None = None
-    ram_bytes: int | None = None
-    cpu_cores: int | None = None
-    performance_cores: int | None = None
-    os_build: str | None = None
-    power_source: str | None = None
-    power_mode: str | None = None
-    thermal_level: str | None = None
-    packages: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    commit: str | None = None
-    driver: str | None = None
-
-    def fingerprint(self) -> str:
-        """Name the kind of machine whose times are comparable; keys baselines.
-
-        Chip, GPU and its cores, memory, OS major.minor, torch major.minor and power mode take
-        part; host name and Python version do not. It is readable and safe as a folder name.
-        """
-        software = (
-            f"{self.os_name}-{_major_minor(self.os_version)}",
-            f"torch-{_major_minor(self.packages.get('torch', 'unknown'))}",
-        )
-        return _join_slugs(*self._hardware(), *software, self._power())
-
-    def machine_name(self) -> str:
-        """Name the machine without its software: what stays when the OS or torch is updated.
-
-        Made like `fingerprint`, but for the OS and torch. The history keys its series by it, so
-        that a level that changes with an update is seen, and seen beside the update.
-        """
-        return _join_slugs(*self._hardware(), self._power())
-
-    def _hardware(self) -> tuple[str | None, ...]:
-        gib = None if self.ram_bytes is None else round(self.ram_bytes / 2**30)
-        return (
-            self.device_kind,
-            self.chip,
-            None if self.device_kind == "cpu" else self.device_name,
-            None if self.gpu_cores is None else f"{self.gpu_cores}gpu",
-            None if self.cpu_cores is None else f"{self.cpu_cores}cpu",
-            None if gib is None else f"{gib}gib",
-        )
-
-    def _power(self) -> str:
-        return f"power-{self.power_mode or 'unknown'}"
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Seconds of each stage in one profiled round of one image; ``None`` is a stage unknown.
-
-    The round was synchronised at every border, so the sum can exceed an unprofiled round.
-
-    Attributes:
-        total_s: The whole profiled round.
-        tokenise_s: Prompt to token ids, on the CPU.
-        encode_prompt_s: Token ids to prompt embeddings.
-        denoise_s: All denoising steps.
-        decode_latents_s: Latents to pixels.
-        deliver_s: Pixels to PNG bytes, on the CPU.
-        steps_s: Each denoising step; empty when unknown.
-        draw_noise_s: Seed to starting noise on the device.
-        whole_s: The plain call, of a pipeline that cannot be divided.
-    """
-
-    total_s: float
-    tokenise_s: float | None = None
-    encode_prompt_s: float | None = None
-    denoise_s: float | None = None
-    decode_latents_s: float | None = None
-    deliver_s: float | None = None
-    steps_s: tuple[float, ...] = ()
-    draw_noise_s: float | None = None
-    whole_s: float | None = None
-
-    def by_name(self) -> dict[StageName, float]:
-        """Seconds of each stage that is known, in the order in which they run."""
-        seconds = {name: getattr(self, f"{name}_s") for name in STAGES}
-        return {name: value for name, value in seconds.items() if value is not None}
-
-    @property
-    def rest_s(self) -> float:
-        """What no stage explains: the whole less all known stages, seconds."""
-        return self.total_s - sum(self.by_name().values())
-
-    def overlappable_share(self) -> float | None:
-        """Share of a synchronous image that is not the device's work: the ceiling of async.
-
-        Returns:
-            A ratio in [0, 1]: tokenising and delivery over the whole; ``None`` when unknown.
-        """
-        if self.tokenise_s is None or self.deliver_s is None or self.total_s <= 0:
-            return None
-        return min(1.0, (self.tokenise_s + self.deliver_s) / self.total_s)
 
 
 @dataclass(frozen=True)
@@ -204,64 +62,6 @@ class MemoryUsage:
     live_device_bytes: int | None = None
     driver_device_bytes: int | None = None
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PeakRate:
-    """The fastest matrix product that this device made in this session.
-
-    Attributes:
-        format: Number format of the factors. ``tf32`` where a precision of fp32 lets some
-            operators (on CUDA: convolutions) round their factors to it.
-        flop_per_s: Floating-point operations a second; an addition counts like a multiplication.
-        size: The square matrices' side.
-        threads: CPU threads that took part; ``None`` on a GPU.
-    """
-
-    format: str
-    flop_per_s: float
-    size: int
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """What one stage of one image asks of the device, counted in a round of its own.
-
-    Attributes:
-        stage: Its name.
-        flop: Floating-point operations of matrix products, convolutions and attention; those of
-            everything else are not counted.
-        operators: Calls of torch's operators, views included.
-        flop_per_s: ``flop`` over the stage's seconds in the profiled round.
-        share_of_peak: That over the measured peak.
-        reading: What limits the stage; see `sdperf.run.share`.
-        fresh_flop: ``flop`` of a request that was never made before; counted only where that of a
-            known one came to nothing.
-    """
-
-    stage: StageName
-    flop: int
-    operators: int
-    flop_per_s: float | None = None
-    share_of_peak: float | None = None
-    reading: Reading | None = None
-    fresh_flop: int | None = None
-
-
-@dataclass(frozen=True)
-class DeviceLimits:
-    """The stages held against what the device could do, all measured in the same session.
-
-    Attributes:
-        peak: The fastest matrix product; ``None`` where it could not be measured.
-        operator_s: Seconds of an operator that has next to nothing to compute.
-        stages: What each stage costs.
-    """
-
-    peak: PeakRate | None
-    operator_s: float | None
-    stages: tuple[StageCost, ...]
 
 
 @dataclass(frozen=True)
@@ -626,13 +426,3 @@ class Measurement:
     def images_per_second(self) -> float:
         """Inverse of `seconds_per_image`."""
         return 1.0 / self.seconds_per_image
-
-
-def _join_slugs(*parts: str | None) -> str:
-    slugs = (re.sub(r"[^a-z0-9.]+", "-", (part or "").lower()).strip("-.") for part in parts)
-    return "--".join(dict.fromkeys(slug for slug in slugs if slug))
-
-
-def _major_minor(version: str) -> str:
-    found = re.match(r"\d+(\.\d+)?", version)
-    return found.group(0) if found else "unknown"

@@ -117,6 +117,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class SettledCase:
+    """What a run said of a case's speed where its saved numbers alone do not tell it.
+
+    It was measured again, its fresh processes ran at two speeds, or the user had named a check.
+
+    Attributes:
+        outcome: In the words of `Outcome`.
+        reason: One line.
+        max_slowdown: Tolerated slowdown that it was judged with, as a fraction.
+        history_s: Median seconds of the case in each compared session that counted, oldest first;
+            a reader who compares with others judges anew.
+    """
+
+    outcome: str
+    reason: str
+    max_slowdown: float | None = None
+    history_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """All findings of one case; the worst of them is the case's outcome."""
 

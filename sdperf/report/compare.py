@@ -9,10 +9,13 @@ import json
 from collections import Counter
 from typing import Any
 
-from sdperf.judging.session.saved import Comparison
+from sdperf.judging.session.saved import ComparedCase, SavedComparison
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.report.markdown.words import escape_markdown, format_code
-from sdperf.report.text.session.cases import Line, colour_of, wrap_line
+from sdperf.report.markdown.table import format_markdown_table
+from sdperf.report.markdown.words import escape_markdown
+from sdperf.report.table import Code, Column, Marked, RowStyle, Table
+from sdperf.report.text.lines import Line, colour_of, wrap_line
+from sdperf.report.text.table import format_text_table
 from sdperf.units import (
     UNKNOWN,
     format_change,
@@ -24,35 +27,20 @@ from sdperf.units import (
 FORMAT_VERSION = 1
 
 
-def format_comparison_table(comparison: Comparison) -> list[Line]:
+def format_comparison_table(comparison: SavedComparison) -> list[Line]:
     """Lay the comparison out for a terminal: a line a case, then what is not a plain pass.
 
     Cases that the head did not run (``-k``, one file of several, a renamed test) share a line.
     """
-    run = [case for case in comparison.cases if not case.is_absent]
-    names = [case.verdict.case for case in run]
-    width = min(max([len(name) for name in names] + [4]), 50)
+    run = _list_run(comparison)
     bases = len(comparison.bases)
     lines = [
         Line(
             f"{comparison.head} against {format_quantity(bases, 'saved session')}; seconds of a "
             "round, with all its images"
         ),
-        Line(
-            f"{'case':<{width}} {'baseline':>11} {'current':>11} {'change':>9}  verdict", "", True
-        ),
+        *format_text_table(_tabulate(comparison)),
     ]
-    for case, name in zip(run, names, strict=True):
-        shown = name if len(name) <= width else f"...{name[3 - width :]}"
-        outcome = case.verdict.outcome
-        lines.append(
-            Line(
-                f"{shown:<{width}} {format_seconds(case.baseline_s):>11} "
-                f"{format_seconds(case.current_s):>11} {format_change(case.change):>9}  "
-                f"{outcome.value}",
-                colour_of(outcome),
-            )
-        )
     if comparison.suite is not None:
         suite = comparison.suite
         lines += wrap_line(
@@ -72,7 +60,7 @@ def format_comparison_table(comparison: Comparison) -> list[Line]:
     return lines
 
 
-def describe_absent(comparison: Comparison) -> str | None:
+def describe_absent(comparison: SavedComparison) -> str | None:
     """Say which cases of the bases the head did not run; ``None`` where it ran all of them.
 
     Whether somebody left them out on purpose is not in a run: strictly, they fail it.
@@ -89,27 +77,20 @@ def describe_absent(comparison: Comparison) -> str | None:
     )
 
 
-def format_comparison_markdown(comparison: Comparison) -> str:
+def _list_run(comparison: SavedComparison) -> list[ComparedCase]:
+    """Return the cases that the head ran."""
+    return [case for case in comparison.cases if not case.is_absent]
+
+
+def format_comparison_markdown(comparison: SavedComparison) -> str:
     """Lay the comparison out as Markdown, for a job summary or a pull request."""
     lines = [
         f"### {escape_markdown(comparison.head)} against {len(comparison.bases)} saved session(s)",
         "",
         "Seconds of a round, with all its images.",
         "",
-        "| case | baseline | current | change | verdict |",
-        "| --- | ---: | ---: | ---: | --- |",
+        *format_markdown_table(_tabulate(comparison)),
     ]
-    for case in comparison.cases:
-        if case.is_absent:
-            continue
-        reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
-        outcome = case.verdict.outcome
-        detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
-        lines.append(
-            f"| {format_code(case.verdict.case)} | {format_seconds(case.baseline_s)} "
-            f"| {format_seconds(case.current_s)} | {format_change(case.change)} "
-            f"| **{outcome.value}**{detail} |"
-        )
     suite = comparison.suite
     if suite is not None:
         lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
@@ -118,7 +99,36 @@ def format_comparison_markdown(comparison: Comparison) -> str:
     return "\n".join([*lines, "", _count(comparison), ""])
 
 
-def format_comparison_json(comparison: Comparison) -> str:
+def _tabulate(comparison: SavedComparison) -> Table:
+    rows, run = [], _list_run(comparison)
+    for case in run:
+        outcome = case.verdict.outcome
+        reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
+        detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
+        rows.append(
+            (
+                Code(case.verdict.case),
+                format_seconds(case.baseline_s),
+                format_seconds(case.current_s),
+                format_change(case.change),
+                Marked(outcome.value, f"**{outcome.value}**{detail}"),
+            )
+        )
+    colours = (colour_of(case.verdict.outcome) for case in run)
+    return Table(
+        (
+            Column("case", is_text=True, most=50, keeps_end=True),
+            Column("baseline", least=11),
+            Column("current", least=11),
+            Column("change", least=9),
+            Column("verdict", is_text=True, gap=2),
+        ),
+        tuple(rows),
+        {number: RowStyle(colour) for number, colour in enumerate(colours)},
+    )
+
+
+def format_comparison_json(comparison: SavedComparison) -> str:
     """Lay the comparison out as JSON; no NaN, unknown is null."""
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -150,8 +160,8 @@ def _plain_finding(finding: Finding) -> dict[str, str | None]:
     }
 
 
-def _count(comparison: Comparison) -> str:
-    run = [case for case in comparison.cases if not case.is_absent]
+def _count(comparison: SavedComparison) -> str:
+    run = _list_run(comparison)
     counts = Counter(case.verdict.outcome for case in run)
     named = ", ".join(
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.judging.doubts.contradictions import find_contradictions
-from sdperf.report.text.session.cases import Line, Row, wrap_line
+from sdperf.report.text.lines import Line, wrap_line
+from sdperf.report.text.session.cases import Row
 
 
 def format_contradictions(rows: Iterable[Row]) -> list[Line]:

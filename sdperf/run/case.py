@@ -13,24 +13,20 @@ from sdperf.measure.ledger import Ledger
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
 from sdperf.record.guard import Guard
 from sdperf.record.imprint import PictureImprint
-from sdperf.record.measurement import (
-    CaseKind,
-    FreshRounds,
-    Measurement,
-    MemoryUsage,
-    SeparateStage,
-    Start,
-)
+from sdperf.record.measurement import CaseKind, FreshRounds, Measurement, Start
+from sdperf.record.stages import SeparateStage
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest, Variant
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
 from sdperf.run.fresh import draw_fresh
+from sdperf.run.memory import sum_memory
 from sdperf.run.messages import DeliveredImage, WorkerSpec
+from sdperf.run.pictures.comparing import record_images
+from sdperf.run.pictures.references import fetch_plain
 from sdperf.run.pool import PoolRound, Worker
-from sdperf.run.scoring import record_images
 from sdperf.run.suite import Suite
 from sdperf.settings import IMAGES
-from sdperf.stats.summaries import keep_complete, sum_known, sum_peaks
+from sdperf.stats.summaries import keep_complete, sum_known
 
 FEWEST_OVERLAPPING: Final = 2
 """Images of each worker in a watched asynchronous round: one is delivered, the next is made."""
@@ -105,7 +101,7 @@ class Case:
         if self.variant != Variant() and self.suite.compares_with_fp32:
             self.suite.make_references(self.variant)
             for image in dict.fromkeys(image for share in self._shares() for image in share):
-                self.suite.fetch_plain(image)
+                fetch_plain(self.suite, image)
         self._load()
         if self.suite.guards != "off":
             kind = self.suite.describe_device().kind
@@ -145,7 +141,7 @@ class Case:
         with self._ledger.spend("first calls"):
             (result,) = pool.run_round([request], first=1).results
         self._workers[1].first_call_s = result.duration_s
-        self.suite.keep_first(variant.precision, variant.engine, image, result.images[0])
+        self.suite.images.keep_first(variant.precision, variant.engine, image, result.images[0])
 
     @property
     def reason_to_skip(self) -> str | None:
@@ -230,8 +226,8 @@ class Case:
             resources = self._watch() if self.watched else None
             # One image alone would say nothing of the stages of several together.
             divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
-            stages = self.suite.profile(self.variant) if divided else None
-            limits = self.suite.limits(self.variant) if divided else None
+            stages = self.suite.profiles.profile(self.suite, self.variant) if divided else None
+            limits = self.suite.profiles.limits(self.suite, self.variant) if divided else None
             imprints = self._take_imprints(last)
         records = record_images(self.suite, last)
         pngs = {
@@ -257,21 +253,9 @@ class Case:
             warmup_s=tuple(each.duration_s for each in self._warmups),
             repeatable=self._is_repeatable(),
             stages=stages,
-            memory=MemoryUsage(
-                peak_rss_bytes=sum_peaks(
-                    [result.peak_rss_bytes for result in each.results] for each in self._rounds
-                ),
-                peak_device_bytes=sum_peaks(
-                    [result.peak_device_bytes for result in each.results] for each in self._rounds
-                ),
-                peak_device_sampled=any(result.peak_device_sampled for result in results),
-                live_device_bytes=sum_peaks(
-                    [[result.live_device_bytes for result in self._rounds[-1].results]]
-                ),
-                driver_device_bytes=sum_peaks(
-                    [[result.driver_device_bytes for result in self._rounds[-1].results]]
-                ),
-                weight_bytes=self._workers[0].report.weight_bytes,
+            memory=sum_memory(
+                [[result.memory for result in each.results] for each in self._rounds],
+                self._workers[0].report.weight_bytes,
             ),
             worker_threads=self._threads,
             processes=self._processes,
@@ -287,7 +271,7 @@ class Case:
                 sum_known(result.resident_bytes for result in each.results) for each in self._rounds
             ),
             rounds_device_bytes=keep_complete(
-                sum_known(result.live_device_bytes for result in each.results)
+                sum_known(result.memory.live_device_bytes for result in each.results)
                 for each in self._rounds
             ),
             execution=self._rounds[-1].results[0].execution,
@@ -368,7 +352,7 @@ class Case:
         """Keep what the plain loop made for whoever wants such images later."""
         if self._is_bare:
             for request, delivered in made:
-                self.suite.keep_made(
+                self.suite.images.keep_made(
                     self.variant.precision, self.variant.engine, request, delivered
                 )
 
@@ -454,8 +438,6 @@ class Case:
         made = len(self._rounds) + len(self._warmups)
         if self.kind != "throughput":
             made *= self.variant.workers
-        return (
-            None
-            if made < 2
-            else self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())
-        )
+        if made < 2:
+            return None
+        return self._was_repeatable and all(len(hashes) == 1 for hashes in self._hashes.values())

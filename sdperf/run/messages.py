@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 from sdperf.device import DeviceInfo
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.execution import Execution
-from sdperf.record.measurement import CacheState, EngineUse, PeakRate, SeparateStage
+from sdperf.record.measurement import CacheState, EngineUse, MemoryUsage
+from sdperf.record.stages import PeakRate, SeparateStage
 from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Workload
 
 
@@ -135,11 +137,8 @@ class RoundResult:
         start_s: When the round began.
         end_s: When the device had nothing more to do.
         images: What was delivered, in order.
-        peak_rss_bytes: Largest resident set of the process since it started.
-        peak_device_bytes: Largest device allocation of the round.
-        peak_device_sampled: True where that was sampled at the borders, not tracked.
-        live_device_bytes: What tensors hold after the round.
-        driver_device_bytes: What torch has from the driver then.
+        memory: Largest resident set of the process since it started, largest device allocation of
+            the round, and what tensors and torch's cache hold after it.
         cpu_s: Processor seconds of the process within the borders, of all its threads.
         execution: What the worker's first whole round of this workload executed.
         without_effect: What was asked for and changed nothing, in words; said once of each prompt.
@@ -151,16 +150,23 @@ class RoundResult:
     start_s: float
     end_s: float
     images: tuple[DeliveredImage, ...]
-    peak_rss_bytes: int | None
-    peak_device_bytes: int | None
-    peak_device_sampled: bool
-    live_device_bytes: int | None = None
-    driver_device_bytes: int | None = None
+    memory: MemoryUsage = field(default_factory=MemoryUsage)
     cpu_s: float | None = None
     execution: Execution | None = None
     leftovers: tuple[str, ...] = ()
     without_effect: tuple[str, ...] = ()
     resident_bytes: int | None = None
+
+    OLDER_FIELDS: ClassVar = frozenset(item.name for item in fields(MemoryUsage))
+    """What a worker of an older revision says of its memory one by one."""
+
+    @classmethod
+    def from_wire(cls, **values: Any) -> RoundResult:
+        """Make it of what came from another interpreter, whose sdperf may be older."""
+        older = {name: values.pop(name) for name in cls.OLDER_FIELDS & set(values)}
+        if older:
+            values["memory"] = MemoryUsage(**older)
+        return cls(**values)
 
     @property
     def duration_s(self) -> float:

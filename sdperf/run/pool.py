@@ -26,7 +26,8 @@ from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
-from sdperf.record.measurement import Environment, StageCost, StageTimes
+from sdperf.record.environment import Environment
+from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH, ImageRequest
 from sdperf.run import worker
 from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost, explain_exit

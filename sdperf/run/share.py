@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Final
 
-from sdperf.record.measurement import DeviceLimits, PeakRate, Reading, StageCost, StageTimes
+from sdperf.record.stages import DeviceLimits, PeakRate, Reading, StageCost, StageTimes
 
 COMPUTE_BOUND_SHARE: Final = 0.4
 """Real networks mix shapes that reach the peak with ones that cannot; from here on arithmetic

@@ -12,37 +12,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.device import DeviceInfo
-from sdperf.errors import ConfigurationError, EngineError, GenerationError, SdperfError
-from sdperf.images.png import compute_png_sha256
+from sdperf.errors import ConfigurationError, EngineError, GenerationError
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
-from sdperf.pipeline.optimisations.catalogue import is_recorded
+from sdperf.record.environment import Environment
 from sdperf.record.imprint import PictureImprint
-from sdperf.record.measurement import (
-    DeviceLimits,
-    Environment,
-    GuardPolicy,
-    SeparateStage,
-    StageCost,
-    StageTimes,
-)
+from sdperf.record.measurement import GuardPolicy
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Variant, Workload
-from sdperf.run.fresh import make_fresh_request
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.messages import (
-    DeliveredImage,
-    DeviceSpeed,
     EngineShape,
     RoundRequest,
     WorkerSpec,
 )
+from sdperf.run.pictures.images import SessionImages
+from sdperf.run.pictures.references import PlannedReferences, make_due
 from sdperf.run.pool import Worker, WorkerPool
+from sdperf.run.profiles import SessionProfiles
 from sdperf.run.quality.questions import TakeImprint
-from sdperf.run.quality.recorded import Recording
-from sdperf.run.references import PlannedReferences, Source, draw_plain, make_due
-from sdperf.run.scoring import PictureScores
-from sdperf.run.share import compute_limits
 from sdperf.settings import GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
@@ -50,28 +39,8 @@ _log = logging.getLogger(__name__)
 _DECIDES_RESULTS: Final = ("workload", "model", "device", "subject", "code", "cpu_threads")
 """Fields of a suite that decide what is drawn and how fast."""
 
-_CACHES: Final = (
-    "plain",
-    "recordings",
-    "recording_s",
-    "_made",
-    "_first",
-    "_profiles",
-    "_limits",
-    "_speeds",
-    "_imprints",
-    "_refused",
-)
-"""What a suite remembers of it."""
-
-_COUNTED_STAGES: Final = ("encode_prompt", "denoise", "decode_latents", "whole")
-"""Stages that no network can do without operations."""
-
 IMPRINT_BUDGET_S: Final = 10.0
 """Seconds a pipeline in which images are drawn once more for their imprints, beyond the first."""
-
-_Key = tuple[Precision, int, tuple[str, ...], str]
-"""Precision, threads, optimisations and engine."""
 
 
 @dataclass
@@ -94,10 +63,8 @@ class Suite:
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
         machine: The machine, watched and guarded.
         planned: What the session's tests will want of reference pipelines.
-        plain: Images that plain fp32 delivered in sync mode; ``None`` where it could not.
-        recordings: Generations opened up by where they come from, or why there is none.
-        recording_s: Seconds that the recordings of each source took.
-        pictures: What is known of the session's pictures.
+        images: What was made so far.
+        profiles: What was measured of its pipelines once.
     """
 
     workload: Workload
@@ -114,19 +81,10 @@ class Suite:
     sampling_source: str | None = None
     compares_with_fp32: bool = True
     planned: PlannedReferences = field(default_factory=PlannedReferences)
-    plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
-    recordings: dict[tuple[Source, ImageRequest], Recording | SdperfError] = field(
-        default_factory=dict
-    )
-    recording_s: dict[Source, float] = field(default_factory=dict)
-    pictures: PictureScores = field(default_factory=PictureScores)
+    images: SessionImages = field(default_factory=SessionImages)
+    profiles: SessionProfiles = field(default_factory=SessionProfiles)
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
-    _made: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
-    _first: dict[tuple[Precision, str, ImageRequest], DeliveredImage] = field(default_factory=dict)
-    _profiles: dict[_Key, StageTimes | None] = field(default_factory=dict)
-    _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
-    _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)
     _freshened: set[tuple[Mode, Precision, tuple[str, ...], str]] = field(default_factory=set)
     _imprints: dict[
         tuple[Precision, int, str], dict[ImageRequest, tuple[PictureImprint, float]]
@@ -144,8 +102,9 @@ class Suite:
         """
         changed = dataclasses.replace(self, **changes)
         if any(getattr(changed, name) != getattr(self, name) for name in _DECIDES_RESULTS):
-            for name in _CACHES:
-                setattr(changed, name, {})
+            changed.images = SessionImages(scores=self.images.scores)
+            changed.profiles = SessionProfiles()
+            changed._imprints, changed._refused = {}, {}
             changed._device_info = changed._environment = None
         return changed
 
@@ -252,66 +211,6 @@ class Suite:
         """Make the request of one worker's round."""
         return RoundRequest(self.workload, images, mode, threads, stage=stage)
 
-    def profile(self, variant: Variant) -> StageTimes | None:
-        """Return stage times of one image of this precision and thread count, measured once.
-
-        A round of its own: the timed rounds carry no instrumentation. Needs a worker of the
-        variant's precision to be running. ``None`` where the pipeline cannot be profiled.
-        """
-        threads = self.threads_for(variant)
-        key = (variant.precision, threads, variant.optimisations, variant.engine)
-        if key not in self._profiles:
-            request = self.request((self.workload.image(0),), "sync", threads)
-            try:
-                self._profiles[key] = self.pool.profile(request)
-            except GenerationError as error:
-                _log.warning("no stage times: %s", error)
-                self._profiles[key] = None
-        return self._profiles[key]
-
-    def limits(self, variant: Variant) -> DeviceLimits | None:
-        """Return the stages against the device's limits, of this precision and thread count.
-
-        Counted and measured once, in rounds of their own, on a worker that runs; ``None`` where
-        the pipeline cannot be counted, and for engines whose operators torch does not see.
-        """
-        if variant.engine != TORCH:
-            return None
-        threads = self.threads_for(variant)
-        key = (variant.precision, threads, variant.optimisations, variant.engine)
-        if key not in self._limits:
-            request = self.request((self.workload.image(0),), "sync", threads)
-            try:
-                costs = self._count(request)
-                if is_recorded(variant.optimisations):  # the host calls none of them
-                    costs = tuple(dataclasses.replace(cost, operators=0) for cost in costs)
-                speed = self._speeds.get(key[:2])
-                if speed is None:  # of the device: optimisations make no difference to it
-                    with self.pool.ledger.spend("device's peak"):
-                        speed = self._speeds[key[:2]] = self.pool.measure_speed(request)
-            except GenerationError as error:
-                _log.warning("no share of the peak: %s", error)
-                self._limits[key] = None
-            else:
-                self._limits[key] = compute_limits(
-                    self.profile(variant), costs, speed.peak, speed.operator_s
-                )
-        return self._limits[key]
-
-    def _count(self, request: RoundRequest) -> tuple[StageCost, ...]:
-        """Count a request; where a stage asks for nothing, count one that was never made beside it.
-
-        Nothing is counted of compiled or foreign networks either, so that only the two together
-        tell whether outputs are kept.
-        """
-        costs = self.pool.count(request)
-        if all(cost.flop for cost in costs if cost.stage in _COUNTED_STAGES):
-            return costs
-        images = tuple(make_fresh_request(image) for image in request.images)
-        fresh = self.pool.count(dataclasses.replace(request, images=images))
-        flop = {cost.stage: cost.flop for cost in fresh}
-        return tuple(dataclasses.replace(cost, fresh_flop=flop.get(cost.stage)) for cost in costs)
-
     def claims_fresh(self, variant: Variant) -> bool:
         """Tell whether a variant's pipeline and mode still lack a round of fresh requests."""
         key = (variant.mode, variant.precision, variant.optimisations, variant.engine)
@@ -357,58 +256,6 @@ class Suite:
         """End the workers and let go of the machine's probes."""
         self.pool.close()
         self.machine.close()
-
-    def keep_plain(self, image: ImageRequest, png: bytes) -> None:
-        """Remember an image that plain fp32 delivered in sync mode."""
-        self.plain.setdefault(image, png)
-
-    def keep_made(
-        self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
-    ) -> None:
-        """Remember an image that one worker delivered in sync mode, nothing optimised."""
-        self._made.setdefault((precision, engine, image), delivered)
-        if (precision, engine) == ("fp32", TORCH):
-            self.keep_plain(image, delivered.png)
-
-    def find_made(
-        self, precision: Precision, engine: str, image: ImageRequest
-    ) -> DeliveredImage | None:
-        """Return an image that `keep_made` was given; ``None`` where no case made it."""
-        return self._made.get((precision, engine, image))
-
-    def keep_first(
-        self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
-    ) -> None:
-        """Remember an image that a fresh process made alone, its first, nothing optimised."""
-        self._first.setdefault((precision, engine, image), delivered)
-
-    def find_first(
-        self, precision: Precision, engine: str, image: ImageRequest
-    ) -> DeliveredImage | None:
-        """Return an image that `keep_first` was given; ``None`` where no process made it."""
-        return self._first.get((precision, engine, image))
-
-    def has_plain(self, image: ImageRequest) -> bool:
-        """Tell whether `fetch_plain` has nothing to generate."""
-        return not self.compares_with_fp32 or image in self.plain
-
-    def fetch_plain(self, image: ImageRequest) -> bytes | None:
-        """Return the fp32 sync image of this run, generating it untimed where no case did.
-
-        ``None`` when fp32 cannot run here; the reason is logged once.
-        """
-        if not self.compares_with_fp32:
-            return self.plain.get(image)
-        if image not in self.plain:
-            draw_plain(self, [image])
-        return self.plain[image]
-
-    def find_plain(self, sha256: str) -> bytes | None:
-        """Return an fp32 sync image of this run by its content hash, if it was made."""
-        for png in self.plain.values():
-            if png is not None and compute_png_sha256(png) == sha256:
-                return png
-        return None
 
 
 def _has_converted(worker: Worker) -> bool:

@@ -23,9 +23,10 @@ from sdperf.record.json import (
     parse_record,
 )
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Finding, parse_finding
+from sdperf.record.verdict import Finding, SettledCase, parse_finding
 from sdperf.store.controls import NullControl
 from sdperf.store.quality import QualityCase, parse_quality
+from sdperf.units import shorten
 
 RUN_KEY: Final = "sdperf"
 """Key of sdperf's own part, at the top of the JSON and in each case's ``extra_info``."""
@@ -63,6 +64,8 @@ class RunSummary:
             interrupted: when that process began, by test id.
         repeated: Runs of a case that another plugin made and that do not count, by test id: the
             last one was chosen.
+        settled: What was said of a case's speed that its saved numbers alone do not tell, by test
+            id; none in runs of before it was kept.
     """
 
     outcomes: Mapping[str, str]
@@ -75,6 +78,7 @@ class RunSummary:
     format_version: int = RUN_FORMAT_VERSION
     earlier: Mapping[str, str] = field(default_factory=dict)
     repeated: Mapping[str, int] = field(default_factory=dict)
+    settled: Mapping[str, SettledCase] = field(default_factory=dict)
 
     @property
     def was_resumed(self) -> bool:
@@ -149,6 +153,11 @@ class SavedRun:
     quality: tuple[QualityCase, ...] = ()
     acceptance: Acceptance | None = None
     machine: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Its file's name, as shown to people."""
+        return self.path.name
 
     @property
     def is_accepted(self) -> bool:
@@ -352,10 +361,9 @@ def parse_rounds(where: str, stats: object) -> tuple[float, ...]:
         raise RecordError(f"{where} has too many rounds", got=len(data))
     for value in data:
         if not is_duration(value):
-            shown = repr(value)
             raise RecordError(
                 f"{where} has a round that is no duration",
-                got=shown if len(shown) <= 60 else f"{shown[:57]}...",
+                got=shorten(repr(value), 60),
                 expected="a positive number of seconds",
             )
     return tuple(map(float, data))

@@ -2,14 +2,13 @@ import pytest
 
 from sdperf.errors import RecordError
 from sdperf.judging.machine import (
-    Limits,
-    SettledCase,
     group_by_machine,
     judge_machine,
     parse_reported_run,
     require_runs,
 )
-from sdperf.record.verdict import Outcome
+from sdperf.judging.session.limits import Limits
+from sdperf.record.verdict import Outcome, SettledCase
 from tests.support.reported_runs import real_run, slowed, with_images
 
 LATENCY = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"

@@ -17,8 +17,8 @@ from sdperf.measure.environment import (
     read_result_variables,
 )
 from sdperf.measure.system import LIVE_SYSTEM
+from sdperf.record.environment import Environment
 from sdperf.record.json import format_record, parse_record
-from sdperf.record.measurement import Environment
 
 
 def collected(system, **overrides):

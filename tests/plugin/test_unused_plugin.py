@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from sdperf.device import DEVICE_CHOICES
 from sdperf.engines.catalogue import ENGINES
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
-from sdperf.record.measurement import GUARD_POLICIES
+from sdperf.record.measurement import GuardPolicy
 from sdperf.record.workload import EMBEDDED, MODES, PRECISIONS, TORCH
 from sdperf.settings import DEVICE, ENGINE, GUARDS, MODE, MODEL, OPTIMISATIONS, PRECISION
 
@@ -79,7 +80,7 @@ def test_the_table_of_settings_names_what_there_is():
         (PRECISION, PRECISIONS),
         (MODE, MODES),
         (ENGINE, ENGINES),
-        (GUARDS, GUARD_POLICIES),
+        (GUARDS, get_args(GuardPolicy)),
     ):
         assert setting.kind.expected == ", ".join(names)
     assert f"{PLAIN} is the plain pipeline, {DEFAULT} what" in OPTIMISATIONS.help

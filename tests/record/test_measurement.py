@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sdperf.errors import RecordError
 from sdperf.record.json import format_measurement, parse_measurement
-from sdperf.record.measurement import FORMAT_VERSION, Measurement, StageTimes
+from sdperf.record.measurement import FORMAT_VERSION, Measurement
+from sdperf.record.stages import StageTimes
 from tests.support.measurements import ENVIRONMENT, image, measurement
 
 json_values = st.recursive(

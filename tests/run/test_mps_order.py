@@ -207,10 +207,10 @@ def test_each_round_has_a_peak_of_its_own(recorded, tiny_folder, monkeypatch, ho
         recorded.free(size["bytes"])
 
     pipeline.unet.register_forward_pre_hook(use_memory)
-    assert run(recorded, how, monkeypatch).peak_device_bytes == 2**20
+    assert run(recorded, how, monkeypatch).memory.peak_device_bytes == 2**20
     assert find_peak_faults(recorded.log) == []
     size["bytes"] = 2**10
-    assert run(recorded, how, monkeypatch).peak_device_bytes == 2**10
+    assert run(recorded, how, monkeypatch).memory.peak_device_bytes == 2**10
 
 
 def test_a_peak_that_is_not_reset_is_seen(recorded, tiny_folder, monkeypatch):

@@ -67,7 +67,7 @@ def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
     ]
     assert sync.duration_s == sync.results[0].duration_s
     assert all(image.latency_s > 0 for image in sync.results[0].images)
-    assert sync.results[0].peak_rss_bytes > 2**20
+    assert sync.results[0].memory.peak_rss_bytes > 2**20
 
 
 def test_what_a_subject_keeps_of_each_picture_shows_in_the_workers_memory(pool, spec):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdperf.record.measurement import PeakRate, StageCost, StageTimes
+from sdperf.record.stages import PeakRate, StageCost, StageTimes
 from sdperf.run.share import compute_limits, read_stage
 
 PEAK = PeakRate("fp32", 1000.0, 512)

@@ -8,7 +8,7 @@ import pytest
 
 from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
-from sdperf.record.measurement import PeakRate, StageTimes
+from sdperf.record.stages import PeakRate, StageTimes
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.case import Case
 from sdperf.run.messages import DeviceSpeed
@@ -50,10 +50,10 @@ def test_the_device_is_measured_once_for_each_precision_and_thread_count():
     suite = make_suite()
     plain = Variant()
     for variant in (plain, dataclasses.replace(plain, optimisations=("compile",)), plain):
-        assert suite.limits(variant).peak.flop_per_s == 1e12
+        assert suite.profiles.limits(suite, variant).peak.flop_per_s == 1e12
     assert (suite.pool.speeds, suite.pool.profiles) == (1, 2)
-    suite.limits(dataclasses.replace(plain, workers=2))  # of one thread each
-    suite.limits(dataclasses.replace(plain, precision="bf16"))
+    suite.profiles.limits(suite, dataclasses.replace(plain, workers=2))  # of one thread each
+    suite.profiles.limits(suite, dataclasses.replace(plain, precision="bf16"))
     assert suite.pool.speeds == 3
 
 

@@ -10,7 +10,8 @@ from sdperf.device import DeviceInfo
 from sdperf.errors import UnfitError
 from sdperf.images.png import compute_png_sha256, encode_png
 from sdperf.models.loader import ResolvedModel
-from sdperf.record.measurement import MemoryUsage, StageTimes
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import Workload
 from sdperf.run.messages import DeliveredImage

@@ -15,7 +15,8 @@ import io, os, sys
 from PIL import Image
 
 from sdperf.device import DeviceInfo
-from sdperf.record.measurement import StageTimes
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.models.subject import load_subject
 from sdperf.run.messages import DeliveredImage, RoundResult, WorkerReport
 
@@ -50,7 +51,7 @@ def run_round(request):
         os._exit(9)
     seconds = behaviour["seconds"] * (1 + 0.0001 * (behaviour["rounds"] % 3))
     images = (DeliveredImage(draw(image.seed), seconds, False) for image in request.images)
-    return RoundResult(0.0, seconds, tuple(images), 2**27, None, False)
+    return RoundResult(0.0, seconds, tuple(images), MemoryUsage(2**27))
 
 
 def profile_round(request):

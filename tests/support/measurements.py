@@ -1,6 +1,8 @@
 """Measurements made by hand, for tests that need one."""
 
-from sdperf.record.measurement import Environment, ImageRecord, ImageScores, Measurement, StageTimes
+from sdperf.record.environment import Environment
+from sdperf.record.measurement import ImageRecord, ImageScores, Measurement
+from sdperf.record.stages import StageTimes
 from sdperf.record.workload import Variant, Workload
 
 ENVIRONMENT = Environment(

@@ -12,7 +12,7 @@ from pytest_benchmark import plugin as host
 
 from sdperf.run import worker
 from sdperf.run.case import Case
-from sdperf.run.suite import Suite
+from sdperf.run.profiles import SessionProfiles
 from tests.support.hosts import StandInHost
 
 
@@ -97,7 +97,7 @@ class Script:
                 start_s=0.0,
                 end_s=seconds,
                 cpu_s=None,
-                peak_rss_bytes=self.rss_bytes,
+                memory=dataclasses.replace(result.memory, peak_rss_bytes=self.rss_bytes),
                 resident_bytes=self.resident_bytes(self.rounds),
             )
 
@@ -105,8 +105,8 @@ class Script:
         monkeypatch.setattr(worker.loaded.LoadedPipeline, "run_round", scripted)
         monkeypatch.setattr(host, "get_cpu_info", dict)
         monkeypatch.setattr(Case, "_watch", lambda _: None)
-        monkeypatch.setattr(Suite, "profile", lambda *_: None)
-        monkeypatch.setattr(Suite, "limits", lambda *_: None)
+        monkeypatch.setattr(SessionProfiles, "profile", lambda *_: None)
+        monkeypatch.setattr(SessionProfiles, "limits", lambda *_: None)
 
     def install_hosts(self, monkeypatch):
         """Put hosts of this script in the place of spawned processes."""

@@ -16,20 +16,17 @@ from typing import Any, Final
 import msgspec
 
 from sdperf.mps_check.judging import Finding, Judgement, Place
+from sdperf.record.environment import Environment
 from sdperf.record.imprint import OutputImprint, PictureImprint
 from sdperf.record.measurement import (
-    DeviceLimits,
-    Environment,
     ExcludedRound,
     GuardLog,
     ImageRecord,
     ImageScores,
     Measurement,
     MemoryUsage,
-    PeakRate,
-    StageCost,
-    StageTimes,
 )
+from sdperf.record.stages import DeviceLimits, PeakRate, StageCost, StageTimes
 from sdperf.record.usage import MAX_TIMELINE_POINTS, Curve, ProcessUsage, ResourceUsage
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Variant, Workload

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from sdperf.mps_check.calls import OperatorCall, SeenTensor
 from sdperf.mps_check.judging import FORMAT_VERSION, Judgement
-from sdperf.record.measurement import StageName
+from sdperf.record.stages import StageName
 from tools.record_schema import DRAFT, define, describe_attributes, read_docstring
 
 

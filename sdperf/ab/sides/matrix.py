@@ -9,7 +9,8 @@ from typing import Final
 
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.errors import ConfigurationError
-from sdperf.record.measurement import SEPARATE_STAGES, CaseKind
+from sdperf.record.measurement import CaseKind
+from sdperf.record.stages import SEPARATE_STAGES
 from sdperf.record.workload import MODES, PRECISIONS, Variant
 
 WORKERS: Final = (1, 2, 4)

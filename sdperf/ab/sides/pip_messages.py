@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sdperf.errors import ConfigurationError, PackageError, SdperfError
+from sdperf.units import shorten
 
 _NETWORK: Final = re.compile(
     r"Failed to establish a new connection|Temporary failure in name resolution"
@@ -109,4 +110,4 @@ def _find_last_error(output: str) -> str | None:
 
 def _shorten(line: str) -> str:
     line = re.sub(r"^(ERROR|WARNING): ", "", line)
-    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 3]}..."
+    return shorten(line, _LONGEST_REASON)

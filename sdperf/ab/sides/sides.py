@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from sdperf.errors import SdperfError
-from sdperf.record.measurement import CaseKind, SeparateStage
+from sdperf.record.measurement import CaseKind
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import Variant, Workload
 
 SideName = Literal["A", "B"]

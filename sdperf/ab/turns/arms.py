@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from sdperf.ab.sides.sides import MatrixCase, Side
 from sdperf.ab.turns.blocks import Arm
+from sdperf.ab.turns.case_arm import CaseArm
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
-from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.measurement import FreshRounds, MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest
 from sdperf.run.case import SHORTEST_WATCH_S, Case
@@ -83,14 +85,8 @@ class LifePool(WorkerPool):
         """Run a round and keep what its workers' memory came to."""
         done = super().run_round(requests, first)
         for worker, result in enumerate(done.results, start=first):
-            peak = MemoryUsage(
-                result.peak_rss_bytes,
-                result.peak_device_bytes,
-                result.peak_device_sampled,
-                result.live_device_bytes,
-                result.driver_device_bytes,
-            )
-            self._peaks[worker] = merge_peaks(self._peaks.get(worker, peak), peak)
+            before = self._peaks.get(worker, result.memory)
+            self._peaks[worker] = merge_peaks(before, result.memory)
         return done
 
     def list_modules(self, folders: tuple[str, ...]) -> dict[str, str]:
@@ -128,27 +124,42 @@ def _combine(peaks: Sequence[MemoryUsage], fold: Callable[[list[int]], int]) -> 
     return MemoryUsage(**values, peak_device_sampled=any(one.peak_device_sampled for one in peaks))
 
 
-@dataclass
-class LiveArm:
+@dataclass(kw_only=True)
+class LiveArm(CaseArm):
     """A side at work on a case, in interpreters started for it.
 
     Attributes:
-        suite: The side's workload and model.
         pool: The suite's pool.
         side: The side.
-        case: The case.
-        warmup: Untimed rounds of each fresh process after its first call.
     """
 
-    suite: Suite
     pool: LifePool
     side: Side
-    case: MatrixCase
-    warmup: int
-    _make_room: Callable[[], None] = lambda: None
-    _running: Case | None = None
-    _has_timed: bool = False
     _drawn: dict[ImageRequest, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of_side(
+        cls, suite: Suite, pool: LifePool, side: Side, case: MatrixCase, warmup: int
+    ) -> Self:
+        """Make the arm of a side; nothing is loaded yet.
+
+        Args:
+            suite: The side's workload and model.
+            pool: The suite's pool.
+            side: The side.
+            case: The case.
+            warmup: Untimed rounds of each fresh process after its first call.
+        """
+        return cls(
+            suite=suite,
+            kind=case.kind,
+            variant=side.variant_for(case),
+            batch=case.batch,
+            stage=case.stage,
+            warmup=warmup,
+            pool=pool,
+            side=side,
+        )
 
     @property
     def lives(self) -> tuple[MemoryUsage, ...]:
@@ -160,30 +171,15 @@ class LiveArm:
         """Content hashes of everything that timed rounds of all lives drew of each request."""
         return self._drawn
 
-    def before_load(self, make_room: Callable[[], None]) -> None:
-        """Have something called before workers are started, to make room for them."""
-        self._make_room = make_room
-
-    def load(self) -> None:
-        """Start the workers, make the first call and warm up, unless that was done."""
-        self._loaded()
-
     def describe_device(self) -> DeviceInfo:
         """Return the device's facts."""
         return self.suite.describe_device()
 
-    def renew(self) -> None:
-        """End the workers if anything was timed in them; what comes next starts fresh ones."""
-        if self._has_timed:
-            self.close()
-
     def measure_s(self) -> float:
         """Run one timed round and return its seconds."""
-        running = self._loaded()
-        seconds = running.measure_round()
-        for request, hashes in running.drawn.items():
+        seconds = super().measure_s()
+        for request, hashes in self._loaded().drawn.items():
             self._drawn[request] = self._drawn.get(request, frozenset()) | hashes
-        self._has_timed = True
         return seconds
 
     def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
@@ -196,7 +192,7 @@ class LiveArm:
 
     def draw_fresh(self, known_s: float) -> FreshRounds | None:
         """Run rounds of requests that were never made; ``None`` for a stage that is timed alone."""
-        return None if self.case.stage is not None else self._loaded().draw_fresh(known_s)
+        return None if self.stage is not None else self._loaded().draw_fresh(known_s)
 
     def profile(self) -> StageTimes | None:
         """Profile the first image on the first worker."""
@@ -209,8 +205,7 @@ class LiveArm:
     def watch(self) -> ResourceUsage:
         """Watch rounds for at least a second, over the whole process tree."""
         running = self._loaded()
-        variant = self.side.variant_for(self.case)
-        images = self.case.batch if self.case.kind == "throughput" else variant.workers
+        images = self.batch if self.kind == "throughput" else self.variant.workers
         passed_s, rounds = 0.0, 0
         with self.suite.machine.watch() as sampler:
             while passed_s < SHORTEST_WATCH_S:
@@ -229,31 +224,15 @@ class LiveArm:
         subject = self.side.subject
         return None if subject is None else self.pool.locate_module(subject.partition(":")[0])
 
-    def close(self) -> None:
-        """End the workers."""
-        self._running = None
-        self._has_timed = False
-        self.pool.close()
-
-    def _loaded(self) -> Case:
-        if self._running is None:
-            self._make_room()
-            running = Case(
-                self.suite,
-                self.case.kind,
-                self.side.variant_for(self.case),
-                self.case.batch,
-                self.case.stage,
-                watched=False,
-            )
-            running.renew(self.warmup)
-            reason = running.reason_to_skip
-            if reason is not None:
-                raise GenerationError(reason, hint="compare another case")
-            self._running = running
-        return self._running
+    def _begin(self) -> Case:
+        """Start fresh workers; what images should be is no question of one side alone."""
+        case = self._make_case()
+        case.renew(self.warmup)
+        reason = case.reason_to_skip
+        if reason is not None:
+            raise GenerationError(reason, hint="compare another case")
+        return case
 
     def _request(self, images: tuple[ImageRequest, ...]) -> RoundRequest:
-        variant = self.side.variant_for(self.case)
-        threads = self.suite.threads_for(variant)
-        return self.suite.request(images, variant.mode, threads)
+        threads = self.suite.threads_for(self.variant)
+        return self.suite.request(images, self.variant.mode, threads)

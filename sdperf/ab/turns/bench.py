@@ -25,9 +25,10 @@ from sdperf.measure.fitness.conditions import Conditions
 from sdperf.measure.fitness.guard_changes import compare_guards
 from sdperf.models.loader import ResolvedModel, resolve_model
 from sdperf.models.references import load_references
+from sdperf.record.environment import Environment
 from sdperf.record.floors import Floors
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import Environment, GuardPolicy, MemoryUsage
+from sdperf.record.measurement import GuardPolicy, MemoryUsage
 from sdperf.run.fitness import check_fit
 from sdperf.run.hosts.interpreter import InterpreterHost, Launch, staged_harness
 from sdperf.run.machine import LiveMachine, Machine
@@ -148,7 +149,7 @@ class LiveBench:
             guards="off",
             machine=self.machine,
         )
-        return LiveArm(suite, pool, side, case, warmup)
+        return LiveArm.of_side(suite, pool, side, case, warmup)
 
     def fit(self, workers: Sequence[MemoryUsage], device: DeviceInfo) -> bool:
         """Tell whether workers of these peaks can be resident together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -126,16 +126,46 @@ class BlockSeries:
         order = choose_block_order(number, current_first=self.current_first, cycles=self.cycles)
         if self.watch is not None:
             self.watch.begin()
-        executions = tuple(self._execute(name) for name in order)
+        sides = {"A": self.baseline.measure_s, "B": self.current.measure_s}
+        executions = take_turns(order, sides, rounds=self.rounds, clock=self.clock)
         discarded = None if self.watch is None else self.watch.end()
         self.blocks.append(Block(order, executions, discarded))
         return self.blocks[-1]
 
-    def _execute(self, letter: str) -> Execution:
+    def measure(
+        self, may_go_on: Callable[[], bool], on_block: Callable[[Block], None] = lambda _: None
+    ) -> None:
+        """Measure blocks until a look decides, the last look is over, or time is.
+
+        Args:
+            may_go_on: Asked before each block.
+            on_block: Called with each block that was measured.
+        """
+        while not self.is_decided and may_go_on():
+            on_block(self.measure_block())
+
+
+def take_turns(
+    order: str,
+    sides: Mapping[str, Callable[[], float]],
+    *,
+    rounds: int = 1,
+    clock: Clock = monotonic_clock,
+) -> tuple[Execution, ...]:
+    """Run two sides one at a time: only one works at any moment.
+
+    Args:
+        order: Whose turn it is, such as ``ABBA``.
+        sides: What runs a round of a side and returns its seconds, by its letter.
+        rounds: Rounds of each turn.
+        clock: Returns seconds, for the start of each turn.
+    """
+    taken = []
+    for letter in order:
         side: SideName = "A" if letter == "A" else "B"
-        arm = self.baseline if side == "A" else self.current
-        rounds_s = tuple(arm.measure_s() for _ in range(self.rounds))
-        return Execution(side, self.clock() - math.fsum(rounds_s), rounds_s)
+        rounds_s = tuple(sides[side]() for _ in range(rounds))
+        taken.append(Execution(side, clock() - math.fsum(rounds_s), rounds_s))
+    return tuple(taken)
 
 
 def count_rounds(round_s: float) -> int:
@@ -184,9 +214,7 @@ def measure_until_decided(
         rounds,
         renew_every=renew_every,
     )
-    while not series.is_decided and may_go_on():
-        series.measure_block()
-        on_block(len(series.contrasts), looks[-1])
+    series.measure(may_go_on, lambda _: on_block(len(series.contrasts), looks[-1]))
     return BlockRun(series.result, series.contrasts)
 
 
@@ -218,9 +246,7 @@ def measure_null_control(
     series = make_null_control(
         one, other, limit_log=limit_log, rounds=rounds, renew_every=renew_every
     )
-    while len(series.blocks) < CONTROL_BLOCKS and may_go_on():
-        series.measure_block()
-        on_block(len(series.blocks), CONTROL_BLOCKS)
+    series.measure(may_go_on, lambda _: on_block(len(series.blocks), CONTROL_BLOCKS))
     return judge_null_control(series.contrasts, limit_log), series.contrasts
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -282,9 +283,8 @@ class _Run:
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )
         self._begin("null control: A against itself")
-        while not series.is_decided and self._explain_stop(series) is None:
-            series.measure_block()
-            self._show("null control", series)
+        may_go_on = functools.partial(self._may_go_on, series)
+        series.measure(may_go_on, lambda _: self._show("null control", series))
         pairing.dismiss()
         is_sound = judge_null_control(series.contrasts, self._limit_log)
         if is_sound is None:
@@ -312,11 +312,14 @@ class _Run:
         )
         self._begin(f"{self._title(state.case)}: {self.a.label} against {self.b.label}")
         takes_stages = self.options.stages and state.case.kind != "stage"
-        while not series.is_decided and self._explain_stop(series) is None:
-            block = series.measure_block()
+
+        def follow(block: Block) -> None:
+            nonlocal takes_stages
             if block.discarded is None and takes_stages:
                 takes_stages = self._profile(state, pairing, block)
             self._show(self._title(state.case), series)
+
+        series.measure(functools.partial(self._may_go_on, series), follow)
         if not series.is_decided:
             state.notes.append(
                 f"stopped after {len(series.contrasts)} blocks: {self._explain_stop(series)}"
@@ -384,6 +387,9 @@ class _Run:
         series_s = self.bench.clock() - self._series_started_s
         progress = make_progress(what, series, elapsed_s=self._elapsed_s, series_s=series_s)
         self.view.show(progress)
+
+    def _may_go_on(self, series: BlockSeries) -> bool:
+        return self._explain_stop(series) is None
 
     def _explain_stop(self, series: BlockSeries) -> str | None:
         """Say why no further block may begin; ``None`` where one may."""

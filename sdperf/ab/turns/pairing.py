@@ -12,7 +12,8 @@ from sdperf.ab.turns.arms import SideArm
 from sdperf.ab.turns.bench import Bench
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError
-from sdperf.record.measurement import FreshRounds, MemoryUsage, StageTimes
+from sdperf.record.measurement import FreshRounds, MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.record.usage import ResourceUsage
 from sdperf.record.workload import ImageRequest
 from sdperf.run.messages import DeliveredImage

@@ -13,16 +13,11 @@ from typing import Final
 from sdperf.ab.sides.sides import MatrixCase, SideName
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR, DEFAULT_MAX_SLOWDOWN
 from sdperf.judging.resources.memory import MemoryLimits
+from sdperf.record.environment import Environment
 from sdperf.record.floors import Floors
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import (
-    Environment,
-    FreshRounds,
-    GuardPolicy,
-    ImageRecord,
-    MemoryUsage,
-    StageTimes,
-)
+from sdperf.record.measurement import FreshRounds, GuardPolicy, ImageRecord, MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.record.workload import Variant, Workload
 from sdperf.stats.paired import DEFAULT_LOOKS, compute_block_contrast
 

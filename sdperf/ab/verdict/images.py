@@ -11,7 +11,7 @@ from sdperf.judging.floors import SAME_PATH_FLOORS, choose_gain_floors
 from sdperf.record.floors import Floors
 from sdperf.record.workload import ImageRequest, Precision, Variant, Workload
 from sdperf.run.messages import DeliveredImage
-from sdperf.run.scoring import Other, PictureScores
+from sdperf.run.pictures.scoring import Other, PictureScores
 
 AGAINST: Final = "other side"
 """Name of the score that holds B's image against A's."""

@@ -23,7 +23,7 @@ from sdperf.judging.exactness import judge_exact_pairs
 from sdperf.judging.floors import EXACT_MACHINE_FLOORS, SAME_PATH_FLOORS
 from sdperf.judging.images import judge_images, judge_soundness
 from sdperf.judging.resources.memory import judge_memory
-from sdperf.record.measurement import STAGES, StageName
+from sdperf.record.stages import STAGES, StageName
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.stats.paired import (
     Decision,

@@ -9,7 +9,8 @@ from typing import Final, TextIO
 from sdperf.ab.turns.view import Progress
 from sdperf.ab.verdict.words import describe_change
 from sdperf.stats.paired import YuenBounds
-from sdperf.units import format_seconds
+from sdperf.streams import CLEAR_LINE
+from sdperf.units import format_seconds, shorten
 
 LINE_WIDTH: Final = 100
 RULER_WIDTH: Final = 21
@@ -54,12 +55,12 @@ class TerminalView:
     def finish(self) -> None:
         """Wipe the line."""
         if self._is_shown:
-            self.stream.write("\r\x1b[2K")
+            self.stream.write(CLEAR_LINE)
             self.stream.flush()
             self._is_shown = False
 
     def _rewrite(self, text: str) -> None:
-        self.stream.write(f"\r\x1b[2K{text[: LINE_WIDTH - 1]}")
+        self.stream.write(f"{CLEAR_LINE}{text[: LINE_WIDTH - 1]}")
         self.stream.flush()
         self._is_shown = True
 
@@ -90,7 +91,7 @@ def format_progress(progress: Progress, limit_log: float, *, ruler: bool = True)
         return f"{progress.what}: {', '.join([done, *parts])}"
     told = "  ".join([f"{progress.blocks}/{progress.most} blocks", *parts])
     room = max(10, LINE_WIDTH - 3 - len(told))
-    what = progress.what if len(progress.what) <= room else f"{progress.what[: room - 3]}..."
+    what = shorten(progress.what, room)
     return f"{what}: {told}"
 
 

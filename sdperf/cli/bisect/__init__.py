@@ -208,7 +208,7 @@ class _Teller:
 
     def say(self, text: str) -> None:
         """Say something, wrapped like everything else."""
-        from sdperf.report.text.session.cases import wrap_line
+        from sdperf.report.text.lines import wrap_line
 
         for line in wrap_line(f"sdperf bisect: {text}"):
             print(line.text, file=sys.stderr, flush=True)

@@ -15,7 +15,6 @@ from typing import Final
 from sdperf.cli.runs.baseline import describe_controls
 from sdperf.cli.shared.options import COUNT, add_option, add_setting
 from sdperf.errors import ConfigurationError
-from sdperf.judging.latency import LatencyLimits
 from sdperf.judging.machine_noise import (
     FEWEST_TO_CALIBRATE,
     MachineNoise,
@@ -104,7 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
         noise = compute_machine_noise(
             [{name: case.rounds_s for name, case in one.cases.items()} for one in sessions],
             max_slowdown,
-            LatencyLimits(suite_slowdown=max_slowdown),
         )
     except ValueError as error:
         raise ConfigurationError(

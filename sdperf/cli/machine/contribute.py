@@ -21,7 +21,7 @@ from sdperf.report.text.contributions import (
     format_table,
     replace_table,
 )
-from sdperf.report.text.session.cases import Line
+from sdperf.report.text.lines import Line
 from sdperf.store.contribution.anonymity import Identity
 from sdperf.store.contribution.contribution import (
     MOST_BYTES,

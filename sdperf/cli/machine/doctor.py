@@ -23,9 +23,9 @@ from sdperf.measure.resources.nvidia import NvmlGpu, open_nvml
 from sdperf.measure.resources.probe import Missing
 from sdperf.measure.system import LIVE_SYSTEM, System
 from sdperf.models.presets import PRESETS
+from sdperf.record.environment import Environment
 from sdperf.record.guard import Guard, GuardState
 from sdperf.record.json import format_record
-from sdperf.record.measurement import Environment
 from sdperf.report.text.doctor import DoctorReport, ProbeReport, format_doctor
 from sdperf.units import format_bytes, format_quantity
 

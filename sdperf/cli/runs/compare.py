@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Final
 
 from sdperf.cli.shared.options import add_format, add_option, add_setting, add_strictness
 from sdperf.cli.shared.output import print_lines
 from sdperf.errors import ConfigurationError
-from sdperf.judging.latency import (
-    DEFAULT_GROSS_SLOWDOWN,
-    DEFAULT_MAX_SLOWDOWN,
-    LatencyLimits,
-)
+from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN
 from sdperf.judging.limits import parse_growth, parse_start_limits
+from sdperf.judging.resources.memory import MemoryLimits
+from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.recorded import RecordedLimits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.report.compare import (
@@ -83,9 +80,8 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         add_setting(parser, setting)
 
 
-def read_recorded_limits(arguments: argparse.Namespace) -> RecordedLimits:
-    """Turn what was typed into the limits of what the records hold beside the median."""
-    limits = RecordedLimits()
+def read_limits(arguments: argparse.Namespace) -> Limits:
+    """Turn what was typed into what the judges tolerate."""
     typed = {
         "load": arguments.max_load,
         "first_call": arguments.max_first_call,
@@ -94,8 +90,15 @@ def read_recorded_limits(arguments: argparse.Namespace) -> RecordedLimits:
         "max_energy_j": arguments.max_energy,
         "min_cores": arguments.min_cores,
     }
-    return dataclasses.replace(
-        limits, **{name: value for name, value in typed.items() if value is not None}
+    recorded = {name: value for name, value in typed.items() if value is not None}
+    growth = arguments.max_growth or MemoryLimits()
+    return Limits(
+        max_slowdown=arguments.max_slowdown,
+        suite_slowdown=arguments.max_slowdown,
+        gross_slowdown=arguments.gross_slowdown,
+        max_growth=growth.max_growth,
+        max_growth_bytes=growth.max_growth_bytes,
+        recorded=RecordedLimits(**recorded),
     )
 
 
@@ -109,17 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             hint="sdperf compare BASE.json HEAD.json",
         )
     *bases, head = [read_run(path, needs_rounds=True) for path in arguments.runs]
-    limits = LatencyLimits(
-        suite_slowdown=arguments.max_slowdown, gross_slowdown=arguments.gross_slowdown
-    )
-    comparison = compare_sessions(
-        bases,
-        head,
-        limits,
-        max_slowdown=arguments.max_slowdown,
-        memory=arguments.max_growth,
-        recorded=read_recorded_limits(arguments),
-    )
+    comparison = compare_sessions(bases, head, read_limits(arguments))
     if arguments.format == "json":
         print(format_comparison_json(comparison))
     elif arguments.format == "markdown":

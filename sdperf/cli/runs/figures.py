@@ -41,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Read the runs, draw, write."""
     from sdperf.report.figures import draw_all
+    from sdperf.report.figures.drawn import format_csv
     from sdperf.report.figures.machines import draw_machines
     from sdperf.report.figures.style import render_png, render_svg
     from sdperf.report.html.files import require_drawing
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, drawn in named:
             write_atomically(folder / f"{name}.svg", render_svg(drawn.figure))
             write_atomically(folder / f"{name}.png", render_png(drawn.figure))
-            write_atomically(folder / f"{name}.csv", encode_text(drawn.table.format_csv()))
+            write_atomically(folder / f"{name}.csv", encode_text(format_csv(drawn.table)))
             print(f"{folder / name}.svg, .png, .csv: {drawn.title}")
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written", got=error.strerror) from error

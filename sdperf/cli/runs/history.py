@@ -14,6 +14,7 @@ from sdperf.cli.shared.options import COUNT, add_format, add_option
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.settings import HISTORY
+from sdperf.streams import CLEAR_LINE
 
 if TYPE_CHECKING:
     from sdperf.store.history.database import Database
@@ -135,7 +136,7 @@ def _import(database: Database, arguments: argparse.Namespace) -> int:
         database, list_run_files(arguments.places), processes=arguments.processes, show=show
     )
     if is_live:
-        print("\r\033[K", end="", file=sys.stderr)
+        print(CLEAR_LINE, end="", file=sys.stderr)
     for path, reason in report.refused:
         where = "" if reason.startswith(str(path)) else f"{path}: "
         print(f"skipped: {where}{reason}", file=sys.stderr)

@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.options import add_setting, add_strictness
 from sdperf.errors import ConfigurationError
-from sdperf.report.text.session.cases import (
-    Row,
-    format_counts,
-    format_findings,
-    format_table,
-)
+from sdperf.report.text.session.cases import Row, format_counts, format_findings, format_table
 from sdperf.report.text.session.quality_seen import describe_seen
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
 from sdperf.store.files import write_atomically
 
 if TYPE_CHECKING:
-    from sdperf.judging.machine import JudgedMachine, Limits
+    from sdperf.judging.machine import JudgedMachine
+    from sdperf.judging.session.limits import Limits
 
 _EPILOG: Final = """\
 What the numbers inside the report tell is judged anew, as the session did. What the run saw itself

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.runs.baseline import LAST_RUN
-from sdperf.cli.runs.compare import add_limit_arguments, read_recorded_limits
+from sdperf.cli.runs.compare import add_limit_arguments, read_limits
 from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.cli.shared.options import add_baselines
 from sdperf.errors import ConfigurationError
@@ -18,6 +17,7 @@ from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine, ReportedRun
+    from sdperf.judging.session.limits import Limits
     from sdperf.judging.trend.changes import Trend
     from sdperf.report.pictures.pictures import PictureSource
     from sdperf.tune.summary import Summary
@@ -77,20 +77,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the runs, judge them, write the page."""
-    from sdperf.judging.machine import Limits
     from sdperf.report.html.files import require_drawing, write_report
     from sdperf.report.pictures.pictures import locate_pictures
     from sdperf.report.text.tune import describe_winner
 
     require_drawing()
-    limits = Limits(
-        max_slowdown=arguments.max_slowdown,
-        suite_slowdown=arguments.max_slowdown,
-        gross_slowdown=arguments.gross_slowdown,
-        recorded=read_recorded_limits(arguments),
-    )
-    if arguments.max_growth is not None:
-        limits = dataclasses.replace(limits, **dataclasses.asdict(arguments.max_growth))
+    limits = read_limits(arguments)
     tunings = load_tunings(arguments.tune)
     if tunings and not arguments.runs and not Path(LAST_RUN).exists():
         machines: list[JudgedMachine] = []
@@ -126,20 +118,20 @@ def describe(machines: Sequence[JudgedMachine]) -> str:
 
 
 def load_machines(
-    runs: Sequence[Path], baselines: Path, limits: object = None
+    runs: Sequence[Path], baselines: Path, limits: Limits | None = None
 ) -> tuple[list[JudgedMachine], PictureSource]:
     """Read saved runs and judge each machine's last one.
 
     Args:
         runs: Oldest first; none is the last run.
         baselines: Folder of the accepted sessions, for machines with a single run.
-        limits: `sdperf.judging.machine.Limits`; the default ones if not given.
+        limits: What is tolerated; the default ones if not given.
 
     Raises:
         ConfigurationError: No run was named and there is no last one.
         RecordError: A file cannot be read.
     """
-    from sdperf.judging.machine import Limits, group_by_machine, judge_machine, require_runs
+    from sdperf.judging.machine import group_by_machine, judge_machine, require_runs
     from sdperf.report.pictures.pictures import locate_pictures
     from sdperf.report.saved import read_reported_run
     from sdperf.store.baselines import BaselineStore
@@ -157,9 +149,7 @@ def load_machines(
             accepted = [one.run.path for one in store.load(group[0].machine)]
             group = [*map(read_reported_run, accepted), *group]
             paths += accepted
-        machines.append(
-            judge_machine(_require_overlap(group), limits if isinstance(limits, Limits) else None)
-        )
+        machines.append(judge_machine(_require_overlap(group), limits))
     return machines, locate_pictures(paths, [Path(LAST_RUN).parent / "images"])
 
 

@@ -10,7 +10,7 @@ from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.cli.shared.options import COUNT, add_format, add_option
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.report.trends import DEFAULT_WINDOW, load_trends
 
 _METRICS: Final = ("seconds", "memory", "energy", "first-call", "ssim", "tile", "entropy")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdperf.errors import ConfigurationError
 from sdperf.outputs import Output, check_outputs, list_temporary_folders
-from sdperf.report.text.session.cases import Line, format_ansi
+from sdperf.report.text.lines import Line, format_ansi
 from sdperf.streams import strip_controls
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from sdperf.cli.ab.view import LINE_WIDTH, TerminalView
-from sdperf.units import format_score, format_seconds
+from sdperf.units import format_score, format_seconds, shorten
 
 if TYPE_CHECKING:
     from sdperf.tune.study.study import TuningStudy
@@ -75,4 +75,4 @@ def describe_best(study: TuningStudy) -> str:
 
 def _shorten(text: str) -> str:
     room = LINE_WIDTH - len("sdperf tune: ")
-    return text if len(text) <= room else f"{text[: room - 3]}..."
+    return shorten(text, room)

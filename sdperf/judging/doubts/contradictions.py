@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.record.measurement import SEPARATE_STAGES, Measurement
+from sdperf.record.measurement import Measurement
+from sdperf.record.stages import SEPARATE_STAGES
 from sdperf.record.workload import Variant
 from sdperf.units import format_seconds
 

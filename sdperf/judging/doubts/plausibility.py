@@ -9,10 +9,10 @@ from sdperf.record.measurement import (
     LARGEST_FRESH_GROWTH,
     LARGEST_FRESH_RATIO,
     SMALLEST_FRESH_S,
-    DeviceLimits,
     FreshRounds,
     Measurement,
 )
+from sdperf.record.stages import DeviceLimits
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.units import format_seconds
 

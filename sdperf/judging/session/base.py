@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
+from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import judge_fresh_against
 from sdperf.judging.inside.imprints import judge_imprints
@@ -20,6 +22,10 @@ class Base(Protocol):
     """A session that another is held against."""
 
     @property
+    def source(self) -> str:
+        """Its file's name, as shown to people."""
+
+    @property
     def cases(self) -> Mapping[str, SavedCase]:
         """What it holds, by test id."""
 
@@ -30,6 +36,103 @@ class Base(Protocol):
     @property
     def is_accepted(self) -> bool:
         """Whether somebody accepted it, failures and all."""
+
+    @property
+    def void(self) -> str | None:
+        """Why nothing that was timed in it counts; ``None`` where it does."""
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether its cases come from more than one process of pytest."""
+
+    @property
+    def failed_guards(self) -> tuple[str, ...]:
+        """Guards of the machine that failed when it was measured."""
+
+    @property
+    def machine(self) -> str | None:
+        """System, architecture and processor, where known."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the bases hold of a case.
+
+    Attributes:
+        cases: The case in each base, oldest first; ``None`` where that does not count.
+        reason: Why the last one that does not count does not; ``None`` where none says.
+        saved: How many of those that count are saved runs, which nobody accepted.
+    """
+
+    cases: tuple[SavedCase | None, ...]
+    reason: str | None
+    saved: int
+
+    @property
+    def history(self) -> tuple[Measurement | None, ...]:
+        """The records of those that count."""
+        return tuple(None if one is None else one.measurement for one in self.cases)
+
+
+def find_held(
+    bases: Sequence[Base],
+    head: Base,
+    name: str,
+    *,
+    needs_records: bool = False,
+    takes_unfit: bool = False,
+) -> Held:
+    """Find what the bases hold of a case that can be compared with.
+
+    Args:
+        bases: Oldest first.
+        head: The session that is judged.
+        name: The case, which the head holds.
+        needs_records: Whether a base's case without a record does not count.
+        takes_unfit: Whether a base counts during which a guard failed that held for the head.
+    """
+    first, cases, reason = find_level(bases, name), list[SavedCase | None](), None
+    for index, base in enumerate(bases):
+        saved = base.cases.get(name) if index >= first else None
+        complaint = None
+        if saved is not None:
+            complaint = _explain_unusable(base, head, name, needs_records=needs_records)
+            if complaint is None and not takes_unfit:
+                complaint = _explain_unfit(base, head)
+            reason = reason if complaint is None else f"{base.source}: {complaint}"
+        cases.append(saved if complaint is None else None)
+    saved_runs = sum(
+        one is not None and not base.is_accepted for one, base in zip(cases, bases, strict=True)
+    )
+    return Held(tuple(cases), reason, saved_runs)
+
+
+def _explain_unusable(base: Base, head: Base, name: str, *, needs_records: bool) -> str | None:
+    then, now = base.cases[name], head.cases[name]
+    if base.void is not None:
+        return f"that run was void: {base.void}"
+    if base.was_resumed:
+        return "that run was resumed after an interruption: its cases share no process"
+    reason = find_unusable(base, name) if then.is_ours or needs_records else None
+    if reason is not None:
+        return reason
+    if now.is_ours and now.unusable is not None:
+        return f"in {head.source} {now.unusable}"
+    if then.measurement is not None and now.measurement is not None:
+        return explain_difference(then.measurement, now.measurement)
+    if base.machine is not None and head.machine is not None and base.machine != head.machine:
+        return f"measured on {base.machine}, {head.source} on {head.machine}"
+    return None
+
+
+def _explain_unfit(base: Base, head: Base) -> str | None:
+    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
+    return name_guards(odd, "it") if odd else None
+
+
+def name_guards(names: Sequence[str], run: str) -> str:
+    """Say that the machine was not fit when a run was measured."""
+    return f"the machine was not fit when {run} was measured (guard {', '.join(names)})"
 
 
 def find_level(bases: Sequence[Base], name: str) -> int:

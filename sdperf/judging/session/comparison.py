@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sdperf.errors import RecordError
-from sdperf.judging.session.base import find_level
 from sdperf.judging.session.words import format_sessions_missing
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.measurement import Measurement
@@ -33,6 +32,10 @@ class ComparedSession:
         is_accepted: Whether somebody accepted it, failures and all.
         stats: pytest-benchmark's own figures by test id, as read.
         path: Its file.
+        void: Why nothing that was timed in it counts; not asked, since such a run is not saved.
+        was_resumed: Whether its cases share no process; not asked, since such a run is not saved.
+        failed_guards: Guards of the machine that failed; not asked.
+        machine: System, architecture and processor; its records tell.
     """
 
     source: str
@@ -42,6 +45,10 @@ class ComparedSession:
     is_accepted: bool = False
     stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path: Path | None = None
+    void: str | None = None
+    was_resumed: bool = False
+    failed_guards: tuple[str, ...] = ()
+    machine: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,17 +64,6 @@ class Comparison:
     is_asked: bool = False
     sessions: tuple[ComparedSession, ...] = ()
     lines: tuple[str, ...] = ()
-
-    def select(self, case: str) -> tuple[ComparedSession | None, ...]:
-        """Return the sessions that count for a case, ``None`` in place of those that do not.
-
-        A session counts when it holds the case and its level was not changed on purpose since.
-        """
-        first = find_level(self.sessions, case)
-        return tuple(
-            session if index >= first and case in session.cases else None
-            for index, session in enumerate(self.sessions)
-        )
 
     def list_absent(self, ran: Iterable[str]) -> list[str]:
         """Return the cases of the latest session that did not run now."""

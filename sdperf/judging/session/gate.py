@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.errors import ImageError
 from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
-from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import is_plain_fp32, judge_exactness
 from sdperf.judging.floors import (
@@ -23,13 +23,15 @@ from sdperf.judging.floors import (
 )
 from sdperf.judging.images import judge_images, judge_soundness
 from sdperf.judging.resources.memory import MemoryLimits
-from sdperf.judging.session.base import find_unusable, judge_inside, judge_work
-from sdperf.judging.session.comparison import Comparison
+from sdperf.judging.session.base import Held, find_held, judge_inside, judge_work
+from sdperf.judging.session.comparison import ComparedSession, Comparison
+from sdperf.judging.session.held import HeldCase, take_medians
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import TORCH, Variant
-from sdperf.run.scoring import Other, PictureScores
+from sdperf.run.pictures.scoring import Other, PictureScores
 from sdperf.store.images import ImageStore
+from sdperf.store.runs import SavedCase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +58,17 @@ class JudgedCase:
     history: tuple[Measurement | None, ...]
     saved: int = 0
 
+    @property
+    def held(self) -> HeldCase:
+        """What its numbers are judged by."""
+        return HeldCase(
+            rounds_s=self.measurement.rounds_s,
+            measurement=self.measurement,
+            history=self.history,
+            history_s=take_medians(self.history),
+            saved=self.saved,
+        )
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -77,7 +90,8 @@ class Gate:
         """Judge a case's images and memory, and find what its speed can be compared with."""
         measurement = result.measurement
         findings = [*judge_plausibility(measurement), *self._judge_images(measurement)]
-        history, complaint = _find_history(self.comparison, case, measurement)
+        held, complaint = _find_history(self.comparison, case, measurement)
+        history = held.history
         if complaint is not None:
             findings.append(complaint)
         known = [saved for saved in history if saved is not None]
@@ -88,11 +102,7 @@ class Gate:
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
             findings += [missing] if missing else _judge_against_saved(measurement, history)
             findings += judge_inside(measurement, history, self.memory)
-        saved_runs = sum(
-            saved is not None and not session.is_accepted
-            for saved, session in zip(history, self.comparison.sessions, strict=True)
-        )
-        return JudgedCase(measurement, tuple(findings), history, saved_runs)
+        return JudgedCase(measurement, tuple(findings), history, held.saved)
 
     def _judge_images(self, measurement: Measurement) -> list[Finding]:
         """Judge what needs no saved run: hard faults, repeatability, references, fp32 sync."""
@@ -139,30 +149,21 @@ def _judge_against_saved(
 
 def _find_history(
     comparison: Comparison, case: str, measurement: Measurement
-) -> tuple[tuple[Measurement | None, ...], Finding | None]:
+) -> tuple[Held, Finding | None]:
     """Return what counts of each session; where nothing does, the finding that says why."""
-    history: list[Measurement | None] = []
-    reasons = []
-    for session in comparison.select(case):
-        saved = None if session is None else session.cases[case].measurement
-        if session is not None:
-            reason = find_unusable(session, case)
-            if reason is None and saved is not None:
-                reason = explain_difference(saved, measurement)
-            if reason is not None:
-                reasons.append(f"{session.source}: {reason}")
-                saved = None
-        history.append(saved)
-    if not comparison.is_asked or any(saved is not None for saved in history):
-        return tuple(history), None
-    if reasons:
-        return tuple(history), Finding(
-            Outcome.INCOMPARABLE, "latency", reasons[-1], "save or accept a run to compare with"
+    now = SavedCase(case, measurement, rounds_s=measurement.rounds_s)
+    head = ComparedSession("this session", {case: now}, ImageStore(Path()))
+    held = find_held(comparison.sessions, head, case, needs_records=True)
+    if not comparison.is_asked or any(saved is not None for saved in held.cases):
+        return held, None
+    if held.reason is not None:
+        return held, Finding(
+            Outcome.INCOMPARABLE, "latency", held.reason, "save or accept a run to compare with"
         )
-    return tuple(history), Finding(
+    return held, Finding(
         Outcome.NO_BASELINE,
         "latency",
-        "no compared run holds this case" if history else "there is no run to compare with",
+        "no compared run holds this case" if held.cases else "there is no run to compare with",
         "pytest benchmarks --benchmark-autosave, or sdperf baseline accept --reason TEXT",
     )
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sdperf.errors import RecordError
-from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
 from sdperf.judging.doubts.plausibility import judge_plausibility
@@ -17,20 +16,22 @@ from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.inside.imprints import GATE as IMPRINT
-from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN, LatencyLimits, judge_offline
 from sdperf.judging.resources.memory import MemoryLimits
-from sdperf.judging.session.base import find_level, find_unusable, judge_inside, judge_work
-from sdperf.judging.session.recorded import (
-    RECORDED_GATES,
-    RecordedCase,
-    RecordedLimits,
-    judge_recorded,
+from sdperf.judging.session.base import (
+    Held,
+    find_held,
+    judge_inside,
+    judge_work,
+    name_guards,
 )
-from sdperf.judging.settling import suggest_ab, suggest_repeat
-from sdperf.judging.suite_estimate import CaseEstimate, CaseSessions, compute_suite_estimate
+from sdperf.judging.session.held import HeldCase
+from sdperf.judging.session.judge import Again, judge_session
+from sdperf.judging.session.limits import Limits
+from sdperf.judging.session.recorded import RECORDED_GATES
+from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Finding, Outcome, Verdict
-from sdperf.store.runs import SavedCase, SavedRun
+from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
+from sdperf.store.runs import SavedRun
 
 _MEASURE_FIT: Final = "sdperf doctor; measure again in one session, on a machine that is fit"
 
@@ -47,6 +48,7 @@ class ComparedCase:
         sessions: Bases that it was held against.
         unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
             each side; ``None`` with fewer than five usable bases.
+        settled: What its own run settled of its speed, where that stands.
         is_absent: Whether only bases hold it and the head says nothing of it.
     """
 
@@ -56,6 +58,7 @@ class ComparedCase:
     ratio: float | None
     sessions: int
     unchanged: tuple[float, float] | None = None
+    settled: SettledCase | None = None
     is_absent: bool = False
 
     @property
@@ -67,7 +70,7 @@ class ComparedCase:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SavedComparison:
     """What saved sessions say of the last of them.
 
     Attributes:
@@ -101,13 +104,9 @@ class Comparison:
 def compare_sessions(
     bases: Sequence[SavedRun],
     head: SavedRun,
-    limits: LatencyLimits | None = None,
-    *,
-    max_slowdown: float = DEFAULT_MAX_SLOWDOWN,
-    own_slowdowns: Mapping[str, float] | None = None,
-    memory: MemoryLimits | None = None,
-    recorded: RecordedLimits | None = None,
-) -> Comparison:
+    limits: Limits | None = None,
+    settled: Mapping[str, SettledCase] | None = None,
+) -> SavedComparison:
     """Judge the head's cases against the bases'.
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
@@ -115,7 +114,8 @@ def compare_sessions(
     cannot be read; so is a whole base that was void or resumed. A case that only bases hold is
     INCOMPARABLE: renamed or lost, it must not vanish silently. What the head's own run said of a
     case and no number tells (of its images, of a worker that died) is repeated, also of cases
-    without timings.
+    without timings; so is what it settled of a case's speed, where it is held against the same
+    sessions with the same limit.
     Where a guard failed for one side only, no speed is told between the two, whichever side it was:
     such a base's seconds are left out where others are fit, else all speed is open. Where the head
     is void or was resumed, its speed is open too.
@@ -123,11 +123,8 @@ def compare_sessions(
     Args:
         bases: Oldest first, one or more.
         head: The session to judge.
-        limits: The suite's limits.
-        max_slowdown: Tolerated slowdown of each case, as a fraction.
-        own_slowdowns: That of single cases by test id, in its place.
-        memory: Tolerated growth of peak memory.
-        recorded: What else in the records is judged, and what it may be.
+        limits: What is tolerated.
+        settled: What stands of the speed of cases, whatever the numbers say, by test id.
 
     Raises:
         RecordError: No base shares a single case with the head.
@@ -140,85 +137,82 @@ def compare_sessions(
             expected=f"test ids as in {', '.join(str(base.path) for base in bases)}",
             hint="run pytest from the same folder, so that test ids agree",
         )
-    reasons: dict[str, str] = {}
-    doubts: dict[str, str] = {}
-    suite = []
-    histories: dict[str, list[Measurement | None]] = {}
-    timed_histories: dict[str, list[Measurement | None]] = {}
-    unfit, head_guards = _find_unfit(bases, head)
-    for name, case in head.cases.items():
-        usable: list[SavedCase | None] = []
-        first = find_level(bases, name)
-        for index, base in enumerate(bases):
-            reason = _explain_unusable(base, head, name)
-            is_used = index >= first and reason is None and name in base.cases
-            if index >= first and reason is not None:
-                reasons[name] = f"{base.path.name}: {reason}"
-            usable.append(base.cases[name] if is_used else None)
-        timed = [None if index in unfit else one for index, one in enumerate(usable)]
-        for index in unfit if not any(timed) else ():
-            if usable[index] is not None:
-                doubts[name] = unfit[index]
-        histories[name] = [None if one is None else one.measurement for one in usable]
-        timed_histories[name] = [None if one is None else one.measurement for one in timed]
-        suite.append(
-            CaseSessions(
-                name,
-                tuple(None if one is None else statistics.median(one.rounds_s) for one in timed),
-                case.rounds_s,
-                (own_slowdowns or {}).get(name, max_slowdown),
-                settle=_suggest_ab(usable, case),
-                saved=sum(
-                    one is not None and not base.is_accepted
-                    for one, base in zip(timed, bases, strict=True)
-                ),
-                repeat=suggest_repeat(name, case.measurement),
-                images_per_round=(
-                    1 if case.measurement is None else case.measurement.images_per_round
-                ),
-            )
-        )
-    estimate = compute_suite_estimate(suite)
-    judged = judge_offline(estimate, limits)
-    doubt = _doubt_head(head) or head_guards
-    told = _judge_records(
-        head,
-        histories,
-        timed_histories,
-        memory,
-        recorded or RecordedLimits(),
-        is_void=head.void is not None or head_guards is not None,
-    )
+    limits = limits or Limits()
+    unfit, doubt_of_guards = _find_unfit(bases, head)
+    found = {name: find_held(bases, head, name, takes_unfit=True) for name in head.cases}
+    held = {
+        name: _hold(case.rounds_s, case.measurement, found[name], unfit)
+        for name, case in head.cases.items()
+    }
+    is_untimed = head.void is not None or doubt_of_guards is not None
+    judged = judge_session(held, limits, Again(is_void=is_untimed))
+    settled = _find_settled(head, held, limits) if settled is None else settled
+    doubt = _doubt_head(head) or doubt_of_guards
+    speed = judged.speed
     cases = [
         _compare_case(
-            one,
-            _weigh(judged.cases[one.data.case], doubt),
-            reasons.get(one.data.case),
-            doubts.get(one.data.case),
-            told[one.data.case],
+            estimate,
+            _weigh(speed.cases[name], doubt),
+            settled.get(name),
+            found[name].reason,
+            None if held[name].has_history else _find_doubt(found[name], unfit),
+            [
+                *_repeat_said(head, name),
+                *_judge_record(replace(held[name], history=found[name].history), limits.memory),
+                *judged.recorded.get(name, ()),
+            ],
         )
-        for one in estimate.cases
+        for name, estimate in speed.estimates.items()
     ]
     gone = dict.fromkeys(name for base in bases for name in base.cases if name not in head.cases)
     untimed = [name for name in head.findings if name not in head.cases and name not in gone]
-    return Comparison(
-        bases=tuple(base.path.name for base in bases),
-        head=head.path.name,
+    return SavedComparison(
+        bases=tuple(base.source for base in bases),
+        head=head.source,
         cases=(
             *cases,
             *(_repeat_untimed(name, head) for name in untimed),
             *(_report_gone(name, bases, head) for name in gone),
         ),
-        suite=None if judged.suite is None else _weigh(judged.suite, doubt),
+        suite=None if speed.suite is None else _weigh(speed.suite, doubt),
     )
 
 
-def _suggest_ab(usable: Sequence[SavedCase | None], case: SavedCase) -> str | None:
-    """Return what would settle a case: its code against that of the latest base."""
-    saved = next((one.measurement for one in reversed(usable) if one is not None), None)
-    return (
-        None if saved is None or case.measurement is None else suggest_ab(saved, case.measurement)
+def _find_settled(
+    head: SavedRun, held: Mapping[str, HeldCase], limits: Limits
+) -> dict[str, SettledCase]:
+    """Return what the head's own run settled, where it is held against the same now."""
+    said = {} if head.summary is None else head.summary.settled
+    return {
+        name: one
+        for name, one in said.items()
+        if name in held
+        and one.history_s == held[name].counted_s
+        and one.max_slowdown == limits.slowdown_of(name)
+    }
+
+
+def _hold(
+    rounds_s: tuple[float, ...],
+    measurement: Measurement | None,
+    found: Held,
+    unfit: Mapping[int, str],
+) -> HeldCase:
+    """Hold a case against the bases whose seconds count."""
+    timed = [None if index in unfit else one for index, one in enumerate(found.cases)]
+    return HeldCase(
+        rounds_s=rounds_s,
+        measurement=measurement,
+        history=tuple(None if one is None else one.measurement for one in timed),
+        history_s=tuple(None if one is None else statistics.median(one.rounds_s) for one in timed),
+        saved=found.saved,
     )
+
+
+def _find_doubt(found: Held, unfit: Mapping[int, str]) -> str | None:
+    """Say why the last base that holds a case, an unfit one, tells nothing of its speed."""
+    reasons = [reason for index, reason in unfit.items() if found.cases[index] is not None]
+    return reasons[-1] if reasons else None
 
 
 def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, str], str | None]:
@@ -237,7 +231,7 @@ def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, st
     for index in counting:
         odd = [one for one in bases[index].failed_guards if one not in head.failed_guards]
         if odd:
-            unfit[index] = _name_guards(odd, bases[index].path.name)
+            unfit[index] = name_guards(odd, bases[index].source)
     if unfit and len(unfit) == len(counting):
         return {}, unfit[counting[-1]]
     odd = [
@@ -245,24 +239,19 @@ def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, st
         for guard in head.failed_guards
         if any(guard not in bases[index].failed_guards for index in counting if index not in unfit)
     ]
-    return unfit, _name_guards(odd, head.path.name) if odd else None
+    return unfit, name_guards(odd, head.source) if odd else None
 
 
 def _doubt_head(head: SavedRun) -> str | None:
     """Say why nothing can be told of the head's speed; ``None`` where it can."""
     if head.void is not None:
-        return f"{head.path.name} is void: {head.void}"
+        return f"{head.source} is void: {head.void}"
     if head.was_resumed:
         return (
-            f"{head.path.name} was resumed after an interruption, and its cases share no process: "
+            f"{head.source} was resumed after an interruption, and its cases share no process: "
             "the run's own summary judged each process by itself"
         )
     return None
-
-
-def _name_guards(names: Sequence[str], run: str) -> str:
-    """Say that the machine was not fit when a run was measured."""
-    return f"the machine was not fit when {run} was measured (guard {', '.join(names)})"
 
 
 def _weigh(finding: Finding, doubt: str | None) -> Finding:
@@ -277,29 +266,10 @@ def _weigh(finding: Finding, doubt: str | None) -> Finding:
     )
 
 
-def _explain_unusable(base: SavedRun, head: SavedRun, name: str) -> str | None:
-    then, now = base.cases.get(name), head.cases[name]
-    if then is None:
-        return None
-    if base.void is not None:
-        return f"that run was void: {base.void}"
-    if base.was_resumed:
-        return "that run was resumed after an interruption: its cases share no process"
-    reason = find_unusable(base, name) if then.is_ours else None
-    if reason is not None:
-        return reason
-    if now.is_ours and now.unusable is not None:
-        return f"in {head.path.name} {now.unusable}"
-    if then.measurement is not None and now.measurement is not None:
-        return explain_difference(then.measurement, now.measurement)
-    if base.machine is not None and head.machine is not None and base.machine != head.machine:
-        return f"measured on {base.machine}, {head.path.name} on {head.machine}"
-    return None
-
-
 def _compare_case(
     estimate: CaseEstimate,
     latency: Finding,
+    settled: SettledCase | None,
     reason: str | None,
     doubt: str | None,
     others: Sequence[Finding],
@@ -311,6 +281,8 @@ def _compare_case(
         latency = Finding(
             Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
         )
+    if settled is not None:
+        latency = parse_finding(settled.outcome, "latency", settled.reason)
     return ComparedCase(
         verdict=Verdict(name, (latency, *others)),
         baseline_s=estimate.baseline_s,
@@ -322,53 +294,17 @@ def _compare_case(
             if estimate.interval is None
             else (math.exp(estimate.interval.lower), math.exp(estimate.interval.upper))
         ),
+        settled=settled,
     )
 
 
-def _judge_records(
-    head: SavedRun,
-    histories: Mapping[str, Sequence[Measurement | None]],
-    timed_histories: Mapping[str, Sequence[Measurement | None]],
-    memory: MemoryLimits | None,
-    limits: RecordedLimits,
-    *,
-    is_void: bool,
-) -> dict[str, list[Finding]]:
-    """Judge what sdperf recorded beside the timings, and repeat what the run itself said.
-
-    Args:
-        head: The session that is judged.
-        histories: What each base holds of each of its cases; ``None`` where that does not count.
-        timed_histories: The same, without bases whose seconds do not count.
-        memory: Tolerated growth of peak memory.
-        limits: What the other gates tolerate.
-        is_void: Whether nothing that was timed can be told.
-
-    Returns:
-        Findings by test id, none of the speed of the median round.
-    """
-    measured = {
-        name: RecordedCase(case.measurement, histories[name])
-        for name, case in head.cases.items()
-        if case.measurement is not None
-    }
-    timed = {name: replace(one, history=timed_histories[name]) for name, one in measured.items()}
-    judged = judge_recorded(timed, limits, is_void=is_void)
-    return {
-        name: [
-            *_repeat_said(head, name),
-            *(_judge_record(measured[name], memory) if name in measured else ()),
-            *judged.get(name, ()),
-        ]
-        for name in head.cases
-    }
-
-
-def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Finding]:
+def _judge_record(case: HeldCase, limits: MemoryLimits) -> list[Finding]:
     """Judge one case's record as `sdperf.judging.session.gate` does, as far as it needs no image.
 
     Scores that were taken against another base's image say nothing of these.
     """
+    if case.measurement is None:
+        return []
     findings = judge_plausibility(case.measurement)
     latest = next((one for one in reversed(case.history) if one is not None), None)
     if latest is None:
@@ -376,7 +312,7 @@ def _judge_record(case: RecordedCase, limits: MemoryLimits | None) -> list[Findi
     findings += judge_work(case.measurement, latest)
     changed, _ = judge_exactness(_drop_other_scores(case.measurement, latest), case.history)
     findings += [] if changed is None else [changed]
-    return [*findings, *judge_inside(case.measurement, case.history, limits or MemoryLimits())]
+    return [*findings, *judge_inside(case.measurement, case.history, limits)]
 
 
 def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:

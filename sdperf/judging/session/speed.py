@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,9 +20,10 @@ from sdperf.judging.session.confirmation import (
     choose_control,
     leave_suspected,
 )
-from sdperf.judging.session.gate import JudgedCase
-from sdperf.judging.settling import UNKNOWN, Typed, suggest_ab, suggest_repeat
-from sdperf.judging.suite_estimate import CaseSessions, SuiteEstimate, compute_suite_estimate
+from sdperf.judging.session.held import HeldCase, estimate_session
+from sdperf.judging.session.limits import Limits
+from sdperf.judging.settling import UNKNOWN, Typed
+from sdperf.judging.suite_estimate import CaseEstimate, SuiteEstimate
 from sdperf.judging.support import CaseNoise, judge_support
 from sdperf.record.verdict import Finding, Outcome
 
@@ -36,27 +36,38 @@ class SpeedVerdict:
     """What is said of every case's speed, and of all together.
 
     Attributes:
-        cases: A finding for each case that has something to be compared with, by test id.
+        cases: A finding for each case, by test id.
         suite: What all cases have in common; ``None`` where it cannot be told.
-        changes: Current over baseline median of the same cases.
+        estimates: Where each case stands against its bases, by test id.
         confirmation: What measuring again came to.
+        offline: What the saved numbers alone say of each case, by test id.
     """
 
     cases: Mapping[str, Finding] = field(default_factory=dict)
     suite: Finding | None = None
-    changes: Mapping[str, float] = field(default_factory=dict)
+    estimates: Mapping[str, CaseEstimate] = field(default_factory=dict)
     confirmation: Confirmation = field(default_factory=Confirmation)
+    offline: Mapping[str, Finding] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """Current over baseline median, by test id; only of cases that have a baseline."""
+        return {
+            name: one.data.current_s / one.baseline_s
+            for name, one in self.estimates.items()
+            if one.baseline_s is not None
+        }
 
 
 def judge_speed(
-    judged: Mapping[str, JudgedCase],
-    slowdowns: Mapping[str, float],
-    limits: LatencyLimits,
-    confirm: Confirm | None,
+    cases: Mapping[str, HeldCase],
+    limits: Limits,
+    confirm: Confirm | None = None,
     *,
     unconfirmed: str = "",
     noises: Mapping[str, CaseNoise] | None = None,
     typed: Typed = UNKNOWN,
+    is_here: bool = False,
 ) -> SpeedVerdict:
     """Judge the speed of all cases together.
 
@@ -65,48 +76,29 @@ def judge_speed(
     a suspicion and open: such a session fails by its status, and is never saved.
 
     Args:
-        judged: The session's cases by test id.
-        slowdowns: Tolerated slowdown of each, as a fraction.
-        limits: The suite's limits.
+        cases: The session's cases by test id.
+        limits: What is tolerated.
         confirm: Measures again; ``None`` judges by the saved numbers alone.
         unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
         noises: How far cases move by themselves, as calibrated, by test id.
         typed: How the session was asked for.
+        is_here: Whether its code is the working tree.
     """
-    suite = [
-        CaseSessions(
-            case=name,
-            history_s=tuple(
-                None if saved is None else statistics.median(saved.rounds_s)
-                for saved in one.history
-            ),
-            rounds_s=one.measurement.rounds_s,
-            max_slowdown=slowdowns[name],
-            settle=_suggest_ab(one, typed),
-            saved=one.saved,
-            repeat=suggest_repeat(name, one.measurement, typed),
-            images_per_round=one.measurement.images_per_round,
-        )
-        for name, one in judged.items()
-        if any(saved is not None for saved in one.history)
-    ]
-    if not suite:
-        return SpeedVerdict()
-    estimate = compute_suite_estimate(suite)
-    offline = judge_offline(estimate, limits)
-    changes = {
-        case.data.case: case.data.current_s / case.baseline_s
-        for case in estimate.cases
-        if case.baseline_s is not None
-    }
+    estimate = estimate_session(cases, limits, typed, is_here=is_here)
+    estimates = {one.data.case: one for one in estimate.cases}
+    offline = judge_offline(estimate, limits.latency)
+    if not any(one.has_history for one in cases.values()):
+        return SpeedVerdict(offline.cases, offline.suite, estimates, offline=offline.cases)
     if confirm is None:
         notes = (f"no null control, and nothing was measured again: {unconfirmed}",)
-        judged_cases = _weigh_noise(offline.cases, estimate, limits, noises or {})
+        findings = _weigh_noise(offline.cases, estimate, limits.latency, noises or {})
         if unconfirmed == INTERRUPTED:
-            judged_cases = {name: leave_suspected(one) for name, one in judged_cases.items()}
-        return SpeedVerdict(judged_cases, offline.suite, changes, Confirmation(notes=notes))
-    screening = screen_latency(estimate, limits)
-    confirmation = confirm(screening, limits, choose_control(estimate.cases, limits))
+            findings = {name: leave_suspected(one) for name, one in findings.items()}
+        confirmation = Confirmation(notes=notes)
+        return SpeedVerdict(findings, offline.suite, estimates, confirmation, offline.cases)
+    screening = screen_latency(estimate, limits.latency)
+    control = choose_control(estimate.cases, limits.latency)
+    confirmation = confirm(screening, limits.latency, control)
     findings = dict(screening.findings.cases)
     for suspect in screening.suspects:
         name = suspect.case.data.case
@@ -120,12 +112,12 @@ def judge_speed(
     unpaired = {
         name: one for name, one in (noises or {}).items() if name not in confirmation.paired
     }
-    findings = _weigh_noise(findings, estimate, limits, unpaired)
+    findings = _weigh_noise(findings, estimate, limits.latency, unpaired)
     shift = screening.findings.suite
     if confirmation.void is not None:
         findings = {name: void_finding(confirmation.void) for name in findings}
         shift = None if shift is None else void_finding(confirmation.void)
-    return SpeedVerdict(findings, shift, changes, confirmation)
+    return SpeedVerdict(findings, shift, estimates, confirmation, offline.cases)
 
 
 def _weigh_noise(
@@ -141,13 +133,6 @@ def _weigh_noise(
         )
         for case in estimate.cases
     }
-
-
-def _suggest_ab(judged: JudgedCase, typed: Typed) -> str | None:
-    saved = next((one for one in reversed(judged.history) if one is not None), None)
-    if saved is None:
-        return None
-    return suggest_ab(saved, judged.measurement, is_here=True, typed=typed)
 
 
 def void_finding(reason: str) -> Finding:

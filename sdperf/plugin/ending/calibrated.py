@@ -11,18 +11,18 @@ from sdperf.judging.support import CaseNoise, explain_unsupported, suggest_limit
 from sdperf.record.measurement import Measurement
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import LiveSession
     from sdperf.store.calibration import Calibration
 
 
-def check_typed_limits(ours: SdSession, cases: list[str]) -> None:
+def check_typed_limits(live: LiveSession, cases: list[str]) -> None:
     """Refuse limits of the command line and of markers that this machine cannot support.
 
     Asks which machine this is, which takes a process of its own, only where there is both a
     calibration and such a limit.
 
     Args:
-        ours: The session.
+        live: The session.
         cases: Test ids that are going to run.
 
     Raises:
@@ -31,51 +31,51 @@ def check_typed_limits(ours: SdSession, cases: list[str]) -> None:
     """
     from sdperf.store.calibration import read_calibrations
 
-    settings = ours.settings
-    ours.calibrations = read_calibrations(settings.calibration)
+    settings = live.settings
+    live.asked.calibrations = read_calibrations(settings.calibration)
     typed = settings.max_slowdown if settings.limit_is_typed else None
-    limits = {case: ours.limits.get(case, typed) for case in cases}
+    limits = {case: live.asked.limits.get(case, typed) for case in cases}
     asked = {case: limit for case, limit in limits.items() if limit is not None}
-    if not ours.calibrations or not asked:
+    if not live.asked.calibrations or not asked:
         return
-    known = ours.calibrations.get(ours.suite().environment().fingerprint())
+    known = live.asked.calibrations.get(live.suites.own().environment().fingerprint())
     refused = []
     for case, limit in asked.items():
         listed = None if known is None else known.calibrated.get(case)
         if known is None or listed is None or not listed.is_of(settings.workload):
             continue
-        noise = CaseNoise(listed.width, _name_source(ours, known))
+        noise = CaseNoise(listed.width, _name_source(live, known))
         reason = explain_unsupported(limit, noise)
         if reason is not None:
             refused.append((noise.width, case, reason, noise))
     if refused:
         _, case, reason, noise = max(refused, key=lambda one: one[:2])
-        where = "its marker's" if case in ours.limits else "the command line's"
+        where = "its marker's" if case in live.asked.limits else "the command line's"
         raise ConfigurationError(
             reason,
             got=f"{where} limit of {case}, the noisiest of {len(refused)} such cases",
             hint=f"use {suggest_limit(noise)}"
-            if case not in ours.limits
+            if case not in live.asked.limits
             else f"widen the marker, deselect the case, or settle it with sdperf ab ({case})",
         )
 
 
-def find_noise(ours: SdSession, measured: Mapping[str, Measurement]) -> dict[str, CaseNoise]:
+def find_noise(live: LiveSession, measured: Mapping[str, Measurement]) -> dict[str, CaseNoise]:
     """Return what was calibrated of the session's cases, by test id."""
     found = {}
     for case, measurement in measured.items():
-        known = ours.calibrations.get(measurement.environment.fingerprint())
+        known = live.asked.calibrations.get(measurement.environment.fingerprint())
         listed = None if known is None else known.calibrated.get(case)
         if (
             known is not None
             and listed is not None
             and listed.is_of(measurement.workload, measurement.images_per_round)
         ):
-            found[case] = CaseNoise(listed.width, _name_source(ours, known))
+            found[case] = CaseNoise(listed.width, _name_source(live, known))
     return found
 
 
-def _name_source(ours: SdSession, known: Calibration) -> str:
-    folder: Path = ours.settings.calibration
-    shown = folder.relative_to(ours.root) if folder.is_relative_to(ours.root) else folder
+def _name_source(live: LiveSession, known: Calibration) -> str:
+    folder: Path = live.settings.calibration
+    shown = folder.relative_to(live.root) if folder.is_relative_to(live.root) else folder
     return f"{shown} ({len(known.sessions)} sessions, {known.measured_at[:10]})"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sdperf.ab.confirming import BaselineCode, Confirmer
 from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path
 from sdperf.ab.turns.blocks import Arm
+from sdperf.ab.turns.case_arm import CaseArm, make_arm
 from sdperf.ab.turns.residency import fit_together
 from sdperf.errors import SdperfError
 from sdperf.judging.latency import LatencyLimits, Screening
@@ -19,17 +20,16 @@ from sdperf.judging.session.confirmation import Confirmation, ControlCase
 from sdperf.judging.session.gate import JudgedCase
 from sdperf.measure.clock import monotonic_clock
 from sdperf.record.measurement import Measurement
-from sdperf.run.arm import CaseArm, make_arm
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.settings import SUBJECT
 from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import LiveSession
 
 
 def confirm_suspects(
-    ours: SdSession,
+    live: LiveSession,
     judged: Mapping[str, JudgedCase],
     screening: Screening,
     limits: LatencyLimits,
@@ -38,19 +38,19 @@ def confirm_suspects(
     budget_s: float,
 ) -> Confirmation:
     """Hold the session's code against itself, and measure its suspects again."""
-    ours.suite().pool.close()
-    line = ours.live_line
+    live.suites.own().pool.close()
+    line = live.live_line
     count = len(screening.suspects)
     suspects = format_quantity(count, "suspect")
     doing = f"measuring {suspects} again" if count else "holding the same code against itself"
     line.start("confirm", 0)
     line.announce(f"{doing}, at most {format_seconds(budget_s)}; Ctrl-C gives the verdict so far")
     with ended_like_interrupted(), contextlib.ExitStack() as stack:
-        bench = SessionBench(ours, judged, stack)
+        bench = SessionBench(live, judged, stack)
         confirmer = Confirmer(
             bench=bench,
             budget_s=budget_s,
-            rounds=ours.settings.rounds,
+            rounds=live.settings.rounds,
             clock=monotonic_clock,
             say=line.say,
         )
@@ -84,15 +84,15 @@ class SessionBench:
     """Makes arms of a session's cases.
 
     Args:
-        ours: The session.
+        live: The session.
         judged: Its cases.
         stack: Where worktrees are cleaned up.
     """
 
     def __init__(
-        self, ours: SdSession, judged: Mapping[str, JudgedCase], stack: contextlib.ExitStack
+        self, live: LiveSession, judged: Mapping[str, JudgedCase], stack: contextlib.ExitStack
     ) -> None:
-        self._ours = ours
+        self._live = live
         self._judged = judged
         self._stack = stack
         self._folders: dict[str, tuple[str, ...]] = {}
@@ -101,7 +101,7 @@ class SessionBench:
     @property
     def can_pair(self) -> bool:
         """Whether two arms can live at once: not in pytest's own process."""
-        return not self._ours.settings.in_process
+        return not self._live.settings.in_process
 
     def find_baseline_code(self, case: str) -> BaselineCode | str:
         """Return the code of the latest session that counts, or say why it cannot be run."""
@@ -118,7 +118,7 @@ class SessionBench:
 
     def estimate_s(self, case: str, *, blocks: int, renewals: int, rounds: int) -> float:
         """Estimate what paired blocks of a case take, from what the session itself took."""
-        measurement, settings = self._judged[case].measurement, self._ours.settings
+        measurement, settings = self._judged[case].measurement, self._live.settings
         starts = 2 * renewals if self._fit_together(measurement) else 3 * blocks
         return estimate_blocks_s(
             measurement, starts=starts, warmup=settings.warmup, rounds=4 * blocks * rounds
@@ -126,7 +126,7 @@ class SessionBench:
 
     def make_current(self, case: str) -> Arm:
         """Make an arm of the code under test."""
-        suite = self._ours.suite()
+        suite = self._live.suites.own()
         return self._make(case, suite.subject, suite.code)
 
     def make_baseline(self, case: str, code: BaselineCode) -> Arm:
@@ -139,10 +139,10 @@ class SessionBench:
             arm.close()
 
     def _make(self, case: str, subject: str | None, code: tuple[str, ...]) -> Arm:
-        settings, measurement = self._ours.settings, self._judged[case].measurement
-        pool = self._ours.suite().pool.make_beside()
+        settings, measurement = self._live.settings, self._judged[case].measurement
+        pool = self._live.suites.own().pool.make_beside()
         arm = make_arm(
-            self._ours.suite(),
+            self._live.suites.own(),
             measurement,
             pool=pool,
             warmup=settings.warmup,
@@ -150,7 +150,7 @@ class SessionBench:
             code=code,
         )
         if not self._fit_together(measurement):
-            arm.before_load = lambda: self._close_others(arm)
+            arm.before_load(lambda: self._close_others(arm))
         self._arms.append(arm)
         return arm
 
@@ -158,7 +158,7 @@ class SessionBench:
         return fit_together(
             [measurement.memory] * 2,
             ram_bytes=measurement.environment.ram_bytes,
-            device=self._ours.suite().describe_device(),
+            device=self._live.suites.own().describe_device(),
         )
 
     def _close_others(self, arm: CaseArm) -> None:
@@ -168,7 +168,7 @@ class SessionBench:
 
     def _check_out(self, commit: str) -> tuple[str, ...]:
         if commit not in self._folders:
-            repository = find_repository(self._ours.root)
+            repository = find_repository(self._live.root)
             folder = self._stack.enter_context(checked_out(repository, commit))
             here = [entry or str(Path.cwd()) for entry in [*sys.path, str(Path.cwd())]]
             self._folders[commit] = map_search_path(here, repository, folder)

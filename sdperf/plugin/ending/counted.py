@@ -2,12 +2,13 @@
 
 A case is judged when all cases are known, after its test has passed. Its report is then taken back
 and a failed one goes through the same hook as every report does: the terminal, a JUnit report,
-``--lf`` and other plugins count it as they count any failed test. Under xdist no case of ours runs:
+``--lf`` and other plugins count it as they count any failed test. Under xdist no case of live runs:
 there each is an error already.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,7 +18,7 @@ from sdperf.record.verdict import Verdict
 from sdperf.streams import strip_controls
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.ending.outcome import SessionOutcome
 
 _MARK: Final = "sdperf_verdict"
 """Attribute of a report that replaces an earlier one."""
@@ -48,20 +49,27 @@ class Retraction:
         _retract_from_junit(self._config, report.nodeid)
 
 
-def list_failing(ours: SdSession) -> list[Verdict]:
-    """Return the verdicts that make the run exit 1 and that pytest still counts as passed."""
-    is_strict = ours.settings.strict and ours.speed.confirmation.void is None
+def list_failing(
+    outcome: SessionOutcome, reports: Mapping[str, str], *, is_strict: bool
+) -> list[Verdict]:
+    """Return the verdicts that make the run exit 1 and that pytest still counts as passed.
+
+    Args:
+        outcome: What the session came to.
+        reports: pytest's word on each test, by id.
+        is_strict: Whether what stayed open fails.
+    """
+    is_strict = is_strict and outcome.void is None
     return [
         row.verdict
-        for row in ours.rows
-        if ours.reports.get(row.verdict.case) == "passed"
+        for row in outcome.rows
+        if reports.get(row.verdict.case) == "passed"
         and (row.verdict.outcome.is_failure or (is_strict and row.verdict.outcome.is_open))
     ]
 
 
-def count_failing(session: pytest.Session, ours: SdSession) -> None:
+def count_failing(session: pytest.Session, failing: Sequence[Verdict]) -> None:
     """Report every case whose verdict fails the run as a failed test."""
-    failing = list_failing(ours)
     if failing:
         session.config.pluginmanager.register(Retraction(session.config))
     items = {item.nodeid: item for item in session.items}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ImageError
 from sdperf.images.png import decode_png, encode_png
-from sdperf.plugin.session import SdSession
 from sdperf.record.verdict import Exhibit, Verdict
 from sdperf.store.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from sdperf.judging.session.comparison import ComparedSession
+    from sdperf.run.suite import Suite
 
 MOST_EXHIBITS: Final = 64
 """Pictures laid side by side in one run; the worst of each case come first."""
@@ -67,22 +70,31 @@ def write_evidence(
     return written
 
 
-def find_pixels(ours: SdSession, sha256: str) -> NDArray[np.uint8] | None:
-    """Find an image by its content: delivered, fp32 sync, shipped, or of a compared session."""
-    for result in ours.results.values():
-        if sha256 in result.pngs:
-            return decode_png(result.pngs[sha256])
-    if sha256 in ours.quality.pngs:
-        return decode_png(ours.quality.pngs[sha256])
-    suite = ours.suite()
-    plain = suite.find_plain(sha256)
-    if plain is not None:
-        return decode_png(plain)
-    with contextlib.suppress(ImageError):
-        found = None if suite.shipped is None else suite.shipped.read(sha256)
-        if found is not None:
-            return found
-    for session in reversed(ours.comparison.sessions):
+@dataclass(frozen=True)
+class PixelFinder:
+    """Finds an image by its content hash.
+
+    Attributes:
+        pngs: What the session delivered, by content hash.
+        suite: Has the fp32 sync images and those that ship with the model.
+        sessions: The compared sessions, oldest first.
+    """
+
+    pngs: Mapping[str, bytes]
+    suite: Suite
+    sessions: Sequence[ComparedSession]
+
+    def find(self, sha256: str) -> NDArray[np.uint8] | None:
+        """Return its pixels; ``None`` where it is gone."""
+        png = self.pngs.get(sha256) or self.suite.images.find_plain(sha256)
+        if png is not None:
+            return decode_png(png)
         with contextlib.suppress(ImageError):
-            return session.images.read(sha256)
-    return None
+            shipped = self.suite.shipped
+            found = None if shipped is None else shipped.read(sha256)
+            if found is not None:
+                return found
+        for session in reversed(self.sessions):
+            with contextlib.suppress(ImageError):
+                return session.images.read(sha256)
+        return None

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.errors import RecordError, SdperfError
-from sdperf.record.verdict import Outcome
 from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
-    from sdperf.judging.machine import JudgedMachine, Limits, ReportedRun, SettledCase
+    from sdperf.judging.machine import JudgedMachine, ReportedRun
+    from sdperf.judging.session.limits import Limits
     from sdperf.judging.trend.changes import Trend
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.ending.outcome import SessionOutcome
+    from sdperf.plugin.live.session import LiveSession
 
 
 class ReportError(Exception):
@@ -25,14 +26,12 @@ class ReportError(Exception):
         return any(isinstance(cause, OSError) for cause in causes)
 
 
-_SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
-
-
-def write_html(ours: SdSession, root: Path, path: Path) -> str:
+def write_html(live: LiveSession, outcome: SessionOutcome, root: Path, path: Path) -> str:
     """Write the report of a session that was judged and stored.
 
     Args:
-        ours: The session.
+        live: The session.
+        outcome: What it came to.
         root: pytest's root folder.
         path: Where to.
 
@@ -47,11 +46,11 @@ def write_html(ours: SdSession, root: Path, path: Path) -> str:
     from sdperf.store.history.database import locate_history
 
     last_run = root / ".sdperf" / "last-run.json"
-    paths = [one.path for one in ours.comparison.sessions if one.path is not None]
+    paths = [one.path for one in outcome.comparison.sessions if one.path is not None]
     try:
-        judged = judge_session(ours, last_run, paths)
+        judged = judge_stored(live.read_limits(), outcome, last_run, paths)
         source = locate_pictures([*paths, last_run])
-        trends = find_trends(judged, locate_history(ours.settings.history or None, root))
+        trends = find_trends(judged, locate_history(live.settings.history or None, root))
         size_bytes = write_report(path, [judged], source, trends)
     except SdperfError as error:
         raise ReportError(f"no report: {error}") from error
@@ -84,8 +83,10 @@ def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
         database.close()
 
 
-def judge_session(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedMachine:
-    """Judge the stored run as a replay will, and take over what only the session could settle.
+def judge_stored(
+    limits: Limits, outcome: SessionOutcome, last_run: Path, paths: list[Path]
+) -> JudgedMachine:
+    """Judge the stored run as a replay will; what only the session could settle it says itself.
 
     Raises:
         RecordError: A file cannot be read.
@@ -97,51 +98,11 @@ def judge_session(ours: SdSession, last_run: Path, paths: list[Path]) -> JudgedM
     require_runs([head])
     bases = [read_reported_run(path) for path in paths]
     runs = [*(base for base in bases if _is_alike(base, head)), head]
-    limits, notes = read_limits(ours), ours.speed.confirmation.notes
-    judged = judge_machine(runs, limits, notes=notes)
-    settled = find_settled(ours, judged)
-    return judge_machine(runs, limits, settled=settled, notes=notes) if settled else judged
+    return judge_machine(runs, limits, notes=outcome.speed.confirmation.notes)
 
 
 def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:
     return bool(set(base.run.cases) & set(head.run.cases))
-
-
-def read_limits(ours: SdSession) -> Limits:
-    """Return the session's limits in the report's words."""
-    from sdperf.judging.machine import Limits
-
-    settings = ours.settings
-    latency = settings.latency_limits()
-    return Limits(
-        max_slowdown=settings.case_slowdown(),
-        suite_slowdown=latency.suite_slowdown,
-        gross_slowdown=latency.gross_slowdown,
-        max_growth=settings.memory.max_growth,
-        max_growth_bytes=settings.memory.max_growth_bytes,
-        own_slowdowns={name: settings.case_slowdown(own) for name, own in ours.limits.items()},
-        recorded=settings.recorded_limits(),
-    )
-
-
-def find_settled(ours: SdSession, judged: JudgedMachine) -> dict[str, SettledCase]:
-    """Return what the session said of a case's speed where the saved numbers alone say otherwise.
-
-    It may have measured a suspect again, found two speeds among fresh processes, or been given
-    ``--benchmark-compare-fail``.
-    """
-    from sdperf.judging.machine import SettledCase
-
-    offline = {case.name: case.verdict.outcome for case in judged.cases}
-    settled = {}
-    for row in ours.rows:
-        name = row.verdict.case
-        latency = [one for one in row.verdict.findings if one.gate == "latency"]
-        confirmed = name in ours.speed.confirmation.findings
-        if latency and (confirmed or offline.get(name) is not row.verdict.outcome):
-            worst = min(latency, key=lambda one: _SEVERITY[one.outcome])
-            settled[name] = SettledCase(worst.outcome.value, worst.reason)
-    return settled
 
 
 def _shown(path: Path) -> Path:

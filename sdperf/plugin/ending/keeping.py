@@ -15,23 +15,24 @@ from sdperf.settings import MARKDOWN
 from sdperf.store.files import encode_text, write_atomically
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.ending.outcome import SessionOutcome
+    from sdperf.plugin.live.session import LiveSession
 
 STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 """GitHub's file for a job's summary: other steps' words in it stay."""
 
 
-def keep_in_history(ours: SdSession, run: str, root: Path) -> None:
+def keep_in_history(given: str, run: str, root: Path) -> list[str]:
     """Keep the run, whatever became of it.
 
     Args:
-        ours: The session, judged.
+        given: Where runs are kept: a URL or file, ``""`` for the default.
         run: The run as it was stored.
         root: pytest's root folder.
+
+    Returns:
+        What went wrong, if anything did.
     """
-    given = ours.settings.history
-    if given is None:
-        return
     try:
         from sdperf.store.history.database import locate_history, open_database
         from sdperf.store.history.extraction import extract_run
@@ -43,39 +44,43 @@ def keep_in_history(ours: SdSession, run: str, root: Path) -> None:
         finally:
             database.close()
     except Exception as error:  # noqa: BLE001 (whatever it is, the run is worth more)
-        ours.aftermath.append(
-            (
-                f"history: this run was not kept: {error}; it is in .sdperf/last-run.json, "
-                "sdperf history import takes it in later",
-                "red",
-            )
-        )
+        return [
+            f"history: this run was not kept: {error}; it is in .sdperf/last-run.json, "
+            "sdperf history import takes it in later"
+        ]
+    return []
 
 
-def write_markdown(ours: SdSession, path: Path, *, has_failed: bool) -> None:
+def write_markdown(
+    live: LiveSession, outcome: SessionOutcome, path: Path, *, has_failed: bool
+) -> list[str]:
     """Write the summary; GitHub's own file is added to, any other replaced.
 
     Args:
-        ours: The session, judged.
+        live: The session.
+        outcome: What it came to.
         path: Where to.
         has_failed: Whether the run fails.
+
+    Returns:
+        What went wrong, if anything did.
     """
     from sdperf.plugin.ending.summary import describe_run, list_closing_lines, list_without_effect
 
     notes = [
-        *list_without_effect(ours.rows),
-        *ours.speed.confirmation.notes,
-        *list_closing_lines(ours),
+        *list_without_effect(outcome.rows),
+        *outcome.speed.confirmation.notes,
+        *list_closing_lines(live, outcome),
     ]
-    if ours.no_overlap is not None:
-        notes.insert(0, ours.no_overlap)
+    if outcome.no_overlap is not None:
+        notes.insert(0, outcome.no_overlap)
     text = format_run_markdown(
         RunReport(
-            rows=ours.rows,
-            skipped=len(ours.skipped),
-            description=describe_run(ours.rows),
-            comparison=ours.comparison.lines,
-            suite=ours.speed.suite,
+            rows=outcome.rows,
+            skipped=len(live.log.skipped),
+            description=describe_run(outcome.rows),
+            comparison=outcome.comparison.lines,
+            suite=outcome.speed.suite,
             notes=notes,
             has_failed=has_failed,
         )
@@ -88,4 +93,5 @@ def write_markdown(ours: SdSession, path: Path, *, has_failed: bool) -> None:
         else:
             write_atomically(path, encode_text(text))
     except OSError as error:
-        ours.aftermath.append((f"{MARKDOWN}: {path} cannot be written: {error}", "red"))
+        return [f"{MARKDOWN}: {path} cannot be written: {error}"]
+    return []

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sdperf.plugin.ending.evidence import find_pixels, write_evidence
-from sdperf.store.controls import CONTROL_LOG, append_control
+from sdperf.plugin.ending.outcome import SessionOutcome, find_guards
+from sdperf.store.controls import CONTROL_LOG, NullControl, append_control
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 from sdperf.store.quality import QualityCase, make_quality_case
 from sdperf.store.runs import RunSummary
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.quality_results import QualityResult
+    from sdperf.plugin.live.session import LiveSession
+    from sdperf.run.suite import Suite
 
 EVIDENCE_FOLDER: Final = ".sdperf"
 _GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
@@ -54,33 +56,32 @@ def store_last_run(config: pytest.Config, host: Any) -> str:
     return content
 
 
-def summarise_run(ours: SdSession) -> RunSummary:
+def summarise_run(live: LiveSession, outcome: SessionOutcome) -> RunSummary:
     """Return what the run came to, for whoever wants to accept it.
 
     Every file of a run says the same: the history knows a run by its content.
     """
-    if ours.durations is None:
-        ours.durations = ours.ledger.read()
-    logs = (row.measurement.guards for row in ours.rows if row.measurement is not None)
-    log = next((each for each in logs if each is not None), None)
+    if live.stored.durations is None:
+        live.stored.durations = live.ledger.read()
     return RunSummary(
-        outcomes={row.verdict.case: row.verdict.outcome.value for row in ours.rows},
-        suite=None if ours.speed.suite is None else ours.speed.suite.outcome.value,
-        void=ours.speed.confirmation.void,
-        interrupted=ours.interrupted,
-        null_control=ours.speed.confirmation.null_control,
-        guards=None if log is None or log.policy == "off" else log.before,
-        durations=ours.durations,
-        earlier={} if ours.journal is None else dict(ours.journal.kept),
-        repeated=dict(ours.repeated),
+        outcomes={row.verdict.case: row.verdict.outcome.value for row in outcome.rows},
+        suite=None if outcome.speed.suite is None else outcome.speed.suite.outcome.value,
+        void=outcome.void,
+        interrupted=live.interrupted,
+        null_control=outcome.speed.confirmation.null_control,
+        guards=find_guards(outcome.rows),
+        durations=live.stored.durations,
+        earlier=dict(live.kept),
+        repeated=dict(live.log.repeated),
+        settled=outcome.settled,
     )
 
 
-def list_quality_cases(ours: SdSession) -> tuple[QualityCase, ...]:
+def list_quality_cases(results: Mapping[str, QualityResult]) -> tuple[QualityCase, ...]:
     """Return what the quality suite saw, for the saved run."""
     return tuple(
         make_quality_case(node_id, one.precision, one.observation, one.findings)
-        for node_id, one in ours.quality.results.items()
+        for node_id, one in results.items()
     )
 
 
@@ -96,27 +97,6 @@ def find_storage_folder(host: Any) -> Path | None:
     return None
 
 
-def store_images(ours: SdSession, whole: Iterable[Path], storage: Path | None) -> None:
-    """Store the run's images by content.
-
-    Args:
-        ours: The session.
-        whole: Folders that get everything, the quality suite's images too: reports show them.
-        storage: The folder of runs to compare with, which gets what cases are compared by.
-
-    Raises:
-        OSError: A folder cannot be written.
-    """
-    compared = {name: png for result in ours.results.values() for name, png in result.pngs.items()}
-    everything = compared | ours.quality.pngs
-    for folder in whole:
-        if folder.parent.name == EVIDENCE_FOLDER:
-            ours.evidence = folder
-        _write_images(folder, everything)
-    if storage is not None:
-        _write_images(storage, compared)
-
-
 def keep_out_of_git(folder: Path) -> None:
     """Have git leave sdperf's own folder alone.
 
@@ -128,16 +108,11 @@ def keep_out_of_git(folder: Path) -> None:
         write_atomically(path, _GITIGNORE)
 
 
-def has_result(ours: SdSession) -> bool:
-    """Tell whether any case came to something that can be stored."""
-    return bool(ours.results or ours.quality.results)
-
-
-def guard_saving(ours: SdSession, host: Any) -> None:
+def guard_saving(unsaved: list[str], host: Any) -> None:
     """Have pytest-benchmark say in one line what it could not write, rather than end pytest.
 
     Args:
-        ours: The session, judged and stored.
+        unsaved: Gets what could not be written.
         host: pytest-benchmark's session, which is about to save.
     """
 
@@ -147,9 +122,7 @@ def guard_saving(ours: SdSession, host: Any) -> None:
                 write(*arguments)
             except OSError as error:
                 where = "" if error.filename is None else f" ({error.filename})"
-                ours.unsaved.append(
-                    f"{option} could not be written: {error.strerror or error}{where}"
-                )
+                unsaved.append(f"{option} could not be written: {error.strerror or error}{where}")
 
         return attempt
 
@@ -159,28 +132,22 @@ def guard_saving(ours: SdSession, host: Any) -> None:
         host.storage.save = guarded(option, host.storage.save)
 
 
-def _write_images(folder: Path, pngs: Mapping[str, bytes]) -> None:
+def write_images(folder: Path, pngs: Mapping[str, bytes]) -> None:
+    """Store images by content.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
     store = ImageStore(folder)
     for png in pngs.values():
         store.write(png)
 
 
-def store_null_control(ours: SdSession, root: Path) -> None:
+def store_null_control(control: NullControl | None, suite: Suite, root: Path) -> None:
     """Keep the session's null control in the log, whatever becomes of the session.
 
     Raises:
         OSError: The log cannot be written.
     """
-    control = ours.speed.confirmation.null_control
     if control is not None and control.is_sound is not None:
-        append_control(root / CONTROL_LOG, ours.suite().environment().fingerprint(), control)
-
-
-def store_evidence(ours: SdSession, folder: Path) -> None:
-    """Lay failing images beside what they were held against.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    verdicts = [(row.case, row.verdict) for row in ours.rows]
-    ours.exhibits = write_evidence(folder, verdicts, lambda sha256: find_pixels(ours, sha256))
+        append_control(root / CONTROL_LOG, suite.environment().fingerprint(), control)

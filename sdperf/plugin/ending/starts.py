@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sdperf.ab.turns.case_arm import CaseArm, make_arm
 from sdperf.errors import SdperfError
 from sdperf.judging import tail
 from sdperf.judging.session.gate import JudgedCase
 from sdperf.judging.session.recorded import Repeat, Repeated
 from sdperf.measure.clock import monotonic_clock
 from sdperf.record.measurement import Measurement
-from sdperf.run.arm import CaseArm, make_arm
 from sdperf.settings import ROUNDS
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import LiveSession
 
 
 def explain_tails(judged: Mapping[str, JudgedCase]) -> str | None:
@@ -33,36 +33,36 @@ def explain_tails(judged: Mapping[str, JudgedCase]) -> str | None:
     )
 
 
-def make_repeat(ours: SdSession, judged: Mapping[str, JudgedCase], budget_s: float) -> Repeat:
+def make_repeat(live: LiveSession, judged: Mapping[str, JudgedCase], budget_s: float) -> Repeat:
     """Make what measures a case again on workers of its own, while the time lasts.
 
     Args:
-        ours: The session.
+        live: The session.
         judged: Its cases.
         budget_s: Seconds after which nothing more begins.
     """
     started_s = monotonic_clock()
 
     def repeat(name: str, rounds: int) -> Repeated | None:
-        if ours.interrupted or monotonic_clock() - started_s > budget_s:
+        if live.interrupted or monotonic_clock() - started_s > budget_s:
             return None
-        suite, measurement = ours.suite(), judged[name].measurement
+        suite, measurement = live.suites.own(), judged[name].measurement
         suite.pool.close()
         arm = make_arm(
             suite,
             measurement,
             pool=suite.pool.make_beside(),
-            warmup=ours.settings.warmup,
+            warmup=live.settings.warmup,
             subject=suite.subject,
             code=suite.code,
         )
-        ours.live_line.say(f"measuring {name.rpartition('::')[2]} again in a fresh process")
+        live.live_line.say(f"measuring {name.rpartition('::')[2]} again in a fresh process")
         try:
             return _run_again(arm, measurement, rounds)
         except SdperfError:
             return None
         except KeyboardInterrupt:  # what was judged stands, as in `confirm_suspects`
-            ours.interrupted = True
+            live.interrupted = True
             return None
         finally:
             arm.close()

@@ -13,10 +13,9 @@ from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
+from sdperf.report.text.lines import Line, colour_of
 from sdperf.report.text.session.cases import (
-    Line,
     Row,
-    colour_of,
     format_ceilings,
     format_counts,
     format_findings,
@@ -28,21 +27,24 @@ from sdperf.report.text.session.engines import format_engines
 from sdperf.report.text.session.gains import format_gains
 from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
 from sdperf.report.text.session.soak import format_soaks
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.ending.outcome import SessionOutcome
+    from sdperf.plugin.live.session import LiveSession
     from sdperf.record.measurement import Measurement
 
 
-def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
+def print_summary(
+    reporter: pytest.TerminalReporter, live: LiveSession, outcome: SessionOutcome
+) -> None:
     """Print the table, the findings, the counts, and what to type next."""
-    rows = ours.rows
+    rows = outcome.rows
     reporter.section("sdperf", "=", bold=True)
     for description in describe_run(rows):
         reporter.write_line(description)
-    for text in (*list_without_effect(rows), *ours.comparison.lines):
+    for text in (*list_without_effect(rows), *outcome.comparison.lines):
         for wrapped in wrap_text(text, subsequent_indent="  "):
             reporter.write_line(wrapped)
     for line in (
@@ -55,7 +57,7 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         _write(reporter, line)
     for line in (*format_contradictions(rows), *format_engines(rows), *format_soaks(rows)):
         _write(reporter, line)
-    for line in _format_suite(ours):
+    for line in _format_suite(outcome):
         _write(reporter, line)
     findings = format_findings(rows)
     if findings:
@@ -63,26 +65,26 @@ def print_summary(reporter: pytest.TerminalReporter, ours: SdSession) -> None:
         for line in findings:
             _write(reporter, line)
     reporter.write_line("")
-    reporter.write_line(format_counts(rows, len(ours.skipped)))
-    for reason, count in Counter(ours.skipped.values()).items():
+    reporter.write_line(format_counts(rows, len(live.log.skipped)))
+    for reason, count in Counter(live.log.skipped.values()).items():
         for text in wrap_text(_explain_skip(reason, count), subsequent_indent="    "):
             reporter.write_line(text)
-    for line in format_durations(ours.ledger.read()) if ours.settings.durations else ():
+    for line in format_durations(live.ledger.read()) if live.settings.durations else ():
         _write(reporter, line)
-    if ours.evidence is not None:
-        reporter.write_line(f"images: {_relative(ours.evidence)}")
-    if ours.exhibits:
-        images = format_quantity(ours.exhibits, "image")
+    if live.stored.images is not None:
+        reporter.write_line(f"images: {_relative(live.stored.images)}")
+    if live.stored.exhibits:
+        images = format_quantity(live.stored.exhibits, "image")
         reporter.write_line(f"look at: {EVIDENCE_PATH} ({images} beside what they should be)")
-    if ours.report is not None:
-        reporter.write_line(ours.report)
-    for text, colour in list_kept(ours):
+    if live.stored.report is not None:
+        reporter.write_line(live.stored.report)
+    for text, colour in list_kept(live):
         for wrapped in wrap_text(text, subsequent_indent="    "):
             reporter.write_line(wrapped, **({colour: True} if colour else {}))
-    for text, colour in ours.aftermath:
+    for text in live.stored.unkept:
         for wrapped in wrap_text(text, subsequent_indent="    "):
-            reporter.write_line(wrapped, **({colour: True} if colour else {}))
-    for text in list_closing_lines(ours):
+            reporter.write_line(wrapped, red=True)
+    for text in list_closing_lines(live, outcome):
         for wrapped in wrap_text(text, subsequent_indent="    "):
             reporter.write_line(wrapped, yellow=True)
 
@@ -98,22 +100,22 @@ def _explain_skip(reason: str, count: int) -> str:
     )
 
 
-def _format_suite(ours: SdSession) -> list[Line]:
+def _format_suite(outcome: SessionOutcome) -> list[Line]:
     """Say what all cases have in common, on lines of their own."""
-    suite = ours.speed.suite
+    suite = outcome.speed.suite
     texts = []
     if suite is not None:
         texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
         if suite.next_step is not None and suite.outcome is not Outcome.PASS:
             texts.append((f"    next: {suite.next_step}", ""))
-    control = ours.speed.confirmation.null_control
+    control = outcome.speed.confirmation.null_control
     if control is not None:
         texts.append((format_control(control), "red" if control.is_sound is False else ""))
-    texts += [(note, "") for note in ours.speed.confirmation.notes]
-    if ours.tails_left_out is not None:
-        texts.append((ours.tails_left_out, ""))
-    if ours.no_overlap is not None:
-        texts.append((ours.no_overlap, "red"))
+    texts += [(note, "") for note in outcome.speed.confirmation.notes]
+    if outcome.tails_left_out is not None:
+        texts.append((outcome.tails_left_out, ""))
+    if outcome.no_overlap is not None:
+        texts.append((outcome.no_overlap, "red"))
     return [
         Line(piece, colour)
         for text, colour in texts
@@ -121,47 +123,46 @@ def _format_suite(ours: SdSession) -> list[Line]:
     ]
 
 
-def list_closing_lines(ours: SdSession) -> list[str]:
+def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     """Say what was left undone and what could be done next."""
     lines = []
-    absent = ours.comparison.list_absent(ours.reports)
+    absent = outcome.comparison.list_absent(live.log.reports)
     if absent:
         shown = format_names([name.rpartition("::")[2] for name in absent])
         lines.append(f"in the baseline, but not run now: {shown}")
-    if any(row.verdict.outcome is Outcome.FASTER for row in ours.rows):
-        step = name_baselines("sdperf baseline accept --reason TEXT", ours.typed)
+    if any(row.verdict.outcome is Outcome.FASTER for row in outcome.rows):
+        step = name_baselines("sdperf baseline accept --reason TEXT", live.typed)
         lines.append(f"faster: {step} keeps what was won")
-    if ours.repeated:
-        lines.append(_describe_repeated(ours))
-    if ours.interrupted:
-        lines.append(_describe_interruption(ours))
-    if ours.speed.confirmation.void is not None:
-        lines.append(f"void, exit status {EXIT_VOID}: {ours.speed.confirmation.void}")
-    if ours.refused_save is not None:
-        lines.append(ours.refused_save)
+    if live.log.repeated:
+        lines.append(_describe_repeated(live.log.repeated))
+    if live.interrupted:
+        lines.append(_describe_interruption(live.list_left_out(), outcome))
+    if outcome.void is not None:
+        lines.append(f"void, exit status {EXIT_VOID}: {outcome.void}")
+    if live.stored.refused_save is not None:
+        lines.append(live.stored.refused_save)
     return lines
 
 
-def _describe_repeated(ours: SdSession) -> str:
+def _describe_repeated(repeated: Counter[str]) -> str:
     """Say that what counts is a chosen run: one that passed after others had failed."""
-    shown = format_names([shorten_case(node_id) for node_id in ours.repeated])
-    cases = format_quantity(len(ours.repeated), "case")
-    runs = format_quantity(ours.repeated.total() + len(ours.repeated), "run")
+    shown = format_names([shorten_case(node_id) for node_id in repeated])
+    cases = format_quantity(len(repeated), "case")
+    runs = format_quantity(repeated.total() + len(repeated), "run")
     return (
         f"repeated: {cases} took {runs} ({shown}), and the last of each counts; a failed test that "
         "is run again until it passes hides what happens now and then"
     )
 
 
-def _describe_interruption(ours: SdSession) -> str:
+def _describe_interruption(left: list[str], outcome: SessionOutcome) -> str:
     """Say that this is no whole verdict, what it leaves out, and how to go on."""
-    left = ours.list_left_out()
-    if not ours.rows:
+    if not outcome.rows:
         cases = format_quantity(len(left), "case")
         return (
             f"interrupted before a case had finished ({cases} left out): nothing is judged or kept"
         )
-    if not left and ours.speed.confirmation.was_interrupted:
+    if not left and outcome.speed.confirmation.was_interrupted:
         return (
             "interrupted while measuring again: this is the verdict so far; sdperf resume measures "
             "the suspects again and no case twice"
@@ -177,10 +178,10 @@ def _describe_interruption(ours: SdSession) -> str:
     )
 
 
-def list_kept(ours: SdSession) -> list[tuple[str, str]]:
+def list_kept(live: LiveSession) -> list[tuple[str, str]]:
     """Say what an earlier process measured, what could not be written, and where the run is."""
     lines = []
-    journal = ours.journal
+    journal = live.journal
     if journal is not None and journal.kept:
         starts = ", ".join(sorted(set(journal.kept.values())))
         cases = format_quantity(len(journal.kept), "case")
@@ -196,7 +197,7 @@ def list_kept(ours: SdSession) -> list[tuple[str, str]]:
             (f"measured again: {shorten_case(case)}: {reason}", "yellow")
             for case, reason in journal.measured_anew.items()
         ]
-    complaints = list(ours.unsaved)
+    complaints = list(live.stored.unsaved)
     if journal is not None and journal.complaint is not None:
         complaints.append(journal.complaint)
     lines += [(complaint, "red") for complaint in complaints]
@@ -207,8 +208,8 @@ def list_kept(ours: SdSession) -> list[tuple[str, str]]:
                 "red",
             )
         )
-    lines += [(complaint, "red") for complaint in ours.undrawn]
-    if ours.undrawn and not complaints:
+    lines += [(complaint, "red") for complaint in live.stored.undrawn]
+    if live.stored.undrawn and not complaints:
         lines.append(("the run is stored; sdperf report draws it again", "red"))
     return lines
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sdperf.report.table import Table
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,24 +18,12 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9.]*(e[+-]?[0-9]+)?( ?[A-Za-z%]{1,5})?")
 """A number with its sign and unit, or the dash of an unknown one."""
 
 
-@dataclass(frozen=True)
-class NumberTable:
-    """The numbers behind a figure, as people read them.
-
-    Attributes:
-        header: Names of the columns, units included.
-        rows: Cells, as many in each as in the header.
-    """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def format_csv(self) -> str:
-        """Format it as CSV (RFC 4180), the header first; no cell is a formula to a spreadsheet."""
-        buffer = io.StringIO()
-        table = [self.header, *self.rows]
-        csv.writer(buffer).writerows([[_make_plain(cell) for cell in row] for row in table])
-        return buffer.getvalue()
+def format_csv(table: Table) -> str:
+    """Format a table as CSV (RFC 4180), the header first; no cell is a formula to a spreadsheet."""
+    buffer = io.StringIO()
+    rows = [table.header, *table.rows]
+    csv.writer(buffer).writerows([[_make_plain(cell) for cell in row] for row in rows])
+    return buffer.getvalue()
 
 
 def _make_plain(cell: str) -> str:
@@ -64,5 +54,5 @@ class Drawn:
     title: str
     caption: str
     figure: Figure
-    table: NumberTable
+    table: Table
     hints: Mapping[str, str] = field(default_factory=dict)

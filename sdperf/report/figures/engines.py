@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sdperf.judging.machine import JudgedMachine
 from sdperf.record.workload import TORCH
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.report.text.session.engines import HEADER, EngineResult, group_engines, tabulate_engine
 from sdperf.units import format_score, format_seconds
 
@@ -63,7 +64,7 @@ def draw_engines(machine: JudgedMachine) -> Drawn | None:
             "keeps them."
         ),
         figure=figure,
-        table=NumberTable(("case", *HEADER), tuple(rows)),
+        table=Table.of(("case", *HEADER), tuple(rows)),
         hints=hints,
     )
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.judging.machine import JudgedMachine
 from sdperf.record.observation import TrajectoryParity
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import WIDTH_IN, figure_style, new_figure
 from sdperf.report.figures.workers import PRECISION_ROLES
 from sdperf.report.pictures.pictures import PictureSource, Sample, list_samples
+from sdperf.report.table import Table
 from sdperf.units import UNKNOWN, format_score
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def draw_divergence(machine: JudgedMachine) -> Drawn | None:
             "says at which step to look. Equal pipelines with other thread counts show the noise."
         ),
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("precision", "against", "image", "first step", "at most", "not finite from step"),
             tuple(rows),
         ),
@@ -139,7 +140,7 @@ def draw_examples(machine: JudgedMachine, source: PictureSource) -> Drawn | None
         title="Example images",
         caption="The same prompts and seeds in each precision, below what they are held against.",
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("prompt", "seed", "precision", "against", "SSIM", "worst tile"), tuple(rows)
         ),
     )

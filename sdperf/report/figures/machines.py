@@ -8,9 +8,10 @@ from typing import Final
 
 from sdperf.judging.machine import JudgedMachine
 from sdperf.record.measurement import Measurement
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
 _HEADER: Final = (
@@ -186,7 +187,7 @@ def draw_machines(machines: Sequence[JudgedMachine]) -> Drawn | None:
             f"its memory, those of a chip's GPU part do not.{warning}"
         ),
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             _HEADER,
             tuple(
                 (

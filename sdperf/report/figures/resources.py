@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sdperf.record.usage import Curve, ResourceUsage
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, label_ends, new_figure
+from sdperf.report.table import Table
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -134,9 +135,7 @@ def draw_resources(name: str, case: str, usage: ResourceUsage) -> Drawn | None:
         title=f"Resources over {format_seconds(usage.window_s)} of {case}",
         caption=_CAPTION.format(unknown=unknown, disk=_describe_disk(usage)),
         figure=figure,
-        table=NumberTable(
-            ("what", "scope", "mean", "95 % quantile", "peak", "samples"), tuple(rows)
-        ),
+        table=Table.of(("what", "scope", "mean", "95 % quantile", "peak", "samples"), tuple(rows)),
         hints=hints,
     )
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from sdperf.judging.machine import JudgedMachine
 from sdperf.record.measurement import Measurement
 from sdperf.record.workload import TORCH
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.run.share import COMPUTE_BOUND_SHARE
 from sdperf.units import UNKNOWN, format_seconds
 
@@ -73,7 +74,7 @@ def draw_components(machine: JudgedMachine) -> Drawn | None:
             "between components takes away overlap, so the sum is not a round's time."
         ),
         figure=figure,
-        table=NumberTable(("precision", "component", "seconds", "share"), tuple(rows)),
+        table=Table.of(("precision", "component", "seconds", "share"), tuple(rows)),
         hints=hints,
     )
 
@@ -172,7 +173,7 @@ def draw_share_of_peak(machine: JudgedMachine) -> Drawn | None:
             "is compute-bound; left of it, launch-bound or starved. The border is a rule of thumb."
         ),
         figure=figure,
-        table=NumberTable(("stage", "GFLOP", "GFLOP/s", "of peak", "reading"), tuple(rows)),
+        table=Table.of(("stage", "GFLOP", "GFLOP/s", "of peak", "reading"), tuple(rows)),
         hints=hints,
     )
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from sdperf.judging.machine import JudgedMachine, ReportedCase
 from sdperf.record.guard import GuardState
 from sdperf.record.measurement import ExcludedRound, GuardLog
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.units import format_seconds
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def draw_strip(machine: JudgedMachine) -> Drawn | None:
             "not ok throughout, case by case; unknown is never ok."
         ),
         figure=figure,
-        table=NumberTable(("case", "rounds", "excluded", "guards"), tuple(rows)),
+        table=Table.of(("case", "rounds", "excluded", "guards"), tuple(rows)),
         hints=hints,
     )
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.judging.machine import JudgedMachine, ReportedCase
 from sdperf.record.workload import Variant
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light, role_of
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.units import UNKNOWN, format_change, format_seconds
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def draw_time(machine: JudgedMachine) -> Drawn | None:
         title="Time of one image, baseline and variants",
         caption=_CAPTION,
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("case", "s/image", "95 % interval", "baseline", "change", "against plain"), tuple(rows)
         ),
         hints=hints,

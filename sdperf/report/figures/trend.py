@@ -13,9 +13,10 @@ from sdperf.judging.trend.causes import Cause, TrendChange
 from sdperf.judging.trend.changes import Trend
 from sdperf.judging.trend.points import TrendPoint, flatten_environment
 from sdperf.record.verdict import shorten_case
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.units import UNKNOWN, format_change
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def draw_trend(trends: Sequence[Trend]) -> Drawn | None:
             + (f" {left_out} steadier series are not drawn." if left_out else "")
         ),
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("case", "change", "95 % interval", "between", "cause", "why"),
             tuple(rows) or ((UNKNOWN, "no change of level", *([UNKNOWN] * 4)),),
         ),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.table import Table
 from sdperf.report.text.tune import describe_tried
 from sdperf.tune.study.front import Point
 from sdperf.tune.study.trials import TrialRecord
@@ -81,7 +82,7 @@ def draw_front(summary: Summary) -> tuple[Drawn, dict[int, tuple[float, float]]]
             "measured again."
         ),
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("trial", "s/image", "SSIM", "worst tile", "setting"),
             tuple(
                 (
@@ -128,7 +129,7 @@ def draw_importances(summary: Summary) -> Drawn | None:
             "believed."
         ),
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("dimension", "seconds", "SSIM"),
             tuple(
                 (
@@ -187,7 +188,7 @@ def draw_history(summary: Summary) -> Drawn | None:
             "setting so far that keeps every limit and the winner's floor."
         ),
         figure=figure,
-        table=NumberTable(
+        table=Table.of(
             ("trial", "what became of it", "setting"),
             tuple(
                 (

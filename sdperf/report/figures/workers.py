@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from sdperf.judging.machine import JudgedMachine
 from sdperf.record.measurement import Measurement
 from sdperf.record.workload import TORCH
-from sdperf.report.figures.drawn import Drawn, NumberTable
+from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, label_ends, new_figure
+from sdperf.report.table import Table
 from sdperf.report.text.session.cases import Overlap, describe_overlap, find_overlaps
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
@@ -178,7 +179,7 @@ def _name_ceiling(overlap: Overlap) -> str:
     return f"{overlap.ceiling:.1%}"
 
 
-def _tabulate(chosen: Sequence[Measurement], overlaps: Sequence[Overlap]) -> NumberTable:
+def _tabulate(chosen: Sequence[Measurement], overlaps: Sequence[Overlap]) -> Table:
     gains = {one.measured.variant.id: one for one in overlaps}
     rows = []
     for one in chosen:
@@ -194,4 +195,4 @@ def _tabulate(chosen: Sequence[Measurement], overlaps: Sequence[Overlap]) -> Num
             )
         )
     header = ("variant", "images/s", "latency of an image", "peak memory", "saved", "ceiling")
-    return NumberTable(header, tuple(rows))
+    return Table.of(header, tuple(rows))

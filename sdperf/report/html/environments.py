@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from sdperf.judging.machine import JudgedMachine, ReportedRun
 from sdperf.record.commit import parse_commit_info
-from sdperf.units import UNKNOWN
+from sdperf.report.table import RowStyle, Table
+from sdperf.units import UNKNOWN, shorten
 
 MOST_RUNS: Final = 4
 """Runs side by side; of more, the latest."""
@@ -21,20 +22,15 @@ _MOMENTARY: Final = frozenset({"measured at", "commit time"})
 
 @dataclass(frozen=True)
 class EnvironmentTable:
-    """What was recorded of several runs.
+    """What was recorded of several runs, a column each.
 
     Attributes:
-        runs: Their names.
-        rows: Name of a field, its value in each run, and whether the values differ.
+        differing: Fields whose values differ.
+        equal: All others.
     """
 
-    runs: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...], bool], ...]
-
-    @property
-    def differing(self) -> int:
-        """How many fields differ."""
-        return sum(differs for _, _, differs in self.rows)
+    differing: Table
+    equal: Table
 
 
 def flatten_environment(run: ReportedRun) -> dict[str, str]:
@@ -74,13 +70,13 @@ def tabulate_environments(runs: Sequence[ReportedRun]) -> EnvironmentTable:
     shown = runs[-MOST_RUNS:]
     columns = [flatten_environment(run) for run in shown]
     names = dict.fromkeys(name for column in columns for name in column)
-    rows = []
-    for name in names:
-        values = tuple(column.get(name, UNKNOWN) for column in columns)
-        rows.append((name, values, len(set(values)) > 1))
-    return EnvironmentTable(
-        tuple(run.name for run in shown), tuple(sorted(rows, key=lambda row: not row[2]))
-    )
+    rows = [(name, *(column.get(name, UNKNOWN) for column in columns)) for name in names]
+    differing = [row for row in rows if len(set(row[1:])) > 1]
+    header = ("field", *(run.name for run in shown))
+    table = Table.of(header, differing)
+    marks = dict.fromkeys(range(len(differing)), RowStyle(is_marked=True))
+    equal = (row for row in rows if len(set(row[1:])) <= 1)
+    return EnvironmentTable(dataclasses.replace(table, styles=marks), Table.of(header, equal))
 
 
 def list_differences(machine: JudgedMachine) -> list[tuple[str, str, str]]:
@@ -107,5 +103,4 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
-    text = str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return shorten(str(value), _LONGEST)

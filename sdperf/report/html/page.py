@@ -29,6 +29,7 @@ from sdperf.report.html.evidence import Evidence, gather_evidence
 from sdperf.report.html.plot import Plot
 from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines
 from sdperf.report.html.summary import Summary, summarise
+from sdperf.report.html.table import format_html_table
 from sdperf.report.html.tables import CaseRow, list_choices, list_columns, list_rows
 from sdperf.report.html.tuning import view_tuning
 from sdperf.report.pictures.pictures import PictureSource
@@ -89,6 +90,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["tabulate"] = lambda table: Markup(format_html_table(table))
     script = _read("report.js")
     views = [
         _view(machine, source, index, (trends or {}).get(machine.machine, ()))
@@ -176,6 +178,5 @@ def _plot(drawn: Drawn, ident: str) -> Plot:
         title=drawn.title,
         caption=drawn.caption,
         svg=render_inline_svg(drawn.figure, name, drawn.title, drawn.hints),
-        header=drawn.table.header,
-        rows=drawn.table.rows,
+        table=drawn.table,
     )

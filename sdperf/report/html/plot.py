@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sdperf.report.table import Table
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -13,5 +15,4 @@ class Plot:
     title: str
     caption: str
     svg: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    table: Table

@@ -19,19 +19,15 @@ from typing import Any, Final
 
 from sdperf import __version__
 from sdperf.errors import RecordError
-from sdperf.judging.machine import (
-    JudgedMachine,
-    Limits,
-    SettledCase,
-    judge_machine,
-    parse_reported_run,
-)
+from sdperf.judging.machine import JudgedMachine, judge_machine, parse_reported_run
+from sdperf.judging.session.limits import Limits
 from sdperf.record.json import (
     check_format_version,
     decode_object,
     format_record,
     parse_record,
 )
+from sdperf.record.verdict import SettledCase
 from sdperf.store.runs import RUN_KEY
 
 ELEMENT_ID: Final = "sdperf-raw-data"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.tune import draw_front, draw_history, draw_importances
+from sdperf.report.table import Code, Table
 from sdperf.report.text.tune import describe_study, describe_tried, describe_winner
 from sdperf.tune.summary import Summary
 
@@ -50,7 +51,7 @@ class TuningView:
     peeks: tuple[Peek, ...]
     importances: Plot | None
     history: Plot | None
-    confirmations: tuple[tuple[str, str, str, str], ...]
+    confirmations: Table
 
 
 def view_tuning(summary: Summary, ident: str, plot: Callable[[Drawn, str], Plot]) -> TuningView:
@@ -73,14 +74,19 @@ def view_tuning(summary: Summary, ident: str, plot: Callable[[Drawn, str], Plot]
         peeks=() if front is None else tuple(_peek(summary, front[1])),
         importances=None if importances is None else plot(importances, ident),
         history=None if history is None else plot(history, ident),
-        confirmations=tuple(
+        confirmations=Table.of(
+            ("trial", "answer", "times as fast", "setting"),
             (
-                str(one.number),
-                f"{one.judgement}: {one.reason}",
-                "-" if one.speedup is None else "{:.2f} ({:.2f} to {:.2f})".format(*one.speedup),
-                one.setting.describe(summary.question.default),
-            )
-            for one in summary.confirmations
+                (
+                    str(one.number),
+                    f"{one.judgement}: {one.reason}",
+                    "-"
+                    if one.speedup is None
+                    else "{:.2f} ({:.2f} to {:.2f})".format(*one.speedup),
+                    Code(one.setting.describe(summary.question.default)),
+                )
+                for one in summary.confirmations
+            ),
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.ab.sides.interpreters import compare_packages
@@ -20,11 +20,13 @@ from sdperf.record.json import (
     format_record,
     parse_record,
 )
+from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.pictures.side_by_side import compose_side_by_side
-from sdperf.report.text.ab import describe_place, describe_side, describe_stage
+from sdperf.report.table import Column, Table
+from sdperf.report.text.ab import describe_place, describe_side, tabulate_stages
 from sdperf.stats.paired import YuenBounds
-from sdperf.units import UNKNOWN, format_change, format_score, format_seconds
+from sdperf.units import UNKNOWN, format_change, format_score
 
 if TYPE_CHECKING:
     from sdperf.record.measurement import ImageRecord
@@ -130,11 +132,16 @@ def _format_markdown(comparison: Comparison, verdict: AbVerdict) -> Iterator[str
     yield from _format_package_table(comparison)
 
 
-def format_stage_rows(verdict: CaseVerdict) -> Iterator[str]:
-    """Lay out the rows of a table of stages, and say in which of them the difference lies."""
-    for stage in verdict.stages:
-        cells = [stage.name, *map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s))]
-        yield f"| {' | '.join(cells)} | {describe_stage(stage) or UNKNOWN} |"
+def format_stages(verdict: CaseVerdict, titles: Sequence[str]) -> Iterator[str]:
+    """Lay the stages out, and say in which of them the difference lies.
+
+    Args:
+        verdict: What was compared.
+        titles: Of the stage, both sides, what is saved, and how its time changed.
+    """
+    last = len(titles) - 1
+    columns = (Column(one, is_text=number in (0, last)) for number, one in enumerate(titles))
+    yield from format_markdown_table(tabulate_stages(verdict, tuple(columns), UNKNOWN))
     told = describe_place(verdict)
     if told is not None:
         yield ""
@@ -153,27 +160,23 @@ def _format_case(verdict: CaseVerdict) -> Iterator[str]:
         yield f"- {escape_markdown(note)}"
     if verdict.stages:
         yield ""
-        yield "| stage | A | B | B saves | time (95 %) |"
-        yield "| --- | --- | --- | --- | --- |"
-        yield from format_stage_rows(verdict)
+        yield from format_stages(verdict, ("stage", "A", "B", "B saves", "time (95 %)"))
     if case.images:
         yield ""
-        yield "| image | SSIM | worst tile | PSNR | entropy A | entropy B |"
-        yield "| --- | --- | --- | --- | --- | --- |"
-        for pair in case.images:
-            yield _format_image(pair.a, pair.b)
+        header = ("image", "SSIM", "worst tile", "PSNR", "entropy A", "entropy B")
+        rows = (_list_scores(pair.a, pair.b) for pair in case.images)
+        yield from format_markdown_table(Table.of(header, rows))
 
 
-def _format_image(a: ImageRecord, b: ImageRecord) -> str:
+def _list_scores(a: ImageRecord, b: ImageRecord) -> tuple[str, ...]:
     score = b.score(AGAINST)
     if score is None:
         cells = [UNKNOWN, UNKNOWN, UNKNOWN]
     else:
         psnr = "identical" if score.psnr_db is None else f"{score.psnr_db:.1f} dB"
         cells = [format_score(score.ssim), format_score(score.worst_tile_ssim), psnr]
-    cells = [escape_markdown(f"{a.prompt}, seed {a.seed}"), *cells]
-    cells += [f"{one.entropy_bits:.2f} bit" for one in (a, b)]
-    return f"| {' | '.join(cells)} |"
+    entropies = (f"{one.entropy_bits:.2f} bit" for one in (a, b))
+    return (f"{a.prompt}, seed {a.seed}", *cells, *entropies)
 
 
 def _format_package_table(comparison: Comparison) -> Iterator[str]:
@@ -183,11 +186,9 @@ def _format_package_table(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield "## Packages that differ"
     yield ""
-    yield "| package | A | B |"
-    yield "| --- | --- | --- |"
-    for one in found:
-        cells = (one.name, one.a or UNKNOWN, one.b or UNKNOWN)
-        yield f"| {' | '.join(map(escape_markdown, cells))} |"
+    rows = ((one.name, one.a or UNKNOWN, one.b or UNKNOWN) for one in found)
+    columns = tuple(Column(title, is_text=True) for title in ("package", "A", "B"))
+    yield from format_markdown_table(Table(columns, tuple(rows)))
 
 
 def compose_pictures(

@@ -10,9 +10,11 @@ from sdperf.ab.verdict.comparison import Comparison
 from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.judging import Aspect, describe_verdict
 from sdperf.bisect.state import StepRecord
-from sdperf.record.measurement import Environment
-from sdperf.report.markdown.ab import format_stage_rows
+from sdperf.record.environment import Environment
+from sdperf.report.markdown.ab import format_stages
+from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_block, format_code
+from sdperf.report.table import Column, Marked, Table
 from sdperf.report.text.bisect import (
     BisectReport,
     StepInfo,
@@ -108,9 +110,8 @@ def _format_where(report: BisectReport) -> Iterator[str]:
 def _format_stages(verdict: CaseVerdict) -> Iterator[str]:
     if not verdict.stages:
         return
-    yield "| stage | before | after | saved an image | change (95 %) |"
-    yield "| --- | ---: | ---: | ---: | --- |"
-    yield from format_stage_rows(verdict)
+    titles = ("stage", "before", "after", "saved an image", "change (95 %)")
+    yield from format_stages(verdict, titles)
     yield ""
 
 
@@ -145,21 +146,29 @@ def _format_path(report: BisectReport) -> Iterator[str]:
             f"bounds are one-sided, at that level."
         )
     yield ""
-    yield f"| test | {report.noun} | answer | change (bounds) | blocks | took | seen |"
-    yield "| --- | --- | --- | ---: | ---: | ---: | --- |"
-    for name, record in records:
-        yield _format_record(report, name, record)
+    columns = (
+        *(Column(title, is_text=True) for title in ("test", report.noun, "answer")),
+        *map(Column, ("change (bounds)", "blocks", "took")),
+        Column("seen", is_text=True),
+    )
+    rows = (_list_record(report, name, record) for name, record in records)
+    yield from format_markdown_table(Table(columns, tuple(rows)))
     yield ""
 
 
-def _format_record(report: BisectReport, name: str, record: StepRecord) -> str:
+def _list_record(report: BisectReport, name: str, record: StepRecord) -> tuple[str, ...]:
     info = report.info(record.step)
     blocks = sum(case.blocks for case in record.cases)
     seen = record.reason or "; ".join(case.seen for case in record.cases)
+    step = f"{format_code(info.name)} {escape_markdown(info.title)}"
     return (
-        f"| {name} | {format_code(info.name)} {escape_markdown(info.title)} | {record.answer} "
-        f"| {format_case_change(record) or UNKNOWN} | {blocks or UNKNOWN} "
-        f"| {format_seconds(record.took_s)} | {escape_markdown(seen)} |"
+        name,
+        Marked(f"{info.name} {info.title}", step),
+        record.answer,
+        format_case_change(record) or UNKNOWN,
+        str(blocks or UNKNOWN),
+        format_seconds(record.took_s),
+        seen,
     )
 
 

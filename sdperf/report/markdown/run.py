@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
+from sdperf.report.table import Code, Column, Table
 from sdperf.report.text.session.cases import Row, format_counts
 from sdperf.units import format_change, format_score, format_seconds
 
@@ -60,7 +62,7 @@ def format_run_markdown(report: RunReport) -> str:
             "",
             "<details><summary>all cases</summary>",
             "",
-            *_within(_format_table(report.rows), LONGEST // 3),
+            *_within(format_markdown_table(_tabulate(report.rows)), LONGEST // 3),
             "",
             "</details>",
         ]
@@ -79,9 +81,8 @@ def _format_finding(finding: Finding) -> str:
     return f"**{finding.outcome.value}**: {escape_markdown(finding.reason)}{step}"
 
 
-def _format_table(rows: Iterable[Row]) -> Iterable[str]:
-    yield "| case | s/image | change | SSIM | entropy | verdict |"
-    yield "| --- | ---: | ---: | ---: | ---: | --- |"
+def _tabulate(rows: Iterable[Row]) -> Table:
+    listed = []
     for row in rows:
         measured = row.measurement
         cells = ("", "", "")
@@ -93,12 +94,13 @@ def _format_table(rows: Iterable[Row]) -> Iterable[str]:
                 format_score(min(scores, default=None)),
                 "" if bits is None else f"{bits:.2f} bit",
             )
-        seen = "" if row.seen is None else f" {escape_markdown(row.seen)}"
+        seen = "" if row.seen is None else f" {row.seen}"
+        verdict = f"{row.verdict.outcome.value}{seen}"
         change = format_change(row.change)
-        yield (
-            f"| {format_code(row.case)} | {cells[0]} | {change} | {cells[1]} | {cells[2]} "
-            f"| {row.verdict.outcome.value}{seen} |"
-        )
+        listed.append((Code(row.case), cells[0], change, cells[1], cells[2], verdict))
+    numbers = map(Column, ("s/image", "change", "SSIM", "entropy"))
+    columns = (Column("case", is_text=True), *numbers, Column("verdict", is_text=True))
+    return Table(columns, tuple(listed))
 
 
 def _within(lines: Iterable[str], longest: int) -> list[str]:

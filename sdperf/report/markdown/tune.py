@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
-from sdperf.report.text.tune import describe_memory, describe_study, describe_tried, describe_winner
+from sdperf.report.table import Code, Column, Table
+from sdperf.report.text.tune import (
+    describe_study,
+    describe_tried,
+    describe_winner,
+    tabulate_front,
+)
 from sdperf.tune.summary import Summary
-from sdperf.units import UNKNOWN, format_score, format_seconds
 
 
 def format_summary_markdown(summary: Summary) -> str:
     """Format a study's summary as Markdown."""
-    question, default = summary.question, summary.default
+    question = summary.question
     reference = format_code(question.default.describe())
     lines = [
         f"**{escape_markdown(describe_winner(summary))}**",
@@ -18,23 +24,8 @@ def format_summary_markdown(summary: Summary) -> str:
         f"{escape_markdown(describe_study(summary))}. On {format_code(summary.machine)}.",
         f"The default, and the reference of all images: {reference}.",
         "",
-        "| trial | s/image | times as fast | SSIM | worst tile | PSNR | memory | setting |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *format_markdown_table(_tabulate(summary)),
     ]
-    for number in summary.front:
-        trial = summary.find_trial(number)
-        tried, setting = trial.tried, trial.setting
-        if tried is None or setting is None or tried.seconds is None or tried.fidelity is None:
-            continue
-        fidelity = tried.fidelity
-        factor = UNKNOWN if default is None else f"{default.seconds / tried.seconds:.2f}"
-        shown = format_code(setting.describe(question.default))
-        psnr = "equal" if fidelity.psnr_db is None else f"{fidelity.psnr_db:.1f} dB"
-        lines.append(
-            f"| {number} | {format_seconds(tried.seconds)} | {factor} | "
-            f"{format_score(fidelity.ssim)} | {format_score(fidelity.worst_tile_ssim)} | {psnr} | "
-            f"{describe_memory(tried.memory_bytes)} | {shown} |"
-        )
     if summary.confirmations:
         lines += ["", "Measured again beside the default, fresh processes and fresh seeds:", ""]
     for one in summary.confirmations:
@@ -54,3 +45,21 @@ def format_summary_markdown(summary: Summary) -> str:
             told = f"{format_code(trial.setting.describe(question.default))}: {told}"
         lines.append(f"- {trial.number}: {told}")
     return "\n".join([*lines, "", "</details>", ""])
+
+
+def _tabulate(summary: Summary) -> Table:
+    """Tabulate the front, its settings in a column of their own."""
+    table = tabulate_front(summary, summary.front)
+    default = summary.question.default
+    settings = [
+        Code(setting.describe(default))
+        for number, *_ in table.rows
+        if (setting := summary.find_trial(int(number.lstrip("#"))).setting) is not None
+    ]
+    titles = {"faster": "times as fast", "tile": "worst tile"}
+    columns = [Column(titles.get(one, one), is_text=True) for one in table.header]
+    rows = zip(table.rows, settings, strict=True)
+    return Table(
+        (*columns, Column("setting", is_text=True)),
+        tuple((*row[:2], row[2].removeprefix("x "), *row[3:], told) for row, told in rows),
+    )

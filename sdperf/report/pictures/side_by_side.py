@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sdperf.images import difference_image
 from sdperf.images.difference import DEFAULT_GAIN
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,13 +12,14 @@ from sdperf.ab.verdict.comparison import Comparison, SideRecord
 from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, StageChange
 from sdperf.ab.verdict.words import describe_change
 from sdperf.record.verdict import Outcome
-from sdperf.report.text.session.cases import Line, colour_of, wrap_line
+from sdperf.report.table import Column, Table
+from sdperf.report.text.lines import Line, colour_of, wrap_line
+from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 
 SHOWN_PACKAGES: Final = 12
 """Packages that differ and stand on the terminal; all of them stand in JSON and Markdown."""
 
-_SPACE: Final = 12
 _REVISION: Final = 12
 _QUIET: Final = (Outcome.PASS, Outcome.FASTER)
 
@@ -86,10 +87,12 @@ def _format_packages(comparison: Comparison) -> Iterator[Line]:
         return
     shared = [one for one in found if one.name in TELLING or None not in (one.a, one.b)]
     yield Line("")
-    yield Line(f"  {'packages that differ':<30} {'A':>20} {'B':>20}", bold=True)
-    for one in shared[:SHOWN_PACKAGES]:
-        a, b = one.a or UNKNOWN, one.b or UNKNOWN
-        yield Line(f"  {one.name[:30]:<30} {a[:20]:>20} {b[:20]:>20}")
+    columns = (
+        Column("packages that differ", is_text=True, least=30, most=30),
+        *(Column(side, least=20, most=20) for side in ("A", "B")),
+    )
+    rows = ((one.name, one.a or UNKNOWN, one.b or UNKNOWN) for one in shared[:SHOWN_PACKAGES])
+    yield from format_text_table(Table(columns, tuple(rows)), "  ")
     rest = [one for one in found if one not in shared[:SHOWN_PACKAGES]]
     counts = {
         "differ too": sum(None not in (one.a, one.b) for one in rest),
@@ -146,17 +149,32 @@ def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
 
 
 def _format_stages(verdict: CaseVerdict) -> Iterator[Line]:
-    header = f"  {'stage':<15}{'A':>{_SPACE}}{'B':>{_SPACE}}{'B saves':>{_SPACE}}  time"
-    yield Line(header, bold=True)
-    for stage in verdict.stages:
-        yield Line(
-            f"  {stage.name:<15}{format_seconds(stage.a_s):>{_SPACE}}"
-            f"{format_seconds(stage.b_s):>{_SPACE}}{format_seconds(stage.saved_s):>{_SPACE}}"
-            f"  {describe_stage(stage)}".rstrip()
-        )
+    columns = (
+        Column("stage", is_text=True, least=15),
+        *(Column(name, least=12, gap=0) for name in ("A", "B", "B saves")),
+        Column("time", is_text=True, gap=2),
+    )
+    yield from format_text_table(tabulate_stages(verdict, columns), "  ")
     told = describe_place(verdict)
     if told is not None:
         yield from wrap_line(f"  {told}")
+
+
+def tabulate_stages(verdict: CaseVerdict, columns: tuple[Column, ...], unknown: str = "") -> Table:
+    """Tabulate what each stage took on both sides.
+
+    Args:
+        verdict: What was compared.
+        columns: Stage, seconds of both sides, what is saved, and how its time changed.
+        unknown: Stands where it cannot be told how a stage's time changed.
+    """
+    seconds = [
+        tuple(map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s)))
+        for stage in verdict.stages
+    ]
+    rows = zip(verdict.stages, seconds, strict=True)
+    told = ((stage.name, *each, describe_stage(stage) or unknown) for stage, each in rows)
+    return Table(columns, tuple(told))
 
 
 def describe_stage(stage: StageChange) -> str:

@@ -12,7 +12,7 @@ from sdperf.bisect.judging import describe_verdict, format_bounds
 from sdperf.bisect.searching import Conclusion, Ending, count_tests
 from sdperf.bisect.state import BisectState, StepRecord
 from sdperf.report.text.ab import describe_place
-from sdperf.report.text.session.cases import Line, wrap_line
+from sdperf.report.text.lines import Line, wrap_line
 from sdperf.units import format_quantity, format_seconds
 
 EXPLAINED_AT_LEAST: Final = 0.6

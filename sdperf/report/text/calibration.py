@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from sdperf.record.floors import Floors
 from sdperf.record.observation import Rung
+from sdperf.report.table import Column
+from sdperf.report.text.table import lay_out
 from sdperf.units import UNKNOWN, format_score
 
-_NAME_WIDTH = 26
+_COLUMNS: Final = (
+    Column("worst over the images", is_text=True, least=26),
+    Column("", is_text=True, least=7),
+    Column("SSIM", least=7),
+    Column("tile", least=7),
+    Column("PSNR", least=8),
+    Column("entropy", least=8),
+    Column("latents", least=9),
+)
+"""Rungs are printed as they are measured, so that their columns are as wide as these say."""
 
 
 def format_rung(rung: Rung) -> str:
     """Format one rung as a line: worst scores over the images."""
-    return (
-        f"{rung.name:<{_NAME_WIDTH}} {rung.sort:<7} {format_score(rung.ssim_min):>7} "
-        f"{format_score(rung.worst_tile_ssim_min):>7} {_decibels(rung.psnr_db_min):>8} "
-        f"{rung.entropy_drop_bits_max:>8.3f} {_rms(rung.trajectory_rms):>9}"
+    return _lay_out(
+        rung.name,
+        rung.sort,
+        format_score(rung.ssim_min),
+        format_score(rung.worst_tile_ssim_min),
+        _decibels(rung.psnr_db_min),
+        f"{rung.entropy_drop_bits_max:.3f}",
+        _rms(rung.trajectory_rms),
     )
 
 
 def format_ladder_header() -> str:
     """Format the header over the rungs."""
-    return (
-        f"{'worst over the images':<{_NAME_WIDTH}} {'':<7} {'SSIM':>7} {'tile':>7} {'PSNR':>8} "
-        f"{'entropy':>8} {'latents':>9}"
-    )
+    return _lay_out(*(column.title for column in _COLUMNS))
+
+
+def _lay_out(*cells: str) -> str:
+    return lay_out(_COLUMNS, [column.least for column in _COLUMNS], cells)
 
 
 def format_floors(floors: Mapping[str, Floors]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from sdperf.report.markdown.words import escape_markdown
-from sdperf.report.text.session.cases import Line
+from sdperf.report.markdown.table import format_markdown_table
+from sdperf.report.table import Column, Marked, Table
+from sdperf.report.text.lines import Line
 from sdperf.store.contribution.contribution import ContributedCase, Contribution
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 
@@ -72,10 +73,11 @@ def format_table(bundles: Mapping[str, Contribution]) -> str:
         for case in bundle.cases
         if case.kind in _SHOWN_KINDS
     ]
-    head = [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
     if not rows:
         return "Nobody has sent one yet.\n"
-    return "\n".join([*head, *(row for *_, row in sorted(rows))]) + "\n"
+    columns = tuple(Column(title, is_text=True) for title in _COLUMNS)
+    table = Table(columns, tuple(row for *_, row in sorted(rows)))
+    return "\n".join(format_markdown_table(table)) + "\n"
 
 
 def replace_table(page: str, table: str) -> str | None:
@@ -87,12 +89,13 @@ def replace_table(page: str, table: str) -> str | None:
     return None if TABLE_END in before else f"{before}{TABLE_BEGIN}\n\n{table}\n{TABLE_END}{after}"
 
 
-def _row(name: str, bundle: Contribution, case: ContributedCase) -> str:
+def _row(name: str, bundle: Contribution, case: ContributedCase) -> tuple[str, ...]:
     where = bundle.environment
     seconds = case.seconds_per_image
     joules = next((case.resources[one] for one in _ENERGIES if one in case.resources), None)
     images = case.resources.get("images")
-    cells: Iterable[str] = (
+    rounds = format_quantity(len(case.rounds_s), "round")
+    return (
         _name_machine(bundle),
         str(where.gpu_cores or UNKNOWN),
         format_bytes(where.ram_bytes),
@@ -107,9 +110,8 @@ def _row(name: str, bundle: Contribution, case: ContributedCase) -> str:
         + (" (sampled)" if case.memory.peak_device_sampled else ""),
         f"{joules / images:.3g}" if joules is not None and images else UNKNOWN,
         _count_guards(bundle),
+        Marked(rounds, f"[{rounds}]({name})"),
     )
-    link = f"[{format_quantity(len(case.rounds_s), 'round')}]({name})"
-    return f"| {' | '.join(map(escape_markdown, cells))} | {link} |"
 
 
 def _name_model(case: ContributedCase) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.record.environment import Environment
 from sdperf.record.guard import Guard, GuardState
-from sdperf.record.measurement import Environment
-from sdperf.report.text.session.cases import Line, format_ansi
-from sdperf.report.text.session.wrapping import WIDTH, wrap_text
+from sdperf.report.text.lines import Line, format_ansi
+from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
 _COLOURS: Final[dict[str, str]] = {

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdperf.record.verdict import Outcome
-from sdperf.report.text.session.wrapping import WIDTH, wrap_text
+from sdperf.report.table import Column, RowStyle, Table
+from sdperf.report.text.table import format_text_table
+from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.history.figures import Figures
 from sdperf.store.history.reading import RunHead
-from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
+from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds, shorten
 
 FORMAT_VERSION = 1
 SHORT_COMMIT = 10
@@ -18,14 +20,27 @@ SHORT_COMMIT = 10
 
 def format_runs(heads: Sequence[RunHead], total: int) -> list[str]:
     """Lay runs out, a line each."""
-    lines = [f"{'run':>7}  {'measured (UTC)':<16}  {'commit':<12} {'branch':<16}  outcomes"]
-    lines += [
-        f"{head.id:>7}  {head.measured_at:%Y-%m-%d %H:%M}  {_commit(head):<12} "
-        f"{_cut(head.branch or UNKNOWN, 16):<16}  {_cut(_describe(head), WIDTH - 59)}"
-        for head in heads
-    ]
+    table = Table(
+        (
+            Column("run", least=7),
+            Column("measured (UTC)", is_text=True, least=16, gap=2),
+            Column("commit", is_text=True, least=12, gap=2),
+            Column("branch", is_text=True, least=16, most=16),
+            Column("outcomes", is_text=True, most=WIDTH - 59, gap=2),
+        ),
+        tuple(
+            (
+                str(head.id),
+                f"{head.measured_at:%Y-%m-%d %H:%M}",
+                _commit(head),
+                head.branch or UNKNOWN,
+                _describe(head),
+            )
+            for head in heads
+        ),
+    )
     shown = f"{len(heads)} of {total} runs" if len(heads) < total else f"{total} runs"
-    return [*lines, shown]
+    return [*(line.text for line in format_text_table(table)), shown]
 
 
 def format_run(head: RunHead, results: Mapping[str, Figures]) -> list[str]:
@@ -39,24 +54,36 @@ def format_run(head: RunHead, results: Mapping[str, Figures]) -> list[str]:
         *_wrap("source", head.source),
         *_wrap("came to", _describe(head)),
     ]
-    width = min(max([len(_short(name)) for name in results] + [4]), 40)
-    lines += ["", f"  {'case':<{width}} {'s/image':>9} {'memory':>9} {'SSIM':>7} {'entropy':>9}  "]
-    lines[-1] += "outcome"
+    rows: list[tuple[str, ...]] = []
+    styles: dict[int, RowStyle] = {}
     for name, figures in results.items():
-        memory = figures.peak_device_bytes or figures.peak_rss_bytes
+        reasons = (figures.unusable, figures.disturbance)
+        known = (shorten(reason, WIDTH - 6) for reason in reasons if reason is not None)
+        styles[len(rows)] = RowStyle(below=tuple(f"      {reason}" for reason in known))
         bits = UNKNOWN if figures.entropy_bits is None else f"{figures.entropy_bits:.2f} bit"
-        lines.append(
-            f"  {_cut(_short(name), width):<{width}} "
-            f"{format_seconds(figures.seconds_per_image):>9} {format_bytes(memory):>9} "
-            f"{format_score(figures.ssim):>7} {bits:>9}  "
-            f"{figures.outcome or UNKNOWN}"
+        rows.append(
+            (
+                _short(name),
+                format_seconds(figures.seconds_per_image),
+                format_bytes(figures.peak_device_bytes or figures.peak_rss_bytes),
+                format_score(figures.ssim),
+                bits,
+                figures.outcome or UNKNOWN,
+            )
         )
-        lines += [
-            f"      {_cut(reason, WIDTH - 6)}"
-            for reason in (figures.unusable, figures.disturbance)
-            if reason is not None
-        ]
-    return lines
+    table = Table(
+        (
+            Column("case", is_text=True, most=40),
+            Column("s/image", least=9),
+            Column("memory", least=9),
+            Column("SSIM", least=7),
+            Column("entropy", least=9),
+            Column("outcome", is_text=True, gap=2),
+        ),
+        tuple(rows),
+        styles,
+    )
+    return [*lines, "", *(line.text for line in format_text_table(table, "  "))]
 
 
 def format_runs_json(heads: Sequence[RunHead]) -> str:
@@ -109,7 +136,3 @@ def _wrap(word: str, text: str) -> list[str]:
 
 def _short(name: str) -> str:
     return name.rpartition("::")[2]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."

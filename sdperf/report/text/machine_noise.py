@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sdperf.judging.machine_noise import MachineNoise
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
 from sdperf.units import format_change
 

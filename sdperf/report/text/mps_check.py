@@ -8,7 +8,7 @@ from typing import Final
 from sdperf.mps_check.judging import Finding, Judgement, Place
 from sdperf.mps_check.limits import EFFECTS
 from sdperf.report.markdown.words import escape_markdown, format_code
-from sdperf.report.text.session.cases import Line, wrap_line
+from sdperf.report.text.lines import Line, wrap_line
 from sdperf.units import format_quantity
 
 _MOST_PLACES: Final = 3

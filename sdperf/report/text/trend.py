@@ -11,9 +11,9 @@ from sdperf.judging.trend.causes import Cause, TrendChange
 from sdperf.judging.trend.changes import ALL_CASES, Creep, Trend
 from sdperf.judging.trend.points import Metric, TrendPoint, flatten_environment
 from sdperf.record.verdict import Outcome
+from sdperf.report.text.lines import Line
 from sdperf.report.text.plot import UNICODE, Glyphs, format_plot
-from sdperf.report.text.session.cases import Line
-from sdperf.report.text.session.wrapping import WIDTH, wrap_text
+from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.stats.change_points import FEWEST_RUNS
 from sdperf.store.history.series import KnownEnvironment, SeriesKey, SeriesResult
 from sdperf.units import (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sdperf.report.text.session.cases import Line
-from sdperf.report.text.session.wrapping import WIDTH, wrap_text
+from sdperf.report.table import Column, Marked, RowStyle, Table
+from sdperf.report.text.lines import Line
+from sdperf.report.text.table import format_text_table
+from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.tune.confirming import Confirmation
 from sdperf.tune.summary import Summary
 from sdperf.tune.trial.trying import Tried
@@ -14,9 +16,6 @@ from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_score, f
 _ENDINGS = ("complete", "pruned", "infeasible", "running", "cut off")
 _MOST_SHOWN = 12
 _MOST_IMPORTANCES = 5
-_COLUMNS = (
-    f"{'trial':>6} {'s/image':>9} {'faster':>8} {'SSIM':>7} {'tile':>7} {'PSNR':>8} {'memory':>9}"
-)
 
 
 def format_study(summary: Summary) -> list[Line]:
@@ -101,30 +100,47 @@ def describe_memory(memory_bytes: int | None) -> str:
 def _format_front(summary: Summary) -> list[Line]:
     if not summary.front:
         return [Line("no setting was measured in full and kept every limit", "yellow")]
-    lines = [Line(_COLUMNS, bold=True)]
-    for number in summary.front[:_MOST_SHOWN]:
-        colour = "green" if number == summary.winner else ""
-        lines += [Line(text, colour) for text in _format_row(summary, number)]
+    lines = list(format_text_table(tabulate_front(summary, summary.front[:_MOST_SHOWN])))
     left = len(summary.front) - _MOST_SHOWN
     if left > 0:
         lines.append(Line(f"  ... and {left} more"))
     return lines
 
 
-def _format_row(summary: Summary, number: int) -> list[str]:
-    trial = summary.find_trial(number)
-    tried, setting = trial.tried, trial.setting
-    if tried is None or setting is None or tried.seconds is None or tried.fidelity is None:
-        return []
-    default, fidelity = summary.default, tried.fidelity
-    factor = UNKNOWN if default is None else f"x {default.seconds / tried.seconds:.2f}"
-    psnr = "equal" if fidelity.psnr_db is None else f"{fidelity.psnr_db:.1f} dB"
-    row = (
-        f"{f'#{number}':>6} {format_seconds(tried.seconds):>9} {factor:>8} "
-        f"{format_score(fidelity.ssim):>7} {format_score(fidelity.worst_tile_ssim):>7} "
-        f"{psnr:>8} {describe_memory(tried.memory_bytes):>9}"
+def tabulate_front(summary: Summary, numbers: Iterable[int]) -> Table:
+    """Tabulate trials of the front; their settings stand beneath their numbers in text."""
+    rows: list[tuple[str, ...]] = []
+    styles: dict[int, RowStyle] = {}
+    for number in numbers:
+        trial = summary.find_trial(number)
+        tried, setting = trial.tried, trial.setting
+        if tried is None or setting is None or tried.seconds is None or tried.fidelity is None:
+            continue
+        default, fidelity = summary.default, tried.fidelity
+        told = setting.describe(summary.question.default)
+        below = tuple(_wrap(told, " " * 8, first=" " * 8))
+        styles[len(rows)] = RowStyle("green" if number == summary.winner else "", below)
+        rows.append(
+            (
+                Marked(f"#{number}", str(number)),
+                format_seconds(tried.seconds),
+                UNKNOWN if default is None else f"x {default.seconds / tried.seconds:.2f}",
+                format_score(fidelity.ssim),
+                format_score(fidelity.worst_tile_ssim),
+                "equal" if fidelity.psnr_db is None else f"{fidelity.psnr_db:.1f} dB",
+                describe_memory(tried.memory_bytes),
+            )
+        )
+    columns = (
+        Column("trial", least=6),
+        Column("s/image", least=9),
+        Column("faster", least=8),
+        Column("SSIM", least=7),
+        Column("tile", least=7),
+        Column("PSNR", least=8),
+        Column("memory", least=9),
     )
-    return [row, *_wrap(setting.describe(summary.question.default), " " * 8, first=" " * 8)]
+    return Table(columns, tuple(rows), styles)
 
 
 def _format_importances(summary: Summary) -> list[Line]:

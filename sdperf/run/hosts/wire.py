@@ -130,7 +130,9 @@ def _decode_record(value: dict[str, Any]) -> Any:
     if not dataclasses.is_dataclass(kind):
         raise WireError(f"{value['class']} is no record")
     known = {item.name for item in dataclasses.fields(kind) if item.init}
-    return kind(**{name: decode(item) for name, item in value["fields"].items() if name in known})
+    known |= getattr(kind, "OLDER_FIELDS", frozenset())
+    values = {name: decode(item) for name, item in value["fields"].items() if name in known}
+    return getattr(kind, "from_wire", kind)(**values)
 
 
 def _decode_error(value: dict[str, Any]) -> Exception:

@@ -25,10 +25,16 @@ from sdperf.record.observation import (
 )
 from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant
 from sdperf.run.messages import DeliveredImage
+from sdperf.run.pictures.comparing import add_scores, record_images
+from sdperf.run.pictures.references import (
+    choose_reference,
+    fetch_plain,
+    make_recording,
+    make_recordings,
+)
+from sdperf.run.pictures.sources import Source
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
 from sdperf.run.quality.recorded import Recording, Replay
-from sdperf.run.references import Source, choose_reference, make_recording, make_recordings
-from sdperf.run.scoring import add_scores, record_images
 from sdperf.run.suite import Suite
 from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
@@ -44,7 +50,7 @@ BATCH: Final = 3
 class QualityBench:
     """Asks one session's workers the questions of the quality suite.
 
-    `sdperf.run.references.choose_reference` says which reference a pipeline has.
+    `sdperf.run.pictures.references.choose_reference` says which reference a pipeline has.
 
     Attributes:
         suite: What the session shares.
@@ -84,7 +90,7 @@ class QualityBench:
 
     def _make_afresh(self, precision: Precision, request: ImageRequest) -> ImageRecord:
         """Make an image in a process that made none; a case's second worker may have done so."""
-        first = self.suite.find_first(precision, self.engine, request)
+        first = self.suite.images.find_first(precision, self.engine, request)
         if first is not None:
             return self._keep([(request, first)])[0]
         self.suite.pool.start_afresh()
@@ -149,11 +155,11 @@ class QualityBench:
         """Make the suite's images of a precision, once, but for those that measured cases made."""
         self.suite.make_references(Variant(precision, engine=self.engine))
         for request in self._list_missing(precision):
-            self.suite.fetch_plain(request)
+            fetch_plain(self.suite, request)
         found = [
             (request, made)
             for request in self._list_missing(precision)
-            if (made := self.suite.find_made(precision, self.engine, request)) is not None
+            if (made := self.suite.images.find_made(precision, self.engine, request)) is not None
         ]
         for (request, _), kept in zip(found, self._keep(found), strict=True):
             self._records[precision, request] = kept

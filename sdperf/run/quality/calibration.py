@@ -30,6 +30,7 @@ from sdperf.record.floors import ComponentFloor, PairNoise
 from sdperf.record.observation import Rung, RungSort
 from sdperf.record.workload import ImageRequest, Precision, Workload
 from sdperf.run.messages import WorkerSpec
+from sdperf.run.pictures.references import RECORDED_IMAGES, RECORDING_BUDGET_S
 from sdperf.run.pool import WorkerPool
 from sdperf.run.quality.bench import measure_components
 from sdperf.run.quality.questions import (
@@ -40,7 +41,6 @@ from sdperf.run.quality.questions import (
     UnderKernels,
 )
 from sdperf.run.quality.recorded import Kernels, Recording
-from sdperf.run.references import RECORDED_IMAGES, RECORDING_BUDGET_S
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from sdperf.device import DeviceInfo, select_device
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
-from sdperf.record.measurement import StageCost, StageTimes
+from sdperf.record.stages import StageCost, StageTimes
 from sdperf.run.messages import DeviceSpeed, RoundRequest, RoundResult, WorkerReport, WorkerSpec
 from sdperf.run.quality.questions import Question
 from sdperf.run.worker.loaded import LoadedPipeline

@@ -17,7 +17,7 @@ from sdperf.device import Device
 from sdperf.measure.clock import Clock, monotonic_clock, timed
 from sdperf.pipeline.stages import Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.record.measurement import PeakRate, StageCost, StageName
+from sdperf.record.stages import PeakRate, StageCost, StageName
 from sdperf.record.workload import ImageRequest, Precision
 from sdperf.run.worker.stagewise import generate_stagewise
 

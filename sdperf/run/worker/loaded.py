@@ -18,7 +18,8 @@ from sdperf.measure.clock import Interval, monotonic_clock, timed, wait_until
 from sdperf.measure.resident import read_peak_rss_bytes, read_resident_bytes
 from sdperf.models.failing_line import failures_explained
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
-from sdperf.record.measurement import StageCost, StageTimes
+from sdperf.record.measurement import MemoryUsage
+from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH
 from sdperf.run.messages import (
     DeliveredImage,
@@ -104,11 +105,13 @@ class LoadedPipeline:
             start_s=interval.start_s,
             end_s=interval.end_s,
             images=tuple(self._as_delivered(one) for one in interval.result),
-            peak_rss_bytes=read_peak_rss_bytes(),
-            peak_device_bytes=self._on_device(self.device.peak_bytes),
-            peak_device_sampled=self.device.peak_is_sampled,
-            live_device_bytes=self._on_device(self.device.live_bytes),
-            driver_device_bytes=self._on_device(self.device.driver_bytes),
+            memory=MemoryUsage(
+                peak_rss_bytes=read_peak_rss_bytes(),
+                peak_device_bytes=self._on_device(self.device.peak_bytes),
+                peak_device_sampled=self.device.peak_is_sampled,
+                live_device_bytes=self._on_device(self.device.live_bytes),
+                driver_device_bytes=self._on_device(self.device.driver_bytes),
+            ),
             cpu_s=interval.cpu_s,
             execution=self._execution,
             leftovers=leftovers,

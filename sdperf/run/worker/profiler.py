@@ -14,7 +14,7 @@ from sdperf.errors import GenerationError
 from sdperf.measure.clock import Clock, timed_block
 from sdperf.pipeline.stages import Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.record.measurement import StageName, StageTimes
+from sdperf.record.stages import StageName, StageTimes
 from sdperf.record.workload import ImageRequest
 from sdperf.run.worker.stagewise import generate_stagewise
 from sdperf.settings import TRACE

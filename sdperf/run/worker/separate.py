@@ -18,7 +18,7 @@ from sdperf.measure.clock import Clock, Interval, timed
 from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.separable import PromptEmbeds, SeparableStages
 from sdperf.pipeline.stages import Noise, Pixels
-from sdperf.record.measurement import SeparateStage
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import ImageRequest
 from sdperf.run.worker.synchronous import Generated
 

@@ -10,7 +10,7 @@ from sdperf.pipeline.pixels import to_uint8
 from sdperf.pipeline.separable import SeparableStages
 from sdperf.pipeline.stages import Noise, OnStep, Pixels, Stages
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.record.measurement import StageName
+from sdperf.record.stages import StageName
 from sdperf.record.workload import ImageRequest
 
 Around = Callable[[StageName], AbstractContextManager[None]]

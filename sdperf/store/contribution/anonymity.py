@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sdperf.measure.resources.apple.apple_parsers import THERMAL_LEVELS
-from sdperf.record.measurement import Environment
+from sdperf.record.environment import Environment
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
 _HARDWARE: Final = re.compile(

@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.models.presets import PRESETS
+from sdperf.record.environment import Environment
 from sdperf.record.guard import GUARD_NAMES, Guard, GuardState
 from sdperf.record.json import (
     check_format_version,
@@ -25,7 +26,8 @@ from sdperf.record.json import (
     format_record,
     parse_record,
 )
-from sdperf.record.measurement import CaseKind, Environment, Measurement, MemoryUsage, StageTimes
+from sdperf.record.measurement import CaseKind, Measurement, MemoryUsage
+from sdperf.record.stages import StageTimes
 from sdperf.record.usage import COUNTERS, GAUGES, Curve, ResourceUsage
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import DEFAULT_PROMPTS

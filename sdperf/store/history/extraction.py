@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from sdperf.errors import RecordError
 from sdperf.record.commit import parse_commit_info
+from sdperf.record.environment import Environment
 from sdperf.record.json import escape_surrogates, format_record, parse_record
-from sdperf.record.measurement import Environment
 from sdperf.record.workload import TORCH
 from sdperf.store.history.figures import (
     Figures,

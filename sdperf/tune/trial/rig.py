@@ -140,8 +140,8 @@ class LiveRig:
         return Drawn(
             done.duration_s / len(images),
             tuple(found[image] for image in images),
-            _sum_known([result.peak_device_bytes for result in done.results])
-            or _sum_known([result.peak_rss_bytes for result in done.results]),
+            _sum_known([result.memory.peak_device_bytes for result in done.results])
+            or _sum_known([result.memory.peak_rss_bytes for result in done.results]),
         )
 
     def close(self) -> None:

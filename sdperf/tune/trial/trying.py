@@ -17,7 +17,7 @@ from sdperf.tune.question.setting import Setting
 from sdperf.tune.study.front import Point, find_rival_s
 from sdperf.tune.trial.rig import Rig
 from sdperf.tune.trial.scoring import find_faults, make_thumbnail, score_images
-from sdperf.units import format_score, format_seconds
+from sdperf.units import format_score, format_seconds, shorten
 
 State = Literal["complete", "pruned", "infeasible"]
 
@@ -129,9 +129,7 @@ class _Attempt:
 
     def fail(self, reason: str) -> Tried:
         """Return what is known of a setting that gave no usable image."""
-        if len(reason) > _MOST_REASON:
-            reason = f"{reason[: _MOST_REASON - 3]}..."
-        return self._finish("infeasible", reason, {BROKEN: BROKEN_VIOLATION})
+        return self._finish("infeasible", shorten(reason, _MOST_REASON), {BROKEN: BROKEN_VIOLATION})
 
     def _finish(self, state: State, reason: str | None, violations: Mapping[str, float]) -> Tried:
         first = self.first

@@ -7,7 +7,8 @@ from sdperf.judging.doubts.plausibility import (
     judge_fresh_against,
     judge_plausibility,
 )
-from sdperf.record.measurement import DeviceLimits, FreshRounds, PeakRate, StageCost
+from sdperf.record.measurement import FreshRounds
+from sdperf.record.stages import DeviceLimits, PeakRate, StageCost
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Variant
 from tests.support.measurements import measurement

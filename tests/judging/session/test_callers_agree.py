@@ -9,19 +9,14 @@ from pathlib import Path
 import pytest
 
 from sdperf.judging.exactness import GATE as EXACTNESS
-from sdperf.judging.latency import LatencyLimits
-from sdperf.judging.machine import Limits, judge_machine, parse_reported_run
+from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.comparison import ComparedSession, Comparison
 from sdperf.judging.session.gate import Gate
-from sdperf.judging.session.recorded import (
-    RECORDED_GATES,
-    RecordedCase,
-    RecordedLimits,
-    judge_recorded,
-)
+from sdperf.judging.session.judge import judge_session
+from sdperf.judging.session.limits import Limits
+from sdperf.judging.session.recorded import RECORDED_GATES
 from sdperf.judging.session.saved import compare_sessions
-from sdperf.judging.session.speed import judge_speed
 from sdperf.record.measurement import MemoryUsage, Start
 from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines, read_report
 from sdperf.run.case import CaseResult
@@ -102,15 +97,12 @@ def judge_as_session(bases, head, store, png):
         name: gate.judge(name, CaseResult(case.measurement, {sha256: png}))
         for name, case in head.cases.items()
     }
-    slowdowns = dict.fromkeys(head.cases, 0.03)
-    speed = judge_speed(judged, slowdowns, LatencyLimits(), None)
-    recorded = {name: RecordedCase(one.measurement, one.history) for name, one in judged.items()}
-    beside = judge_recorded(recorded, RecordedLimits())
+    numbers = judge_session({name: one.held for name, one in judged.items()}, Limits())
     said = {}
     for name, one in judged.items():
-        latency = [speed.cases[name]] if name in speed.cases else []
-        said[name] = [*latency, *one.findings, *beside[name]]
-    return said, speed.suite
+        latency = [numbers.speed.cases[name]] if one.held.has_history else []
+        said[name] = [*latency, *one.findings, *numbers.recorded[name]]
+    return said, numbers.speed.suite
 
 
 def numbers(findings):
@@ -149,13 +141,7 @@ def test_every_caller_says_the_same_of_a_run(runs, tmp_path):
         *read_bases, read_head = (
             parse_run(Path(name), one, needs_rounds=True) for name, one in named
         )
-        compared = compare_sessions(
-            read_bases,
-            read_head,
-            LatencyLimits(),
-            memory=MemoryLimits(),
-            recorded=RecordedLimits(),
-        )
+        compared = compare_sessions(read_bases, read_head)
         said = of_cases(compared.cases, read_head)
         machine = judge_machine([parse_reported_run(name, one) for name, one in named], Limits())
         assert of_cases(machine.cases, read_head) == said

@@ -73,9 +73,6 @@ def test_what_was_accepted_before_a_meant_change_no_longer_counts(tmp_path):
     first, second = session(tmp_path, number=1), session(tmp_path, number=2)
     changed = dataclasses.replace(second, level_changed=(CASE,))
     third = session(tmp_path, number=3)
-    comparison = Comparison(is_asked=True, sessions=(first, changed, third))
-    assert comparison.select(CASE) == (None, changed, third)
-    assert comparison.select("another") == (None, None, None)
     history = judge([first, changed, third], result()).history
     assert [saved is None for saved in history] == [True, False, False]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sdperf.errors import RecordError
+from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import MemoryUsage, Start
@@ -72,7 +73,7 @@ def test_a_slower_case_fails_and_the_others_pass():
 
 def test_one_case_may_have_a_limit_of_its_own():
     sessions = make_sessions(rises={4: 1.06})
-    comparison = compare_sessions(*sessions, own_slowdowns={"test_4": 0.2})
+    comparison = compare_sessions(*sessions, Limits(own_slowdowns={"test_4": 0.2}))
     assert set(outcomes(comparison).values()) == {Outcome.PASS}
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from sdperf.report.text.session.wrapping import WIDTH
+from sdperf.report.text.wrapping import WIDTH
 
 SLOW = """
 def test_fast(sd_benchmark):

@@ -83,6 +83,9 @@ def test_what_the_run_settled_is_replayed(bench, script, accept, read, pytester)
     assert outcomes(cases) == {"test_latency": "PASS", "test_throughput": "PASS"}
     assert "did not repeat" in machine.settled[cases["test_latency"].name].reason
 
+    bases = sorted((pytester.path / "benchmarks/baselines").glob("*/*.json"))
+    assert main(["compare", *map(str, bases), str(pytester.path / ".sdperf/last-run.json")]) == 0
+
 
 @pytest.mark.parametrize("path", ["report.txt", "."])
 def test_a_path_that_cannot_be_meant_is_refused(bench, path):

@@ -149,8 +149,8 @@ def test_what_differs_between_runs_is_named_and_put_first():
     machine = judged(real_run(), after)
     assert ("package diffusers", "0.42.1", "9.9") in summarise(machine).between
     table = tabulate_environments([*machine.bases, machine.head])
-    assert {row[0] for row in table.rows[: table.differing]} == {"branch", "package diffusers"}
-    assert not any(row[2] for row in table.rows[table.differing :])
+    assert {row[0] for row in table.differing.rows} == {"branch", "package diffusers"}
+    assert not any(len(set(row[1:])) > 1 for row in table.equal.rows)
 
 
 @pytest.mark.parametrize(("is_sound", "sign"), [(True, "✓"), (False, "!")])
@@ -170,7 +170,13 @@ def test_a_null_control_says_how_sure(is_sound, sign):
 
 def test_of_many_runs_the_latest_are_side_by_side():
     runs = [parse_reported_run(f"{n}.json", real_run()) for n in range(MOST_RUNS + 2)]
-    assert tabulate_environments(runs).runs == ("2.json", "3.json", "4.json", "5.json")
+    assert tabulate_environments(runs).equal.header == (
+        "field",
+        "2.json",
+        "3.json",
+        "4.json",
+        "5.json",
+    )
 
 
 def test_names_are_texts(folder):

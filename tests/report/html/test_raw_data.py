@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdperf.errors import RecordError, SdperfError
-from sdperf.judging.machine import Limits, SettledCase, judge_machine, parse_reported_run
+from sdperf.judging.machine import judge_machine, parse_reported_run
+from sdperf.judging.session.limits import Limits
+from sdperf.record.verdict import SettledCase
 from sdperf.report.html import raw_data
 from sdperf.report.html.raw_data import ELEMENT_ID, find_raw_data, pack_machines, read_report
 from tests.support.reported_runs import real_run, slowed, with_hostile_names

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.record.json import parse_record
-from sdperf.report.figures.drawn import NumberTable
+from sdperf.report.figures.drawn import format_csv
 from sdperf.report.markdown.ab import format_comparison_markdown
 from sdperf.report.markdown.tune import format_summary_markdown
 from sdperf.report.markdown.words import escape_markdown, format_block, format_code
+from sdperf.report.table import Table
 from sdperf.report.text.contributions import format_table
 from sdperf.store.contribution.contribution import Contribution
 from sdperf.tune.summary import read_summary
@@ -109,16 +110,16 @@ def test_a_block_cannot_be_closed_from_within():
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1+cmd|' /C x'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
 def test_no_cell_of_a_csv_is_a_formula(cell):
-    (row,) = csv.reader(io.StringIO(NumberTable((cell,), ()).format_csv()))
+    (row,) = csv.reader(io.StringIO(format_csv(Table.of((cell,), ()))))
     assert row[0].startswith("'")
 
 
 @pytest.mark.parametrize("cell", ["-1.5", "+3.2 %", "-3.0 %", "-", "1.2e-05", "-12 dB", "x 22.2"])
 def test_a_number_stays_a_number(cell):
-    (row,) = csv.reader(io.StringIO(NumberTable((cell,), ()).format_csv()))
+    (row,) = csv.reader(io.StringIO(format_csv(Table.of((cell,), ()))))
     assert row == [cell]
 
 
 def test_a_line_break_makes_no_row():
-    text = NumberTable(("a\nb", "c"), (("d\r\ne", "f\x1b[0m"),)).format_csv()
+    text = format_csv(Table.of(("a\nb", "c"), (("d\r\ne", "f\x1b[0m"),)))
     assert text.splitlines() == ["a b,c", "d e,f [0m"]

@@ -7,7 +7,6 @@ import pytest
 from sdperf.judging.trend.changes import analyse_machine
 from sdperf.judging.trend.points import METRICS
 from sdperf.report.text.plot import ASCII, HEIGHT, UNICODE, choose_glyphs, format_plot
-from sdperf.report.text.session.wrapping import WIDTH
 from sdperf.report.text.trend import (
     format_effect,
     format_trends,
@@ -15,6 +14,7 @@ from sdperf.report.text.trend import (
     label_series,
     make_points,
 )
+from sdperf.report.text.wrapping import WIDTH
 from sdperf.store.history.figures import Figures
 from sdperf.store.history.series import KnownEnvironment, SeriesKey, SeriesResult
 from tests.judging.trend.test_changes import START, step

@@ -8,6 +8,7 @@ import pytest
 
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.models.loader import ResolvedModel
+from sdperf.record.measurement import MemoryUsage
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.hosts.wire import (
     LARGEST_FRAME_BYTES,
@@ -39,12 +40,20 @@ MODEL = ResolvedModel("m", Path("/models/m"), "0" * 64, "StableDiffusionPipeline
         Path("/some/where"),
         WorkerSpec(MODEL, "fp16", "cpu", "mine:make", ("/code",)),
         RoundRequest(WORKLOAD, (ImageRequest("a", 0),), "async", 2, start_at_s=1.5),
-        RoundResult(1.0, 2.0, (DeliveredImage(b"png", 1.0, nonfinite=False),), 5, None, False),
+        RoundResult(1.0, 2.0, (DeliveredImage(b"png", 1.0, nonfinite=False),), MemoryUsage(5)),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_crosses_comes_back_equal(value):
     assert decode(encode(value)) == value
+
+
+def test_a_round_of_an_older_revision_says_its_memory_one_by_one():
+    sent = encode(RoundResult(1.0, 2.0, ()))
+    del sent["fields"]["memory"]
+    sent["fields"] |= {"peak_rss_bytes": 5, "peak_device_sampled": True}
+    memory = MemoryUsage(peak_rss_bytes=5, peak_device_sampled=True)
+    assert decode(sent) == RoundResult(1.0, 2.0, (), memory)
 
 
 def test_infinity_and_nan_cross():

@@ -14,7 +14,7 @@ from sdperf.device.cpu import CpuDevice
 from sdperf.errors import GenerationError
 from sdperf.pipeline.families import is_separable, stages_for
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
-from sdperf.record.measurement import SEPARATE_STAGES
+from sdperf.record.stages import SEPARATE_STAGES
 from sdperf.record.workload import Workload
 from sdperf.run.worker import counting
 from sdperf.run.worker.counting import count_image, count_work, measure_operator_s, measure_peak

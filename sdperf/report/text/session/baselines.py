@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sdperf.judging.session.words import format_sessions_missing
 from sdperf.report.text.session.controls import format_control
 from sdperf.report.text.session.quality_seen import describe_seen
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.store.baselines import AcceptedSession
 from sdperf.units import format_bytes, format_quantity, format_seconds
 

@@ -12,9 +12,10 @@ from typing import Final
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.table import Column, RowStyle, Table
+from sdperf.report.text.lines import Line, colour_of, wrap_line
+from sdperf.report.text.table import format_text_table
 from sdperf.stats.summaries import compute_median_interval
-from sdperf.streams import strip_controls
 from sdperf.units import (
     UNKNOWN,
     format_change,
@@ -44,46 +45,15 @@ class Row:
     seen: str | None = None
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of text with the colour that a terminal may give it.
-
-    Attributes:
-        text: At most `WIDTH` characters; what a terminal or a workflow's log would obey is gone.
-        colour: ``red``, ``yellow``, ``green`` or ``""``.
-        bold: Whether to stress it.
-    """
-
-    text: str
-    colour: str = ""
-    bold: bool = False
-
-    def __post_init__(self) -> None:
-        """Take what a file's names could bring: control characters, line breaks, commands."""
-        object.__setattr__(self, "text", strip_controls(self.text))
-
-
-_ANSI: Final = {"red": "31", "yellow": "33", "green": "32"}
-
-
-def format_ansi(line: Line) -> str:
-    """Return a line with the escape codes of its colour."""
-    codes = [code for code in ("1" if line.bold else "", _ANSI.get(line.colour, "")) if code]
-    return f"\x1b[{';'.join(codes)}m{line.text}\x1b[0m" if codes else line.text
-
-
-def colour_of(outcome: Outcome) -> str:
-    """Return the colour of an outcome: failures red, open answers yellow, the rest green."""
-    return "red" if outcome.is_failure else "yellow" if outcome.is_open else "green"
-
-
-_COLUMNS = (
-    ("s/image", 9),
-    ("images/s", 9),
-    ("change", 8),
-    ("SSIM", 7),
-    ("tile", 7),
-    ("entropy", 8),
+_COLUMNS: Final = (
+    Column("case", is_text=True, most=34),
+    Column("s/image", least=9),
+    Column("images/s", least=9),
+    Column("change", least=8),
+    Column("SSIM", least=7),
+    Column("tile", least=7),
+    Column("entropy", least=8),
+    Column("verdict", is_text=True, gap=2),
 )
 
 
@@ -94,26 +64,12 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
     a compared run, else the shipped reference, else what its gain is against, else this run's fp32
     sync image (which the plain case itself is, and so is not held against).
     """
-    name_width = min(max([len(row.case) for row in rows] + [4]), 34)
-    header = f"{'case':<{name_width}}" + "".join(f" {name:>{width}}" for name, width in _COLUMNS)
-    lines = [Line(f"{header}  verdict", bold=True)]
-    for row in rows:
-        cells = "".join(
-            f" {cell:>{width}}" for cell, (_, width) in zip(_cells(row), _COLUMNS, strict=True)
-        )
-        if row.seen is not None:
-            cells = _fill(row.seen)
-        name = row.case if len(row.case) <= name_width else f"{row.case[: name_width - 3]}..."
-        text = f"{name:<{name_width}}{cells}  {row.verdict.outcome.value}"
-        lines.append(Line(text, colour_of(row.verdict.outcome)))
-    return lines
-
-
-def _fill(seen: str) -> str:
-    """Put what a quality case saw in place of the columns."""
-    width = sum(width + 1 for _, width in _COLUMNS)
-    shown = seen if len(seen) < width else f"{seen[: width - 4]}..."
-    return f" {shown:<{width - 1}}"
+    cells = ((row.case, *_cells(row), row.verdict.outcome.value) for row in rows)
+    styles = {
+        number: RowStyle(colour_of(row.verdict.outcome), across=row.seen)
+        for number, row in enumerate(rows)
+    }
+    return list(format_text_table(Table(_COLUMNS, tuple(cells), styles)))
 
 
 def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None]:
@@ -136,7 +92,7 @@ def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None
 def _cells(row: Row) -> tuple[str, ...]:
     measured = row.measurement
     if measured is None:
-        return (UNKNOWN,) * len(_COLUMNS)
+        return (UNKNOWN,) * (len(_COLUMNS) - 2)
     ssim, tile = find_worst_scores(measured)
     return (
         format_seconds(measured.seconds_per_image),
@@ -288,9 +244,3 @@ def describe_overlap(overlap: Overlap) -> str:
     if gain > overlap.ceiling + overlap.noise:
         return f"{saved}, where {ceiling} can overlap at most: the rest is chance, or other work"
     return f"{saved}; {ceiling} can overlap at most"
-
-
-def wrap_line(text: str, colour: str = "") -> list[Line]:
-    """Break a long line at spaces, the rest of it indented."""
-    pieces = wrap_text(text, subsequent_indent="    ")
-    return [Line(piece, colour) for piece in pieces]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sdperf.judging.machine_noise import compute_upper_bound
 from sdperf.record.verdict import shorten_case
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.store.controls import NullControl
 from sdperf.units import format_change, format_quantity
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sdperf.measure.ledger import Durations
-from sdperf.report.text.session.cases import Line
+from sdperf.report.text.lines import Line
 from sdperf.units import format_quantity, format_seconds
 
 LARGEST_SHARE: Final = 0.15

@@ -9,7 +9,10 @@ from typing import Final
 
 from sdperf.record.measurement import ImageScores, Measurement
 from sdperf.record.workload import TORCH, Variant
-from sdperf.report.text.session.cases import Line, Row
+from sdperf.report.table import Column, Table
+from sdperf.report.text.lines import Line
+from sdperf.report.text.session.cases import Row
+from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
 
 HEADER: Final = (
@@ -156,11 +159,10 @@ def _format_groups(groups: Sequence[EngineGroup]) -> Iterator[Line]:
     for group in groups:
         yield Line("")
         yield Line(f"engine against engine, {group.title}")
-        cells = [HEADER, *map(tabulate_engine, group.results)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for row in cells:
-            numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-            yield Line(f"  {row[0]:<{widths[0]}}  {'  '.join(numbers)}")
+        first, *others = HEADER
+        columns = (Column(first, is_text=True), *(Column(one, gap=2) for one in others))
+        table = Table(columns, tuple(map(tabulate_engine, group.results)))
+        yield from format_text_table(table, "  ")
         if any(one.is_paired for one in group.results):
             yield Line(
                 "  torch s/image: of the torch that the engine took turns with; so are times"

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import TORCH
-from sdperf.report.text.session.cases import Line, Row, wrap_line
+from sdperf.report.text.lines import Line, wrap_line
+from sdperf.report.text.session.cases import Row
 from sdperf.units import format_score, format_seconds
 
 

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import DeviceLimits, Measurement, StageTimes
+from sdperf.record.measurement import Measurement
+from sdperf.record.stages import DeviceLimits, StageTimes
 from sdperf.record.usage import Curve
-from sdperf.report.text.session.cases import Line, Row, wrap_line
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.table import Column, Table
+from sdperf.report.text.lines import Line, wrap_line
+from sdperf.report.text.session.cases import Row
+from sdperf.report.text.table import format_text_table
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 
-_STAGE_COLUMNS: Final = (("seconds", 11), ("share", 9), ("GFLOP", 11), ("of peak", 9))
-_NAME_WIDTH: Final = 34
+_STAGE_COLUMNS: Final = (
+    Column("stage", is_text=True, least=15),
+    Column("seconds", least=11),
+    Column("share", least=9),
+    Column("GFLOP", least=11),
+    Column("of peak", least=9),
+    Column("reading", is_text=True, gap=2),
+)
 _COLOURS: Final = {"fail": "red", "warn": "yellow"}
 
 
@@ -48,17 +58,19 @@ def _format_stage_table(
             f"({peak.format} matrix product, side {peak.size})"
         )
     lines = [Line(piece, bold=True) for piece in wrap_text(title, subsequent_indent="  ")]
-    header = "".join(f" {name:>{width}}" for name, width in _STAGE_COLUMNS)
-    lines.append(Line(f"  {'stage':<15}{header}  reading", bold=True))
+    rows: list[tuple[str | None, ...]] = []
     costs = {} if limits is None else {cost.stage: cost for cost in limits.stages}
     for name, seconds in stages.by_name().items():
         cost = costs.get(name)
         flop = None if cost is None or not cost.flop else _three_digits(cost.flop / 1e9)
         share = None if cost is None else cost.share_of_peak
-        cells = (format_seconds(seconds), _percent(seconds / stages.total_s), flop, _percent(share))
-        lines.append(Line(_stage_row(name, cells, cost.reading if cost is not None else None)))
-    rest = (format_seconds(stages.rest_s), _percent(stages.rest_s / stages.total_s), None, None)
-    lines.append(Line(_stage_row("rest", rest, None)))
+        reading = None if cost is None else cost.reading
+        of_all = _percent(seconds / stages.total_s)
+        rows.append((name, format_seconds(seconds), of_all, flop, _percent(share), reading))
+    of_all = _percent(stages.rest_s / stages.total_s)
+    rows.append(("rest", format_seconds(stages.rest_s), of_all, None, None, None))
+    known = (tuple(cell or UNKNOWN for cell in row) for row in rows)
+    lines += format_text_table(Table(_STAGE_COLUMNS, tuple(known)), "  ")
     if stages.steps_s:
         ordered = sorted(stages.steps_s)
         lines.append(
@@ -70,18 +82,9 @@ def _format_stage_table(
     return lines
 
 
-def _stage_row(name: str, cells: Sequence[str | None], reading: str | None) -> str:
-    laid = "".join(
-        f" {cell or UNKNOWN:>{width}}"
-        for cell, (_, width) in zip(cells, _STAGE_COLUMNS, strict=True)
-    )
-    return f"  {name:<15}{laid}  {reading or UNKNOWN}"
-
-
 @dataclass(frozen=True)
-class _Column:
-    name: str
-    width: int
+class _Figure:
+    column: Column
     cell: Callable[[Measurement], str | None]
 
 
@@ -97,23 +100,20 @@ def format_resources(rows: Iterable[Row]) -> list[Line]:
     ]
     if not columns:
         return []
-    header = "".join(f" {column.name:>{column.width}}" for column in columns)
-    lines = [
+    cells = (
+        (case, *(column.cell(measured) or UNKNOWN for column in columns))
+        for case, measured in watched
+    )
+    name = Column("case", is_text=True, least=32, most=32)
+    table = Table((name, *(column.column for column in columns)), tuple(cells))
+    return [
         Line(""),
         Line(
             "resources, from watched rounds (CPU: 100 % is one core; cores: busy in timed rounds)",
             bold=True,
         ),
-        Line(f"{'  case':<{_NAME_WIDTH}}{header}", bold=True),
+        *format_text_table(table, "  "),
     ]
-    for case, measured in watched:
-        name = f"  {case}"
-        name = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."
-        cells = "".join(
-            f" {column.cell(measured) or UNKNOWN:>{column.width}}" for column in columns
-        )
-        lines.append(Line(f"{name:<{_NAME_WIDTH}}{cells}"))
-    return lines
 
 
 def format_guards(rows: Iterable[Row]) -> list[Line]:
@@ -179,36 +179,39 @@ def _device_peak(measured: Measurement) -> str | None:
 
 
 _RESOURCE_COLUMNS: Final = (
-    _Column(
-        "CPU", 7, _curve(["tree_cpu_percent"], lambda curve: curve.mean, lambda x: f"{x:.0f} %")
+    _Figure(
+        Column("CPU", least=7),
+        _curve(["tree_cpu_percent"], lambda curve: curve.mean, lambda x: f"{x:.0f} %"),
     ),
-    _Column(
-        "cores",
-        6,
+    _Figure(
+        Column("cores", least=6),
         lambda one: None if one.cores_busy is None else f"{one.cores_busy:.2f}",
     ),
-    _Column("RSS", 9, _curve(["tree_rss_bytes"], lambda curve: curve.peak, format_bytes)),
-    _Column("free", 9, _curve(["system_available_bytes"], lambda curve: curve.low, format_bytes)),
-    _Column(
-        "GPU",
-        6,
+    _Figure(
+        Column("RSS", least=9), _curve(["tree_rss_bytes"], lambda curve: curve.peak, format_bytes)
+    ),
+    _Figure(
+        Column("free", least=9),
+        _curve(["system_available_bytes"], lambda curve: curve.low, format_bytes),
+    ),
+    _Figure(
+        Column("GPU", least=6),
         _curve(
             ["gpu_board_utilisation_percent", "gpu_soc_utilisation_percent"],
             lambda curve: curve.mean,
             lambda x: f"{x:.0f} %",
         ),
     ),
-    _Column("tensors", 9, _device_peak),
-    _Column(
-        "power",
-        7,
+    _Figure(Column("tensors", least=9), _device_peak),
+    _Figure(
+        Column("power", least=7),
         _curve(
             ["gpu_board_power_w", "gpu_soc_power_w"],
             lambda curve: curve.mean,
             lambda x: f"{x:.0f} W",
         ),
     ),
-    _Column("per image", 9, _energy),
+    _Figure(Column("per image", least=9), _energy),
 )
 
 

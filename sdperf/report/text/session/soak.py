@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.judging.resources.growth import compute_drift, compute_growth, describe_growth
-from sdperf.report.text.session.cases import Line, Row
-from sdperf.report.text.session.wrapping import wrap_text
+from sdperf.report.text.lines import Line
+from sdperf.report.text.session.cases import Row
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.stats.slope import Slope
 
 

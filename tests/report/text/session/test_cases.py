@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from sdperf.record.measurement import StageTimes
+from sdperf.record.stages import StageTimes
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import (
@@ -15,7 +15,7 @@ from sdperf.report.text.session.cases import (
     format_findings,
     format_table,
 )
-from sdperf.report.text.session.wrapping import WIDTH
+from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import image, measurement, scores
 
 

@@ -8,7 +8,7 @@ from sdperf.record.workload import Variant
 from sdperf.report.figures.engines import draw_engines
 from sdperf.report.figures.style import render_inline_svg
 from sdperf.report.text.session.engines import format_engines, group_engines
-from sdperf.report.text.session.wrapping import WIDTH
+from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import image, measurement, scores
 
 ONNX = EngineUse("onnx", "1.32.0", "CPUExecutionProvider", 24 * 2**20, 35.0)

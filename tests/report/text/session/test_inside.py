@@ -1,21 +1,14 @@
 import dataclasses
 
 from sdperf.record.guard import Guard
-from sdperf.record.measurement import (
-    DeviceLimits,
-    ExcludedRound,
-    GuardLog,
-    MemoryUsage,
-    PeakRate,
-    StageCost,
-    StageTimes,
-)
+from sdperf.record.measurement import ExcludedRound, GuardLog, MemoryUsage
+from sdperf.record.stages import DeviceLimits, PeakRate, StageCost, StageTimes
 from sdperf.record.usage import Curve, ResourceUsage
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
-from sdperf.report.text.session.wrapping import WIDTH
+from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import measurement
 
 STAGES = StageTimes(2.0, 0.1, 0.2, 1.0, 0.4, 0.2, (0.2, 0.5, 0.3))

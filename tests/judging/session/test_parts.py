@@ -1,8 +1,8 @@
 """A resumed session is judged in parts, each by itself."""
 
 from sdperf.judging.session.confirmation import Confirmation
+from sdperf.judging.session.parts import divide, judge_parts
 from sdperf.judging.session.speed import SpeedVerdict
-from sdperf.plugin.ending.parts import divide, judge_parts
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.store.controls import NullControl
 
@@ -33,7 +33,7 @@ def judge_with(verdicts, seen):
         seen.append((name, confirm is not None, why))
         outcome, suite = verdicts[name]
         return SpeedVerdict(
-            {name: finding(outcome)}, finding(suite, name), {name: 1.0}, confirmation
+            {name: finding(outcome)}, finding(suite, name), confirmation=confirmation
         )
 
     return judge

@@ -12,7 +12,7 @@ from sdperf.record.guard import Guard
 from sdperf.record.verdict import Finding, Outcome, shorten_case
 
 if TYPE_CHECKING:
-    from sdperf.plugin.session import SdSession
+    from sdperf.plugin.live.session import LiveSession
     from sdperf.run.case import Case
 
 
@@ -28,7 +28,7 @@ class OrderWatch:
     _pipeline: tuple[object, ...] | None = None
     _cases: dict[str, Case] = field(default_factory=dict)
 
-    def note(self, session: SdSession, node_id: str, case: Case) -> None:
+    def note(self, session: LiveSession, node_id: str, case: Case) -> None:
         """Note a case that was just measured, and say what its rounds left behind."""
         pipeline = case.variant.pipeline
         if pipeline != self._pipeline:
@@ -43,10 +43,10 @@ class OrderWatch:
         self._cases.pop(node_id, None)
         self.void.pop(node_id, None)
 
-    def measure_first_again(self, session: SdSession) -> None:
+    def measure_first_again(self, session: LiveSession) -> None:
         """Measure the pipeline's first case again, where others came after it."""
         cases, self._cases, self._pipeline = self._cases, {}, None
-        if len(cases) < 2 or session.suite().guards == "off":
+        if len(cases) < 2 or session.suites.own().guards == "off":
             return
         first_id, case = next(iter(cases.items()))
         try:
@@ -58,10 +58,10 @@ class OrderWatch:
             session.live_line.wipe()
         if rounds is None:
             return
-        is_strict = session.suite().guards == "strict"
+        is_strict = session.suites.own().guards == "strict"
         guard = judge_order(
             shorten_case(first_id),
-            session.results[first_id].measurement,
+            session.log.results[first_id].measurement,
             [one.duration_s for one in rounds],
             [one.cpu_s for one in rounds if one.cpu_s is not None],
             is_strict=is_strict,
@@ -79,10 +79,10 @@ class OrderWatch:
         return Finding(Outcome.INCONCLUSIVE, "machine", f"void: {reason}", "measure it alone: -k")
 
 
-def _add_guard(session: SdSession, node_id: str, guard: Guard) -> None:
-    result = session.results[node_id]
+def _add_guard(session: LiveSession, node_id: str, guard: Guard) -> None:
+    result = session.log.results[node_id]
     log = result.measurement.guards
     if log is not None and log.policy != "off":
         log = dataclasses.replace(log, after=(*log.after, guard))
         measurement = dataclasses.replace(result.measurement, guards=log)
-        session.results[node_id] = dataclasses.replace(result, measurement=measurement)
+        session.log.results[node_id] = dataclasses.replace(result, measurement=measurement)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdperf.record.measurement import CaseKind, Measurement, SeparateStage
+from sdperf.record.measurement import CaseKind, Measurement
+from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case
+from sdperf.run.pictures.references import PlannedReferences
 from sdperf.run.pool import WorkerPool
-from sdperf.run.references import PlannedReferences
 from sdperf.run.suite import Suite
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CaseArm:
     """A case that is measured one round at a time, in processes that can be renewed.
 
@@ -24,7 +25,6 @@ class CaseArm:
         batch: As in `Case`.
         stage: As in `Case`.
         warmup: Untimed rounds after the first call of each fresh process.
-        before_load: Called before workers are started, to make room for them.
     """
 
     suite: Suite
@@ -33,39 +33,57 @@ class CaseArm:
     batch: int
     stage: SeparateStage | None
     warmup: int
-    before_load: Callable[[], None] = lambda: None
+    _make_room: Callable[[], None] = lambda: None
     _case: Case | None = None
+    _has_timed: bool = False
+
+    def before_load(self, make_room: Callable[[], None]) -> None:
+        """Have something called before workers are started, to make room for them."""
+        self._make_room = make_room
+
+    def load(self) -> None:
+        """Start the workers, make the first call and warm up, unless that was done."""
+        self._loaded()
 
     def renew(self) -> None:
-        """End the workers; the next measurement starts fresh ones."""
-        self.close()
+        """End the workers if anything was timed in them; what comes next starts fresh ones."""
+        if self._has_timed:
+            self.close()
 
     def measure_s(self) -> float:
-        """Run one round on warm workers and return its seconds."""
-        if self._case is None:
-            self.before_load()
-            self._case = Case(
-                self.suite, self.kind, self.variant, self.batch, self.stage, watched=False
-            )
-            self._case.prepare()
-            for _ in range(max(1, self.warmup)):
-                self._case.warm_up()
-        return self._case.measure_round()
+        """Run one timed round on warm workers and return its seconds."""
+        seconds = self._loaded().measure_round()
+        self._has_timed = True
+        return seconds
 
     def start(self) -> Case:
         """Start fresh workers and make their first call; return what they run."""
         self.close()
-        self.before_load()
-        self._case = Case(
-            self.suite, self.kind, self.variant, self.batch, self.stage, watched=False
-        )
-        self._case.prepare()
-        return self._case
+        self._make_room()
+        self._case = case = self._make_case()
+        case.prepare()
+        return case
 
     def close(self) -> None:
         """End the workers."""
-        self._case = None
+        self._case, self._has_timed = None, False
         self.suite.pool.close()
+
+    def _loaded(self) -> Case:
+        if self._case is None:
+            self._make_room()
+            self._case = self._begin()
+        return self._case
+
+    def _begin(self) -> Case:
+        case = self._make_case()
+        case.prepare()
+        for _ in range(max(1, self.warmup)):
+            case.warm_up()
+        return case
+
+    def _make_case(self) -> Case:
+        return Case(self.suite, self.kind, self.variant, self.batch, self.stage, watched=False)
 
 
 def make_arm(
@@ -91,10 +109,10 @@ def make_arm(
         pool=pool, subject=subject, code=code, guards="off", planned=PlannedReferences()
     )
     return CaseArm(
-        own,
-        measurement.kind,
-        measurement.variant,
-        measurement.images_per_round if measurement.kind == "throughput" else 1,
-        measurement.stage,
-        warmup,
+        suite=own,
+        kind=measurement.kind,
+        variant=measurement.variant,
+        batch=measurement.images_per_round if measurement.kind == "throughput" else 1,
+        stage=measurement.stage,
+        warmup=warmup,
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdperf.plugin.ahead import DRAWN, INSPECTED, MEASURED, Plan, Wanted, find_asked
+from sdperf.plugin.live.ahead import DRAWN, INSPECTED, MEASURED, Plan, Wanted, find_asked
 from sdperf.record.workload import Variant
 
 FP32, BF16, ONNX = Variant("fp32"), Variant("bf16"), Variant("fp32", engine="onnx")

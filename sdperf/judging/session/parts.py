@@ -9,21 +9,24 @@ are judged as if they had been a session: see
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from sdperf.judging.session.confirmation import INTERRUPTED, Confirmation
-from sdperf.judging.session.gate import JudgedCase
+from sdperf.judging.session.held import HeldCase
 from sdperf.judging.session.speed import Confirm, SpeedVerdict, void_finding
 from sdperf.record.verdict import Finding, Outcome
 
 _SEVERITY = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
-JudgePart = Callable[[Mapping[str, JudgedCase], Confirm | None, str], SpeedVerdict]
+Kept = TypeVar("Kept")
+
+JudgePart = Callable[[Mapping[str, HeldCase], Confirm | None, str], SpeedVerdict]
 """Judges the cases of one part; see `sdperf.judging.session.speed.judge_speed`."""
 
 
 def divide(
-    judged: Mapping[str, JudgedCase], kept: Mapping[str, str]
-) -> list[tuple[str | None, dict[str, JudgedCase]]]:
+    judged: Mapping[str, Kept], kept: Mapping[str, str]
+) -> list[tuple[str | None, dict[str, Kept]]]:
     """Divide a session's cases by the process that measured them.
 
     Args:
@@ -43,7 +46,7 @@ def divide(
 
 
 def judge_parts(
-    parts: Sequence[tuple[str | None, Mapping[str, JudgedCase]]],
+    parts: Sequence[tuple[str | None, Mapping[str, HeldCase]]],
     judge: JudgePart,
     confirm: Confirm | None,
     unconfirmed: str,
@@ -98,7 +101,8 @@ def merge_verdicts(verdicts: Sequence[tuple[str | None, SpeedVerdict]]) -> Speed
     return SpeedVerdict(
         cases=cases,
         suite=suite,
-        changes={name: change for _, one in verdicts for name, change in one.changes.items()},
+        estimates={name: each for _, one in verdicts for name, each in one.estimates.items()},
+        offline={name: each for _, one in verdicts for name, each in one.offline.items()},
         confirmation=Confirmation(
             findings={name: one for each in confirmations for name, one in each.findings.items()},
             paired=frozenset().union(*(one.paired for one in confirmations)),

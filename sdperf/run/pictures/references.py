@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.record.workload import TORCH, ImageRequest, Precision
 from sdperf.run.messages import WorkerSpec
+from sdperf.run.pictures.sources import Source
 from sdperf.run.quality.questions import Record
 from sdperf.run.quality.recorded import Recording
 
@@ -49,21 +50,6 @@ class PlannedReferences:
     inspected: tuple[tuple[Precision, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a recording comes from.
-
-    Attributes:
-        spec: What is loaded.
-        threads: CPU threads of its operators.
-        words: What it is, for the report.
-    """
-
-    spec: WorkerSpec
-    threads: int
-    words: str = field(compare=False, default="")
-
-
 def choose_reference(suite: Suite, precision: Precision, engine: str) -> Source:
     """Choose whose recording a pipeline's components are held against.
 
@@ -90,18 +76,18 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
     Raises:
         SdperfError: It could not be made; said again when asked again.
     """
-    if (source, image) not in suite.recordings:
+    if (source, image) not in suite.images.recordings:
         try:
             role = "" if source.spec == suite.pool.loaded else _name_role(suite, source)
             suite.pool.acquire(source.spec, 1, role)
             question = Record(suite.workload, image, source.threads)
             asked_s = time.monotonic()
-            suite.recordings[source, image] = suite.pool.ask(question)
-            spent_s = suite.recording_s.get(source, 0.0) + time.monotonic() - asked_s
-            suite.recording_s[source] = spent_s
+            suite.images.recordings[source, image] = suite.pool.ask(question)
+            spent_s = suite.images.recording_s.get(source, 0.0) + time.monotonic() - asked_s
+            suite.images.recording_s[source] = spent_s
         except SdperfError as error:
-            suite.recordings[source, image] = error
-    made = suite.recordings[source, image]
+            suite.images.recordings[source, image] = error
+    made = suite.images.recordings[source, image]
     if isinstance(made, SdperfError):
         raise made
     return made
@@ -119,8 +105,12 @@ def make_recordings(suite: Suite, source: Source) -> list[tuple[ImageRequest, Re
     made = []
     for number in range(RECORDED_IMAGES):
         image = suite.workload.image(number)
-        spent_s = suite.recording_s.get(source, 0.0)
-        if number and (source, image) not in suite.recordings and spent_s >= RECORDING_BUDGET_S:
+        spent_s = suite.images.recording_s.get(source, 0.0)
+        if (
+            number
+            and (source, image) not in suite.images.recordings
+            and spent_s >= RECORDING_BUDGET_S
+        ):
             break
         try:
             made.append((image, make_recording(suite, source, image)))
@@ -160,7 +150,7 @@ def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
     ``None`` is kept for a picture that fp32 cannot draw here, and for all that are left where fp32
     cannot be loaded or its worker died; the reason is logged once.
     """
-    missing = [image for image in dict.fromkeys(images) if image not in suite.plain]
+    missing = [image for image in dict.fromkeys(images) if image not in suite.images.plain]
     while missing:
         try:
             suite.pool.acquire(suite.make_spec("fp32"), 1)
@@ -168,12 +158,22 @@ def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
                 while missing:
                     request = suite.request((missing[0],), "sync", suite.threads_per_worker(1))
                     made = suite.pool.run_round([request]).results[0].images[0]
-                    suite.keep_made("fp32", TORCH, missing.pop(0), made)
+                    suite.images.keep_made("fp32", TORCH, missing.pop(0), made)
         except SdperfError as error:
             _log.warning("no fp32 sync image to compare with: %s", error)
             failed = missing[:1] if isinstance(error, GenerationError) else list(missing)
-            suite.plain.update(dict.fromkeys(failed))
+            suite.images.plain.update(dict.fromkeys(failed))
             del missing[: len(failed)]
+
+
+def fetch_plain(suite: Suite, image: ImageRequest) -> bytes | None:
+    """Return the fp32 sync image of this run, generating it untimed where no case did.
+
+    ``None`` when fp32 cannot run here; the reason is logged once.
+    """
+    if suite.compares_with_fp32 and image not in suite.images.plain:
+        draw_plain(suite, [image])
+    return suite.images.plain.get(image)
 
 
 def _draw_planned(suite: Suite) -> None:
@@ -193,12 +193,12 @@ def _list_due(suite: Suite, spec: WorkerSpec) -> list[Source]:
         one for one in suite.planned.inspected if suite.make_spec(one[0], engine=one[1]) == spec
     ]
     sources = dict.fromkeys(choose_reference(suite, *one) for one in asking)
-    return [one for one in sources if (one, image) not in suite.recordings]
+    return [one for one in sources if (one, image) not in suite.images.recordings]
 
 
 def _record_all(suite: Suite, sources: list[Source]) -> None:
     for source in sources:
-        if (source, suite.workload.image(0)) in suite.recordings:
+        if (source, suite.workload.image(0)) in suite.images.recordings:
             continue
         try:
             with suite.pool.ledger.spend("references"):

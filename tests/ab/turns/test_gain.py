@@ -2,8 +2,8 @@
 
 import pytest
 
+from sdperf.ab.turns.gain import GainCase, compute_gain
 from sdperf.record.workload import Variant, Workload
-from sdperf.run.gain import GainCase, compute_gain
 from sdperf.run.worker.synchronous import divide_into_calls
 
 PLAIN = Variant(precision="fp16")

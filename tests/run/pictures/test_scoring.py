@@ -10,9 +10,9 @@ from sdperf.images import compute_entropy_bits, describe_image
 from sdperf.images.png import compute_png_sha256, decode_png, encode_png
 from sdperf.record.scores import compute_scores
 from sdperf.record.workload import ImageRequest
-from sdperf.run import scoring
 from sdperf.run.messages import DeliveredImage
-from sdperf.run.scoring import Other, PictureScores
+from sdperf.run.pictures import scoring
+from sdperf.run.pictures.scoring import Other, PictureScores
 from tests.support.pictures import add_noise, make_scene
 
 SCENE, NOISY = encode_png(make_scene()), encode_png(add_noise(make_scene(), 8))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdperf.images import describe_image, map_on_all_cores, require_same_shape
+from sdperf.images import describe_image, map_on_all_cores
 from sdperf.images.png import compute_png_sha256, decode_png
 from sdperf.record.measurement import ImageRecord, ImageScores
 from sdperf.record.scores import compute_scores
@@ -20,8 +20,6 @@ from sdperf.run.messages import DeliveredImage
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from sdperf.run.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -189,66 +187,3 @@ def _look_at(pixels: NDArray[np.uint8]) -> Look:
     seen = describe_image(pixels)
     height, width = pixels.shape[:2]
     return Look(width, height, seen.entropy_bits or 0.0, seen.faults)
-
-
-def record_images(
-    suite: Suite, made: Sequence[tuple[ImageRequest, DeliveredImage]]
-) -> list[ImageRecord]:
-    """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
-
-    Each is held against this run's fp32 sync image and against the shipped reference.
-
-    Args:
-        suite: Whose pictures they are.
-        made: What was asked for, and what came.
-    """
-    wanted = [(one.png, _list_others(suite, image)) for image, one in made]
-    with suite.pool.ledger.spend("comparing"):
-        examined = suite.pictures.examine(wanted)
-    return [
-        seen.make_record(image, delivered)
-        for (image, delivered), seen in zip(made, examined, strict=True)
-    ]
-
-
-def _list_others(suite: Suite, image: ImageRequest) -> list[Other]:
-    """List what an image is held against."""
-    plain, others = suite.fetch_plain(image), []
-    if plain is not None:
-        others.append(Other.of_png("fp32-sync", plain))
-    reference = None if suite.shipped is None else suite.shipped.find(image, suite.workload)
-    if reference is not None:
-        others.append(Other("reference", reference.sha256, reference.read))
-    return others
-
-
-def add_scores(
-    suite: Suite,
-    records: Sequence[ImageRecord],
-    others: Sequence[bytes],
-    pngs: Sequence[bytes],
-    *,
-    against: str,
-) -> list[ImageRecord]:
-    """Hold images against others that were made in this session too; see `record_images`.
-
-    Args:
-        suite: Whose pictures they are.
-        records: What is known of the images; a score is added to each.
-        others: PNG bytes of the other images, in order.
-        pngs: PNG bytes of the images, in order.
-        against: What the others are.
-
-    Raises:
-        ImageError: Two images differ in size.
-    """
-    pairs = [(png, [Other.of_png(against, other)]) for png, other in zip(pngs, others, strict=True)]
-    with suite.pool.ledger.spend("comparing"):
-        examined = suite.pictures.examine(pairs)
-    for seen, other, png in zip(examined, others, pngs, strict=True):
-        if not seen.scores:
-            require_same_shape(decode_png(other), decode_png(png))
-    return [
-        dataclasses.replace(one, scores=(*one.scores, *seen.scores))
-        for one, seen in zip(records, examined, strict=True)
-    ]

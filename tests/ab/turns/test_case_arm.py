@@ -6,8 +6,8 @@ import pytest
 
 from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path
 from sdperf.ab.turns.blocks import measure_until_decided
+from sdperf.ab.turns.case_arm import make_arm
 from sdperf.record.workload import Workload
-from sdperf.run.arm import make_arm
 from sdperf.run.pool import WorkerPool
 from sdperf.run.suite import Suite
 from tests.support.measurements import measurement

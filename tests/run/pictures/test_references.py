@@ -11,10 +11,11 @@ from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.messages import DeliveredImage, WorkerSpec
-from sdperf.run.references import (
+from sdperf.run.pictures.references import (
     RECORDED_IMAGES,
     PlannedReferences,
     choose_reference,
+    fetch_plain,
     list_reference_specs,
     make_recording,
     make_recordings,
@@ -100,7 +101,7 @@ def test_nothing_is_made_that_was_not_planned():
 
 def test_an_unplanned_picture_is_drawn_alone():
     suite = make_suite(planned=PlannedReferences(2))
-    suite.fetch_plain(WORKLOAD.image(5))
+    fetch_plain(suite, WORKLOAD.image(5))
     assert suite.pool.noted == ["load fp32 auto", "draw 5"]
 
 
@@ -119,7 +120,7 @@ def test_what_fp32_cannot_draw_is_left_out_and_not_tried_again(error, missing):
     suite = make_suite(planned=PlannedReferences(3))
     suite.pool.fails[1] = error
     suite.make_references(Variant("bf16"))
-    absent = {image.seed for image, png in suite.plain.items() if png is None}
+    absent = {image.seed for image, png in suite.images.plain.items() if png is None}
     assert absent == missing
     drawn = list(suite.pool.noted)
     suite.make_references(Variant("bf16"))
@@ -128,12 +129,12 @@ def test_what_fp32_cannot_draw_is_left_out_and_not_tried_again(error, missing):
 
 @pytest.mark.parametrize(("budget_s", "count"), [(0.0, 1), (1e9, RECORDED_IMAGES)])
 def test_as_many_pictures_are_recorded_as_there_is_time_for(monkeypatch, budget_s, count):
-    monkeypatch.setattr("sdperf.run.references.RECORDING_BUDGET_S", budget_s)
+    monkeypatch.setattr("sdperf.run.pictures.references.RECORDING_BUDGET_S", budget_s)
     suite = make_suite("cpu")
     source = choose_reference(suite, "bf16", "torch")
     made = make_recordings(suite, source)
     assert [image for image, _ in made] == [suite.workload.image(index) for index in range(count)]
-    monkeypatch.setattr("sdperf.run.references.RECORDING_BUDGET_S", 0.0)
+    monkeypatch.setattr("sdperf.run.pictures.references.RECORDING_BUDGET_S", 0.0)
     assert make_recordings(suite, source) == made  # what is there costs nothing
 
 
@@ -150,7 +151,7 @@ def test_a_recording_that_failed_says_so_each_time_and_is_tried_once():
     assert suite.pool.loaded.precision == "bf16"
     for _ in range(2):
         with contextlib.suppress(GenerationError):
-            make_recording(suite, *next(iter(suite.recordings)))
+            make_recording(suite, *next(iter(suite.images.recordings)))
             pytest.fail("it has to be said")
     assert suite.pool.noted.count("record") == 1
 
@@ -167,5 +168,5 @@ def test_nan_in_an_fp32_picture_is_kept_for_the_cases_that_take_it_over():
     suite = make_suite()
     suite.pool.nonfinite = True
     image = WORKLOAD.image(0)
-    suite.fetch_plain(image)
-    assert suite.find_made("fp32", "torch", image).nonfinite
+    fetch_plain(suite, image)
+    assert suite.images.find_made("fp32", "torch", image).nonfinite

@@ -8,10 +8,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sdperf.ab.sides.sides import SideName
+from sdperf.ab.turns.blocks import take_turns
+from sdperf.ab.verdict.comparison import Execution
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
-from sdperf.run.scoring import add_scores
+from sdperf.run.pictures.comparing import add_scores
 from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
 
@@ -33,8 +36,7 @@ class GainCase:
 
     case: Case
     plain: Case
-    _plain_s: list[float] = field(default_factory=list)
-    _case_s: list[float] = field(default_factory=list)
+    _taken: list[Execution] = field(default_factory=list)
 
     @property
     def reason_to_skip(self) -> str | None:
@@ -62,13 +64,15 @@ class GainCase:
 
     def measure_round(self) -> float:
         """Run one round of each side and return the case's seconds."""
-        block, half = divmod(len(self._case_s), ROUNDS_PER_BLOCK)
-        for arm in choose_block_order(block)[2 * half : 2 * half + 2]:
-            if arm == "A":
-                self._plain_s.append(self.plain.measure_round())
-            else:
-                self._case_s.append(self.case.measure_round())
-        return self._case_s[-1]
+        block, half = divmod(len(self._list_s("B")), ROUNDS_PER_BLOCK)
+        order = choose_block_order(block)[2 * half : 2 * half + 2]
+        sides = {"A": self.plain.measure_round, "B": self.case.measure_round}
+        self._taken += take_turns(order, sides)
+        return self._list_s("B")[-1]
+
+    def _list_s(self, side: SideName) -> list[float]:
+        """List the seconds of one side's rounds: A is the plain one, B the case."""
+        return [one.rounds_s[0] for one in self._taken if one.side == side]
 
     def collect(self) -> CaseResult:
         """Make the record, with the gain and the images held against the plain side's."""
@@ -98,9 +102,9 @@ class GainCase:
         ]
         gain = compute_gain(
             self.plain.variant,
-            self._plain_s,
+            self._list_s("A"),
             plain.measurement.images_per_round,
-            self._case_s,
+            self._list_s("B"),
             measurement.images_per_round,
         )
         return CaseResult(dataclasses.replace(measurement, images=tuple(images), gain=gain), pngs)

@@ -1,0 +1,213 @@
+"""``sdperf init``: put the suite, its settings and workflows into a repository of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdperf import __version__
+from sdperf.cli.shared.output import print_texts
+from sdperf.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sdperf.scaffold.plan import PlannedFile, Wanted
+
+_EPILOG: Final = """\
+It shows what it would write, and asks before it does (--yes writes at once). It overwrites nothing:
+files that exist stay, and settings and ignored folders are added as lines. --upgrade brings the
+files that an earlier sdperf init wrote up to date, but for those that were edited since.
+
+Nothing has to be copied to try the suite: pytest --pyargs sdperf.suite
+
+exit status: 0 done or nothing to do, 1 nothing was written, 2 it cannot be done
+
+examples:
+  sdperf init                                       the suite, asking what it is to measure
+  sdperf init --subject new --yes                   ... with a file for a pipeline of your own
+  sdperf init --model ./my-finetune --workflow mac  ... and a workflow for a Mac of your own
+  sdperf init --upgrade
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command's arguments."""
+    parser = subparsers.add_parser(
+        "init",
+        help="put the suite into a repository of your own",
+        description="Put the suite, its settings and workflows into a repository of your own.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="(this folder)"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="what to measure: a folder or a hub id (embedded)"
+    )
+    parser.add_argument(
+        "--subject",
+        metavar="MODULE:FUNCTION",
+        help="your own code under test; new begins benchmarks/pipeline.py",
+    )
+    parser.add_argument(
+        "--workflow",
+        action="append",
+        choices=("mac", "gpu", "hosted"),
+        help="a GitHub workflow: a Mac of your own, a machine of your own with an NVIDIA GPU, or "
+        "GitHub's machines (pictures only); may be typed several times",
+    )
+    parser.add_argument(
+        "--requirement",
+        metavar="TEXT",
+        help="what pip installs in a workflow (sdperf[report] of this version); a wheel's path "
+        "or address will do",
+    )
+    parser.add_argument("--yes", action="store_true", help="ask nothing, write")
+    parser.add_argument(
+        "--upgrade", action="store_true", help="bring files of an earlier sdperf init up to date"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, show, ask, write."""
+    from sdperf.scaffold.plan import plan_scaffold
+
+    root = arguments.folder
+    if not root.is_dir():
+        raise ConfigurationError(
+            "there is no such folder", got=str(root), hint="name the top of your repository"
+        )
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.yes
+    wanted = _collect_wanted(arguments, asks)
+    planned = plan_scaffold(_read_existing(root), wanted, __version__)
+    written = [one for one in planned if one.is_written]
+    print_texts([f"in {root.resolve()}:", *_show(planned)])
+    if not written:
+        print("nothing to do")
+        return 0
+    if not arguments.yes and not (asks and _ask("write these? [Y/n] ").lower() in ("", "y", "yes")):
+        print("nothing was written" + ("" if asks else "; do: type it again with --yes"))
+        return 1
+    _write(root, written)
+    print_texts([f"wrote {len(written)} files", "", *_list_next(wanted)])
+    return 0
+
+
+def _collect_wanted(arguments: argparse.Namespace, asks: bool) -> Wanted:
+    from sdperf.scaffold.plan import WORKFLOWS, Wanted
+
+    model, subject, workflows = arguments.model, arguments.subject, arguments.workflow or []
+    if arguments.upgrade and (model or subject or workflows):
+        raise ConfigurationError(
+            "--upgrade adds nothing new",
+            got="--upgrade beside --model, --subject or --workflow",
+            hint="type sdperf init --upgrade, and then sdperf init with the others",
+        )
+    if asks and not arguments.upgrade:
+        model = model or _ask("model to measure: a folder or a hub id [embedded] ") or None
+        subject = subject or _ask("your own code, MODULE:FUNCTION, or new [none] ") or None
+        if not workflows:
+            typed = _ask(f"workflows, of {', '.join(WORKFLOWS)} [none] ")
+            workflows = typed.replace(",", " ").split()
+    unknown = [one for one in workflows if one not in WORKFLOWS]
+    if unknown:
+        raise ConfigurationError(
+            "there is no such workflow", got=unknown[0], expected=", ".join(WORKFLOWS)
+        )
+    if subject is not None and subject != "new" and not _names_function(subject):
+        raise ConfigurationError(
+            "--subject cannot be used",
+            got=subject,
+            expected="MODULE:FUNCTION such as my_package.pipelines:fast, or new",
+        )
+    for name, value in (("--model", model), ("--requirement", arguments.requirement)):
+        if value is not None and not (value.strip() and value.isprintable()):
+            raise ConfigurationError(f"{name} cannot be used", got=ascii(value))
+    requirement = arguments.requirement or f"sdperf[report]=={__version__}"
+    if "'" in requirement:
+        raise ConfigurationError("--requirement cannot be used", got=requirement, expected="no '")
+    return Wanted(model, subject, tuple(workflows), requirement, arguments.upgrade)
+
+
+def _names_function(subject: str) -> bool:
+    module, separator, function = subject.partition(":")
+    parts = (*module.split("."), function)
+    return bool(separator) and all(one.isidentifier() for one in parts)
+
+
+def _ask(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        print()
+        raise ConfigurationError(
+            "the answer is missing", got="the end of the input", hint="sdperf init --yes"
+        ) from None
+
+
+def _read_existing(root: Path) -> dict[str, str]:
+    from sdperf.scaffold.plan import list_read_paths
+
+    existing = {}
+    for name in list_read_paths():
+        path = root / name
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ConfigurationError(f"{name} leads out of the repository", got=str(path.resolve()))
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                existing[name] = file.read()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} cannot be read", got=str(error)) from error
+    return existing
+
+
+def _show(planned: Sequence[PlannedFile]) -> list[str]:
+    width = max(len(one.path) for one in planned)
+    lines = []
+    for one in planned:
+        if one.after is None:
+            lines.append(f"  keep    {one.path:{width}}  {one.note}")
+        elif one.before is None:
+            lines.append(f"  new     {one.path:{width}}  {len(one.after.splitlines())} lines")
+        else:
+            lines.append(f"  change  {one.path:{width}}")
+            difference = difflib.unified_diff(
+                one.before.splitlines(), one.after.splitlines(), n=1, lineterm=""
+            )
+            lines += [f"          {line}" for line in list(difference)[2:]]
+    return lines
+
+
+def _write(root: Path, planned: Sequence[PlannedFile]) -> None:
+    from sdperf.store.files import write_atomically
+
+    for one in planned:
+        assert one.after is not None
+        path = root / one.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, one.after.encode())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be written",
+                got=error.strerror,
+                hint="make it writable and type sdperf init again: what was written stays",
+            ) from error
+
+
+def _list_next(wanted: Wanted) -> list[str]:
+    lines = [
+        "next:",
+        "  sdperf doctor                             # is this machine fit to be measured?",
+        "  pytest benchmarks --benchmark-autosave    # measure, and keep the run",
+        "  pytest benchmarks --benchmark-compare     # ... after a change",
+    ]
+    if wanted.workflows:
+        lines.append("  commit .github/workflows, and read the first lines of each file there")
+    return lines

@@ -1,0 +1,45 @@
+"""What a session came to: the value that its summary, its reports and its files are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sdperf.judging.session.comparison import Comparison
+from sdperf.judging.session.speed import SpeedVerdict
+from sdperf.record.guard import Guard
+from sdperf.record.verdict import SettledCase
+from sdperf.report.text.session.cases import Row
+
+
+@dataclass(frozen=True)
+class SessionOutcome:
+    """A session, judged.
+
+    Attributes:
+        rows: Its cases with their verdicts, in the order in which they ran.
+        comparison: What it was compared with.
+        speed: What is said of its speed.
+        settled: What was said of a case's speed that its saved numbers alone do not tell, by id.
+        no_overlap: Why nothing was compared although something was asked for.
+        tails_left_out: Why the tails of some cases were not judged; ``None`` where all were.
+    """
+
+    rows: tuple[Row, ...]
+    comparison: Comparison
+    speed: SpeedVerdict
+    settled: Mapping[str, SettledCase] = field(default_factory=dict)
+    no_overlap: str | None = None
+    tails_left_out: str | None = None
+
+    @property
+    def void(self) -> str | None:
+        """Why nothing that was timed counts; ``None`` where it does."""
+        return self.speed.confirmation.void
+
+
+def find_guards(rows: tuple[Row, ...]) -> tuple[Guard, ...] | None:
+    """Return what was said of the machine's fitness; ``None`` where nobody asked."""
+    logs = (row.measurement.guards for row in rows if row.measurement is not None)
+    log = next((each for each in logs if each is not None), None)
+    return None if log is None or log.policy == "off" else log.before

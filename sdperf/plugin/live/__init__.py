@@ -1,0 +1,1 @@
+"""A session of pytest while it runs: what it knows, what its tests left, its workers."""

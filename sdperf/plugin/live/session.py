@@ -1,0 +1,188 @@
+"""What a session of pytest knows while it runs; what it came to is `SessionOutcome`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sdperf.errors import ConfigurationError
+from sdperf.judging.settling import Typed
+from sdperf.measure.clock import VirtualClock
+from sdperf.measure.ledger import Ledger
+from sdperf.plugin.command_line import read_typed
+from sdperf.plugin.keys import KEY
+from sdperf.plugin.live.log import TestLog
+from sdperf.plugin.live.order import OrderWatch
+from sdperf.plugin.live.quality_results import QualityShelf
+from sdperf.plugin.live.stored import StoredRun
+from sdperf.plugin.live.suites import SessionSuites
+from sdperf.plugin.options import Settings, read_settings
+from sdperf.plugin.progress import LiveLine
+
+if TYPE_CHECKING:
+    from sdperf.judging.session.limits import Limits
+    from sdperf.plugin.ending.outcome import SessionOutcome
+    from sdperf.plugin.journalling import SessionJournal
+    from sdperf.run.case import CaseResult
+    from sdperf.store.calibration import Calibration
+    from sdperf.store.session_lock import FolderLock
+
+
+@dataclass
+class AskedComparison:
+    """What a session is to be compared with, and what it may differ by.
+
+    Attributes:
+        compares_with_accepted: Whether a bare ``--benchmark-compare`` is ours to answer, because
+            there are accepted sessions.
+        compare_fail: The checks of ``--benchmark-compare-fail``, taken over from pytest-benchmark.
+        limits: Tolerated slowdown of each test that has a limit of its own, by id.
+        calibrations: What ``sdperf calibrate`` found out of each kind of machine, where the session
+            compares.
+    """
+
+    compares_with_accepted: bool = False
+    compare_fail: tuple[Any, ...] = ()
+    limits: dict[str, float] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+
+
+@dataclass
+class LiveSession:
+    """What the plugin keeps for a session, from the first option or test of ours on.
+
+    Attributes:
+        settings: The options.
+        live_line: Where progress is shown.
+        root: pytest's root folder.
+        typed: How the session was asked for, for the commands that it suggests.
+        suites: Its model and workers.
+        clock: The virtual clock that pytest-benchmark reads.
+        log: What its tests left.
+        quality: What the quality suite left.
+        order: Whether the order of cases makes a difference.
+        asked: What it is to be compared with.
+        journal: What keeps each finished case on the disk; ``None`` before it is opened.
+        lock: Keeps other sessions out of the folder; ``None`` before it is taken.
+        interrupted: Whether the user ended it.
+        outcome: What it came to; ``None`` before it has ended.
+        stored: What became of its files.
+    """
+
+    settings: Settings
+    live_line: LiveLine
+    root: Path
+    typed: Typed
+    suites: SessionSuites
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    log: TestLog = field(default_factory=TestLog)
+    quality: QualityShelf = field(default_factory=QualityShelf)
+    order: OrderWatch = field(default_factory=OrderWatch)
+    asked: AskedComparison = field(default_factory=AskedComparison)
+    journal: SessionJournal | None = None
+    lock: FolderLock | None = None
+    interrupted: bool = False
+    outcome: SessionOutcome | None = None
+    stored: StoredRun = field(default_factory=StoredRun)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where its wall time goes."""
+        return self.suites.ledger
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """Cases that an earlier process measured: when that process began, by test id."""
+        return {} if self.journal is None else self.journal.kept
+
+    def read_limits(self) -> Limits:
+        """Return what its judges tolerate."""
+        return self.settings.limits(self.asked.limits)
+
+    def keep(self, node_id: str, result: CaseResult) -> None:
+        """Keep a case's result for the gates and for the image folder, and put it on the disk.
+
+        Where the disk refuses, the session ends after this case and judges what it has.
+        """
+        self.log.results[node_id] = result
+        if self.journal is not None and node_id not in self.journal.kept:
+            self.journal.add_timed(self.suites.own(), node_id, result)
+
+    def forget(self, node_id: str, host: Any) -> None:
+        """Drop what an earlier run of a test left: another plugin runs it again, and that counts.
+
+        Args:
+            node_id: The test.
+            host: pytest-benchmark's session, which would keep a benchmark of each run.
+        """
+        self.log.forget(node_id)
+        self.quality.results.pop(node_id, None)
+        self.order.forget(node_id)
+        if self.journal is not None:
+            self.journal.kept.pop(node_id, None)
+        if host is not None:
+            host.benchmarks[:] = [one for one in host.benchmarks if one.fullname != node_id]
+
+    def list_left_out(self) -> list[str]:
+        """Return the ids of the selected tests that did not run, in order."""
+        return [
+            one.node_id for one in self.suites.plan.tests if one.node_id not in self.log.reports
+        ]
+
+    def release(self) -> None:
+        """Let the next session into the folder."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
+
+def session_of(config: pytest.Config) -> LiveSession:
+    """Return the sdperf session of a pytest configuration, made at the first call.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    session = config.stash.get(KEY, None)
+    if session is None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        settings, line, root = read_settings(config), LiveLine(reporter), config.rootpath
+        suites = SessionSuites(settings, line, root, Ledger())
+        session = LiveSession(settings, line, root, read_typed(config), suites)
+        config.stash[KEY] = session
+    return session
+
+
+def take_over_host(asked: AskedComparison, host: Any) -> None:
+    """Take from pytest-benchmark what it does late or silently: checks, and damaged runs.
+
+    Args:
+        asked: What the session is to be compared with.
+        host: pytest-benchmark's session, baselines loaded.
+
+    Raises:
+        ConfigurationError: A run was named that does not exist, or pytest-benchmark is too old.
+        RecordError: A run that was asked for cannot be read.
+    """
+    import pytest_benchmark
+
+    from sdperf.judging.session.comparison import find_damage
+    from sdperf.plugin.command_line import check_host_version
+
+    check_host_version(pytest_benchmark.__version__)
+    asked.compare_fail, host.compare_fail = tuple(host.compare_fail or ()), []
+    if not host.compare:
+        return
+    damage = find_damage(host.storage, host.compare, host.compared_mapping)
+    if damage is not None:
+        raise damage
+    if not host.compared_mapping and (host.compare is not True or asked.compare_fail):
+        named = "" if host.compare is True else f" {host.compare!r}"
+        raise ConfigurationError(
+            f"there is no saved run{named} to compare with",
+            got=f"none in {host.storage}",
+            hint="save one first: pytest benchmarks --benchmark-autosave",
+        )

@@ -1,0 +1,188 @@
+"""The suites of a session: its model, its workers and what they share; made when a case asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdperf.measure.ledger import Ledger
+from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
+from sdperf.plugin.live.ahead import Plan
+from sdperf.plugin.live.skipping import find_skip_reason
+from sdperf.plugin.options import Settings
+from sdperf.plugin.progress import LiveLine
+from sdperf.record.workload import Variant
+
+if TYPE_CHECKING:
+    from sdperf.models.loader import ResolvedModel
+    from sdperf.run.hosts.cluster import Cluster
+    from sdperf.run.pool import WorkerPool
+    from sdperf.run.suite import Suite
+
+
+@dataclass
+class SessionSuites:
+    """Makes the suite that all cases share, and the one of the plain side of gains.
+
+    Attributes:
+        settings: The options.
+        live_line: Where progress is shown.
+        root: pytest's root folder.
+        ledger: Where the session's wall time goes.
+        plan: What our tests will ask of the workers, in order.
+        traced: Whether the trace that was asked for has been written.
+    """
+
+    settings: Settings
+    live_line: LiveLine
+    root: Path
+    ledger: Ledger
+    plan: Plan = field(default_factory=Plan)
+    traced: bool = False
+    _model: ResolvedModel | None = None
+    _pool: WorkerPool | None = None
+    _suite: Suite | None = None
+    _plain_suite: Suite | None = None
+    _cluster: Cluster | None = None
+    _has_stocked: bool = False
+
+    def resolve_model(self) -> ResolvedModel:
+        """Find the model's files, once, before anything is timed.
+
+        Raises:
+            ModelError: There is no such model, or it cannot be used.
+        """
+        if self._model is None:
+            from sdperf.models.loader import resolve_model
+
+            self.live_line.say("finding the model")
+            self._model = resolve_model(self.settings.workload.model)
+        return self._model
+
+    def own(self) -> Suite:
+        """Return what all cases share, made at the first call."""
+        if self._suite is None:
+            from sdperf.models.references import load_references
+            from sdperf.run.suite import Suite, count_cpu_threads
+
+            model = self.resolve_model()
+            settings = self.settings
+            self._pool = self._make_pool()
+            references = load_references(model.folder / "references")
+            self._suite = Suite(
+                workload=settings.workload,
+                model=model,
+                pool=self._pool,
+                device=settings.device,
+                subject=settings.subject,
+                sampling_source=settings.sampling_source,
+                cpu_threads=count_cpu_threads() if self._cluster is None else self._cluster.threads,
+                shipped=references,
+                guards=settings.guards,
+                allowed_unknown=settings.allowed_unknown,
+            )
+            self._prefer_calibrated(self._suite, model.model_hash)
+        return self._suite
+
+    def _make_pool(self) -> WorkerPool:
+        """Make the pool of the session: of a cluster's workers, of our own, or of this process."""
+        from sdperf.run.hosts.local import InProcessHost, SpawnedHost
+        from sdperf.run.pool import WorkerPool
+
+        timeout_s = self.settings.timeout_s
+        if self.settings.cluster is None:
+            host = InProcessHost if self.settings.in_process else SpawnedHost
+            return WorkerPool(host, timeout_s, ledger=self.ledger)
+        from sdperf.run.hosts.cluster import START_LEAD_S, Cluster
+
+        self.live_line.say("looking for the cluster")
+        self._cluster = cluster = Cluster(self.settings.cluster)
+        return WorkerPool(
+            cluster.make_host,
+            timeout_s,
+            ledger=self.ledger,
+            start_lead_s=START_LEAD_S,
+            is_elsewhere=True,
+        )
+
+    def plain(self) -> Suite:
+        """Return the suite of the plain side of gains, whose workers live beside the others."""
+        if self._plain_suite is None:
+            suite = self.own()
+            self._plain_suite = suite.with_changes(
+                pool=suite.pool.make_beside("plain side", self.ledger),
+                guards="off",
+                compares_with_fp32=False,
+            )
+        return self._plain_suite
+
+    def _prefer_calibrated(self, suite: Suite, model_hash: str) -> None:
+        """Take the references that ``sdperf quality calibrate`` left for this kind of device."""
+        from sdperf.models.references import load_references
+        from sdperf.store.references import locate_references
+
+        if locate_references(self.root, model_hash, "").is_dir():
+            kind = suite.describe_device().kind
+            calibrated = load_references(locate_references(self.root, model_hash, kind))
+            suite.shipped = calibrated or suite.shipped
+
+    def start_ahead(self, node_id: str) -> None:
+        """Have processes ready for a test's pipeline, all of the session's before its first one."""
+        from sdperf.run.stock import count_that_fit
+
+        suite = self.own()
+        stock = suite.pool.stock
+        if not stock.is_open:
+            if not self._has_stocked:
+                self._has_stocked = True
+                self._plan_references()
+            return
+        if suite.guards != "off":
+            suite.machine.look_at_rest()
+        if self.plan.is_first_of_its_pipeline(node_id, self._is_skipped):
+            stock.fill(self.plan.count_now(node_id, self._is_skipped), suite.model)
+        if not self._has_stocked:
+            self._has_stocked = True
+            wanted = self.plan.count_all(self._is_skipped) + self._plan_references()
+            stock.fill(min(wanted, count_that_fit()), suite.model)
+        suite.pool.settle()
+
+    def _plan_references(self) -> int:
+        """Tell the suite what its tests are held against; count the processes that it takes."""
+        from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
+        from sdperf.run.quality.bench import FEWEST_IMAGES
+
+        suite, images = self.own(), self.settings.images
+        quality_images = max(FEWEST_IMAGES, images)
+        suite.planned = PlannedReferences(
+            self.plan.count_pictures(images, quality_images, self._is_skipped),
+            self.plan.list_inspected(self._is_skipped),
+        )
+        tested = {
+            suite.make_spec(one.precision, one.optimisations, one.engine)
+            for one in self.plan.list_variants(self._is_skipped)
+        }
+        return len(list_reference_specs(suite) - tested)
+
+    def _is_skipped(self, variant: Variant) -> bool:
+        names = variant.optimisations
+        is_empty = names == (DEFAULT,) and not self.find_default_optimisations()
+        return is_empty or self.reason_to_skip(variant) is not None
+
+    def find_default_optimisations(self) -> tuple[str, ...]:
+        """Return what is on by default on the session's device."""
+        return default_for(self.own().describe_device().kind)
+
+    def reason_to_skip(self, variant: Variant) -> str | None:
+        """Say why an automatic case does not suit this machine, naming the flag to force it."""
+        return find_skip_reason(self.settings, self.own(), self._cluster, variant)
+
+    def close(self) -> None:
+        """End all workers and let go of the machine's probes."""
+        if self._plain_suite is not None:
+            self._plain_suite.pool.close()
+        if self._suite is not None:
+            self._suite.close()
+        if self._cluster is not None:
+            self._cluster.close()

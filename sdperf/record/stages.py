@@ -1,0 +1,128 @@
+"""The stages of one image: their seconds, their work, and the device's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+SeparateStage = Literal["encode_prompt", "denoise", "decode_latents", "deliver"]
+"""Stages that a ``stage`` case measures alone."""
+
+StageName = Literal[
+    "draw_noise", "tokenise", "encode_prompt", "denoise", "decode_latents", "whole", "deliver"
+]
+"""All stages of a generation in their order; ``whole`` stands for those in between where the
+pipeline cannot be divided."""
+
+Reading = Literal["compute-bound", "launch-bound", "starved"]
+"""What limits a stage: arithmetic, the host's cost per operator, or something else."""
+
+SEPARATE_STAGES: Final[tuple[SeparateStage, ...]] = get_args(SeparateStage)
+STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds of each stage in one profiled round of one image; ``None`` is a stage unknown.
+
+    The round was synchronised at every border, so the sum can exceed an unprofiled round.
+
+    Attributes:
+        total_s: The whole profiled round.
+        tokenise_s: Prompt to token ids, on the CPU.
+        encode_prompt_s: Token ids to prompt embeddings.
+        denoise_s: All denoising steps.
+        decode_latents_s: Latents to pixels.
+        deliver_s: Pixels to PNG bytes, on the CPU.
+        steps_s: Each denoising step; empty when unknown.
+        draw_noise_s: Seed to starting noise on the device.
+        whole_s: The plain call, of a pipeline that cannot be divided.
+    """
+
+    total_s: float
+    tokenise_s: float | None = None
+    encode_prompt_s: float | None = None
+    denoise_s: float | None = None
+    decode_latents_s: float | None = None
+    deliver_s: float | None = None
+    steps_s: tuple[float, ...] = ()
+    draw_noise_s: float | None = None
+    whole_s: float | None = None
+
+    def by_name(self) -> dict[StageName, float]:
+        """Seconds of each stage that is known, in the order in which they run."""
+        seconds = {name: getattr(self, f"{name}_s") for name in STAGES}
+        return {name: value for name, value in seconds.items() if value is not None}
+
+    @property
+    def rest_s(self) -> float:
+        """What no stage explains: the whole less all known stages, seconds."""
+        return self.total_s - sum(self.by_name().values())
+
+    def overlappable_share(self) -> float | None:
+        """Share of a synchronous image that is not the device's work: the ceiling of async.
+
+        Returns:
+            A ratio in [0, 1]: tokenising and delivery over the whole; ``None`` when unknown.
+        """
+        if self.tokenise_s is None or self.deliver_s is None or self.total_s <= 0:
+            return None
+        return min(1.0, (self.tokenise_s + self.deliver_s) / self.total_s)
+
+
+@dataclass(frozen=True)
+class PeakRate:
+    """The fastest matrix product that this device made in this session.
+
+    Attributes:
+        format: Number format of the factors. ``tf32`` where a precision of fp32 lets some
+            operators (on CUDA: convolutions) round their factors to it.
+        flop_per_s: Floating-point operations a second; an addition counts like a multiplication.
+        size: The square matrices' side.
+        threads: CPU threads that took part; ``None`` on a GPU.
+    """
+
+    format: str
+    flop_per_s: float
+    size: int
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage of one image asks of the device, counted in a round of its own.
+
+    Attributes:
+        stage: Its name.
+        flop: Floating-point operations of matrix products, convolutions and attention; those of
+            everything else are not counted.
+        operators: Calls of torch's operators, views included.
+        flop_per_s: ``flop`` over the stage's seconds in the profiled round.
+        share_of_peak: That over the measured peak.
+        reading: What limits the stage; see `sdperf.run.share`.
+        fresh_flop: ``flop`` of a request that was never made before; counted only where that of a
+            known one came to nothing.
+    """
+
+    stage: StageName
+    flop: int
+    operators: int
+    flop_per_s: float | None = None
+    share_of_peak: float | None = None
+    reading: Reading | None = None
+    fresh_flop: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceLimits:
+    """The stages held against what the device could do, all measured in the same session.
+
+    Attributes:
+        peak: The fastest matrix product; ``None`` where it could not be measured.
+        operator_s: Seconds of an operator that has next to nothing to compute.
+        stages: What each stage costs.
+    """
+
+    peak: PeakRate | None
+    operator_s: float | None
+    stages: tuple[StageCost, ...]

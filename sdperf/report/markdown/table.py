@@ -1,0 +1,35 @@
+"""A table as Markdown; words out of files stand for themselves. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from sdperf.report.markdown.words import escape_markdown, format_code
+from sdperf.report.table import Code, Marked, Table
+
+_FIGURES: Final = re.compile(r"(?<!\])\\([+()])")
+
+
+def format_markdown_table(table: Table) -> Iterator[str]:
+    """Lay a table out: its header, how its columns stand, then a line a row."""
+    yield _join(table.header)
+    yield _join(["---" if column.is_text else "---:" for column in table.columns])
+    for row in table.rows:
+        yield _join([_format_cell(cell) for cell in row])
+
+
+def _format_cell(cell: str) -> str:
+    if isinstance(cell, Marked):
+        return cell.markdown
+    return format_code(cell) if isinstance(cell, Code) else _escape(cell)
+
+
+def _escape(text: str) -> str:
+    """Escape words; signs and brackets of figures stand, which are no markup within a cell."""
+    return _FIGURES.sub(r"\1", escape_markdown(text))
+
+
+def _join(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,64 @@
+"""A table in columns of characters, for terminals and files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sdperf.report.table import Column, Table
+from sdperf.report.text.lines import Line
+from sdperf.units import shorten
+
+
+def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
+    """Lay a table out: a bold header, then a line a row, and what stands beneath it.
+
+    Args:
+        table: The table.
+        indent: Blanks before each line of it; what stands beneath a row has its own.
+    """
+    rows = [_cut(table.columns, row) for row in (table.header, *table.rows)]
+    widths = [
+        max(column.least, *(len(row[number]) for row in rows))
+        for number, column in enumerate(table.columns)
+    ]
+    yield Line(f"{indent}{lay_out(table.columns, widths, rows[0])}", bold=True)
+    for number, row in enumerate(rows[1:]):
+        style = table.style_of(number)
+        if style.across is None:
+            laid = lay_out(table.columns, widths, row)
+        else:
+            laid = _lay_across(table.columns, widths, row, style.across)
+        yield Line(f"{indent}{laid}", style.colour)
+        yield from (Line(text, style.colour) for text in style.below)
+
+
+def _cut(columns: Sequence[Column], row: Sequence[str]) -> list[str]:
+    return [
+        cell if column.most is None else shorten(cell, column.most, keeps_end=column.keeps_end)
+        for column, cell in zip(columns, row, strict=True)
+    ]
+
+
+def _lay_across(
+    columns: Sequence[Column], widths: Sequence[int], row: Sequence[str], words: str
+) -> str:
+    """Lay out a row whose words stand in place of all cells but the first and the last."""
+    between = zip(columns[1:-1], widths[1:-1], strict=True)
+    room = sum(column.gap + width for column, width in between) - columns[1].gap
+    ends = (columns[0], Column("", is_text=True, gap=columns[1].gap), columns[-1])
+    return lay_out(ends, (widths[0], room, widths[-1]), (row[0], shorten(words, room), row[-1]))
+
+
+def lay_out(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str]) -> str:
+    """Lay one row out; nothing is padded at its end.
+
+    Args:
+        columns: What its columns are.
+        widths: Characters of each.
+        cells: What stands in them.
+    """
+    laid = ""
+    for number, (column, width, cell) in enumerate(zip(columns, widths, cells, strict=True)):
+        padded = cell.ljust(width) if column.is_text else cell.rjust(width)
+        laid += " " * (column.gap if number else 0) + padded
+    return laid.rstrip()

@@ -1,0 +1,1 @@
+"""The images of a session: drawn for comparison, looked at, scored."""

@@ -1,0 +1,81 @@
+"""A session's images compared with those that they should be: looked at once, scored once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sdperf.images import require_same_shape
+from sdperf.images.png import decode_png
+from sdperf.record.measurement import ImageRecord
+from sdperf.record.workload import ImageRequest
+from sdperf.run.messages import DeliveredImage
+from sdperf.run.pictures.references import fetch_plain
+from sdperf.run.pictures.scoring import Other
+
+if TYPE_CHECKING:
+    from sdperf.run.suite import Suite
+
+
+def record_images(
+    suite: Suite, made: Sequence[tuple[ImageRequest, DeliveredImage]]
+) -> list[ImageRecord]:
+    """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
+
+    Each is held against this run's fp32 sync image and against the shipped reference.
+
+    Args:
+        suite: Whose pictures they are.
+        made: What was asked for, and what came.
+    """
+    wanted = [(one.png, _list_others(suite, image)) for image, one in made]
+    with suite.pool.ledger.spend("comparing"):
+        examined = suite.images.scores.examine(wanted)
+    return [
+        seen.make_record(image, delivered)
+        for (image, delivered), seen in zip(made, examined, strict=True)
+    ]
+
+
+def _list_others(suite: Suite, image: ImageRequest) -> list[Other]:
+    """List what an image is held against."""
+    plain, others = fetch_plain(suite, image), []
+    if plain is not None:
+        others.append(Other.of_png("fp32-sync", plain))
+    reference = None if suite.shipped is None else suite.shipped.find(image, suite.workload)
+    if reference is not None:
+        others.append(Other("reference", reference.sha256, reference.read))
+    return others
+
+
+def add_scores(
+    suite: Suite,
+    records: Sequence[ImageRecord],
+    others: Sequence[bytes],
+    pngs: Sequence[bytes],
+    *,
+    against: str,
+) -> list[ImageRecord]:
+    """Hold images against others that were made in this session too; see `record_images`.
+
+    Args:
+        suite: Whose pictures they are.
+        records: What is known of the images; a score is added to each.
+        others: PNG bytes of the other images, in order.
+        pngs: PNG bytes of the images, in order.
+        against: What the others are.
+
+    Raises:
+        ImageError: Two images differ in size.
+    """
+    pairs = [(png, [Other.of_png(against, other)]) for png, other in zip(pngs, others, strict=True)]
+    with suite.pool.ledger.spend("comparing"):
+        examined = suite.images.scores.examine(pairs)
+    for seen, other, png in zip(examined, others, pngs, strict=True):
+        if not seen.scores:
+            require_same_shape(decode_png(other), decode_png(png))
+    return [
+        dataclasses.replace(one, scores=(*one.scores, *seen.scores))
+        for one, seen in zip(records, examined, strict=True)
+    ]

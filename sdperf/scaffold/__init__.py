@@ -1,0 +1,1 @@
+"""What ``sdperf init`` writes into a repository: planned from its files, then written in one go."""
