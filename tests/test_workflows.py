@@ -38,7 +38,7 @@ def find_faults(document):
     if document.get("permissions") != {}:
         faults.append("permissions at the top")
     for step in steps_of(document):
-        if "uses" in step and not PINNED.fullmatch(step["uses"]):
+        if "uses" in step and step["uses"] != "./" and not PINNED.fullmatch(step["uses"]):
             faults.append(f"{step['uses']} is not pinned")
         if step.get("uses", "").startswith("actions/checkout@") and (
             step["with"].get("persist-credentials") is not False
@@ -217,3 +217,106 @@ def test_the_schema_holds():
         [*command, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False, timeout=60
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+ACTION = FOLDER.parents[1] / "action.yml"
+
+
+def find_action_faults(document):
+    """Say what of our action breaks a promise."""
+    faults = [
+        f"input {name} has no default or description"
+        for name, one in document["inputs"].items()
+        if "default" not in one or not one.get("description")
+    ]
+    for step in document["runs"]["steps"]:
+        if "uses" in step and not PINNED.fullmatch(step["uses"]):
+            faults.append(f"{step['uses']} is not pinned")
+        if "${{" in step.get("run", ""):
+            faults.append("an expression inside a script")
+        if re.search(r"\b(mapfile|readarray|declare -A)\b", step.get("run", "")):
+            faults.append("a script that bash 3.2 of macOS does not run")
+    return faults
+
+
+def test_the_action_keeps_its_promises():
+    document = yaml.safe_load(ACTION.read_text())
+    assert find_action_faults(document) == []
+    for change_one in (
+        lambda one: one["inputs"]["tests"].pop("default"),
+        lambda one: one["runs"]["steps"][-1].update(uses="actions/upload-artifact@v7"),
+        lambda one: one["runs"]["steps"][1].update(run="pip install ${{ inputs.install }}"),
+        lambda one: one["runs"]["steps"][1].update(run="mapfile -t words"),
+    ):
+        damaged = yaml.safe_load(ACTION.read_text())
+        change_one(damaged)
+        assert len(find_action_faults(damaged)) == 1
+
+
+def run_step(name, folder, **inputs):
+    """Run a script of the action as a runner does, with a stand-in for the installed programs."""
+    (step,) = [
+        one for one in yaml.safe_load(ACTION.read_text())["runs"]["steps"] if one["name"] == name
+    ]
+    program = folder / "sdperf" / "bin"
+    program.mkdir(parents=True, exist_ok=True)
+    for one in ("python", "sdperf"):
+        (program / one).write_text('#!/bin/sh\nprintf "%s|" "$0" "$@"\nexit "${FAILS:-0}"\n')
+        (program / one).chmod(0o755)
+    output = folder / "output"
+    output.touch()
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "RUNNER_TEMP": str(folder), "GITHUB_OUTPUT": str(output)}
+        | {"GITHUB_STEP_SUMMARY": str(output)}
+        | inputs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.replace(f"{program}/", "")
+
+
+def test_the_action_gives_pytest_each_line_as_one_word(tmp_path):
+    status, typed = run_step(
+        "Measure and judge",
+        tmp_path,
+        TESTS="benchmarks\nsdperf.suite\n",
+        ARGUMENTS="-k\nfp32 and sync\n\n--benchmark-compare\n",
+    )
+    assert status == 0
+    assert typed.startswith(
+        "python|-m|pytest|benchmarks|--pyargs|sdperf.suite|-k|fp32 and sync|--benchmark-compare|"
+    )
+    assert run_step("Measure and judge", tmp_path, TESTS="x", ARGUMENTS="", FAILS="1")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("doctor", "fails", "status", "typed"),
+    [
+        ("warn", "0", 0, "sdperf|doctor|"),
+        ("warn", "1", 0, "sdperf|doctor|"),
+        ("strict", "1", 1, "sdperf|doctor|--strict|"),
+        ("strict", "0", 0, "sdperf|doctor|--strict|"),
+    ],
+)
+def test_the_action_ends_on_an_unfit_machine_where_that_is_asked(
+    tmp_path, doctor, fails, status, typed
+):
+    assert run_step("Is the machine fit?", tmp_path, DOCTOR=doctor, FAILS=fails) == (status, typed)
+
+
+def test_the_action_names_an_input_that_it_cannot_use(tmp_path):
+    status, said = run_step("Prepare", tmp_path, DOCTOR="maybe")
+    assert (status, "expected: off, warn or strict" in said) == (2, True)
+    assert run_step("Prepare", tmp_path, DOCTOR="warn")[0] == 0
+    assert (tmp_path / "output").read_text() == "folder=sdperf-run\n"
+
+
+def test_the_action_shows_the_summary_or_that_there_is_none(tmp_path):
+    (tmp_path / "sdperf-run").mkdir()
+    run_step("Summary", tmp_path)
+    (tmp_path / "sdperf-run/summary.md").write_text("**3 PASS**\n")
+    run_step("Summary", tmp_path)
+    assert (tmp_path / "output").read_text() == "Nothing was measured: see the log.\n**3 PASS**\n"

@@ -7,7 +7,7 @@ from typing import Final
 
 from evidence.damage_table.subjects import name_function
 from sdperf.ab.sides.sides import MatrixCase, Side
-from sdperf.ab.turns.arms import LifePool, LiveArm, SideArm
+from sdperf.ab.turns.arms import LifePool, LiveArm
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.turns.view import Progress, SilentView
@@ -56,7 +56,7 @@ class OneBlock(SilentView):
 class InProcessBench(LiveBench):
     """A bench whose sides are loaded in turn into this process: no interpreter has to start."""
 
-    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> SideArm:
+    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> LiveArm:
         """Make an arm whose worker is this process."""
         pool = LifePool(host_factory=InProcessHost, timeout_s=timeout_s)
         self._stack.callback(pool.close)

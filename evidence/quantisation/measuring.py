@@ -18,7 +18,8 @@ from sdperf.record.measurement import Gain, ImageRecord, ImageScores, MemoryUsag
 from sdperf.record.scores import compute_scores
 from sdperf.record.workload import ImageRequest, Precision, Variant, Workload
 from sdperf.run.case import Case
-from sdperf.run.messages import WorkerReport
+from sdperf.run.messages import DeliveredImage, WorkerReport
+from sdperf.run.pictures.comparing import record_images
 from sdperf.run.pool import WorkerPool
 from sdperf.run.quality.bench import measure_components
 from sdperf.run.quality.questions import Record, ReplayRecording
@@ -239,7 +240,8 @@ class Bench:
     def _compare_pictures(self, suite: Suite) -> list[ImageRecord]:
         records = []
         for request, png in self._generate(suite, self.clock() + self.budget_s).items():
-            record = suite.record_image(request, png, nonfinite=False)
+            delivered = DeliveredImage(png, 0.0, nonfinite=False)
+            (record,) = record_images(suite, [(request, delivered)])
             against = decode_png(self._plain_images[request])
             scores = compute_scores("plain", "", against, decode_png(png))
             records.append(dataclasses.replace(record, scores=(*record.scores, scores)))

@@ -8,14 +8,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.revisions import opened_revisions
 from sdperf.ab.sides.sides import MatrixCase, Side, SideError
 from sdperf.ab.sides.worktree import run_git
-from sdperf.ab.turns.bench import Bench
+from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.turns.view import View
 from sdperf.ab.verdict.comparison import Compared, CompareOptions
@@ -58,7 +57,7 @@ class SideTester:
 
     source: SideSource
     good: str
-    bench: Bench
+    bench: LiveBench
     view_for: Callable[[CompareOptions], View]
     measure: Compare = compare
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -68,12 +67,7 @@ class SideTester:
         """Nothing is opened before it is needed."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let go of the good end."""
         self._good = None
         self._stack.close()

@@ -97,7 +97,9 @@ def load_dispatch_table(version: str | None, installed: str) -> DispatchTable:
         "nothing is known of this version of torch",
         got=version,
         expected=f"one of {', '.join(known_versions())}, or the installed {installed}",
-        hint=f"leave --torch-version out, or add it: python -m tools.mps_tables {wanted}",
+        hint=f"--torch-version {_find_nearest(wanted)}; or install torch {wanted} and leave "
+        "--torch-version out, which reads what its own torchgen lists; or, in a clone of sdperf, "
+        f"add its table: python -m tools.mps_tables {wanted}",
     )
 
 
@@ -123,6 +125,12 @@ def _find_version(wanted: Version) -> str | None:
         same = [text for version, text in known if version.release[:2] == wanted.release]
         return same[-1] if same else exact
     return exact
+
+
+def _find_nearest(wanted: Version) -> str:
+    """Return the newest known version up to a wanted one, else the oldest known."""
+    known = known_versions()
+    return next((text for text in reversed(known) if Version(text) <= wanted), known[0])
 
 
 def _from_table(version: str) -> DispatchTable:
@@ -156,8 +164,8 @@ def _from_installed(version: Version) -> DispatchTable:
         False,
         in_python,
         f"torch {version} is {age} that sdperf has a table of: kernels that are registered in C++ "
-        "only are unknown, and so are limits that came with it; python -m tools.mps_tables "
-        f"{version} adds it to a checkout",
+        "only are unknown, and so are limits that came with it; in a clone of sdperf, python -m "
+        f"tools.mps_tables {version} adds it",
     )
 
 
@@ -178,6 +186,7 @@ def _read_table() -> Any:
         for letters in table["operators"].values()
     ):
         raise ConfigurationError(
-            f"{TABLE_PATH.name} is damaged", hint="reinstall sdperf, or python -m tools.mps_tables"
+            f"{TABLE_PATH.name} is damaged",
+            hint="reinstall sdperf, or, in a clone of it, python -m tools.mps_tables",
         )
     return table

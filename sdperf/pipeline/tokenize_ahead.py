@@ -16,7 +16,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 _CALL = "__call__"
@@ -56,12 +55,7 @@ class TokenizeAhead:
             object.__setattr__(self._pipeline, name, ahead)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name, ahead in self._tokenizers.items():
             object.__setattr__(self._pipeline, name, ahead.tokenizer)
 

@@ -41,7 +41,7 @@ from sdperf.plugin.fixtures import (
     sd_workers,
 )
 from sdperf.plugin.keys import FIXTURES, KEY, is_ours
-from sdperf.plugin.terminal import GuardedTerminal, guard_terminal
+from sdperf.plugin.terminal import GuardedTerminal, guard_terminal, make_failure
 from sdperf.settings import BASELINES, OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
@@ -316,14 +316,22 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Measure a pipeline's first case again when its last one is done, before it is let go."""
-    done = yield
-    if is_ours(item) and not item.session.shouldstop:
-        from sdperf.plugin.collecting import ends_pipeline
+    """Measure a pipeline's first case again when its last one is done, before it is let go.
 
-        if ends_pipeline(item, nextitem):
-            session = item.config.stash[KEY]
-            session.order.measure_first_again(session)
+    Being asked to end (SIGTERM, a closed terminal) in a case of ours is like Ctrl-C.
+    """
+    if not is_ours(item):
+        return (yield)
+    from sdperf.run.interruption import ended_like_interrupted
+
+    with ended_like_interrupted():
+        done = yield
+        if not item.session.shouldstop:
+            from sdperf.plugin.collecting import ends_pipeline
+
+            if ends_pipeline(item, nextitem):
+                session = item.config.stash[KEY]
+                session.order.measure_first_again(session)
     return done
 
 
@@ -345,11 +353,12 @@ def pytest_runtest_makereport(
         log.note_report(report)
         return report
     text = f"{type(fault).__name__}: {fault}"
-    report.longrepr = text
+    report.longrepr = make_failure(item, text)
     log.note_report(report)
     first = log.first_with_fault.setdefault(text, item.nodeid)
     if first != item.nodeid:
-        report.longrepr = f"{type(fault).__name__}: {fault.what}; as in {first}"
+        again = f"{type(fault).__name__}: {fault.what}; as in {first}"
+        report.longrepr = make_failure(item, again)
     return report
 
 
@@ -360,7 +369,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     if live is None:
         return (yield)
     try:
-        if live.log.reports:
+        if live.log.reports or _ended_before_a_case(session, live):
             from sdperf.plugin.ending.counted import count_failing, list_failing
             from sdperf.plugin.ending.finish import finish_session
 
@@ -381,6 +390,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     output = session.config.stash.get(_OUTPUT, None)
     if output is not None and output.end() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def _ended_before_a_case(session: pytest.Session, live: LiveSession) -> bool:
+    """Tell whether the user ended the session in its first case: it is said, and not saved."""
+    return session.exitstatus == pytest.ExitCode.INTERRUPTED and bool(live.list_left_out())
 
 
 @pytest.hookimpl(optionalhook=True)

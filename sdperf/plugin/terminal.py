@@ -67,3 +67,32 @@ def guard_terminal(writer: Any) -> GuardedTerminal | None:
     output = TolerantOutput(1, original)
     writer._file = output.stream
     return GuardedTerminal(writer, original, output)
+
+
+def make_failure(item: pytest.Item, message: str) -> Any:
+    """Make what pytest shows of a failed test out of a message: its lines fit the terminal.
+
+    What tools read (the short summary, a JUnit report's ``message``) keeps the message whole, and
+    the place is the test's own.
+
+    Args:
+        item: The test.
+        message: One paragraph a line.
+
+    Returns:
+        A report's ``longrepr``.
+    """
+    from sdperf.report.text.wrapping import wrap_text
+
+    try:
+        pytest.fail(message, pytrace=False)
+    except pytest.fail.Exception as error:
+        shown: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    for entry in shown.reprtraceback.reprentries:
+        entry.lines = [
+            piece for line in entry.lines for piece in wrap_text(line, subsequent_indent="    ")
+        ]
+    crash = shown.reprcrash
+    crash.path, crash.lineno = item.location[0], (item.location[1] or 0) + 1
+    crash.message = message
+    return shown

@@ -251,6 +251,11 @@ class Gain:
     plain_rounds_s: tuple[float, ...]
     plain_images_per_round: int
 
+    @property
+    def plain_s_per_image(self) -> float:
+        """Median seconds of an image of the plain pipeline in these turns."""
+        return statistics.median(self.plain_rounds_s) / self.plain_images_per_round
+
 
 @dataclass(frozen=True)
 class EngineUse:

@@ -9,20 +9,30 @@ import json
 from collections import Counter
 from typing import Any
 
-from sdperf.judging.session.saved import SavedComparison
+from sdperf.judging.session.saved import ComparedCase, SavedComparison
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.table import Code, Column, Marked, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
-from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
+from sdperf.units import (
+    UNKNOWN,
+    format_change,
+    format_names,
+    format_quantity,
+    format_seconds,
+)
 
 FORMAT_VERSION = 1
 
 
 def format_comparison_table(comparison: SavedComparison) -> list[Line]:
-    """Lay the comparison out for a terminal: a line a case, then what is not a plain pass."""
+    """Lay the comparison out for a terminal: a line a case, then what is not a plain pass.
+
+    Cases that the head did not run (``-k``, one file of several, a renamed test) share a line.
+    """
+    run = _list_run(comparison)
     bases = len(comparison.bases)
     lines = [
         Line(
@@ -36,7 +46,7 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
         lines += wrap_line(
             f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)
         )
-    for case in comparison.cases:
+    for case in run:
         if case.verdict.outcome is Outcome.PASS:
             continue
         for finding in case.verdict.told:
@@ -44,8 +54,32 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
             lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:
                 lines += wrap_line(f"    next: {finding.next_step}", "")
+    absent = describe_absent(comparison)
+    lines += [] if absent is None else wrap_line(absent, "yellow")
     lines.append(Line(_count(comparison)))
     return lines
+
+
+def describe_absent(comparison: SavedComparison) -> str | None:
+    """Say which cases of the bases the head did not run; ``None`` where it ran all of them.
+
+    Whether somebody left them out on purpose is not in a run: strictly, they fail it.
+    """
+    names = [one.verdict.case for one in comparison.cases if one.is_absent]
+    absent = [name.rpartition("::")[2] for name in names]
+    if not absent:
+        return None
+    were = "was" if len(absent) == 1 else "were"
+    return (
+        f"{format_quantity(len(absent), 'case')} of the baseline {were} not run: "
+        f"{format_names(absent)}; deselected, skipped or renamed? --strict fails by this, "
+        "--format json lists all"
+    )
+
+
+def _list_run(comparison: SavedComparison) -> list[ComparedCase]:
+    """Return the cases that the head ran."""
+    return [case for case in comparison.cases if not case.is_absent]
 
 
 def format_comparison_markdown(comparison: SavedComparison) -> str:
@@ -60,12 +94,14 @@ def format_comparison_markdown(comparison: SavedComparison) -> str:
     suite = comparison.suite
     if suite is not None:
         lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
+    absent = describe_absent(comparison)
+    lines += [] if absent is None else ["", escape_markdown(absent)]
     return "\n".join([*lines, "", _count(comparison), ""])
 
 
 def _tabulate(comparison: SavedComparison) -> Table:
-    rows = []
-    for case in comparison.cases:
+    rows, run = [], _list_run(comparison)
+    for case in run:
         outcome = case.verdict.outcome
         reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
         detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
@@ -74,11 +110,11 @@ def _tabulate(comparison: SavedComparison) -> Table:
                 Code(case.verdict.case),
                 format_seconds(case.baseline_s),
                 format_seconds(case.current_s),
-                format_change(case.ratio),
+                format_change(case.change),
                 Marked(outcome.value, f"**{outcome.value}**{detail}"),
             )
         )
-    colours = (colour_of(case.verdict.outcome) for case in comparison.cases)
+    colours = (colour_of(case.verdict.outcome) for case in run)
     return Table(
         (
             Column("case", is_text=True, most=50, keeps_end=True),
@@ -125,8 +161,11 @@ def _plain_finding(finding: Finding) -> dict[str, str | None]:
 
 
 def _count(comparison: SavedComparison) -> str:
-    counts = Counter(case.verdict.outcome for case in comparison.cases)
+    run = _list_run(comparison)
+    counts = Counter(case.verdict.outcome for case in run)
     named = ", ".join(
         f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]
     )
-    return f"{format_quantity(len(comparison.cases), 'case')}: {named or UNKNOWN}"
+    absent = len(comparison.cases) - len(run)
+    rest = f"; {absent} of the baseline not run" if absent else ""
+    return f"{format_quantity(len(run), 'case')}: {named or UNKNOWN}{rest}"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sdperf.errors import UnfitError
 from sdperf.measure.fitness.conditions import Conditions
-from sdperf.measure.fitness.guard_changes import compare_guards
+from sdperf.measure.fitness.guard_changes import (
+    compare_guards,
+    compute_other_work,
+    judge_other_work,
+)
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import ExcludedRound, GuardLog, GuardPolicy
 from sdperf.run.pool import PoolRound
@@ -25,13 +30,18 @@ class GuardedRounds:
         budget: How many rounds may be measured again.
         during: What changed for the worse in rounds that count.
         excluded: Rounds that do not count.
+        own_cpu_s: Returns the processor seconds of this process so far; workers count their own.
     """
 
     read: Callable[[], Conditions]
     budget: int
     during: list[Guard] = field(default_factory=list)
     excluded: list[ExcludedRound] = field(default_factory=list)
+    own_cpu_s: Callable[[], float] = time.process_time
     _last: Conditions | None = None
+    _last_own_s: float = 0.0
+    _other_s: float = 0.0
+    _total_s: float = 0.0
 
     def measure(self, run: Callable[[], PoolRound]) -> PoolRound:
         """Run rounds until one is valid, and return that one.
@@ -40,9 +50,12 @@ class GuardedRounds:
             UnfitError: The budget is spent.
         """
         while True:
-            before = self.read() if self._last is None else self._last
+            if self._last is None:
+                self._last, self._last_own_s = self.read(), self.own_cpu_s()
+            before = self._last
             done = run()
             self._last = self.read()
+            self._count_others(before, self._last, done)
             changes = compare_guards(before, self._last)
             failed = [guard for guard in changes if guard.state == "fail"]
             if not failed:
@@ -58,6 +71,22 @@ class GuardedRounds:
                     expected=f"at most {self.budget}",
                     hint="; ".join([*hints, f"{GUARDS} off measures all the same"]),
                 )
+
+    def _count_others(self, before: Conditions, after: Conditions, done: PoolRound) -> None:
+        """Add up what other programs took of the processors, where workers know their own share."""
+        own_s = self.own_cpu_s()
+        spent_s, self._last_own_s = own_s - self._last_own_s, own_s
+        if done.cpu_s is None:
+            return
+        counted = compute_other_work(before, after, spent_s + done.cpu_s)
+        if counted is not None:
+            self._other_s += counted[0]
+            self._total_s += counted[1]
+
+    def list_during(self) -> tuple[Guard, ...]:
+        """Return what was worse while the rounds ran that count."""
+        others = judge_other_work(self._other_s, self._total_s)
+        return (*self.during, *(() if others is None else (others,)))
 
 
 def check_fit(
@@ -104,5 +133,5 @@ def make_log(
     if rounds is None:
         return GuardLog(policy)
     return GuardLog(
-        policy, before, tuple(rounds.during), after, tuple(rounds.excluded), tuple(sorted(allowed))
+        policy, before, rounds.list_during(), after, tuple(rounds.excluded), tuple(sorted(allowed))
     )

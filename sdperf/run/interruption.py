@@ -13,7 +13,8 @@ from types import FrameType
 def ended_like_interrupted() -> Iterator[None]:
     """Treat being asked to end (SIGTERM, a closed terminal) like Ctrl-C: clean up, say so far.
 
-    Only the main thread can be asked; in any other nothing changes.
+    Only the main thread can be asked; in any other nothing changes. A signal that somebody else
+    takes already stays theirs, and one that is ignored stays so: ``nohup`` outlives a terminal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -23,7 +24,8 @@ def ended_like_interrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
     kinds = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
+    free = [kind for kind in kinds if signal.getsignal(kind) is signal.SIG_DFL]
+    before = {kind: signal.signal(kind, interrupt) for kind in free}
     try:
         yield
     finally:

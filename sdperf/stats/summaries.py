@@ -64,16 +64,6 @@ def compute_quantile(values: Sequence[float], probability: float) -> float:
     return float(min(max(between, ordered[below]), ordered[above]))
 
 
-def compute_mad(values: Sequence[float]) -> float:
-    """Compute the median absolute deviation from the median, unscaled: 0.674 sigma of normal data.
-
-    Raises:
-        ValueError: No values, or one that is not finite.
-    """
-    centre = compute_median(values)
-    return float(statistics.median(abs(value - centre) for value in values))
-
-
 def compute_median_interval(values: Sequence[float], confidence: float = 0.95) -> MedianInterval:
     """Enclose the median of the distribution between two order statistics.
 

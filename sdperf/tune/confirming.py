@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from sdperf.ab.sides.sides import MatrixCase, Side
-from sdperf.ab.turns.bench import Bench
+from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.turns.view import View
 from sdperf.ab.verdict.comparison import CaseComparison, Compared, CompareOptions
@@ -141,7 +141,7 @@ def read_confirmations(study: TuningStudy) -> list[Confirmation]:
 def confirm(
     study: TuningStudy,
     rig: Rig,
-    bench: Bench,
+    bench: LiveBench,
     options: CompareOptions,
     *,
     most: int = MOST_CANDIDATES,
@@ -200,7 +200,7 @@ def _confirm_one(
     fresh: Workload,
     references: Sequence[bytes],
     rig: Rig,
-    bench: Bench,
+    bench: LiveBench,
     options: CompareOptions,
     blocks_view: View,
     spell: Callable[[SdperfError], str],

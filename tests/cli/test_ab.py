@@ -136,6 +136,7 @@ def test_a_package_of_the_repository_counts_as_much_as_a_subject(capsys, reposit
         (("--python", "/no/such/python", "--python", sys.executable), "cannot be started"),
         (("--a", "precision=fp8", "--b", "mode=sync"), "the setting precision cannot be used"),
         (("--a", "colour=red", "--b", "mode=sync"), "a setting is unknown; got: colour"),
+        (("--a", "stepz=3"), "height, width, profile; do: type steps=3\n"),
         (("--a", "fp16", "--b", "mode=sync"), "a setting cannot be read; got: fp16"),
         (("--a", "mode=sync", "--cases", "speed"), "there is no such case; got: speed"),
         (("--a", "mode=sync", "--json", "/no/such/folder/x.json"), "--json cannot be written"),

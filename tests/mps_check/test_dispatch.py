@@ -77,13 +77,28 @@ def test_an_installed_version_outside_the_table_is_read_from_its_own_torchgen():
     assert not table.knows_library
     assert table.letter("aten::linear") == "m"
     assert f"2.99.0.dev20260101 is newer than {known_versions()[-1]}" in table.note
-    assert "python -m tools.mps_tables 2.99.0.dev20260101" in table.note
+    assert "in a clone of sdperf, python -m tools.mps_tables 2.99.0.dev20260101" in table.note
 
 
 @pytest.mark.parametrize("asked", ["2.5.1", "3.0", "2.14.9"])
 def test_an_unknown_version_is_refused_with_those_that_are_known(asked):
     with pytest.raises(ConfigurationError, match=r"nothing is known.*2\.8\.0.*2\.14\.1"):
         load_dispatch_table(asked, "2.13.0")
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"), [("9.9", known_versions()[-1]), ("2.14.9", "2.14.1"), ("1.0", "2.6.0")]
+)
+def test_the_refusal_says_what_whoever_installed_a_wheel_can_type(asked, nearest):
+    with pytest.raises(ConfigurationError) as refused:
+        load_dispatch_table(asked, "2.13.0")
+    choices = refused.value.hint.split("; or")
+    assert choices[0] == f"--torch-version {nearest}"
+    assert load_dispatch_table(nearest, "2.13.0").knows_library
+    assert f"install torch {asked} and leave --torch-version out" in choices[1]
+    assert [one for one in choices if "tools" in one] == [
+        f", in a clone of sdperf, add its table: python -m tools.mps_tables {asked}"
+    ]
 
 
 def test_what_is_no_version_is_refused():

@@ -136,7 +136,7 @@ def test_a_gain_about_engines_takes_all_others_unasked(bench, hosts, toys, pytes
     result = bench(spawned=True)
     result.assert_outcomes(passed=1, skipped=4)
     result.stdout.fnmatch_lines(
-        ["gain[[]fp32-toy[]]: 1.00 times faster*", "*toy: SSIM 1.* against plain fp32"]
+        ["gain[[]fp32-toy[]]: 1.00 times faster*", "*toy: * of plain fp32 in turns; SSIM 1.*"]
     )
 
 

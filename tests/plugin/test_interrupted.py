@@ -1,5 +1,6 @@
 """What dies with a run: nothing that was finished."""
 
+import functools
 import json
 import multiprocessing
 import signal
@@ -77,6 +78,121 @@ def test_a_resumed_run_is_no_baseline(interrupted, bench, accept, capsys):
     assert bench("--sd-resume").ret == 0
     assert accept() == 2
     assert "resumed after an interruption" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cut_off(bench, script, accept, pytester):
+    """A session of one slower case whose user ends it while that is measured again."""
+    pytester.makepyfile(test_bench="def test_latency(sd_benchmark): sd_benchmark.latency()")
+    assert bench().ret == 0
+    assert accept() == 0
+    rounds, script.seconds = script.rounds, {1: 3.0}
+
+    def end(made):
+        if made > 2 * rounds:
+            raise KeyboardInterrupt
+        return 1.0
+
+    script.drift = end
+    ended = bench("--benchmark-compare")
+    script.drift = lambda _: 1.0
+    return ended
+
+
+def test_a_suspicion_that_ctrl_c_kept_from_being_confirmed_is_open(cut_off):
+    assert cut_off.ret == 2
+    cut_off.assert_outcomes(passed=1)
+    shown = " ".join(" ".join(cut_off.outlines).split())
+    assert "sdperf confirm: measured 0 of 1 suspect again, interrupted (" in shown
+    assert "INCONCLUSIVE latency[fp32-sync-1w]: suspected, not confirmed: 3.00 s against" in shown
+    assert "; measuring it again was interrupted next: pytest" in shown
+    assert "1 case: 1 INCONCLUSIVE" in shown
+    assert "measured 1 suspect again" not in shown
+    assert "not measured again" not in shown
+
+
+def test_resuming_measures_the_suspects_again_and_no_case(cut_off, bench, monkeypatch):
+    cut_off.stdout.fnmatch_lines(
+        ["interrupted while measuring again: *; sdperf resume measures the suspects", "*twice"]
+    )
+    resumed = bench("--sd-resume", "--benchmark-compare")
+    assert resumed.ret == 1
+    resumed.stdout.fnmatch_lines(["*left 1 finished case of 1*", "*measured 1 suspect again (*"])
+    resumed.stdout.fnmatch_lines(["SLOWER  latency*: +200.0 % over 4 processes*"])
+
+
+def test_a_session_that_ended_before_it_could_confirm_accuses_nobody(
+    bench, script, accept, pytester
+):
+    case = "def test_{}(sd_benchmark): sd_benchmark.latency()"
+    pytester.makepyfile(test_bench=case.format("latency"))
+    assert bench().ret == 0
+    assert accept() == 0
+    script.seconds = {1: 3.0}
+    stop = "\nimport pytest\ndef test_stop(): pytest.exit('as Ctrl-C would')\n"
+    pytester.makepyfile(test_bench=case.format("latency") + stop)
+    ended = bench("--benchmark-compare")
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(["INCONCLUSIVE  latency*: suspected, not confirmed: 3.00 s*"])
+    by_numbers = bench("--benchmark-compare", confirm="0")
+    by_numbers.stdout.fnmatch_lines(["SLOWER  latency*: 3.00 s against*"])
+
+
+@pytest.fixture
+def asked_to_end(bench, pytester, monkeypatch):
+    """Run two cases while another process asks the session to end; returns what runs it.
+
+    The signal comes in the round of that number.
+    """
+    pytester.makepyfile(test_bench=KILLED.partition("def test_soundness")[0])
+    measure_round, made = Case.measure_round, []
+    inline_run = functools.partial(pytester.inline_run, no_reraise_ctrlc=True)
+    monkeypatch.setattr(pytester, "inline_run", inline_run)
+
+    def run(kind, moment, *arguments):
+        def measure(case):
+            made.append(case)
+            if len(made) == moment:
+                signal.raise_signal(kind)
+            return measure_round(case)
+
+        monkeypatch.setattr(Case, "measure_round", measure)
+        ended = bench(*arguments)
+        monkeypatch.setattr(Case, "measure_round", measure_round)
+        return ended
+
+    return run
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_being_asked_to_end_in_a_case_is_like_ctrl_c(asked_to_end, kind, pytester):
+    before = signal.getsignal(kind)
+    ended = asked_to_end(kind, 3)
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(
+        [
+            "sdperf latency fp32-sync-1w: * per image, 2 rounds *",
+            "sdperf throughput fp32-sync-1w: interrupted (*",
+            "latency[[]fp32-sync-1w] * NO BASELINE",
+            "interrupted: *; left out: 1 case (throughput*",
+        ]
+    )
+    assert signal.getsignal(kind) == before
+    assert last_run(pytester)["sdperf"]["interrupted"] is True
+
+
+def test_a_session_that_ended_in_its_first_case_says_so_and_saves_nothing(asked_to_end, pytester):
+    ended = asked_to_end(signal.SIGTERM, 2, "--benchmark-autosave", "--benchmark-json=run.json")
+    assert ended.ret == 2
+    ended.stdout.fnmatch_lines(
+        [
+            "interrupted before a case had finished (2 cases left out): nothing is judged or kept",
+            "not saved: an interrupted run is never a baseline",
+        ]
+    )
+    assert not any(line.startswith("case ") for line in ended.outlines)
+    assert list(pytester.path.glob(".benchmarks/**/*.json")) == []
+    assert not (pytester.path / ".sdperf/last-run.json").exists()
 
 
 KILLED = """

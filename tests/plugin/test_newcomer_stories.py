@@ -9,17 +9,18 @@ import pytest
 
 from sdperf.plugin.progress import LiveLine
 from sdperf.report.markdown.words import escape_markdown
+from tests.support.stories import unwrap
 
 
 def count_lines(result, text):
-    return sum(text in line for line in result.outlines)
+    return sum(text in line for line in unwrap(result).lines)
 
 
 def test_a_fault_that_all_cases_have_in_common_is_said_once(bench, pytester):
     broken = bench(subject="nowhere:make")
     assert broken.ret == 1
     broken.assert_outcomes(failed=2)
-    assert count_lines(broken, "do: python -c 'import nowhere'") == 1
+    assert count_lines(broken, "do: python -c 'import nowhere'") == 2  # the test, the summary
     assert count_lines(broken, "as in test_bench.py::test_latency[fp32-sync-1w]") == 1
     assert count_lines(broken, "BROKEN  latency") == 1
     broken.stdout.fnmatch_lines(["BROKEN  latency*, throughput*: ConfigurationError: *"])
@@ -81,7 +82,7 @@ def test_a_second_case_in_one_test_is_refused_before_it_is_loaded(bench, pyteste
     )
     refused = bench()
     refused.assert_outcomes(failed=1)
-    refused.stdout.fnmatch_lines(["*a test measures one case*write a test of its own for it*"])
+    unwrap(refused).fnmatch_lines(["*a test measures one case*write a test of its own for it*"])
 
 
 def test_what_auto_chose_is_skipped_with_a_subject_and_never_broken(bench, pytester):
@@ -153,14 +154,14 @@ def test_what_a_subject_raises_is_said_with_the_users_own_line(
     pytester.makepyfile(raising=subject)
     broken = bench("-k", "latency", subject="raising:make", spawned=spawned, workers=1)
     broken.assert_outcomes(failed=1)
-    broken.stdout.fnmatch_lines([f"GenerationError: the pipeline failed;*(raising.py:{line})*"])
+    unwrap(broken).fnmatch_lines([f"GenerationError: the pipeline failed;*(raising.py:{line})*"])
     assert "--sd-in-process" not in broken.stdout.str()
 
 
 def test_a_subjects_module_that_cannot_be_imported_is_said_with_its_line(bench, pytester):
     pytester.makepyfile(broken_module="x = 1\nraise KeyError('settings')\n")
     broken = bench("-k", "latency", subject="broken_module:make")
-    broken.stdout.fnmatch_lines(["*cannot be imported; got: KeyError*(broken_module.py:2 in *"])
+    unwrap(broken).fnmatch_lines(["*cannot be imported; got: KeyError*(broken_module.py:2 in *"])
 
 
 FROM_PICTURES = """
@@ -191,7 +192,7 @@ def test_a_pipeline_that_starts_from_a_picture_is_refused_before_timing(
 ):
     pytester.makepyfile(pictures=f"CLASS = '{name}'\n{FROM_PICTURES}")
     broken = bench("-k", "latency", subject="pictures:make")
-    broken.stdout.fnmatch_lines(
+    unwrap(broken).fnmatch_lines(
         [f"ModelError: the subject pictures:make returned a pipeline that starts from*{name}*"]
     )
     assert script.rounds == 0
@@ -248,7 +249,7 @@ def test_a_subject_that_makes_two_images_of_a_prompt_is_told_so(subject, bench, 
     pytester.makepyfile(two_images=subject)
     broken = bench("-k", "latency", subject="two_images:make")
     broken.assert_outcomes(failed=1)
-    broken.stdout.fnmatch_lines(["GenerationError: * makes 2 images where it was asked for 1;*"])
+    unwrap(broken).fnmatch_lines(["GenerationError: * makes 2 images where it was asked for 1;*"])
 
 
 CHECKED = """
@@ -322,7 +323,7 @@ def test_a_benchmark_fixture_that_is_not_pytest_benchmarks_is_one_message(bench,
         "import pytest\n@pytest.fixture\ndef benchmark():\n    return lambda function: function()\n"
     )
     broken = bench("-k", "latency")
-    broken.stdout.fnmatch_lines(
+    unwrap(broken).fnmatch_lines(
         ["ConfigurationError: the fixture benchmark is not pytest-benchmark's*function*"]
     )
 
@@ -342,7 +343,7 @@ def test_a_subject_that_ends_the_process_is_one_message(subject, bench, pytester
     pytester.makepyfile(ending=subject)
     broken = bench(subject="ending:make")
     broken.assert_outcomes(failed=2)
-    broken.stdout.fnmatch_lines(["GenerationError: the pipeline failed; got: SystemExit: 3 (*"])
+    unwrap(broken).fnmatch_lines(["GenerationError: the pipeline failed; got: SystemExit: 3 (*"])
     assert "raised in repr()" not in broken.stdout.str()
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.support.stories import unwrap
+
 SCHEMA = Path(__file__).parents[2] / "docs" / "format.schema.json"
 SLOW_STEP = """
 def slow(request):
@@ -270,7 +272,7 @@ def test_only_runs_ours_under_benchmark_only(bench):
 def test_under_xdist_every_case_fails_with_the_reason(bench):
     result = bench("-n", "1", in_process=False)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*benchmarks cannot run under xdist*leave -n out*"])
+    unwrap(result).fnmatch_lines(["*benchmarks cannot run under xdist*leave -n out*"])
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(bench):

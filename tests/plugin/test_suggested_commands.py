@@ -1,5 +1,6 @@
 """A command that a message suggests measures what the session measured: it is typed here."""
 
+import itertools
 import json
 import shlex
 
@@ -26,9 +27,11 @@ def read_measured(pytester):
 
 def find_suggested(result, first):
     """Return the words of the suggested command that begins so, as a failed test shows it."""
-    found = [line for line in result.outlines if line.startswith(f"next: {first} ")]
-    assert found, result.stdout.str()
-    return shlex.split(found[0].removeprefix("next: "))
+    lines = iter(result.outlines)
+    found = next((line for line in lines if line.startswith(f"next: {first} ")), None)
+    assert found is not None, result.stdout.str()
+    rest = itertools.takewhile(lambda line: line.startswith("    "), lines)
+    return shlex.split(" ".join([found.removeprefix("next: "), *map(str.strip, rest)]))
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.support.stories import accept_sessions
+from tests.support.stories import accept_sessions, unwrap
 
 FIVE = """
 import pytest
@@ -110,7 +110,7 @@ def test_a_killed_worker_breaks_its_case_and_the_run_goes_on(bench, pytester, ac
     )
     assert killed.ret == 1
     killed.assert_outcomes(passed=1, failed=1)
-    killed.stdout.fnmatch_lines(
+    unwrap(killed).fnmatch_lines(
         [
             "WorkerError: a worker died during a generation; got: exit code -9: SIGKILL: killed; *",
             "latency?fp32-sync-1w? * BROKEN",

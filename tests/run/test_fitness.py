@@ -7,7 +7,9 @@ import pytest
 
 from sdperf.errors import UnfitError
 from sdperf.measure.fitness.conditions import Conditions
+from sdperf.measure.fitness.guard_changes import compute_other_work
 from sdperf.measure.resources.host import HostProbe
+from sdperf.measure.resources.linux.linux_parsers import CpuTimes
 from sdperf.measure.resources.probe import Reading
 from sdperf.record.guard import Guard
 from sdperf.run.fitness import GuardedRounds, check_fit, make_log
@@ -50,6 +52,57 @@ def test_a_warning_keeps_the_round_and_is_kept_with_it_once():
     assert [rounds.measure(run).duration_s for _ in range(2)] == [1.0, 2.0]
     (warning,) = rounds.during
     assert (warning.name, warning.state) == ("swap", "warn")
+
+
+def count_ticks(*busy, total=1000):
+    """Readings of two processors, 1000 ticks apart, so many of them busy in each step."""
+    return [
+        conditions(cpu_times=CpuTimes(total * number, 0, total * number - sum(busy[:number])))
+        for number in range(len(busy) + 1)
+    ]
+
+
+def occupied(readings, worker_cpu_s, own_s=0.0):
+    """Rounds whose worker counts so many processor seconds each, and pytest's process so many."""
+    spent = itertools.count(0.0, own_s)
+    rounds = GuardedRounds(iter(readings).__next__, 5, own_cpu_s=lambda: next(spent))
+    result = SimpleNamespace(cpu_s=worker_cpu_s)
+    for _ in readings[1:]:
+        rounds.measure(lambda: PoolRound(5.0, (result,)))
+    return rounds
+
+
+@pytest.mark.parametrize(
+    ("busy", "worker_cpu_s", "own_s", "taken"),
+    [
+        ((900, 900), 9.0, 0.0, None),  # all of it the worker's
+        ((900, 900), 5.0, 0.0, "40.0 %"),
+        ((500, 900), 5.0, 0.0, "20.0 %"),  # a neighbour that began in the second round
+        ((900, 900), 5.0, 4.0, None),  # pytest's own process
+        ((590, 590), 5.0, 0.0, None),  # what a quiet machine does besides
+        ((900, 900), None, 0.0, None),  # a worker that cannot count
+    ],
+)
+def test_other_work_that_begins_during_rounds_is_a_warning(busy, worker_cpu_s, own_s, taken):
+    rounds = occupied(count_ticks(*busy), worker_cpu_s, own_s)
+    found = make_log("warn", (), rounds, ()).during
+    assert rounds.excluded == []
+    if taken is None:
+        assert found == ()
+    else:
+        (guard,) = found
+        assert (guard.name, guard.state, guard.value) == ("load", "warn", f"{taken} in rounds")
+        assert f"other work took {taken} of the processors' time" in guard.sentence
+
+
+def test_a_few_ticks_say_nothing_of_others():
+    assert make_log("warn", (), occupied(count_ticks(90, total=100), 0.0), ()).during == ()
+
+
+def test_what_the_hypervisor_took_is_no_work_of_others():
+    before = conditions(cpu_times=CpuTimes(0, 0, 0))
+    after = conditions(cpu_times=CpuTimes(1000, 400, 500))
+    assert compute_other_work(before, after, 1.0) == (0.0, 10.0)
 
 
 def test_a_spent_budget_is_an_error_and_no_number():

@@ -1,5 +1,7 @@
 """Subjects that leave something behind in their worker after each image."""
 
+import threading
+
 import torch
 
 
@@ -52,6 +54,22 @@ def memory(request):
     )
 
 
+def second_team(request):
+    """Once some images are drawn, another thread calls torch and stays: a second OpenMP team."""
+    drawn = []
+
+    def leave(_):
+        drawn.append(None)
+        if len(drawn) == AFTER_IMAGES:
+            threading.Thread(target=call_torch, daemon=True).start()
+
+    def call_torch():
+        torch.ones(2**22, dtype=torch.bfloat16).float()
+        threading.Event().wait()
+
+    return _after_each_call(request.load(), leave)
+
+
 def nothing(request):
     return _after_each_call(request.load(), lambda _: None)
 
@@ -74,4 +92,4 @@ def works_twice_later(request):
 
 
 AFTER_IMAGES = 14
-"""Images of one pipeline after which `works_twice_later` begins to."""
+"""Images of one pipeline after which `works_twice_later` and `second_team` begin to."""

@@ -2,6 +2,8 @@
 
 import json
 
+from _pytest.pytester import LineMatcher
+
 
 def accept_sessions(pytester, run, accept, count=5):
     """Run once, and accept that run as so many sessions that differ by a thousandth each.
@@ -23,3 +25,14 @@ def accept_sessions(pytester, run, accept, count=5):
             benchmark["stats"]["data"] = record["rounds_s"]
         path.write_text(json.dumps(document))
         assert accept() == 0
+
+
+def unwrap(result):
+    """Return a matcher of a result's output in which each broken paragraph is a line again."""
+    lines = []
+    for line in result.outlines:
+        if lines and line.startswith("    ") and lines[-1].strip():
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return LineMatcher(lines)

@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from sdperf.errors import ConfigurationError
-from tools.dry_run_workflow.__main__ import main
+from tools.dry_run_workflow.__main__ import main, read_action
 from tools.dry_run_workflow.plan import make_plan
 from tools.dry_run_workflow.running import format_stand_in, make_environment
 
-WORKFLOWS = sorted((Path(__file__).parents[2] / ".github" / "workflows").glob("*.yml"))
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TEXT = """
 on: [push]
 jobs:
@@ -90,7 +91,8 @@ def test_what_cannot_be_run_here_is_said(text, name, chosen, complaint):
     ids=lambda value: getattr(value, "stem", value),
 )
 def test_the_jobs_of_this_repository_can_be_planned(path, name):
-    plan = make_plan(yaml.safe_load(path.read_text(encoding="utf-8")), name, {})
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    plan = make_plan(document, name, {}, lambda one: read_action(ROOT, one))
     assert plan.labels
     assert not any(action.startswith("actions/checkout") for action in plan.actions)
 
@@ -157,3 +159,20 @@ def test_a_folder_without_git_is_one_message(tmp_path, capfd):
     (tmp_path / "jobs.yml").write_text(TEXT)
     assert main([str(tmp_path / "jobs.yml"), "good", "--root", str(tmp_path)]) == 2
     assert "cannot be cloned" in capfd.readouterr().err
+
+
+def test_what_an_action_of_the_checkout_uses_is_stood_in_for():
+    used = "actions/upload-artifact@" + "2" * 40
+    action = {"runs": {"steps": [{"run": "true"}, {"uses": used, "with": {"name": "x"}}]}}
+    document = yaml.safe_load(TEXT)
+    document["jobs"]["bad"]["steps"].append({"uses": "./"})
+    with pytest.raises(ConfigurationError, match="cannot be stood in for"):
+        make_plan(document, "bad", {})
+    read = []
+    plan = make_plan(document, "bad", {}, lambda one: read.append(one) or action)
+    assert (dict(plan.actions), read) == ({used: ("name",)}, ["./"])
+
+
+def test_an_action_that_the_checkout_lacks_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no such action; got: \./gone"):
+        read_action(tmp_path, "./gone")

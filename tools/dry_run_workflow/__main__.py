@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,6 +18,19 @@ def parse_axes(pairs: list[str]) -> dict[str, str]:
     if faults:
         raise ConfigurationError("--matrix cannot be used", got=faults[0], expected="AXIS:VALUE")
     return dict(pair.split(":", 1) for pair in pairs)
+
+
+def read_action(root: Path, action: str) -> dict[str, Any]:
+    """Read an action of the checkout itself.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    path = root / action / "action.yml"
+    if not path.is_file():
+        raise ConfigurationError("the checkout has no such action", got=action)
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return document
 
 
 def main(words: list[str] | None = None) -> int:
@@ -41,7 +55,9 @@ def main(words: list[str] | None = None) -> int:
             commit, changed = clone(asked.root, folder)
             relative = asked.workflow.resolve().relative_to(asked.root.resolve()).as_posix()
             document = yaml.safe_load((folder / relative).read_text(encoding="utf-8"))
-            plan = make_plan(document, asked.job, parse_axes(asked.matrix))
+            plan = make_plan(
+                document, asked.job, parse_axes(asked.matrix), lambda one: read_action(folder, one)
+            )
             print(f"job {asked.job} at {commit}, as {dict(plan.matrix)}, on {sys.platform}")
             if changed:
                 print(f"not in it: {changed} files that differ from the commit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,13 +35,20 @@ class Plan:
     conditions: Mapping[str, str]
 
 
-def make_plan(document: Mapping[Any, Any], name: str, chosen: Mapping[str, str]) -> Plan:
+def make_plan(
+    document: Mapping[Any, Any],
+    name: str,
+    chosen: Mapping[str, str],
+    read_local: Callable[[str], Mapping[Any, Any]] | None = None,
+) -> Plan:
     """Plan a job.
 
     Args:
         document: The workflow, as YAML reads it.
         name: The job.
         chosen: Values of axes of the matrix; the first one of each other axis is taken.
+        read_local: Returns the ``action.yml`` of an action of the checkout itself (``./FOLDER``);
+            such an action is run, and those that it uses are stood in for.
 
     Raises:
         ConfigurationError: There is no such job or value, or it cannot be run here.
@@ -58,7 +65,7 @@ def make_plan(document: Mapping[Any, Any], name: str, chosen: Mapping[str, str])
         event=_choose_event(document),
         labels=_list_labels(job["runs-on"], axes),
         matrix=_choose(axes, chosen),
-        actions=_list_actions(job["steps"]),
+        actions=_list_actions(_with_local(job["steps"], read_local)),
         conditions={
             str(step.get("name", step.get("uses", "a step"))): str(step["if"])
             for step in job["steps"]
@@ -95,6 +102,20 @@ def _choose(axes: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, str
 
 def _is_axis(name: str) -> bool:
     return name not in ("include", "exclude")
+
+
+def _with_local(
+    steps: list[Mapping[str, Any]], read_local: Callable[[str], Mapping[Any, Any]] | None
+) -> list[Mapping[str, Any]]:
+    """Put the steps of the checkout's own composite actions in their place."""
+    found: list[Mapping[str, Any]] = []
+    for step in steps:
+        action = str(step.get("uses", ""))
+        if action.startswith("./") and read_local is not None:
+            found += _with_local(read_local(action)["runs"]["steps"], read_local)
+        else:
+            found.append(step)
+    return found
 
 
 def _list_actions(steps: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -130,7 +131,10 @@ def parse_settings(texts: Sequence[str]) -> Settings:
                 found[key] = _read(key, value, lambda text: _parse_open(text, EDGE.parse))
             elif setting is None:
                 raise ConfigurationError(
-                    "a setting is unknown", got=key, expected=", ".join(list_keys())
+                    "a setting is unknown",
+                    got=key,
+                    expected=", ".join(list_keys()),
+                    hint=_suggest_key(key, value),
                 )
             elif setting is SIZE:
                 found |= zip(SIZE.fields, _read(key, value, SIZE.parse), strict=True)
@@ -151,6 +155,14 @@ def list_keys() -> list[str]:
     return [*(one.name for one in OF_A_SIDE), *EDGES, PROFILE.name]
 
 
+def _suggest_key(key: str, value: str) -> str:
+    """Say what to type in place of a setting that nobody knows."""
+    near = difflib.get_close_matches(key.lower(), list_keys(), n=1)
+    if near:
+        return f"type {near[0]}={value.strip()}"
+    return f"type one of these keys in its place, such as {STEPS.assign(20)}"
+
+
 def _split(text: str) -> Iterator[tuple[str, str]]:
     """Split a comma list into keys and values, a profile into those that it stands for."""
     for part in _BORDER.split(text):
@@ -161,6 +173,7 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
                 "a setting cannot be read",
                 got=part,
                 expected=f"KEY=VALUE, such as {PRECISION.assign('fp16')},{STEPS.assign(20)}",
+                hint=f"put one of these keys and = before it: {', '.join(list_keys())}",
             )
         if key == PROFILE.name:
             yield from read_profile(Path(value.strip()).expanduser()).as_texts().items()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from sdperf.ab.sides.sides import MatrixCase, Side
-from sdperf.ab.turns.blocks import Arm
 from sdperf.ab.turns.case_arm import CaseArm
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
@@ -20,52 +19,6 @@ from sdperf.run.hosts import remote
 from sdperf.run.messages import DeliveredImage, RoundRequest
 from sdperf.run.pool import PoolRound, WorkerPool
 from sdperf.run.suite import Suite
-
-
-class SideArm(Arm, Protocol):
-    """What a comparison asks of a side, beyond its rounds' seconds."""
-
-    @property
-    def lives(self) -> tuple[MemoryUsage, ...]:
-        """Peaks of each life of the workers, the present one last."""
-
-    @property
-    def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
-        """Content hashes of everything that timed rounds of all lives drew of each request."""
-
-    def before_load(self, make_room: Callable[[], None]) -> None:
-        """Have something called before workers are started, to make room for them."""
-
-    def load(self) -> None:
-        """Start the workers, make the first call and warm up, unless that was done."""
-
-    def describe_device(self) -> DeviceInfo:
-        """Return the device's facts."""
-
-    def describe_program(self) -> ProgramFacts | None:
-        """Return what a program of the user's says of itself; ``None`` where diffusers draws."""
-
-    def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
-        """Draw every prompt's image once, untimed."""
-
-    def draw_fresh(self, known_s: float) -> FreshRounds | None:
-        """Run rounds of requests that were never made; ``None`` for a stage that is timed alone.
-
-        Args:
-            known_s: Median seconds of the timed rounds.
-        """
-
-    def profile(self) -> StageTimes | None:
-        """Profile one image; ``None`` where the pipeline cannot be profiled."""
-
-    def watch(self) -> ResourceUsage:
-        """Watch rounds of their own, which do not count as timed."""
-
-    def list_modules(self) -> dict[str, str]:
-        """List the modules that came from the side's own folders, with their files' hashes."""
-
-    def locate_subject(self) -> str | None:
-        """Return the file of the subject's module; ``None`` without a subject."""
 
 
 @dataclass

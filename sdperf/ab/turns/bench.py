@@ -10,12 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter
 from sdperf.ab.sides.sides import MatrixCase, Side
-from sdperf.ab.turns.arms import LifePool, LiveArm, SideArm
+from sdperf.ab.turns.arms import LifePool, LiveArm
 from sdperf.ab.turns.blocks import BlockWatch
 from sdperf.ab.turns.residency import fit_together
 from sdperf.device import DeviceInfo, DeviceKind
@@ -34,48 +33,6 @@ from sdperf.run.hosts.interpreter import InterpreterHost, Launch, staged_harness
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.suite import Suite, count_cpu_threads
 from sdperf.store.references import locate_references
-
-
-class Bench(Protocol):
-    """What a comparison needs of the world."""
-
-    @property
-    def clock(self) -> Clock:
-        """Returns seconds."""
-
-    def look_at_rest(self, policy: GuardPolicy) -> None:
-        """Read the machine before anything of ours runs on it."""
-
-    def look(self, kind: DeviceKind, policy: GuardPolicy) -> tuple[Guard, ...]:
-        """Judge the machine before the first timed round.
-
-        Raises:
-            UnfitError: A guard fails and the policy is strict.
-        """
-
-    def watch_blocks(self, kind: DeviceKind, policy: GuardPolicy) -> BlockWatch | None:
-        """Return what tells disturbed blocks; ``None`` where nobody looks."""
-
-    def draw_lot(self) -> bool:
-        """Return true or false by chance."""
-
-    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> SideArm:
-        """Make an arm on workers of its own; nothing is loaded yet."""
-
-    def fit(self, workers: Sequence[MemoryUsage], device: DeviceInfo) -> bool:
-        """Tell whether workers of these peaks can be resident together."""
-
-    def resolve_model(self, side: Side) -> ResolvedModel:
-        """Find a side's model."""
-
-    def examine(self, side: Side) -> Interpreter:
-        """Say which interpreter a side runs in."""
-
-    def find_floors(self, model: ResolvedModel, precision: str, kind: DeviceKind) -> Floors | None:
-        """Return the floors that were measured for a model in a precision, if any."""
-
-    def environment(self, device: DeviceInfo) -> Environment:
-        """Say what this machine is."""
 
 
 @dataclass
@@ -103,12 +60,7 @@ class LiveBench:
         self._stage = self._stack.enter_context(staged_harness())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End every worker and remove the stage."""
         self._stack.close()
         self.machine.close()
@@ -119,7 +71,11 @@ class LiveBench:
             self.machine.look_at_rest()
 
     def look(self, kind: DeviceKind, policy: GuardPolicy) -> tuple[Guard, ...]:
-        """Judge the machine before the first timed round."""
+        """Judge the machine before the first timed round.
+
+        Raises:
+            UnfitError: A guard fails and the policy is strict.
+        """
         if policy == "off":
             return ()
         guards = self.machine.judge_before(kind)
@@ -134,7 +90,7 @@ class LiveBench:
         """Return true or false by chance."""
         return self.chance.random() < 0.5
 
-    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> SideArm:
+    def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> LiveArm:
         """Make an arm whose workers run in the side's interpreter, over the side's code."""
         launch = self._launch(side)
         pool = LifePool(host_factory=lambda: InterpreterHost(launch), timeout_s=timeout_s)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from sdperf.ab.keeping import Keeper, NoKeeper
 from sdperf.ab.sides.revisions import refuse_stray_subject
 from sdperf.ab.sides.sides import SIDES, MatrixCase, Side, SideError, SideName, describe_case
-from sdperf.ab.turns.bench import Bench, LiveBench
+from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.blocks import BlockSeries, judge_null_control, make_null_control
 from sdperf.ab.turns.case_state import (
     BlockPlan,
@@ -57,7 +57,7 @@ def compare(
     cases: Sequence[MatrixCase] = (MatrixCase(),),
     options: CompareOptions | None = None,
     *,
-    bench: Bench | None = None,
+    bench: LiveBench | None = None,
     view: View | None = None,
     keeper: Keeper | None = None,
 ) -> Compared:
@@ -106,7 +106,7 @@ class _Run:
     a: Side
     b: Side
     options: CompareOptions
-    bench: Bench
+    bench: LiveBench
     view: View
     keeper: Keeper
     _started_s: float = 0.0

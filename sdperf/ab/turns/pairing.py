@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sdperf.ab.sides.sides import SideError, SideName
-from sdperf.ab.turns.arms import SideArm
-from sdperf.ab.turns.bench import Bench
+from sdperf.ab.turns.arms import LiveArm
+from sdperf.ab.turns.bench import LiveBench
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError
 from sdperf.record.measurement import FreshRounds, MemoryUsage
@@ -31,80 +31,80 @@ class BlamedArm:
             block begins; not where the sides alternate.
     """
 
-    arm: SideArm
+    arm: LiveArm
     name: SideName
     label: str
     is_eager: bool = True
 
     @property
     def lives(self) -> tuple[MemoryUsage, ...]:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         return self.arm.lives
 
     @property
     def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         return self.arm.drawn
 
     def load(self) -> None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             self.arm.load()
 
     def renew(self) -> None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             self.arm.renew()
             if self.is_eager:
                 self.arm.load()
 
     def measure_s(self) -> float:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.measure_s()
 
     def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.draw()
 
     def draw_fresh(self, known_s: float) -> FreshRounds | None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.draw_fresh(known_s)
 
     def profile(self) -> StageTimes | None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.profile()
 
     def watch(self) -> ResourceUsage:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.watch()
 
     def list_modules(self) -> dict[str, str]:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.list_modules()
 
     def locate_subject(self) -> str | None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.locate_subject()
 
     def describe_device(self) -> DeviceInfo:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.describe_device()
 
     def describe_program(self) -> ProgramFacts | None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         with self._blamed():
             return self.arm.describe_program()
 
     def close(self) -> None:
-        """As in `SideArm`."""
+        """As in `LiveArm`."""
         self.arm.close()
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ class Pairing:
         bench: Knows what fits.
     """
 
-    def __init__(self, a: BlamedArm, b: BlamedArm, bench: Bench) -> None:
+    def __init__(self, a: BlamedArm, b: BlamedArm, bench: LiveBench) -> None:
         self.a, self.b = a, b
         self.alternates = False
         self._bench = bench

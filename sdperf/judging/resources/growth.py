@@ -17,7 +17,6 @@ DEFAULT_MAX_LEAK_BYTES: Final = 256 * 2**10
 """Tolerated growth a picture. Nothing that an image is made of is as small, but for its latents."""
 
 Memory = Literal["resident memory", "device memory"]
-MEMORIES: Final[tuple[Memory, ...]] = ("resident memory", "device memory")
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,14 @@ class Held:
         return tuple(None if one is None else one.measurement for one in self.cases)
 
 
-def find_held(bases: Sequence[Base], head: Base, name: str, *, needs_records: bool = False) -> Held:
+def find_held(
+    bases: Sequence[Base],
+    head: Base,
+    name: str,
+    *,
+    needs_records: bool = False,
+    takes_unfit: bool = False,
+) -> Held:
     """Find what the bases hold of a case that can be compared with.
 
     Args:
@@ -82,6 +89,7 @@ def find_held(bases: Sequence[Base], head: Base, name: str, *, needs_records: bo
         head: The session that is judged.
         name: The case, which the head holds.
         needs_records: Whether a base's case without a record does not count.
+        takes_unfit: Whether a base counts during which a guard failed that held for the head.
     """
     first, cases, reason = find_level(bases, name), list[SavedCase | None](), None
     for index, base in enumerate(bases):
@@ -89,6 +97,8 @@ def find_held(bases: Sequence[Base], head: Base, name: str, *, needs_records: bo
         complaint = None
         if saved is not None:
             complaint = _explain_unusable(base, head, name, needs_records=needs_records)
+            if complaint is None and not takes_unfit:
+                complaint = _explain_unfit(base, head)
             reason = reason if complaint is None else f"{base.source}: {complaint}"
         cases.append(saved if complaint is None else None)
     saved_runs = sum(
@@ -103,9 +113,6 @@ def _explain_unusable(base: Base, head: Base, name: str, *, needs_records: bool)
         return f"that run was void: {base.void}"
     if base.was_resumed:
         return "that run was resumed after an interruption: its cases share no process"
-    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
-    if odd:
-        return name_guards(odd, "it")
     reason = find_unusable(base, name) if then.is_ours or needs_records else None
     if reason is not None:
         return reason
@@ -116,6 +123,11 @@ def _explain_unusable(base: Base, head: Base, name: str, *, needs_records: bool)
     if base.machine is not None and head.machine is not None and base.machine != head.machine:
         return f"measured on {base.machine}, {head.source} on {head.machine}"
     return None
+
+
+def _explain_unfit(base: Base, head: Base) -> str | None:
+    odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
+    return name_guards(odd, "it") if odd else None
 
 
 def name_guards(names: Sequence[str], run: str) -> str:

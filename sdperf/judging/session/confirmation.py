@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from sdperf.judging.latency import LatencyLimits, choose_limit
 from sdperf.judging.suite_estimate import CaseEstimate
-from sdperf.record.verdict import Finding
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.store.controls import NullControl
+
+INTERRUPTED: Final = "interrupted"
+"""Why nothing was measured again: the user ended the session."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,17 @@ class Confirmation:
     void: str | None = None
     notes: tuple[str, ...] = ()
     was_interrupted: bool = False
+
+
+def leave_suspected(finding: Finding) -> Finding:
+    """Leave a slowdown open that an interruption kept from being measured again. Pure.
+
+    Nothing passes by that: an interrupted session exits 2 and is never saved.
+    """
+    if finding.outcome is not Outcome.SLOWER:
+        return finding
+    reason = f"suspected, not confirmed: {finding.reason}; measuring it again was interrupted"
+    return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=reason)
 
 
 def choose_control(cases: Sequence[CaseEstimate], limits: LatencyLimits) -> ControlCase | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from sdperf.judging.session.confirmation import Confirmation
+from sdperf.judging.session.confirmation import INTERRUPTED, Confirmation
 from sdperf.judging.session.held import HeldCase
 from sdperf.judging.session.speed import Confirm, SpeedVerdict, void_finding
 from sdperf.record.verdict import Finding, Outcome
@@ -67,7 +67,7 @@ def judge_parts(
         done = [one.confirmation for _, one in verdicts]
         ended = next((one for one in done if one.void or one.was_interrupted), None)
         if ended is not None:
-            why = "void" if ended.void else "interrupted"
+            why = "void" if ended.void else INTERRUPTED
             verdicts.append((start, judge(cases, None, why)))
             continue
         has_control = any(one.null_control is not None for one in done)

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sdperf.errors import RecordError
 from sdperf.judging.doubts.execution import GATE as WORK
@@ -16,7 +17,13 @@ from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
 from sdperf.judging.inside.imprints import GATE as IMPRINT
 from sdperf.judging.resources.memory import MemoryLimits
-from sdperf.judging.session.base import find_held, judge_inside, judge_work, name_guards
+from sdperf.judging.session.base import (
+    Held,
+    find_held,
+    judge_inside,
+    judge_work,
+    name_guards,
+)
 from sdperf.judging.session.held import HeldCase
 from sdperf.judging.session.judge import Again, judge_session
 from sdperf.judging.session.limits import Limits
@@ -25,6 +32,8 @@ from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
 from sdperf.store.runs import SavedRun
+
+_MEASURE_FIT: Final = "sdperf doctor; measure again in one session, on a machine that is fit"
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class ComparedCase:
         unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
             each side; ``None`` with fewer than five usable bases.
         settled: What its own run settled of its speed, where that stands.
+        is_absent: Whether only bases hold it and the head says nothing of it.
     """
 
     verdict: Verdict
@@ -49,6 +59,14 @@ class ComparedCase:
     sessions: int
     unchanged: tuple[float, float] | None = None
     settled: SettledCase | None = None
+    is_absent: bool = False
+
+    @property
+    def change(self) -> float | None:
+        """Current over baseline seconds, as they stand; `ratio` is what a case is judged by."""
+        if self.current_s is None or not self.baseline_s:
+            return None
+        return self.current_s / self.baseline_s
 
 
 @dataclass(frozen=True)
@@ -93,13 +111,14 @@ def compare_sessions(
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
-    cannot be read; so is a whole base that was void or resumed, or that was measured while a guard
-    failed that held for the head. A case that only bases hold is INCOMPARABLE: renamed or lost, it
-    must not vanish silently. What the head's own run said of a case and no number tells (of its
-    images, of a worker that died) is repeated, also of cases without timings; so is what it settled
-    of a case's speed, where it is held against the same sessions with the same limit.
-    Where the head is void or was resumed, or a guard failed for it and not for every base, its
-    speed is open.
+    cannot be read; so is a whole base that was void or resumed. A case that only bases hold is
+    INCOMPARABLE: renamed or lost, it must not vanish silently. What the head's own run said of a
+    case and no number tells (of its images, of a worker that died) is repeated, also of cases
+    without timings; so is what it settled of a case's speed, where it is held against the same
+    sessions with the same limit.
+    Where a guard failed for one side only, no speed is told between the two, whichever side it was:
+    such a base's seconds are left out where others are fit, else all speed is open. Where the head
+    is void or was resumed, its speed is open too.
 
     Args:
         bases: Oldest first, one or more.
@@ -119,33 +138,27 @@ def compare_sessions(
             hint="run pytest from the same folder, so that test ids agree",
         )
     limits = limits or Limits()
-    found = {name: find_held(bases, head, name) for name in head.cases}
+    unfit, doubt_of_guards = _find_unfit(bases, head)
+    found = {name: find_held(bases, head, name, takes_unfit=True) for name in head.cases}
     held = {
-        name: HeldCase(
-            rounds_s=case.rounds_s,
-            measurement=case.measurement,
-            history=found[name].history,
-            history_s=tuple(
-                None if one is None else statistics.median(one.rounds_s)
-                for one in found[name].cases
-            ),
-            saved=found[name].saved,
-        )
+        name: _hold(case.rounds_s, case.measurement, found[name], unfit)
         for name, case in head.cases.items()
     }
-    judged = judge_session(held, limits, Again(is_void=head.void is not None))
+    is_untimed = head.void is not None or doubt_of_guards is not None
+    judged = judge_session(held, limits, Again(is_void=is_untimed))
     settled = _find_settled(head, held, limits) if settled is None else settled
-    doubt, is_void = _doubt_head(bases, head), head.void is not None or head.was_resumed
+    doubt = _doubt_head(head) or doubt_of_guards
     speed = judged.speed
     cases = [
         _compare_case(
             estimate,
-            _weigh(speed.cases[name], doubt, is_void=is_void),
+            _weigh(speed.cases[name], doubt),
             settled.get(name),
             found[name].reason,
+            None if held[name].has_history else _find_doubt(found[name], unfit),
             [
                 *_repeat_said(head, name),
-                *_judge_record(held[name], limits.memory),
+                *_judge_record(replace(held[name], history=found[name].history), limits.memory),
                 *judged.recorded.get(name, ()),
             ],
         )
@@ -161,7 +174,7 @@ def compare_sessions(
             *(_repeat_untimed(name, head) for name in untimed),
             *(_report_gone(name, bases, head) for name in gone),
         ),
-        suite=None if speed.suite is None else _weigh(speed.suite, doubt, is_void=is_void),
+        suite=None if speed.suite is None else _weigh(speed.suite, doubt),
     )
 
 
@@ -179,8 +192,58 @@ def _find_settled(
     }
 
 
-def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
-    """Say why the head's speed cannot be told from its machine's state; ``None`` where it can."""
+def _hold(
+    rounds_s: tuple[float, ...],
+    measurement: Measurement | None,
+    found: Held,
+    unfit: Mapping[int, str],
+) -> HeldCase:
+    """Hold a case against the bases whose seconds count."""
+    timed = [None if index in unfit else one for index, one in enumerate(found.cases)]
+    return HeldCase(
+        rounds_s=rounds_s,
+        measurement=measurement,
+        history=tuple(None if one is None else one.measurement for one in timed),
+        history_s=tuple(None if one is None else statistics.median(one.rounds_s) for one in timed),
+        saved=found.saved,
+    )
+
+
+def _find_doubt(found: Held, unfit: Mapping[int, str]) -> str | None:
+    """Say why the last base that holds a case, an unfit one, tells nothing of its speed."""
+    reasons = [reason for index, reason in unfit.items() if found.cases[index] is not None]
+    return reasons[-1] if reasons else None
+
+
+def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, str], str | None]:
+    """Find bases whose machine was not fit while the head's was, or the other way round.
+
+    Returns:
+        Why seconds of a base are left out, by its index, where others count; and why all speed is
+        open: of the head, or of each base that would count. ``None`` where it can be told.
+    """
+    counting = [
+        index
+        for index, base in enumerate(bases)
+        if not (base.void or base.was_resumed or base.cases.keys().isdisjoint(head.cases))
+    ]
+    unfit = {}
+    for index in counting:
+        odd = [one for one in bases[index].failed_guards if one not in head.failed_guards]
+        if odd:
+            unfit[index] = name_guards(odd, bases[index].source)
+    if unfit and len(unfit) == len(counting):
+        return {}, unfit[counting[-1]]
+    odd = [
+        guard
+        for guard in head.failed_guards
+        if any(guard not in bases[index].failed_guards for index in counting if index not in unfit)
+    ]
+    return unfit, name_guards(odd, head.source) if odd else None
+
+
+def _doubt_head(head: SavedRun) -> str | None:
+    """Say why nothing can be told of the head's speed; ``None`` where it can."""
     if head.void is not None:
         return f"{head.source} is void: {head.void}"
     if head.was_resumed:
@@ -188,16 +251,19 @@ def _doubt_head(bases: Sequence[SavedRun], head: SavedRun) -> str | None:
             f"{head.source} was resumed after an interruption, and its cases share no process: "
             "the run's own summary judged each process by itself"
         )
-    odd = [name for name in head.failed_guards if any(name not in b.failed_guards for b in bases)]
-    return name_guards(odd, head.source) if odd else None
+    return None
 
 
-def _weigh(finding: Finding, doubt: str | None, *, is_void: bool) -> Finding:
-    """Leave a change of speed open where the head's machine was not fit; all of it where void."""
-    changes = finding.outcome in (Outcome.SLOWER, Outcome.FASTER)
-    if doubt is None or not (changes or (is_void and finding.outcome is Outcome.PASS)):
+def _weigh(finding: Finding, doubt: str | None) -> Finding:
+    """Leave speed open where there is a doubt of it: a change, and as much that there is none."""
+    if doubt is None or finding.outcome not in (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS):
         return finding
-    return replace(finding, outcome=Outcome.INCONCLUSIVE, reason=f"{finding.reason}; {doubt}")
+    return replace(
+        finding,
+        outcome=Outcome.INCONCLUSIVE,
+        reason=f"{finding.reason}; {doubt}",
+        next_step=finding.next_step or _MEASURE_FIT,
+    )
 
 
 def _compare_case(
@@ -205,10 +271,13 @@ def _compare_case(
     latency: Finding,
     settled: SettledCase | None,
     reason: str | None,
+    doubt: str | None,
     others: Sequence[Finding],
 ) -> ComparedCase:
     name = estimate.data.case
-    if estimate.sessions == 0 and reason is not None:
+    if doubt is not None:
+        latency = Finding(Outcome.INCONCLUSIVE, "latency", doubt, _MEASURE_FIT)
+    elif estimate.sessions == 0 and reason is not None:
         latency = Finding(
             Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
         )
@@ -303,4 +372,5 @@ def _report_gone(name: str, bases: Sequence[SavedRun], head: SavedRun) -> Compar
         current_s=None,
         ratio=None,
         sessions=len(medians),
+        is_absent=name not in head.findings,
     )

@@ -13,7 +13,13 @@ from sdperf.judging.latency import (
     judge_offline,
     screen_latency,
 )
-from sdperf.judging.session.confirmation import Confirmation, ControlCase, choose_control
+from sdperf.judging.session.confirmation import (
+    INTERRUPTED,
+    Confirmation,
+    ControlCase,
+    choose_control,
+    leave_suspected,
+)
 from sdperf.judging.session.held import HeldCase, estimate_session
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.settling import UNKNOWN, Typed
@@ -66,7 +72,8 @@ def judge_speed(
     """Judge the speed of all cases together.
 
     A suspect that was not settled by measuring again keeps what the saved numbers alone say of it,
-    so that a gross slowdown does not pass for want of time.
+    so that a gross slowdown does not pass for want of time. Where the user ended the session, it is
+    a suspicion and open: such a session fails by its status, and is never saved.
 
     Args:
         cases: The session's cases by test id.
@@ -85,6 +92,8 @@ def judge_speed(
     if confirm is None:
         notes = (f"no null control, and nothing was measured again: {unconfirmed}",)
         findings = _weigh_noise(offline.cases, estimate, limits.latency, noises or {})
+        if unconfirmed == INTERRUPTED:
+            findings = {name: leave_suspected(one) for name, one in findings.items()}
         confirmation = Confirmation(notes=notes)
         return SpeedVerdict(findings, offline.suite, estimates, confirmation, offline.cases)
     screening = screen_latency(estimate, limits.latency)
@@ -94,9 +103,12 @@ def judge_speed(
     for suspect in screening.suspects:
         name = suspect.case.data.case
         unsettled = offline.cases[name]
-        findings[name] = confirmation.findings.get(
-            name, dataclasses.replace(unsettled, reason=f"{unsettled.reason}; not measured again")
+        unsettled = (
+            leave_suspected(unsettled)
+            if confirmation.was_interrupted
+            else dataclasses.replace(unsettled, reason=f"{unsettled.reason}; not measured again")
         )
+        findings[name] = confirmation.findings.get(name, unsettled)
     unpaired = {
         name: one for name, one in (noises or {}).items() if name not in confirmation.paired
     }

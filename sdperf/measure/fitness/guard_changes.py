@@ -6,6 +6,9 @@ alone.
 
 from __future__ import annotations
 
+import os
+from typing import Final
+
 from sdperf.measure.fitness.board_guards import compare_board
 from sdperf.measure.fitness.conditions import Conditions
 from sdperf.measure.fitness.guards import STOLEN_SHARE, format_share, grade
@@ -13,6 +16,51 @@ from sdperf.measure.resources.apple.apple_parsers import MEMORY_PRESSURES, THERM
 from sdperf.measure.resources.nvidia import SLOWDOWN
 from sdperf.record.guard import Guard
 from sdperf.units import format_bytes
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+OTHER_SHARE: Final = 0.10
+"""Share of all processors' time that other work may take while rounds run."""
+_FEWEST_PROCESSOR_S: Final = 2.0
+"""Processor seconds, idle ones included, below which ticks are too coarse to tell."""
+
+
+def compute_other_work(
+    before: Conditions, after: Conditions, own_cpu_s: float
+) -> tuple[float, float] | None:
+    """Count what other programs took of the processors between two readings.
+
+    Args:
+        before: One reading.
+        after: A later one.
+        own_cpu_s: Processor seconds of one's own processes between the two.
+
+    Returns:
+        Processor seconds of others, and of everything with idle time included; ``None`` where the
+        system does not count them.
+    """
+    then, now = before.cpu_times, after.cpu_times
+    if then is None or now is None or then.idle is None or now.idle is None:
+        return None
+    total = now.total - then.total
+    busy = total - (now.idle - then.idle) - (now.stolen - then.stolen)
+    return max(0.0, busy / _TICKS_PER_S - own_cpu_s), total / _TICKS_PER_S
+
+
+def judge_other_work(other_s: float, total_s: float) -> Guard | None:
+    """Judge how much others took while a case's rounds ran; ``None`` where that is little.
+
+    The load average is read once, before a session's first worker: it knows nothing of work that
+    begins later, and it would count one's own.
+
+    Args:
+        other_s: Processor seconds of others.
+        total_s: Processor seconds of everything, idle time included.
+    """
+    if total_s < _FEWEST_PROCESSOR_S or other_s < OTHER_SHARE * total_s:
+        return None
+    taken = format_share(other_s / total_s)
+    sentence = f"other work took {taken} of the processors' time while rounds ran"
+    return Guard("load", "warn", f"{taken} in rounds", sentence, "end it and measure again")
 
 
 def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:

@@ -54,12 +54,30 @@ def confirm_suspects(
             clock=monotonic_clock,
             say=line.say,
         )
+        done = "ended by an error"
         try:
             confirmation = confirmer.confirm(screening, limits, control)
+            done = describe_done(confirmation, count)
         finally:
-            line.finish(f"measured {suspects} again" if count else "null control")
+            line.finish(done)
             bench.close()
     return confirmation
+
+
+def describe_done(confirmation: Confirmation, suspects: int) -> str:
+    """Say what was measured again, and that the user ended it. Pure.
+
+    >>> describe_done(Confirmation(was_interrupted=True), 1)
+    'measured 0 of 1 suspect again, interrupted'
+
+    Args:
+        confirmation: What it came to.
+        suspects: How many cases were to be measured again.
+    """
+    settled, named = len(confirmation.findings), format_quantity(suspects, "suspect")
+    share = "" if settled == suspects else f"{settled} of "
+    done = f"measured {share}{named} again" if suspects else "null control"
+    return f"{done}, interrupted" if confirmation.was_interrupted else done
 
 
 class SessionBench:

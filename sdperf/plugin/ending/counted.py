@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from sdperf.plugin.terminal import make_failure
 from sdperf.record.verdict import Verdict
 from sdperf.streams import strip_controls
 
@@ -87,10 +88,7 @@ def describe_verdict(verdict: Verdict) -> str:
 
 def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport]:
     """Make what pytest makes of a test that fails: a failed call, and a teardown that ends it."""
-    try:
-        pytest.fail(describe_verdict(verdict), pytrace=False)
-    except pytest.fail.Exception as error:
-        longrepr = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    longrepr = make_failure(item, describe_verdict(verdict))
     common: dict[str, Any] = {
         "nodeid": item.nodeid,
         "location": item.location,

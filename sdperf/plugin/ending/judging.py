@@ -17,6 +17,7 @@ from sdperf.judging.session.comparison import (
     describe_nearest,
     load_last_saved,
 )
+from sdperf.judging.session.confirmation import INTERRUPTED
 from sdperf.judging.session.gate import Gate, JudgedCase
 from sdperf.judging.session.judge import Again, JudgedSession, judge_session, settle_case
 from sdperf.judging.session.parts import divide
@@ -113,7 +114,7 @@ def _again(live: LiveSession, timed: Mapping[str, JudgedCase]) -> Again:
         repeat = None if settings.in_process else make_repeat(live, timed, settings.confirm_s)
     return Again(
         confirm=confirm,
-        unconfirmed="interrupted" if live.interrupted else f"{CONFIRM} 0",
+        unconfirmed=INTERRUPTED if settings.confirm_s > 0 else f"{CONFIRM} 0",
         repeat=repeat,
         processes=live.kept,
         noises=find_noise(live, {name: one.measurement for name, one in timed.items()}),

@@ -48,7 +48,11 @@ def print_summary(
     for text in (*list_without_effect(rows), *outcome.comparison.lines):
         for wrapped in wrap_text(text, subsequent_indent="  "):
             reporter.write_line(wrapped)
-    for line in (*format_table(rows), *format_gains(rows), *format_ceilings(rows)):
+    for line in (
+        *(format_table(rows) if rows else ()),
+        *format_gains(rows),
+        *format_ceilings(rows),
+    ):
         _write(reporter, line)
     for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
         _write(reporter, line)
@@ -138,7 +142,7 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     if live.log.repeated:
         lines.append(_describe_repeated(live.log.repeated))
     if live.interrupted:
-        lines.append(_describe_interruption(live.list_left_out()))
+        lines.append(_describe_interruption(live.list_left_out(), outcome))
     if outcome.void is not None:
         lines.append(f"void, exit status {EXIT_VOID}: {outcome.void}")
     if live.stored.refused_save is not None:
@@ -157,8 +161,18 @@ def _describe_repeated(repeated: Counter[str]) -> str:
     )
 
 
-def _describe_interruption(left: list[str]) -> str:
+def _describe_interruption(left: list[str], outcome: SessionOutcome) -> str:
     """Say that this is no whole verdict, what it leaves out, and how to go on."""
+    if not outcome.rows:
+        cases = format_quantity(len(left), "case")
+        return (
+            f"interrupted before a case had finished ({cases} left out): nothing is judged or kept"
+        )
+    if not left and outcome.speed.confirmation.was_interrupted:
+        return (
+            "interrupted while measuring again: this is the verdict so far; sdperf resume measures "
+            "the suspects again and no case twice"
+        )
     if not left:
         return "interrupted: this is the verdict so far"
     shown = ", ".join(map(shorten_case, left[:3]))

@@ -58,8 +58,10 @@ def draw_engines(machine: JudgedMachine) -> Drawn | None:
         title="Engine against engine",
         caption=(
             "The same prompts, noise and scheduler; only what runs the networks differs. SSIM is "
-            "the worst image against torch's. A star: the two ran one after the other and not in "
-            "turns, so drift is not excluded. Files: weights and programs as the engine keeps them."
+            "the worst image against torch's. An engine is held against the torch that it took "
+            "turns with, whose seconds stand beside. A star: the two ran one after the other and "
+            "not in turns, so drift is not excluded. Files: weights and programs as the engine "
+            "keeps them."
         ),
         figure=figure,
         table=Table.of(("case", *HEADER), tuple(rows)),
@@ -71,4 +73,5 @@ def _describe(one: EngineResult) -> str:
     words = format_seconds(one.per_image_s)
     if one.times is not None:
         words += f"  {one.times:.2f} x{'' if one.is_paired else ' *'}"
+        words += f" (torch {format_seconds(one.torch_s)})" if one.is_paired else ""
     return words if one.ssim is None else f"{words}  SSIM {format_score(one.ssim)}"

@@ -13,7 +13,7 @@ from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, label_ends, new_figure
 from sdperf.report.table import Table
-from sdperf.report.text.session.cases import Overlap, find_overlaps
+from sdperf.report.text.session.cases import Overlap, describe_overlap, find_overlaps
 from sdperf.units import UNKNOWN, format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _draw_overlaps(
         offset = (precisions.index(variant.precision) - (len(precisions) - 1) / 2) * width
         place = counts.index(variant.workers) + offset
         gid = f"overlap-{variant.id}"
-        hints[gid] = f"{variant.id}: saved {one.gain:.1%}, ceiling {one.ceiling:.1%}"
+        hints[gid] = f"{variant.id}: {describe_overlap(one)}"
         (bar,) = ax.bar(
             place,
             100 * one.gain,
@@ -172,6 +172,13 @@ def _draw_overlaps(
         ax.text(0.5, 0.5, "no pair of sync and async", transform=ax.transAxes, ha="center")
 
 
+def _name_ceiling(overlap: Overlap) -> str:
+    """Return the ceiling as a number where it stands out of the noise, else in words."""
+    if overlap.ceiling < overlap.noise:
+        return f"nothing to overlap: {overlap.obstacle}"
+    return f"{overlap.ceiling:.1%}"
+
+
 def _tabulate(chosen: Sequence[Measurement], overlaps: Sequence[Overlap]) -> Table:
     gains = {one.measured.variant.id: one for one in overlaps}
     rows = []
@@ -184,7 +191,7 @@ def _tabulate(chosen: Sequence[Measurement], overlaps: Sequence[Overlap]) -> Tab
                 format_seconds(_latency_s(one)),
                 UNKNOWN if memory is None else format_bytes(memory * 2**30),
                 UNKNOWN if gain is None else f"{gain.gain:+.1%}",
-                UNKNOWN if gain is None else f"{gain.ceiling:.1%}",
+                UNKNOWN if gain is None else _name_ceiling(gain),
             )
         )
     header = ("variant", "images/s", "latency of an image", "peak memory", "saved", "ceiling")

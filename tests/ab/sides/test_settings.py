@@ -75,7 +75,10 @@ def test_a_sides_settings_outdo_those_of_both():
     [
         ("precision", "cannot be read"),
         ("", "cannot be read"),
-        ("colour=red", "unknown; got: colour; expected: precision, mode"),
+        ("colour=red", "unknown; got: colour; expected: precision, mode.*; do: type one of these"),
+        ("stepz=3", "unknown; got: stepz; .*; do: type steps=3$"),
+        ("Guidence=none", "unknown; got: Guidence; .*; do: type guidance=none$"),
+        ("fp16", "cannot be read; got: fp16; .*; do: put one of these keys and = before it"),
         ("precision=fp8", "precision cannot be used; got: fp8; expected: fp32, fp16, bf16"),
         ("optimisations=magic", "'magic' is none of none, default"),
         ("optimisations=default", "expected: optimisations by name"),

@@ -10,6 +10,7 @@ from sdperf.errors import RecordError
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.guard import Guard
+from sdperf.record.measurement import MemoryUsage, Start
 from sdperf.record.verdict import Outcome
 from sdperf.report.compare import (
     format_comparison_json,
@@ -134,6 +135,47 @@ def test_a_case_that_vanished_is_reported_and_fails_when_strict():
     assert len(comparison.cases) == 20
 
 
+def test_a_change_is_that_of_the_seconds_beside_it():
+    """What all cases have in common is taken out of the judgement, not of the figures."""
+    bases, head = make_sessions(rises=dict.fromkeys(range(20), 1.1))
+    comparison = compare_sessions(bases, head)
+    assert all(case.ratio == pytest.approx(1, abs=0.03) for case in comparison.cases)
+    table = [line.text.split() for line in format_comparison_table(comparison)]
+    page = [line.split("|") for line in format_comparison_markdown(comparison).splitlines()]
+    for case in comparison.cases:
+        change = f"{100 * (case.current_s / case.baseline_s - 1):+.1f}"
+        (row,) = [words for words in table if words[:1] == [case.verdict.case]]
+        assert row[5:7] == [change, "%"]
+        (cells,) = [cells for cells in page if f"`{case.verdict.case}`" in "".join(cells)]
+        assert cells[4].strip() == f"{change} %"
+
+
+def test_cases_that_were_not_run_share_a_line_and_are_not_judged_one_by_one():
+    bases, head = make_sessions()
+    for number in range(3, 20):
+        head = without(head, f"test_{number}")
+    comparison = compare_sessions(bases, head)
+    text = "\n".join(line.text for line in format_comparison_table(comparison))
+    assert "INCOMPARABLE" not in text
+    said = "17 cases of the baseline were not run: test_3, test_4, test_5 and 14 more; deselected,"
+    assert said in " ".join(text.split())
+    assert text.endswith("3 cases: 3 PASS; 17 of the baseline not run")
+    page = format_comparison_markdown(comparison)
+    assert page.count("| `test_") == 3
+    assert "17 cases of the baseline were not run" in page
+    assert len(json.loads(format_comparison_json(comparison))["cases"]) == 20
+
+
+def test_a_case_that_the_head_ran_and_could_not_time_keeps_its_line():
+    bases, head = make_sessions()
+    head = dataclasses.replace(without(head, "test_3"), summary=RunSummary({"test_3": "BROKEN"}))
+    comparison = compare_sessions(bases, head)
+    assert outcomes(comparison)["test_3"] is Outcome.BROKEN
+    text = "\n".join(line.text for line in format_comparison_table(comparison))
+    assert "not run" not in text
+    assert "BROKEN  test_3: " in text
+
+
 def test_a_new_case_has_no_baseline():
     bases, head = make_sessions()
     comparison = compare_sessions([without(base, "test_3") for base in bases], head)
@@ -196,26 +238,74 @@ def test_an_open_question_comes_with_the_command_that_would_settle_it():
     )
 
 
-def test_a_base_whose_machine_was_not_fit_is_left_out_with_the_guard():
+def latency(comparison):
+    (case,) = comparison.cases
+    return next(one for one in case.verdict.findings if one.gate == "latency")
+
+
+def test_seconds_of_a_base_whose_machine_was_not_fit_are_left_out_beside_fit_ones():
     fit = [recorded("a" * 40, 1.0, number) for number in range(2)]
     ill = unfit(fit[0], "power source")
     head = recorded("b" * 40, 1.0, 9)
     assert compare_sessions([ill, fit[1]], head).cases[0].sessions == 1
-    (case,) = compare_sessions([ill], head).cases
-    assert case.verdict.outcome is Outcome.INCOMPARABLE
-    assert "not fit when it was measured (guard power source)" in case.verdict.findings[0].reason
     alike = unfit(head, "power source")
     assert compare_sessions([ill], alike).cases[0].verdict.outcome is Outcome.PASS
 
 
-def test_a_head_whose_machine_was_not_fit_accuses_nobody():
-    base = recorded("a" * 40, 1.0, 0)
-    slow = recorded("b" * 40, 1.6, 1)
-    assert compare_sessions([base], slow).cases[0].verdict.outcome is Outcome.SLOWER
-    (case,) = compare_sessions([base], unfit(slow, "load")).cases
-    assert case.verdict.outcome is Outcome.INCONCLUSIVE
-    reason = "the machine was not fit when run1.json was measured (guard load)"
-    assert case.verdict.findings[0].reason.endswith(reason)
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.6])
+def test_speed_is_open_whichever_side_was_not_fit(seconds):
+    base, head = recorded("a" * 40, 1.0, 0), recorded("b" * 40, seconds, 1)
+    plain = latency(compare_sessions([base], head))
+    assert plain.outcome is (Outcome.SLOWER if seconds > 1 else Outcome.PASS)
+    found = [
+        latency(compare_sessions([unfit(base, "load")], head)),
+        latency(compare_sessions([base], unfit(head, "load"))),
+    ]
+    for number, one in enumerate(found):
+        assert one.outcome is Outcome.INCONCLUSIVE
+        reason = f"the machine was not fit when run{number}.json was measured (guard load)"
+        assert one.reason == f"{plain.reason}; {reason}"
+    assert found[0].next_step == found[1].next_step
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_pictures_and_memory_are_judged_whichever_side_was_not_fit(side):
+    sides = [recorded("a" * 40, 1.0, 0), recorded("b" * 40, 1.0, 1)]
+    for number, peak_bytes in enumerate((2**30, 2**33)):
+        measured = dataclasses.replace(
+            sides[number].cases[CASE].measurement, memory=MemoryUsage(peak_rss_bytes=peak_bytes)
+        )
+        cases = {CASE: dataclasses.replace(sides[number].cases[CASE], measurement=measured)}
+        sides[number] = dataclasses.replace(sides[number], cases=cases)
+    sides[side] = unfit(sides[side], "load")
+    (case,) = compare_sessions([sides[0]], sides[1]).cases
+    assert case.verdict.outcome is Outcome.HEAVIER
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_slow_start_is_no_news_whichever_side_was_not_fit(side):
+    sides = [recorded("a" * 40, 1.0, 0), recorded("b" * 40, 1.0, 1)]
+    for number, seconds in enumerate((1.0, 30.0)):
+        measured = dataclasses.replace(
+            sides[number].cases[CASE].measurement, load_s=seconds, start=Start(True, "warm")
+        )
+        cases = {CASE: dataclasses.replace(sides[number].cases[CASE], measurement=measured)}
+        sides[number] = dataclasses.replace(sides[number], cases=cases)
+    (plain,) = compare_sessions([sides[0]], sides[1]).cases
+    assert "load" in {one.gate for one in plain.verdict.decisive}
+    sides[side] = unfit(sides[side], "load")
+    (case,) = compare_sessions([sides[0]], sides[1]).cases
+    assert "load" not in {one.gate for one in case.verdict.findings}
+
+
+def test_a_case_that_only_an_unfit_base_holds_is_open_and_names_it():
+    bases = [recorded("a" * 40, 1.0, 0), recorded("a" * 40, 1.0, 1)]
+    other = "test_bench.py::test_other"
+    cases = {**bases[0].cases, other: dataclasses.replace(bases[0].cases[CASE], name=other)}
+    ill = unfit(dataclasses.replace(bases[0], cases=cases), "load")
+    head = dataclasses.replace(recorded("b" * 40, 1.0, 2), cases=cases)
+    found = outcomes(compare_sessions([ill, bases[1]], head))
+    assert found == {CASE: Outcome.PASS, other: Outcome.INCONCLUSIVE}
 
 
 @pytest.mark.parametrize("outcome", [Outcome.BROKEN, Outcome.DEGRADED, Outcome.PASS])

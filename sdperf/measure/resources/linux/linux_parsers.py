@@ -17,10 +17,12 @@ class CpuTimes:
     Attributes:
         total: All of it, idle time included.
         stolen: Time the hypervisor gave to others while this machine wanted to run.
+        idle: Time without work, waiting for a disk included; ``None`` is unknown.
     """
 
     total: int
     stolen: int
+    idle: int | None = None
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
@@ -91,7 +93,7 @@ def parse_cpu_times(stat: str) -> CpuTimes | None:
     if found is None:
         return None
     ticks = [int(number) for number in found.group(1).split()[:8]]
-    return CpuTimes(total=sum(ticks), stolen=ticks[7])
+    return CpuTimes(total=sum(ticks), stolen=ticks[7], idle=ticks[3] + ticks[4])
 
 
 def parse_cgroup_paths(text: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sdperf.record.workload import Variant
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
+from sdperf.stats.summaries import compute_median_interval
 from sdperf.units import (
     UNKNOWN,
     format_change,
@@ -131,6 +133,11 @@ def format_counts(rows: Sequence[Row], skipped: int) -> str:
     return f"{cases}: {', '.join(parts) or 'none judged'}"
 
 
+SMALLEST_NOISE: Final = 0.02
+"""Share of their time by which two equal cases of a session differ on a quiet machine, however well
+the rounds of each agree: those are of one process."""
+
+
 @dataclass(frozen=True)
 class Overlap:
     """What overlapping gained a case, beside what it could gain at most.
@@ -140,11 +147,16 @@ class Overlap:
         gain: Share of its sync twin's time that it saved; negative where it took longer.
         ceiling: Share that is not the device's work and has a next image to hide behind; where the
             device is the processor, as much of it as there are cores for.
+        noise: Share of the time by which two cases that ran one after the other differ by chance,
+            at least: what their rounds show, and `SMALLEST_NOISE`.
+        obstacle: What keeps the ceiling low, in words.
     """
 
     measured: Measurement
     gain: float
     ceiling: float
+    noise: float
+    obstacle: str
 
 
 def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
@@ -164,8 +176,23 @@ def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
         if share is not None and per_worker > 0:
             gain = 1 - one.seconds_per_image / twin.seconds_per_image
             hidden = share * (per_worker - 1) / per_worker
-            overlaps.append(Overlap(one, gain, _limit_by_cores(hidden, one)))
+            ceiling = _limit_by_cores(hidden, one)
+            obstacle = (
+                "no round has a next image to hide behind"
+                if per_worker == 1
+                else "no core is idle"
+                if ceiling < hidden
+                else f"{100 * (1 - share):.1f} % of an image is the device's work"
+            )
+            noise = max(SMALLEST_NOISE, _spread(one), _spread(twin))
+            overlaps.append(Overlap(one, gain, ceiling, noise, obstacle))
     return overlaps
+
+
+def _spread(measured: Measurement) -> float:
+    """Return how far the rounds leave their median open, as a share of it."""
+    interval = compute_median_interval(measured.rounds_s)
+    return (interval.upper - interval.lower) / 2 / statistics.median(measured.rounds_s)
 
 
 def _limit_by_cores(share: float, measured: Measurement) -> float:
@@ -182,13 +209,38 @@ def _limit_by_cores(share: float, measured: Measurement) -> float:
 
 
 def format_ceilings(rows: Iterable[Row]) -> list[Line]:
-    """Print each async case's gain over its sync twin beside the ceiling of what could overlap."""
+    """Say what each async case saved of its sync twin's time, beside what could overlap at most."""
     measured = [row.measurement for row in rows if row.measurement is not None]
     return [
-        Line(
-            f"async {one.measured.kind} {one.measured.variant.precision} "
-            f"{' '.join(one.measured.variant.team)}: saved {one.gain * 100:.1f} % of sync's time, "
-            f"ceiling {one.ceiling * 100:.1f} %; beyond it is noise"
-        )
+        line
         for one in find_overlaps(measured)
+        for line in wrap_line(
+            f"async {one.measured.kind} {one.measured.variant.precision} "
+            f"{' '.join(one.measured.variant.team)}: {describe_overlap(one)}"
+        )
     ]
+
+
+def describe_overlap(overlap: Overlap) -> str:
+    """Say in words what async came to; a ceiling that is lost in the noise is no number to show.
+
+    >>> describe_overlap(Overlap(measurement, -1.238, 0.0, 0.02, "no core is idle"))
+    'nothing to overlap on this machine (no core is idle); async took 2.24 times as long as sync'
+    """
+    gain, ceiling = overlap.gain, f"{100 * overlap.ceiling:.1f} %"
+    longer = f"{-100 * gain:.1f} % longer than" if gain > -1 else f"{1 - gain:.2f} times as long as"
+    saved = f"saved {100 * gain:.1f} % of sync's time"
+    if overlap.ceiling < overlap.noise:
+        came_to = (
+            f"async took {longer} sync"
+            if gain < -overlap.noise
+            else "async is as fast as sync"
+            if gain <= overlap.noise
+            else f"that it {saved} is chance, or other work"
+        )
+        return f"nothing to overlap on this machine ({overlap.obstacle}); {came_to}"
+    if gain < -overlap.noise:
+        return f"took {longer} sync, where {ceiling} can overlap at most"
+    if gain > overlap.ceiling + overlap.noise:
+        return f"{saved}, where {ceiling} can overlap at most: the rest is chance, or other work"
+    return f"{saved}; {ceiling} can overlap at most"

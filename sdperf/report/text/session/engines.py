@@ -15,7 +15,16 @@ from sdperf.report.text.session.cases import Row
 from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds
 
-HEADER: Final = ("engine", "s/image", "times faster", "SSIM", "worst tile", "files", "converted in")
+HEADER: Final = (
+    "engine",
+    "s/image",
+    "torch s/image",
+    "times faster",
+    "SSIM",
+    "worst tile",
+    "files",
+    "converted in",
+)
 """Of `tabulate_engine`."""
 
 
@@ -27,6 +36,8 @@ class EngineResult:
         engine: Its name.
         provider: What it ran on, in its own words; empty for torch.
         per_image_s: Median seconds of an image.
+        torch_s: Median seconds of an image of the torch that it is held against: the one that it
+            took turns with, or the case on torch; ``None`` likewise.
         times: How many times faster than torch; ``None`` for torch itself and where it is unknown.
         is_paired: Whether both took turns, so that drift cancels.
         ssim: Worst image against torch's; ``None`` unknown.
@@ -38,6 +49,7 @@ class EngineResult:
     engine: str
     provider: str
     per_image_s: float
+    torch_s: float | None = None
     times: float | None = None
     is_paired: bool = False
     ssim: float | None = None
@@ -87,9 +99,7 @@ def _list_results(members: Sequence[Measurement], plain: Variant) -> list[Engine
     if torch_s is None:
         sides = [one.gain for one in members if one.gain is not None and one.gain.against == plain]
         if sides:
-            rounds = sorted(sides[0].plain_rounds_s)
-            per_image_s = rounds[len(rounds) // 2] / sides[0].plain_images_per_round
-            return [EngineResult(TORCH, "", per_image_s), *results.values()]
+            return [EngineResult(TORCH, "", sides[0].plain_s_per_image), *results.values()]
     return list(results.values())
 
 
@@ -97,13 +107,14 @@ def _make_result(one: Measurement, torch_s: float | None, *, is_paired: bool) ->
     use, engine = one.engine, name_engine(one.variant.engine)
     times = None if torch_s is None else torch_s / one.seconds_per_image
     if is_paired and one.gain is not None:
-        times = one.gain.ratio
+        torch_s, times = one.gain.plain_s_per_image, one.gain.ratio
     scores = [] if engine == TORCH else _list_scores(one)
     weights = sum(one.memory.weight_bytes.values()) or None
     return EngineResult(
         engine=engine,
         provider="" if use is None else use.provider,
         per_image_s=one.seconds_per_image,
+        torch_s=None if engine == TORCH else torch_s,
         times=None if engine == TORCH else times,
         is_paired=is_paired,
         ssim=min((score.ssim for score in scores), default=None),
@@ -129,6 +140,7 @@ def tabulate_engine(one: EngineResult) -> tuple[str, ...]:
     return (
         one.engine,
         format_seconds(one.per_image_s),
+        format_seconds(one.torch_s),
         times,
         format_score(one.ssim),
         format_score(one.tile),
@@ -151,7 +163,9 @@ def _format_groups(groups: Sequence[EngineGroup]) -> Iterator[Line]:
         columns = (Column(first, is_text=True), *(Column(one, gap=2) for one in others))
         table = Table(columns, tuple(map(tabulate_engine, group.results)))
         yield from format_text_table(table, "  ")
-        if sum(one.is_paired for one in group.results) > 1:
-            yield Line("  each took turns with a torch of its own: compare times, not seconds")
+        if any(one.is_paired for one in group.results):
+            yield Line(
+                "  torch s/image: of the torch that the engine took turns with; so are times"
+            )
         if any(one.times is not None and not one.is_paired for one in group.results):
             yield Line("  * one after the other; drift is not excluded: sdperf ab --b engine=NAME")

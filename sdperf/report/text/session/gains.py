@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import TORCH, name_engine
-from sdperf.report.text.lines import Line
+from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
-from sdperf.units import format_score
+from sdperf.units import format_score, format_seconds
 
 
 def format_gains(rows: Iterable[Row]) -> list[Line]:
@@ -23,11 +23,10 @@ def format_gains(rows: Iterable[Row]) -> list[Line]:
         own = (name_engine(measured.variant.engine), *measured.variant.optimisations)
         names = "+".join(name for name in own if name != TORCH) or "plain"
         lines.append(Line(f"{row.case}: {format_gain(measured.gain)}", bold=True))
-        lines.append(
-            Line(
-                f"    {names}: SSIM {format_score(ssim)} against plain "
-                f"{measured.gain.against.precision}"
-            )
+        lines += wrap_line(
+            f"    {names}: {format_seconds(measured.seconds_per_image)} an image against "
+            f"{format_seconds(measured.gain.plain_s_per_image)} of plain "
+            f"{measured.gain.against.precision} in turns; SSIM {format_score(ssim)}"
         )
     return lines
 

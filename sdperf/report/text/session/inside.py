@@ -10,7 +10,6 @@ from sdperf.record.guard import Guard
 from sdperf.record.measurement import Measurement
 from sdperf.record.stages import DeviceLimits, StageTimes
 from sdperf.record.usage import Curve
-from sdperf.record.workload import TORCH, name_engine
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
@@ -36,23 +35,21 @@ def format_stages(rows: Iterable[Row]) -> list[Line]:
     """
     lines: list[Line] = []
     shown: set[tuple[str, str]] = set()
-    measured = [row.measurement for row in rows if row.measurement is not None]
-    for one in sorted(measured, key=lambda each: each.variant.workers):
+    measured = [(row.case, row.measurement) for row in rows if row.measurement is not None]
+    for case, one in sorted(measured, key=lambda each: each[1].variant.workers):
         key = (one.variant.precision, one.variant.engine)
         if one.stages is None or key in shown:
             continue
         shown.add(key)
-        lines += [Line(""), *_format_stage_table(one, one.stages, one.limits)]
+        lines += [Line(""), *_format_stage_table(case, one, one.stages, one.limits)]
     return lines
 
 
 def _format_stage_table(
-    measured: Measurement, stages: StageTimes, limits: DeviceLimits | None
+    case: str, measured: Measurement, stages: StageTimes, limits: DeviceLimits | None
 ) -> list[Line]:
     peak = None if limits is None else limits.peak
-    title = f"stages of one image, {measured.variant.precision}"
-    if measured.variant.engine != TORCH:
-        title += f", {name_engine(measured.variant.engine)}"
+    title = f"stages of one image of {case}"
     if measured.environment.device_kind == "cpu" and measured.worker_threads is not None:
         title += f", {measured.worker_threads} thread{'s' * (measured.worker_threads != 1)}"
     if peak is not None:
@@ -60,7 +57,7 @@ def _format_stage_table(
             f"; peak {_three_digits(peak.flop_per_s / 1e9)} GFLOP/s "
             f"({peak.format} matrix product, side {peak.size})"
         )
-    lines = [Line(piece, bold=True) for piece in wrap_text(title)]
+    lines = [Line(piece, bold=True) for piece in wrap_text(title, subsequent_indent="  ")]
     rows: list[tuple[str | None, ...]] = []
     costs = {} if limits is None else {cost.stage: cost for cost in limits.stages}
     for name, seconds in stages.by_name().items():

@@ -53,7 +53,7 @@ def test_cpu_lists():
 
 def test_cpu_times_count_guests_once():
     stat = "cpu  100 10 50 800 20 5 5 10 90 9\ncpu0 1 2 3\n"
-    assert linux.parse_cpu_times(stat) == CpuTimes(total=1000, stolen=10)
+    assert linux.parse_cpu_times(stat) == CpuTimes(total=1000, stolen=10, idle=820)
     assert linux.parse_cpu_times("cpu  1 2 3\n") is None
 
 

@@ -6,7 +6,10 @@ from sdperf.record.stages import StageTimes
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import (
+    Overlap,
     Row,
+    describe_overlap,
+    find_overlaps,
     format_ceilings,
     format_counts,
     format_findings,
@@ -77,19 +80,73 @@ def test_async_gain_stands_beside_its_ceiling():
     sync = measurement(kind="throughput", images_per_round=4, rounds_s=(4.0,), stages=stages)
     faster = dataclasses.replace(sync, variant=Variant(mode="async"), rounds_s=(3.6,))
     (line,) = format_ceilings([row(measured=sync), row(measured=faster)])
-    assert "saved 10.0 %" in line.text
-    assert "ceiling 11.3 %" in line.text
+    said = "saved 10.0 % of sync's time; 11.3 % can overlap at most"
+    assert line.text == f"async throughput fp32 1w: {said}"
+
+
+FULL = "no core is idle"
+
+
+@pytest.mark.parametrize(
+    ("gain", "ceiling", "noise", "said"),
+    [
+        (0.1, 0.113, 0.02, "saved 10.0 % of sync's time; 11.3 % can overlap at most"),
+        (-0.01, 0.113, 0.02, "saved -1.0 % of sync's time; 11.3 % can overlap at most"),
+        (-0.3, 0.113, 0.02, "took 30.0 % longer than sync, where 11.3 % can overlap at most"),
+        (0.2, 0.113, 0.02, "saved 20.0 % of sync's time, where 11.3 % can overlap at most: the "
+         "rest is chance, or other work"),
+        (-1.238, 0.0, 0.02, f"nothing to overlap on this machine ({FULL}); async took 2.24 times "
+         "as long as sync"),
+        (-0.3, 0.0, 0.02, f"nothing to overlap on this machine ({FULL}); async took 30.0 % longer "
+         "than sync"),
+        (0.115, 0.0, 0.02, f"nothing to overlap on this machine ({FULL}); that it saved 11.5 % of "
+         "sync's time is chance, or other work"),
+        (0.01, 0.03, 0.04, f"nothing to overlap on this machine ({FULL}); async is as fast as "
+         "sync"),
+    ],
+)  # fmt: skip
+def test_what_async_came_to_is_said_in_words_where_there_is_nothing_to_overlap(
+    gain, ceiling, noise, said
+):
+    assert describe_overlap(Overlap(measurement(), gain, ceiling, noise, FULL)) == said
+
+
+@pytest.mark.parametrize(
+    ("deliver_s", "images", "threads", "rounds_s", "obstacle", "noise"),
+    [
+        (0.1, 1, 1, (4.0,), "no round has a next image to hide behind", 0.02),
+        (0.1, 4, 8, (4.0,), "no core is idle", 0.02),
+        (0.01, 4, 1, (4.0,), "94.0 % of an image is the device's work", 0.02),
+        (0.01, 4, 1, (3.6, 4.0, 4.4), "94.0 % of an image is the device's work", 0.1),
+    ],
+)
+def test_an_overlap_knows_what_is_in_its_way_and_how_far_rounds_move(
+    deliver_s, images, threads, rounds_s, obstacle, noise
+):
+    stages = StageTimes(1.0, 0.05, 0.05, 0.7, 0.1, deliver_s)
+    sync = measurement(
+        kind="throughput",
+        images_per_round=images,
+        rounds_s=rounds_s,
+        stages=stages,
+        worker_threads=threads,
+    )
+    environment = dataclasses.replace(sync.environment, device_kind="cpu", cpu_cores=8)
+    sync = dataclasses.replace(sync, environment=environment)
+    overlapped = dataclasses.replace(sync, variant=Variant(mode="async"), rounds_s=(4.0,))
+    (found,) = find_overlaps([sync, overlapped])
+    assert (found.obstacle, found.noise) == (obstacle, pytest.approx(noise))
 
 
 @pytest.mark.parametrize(
     ("kind", "cores", "threads", "workers", "ceiling"),
     [
-        ("cpu", 8, 4, 1, "11.3 %"),  # four cores are idle
-        ("cpu", 2, 2, 1, "5.6 %"),  # one is idle while the host works, and must be shared then
-        ("cpu", 2, 1, 2, "0.0 %"),  # the other worker has it
-        ("cpu", 2, 4, 1, "0.0 %"),
-        ("cpu", None, 2, 1, "11.3 %"),
-        ("cuda", 2, 2, 1, "11.3 %"),
+        ("cpu", 8, 4, 1, 0.1125),  # four cores are idle
+        ("cpu", 2, 2, 1, 0.075 * 0.75),  # one is idle while the host works, and is shared then
+        ("cpu", 2, 1, 2, 0.0),  # the other worker has it
+        ("cpu", 2, 4, 1, 0.0),
+        ("cpu", None, 2, 1, 0.1125),
+        ("cuda", 2, 2, 1, 0.1125),
     ],
 )
 def test_where_the_processor_computes_the_ceiling_counts_its_cores(
@@ -106,8 +163,8 @@ def test_where_the_processor_computes_the_ceiling_counts_its_cores(
     environment = dataclasses.replace(sync.environment, device_kind=kind, cpu_cores=cores)
     sync = dataclasses.replace(sync, environment=environment)
     overlapped = dataclasses.replace(sync, variant=Variant(mode="async", workers=workers))
-    (line,) = format_ceilings([row(measured=sync), row(measured=overlapped)])
-    assert f"ceiling {ceiling}" in line.text
+    (found,) = find_overlaps([sync, overlapped])
+    assert found.ceiling == pytest.approx(ceiling)
 
 
 def test_what_several_cases_have_in_common_is_said_once():

@@ -51,9 +51,26 @@ def test_a_gain_brings_its_torch_side_along_and_its_own_ratio():
     (group,) = group_engines([on_engine("onnx", 1.0, gain=gain)])
     torch, onnx = group.results
     assert torch.per_image_s == 1.65
-    assert (onnx.times, onnx.is_paired) == (1.7, True)
+    assert (onnx.times, onnx.torch_s, onnx.is_paired) == (1.7, 1.65, True)
     across = dataclasses.replace(gain, against=Variant("bf16"))
     assert group_engines([on_engine("onnx", 1.0, gain=across)]) == []
+
+
+def test_times_stand_beside_the_seconds_that_they_come_from():
+    """A case on torch that ran at another moment is another torch than that of the turns."""
+    gain = Gain(Variant(), 1.64, 1.5, 1.8, 0.9, (0.76, 0.75, 0.77, 0.76), 1)
+    torch = measurement(rounds_s=(0.845,) * 3)
+    measured = rows(torch, on_engine("onnx", 0.463, gain=gain), on_engine("mlx", 0.65))
+    lines = format_engines(measured)
+    cells = {
+        words[0]: words for line in reversed(lines) if (words := line.text.split()) and words[1:]
+    }
+    assert cells["torch"][:5] == ["torch", "845", "ms", "-", "-"]
+    assert cells["onnx"][:6] == ["onnx", "463", "ms", "760", "ms", "1.64"]
+    assert cells["mlx"][:7] == ["mlx", "650", "ms", "845", "ms", "1.30", "*"]
+    (group,) = group_engines(one.measurement for one in measured)
+    for one in group.results[1:]:
+        assert abs(one.torch_s / one.per_image_s - one.times) < 0.01
 
 
 def test_the_table_marks_what_was_not_measured_in_turns():
@@ -61,15 +78,13 @@ def test_the_table_marks_what_was_not_measured_in_turns():
     text = "\n".join(line.text for line in lines)
     assert "engine against engine, latency fp32-sync-1w" in text
     (row,) = [line.text.split() for line in lines if line.text.startswith("  onnx")]
-    assert row[:6] == ["onnx", "1.00", "s", "1.60", "*", "0.9987"]
+    assert row[:8] == ["onnx", "1.00", "s", "1.60", "s", "1.60", "*", "0.9987"]
     assert "drift is not excluded" in text
     assert all(len(line.text) <= WIDTH for line in lines)
     gain = Gain(Variant(), 1.7, 1.6, 1.8, 0.9, (1.6, 1.7), 1)
     paired = format_engines(rows(on_engine("onnx", 1.0, gain=gain)))
     assert not any("*" in line.text for line in paired)
-    several = format_engines(rows(*(on_engine(name, 1.0, gain=gain) for name in ("onnx", "mlx"))))
-    assert "compare times, not seconds" in several[-1].text
-    assert "compare times" not in paired[-1].text
+    assert paired[-1].text.startswith("  torch s/image: of the torch that the engine took turns")
 
 
 def test_the_figure_has_a_bar_for_each_engine_and_its_numbers():
@@ -80,4 +95,7 @@ def test_the_figure_has_a_bar_for_each_engine_and_its_numbers():
     assert len(drawn.table.header) == len(drawn.table.rows[0])
     svg = render_inline_svg(drawn.figure, "m1-engines", drawn.title, drawn.hints)
     assert "onnx CPUExecutionProvider: 1.00 s  1.60 x *  SSIM 0.9987" in svg
+    gain = Gain(Variant(), 1.7, 1.6, 1.8, 0.9, (1.6, 1.7), 1)
+    paired = draw_engines(SimpleNamespace(cases=rows(on_engine("onnx", 1.0, gain=gain))))
+    assert any("1.00 s  1.70 x (torch 1.65 s)" in one for one in paired.hints.values())
     assert draw_engines(SimpleNamespace(cases=rows(measurement()))) is None

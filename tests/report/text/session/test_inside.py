@@ -38,8 +38,11 @@ def texts(lines):
 
 def test_the_stage_table_has_seconds_shares_work_and_the_reading():
     lines = texts(format_stages([row()]))
-    assert "peak 2000 GFLOP/s (fp32 matrix product, side 2048)" in lines[1]
-    by_stage = {line.split()[0]: line.split() for line in lines[3:]}
+    assert " ".join(" ".join(lines[1:3]).split()) == (
+        "stages of one image of latency[fp32-sync-1w], 4 threads; "
+        "peak 2000 GFLOP/s (fp32 matrix product, side 2048)"
+    )
+    by_stage = {line.split()[0]: line.split() for line in lines[4:]}
     assert by_stage["denoise"] == (
         ["denoise", "1.00", "s", "50.0", "%", "803", "40.2", "%", "compute-bound"]
     )
@@ -50,14 +53,14 @@ def test_the_stage_table_has_seconds_shares_work_and_the_reading():
 
 def test_stages_are_shown_once_a_precision_for_the_fewest_workers():
     rows = [
-        row(variant=Variant(workers=2), worker_threads=2),
+        row("throughput[fp32-sync-2w]", variant=Variant(workers=2), worker_threads=2),
         row(),
-        row(variant=Variant(precision="fp16")),
+        row("latency[fp16-sync-1w]", variant=Variant(precision="fp16")),
     ]
     titles = [line for line in texts(format_stages(rows)) if line.startswith("stages")]
     assert [title.split(";")[0] for title in titles] == [
-        "stages of one image, fp32, 4 threads",
-        "stages of one image, fp16, 4 threads",
+        "stages of one image of latency[fp32-sync-1w], 4 threads",
+        "stages of one image of latency[fp16-sync-1w], 4 threads",
     ]
 
 
