@@ -79,7 +79,7 @@ def test_the_table_of_settings_names_what_there_is():
         (DEVICE, DEVICE_CHOICES),
         (PRECISION, PRECISIONS),
         (MODE, MODES),
-        (ENGINE, ENGINES),
+        (ENGINE, (*ENGINES, "external:COMMAND")),
         (GUARDS, get_args(GuardPolicy)),
     ):
         assert setting.kind.expected == ", ".join(names)
