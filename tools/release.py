@@ -11,6 +11,7 @@ import argparse
 import datetime
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,8 +35,15 @@ def find_section(changelog: str, version: str) -> str | None:
     return re.split(r"^## ", changelog[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0].strip()
 
 
-def find_faults(tag: str, source: str, changelog: str) -> list[str]:
-    """Say what of a release does not agree; nothing where all does."""
+def find_faults(tag: str, source: str, changelog: str, project: str) -> list[str]:
+    """Say what of a release does not agree; nothing where all does.
+
+    Args:
+        tag: Such as ``v0.2.0``.
+        source: Text of ``sdperf/__init__.py``.
+        changelog: Text of ``CHANGELOG.md``.
+        project: Text of ``pyproject.toml``.
+    """
     version = read_version(source)
     faults = []
     if tag != f"v{version}":
@@ -43,6 +51,11 @@ def find_faults(tag: str, source: str, changelog: str) -> list[str]:
     if not find_section(changelog, version):
         faults.append(
             f"CHANGELOG.md says nothing of {version}; do: python -m tools.release cut {version}"
+        )
+    if not tomllib.loads(project)["project"].get("urls", {}).get("Source"):
+        faults.append(
+            "pyproject.toml does not say where the project is, which a package index shows; "
+            "do: add [project.urls] with Source and Issues"
         )
     return faults
 
@@ -76,7 +89,8 @@ def main(words: list[str] | None = None, root: Path = ROOT) -> int:
     asked = parser.parse_args(words)
     source, changelog = root / "sdperf/__init__.py", root / "CHANGELOG.md"
     if asked.action == "check":
-        faults = find_faults(asked.tag, source.read_text("utf-8"), changelog.read_text("utf-8"))
+        texts = (one.read_text("utf-8") for one in (source, changelog, root / "pyproject.toml"))
+        faults = find_faults(asked.tag, *texts)
         print("\n".join(faults) or f"{asked.tag}: tag, version and changelog agree")
         return 1 if faults else 0
     if not _RELEASE.fullmatch(asked.version):

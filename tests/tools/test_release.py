@@ -11,11 +11,12 @@ from tools.release import cut, find_faults, find_section, main, read_version
 ROOT = Path(__file__).parents[2]
 SOURCE = '"""A package."""\n\n__version__ = "0.2.0"\n'
 CHANGELOG = "# Changelog\n\n## 0.2.0 (2026-12-01)\n\n- One.\n\n## 0.1.0 (2026-01-01)\n\n- Zero.\n"
+PROJECT = '[project]\nname = "x"\n\n[project.urls]\nSource = "https://example.org/x"\n'
 TODAY = datetime.date(2026, 12, 1)
 
 
 def test_what_agrees_has_no_fault():
-    assert find_faults("v0.2.0", SOURCE, CHANGELOG) == []
+    assert find_faults("v0.2.0", SOURCE, CHANGELOG, PROJECT) == []
     assert find_section(CHANGELOG, "0.2.0") == "- One."
 
 
@@ -30,8 +31,14 @@ def test_what_agrees_has_no_fault():
     ],
 )
 def test_each_that_does_not_agree_is_named(tag, changelog, said):
-    (fault,) = find_faults(tag, SOURCE, changelog)
+    (fault,) = find_faults(tag, SOURCE, changelog, PROJECT)
     assert said in fault
+
+
+def test_a_project_that_does_not_say_where_it_is_is_not_released():
+    without = PROJECT.partition("[project.urls]")[0]
+    (fault,) = find_faults("v0.2.0", SOURCE, CHANGELOG, without)
+    assert "add [project.urls] with Source and Issues" in fault
 
 
 def test_what_is_unreleased_gets_a_version_and_a_date():
@@ -49,6 +56,7 @@ def test_a_cut_sets_the_one_version_and_then_all_agrees(tmp_path, capsys):
     (tmp_path / "sdperf").mkdir()
     (tmp_path / "sdperf/__init__.py").write_text(SOURCE.replace("0.2.0", "0.1.0"))
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n- One.\n")
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
     assert main(["cut", "0.2"], tmp_path) == 2
     assert main(["cut", "0.2.0"], tmp_path) == 0
     assert read_version((tmp_path / "sdperf/__init__.py").read_text()) == "0.2.0"
