@@ -9,7 +9,7 @@ import pytest
 from sdperf.images.png import decode_png, encode_png
 from sdperf.run import worker
 from sdperf.run.machine import LiveMachine
-from sdperf.run.suite import Suite
+from sdperf.run.pictures.images import SessionImages
 
 SUITE = """
 import pytest
@@ -181,13 +181,13 @@ def test_a_second_worker_has_been_a_fresh_process(bench, hosts, loads, pytester)
 def test_where_that_made_another_image_it_is_seen(bench, hosts, pytester, monkeypatch):
     pytester.makepyfile(test_bench=REPEATED)
     hosts.seconds[6] = 6.0
-    keep = Suite.keep_first
+    keep = SessionImages.keep_first
 
-    def damage(suite, precision, engine, image, delivered):
+    def damage(images, precision, engine, image, delivered):
         upside_down = encode_png(decode_png(delivered.png)[::-1].copy())
-        keep(suite, precision, engine, image, dataclasses.replace(delivered, png=upside_down))
+        keep(images, precision, engine, image, dataclasses.replace(delivered, png=upside_down))
 
-    monkeypatch.setattr(Suite, "keep_first", damage)
+    monkeypatch.setattr(SessionImages, "keep_first", damage)
     done = bench(spawned=True, workers="1,2", rounds=1, batch_rounds=1)
     assert done.ret == 1
     done.stdout.fnmatch_lines(["DEGRADED  repeatability*", "*the fresh-process, floor*"])

@@ -164,8 +164,16 @@ def asked_to_end(bench, pytester, monkeypatch):
     return run
 
 
+@pytest.fixture
+def heard():
+    """Hear the end of the terminal, also where these tests themselves run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_being_asked_to_end_in_a_case_is_like_ctrl_c(asked_to_end, kind, pytester):
+def test_being_asked_to_end_in_a_case_is_like_ctrl_c(asked_to_end, kind, heard, pytester):
     before = signal.getsignal(kind)
     ended = asked_to_end(kind, 3)
     assert ended.ret == 2

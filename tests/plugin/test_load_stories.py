@@ -8,7 +8,7 @@ import pytest
 
 from evidence.large_session.session import SEVEN_CASES
 from sdperf.errors import ModelError
-from sdperf.plugin import ahead
+from sdperf.plugin.live import ahead
 from sdperf.record import scores
 from sdperf.run import worker
 

@@ -30,7 +30,7 @@ class Script:
         rss_bytes: Peak memory that every host reports.
         resident_bytes: Called with how many rounds came before; what a host holds then. This
             process frees what earlier tests held at any moment.
-        load_s: Seconds in which a host loads, called with its number; ``None`` is what it took.
+        load_s: Seconds in which a host loads, called with its number; a tenth unless a test says.
         first_factor: Factor of each host's first round.
     """
 
@@ -43,7 +43,7 @@ class Script:
         self.hosts = 0
         self.rss_bytes = 2**30
         self.resident_bytes = lambda _: 2**30
-        self.load_s = None
+        self.load_s = lambda _number: 0.1
         self.first_factor = 1.0
         self.called = set()
         self.drawn = {}
@@ -156,7 +156,7 @@ class _OwnWorker(Executor):
         self.script.running = self.number
         try:
             result = function(*arguments)
-            if function is worker.load and self.script.load_s is not None:
+            if function is worker.load:
                 seconds = self.script.load_s(self.number)
                 result = dataclasses.replace(result, load_s=seconds, page_cache="warm")
             future.set_result(result)
