@@ -24,6 +24,7 @@ from sdperf.engines.external.program import (
 )
 from sdperf.engines.external.protocol import (
     MOST_LINE_BYTES,
+    MOST_PNG_BYTES,
     PROTOCOL,
     Loaded,
     PictureHeader,
@@ -200,7 +201,7 @@ class PipedProgram:
 
     def _write(self, doing: str, message: bytes, limit_s: float) -> None:
         with self._explained(doing, limit_s) as deadline_s:
-            self._process.write(message, deadline_s)
+            self._process.write(message, deadline_s, MOST_LINE_BYTES + MOST_PNG_BYTES)
 
     def _read_reply(self, doing: str, limit_s: float) -> dict[str, Any]:
         with self._explained(doing, limit_s) as deadline_s:

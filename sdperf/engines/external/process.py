@@ -32,6 +32,7 @@ _KEPT_LINES: Final = 200
 _SHOWN_LINES: Final = 3
 _LINE_BYTES: Final = 500
 _PIECE_BYTES: Final = 1 << 16
+_WORDS_WAIT_S: Final = 1.0
 
 
 class GoneError(Exception):
@@ -74,13 +75,13 @@ class ProgramProcess:
             )
         except (OSError, ValueError) as error:
             raise refuse_command(command, error) from error
-        self._stdin, self._stdout, self._stderr = (
+        self._stdin, self._stdout, stderr = (
             cast("IO[bytes]", pipe)
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
         self._keeper = Keeper()
         self._keeper.keep(self._process.pid)
-        self.words = LastWords(self._stderr)
+        self.words = LastWords(stderr)
         self._buffer = bytearray()
         for pipe in (self._stdin, self._stdout):
             os.set_blocking(pipe.fileno(), False)
@@ -90,20 +91,22 @@ class ProgramProcess:
         """Its process id, which is its group's too."""
         return self._process.pid
 
-    def write(self, message: bytes, deadline_s: float) -> None:
+    def write(self, message: bytes, deadline_s: float, most_bytes: int) -> None:
         """Write a request.
 
         Args:
             message: The bytes.
             deadline_s: Reading of `time.monotonic` after which the program is late.
+            most_bytes: What it may have answered meanwhile and is not read yet.
 
         Raises:
             GoneError: The program reads no more.
             LateError: It does not take them in time.
+            TooLongError: It prints more meanwhile.
         """
         left = memoryview(message)
         while left:
-            self._await_room(deadline_s)
+            self._await_room(deadline_s, most_bytes)
             try:
                 left = left[os.write(self._stdin.fileno(), left[:_PIECE_BYTES]) :]
             except BlockingIOError:
@@ -171,7 +174,7 @@ class ProgramProcess:
         kill_tree(self._process.pid, is_reaped=self._process.returncode is not None)
         self._process.wait()
         self.words.finish()
-        for pipe in (self._stdin, self._stdout, self._stderr):
+        for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
 
@@ -192,7 +195,7 @@ class ProgramProcess:
             raise GoneError
         self._buffer += piece
 
-    def _await_room(self, deadline_s: float) -> None:
+    def _await_room(self, deadline_s: float, most_bytes: int) -> None:
         """Wait until the program reads on; what it prints meanwhile is taken, or it never would."""
         while True:
             with selectors.DefaultSelector() as selector:
@@ -206,6 +209,8 @@ class ProgramProcess:
                 return
             if not ready:
                 raise LateError
+            if len(self._buffer) > most_bytes:
+                raise TooLongError
             self._read_piece(deadline_s)
 
     def _await(self, pipe: IO[bytes], event: int, deadline_s: float) -> None:
@@ -220,6 +225,9 @@ class ProgramProcess:
 
 class LastWords:
     """Keeps the end of what a program prints on standard error, without ever making it wait.
+
+    The pipe belongs to the thread that reads it: to close it from another one would wait for
+    whatever process holds it open.
 
     Args:
         pipe: Its standard error.
@@ -238,10 +246,10 @@ class LastWords:
 
     def finish(self) -> None:
         """Wait until all was read; a process that holds the pipe open is not waited for."""
-        self._reader.join(1.0)
+        self._reader.join(_WORDS_WAIT_S)
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._pipe, contextlib.suppress(OSError, ValueError):
             while line := self._pipe.readline(_LINE_BYTES):
                 self._lines.append(line.decode("utf-8", "replace").rstrip())
 

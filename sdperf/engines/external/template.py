@@ -7,11 +7,15 @@ in the place of a name is one argument, or a part of one: no shell ever reads th
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import resource
+import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -173,14 +177,17 @@ class TemplateProgram:
         self._stack.close()
 
     def _draw(self, workload: Workload, image: ImageRequest, threads: int) -> DrawnPicture:
-        out = self._folder / "picture.png"
-        out.unlink(missing_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))  # a fresh one: nothing lies at {out} yet
+        out = folder / "picture.png"
         words = fill_places(self._command, self._list_values(workload, image, threads, out))
-        start_s = self._clock()
-        with self._running_to_its_end(words) as heard:
-            png = self._read(out, heard)
-            pixels = decode_picture(self._name, png, workload, heard)
-            latency_s = self._clock() - start_s
+        try:
+            start_s = self._clock()
+            with self._running_to_its_end(words) as heard:
+                png = self._read(out, heard)
+                pixels = decode_picture(self._name, png, workload, heard)
+                latency_s = self._clock() - start_s
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return DrawnPicture(png, pixels, latency_s, PictureHeader(len(png), image.seed))
 
     def _list_values(
@@ -224,8 +231,7 @@ class TemplateProgram:
             raise refuse_command(words, error) from error
         self._running = process.pid
         self._keeper.keep(process.pid)
-        pipe = cast("IO[bytes]", process.stderr)
-        heard = LastWords(pipe)
+        heard = LastWords(cast("IO[bytes]", process.stderr))
         is_late = threading.Event()
 
         def end_late() -> None:
@@ -247,8 +253,6 @@ class TemplateProgram:
             timer.cancel()
             kill_tree(process.pid, is_reaped=True)
             heard.finish()
-            with contextlib.suppress(OSError):
-                pipe.close()
 
     def _count(self, used: resource.struct_rusage) -> None:
         unit_bytes = 1 if sys.platform == "darwin" else 1024
@@ -275,8 +279,7 @@ class TemplateProgram:
 
     def _read(self, out: Path, heard: LastWords) -> bytes:
         try:
-            with out.open("rb") as file:
-                png = file.read(MOST_PNG_BYTES + 1)
+            png = _read_regular(out, MOST_PNG_BYTES + 1)
         except OSError as error:
             raise describe_breach(
                 self._name,
@@ -290,3 +293,19 @@ class TemplateProgram:
                 self._name, "wrote a picture that is too large", f"over {MOST_PNG_BYTES} bytes"
             )
         return png
+
+
+def _read_regular(path: Path, most_bytes: int) -> bytes:
+    """Read the beginning of a regular file; a pipe, a link or a folder is never waited for.
+
+    Raises:
+        OSError: There is no such file, or it is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(most_bytes)
+    finally:
+        os.close(descriptor)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from sdperf.engines.external.piped import PipedProgram
+from sdperf.engines.external.process import ProgramProcess, TooLongError
 from sdperf.engines.external.program import LoadRequest
 from sdperf.errors import EngineError, GenerationError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
@@ -157,6 +159,40 @@ def test_a_program_that_will_not_stop_is_killed(start, monkeypatch):
     pid = program.pid
     assert program.stop() is None
     assert not psutil.pid_exists(pid)
+
+
+def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
+    """A helper that left the session lives on; it ends when the test lets it."""
+    monkeypatch.setattr("sdperf.engines.external.process._WORDS_WAIT_S", 0.05)
+    fifo = tmp_path / "until"
+    os.mkfifo(fifo)
+    script = (
+        "import os\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        f"        open({str(fifo)!r}).read()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    process = ProgramProcess([sys.executable, "-S", "-c", script])
+    try:
+        assert process.wait(60.0) == 0
+        killing = threading.Thread(target=process.kill, daemon=True)
+        killing.start()
+        killing.join(20.0)
+        assert not killing.is_alive()
+    finally:
+        os.close(os.open(fifo, os.O_WRONLY))  # the helper reads its end
+
+
+def test_what_a_program_prints_while_it_is_asked_has_a_limit():
+    process = ProgramProcess(["yes"])
+    try:
+        with pytest.raises(TooLongError):
+            process.write(b"x" * 2**22, time.monotonic() + 60.0, most_bytes=2**20)
+    finally:
+        process.kill()
 
 
 def test_a_program_ends_with_the_process_that_asked_it():

@@ -26,7 +26,14 @@ if asked.fault == "hang":
     time.sleep(600)
 toy = Toy(argparse.Namespace(fault="", clock=None, noise=""))
 pixels = toy.draw(int(asked.seed), asked.prompt, int(asked.steps or 2), 64, 48)
-if asked.fault != "no-file":
+import os
+if asked.fault == "fifo":
+    os.mkfifo(asked.out)
+elif asked.fault == "folder":
+    os.mkdir(asked.out)
+elif asked.fault == "link":
+    os.symlink(__file__, asked.out)
+elif asked.fault != "no-file":
     open(asked.out, "wb").write(b"" if asked.fault == "empty" else encode_png(64, 48, pixels))
 """
 WORKLOAD = Workload("hashes", ("a fox",), 3, None, width=64, height=48)
@@ -88,6 +95,9 @@ def test_no_shell_reads_a_prompt(make, tmp_path):
     [
         ("fail", ["draw failed", "exit code 4", "it said: drawing 'fox'"]),
         ("no-file", ["ended without a picture", "No such file"]),
+        ("fifo", ["ended without a picture", "it is no regular file"]),
+        ("folder", ["ended without a picture", "it is no regular file"]),
+        ("link", ["ended without a picture", "symbolic links"]),
         ("empty", ["what is no picture", "0 bytes"]),
     ],
 )
