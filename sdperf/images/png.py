@@ -60,6 +60,30 @@ def _make_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
+def read_png_frame(png: bytes) -> tuple[int, int, int] | None:
+    """Read what frames a PNG, without decoding it.
+
+    Args:
+        png: The file's content.
+
+    Returns:
+        Width and height, pixels, and how many bytes follow the end; ``None`` where it has no
+        header or no end.
+
+    Source: PNG specification, third edition, 5.2, 5.3 and 11.2.1.
+    """
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR" or len(png) < 24:
+        return None
+    width, height = struct.unpack(">II", png[16:24])
+    start = 8
+    while start + 12 <= len(png):
+        name = png[start + 4 : start + 8]
+        start += 12 + int.from_bytes(png[start : start + 4], "big")
+        if name == b"IEND":
+            return width, height, max(0, len(png) - start)
+    return None
+
+
 def decode_png(png: bytes, name: str = "the image") -> NDArray[np.uint8]:
     """Decode PNG bytes.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sdperf.engines.external.reading import read_regular
 from sdperf.record.workload import EXTERNAL
 
 TABLES: Final = "sdperf.toml"
@@ -119,7 +120,7 @@ def _read_table(path: Path, name: str) -> NamedCommand:
         ValueError: The file cannot be read, or holds no such table with a command.
     """
     try:
-        text = path.read_bytes()[: _MOST_FILE_BYTES + 1]
+        text = read_regular(path, _MOST_FILE_BYTES + 1, may_be_link=True)
         if len(text) > _MOST_FILE_BYTES:
             raise ValueError(f"a file of at most {_MOST_FILE_BYTES} bytes, which {path} is not")
         tables = tomllib.loads(text.decode())
@@ -137,7 +138,17 @@ def _read_table(path: Path, name: str) -> NamedCommand:
     if unknown:
         raise ValueError(f"nothing but command in [external.{name}] of {path}, not {unknown[0]}")
     if isinstance(command, list) and command and all(isinstance(one, str) for one in command):
-        return NamedCommand(name, tuple(command))
+        return _limit(NamedCommand(name, tuple(command)), path)
     if isinstance(command, str):
-        return NamedCommand(name, _divide(command))
+        return _limit(NamedCommand(name, _divide(command)), path)
     raise ValueError(f'command = "..." or a list of words in [external.{name}] of {path}')
+
+
+def _limit(named: NamedCommand, path: Path) -> NamedCommand:
+    """Refuse a command that could not be read again where it is kept."""
+    if len(named.engine) - len(EXTERNAL) > _MOST_CHARACTERS:
+        raise ValueError(
+            f"a command of at most {_MOST_CHARACTERS} characters, with its name and its quotes, in "
+            f"[external.{named.name}] of {path}"
+        )
+    return named

@@ -104,6 +104,13 @@ class PipedProgram:
         self, workload: Workload, images: Sequence[ImageRequest], threads: int, at_once: int = 1
     ) -> list[DrawnPicture]:
         """Have it draw pictures, in order; see `sdperf.engines.external.program.Program`."""
+        for image in images:
+            if image.seed > self.facts.largest_seed:
+                raise GenerationError(
+                    f"the external program {self._name} takes no such seed",
+                    got=image.seed,
+                    expected=f"at most {self.facts.largest_seed}",
+                )
         waiting: deque[tuple[ImageRequest, int, float]] = deque()
         drawn: list[DrawnPicture] = []
         failures: list[GenerationError] = []
@@ -112,12 +119,6 @@ class PipedProgram:
             while left and len(waiting) < at_once and not failures:
                 image, number = left.popleft(), self._number()
                 fields = format_generate(workload, image, threads, number)
-                if image.seed > self.facts.largest_seed:
-                    raise GenerationError(
-                        f"the external program {self._name} takes no such seed",
-                        got=image.seed,
-                        expected=f"at most {self.facts.largest_seed}",
-                    )
                 self._refuse_stray(is_idle=not waiting)
                 waiting.append((image, number, self._clock()))
                 self._write("a picture", format_request("generate", **fields), self._limit_s)

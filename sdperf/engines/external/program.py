@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sdperf.engines.external.protocol import Loaded, PictureHeader
+from sdperf.engines.external.protocol import Loaded, PictureHeader, show_value
 from sdperf.errors import ImageError, WorkerError
-from sdperf.images.png import decode_png
+from sdperf.images.png import decode_png, read_png_frame
 from sdperf.record.execution import explain_size
 from sdperf.record.workload import ImageRequest, ProgramFacts, Workload
 
@@ -145,8 +145,20 @@ def decode_picture(name: str, png: bytes, workload: Workload, heard: Heard) -> N
         (H, W, 3) uint8.
 
     Raises:
-        WorkerError: It is no PNG, or has another size than was asked for.
+        WorkerError: It is no PNG, has data after its end, or has another size than was asked.
     """
+    frame = read_png_frame(png)
+    if frame is not None:
+        width, height, after_bytes = frame
+        _check_size(name, width, height, workload, heard)  # before anything is decoded
+        if after_bytes:
+            raise describe_breach(
+                name,
+                "delivered more than a picture",
+                f"{after_bytes} bytes after its end",
+                "a PNG that ends with IEND",
+                heard.summarise(),
+            )
     try:
         pixels = decode_png(png)
     except ImageError as error:
@@ -158,6 +170,11 @@ def decode_picture(name: str, png: bytes, workload: Workload, heard: Heard) -> N
             heard.summarise(),
         ) from error
     height, width = pixels.shape[:2]
+    _check_size(name, width, height, workload, heard)
+    return pixels
+
+
+def _check_size(name: str, width: int, height: int, workload: Workload, heard: Heard) -> None:
     other = explain_size(workload.width, workload.height, width, height)
     if other is not None:
         raise describe_breach(
@@ -167,7 +184,6 @@ def decode_picture(name: str, png: bytes, workload: Workload, heard: Heard) -> N
             "the size that was asked for",
             heard.summarise(),
         )
-    return pixels
 
 
 def describe_breach(
@@ -177,7 +193,7 @@ def describe_breach(
     said = f"; it said: {last_words}" if last_words else ""
     return WorkerError(
         f"the external program {name} {what}",
-        got=f"{got}{said}",
+        got=f"{show_value(got)}{said}",
         expected=expected,
         hint="sdperf external check COMMAND tries the program alone",
     )

@@ -7,7 +7,6 @@ as many bytes of a PNG as it announces.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
@@ -16,6 +15,7 @@ from sdperf.device import DeviceKind
 from sdperf.errors import EngineError, GenerationError
 from sdperf.record.stages import STAGES
 from sdperf.record.workload import PRECISIONS, ImageRequest, ProgramFacts, Workload
+from sdperf.streams import strip_controls
 
 PROTOCOL: Final = 1
 """Version of what is said."""
@@ -40,6 +40,7 @@ ACCEPTED: Final = (
 
 _MOST_CHARACTERS: Final = 200
 _MOST_NAMES: Final = 64
+_MOST_SECONDS: Final = 10**9
 _DOCS: Final = "docs/external.md has the replies"
 
 
@@ -48,7 +49,7 @@ class ReplyError(ValueError):
 
     def __init__(self, what: str, got: object, expected: str) -> None:
         super().__init__(what)
-        self.what, self.got, self.expected = what, got, expected
+        self.what, self.got, self.expected = what, show_value(got), expected
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,16 @@ class PictureHeader:
     steps_s: tuple[float, ...] = ()
     peak_bytes: int | None = None
     is_finite: bool = True
+
+
+def show_value(value: object) -> str:
+    """Return the beginning of what a program said, in one line for people."""
+    try:
+        text = str(value)
+    except (RecursionError, ValueError):  # too deep; more digits than Python writes
+        text = "a value that cannot be shown"
+    more = "..." if len(text) > _MOST_CHARACTERS else ""
+    return strip_controls(text[:_MOST_CHARACTERS]) + more
 
 
 def format_request(do: str, **fields: object) -> bytes:
@@ -143,7 +154,7 @@ def parse_reply(line: bytes) -> dict[str, Any]:
     if not reply["ok"]:
         raise GenerationError(
             "the program could not do what it was asked",
-            got=str(reply.get("error", "no reason given"))[:_MOST_CHARACTERS],
+            got=show_value(reply.get("error", "no reason given")),
         )
     return reply
 
@@ -155,10 +166,10 @@ def parse_facts(reply: Mapping[str, Any]) -> ProgramFacts:
         EngineError: It speaks another version, or lacks what has to be known.
     """
     version = reply.get("protocol")
-    if version != PROTOCOL:
+    if type(version) is not int or version != PROTOCOL:
         raise EngineError(
             "the program speaks another version of the protocol",
-            got=version,
+            got=show_value(version),
             expected=PROTOCOL,
             hint=_DOCS,
         )
@@ -208,8 +219,9 @@ def parse_picture(reply: Mapping[str, Any], number: int, image: ImageRequest) ->
     Raises:
         ReplyError: A value is of another kind, or it answers another request.
     """
-    if reply.get("id") != number:
-        raise ReplyError("answered another request", reply.get("id"), f"id {number}")
+    told = reply.get("id")
+    if type(told) is not int or told != number:
+        raise ReplyError("answered another request", told, f"id {number}")
     seed = reply.get("seed")
     if type(seed) is not int or seed != image.seed:
         raise ReplyError("drew with another seed", seed, f"seed {image.seed}")
@@ -223,7 +235,9 @@ def parse_picture(reply: Mapping[str, Any], number: int, image: ImageRequest) ->
         steps=None if steps is None else _read_whole(reply, "steps", None, least=0, most=10**6),
         seconds=_read_seconds(reply, "seconds"),
         stages={name: _check_seconds(f"stages.{name}", value) for name, value in known.items()},
-        unknown_stages=tuple(str(name)[:40] for name in stages if name not in known)[:_MOST_NAMES],
+        unknown_stages=tuple(strip_controls(name[:40]) for name in stages if name not in known)[
+            :_MOST_NAMES
+        ],
         steps_s=_read_all_seconds(reply, "step_seconds"),
         peak_bytes=_read_bytes(reply, "peak_bytes"),
         is_finite=reply.get("finite", True) is not False,
@@ -240,7 +254,7 @@ def _read_text(reply: Mapping[str, Any], key: str, default: str | None = None) -
         raise ReplyError(key, value, "a text")
     if len(value) > _MOST_CHARACTERS:
         raise ReplyError(key, f"{len(value)} characters", f"at most {_MOST_CHARACTERS}")
-    return value
+    return strip_controls(value)
 
 
 def _read_names(reply: Mapping[str, Any], key: str, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -257,7 +271,9 @@ def _read_versions(reply: Mapping[str, Any]) -> dict[str, str]:
     table = _read_table(reply, "versions")
     if not all(isinstance(one, str) for one in table.values()) or len(table) > _MOST_NAMES:
         raise ReplyError("versions", table, f"at most {_MOST_NAMES} names with texts")
-    return {str(name)[:40]: str(version)[:40] for name, version in table.items()}
+    return {
+        strip_controls(name[:40]): strip_controls(version[:40]) for name, version in table.items()
+    }
 
 
 def _read_table(reply: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -294,6 +310,6 @@ def _read_all_seconds(reply: Mapping[str, Any], key: str) -> tuple[float, ...]:
 def _check_seconds(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ReplyError(key, value, "seconds, a number")
-    if not (math.isfinite(value) and value >= 0):
-        raise ReplyError(key, value, "seconds, 0 or more")
+    if not 0 <= value <= _MOST_SECONDS:
+        raise ReplyError(key, value, f"seconds, 0 to {_MOST_SECONDS}")
     return float(value)

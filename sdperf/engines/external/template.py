@@ -7,12 +7,10 @@ in the place of a name is one argument, or a part of one: no shell ever reads th
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import resource
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -35,6 +33,7 @@ from sdperf.engines.external.program import (
     describe_breach,
 )
 from sdperf.engines.external.protocol import MOST_PNG_BYTES, Loaded, PictureHeader
+from sdperf.engines.external.reading import read_regular
 from sdperf.errors import EngineError
 from sdperf.leftovers import temporary_folder
 from sdperf.measure.clock import Clock, monotonic_clock
@@ -279,7 +278,7 @@ class TemplateProgram:
 
     def _read(self, out: Path, heard: LastWords) -> bytes:
         try:
-            png = _read_regular(out, MOST_PNG_BYTES + 1)
+            png = read_regular(out, MOST_PNG_BYTES + 1)
         except OSError as error:
             raise describe_breach(
                 self._name,
@@ -293,19 +292,3 @@ class TemplateProgram:
                 self._name, "wrote a picture that is too large", f"over {MOST_PNG_BYTES} bytes"
             )
         return png
-
-
-def _read_regular(path: Path, most_bytes: int) -> bytes:
-    """Read the beginning of a regular file; a pipe, a link or a folder is never waited for.
-
-    Raises:
-        OSError: There is no such file, or it is something else.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(most_bytes)
-    finally:
-        os.close(descriptor)

@@ -29,6 +29,7 @@ from sdperf.report.text.session.inside import format_guards, format_resources, f
 from sdperf.report.text.session.programs import format_programs
 from sdperf.report.text.session.soak import format_soaks
 from sdperf.report.text.wrapping import wrap_text
+from sdperf.streams import strip_controls
 from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def print_summary(
     for description in describe_run(rows):
         reporter.write_line(description)
     for text in (*list_without_effect(rows), *outcome.comparison.lines):
-        for wrapped in wrap_text(text, subsequent_indent="  "):
+        for wrapped in wrap_text(strip_controls(text), subsequent_indent="  "):
             reporter.write_line(wrapped)
     for line in (
         *(format_table(rows) if rows else ()),
@@ -231,10 +232,12 @@ def describe_run(rows: Iterable[Row]) -> list[str]:
             image = measured.images[0]
             return [
                 *wrap_text(
-                    f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
-                    f"torch {torch}: "
-                    f"{workload.describe_sampling()}{_name_source(measured)}, "
-                    f"{image.width} x {image.height} px"
+                    strip_controls(
+                        f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
+                        f"torch {torch}: "
+                        f"{workload.describe_sampling()}{_name_source(measured)}, "
+                        f"{image.width} x {image.height} px"
+                    )
                 )
             ]
     return []
@@ -251,7 +254,7 @@ def list_without_effect(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         for text in () if row.measurement is None else row.measurement.without_effect:
             texts[text] = None
-    return [f"without effect: {text}" for text in texts]
+    return [strip_controls(f"without effect: {text}") for text in texts]
 
 
 def _relative(path: Path) -> Path:

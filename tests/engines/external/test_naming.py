@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from sdperf.engines.external.naming import divide_engines, parse_external
@@ -65,6 +67,15 @@ def test_a_table_that_cannot_be_used_is_said(tmp_path, text, said):
 def test_what_names_no_program_is_said(text):
     with pytest.raises(ConfigurationError, match="external"):
         read_engine(text)
+
+
+def test_a_table_that_never_ends_or_holds_too_much_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ValueError, match="it is no regular file"):
+        parse_external(f"external:{tmp_path}/pipe.toml:x")
+    (tmp_path / "long.toml").write_text(f"[external.x]\ncommand = ['draw', '{'a' * 4096}']\n")
+    with pytest.raises(ValueError, match="a command of at most 4096 characters"):
+        parse_external(f"external:{tmp_path}/long.toml:x")
 
 
 def test_commas_in_quotes_belong_to_the_command():

@@ -136,6 +136,14 @@ def test_a_seed_that_the_program_cannot_tell_is_refused(start):
         draw(program)
 
 
+def test_all_seeds_are_looked_at_before_a_picture_is_asked_for(start):
+    program = start()
+    program.facts = program.facts.__class__("toy", "1", "m", "cpu", largest_seed=7)
+    with pytest.raises(GenerationError, match="got: 8; expected: at most 7"):
+        draw(program, FOX, ImageRequest("a fox", 8), at_once=2)
+    assert len(draw(program)) == 1  # nothing is under way
+
+
 def test_another_version_and_a_missing_program_are_refused():
     with pytest.raises(EngineError, match=r"another version of the protocol; got: 99; expected: 1"):
         PipedProgram("toy", [sys.executable, str(TOY), "--fault", "version"], 60.0)
