@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,16 @@ from typing import Any, Final
 
 from sdperf.models.presets import PRESETS
 from sdperf.record.measurement import Measurement
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, TORCH, Variant, Workload
+from sdperf.record.workload import (
+    DEFAULT_PROMPTS,
+    EMBEDDED,
+    EXTERNAL,
+    TORCH,
+    Variant,
+    Workload,
+    is_external,
+    name_engine,
+)
 from sdperf.settings import (
     DEVICE,
     ENGINE,
@@ -35,6 +45,8 @@ SHORT_COMMIT = 12
 _DIRTY = "-dirty"
 _COMPARE = "--benchmark-compare"
 _ACCEPT = "sdperf baseline accept"
+_PROGRAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+_OWN_COMMAND = "{} is the command that you use for this program"
 _BATCH = 4
 """Images of a throughput round that ``sdperf ab`` takes by itself."""
 
@@ -57,6 +69,14 @@ class Typed:
 
 
 UNKNOWN: Final = Typed()
+
+
+def _name_program(engine: str, typed: Typed) -> str:
+    """Name an engine to copy: a command that a saved run brings is nothing to copy and run."""
+    if typed.options is not None or not is_external(engine):
+        return engine
+    name = name_engine(engine).partition("-")[2]
+    return f"{EXTERNAL}{name if _PROGRAM.fullmatch(name) else 'NAME'}"
 
 
 def suggest_ab(
@@ -97,7 +117,10 @@ def suggest_ab(
         notes.append(f"what differs: {', '.join(packages[:3])}")
     if typed.prompts is None and current.workload.prompts != DEFAULT_PROMPTS:
         notes.append("add the session's prompts: --both prompts=FILE")
-    words = ["sdperf", "ab", *sides, *_describe_case(current, typed.prompts)]
+    engine = _name_program(current.variant.engine, typed)
+    if engine != current.variant.engine:
+        notes.append(_OWN_COMMAND.format(engine))
+    words = ["sdperf", "ab", *sides, *_describe_case(current, typed.prompts, engine)]
     if typed.device is not None:
         words += ["--device", typed.device]
     command = shlex.join(words)
@@ -121,7 +144,7 @@ def _list_changed_packages(saved: Measurement, current: Measurement) -> list[str
     ]
 
 
-def _describe_case(measured: Measurement, prompts: str | None) -> list[str]:
+def _describe_case(measured: Measurement, prompts: str | None, engine: str) -> list[str]:
     """Return the options that make ``sdperf ab`` measure this very case."""
     variant, workload = measured.variant, measured.workload
     plain = replace(variant, optimisations=(), engine=TORCH, threads=None)
@@ -134,7 +157,7 @@ def _describe_case(measured: Measurement, prompts: str | None) -> list[str]:
         words += [SUBJECT.flag, measured.subject]
     if measured.kind == "throughput" and measured.images_per_round != _BATCH:
         words += ["--batch", str(measured.images_per_round)]
-    settings = [*_list_variant_settings(variant), *_list_settings(workload)]
+    settings = [*_list_variant_settings(replace(variant, engine=engine)), *_list_settings(workload)]
     if prompts is not None:
         settings.append((PROMPTS, prompts))
     both = ",".join(setting.assign(value) for setting, value in settings)
@@ -192,13 +215,17 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
         measured: What was measured; ``None`` where there is no record of it.
         typed: How the session was asked for; without its options the measurement tells what it can.
     """
-    options = typed.options
-    if options is None:
-        options = () if measured is None else _list_options(measured)
+    options, note = typed.options, ""
+    if options is None and measured is not None:
+        engine = _name_program(measured.variant.engine, typed)
+        if engine != measured.variant.engine:
+            note = f" ({_OWN_COMMAND.format(engine)})"
+        options = _list_options(measured, engine)
+    options = options or ()
     compare = (
         () if any(word.startswith("--benchmark-compare=") for word in options) else (_COMPARE,)
     )
-    return shlex.join(["pytest", case, *compare, str(PROCESSES), "5", *options])
+    return shlex.join(["pytest", case, *compare, str(PROCESSES), "5", *options]) + note
 
 
 def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
@@ -220,7 +247,7 @@ def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN
     return shlex.join(words)
 
 
-def _list_options(measured: Measurement) -> list[str]:
+def _list_options(measured: Measurement, engine: str) -> list[str]:
     """Return the options of pytest that the measurement tells of."""
     variant, chosen = measured.variant, _list_drawn(measured.workload)
     if measured.subject is not None:
@@ -231,8 +258,8 @@ def _list_options(measured: Measurement) -> list[str]:
         chosen.append((WORKERS, variant.workers))
     if variant.threads is not None:
         chosen.append((THREADS, variant.threads))
-    if variant.engine != TORCH:
-        chosen.append((ENGINE, variant.engine))
+    if engine != TORCH:
+        chosen.append((ENGINE, engine))
     if variant.optimisations and measured.gain is None:
         chosen.append((OPTIMISATIONS, variant.optimisations))
     if measured.kind == "throughput" and measured.images_per_round != _BATCH:

@@ -117,6 +117,31 @@ def test_the_cases_name_is_one_that_ab_knows(changes):
     assert case.variant.precision == changes.get("variant", Variant()).precision
 
 
+@pytest.mark.parametrize(
+    ("engine", "named"),
+    [
+        ("external:mflux=sh -c 'touch /tmp/spy'", "external:mflux"),
+        ("external:$(touch /tmp/spy)", "external:NAME"),
+        ("external:a b=touch spy", "external:NAME"),
+    ],
+)
+def test_the_command_of_a_saved_run_is_never_printed_to_copy(engine, named):
+    variant = Variant("fp32", engine=engine)
+    now = made("b" * 40, variant=variant)
+    note = f"({named} is the command that you use for this program)"
+    for step in (suggest_repeat("t.py::a", now), suggest_ab(made("a" * 40), now)):
+        assert "touch" not in step
+        assert f"engine={named} " in f"{step} ".replace("--sd-engine ", "engine=")
+        assert step.endswith(note)
+    typed = Typed(options=("--sd-engine", engine))
+    for step in (
+        suggest_repeat("t.py::a", now, typed),
+        suggest_ab(made("a" * 40), now, typed=typed),
+    ):
+        assert "touch" in step
+        assert "you use" not in step
+
+
 def test_prompts_and_device_are_said_where_they_are_known_and_asked_for_where_not():
     before = made("a" * 40)
     own = made("b" * 40, workload=dataclasses.replace(PLAIN, prompts=("a red kite",)))

@@ -164,6 +164,8 @@ class Toy:
             return {"ok": False, "error": "no paint left"}, b""
         if self.fault == "child":
             subprocess.Popen(["sleep", "600"])
+        if self.fault == "far-child" and not self.drawn:
+            subprocess.Popen(["sleep", "600"], start_new_session=True)
         width, height, pixels = self.make(asked)
         png = (
             b"GIF89a what is no picture"

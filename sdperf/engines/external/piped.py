@@ -157,6 +157,7 @@ class PipedProgram:
 
     def stop(self) -> int | None:
         """Ask it to end; return its exit code, ``None`` where it had to be killed."""
+        self._process.note_helpers()
         with contextlib.suppress(Exception):
             self._ask("stop", EXIT_WAIT_S)
         self._process.close_input()
@@ -165,11 +166,12 @@ class PipedProgram:
         return code
 
     def count_leftovers(self) -> int:
-        """Count processes of its session beside it; after its end, those that outlived it."""
+        """Count processes of it beside it; after its end, those that outlived it."""
         return self._process.count_leftovers()
 
     def end(self) -> int | None:
         """Ask it to end and wait, without killing anything; ``None``: it goes on."""
+        self._process.note_helpers()
         self._ask("stop", EXIT_WAIT_S)
         self._process.close_input()
         return self._process.wait(EXIT_WAIT_S)

@@ -33,6 +33,7 @@ _SHOWN_LINES: Final = 3
 _LINE_BYTES: Final = 500
 _PIECE_BYTES: Final = 1 << 16
 _WORDS_WAIT_S: Final = 1.0
+_HELPERS_WAIT_S: Final = 1.0
 
 
 class GoneError(Exception):
@@ -83,6 +84,7 @@ class ProgramProcess:
         self._keeper.keep(self._process.pid)
         self.words = LastWords(stderr)
         self._buffer = bytearray()
+        self._helpers: list[psutil.Process] = []
         for pipe in (self._stdin, self._stdout):
             os.set_blocking(pipe.fileno(), False)
 
@@ -158,9 +160,16 @@ class ProgramProcess:
         except subprocess.TimeoutExpired:
             return None
 
+    def note_helpers(self) -> None:
+        """Note what it has started so far; once it has ended, nothing leads to them any more."""
+        with contextlib.suppress(psutil.Error):
+            self._helpers = psutil.Process(self.pid).children(recursive=True)
+
     def count_leftovers(self) -> int:
-        """Count the processes of its session that have outlived it."""
-        return len(_list_session(self.pid))
+        """Count what has outlived it: of its session, and noted ones in sessions of their own."""
+        _, alive = psutil.wait_procs(self._helpers, timeout=_HELPERS_WAIT_S)
+        helpers = {one.pid for one in alive if _lives(one)}
+        return len(helpers | {one.pid for one in _list_session(self.pid)})
 
     def last_words(self) -> str:
         """Return the end of what it printed on standard error, in one line."""
@@ -173,6 +182,9 @@ class ProgramProcess:
         self._keeper.close()  # before the number of what it keeps can be given away
         kill_tree(self._process.pid, is_reaped=self._process.returncode is not None)
         self._process.wait()
+        for helper in self._helpers:
+            with contextlib.suppress(psutil.Error):
+                helper.kill()  # not where its number was given away
         self.words.finish()
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
@@ -324,6 +336,12 @@ def kill_tree(pid: int, *, is_reaped: bool) -> None:
     for one in found:
         with contextlib.suppress(psutil.Error):
             one.kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _list_session(pid: int) -> list[psutil.Process]:

@@ -161,6 +161,17 @@ def test_what_a_program_started_ends_with_it(start):
     assert is_gone(child)
 
 
+def test_a_helper_in_a_session_of_its_own_is_counted_and_ended(start, monkeypatch):
+    monkeypatch.setattr("sdperf.engines.external.process._HELPERS_WAIT_S", 0.01)
+    program = start("far-child")
+    draw(program)
+    (child,) = psutil.Process(program.pid).children()
+    assert program.end() == 0
+    assert program.count_leftovers() == 1
+    program.kill()
+    assert is_gone(child)
+
+
 def test_a_program_that_will_not_stop_is_killed(start, monkeypatch):
     monkeypatch.setattr("sdperf.engines.external.piped.EXIT_WAIT_S", 0.3)
     program = start("stubborn")
