@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sdperf import __version__
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
+from sdperf.scaffold.lines import split_lines
 
 if TYPE_CHECKING:
     from sdperf.scaffold.plan import PlannedFile, Wanted
@@ -155,8 +157,7 @@ def _read_existing(root: Path) -> dict[str, str]:
     existing = {}
     for name in list_read_paths():
         path = root / name
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise ConfigurationError(f"{name} leads out of the repository", got=str(path.resolve()))
+        _resolve_inside(root, name)
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 existing[name] = file.read()
@@ -167,6 +168,14 @@ def _read_existing(root: Path) -> dict[str, str]:
     return existing
 
 
+def _resolve_inside(root: Path, name: str) -> Path:
+    """Return where a path of the repository leads; a link inside of it is followed."""
+    resolved = (root / name).resolve()
+    if not resolved.is_relative_to(root.resolve()):
+        raise ConfigurationError(f"{name} leads out of the repository", got=str(resolved))
+    return resolved
+
+
 def _show(planned: Sequence[PlannedFile]) -> list[str]:
     width = max(len(one.path) for one in planned)
     lines = []
@@ -174,14 +183,24 @@ def _show(planned: Sequence[PlannedFile]) -> list[str]:
         if one.after is None:
             lines.append(f"  keep    {one.path:{width}}  {one.note}")
         elif one.before is None:
-            lines.append(f"  new     {one.path:{width}}  {len(one.after.splitlines())} lines")
+            lines.append(f"  new     {one.path:{width}}  {len(split_lines(one.after))} lines")
         else:
             lines.append(f"  change  {one.path:{width}}")
             difference = difflib.unified_diff(
-                one.before.splitlines(), one.after.splitlines(), n=1, lineterm=""
+                split_lines(one.before), split_lines(one.after), n=1, lineterm=""
             )
-            lines += [f"          {line}" for line in list(difference)[2:]]
+            lines += [f"          {_spell_line(line)}" for line in list(difference)[2:]]
     return lines
+
+
+def _spell_line(line: str) -> str:
+    """Return a line of a difference with all that cannot be seen in it spelt out."""
+    shown = "".join(
+        one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode()
+        for one in line.removesuffix("\n")
+    )
+    is_whole = line.endswith("\n") or line.startswith("@@")
+    return shown if is_whole else f"{shown}  (no line end)"
 
 
 def _write(root: Path, planned: Sequence[PlannedFile]) -> None:
@@ -191,8 +210,9 @@ def _write(root: Path, planned: Sequence[PlannedFile]) -> None:
         assert one.after is not None
         path = root / one.path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, one.after.encode())
+            target = _resolve_inside(root, one.path)
+            mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+            write_atomically(target, one.after.encode(), mode=mode)
         except OSError as error:
             raise ConfigurationError(
                 f"{path} cannot be written",

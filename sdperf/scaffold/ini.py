@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import Any, Final
 import iniconfig
 
 from sdperf.errors import ConfigurationError
+from sdperf.scaffold.lines import insert_lines, split_lines
+
+_BOM: Final = "\N{BYTE ORDER MARK}"
 
 
 @dataclass(frozen=True)
@@ -98,15 +102,21 @@ def add_settings(text: str, place: IniPlace, settings: Mapping[str, str]) -> str
         for key, value in settings.items()
     ]
     header = f"[{place.section}]"
-    before = text.splitlines()
-    found = [number for number, line in enumerate(before) if line.split("#")[0].strip() == header]
+    before = split_lines(text)
+    found = [number for number, line in enumerate(before) if _read_header(line, place) == header]
     if found:
-        after = [*before[: found[0] + 1], *lines, *before[found[0] + 1 :]]
+        result = insert_lines(text, found[0] + 1, lines)
     else:
-        after = [*before, *([""] if before else []), header, *lines]
-    result = "\n".join(after) + "\n"
+        result = insert_lines(text, len(before), [*([""] if before else []), header, *lines])
     _check(text, result, place, settings)
     return result
+
+
+def _read_header(line: str, place: IniPlace) -> str:
+    """Return a line without its comment, which begins as the file's kind has it."""
+    return re.split("#" if place.is_toml else "[#;]", line.removeprefix(_BOM), maxsplit=1)[
+        0
+    ].strip()
 
 
 def _check(text: str, result: str, place: IniPlace, settings: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from importlib.resources import files as resource_files
 from typing import Final
 
 from sdperf.scaffold.ini import PLACES, add_settings, find_place, list_set
+from sdperf.scaffold.lines import insert_lines, split_lines
 from sdperf.scaffold.stamps import add_stamp, is_untouched
 from sdperf.settings import MODEL, SUBJECT
 from sdperf.suite import FOLDER, list_suite_files
@@ -175,9 +176,10 @@ def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
 
 
 def _plan_ignored(before: str | None) -> PlannedFile:
-    lines = [] if before is None else before.splitlines()
-    said = {line.strip().strip("/") for line in lines}
+    text = before or ""
+    said = {line.strip().strip("/") for line in split_lines(text)}
     missing = [one for one in IGNORED if one.strip("/") not in said]
     if not missing:
         return PlannedFile(".gitignore", before, None, "up to date")
-    return PlannedFile(".gitignore", before, "\n".join([*lines, *missing]) + "\n")
+    after = insert_lines(text, len(split_lines(text)), missing)
+    return PlannedFile(".gitignore", before, after)

@@ -95,3 +95,24 @@ def test_on_a_terminal_it_asks_and_takes_no_for_an_answer(tmp_path, capsys, monk
     answers = iter(["", "", "", "y"])
     assert run(tmp_path) == 0
     assert "benchmarks/test_latency.py" in list_files(tmp_path)
+
+
+def test_a_file_keeps_its_line_ends_its_mode_and_the_link_that_leads_to_it(tmp_path, capsys):
+    (tmp_path / "below").mkdir()
+    target = tmp_path / "below/ignored"
+    target.write_bytes(b"a\x0cb\r\nc\r\n")
+    target.chmod(0o640)
+    (tmp_path / ".gitignore").symlink_to("below/ignored")
+    assert run(tmp_path, "--yes") == 0
+    assert target.read_bytes() == b"a\x0cb\r\nc\r\n.benchmarks/\r\n.sdperf/\r\n"
+    assert target.stat().st_mode & 0o7777 == 0o640
+    assert (tmp_path / ".gitignore").is_symlink()
+    shown = capsys.readouterr().out
+    assert r"+.benchmarks/\r" in shown
+    assert "          -c" not in shown
+
+
+def test_a_line_that_gets_an_end_is_shown_as_changed(tmp_path, capsys):
+    (tmp_path / ".gitignore").write_bytes(b"a\x0cb")
+    assert run(tmp_path) == 1
+    assert "-a\\x0cb  (no line end)\n          +a\\x0cb\n" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sdperf.errors import ConfigurationError
 from sdperf.scaffold.ini import PLACES, IniPlace, add_settings, find_place, list_set
+from sdperf.scaffold.lines import split_lines
 
 MODEL = {"sd_model": "./my finetune"}
 BY_FILE = {
@@ -94,3 +95,30 @@ def test_a_value_comes_back_from_an_ini_file_or_is_refused(value):
     except ConfigurationError:
         return
     assert iniconfig.IniConfig("pytest.ini", data=after)["pytest"]["sd_model"] == value
+
+
+@pytest.mark.parametrize("name", BY_FILE)
+def test_added_lines_end_as_the_others_do_and_nothing_else_changes(name):
+    text = BY_FILE[name].replace("\n", "\r\n") + "# x\x0c# y\x1c# z\r\n"
+    if name.endswith(".toml"):
+        text = text.replace("\x0c", "\u2028").replace("\x1c", "\x85")
+    if name.startswith("."):
+        text = ""
+    place = find_place({name: text})
+    added = [
+        line
+        for line in split_lines(add_settings(text, place, MODEL))
+        if line not in split_lines(text)
+    ]
+    kept = add_settings(text, place, MODEL)
+    for line in added:
+        kept = kept.replace(line, "", 1)
+    assert kept in (text, text + "\r\n", text + "\n")
+    assert all(line.endswith("\r\n") for line in added) or not text
+
+
+def test_a_header_with_a_comment_or_a_byte_order_mark_is_found():
+    for text in ("[pytest] ; x\naddopts = -q\n", "\ufeff[pytest]\naddopts = -q\n"):
+        after = add_settings(text, find_place({"pytest.ini": text}), {"sd_model": "x"})
+        head, rest = text.split("\n", 1)
+        assert after == f"{head}\nsd_model = x\n{rest}"
