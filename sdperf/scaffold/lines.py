@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+BYTE_ORDER_MARK: Final = "\N{BYTE ORDER MARK}"
+"""What some editors put before a text's first character."""
 
 
 def split_lines(text: str) -> list[str]:

@@ -9,7 +9,13 @@ from importlib.resources import files as resource_files
 from typing import Final
 
 from sdperf.scaffold.ini import PLACES, add_settings, find_place, list_set
-from sdperf.scaffold.lines import insert_lines, split_lines
+from sdperf.scaffold.lines import (
+    BYTE_ORDER_MARK,
+    find_line_end,
+    insert_lines,
+    split_lines,
+    unify_line_ends,
+)
 from sdperf.scaffold.stamps import add_stamp, is_untouched
 from sdperf.settings import MODEL, SUBJECT
 from sdperf.suite import FOLDER, list_suite_files
@@ -113,7 +119,8 @@ def plan_scaffold(existing: Mapping[str, str], wanted: Wanted, version: str) -> 
     for name in WORKFLOWS:
         path = _workflow_path(name)
         if name in wanted.workflows or (wanted.upgrades and path in existing):
-            requirement = _find_requirement(existing.get(path, "")) or wanted.requirement
+            installed = _find_requirement(unify_line_ends(existing.get(path, "")))
+            requirement = installed or wanted.requirement
             texts[path] = _read_workflow(name).replace("@REQUIREMENT@", requirement)
     planned = [
         _plan_stamped(path, existing.get(path), add_stamp(text, version), wanted.upgrades)
@@ -143,7 +150,7 @@ def _find_requirement(workflow: str) -> str | None:
 def _plan_stamped(path: str, before: str | None, after: str, upgrades: bool) -> PlannedFile:
     if before is None:
         return PlannedFile(path, None, after)
-    if before == after:
+    if unify_line_ends(before) == after:
         return PlannedFile(path, before, None, "up to date")
     untouched = is_untouched(before)
     if untouched is None:
@@ -152,7 +159,7 @@ def _plan_stamped(path: str, before: str | None, after: str, upgrades: bool) -> 
         return PlannedFile(path, before, None, "edited since it was written")
     if not upgrades:
         return PlannedFile(path, before, None, "of another version: --upgrade replaces it")
-    return PlannedFile(path, before, after)
+    return PlannedFile(path, before, after.replace("\n", find_line_end(before)))
 
 
 def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
@@ -177,7 +184,7 @@ def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
 
 def _plan_ignored(before: str | None) -> PlannedFile:
     text = before or ""
-    said = {line.strip().strip("/") for line in split_lines(text)}
+    said = {line.strip().strip("/") for line in split_lines(text.removeprefix(BYTE_ORDER_MARK))}
     missing = [one for one in IGNORED if one.strip("/") not in said]
     if not missing:
         return PlannedFile(".gitignore", before, None, "up to date")

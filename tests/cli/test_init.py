@@ -1,5 +1,6 @@
 """``sdperf init``: it shows, asks, writes, and overwrites nothing."""
 
+import os
 import subprocess
 import sys
 
@@ -116,3 +117,25 @@ def test_a_line_that_gets_an_end_is_shown_as_changed(tmp_path, capsys):
     (tmp_path / ".gitignore").write_bytes(b"a\x0cb")
     assert run(tmp_path) == 1
     assert "-a\\x0cb  (no line end)\n          +a\\x0cb\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [".gitignore", "pytest.ini", "benchmarks/test_latency.py"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is no file; got: a device, a pipe or a socket"),
+        (os.mkdir, "is no file; got: a folder"),
+        (lambda path: path.symlink_to(path), "leads nowhere"),
+        (lambda path: path.write_bytes(b"#" * (2**20 + 1)), "is too large to add lines to"),
+    ],
+)
+def test_what_is_no_file_to_add_lines_to_is_refused_unread(tmp_path, capsys, name, make, said):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    before = list_files(tmp_path)
+    assert run(tmp_path, "--yes") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert name in line
+    assert list_files(tmp_path) == before
