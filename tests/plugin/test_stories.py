@@ -281,6 +281,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(bench):
     )
 
 
+@pytest.mark.long
 def test_progress_passes_pytests_own_capture(bench):
     result = bench("-k", "latency", in_process=False)
     assert result.ret == 0
