@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the interrupted session's command again; return its exit status."""
-    from sdperf.store.journal import list_journals, read_journal
+    from sdperf.store.journal import choose_journal, list_journals, read_journal
 
     root = find_root(Path.cwd())
     if root is None:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.forget:
         return _forget(root)
-    content = read_journal(list_journals(root)[-1])
+    content = read_journal(choose_journal(list_journals(root)))
     _refuse_tracked(content.path)
     command = make_command(content)
     folder = Path(content.head.folder)
@@ -132,10 +132,16 @@ def find_risky_option(arguments: Sequence[str]) -> str | None:
     shortened, ``@file`` brings words that are not seen here, and ``--`` protects from none of it.
     """
     letters = re.compile(f"-[^-{_VALUED}{_RISKY_LETTERS}]*[{_RISKY_LETTERS}]")
-    for word in arguments:
+    pairs = zip(arguments, (*arguments[1:], ""), strict=True)
+    for word in (word for word, next_one in pairs if not _leaves_out(word, next_one)):
         if word.startswith("@") or word.partition("=")[0] in _RISKY or letters.match(word):
             return word
     return None
+
+
+def _leaves_out(word: str, next_one: str) -> bool:
+    """Tell whether a word is the ``-p`` of ``-p no:NAME``, which only leaves a plugin out."""
+    return (word == "-p" and next_one.startswith("no:")) or word.startswith("-pno:")
 
 
 def _refuse_tracked(path: Path) -> None:

@@ -151,6 +151,8 @@ def test_a_journal_of_another_folder_is_refused(left, tmp_path, capsys, commands
         ("--basetemp", "x"),
         ("-qp", "evil"),
         ("-pevil",),
+        ("-p", "evil", "no:x"),
+        ("-qp", "no:x"),
         ("-c", "x"),
         ("-oaddopts=-p evil",),
         ("--override-ini=a=b",),
@@ -177,7 +179,10 @@ def test_an_option_that_leads_elsewhere_is_left_to_whoever_typed_it(
 
 
 def test_other_options_are_typed(left, commands):
-    words = ("-k", "top", "-ktop", "-mpop", "-rpc", "-vv", "-x", "--sd-compare=c", "--", "top")
+    words = (
+        *("-k", "top", "-ktop", "-mpop", "-rpc", "-vv", "-x", "--sd-compare=c"),
+        *("-p", "no:cacheprovider", "-pno:randomly", "--", "top"),
+    )
     left(*words)
     assert main(["resume"]) == 5
     assert commands[0][0][3:] == [*words[:-2], "--sd-resume", *words[-2:]]
