@@ -156,7 +156,12 @@ def _plan_stamped(path: str, before: str | None, after: str, upgrades: bool) -> 
     if untouched is None:
         return PlannedFile(path, before, None, "not written by sdperf init")
     if not untouched:
-        return PlannedFile(path, before, None, "edited since it was written")
+        return PlannedFile(
+            path,
+            before,
+            None,
+            "edited since it was written: it stays; move it away to get the new text",
+        )
     if not upgrades:
         return PlannedFile(path, before, None, "of another version: --upgrade replaces it")
     return PlannedFile(path, before, after.replace("\n", find_line_end(before)))
@@ -170,7 +175,7 @@ def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
     place = find_place({name: existing[name] for name in named if name in existing})
     before = existing.get(place.file)
     if not settings:
-        return PlannedFile(place.file, before, None, "no setting differs from the default")
+        return PlannedFile(place.file, before, None, "none is asked for")
     held = list_set(before or "", place)
     missing = {key: value for key, value in settings.items() if key not in held}
     others = [key for key in settings if key in held and held[key] != settings[key]]

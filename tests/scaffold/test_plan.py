@@ -74,7 +74,9 @@ def test_an_upgrade_replaces_what_nobody_edited_and_nothing_else():
     }
     upgraded = plan_scaffold(existing, Wanted(requirement="sdperf==1.1", upgrades=True), "1.1")
     notes = {one.path: one.note for one in upgraded}
-    assert notes[OWN_FILE] == "edited since it was written"
+    assert notes[OWN_FILE] == (
+        "edited since it was written: it stays; move it away to get the new text"
+    )
     assert notes["benchmarks/test_soak.py"] == "not written by sdperf init"
     changed = set(written(upgraded))
     assert changed == set(existing) - {
