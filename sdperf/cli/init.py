@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sdperf import __version__
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
+from sdperf.scaffold.lines import split_lines
 
 if TYPE_CHECKING:
     from sdperf.scaffold.plan import PlannedFile, Wanted
@@ -31,6 +34,9 @@ examples:
   sdperf init --model ./my-finetune --workflow mac  ... and a workflow for a Mac of your own
   sdperf init --upgrade
 """
+
+_LARGEST_BYTES: Final = 2**20
+"""No file of settings or of ignored names comes near to it."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -153,18 +159,59 @@ def _read_existing(root: Path) -> dict[str, str]:
     from sdperf.scaffold.plan import list_read_paths
 
     existing = {}
-    for name in list_read_paths():
+    for name in [one for one in list_read_paths() if _is_there(root, one)]:
         path = root / name
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise ConfigurationError(f"{name} leads out of the repository", got=str(path.resolve()))
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 existing[name] = file.read()
-        except FileNotFoundError:
-            continue
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} cannot be read", got=str(error)) from error
     return existing
+
+
+def _is_there(root: Path, name: str) -> bool:
+    """Tell whether there is a file; refuse what is none, and what is too large to be one."""
+    path = root / name
+    _resolve_inside(root, name)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _make_loop_error(path) from error
+        raise ConfigurationError(f"{path} cannot be read", got=error.strerror) from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        raise ConfigurationError(
+            f"{path} is no file", got=kind, hint="move it away and type sdperf init again"
+        )
+    if status.st_size > _LARGEST_BYTES:
+        raise ConfigurationError(
+            f"{path} is too large to add lines to",
+            got=f"{status.st_size} bytes",
+            expected=f"at most {_LARGEST_BYTES}",
+        )
+    return True
+
+
+def _make_loop_error(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} leads nowhere",
+        got="links that lead to each other",
+        hint="remove one of them and type sdperf init again",
+    )
+
+
+def _resolve_inside(root: Path, name: str) -> Path:
+    """Return where a path of the repository leads; a link inside of it is followed."""
+    try:
+        resolved = (root / name).resolve()
+    except (OSError, RuntimeError) as error:  # Python 3.12 and earlier name a loop so
+        raise _make_loop_error(root / name) from error
+    if not resolved.is_relative_to(root.resolve()):
+        raise ConfigurationError(f"{name} leads out of the repository", got=str(resolved))
+    return resolved
 
 
 def _show(planned: Sequence[PlannedFile]) -> list[str]:
@@ -174,14 +221,24 @@ def _show(planned: Sequence[PlannedFile]) -> list[str]:
         if one.after is None:
             lines.append(f"  keep    {one.path:{width}}  {one.note}")
         elif one.before is None:
-            lines.append(f"  new     {one.path:{width}}  {len(one.after.splitlines())} lines")
+            lines.append(f"  new     {one.path:{width}}  {len(split_lines(one.after))} lines")
         else:
             lines.append(f"  change  {one.path:{width}}")
             difference = difflib.unified_diff(
-                one.before.splitlines(), one.after.splitlines(), n=1, lineterm=""
+                split_lines(one.before), split_lines(one.after), n=1, lineterm=""
             )
-            lines += [f"          {line}" for line in list(difference)[2:]]
+            lines += [f"          {_spell_line(line)}" for line in list(difference)[2:]]
     return lines
+
+
+def _spell_line(line: str) -> str:
+    """Return a line of a difference with all that cannot be seen in it spelt out."""
+    shown = "".join(
+        one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode()
+        for one in line.removesuffix("\n")
+    )
+    is_whole = line.endswith("\n") or line.startswith("@@")
+    return shown if is_whole else f"{shown}  (no line end)"
 
 
 def _write(root: Path, planned: Sequence[PlannedFile]) -> None:
@@ -191,8 +248,9 @@ def _write(root: Path, planned: Sequence[PlannedFile]) -> None:
         assert one.after is not None
         path = root / one.path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, one.after.encode())
+            target = _resolve_inside(root, one.path)
+            mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+            write_atomically(target, one.after.encode(), mode=mode)
         except OSError as error:
             raise ConfigurationError(
                 f"{path} cannot be written",

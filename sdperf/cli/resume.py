@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 _EPILOG: Final = f"""\
 Every case that a session finished is on the disk before the next one begins (.sdperf/journal). This
 command types the session's own command again, with {RESUME}: what was finished is not measured
-again, if code, settings, machine and model are the same; else it says what differs.
+again, if code, settings, machine and model are the same; else it says what differs. A journal that
+git tracks, one of another folder, and options such as --basetemp or -p are left for you to type.
 
 exit status: pytest's own (docs/verdicts.md), 2 there is nothing to resume
 
@@ -27,6 +30,18 @@ examples:
   sdperf resume --forget    remove what interrupted sessions left, and measure afresh
 """
 RESUME_FLAG: Final = str(RESUME)
+
+_RISKY: Final = frozenset(
+    {
+        *("--basetemp", "--config-file", "--rootdir", "--override-ini", "--confcutdir"),
+        *("--import-mode", "--pastebin"),
+    }
+)
+"""Long options of pytest that remove a folder, read another configuration, or send results away."""
+_RISKY_LETTERS: Final = "cop"
+"""``-c FILE``, ``-o KEY=VALUE`` and ``-p PLUGIN``."""
+_VALUED: Final = "kmrnW"
+"""Other letters of pytest and pytest-xdist whose value may follow at once."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the interrupted session's command again; return its exit status."""
-    from sdperf.store.journal import list_journals, read_journal
+    from sdperf.store.journal import choose_journal, list_journals, read_journal
 
     root = find_root(Path.cwd())
     if root is None:
@@ -56,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.forget:
         return _forget(root)
-    content = read_journal(list_journals(root)[-1])
+    content = read_journal(choose_journal(list_journals(root)))
+    _refuse_tracked(content.path)
     command = make_command(content)
     folder = Path(content.head.folder)
     if not folder.is_dir():
@@ -64,6 +80,21 @@ def run(arguments: argparse.Namespace) -> int:
             "the folder that pytest was called in is gone",
             got=ascii(content.head.folder),
             hint="sdperf resume --forget",
+        )
+    typed = _escape(f"cd {shlex.quote(str(folder))} && pytest {shlex.join(command[3:])}")
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise ConfigurationError(
+            "the session was called in another folder than its journal lies in",
+            got=ascii(content.head.folder),
+            expected=f"{root}, or a folder in it",
+            hint=f"if that session was yours, type: {typed}",
+        )
+    risky = find_risky_option(content.head.arguments)
+    if risky is not None:
+        raise ConfigurationError(
+            "sdperf resume does not type an option that can remove files or lead pytest elsewhere",
+            got=_escape(risky),
+            hint=f"if you typed it, type it again: {typed}",
         )
     print(f"in {_escape(str(folder))}: {_escape(shlex.join(command[1:]))}", flush=True)
     return subprocess.run(command, cwd=folder, check=False).returncode
@@ -92,6 +123,42 @@ def make_command(content: JournalContent) -> list[str]:
         RESUME_FLAG,
         *given[separator:],
     ]
+
+
+def find_risky_option(arguments: Sequence[str]) -> str | None:
+    """Return the first word that can make pytest remove files, or read others than usual. Pure.
+
+    It is read as pytest reads it: letters may stand together (``-qp plugin``), long options are not
+    shortened, ``@file`` brings words that are not seen here, and ``--`` protects from none of it.
+    """
+    letters = re.compile(f"-[^-{_VALUED}{_RISKY_LETTERS}]*[{_RISKY_LETTERS}]")
+    pairs = zip(arguments, (*arguments[1:], ""), strict=True)
+    for word in (word for word, next_one in pairs if not _leaves_out(word, next_one)):
+        if word.startswith("@") or word.partition("=")[0] in _RISKY or letters.match(word):
+            return word
+    return None
+
+
+def _leaves_out(word: str, next_one: str) -> bool:
+    """Tell whether a word is the ``-p`` of ``-p no:NAME``, which only leaves a plugin out."""
+    return (word == "-p" and next_one.startswith("no:")) or word.startswith("-pno:")
+
+
+def _refuse_tracked(path: Path) -> None:
+    """Refuse a journal that came with a repository: whoever wrote it chose the command in it."""
+    from sdperf.ab.sides.worktree import run_git
+
+    resolved = path.resolve()
+    try:
+        tracked = run_git(resolved.parent, "ls-files", "--", f"./{resolved.name}")
+    except ConfigurationError:  # no git, or no repository of git's
+        return
+    if tracked.strip():
+        raise ConfigurationError(
+            "the journal came with the repository: it is no session of yours",
+            got=f"{path}, which git tracks",
+            hint="take it out with git rm -r --cached .sdperf; then sdperf resume --forget",
+        )
 
 
 def _forget(root: Path) -> int:

@@ -28,6 +28,7 @@ from sdperf.store.journal import (
     JournalEntry,
     JournalHead,
     JournalProcess,
+    choose_journal,
     explain_other_session,
     list_journals,
     read_journal,
@@ -313,7 +314,7 @@ def _find_resumable(root: Path, left: Sequence[Path]) -> JournalContent:
             got=f"none in {root / '.sdperf' / 'journal'}",
             hint=f"leave {RESUME} out",
         )
-    return read_journal(left[-1])
+    return read_journal(choose_journal(left))
 
 
 def list_settings(settings: Settings, *, is_disabled: bool) -> dict[str, str]:

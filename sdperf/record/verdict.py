@@ -126,6 +126,7 @@ class SettledCase:
         outcome: In the words of `Outcome`.
         reason: One line.
         max_slowdown: Tolerated slowdown that it was judged with, as a fraction.
+        gross_slowdown: What failed with fewer than five sessions, as a fraction.
         history_s: Median seconds of the case in each compared session that counted, oldest first;
             a reader who compares with others judges anew.
     """
@@ -133,6 +134,7 @@ class SettledCase:
     outcome: str
     reason: str
     max_slowdown: float | None = None
+    gross_slowdown: float | None = None
     history_s: tuple[float, ...] = ()
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+from sdperf.measure.system import LIVE_SYSTEM, System
 
 
 @contextlib.contextmanager
@@ -15,19 +19,46 @@ def ended_like_interrupted() -> Iterator[None]:
 
     Only the main thread can be asked; in any other nothing changes. A signal that somebody else
     takes already stays theirs, and one that is ignored stays so: ``nohup`` outlives a terminal.
+    So does a handler that somebody sets meanwhile. Being asked a second time changes nothing: it
+    would cut the cleaning up off. A process that was forked off is ended, as it is elsewhere.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    process = os.getpid()
+    is_asked = False
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_asked
+        if os.getpid() != process:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        elif not is_asked:
+            is_asked = True
+            raise KeyboardInterrupt
 
     kinds = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    free = [kind for kind in kinds if signal.getsignal(kind) is signal.SIG_DFL]
+    caught = read_caught_signals()
+    free = [
+        kind for kind in kinds if signal.getsignal(kind) is signal.SIG_DFL and kind not in caught
+    ]
     before = {kind: signal.signal(kind, interrupt) for kind in free}
     try:
         yield
     finally:
         for kind, handler in before.items():
-            signal.signal(kind, handler)
+            if signal.getsignal(kind) is interrupt:
+                signal.signal(kind, handler)
+
+
+def read_caught_signals(system: System = LIVE_SYSTEM) -> frozenset[int]:
+    """Read which signals this process catches, also where only C code knows of it.
+
+    ``faulthandler.register`` is such code. Linux tells them; elsewhere none is known.
+    """
+    found = re.search(
+        r"^SigCgt:\s*([0-9a-f]+)$", system.read_text("/proc/self/status") or "", re.MULTILINE
+    )
+    mask = 0 if found is None else int(found[1], 16)
+    return frozenset(number for number in range(1, mask.bit_length() + 1) if mask >> number - 1 & 1)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import iniconfig
 
 from sdperf.errors import ConfigurationError
+from sdperf.scaffold.lines import BYTE_ORDER_MARK, insert_lines, split_lines
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def find_place(files: Mapping[str, str]) -> IniPlace:
     Raises:
         ConfigurationError: One of them cannot be parsed.
     """
-    parsed = {name: _parse(name, text) for name, text in files.items()}
+    parsed = {name: parse_settings(name, text) for name, text in files.items()}
     for place in PLACES:
         if place.file not in files:
             continue
@@ -79,7 +81,7 @@ def find_place(files: Mapping[str, str]) -> IniPlace:
 
 def list_set(text: str, place: IniPlace) -> dict[str, Any]:
     """Return what a file's section sets, as parsed; nothing where it has no such section."""
-    return _section(place, _parse(place.file, text)) or {}
+    return _section(place, parse_settings(place.file, text)) or {}
 
 
 def add_settings(text: str, place: IniPlace, settings: Mapping[str, str]) -> str:
@@ -98,37 +100,58 @@ def add_settings(text: str, place: IniPlace, settings: Mapping[str, str]) -> str
         for key, value in settings.items()
     ]
     header = f"[{place.section}]"
-    before = text.splitlines()
-    found = [number for number, line in enumerate(before) if line.split("#")[0].strip() == header]
+    before = split_lines(text)
+    found = [number for number, line in enumerate(before) if _read_header(line, place) == header]
     if found:
-        after = [*before[: found[0] + 1], *lines, *before[found[0] + 1 :]]
+        result = insert_lines(text, found[0] + 1, lines)
     else:
-        after = [*before, *([""] if before else []), header, *lines]
-    result = "\n".join(after) + "\n"
-    _check(text, result, place, settings)
+        result = insert_lines(text, len(before), [*([""] if before else []), header, *lines])
+    _check(text, result, place, settings, lines)
     return result
 
 
-def _check(text: str, result: str, place: IniPlace, settings: Mapping[str, str]) -> None:
-    expected = copy.deepcopy(_parse(place.file, text))
+def _read_header(line: str, place: IniPlace) -> str:
+    """Return a line without its comment, which begins as the file's kind has it."""
+    return re.split(
+        "#" if place.is_toml else "[#;]", line.removeprefix(BYTE_ORDER_MARK), maxsplit=1
+    )[0].strip()
+
+
+def _check(
+    text: str, result: str, place: IniPlace, settings: Mapping[str, str], lines: Sequence[str]
+) -> None:
+    expected = copy.deepcopy(parse_settings(place.file, text))
     section = expected
     for key in place.keys:
         section = section.setdefault(key, {})
     section.update(settings)
-    if _parse(place.file, result) != expected:
+    by_hand = f"add these below [{place.section}] by hand: " + ", ".join(lines)
+    if place.is_toml and text.startswith(BYTE_ORDER_MARK):
         raise ConfigurationError(
-            f"{place.file} cannot be added to without changing what it says",
-            hint=f"add these below [{place.section}] by hand: "
-            + ", ".join(f"{key} = {value}" for key, value in settings.items()),
+            f"{place.file} cannot be added to: pytest reads no TOML with a byte order mark",
+            hint=f"save it without that mark; or {by_hand}",
+        )
+    try:
+        is_kept = parse_settings(place.file, result) == expected
+    except ConfigurationError:
+        is_kept = False
+    if not is_kept:
+        raise ConfigurationError(
+            f"{place.file} cannot be added to without changing what it says", hint=by_hand
         )
 
 
-def _parse(name: str, text: str) -> dict[str, Any]:
+def parse_settings(name: str, text: str) -> dict[str, Any]:
+    """Return what a file of `PLACES` holds; a byte order mark at its beginning is passed over.
+
+    Raises:
+        ConfigurationError: It cannot be parsed.
+    """
     try:
         if name.endswith(".toml"):
-            return tomllib.loads(text)
+            return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
         parsed = iniconfig.IniConfig(name, data=text)
-    except (tomllib.TOMLDecodeError, iniconfig.ParseError) as error:
+    except (ValueError, RecursionError, iniconfig.ParseError) as error:
         raise ConfigurationError(
             f"{name} cannot be read", got=str(error), hint=f"repair {name}"
         ) from error
@@ -137,10 +160,18 @@ def _parse(name: str, text: str) -> dict[str, Any]:
 
 def _section(place: IniPlace, parsed: Mapping[str, Any]) -> dict[str, Any] | None:
     found: Any = parsed
-    for key in place.keys:
-        if not isinstance(found, Mapping) or key not in found:
+    for count, key in enumerate(place.keys, 1):
+        if key not in found:
             return None
         found = found[key]
+        if not isinstance(found, Mapping):
+            name = ".".join(place.keys[:count])
+            raise ConfigurationError(
+                f"pytest cannot read its settings from {place.file}",
+                got=f"{name} is no table",
+                expected=f"a table [{name}]",
+                hint=f"repair {place.file}",
+            )
     # [tool.pytest] is native TOML; as the mere parent of ini_options it is no place.
     if place.section == "tool.pytest" and set(found) <= {"ini_options"}:
         return None

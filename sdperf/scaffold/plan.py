@@ -9,6 +9,13 @@ from importlib.resources import files as resource_files
 from typing import Final
 
 from sdperf.scaffold.ini import PLACES, add_settings, find_place, list_set
+from sdperf.scaffold.lines import (
+    BYTE_ORDER_MARK,
+    find_line_end,
+    insert_lines,
+    split_lines,
+    unify_line_ends,
+)
 from sdperf.scaffold.stamps import add_stamp, is_untouched
 from sdperf.settings import MODEL, SUBJECT
 from sdperf.suite import FOLDER, list_suite_files
@@ -112,7 +119,8 @@ def plan_scaffold(existing: Mapping[str, str], wanted: Wanted, version: str) -> 
     for name in WORKFLOWS:
         path = _workflow_path(name)
         if name in wanted.workflows or (wanted.upgrades and path in existing):
-            requirement = _find_requirement(existing.get(path, "")) or wanted.requirement
+            installed = _find_requirement(unify_line_ends(existing.get(path, "")))
+            requirement = installed or wanted.requirement
             texts[path] = _read_workflow(name).replace("@REQUIREMENT@", requirement)
     planned = [
         _plan_stamped(path, existing.get(path), add_stamp(text, version), wanted.upgrades)
@@ -142,16 +150,21 @@ def _find_requirement(workflow: str) -> str | None:
 def _plan_stamped(path: str, before: str | None, after: str, upgrades: bool) -> PlannedFile:
     if before is None:
         return PlannedFile(path, None, after)
-    if before == after:
+    if unify_line_ends(before) == after:
         return PlannedFile(path, before, None, "up to date")
     untouched = is_untouched(before)
     if untouched is None:
         return PlannedFile(path, before, None, "not written by sdperf init")
     if not untouched:
-        return PlannedFile(path, before, None, "edited since it was written")
+        return PlannedFile(
+            path,
+            before,
+            None,
+            "edited since it was written: it stays; move it away to get the new text",
+        )
     if not upgrades:
         return PlannedFile(path, before, None, "of another version: --upgrade replaces it")
-    return PlannedFile(path, before, after)
+    return PlannedFile(path, before, after.replace("\n", find_line_end(before)))
 
 
 def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
@@ -162,7 +175,7 @@ def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
     place = find_place({name: existing[name] for name in named if name in existing})
     before = existing.get(place.file)
     if not settings:
-        return PlannedFile(place.file, before, None, "no setting differs from the default")
+        return PlannedFile(place.file, before, None, "none is asked for")
     held = list_set(before or "", place)
     missing = {key: value for key, value in settings.items() if key not in held}
     others = [key for key in settings if key in held and held[key] != settings[key]]
@@ -175,9 +188,10 @@ def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
 
 
 def _plan_ignored(before: str | None) -> PlannedFile:
-    lines = [] if before is None else before.splitlines()
-    said = {line.strip().strip("/") for line in lines}
+    text = before or ""
+    said = {line.strip().strip("/") for line in split_lines(text.removeprefix(BYTE_ORDER_MARK))}
     missing = [one for one in IGNORED if one.strip("/") not in said]
     if not missing:
         return PlannedFile(".gitignore", before, None, "up to date")
-    return PlannedFile(".gitignore", before, "\n".join([*lines, *missing]) + "\n")
+    after = insert_lines(text, len(split_lines(text)), missing)
+    return PlannedFile(".gitignore", before, after)

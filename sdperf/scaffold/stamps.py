@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import Final
 
+from sdperf.scaffold.lines import unify_line_ends
+
 _STAMP: Final = re.compile(r"# Written by sdperf init (\S{1,40}), ([0-9a-f]{16})\. --upgrade .*")
 """``Written by sdperf init VERSION, HASH``: the hash is of everything below that line."""
 
@@ -19,8 +21,11 @@ def add_stamp(text: str, version: str) -> str:
 
 
 def is_untouched(text: str) -> bool | None:
-    """Tell whether a stamped file is as it was written; ``None`` where it has no stamp."""
-    first, _, rest = text.partition("\n")
+    """Tell whether a stamped file is as it was written; ``None`` where it has no stamp.
+
+    Line ends are no edit: git may check a file out with others.
+    """
+    first, _, rest = unify_line_ends(text).partition("\n")
     match = _STAMP.fullmatch(first)
     return None if match is None else match[2] == _hash(rest)
 

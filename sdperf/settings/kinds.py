@@ -192,7 +192,9 @@ def _find_duration(text: str) -> float | None:
 
 
 def _find_share(text: str) -> float | None:
-    return _require_positive(text.removesuffix("%")) / 100
+    percent = _require_positive(text.removesuffix("%"))
+    # Nobody knows whether 0.03 is three per cent or three hundredths of one.
+    return percent / 100 if percent >= 1 or text.endswith("%") else None
 
 
 def _find_growth(text: str) -> tuple[float, int] | None:

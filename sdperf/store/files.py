@@ -43,12 +43,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file so that it appears whole or not at all, even when killed or out of space.
 
     The folder is made when missing, and the umask decides who may read the file. The bytes reach
     the disk before the name does, and the name before this returns. A device or a pipe, such as
     ``/dev/stdout``, is written to and never replaced.
+
+    Args:
+        path: The file.
+        content: What it holds then.
+        mode: Who may read and write it, as ``st_mode`` has it; ``None`` leaves it to the umask.
 
     Raises:
         OSError: The folder cannot be made or written.
@@ -61,6 +66,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, temporary = _open_temporary(path)
     try:
         with os.fdopen(handle, "wb") as file:
+            if mode is not None:
+                os.fchmod(handle, mode)
             file.write(content)
             file.flush()
             sync_to_disk(file.fileno())

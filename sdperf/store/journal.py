@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -200,6 +200,14 @@ def list_journals(root: Path) -> list[Path]:
     """Return the files of the unfinished sessions of a folder, oldest first."""
     found = (folder / JOURNAL_FILE for folder in list_folder(root / JOURNAL_FOLDER))
     return [path for path in found if path.is_file()]
+
+
+def choose_journal(journals: Sequence[Path]) -> Path:
+    """Return the journal to go on with: the newest that holds a finished case, else the newest.
+
+    A session that was ended before its first case keeps nobody from one that measured fifteen.
+    """
+    return next((one for one in reversed(journals) if not _holds_nothing(one)), journals[-1])
 
 
 def remove_oldest(root: Path, keep: int) -> int:

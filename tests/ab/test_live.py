@@ -18,6 +18,7 @@ from tests.support.tiny_pipelines import tiny_folder
 __all__ = ["tiny_folder"]
 
 
+@pytest.mark.long
 def test_a_mode_against_another(tiny_folder, tmp_path):
     model = str(tiny_folder("sd"))
     workload = Workload(model, ("red apple", "house"), 2, 5.0, height=32, width=32)

@@ -1,5 +1,6 @@
 """``sdperf init``: it shows, asks, writes, and overwrites nothing."""
 
+import os
 import subprocess
 import sys
 
@@ -95,3 +96,46 @@ def test_on_a_terminal_it_asks_and_takes_no_for_an_answer(tmp_path, capsys, monk
     answers = iter(["", "", "", "y"])
     assert run(tmp_path) == 0
     assert "benchmarks/test_latency.py" in list_files(tmp_path)
+
+
+def test_a_file_keeps_its_line_ends_its_mode_and_the_link_that_leads_to_it(tmp_path, capsys):
+    (tmp_path / "below").mkdir()
+    target = tmp_path / "below/ignored"
+    target.write_bytes(b"a\x0cb\r\nc\r\n")
+    target.chmod(0o640)
+    (tmp_path / ".gitignore").symlink_to("below/ignored")
+    assert run(tmp_path, "--yes") == 0
+    assert target.read_bytes() == b"a\x0cb\r\nc\r\n.benchmarks/\r\n.sdperf/\r\n"
+    assert target.stat().st_mode & 0o7777 == 0o640
+    assert (tmp_path / ".gitignore").is_symlink()
+    shown = capsys.readouterr().out
+    assert r"+.benchmarks/\r" in shown
+    assert "          -c" not in shown
+
+
+def test_a_line_that_gets_an_end_is_shown_as_changed(tmp_path, capsys):
+    (tmp_path / ".gitignore").write_bytes(b"a\x0cb")
+    assert run(tmp_path) == 1
+    assert "-a\\x0cb  (no line end)\n          +a\\x0cb\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [".gitignore", "pytest.ini", "benchmarks/test_latency.py"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is no file; got: a device, a pipe or a socket"),
+        (os.mkdir, "is no file; got: a folder"),
+        (lambda path: path.symlink_to(path), "leads nowhere"),
+        (lambda path: path.write_bytes(b"#" * (2**20 + 1)), "is too large to add lines to"),
+    ],
+)
+def test_what_is_no_file_to_add_lines_to_is_refused_unread(tmp_path, capsys, name, make, said):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    before = list_files(tmp_path)
+    assert run(tmp_path, "--yes") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert name in line
+    assert list_files(tmp_path) == before

@@ -28,8 +28,11 @@ def left(tmp_path, monkeypatch):
 @pytest.fixture
 def commands(monkeypatch):
     run = []
+    really_run = subprocess.run
 
-    def note(command, *, cwd, check):
+    def note(command, *, cwd=None, check, **others):
+        if command[0] == "git":
+            return really_run(command, cwd=cwd, check=check, **others)
         run.append((command, cwd))
         return subprocess.CompletedProcess(command, 5)
 
@@ -97,3 +100,89 @@ def test_a_session_that_is_running_is_not_forgotten(left, tmp_path, capsys):
         lock.release()
     assert "another session measures in this folder" in capsys.readouterr().err
     assert read_journal(journal.path).head.arguments == ("one",)
+
+
+def test_a_journal_that_git_tracks_is_refused(left, tmp_path, capsys, commands):
+    journal = left("one")
+
+    def git(*words):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)
+
+    git("init")
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n", encoding="utf-8")
+    trap.chmod(0o755)
+    git("config", "core.fsmonitor", str(trap))
+    assert main(["resume"]) == 5
+    git("-c", "core.fsmonitor=false", "add", "--force", str(journal.path))
+    assert main(["resume"]) == 2
+    assert "the journal came with the repository" in capsys.readouterr().err
+    moved = tmp_path / "data"
+    (tmp_path / ".sdperf").rename(moved)
+    (tmp_path / ".sdperf").symlink_to("data")
+    git("-c", "core.fsmonitor=false", "add", "--force", "--all")
+    assert main(["resume"]) == 2
+    assert len(commands) == 1
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_without_git_a_journal_is_taken_up(left, commands, monkeypatch):
+    left("one")
+    monkeypatch.setenv("PATH", "")
+    assert main(["resume"]) == 5
+
+
+def test_a_journal_of_another_folder_is_refused(left, tmp_path, capsys, commands):
+    left("one", folder=tmp_path.parent, session="s1")
+    assert main(["resume"]) == 2
+    assert "called in another folder than its journal lies in" in capsys.readouterr().err
+    (tmp_path / "out").symlink_to(tmp_path.parent)
+    left("one", folder=tmp_path / "out", session="s2")
+    assert main(["resume"]) == 2
+    assert commands == []
+    left("one", folder=tmp_path / "below", session="s3")
+    assert main(["resume"]) == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--basetemp=x",),
+        ("--basetemp", "x"),
+        ("-qp", "evil"),
+        ("-pevil",),
+        ("-p", "evil", "no:x"),
+        ("-qp", "no:x"),
+        ("-c", "x"),
+        ("-oaddopts=-p evil",),
+        ("--override-ini=a=b",),
+        ("--rootdir=x",),
+        ("--confcutdir=x",),
+        ("--config-file=x",),
+        ("--import-mode=importlib",),
+        ("--pastebin=all",),
+        ("@words",),
+        ("--", "@words"),
+        ("--", "-pevil"),
+    ],
+)
+def test_an_option_that_leads_elsewhere_is_left_to_whoever_typed_it(
+    left, tmp_path, capsys, commands, words
+):
+    left("benchmarks", *words)
+    assert main(["resume"]) == 2
+    said = capsys.readouterr().err
+    assert "does not type an option" in said
+    assert f"type it again: cd {tmp_path} && pytest benchmarks" in said
+    assert "--sd-resume" in said
+    assert commands == []
+
+
+def test_other_options_are_typed(left, commands):
+    words = (
+        *("-k", "top", "-ktop", "-mpop", "-rpc", "-vv", "-x", "--sd-compare=c"),
+        *("-p", "no:cacheprovider", "-pno:randomly", "--", "top"),
+    )
+    left(*words)
+    assert main(["resume"]) == 5
+    assert commands[0][0][3:] == [*words[:-2], "--sd-resume", *words[-2:]]

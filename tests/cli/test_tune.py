@@ -132,6 +132,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("ending", "expected"), [("pipe", 0), ("full", 2), ("closed", 2)])
+@pytest.mark.long
 def test_a_study_whose_output_nobody_can_read_is_kept(tmp_path, monkeypatch, ending, expected):
     monkeypatch.chdir(tmp_path)
     program = tmp_path / "tune.py"

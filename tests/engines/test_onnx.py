@@ -140,6 +140,7 @@ def test_every_part_of_sd_keeps_60_db_and_is_exported_once(bench, monkeypatch):
         assert one.conversion_s == prepared[name].conversion_s > 0
 
 
+@pytest.mark.long
 def test_any_number_of_rows_goes_through_one_file(bench):
     parts = bench.split(bench.load())
     _, prepared = bench.prepare(parts)

@@ -623,6 +623,7 @@ def parse_options(*words):
     return train.Options(**{field.name: arguments[field.name] for field in fields(train.Options)})
 
 
+@pytest.mark.long
 def test_two_steps_make_a_folder_that_plain_diffusers_loads(folder, tmp_path, monkeypatch):
     def load_quick(model, device):
         return load_generator(model, device, steps=1)

@@ -72,6 +72,7 @@ def test_a_version_without_its_last_number_is_the_newest_of_them(asked, got):
     assert str(load_dispatch_table(asked, "0.0").version) == got
 
 
+@pytest.mark.long
 def test_an_installed_version_outside_the_table_is_read_from_its_own_torchgen():
     table = load_dispatch_table(None, "2.99.0.dev20260101+cpu")
     assert not table.knows_library

@@ -226,7 +226,13 @@ def forked():
     return context
 
 
-@pytest.mark.parametrize("moment", [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 19, 99])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *(1, 6, 12, 19),
+        *(pytest.param(one, marks=pytest.mark.long) for one in (2, 4, 8, 10, 14, 16, 18, 99)),
+    ],
+)
 def test_killed_at_any_moment_nothing_finished_is_lost(
     bench, script, pytester, monkeypatch, forked, moment
 ):

@@ -242,6 +242,7 @@ def test_a_run_that_asks_for_times_alone_says_what_it_left_out(quality):
     )
 
 
+@pytest.mark.long
 def test_under_xdist_it_fails_with_the_reason(quality):
     result = quality("-n", "1", "-k", "soundness")
     unwrap(result).fnmatch_lines(["*the quality suite cannot run under xdist*leave -n out*"])

@@ -117,7 +117,9 @@ def test_a_broken_image_fails_even_the_first_run(bench, pytester, subject, reaso
 
 
 def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench):
-    assert bench().ret == 0
+    first = bench()
+    assert first.ret == 0
+    first.stdout.fnmatch_lines(["nothing was compared: --benchmark-autosave keeps a run, *"])
     strict = bench("--sd-strict")
     assert strict.ret == 1
     strict.stdout.fnmatch_lines(["2 cases: 2 NO BASELINE"])
@@ -127,6 +129,7 @@ def test_another_workload_under_the_same_name_is_incomparable(bench):
     bench("--benchmark-autosave")
     changed = bench("--benchmark-compare", steps=3)
     assert changed.ret == 0
+    changed.stdout.no_fnmatch_line("nothing was compared*")
     changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*", "*num_inference_steps was 2 and is 3"])
 
 
@@ -281,6 +284,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(bench):
     )
 
 
+@pytest.mark.long
 def test_progress_passes_pytests_own_capture(bench):
     result = bench("-k", "latency", in_process=False)
     assert result.ret == 0

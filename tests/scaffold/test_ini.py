@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sdperf.errors import ConfigurationError
 from sdperf.scaffold.ini import PLACES, IniPlace, add_settings, find_place, list_set
+from sdperf.scaffold.lines import split_lines
 
 MODEL = {"sd_model": "./my finetune"}
 BY_FILE = {
@@ -68,7 +69,7 @@ def test_a_file_that_cannot_be_parsed_is_named(name, text):
 
 def test_a_header_inside_a_text_is_no_place_for_a_line():
     text = 'words = """\n[tool.pytest.ini_options]\n"""\n\n[tool.pytest.ini_options]\na = "1"\n'
-    with pytest.raises(ConfigurationError, match="by hand: sd_model = x"):
+    with pytest.raises(ConfigurationError, match='by hand: sd_model = "x"'):
         add_settings(text, find_place({"pyproject.toml": text}), {"sd_model": "x"})
 
 
@@ -94,3 +95,68 @@ def test_a_value_comes_back_from_an_ini_file_or_is_refused(value):
     except ConfigurationError:
         return
     assert iniconfig.IniConfig("pytest.ini", data=after)["pytest"]["sd_model"] == value
+
+
+@pytest.mark.parametrize("name", BY_FILE)
+def test_added_lines_end_as_the_others_do_and_nothing_else_changes(name):
+    text = BY_FILE[name].replace("\n", "\r\n") + "# x\x0c# y\x1c# z\r\n"
+    if name.endswith(".toml"):
+        text = text.replace("\x0c", "\u2028").replace("\x1c", "\x85")
+    if name.startswith("."):
+        text = ""
+    place = find_place({name: text})
+    added = [
+        line
+        for line in split_lines(add_settings(text, place, MODEL))
+        if line not in split_lines(text)
+    ]
+    kept = add_settings(text, place, MODEL)
+    for line in added:
+        kept = kept.replace(line, "", 1)
+    assert kept in (text, text + "\r\n", text + "\n")
+    assert all(line.endswith("\r\n") for line in added) or not text
+
+
+def test_a_header_with_a_comment_or_a_byte_order_mark_is_found():
+    for text in ("[pytest] ; x\naddopts = -q\n", "\ufeff[pytest]\naddopts = -q\n"):
+        after = add_settings(text, find_place({"pytest.ini": text}), {"sd_model": "x"})
+        head, rest = text.split("\n", 1)
+        assert after == f"{head}\nsd_model = x\n{rest}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tool.pytest.ini_options.addopts = "-q"\n',
+        'tool = {pytest={ini_options={addopts="-q"}}}\n',
+        '["tool" . pytest.ini_options]\naddopts = "-q"\n',
+        '\ufeff[project]\nname = "x"\n',
+    ],
+)
+def test_a_valid_file_that_cannot_be_added_to_is_no_broken_file(text):
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be added to.*by hand: sd_model"
+    ) as caught:
+        add_settings(text, find_place({"pyproject.toml": text}), {"sd_model": "x"})
+    assert "cannot be read" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("pyproject.toml", '[[tool.pytest.ini_options]]\naddopts = "-q"\n', "tool.pytest.ini_opt"),
+        ("pyproject.toml", '[tool.pytest]\nini_options = "x"\n', "tool.pytest.ini_options"),
+        ("pyproject.toml", 'tool = "x"\n', "tool"),
+        ("pyproject.toml", "tool.pytest = 1\n", "tool.pytest"),
+        ("pytest.toml", 'pytest = "x"\n', "pytest"),
+    ],
+)
+def test_what_should_be_a_table_and_is_none_is_one_message(name, text, said):
+    with pytest.raises(ConfigurationError, match=rf"from {name}.*{said}\w* is no table"):
+        list_set(text, find_place({name: text}))
+
+
+def test_a_file_that_no_parser_takes_is_one_message():
+    for text in ("x = " + "[" * 100_000, "x = 1" + "0" * 5000):
+        with pytest.raises(ConfigurationError, match=r"pyproject\.toml cannot be read"):
+            find_place({"pyproject.toml": text})

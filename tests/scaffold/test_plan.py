@@ -74,7 +74,9 @@ def test_an_upgrade_replaces_what_nobody_edited_and_nothing_else():
     }
     upgraded = plan_scaffold(existing, Wanted(requirement="sdperf==1.1", upgrades=True), "1.1")
     notes = {one.path: one.note for one in upgraded}
-    assert notes[OWN_FILE] == "edited since it was written"
+    assert notes[OWN_FILE] == (
+        "edited since it was written: it stays; move it away to get the new text"
+    )
     assert notes["benchmarks/test_soak.py"] == "not written by sdperf init"
     changed = set(written(upgraded))
     assert changed == set(existing) - {
@@ -111,3 +113,22 @@ def test_a_stamp_knows_an_edit():
     assert is_untouched(text + "three\n") is False
     assert is_untouched(text.replace("one", "two")) is False
     assert is_untouched("one\ntwo\n") is None
+
+
+def test_a_checkout_with_other_line_ends_is_no_edit_and_an_upgrade_keeps_them():
+    wanted = Wanted(subject="new", workflows=("hosted",), requirement="./sdperf.whl")
+    made = written(plan_scaffold({}, wanted, "1.0"))
+    existing = {path: text.replace("\n", "\r\n") for path, text in made.items()}
+    assert written(plan_scaffold(existing, wanted, "1.0")) == {}
+    upgrade = Wanted(requirement="sdperf==1.1", upgrades=True)
+    upgraded = written(plan_scaffold(existing, upgrade, "1.1"))
+    assert set(upgraded) == set(existing) - {".gitignore", "pytest.ini"}
+    assert all(text.count("\r\n") == text.count("\n") > 0 for text in upgraded.values())
+    assert "SDPERF: './sdperf.whl'\r\n" in upgraded[".github/workflows/sdperf-hosted.yml"]
+    existing[OWN_FILE] += "# mine\r\n"
+    assert OWN_FILE not in written(plan_scaffold(existing, upgrade, "1.1"))
+
+
+def test_a_byte_order_mark_hides_no_ignored_folder():
+    existing = {".gitignore": "\ufeff.sdperf/\n.benchmarks/\n"}
+    assert ".gitignore" not in written(plan_scaffold(existing, Wanted(), "1.0"))

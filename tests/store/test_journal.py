@@ -16,6 +16,7 @@ from sdperf.store.journal import (
     JournalEntry,
     JournalHead,
     JournalProcess,
+    choose_journal,
     explain_other_session,
     list_journals,
     parse_journal,
@@ -54,6 +55,17 @@ def test_what_was_added_is_read_back(journal):
     assert content.processes == (PROCESS,)
     assert list(content.entries.values()) == [entry("test_a"), entry("test_b")]
     assert content.whole_bytes == journal.path.stat().st_size
+
+
+def test_a_session_that_finished_nothing_does_not_stand_before_one_that_did(journal, tmp_path):
+    later = Journal.begin(tmp_path, dataclasses.replace(HEAD, session="s2"), PROCESS)
+    left = list_journals(tmp_path)
+    assert left == [journal.path, later.path]
+    assert choose_journal(left) == journal.path
+    later.add(entry("test_a"))
+    assert choose_journal(left) == later.path
+    empty = Journal.begin(tmp_path / "elsewhere", HEAD, PROCESS)
+    assert choose_journal([empty.path]) == empty.path
 
 
 def test_of_a_repeated_case_the_last_one_counts(journal):

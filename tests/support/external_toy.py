@@ -123,6 +123,8 @@ class Toy:
             return width, height, self.draw_early(seed, prompt, steps, width, height)
         if self.fault == "size":
             width += 8
+        if self.fault == "one-size":
+            width, height = 64, 64
         pixels = self.draw(seed, prompt, steps, width, height)
         self.kept[key] = pixels
         return width, height, pixels

@@ -139,4 +139,10 @@ def settle_case(
     is_confirmed = name in judged.speed.confirmation.findings
     if worst.outcome is offline.outcome and not is_confirmed and not is_doubted:
         return None
-    return SettledCase(worst.outcome.value, worst.reason, limits.slowdown_of(name), held.counted_s)
+    return SettledCase(
+        outcome=worst.outcome.value,
+        reason=worst.reason,
+        max_slowdown=limits.slowdown_of(name),
+        gross_slowdown=limits.gross_slowdown,
+        history_s=held.counted_s,
+    )

@@ -33,6 +33,9 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
 from sdperf.store.runs import SavedRun
 
+_SPEEDS: Final = (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS, Outcome.INCONCLUSIVE)
+"""What can be told of a case's speed once there are sessions to go by."""
+
 _MEASURE_FIT: Final = "sdperf doctor; measure again in one session, on a machine that is fit"
 
 
@@ -181,14 +184,22 @@ def compare_sessions(
 def _find_settled(
     head: SavedRun, held: Mapping[str, HeldCase], limits: Limits
 ) -> dict[str, SettledCase]:
-    """Return what the head's own run settled, where it is held against the same now."""
-    said = {} if head.summary is None else head.summary.settled
+    """Return what the head's own run settled, where it is held against the same now.
+
+    A run says it of itself, so it counts for no more than measuring again could have shown: it
+    tells a speed, of a case that has sessions to go by, in a run whose speed can be told.
+    """
+    if head.summary is None or _doubt_head(head) is not None:
+        return {}
     return {
         name: one
-        for name, one in said.items()
+        for name, one in head.summary.settled.items()
         if name in held
+        and one.outcome in {speed.value for speed in _SPEEDS}
+        and held[name].has_history
         and one.history_s == held[name].counted_s
         and one.max_slowdown == limits.slowdown_of(name)
+        and one.gross_slowdown == limits.gross_slowdown
     }
 
 
@@ -281,7 +292,7 @@ def _compare_case(
         latency = Finding(
             Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
         )
-    if settled is not None:
+    if settled is not None and latency.outcome in _SPEEDS:
         latency = parse_finding(settled.outcome, "latency", settled.reason)
     return ComparedCase(
         verdict=Verdict(name, (latency, *others)),

@@ -140,6 +140,12 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     if any(row.verdict.outcome is Outcome.FASTER for row in outcome.rows):
         step = name_baselines("sdperf baseline accept --reason TEXT", live.typed)
         lines.append(f"faster: {step} keeps what was won")
+    unjudged = any(row.verdict.outcome is Outcome.NO_BASELINE for row in outcome.rows)
+    if unjudged and not outcome.comparison.is_asked and not live.interrupted:
+        lines.append(
+            "nothing was compared: --benchmark-autosave keeps a run, --benchmark-compare judges "
+            "the next one by it"
+        )
     if live.log.repeated:
         lines.append(_describe_repeated(live.log.repeated))
     if live.interrupted:

@@ -48,6 +48,7 @@ def repository(tmp_path, monkeypatch):
     return tmp_path, git("rev-parse", "HEAD")
 
 
+@pytest.mark.long
 def test_the_baselines_code_runs_beside_the_current_one(repository, tiny_folder):
     folder, commit = repository
     workload = Workload(

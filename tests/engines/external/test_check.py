@@ -89,3 +89,10 @@ def test_each_cheat_is_red_for_its_own_reason(check, cheat, clause, said):
     found = broken(check(cheat))
     assert list(found) == [clause]
     assert said in found[clause]
+
+
+def test_a_small_size_that_cannot_be_told_is_found_without_naming_one(check):
+    found = broken(check("one-size", size=None))
+    assert list(found) == ["the contract"]
+    assert "asked for 128 x 128 px, drawn 64 x 64 px" in found["the contract"]
+    assert broken(check("", size=None)) == {}

@@ -31,7 +31,7 @@ def test_what_the_numbers_say_as_well_is_not_kept():
     judged = judge_session({CASE: HELD}, Limits())
     assert judged.speed.cases[CASE].outcome is Outcome.SLOWER
     assert settle(Outcome.SLOWER, judged) is None
-    expected = SettledCase("PASS", "so", 0.03, (1.0,))
+    expected = SettledCase("PASS", "so", 0.03, 0.25, (1.0,))
     assert settle(Outcome.PASS, judged) == expected
     doubted = dataclasses.replace(expected, outcome="SLOWER")
     assert settle(Outcome.SLOWER, judged, is_doubted=True) == doubted
@@ -42,7 +42,7 @@ def test_what_was_measured_again_is_kept_whatever_came_of_it():
         return Confirmation(findings={CASE: Finding(Outcome.SLOWER, "latency", "so")})
 
     judged = judge_session({CASE: HELD}, Limits(), Again(confirm=confirm))
-    assert settle(Outcome.SLOWER, judged) == SettledCase("SLOWER", "so", 0.03, (1.0,))
+    assert settle(Outcome.SLOWER, judged) == SettledCase("SLOWER", "so", 0.03, 0.25, (1.0,))
 
 
 def test_a_case_without_a_history_settles_nothing():
@@ -57,7 +57,7 @@ def pair():
     base = json.loads(json.dumps(real_run()))
     head = json.loads(json.dumps(slowed(base, 1.6, only="test_latency")))
     (median,) = compare_sessions([parse_run(Path("a"), base)], parse_run(Path("b"), head)).cases[:1]
-    settled = SettledCase("PASS", "the slowdown did not repeat", 0.03, (median.baseline_s,))
+    settled = SettledCase("PASS", "the slowdown did not repeat", 0.03, 0.25, (median.baseline_s,))
     head["sdperf"]["settled"] = {LATENCY: format_record(settled)}
     return base, head
 
@@ -82,3 +82,31 @@ def test_it_does_not_stand_for_another_base_or_limit(pair):
     base, head = pair
     assert outcome_of(slowed(base, 1.01, only="test_latency"), head) is Outcome.SLOWER
     assert outcome_of(base, head, Limits(max_slowdown=0.04)) is Outcome.SLOWER
+    assert outcome_of(base, head, Limits(gross_slowdown=0.2)) is Outcome.SLOWER
+
+
+def settle_as(head, **fields):
+    head["sdperf"]["settled"][LATENCY] |= fields
+
+
+def test_it_makes_nothing_comparable_that_is_not(pair):
+    base, head = pair
+    settle_as(head, history_s=[])
+    base["sdperf"]["void"] = "the control failed"
+    assert outcome_of(base, head) is Outcome.INCOMPARABLE
+
+
+@pytest.mark.parametrize("outcome", ["NO BASELINE", "INCOMPARABLE", "CHANGED"])
+def test_it_tells_a_speed_and_nothing_else(pair, outcome):
+    base, head = pair
+    settle_as(head, outcome=outcome)
+    assert outcome_of(base, head) is Outcome.SLOWER
+
+
+@pytest.mark.parametrize(
+    "mark", [{"void": "the control failed"}, {"earlier": {LATENCY: "2026-11-01"}}]
+)
+def test_a_run_that_is_void_or_was_resumed_leaves_its_speed_open(pair, mark):
+    base, head = pair
+    head["sdperf"] |= mark
+    assert outcome_of(base, head) is Outcome.INCONCLUSIVE

@@ -63,6 +63,7 @@ def test_last_failed_runs_a_slower_case_again(slowed, pytester):
     assert [name.partition("[")[0] for name in last] == ["test_bench.py::test_fast"]
 
 
+@pytest.mark.long
 def test_under_xdist_every_case_is_an_error_in_the_counts(bench, pytester):
     pytester.makepyfile(test_bench=SLOW)
     result = bench("-n1", workers="1", in_process=False)

@@ -127,6 +127,7 @@ def test_a_page_opens_without_an_error_or_a_request(browser, reports, name):
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.long
 def test_sixty_cases_stay_below_the_limit(reports):
     assert reports["sixty"].stat().st_size < LARGEST_BYTES
 

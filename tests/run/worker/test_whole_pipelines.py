@@ -205,6 +205,7 @@ def test_a_denoiser_that_is_called_twice_a_step_is_guided(bind):
         assert (executed.guided, executed.denoiser_batch) == (is_guided, 1)
 
 
+@pytest.mark.long
 def test_ideograms_scale_takes_the_place_of_its_schedule(bind):
     plain = bind("Ideogram4Pipeline", num_inference_steps=48, guidance_scale=None)
     assert "guidance_schedule" not in plain._sampling(plain.draw_noise([IMAGE]), None)

@@ -18,6 +18,7 @@ TRIALS = 14
 
 
 @pytest.mark.postgres
+@pytest.mark.long
 def test_two_processes_share_the_trials_of_one_study(tmp_path):
     with running_server() as folder:
         given = create_database(folder)

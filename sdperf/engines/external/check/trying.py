@@ -145,7 +145,7 @@ class _Check:
         other_prompt = self._draw(seeds[0], steps, asked.prompt + ", at night")
         more_steps = [self._draw(seeds[0], steps + more) for more in range(1, MORE_STEPS + 1)]
         tripled = [self._draw(asked.seed + 20 + k, 3 * steps) for k in range(3)]
-        halved = self._draw_halved(steps) if can_size else []
+        halved = self._draw_other_size(steps) if can_size else []
         self._say("after a rest")
         pause_s = min(_LONGEST_REST_S, max(_SHORTEST_REST_S, 2 * fresh[-1].seconds))
         rested, afterwards_cpu_s = self._draw_rested(steps, pause_s)
@@ -215,12 +215,22 @@ class _Check:
             trial = dataclasses.replace(trial, enlarged=find_enlargement(drawn.pixels))
         return trial
 
-    def _draw_halved(self, steps: int) -> list[Trial]:
+    def _draw_other_size(self, steps: int) -> list[Trial]:
+        """Ask for another size than the first picture's: one that cannot be told gives it away.
+
+        Returns:
+            Pictures of half the width and height; none where that would be too small, and twice
+            the width and height is asked for once.
+
+        Raises:
+            WorkerError: A picture has another size.
+        """
         assert self._size is not None
         width, height = (edge // 16 * 8 for edge in self._size)
-        if min(width, height) < SMALLEST_EDGE:
-            return []
         seed = self._request.seed
+        if min(width, height) < SMALLEST_EDGE:
+            self._draw(seed + 40, steps, size=(2 * self._size[0], 2 * self._size[1]))
+            return []
         return [self._draw(seed + 40 + k, steps, size=(width, height)) for k in range(3)]
 
     def _draw_rested(self, steps: int, pause_s: float) -> tuple[list[Trial], float | None]:

@@ -234,7 +234,7 @@ def describe_overlap(overlap: Overlap) -> str:
         came_to = (
             f"async took {longer} sync"
             if gain < -overlap.noise
-            else "async is as fast as sync"
+            else f"async and sync differ by {100 * abs(gain):.1f} %, no more than rounds do"
             if gain <= overlap.noise
             else f"that it {saved} is chance, or other work"
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.judging.doubts.contradictions import SUM_RANGE
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import Measurement
 from sdperf.record.stages import DeviceLimits, StageTimes
@@ -71,6 +72,7 @@ def _format_stage_table(
     rows.append(("rest", format_seconds(stages.rest_s), of_all, None, None, None))
     known = (tuple(cell or UNKNOWN for cell in row) for row in rows)
     lines += format_text_table(Table(_STAGE_COLUMNS, tuple(known)), "  ")
+    lines += _doubt_image(measured, stages)
     if stages.steps_s:
         ordered = sorted(stages.steps_s)
         lines.append(
@@ -80,6 +82,19 @@ def _format_stage_table(
             )
         )
     return lines
+
+
+def _doubt_image(measured: Measurement, stages: StageTimes) -> list[Line]:
+    """Say where the one image that was looked into took another time than those that were timed."""
+    is_alike = measured.kind == "latency" and measured.variant.workers == 1
+    low, high = SUM_RANGE
+    if not is_alike or low <= stages.total_s / measured.seconds_per_image <= high:
+        return []
+    return wrap_line(
+        f"  this image took {format_seconds(stages.total_s)}, the timed ones "
+        f"{format_seconds(measured.seconds_per_image)}: its shares are those of a disturbed image",
+        colour="yellow",
+    )
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,21 @@ def test_the_stage_table_has_seconds_shares_work_and_the_reading():
     assert lines[-1] == "  3 steps of denoise: fastest 200 ms, slowest 500 ms"
 
 
+def test_a_disturbed_image_is_named_below_its_stages():
+    seconds = row().measurement.seconds_per_image
+
+    def doubts(total_s, **changes):
+        stages = dataclasses.replace(STAGES, total_s=total_s)
+        found = " ".join(" ".join(texts(format_stages([row(stages=stages, **changes)]))).split())
+        return "its shares are those of a disturbed image" in found
+
+    assert not doubts(seconds)
+    assert not doubts(1.19 * seconds)
+    assert doubts(1.3 * seconds)
+    assert doubts(0.7 * seconds)
+    assert not doubts(5 * seconds, variant=Variant(workers=2))
+
+
 def test_stages_are_shown_once_a_precision_for_the_fewest_workers():
     rows = [
         row("throughput[fp32-sync-2w]", variant=Variant(workers=2), worker_threads=2),
