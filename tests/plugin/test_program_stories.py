@@ -106,6 +106,7 @@ def test_batch(sd_quality):
     result.assert_outcomes(passed=3, skipped=3)
     result.stdout.fnmatch_lines(["sdperf latency fp32-async-1w-external-toy: skipped (*"])
     result.stdout.no_fnmatch_line("*: failed (*")
+    result.stdout.fnmatch_lines(["toy * with * on cpu (*): *"])
     result.stdout.fnmatch_lines(
         [
             "skipped: toy takes one request at a time: nothing can overlap",

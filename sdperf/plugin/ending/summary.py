@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sdperf.plugin.ending.outcome import SessionOutcome
     from sdperf.plugin.live.session import LiveSession
     from sdperf.record.measurement import Measurement
+    from sdperf.record.workload import ProgramFacts
 
 
 def print_summary(
@@ -94,6 +95,12 @@ def print_summary(
     for text in list_closing_lines(live, outcome):
         for wrapped in wrap_text(text, subsequent_indent="    "):
             reporter.write_line(wrapped, yellow=True)
+    is_new = any(row.verdict.outcome is Outcome.NO_BASELINE for row in outcome.rows)
+    if is_new and not outcome.comparison.is_asked and not live.interrupted:
+        reporter.write_line(
+            "nothing was compared: --benchmark-autosave keeps a run, --benchmark-compare judges"
+        )
+        reporter.write_line("    the next one by it")
 
 
 def _explain_skip(reason: str, count: int) -> str:
@@ -140,12 +147,6 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     if any(row.verdict.outcome is Outcome.FASTER for row in outcome.rows):
         step = name_baselines("sdperf baseline accept --reason TEXT", live.typed)
         lines.append(f"faster: {step} keeps what was won")
-    unjudged = any(row.verdict.outcome is Outcome.NO_BASELINE for row in outcome.rows)
-    if unjudged and not outcome.comparison.is_asked and not live.interrupted:
-        lines.append(
-            "nothing was compared: --benchmark-autosave keeps a run, --benchmark-compare judges "
-            "the next one by it"
-        )
     if live.log.repeated:
         lines.append(_describe_repeated(live.log.repeated))
     if live.interrupted:
@@ -228,25 +229,31 @@ def list_kept(live: LiveSession) -> list[tuple[str, str]]:
 
 
 def describe_run(rows: Iterable[Row]) -> list[str]:
-    """Say what was measured, and where."""
-    for row in rows:
-        if row.measurement is not None:
-            measured, workload = row.measurement, row.measurement.workload
-            where = measured.environment
-            name = where.device_name or where.chip
-            torch = where.packages.get("torch", "unknown")
-            image = measured.images[0]
-            return [
-                *wrap_text(
-                    strip_controls(
-                        f"{measured.subject or workload.model} on {where.device_kind} ({name}), "
-                        f"torch {torch}: "
-                        f"{workload.describe_sampling()}{_name_source(measured)}, "
-                        f"{image.width} x {image.height} px"
-                    )
-                )
-            ]
-    return []
+    """Say what was measured, and where; a pipeline of diffusers is named before other programs."""
+    known = [row.measurement for row in rows if row.measurement is not None]
+    if not known:
+        return []
+    measured = next((one for one in known if _find_program(one) is None), known[0])
+    workload, image = measured.workload, measured.images[0]
+    text = (
+        f"{_name_drawer(measured)}: {workload.describe_sampling()}{_name_source(measured)}, "
+        f"{image.width} x {image.height} px"
+    )
+    return wrap_text(strip_controls(text))
+
+
+def _find_program(measured: Measurement) -> ProgramFacts | None:
+    return None if measured.engine is None else measured.engine.program
+
+
+def _name_drawer(measured: Measurement) -> str:
+    """Name what drew, and on what."""
+    where, program = measured.environment, _find_program(measured)
+    device = f"{where.device_kind} ({where.device_name or where.chip})"
+    if program is not None:
+        return f"{program.name} {program.version} with {program.model} on {device}"
+    torch = where.packages.get("torch", "unknown")
+    return f"{measured.subject or measured.workload.model} on {device}, torch {torch}"
 
 
 def _name_source(measured: Measurement) -> str:

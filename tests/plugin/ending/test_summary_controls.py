@@ -9,6 +9,7 @@ EVIL = "a\x1b[2J\x07\u202e\nb"
 
 def test_the_head_lines_of_a_summary_hold_no_controls():
     measured = SimpleNamespace(
+        engine=None,
         without_effect=(EVIL,),
         subject=EVIL,
         sampling_source=EVIL,
