@@ -166,10 +166,12 @@ def asked_to_end(bench, pytester, monkeypatch):
 
 @pytest.fixture
 def heard():
-    """Hear the end of the terminal, also where these tests themselves run under ``nohup``."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Hear Ctrl-C and the end of the terminal, also where these tests run in the background."""
+    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {kind: signal.signal(kind, handler) for kind, handler in usual.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -69,7 +69,7 @@ def test_being_asked_again_does_not_cut_the_cleaning_up_off():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what C code catches")
 def test_what_faulthandler_took_stays_its_own(tmp_path):
     with (tmp_path / "said").open("w+") as file:
-        faulthandler.register(signal.SIGHUP, file=file)
+        faulthandler.register(signal.SIGHUP, file=file, all_threads=False)
         try:
             with ended_like_interrupted():
                 signal.raise_signal(signal.SIGHUP)
