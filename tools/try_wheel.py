@@ -123,7 +123,7 @@ def list_tries(commands: list[list[str]], environment: Path) -> list[Try]:
         # All of the shipped suite: five questions about images pass, nothing is red.
         Try(("pytest", *QUICK, "benchmarks"), says="5 PASS"),
         Try(
-            ("sdperf", "init", "own", "--subject", "new", "--workflow", "hosted", "--yes"),
+            ("sdperf", "init", "--subject", "new", "--workflow", "hosted", "--yes"),
             says="wrote",
         ),
         # The same with nothing copied; its cases are named alike.
