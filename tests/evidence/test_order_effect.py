@@ -197,3 +197,20 @@ def test_the_committed_series_before_the_mend_show_the_cores_that_the_page_names
     assert max(cores["fp32-sync-1w]", "default"]) <= 1.005
     assert 1.135 < min(cores["fp32-sync-1w]", "reversed"]) < max(cores["fp32-sync-1w]", "reversed"])
     assert max(cores["fp32-sync-1w]", "reversed"]) < 1.225
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "shown"),
+    [
+        ("before", "fp32-sync-1w", "1.096 [1.016, 1.223]"),
+        ("after", "fp32-sync-1w", "1.033 [0.789, 1.075]"),
+        ("before", "bf16-sync-1w", "1.059 [0.985, 1.201]"),
+        ("after", "bf16-sync-1w", "0.979 [0.856, 1.031]"),
+    ],
+)
+def test_the_two_series_here_say_what_the_page_says(name, case, shown):
+    document = json.loads((RESULTS / f"cpu-2-cores-{name}.json").read_text())
+    (one,) = [ratio for ratio in document["ratios"] if f"[{case}]" in ratio["case"]]
+    assert f"{one['ratio']:.3f} [{one['lower']:.3f}, {one['upper']:.3f}]" == shown
+    page = (RESULTS.parent / "README.md").read_text()
+    assert shown in page
