@@ -23,6 +23,26 @@ from sdperf.suite import FOLDER, list_suite_files
 WORKFLOWS: Final = ("mac", "gpu", "hosted")
 """A self-hosted Mac, a self-hosted machine with an NVIDIA GPU, and GitHub's own (pictures only)."""
 
+_SELF_HOSTED: Final[Mapping[str, Mapping[str, str]]] = {
+    "mac": {
+        "HEAD": "Benchmarks on a Mac of your own: GitHub's Macs have no GPU that can be measured.",
+        "PLACE": "a Mac",
+        "VARIABLE": "SDPERF_MAC",
+        "LABELS": "macOS, ARM64",
+        "DEVICE": "mps",
+        "AWAKE": "caffeinate -dims ",
+    },
+    "gpu": {
+        "HEAD": "Benchmarks on a machine of your own with an NVIDIA GPU.",
+        "PLACE": "a GPU",
+        "VARIABLE": "SDPERF_GPU",
+        "LABELS": "linux, gpu",
+        "DEVICE": "cuda",
+        "AWAKE": "",
+    },
+}
+"""What the workflows of machines of one's own differ in, by name: words of one template."""
+
 IGNORED: Final = (".benchmarks/", ".sdperf/")
 """Folders of saved runs and of sdperf's own files, which belong to no repository."""
 
@@ -121,7 +141,7 @@ def plan_scaffold(existing: Mapping[str, str], wanted: Wanted, version: str) -> 
         if name in wanted.workflows or (wanted.upgrades and path in existing):
             installed = _find_requirement(unify_line_ends(existing.get(path, "")))
             requirement = installed or wanted.requirement
-            texts[path] = _read_workflow(name).replace("@REQUIREMENT@", requirement)
+            texts[path] = _make_workflow(name, requirement)
     planned = [
         _plan_stamped(path, existing.get(path), add_stamp(text, version), wanted.upgrades)
         for path, text in texts.items()
@@ -136,9 +156,13 @@ def _workflow_path(name: str) -> str:
     return f".github/workflows/sdperf-{name}.yml"
 
 
-def _read_workflow(name: str) -> str:
-    template = resource_files("sdperf.scaffold") / "templates" / f"{name}.yml"
-    return template.read_text("utf-8")
+def _make_workflow(name: str, requirement: str) -> str:
+    words = _SELF_HOSTED.get(name)
+    file = f"{name}.yml" if words is None else "self-hosted.yml"
+    text = (resource_files("sdperf.scaffold") / "templates" / file).read_text("utf-8")
+    for place, word in {**(words or {}), "NAME": name, "REQUIREMENT": requirement}.items():
+        text = text.replace(f"@{place}@", word)
+    return text
 
 
 def _find_requirement(workflow: str) -> str | None:
