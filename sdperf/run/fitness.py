@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +81,10 @@ class GuardedRounds:
             return
         counted = compute_other_work(before, after, spent_s + done.cpu_s)
         if counted is not None:
-            self._other_s += counted[0]
+            # Between readings workers also prepare a round; of the round itself others had no more
+            # than it left.
+            left_s = max(0.0, done.duration_s * (os.cpu_count() or 1) - done.cpu_s)
+            self._other_s += min(counted[0], left_s)
             self._total_s += counted[1]
 
     def list_during(self) -> tuple[Guard, ...]:

@@ -62,13 +62,13 @@ def count_ticks(*busy, total=1000):
     ]
 
 
-def occupied(readings, worker_cpu_s, own_s=0.0):
+def occupied(readings, worker_cpu_s, own_s=0.0, duration_s=5.0):
     """Rounds whose worker counts so many processor seconds each, and pytest's process so many."""
     spent = itertools.count(0.0, own_s)
     rounds = GuardedRounds(iter(readings).__next__, 5, own_cpu_s=lambda: next(spent))
     result = SimpleNamespace(cpu_s=worker_cpu_s)
     for _ in readings[1:]:
-        rounds.measure(lambda: PoolRound(5.0, (result,)))
+        rounds.measure(lambda: PoolRound(duration_s, (result,)))
     return rounds
 
 
@@ -93,6 +93,12 @@ def test_other_work_that_begins_during_rounds_is_a_warning(busy, worker_cpu_s, o
         (guard,) = found
         assert (guard.name, guard.state, guard.value) == ("load", "warn", f"{taken} in rounds")
         assert f"other work took {taken} of the processors' time" in guard.sentence
+
+
+def test_what_a_worker_prepares_between_rounds_is_no_work_of_others():
+    # A stage alone of ten milliseconds, and seconds of drawing what it takes.
+    rounds = occupied(count_ticks(900, 900), 0.02, duration_s=0.01)
+    assert make_log("warn", (), rounds, ()).during == ()
 
 
 def test_a_few_ticks_say_nothing_of_others():
