@@ -30,6 +30,31 @@ def test_each_link_leads_somewhere(page):
     assert broken_links(page.read_text(encoding="utf-8"), page.parent) == []
 
 
+def unlinked(results, pages):
+    """Return the entries of a folder that no page links to, neither to them nor into them."""
+    linked = {
+        target
+        for page in pages
+        for link in _LINK.findall(page.read_text(encoding="utf-8"))
+        for target in [(page.parent / link).resolve()]
+        if target != page.resolve()
+    }
+    linked |= {parent for target in linked for parent in target.parents}
+    return sorted(one.name for one in results.iterdir() if one.resolve() not in linked)
+
+
+def test_each_result_is_behind_a_page():
+    assert unlinked(DOCS / "results", DOCS.rglob("*.md")) == []
+
+
+def test_a_result_without_a_page_is_found(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_text("{}")
+    page = tmp_path / "page.md"
+    page.write_text("[data](a.json) and [this page](page.md)")
+    assert unlinked(tmp_path, [page]) == ["b.json", "page.md"]
+
+
 def test_a_broken_link_is_found(tmp_path):
     (tmp_path / "there.md").write_text("")
     text = "[a](there.md#part) [b](gone.md) [c](https://example.org/x)"
