@@ -110,7 +110,7 @@ class Bisection:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     _is_controlled: bool = False
-    """Whether this sitting has held the good end against itself."""
+    """Whether this sitting has compared the good end with itself."""
 
     def run(self) -> Conclusion:
         """Search, from where the kept state stands, to the end.

@@ -62,7 +62,7 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
 
     SSIM and tile are the worst over the case's images against the strictest reference it has:
     a compared run, else the shipped reference, else what its gain is against, else this run's fp32
-    sync image (which the plain case itself is, and so is not held against).
+    sync image (which the plain case itself is, and so is not compared with).
     """
     cells = ((row.case, *_cells(row), row.verdict.outcome.value) for row in rows)
     styles = {
@@ -160,7 +160,7 @@ class Overlap:
 
 
 def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
-    """Hold each async case against its sync twin; cases without a profiled twin stay out."""
+    """Compare each async case with its sync twin; cases without a profiled twin stay out."""
     twins = {
         (one.kind, dataclasses.replace(one.variant, mode="sync")): one
         for one in measured
