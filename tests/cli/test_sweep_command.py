@@ -301,11 +301,11 @@ def test_a_page_is_refused_before_anything_is_measured_where_nothing_can_draw(
 
 @pytest.mark.long
 def test_the_whole_story_with_pip_itself_and_the_embedded_pipeline(capsys, tmp_path, monkeypatch):
-    """Wheels in a folder, an environment each, the real worker; the UNet thrice from 1.2 on."""
+    """Wheels in a folder, an environment each, the real worker; ten times the UNet in 1.2."""
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    for version in ("1.0", "1.1", "1.2", "1.3"):
+    for version in ("1.0", "1.1", "1.2"):
         requires = ("numpy<1",) if version == "1.1" else ()
         make_wheel(tmp_path, version, requires)
     (tmp_path / "mine.py").write_text(
@@ -313,21 +313,20 @@ def test_the_whole_story_with_pip_itself_and_the_embedded_pipeline(capsys, tmp_p
         "def make(request):\n"
         "    pipeline = request.load()\n"
         "    forward = pipeline.unet.forward\n"
-        "    def thrice(*arguments, **named):\n"
-        "        forward(*arguments, **named)\n"
-        "        forward(*arguments, **named)\n"
+        "    def often(*arguments, **named):\n"
+        "        for _ in range(9):\n"
+        "            forward(*arguments, **named)\n"
         "        return forward(*arguments, **named)\n"
         "    if planted_sd.VERSION >= '1.2':\n"
-        "        pipeline.unet.forward = thrice\n"
+        "        pipeline.unet.forward = often\n"
         "    return pipeline\n"
     )
     index = ("--pip-option=--no-index", f"--pip-option=--find-links={tmp_path}")
-    settings = ("--set", "steps=4", "--subject", "mine:make", "--guards", "off", "--pictures", "1")
-    settings += ("--rounds", "2", "--max-slowdown", "50%")  # short blocks, and a step far beyond
+    settings = ("--set", "steps=2", "--subject", "mine:make", "--guards", "off", "--pictures", "1")
+    settings += ("--rounds", "1", "--max-slowdown", "100%")  # short blocks, a step far beyond
     status, out, err = run(capsys, "--python-package", "planted-sd", *index, *settings)
     assert status == 0, err
-    assert "3 of 4 versions measured" in out
+    assert "2 of 3 versions measured" in out
     assert "1.1 cannot be measured: " in out
     assert "largest step in time: 1.0 -> 1.2: +" in out
-    assert "second largest step in time" not in out
     assert "pictures equal" in " ".join(out.split())
