@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from packaging.version import Version
+
 from sdperf.record.json import decode_object, parse_record
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.sweep import describe_step
@@ -20,7 +22,7 @@ from sdperf.report.table import Code, Column, Marked, Table
 from sdperf.sweep.summary import SweepSummary
 
 Aspect = Literal["speed", "memory", "pictures"]
-Need = Literal["cpu", "gpu", "mac", "older"]
+Need = Literal["cpu", "gpu", "mac"]
 State = Literal["found", "open", "missed", "cannot be run"]
 
 LIST: Final = Path(__file__).parent / "regressions.toml"
@@ -30,8 +32,18 @@ _NEEDS: Final[dict[Need, str]] = {
     "cpu": "not tried yet",
     "gpu": "needs a GPU",
     "mac": "needs a Mac",
-    "older": "needs versions below those that sdperf runs",
 }
+_LOWEST: Final = {
+    "diffusers": "0.37",
+    "mlx": "0.32",
+    "onnxruntime": "1.22",
+    "onnxruntime-gpu": "1.22",
+    "torch": "2.6",
+    "transformers": "4.56",
+}
+"""The oldest versions that sdperf runs; a test holds them against pyproject.toml."""
+
+_OLDER: Final = "older versions than sdperf runs"
 _EXPECTED: Final[dict[Aspect, tuple[str, ...]]] = {
     "speed": ("slower",),
     "memory": ("more",),
@@ -80,6 +92,17 @@ class Regression:
     after: str
     needs: Need
     run: tuple[str, ...] = ()
+
+    @property
+    def is_older(self) -> bool:
+        """Whether a version lies below those that sdperf runs."""
+        versions = (Version(self.before), Version(self.after))
+        return min(versions) < Version(_LOWEST[self.package])
+
+    @property
+    def fits(self) -> bool:
+        """Whether it can be looked for without a GPU and with versions that sdperf runs."""
+        return self.needs == "cpu" and not self.is_older
 
     @property
     def arguments(self) -> list[str]:
@@ -166,8 +189,10 @@ def format_page(regressions: Sequence[Regression], looks: Mapping[str, Look]) ->
 def _format_page(regressions: Sequence[Regression], looks: Mapping[str, Look]) -> Iterator[str]:
     states = [describe_state(one, looks) for one in regressions]
     yield from _HEAD.splitlines()
-    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    yield f"{len(regressions)} regressions: {told}."
+    counts = {state: states.count(state) for state in sorted(set(states))}
+    yield f"Of {len(regressions)} regressions:"
+    yield ""
+    yield from (f"- {count}: {state}" for state, count in counts.items())
     yield ""
     yield from _STATES.splitlines()
     columns = tuple(
@@ -211,4 +236,10 @@ def describe_state(regression: Regression, looks: Mapping[str, Look]) -> str:
     look = looks.get(regression.id)
     if look is not None and look.command == regression.command:
         return look.state
-    return _NEEDS[regression.needs]
+    if not regression.is_older:
+        return _NEEDS[regression.needs]
+    return (
+        f"needs {_OLDER}"
+        if regression.needs == "cpu"
+        else f"{_NEEDS[regression.needs]} and {_OLDER}"
+    )

@@ -54,7 +54,7 @@ def main() -> int:
     regressions, looks = read_regressions(), read_looks(RESULTS)
     if arguments.what == "run":
         for one in regressions:
-            if one.needs == "cpu" and arguments.only in (None, one.id):
+            if one.fits and arguments.only in (None, one.id):
                 looks[one.id] = look_for(one)
                 print(f"{one.id}: {looks[one.id].state}: {looks[one.id].said}", flush=True)
                 document = {"looks": [dataclasses.asdict(look) for look in looks.values()]}

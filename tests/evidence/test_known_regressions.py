@@ -1,11 +1,13 @@
 """The list of known regressions: sound entries, commands that exist, a page that is made of it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evidence.known_regressions import (
+    _LOWEST,
     PAGE,
     RESULTS,
     Look,
@@ -36,7 +38,14 @@ def test_each_names_its_thread_two_versions_and_a_command_that_can_be_typed(one)
 def test_there_are_eight_and_more_of_each_aspect_and_none_twice():
     assert len({one.id for one in LISTED}) == len(LISTED) >= 8
     assert {one.aspect for one in LISTED} == {"speed", "memory", "pictures"}
-    assert {"torch", "diffusers", "onnxruntime"} <= {one.package for one in LISTED}
+    packages = {"torch", "diffusers", "transformers", "onnxruntime", "mlx"}
+    assert packages <= {one.package for one in LISTED}
+
+
+def test_what_sdperf_runs_is_what_its_own_requirements_say():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for package, lowest in _LOWEST.items():
+        assert re.search(rf'"{package}>={re.escape(lowest)}[",.]', text), package
 
 
 def test_the_page_is_made_of_the_list_and_of_what_was_kept():
@@ -49,13 +58,19 @@ def test_the_page_is_made_of_the_list_and_of_what_was_kept():
 
 
 def test_nothing_is_found_that_was_not_run_by_this_very_command():
-    one = next(one for one in LISTED if one.needs == "cpu")
+    one = next(one for one in LISTED if one.fits)
     look = Look(one.id, one.command, "found", "said", "chip", "2026-11-30", "1")
     assert describe_state(one, {}) == "not tried yet"
     assert describe_state(one, {one.id: look}) == "found"
     assert describe_state(one, {one.id: replace(look, command="another")}) == "not tried yet"
-    gpu = next(one for one in LISTED if one.needs == "gpu")
-    assert describe_state(gpu, {one.id: look}) == "needs a GPU"
+    gpu = replace(one, needs="gpu")
+    assert describe_state(gpu, {}) == "needs a GPU"
+    assert describe_state(replace(gpu, before="1.19.0"), {}) == (
+        "needs a GPU and older versions than sdperf runs"
+    )
+    assert (
+        describe_state(replace(one, before="1.19.0"), {}) == "needs older versions than sdperf runs"
+    )
 
 
 @pytest.mark.parametrize(
