@@ -92,9 +92,12 @@ def describe_run(summary: SweepSummary) -> str:
     """Say what was drawn, where, and how much of it."""
     question, where = summary.question, summary.environment
     drawn = f"{question.workload.model}: {question.workload.describe_sampling()}"
-    machine = "" if where is None else f", on {where.device_kind} ({where.device_name})"
+    machine = "" if where is None else f", on {where.device_kind}"
+    if where is not None and where.device_name:
+        machine += f" ({where.device_name})"
     made = format_quantity(summary.comparisons, "comparison")
-    return f"{drawn}{machine}; {made} in {format_seconds(summary.took_s)}"
+    took = f" in {format_seconds(summary.took_s)}" if summary.comparisons else ""
+    return f"{drawn}{machine}; {made}{took}"
 
 
 def tabulate_points(summary: SweepSummary, curve: VersionCurve) -> Table:

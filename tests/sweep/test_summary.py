@@ -86,11 +86,13 @@ def test_the_figure_shows_every_version_that_was_measured_and_those_that_cannot_
 def test_two_versions_are_the_least_that_is_drawn(tmp_path):
     planted = {VERSIONS[0]: Planted(), VERSIONS[1]: Planted(refuses=True)}
     found = run_sweep(tmp_path, sweep_question(VERSIONS[:2]), Machine(planted))
-    nothing = summarise(found)
+    nothing = summarise(found, environment=None)
     assert draw_sweep(nothing) is None
     page = render_page([], locate_pictures([]), sweeps=[nothing])
     assert "no two versions can be measured here" in page
-    assert "no two versions" in format_sweep_lines(nothing)[0].text
+    lines = [line.text for line in format_sweep_lines(nothing)]
+    assert "no two versions" in lines[0]
+    assert lines[1] == "  embedded: 4 steps, guidance 3; 0 comparisons"
 
 
 def test_a_page_holds_the_figure_and_both_tables_and_asks_nobody_for_anything(conclusion):
