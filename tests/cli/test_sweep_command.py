@@ -282,6 +282,22 @@ def test_what_cannot_be_used_is_one_message(capsys, packages, arguments, words):
     assert "Traceback" not in err
 
 
+def test_an_anchor_in_the_middle_is_opened_once_though_it_is_both_sides(capsys, packages):
+    """Its environment is locked while it is open: a second lock of one's own would wait for it."""
+    asked = ("--python-package", "planted-sd", "--anchor", "1.3", *SUBJECT)
+    status, out, err = run(capsys, *asked, "--format", "json")
+    assert status == 0, err
+    pairs = json.loads(next(Path(".sdperf/sweep").glob("*.json")).read_text())["pairs"]
+    assert [(one["a"][-3:], one["b"][-3:], one["role"]) for one in pairs] == [
+        ("1.3", "1.0", "anchor"),
+        ("1.0", "1.3", "neighbour"),
+        ("1.3", "1.4", "neighbour"),
+    ]
+    (curve,) = json.loads(out)["curves"]
+    assert curve["points"][0]["speed"] == "faster"
+    assert "another process has it open" not in err
+
+
 def test_the_anchor_that_was_named_has_to_run(capsys, packages):
     asked = ("--python-package", "planted-sd", "--anchor", "1.1", *SUBJECT)
     status, out, err = run(capsys, *asked)
