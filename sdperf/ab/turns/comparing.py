@@ -310,6 +310,7 @@ class _Run:
             self._b_first,
             rounds=state.plan.rounds,
             cycles=state.plan.cycles * self._lengthening,
+            is_two_sided=self.options.is_two_sided,
             clock=self.bench.clock,
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )

@@ -47,6 +47,8 @@ class CompareOptions:
         min_ssim: Floor of the whole frame between A's and B's images; ``None`` takes the floor
             that the pair has by itself (see `sdperf.ab.verdict.judging`).
         min_tile_ssim: Likewise of the worst tile.
+        is_two_sided: Whether blocks go on until a gain beyond the limit is told as surely as a
+            loss.
     """
 
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN
@@ -64,6 +66,7 @@ class CompareOptions:
     b_first: bool | None = None
     min_ssim: float | None = None
     min_tile_ssim: float | None = None
+    is_two_sided: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,20 @@ class SideMemory:
 
 
 @dataclass(frozen=True)
+class LifeStart:
+    """How one process life of a side began; no round is timed before.
+
+    Attributes:
+        load_s: Seconds in which its pipeline was loaded, the slowest worker's. Only the first life
+            may find files that are not in memory yet.
+        first_call_s: Seconds of its first generation; ``None`` unknown.
+    """
+
+    load_s: float
+    first_call_s: float | None
+
+
+@dataclass(frozen=True)
 class EnergyPair:
     """Joules per image of watched windows, taken in mirrored order; the scope is the same.
 
@@ -212,6 +229,8 @@ class CaseComparison:
             same arithmetic; ``None`` where that is not so or not known.
         fresh_a: A's rounds of requests that were never made before; ``None`` where none was run.
         fresh_b: B's.
+        starts_a: How A's process lives began, in order.
+        starts_b: How B's did.
     """
 
     case: MatrixCase
@@ -230,6 +249,8 @@ class CaseComparison:
     is_exact: bool | None = None
     fresh_a: FreshRounds | None = None
     fresh_b: FreshRounds | None = None
+    starts_a: tuple[LifeStart, ...] = ()
+    starts_b: tuple[LifeStart, ...] = ()
 
     @property
     def contrasts(self) -> tuple[float, ...]:
