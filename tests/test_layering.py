@@ -36,6 +36,7 @@ LAYERS = {
     "bisect": 9,
     "tune": 9,
     "report": 10,
+    "nightly": 11,
     "plugin": 11,
     "cli": 12,
     "__main__": 13,
