@@ -151,6 +151,8 @@ def _describe_limit(
     if sessions >= FEWEST_SESSIONS:
         return f"limit {format_change(1 + limit)} a case, held to the spread between sessions"
     missing = format_quantity(FEWEST_SESSIONS - sessions, kind)
+    if gross <= limit:
+        return f"{format_change(1 + limit)} fails; {missing} to know the spread between sessions"
     return (
         f"only {format_change(1 + gross)} fails; {missing} for the "
         f"limit of {format_change(1 + limit)} to bind"
