@@ -37,6 +37,7 @@ LAYERS = {
     "tune": 9,
     "sweep": 10,
     "report": 11,
+    "nightly": 12,
     "plugin": 12,
     "cli": 13,
     "__main__": 14,

@@ -40,7 +40,7 @@ class Sitting:
     Attributes:
         tester: Measures.
         judge: Says what a comparison means.
-        is_controlled: Whether this sitting has held the same code against itself.
+        is_controlled: Whether this sitting has compared the same code with itself.
     """
 
     tester: Tester

@@ -100,7 +100,7 @@ class BisectState:
         undecided: Whether the bad end's speed was asked for and could not be decided.
         steps: The steps in the order in which they were tested.
         closing: The first bad step against the step before it; ``None`` before that.
-        closing_base: What it was held against.
+        closing_base: What it was compared with.
     """
 
     question: Question

@@ -2,7 +2,7 @@
 
 All cases are estimated together: the session's mood (suite-wide shift) is taken out of every
 session, each case's spread borrows strength from the spreads of the others, each case's drift is
-believed as far as the slopes of all scatter, and the accepted sessions, each held against the
+believed as far as the slopes of all scatter, and the accepted sessions, each compared with the
 others, tell how heavy the tails are.
 """
 
@@ -137,8 +137,8 @@ class SuiteEstimate:
         shift: The suite-wide shift; ``None`` where too few cases are shared to tell it.
         has_steps: Whether the machine changed speed within the current rounds of any case.
         tails: How heavy the tails of unchanged sessions are.
-        outlier_p_value: The smallest chance among the accepted sessions themselves, each held
-            against the others of its case; 1 without any.
+        outlier_p_value: The smallest chance among the accepted sessions themselves, each compared
+            with the others of its case; 1 without any.
     """
 
     cases: tuple[CaseEstimate, ...]
@@ -293,7 +293,7 @@ def _estimate_case(
 
 
 def _score_held_out(fit: DriftFit, pool: PooledSpread) -> NDArray[np.float64]:
-    """Hold each accepted session against the others, as the current one is held against all."""
+    """Compare each accepted session with the others, as the current one is compared with all."""
     shrunk = [
         shrink_spread(max(float(variance), SPREAD_FLOOR**2), fit.count - 2, pool)
         for variance in fit.held_out_variances

@@ -169,7 +169,7 @@ class GuardLog:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One image held against another; a score says nothing about which of the two is better.
+    """One image compared with another; a score says nothing about which of the two is better.
 
     Attributes:
         against: ``fp32-sync`` (same run), ``plain`` (same run: what a gain is against),

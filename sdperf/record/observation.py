@@ -99,7 +99,7 @@ class PictureTrajectory:
 
     Attributes:
         image: The image.
-        distance: Distances per step; of no step where they cannot be held against each other.
+        distance: Distances per step; of no step where they cannot be compared with each other.
         mismatch: Another number of steps or size of the latents, in words.
     """
 
@@ -115,7 +115,7 @@ class TrajectoryParity:
     Attributes:
         against: What the reference is, in words.
         image: The first image.
-        distance: Distances per step; of no step where they cannot be held against each other.
+        distance: Distances per step; of no step where they cannot be compared with each other.
         mismatch: Another number of steps or size of the latents, in words.
         others: The further images, as many as there was time for.
     """

@@ -64,7 +64,7 @@ class Suite:
         sampling_source: Where the model's steps and guidance come from, as far as the user left
             them open; ``None`` where the user said both.
         code: Folders to search for the subject's module before all others.
-        compares_with_fp32: Whether images are held against this run's plain fp32 ones.
+        compares_with_fp32: Whether images are compared with this run's plain fp32 ones.
         cpu_threads: Threads divided among the workers of a case.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
@@ -125,7 +125,7 @@ class Suite:
     ) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`.
 
-        What they will be held against is made before, as far as the session planned it.
+        What they will be compared with is made before, as far as the session planned it.
 
         Raises:
             EngineError: The engine cannot take the pipeline; said again at once when asked again,
@@ -173,7 +173,7 @@ class Suite:
         )
 
     def make_references(self, variant: Variant) -> None:
-        """Make what a variant's tests will be held against, as far as the session planned it."""
+        """Make what a variant's tests will be compared with, as far as the session planned it."""
         make_due(self, self.make_spec(variant.precision, variant.optimisations, variant.engine))
 
     def make_spec(

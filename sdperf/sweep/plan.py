@@ -43,7 +43,7 @@ class SweepPlan:
     Attributes:
         steps: Every step of the range, oldest first.
         chosen: Those that are measured whatever happens, in the same order.
-        anchor: What every step is also held against; ``None`` is the first that can be measured.
+        anchor: What every step is also compared with; ``None`` is the first that can be measured.
         is_dense: Whether steps between two chosen ones are measured where something happened.
     """
 

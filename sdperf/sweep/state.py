@@ -137,7 +137,7 @@ class SweepState:
 
     @property
     def anchor(self) -> str | None:
-        """What every step is also held against; ``None`` where no step can be measured."""
+        """What every step is also compared with; ``None`` where no step can be measured."""
         return self.question.plan.find_anchor(self.reasons)
 
     def list_left(self) -> list[PlannedPair]:

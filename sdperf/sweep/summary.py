@@ -123,7 +123,7 @@ class SweepSummary:
         ending: How it ended.
         why: For a sweep that was void, why.
         started: When it began, UTC, ISO 8601.
-        anchor: Name of the version that all are held against; ``None`` where there is none.
+        anchor: Name of the version that all are compared with; ``None`` where there is none.
         curves: One a case.
         comparisons: How many were made.
         left: How many are left, as far as that is known.

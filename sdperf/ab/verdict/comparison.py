@@ -41,7 +41,7 @@ class CompareOptions:
         timeout_s: Time limit of one generation, seconds.
         guards: What to do about a machine that is not fit, or does not stay so.
         discards: How many blocks of a case may be measured again because a guard changed.
-        null_control: Whether A is first held against itself; its failure voids the comparison.
+        null_control: Whether A is first compared with itself; its failure voids the comparison.
         stages: Whether each block is followed by a profiled round of each side.
         b_first: Whether the first block begins with B; ``None`` draws by lot.
         min_ssim: Floor of the whole frame between A's and B's images; ``None`` takes the floor
@@ -200,7 +200,7 @@ class ImagePair:
 
     Attributes:
         a: A's image.
-        b: B's image; its score holds it against A's, where both have one size.
+        b: B's image; its score compares it with A's, where both have one size.
     """
 
     a: ImageRecord
@@ -222,7 +222,7 @@ class CaseComparison:
         memory_b: B's memory.
         images: One pair a prompt.
         energy: Energy per image; ``None`` where it is not known here.
-        floors: What B's images are held to against A's; ``None`` judges no likeness.
+        floors: The floors of B's images, each beside A's; ``None`` judges no likeness.
         unjudged: Why likeness is not judged, where that is so.
         notes: What people should know of how it went.
         is_exact: Whether all of A's rounds drew the bytes of its picture, and B is asked for the

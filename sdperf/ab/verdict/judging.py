@@ -307,7 +307,7 @@ def _judge_images(case: CaseComparison) -> list[Finding]:
 
 
 def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
-    """Hold each stage's seconds of both sides against each other, pair by pair.
+    """Compare each stage's seconds of both sides with each other, pair by pair.
 
     A stage that either side lacks in any round is left out.
     """

@@ -47,7 +47,7 @@ Find the first commit, or the first version in a list, that is slower, draws ano
 more memory than the good one.
 
 The ends are compared first; what is worse at the bad end is searched for as git bisect would, and
-every step is held against the good end by the test of sdperf ab. What was found is kept after each
+every step is compared with the good end by the test of sdperf ab. What was found is kept after each
 step: ask again after Ctrl-C, a crash or a reboot, and the search goes on.
 """
 _EPILOG: Final = """\

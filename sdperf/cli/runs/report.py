@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 Runs of one machine belong together: the last one given is judged, the earlier ones are what it is
-held against; where only one is given, the machine's accepted sessions are. Runs of several machines
-make a page that holds them beside each other. The file asks nobody for anything when it is opened.
+compared with; where only one is given, the machine's accepted sessions are. Runs of several
+machines make a page that shows them beside each other. The file asks nobody for anything when it is
+opened.
 
 exit status: 0 written, 2 a file or the command line cannot be used
 

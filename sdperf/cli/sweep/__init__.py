@@ -101,7 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="then those between two of them between which something happened",
     )
     steps.add_argument(
-        "--anchor", metavar="VERSION", help="what all are held against (the oldest that runs)"
+        "--anchor", metavar="VERSION", help="what all are compared with (the oldest that runs)"
     )
     steps.add_argument(
         "--with",

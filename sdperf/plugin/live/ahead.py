@@ -1,6 +1,6 @@
 """What the tests of a session will want, so that it can be had before it is wanted. Pure.
 
-Processes are started together, and what pipelines are held against is made in one visit to each
+Processes are started together, and what pipelines are compared with is made in one visit to each
 reference. Nothing depends on it but time: what was not foreseen is made when it is asked for.
 """
 
@@ -74,7 +74,7 @@ class Wanted:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its pipeline is the plain one in fp32, which others are held against."""
+        """Whether its pipeline is the plain one in fp32, which others are compared with."""
         return self.pipeline == ("fp32", TORCH, ())
 
     def wants_recording(self) -> bool:
@@ -84,7 +84,7 @@ class Wanted:
         return bool(self.asks & INSPECTED)
 
     def count_pictures(self, images: int, quality_images: int) -> int:
-        """Count the plain fp32 pictures that it is held against, from the workload's first one.
+        """Count the plain fp32 pictures that it is compared with, from the workload's first one.
 
         Args:
             images: Pictures of a throughput case.
@@ -141,7 +141,7 @@ class Plan:
     def list_inspected(
         self, is_skipped: Callable[[Variant], bool]
     ) -> tuple[tuple[Precision, str], ...]:
-        """List precision and engine of each pipeline that is held against a recording."""
+        """List precision and engine of each pipeline that is compared with a recording."""
         asking = (
             (one.variant.precision, one.variant.engine)
             for one in self.tests

@@ -149,7 +149,7 @@ class SessionSuites:
         suite.pool.settle()
 
     def _plan_references(self) -> int:
-        """Tell the suite what its tests are held against; count the processes that it takes."""
+        """Tell the suite what its tests are compared with; count the processes that it takes."""
         from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
 

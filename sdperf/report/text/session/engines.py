@@ -36,7 +36,7 @@ class EngineResult:
         engine: Its name.
         provider: What it ran on, in its own words; empty for torch.
         per_image_s: Median seconds of an image.
-        torch_s: Median seconds of an image of the torch that it is held against: the one that it
+        torch_s: Median seconds of an image of the torch that it is compared with: the one that it
             took turns with, or the case on torch; ``None`` likewise.
         times: How many times faster than torch; ``None`` for torch itself and where it is unknown.
         is_paired: Whether both took turns, so that drift cancels.
