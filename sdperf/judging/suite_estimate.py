@@ -87,8 +87,10 @@ class CaseEstimate:
             median: what is left of the rise if a good part of the rounds was disturbed.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
-        slower_p_value: Chance of rising at least this far when nothing changed; ``None`` likewise.
-        faster_p_value: Chance of falling at least this far when nothing changed; ``None`` likewise.
+        slower_p_value: Chance of rising at least this far when nothing changed; ``None`` where
+            there is no interval.
+        faster_p_value: Chance of falling at least this far when nothing changed; ``None`` where
+            there is no interval.
         drift_log: What the case's drift over the accepted sessions adds to their mean for this
             one; 0 where the suite's cases do not drift.
         modes: Two clusters among the accepted sessions, if they fall in two.
@@ -115,8 +117,8 @@ class ShiftEstimate:
         rise_log: Log ratio of the current session to the mean of the accepted ones.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
-        slower_p_value: Chance of rising at least this far; ``None`` likewise.
-        faster_p_value: Chance of falling at least this far; ``None`` likewise.
+        slower_p_value: Chance of rising at least this far; ``None`` where there is no interval.
+        faster_p_value: Chance of falling at least this far; ``None`` where there is no interval.
         saved: How many of the sessions are saved runs, which nobody accepted.
     """
 

@@ -182,7 +182,8 @@ class ImageScores:
         identical: Whether all pixels are equal.
         worst_tile_psnr_db: PSNR of that tile; ``None`` when it is identical or was not scored.
         ciede2000: Mean colour difference (CIEDE2000); ``None`` when it was not scored.
-        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` likewise.
+        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` when it was
+            not scored.
     """
 
     against: str

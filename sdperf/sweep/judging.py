@@ -81,7 +81,7 @@ class VersionFigures:
     Attributes:
         seconds_per_image: Median of its timed rounds, seconds an image; ``None`` untimed.
         peak_rss_bytes: Peak resident memory, median over its process lives.
-        peak_device_bytes: Peak device memory likewise.
+        peak_device_bytes: Peak device memory, median over its process lives.
         load_s: Seconds of loading, median over its lives.
         first_call_s: Seconds of the first generation, median over its lives.
     """
