@@ -20,7 +20,7 @@ DENSE_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Pair:
+class PlannedPair:
     """One comparison.
 
     Attributes:
@@ -82,7 +82,7 @@ class SweepPlan:
         """List the chosen steps but those that cannot be measured, oldest first."""
         return [step for step in self.chosen if step not in failed]
 
-    def spend_alpha(self, alpha: float, pair: Pair) -> float:
+    def spend_alpha(self, alpha: float, pair: PlannedPair) -> float:
         """Return what a comparison may spend of the error of the whole sweep, for each direction.
 
         The comparisons of the chosen steps share the error equally; with ``is_dense`` they share
@@ -106,7 +106,7 @@ class SweepPlan:
         done: Collection[tuple[str, str]],
         failed: Collection[str],
         eventful: Iterable[tuple[str, str]] = (),
-    ) -> Pair | None:
+    ) -> PlannedPair | None:
         """Return the comparison to make now; ``None`` when none is left.
 
         Args:
@@ -121,7 +121,7 @@ class SweepPlan:
         done: Collection[tuple[str, str]],
         failed: Collection[str],
         eventful: Iterable[tuple[str, str]] = (),
-    ) -> Iterator[Pair]:
+    ) -> Iterator[PlannedPair]:
         """Yield the comparisons that are left, as far as they are known now."""
         anchor, live = self.find_anchor(failed), self.list_live(failed)
         if anchor is None:
@@ -139,7 +139,7 @@ class SweepPlan:
         known = {(one.a, one.b) for one in list_pairs(live, anchor)}
         for pair in list_pairs([step for step in self.steps if step in kept], anchor):
             if (pair.a, pair.b) not in known and (pair.a, pair.b) not in done:
-                yield Pair(pair.a, pair.b, pair.role, is_dense=True)
+                yield PlannedPair(pair.a, pair.b, pair.role, is_dense=True)
 
     def _list_gaps(self, live: Sequence[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield each two neighbours with the steps between that were not chosen."""
@@ -150,7 +150,7 @@ class SweepPlan:
             yield left, right, tuple(step for step in between if step not in chosen)
 
 
-def list_pairs(steps: Sequence[str], anchor: str | None) -> Iterator[Pair]:
+def list_pairs(steps: Sequence[str], anchor: str | None) -> Iterator[PlannedPair]:
     """Yield the comparisons of a row of steps: each with the one before it, then with the anchor.
 
     Args:
@@ -163,10 +163,10 @@ def list_pairs(steps: Sequence[str], anchor: str | None) -> Iterator[Pair]:
     before: str | None = None
     for step in steps:
         if before is not None:
-            yield Pair(before, step, "neighbour")
+            yield PlannedPair(before, step, "neighbour")
         anchor = anchor or step
         if anchor not in (step, before):
-            yield Pair(anchor, step, "anchor")
+            yield PlannedPair(anchor, step, "anchor")
         before = step
 
 

@@ -16,7 +16,7 @@ from sdperf.bisect.state import Kind
 from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Workload
 from sdperf.sweep.judging import CaseStep
-from sdperf.sweep.plan import Pair, Role, SweepPlan
+from sdperf.sweep.plan import PlannedPair, Role, SweepPlan
 
 SWEEP_FORMAT_VERSION: Final = 1
 """Version of the stored state; a state of another version is another question."""
@@ -140,7 +140,7 @@ class SweepState:
         """What every step is also compared with; ``None`` where no step can be measured."""
         return self.question.plan.find_anchor(self.reasons)
 
-    def list_left(self) -> list[Pair]:
+    def list_left(self) -> list[PlannedPair]:
         """List the comparisons that are left, as far as they are known now."""
         eventful = [(one.a, one.b) for one in self.pairs if one.is_eventful]
         done = {(one.a, one.b) for one in self.pairs}

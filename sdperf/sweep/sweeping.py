@@ -24,7 +24,7 @@ from sdperf.bisect.sitting import (
 )
 from sdperf.errors import PackageError, SdperfError
 from sdperf.sweep.judging import read_case_step
-from sdperf.sweep.plan import Pair
+from sdperf.sweep.plan import PlannedPair
 from sdperf.sweep.state import FailedStep, PairRecord, SweepFolder, SweepQuestion, SweepState
 
 SweepEnding = Literal["done", "nothing", "budget", "void", "interrupted"]
@@ -35,7 +35,7 @@ the machine is unfit, or Ctrl-C."""
 class SweepTeller(Protocol):
     """What tells people how it goes."""
 
-    def begin(self, pair: Pair, number: int, left: int) -> None:
+    def begin(self, pair: PlannedPair, number: int, left: int) -> None:
         """A comparison begins: its number, and how many are left with it."""
 
     def end(self, record: PairRecord | FailedStep) -> None:
@@ -117,7 +117,7 @@ class Sweep:
             return SweepConclusion("void", state, str(error))
         return SweepConclusion("done" if state.measured else "nothing", state)
 
-    def _measure(self, state: SweepState, left: list[Pair]) -> SweepState:
+    def _measure(self, state: SweepState, left: list[PlannedPair]) -> SweepState:
         pair = left[0]
         number = len(state.pairs) + 1
         alpha = self.question.plan.spend_alpha(self.question.options.alpha, pair)
@@ -148,7 +148,11 @@ class Sweep:
         return state.with_pair(record)
 
     def _note_failure(
-        self, state: SweepState, pair: Pair, error: SideError | PackageError, started_s: float
+        self,
+        state: SweepState,
+        pair: PlannedPair,
+        error: SideError | PackageError,
+        started_s: float,
     ) -> SweepState:
         """Blame the step that never took part; where both did, the comparison has a reason.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
     from sdperf.bisect.steps import SideSource
     from sdperf.errors import SdperfError
-    from sdperf.sweep.plan import Pair
+    from sdperf.sweep.plan import PlannedPair
     from sdperf.sweep.state import FailedStep, PairRecord, SweepFolder, SweepQuestion
     from sdperf.sweep.summary import SweepSummary
     from sdperf.sweep.sweeping import SweepConclusion, SweepEnding
@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_outputs(arguments, here)
     question, names = read_question(arguments, here)
     kept = SweepFolder(here / STATE_FOLDER, question.key())
-    teller = _Teller(question, names.short)
+    teller = _SweepTeller(question, names.short)
     if arguments.dry_run:
         teller.say_plan(kept)
         return 0
@@ -177,7 +177,7 @@ def _sweep(
     question: SweepQuestion,
     kept: SweepFolder,
     here: Path,
-    teller: _Teller,
+    teller: _SweepTeller,
     budget_s: float | None,
     spell: Callable[[SdperfError], str],
 ) -> SweepConclusion:
@@ -222,7 +222,7 @@ def _sweep(
         ).run()
 
 
-class _Teller:
+class _SweepTeller:
     """Tells people, on standard error, how a sweep goes."""
 
     def __init__(self, question: SweepQuestion, names: dict[str, str]) -> None:
@@ -243,7 +243,7 @@ class _Teller:
         for text in describe_plan(self.question, self.names, kept.read()):
             self.say(text)
 
-    def begin(self, pair: Pair, number: int, left: int) -> None:
+    def begin(self, pair: PlannedPair, number: int, left: int) -> None:
         """Say which comparison begins."""
         what = "against the one before" if pair.role == "neighbour" else "against the anchor"
         ends = f"{self.names[pair.a]} -> {self.names[pair.b]}"
