@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -46,14 +47,14 @@ def format_bytes(size_bytes: float | None) -> str:
 def format_change(ratio: float | None) -> str:
     """Format a ratio current / reference as a signed percentage, or as a factor from 10 on.
 
-    >>> format_change(1.125), format_change(0.9), format_change(22.16)
-    ('+12.5 %', '-10.0 %', 'x 22.2')
+    >>> format_change(1.125), format_change(0.9), format_change(22.16), format_change(0.9999)
+    ('+12.5 %', '-10.0 %', 'x 22.2', '+0.0 %')
     """
     if ratio is None or not math.isfinite(ratio):
         return UNKNOWN
     if ratio >= 10:
         return f"x {ratio:.1f}"
-    return f"{(ratio - 1) * 100:+.1f} %"
+    return f"{(ratio - 1) * 100:+z.1f} %"
 
 
 def format_quantity(number: int, noun: str) -> str:
@@ -89,6 +90,48 @@ def shorten(text: str, most: int, *, keeps_end: bool = False) -> str:
         return text
     kept = most - len(ELLIPSIS)
     return f"{ELLIPSIS}{text[-kept:]}" if keeps_end else f"{text[:kept]}{ELLIPSIS}"
+
+
+def shorten_middle(text: str, most: int, head: int | None = None) -> str:
+    """Cut a text to so many characters in its middle, since names differ at either end.
+
+    >>> shorten_middle("latency[fp32-sync-1w]", 15), shorten_middle("latency[fp32-sync-1w]", 15, 2)
+    ('latenc...nc-1w]', 'la...2-sync-1w]')
+
+    Args:
+        text: The text.
+        most: Characters that it may have, the ellipsis included.
+        head: How many stay before the ellipsis; half of them where nothing is said.
+    """
+    if len(text) <= most:
+        return text
+    kept = most - len(ELLIPSIS)
+    head = kept - kept // 2 if head is None else head
+    return f"{text[:head]}{ELLIPSIS}{text[len(text) - (kept - head) :]}"
+
+
+def shorten_apart(texts: Sequence[str], most: int, *, keeps_end: bool = False) -> list[str]:
+    """Cut texts to so many characters, where their difference is not: those that differ still do.
+
+    Where no cut tells all of them apart, each ends in its number.
+
+    >>> shorten_apart(["draw[program-one]", "draw[program-two]"], 13)
+    ['draw[...-one]', 'draw[...-two]']
+    """
+    distinct, kept = len(set(texts)), most - len(ELLIPSIS)
+    heads = (kept - kept // 2, *range(kept - 1, 0, -1))
+    cuts = itertools.chain(
+        ([shorten(text, most, keeps_end=keeps_end) for text in texts],),
+        ([shorten_middle(text, most, head) for text in texts] for head in heads),
+    )
+    for cut in cuts:
+        if len(set(cut)) == distinct:
+            return cut
+    numbers = {text: f"{ELLIPSIS}{number}" for number, text in enumerate(dict.fromkeys(texts), 1)}
+    return [
+        text if len(text) <= most else f"{text[: most - len(numbers[text])]}{numbers[text]}"
+        for text in texts
+    ]
 
 
 def format_score(score: float | None, digits: int = 4) -> str:

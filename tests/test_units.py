@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdperf.units import UNKNOWN, format_bytes, format_change, format_score, format_seconds
+from sdperf.units import (
+    UNKNOWN,
+    format_bytes,
+    format_change,
+    format_score,
+    format_seconds,
+    shorten_apart,
+    shorten_middle,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +48,23 @@ def test_a_change_is_signed():
 @given(st.floats(0, 0.99999999))
 def test_a_score_below_one_never_reads_as_one(score):
     assert format_score(score) != "1.0000" or score > 0.999999998
+
+
+@given(st.lists(st.text("ab[-]", max_size=30), max_size=8), st.integers(8, 20), st.booleans())
+def test_what_is_cut_fits_and_what_differs_still_does(texts, most, keeps_end):
+    cut = shorten_apart(texts, most, keeps_end=keeps_end)
+    assert all(len(text) <= most for text in cut)
+    assert len(set(cut)) == len(set(texts))
+    assert [short for short, text in zip(cut, texts, strict=True) if len(text) <= most] == [
+        text for text in texts if len(text) <= most
+    ]
+
+
+def test_a_difference_is_kept_wherever_it_is():
+    assert shorten_apart(["aaaaaaaaaa-one-b", "aaaaaaaaaa-two-b"], 13) == [
+        "aaaaa...one-b",
+        "aaaaa...two-b",
+    ]
+    same_ends = [f"{'a' * 20}{middle}{'b' * 20}" for middle in "xy"]
+    assert shorten_apart(same_ends, 12) == ["aaaaaaaa...1", "aaaaaaaa...2"]
+    assert shorten_middle("abc", 3) == "abc"

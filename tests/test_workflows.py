@@ -15,6 +15,7 @@ from tests.support.installed import ASKED
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+OWN_ACTIONS = ("./", "./nightly")
 SELF_HOSTED_TRIGGERS = {"push", "schedule", "workflow_dispatch"}
 
 
@@ -38,7 +39,11 @@ def find_faults(document):
     if document.get("permissions") != {}:
         faults.append("permissions at the top")
     for step in steps_of(document):
-        if "uses" in step and step["uses"] != "./" and not PINNED.fullmatch(step["uses"]):
+        if (
+            "uses" in step
+            and step["uses"] not in OWN_ACTIONS
+            and not PINNED.fullmatch(step["uses"])
+        ):
             faults.append(f"{step['uses']} is not pinned")
         if step.get("uses", "").startswith("actions/checkout@") and (
             step["with"].get("persist-credentials") is not False
@@ -53,7 +58,7 @@ def find_faults(document):
             continue
         if set(document["on"]) - SELF_HOSTED_TRIGGERS:
             faults.append("a trigger that a fork can reach")
-        if document["on"].get("push", {}).get("branches") != ["main"]:
+        if document["on"].get("push", {"branches": ["main"]}).get("branches") != ["main"]:
             faults.append("pushes to other branches than main")
         if job["permissions"] != {"contents": "read"}:
             faults.append("the Mac gets more than reading")
@@ -102,13 +107,26 @@ def test_a_broken_promise_is_seen(keys, value, fault):
 
 def test_only_the_job_without_the_mac_can_write_and_it_runs_no_code_of_the_commit():
     jobs = load(FOLDER / "benchmarks.yml")["jobs"]
-    writers = [
-        job for job in jobs.values() if any("write" in each for each in job["permissions"].values())
-    ]
-    (writer,) = writers
-    assert not is_self_hosted(writer)
-    assert writer["needs"] == "measure"
-    assert not any("checkout" in step.get("uses", "") or "run" in step for step in writer["steps"])
+    writers = {
+        name: job
+        for name, job in jobs.items()
+        if any("write" in each for each in job["permissions"].values())
+    }
+    assert set(writers) == {"comment", "issue"}
+    for writer in writers.values():
+        assert not is_self_hosted(writer)
+        assert writer["needs"] == "measure"
+        assert not any("run" in step for step in writer["steps"])
+    assert not any("checkout" in step["uses"] for step in writers["comment"]["steps"])
+
+
+def test_the_issue_is_written_by_mains_own_code_and_after_nights_alone():
+    job = load(FOLDER / "benchmarks.yml")["jobs"]["issue"]
+    assert "github.event_name == 'schedule'" in job["if"]  # a timer starts what is on main
+    assert job["permissions"] == {"contents": "read", "actions": "read", "issues": "write"}
+    checkout, nightly = job["steps"]
+    assert "ref" not in checkout["with"]
+    assert nightly["uses"] == "./nightly"
 
 
 def test_weights_are_fetched_in_one_step_and_the_timed_one_is_offline():
@@ -253,10 +271,10 @@ def test_the_action_keeps_its_promises():
         assert len(find_action_faults(damaged)) == 1
 
 
-def run_step(name, folder, **inputs):
+def run_step(name, folder, *, action=ACTION, **inputs):
     """Run a script of the action as a runner does, with a stand-in for the installed programs."""
     (step,) = [
-        one for one in yaml.safe_load(ACTION.read_text())["runs"]["steps"] if one["name"] == name
+        one for one in yaml.safe_load(action.read_text())["runs"]["steps"] if one["name"] == name
     ]
     program = folder / "sdperf" / "bin"
     program.mkdir(parents=True, exist_ok=True)
@@ -320,3 +338,57 @@ def test_the_action_shows_the_summary_or_that_there_is_none(tmp_path):
     (tmp_path / "sdperf-run/summary.md").write_text("**3 PASS**\n")
     run_step("Summary", tmp_path)
     assert (tmp_path / "output").read_text() == "Nothing was measured: see the log.\n**3 PASS**\n"
+
+
+def test_the_action_notes_its_night_where_that_is_asked(tmp_path):
+    steps = yaml.safe_load(ACTION.read_text())["runs"]["steps"]
+    noted = [step for step in steps if "night" in step["name"]]
+    assert "inputs.night != ''" in noted[0]["if"]
+    assert noted[1]["with"]["path"] == "sdperf-night"
+    assert run_step("Note the night", tmp_path) == (
+        0,
+        "python|-m|sdperf.nightly|note|sdperf-run/run.json|sdperf-night/night.json|",
+    )
+
+
+NIGHTLY = ACTION.parent / "nightly" / "action.yml"
+
+
+def test_the_nightly_action_keeps_its_promises_and_runs_the_package_beside_it(tmp_path):
+    assert find_action_faults(yaml.safe_load(NIGHTLY.read_text())) == []
+    (step,) = yaml.safe_load(NIGHTLY.read_text())["runs"]["steps"]
+    assert step["env"]["CHECKOUT"] == "${{ github.action_path }}/.."
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+        | {"CHECKOUT": str(NIGHTLY.parent / ".."), "ARTEFACT": "a b", "BRANCH": "main"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("sdperf nightly: this is no job of GitHub's")
+
+
+def read_nightly_workflow():
+    """Return the workflow that docs/action.md shows, with a place for its OWNER and COMMIT."""
+    page = (ACTION.parent / "docs" / "action.md").read_text()
+    (text,) = [one for one in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "jobs:" in one]
+    return text.replace("OWNER", "somebody").replace("COMMIT", "0" * 40)
+
+
+def test_the_nightly_workflow_of_the_docs_keeps_the_promises(tmp_path):
+    document = yaml.safe_load(read_nightly_workflow())
+    document["on"] = document.pop(True)
+    assert find_faults(document) == []
+    assert document["jobs"]["issue"]["permissions"] == {"actions": "read", "issues": "write"}
+    inputs = yaml.safe_load(ACTION.read_text())["inputs"]
+    given = document["jobs"]["measure"]["steps"][-1]["with"]
+    assert set(given) <= set(inputs)
+    default = yaml.safe_load(NIGHTLY.read_text())["inputs"]["artefact"]["default"]
+    assert given["night"] == default
+    path = tmp_path / "nightly.yml"
+    path.write_text(read_nightly_workflow())
+    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", str(path)]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.settings import RESUME
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.store.journal import JournalContent
@@ -175,7 +176,9 @@ def _forget(root: Path) -> int:
         raise ConfigurationError(
             f"{error.filename or root} cannot be written", got=error.strerror
         ) from error
-    print(f"removed the journals of {count} interrupted sessions in {root / '.sdperf'}")
+    left = format_quantity(count, "interrupted session")
+    journals = "journal" if count == 1 else "journals"
+    print(f"removed the {journals} of {left} in {root / '.sdperf'}")
     return 0
 
 

@@ -74,7 +74,7 @@ class Device(Protocol):
         """What tensors hold now, bytes; ``None`` where there is no device memory of its own."""
 
     def driver_bytes(self) -> int | None:
-        """What torch has from the driver now, its cache included, bytes; ``None`` likewise."""
+        """What torch has from the driver now, its cache included, bytes; ``None`` where unknown."""
 
     def empty_cache(self) -> None:
         """Hand cached blocks back, between models."""

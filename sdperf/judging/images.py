@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sdperf.record.floors import Floors
@@ -69,7 +70,7 @@ def judge_images(
     floors: Floors,
     reference_entropies: Mapping[str, float],
 ) -> Finding:
-    """Hold every image of a case against its reference; the worst image decides.
+    """Compare every image of a case with its reference; the worst image decides.
 
     Args:
         images: The delivered images with their scores.
@@ -86,7 +87,8 @@ def judge_images(
         reference_bits = reference_entropies.get(score.against_sha256)
         faults = _compare_with_floors(image, score, floors, reference_bits)
         if faults:
-            margin, seen = min(faults)
+            margin = min(fault.margin for fault in faults)
+            seen = _describe_faults(faults)
             failures.append((margin, exhibit_image(image, score, seen)))
     if failures:
         exhibits = [exhibit for _, exhibit in sorted(failures, key=lambda failure: failure[0])]
@@ -96,7 +98,7 @@ def judge_images(
         return Finding(
             Outcome.NO_BASELINE,
             "image",
-            f"{missing} of {len(images)} images have no {against} image to be held against",
+            f"{missing} of {len(images)} images have no {against} image to be compared with",
         )
     worst_image, worst = min(scored, key=lambda pair: pair[1].ssim)
     where = "" if worst.identical else f" ({worst_image.prompt!r})"
@@ -139,13 +141,35 @@ def degraded_by(exhibits: Sequence[Exhibit], judged: int) -> Finding:
     )
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """A floor that an image fell below.
+
+    Attributes:
+        margin: By how much, relative to the floor, which makes scores comparable: 0 at the floor,
+            -1 where nothing is left.
+        words: The score, against what, and the floor.
+        is_ssim: Whether it is SSIM's, of the frame or of a tile.
+    """
+
+    margin: float
+    words: str
+    is_ssim: bool = False
+
+
+def _describe_faults(faults: Sequence[_Fault]) -> str:
+    """Name SSIM first where it fell, since readers know it; then what fell furthest."""
+    furthest = min(faults, key=lambda fault: fault.margin)
+    ssim = min((one for one in faults if one.is_ssim), key=lambda one: one.margin, default=None)
+    if ssim is None or ssim is furthest:
+        return furthest.words
+    return f"{ssim.words}; {furthest.words}"
+
+
 def _compare_with_floors(
     image: ImageRecord, score: ImageScores, floors: Floors, reference_bits: float | None
-) -> list[tuple[float, str]]:
-    """List each floor that an image fell below: by how much, relative to the floor, and words.
-
-    The margin is comparable between scores: 0 at the floor, -1 where nothing is left.
-    """
+) -> list[_Fault]:
+    """List each floor that an image fell below."""
     faults = []
     tile = f"worst tile {score.worst_tile_box}"
     for name, value, floor, unit in (
@@ -162,7 +186,8 @@ def _compare_with_floors(
             else (format_score(value), format_score(floor))
         )
         words = f"{name} {shown} against the {score.against}, floor {least}"
-        faults.append(((value - floor) / max(floor, 1e-9), words))
+        margin = (value - floor) / max(floor, 1e-9)
+        faults.append(_Fault(margin, words, is_ssim=name.endswith("SSIM")))
     for name, value, ceiling in (
         ("colour difference", score.ciede2000, floors.ciede2000),
         ("worst tile's colour difference", score.worst_tile_ciede2000, floors.worst_tile_ciede2000),
@@ -170,11 +195,11 @@ def _compare_with_floors(
         if value is None or ceiling is None or value <= ceiling:
             continue
         words = f"{name} {value:.3g} (CIEDE2000) against the {score.against}, limit {ceiling:.3g}"
-        faults.append((max(-1.0, (ceiling - value) / max(ceiling, 1e-9)), words))
+        faults.append(_Fault(max(-1.0, (ceiling - value) / max(ceiling, 1e-9)), words))
     drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
     if reference_bits is not None and drop_bits > floors.entropy_drop_bits:
         faults.append(
-            (
+            _Fault(
                 (floors.entropy_drop_bits - drop_bits) / max(reference_bits, 1e-9),
                 f"entropy {image.entropy_bits:.2f} bits, {drop_bits:.2f} below the "
                 f"{score.against}, limit {floors.entropy_drop_bits:.2f}",

@@ -280,18 +280,31 @@ def _judge_by_history(
 
 
 def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, seen: str) -> Finding:
-    """Judge a case with too few sessions for a spread: gross slowdowns fail, others are advice."""
+    """Judge a case with too few sessions for a spread: gross slowdowns fail, others are advice.
+
+    Args:
+        case: The case.
+        rise_log: Its rise, log.
+        limits: The suite's limits.
+        seen: The rise in words, without a limit: the case's own does not bind yet.
+    """
     kind = "more session" if case.data.saved else "more accepted session"
     missing = format_quantity(FEWEST_SESSIONS - case.sessions, kind)
-    advice = f"{missing} for the limit to bind"
+    own = format_change(1 + case.data.max_slowdown)
     limit = _gross_limit(case, limits)
+    if limit > case.data.max_slowdown:
+        until = f"{own}; until then only {format_change(1 + limit)} fails"
+        advice = f"{missing} for the limit to bind ({until})"
+    else:
+        advice = f"{missing} to know the spread between sessions"
     if rise_log > math.log1p(limit):
         few = f"with fewer than {FEWEST_SESSIONS} sessions"
-        gross = f"{seen}; beyond the gross limit {format_change(1 + limit)}, which fails {few}"
+        gross = f"{seen}, beyond the gross limit {format_change(1 + limit)}, which fails {few}"
         return Finding(Outcome.SLOWER, "latency", gross, _suggest_repeat(case))
     if rise_log > math.log1p(case.data.max_slowdown):
         now = "" if case.data.settle is None else f"; or, at once: {case.data.settle}"
-        return Finding(Outcome.INCONCLUSIVE, "latency", seen, f"{advice}{now}")
+        above = f"{seen}, above {own}"
+        return Finding(Outcome.INCONCLUSIVE, "latency", above, f"{advice}{now}")
     return Finding(Outcome.PASS, "latency", f"{seen}; {advice}")
 
 
@@ -355,16 +368,28 @@ def _suggest_repeat(case: CaseEstimate) -> str | None:
 
 
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
+    """Say what was measured against what, and the limit where it binds."""
+    seen = _describe_change(case, shift)
+    if case.baseline_s is None or case.rise_log is None or case.interval is None:
+        return seen
+    return f"{seen}, limit {format_change(1 + case.data.max_slowdown)}"
+
+
+def _describe_change(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
+    """Say by how much a case changed; what it did beside the others follows what it did."""
     if case.baseline_s is None or case.rise_log is None:
         return f"{format_seconds(case.data.current_s)}; no compared session has this case"
     sessions = format_sessions(case.sessions, case.data.saved)
-    removed = "" if shift is None else f" (suite shift {_percent(shift.rise_log)} removed)"
+    change = _percent(case.rise_log)
+    if shift is not None:
+        raw = format_change(case.data.current_s / case.baseline_s)
+        together = f"where all cases together changed by {_percent(shift.rise_log)}"
+        change = f"{raw}, {together}: {change} beside them"
     images = case.data.images_per_round
     of = "" if images == 1 else f" a round of {format_quantity(images, 'image')}"
     return (
         f"{format_seconds(case.data.current_s)}{of} against {format_seconds(case.baseline_s)} in "
-        f"{sessions}: {_percent(case.rise_log)}{removed}, "
-        f"limit {format_change(1 + case.data.max_slowdown)}"
+        f"{sessions}: {change}"
     )
 
 

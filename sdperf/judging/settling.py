@@ -127,6 +127,18 @@ def suggest_ab(
     return f"{command} ({'; '.join(notes)})" if notes else command
 
 
+def suggest_bisect(measured: Measurement, aspect: str) -> tuple[str, ...]:
+    """Return what follows ``sdperf bisect GOOD BAD`` to search for what made a case worse.
+
+    Args:
+        measured: The case, as a saved run has it.
+        aspect: ``speed``, ``image`` or ``memory``.
+    """
+    engine = _name_program(measured.variant.engine, UNKNOWN)
+    words = _describe_case(measured, None, engine)
+    return ("--for", aspect, *("--set" if word == "--both" else word for word in words))
+
+
 def _name_revisions(before: str | None, now: str | None, *, is_here: bool) -> list[str] | None:
     """Return both revisions as they are typed; ``None`` where they are unknown or the same."""
     if before is None or now is None or (before == now and not now.endswith(_DIRTY)):

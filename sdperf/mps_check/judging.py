@@ -1,4 +1,4 @@
-"""Holds a recorded generation against what a version of torch has for MPS. Pure."""
+"""Compares a recorded generation with what a version of torch has for MPS. Pure."""
 
 from __future__ import annotations
 

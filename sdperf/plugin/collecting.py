@@ -8,6 +8,7 @@ import pytest
 
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
+from sdperf.plugin.case_lines import show_case_lines
 from sdperf.plugin.live.ahead import Plan, Wanted, find_asked
 from sdperf.plugin.live.session import LiveSession
 from sdperf.plugin.options import Settings
@@ -102,7 +103,7 @@ def arrange(session: LiveSession, items: list[pytest.Item], ours: list[pytest.It
 
 
 def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
-    """Plan for our cases that are left after deselection.
+    """Plan for our cases that are left after deselection, and show a line of each.
 
     Args:
         session: The sdperf session.
@@ -120,6 +121,7 @@ def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
             for item in ours
         ]
     )
+    show_case_lines(ours[0].config, session.live_line, ours)
 
 
 def _read_own_limit(session: LiveSession, item: pytest.Item) -> None:

@@ -8,13 +8,18 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import pytest
 
-from sdperf.streams import CLEAR_LINE
-from sdperf.units import format_seconds
+from sdperf.streams import CLEAR_LINE, strip_controls
+from sdperf.units import format_seconds, shorten_middle
 
 LINE_WIDTH = 100
+
+_FREE_LINE: Final = f"{CLEAR_LINE}\x1b[A\n"
+"""Empties a terminal's line and lets pytest's writer know, which counts from the last line break:
+the cursor goes a line up and comes down again."""
 
 
 @dataclass
@@ -24,15 +29,22 @@ class LiveLine:
     Attributes:
         reporter: pytest's terminal reporter; ``None`` is silent.
         clock: Returns seconds.
+        place: Which case of the session runs, such as ``3/12``; empty where nobody counts.
+        left_s: Returns the seconds that the session's cases still take; ``None`` unknown.
+        is_reported: Whether somebody takes each case's end (`take_end`) and shows it.
     """
 
     reporter: pytest.TerminalReporter | None = None
     clock: Callable[[], float] = time.monotonic
+    place: str = ""
+    left_s: Callable[[], float | None] = lambda: None
+    is_reported: bool = False
     _shown: bool = False
     _case: str = ""
     _planned: int = 0
     _seen_s: list[float] = field(default_factory=list)
     _started_s: float = 0.0
+    _end: str | None = None
 
     @property
     def is_live(self) -> bool:
@@ -53,20 +65,30 @@ class LiveLine:
         """Note a finished round and show what is left of the case."""
         self._seen_s.append(seconds)
         done = len(self._seen_s)
-        left_s = statistics.median(self._seen_s) * (self._planned - done)
-        self.say(
-            f"round {done} of {self._planned}, {format_seconds(seconds)}, "
-            f"about {format_seconds(max(0.0, left_s))} left in this case"
-        )
+        self.say(f"round {done} of {self._planned}, {format_seconds(seconds)}")
+
+    def _describe_left(self) -> str:
+        """Say what is left of the session; before a case is done, of the case."""
+        left_s = self.left_s()
+        if left_s is not None:
+            return f"; about {format_seconds(left_s)} left"
+        if not self._seen_s:
+            return ""
+        rounds = max(0, self._planned - len(self._seen_s))
+        case_s = statistics.median(self._seen_s) * rounds
+        return f"; about {format_seconds(case_s)} left in this case"
 
     def say(self, what: str) -> None:
         """Show what happens now, on a terminal only."""
         if not self.is_live or self.reporter is None:
             return
         if not self._shown:
-            self._start_line(self.reporter)
+            if _find_prefix(self.reporter) is None:
+                self._start_line(self.reporter)
             self._shown = True
-        text = f"{self._case}: {what}"[: LINE_WIDTH - 1]
+        place, left = f"{self.place} " if self.place else "", self._describe_left()
+        room = LINE_WIDTH - 1 - len(place) - len(f": {what}{left}")
+        text = f"{place}{shorten_middle(self._case, max(12, room))}: {what}{left}"[: LINE_WIDTH - 1]
         with _uncaptured(self.reporter):
             self.reporter.write(f"{CLEAR_LINE}{text}", flush=True)
 
@@ -87,8 +109,46 @@ class LiveLine:
             with _uncaptured(self.reporter):
                 self.reporter.write_line(f"sdperf: {what}", flush=True)
 
+    def end_case(self, summary: str) -> None:
+        """End a case: what it came to is shown when pytest reports the test, on one whole line."""
+        if not self.is_reported:
+            self.finish(summary)
+            return
+        self.wipe()
+        self._end = f"{summary} ({format_seconds(self.clock() - self._started_s)})"
+        self._case = ""
+
+    def take_end(self) -> str | None:
+        """Return what the case that ended last came to, once; ``None`` where none began."""
+        end, self._end = self._end, None
+        return end
+
+    def show_case(self, case: str, text: str, colour: str, *, is_last: bool = False) -> None:
+        """Show on a line of its own what became of a case.
+
+        Args:
+            case: Its short name.
+            text: What it came to.
+            colour: ``red``, ``yellow``, ``green`` or ``""``.
+            is_last: Whether pytest ends the line: it writes that all is done behind it.
+        """
+        if self.reporter is None:
+            return
+        self.wipe()
+        self._start_line(self.reporter)
+        markup = {colour: True} if colour else {}
+        line = strip_controls(f"sdperf {case}: {text}")
+        with _uncaptured(self.reporter):
+            self.reporter.write(line if is_last else f"{line}\n", flush=True, **markup)
+
+    def add_to_line(self, text: str) -> None:
+        """Add to the line that pytest has just written of a test."""
+        if self.reporter is not None:
+            with _uncaptured(self.reporter):
+                self.reporter.write(f"  {strip_controls(text)}", flush=True)
+
     def finish(self, summary: str) -> None:
-        """End a case: wipe the live line, or print one plain line where there is none."""
+        """End what is no test: wipe the live line, or print one plain line where there is none."""
         if self.reporter is None:
             return
         if self.is_live:
@@ -113,8 +173,14 @@ class LiveLine:
         """Remove the live line, so that pytest's own output starts on a clean one."""
         if self._shown and self.reporter is not None:
             with _uncaptured(self.reporter):
-                self.reporter.write(CLEAR_LINE, flush=True)
+                self.reporter.write(f"{_FREE_LINE}{_find_prefix(self.reporter) or ''}", flush=True)
         self._shown = False
+
+
+def _find_prefix(reporter: pytest.TerminalReporter) -> str | None:
+    """Return what pytest has written of the test that runs (``-v``), to be written again."""
+    prefix: object = getattr(reporter, "currentfspath", None)
+    return prefix if isinstance(prefix, str) else None
 
 
 @contextlib.contextmanager

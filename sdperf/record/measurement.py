@@ -169,7 +169,7 @@ class GuardLog:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One image held against another; a score says nothing about which of the two is better.
+    """One image compared with another; a score says nothing about which of the two is better.
 
     Attributes:
         against: ``fp32-sync`` (same run; ``bf16-sync`` or ``fp16-sync`` where the memory does not
@@ -183,7 +183,8 @@ class ImageScores:
         identical: Whether all pixels are equal.
         worst_tile_psnr_db: PSNR of that tile; ``None`` when it is identical or was not scored.
         ciede2000: Mean colour difference (CIEDE2000); ``None`` when it was not scored.
-        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` likewise.
+        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` when it was
+            not scored.
     """
 
     against: str

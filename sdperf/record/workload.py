@@ -17,7 +17,7 @@ Mode = Literal["sync", "async"]
 
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 REFERENCE_PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
-"""What others are held against, the widest first: bf16 has the range of fp32, so that nothing
+"""What others are compared with, the widest first: bf16 has the range of fp32, so that nothing
 overflows in it that does not there."""
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -175,12 +175,12 @@ class Variant:
 
 
 def name_sync(precision: Precision) -> str:
-    """Name the plain synchronous image of a precision as what another is held against."""
+    """Name the plain synchronous image of a precision as what another is compared with."""
     return f"{precision}-sync"
 
 
 SYNC_REFERENCES: Final = tuple(map(name_sync, REFERENCE_PRECISIONS))
-"""What images of this run can be held against; a run has one of them."""
+"""What images of this run can be compared with; a run has one of them."""
 
 
 @dataclass(frozen=True)

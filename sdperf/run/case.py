@@ -335,7 +335,7 @@ class Case:
 
     @property
     def _is_bare(self) -> bool:
-        """Whether this is the plain loop of one worker, whose images others are held against."""
+        """Whether this is the plain loop of one worker, whose images others are compared with."""
         variant = self.variant
         bare = Variant(variant.precision, engine=variant.engine)
         return self.stage is None and variant == bare

@@ -73,7 +73,7 @@ class Suite:
         sampling_source: Where the model's steps and guidance come from, as far as the user left
             them open; ``None`` where the user said both.
         code: Folders to search for the subject's module before all others.
-        compares_with_fp32: Whether images are held against this run's plain ones, in fp32 where
+        compares_with_fp32: Whether images are compared with this run's plain ones, in fp32 where
             the memory holds it.
         asked_precisions: Precisions that the user named; fp32 among them is loaded whatever the
             memory holds, and is the reference then.
@@ -139,7 +139,7 @@ class Suite:
     ) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`.
 
-        What they will be held against is made before, as far as the session planned it.
+        What they will be compared with is made before, as far as the session planned it.
 
         Raises:
             EngineError: The engine cannot take the pipeline; said again at once when asked again,
@@ -188,7 +188,7 @@ class Suite:
         )
 
     def make_references(self, variant: Variant) -> None:
-        """Make what a variant's tests will be held against, as far as the session planned it."""
+        """Make what a variant's tests will be compared with, as far as the session planned it."""
         make_due(self, self.make_spec(variant.precision, variant.optimisations, variant.engine))
 
     def make_spec(
@@ -217,7 +217,7 @@ class Suite:
 
     @property
     def reference_precision(self) -> Precision:
-        """The precision that others are held against: the widest that the memory holds.
+        """The precision that others are compared with: the widest that the memory holds.
 
         It is chosen when it is first asked for and kept, so that a session has one reference.
         """
@@ -226,7 +226,7 @@ class Suite:
         return self.images.plain_precision
 
     def is_reference(self, variant: Variant) -> bool:
-        """Tell whether a variant is held against nothing of this run: the plain loop, a program."""
+        """Tell whether a variant is compared with nothing of this run: the reference, a program."""
         return variant.is_external or variant == Variant(self.reference_precision)
 
     def _choose_reference_precision(self) -> Precision:

@@ -66,6 +66,12 @@ def test_what_is_printed_holds_no_control_characters(left, commands, capsys):
     assert commands[0][0][3] == "bench\x1b[31m"
 
 
+def test_forgetting_one_session_is_said_of_one(left, capsys):
+    left("one", session="s1")
+    assert main(["resume", "--forget"]) == 0
+    assert "removed the journal of 1 interrupted session in" in capsys.readouterr().out
+
+
 def test_forgetting_removes_all_that_was_left(left, tmp_path, capsys, commands):
     left("one", session="s1")
     left("two", session="s2").path.write_bytes(b"damaged\nand more\n")

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -80,6 +81,16 @@ class TestOffline:
         assert found["case7"].outcome is Outcome.SLOWER
         named = "beyond the gross limit +25.0 %, which fails with fewer than 5 sessions"
         assert named in found["case7"].reason
+        assert "limit +3.0 %" not in found["case7"].reason
+
+    def test_a_case_that_gained_less_than_all_others_is_said_in_this_order(self):
+        gains = dict.fromkeys(range(20), 0.5) | {7: 0.8}
+        found = judge_offline(compute_suite_estimate(make_suite(rises=gains))).cases["case7"]
+        assert re.search(
+            r": -[12]\d\.\d %, where all cases together changed by -[45]\d\.\d %: "
+            r"\+[56]\d\.\d % beside them, limit \+3\.0 %",
+            found.reason,
+        ), found.reason
 
     def test_one_faster_case_is_found(self):
         assert outcomes(make_suite(rises={7: 1 / 1.06}))["case7"] is Outcome.FASTER
@@ -160,11 +171,22 @@ class TestFewSessions:
         assert findings["case2"] is Outcome.INCONCLUSIVE
         assert findings["case3"] is Outcome.PASS
 
+    def test_a_limit_that_was_given_binds_at_once_and_is_told_once(self):
+        suite = compute_suite_estimate(make_suite(sessions=3, rises={2: 1.05}, limit=0.07))
+        given = LatencyLimits(gross_slowdown=0.07)
+        assert (
+            judge_offline(suite, given)
+            .cases["case2"]
+            .reason.endswith("2 more accepted sessions to know the spread between sessions")
+        )
+
     def test_the_advice_counts_the_missing_sessions(self):
         findings = judge_offline(compute_suite_estimate(make_suite(sessions=3, rises={2: 1.1})))
         assert findings.cases["case2"].next_step == (
-            "2 more accepted sessions for the limit to bind"
+            "2 more accepted sessions for the limit to bind (+3.0 %; until then only +25.0 % fails)"
         )
+        assert findings.cases["case2"].reason.endswith(" beside them, above +3.0 %")
+        assert "limit +3.0 %" not in findings.cases["case2"].reason  # it does not bind yet
 
     def test_the_gross_limit_can_be_set(self):
         estimate = compute_suite_estimate(make_suite(sessions=1, rises={2: 1.1}))

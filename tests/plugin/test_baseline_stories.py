@@ -64,9 +64,11 @@ def test_with_few_sessions_only_gross_slowdowns_fail_and_others_are_advice(
         [
             "compared with the baselines of this machine: 1 accepted session, 4 more*",
             "only +25.0 % fails; 4 more accepted sessions*+3.0 %*",
+            "throughput* SLOWER",
+            "latency* INCONCLUSIVE",
+            "SLOWER  throughput*",
             "INCONCLUSIVE  latency*+10.0 %*",
             "*next: 4 more accepted sessions*",
-            "SLOWER  throughput*",
         ]
     )
 

@@ -48,7 +48,7 @@ def test_a_gain_is_measured_on_two_workers_and_recorded(gains, pytester):
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
-            "sdperf latency fp32-sync-1w-device_loop-stored_png: * times as fast as the plain *",
+            "sdperf gain?fp32-device_loop+stored_png?: * times as fast as the plain *",
             "gain[[]fp32-device_loop+stored_png[]]: * times faster*",
         ]
     )

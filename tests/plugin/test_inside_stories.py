@@ -133,7 +133,7 @@ def test_strict_measures_once_what_cannot_be_known_is_allowed_by_name(bench, pyt
 
 
 def test_the_record_holds_resources_stages_and_limits(bench, pytester):
-    result = bench("-k", "latency", "--benchmark-json=run.json")
+    result = bench("-v", "-k", "latency", "--benchmark-json=run.json")
     (record,) = records(pytester)
     usage, stages, limits = record["resources"], record["stages"], record["limits"]
     assert usage["images"] >= 1

@@ -105,7 +105,7 @@ def test_every_question_is_answered_once_and_kept(quality, pytester):
             "repeatability?fp32? *same-process identical* PASS",
             "components?fp32? *denoiser *vae * PASS",
             "trajectory?fp32? * PASS",
-            "images?fp32? *nothing to hold the images against* NO BASELINE",
+            "images?fp32? *nothing to compare the images with* NO BASELINE",
             "batch?fp32? * PASS",
             "*next: sdperf quality calibrate*",
             "6 cases: 1 NO BASELINE, 5 PASS",
@@ -157,7 +157,8 @@ def test_a_wrong_image_in_a_batch_is_laid_side_by_side(quality, pytester):
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "DEGRADED  batch?fp32?: * (seed ?): colour difference * (CIEDE2000)",
+            "DEGRADED  batch?fp32?: * (seed ?): worst tile * SSIM*",
+            "*; colour difference * (CIEDE2000) against*",
             "*next: open .sdperf/evidence/*-single-image-*.png",
             "look at: .sdperf/evidence (2 images beside what they should be)",
         ]
@@ -194,8 +195,8 @@ def test_calibrated_then_unchanged_then_damaged(quality, pytester, tiny_folder):
     assert damaged.ret == 1
     damaged.stdout.fnmatch_lines(
         [
-            "DEGRADED  images?fp32?: * (seed ?): colour difference * (CIEDE2000) against the",
-            "*reference, limit *; 8 of 8 images fell below a floor",
+            "DEGRADED  images?fp32?: * (seed ?): SSIM 0.* against the reference, floor 0.9950;",
+            "*colour difference * (CIEDE2000) against the reference, limit *; 8 of 8 images fell*",
             "*next: open .sdperf/evidence/*-reference-*.png",
             "look at: .sdperf/evidence (8 images beside what they should be)",
         ]
@@ -237,7 +238,7 @@ def test_a_run_that_asks_for_times_alone_says_what_it_left_out(quality):
     result.stdout.fnmatch_lines(
         [
             "6 cases: 6 skipped",
-            "skipped: 6 cases that pytest-benchmark does not time (the quality suite), because of*",
+            "skipped: 6 x not timed by pytest-benchmark (the quality suite), because of*",
         ]
     )
 

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import pytest
@@ -22,6 +23,18 @@ def test_each_image_gate_can_fail(scored, word):
     assert finding.outcome is Outcome.DEGRADED
     assert re.search(word, finding.reason)
     assert "seed 1" in finding.reason
+
+
+def test_ssim_is_named_before_what_fell_further_and_alone_where_nothing_did():
+    floors = dataclasses.replace(FLOORS, ciede2000=0.1)
+    red = dataclasses.replace(scores(ssim=0.9), ciede2000=30.0)
+
+    def reason(scored):
+        return judge_images([image(scores=(scored,))], "reference", floors, {}).reason
+
+    assert re.search(r"\): SSIM 0\.9000 .*; colour difference 30 ", reason(red))
+    assert "colour" not in reason(dataclasses.replace(red, ciede2000=0.05))
+    assert re.search(r"\): colour difference 30 ", reason(dataclasses.replace(red, ssim=0.99)))
 
 
 def test_a_loss_of_entropy_fails_even_where_ssim_holds():

@@ -81,6 +81,7 @@ class BlockSeries:
         current_first: Whether the first block begins with B.
         rounds: Rounds of each execution; their median is its duration.
         cycles: Cycles of four executions in a block.
+        is_two_sided: Whether blocks go on until a gain is told as surely as a loss.
         clock: Returns seconds, for the executions' starts.
         watch: Tells which blocks do not count; ``None`` counts all.
         renew_every: Blocks that share a pair of processes.
@@ -98,6 +99,7 @@ class BlockSeries:
     watch: BlockWatch | None = None
     renew_every: int = RENEW_EVERY
     cycles: int = 1
+    is_two_sided: bool = False
     blocks: list[Block] = field(default_factory=list)
     _renewed_for: int = -1
 
@@ -109,7 +111,13 @@ class BlockSeries:
     @property
     def result(self) -> PairedResult:
         """What the looks so far say."""
-        return decide_by_blocks(self.contrasts, self.limit_log, alpha=self.alpha, looks=self.looks)
+        return decide_by_blocks(
+            self.contrasts,
+            self.limit_log,
+            alpha=self.alpha,
+            looks=self.looks,
+            is_two_sided=self.is_two_sided,
+        )
 
     @property
     def is_decided(self) -> bool:

@@ -80,7 +80,7 @@ class GainCase:
         return [one.rounds_s[0] for one in self._taken if one.side == side]
 
     def collect(self) -> CaseResult:
-        """Make the record, with the gain and the images held against the plain side's."""
+        """Make the record, with the gain and the images compared with the plain side's."""
         result = self.case.collect()
         measurement, pngs = result.measurement, dict(result.pngs)
         plain = self.plain.collect()

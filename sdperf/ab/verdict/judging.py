@@ -140,7 +140,13 @@ def judge_case(
         is_interrupted: Whether the user ended it.
     """
     limit_log = math.log1p(options.max_slowdown)
-    speed = decide_by_blocks(case.contrasts, limit_log, alpha=case.alpha, looks=options.looks)
+    speed = decide_by_blocks(
+        case.contrasts,
+        limit_log,
+        alpha=case.alpha,
+        looks=options.looks,
+        is_two_sided=options.is_two_sided,
+    )
     bounds = speed.bounds
     if bounds is None and len(case.contrasts) >= 2:
         bounds = compute_yuen_bounds(case.contrasts, case.alpha / len(options.looks))
@@ -301,7 +307,7 @@ def _judge_images(case: CaseComparison) -> list[Finding]:
 
 
 def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
-    """Hold each stage's seconds of both sides against each other, pair by pair.
+    """Compare each stage's seconds of both sides with each other, pair by pair.
 
     A stage that either side lacks in any round is left out.
     """

@@ -40,8 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "mps-check",
         help="tell what would fail, be wrong or fall back on a Mac's GPU, without a Mac",
         description="Generate one image on the CPU with stand-ins for MPS tensors, record every "
-        "operator with its\nnumber formats, shapes and layouts, and hold them against what a "
-        "version of torch registers for\nMPS and against a sourced list of its known limits and "
+        "operator with its\nnumber formats, shapes and layouts, and compare them with what a "
+        "version of torch registers for\nMPS and with a sourced list of its known limits and "
         "bugs. It knows nothing of numerics, speed\nand memory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

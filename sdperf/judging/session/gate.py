@@ -79,7 +79,7 @@ class JudgedCase:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a session's cases are held against.
+    """What a session's cases are compared with.
 
     Attributes:
         comparison: The sessions to compare with.

@@ -48,7 +48,7 @@ class RecordedLimits:
 
 @dataclass(frozen=True)
 class RecordedCase:
-    """One case and the sessions that it is held against.
+    """One case and the sessions that it is compared with.
 
     Attributes:
         measurement: Its record.

@@ -9,19 +9,17 @@ there each is an error already.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdperf.plugin.case_lines import VERDICT_MARK
 from sdperf.plugin.terminal import make_failure
 from sdperf.record.verdict import Verdict
 from sdperf.streams import strip_controls
 
 if TYPE_CHECKING:
     from sdperf.plugin.ending.outcome import SessionOutcome
-
-_MARK: Final = "sdperf_verdict"
-"""Attribute of a report that replaces an earlier one."""
 
 
 class Retraction:
@@ -37,7 +35,7 @@ class Retraction:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Make room for a verdict."""
-        if not hasattr(report, _MARK) or report.when != "call":
+        if not hasattr(report, VERDICT_MARK) or report.when != "call":
             return
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
@@ -97,7 +95,7 @@ def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport
         "duration": 0.0,
         "start": 0.0,
         "stop": 0.0,
-        _MARK: verdict.outcome.value,
+        VERDICT_MARK: verdict.outcome.value,
     }
     return [
         pytest.TestReport(

@@ -13,19 +13,20 @@ from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
-from sdperf.report.text.lines import Line, colour_of
+from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.session.cases import (
     Row,
     format_ceilings,
     format_counts,
     format_findings,
     format_table,
+    put_changed_first,
 )
 from sdperf.report.text.session.controls import format_control
 from sdperf.report.text.session.durations import format_durations
 from sdperf.report.text.session.engines import format_engines
 from sdperf.report.text.session.gains import format_gains
-from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
+from sdperf.report.text.session.inside import format_guards, format_telling
 from sdperf.report.text.session.programs import format_programs
 from sdperf.report.text.session.soak import format_soaks
 from sdperf.report.text.wrapping import wrap_text
@@ -42,41 +43,34 @@ if TYPE_CHECKING:
 def print_summary(
     reporter: pytest.TerminalReporter, live: LiveSession, outcome: SessionOutcome
 ) -> None:
-    """Print the table, the findings, the counts, and what to type next."""
-    rows = outcome.rows
+    """Print what changed first: the table, the findings; then details, counts, what to type."""
+    rows = put_changed_first(outcome.rows)
+    config = reporter.config
+    is_verbose = config.get_verbosity() > 0
     reporter.section("sdperf", "=", bold=True)
-    for description in describe_run(rows):
+    for description in describe_run(outcome.rows):
         reporter.write_line(description)
     for text in (*list_without_effect(rows), *outcome.comparison.lines):
         for wrapped in wrap_text(strip_controls(text), subsequent_indent="  "):
             reporter.write_line(wrapped)
+    findings = format_findings(rows, is_above=config.option.tbstyle != "no")
     for line in (
         *(format_table(rows) if rows else ()),
+        *_format_suite(outcome),
+        *((Line(""), *findings) if findings else ()),
         *format_gains(rows),
         *format_ceilings(rows),
-    ):
-        _write(reporter, line)
-    for line in (*format_stages(rows), *format_resources(rows), *format_guards(rows)):
-        _write(reporter, line)
-    for line in (
         *format_contradictions(rows),
         *format_engines(rows),
         *format_programs(rows),
         *format_soaks(rows),
+        *format_guards(rows),
+        *format_telling(rows, is_verbose=is_verbose),
+        Line(""),
+        Line(format_counts(rows, len(live.log.skipped))),
+        *format_skips(live.log.skipped.values()),
     ):
         _write(reporter, line)
-    for line in _format_suite(outcome):
-        _write(reporter, line)
-    findings = format_findings(rows)
-    if findings:
-        reporter.write_line("")
-        for line in findings:
-            _write(reporter, line)
-    reporter.write_line("")
-    reporter.write_line(format_counts(rows, len(live.log.skipped)))
-    for reason, count in Counter(live.log.skipped.values()).items():
-        for text in wrap_text(_explain_skip(reason, count), subsequent_indent="    "):
-            reporter.write_line(text)
     for line in format_durations(live.ledger.read()) if live.settings.durations else ():
         _write(reporter, line)
     if live.stored.images is not None:
@@ -103,14 +97,27 @@ def print_summary(
         reporter.write_line("    the next one by it")
 
 
-def _explain_skip(reason: str, count: int) -> str:
+def format_skips(reasons: Iterable[str]) -> list[Line]:
+    """Say why cases did not run: each reason with its number of cases, one after the other. Pure.
+
+    Args:
+        reasons: One of each skipped case.
+    """
+    counted = Counter(reasons)
+    words = [
+        (f"{count} x " if len(counted) > 1 or count > 1 else "") + _explain_skip(reason)
+        for reason, count in counted.most_common()
+    ]
+    return wrap_line(f"skipped: {'; '.join(words)}") if words else []
+
+
+def _explain_skip(reason: str) -> str:
     """Say why cases did not run; pytest-benchmark's own words say nothing of images."""
     if "--benchmark-only" not in reason:
-        return f"skipped: {reason}"
-    cases = format_quantity(count, "case")
+        return reason
     return (
-        f"skipped: {cases} that pytest-benchmark does not time (the quality suite), because of "
-        f"--benchmark-only; leave it out to ask them too"
+        "not timed by pytest-benchmark (the quality suite), because of --benchmark-only; leave it "
+        "out to ask them too"
     )
 
 

@@ -1,6 +1,6 @@
 """What the tests of a session will want, so that it can be had before it is wanted. Pure.
 
-Processes are started together, and what pipelines are held against is made in one visit to each
+Processes are started together, and what pipelines are compared with is made in one visit to each
 reference. Nothing depends on it but time: what was not foreseen is made when it is asked for.
 """
 
@@ -76,7 +76,7 @@ class Wanted:
         return self.variant.pipeline
 
     def is_plain(self, reference: Precision = "fp32") -> bool:
-        """Tell whether its pipeline is the plain one that others are held against.
+        """Tell whether its pipeline is the plain one that others are compared with.
 
         Args:
             reference: That one's precision.
@@ -92,12 +92,12 @@ class Wanted:
     def count_pictures(
         self, images: int, quality_images: int, reference: Precision = "fp32"
     ) -> int:
-        """Count the reference's pictures that it is held against, from the workload's first one.
+        """Count the reference's pictures that it is compared with, from the workload's first one.
 
         Args:
             images: Pictures of a throughput case.
             quality_images: Pictures of the quality suite.
-            reference: Precision of the plain pipeline that others are held against.
+            reference: Precision of the plain pipeline that others are compared with.
         """
         if self.is_plain(reference) or self.has_plain_side or self.variant.is_external:
             return 0
@@ -154,7 +154,7 @@ class Plan:
     def list_inspected(
         self, is_skipped: Callable[[Variant], bool]
     ) -> tuple[tuple[Precision, str], ...]:
-        """List precision and engine of each pipeline that is held against a recording."""
+        """List precision and engine of each pipeline that is compared with a recording."""
         asking = (
             (one.variant.precision, one.variant.engine)
             for one in self.tests

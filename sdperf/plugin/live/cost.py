@@ -147,7 +147,7 @@ def count_references(plan: Plan, pictures: int, is_skipped: Callable[[Variant], 
 
     Args:
         plan: The tests.
-        pictures: Plain fp32 pictures that others are held against.
+        pictures: Plain fp32 pictures that others are compared with.
         is_skipped: Whether a variant will be skipped.
     """
     return pictures + _RECORDED * len(plan.list_inspected(is_skipped))

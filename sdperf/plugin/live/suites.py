@@ -154,7 +154,7 @@ class SessionSuites:
         return self.plan.count_all(self.is_skipped) + self._plan_references()
 
     def _plan_references(self) -> int:
-        """Tell the suite what its tests are held against; count the processes that it takes."""
+        """Tell the suite what its tests are compared with; count the processes that it takes."""
         from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
 

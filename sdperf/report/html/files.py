@@ -10,6 +10,7 @@ from sdperf.judging.machine import JudgedMachine
 from sdperf.judging.trend.changes import Trend
 from sdperf.report.pictures.pictures import PictureSource
 from sdperf.store.files import encode_text, write_atomically
+from sdperf.sweep.summary import SweepSummary
 from sdperf.tune.summary import Summary
 
 
@@ -19,6 +20,7 @@ def write_report(
     source: PictureSource,
     trends: Mapping[str, Sequence[Trend]] | None = None,
     tunings: Sequence[Summary] = (),
+    sweeps: Sequence[SweepSummary] = (),
 ) -> int:
     """Render a report and write it whole or not at all.
 
@@ -31,7 +33,7 @@ def write_report(
     require_drawing()
     from sdperf.report.html.page import render_page
 
-    content = encode_text(render_page(machines, source, trends, tunings))
+    content = encode_text(render_page(machines, source, trends, tunings, sweeps))
     try:
         write_atomically(path, content)
     except OSError as error:

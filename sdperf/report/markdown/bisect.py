@@ -139,7 +139,7 @@ def _format_path(report: BisectReport) -> Iterator[str]:
     yield ""
     yield f"{_capital(escape_markdown(describe_effort(report)))}."
     good = report.info(state.question.good).name
-    yield f"Each {report.noun} was held against {escape_markdown(good)}."
+    yield f"Each {report.noun} was compared with {escape_markdown(good)}."
     if any(target.aspect == "speed" for target in state.targets):
         yield (
             f"The error was divided by {count_planned(report)} tests and the looks of each; the "

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AGAINST: Final = ("baseline", "reference", *SYNC_REFERENCES)
-"""What an image is held against, the strictest first."""
+"""What an image is compared with, the strictest first."""
 
 _LARGEST_LOSSLESS_BYTES: Final = 60_000
 _QUALITY: Final = 88
@@ -51,7 +51,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image beside what it was held against.
+    """An image beside what it was compared with.
 
     Attributes:
         image: The image of this run.
@@ -170,9 +170,9 @@ def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
 
 
 def list_pairs(machine: JudgedMachine) -> list[Pair]:
-    """Return the images that differ from what they were held against, the worst first.
+    """Return the images that differ from what they were compared with, the worst first.
 
-    Each image is held against the strictest that it has. Of those that differ by their case only,
+    Each image is compared with the strictest that it has. Of those that differ by their case only,
     the worst is listed, once.
     """
     pairs: dict[tuple[str, int, str], Pair] = {}
@@ -191,7 +191,7 @@ def list_pairs(machine: JudgedMachine) -> list[Pair]:
 
 
 def count_identical(machine: JudgedMachine) -> int:
-    """Count the images that equal what they were held against, each once."""
+    """Count the images that equal what they were compared with, each once."""
     return len(
         {
             image.sha256

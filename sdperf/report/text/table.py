@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line
-from sdperf.units import shorten
+from sdperf.units import shorten, shorten_apart
 
 
 def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
@@ -16,7 +16,7 @@ def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
         table: The table.
         indent: Blanks before each line of it; what stands beneath a row has its own.
     """
-    rows = [_cut(table.columns, row) for row in (table.header, *table.rows)]
+    rows = _cut(table)
     widths = [
         max(column.least, *(len(row[number]) for row in rows))
         for number, column in enumerate(table.columns)
@@ -32,11 +32,16 @@ def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
         yield from (Line(text, style.colour) for text in style.below)
 
 
-def _cut(columns: Sequence[Column], row: Sequence[str]) -> list[str]:
-    return [
-        cell if column.most is None else shorten(cell, column.most, keeps_end=column.keeps_end)
-        for column, cell in zip(columns, row, strict=True)
+def _cut(table: Table) -> list[list[str]]:
+    """Return header and rows with cells as short as their columns want; rows stay distinct."""
+    rows = [table.header, *table.rows]
+    cut = [
+        [row[number] for row in rows]
+        if column.most is None
+        else shorten_apart([row[number] for row in rows], column.most, keeps_end=column.keeps_end)
+        for number, column in enumerate(table.columns)
     ]
+    return [list(row) for row in zip(*cut, strict=True)]
 
 
 def _lay_across(

@@ -26,7 +26,7 @@ def record_images(
 ) -> list[ImageRecord]:
     """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
 
-    Each is held against this run's image of the plain reference and against the shipped one.
+    Each is compared with this run's image of the plain reference and with the shipped one.
 
     Args:
         suite: Whose pictures they are.
@@ -44,7 +44,7 @@ def record_images(
 
 
 def _list_others(suite: Suite, image: ImageRequest) -> list[Other]:
-    """List what an image is held against."""
+    """List what an image is compared with."""
     plain, others = fetch_plain(suite, image), []
     if plain is not None:
         others.append(Other.of_png(name_sync(suite.reference_precision), plain))
@@ -62,7 +62,7 @@ def add_scores(
     *,
     against: str,
 ) -> list[ImageRecord]:
-    """Hold images against others that were made in this session too; see `record_images`.
+    """Compare images with others that were made in this session too; see `record_images`.
 
     Args:
         suite: Whose pictures they are.

@@ -1,6 +1,6 @@
 """What a session will want of reference pipelines, made in one visit to each.
 
-A pipeline under test is held against pictures of the plain pipeline in fp32, or in the widest
+A pipeline under test is compared with pictures of the plain pipeline in fp32, or in the widest
 precision that the memory holds, and against a recording of its components. One pipeline is loaded
 at a time, so that every change of mind costs two loads: a session that knows what its tests will
 ask has all of it made while a reference is loaded, before the pipeline under test is.
@@ -42,8 +42,8 @@ class PlannedReferences:
 
     Attributes:
         pictures: How many of the workload's pictures are wanted of plain fp32, from the first one.
-        inspected: Precision and engine of each pipeline whose components or latents are held
-            against a recording.
+        inspected: Precision and engine of each pipeline whose components or latents are compared
+            with a recording.
     """
 
     pictures: int = 0
@@ -51,13 +51,13 @@ class PlannedReferences:
 
 
 def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | None:
-    """Find whose recording a pipeline's components are held against.
+    """Find whose recording a pipeline's components are compared with.
 
     The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
     in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
-    fp32 on the CPU is held against itself with another number of threads: what is left is the noise
-    floor. Where the memory does not hold fp32, the widest precision that it holds takes its place,
-    and the plain pipeline in that precision has no reference: ``None``.
+    fp32 on the CPU is compared with itself with another number of threads: what is left is the
+    noise floor. Where the memory does not hold fp32, the widest precision that it holds takes its
+    place, and the plain pipeline in that precision has no reference: ``None``.
     """
     threads = suite.threads_per_worker(1)
     kind = suite.describe_device().kind
@@ -143,7 +143,7 @@ def make_recordings(suite: Suite, source: Source) -> list[tuple[ImageRequest, Re
 
 
 def make_due(suite: Suite, spec: WorkerSpec) -> None:
-    """Make what the tests of a pipeline will be held against, before that pipeline is loaded.
+    """Make what the tests of a pipeline will be compared with, before that pipeline is loaded.
 
     What fails is logged or said when it is asked for; the pipeline under test is none the worse.
 

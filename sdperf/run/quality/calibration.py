@@ -155,7 +155,7 @@ class Calibrator:
     _own_process: Setting | None = None
 
     def draw_plain(self) -> tuple[bytes, ...]:
-        """Generate the images that all others are held against, once; PNG bytes."""
+        """Generate the images that all others are compared with, once; PNG bytes."""
         if not self._plain:
             plain = Setting("plain", "legal")
             self._plain = self._draw(plain)
@@ -247,7 +247,7 @@ def compute_rung(
     components: Sequence[ComponentDistance] = (),
     trajectory_rms: float | None = None,
 ) -> Rung:
-    """Hold each changed image against its plain one. Pure.
+    """Compare each changed image with its plain one. Pure.
 
     Args:
         setting: What was changed.

@@ -63,7 +63,7 @@ class KeptCase:
     Attributes:
         name: Its test id.
         place: Where; ``None`` for a case that left no measurement.
-        setup: Canonical JSON of workload, variant and subject; ``None`` likewise.
+        setup: Canonical JSON of workload, variant and subject; ``None`` without a measurement.
         figures: What it came to.
     """
 
@@ -83,7 +83,7 @@ class KeptRun:
         source: Where it came from, for people.
         commit_id: Commit of the code that was measured.
         is_dirty: Whether that code had changes of its own.
-        branch: Branch, likewise.
+        branch: Branch of the code that was measured.
         project: Project, as pytest-benchmark names it.
         suite_outcome: What was said of all cases together.
         void: Why nothing in it counts; ``None`` where it does.

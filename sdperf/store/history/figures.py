@@ -41,7 +41,7 @@ class Figures:
         peak_device_bytes: Peak of the device's allocator.
         gpu_energy_per_image_j: Joules of the board, or of the GPU part of an Apple chip.
         ssim: Lowest SSIM of its images against the model's references, else this run's fp32.
-        worst_tile_ssim: Lowest SSIM of any tile, likewise.
+        worst_tile_ssim: Lowest SSIM of any tile, against the same.
         entropy_bits: Lowest entropy of its images.
     """
 

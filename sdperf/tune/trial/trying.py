@@ -203,7 +203,7 @@ def try_setting(
         rig: Where.
         references: PNG bytes of the question's images as the reference draws them.
         rivals: Settings that were measured in full and keep every limit.
-        may_prune: Whether it may be given up; not so the default, which all are held against.
+        may_prune: Whether it may be given up; not so the default, which all are compared with.
         spell: Says what went wrong, with the options of the command that is typed.
     """
     attempt = _Attempt(question, setting, rig, references, rivals, may_prune)

@@ -74,7 +74,7 @@ def run_trials(
 ) -> None:
     """Run trials until the study has so many, here and elsewhere together.
 
-    The default comes first: everything is held against it. Trials that died with their process
+    The default comes first: everything is compared with it. Trials that died with their process
     come next. A Ctrl-C leaves everything that was measured in the study.
 
     Args:

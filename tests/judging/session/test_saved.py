@@ -234,7 +234,8 @@ def test_an_open_question_comes_with_the_command_that_would_settle_it():
     )
     (few,) = compare_sessions(bases[:1], head).cases
     assert few.verdict.decisive[0].next_step.startswith(
-        "4 more sessions for the limit to bind; or, at once: sdperf ab aaaaaaaaaaaa"
+        "4 more sessions for the limit to bind (+3.0 %; until then only +25.0 % fails); "
+        "or, at once: sdperf ab aaaaaaaaaaaa"
     )
 
 

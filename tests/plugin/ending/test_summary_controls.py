@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from sdperf.plugin.ending.summary import describe_run, list_without_effect
+from sdperf.plugin.ending.summary import describe_run, format_skips, list_without_effect
 
 EVIL = "a\x1b[2J\x07\u202e\nb"
 
@@ -23,3 +23,14 @@ def test_the_head_lines_of_a_summary_hold_no_controls():
     for line in lines:
         assert line.isprintable()
         assert "a?[2J???b" in line
+
+
+def test_skipped_cases_are_one_line_with_the_number_of_each_reason():
+    shown = [line.text for line in format_skips(["slow", "long", "slow"])]
+    assert shown == ["skipped: 2 x slow; 1 x long"]
+    assert [line.text for line in format_skips(["slow"])] == ["skipped: slow"]
+    assert format_skips([]) == []
+    (untimed,) = format_skips(["Skipping: --benchmark-only mode is enabled"] * 6)[:1]
+    assert untimed.text.startswith("skipped: 6 x not timed by pytest-benchmark")
+    for line in format_skips([EVIL, "slow"]):
+        assert line.text.isprintable()

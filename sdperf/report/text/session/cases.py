@@ -63,7 +63,7 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
     SSIM and tile are the worst over the case's images against the strictest reference it has:
     a compared run, else the shipped reference, else what its gain is against, else this run's plain
     sync image in fp32 or the widest precision that fitted (which the plain case itself is, and so
-    is not held against).
+    is not compared with).
     """
     cells = ((row.case, *_cells(row), row.verdict.outcome.value) for row in rows)
     styles = {
@@ -71,6 +71,19 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
         for number, row in enumerate(rows)
     }
     return list(format_text_table(Table(_COLUMNS, tuple(cells), styles)))
+
+
+def put_changed_first(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with failures first, then what stayed open, then gains; each in its old order."""
+    return sorted(rows, key=lambda row: _rank_change(row.verdict.outcome))
+
+
+def _rank_change(outcome: Outcome) -> int:
+    if outcome.is_failure:
+        return 0
+    if outcome.is_open and outcome is not Outcome.NO_BASELINE:
+        return 1
+    return 2 if outcome is Outcome.FASTER else 3
 
 
 def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None]:
@@ -109,10 +122,14 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def format_findings(rows: Iterable[Row]) -> list[Line]:
+def format_findings(rows: Iterable[Row], *, is_above: bool = False) -> list[Line]:
     """Say of each case that is not a plain pass what was seen, against what, and what to do.
 
     What several cases have in common, such as a model that cannot be loaded, is said once.
+
+    Args:
+        rows: The cases.
+        is_above: Whether pytest has shown each failed test's whole message already.
     """
     cases: dict[Finding, list[str]] = {}
     for row in rows:
@@ -122,7 +139,11 @@ def format_findings(rows: Iterable[Row]) -> list[Line]:
     lines = []
     for finding, names in cases.items():
         head = f"{finding.outcome.value}  {format_names(names)}"
-        lines += wrap_line(f"{head}: {finding.reason}", colour_of(finding.outcome))
+        reason = finding.reason
+        if is_above and finding.gate == "worker":
+            what, cut, _ = reason.partition("; ")
+            reason = f"{what}; the whole message is above" if cut else what
+        lines += wrap_line(f"{head}: {reason}", colour_of(finding.outcome))
         if finding.next_step is not None:
             lines += wrap_line(f"    next: {finding.next_step}", "")
     return lines
@@ -165,7 +186,7 @@ class Overlap:
 
 
 def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
-    """Hold each async case against its sync twin; cases without a profiled twin stay out."""
+    """Compare each async case with its sync twin; cases without a profiled twin stay out."""
     twins = {
         (one.kind, dataclasses.replace(one.variant, mode="sync")): one
         for one in measured

@@ -36,12 +36,12 @@ class EngineResult:
         engine: Its name.
         provider: What it ran on, in its own words; empty for torch.
         per_image_s: Median seconds of an image.
-        torch_s: Median seconds of an image of the torch that it is held against: the one that it
-            took turns with, or the case on torch; ``None`` likewise.
+        torch_s: Median seconds of an image of the torch that it is compared with: the one that it
+            took turns with, or the case on torch; ``None`` where it is unknown.
         times: How many times faster than torch; ``None`` for torch itself and where it is unknown.
         is_paired: Whether both took turns, so that drift cancels.
         ssim: Worst image against torch's; ``None`` unknown.
-        tile: Worst tile likewise.
+        tile: SSIM of the worst tile against torch's; ``None`` unknown.
         model_bytes: Weights (and programs) as the engine holds them.
         conversion_s: Seconds that converting took when it was done.
     """

@@ -11,12 +11,13 @@ from sdperf.record.guard import Guard
 from sdperf.record.measurement import Measurement
 from sdperf.record.stages import DeviceLimits, StageTimes
 from sdperf.record.usage import Curve
+from sdperf.record.verdict import Outcome
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import wrap_text
-from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
+from sdperf.units import UNKNOWN, format_bytes, format_names, format_quantity, format_seconds
 
 _STAGE_COLUMNS: Final = (
     Column("stage", is_text=True, least=15),
@@ -29,6 +30,44 @@ _STAGE_COLUMNS: Final = (
 _COLOURS: Final = {"fail": "red", "warn": "yellow"}
 
 
+_TELLING: Final = frozenset({Outcome.SLOWER, Outcome.HEAVIER, Outcome.FASTER})
+
+
+def format_telling(rows: Sequence[Row], *, is_verbose: bool) -> list[Line]:
+    """Lay out stages and resources of the cases whose speed or memory changed; of all if verbose.
+
+    A case whose one image that was looked into was disturbed has its stages shown too.
+
+    Args:
+        rows: The cases.
+        is_verbose: Whether everything is asked for.
+    """
+    if is_verbose:
+        return [*format_stages(rows), *format_resources(rows)]
+    changed = [row for row in rows if row.verdict.outcome in _TELLING]
+    pipelines = {_name_pipeline(row.measurement) for row in changed if row.measurement is not None}
+    seen = [
+        row
+        for row in rows
+        if row.measurement is not None
+        and (
+            _name_pipeline(row.measurement) in pipelines
+            or (row.measurement.stages and _doubt_image(row.measurement, row.measurement.stages))
+        )
+    ]
+    stages, resources = format_stages(seen), format_resources(changed)
+    watched = (row.measurement for row in rows if row.measurement is not None)
+    hidden = sum(one.stages is not None or one.resources is not None for one in watched)
+    if stages or resources or not hidden:
+        return [*stages, *resources]
+    cases = format_quantity(hidden, "case")
+    return [Line(f"stages and resources of {cases}: -v shows them")]
+
+
+def _name_pipeline(measured: Measurement) -> tuple[str, str]:
+    return measured.variant.precision, measured.variant.engine
+
+
 def format_stages(rows: Iterable[Row]) -> list[Line]:
     """Lay out each precision's stages: seconds, share of the time, work, share of the peak.
 
@@ -38,7 +77,7 @@ def format_stages(rows: Iterable[Row]) -> list[Line]:
     shown: set[tuple[str, str]] = set()
     measured = [(row.case, row.measurement) for row in rows if row.measurement is not None]
     for case, one in sorted(measured, key=lambda each: each[1].variant.workers):
-        key = (one.variant.precision, one.variant.engine)
+        key = _name_pipeline(one)
         if one.stages is None or key in shown:
             continue
         shown.add(key)
@@ -140,15 +179,21 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
         if row.measurement is not None and row.measurement.guards is not None
     ]
     seen: dict[str, Guard] = {}
-    for _, log in logs:
+    cases: dict[str, list[str]] = {}
+    for case, log in logs:
         for guard in (*log.before, *log.during, *log.after):
             if guard.state in _COLOURS:
-                seen.setdefault(f"{guard.name} {guard.state} {guard.sentence}", guard)
-    for guard in seen.values():
+                key = f"{guard.name} {guard.state} {guard.sentence}"
+                seen.setdefault(key, guard)
+                if case not in cases.setdefault(key, []):
+                    cases[key].append(case)
+    told: set[str] = set()
+    for key, guard in seen.items():
         value = "" if guard.value is None else f" {guard.value}:"
         text = f"guard {guard.state}  {guard.name}:{value} {guard.sentence}"
-        lines += wrap_line(text, _COLOURS[guard.state])
-        if guard.hint is not None:
+        lines += wrap_line(f"{text} ({_name_cases(cases[key], len(logs))})", _COLOURS[guard.state])
+        if guard.hint is not None and guard.hint not in told:
+            told.add(guard.hint)
             lines += wrap_line(f"    next: {guard.hint}", "")
     unknown = {
         guard.name: None for _, log in logs for guard in log.before if guard.state == "unknown"
@@ -163,6 +208,11 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
                 f"excluded and measured again: {rounds} of {case}: {reason}", "yellow"
             )
     return [Line(""), *lines] if lines else []
+
+
+def _name_cases(names: Sequence[str], of: int) -> str:
+    """Say in which cases a guard spoke."""
+    return "every case" if len(names) == of > 1 else format_names(names)
 
 
 def _energy(measured: Measurement) -> str | None:

@@ -14,6 +14,7 @@ from sdperf.report.text.session.cases import (
     format_counts,
     format_findings,
     format_table,
+    put_changed_first,
 )
 from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import image, measurement, scores
@@ -55,6 +56,31 @@ def test_findings_say_what_to_do_and_passes_are_silent():
     text = "\n".join(line.text for line in format_findings([row(Outcome.SLOWER)]))
     assert text.startswith("SLOWER  latency[fp32-sync-1w]: what was seen")
     assert text.endswith("next: type this")
+
+
+def test_what_changed_comes_first_and_equals_keep_their_order():
+    outcomes = ["PASS", "FASTER", "NO BASELINE", "INCONCLUSIVE", "SLOWER", "CHANGED", "BROKEN"]
+    rows = [row(Outcome(one), f"case-{number}") for number, one in enumerate(outcomes)]
+    order = [one.case[-1] for one in put_changed_first(rows)]
+    assert "".join(order) == "4635102"
+
+
+def test_cases_whose_names_are_cut_stay_apart():
+    names = [f"latency[fp32-sync-1w-external-{one}]" for one in ("mflux-one", "mflux-two")]
+    lines = [line.text for line in format_table([row(case=name) for name in names])[1:]]
+    shown = [line.split()[0] for line in lines]
+    assert len(set(shown)) == 2
+    assert all(len(name) <= 34 for name in shown)
+
+
+def test_a_message_that_pytest_has_shown_is_cut_to_what_is_wrong():
+    finding = Finding(Outcome.BROKEN, "worker", "WorkerError: it died; got: -9; do: look")
+    broken = [Row("latency", Verdict("latency", (finding,)), None, None)]
+    (line,) = format_findings(broken, is_above=True)
+    assert line.text == "BROKEN  latency: WorkerError: it died; the whole message is above"
+    assert "do: look" in " ".join(one.text for one in format_findings(broken))
+    verdict = [row(Outcome.SLOWER)]
+    assert format_findings(verdict, is_above=True) == format_findings(verdict)
 
 
 def test_the_counts_add_up():

@@ -7,7 +7,12 @@ from sdperf.record.usage import Curve, ResourceUsage
 from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import Variant
 from sdperf.report.text.session.cases import Row
-from sdperf.report.text.session.inside import format_guards, format_resources, format_stages
+from sdperf.report.text.session.inside import (
+    format_guards,
+    format_resources,
+    format_stages,
+    format_telling,
+)
 from sdperf.report.text.wrapping import WIDTH
 from tests.support.measurements import measurement
 
@@ -108,13 +113,52 @@ def test_guards_say_what_is_wrong_once_and_which_rounds_do_not_count():
     lines = texts(format_guards([row(guards=log), row("other", guards=log)]))
     assert lines == [
         "",
-        "guard fail  thermal level: heavy: the chip lowers its clocks",
+        "guard fail  thermal level: heavy: the chip lowers its clocks (every case)",
         "    next: let it cool down",
         "guards unknown here: clock governor (see sdperf doctor)",
         "excluded and measured again: 2 rounds of latency[fp32-sync-1w]: swapped",
         "excluded and measured again: 2 rounds of other: swapped",
     ]
     assert format_guards([row(guards=GuardLog("warn", (ok,)))]) == []
+
+
+def test_a_guard_that_spoke_in_some_cases_names_them_and_its_hint_is_said_once():
+    def log(sentence):
+        return GuardLog("warn", (Guard("load", "warn", "2", sentence, "close other programs"),))
+
+    rows = [row("a", guards=log("x")), row("b", guards=log("x")), row("c", guards=log("y"))]
+    assert texts(format_guards(rows)) == [
+        "",
+        "guard warn  load: 2: x (a, b)",
+        "    next: close other programs",
+        "guard warn  load: 2: y (c)",
+    ]
+
+
+def telling(outcome, *, is_verbose=False):
+    usage = ResourceUsage(window_s=1.0, images=2, tree_cpu_percent=curve(150.0))
+    one = row(resources=usage)
+    stages = dataclasses.replace(STAGES, total_s=one.measurement.seconds_per_image)
+    measured = dataclasses.replace(one.measurement, stages=stages)
+    verdict = Verdict(one.case, (Finding(outcome, "latency", "seen"),))
+    rows = [dataclasses.replace(one, verdict=verdict, measurement=measured)]
+    text = "\n".join(texts(format_telling(rows, is_verbose=is_verbose)))
+    return "stages of one image" in text, "resources, from" in text, "-v shows them" in text
+
+
+def test_stages_and_resources_are_shown_where_something_changed_or_all_are_asked_for():
+    for outcome in (Outcome.SLOWER, Outcome.FASTER, Outcome.HEAVIER):
+        assert telling(outcome) == (True, True, False)
+    for outcome in (Outcome.PASS, Outcome.NO_BASELINE, Outcome.DEGRADED):
+        assert telling(outcome) == (False, False, True)
+        assert telling(outcome, is_verbose=True) == (True, True, False)
+    assert format_telling([row(stages=None)], is_verbose=False) == []
+
+
+def test_the_stages_of_a_disturbed_image_are_shown_with_their_doubt():
+    stages = dataclasses.replace(STAGES, total_s=9.0)
+    shown = texts(format_telling([row(stages=stages)], is_verbose=False))
+    assert any("its shares are those of a disturbed image" in line for line in shown)
 
 
 def test_everything_fits_the_width():

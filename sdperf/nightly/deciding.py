@@ -1,0 +1,132 @@
+"""What is to become of the issue, by the last nights. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.nightly.night import Night
+
+BAD_NIGHTS: Final = 3
+"""Nights in a row in which a case has to be bad before anybody is told."""
+
+
+@dataclass(frozen=True)
+class BadCase:
+    """A case that is bad now.
+
+    Attributes:
+        name: Its test id.
+        nights: The nights in a row that said so, the first one first; nights that said nothing of
+            the case are left out.
+        last_good: The night before them that said that it was not; ``None`` where none is known.
+    """
+
+    name: str
+    nights: tuple[Night, ...]
+    last_good: Night | None = None
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """The issue as it is.
+
+    Attributes:
+        number: Its number.
+        cases: Test ids that it lists.
+        closed_on: Day on which it was closed, ``2026-11-30``; ``None`` where it is open.
+    """
+
+    number: int
+    cases: tuple[str, ...]
+    closed_on: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is."""
+        return self.closed_on is None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do.
+
+    Attributes:
+        act: ``open``, ``update``, ``close`` or ``nothing``.
+        reason: Why, one sentence.
+        bad: The cases that the issue is to list.
+        absent: Those of them that the last night did not measure.
+    """
+
+    act: str
+    reason: str
+    bad: tuple[BadCase, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def find_bad_case(name: str, nights: Sequence[Night]) -> BadCase | None:
+    """Return in which nights, up to the last that says anything of it, a case was bad.
+
+    Args:
+        name: Its test id.
+        nights: Oldest first; nights that say nothing count neither way.
+
+    Returns:
+        ``None`` where the last night that measured it did not find it bad.
+    """
+    row: list[Night] = []
+    last_good = None
+    for night in reversed(nights):
+        answer = night.cases.get(name) if night.is_judged else None
+        if answer is None:
+            continue
+        if not answer.is_bad:
+            last_good = night
+            break
+        row.append(night)
+    return BadCase(name, tuple(reversed(row)), last_good) if row else None
+
+
+def decide(nights: Sequence[Night], issue: KnownIssue | None) -> Decision:
+    """Say what is to become of the issue.
+
+    A case gets into it after three bad nights in a row and leaves it when a night measures it and
+    does not find it bad; one that is measured no longer stays. Somebody who closed the issue is not
+    told the same again: only a case that it did not list opens another.
+
+    Args:
+        nights: The last nights, oldest first.
+        issue: The open issue, else the one that was closed last; ``None`` where there was none.
+    """
+    if not nights:
+        return Decision("nothing", "no night is known")
+    last = nights[-1]
+    if not last.is_judged:
+        return Decision("nothing", f"the last night says nothing: {last.open}")
+    rows = {name: find_bad_case(name, nights) for name in last.list_bad()}
+    lasting = {
+        name: row for name, row in rows.items() if row is not None and len(row.nights) >= BAD_NIGHTS
+    }
+    if issue is None or not issue.is_open:
+        if any(issue is None or not _is_told(row, issue) for row in lasting.values()):
+            bad = tuple(lasting.values())
+            return Decision("open", f"worse for {BAD_NIGHTS} nights or more", bad)
+        if lasting:
+            return Decision("nothing", "what is worse was in the issue that somebody closed")
+        bad_now = len(last.list_bad())
+        return Decision("nothing", f"no case is worse for {BAD_NIGHTS} nights ({bad_now} now)")
+    absent = tuple(name for name in issue.cases if name not in last.cases)
+    still = (name for name in issue.cases if name in rows or name in absent)
+    names = dict.fromkeys((*still, *lasting))
+    if not names:
+        return Decision("close", "every case that the issue lists is well again")
+    bad = tuple(rows.get(name) or BadCase(name, ()) for name in names)
+    return Decision("update", "cases are still worse", bad, absent)
+
+
+def _is_told(row: BadCase, closed: KnownIssue) -> bool:
+    """Tell whether a case has been bad without a break since an issue that listed it was closed."""
+    began = row.nights[0].date
+    has_begun_before = row.last_good is None or began <= (closed.closed_on or "")
+    return row.name in closed.cases and has_begun_before

@@ -1,0 +1,63 @@
+"""From a saved run to its night, in the job that measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from sdperf.judging.settling import suggest_bisect
+from sdperf.nightly.night import ALL_CASES, CaseAnswer, Night
+from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
+from sdperf.store.runs import SavedRun
+
+_ASPECTS: Final[Mapping[str, str]] = {
+    Outcome.SLOWER.value: "speed",
+    Outcome.HEAVIER.value: "memory",
+    Outcome.DEGRADED.value: "image",
+    Outcome.BROKEN.value: "image",
+}
+"""What ``sdperf bisect --for`` searches for, by what a case came to."""
+
+
+def note_night(run: SavedRun) -> Night:
+    """Say of each case of a run what it came to, and what to ask where it is worse.
+
+    A run that is void or was interrupted says nothing: neither that a case is bad nor that it is
+    well.
+    """
+    summary = run.summary
+    if summary is None:
+        return Night(open="the run holds no answers of sdperf")
+    if summary.void is not None:
+        return Night(open=f"void: {summary.void}"[:300])
+    if summary.interrupted:
+        return Night(open="it was interrupted")
+    measured = {
+        name: case.measurement for name, case in run.cases.items() if case.measurement is not None
+    }
+    first = next(iter(measured.values()), None)
+    outcomes = dict(summary.outcomes)
+    if summary.suite is not None:
+        outcomes[ALL_CASES] = summary.suite
+    return Night(
+        {
+            name: CaseAnswer(
+                outcome,
+                _find_reason(outcome, run.findings.get(name, ())),
+                _suggest(outcome, measured.get(name, first)),
+            )
+            for name, outcome in outcomes.items()
+        }
+    )
+
+
+def _find_reason(outcome: str, findings: Iterable[Finding]) -> str:
+    return next((one.reason for one in findings if one.outcome.value == outcome), "")
+
+
+def _suggest(outcome: str, measured: Measurement | None) -> tuple[str, ...]:
+    aspect = _ASPECTS.get(outcome)
+    if aspect is None or measured is None:
+        return ()
+    return suggest_bisect(measured, aspect)

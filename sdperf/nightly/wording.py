@@ -1,0 +1,189 @@
+"""The issue in words, and what of it is read back. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sdperf.nightly.deciding import BAD_NIGHTS, BadCase, Decision
+from sdperf.nightly.night import ALL_CASES, Night
+from sdperf.record.verdict import shorten_case
+from sdperf.report.markdown.table import format_markdown_table
+from sdperf.report.markdown.words import format_block
+from sdperf.report.table import Code, Column, Marked, Table
+from sdperf.streams import strip_controls
+from sdperf.units import format_names, format_quantity, shorten, shorten_middle
+
+LABEL: Final = "sdperf-nightly"
+_SHORT_COMMIT: Final = 12
+_MOST_ROWS: Final = 30
+_MOST_NIGHTS: Final = 14
+_MOST_COMMANDS: Final = 5
+_LONGEST_NAME: Final = 100
+_LONGEST_REASON: Final = 200
+_HIDDEN: Final = re.compile(r"\A<!-- sdperf-nightly (\{.*?\}) -->", re.DOTALL)
+_MOST_LISTED: Final = 500
+_MOST_LISTED_CHARACTERS: Final = 15_000
+_LONGEST_COMMAND: Final = 2_000
+"""GitHub takes 65,536 characters of an issue."""
+
+
+def format_title(bad: Sequence[BadCase]) -> str:
+    """Return the issue's title: how many cases, and one of them."""
+    cases = format_quantity(len(bad), "case")
+    verb = "is" if len(bad) == 1 else "are"
+    names = format_names([shorten(_name(one.name), 60) for one in bad], most=1)
+    return strip_controls(f"sdperf: {cases} {verb} worse night after night ({names})")
+
+
+def format_body(decision: Decision, nights: Sequence[Night]) -> str:
+    """Return the issue's text; what it lists is kept in it for the nights to come.
+
+    Args:
+        decision: What is to be listed.
+        nights: The last nights, oldest first.
+    """
+    hidden = _hide({"cases": _choose_listed(decision.bad)})
+    lines = [
+        f"<!-- {LABEL} {hidden} -->",
+        "",
+        f"The nightly run found the same cases worse {BAD_NIGHTS} nights in a row or more.",
+        "",
+        *format_markdown_table(_tabulate_cases(decision)),
+        *_count_more(len(decision.bad), _MOST_ROWS, "case"),
+        "",
+        "## Which commit was it?",
+        "",
+        *_format_commands(decision.bad),
+        "",
+        "## The last nights",
+        "",
+        *format_markdown_table(_tabulate_nights(nights[-_MOST_NIGHTS:])),
+        "",
+        "This text is written anew after each night. A case leaves the table when a night measures "
+        "it and does not find it worse, and the issue is closed with the last one. Who closes it "
+        "by hand is not told of the same cases again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def format_closing(last: Night) -> str:
+    """Return the comment that goes with closing."""
+    return (
+        f"Every case that this issue listed is well again in the night of {last.date or 'today'}"
+        f"{_name_run(last)}."
+    )
+
+
+def read_listed(body: object) -> tuple[str, ...] | None:
+    """Read back which cases an issue lists; ``None`` where it is no issue of ours.
+
+    Somebody may have edited the text: what cannot be read is an issue that lists nothing.
+    """
+    found = _HIDDEN.match(body) if isinstance(body, str) else None
+    if found is None:
+        return None
+    try:
+        cases = json.loads(found.group(1)).get("cases")
+    except (ValueError, RecursionError, AttributeError):
+        return ()
+    if not isinstance(cases, list):
+        return ()
+    return tuple(one for one in cases if isinstance(one, str))[:_MOST_LISTED]
+
+
+def _choose_listed(bad: Sequence[BadCase]) -> list[str]:
+    """Return as many names as an issue has room for."""
+    sizes = itertools.accumulate(len(_hide(one.name)) + 2 for one in bad)
+    fits = (
+        one.name for one, size in zip(bad, sizes, strict=True) if size <= _MOST_LISTED_CHARACTERS
+    )
+    return list(itertools.islice(fits, _MOST_LISTED))
+
+
+def _hide(value: object) -> str:
+    """Return JSON that ends no HTML comment."""
+    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _tabulate_cases(decision: Decision) -> Table:
+    columns = tuple(Column(title, is_text=True) for title in ("case", "answer", "since", "what"))
+    rows = []
+    for one in decision.bad[:_MOST_ROWS]:
+        if not one.nights:
+            rows.append((Code(_name(one.name)), "-", "-", "not measured any more"))
+            continue
+        answer = one.nights[-1].cases[one.name]
+        gone = "; not measured any more" if one.name in decision.absent else ""
+        nights = format_quantity(len(one.nights), "night")
+        since = f"{one.nights[0].date or 'unknown'} ({nights})"
+        rows.append(
+            (
+                Code(_name(one.name)),
+                answer.outcome,
+                since,
+                f"{shorten(answer.reason, _LONGEST_REASON)}{gone}",
+            )
+        )
+    return Table(columns, tuple(rows))
+
+
+def _format_commands(bad: Sequence[BadCase]) -> Iterator[str]:
+    """Say what to type, the same question once, and where no command can be given, why."""
+    commands = dict.fromkeys(one for case in bad if (one := suggest_command(case)) is not None)
+    if not commands:
+        yield (
+            "No command can be given: the last good night is further back than what was looked at, "
+            "or nothing is known of the commits. `sdperf bisect GOOD BAD` searches between any two."
+        )
+        return
+    yield "On the machine that measures, in a clone of this repository:"
+    for command in list(commands)[:_MOST_COMMANDS]:
+        yield ""
+        yield from format_block(command)
+    yield from _count_more(len(commands), _MOST_COMMANDS, "command")
+
+
+def suggest_command(case: BadCase) -> str | None:
+    """Return the command that searches for the commit; ``None`` where an end is unknown."""
+    if not case.nights or case.last_good is None:
+        return None
+    good, bad = case.last_good.commit, case.nights[0].commit
+    answer = case.nights[-1].cases[case.name]
+    if not good or not bad or good == bad or not answer.bisect:
+        return None
+    ends = (good[:_SHORT_COMMIT], bad[:_SHORT_COMMIT])
+    command = shlex.join(["sdperf", "bisect", *ends, *answer.bisect])
+    return command if len(command) <= _LONGEST_COMMAND else None
+
+
+def _tabulate_nights(nights: Sequence[Night]) -> Table:
+    columns = tuple(Column(title, is_text=True) for title in ("night", "commit", "answer"))
+    rows = []
+    for night in reversed(nights):
+        bad = night.list_bad()
+        if night.open is not None:
+            answer = f"says nothing: {shorten(night.open, 200)}"
+        else:
+            names = format_names([_name(one) for one in bad])
+            answer = f"{format_quantity(len(bad), 'case')} worse: {names}" if bad else "well"
+        date = Marked(night.date, f"[{night.date}]({night.url})") if night.url else night.date
+        rows.append((date or "unknown", night.commit[:_SHORT_COMMIT] or "unknown", answer))
+    return Table(columns, tuple(rows))
+
+
+def _count_more(number: int, shown: int, noun: str) -> Iterator[str]:
+    if number > shown:
+        yield f"... and {format_quantity(number - shown, noun)} more."
+
+
+def _name(case: str) -> str:
+    return case if case == ALL_CASES else shorten_middle(shorten_case(case), _LONGEST_NAME)
+
+
+def _name_run(night: Night) -> str:
+    return f" ([run]({night.url}))" if night.url else ""

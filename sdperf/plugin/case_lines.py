@@ -1,0 +1,121 @@
+"""One whole line a case of ours, where pytest writes a letter; and what is left of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, Final
+
+import pytest
+
+from sdperf.plugin.live.time_left import TimeLeft
+from sdperf.plugin.progress import LiveLine
+from sdperf.record.verdict import shorten_case
+
+VERDICT_MARK: Final = "sdperf_verdict"
+"""Attribute of a report that replaces an earlier one: the case's outcome."""
+
+_COLOURS: Final = {"passed": "", "failed": "red", "skipped": "yellow", "rerun": "yellow"}
+
+
+class CaseLines:
+    """Shows what each case came to on a line of its own.
+
+    Where pytest writes a line a test itself (``-v``), the figure is added to that line.
+
+    Args:
+        line: The live line, which knows what a case came to.
+        reporter: pytest's own terminal reporter.
+        ids: Cases of ours, in the order in which they run.
+        last_id: The session's last test, behind which pytest writes that all is done.
+    """
+
+    def __init__(self, line: LiveLine, reporter: Any, ids: Sequence[str], last_id: str) -> None:
+        self._line = line
+        self._reporter = reporter
+        self._numbers = {node_id: number for number, node_id in enumerate(ids, 1)}
+        self._last_id = last_id
+        self._left = TimeLeft(tuple(ids))
+        self._now: tuple[str, float] = ("", 0.0)
+        self._shown: dict[str, str] = {}
+        line.is_reported = True
+        line.left_s = self._estimate_left
+
+    @property
+    def _is_verbose(self) -> bool:
+        return bool(self._reporter.showlongtestinfo)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Keep pytest from beginning a line of letters, and note what a case takes."""
+        node_id = item.nodeid
+        if node_id not in self._numbers:
+            return (yield)
+        shown = self._reporter.showfspath
+        self._reporter.showfspath = False
+        began_s = self._line.clock()
+        self._now = node_id, began_s
+        self._line.place = f"{self._numbers[node_id]}/{len(self._numbers)}"
+        try:
+            return (yield)
+        finally:
+            end = self._line.take_end()
+            if end is not None and not self._is_verbose:  # interrupted: pytest reports nothing
+                self._line.show_case(shorten_case(node_id), end, "")
+            self._reporter.showfspath = shown
+            self._line.place = ""
+            self._left.note(node_id, self._line.clock() - began_s)
+            self._now = "", 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> Generator[None, Any, tuple[str, str, Any]]:
+        """Leave out the letter: the case's own line says what it says."""
+        status: tuple[str, str, Any] = yield
+        category, letter, word = status
+        if self._is_verbose or not letter or report.nodeid not in self._numbers:
+            return status
+        return category, "", word
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Show what became of a case, after pytest has counted it."""
+        if report.nodeid not in self._numbers or (report.when != "call" and report.passed):
+            return
+        end, verdict = self._line.take_end(), getattr(report, VERDICT_MARK, None)
+        text = end if verdict is None else str(verdict)
+        if self._is_verbose:
+            if text is not None:
+                self._line.add_to_line(text)
+            return
+        if text is None and report.skipped:
+            return  # nothing was begun; the summary counts it with its reason
+        if verdict is not None and self._shown.get(report.nodeid, "").startswith(str(verdict)):
+            return  # a case of the quality suite has said so when it ended
+        self._shown[report.nodeid] = text or ""
+        where = "" if report.when == "call" else f" at {report.when}"
+        self._line.show_case(
+            shorten_case(report.nodeid),
+            text or f"{report.outcome}{where}",
+            _COLOURS.get(report.outcome, ""),
+            is_last=report.nodeid == self._last_id and verdict is None and report.when == "call",
+        )
+
+    def _estimate_left(self) -> float | None:
+        node_id, began_s = self._now
+        return self._left.estimate_s(node_id, self._line.clock() - began_s)
+
+
+def show_case_lines(config: pytest.Config, line: LiveLine, ours: Sequence[pytest.Item]) -> None:
+    """Show a line of each case, unless another plugin has put a reporter of its own in the place.
+
+    Args:
+        config: pytest's.
+        line: The live line.
+        ours: Our cases, in the order in which they run.
+    """
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if type(reporter) is pytest.TerminalReporter and not config.option.collectonly:
+        last_id = ours[0].session.items[-1].nodeid
+        ids = [item.nodeid for item in ours]
+        config.pluginmanager.register(CaseLines(line, reporter, ids, last_id))

@@ -1,0 +1,245 @@
+"""The job that writes: one issue, by a stand-in of GitHub's API."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sdperf
+from sdperf.nightly.__main__ import main
+from sdperf.nightly.deciding import BadCase, Decision
+from sdperf.nightly.night import CaseAnswer, Night, format_night
+from sdperf.nightly.wording import format_body, format_title, read_listed, suggest_command
+from tests.support.github_standin import GitHubStandIn, pack, serve
+
+CASE = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"
+ASKS = ("--for", "speed", "--cases", "latency[fp32-sync-1w]")
+EVIL = "@you <script> | `x` [y](z)\n- \x1b[2J ::error:: #1 <!-- -->"
+
+
+def night(outcome, reason="1.20 s against 1.00 s", bisect=ASKS):
+    words = bisect if outcome == "SLOWER" else ()
+    return format_night(Night({CASE: CaseAnswer(outcome, reason, words)}))
+
+
+@pytest.fixture
+def github():
+    return GitHubStandIn()
+
+
+@pytest.fixture
+def run(github, monkeypatch):
+    """Run the job; returns its exit status."""
+    with serve(github) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield lambda *arguments: main(["issue", *arguments])
+
+
+def test_one_issue_lives_from_the_third_bad_night_to_the_first_good_one(run, github, capsys):
+    answers = ["PASS", "SLOWER", "SLOWER", "SLOWER", "SLOWER", "PASS", "PASS"]
+    states = []
+    for day, outcome in enumerate(answers, 1):
+        github.add_night(day, night(outcome))
+        assert run() == 0
+        states.append([one["state"] for one in github.issues])
+    assert states == [[], [], [], ["open"], ["open"], ["closed"], ["closed"]]
+    (issue,) = github.issues
+    assert issue["labels"] == ["sdperf-nightly"]
+    assert issue["state_reason"] == "completed"
+    assert issue["title"] == "sdperf: 1 case is worse night after night (latency[fp32-sync-1w])"
+    assert "2026-11-02 (4 nights)" in issue["body"]
+    good, bad = (f"{day:040x}"[:12] for day in (1, 2))
+    command = f"sdperf bisect {good} {bad} --for speed --cases 'latency[fp32-sync-1w]'"
+    assert command in issue["body"].splitlines()
+    assert github.comments == {1: [github.comments[1][0]]}
+    assert "well again in the night of 2026-11-06" in github.comments[1][0]
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said][3:6] == [
+        "open issue 1",
+        "update issue 1",
+        "close issue 1",
+    ]
+
+
+def test_the_token_stays_with_githubs_api(run, github):
+    github.add_night(1, night("PASS"))
+    assert run() == 0
+    assert github.tokens_elsewhere == [None]
+
+
+def test_only_what_a_timer_started_on_the_branch_is_a_night(run, github):
+    for day in (1, 2, 3):
+        github.add_night(day, night("SLOWER"), event="workflow_dispatch")
+        github.add_night(day + 10, night("SLOWER"), branch="fork")
+    assert run() == 0
+    assert github.issues == []
+    for day in (21, 22, 23):
+        github.add_night(day, night("SLOWER"), branch="trunk")
+    assert run("--branch", "trunk") == 0
+    assert len(github.issues) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "no JSON", "[]", json.dumps({"sdperf_night": 2}), "x" * (2**20 + 1)],
+    ids=["none", "no-json", "list", "version", "large"],
+)
+def test_a_night_that_cannot_be_read_says_nothing_and_the_row_goes_on(run, github, content):
+    for day in (1, 2):
+        github.add_night(day, night("SLOWER"))
+    github.add_night(3, content)
+    assert run() == 0
+    assert github.issues == []
+    github.add_night(4, night("SLOWER"))
+    assert run() == 0
+    assert "says nothing" in github.issues[0]["body"]
+
+
+def test_an_artefact_that_expired_or_holds_something_else_says_nothing(run, github):
+    for day in (1, 2, 3):
+        github.add_night(day, night("SLOWER"))
+    github.artefacts[101] = (github.artefacts[101][0], True)
+    github.artefacts[102] = (pack("{}", "other.json"), False)
+    assert run() == 0
+    github.artefacts[102] = (b"no zip", False)
+    assert run() == 0
+    assert github.issues == []
+
+
+def test_nothing_is_written_where_it_is_only_tried(run, github, capsys):
+    for day in (1, 2, 3):
+        github.add_night(day, night("SLOWER"))
+    assert run("--dry-run") == 0
+    assert github.issues == []
+    assert capsys.readouterr().out == "would open: worse for 3 nights or more\n"
+
+
+def test_an_issue_of_somebody_else_with_the_label_is_left_alone(run, github):
+    theirs = {"number": 1, "state": "open", "body": "mine", "labels": ["sdperf-nightly"]}
+    change = {"number": 2, "state": "open", "labels": ["sdperf-nightly"], "pull_request": {}}
+    change["body"] = format_body(Decision("open", "", (BadCase(CASE, ()),)), ())
+    github.issues += [dict(theirs), change]
+    for day in (1, 2, 3):
+        github.add_night(day, night("SLOWER"))
+    assert run() == 0
+    assert github.issues[0] == theirs
+    assert [one["number"] for one in github.issues] == [1, 2, 3]
+
+
+def test_an_issue_closed_by_hand_is_not_opened_again(run, github):
+    for day in (1, 2, 3):
+        github.add_night(day, night("SLOWER"))
+    assert run() == 0
+    github.issues[0] |= {"state": "closed", "closed_at": "2026-11-03T12:00:00Z"}
+    for day in (4, 5, 6):
+        github.add_night(day, night("SLOWER"))
+        assert run() == 0
+    assert len(github.issues) == 1
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        ({"/runs": 404}, "status 404; do: give the job permissions: issues: write, actions: read"),
+        ({"/zip": 500}, "status 500; do: look at githubstatus.com"),
+        ({"/issues": 410}, "status 410; do: turn issues on"),
+        ({"/issues": 403}, "status 403; do: give the job permissions: issues: write"),
+    ],
+)
+def test_what_github_refuses_is_one_message(run, github, capsys, fails, said):
+    for day in (1, 2, 3):
+        github.add_night(day, night("SLOWER"))
+    github.fails = fails
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert github.issues == []
+
+
+def test_a_wrong_token_a_lost_network_and_no_job_are_one_message_each(run, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_TOKEN", "wrong")
+    assert run() == 2
+    assert "status 401; do: give the job's own token" in capsys.readouterr().err
+    monkeypatch.setenv("GITHUB_TOKEN", "")
+    assert run() == 2
+    assert "the job has no token" in capsys.readouterr().err
+    monkeypatch.setenv("GITHUB_TOKEN", "x")
+    monkeypatch.setenv("GITHUB_API_URL", "http://127.0.0.1:1")
+    assert run() == 2
+    assert "GitHub did not do GET actions/workflows/bench.yml/runs" in capsys.readouterr().err
+    monkeypatch.setenv("GITHUB_REPOSITORY", "../x y")
+    assert run() == 2
+    assert "this is no job of GitHub's" in capsys.readouterr().err
+
+
+def make_bad(name=CASE, reason="slow", commits=("a" * 40, "b" * 40), bisect=ASKS):
+    row = Night({name: CaseAnswer("SLOWER", reason, bisect)}, commit=commits[1], date="2026-11-02")
+    good = Night({name: CaseAnswer("PASS")}, commit=commits[0], date="2026-11-01")
+    return BadCase(name, (row,) * 3, good)
+
+
+def test_what_a_file_brings_stands_for_itself_in_the_issue():
+    bad = make_bad(EVIL, EVIL, bisect=("--cases", EVIL))
+    body = format_body(Decision("open", "", (bad,)), bad.nights)
+    assert read_listed(body) == (EVIL,)
+    shown = body.partition("\n")[2]
+    assert body.partition("\n")[0].count("-->") == 1
+    before, _, rest = shown.partition("\n```\n")  # the command stands as it is in its fence
+    _, fence, after = rest.partition("\n```\n")
+    assert fence
+    for words in (re.sub("`[^`]*`", "", part) for part in (before, after)):
+        assert not any(markup in words for markup in ("<script>", "<!--", "@you", "](z)"))
+    assert "\x1b" not in body
+    assert "\x1b" not in format_title([bad])
+
+
+def test_no_command_is_given_where_an_end_is_unknown():
+    assert suggest_command(make_bad()).startswith("sdperf bisect aaaaaaaaaaaa bbbbbbbbbbbb --for")
+    for unknown in (
+        make_bad(commits=("", "b" * 40)),
+        make_bad(commits=("a" * 40, "a" * 40)),
+        make_bad(bisect=()),
+        BadCase(CASE, make_bad().nights, None),
+        BadCase(CASE, ()),
+    ):
+        assert suggest_command(unknown) is None
+        body = format_body(Decision("open", "", (unknown,)), ())
+        assert "No command can be given" in body
+
+
+def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
+    many = [make_bad(f"t.py::test_{number}") for number in range(600)]
+    body = format_body(Decision("update", "", tuple(many)), ())
+    assert len(read_listed(body)) == 500
+    assert len(body) < 65_536  # GitHub's limit
+    assert "... and 570 cases more." in body
+    long = [
+        make_bad(f"{'<&|>' * 120}{n}", "<&|>" * 70, bisect=("&" * 400,) * 5) for n in range(600)
+    ]
+    assert len(format_body(Decision("update", "", tuple(long)), long[0].nights * 7)) < 65_536
+    assert "; not measured any more" in format_body(
+        Decision("update", "", (make_bad(),), absent=(CASE,)), ()
+    )
+    for edited in ('<!-- sdperf-nightly {"cases": 3} -->', "<!-- sdperf-nightly {oops} -->"):
+        assert read_listed(edited) == ()
+    for others in ("", "text", None, f"before {body}"):
+        assert read_listed(others) is None
+
+
+def test_the_writing_job_needs_python_alone():
+    """It has no other package: nothing is installed where a token could write."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "sdperf.nightly", "issue"],
+        cwd=Path(sdperf.__file__).parents[1],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("sdperf nightly: this is no job of GitHub's; got: ")
