@@ -21,7 +21,7 @@ from sdperf.pipeline.optimisations.catalogue import (
 )
 from sdperf.record.workload import MODES, Workload
 from sdperf.settings.kinds import Kind, choice
-from sdperf.tune.question.setting import BATCHES, Setting, take_guidance
+from sdperf.tune.question.setting import BATCHES, TrialSetting, take_guidance
 from sdperf.tune.question.space import (
     BATCH,
     OWN_SCHEDULER,
@@ -78,7 +78,7 @@ class Abilities:
 
 def make_space(
     workload: Workload,
-    default: Setting,
+    default: TrialSetting,
     abilities: Abilities,
     asked: Mapping[str, Sequence[str]] | None = None,
 ) -> Space:
@@ -158,7 +158,7 @@ def _list_schedulers(usable: Sequence[str]) -> list[str]:
 
 
 def _choose_switches(
-    asked: Sequence[str] | None, default: Setting, abilities: Abilities
+    asked: Sequence[str] | None, default: TrialSetting, abilities: Abilities
 ) -> list[str]:
     """Return the optimisations to be searched, in the catalogue's order."""
     if asked is None:

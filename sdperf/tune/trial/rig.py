@@ -12,14 +12,14 @@ from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.tune.question.making_space import Abilities
-from sdperf.tune.question.setting import Setting, take_guidance
+from sdperf.tune.question.setting import TrialSetting, take_guidance
 
 if TYPE_CHECKING:
     from sdperf.pipeline.stages import Stages
 
 
 @dataclass(frozen=True)
-class Drawn:
+class TrialRound:
     """One round.
 
     Attributes:
@@ -37,14 +37,16 @@ class Drawn:
 class Rig(Protocol):
     """What a study needs of a machine."""
 
-    def load(self, workload: Workload, setting: Setting) -> None:
+    def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Have workers ready that have made their first call, untimed.
 
         Raises:
             SdperfError: The setting cannot be loaded here.
         """
 
-    def draw(self, workload: Workload, setting: Setting, images: Sequence[ImageRequest]) -> Drawn:
+    def draw(
+        self, workload: Workload, setting: TrialSetting, images: Sequence[ImageRequest]
+    ) -> TrialRound:
         """Draw images in one timed round of loaded workers.
 
         Raises:
@@ -104,7 +106,7 @@ class LiveRig:
         Raises:
             SdperfError: It cannot be loaded.
         """
-        plain = Setting(workload.num_inference_steps, take_guidance(workload))
+        plain = TrialSetting(workload.num_inference_steps, take_guidance(workload))
         (worker,) = self.pool.acquire(self._spec(plain), 1)
         question = DescribePipeline(workload, (workload.image(0),), self._threads(plain))
         family, schedulers = self.pool.ask(question)
@@ -112,7 +114,7 @@ class LiveRig:
         self.pool.keeps_processes = device.kind == "cuda"
         return Abilities(device, family, schedulers, self.cpu_threads)
 
-    def load(self, workload: Workload, setting: Setting) -> None:
+    def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Start or fill the workers of a setting; fresh ones make their first call."""
         workers = self.pool.acquire(self._spec(setting), setting.workers)
         if all(worker.first_call_s is not None for worker in workers):
@@ -123,7 +125,9 @@ class LiveRig:
         for worker, result in zip(workers, results, strict=True):
             worker.first_call_s = result.duration_s
 
-    def draw(self, workload: Workload, setting: Setting, images: Sequence[ImageRequest]) -> Drawn:
+    def draw(
+        self, workload: Workload, setting: TrialSetting, images: Sequence[ImageRequest]
+    ) -> TrialRound:
         """Draw images, divided among the setting's workers."""
         workers = min(setting.workers, len(images))
         shares = [tuple(images[worker::workers]) for worker in range(workers)]
@@ -137,7 +141,7 @@ class LiveRig:
             raise GenerationError(
                 "a round lacks images", got=f"{len(found)}", expected=f"{len(set(images))}"
             )
-        return Drawn(
+        return TrialRound(
             done.duration_s / len(images),
             tuple(found[image] for image in images),
             _sum_known([result.memory.peak_device_bytes for result in done.results])
@@ -148,7 +152,7 @@ class LiveRig:
         """End all workers."""
         self.pool.close()
 
-    def _spec(self, setting: Setting) -> WorkerSpec:
+    def _spec(self, setting: TrialSetting) -> WorkerSpec:
         variant = setting.variant
         return WorkerSpec(
             self.model,
@@ -159,13 +163,13 @@ class LiveRig:
         )
 
     def _request(
-        self, workload: Workload, setting: Setting, images: tuple[ImageRequest, ...]
+        self, workload: Workload, setting: TrialSetting, images: tuple[ImageRequest, ...]
     ) -> RoundRequest:
         return RoundRequest(
             setting.apply_to(workload), images, setting.mode, self._threads(setting)
         )
 
-    def _threads(self, setting: Setting) -> int:
+    def _threads(self, setting: TrialSetting) -> int:
         return max(1, self.cpu_threads // setting.workers)
 
 
