@@ -185,6 +185,7 @@ def _read_variant(item: pytest.Item) -> Variant:
     workers, threads = params.get("sd_workers", 1), params.get("sd_threads")
     return Variant(
         precision if precision in PRECISIONS else "fp32",
+        mode="async" if params.get("sd_mode") == "async" else "sync",
         workers=workers if isinstance(workers, int) else 1,
         optimisations=params.get("sd_optimisations", ()),
         engine=params.get("sd_engine", TORCH),

@@ -172,8 +172,9 @@ class ImageScores:
     """One image compared with another; a score says nothing about which of the two is better.
 
     Attributes:
-        against: ``fp32-sync`` (same run), ``plain`` (same run: what a gain is against),
-            ``reference`` (shipped) or ``baseline`` (compared run).
+        against: ``fp32-sync`` (same run; ``bf16-sync`` or ``fp16-sync`` where the memory does not
+            hold fp32), ``plain`` (same run: what a gain is against), ``reference`` (shipped) or
+            ``baseline`` (compared run).
         against_sha256: Content hash of the other image.
         ssim: Mean structural similarity, in [-1, 1].
         psnr_db: Peak signal-to-noise ratio; ``None`` when the images are identical.

@@ -43,6 +43,11 @@ class GainCase:
         """Say why a prepared case cannot be measured, where that is so."""
         return self.case.reason_to_skip
 
+    @property
+    def first_call_s(self) -> float | None:
+        """Seconds of the slowest first call of the case's own workers; ``None`` before them."""
+        return self.case.first_call_s
+
     def prepare(self) -> None:
         """Load both sides and make their first calls, untimed.
 

@@ -168,12 +168,18 @@ def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTa
     print(f"recording {arguments.subject or workload.model} ...", file=sys.stderr)
     import torch
 
-    from sdperf.mps_check.preparing import choose_attention, load_lora, mark_compiled
+    from sdperf.mps_check.preparing import (
+        choose_attention,
+        load_lora,
+        made_as_on_a_mac,
+        mark_compiled,
+    )
     from sdperf.mps_check.recording import record_generation
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = torch.device("meta" if arguments.meta else "cpu")
-    pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
+    with made_as_on_a_mac():
+        pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
     if arguments.lora is not None:
         load_lora(pipeline, arguments.lora)
     if arguments.attention is not None:

@@ -18,6 +18,9 @@ from sdperf.record.workload import TORCH, Precision, Variant
 MEASURED: Final = frozenset({"latency", "throughput", "stage", "soak"})
 """What a test can ask of ``sd_benchmark`` and ``sd_gain``."""
 
+SOAKED: Final = frozenset({"soak"})
+"""What only a soak asks, which takes the time that is asked for."""
+
 INSPECTED: Final = frozenset({"components", "trajectory"})
 """Questions of the quality suite that need a recording of the reference."""
 
@@ -72,10 +75,13 @@ class ExpectedWork:
         """What one worker loads; tests with equal ones share workers."""
         return self.variant.pipeline
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether its pipeline is the plain one in fp32, which others are compared with."""
-        return self.pipeline == ("fp32", TORCH, ())
+    def is_plain(self, reference: Precision = "fp32") -> bool:
+        """Tell whether its pipeline is the plain one that others are compared with.
+
+        Args:
+            reference: That one's precision.
+        """
+        return self.pipeline == (reference, TORCH, ())
 
     def wants_recording(self) -> bool:
         """Tell whether it may need a recording of its reference."""
@@ -83,14 +89,17 @@ class ExpectedWork:
             return False
         return bool(self.asks & INSPECTED)
 
-    def count_pictures(self, images: int, quality_images: int) -> int:
-        """Count the plain fp32 pictures that it is compared with, from the workload's first one.
+    def count_pictures(
+        self, images: int, quality_images: int, reference: Precision = "fp32"
+    ) -> int:
+        """Count the reference's pictures that it is compared with, from the workload's first one.
 
         Args:
             images: Pictures of a throughput case.
             quality_images: Pictures of the quality suite.
+            reference: Precision of the plain pipeline that others are compared with.
         """
-        if self.is_plain or self.has_plain_side or self.variant.is_external:
+        if self.is_plain(reference) or self.has_plain_side or self.variant.is_external:
             return 0
         if self.is_timed:
             return images if "throughput" in self.asks else 1
@@ -126,12 +135,16 @@ class Plan:
         return sum(_count(group, is_skipped) for group in self._divide())
 
     def count_pictures(
-        self, images: int, quality_images: int, is_skipped: Callable[[Variant], bool]
+        self,
+        images: int,
+        quality_images: int,
+        is_skipped: Callable[[Variant], bool],
+        reference: Precision = "fp32",
     ) -> int:
-        """Count the plain fp32 pictures that the session wants; see `Wanted.count_pictures`."""
+        """Count the reference's pictures that the session wants; see `Wanted.count_pictures`."""
         return max(
             (
-                one.count_pictures(images, quality_images)
+                one.count_pictures(images, quality_images, reference)
                 for one in self.tests
                 if not is_skipped(one.variant)
             ),

@@ -18,13 +18,14 @@ from sdperf.judging.machine import JudgedMachine
 from sdperf.models.references import ReferenceImages, load_references
 from sdperf.record.measurement import ImageRecord, ImageScores
 from sdperf.record.observation import ImageParity, Soundness
+from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.store.images import ImageStore
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-AGAINST: Final = ("baseline", "reference", "fp32-sync")
+AGAINST: Final = ("baseline", "reference", *SYNC_REFERENCES)
 """What an image is compared with, the strictest first."""
 
 _LARGEST_LOSSLESS_BYTES: Final = 60_000

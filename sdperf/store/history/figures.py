@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from sdperf.record.measurement import GuardLog, Measurement
 from sdperf.record.verdict import Outcome
+from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.store.runs import MOST_ROUNDS, SavedCase, is_duration
 
 LONGEST_TEXT: Final = 500
-SCORED_AGAINST: Final = ("reference", "fp32-sync")
+SCORED_AGAINST: Final = ("reference", *SYNC_REFERENCES)
 """What image scores are taken from, first to last: what they are against never moves."""
 
 _OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from sdperf.errors import GenerationError
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import ImageRequest, Workload
+from sdperf.run.memory import WEIGHT_BYTES, find_room
 from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.tune.question.making_space import Abilities
@@ -112,7 +113,10 @@ class LiveRig:
         family, schedulers = self.pool.ask(question)
         device = worker.report.device
         self.pool.keeps_processes = device.kind == "cuda"
-        return Abilities(device, family, schedulers, self.cpu_threads)
+        weight_bytes = sum(worker.report.weight_bytes.values())
+        weights = weight_bytes // WEIGHT_BYTES[plain.precision] if weight_bytes else None
+        room = find_room(device, self.pool.collect_environment(device).ram_bytes)
+        return Abilities(device, family, schedulers, self.cpu_threads, weights, room)
 
     def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Start or fill the workers of a setting; fresh ones make their first call."""

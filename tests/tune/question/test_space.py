@@ -9,6 +9,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, find_conflict
 from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Variant, Workload
+from sdperf.run.memory import Room
 from sdperf.tune.question.making_space import make_space
 from sdperf.tune.question.setting import TrialSetting, make_setting
 from sdperf.tune.question.space import Space
@@ -45,6 +46,16 @@ def test_cuda_searches_its_precisions_and_switches():
     assert {"sdpa_flash", "sdpa_cudnn"} <= set(found["attention"])
     assert {"loop_graph", "loop_graph+step_cache3", "device_loop"} <= set(found["loop"])
     assert "device_loop+loop_graph" not in found["loop"]
+
+
+def test_what_the_memory_does_not_hold_is_not_searched():
+    """Five billion weights: 18.6 GiB in fp32, and half of that in 16 bits."""
+    small = dataclasses.replace(CUDA, weights=5 * 10**9, room=Room(20 * 2**30, 0.85))
+    found = by_name(make_space(WORKLOAD, dataclasses.replace(DEFAULT, precision="fp16"), small))
+    assert set(found["precision"]) == {"fp16", "bf16"}
+    assert found["workers"] == (1,)
+    larger = dataclasses.replace(small, room=Room(24 * 2**30, 0.85))
+    assert by_name(make_space(WORKLOAD, DEFAULT, larger))["workers"] == (1, 2)
 
 
 def test_a_pipeline_that_runs_whole_has_no_batches():
