@@ -47,14 +47,14 @@ def format_bytes(size_bytes: float | None) -> str:
 def format_change(ratio: float | None) -> str:
     """Format a ratio current / reference as a signed percentage, or as a factor from 10 on.
 
-    >>> format_change(1.125), format_change(0.9), format_change(22.16)
-    ('+12.5 %', '-10.0 %', 'x 22.2')
+    >>> format_change(1.125), format_change(0.9), format_change(22.16), format_change(0.9999)
+    ('+12.5 %', '-10.0 %', 'x 22.2', '+0.0 %')
     """
     if ratio is None or not math.isfinite(ratio):
         return UNKNOWN
     if ratio >= 10:
         return f"x {ratio:.1f}"
-    return f"{(ratio - 1) * 100:+.1f} %"
+    return f"{(ratio - 1) * 100:+z.1f} %"
 
 
 def format_quantity(number: int, noun: str) -> str:

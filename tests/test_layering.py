@@ -35,13 +35,25 @@ LAYERS = {
     "ab": 8,
     "bisect": 9,
     "tune": 9,
-    "report": 10,
-    "nightly": 11,
-    "plugin": 11,
-    "cli": 12,
-    "__main__": 13,
+    "sweep": 10,
+    "report": 11,
+    "nightly": 12,
+    "plugin": 12,
+    "cli": 13,
+    "__main__": 14,
 }
-TORCH_FREE = ("plugin", "cli", "report", "stats", "store", "record", "judging", "bisect", "tune")
+TORCH_FREE = (
+    "plugin",
+    "cli",
+    "report",
+    "stats",
+    "store",
+    "record",
+    "judging",
+    "bisect",
+    "tune",
+    "sweep",
+)
 HEAVY = {"torch", "diffusers", "transformers"}
 
 

@@ -4,7 +4,9 @@ Sources: the defaults of diffusers 0.42.1's own classes for the transformers of 
 Lumina 2, Krea 2, Ovis-Image, CogView 4 and PixArt, which are those of the first published model;
 the model cards of T5 1.1 XXL, Gemma 2 2B, Qwen 3 1.7B, Qwen 3 VL 4B and GLM 4 9B for the text;
 `config.json` of PixArt-Sigma-XL-2-1024-MS and of stable-diffusion-2-1 for what differs from their
-classes. Tokenizers are small (one id a character).
+classes. The video models: LTX-Video 2B 0.9 is the defaults of its classes, Wan 2.1 1.3B what
+diffusers' own conversion script writes, and the umT5 XXL of its model card. Tokenizers are small
+(one id a character).
 """
 
 from __future__ import annotations
@@ -49,14 +51,16 @@ class Model:
     Attributes:
         name: As people call it.
         build: Makes its pipeline with the device and the number format that are asked for.
-        size_px: Side of its own square image.
+        width_px: Width of its own picture, or of its video's frames.
         guidance: Its guidance scale; 1 is none.
+        height_px: Height, where it is another than the width.
     """
 
     name: str
     build: Callable[[PipelineRequest], Any]
-    size_px: int
+    width_px: int
     guidance: float
+    height_px: int | None = None
 
 
 def _weights(request: PipelineRequest) -> RandomWeights:
@@ -245,6 +249,37 @@ def build_cogview4(request: PipelineRequest) -> Any:
     )
 
 
+def build_ltx_video(request: PipelineRequest) -> Any:
+    """Build LTX-Video 2B 0.9: T5 for the text, 161 frames."""
+    weights = _weights(request)
+    return diffusers.LTXPipeline(
+        transformer=weights.build(diffusers.LTXVideoTransformer3DModel),
+        vae=weights.build(diffusers.AutoencoderKLLTXVideo),
+        text_encoder=_t5(weights),
+        tokenizer=build_t5_tokenizer(128),
+        scheduler=_flow(use_dynamic_shifting=True),
+    )
+
+
+def build_wan21_1_3b(request: PipelineRequest) -> Any:
+    """Build Wan 2.1 T2V 1.3B: umT5 XXL for the text, 81 frames."""
+    weights = _weights(request)
+    umt5 = transformers.UMT5Config(**{**T5_XXL, "vocab_size": 256384})
+    return diffusers.WanPipeline(
+        transformer=weights.build(
+            lambda: diffusers.WanTransformer3DModel(
+                num_attention_heads=12, ffn_dim=8960, num_layers=30
+            )
+        ),
+        vae=weights.build(diffusers.AutoencoderKLWan),
+        text_encoder=weights.build(lambda: transformers.UMT5EncoderModel(umt5)),
+        tokenizer=build_t5_tokenizer(512),
+        scheduler=diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+    )
+
+
 MODELS: Final[tuple[Model, ...]] = (
     Model("Stable Diffusion 1.5", random_pipelines.sd15, 512, 7.5),
     Model("Stable Diffusion 2.1", build_sd21, 768, 7.5),
@@ -260,5 +295,7 @@ MODELS: Final[tuple[Model, ...]] = (
     Model("Z-Image Turbo", random_pipelines.z_image_turbo, 1024, 1.0),
     Model("FLUX.2 klein 4B", random_pipelines.flux2_klein_4b, 1024, 1.0),
     Model("Krea 2", build_krea2, 1024, 1.0),
+    Model("LTX-Video 2B", build_ltx_video, 704, 3.0, height_px=512),
+    Model("Wan 2.1 1.3B", build_wan21_1_3b, 832, 5.0, height_px=480),
 )
-"""By the year that they came out."""
+"""Pictures by the year that they came out, then videos."""

@@ -24,15 +24,29 @@ _HEAD: Final = """\
 
 Made by `python -m evidence.mps_models` from `docs/results/mps-models.json`; do not edit.
 Nothing here was tried on a Mac: {count} models were recorded at their published sizes, without
-weights, for one step (diffusers {diffusers}), by [`sdperf mps-check`](mps-check.md), and held
+weights, for two steps (diffusers {diffusers}), by [`sdperf mps-check`](mps-check.md), and held
 against what each torch registers for MPS and against the list of known limits ({limits}).
 Numbers are not computed, so that a precision that overflows (SDXL's VAE in fp16) is not seen.
 
 ## In a minute
 
-Find your model, install that torch, take a precision that your memory holds.
+Find your model, install that torch (`pip install torch==VERSION`, on macOS 14 or later), take a
+precision that your memory holds: *all* networks at a time, or *one* after another.
 
 """
+_BY_MAC: Final = """\
+
+Then look for your Mac:
+
+- **M1**: fp16 rather than bf16, which it emulates (`bfloat16-on-old-chips`).
+- **M5 and later**: torch 2.13 or later (`linear-half-on-m5`), and more than one process where time
+  is measured (`slow-product-in-some-processes`).
+- **macOS 27**: torch 2.13 or later (`macos-27-before-2.13`).
+- **macOS 26.0 to 26.2**: update before you run a model with three-dimensional convolutions
+  (`convolution-3d-before-macos-26.3`): Qwen-Image, Krea 2 and the videos.
+- **A virtual machine**: macOS 15; with macOS 26 pictures are wrong (`linear-in-a-virtual-machine`).
+
+`sdperf doctor` says it of the Mac that it runs on."""
 _LEGEND: Final = """\
 
 ## What is known, by precision
@@ -69,7 +83,7 @@ def format_page(data: dict[str, Any]) -> str:
         limits=data["limits"],
     )
     legend = _LEGEND.format(macos=", ".join(data["macos"]))
-    parts = [head.rstrip(), "", *_format_choices(data), legend.rstrip()]
+    parts = [head.rstrip(), "", *_format_choices(data), _BY_MAC, legend.rstrip()]
     parts += [*_format_matrix(data), *_format_findings(data), *_format_memory(data)]
     return "\n".join(parts) + "\n"
 
@@ -143,7 +157,7 @@ def _format_matrix(data: dict[str, Any]) -> Iterator[str]:
             cells = [
                 _cells(_run(model, precision, torch), data["macos"]) for torch in data["torch"]
             ]
-            yield f"| {model['name']}, {model['size_px']} px | {' | '.join(cells)} |"
+            yield f"| {model['name']}, {model['size']} | {' | '.join(cells)} |"
 
 
 def _cells(run: dict[str, Any], systems: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.judging import Finding, judge_recording
 from sdperf.mps_check.limits import load_limits, load_reading
 from sdperf.mps_check.predicates import PREDICATES
+from sdperf.mps_check.preparing import made_as_on_a_mac
 from sdperf.mps_check.recording import record_generation
 from sdperf.record.workload import Precision, Workload
 
@@ -31,6 +32,9 @@ PRECISIONS: Final[dict[Precision, torch.dtype]] = {
 _BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
 _ATTENTION: Final = "_scaled_dot_product_attention_math_for_mps"
 _SCORE_BYTES: Final = 4
+_STEPS: Final = 2
+"""From the second step on a scheduler takes other numbers of its tables than the first."""
+
 _FIRST_WITH_KERNELS: Final = Version("2.13")
 
 
@@ -49,40 +53,48 @@ def record_models() -> dict[str, Any]:
 
 def _record_model(model: Model) -> dict[str, Any]:
     runs = []
+    size = ""
     weights: dict[str, int] = {}
     for precision in PRECISIONS:
         for version in TORCH:
             print(f"{model.name}, {precision}, torch {version} ...", file=sys.stderr, flush=True)
-            pipeline = model.build(
-                PipelineRequest(None, PRECISIONS[precision], torch.device("meta"))
-            )
+            with made_as_on_a_mac():
+                pipeline = model.build(
+                    PipelineRequest(None, PRECISIONS[precision], torch.device("meta"))
+                )
             weights = count_weights(pipeline)
+            recording = _record(model, pipeline, precision, version)
+            size = describe_size(recording)
             runs.append(
                 {
                     "precision": precision,
                     "torch": version,
-                    **_run(model, pipeline, precision, version),
+                    "operators": recording.operators,
+                    "working_bytes": find_working_bytes(recording, Version(version)),
+                    "findings": list(_judge(recording, version, model.name)),
                 }
             )
-    return {"name": model.name, "size_px": model.size_px, "weights": weights, "runs": runs}
+    return {"name": model.name, "size": size, "weights": weights, "runs": runs}
 
 
-def _run(model: Model, pipeline: Any, precision: Precision, version: str) -> dict[str, Any]:
-    table = load_dispatch_table(version, "0")
+def describe_size(recording: Recording) -> str:
+    """Describe what was generated, such as ``1024 px`` or ``832 x 480 px, 81 frames``."""
+    square = recording.width == recording.height
+    pixels = f"{recording.width}" if square else f"{recording.width} x {recording.height}"
+    return f"{pixels} px" + ("" if recording.frames is None else f", {recording.frames} frames")
+
+
+def _record(model: Model, pipeline: Any, precision: Precision, version: str) -> Recording:
     workload = Workload(
         model.name,
         ("a red apple on a wooden table",),
-        num_inference_steps=1,
+        num_inference_steps=_STEPS,
         guidance_scale=model.guidance,
-        height=model.size_px,
-        width=model.size_px,
+        height=model.height_px or model.width_px,
+        width=model.width_px,
     )
-    recording = record_generation(pipeline, workload, table, precision=precision)
-    return {
-        "operators": recording.operators,
-        "working_bytes": find_working_bytes(recording, table.version),
-        "findings": list(_judge(recording, version, model.name)),
-    }
+    table = load_dispatch_table(version, "0")
+    return record_generation(pipeline, workload, table, precision=precision)
 
 
 def _judge(recording: Recording, version: str, name: str) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Suspects measured again in the same session: paired with the baseline's own code, or repeated.
 
-Before that the same code is held against itself, in every session that compares (null control).
+Before that the same code is compared with itself, in every session that compares (null control).
 Everything that touches a machine is passed in: arms, clock, and where the baseline's code is.
 """
 
@@ -116,7 +116,7 @@ class Confirmer:
     def confirm(
         self, screening: Screening, limits: LatencyLimits, control: ControlCase | None
     ) -> Confirmation:
-        """Hold the same code against itself, then measure the suspects again, the quickest first.
+        """Compare the same code with itself, then measure the suspects again, the quickest first.
 
         Where the same code differs from itself the session is void and the suspects are left. An
         interrupt ends the work, and what was settled by then stands.
@@ -144,7 +144,7 @@ class Confirmer:
         )
 
     def _control(self, control: ControlCase) -> NullControl:
-        """Hold the current code of one case against itself, if there is time."""
+        """Compare the current code of one case with itself, if there is time."""
         if not self.bench.can_pair:
             return self._answer(control, reason="two workers cannot run at once here")
         rounds = count_rounds(control.current_s)

@@ -9,11 +9,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sdperf.ab.sides.sides import MatrixCase, SideError
-from sdperf.ab.verdict.comparison import Compared, CompareOptions, Comparison
+from sdperf.ab.verdict.comparison import AbComparison, CompareOptions
 from sdperf.ab.verdict.judging import AbVerdict, judge_comparison
 from sdperf.bisect.judging import (
     LOOKS,
@@ -29,26 +29,18 @@ from sdperf.bisect.judging import (
     spend_alpha,
 )
 from sdperf.bisect.search import Answer, Standing, weigh_answers
-from sdperf.bisect.state import BisectState, Question, StateFolder, StepRecord
+from sdperf.bisect.sitting import (
+    Sitting,
+    SittingInterruptedError,
+    SittingVoidError,
+    Tester,
+)
+from sdperf.bisect.state import BisectQuestion, BisectState, StateFolder, StepRecord
 from sdperf.errors import PackageError, SdperfError
 
 Ending = Literal["found", "range", "nothing", "undecided", "void", "interrupted"]
 """How a search ended: the first bad step, several suspects that could not be told apart, the bad
 end is not worse, it could not be told whether it is, the machine is unfit, or Ctrl-C."""
-
-
-class Tester(Protocol):
-    """What measures a step."""
-
-    def compare(
-        self, base: str, step: str, cases: Sequence[MatrixCase], options: CompareOptions
-    ) -> Compared:
-        """Measure a step (B) against another (A).
-
-        Raises:
-            SideError: A side cannot be measured.
-            PackageError: A step's packages cannot be installed.
-        """
 
 
 class Teller(Protocol):
@@ -78,14 +70,6 @@ class Conclusion:
     why: str | None = None
 
 
-class _InterruptedError(Exception):
-    """The user ended a comparison; what it measured so far is not kept."""
-
-
-class _VoidError(Exception):
-    """The same code differed from itself."""
-
-
 @dataclass
 class Bisection:
     """Searches for the first bad step.
@@ -101,16 +85,19 @@ class Bisection:
         now: Returns the time, UTC, ISO 8601.
     """
 
-    question: Question
+    question: BisectQuestion
     tester: Tester
     folder: StateFolder
     teller: Teller
-    judge: Callable[[Comparison], AbVerdict] = judge_comparison
+    judge: Callable[[AbComparison], AbVerdict] = judge_comparison
     spell: Callable[[SdperfError], str] = str
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    _is_controlled: bool = False
-    """Whether this sitting has held the good end against itself."""
+    _sitting: Sitting = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin a sitting."""
+        self._sitting = Sitting(self.tester, self.judge)
 
     def run(self) -> Conclusion:
         """Search, from where the kept state stands, to the end.
@@ -131,10 +118,10 @@ class Bisection:
                 self.folder.write(state)
             if state.closing is None and self._standing(state).first_bad is not None:
                 state = self._close(state)
-        except (_InterruptedError, KeyboardInterrupt):
+        except (SittingInterruptedError, KeyboardInterrupt):
             state = self.folder.read() or state
             return Conclusion("interrupted", state, self._standing(state))
-        except _VoidError as error:
+        except SittingVoidError as error:
             return Conclusion("void", state, self._standing(state), str(error))
         return conclude(state)
 
@@ -148,7 +135,7 @@ class Bisection:
         question = self.question
         self.teller.begin("the ends", question.bad, self._standing(state))
         started_s = self.clock()
-        compared, verdict = self._measure(
+        compared, verdict = self._sitting.measure(
             question.good,
             question.bad,
             question.cases,
@@ -224,13 +211,15 @@ class Bisection:
             own = [target for target in state.targets if target.case == case]
             options = self._options(alpha / len(cases), own, stages=is_report)
             try:
-                compared, verdict = self._measure(base, step, [self._find_case(case)], options)
+                compared, verdict = self._sitting.measure(
+                    base, step, [self._find_case(case)], options
+                )
             except (SideError, PackageError) as error:
                 if not (is_report or _is_about_step(error)):
                     raise
                 reason = self.spell(error)
                 break
-            except _VoidError as error:
+            except SittingVoidError as error:
                 if not is_report:
                     raise
                 reason = str(error)
@@ -252,18 +241,6 @@ class Bisection:
             finished=self.now(),
         )
 
-    def _measure(
-        self, base: str, step: str, cases: Sequence[MatrixCase], options: CompareOptions
-    ) -> tuple[Compared, AbVerdict]:
-        compared = self.tester.compare(base, step, cases, options)
-        if compared.record.was_interrupted:
-            raise _InterruptedError
-        verdict = self.judge(compared.record)
-        if verdict.void is not None:
-            raise _VoidError(verdict.void)
-        self._is_controlled = self._is_controlled or options.null_control
-        return compared, verdict
-
     def _find_case(self, name: str) -> MatrixCase:
         return next(case for case in self.question.cases if case.id == name)
 
@@ -283,13 +260,13 @@ class Bisection:
             max_slowdown=max_slowdown,
             alpha=alpha,
             looks=LOOKS,
-            null_control=needs_time and not self._is_controlled,
+            null_control=needs_time and not self._sitting.is_controlled,
             stages=stages and needs_time,
             budget_s=given.budget_s if needs_time else 0.0,
         )
 
 
-def count_tests(question: Question) -> int:
+def count_tests(question: BisectQuestion) -> int:
     """Return the tests on the longest path of a search, its ends not counted."""
     return weigh_answers(question.history, {}).tests_left
 

@@ -1,4 +1,4 @@
-"""What measures the steps of a search: worktrees of commits, environments of package versions."""
+"""What measures the steps of a question: worktrees of commits, environments of package versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.revisions import opened_revisions
@@ -18,9 +18,10 @@ from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.turns.view import View
 from sdperf.ab.verdict.comparison import Compared, CompareOptions
+from sdperf.bisect.folder import KeptFolder
 from sdperf.bisect.packages import label_step
-from sdperf.bisect.state import Question, StateFolder
 from sdperf.errors import ConfigurationError, PackageError
+from sdperf.record.workload import Workload
 
 SHORT: Final = 12
 """Digits of a commit in labels."""
@@ -49,7 +50,7 @@ class SideTester:
 
     Attributes:
         source: Makes the sides.
-        good: The good end, which stays open for the whole sitting.
+        good: A search's good end, or a sweep's anchor: it stays open for the whole sitting.
         bench: Makes arms.
         view_for: Makes what shows how a test goes.
         measure: Compares two sides.
@@ -78,17 +79,18 @@ class SideTester:
         """Measure a step (B) against another (A)."""
         with contextlib.ExitStack() as stack:
             try:
-                a = self._open_base(base, stack)
+                a = self._open(base, stack)
             except PackageError as error:
                 raise SideError("A", base, error) from error
-            b = stack.enter_context(self.source.opened(step))
+            b = self._open(step, stack)
             return self.measure(a, b, cases, options, bench=self.bench, view=self.view_for(options))
 
-    def _open_base(self, base: str, stack: contextlib.ExitStack) -> Side:
-        if base != self.good:
-            return stack.enter_context(self.source.opened(base))
+    def _open(self, step: str, stack: contextlib.ExitStack) -> Side:
+        """Open a step's side until the stack ends; the good end's once, whichever side it is."""
+        if step != self.good:
+            return stack.enter_context(self.source.opened(step))
         if self._good is None:
-            self._good = self._stack.enter_context(self.source.opened(base))
+            self._good = self._stack.enter_context(self.source.opened(step))
         return self._good
 
 
@@ -104,7 +106,7 @@ class Commits:
 
     here: Path
     template: Side
-    kept: StateFolder
+    kept: KeptFolder[Any]
 
     @contextlib.contextmanager
     def opened(self, step: str) -> Iterator[Side]:
@@ -130,24 +132,42 @@ class Versions:
     Attributes:
         store: The environments.
         template: What all sides share.
+        companions: Requirements that every environment holds too.
     """
 
     store: EnvironmentStore
     template: Side
+    companions: tuple[str, ...] = ()
 
     @contextlib.contextmanager
     def opened(self, step: str) -> Iterator[Side]:
         """Build an environment, or take the one that is there."""
-        with self.store.opened(step.split()) as (python, _):
+        with self.store.opened([*step.split(), *self.companions]) as (python, _):
             yield dataclasses.replace(self.template, label=label_step(step), interpreter=python)
 
 
-def make_template(question: Question) -> Side:
+class AskedSide(Protocol):
+    """What a question says of all of its sides."""
+
+    @property
+    def workload(self) -> Workload:
+        """What is generated."""
+
+    @property
+    def subject(self) -> str | None:
+        """``module:function`` that makes the pipeline, or ``None``."""
+
+    @property
+    def device(self) -> str:
+        """A choice of the setting ``device``."""
+
+
+def make_template(question: AskedSide) -> Side:
     """Return what all sides of a question share."""
     return Side("", question.workload, subject=question.subject, device=question.device)
 
 
-def remove_abandoned(kept: StateFolder, repository: Path) -> int:
+def remove_abandoned(kept: KeptFolder[Any], repository: Path) -> int:
     """Remove the worktrees that a killed search left; nobody else may ask its question now.
 
     Returns:

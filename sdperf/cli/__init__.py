@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "replay": "runs.replay",
     "report": "runs.report",
     "resume": "resume",
+    "sweep": "sweep",
     "trend": "runs.trend",
     "tune": "tune",
 }

@@ -32,6 +32,7 @@ class DeviceInfo:
         memory_bytes: Device memory, or the recommended limit on unified memory.
         compute_capability: Which instructions a CUDA device has, as (major, minor).
         index: Which of several CUDA devices, as torch counts them.
+        count: How many such devices there are, which workers take in turn.
     """
 
     kind: DeviceKind
@@ -41,6 +42,7 @@ class DeviceInfo:
     memory_bytes: int | None
     compute_capability: tuple[int, int] | None = None
     index: int | None = None
+    count: int = 1
 
 
 class Device(Protocol):
@@ -72,7 +74,7 @@ class Device(Protocol):
         """What tensors hold now, bytes; ``None`` where there is no device memory of its own."""
 
     def driver_bytes(self) -> int | None:
-        """What torch has from the driver now, its cache included, bytes; ``None`` likewise."""
+        """What torch has from the driver now, its cache included, bytes; ``None`` where unknown."""
 
     def empty_cache(self) -> None:
         """Hand cached blocks back, between models."""

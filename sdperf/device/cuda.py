@@ -41,6 +41,7 @@ class CudaDevice:
             memory_bytes=properties.total_memory,
             compute_capability=(properties.major, properties.minor),
             index=torch.cuda.current_device(),
+            count=torch.cuda.device_count(),
         )
 
     def synchronize(self) -> None:

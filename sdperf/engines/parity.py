@@ -27,7 +27,7 @@ def measure_parity(
     Args:
         parts: The parts.
         prepared: What the engine made of them.
-        references: Torch's modules in fp32 to hold 16-bit parts against, fed with the same
+        references: Torch's modules in fp32 to compare 16-bit parts with, fed with the same
             (rounded) inputs; ``None`` takes the parts' own modules.
 
     Returns:

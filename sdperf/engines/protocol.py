@@ -32,7 +32,7 @@ class Part:
         name: Which one.
         module: Wraps the network so that it takes ``inputs`` positionally, in order, and returns a
             tuple of tensors named by ``outputs``. In evaluation mode; same dtype and device as the
-            network. What is exported, and what parity is held against.
+            network. What is exported, and what parity is compared with.
         network: Diffusers' or transformers' own module, with ``config`` and ``state_dict``; for
             ``vae_decoder`` the whole `AutoencoderKL`.
         inputs: Example inputs by name, of `EXAMPLE_ROWS` rows (``timestep``: (1,) float32).

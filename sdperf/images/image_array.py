@@ -28,7 +28,7 @@ def require_image(image: NDArray[Any], name: str = "the image") -> None:
 
 
 def require_same_shape(baseline: NDArray[Any], current: NDArray[Any]) -> None:
-    """Refuse two images that cannot be held against each other.
+    """Refuse two images that cannot be compared with each other.
 
     Raises:
         ImageError: One is not an image, or the shapes differ.

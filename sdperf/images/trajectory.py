@@ -20,7 +20,7 @@ class TrajectoryDistance:
         cosine_distances: Per step, 1 - cosine of the angle between the latents, in [0, 2];
             ``None`` from the first step with NaN or infinite latents on.
         relative_rms: Per step, the root mean square of the difference over that of the two latents
-            together, in [0, 2]; ``None`` likewise.
+            together, in [0, 2]; ``None`` for the same steps.
         first_non_finite_step: First step (0-based) with NaN or infinite latents in either run.
     """
 

@@ -127,7 +127,7 @@ def choose_trajectory_rms(precision: str, floors: Floors | None) -> float:
 
 
 def choose_gain_floors(variant: Variant, plain: Variant) -> Floors:
-    """Choose what an optimised pipeline's images are held to, against the plain one's."""
+    """Choose the floors of an optimised pipeline's images beside the plain one's."""
     if choose_ssim_floor(variant.optimisations) < EXACT_SSIM:
         return APPROXIMATE_FLOORS
     if _takes_fewer_bits(variant):

@@ -70,7 +70,7 @@ def judge_images(
     floors: Floors,
     reference_entropies: Mapping[str, float],
 ) -> Finding:
-    """Hold every image of a case against its reference; the worst image decides.
+    """Compare every image of a case with its reference; the worst image decides.
 
     Args:
         images: The delivered images with their scores.
@@ -98,7 +98,7 @@ def judge_images(
         return Finding(
             Outcome.NO_BASELINE,
             "image",
-            f"{missing} of {len(images)} images have no {against} image to be held against",
+            f"{missing} of {len(images)} images have no {against} image to be compared with",
         )
     worst_image, worst = min(scored, key=lambda pair: pair[1].ssim)
     where = "" if worst.identical else f" ({worst_image.prompt!r})"

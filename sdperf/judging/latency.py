@@ -293,8 +293,11 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
     missing = format_quantity(FEWEST_SESSIONS - case.sessions, kind)
     own = format_change(1 + case.data.max_slowdown)
     limit = _gross_limit(case, limits)
-    until = f"{own}; until then only {format_change(1 + limit)} fails"
-    advice = f"{missing} for the limit to bind ({until})"
+    if limit > case.data.max_slowdown:
+        until = f"{own}; until then only {format_change(1 + limit)} fails"
+        advice = f"{missing} for the limit to bind ({until})"
+    else:
+        advice = f"{missing} to know the spread between sessions"
     if rise_log > math.log1p(limit):
         few = f"with fewer than {FEWEST_SESSIONS} sessions"
         gross = f"{seen}, beyond the gross limit {format_change(1 + limit)}, which fails {few}"

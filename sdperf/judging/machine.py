@@ -73,11 +73,11 @@ class ReportedCase:
         verdict: What is said of it.
         measurement: Its record; ``None`` where it has none that can be read.
         rounds_s: Seconds of its rounds; empty where it was not timed.
-        baseline_s: Geometric mean of the medians it was held against.
+        baseline_s: Geometric mean of the medians it was compared with.
         baseline_range_s: With five sessions or more, where an unchanged one would fall; with
             several, from the lowest to the highest median; with one, the 95 % interval of its
             median.
-        sessions: How many sessions it was held against.
+        sessions: How many sessions it was compared with.
         seen: What a case of the quality suite saw; ``None`` of all others.
     """
 
@@ -122,7 +122,7 @@ class JudgedMachine:
     Attributes:
         machine: Its fingerprint.
         head: The run that is judged.
-        bases: The runs it is held against, oldest first.
+        bases: The runs it is compared with, oldest first.
         cases: All cases of the head, then those that only bases hold.
         suite: What all cases have in common; ``None`` where it cannot be told.
         limits: What was tolerated.
@@ -200,7 +200,7 @@ def judge_machine(
         runs: Of one machine, oldest first, one or more.
         limits: What is tolerated.
         settled: What stands of the speed of cases, by test id; ``None`` takes what the run itself
-            keeps of it, as far as it is held against the same sessions with the same limits.
+            keeps of it, as far as it is compared with the same sessions with the same limits.
         notes: To be passed on.
 
     Raises:

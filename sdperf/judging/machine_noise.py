@@ -1,7 +1,7 @@
 """What the gate would do on this very machine, from sessions of unchanged code. Pure.
 
-Each session in turn is held against all others: any SLOWER is a false alarm. Then one case of it is
-slowed down on paper, further and further, until the gate sees it.
+Each session in turn is compared with all others: any SLOWER is a false alarm. Then one case of it
+is slowed down on paper, further and further, until the gate sees it.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _hold_out(
     names: Sequence[str],
     slowed: tuple[str, float] | None = None,
 ) -> dict[str, HeldCase]:
-    """Hold one session against all others, one case of it slowed down where asked."""
+    """Compare one session with all others, one case of it slowed down where asked."""
     others = [one for index, one in enumerate(sessions) if index != held_out]
     return {
         name: HeldCase(

@@ -1,6 +1,6 @@
 """Did the images get worse? One judge a layer, from finite latents (L0) to the images (L4).
 
-`sdperf.judging.images.judge_images` holds every picture against the floors of its precision. The
+`sdperf.judging.images.judge_images` compares every picture with the floors of its precision. The
 paired test here finds what no single picture shows: a small loss on most prompts. What each gate
 can and cannot see: `docs/image-gates.md`.
 """
@@ -52,7 +52,7 @@ CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
 
 @dataclass(frozen=True)
 class QualityPair:
-    """The same prompt and seed, baseline and current, each held against the same reference.
+    """The same prompt and seed, baseline and current, each compared with the same reference.
 
     Attributes:
         prompt: The prompt.

@@ -26,7 +26,7 @@ class Significant:
 
 
 def find_significant(estimate: SuiteEstimate, budget: float) -> Significant:
-    """Hold every case against its bar and the shift against its share.
+    """Compare every case with its bar and the shift against its share.
 
     Cases with two modes or too few sessions have no bar and are never significant.
 

@@ -89,7 +89,7 @@ def choose_baseline(
     history: Sequence[Measurement | None],
     limits: StartLimits | None = None,
 ) -> StartBaseline | None:
-    """Choose what a start is held against: sessions with the same caches, from fresh processes.
+    """Choose what a start is compared with: sessions with the same caches, from fresh processes.
 
     Args:
         gate: Which start.

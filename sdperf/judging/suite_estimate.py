@@ -2,7 +2,7 @@
 
 All cases are estimated together: the session's mood (suite-wide shift) is taken out of every
 session, each case's spread borrows strength from the spreads of the others, each case's drift is
-believed as far as the slopes of all scatter, and the accepted sessions, each held against the
+believed as far as the slopes of all scatter, and the accepted sessions, each compared with the
 others, tell how heavy the tails are.
 """
 
@@ -87,8 +87,10 @@ class CaseEstimate:
             median: what is left of the rise if a good part of the rounds was disturbed.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
-        slower_p_value: Chance of rising at least this far when nothing changed; ``None`` likewise.
-        faster_p_value: Chance of falling at least this far when nothing changed; ``None`` likewise.
+        slower_p_value: Chance of rising at least this far when nothing changed; ``None`` where
+            there is no interval.
+        faster_p_value: Chance of falling at least this far when nothing changed; ``None`` where
+            there is no interval.
         drift_log: What the case's drift over the accepted sessions adds to their mean for this
             one; 0 where the suite's cases do not drift.
         modes: Two clusters among the accepted sessions, if they fall in two.
@@ -115,8 +117,8 @@ class ShiftEstimate:
         rise_log: Log ratio of the current session to the mean of the accepted ones.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
-        slower_p_value: Chance of rising at least this far; ``None`` likewise.
-        faster_p_value: Chance of falling at least this far; ``None`` likewise.
+        slower_p_value: Chance of rising at least this far; ``None`` where there is no interval.
+        faster_p_value: Chance of falling at least this far; ``None`` where there is no interval.
         saved: How many of the sessions are saved runs, which nobody accepted.
     """
 
@@ -137,8 +139,8 @@ class SuiteEstimate:
         shift: The suite-wide shift; ``None`` where too few cases are shared to tell it.
         has_steps: Whether the machine changed speed within the current rounds of any case.
         tails: How heavy the tails of unchanged sessions are.
-        outlier_p_value: The smallest chance among the accepted sessions themselves, each held
-            against the others of its case; 1 without any.
+        outlier_p_value: The smallest chance among the accepted sessions themselves, each compared
+            with the others of its case; 1 without any.
     """
 
     cases: tuple[CaseEstimate, ...]
@@ -293,7 +295,7 @@ def _estimate_case(
 
 
 def _score_held_out(fit: DriftFit, pool: PooledSpread) -> NDArray[np.float64]:
-    """Hold each accepted session against the others, as the current one is held against all."""
+    """Compare each accepted session with the others, as the current one is compared with all."""
     shrunk = [
         shrink_spread(max(float(variance), SPREAD_FLOOR**2), fit.count - 2, pool)
         for variance in fit.held_out_variances

@@ -32,8 +32,8 @@ Activity = Literal[
 """``start-up`` lasts until the first worker's process runs, and all that were started with it;
 ``process starts`` are those after it, imports included; ``profiled rounds`` are those that are
 watched, profiled or counted; ``device's peak`` is measured without the pipeline; ``references``
-are images and recordings of the pipeline that others are held against; ``comparing`` scores images,
-judges, and measures suspects again; ``waiting`` reads the machine's
+are images and recordings of the pipeline that others are compared with; ``comparing`` scores
+images, judges, and measures suspects again; ``waiting`` reads the machine's
 guards and repeats rounds in which it did not hold still."""
 
 ACTIVITIES: Final[tuple[Activity, ...]] = get_args(Activity)

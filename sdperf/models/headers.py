@@ -1,7 +1,8 @@
-"""Headers of safetensors files, read without torch: is a file whole?"""
+"""Headers of safetensors files, read without torch: is a file whole, and what does it hold?"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,13 @@ _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 100_000_000
 """The limit of the format itself (safetensors, `MAX_HEADER_SIZE`)."""
 _LFS_POINTER_START: Final = b"version "
+_PLAIN_DTYPES: Final = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+"""Formats in which one value is one weight; smaller integers may hold several each."""
+_INDEX_DTYPES: Final = ("I64", "BOOL")
+"""Formats of positions and masks, which are no weights and take next to nothing."""
 
 
-def check_safetensors(path: Path, where: str) -> None:
+def check_safetensors(path: Path, where: str) -> int | None:
     """Check that a safetensors file has a sound header and all the bytes it promises.
 
     It does not prove that the numbers inside are those that were saved.
@@ -22,6 +27,9 @@ def check_safetensors(path: Path, where: str) -> None:
     Args:
         path: The file.
         where: How messages name the file.
+
+    Returns:
+        How many weights it holds; ``None`` where integers may stand for several each.
 
     Raises:
         ModelError: The file is truncated, damaged, or a Git LFS pointer.
@@ -52,6 +60,23 @@ def check_safetensors(path: Path, where: str) -> None:
             expected=f"{promised}",
             hint="download the model again",
         )
+    return _count_weights(header)
+
+
+def _count_weights(header: dict[str, object]) -> int | None:
+    count = 0
+    for entry in header.values():
+        if not isinstance(entry, dict):
+            return None
+        dtype, shape = entry.get("dtype"), entry.get("shape")
+        if dtype in _INDEX_DTYPES:
+            continue
+        if dtype not in _PLAIN_DTYPES or not isinstance(shape, list):
+            return None
+        if not all(type(size) is int and size >= 0 for size in shape):
+            return None
+        count += math.prod(shape)
+    return count
 
 
 def _end_of(entry: object, where: str) -> int:

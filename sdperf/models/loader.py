@@ -30,6 +30,7 @@ from sdperf.models.layout import (
 from sdperf.models.made_up import describe_made_up
 from sdperf.models.trust import check_configuration, check_trusted, find_library
 from sdperf.settings import SUBJECT
+from sdperf.stats.summaries import sum_known
 from sdperf.units import format_names
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class ResolvedModel:
         files: The files that are loaded, relative to the folder.
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
         not_loaded: Components of the pipeline's class that it goes without.
+        weights: How many weights its networks have; ``None`` where the files do not tell.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ResolvedModel:
     files: tuple[str, ...]
     variant: str | None = None
     not_loaded: tuple[str, ...] = ()
+    weights: int | None = None
 
 
 def resolve_model(
@@ -91,8 +94,9 @@ def resolve_model(
         check_trusted(folder, index, where)
         selection = select_files(names_in(folder, index), index, where)
         _check_descriptions(folder, selection.descriptions, where)
-        for file in selection.weights:
-            check_safetensors(folder / file, f"{file} of {where}")
+        counts = [
+            check_safetensors(folder / file, f"{file} of {where}") for file in selection.weights
+        ]
         model_hash = compute_model_hash(
             folder, selection.names, default_cache_dir() if cache_dir is None else cache_dir
         )
@@ -106,6 +110,7 @@ def resolve_model(
         files=selection.names,
         variant=selection.variant,
         not_loaded=index.not_loaded,
+        weights=sum_known(counts),
     )
 
 

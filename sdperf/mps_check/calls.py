@@ -132,6 +132,7 @@ class Recording:
         width: Pixels; the same.
         steps: Denoising steps that were recorded.
         has_values: Whether all operators computed; else only what is small did.
+        frames: Frames of a video; ``None`` of a picture.
     """
 
     calls: Mapping[OperatorCall, int]
@@ -140,6 +141,7 @@ class Recording:
     width: int | None
     steps: int
     has_values: bool = False
+    frames: int | None = None
 
     @property
     def operators(self) -> int:

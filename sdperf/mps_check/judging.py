@@ -1,4 +1,4 @@
-"""Holds a recorded generation against what a version of torch has for MPS. Pure."""
+"""Compares a recorded generation with what a version of torch has for MPS. Pure."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ class Judgement:
         precision: Number format.
         height: Pixels; ``None`` where only the pipeline knows.
         width: Pixels; the same.
+        frames: Frames of a video; ``None`` of a picture.
         steps: Denoising steps recorded.
         has_values: Whether all operators computed.
         operators: Calls recorded.
@@ -124,6 +125,7 @@ class Judgement:
     precision: str
     height: int | None
     width: int | None
+    frames: int | None
     steps: int
     has_values: bool
     operators: int
@@ -198,6 +200,7 @@ def judge_recording(
         precision=recording.precision,
         height=recording.height,
         width=recording.width,
+        frames=recording.frames,
         steps=recording.steps,
         has_values=recording.has_values,
         operators=recording.operators,

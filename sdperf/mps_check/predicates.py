@@ -6,6 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from sdperf.mps_check.attention import (
+    attention_scores,
+    takes_prefill_kernel,
+    takes_vector_kernel,
+)
 from sdperf.mps_check.calls import MPS, OperatorCall, SeenTensor
 
 Predicate = Callable[[OperatorCall], bool]
@@ -22,9 +27,6 @@ _MATMUL_LIMIT: Final = 2**32
 _SIXTEEN_BITS: Final = 65536
 _LAST_RIGHT_K: Final = 32766
 _FEWEST_WRONG_SIDE: Final = 16
-_LONGEST_VECTOR_QUERY: Final = 8
-_VECTOR_HEADS: Final = (64, 96, 128)
-_PREFILL_HEADS: Final = (32, 64, 72, 80, 96, 128, 256)
 _TWO_PASS_KEYS: Final = 1024
 _SHORTEST_MEASURED: Final = 256
 _FEWEST_SLOW_ROWS: Final = 768
@@ -116,20 +118,34 @@ def dimension_past_int32(call: OperatorCall) -> bool:
 @predicate
 def oversized_attention(call: OperatorCall) -> bool:
     """Attention whose scores, B x H x L x S, are 2^31 elements or more."""
-    shape = _attention_scores(call)
+    shape = attention_scores(call)
     return shape is not None and math.prod(shape) >= _INDEX_LIMIT
 
 
 @predicate
 def oversized_attention_without_prefill(call: OperatorCall) -> bool:
     """The same, where the kernels that never write the scores out cannot be taken."""
-    return oversized_attention(call) and not _takes_prefill(call)
+    return oversized_attention(call) and not takes_prefill_kernel(call)
 
 
 @predicate
 def oversized_product(call: OperatorCall) -> bool:
     """A batched matrix product of 2^31 elements or more."""
     return any(each.numel >= _INDEX_LIMIT for each in call.outputs)
+
+
+@predicate
+def oversized_cat_of_strided(call: OperatorCall) -> bool:
+    """The same of a cat, with an input that is not contiguous or of another number format."""
+    dtypes = {each.dtype for each in (*call.inputs, *call.outputs)}
+    is_plain = len(dtypes) == 1 and all(each.is_contiguous for each in call.inputs)
+    return oversized_product(call) and not is_plain
+
+
+@predicate
+def product_of_input_past_uint32(call: OperatorCall) -> bool:
+    """A batched product with a factor of more than 2^32 elements."""
+    return any(each.numel > _MATMUL_LIMIT for each in _factors(call) if each is not None)
 
 
 @predicate
@@ -144,7 +160,7 @@ def strided_product_past_uint32(call: OperatorCall) -> bool:
 def vector_attention_of_strided_query(call: OperatorCall) -> bool:
     """Attention of eight queries or fewer, in the kernel that reads the query as if contiguous."""
     query = call.tensor("query")
-    return _takes_vector(call) and query is not None and not query.is_contiguous
+    return takes_vector_kernel(call) and query is not None and not query.is_contiguous
 
 
 @predicate
@@ -152,7 +168,7 @@ def vector_attention_of_strided_batch(call: OperatorCall) -> bool:
     """The same kernel with a batch of more than one and any input that is not contiguous."""
     inputs = [call.tensor(name) for name in ("query", "key", "value")]
     return (
-        _takes_vector(call)
+        takes_vector_kernel(call)
         and any(each is not None and each.shape[0] > 1 for each in inputs)
         and any(each is not None and not each.is_contiguous for each in inputs)
     )
@@ -163,7 +179,7 @@ def two_pass_half_attention(call: OperatorCall) -> bool:
     """The same kernel's long form, over 1024 keys or more, in 16 bits."""
     query, key = call.tensor("query"), call.tensor("key")
     return (
-        _takes_vector(call)
+        takes_vector_kernel(call)
         and query is not None
         and key is not None
         and query.dtype in HALF_DTYPES
@@ -216,6 +232,13 @@ def channels_last_weight(call: OperatorCall) -> bool:
     """A weight in channels_last; inputs come to be so by themselves, after attention."""
     weight = call.tensor("weight")
     return weight is not None and weight.is_channels_last
+
+
+@predicate
+def convolution_of_strided_weight(call: OperatorCall) -> bool:
+    """A convolution whose weight is packed in no order, such as a slice of a larger one."""
+    weight = call.tensor("weight")
+    return weight is not None and not weight.is_contiguous and not weight.is_channels_last
 
 
 @predicate
@@ -328,7 +351,7 @@ def vector_attention_of_partial_mask(call: OperatorCall) -> bool:
     """The kernel for eight queries or fewer with a mask by image that all heads share."""
     mask, query = call.tensor("attn_mask"), call.tensor("query")
     return (
-        _takes_vector(call)
+        takes_vector_kernel(call)
         and mask is not None
         and query is not None
         and len(mask.shape) == 4
@@ -340,7 +363,14 @@ def vector_attention_of_partial_mask(call: OperatorCall) -> bool:
 @predicate
 def attention_by_graph(call: OperatorCall) -> bool:
     """Attention that MPSGraph computes, as far as torch's own choice is known."""
-    return call.tensor("query") is not None and not _takes_vector(call)
+    return call.tensor("query") is not None and not takes_vector_kernel(call)
+
+
+@predicate
+def attention_by_graph_without_prefill(call: OperatorCall) -> bool:
+    """The same with the kernels that there are since 2.13."""
+    is_fast = takes_vector_kernel(call, is_late=True) or takes_prefill_kernel(call)
+    return call.tensor("query") is not None and not is_fast
 
 
 @predicate
@@ -352,7 +382,7 @@ def long_attention(call: OperatorCall) -> bool:
 @predicate
 def long_attention_without_prefill(call: OperatorCall) -> bool:
     """The same, where none of the kernels since 2.13 can be taken."""
-    return long_attention(call) and not _takes_prefill(call)
+    return long_attention(call) and not takes_prefill_kernel(call)
 
 
 @predicate
@@ -369,6 +399,14 @@ def product_of_middle_size(call: OperatorCall) -> bool:
         return False
     rows = left.shape[-2] if call.name != "linear" else math.prod(left.shape[:-1])
     return _FEWEST_SLOW_ROWS <= rows <= _MOST_SLOW_ROWS
+
+
+@predicate
+def cpu_scalar_with_offset(call: OperatorCall) -> bool:
+    """A tensor of MPS meets one number of a tensor on the CPU, and not its first."""
+    return any(each.device == MPS for each in call.inputs) and any(
+        each.device != MPS and each.shape == () and each.storage_offset for each in call.inputs
+    )
 
 
 @predicate
@@ -398,45 +436,6 @@ def _introduces(call: OperatorCall, dtypes: tuple[str, ...]) -> bool:
 def _is_expanded(tensor: SeenTensor) -> bool:
     return any(
         stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.strides, strict=True)
-    )
-
-
-def _attention_scores(call: OperatorCall) -> tuple[int, ...] | None:
-    query, key = call.tensor("query"), call.tensor("key")
-    if query is None or key is None:
-        return None
-    return (*query.shape[:-1], key.shape[-2])
-
-
-def _mask_suits_kernels(call: OperatorCall) -> bool:
-    mask, query = call.tensor("attn_mask"), call.tensor("query")
-    return mask is None or (query is not None and mask.dtype in ("bool", query.dtype))
-
-
-def _takes_vector(call: OperatorCall) -> bool:
-    """Follow torch's own choice of the kernel for short queries. Source: Attention.mm."""
-    query, key, value = (call.tensor(name) for name in ("query", "key", "value"))
-    if query is None or key is None or value is None:
-        return False
-    heads = query.shape[-1]
-    return (
-        query.shape[-2] <= min(_LONGEST_VECTOR_QUERY, key.shape[-2])
-        and heads == value.shape[-1]
-        and heads in _VECTOR_HEADS
-        and _mask_suits_kernels(call)
-    )
-
-
-def _takes_prefill(call: OperatorCall) -> bool:
-    """Follow the choice, from 2.13 on, of the kernels for long queries. Source: Attention.mm."""
-    query, value = call.tensor("query"), call.tensor("value")
-    if query is None or value is None:
-        return False
-    return (
-        query.shape[-2] > _LONGEST_VECTOR_QUERY
-        and query.shape[-1] == value.shape[-1]
-        and query.shape[-1] in _PREFILL_HEADS
-        and _mask_suits_kernels(call)
     )
 
 

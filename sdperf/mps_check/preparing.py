@@ -1,10 +1,18 @@
-"""What is done to a pipeline before it is recorded: a LoRA, another attention, compiling."""
+"""What is done to a pipeline before it is recorded: loading, a LoRA, another attention, compiling.
+
+Pipelines that divide into no stages of a picture, since they change one or make a video, are called
+from here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import torch
 
@@ -15,6 +23,25 @@ SLICED: Final = "sliced"
 """Attention in slices, by diffusers' ``enable_attention_slicing``; other names are its backends."""
 
 _STRENGTH: Final = 0.5
+_OF_NETWORKS: Final = ("diffusers.models.", "diffusers.schedulers.", "transformers.models.")
+"""Where networks and schedulers are made that choose number formats by what the machine has."""
+
+
+@contextlib.contextmanager
+def made_as_on_a_mac() -> Iterator[None]:
+    """Let networks and schedulers of diffusers be made as they are where there is MPS.
+
+    The rotary tables of Lumina 2 and of Wan, for one, are float32 there and float64 elsewhere, from
+    the moment that the network is made. Code of a subject still sees what this machine has.
+    """
+    available = torch.backends.mps.is_available
+
+    def is_available() -> bool:
+        caller = str(sys._getframe(1).f_globals.get("__name__", ""))
+        return caller.startswith(_OF_NETWORKS) or available()
+
+    with mock.patch.object(torch.backends.mps, "is_available", is_available):
+        yield
 
 
 def load_lora(pipeline: Any, path: Path) -> None:
@@ -117,6 +144,45 @@ def change_picture(pipeline: Any, workload: Workload) -> tuple[int, int]:
     known = inspect.signature(pipeline.__call__).parameters
     pipeline(**{name: value for name, value in given.items() if name in known})
     return height, width
+
+
+def makes_a_video(pipeline: Any) -> bool:
+    """Whether a pipeline makes frames of a video from words alone."""
+    parameters = inspect.signature(pipeline.__call__).parameters
+    return "num_frames" in parameters and "image" not in parameters
+
+
+def make_video(pipeline: Any, workload: Workload) -> tuple[int, int, int]:
+    """Let such a pipeline make a video of its own length.
+
+    Args:
+        pipeline: It.
+        workload: Its first prompt, steps and guidance are taken, and its size where it has one.
+
+    Returns:
+        Height and width in pixels, and the number of frames.
+
+    Raises:
+        ConfigurationError: Neither the pipeline's call nor the workload names a size.
+    """
+    known = inspect.signature(pipeline.__call__).parameters
+    height, width = (getattr(workload, name) or known[name].default for name in ("height", "width"))
+    frames = known["num_frames"].default
+    if not all(isinstance(one, int) for one in (height, width)):
+        raise ConfigurationError("this pipeline names no size of its own", hint="add --size")
+    given: dict[str, Any] = {
+        "prompt": workload.prompts[0],
+        "num_inference_steps": workload.num_inference_steps,
+        "guidance_scale": workload.guidance_scale,
+        "height": height,
+        "width": width,
+        "generator": torch.Generator("cpu").manual_seed(workload.seed),
+        "output_type": "pt",
+    }
+    pipeline(
+        **{name: value for name, value in given.items() if name in known and value is not None}
+    )
+    return height, width, frames
 
 
 def _sample_size(pipeline: Any) -> int:

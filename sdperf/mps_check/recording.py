@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -10,7 +10,12 @@ import torch
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.mps_check.calls import Recording
 from sdperf.mps_check.dispatch import DispatchTable
-from sdperf.mps_check.preparing import change_picture, takes_a_picture
+from sdperf.mps_check.preparing import (
+    change_picture,
+    make_video,
+    makes_a_video,
+    takes_a_picture,
+)
 from sdperf.mps_check.recorder import (
     Recorder,
     move_to_stand_ins,
@@ -35,7 +40,7 @@ def record_generation(
     precision: Precision,
     keeps_values: bool = False,
 ) -> Recording:
-    """Generate one image and record every operator that MPS would be asked for.
+    """Generate one image, or one video, and record every operator that MPS would be asked for.
 
     Args:
         pipeline: A diffusers pipeline on the CPU or on ``meta``; of no use afterwards.
@@ -54,8 +59,10 @@ def record_generation(
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             move_to_stand_ins(part, recorder.computer)
-    stages = None if takes_a_picture(pipeline) else stages_for(pipeline, workload)
-    size = (None, None) if stages is None else (stages.height, stages.width)
+    is_plain = takes_a_picture(pipeline) or makes_a_video(pipeline)
+    stages = None if is_plain else stages_for(pipeline, workload)
+    size: Sequence[int | None] = (None, None) if stages is None else (stages.height, stages.width)
+    frames: int | None = None
     request = workload.image(0)
 
     def during(stage: StageName, work: Callable[[], T]) -> T:
@@ -64,8 +71,10 @@ def record_generation(
 
     with recorder.listening():
         try:
-            if stages is None:
+            if takes_a_picture(pipeline):
                 size = during("whole", lambda: change_picture(pipeline, workload))
+            elif stages is None:
+                *size, frames = during("whole", lambda: make_video(pipeline, workload))
             elif isinstance(stages, SeparableStages):
                 separable = stages
                 noise = during("draw_noise", lambda: separable.draw_noise([request]))
@@ -91,4 +100,5 @@ def record_generation(
         width=size[1],
         steps=workload.num_inference_steps,
         has_values=keeps_values,
+        frames=frames,
     )

@@ -17,7 +17,7 @@ from sdperf.record.json import format_measurement, format_record, parse_measurem
 from sdperf.record.measurement import CaseKind, Measurement
 from sdperf.record.observation import Observation
 from sdperf.record.stages import SeparateStage
-from sdperf.record.workload import Precision, Variant
+from sdperf.record.workload import SYNC_REFERENCES, Precision, Variant
 from sdperf.settings import RESUME
 from sdperf.store.code import hash_code, locate_module
 from sdperf.store.images import ImageStore
@@ -62,6 +62,7 @@ UNMEASURED: Final = frozenset(
         "max_energy_j",
         "min_cores",
         "confirm_s",
+        "budget_s",
         "limit_is_typed",
         "baselines",
         "calibration",
@@ -168,7 +169,7 @@ class SessionJournal:
             scores.against_sha256: suite.images.find_plain(scores.against_sha256)
             for image in result.measurement.images
             for scores in image.scores
-            if scores.against == "fp32-sync"
+            if scores.against in SYNC_REFERENCES
         }
         pngs = {sha256: png for sha256, png in against.items() if png is not None} | result.pngs
         self._add(suite, case, "timed", format_measurement(result.measurement), pngs)

@@ -77,6 +77,7 @@ class Settings:
         max_energy_j: Tolerated energy of a picture; ``None`` tolerates any.
         min_cores: Cores that have to be busy at least; ``None`` asks for none.
         soak_s: How long a case of the soak runs, seconds; ``None`` is not at all.
+        budget_s: How long the session may take, seconds; ``None`` is as long as it takes.
         processes: Fresh processes to measure each case in.
         confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
         limit_is_typed: Whether ``max_slowdown`` stands on the command line.
@@ -125,6 +126,7 @@ class Settings:
     max_energy_j: float | None
     min_cores: float | None
     soak_s: float | None
+    budget_s: float | None
     processes: int
     confirm_s: float
     limit_is_typed: bool
@@ -218,6 +220,7 @@ def read_settings(config: pytest.Config) -> Settings:
         max_energy_j=texts.read(settings.MAX_ENERGY),
         min_cores=texts.read(settings.MIN_CORES),
         soak_s=texts.read(settings.SOAK),
+        budget_s=texts.read(settings.BUDGET),
         processes=texts.read(settings.PROCESSES),
         confirm_s=texts.read(settings.CONFIRM),
         limit_is_typed=config.getoption(str(settings.MAX_SLOWDOWN)) is not None,

@@ -15,7 +15,7 @@ class PairNoise:
         ssim: Lowest mean SSIM against the reference over all legal changes.
         worst_tile_ssim: Lowest SSIM of any tile over all legal changes.
         ciede2000: Largest mean colour difference over all legal changes; ``None`` where unknown.
-        worst_tile_ciede2000: Largest mean colour difference of any tile; ``None`` likewise.
+        worst_tile_ciede2000: Largest mean colour difference of any tile; ``None`` unknown.
     """
 
     key: str

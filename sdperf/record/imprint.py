@@ -83,7 +83,7 @@ class Parting:
         component: ``text encoder``, ``denoiser``, ``scheduler`` or ``vae``.
         step: Step, 0 first; ``None`` for what is not called in steps.
         relative_rms: About how far the two are apart there; ``None`` where that is unknown.
-        farthest_rms: The largest distance of the latents after any step; ``None`` likewise, and
+        farthest_rms: The largest distance of the latents after any step; ``None`` where unknown and
             where latents hold NaN or infinity in one run.
         farthest_step: That step, 0 first.
         is_finite: Whether neither run's latents hold NaN or infinity.

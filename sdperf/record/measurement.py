@@ -81,7 +81,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Repeats:
+class FreshRepeats:
     """What a suspect came to when it was measured again in fresh processes, before it was judged.
 
     Attributes:
@@ -169,11 +169,12 @@ class GuardLog:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One image held against another; a score says nothing about which of the two is better.
+    """One image compared with another; a score says nothing about which of the two is better.
 
     Attributes:
-        against: ``fp32-sync`` (same run), ``plain`` (same run: what a gain is against),
-            ``reference`` (shipped) or ``baseline`` (compared run).
+        against: ``fp32-sync`` (same run; ``bf16-sync`` or ``fp16-sync`` where the memory does not
+            hold fp32), ``plain`` (same run: what a gain is against), ``reference`` (shipped) or
+            ``baseline`` (compared run).
         against_sha256: Content hash of the other image.
         ssim: Mean structural similarity, in [-1, 1].
         psnr_db: Peak signal-to-noise ratio; ``None`` when the images are identical.
@@ -182,7 +183,8 @@ class ImageScores:
         identical: Whether all pixels are equal.
         worst_tile_psnr_db: PSNR of that tile; ``None`` when it is identical or was not scored.
         ciede2000: Mean colour difference (CIEDE2000); ``None`` when it was not scored.
-        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` likewise.
+        worst_tile_ciede2000: The largest mean colour difference of any tile; ``None`` when it was
+            not scored.
     """
 
     against: str
@@ -369,7 +371,7 @@ class Measurement:
     fresh: FreshRounds | None = None
     start: Start | None = None
     without_effect: tuple[str, ...] = ()
-    repeats: Repeats | None = None
+    repeats: FreshRepeats | None = None
     imprints: tuple[PictureImprint, ...] = ()
     format_version: int = FORMAT_VERSION
 

@@ -99,7 +99,7 @@ class PictureTrajectory:
 
     Attributes:
         image: The image.
-        distance: Distances per step; of no step where they cannot be held against each other.
+        distance: Distances per step; of no step where they cannot be compared with each other.
         mismatch: Another number of steps or size of the latents, in words.
     """
 
@@ -115,7 +115,7 @@ class TrajectoryParity:
     Attributes:
         against: What the reference is, in words.
         image: The first image.
-        distance: Distances per step; of no step where they cannot be held against each other.
+        distance: Distances per step; of no step where they cannot be compared with each other.
         mismatch: Another number of steps or size of the latents, in words.
         others: The further images, as many as there was time for.
     """
@@ -163,8 +163,8 @@ class Rung:
         ssim_min: Lowest SSIM.
         worst_tile_ssim_min: Lowest SSIM of any tile of any image.
         psnr_db_mean: Mean PSNR over images that differ; ``None`` when all are identical.
-        psnr_db_min: Lowest PSNR; ``None`` likewise.
-        worst_tile_psnr_db_min: Lowest PSNR of a worst tile; ``None`` likewise.
+        psnr_db_min: Lowest PSNR; ``None`` when all are identical.
+        worst_tile_psnr_db_min: Lowest PSNR of a worst tile; ``None`` when all are identical.
         entropy_drop_bits_max: Largest loss of entropy; negative when none lost any.
         ciede2000_max: Largest mean colour difference of any image; ``None`` where not measured.
         worst_tile_ciede2000_max: Largest mean colour difference of any tile of any image.

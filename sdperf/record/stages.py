@@ -115,7 +115,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class DeviceLimits:
-    """The stages held against what the device could do, all measured in the same session.
+    """The stages compared with what the device could do, all measured in the same session.
 
     Attributes:
         peak: The fastest matrix product; ``None`` where it could not be measured.

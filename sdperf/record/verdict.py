@@ -56,7 +56,7 @@ _OPEN: Final = frozenset(
     {Outcome.CHANGED, Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE}
 )
 EVIDENCE_PATH: Final = ".sdperf/evidence"
-"""Where a run lays failing images beside what they were held against."""
+"""Where a run lays failing images beside what they were compared with."""
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 

@@ -16,6 +16,10 @@ Precision = Literal["fp32", "fp16", "bf16"]
 Mode = Literal["sync", "async"]
 
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+REFERENCE_PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
+"""What others are compared with, the widest first: bf16 has the range of fp32, so that nothing
+overflows in it that does not there."""
+
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 EMBEDDED: Final = "embedded"
 """The name of the small pipeline that ships inside the package."""
@@ -168,6 +172,15 @@ class Variant:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
         engine = () if self.engine == TORCH else (name_engine(self.engine),)
         return "-".join((self.precision, self.mode, *self.team, *engine, *self.optimisations))
+
+
+def name_sync(precision: Precision) -> str:
+    """Name the plain synchronous image of a precision as what another is compared with."""
+    return f"{precision}-sync"
+
+
+SYNC_REFERENCES: Final = tuple(map(name_sync, REFERENCE_PRECISIONS))
+"""What images of this run can be compared with; a run has one of them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Saved sessions held against each other: the verdicts of ``sdperf compare`` and their forms. Pure.
+"""Compares saved sessions: the verdicts of ``sdperf compare`` and their forms. Pure.
 
 The same judges speak as in a run, but nothing is measured again: see `judge_offline`.
 """

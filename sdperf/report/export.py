@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
+from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.stats.summaries import compute_median_interval
 
 Direction = Literal["smaller", "bigger"]
@@ -21,7 +22,7 @@ SCORE: Final = "SSIM"
 
 LONGEST_BENCHER_NAME: Final = 1024
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SCORED_AGAINST: Final = ("reference", "fp32-sync")
+_SCORED_AGAINST: Final = ("reference", *SYNC_REFERENCES)
 
 
 @dataclass(frozen=True)

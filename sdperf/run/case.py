@@ -99,8 +99,7 @@ class Case:
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()
-        is_alone = self.variant == Variant() or self.variant.is_external
-        if self.suite.compares_with_fp32 and not is_alone:
+        if self.suite.compares_with_fp32 and not self.suite.is_reference(self.variant):
             self.suite.make_references(self.variant)
             for image in dict.fromkeys(image for share in self._shares() for image in share):
                 fetch_plain(self.suite, image)
@@ -233,10 +232,7 @@ class Case:
             limits = self.suite.profiles.limits(self.suite, self.variant) if divided else None
             imprints = self._take_imprints(last)
         records = record_images(self.suite, last, is_external=self.variant.is_external)
-        pngs = {
-            record.sha256: delivered.png
-            for record, (_, delivered) in zip(records, last, strict=True)
-        }
+        pngs = {one.sha256: drawn.png for one, (_, drawn) in zip(records, last, strict=True)}
         results = [result for each in self._rounds for result in each.results]
         measurement = Measurement(
             kind=self.kind,
@@ -289,6 +285,7 @@ class Case:
                 self.suite.guards, self._before, self._guarded, after, self.suite.allowed_unknown
             ),
         )
+        self.suite.note_memory(self.variant, measurement.memory)
         return CaseResult(measurement, pngs)
 
     def describe_start(self) -> Start:
@@ -338,7 +335,7 @@ class Case:
 
     @property
     def _is_bare(self) -> bool:
-        """Whether this is the plain loop of one worker, whose images others are held against."""
+        """Whether this is the plain loop of one worker, whose images others are compared with."""
         variant = self.variant
         bare = Variant(variant.precision, engine=variant.engine)
         return self.stage is None and variant == bare

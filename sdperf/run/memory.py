@@ -1,11 +1,91 @@
-"""What the memory of several workers comes to. Pure."""
+"""What the memory of several workers comes to, and whether it holds them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
+from sdperf.device import DeviceInfo
 from sdperf.record.measurement import MemoryUsage
+from sdperf.record.workload import Precision
 from sdperf.stats.summaries import sum_peaks
+from sdperf.units import format_bytes
+
+RAM_SHARE: Final = 0.7
+"""Resident workers may fill this share of main memory together: beyond it machines swap."""
+
+DEVICE_SHARE: Final = 0.85
+"""Likewise of a device's own memory; the rest is contexts, fragments and other programs."""
+
+FITS_EVERYWHERE_BYTES: Final = 2**30
+"""What no machine lacks that runs a diffusion model: nobody has to be asked for its memory."""
+
+WEIGHT_BYTES: Final[Mapping[Precision, int]] = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True)
+class Room:
+    """The memory that the workers of a session share.
+
+    Attributes:
+        total_bytes: That of each device: its own, what Metal recommends of unified memory, or main
+            memory.
+        share: How much of it workers may fill, in [0, 1].
+        devices: How many such devices workers take in turn.
+    """
+
+    total_bytes: int
+    share: float
+    devices: int = 1
+
+    @property
+    def fillable_bytes(self) -> int:
+        """What the workers of one device may fill together."""
+        return int(self.share * self.total_bytes)
+
+    def holds(self, needs: Sequence[int]) -> bool:
+        """Tell whether workers fit beside each other.
+
+        Args:
+            needs: Bytes of each, in the order in which they take devices.
+        """
+        fullest = max(sum(needs[first :: self.devices]) for first in range(self.devices))
+        return fullest <= self.fillable_bytes
+
+    def describe(self) -> str:
+        """Describe it, such as ``the 16.8 GiB that may be filled of 24.0 GiB``."""
+        each = " each" if self.devices > 1 else ""
+        devices = f" on {self.devices} devices" if self.devices > 1 else ""
+        return (
+            f"the {format_bytes(self.fillable_bytes)} that may be filled of "
+            f"{format_bytes(self.total_bytes)}{each}{devices}"
+        )
+
+
+def find_room(device: DeviceInfo, ram_bytes: int | None) -> Room | None:
+    """Return the room of a device; ``None`` where nobody knows its memory.
+
+    Args:
+        device: Where workers run.
+        ram_bytes: Main memory, or what a container allots.
+    """
+    if device.kind != "cpu" and device.memory_bytes is not None:
+        return Room(device.memory_bytes, DEVICE_SHARE, device.count)
+    return None if ram_bytes is None else Room(ram_bytes, RAM_SHARE)
+
+
+def find_peak(memory: MemoryUsage, workers: int, device: DeviceInfo) -> int | None:
+    """Return what one of several workers took at most where room is short, bytes.
+
+    Args:
+        memory: Peaks of all of them.
+        workers: How many they were.
+        device: Where they ran.
+    """
+    on_host = device.kind == "cpu"
+    peak_bytes = memory.peak_rss_bytes if on_host else memory.peak_device_bytes
+    return None if peak_bytes is None else peak_bytes // workers
 
 
 def sum_memory(

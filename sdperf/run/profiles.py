@@ -30,8 +30,13 @@ _Key = tuple[Precision, int, tuple[str, ...], str]
 
 @dataclass
 class SessionProfiles:
-    """Stage times and device limits of the pipelines of one session."""
+    """Stage times, device limits and memory of the pipelines of one session.
 
+    Attributes:
+        peaks: The most that one worker of a pipeline took, bytes, by `Variant.pipeline`.
+    """
+
+    peaks: dict[tuple[str, str, tuple[str, ...]], int] = field(default_factory=dict)
     _stages: dict[_Key, StageTimes | None] = field(default_factory=dict)
     _limits: dict[_Key, DeviceLimits | None] = field(default_factory=dict)
     _speeds: dict[tuple[Precision, int], DeviceSpeed] = field(default_factory=dict)

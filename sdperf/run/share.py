@@ -59,7 +59,7 @@ def compute_limits(
     peak: PeakRate | None,
     operator_s: float | None,
 ) -> DeviceLimits:
-    """Hold each stage's counted cost against its seconds and the device's limits."""
+    """Compare each stage's counted cost with its seconds and the device's limits."""
     seconds = {} if stages is None else stages.by_name()
     peak_flop_per_s = None if peak is None else peak.flop_per_s
     read = []

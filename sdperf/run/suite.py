@@ -16,11 +16,13 @@ from sdperf.errors import ConfigurationError, EngineError, GenerationError
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
+from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.record.environment import Environment
 from sdperf.record.imprint import PictureImprint
-from sdperf.record.measurement import GuardPolicy
+from sdperf.record.measurement import GuardPolicy, MemoryUsage
 from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import (
+    REFERENCE_PRECISIONS,
     TORCH,
     ImageRequest,
     Mode,
@@ -30,6 +32,13 @@ from sdperf.record.workload import (
     is_external,
 )
 from sdperf.run.machine import LiveMachine, Machine
+from sdperf.run.memory import (
+    FITS_EVERYWHERE_BYTES,
+    WEIGHT_BYTES,
+    Room,
+    find_peak,
+    find_room,
+)
 from sdperf.run.messages import (
     EngineShape,
     RoundRequest,
@@ -64,7 +73,10 @@ class Suite:
         sampling_source: Where the model's steps and guidance come from, as far as the user left
             them open; ``None`` where the user said both.
         code: Folders to search for the subject's module before all others.
-        compares_with_fp32: Whether images are held against this run's plain fp32 ones.
+        compares_with_fp32: Whether images are compared with this run's plain ones, in fp32 where
+            the memory holds it.
+        asked_precisions: Precisions that the user named; fp32 among them is loaded whatever the
+            memory holds, and is the reference then.
         cpu_threads: Threads divided among the workers of a case.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
@@ -88,6 +100,7 @@ class Suite:
     code: tuple[str, ...] = ()
     sampling_source: str | None = None
     compares_with_fp32: bool = True
+    asked_precisions: tuple[Precision, ...] = ()
     planned: PlannedReferences = field(default_factory=PlannedReferences)
     images: SessionImages = field(default_factory=SessionImages)
     profiles: SessionProfiles = field(default_factory=SessionProfiles)
@@ -98,6 +111,7 @@ class Suite:
         tuple[Precision, int, str], dict[ImageRequest, tuple[PictureImprint, float]]
     ] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
+    _own_weights: int | None = None
 
     def with_changes(self, **changes: Any) -> Suite:
         """Return this suite with other values in some of its fields.
@@ -113,7 +127,7 @@ class Suite:
             changed.images = SessionImages(scores=self.images.scores)
             changed.profiles = SessionProfiles()
             changed._imprints, changed._refused = {}, {}
-            changed._device_info = changed._environment = None
+            changed._device_info = changed._environment = changed._own_weights = None
         return changed
 
     def acquire(
@@ -125,7 +139,7 @@ class Suite:
     ) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`.
 
-        What they will be held against is made before, as far as the session planned it.
+        What they will be compared with is made before, as far as the session planned it.
 
         Raises:
             EngineError: The engine cannot take the pipeline; said again at once when asked again,
@@ -146,6 +160,7 @@ class Suite:
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
             self._check_sampling(workers[0])
+            self._note_weights(spec, workers[0])
         except EngineError as error:
             self._refused[spec] = error
             raise
@@ -173,7 +188,7 @@ class Suite:
         )
 
     def make_references(self, variant: Variant) -> None:
-        """Make what a variant's tests will be held against, as far as the session planned it."""
+        """Make what a variant's tests will be compared with, as far as the session planned it."""
         make_due(self, self.make_spec(variant.precision, variant.optimisations, variant.engine))
 
     def make_spec(
@@ -193,6 +208,69 @@ class Suite:
             engine=engine,
             shape=None if engine == TORCH or is_external(engine) else EngineShape.of(self.workload),
         )
+
+    def find_room(self) -> Room | None:
+        """Return the memory that workers share; ``None`` where it is not this machine's."""
+        if self.pool.is_elsewhere:
+            return None
+        return find_room(self.describe_device(), self.environment().ram_bytes)
+
+    @property
+    def reference_precision(self) -> Precision:
+        """The precision that others are compared with: the widest that the memory holds.
+
+        It is chosen when it is first asked for and kept, so that a session has one reference.
+        """
+        if self.images.plain_precision is None:
+            self.images.plain_precision = self._choose_reference_precision()
+        return self.images.plain_precision
+
+    def is_reference(self, variant: Variant) -> bool:
+        """Tell whether a variant is compared with nothing of this run: the reference, a program."""
+        return variant.is_external or variant == Variant(self.reference_precision)
+
+    def _choose_reference_precision(self) -> Precision:
+        weights = self.weights
+        need_bytes = None if weights is None else weights * WEIGHT_BYTES["fp32"]
+        is_small = need_bytes is None or need_bytes <= FITS_EVERYWHERE_BYTES
+        if "fp32" in self.asked_precisions or weights is None or is_small:
+            return "fp32"
+        room, native = self.find_room(), self.describe_device().native_precisions
+        if room is None:
+            return "fp32"
+        usable = [one for one in REFERENCE_PRECISIONS if one in native]
+        fitting = (one for one in usable if room.holds([weights * WEIGHT_BYTES[one]]))
+        return next(fitting, usable[-1] if usable else "fp32")
+
+    def find_need_bytes(self, variant: Variant) -> int | None:
+        """Return what one worker of a variant is known to take at least, bytes.
+
+        It is the most that one took in this session, else what the plain pipeline's weights take.
+        """
+        peak_bytes = self.profiles.peaks.get(variant.pipeline)
+        if peak_bytes is not None or self.weights is None:
+            return peak_bytes
+        is_plain = variant.engine == TORCH and not set(variant.optimisations) & set(QUANTISATIONS)
+        return self.weights * WEIGHT_BYTES[variant.precision] if is_plain else None
+
+    def note_memory(self, variant: Variant, memory: MemoryUsage) -> None:
+        """Remember what a variant's workers took, for how many of them there is room."""
+        peak_bytes = find_peak(memory, variant.workers, self.describe_device())
+        if peak_bytes is not None and not variant.is_external:
+            seen = self.profiles.peaks
+            seen[variant.pipeline] = max(peak_bytes, seen.get(variant.pipeline, 0))
+
+    @property
+    def weights(self) -> int | None:
+        """How many weights the pipeline has; of a subject not known before one is loaded."""
+        return self.model.weights if self.subject is None else self._own_weights
+
+    def _note_weights(self, spec: WorkerSpec, worker: Worker) -> None:
+        """Count a subject's weights, where it was loaded as it is."""
+        if self.subject is None or spec.optimisations or spec.engine != TORCH:
+            return
+        if stored := sum(worker.report.weight_bytes.values()):
+            self._own_weights = stored // WEIGHT_BYTES[spec.precision]
 
     def describe_device(self) -> DeviceInfo:
         """Return the device's facts, from a worker that runs or from one started for it."""

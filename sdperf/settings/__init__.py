@@ -305,6 +305,13 @@ SOAK: Final = Setting(
     kinds.optional(kinds.DURATION),
     "run benchmarks/test_soak.py for so long a case: does memory grow, do rounds become slower?",
 )
+BUDGET: Final = Setting(
+    "budget",
+    "DURATION",
+    kinds.optional(kinds.DURATION),
+    "end in about so long: after the first case fewer rounds are measured, and then the most "
+    "telling cases only; what is left out is said (measuring suspects again comes on top)",
+)
 PROCESSES: Final = Setting(
     "processes",
     "N",

@@ -1,6 +1,6 @@
 """Cases that creep: a little slower (or faster) every session, each at its own pace.
 
-Held against the mean of its past, a case that creeps by 0.15 % a session stands 0.7 % too high
+Compared with the mean of its past, a case that creeps by 0.15 % a session stands 0.7 % too high
 after eight. No single case shows so small a slope; all cases together show how far slopes scatter,
 and each slope is believed that far.
 """
@@ -18,7 +18,7 @@ FEWEST_CASES_TO_DRIFT: Final = 10
 """With fewer cases the scatter of slopes is not told from noise; none is assumed."""
 
 FEWEST_SESSIONS_TO_DRIFT: Final = 5
-"""With fewer sessions a slope has hardly any noise of its own to be held against."""
+"""With fewer sessions a slope has hardly any noise of its own to be compared with."""
 
 
 @dataclass(frozen=True)

@@ -165,11 +165,14 @@ def decide_by_blocks(
     *,
     alpha: float = 0.01,
     looks: Sequence[int] = DEFAULT_LOOKS,
+    is_two_sided: bool = False,
 ) -> PairedResult:
     """Weigh the blocks at each look reached so far; the first look that decides binds.
 
     At a look: FAIL when the lower bound is above 0 *and* the trimmed mean above the limit; PASS
     when the upper bound is below the limit. A true slowdown of about the limit stays undecided.
+    Two-sided, PASS also waits until a gain is told from none: the lower bound is above the limit's
+    mirror image, or the upper bound below 0 and the mean below that.
 
     Args:
         contrasts: Block log ratios in order of measurement.
@@ -177,6 +180,8 @@ def decide_by_blocks(
         alpha: Chance of a false FAIL over all looks together; divide it by the number of cases
             that are confirmed together.
         looks: Increasing numbers of blocks, the first at least 2.
+        is_two_sided: Whether a gain beyond the limit is to be told as surely as a loss. A false
+            one has the chance ``alpha`` too, beside that of a false FAIL.
 
     Raises:
         ValueError: Limits, levels, looks or contrasts out of range.
@@ -192,7 +197,9 @@ def decide_by_blocks(
         bounds = compute_yuen_bounds(contrasts[:look], alpha / len(looks))
         if bounds.lower > 0 and bounds.mean > limit_log:
             return PairedResult(Decision.FAIL, look, bounds)
-        if bounds.upper < limit_log:
+        is_gain = bounds.upper < 0 and bounds.mean < -limit_log
+        is_told = not is_two_sided or is_gain or bounds.lower > -limit_log
+        if bounds.upper < limit_log and is_told:
             return PairedResult(Decision.PASS, look, bounds)
     return PairedResult(Decision.INCONCLUSIVE, looks[-1], bounds)
 

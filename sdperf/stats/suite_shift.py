@@ -40,7 +40,7 @@ def compute_suite_shift(
 
     Args:
         history: ``(K, C)`` log seconds, a row a session, NaN where a session lacks the case.
-        current: ``(C,)`` log seconds, NaN likewise.
+        current: ``(C,)`` log seconds, NaN where the session lacks the case.
 
     Returns:
         The split, or ``None`` where a session shares fewer than five cases with the others: then

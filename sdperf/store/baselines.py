@@ -1,4 +1,4 @@
-"""Accepted sessions: what later runs are held against. Nothing gets in but by `accept_run`.
+"""Accepted sessions: what later runs are compared with. Nothing gets in but by `accept_run`.
 
 ``<folder>/<fingerprint>/NNNN_<time>_<commit>_<content>.json`` are ordinary pytest-benchmark files,
 so that ``pytest-benchmark --storage <folder> compare`` reads them too; their images lie in
@@ -255,7 +255,7 @@ class BaselineStore:
 
 
 def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measurement]:
-    """Hold a run against what a baseline needs. Pure.
+    """Compare a run with what a baseline needs. Pure.
 
     Returns:
         Its measurements by test id.

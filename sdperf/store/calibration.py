@@ -28,7 +28,7 @@ class CalibratedCase:
     Attributes:
         width: Change that it stays below in 95 % of sessions, as a fraction.
         workload: What was generated; ``None`` where the sessions did not say.
-        images_per_round: Images of a round; ``None`` likewise.
+        images_per_round: Images of a round; ``None`` where the sessions did not say.
     """
 
     width: float

@@ -1,4 +1,4 @@
-"""Null controls: the same code held against itself, and the log of all that were run here.
+"""Null controls: the same code compared with itself, and the log of all that were run here.
 
 Only a session that passed its control can be accepted, so the accepted ones cannot tell how often a
 machine fails: the log keeps every control, whatever became of its session.
@@ -26,7 +26,7 @@ LARGEST_LOG_BYTES: Final = 64 * 2**20
 
 @dataclass(frozen=True)
 class NullControl:
-    """The same code held against itself in a session.
+    """The same code compared with itself in a session.
 
     Attributes:
         case: Test id of the case that was run.

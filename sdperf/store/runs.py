@@ -57,7 +57,7 @@ class RunSummary:
         void: Why nothing that was timed counts; ``None`` where it does.
         interrupted: Whether the run was ended before all cases were measured and judged.
         guards: What was said of the machine's fitness; ``None`` where nobody asked.
-        null_control: The same code held against itself; ``None`` where nothing was compared.
+        null_control: The same code compared with itself; ``None`` where nothing was compared.
         durations: Where the wall time went until the run was judged; ``None`` where nobody counted.
         format_version: Version of this record.
         earlier: Cases that an earlier process of the same session measured, before it was

@@ -33,6 +33,7 @@ def test_workers_are_pinned_in_turn(gpus):
         assert gpus[-1] == index
         assert device.torch_device == torch.device("cuda", index)
         assert device.describe().index == index
+        assert device.describe().count == 2
 
 
 def test_one_gpu_or_none_leaves_nothing_to_choose():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 from packaging.version import Version
@@ -11,6 +12,7 @@ from evidence.mps_models.memory import GIB, memory_need, usable_bytes
 from evidence.mps_models.page import choose, format_page
 from evidence.mps_models.recording import find_working_bytes
 from sdperf.mps_check.calls import Recording
+from sdperf.mps_check.limits import load_limits
 from tests.support.mps_check_making import attention, call, packed
 
 DATA = json.loads(DATA_PATH.read_text(encoding="utf-8"))
@@ -37,9 +39,34 @@ def test_twelve_models_and_more_are_judged_in_every_precision_by_three_versions_
             assert all(each["remedy"] and each["sources"] for each in run["findings"])
 
 
+def test_hints_for_a_mac_name_limits_that_are_known():
+    known = {limit.id: limit for limit in load_limits()}
+    page = PAGE_PATH.read_text(encoding="utf-8")
+    hints = page[page.index("Then look for your Mac") : page.index("## What is known")]
+    named = set(re.findall(r"`([a-z0-9.-]+)`", hints))
+    assert len(named) >= 6
+    assert named <= set(known)
+    assert not any(
+        known[name].holds_for_torch(Version(DATA["torch"][1]))
+        for name in named
+        if name in ("linear-half-on-m5", "macos-27-before-2.13")
+    )
+
+
+def test_videos_have_their_length_beside_their_size():
+    assert MODELS["Wan 2.1 1.3B"]["size"] == "832 x 480 px, 81 frames"
+    assert MODELS["LTX-Video 2B"]["size"] == "704 x 512 px, 161 frames"
+    assert MODELS["SDXL"]["size"] == "1024 px"
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "billion"),
-    [("Stable Diffusion 1.5", "unet", 0.86), ("FLUX.1 dev", "transformer", 11.9)],
+    [
+        ("Stable Diffusion 1.5", "unet", 0.86),
+        ("FLUX.1 dev", "transformer", 11.9),
+        ("Wan 2.1 1.3B", "transformer", 1.42),
+        ("LTX-Video 2B", "transformer", 1.92),
+    ],
 )
 def test_models_have_their_published_sizes(name, weights, billion):
     assert MODELS[name]["weights"][weights] / 1e9 == pytest.approx(billion, rel=0.01)
@@ -55,7 +82,13 @@ def test_a_model_is_given_the_newest_torch_that_does_it_no_harm():
             run["findings"].append(run["findings"][0] | harm)
     torch, precisions = choose(data, model)
     assert (torch, precisions) == (DATA["torch"][1], ("fp16", "bf16", "fp32"))
-    assert choose(DATA, MODELS["Lumina-Image 2.0"]) == (None, ())
+    for run in model["runs"]:
+        run["findings"].append(run["findings"][0] | harm)
+    assert choose(data, model) == (None, ())
+
+
+def test_no_model_is_said_to_raise_for_tables_that_a_mac_makes_in_another_format():
+    assert choose(DATA, MODELS["Lumina-Image 2.0"])[0] == DATA["torch"][-1]
 
 
 def test_memory_is_weights_and_the_largest_operator():

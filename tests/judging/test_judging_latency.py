@@ -171,6 +171,15 @@ class TestFewSessions:
         assert findings["case2"] is Outcome.INCONCLUSIVE
         assert findings["case3"] is Outcome.PASS
 
+    def test_a_limit_that_was_given_binds_at_once_and_is_told_once(self):
+        suite = compute_suite_estimate(make_suite(sessions=3, rises={2: 1.05}, limit=0.07))
+        given = LatencyLimits(gross_slowdown=0.07)
+        assert (
+            judge_offline(suite, given)
+            .cases["case2"]
+            .reason.endswith("2 more accepted sessions to know the spread between sessions")
+        )
+
     def test_the_advice_counts_the_missing_sessions(self):
         findings = judge_offline(compute_suite_estimate(make_suite(sessions=3, rises={2: 1.1})))
         assert findings.cases["case2"].next_step == (

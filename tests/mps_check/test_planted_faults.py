@@ -88,7 +88,13 @@ SINCE = [
         "partial-mask",
     ),
     (subjects.scaled, "2.9", "26.0", "unavailable-on-macos-26.0"),
-    (subjects.scaled, "2.14", "26.3", "attention-since-macos-26.3"),
+    (subjects.scaled, "2.12", "26.3", "attention-since-macos-26.3"),
+    (
+        lambda states: subjects.attend(states, 1, 1, 16, 40),
+        "2.14",
+        "26.3",
+        "attention-since-macos-26.3-general",
+    ),
     (lambda states: subjects.attend(states, 1, 1, 256, 64), "2.12", "26.1", "slow-attention"),
     (
         lambda states: subjects.attend(states, 1, 1, 256, 40),
@@ -98,8 +104,16 @@ SINCE = [
     ),
     (subjects.multihead, "2.14", "26.1", "slow-multihead-attention"),
     (subjects.middle_product, "2.14", "26.1", "slow-product-in-some-processes"),
-    (subjects.scaled, "2.9", "15.5", "slow-multiplication"),
+    (subjects.scaled, "2.10", "15.5", "slow-multiplication"),
+    (subjects.scaled_by_a_table, "2.13", "26.1", "cpu-scalar-with-offset"),
     (subjects.large_cat, "2.13", "26.1", "oversized-cat"),
+    (subjects.large_mixed_cat, "2.15", "26.1", "oversized-cat-strided"),
+    (subjects.sum_of_many_terms, "2.14", "26.1", "long-inner-dimension-batched"),
+    (subjects.linear_of(1, 16, 32767, bias=False, rows=16), "2.13", "26.1", "long-inner-dimension"),
+    (subjects.product_of_many_matrices, "2.15", "26.1", "product-of-input-past-uint32"),
+    (subjects.large_strided_product, "2.15", "26.1", "strided-product-past-uint32"),
+    (subjects.sliced_kernel, "2.13", "26.1", "strided-convolution-weight"),
+    (subjects.largest, "2.12", "27.0", "macos-27-before-2.13"),
     (subjects.unwaited_copy, "2.14", "26.1", "non-blocking-copy"),
 ]
 
@@ -115,6 +129,19 @@ def test_each_limit_of_2026_is_found_where_it_was_planted(fault, version, macos,
     assert limit.reported
     assert finding.is_certain == (limit.certainty == "reported" and not limit.chips)
     assert judgement.fails(strict=False) or not (finding.is_harmful and finding.is_certain)
+
+
+TESTED_BELOW = {
+    "linear-in-a-virtual-machine",
+    "compiled-layer-norm",
+    "compiled-rms-norm",
+    "group-norm-in-python",
+}
+
+
+def test_every_limit_with_a_date_has_a_planted_fault():
+    planted = {each[2] for each in FAULTS} | {each[-1] for each in SINCE} | TESTED_BELOW
+    assert {limit.id for limit in load_limits() if limit.reported} - planted == set()
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own import
@@ -196,8 +223,37 @@ def test_an_operator_in_python_that_no_limit_explains_is_slow_and_says_where_it_
     assert "use torch 2.14.0 or later" in finding.remedy
 
 
+def test_attention_by_a_kernel_of_torch_is_not_that_of_macos_26_3():
+    """Since 2.13 a head of 64 numbers takes a kernel that macOS' update did not change."""
+    wanted = {"attention-since-macos-26.3", "attention-since-macos-26.3-general"}
+    subject = subjects.faulty(lambda states: subjects.attend(states, 1, 1, 16, 64))
+
+    def lines(version):
+        named = found(judge(subject, version, macos="26.3"))
+        places = [place for one in wanted & named.keys() for place in named[one].places]
+        return {place.line.partition(":")[0] for place in places}
+
+    here = "tests/support/mps_check_subjects.py"
+    assert here in lines("2.12")
+    assert here not in lines("2.13")
+
+
 def test_a_later_version_does_not_have_it():
     assert "baddbmm-beta-zero" not in found(judge(subjects.sliced_attention, "2.14"))
+
+
+def test_a_number_of_a_table_is_named_by_its_scheduler_from_the_second_step_on():
+    """diffusers#14368: sigmas[i] meets the sample as it is; i is 0 in the first step."""
+
+    def named(steps, version="2.13"):
+        judgement = judge(subjects.flow_unipc, version, steps=steps)
+        finding = found(judgement).get("cpu-scalar-with-offset")
+        return {place.line.partition(":")[0] for place in finding.places} if finding else set()
+
+    scheduler = "diffusers/schedulers/scheduling_unipc_multistep.py"
+    assert named(1) == set()
+    assert named(2) == {scheduler}
+    assert named(2, "2.14") == set()
 
 
 def test_a_sound_pipeline_is_left_alone():

@@ -107,6 +107,21 @@ CASES = [
         call("bmm", packed(2**9, 2**11, 2**11 - 1)),
     ),
     (
+        "oversized_cat_of_strided",
+        call("cat", packed(2**16, 2**15), tensors=(packed(2**15, 2**15, order=(1, 0)),)),
+        call("cat", packed(2**16, 2**15), tensors=(packed(2**15, 2**15),)),
+    ),
+    (
+        "oversized_cat_of_strided",
+        call("cat", packed(2**16, 2**15), tensors=(packed(2**15, 2**15, dtype=HALF),)),
+        call("cat", packed(2**16, 2**14), tensors=(packed(2**15, 2**14, dtype=HALF),)),
+    ),
+    (
+        "product_of_input_past_uint32",
+        product("bmm", packed(2**16 + 1, 2**8, 2**8), packed(2**16 + 1, 2**8, 4)),
+        product("bmm", packed(2**16, 2**8, 2**8), packed(2**16, 2**8, 4)),
+    ),
+    (
         "strided_product_past_uint32",
         call(
             "bmm",
@@ -206,6 +221,16 @@ CASES = [
         "channels_last_weight",
         convolution(IMAGE, weight=channels_last(4, 8, 3, 3)),
         convolution(IMAGE, weight=packed(4, 8, 1, 1)),
+    ),
+    (
+        "convolution_of_strided_weight",
+        convolution(IMAGE, weight=strided(packed(4, 8, 3, 3), 216, 27, 3, 1)),
+        convolution(IMAGE, weight=packed(4, 8, 3, 3)),
+    ),
+    (
+        "convolution_of_strided_weight",
+        convolution(IMAGE, weight=strided(packed(4, 8, 3, 3), 216, 27, 3, 1)),
+        convolution(IMAGE, weight=channels_last(4, 8, 3, 3)),
     ),
     (
         "convolution_of_channel_chunk",
@@ -318,6 +343,17 @@ CASES = [
         attention(packed(2, 4, 8, 64), attn_mask=packed(2, 4, 8, 8)),
     ),
     ("attention_by_graph", attention(packed(1, 1, 9, 64)), attention(packed(1, 1, 8, 64))),
+    ("attention_by_graph", attention(packed(1, 1, 8, 256)), attention(packed(1, 1, 8, 128))),
+    (
+        "attention_by_graph_without_prefill",
+        attention(packed(1, 1, 9, 40)),
+        attention(packed(1, 1, 9, 64)),
+    ),
+    (
+        "attention_by_graph_without_prefill",
+        attention(packed(1, 1, 8, 40)),
+        attention(packed(1, 1, 8, 256)),
+    ),
     ("long_attention", attention(packed(1, 1, 256, 64)), attention(packed(1, 1, 255, 64))),
     (
         "long_attention_without_prefill",
@@ -353,6 +389,21 @@ CASES = [
         "non_blocking_copy_to_device",
         call("copy_", packed(4), self=packed(4), src=packed(4, device="cpu"), non_blocking=True),
         call("_to_copy", packed(4), self=packed(4), non_blocking=True),
+    ),
+    (
+        "cpu_scalar_with_offset",
+        call("mul", IMAGE, self=packed(device="cpu", storage_offset=1), other=IMAGE),
+        call("mul", IMAGE, self=packed(device="cpu"), other=IMAGE),
+    ),
+    (
+        "cpu_scalar_with_offset",
+        call("mul", IMAGE, self=IMAGE, other=packed(device="cpu", storage_offset=1)),
+        call("mul", IMAGE, self=IMAGE, other=packed(storage_offset=1)),
+    ),
+    (
+        "cpu_scalar_with_offset",
+        call("mul", IMAGE, self=IMAGE, other=packed(device="cpu", storage_offset=1)),
+        call("mul", CPU64, self=CPU64, other=packed(device="cpu", storage_offset=1)),
     ),
     ("draws_on_mps", call("randn", packed(4)), call("randn", packed(4, device="cpu"))),
     ("second_thread", call("add", IMAGE, thread=1), call("add", IMAGE, thread=0)),

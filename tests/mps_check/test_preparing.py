@@ -2,14 +2,26 @@
 
 import pytest
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from diffusers import (
+    AutoencoderKLLTXVideo,
+    LTXPipeline,
+    LTXVideoTransformer3DModel,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+)
+from transformers import T5EncoderModel
 
 from evidence.mapped_pipelines.families import build_flux, build_sd
+from evidence.mapped_pipelines.parts import flow_scheduler, random_weights, t5_config
+from evidence.mapped_pipelines.recent import build_lumina2
+from evidence.random_pipelines.tokenizers import build_t5_tokenizer
 from sdperf.errors import ConfigurationError
 from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.preparing import (
     choose_attention,
     load_lora,
+    made_as_on_a_mac,
+    makes_a_video,
     mark_compiled,
     takes_a_picture,
 )
@@ -17,8 +29,8 @@ from sdperf.mps_check.recording import record_generation
 from sdperf.record.workload import Workload
 
 
-def record(pipeline, **fields):
-    workload = Workload("tiny", ("red apple",), num_inference_steps=1, guidance_scale=2.0, **fields)
+def record(pipeline, guidance=2.0, **fields):
+    workload = Workload("tiny", ("red apple",), 1, guidance_scale=guidance, **fields)
     table = load_dispatch_table("2.14", "0")
     return record_generation(pipeline.to(torch.float16), workload, table, precision="fp16")
 
@@ -41,6 +53,64 @@ def test_a_pipeline_that_changes_a_picture_is_recorded_with_its_encoder(kind):
 def test_pipelines_that_start_from_noise_are_told_from_those():
     assert not takes_a_picture(build_sd())
     assert not takes_a_picture(build_flux())
+    assert not makes_a_video(build_sd())
+
+
+def dtypes(recording):
+    return {each.dtype for call in recording.calls for each in (*call.inputs, *call.outputs)}
+
+
+def test_tables_of_a_network_are_those_that_it_makes_on_a_mac():
+    """Elsewhere Lumina 2 keeps complex128 from the moment that it is made."""
+    assert "complex128" in dtypes(record(build_lumina2(), 1.0, height=64, width=64))
+    with made_as_on_a_mac():
+        pipeline = build_lumina2()
+    assert not dtypes(record(pipeline, 1.0, height=64, width=64)) & {"complex128", "float64"}
+
+
+def test_code_of_ones_own_sees_what_this_machine_has():
+    before = torch.backends.mps.is_available()
+    with made_as_on_a_mac():
+        assert torch.backends.mps.is_available() == before
+
+
+def build_ltx():
+    weights = random_weights()
+    vae = {
+        "latent_channels": 8,
+        "block_out_channels": (8, 8, 8, 8),
+        "decoder_block_out_channels": (8, 8, 8, 8),
+        "layers_per_block": (1, 1, 1, 1, 1),
+        "decoder_layers_per_block": (1, 1, 1, 1, 1),
+    }
+    transformer = {"num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 1}
+    return LTXPipeline(
+        transformer=weights.build(
+            lambda: LTXVideoTransformer3DModel(
+                in_channels=8,
+                out_channels=8,
+                cross_attention_dim=32,
+                caption_channels=16,
+                **transformer,
+            )
+        ),
+        vae=weights.build(lambda: AutoencoderKLLTXVideo(**vae)),
+        text_encoder=weights.build(lambda: T5EncoderModel(t5_config(16))),
+        tokenizer=build_t5_tokenizer(24),
+        scheduler=flow_scheduler(),
+    )
+
+
+def test_a_pipeline_that_makes_a_video_is_recorded_in_its_own_length():
+    pipeline = build_ltx()
+    assert makes_a_video(pipeline)
+    recording = record(pipeline, height=64, width=96)
+    assert (recording.height, recording.width, recording.frames) == (64, 96, 161)
+    modules = {call.module.partition(".")[0] for call in recording.calls}
+    assert modules >= {"text_encoder", "transformer", "vae"}
+    assert any(
+        call.name == "convolution" and len(call.inputs[0].shape) == 5 for call in recording.calls
+    )
 
 
 def test_sliced_attention_takes_other_operators():

@@ -88,7 +88,7 @@ def test_a_slower_commit_is_found_beside_the_baselines_own_code(run, accept, rep
     assert unchanged.ret == 0
     unchanged.stdout.fnmatch_lines(
         [
-            "sdperf confirm: holding the same code against itself, at most*",
+            "sdperf confirm: comparing the same code with itself, at most*",
             "null control passed: latency* differs from itself by * % in 4 blocks",
             "1 case: 1 PASS",
         ]

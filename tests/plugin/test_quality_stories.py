@@ -105,7 +105,7 @@ def test_every_question_is_answered_once_and_kept(quality, pytester):
             "repeatability?fp32? *same-process identical* PASS",
             "components?fp32? *denoiser *vae * PASS",
             "trajectory?fp32? * PASS",
-            "images?fp32? *nothing to hold the images against* NO BASELINE",
+            "images?fp32? *nothing to compare the images with* NO BASELINE",
             "batch?fp32? * PASS",
             "*next: sdperf quality calibrate*",
             "6 cases: 1 NO BASELINE, 5 PASS",

@@ -41,8 +41,8 @@ class NotedPool:
         return DeviceSpeed(PeakRate("fp32", 1e12, 64), 1e-6)
 
 
-def make_suite():
-    model = ResolvedModel("tiny", Path("tiny"), "0" * 64, "Pipeline", ())
+def make_suite(weights=None):
+    model = ResolvedModel("tiny", Path("tiny"), "0" * 64, "Pipeline", (), weights=weights)
     return Suite(WORKLOAD, model, NotedPool(), "cpu", None, cpu_threads=2)
 
 

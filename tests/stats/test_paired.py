@@ -150,6 +150,40 @@ def test_stricter_levels_decide_no_earlier():
         assert strict.blocks >= loose.blocks
 
 
+def test_two_sided_a_gain_is_told_before_it_passes():
+    """One-sided, four blocks that exclude a loss are enough, whatever the gain may be."""
+    noisy = [-0.04, -0.01, -0.06, -0.03]
+    assert decide_by_blocks(noisy, LIMIT, alpha=0.05).decision is Decision.PASS
+    both = decide_by_blocks(noisy, LIMIT, alpha=0.05, is_two_sided=True)
+    assert both.decision is Decision.CONTINUE
+    clear = [-0.101, -0.1, -0.1, -0.099]
+    told = decide_by_blocks(clear, LIMIT, is_two_sided=True)
+    assert (told.decision, told.bounds.upper < -LIMIT) == (Decision.PASS, True)
+    same = decide_by_blocks([0.001, -0.001, 0.0, 0.0], LIMIT, is_two_sided=True)
+    assert same.decision is Decision.PASS
+    assert decide_by_blocks([0.1] * 4, LIMIT, is_two_sided=True).decision is Decision.FAIL
+
+
+@given(contrasts, st.floats(0.001, 0.2))
+def test_two_sided_fails_and_passes_where_one_sided_does_or_later(values, alpha):
+    one = decide_by_blocks(values, LIMIT, alpha=alpha)
+    both = decide_by_blocks(values, LIMIT, alpha=alpha, is_two_sided=True)
+    if both.decision is Decision.PASS and both.blocks == one.blocks:
+        assert one.decision is Decision.PASS
+    if one.decision is not Decision.PASS:
+        assert both == one
+
+
+def test_false_gains_stay_below_the_level_too():
+    rng = np.random.default_rng(1)
+    told = 0
+    for _ in range(2000):
+        blocks = rng.normal(0, 0.03, 12).tolist()
+        result = decide_by_blocks(blocks, LIMIT, alpha=0.05, is_two_sided=True)
+        told += result.bounds.upper < 0 and result.bounds.mean < -LIMIT
+    assert told / 2000 < 0.05
+
+
 def test_null_control():
     assert is_null_control_sound([0.001, -0.002, 0.001, 0.0], LIMIT)
     assert not is_null_control_sound([0.05, 0.051, 0.05, 0.049], LIMIT)

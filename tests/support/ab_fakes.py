@@ -6,6 +6,7 @@ import numpy as np
 
 from sdperf.ab.sides.interpreters import Interpreter
 from sdperf.ab.sides.sides import Side
+from sdperf.ab.verdict.comparison import LifeStart
 from sdperf.device import DeviceInfo
 from sdperf.errors import UnfitError
 from sdperf.images.png import compute_png_sha256, encode_png
@@ -36,6 +37,7 @@ class FakeArm:
         self.bench, self.side, self.name = bench, side, name
         self.behaviour = behaviour
         self.lives = ()
+        self.starts = []
         self.loaded = False
         self.timed = False
         self.make_room = lambda: None
@@ -62,6 +64,7 @@ class FakeArm:
             self.bench.note(self, "load")
             self.loaded = True
             self.lives += (MemoryUsage(peak_rss_bytes=self.behaviour.get("rss", GIB)),)
+            self.starts.append(LifeStart(self.behaviour.get("load", 0.5), 1.5))
 
     def renew(self):
         if self.timed:

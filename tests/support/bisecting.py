@@ -5,21 +5,21 @@ import random
 from dataclasses import dataclass, field
 
 from sdperf.ab.sides.sides import MatrixCase, SideError
-from sdperf.ab.turns.blocks import CONTROL_BLOCKS
+from sdperf.ab.turns.blocks import CONTROL_BLOCKS, RENEW_EVERY
 from sdperf.ab.verdict.comparison import (
+    AbComparison,
     Block,
     CaseComparison,
     Compared,
     CompareOptions,
-    Comparison,
-    Execution,
     ImagePair,
     SideMemory,
     SideRecord,
+    SideTurn,
 )
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.bisect.search import make_chain
-from sdperf.bisect.state import Question
+from sdperf.bisect.state import BisectQuestion
 from sdperf.errors import ConfigurationError, PackageError
 from sdperf.judging.floors import SAME_PATH_FLOORS
 from sdperf.record.measurement import MemoryUsage
@@ -52,13 +52,14 @@ class Machine:
     """Compares planted steps, with noise from a seed, as `sdperf.ab.turns.comparing.compare`
     would."""
 
-    def __init__(self, steps, *, noise=0.004, seed=0, interrupt_at=None, own=None):
+    def __init__(self, steps, *, noise=0.004, seed=0, interrupt_at=None, own=None, recorded=()):
         self.steps = {"good": Planted(), **steps}
         self.noise = noise
         self.random = random.Random(seed)
         self.calls = []
         self.interrupt_at = interrupt_at
         self.own = own or {}
+        self.recorded = recorded
         self.drifts = False
 
     def compare(self, base, step, cases, options):
@@ -100,22 +101,32 @@ class Machine:
             math.log1p(options.max_slowdown),
             alpha=alpha,
             looks=options.looks,
+            is_two_sided=options.is_two_sided,
         ).decision
 
     def _block(self, number, true):
         order = choose_block_order(number)
-        shift = true + self.random.gauss(0, self.noise)
+        shift = true + self._draw_noise(number)
         return Block(
             order,
             tuple(
-                Execution(side, 0.0, (math.exp(shift if side == "B" else 0.0),)) for side in order
+                SideTurn(side, 0.0, (math.exp(shift if side == "B" else 0.0),)) for side in order
             ),
         )
+
+    def _draw_noise(self, number):
+        """Draw a block's noise: from a normal distribution, or three in a row as recorded."""
+        if not self.recorded:
+            return self.random.gauss(0, self.noise)
+        if number % RENEW_EVERY == 0:
+            self.life = self.random.choice(self.recorded)
+            self.sign = self.random.choice((-1, 1))
+        return self.sign * self.life[number % RENEW_EVERY]
 
     def _record(self, base, step, cases, options, **changes):
         count = CONTROL_BLOCKS if self.drifts and options.null_control else 0
         control = tuple(self._block(number, 0.2) for number in range(count))
-        return Comparison(
+        return AbComparison(
             created="2026-11-24T10:00:00Z",
             options=options,
             a=side(base),
@@ -154,7 +165,7 @@ def question(history=None, **changes):
         "cases": (LATENCY,),
         "options": CompareOptions(),
     }
-    return Question(**{**values, **changes})
+    return BisectQuestion(**{**values, **changes})
 
 
 def plant(asked, culprit, effect, before=None):

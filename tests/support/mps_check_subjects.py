@@ -3,7 +3,7 @@
 import threading
 
 import torch
-from diffusers import PNDMScheduler
+from diffusers import PNDMScheduler, UniPCMultistepScheduler
 from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
 
 from evidence.mapped_pipelines.families import build_sd
@@ -26,6 +26,15 @@ class Float64Scheduler(PNDMScheduler):
 def float64_scheduler(request):
     pipeline = sound(request)
     pipeline.scheduler = Float64Scheduler.from_config(pipeline.scheduler.config)
+    return pipeline
+
+
+def flow_unipc(request):
+    """The scheduler of Wan, which multiplies by a number of its table as it lies there."""
+    pipeline = sound(request)
+    pipeline.scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True
+    )
     return pipeline
 
 
@@ -180,10 +189,10 @@ def transposed_bfloat16(states):
     return states + torch.nn.functional.linear(source, weight).sum().to(states.dtype)
 
 
-def linear_of(*sizes, bias):
+def linear_of(*sizes, bias, rows=8):
     def fault(states):
-        weight = states.new_zeros(8, sizes[-1])
-        added = states.new_zeros(8) if bias else None
+        weight = torch.empty(rows, sizes[-1], dtype=states.dtype, device=states.device)
+        added = states.new_zeros(rows) if bias else None
         source = torch.empty(*sizes, dtype=states.dtype, device=states.device)
         return states + torch.nn.functional.linear(source, weight, added).sum() * 0
 
@@ -205,6 +214,33 @@ def large_cat(states):
     return states + torch.cat([part, part], dim=1)[0, 0] * 0
 
 
+def large_mixed_cat(states):
+    part = torch.empty(2**15, 2**15, dtype=states.dtype, device=states.device)
+    return states + torch.cat([part, torch.empty_like(part, dtype=torch.float32)], 1)[0, 0] * 0
+
+
+def sum_of_many_terms(states):
+    left = torch.empty(1, 16, 32767, dtype=states.dtype, device=states.device)
+    return states + torch.bmm(left, left.mT.contiguous()).sum() * 0
+
+
+def product_of_many_matrices(states):
+    scores = torch.empty(2**16 + 1, 256, 256, dtype=states.dtype, device=states.device)
+    return states + torch.bmm(scores, scores[:, :, :1].contiguous()).sum() * 0
+
+
+def large_strided_product(states):
+    left = torch.empty(2, 2**16, 4, dtype=states.dtype, device=states.device)
+    right = torch.empty(2, 2**15 + 1, 4, dtype=states.dtype, device=states.device)
+    return states + torch.bmm(left, right.mT)[0, 0, 0] * 0
+
+
+def sliced_kernel(states):
+    weight = states.new_zeros(2, 1, 3, 3, 3)
+    image = states.new_zeros(1, 1, 8, 8)
+    return states + torch.nn.functional.conv2d(image, weight[:, :, 1]).sum()
+
+
 def unwaited_copy(states):
     return states + torch.zeros(1, dtype=states.dtype).to(states.device, non_blocking=True)
 
@@ -216,8 +252,16 @@ def multihead(states):
     return states + module(row, row, row, need_weights=False)[0].sum() * 0
 
 
+def largest(states):
+    return states + states.flatten().argmax() * 0
+
+
 def scaled(states):
     return states.mul(1.0)
+
+
+def scaled_by_a_table(states):
+    return states * torch.ones(3, dtype=states.dtype)[1]
 
 
 def middle_product(states):

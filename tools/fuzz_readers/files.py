@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.ab.keeping import read_kept
+from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.bisect.search import History
-from sdperf.bisect.state import BisectState, Question, StateFolder
+from sdperf.bisect.state import BisectQuestion, BisectState, StateFolder
 from sdperf.errors import SdperfError
 from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.judging.session.saved import compare_sessions
@@ -30,6 +31,8 @@ from sdperf.record.workload import Workload
 from sdperf.report.compare import format_comparison_json, format_comparison_table
 from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines, read_report
 from sdperf.report.markdown.ab import format_comparison_markdown, parse_comparison
+from sdperf.report.markdown.sweep import format_sweep_markdown
+from sdperf.report.sweep import format_sweep_lines
 from sdperf.report.text.ab import format_comparison
 from sdperf.report.text.tune import format_study
 from sdperf.store.baselines import BaselineStore
@@ -46,6 +49,11 @@ from sdperf.store.journal import (
 )
 from sdperf.store.profile import Profile, format_profile, parse_profile
 from sdperf.store.runs import ACCEPTED_KEY, Acceptance, format_content, parse_run, read_document
+from sdperf.sweep.judging import CaseStep, StageStep, VersionFigures
+from sdperf.sweep.plan import SweepPlan
+from sdperf.sweep.state import PairRecord, SweepFolder, SweepQuestion, SweepState
+from sdperf.sweep.summary import SweepContext, format_sweep_json, read_sweep, summarise_sweep
+from sdperf.sweep.sweeping import SweepConclusion
 from sdperf.tune.summary import read_summary
 from tools.fuzz_readers import call
 
@@ -109,6 +117,8 @@ def make_file_readers(results: Path, shorten: Callable[[dict[str, Any]], Any]) -
         FileReader("comparison of sdperf ab", comparison, to_json, _read_comparison),
         FileReader("finished cases of sdperf ab", _keep(comparison), to_json, _read_kept),
         FileReader("state of sdperf bisect", _make_search(), to_json, _read_search),
+        FileReader("state of sdperf sweep", _make_swept(), to_json, _read_swept),
+        FileReader("summary of sdperf sweep", _make_curve(), to_json, _read_curve),
         FileReader(
             "study",
             json.loads((results / "tune-cpu-embedded.json").read_bytes()),
@@ -258,8 +268,8 @@ def _read_kept(content: bytes, folder: Path) -> None:
     read_kept(_write(folder, content))
 
 
-def _ask() -> Question:
-    return Question(
+def _ask() -> BisectQuestion:
+    return BisectQuestion(
         kind="revisions",
         good="a" * 40,
         history=History(("b" * 40, "c" * 40), {"c" * 40: ("b" * 40,)}),
@@ -280,6 +290,65 @@ def _read_search(content: bytes, folder: Path) -> None:
     state = StateFolder(folder, _ask().key())
     _write(state.path.parent, content, state.path.name)
     state.read()
+
+
+def _ask_sweep() -> SweepQuestion:
+    return SweepQuestion(
+        kind="packages",
+        about="planted",
+        plan=SweepPlan(("planted==1.0", "planted==2.0"), ("planted==1.0", "planted==2.0")),
+        workload=Workload("embedded", ("red apple",), 4, 3.0),
+        subject=None,
+        device="cpu",
+        cases=(MatrixCase(),),
+        options=CompareOptions(),
+    )
+
+
+def _end_sweep() -> SweepConclusion:
+    first, second = _ask_sweep().plan.steps
+    stage = StageStep("denoise", 0.8, 0.9, 0.1, 0.05, 0.15)
+    figures = VersionFigures(1.0, 2**29, None, 0.5, 1.5)
+    found = CaseStep(
+        case=MatrixCase().id,
+        speed="slower",
+        change_log=0.1,
+        lower_log=0.05,
+        upper_log=0.15,
+        contrasts=(0.1, 0.1, 0.1, 0.1),
+        before=figures,
+        after=figures,
+        memory="same",
+        pictures="alike",
+        ssim=0.99,
+        worst_tile_ssim=0.98,
+        stages=(stage,),
+    )
+    pair = PairRecord(first, second, "neighbour", cases=(found,))
+    state = SweepState(_ask_sweep(), "2026-11-23T00:00:00+00:00", (pair,))
+    return SweepConclusion("done", state)
+
+
+def _make_swept() -> Any:
+    return format_record(_end_sweep().state)
+
+
+def _read_swept(content: bytes, folder: Path) -> None:
+    kept = SweepFolder(folder, _ask_sweep().key())
+    _write(kept.path.parent, content, kept.path.name)
+    kept.read()
+
+
+def _make_curve() -> Any:
+    names = dict(zip(_ask_sweep().plan.steps, ("1.0", "2.0"), strict=True))
+    context = SweepContext(names, {"1.0": "first"}, None, "a" * 64, "sdperf sweep", "0")
+    return json.loads(format_sweep_json(summarise_sweep(_end_sweep(), context)))
+
+
+def _read_curve(content: bytes, folder: Path) -> None:
+    summary = read_sweep(_write(folder, content))
+    format_sweep_lines(summary)
+    format_sweep_markdown(summary)
 
 
 def _read_study(content: bytes, folder: Path) -> None:

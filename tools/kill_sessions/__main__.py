@@ -25,6 +25,7 @@ from tools.kill_sessions.comparisons import (
     KilledComparison,
     KilledRealComparison,
     KilledRealTuning,
+    KilledSweep,
     KilledTuning,
 )
 from tools.kill_sessions.surroundings import Surroundings, Tally
@@ -36,6 +37,7 @@ COMMANDS: Final[dict[str, type[KilledCommand]]] = {
     "ab": KilledComparison,
     "ab with torch": KilledRealComparison,
     "bisect": KilledBisection,
+    "sweep": KilledSweep,
     "tune": KilledTuning,
     "tune with torch": KilledRealTuning,
 }

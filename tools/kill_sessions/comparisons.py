@@ -1,4 +1,4 @@
-"""Commands that compare sides, and are killed: ``ab``, ``bisect`` and ``tune``."""
+"""Commands that compare sides, and are killed: ``ab``, ``bisect``, ``sweep`` and ``tune``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ AB: Final = (
 BISECT: Final = (
     *("bisect", "old", "HEAD", "--subject", "mine:make", "--for", "image", "--pictures", "1"),
     *("--set", "precision=fp32", "--guards", "off", "--report", "report.md"),
+)
+SWEEP: Final = (
+    *("sweep", "--commits", "old..HEAD", "--subject", "mine:make", "--pictures", "1"),
+    *("--set", "precision=fp32", "--guards", "off", "--json", "sweep.json"),
 )
 TUNE: Final = (
     *("tune", "--confirm", "1", "--seed", "1", "--device", "cpu", "--guards", "off"),
@@ -123,6 +127,38 @@ class KilledBisection(KilledCommand):
         """Remove the state and the report."""
         shutil.rmtree(self.folder / ".sdperf/bisect", ignore_errors=True)
         (self.folder / "report.md").unlink(missing_ok=True)
+
+
+class KilledSweep(KilledCommand):
+    """A sweep over commits, gone on with until every comparison was made."""
+
+    arguments = ("-m", SHORTENED, "stand-in", *SWEEP)
+
+    def lay_out(self) -> None:
+        """Make a repository of five revisions, of which the fourth changes the picture."""
+        make_repository(self.folder, FLAT, 5)
+
+    def list_finished(self) -> set[str]:
+        """List the comparisons that were made."""
+        return {
+            f"{pair['a']} {pair['b']} {pair['finished']}"
+            for path in (self.folder / ".sdperf/sweep").glob("*.json")
+            for pair in json.loads(path.read_text())["pairs"]
+        }
+
+    def explain_incomplete(self, status: int | None) -> str | None:
+        """Say that a comparison is missing, or that worktrees are left."""
+        path = self.folder / "sweep.json"
+        document = json.loads(path.read_text()) if path.exists() else {}
+        if status != 0 or document.get("left") != 0:
+            return f"a sweep ended with status {status} and {document.get('left')} comparisons left"
+        trees = list_worktrees(self.folder)
+        return f"worktrees are left: {', '.join(trees)}" if trees else None
+
+    def begin_anew(self) -> None:
+        """Remove the state and the answer."""
+        shutil.rmtree(self.folder / ".sdperf/sweep", ignore_errors=True)
+        (self.folder / "sweep.json").unlink(missing_ok=True)
 
 
 class KilledTuning(KilledCommand):

@@ -2,6 +2,7 @@
 
 python -m tools.record_schema > docs/format.schema.json
 python -m tools.record_schema mps-check > docs/mps-check.schema.json
+python -m tools.record_schema sweep > docs/sweep.schema.json
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from sdperf.ab.sides.pip_messages import explain_pip_failure, find_conflicts
-from sdperf.ab.sides.present import Overlaid
+from sdperf.ab.sides.present import Overlaid, read_present_environment
 from sdperf.errors import ConfigurationError, PackageError, RecordError, SdperfError
 from sdperf.folders import (
     list_folder,
@@ -133,6 +133,16 @@ class EnvironmentStore:
     say: Callable[[str], None] = lambda _: None
     wait_s: Callable[[float], None] = time.sleep
     run: RunProgram = run_aloud
+
+    @classmethod
+    def of_user(cls, pip_options: Sequence[str], say: Callable[[str], None]) -> Self:
+        """Open the user's own store, over the environment of this process.
+
+        Raises:
+            ConfigurationError: There is no folder to keep environments in.
+        """
+        below = read_present_environment()
+        return cls(locate_environments(), below, tuple(pip_options), say=say)
 
     @contextlib.contextmanager
     def opened(self, requirements: Sequence[str]) -> Iterator[tuple[Path, EnvironmentRecord]]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from sdperf.ab.sides.sides import MatrixCase, Side
 from sdperf.ab.turns.case_arm import CaseArm
+from sdperf.ab.verdict.comparison import LifeStart
 from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
 from sdperf.record.measurement import FreshRounds, MemoryUsage
@@ -87,10 +88,12 @@ class LiveArm(CaseArm):
     Attributes:
         pool: The suite's pool.
         side: The side.
+        starts: How each life of its workers began, the present one last.
     """
 
     pool: LifePool
     side: Side
+    starts: list[LifeStart] = field(default_factory=list)
     _drawn: dict[ImageRequest, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
@@ -194,6 +197,7 @@ class LiveArm(CaseArm):
         reason = case.reason_to_skip
         if reason is not None:
             raise GenerationError(reason, hint="compare another case")
+        self.starts.append(LifeStart(case.load_s, case.first_call_s))
         return case
 
     def _request(self, images: tuple[ImageRequest, ...]) -> RoundRequest:

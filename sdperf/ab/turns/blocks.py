@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sdperf.ab.sides.sides import SideName
-from sdperf.ab.verdict.comparison import Block, Execution
+from sdperf.ab.verdict.comparison import Block, SideTurn
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.stats.paired import (
@@ -81,6 +81,7 @@ class BlockSeries:
         current_first: Whether the first block begins with B.
         rounds: Rounds of each execution; their median is its duration.
         cycles: Cycles of four executions in a block.
+        is_two_sided: Whether blocks go on until a gain is told as surely as a loss.
         clock: Returns seconds, for the executions' starts.
         watch: Tells which blocks do not count; ``None`` counts all.
         renew_every: Blocks that share a pair of processes.
@@ -98,6 +99,7 @@ class BlockSeries:
     watch: BlockWatch | None = None
     renew_every: int = RENEW_EVERY
     cycles: int = 1
+    is_two_sided: bool = False
     blocks: list[Block] = field(default_factory=list)
     _renewed_for: int = -1
 
@@ -109,7 +111,13 @@ class BlockSeries:
     @property
     def result(self) -> PairedResult:
         """What the looks so far say."""
-        return decide_by_blocks(self.contrasts, self.limit_log, alpha=self.alpha, looks=self.looks)
+        return decide_by_blocks(
+            self.contrasts,
+            self.limit_log,
+            alpha=self.alpha,
+            looks=self.looks,
+            is_two_sided=self.is_two_sided,
+        )
 
     @property
     def is_decided(self) -> bool:
@@ -151,7 +159,7 @@ def take_turns(
     *,
     rounds: int = 1,
     clock: Clock = monotonic_clock,
-) -> tuple[Execution, ...]:
+) -> tuple[SideTurn, ...]:
     """Run two sides one at a time: only one works at any moment.
 
     Args:
@@ -164,7 +172,7 @@ def take_turns(
     for letter in order:
         side: SideName = "A" if letter == "A" else "B"
         rounds_s = tuple(sides[side]() for _ in range(rounds))
-        taken.append(Execution(side, clock() - math.fsum(rounds_s), rounds_s))
+        taken.append(SideTurn(side, clock() - math.fsum(rounds_s), rounds_s))
     return tuple(taken)
 
 

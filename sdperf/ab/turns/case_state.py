@@ -90,6 +90,8 @@ class CaseState:
             is_exact=self._find_exactness(),
             fresh_a=self.fresh.get("A"),
             fresh_b=self.fresh.get("B"),
+            starts_a=() if pairing is None else tuple(pairing.a.starts),
+            starts_b=() if pairing is None else tuple(pairing.b.starts),
         )
 
     def _find_exactness(self) -> bool | None:

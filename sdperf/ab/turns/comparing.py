@@ -1,6 +1,6 @@
 """Two sides measured against each other until they decide: the engine of ``sdperf ab``.
 
-Of each case: both sides draw every prompt's image; A is held against itself once (null control);
+Of each case: both sides draw every prompt's image; A is compared with itself once (null control);
 then ABBA and BAAB blocks until a look decides, each followed by a profiled round of either side;
 then watched windows, where the machine tells energy. Only one side works at any moment.
 """
@@ -31,11 +31,11 @@ from sdperf.ab.turns.case_state import (
 from sdperf.ab.turns.pairing import BlamedArm, Pairing
 from sdperf.ab.turns.view import SilentView, View, make_progress
 from sdperf.ab.verdict.comparison import (
+    AbComparison,
     Block,
     CaseComparison,
     Compared,
     CompareOptions,
-    Comparison,
     EnergyPair,
     ProfiledPair,
     SideRecord,
@@ -156,7 +156,7 @@ class _Run:
         modules = [self._modules.get(name, {}) for name in SIDES]
         if modules[0] and modules[0] == modules[1]:
             self._notes.append("every module that took part is the same in both revisions")
-        record = Comparison(
+        record = AbComparison(
             created=created,
             options=self.options,
             a=self._complete("A", a, modules[0]),
@@ -310,6 +310,7 @@ class _Run:
             self._b_first,
             rounds=state.plan.rounds,
             cycles=state.plan.cycles * self._lengthening,
+            is_two_sided=self.options.is_two_sided,
             clock=self.bench.clock,
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )

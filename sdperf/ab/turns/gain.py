@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sdperf.ab.sides.sides import SideName
 from sdperf.ab.turns.blocks import take_turns
-from sdperf.ab.verdict.comparison import Execution
+from sdperf.ab.verdict.comparison import SideTurn
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
@@ -36,12 +36,17 @@ class GainCase:
 
     case: Case
     plain: Case
-    _taken: list[Execution] = field(default_factory=list)
+    _taken: list[SideTurn] = field(default_factory=list)
 
     @property
     def reason_to_skip(self) -> str | None:
         """Say why a prepared case cannot be measured, where that is so."""
         return self.case.reason_to_skip
+
+    @property
+    def first_call_s(self) -> float | None:
+        """Seconds of the slowest first call of the case's own workers; ``None`` before them."""
+        return self.case.first_call_s
 
     def prepare(self) -> None:
         """Load both sides and make their first calls, untimed.
@@ -75,7 +80,7 @@ class GainCase:
         return [one.rounds_s[0] for one in self._taken if one.side == side]
 
     def collect(self) -> CaseResult:
-        """Make the record, with the gain and the images held against the plain side's."""
+        """Make the record, with the gain and the images compared with the plain side's."""
         result = self.case.collect()
         measurement, pngs = result.measurement, dict(result.pngs)
         plain = self.plain.collect()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sdperf.ab.sides.sides import SideError, SideName
 from sdperf.ab.turns.arms import LiveArm
 from sdperf.ab.turns.bench import LiveBench
+from sdperf.ab.verdict.comparison import LifeStart
 from sdperf.device import DeviceInfo
 from sdperf.errors import SdperfError
 from sdperf.record.measurement import FreshRounds, MemoryUsage
@@ -40,6 +41,11 @@ class BlamedArm:
     def lives(self) -> tuple[MemoryUsage, ...]:
         """As in `LiveArm`."""
         return self.arm.lives
+
+    @property
+    def starts(self) -> Sequence[LifeStart]:
+        """As in `LiveArm`."""
+        return self.arm.starts
 
     @property
     def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from sdperf.device import DeviceInfo
 from sdperf.record.measurement import MemoryUsage
-
-RAM_SHARE: Final = 0.7
-"""Resident workers may fill this share of main memory together: beyond it machines swap."""
-
-DEVICE_SHARE: Final = 0.85
-"""Likewise of a device's own memory; the rest is contexts, fragments and other programs."""
+from sdperf.run.memory import DEVICE_SHARE, RAM_SHARE
 
 
 def fit_together(

@@ -41,12 +41,14 @@ class CompareOptions:
         timeout_s: Time limit of one generation, seconds.
         guards: What to do about a machine that is not fit, or does not stay so.
         discards: How many blocks of a case may be measured again because a guard changed.
-        null_control: Whether A is first held against itself; its failure voids the comparison.
+        null_control: Whether A is first compared with itself; its failure voids the comparison.
         stages: Whether each block is followed by a profiled round of each side.
         b_first: Whether the first block begins with B; ``None`` draws by lot.
         min_ssim: Floor of the whole frame between A's and B's images; ``None`` takes the floor
             that the pair has by itself (see `sdperf.ab.verdict.judging`).
         min_tile_ssim: Likewise of the worst tile.
+        is_two_sided: Whether blocks go on until a gain beyond the limit is told as surely as a
+            loss.
     """
 
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN
@@ -64,10 +66,11 @@ class CompareOptions:
     b_first: bool | None = None
     min_ssim: float | None = None
     min_tile_ssim: float | None = None
+    is_two_sided: bool = False
 
 
 @dataclass(frozen=True)
-class Execution:
+class SideTurn:
     """One turn of a side: timed rounds back to back.
 
     Attributes:
@@ -97,7 +100,7 @@ class Block:
     """
 
     order: str
-    executions: tuple[Execution, ...]
+    executions: tuple[SideTurn, ...]
     discarded: str | None = None
 
     def __post_init__(self) -> None:
@@ -163,6 +166,20 @@ class SideMemory:
 
 
 @dataclass(frozen=True)
+class LifeStart:
+    """How one process life of a side began; no round is timed before.
+
+    Attributes:
+        load_s: Seconds in which its pipeline was loaded, the slowest worker's. Only the first life
+            may find files that are not in memory yet.
+        first_call_s: Seconds of its first generation; ``None`` unknown.
+    """
+
+    load_s: float
+    first_call_s: float | None
+
+
+@dataclass(frozen=True)
 class EnergyPair:
     """Joules per image of watched windows, taken in mirrored order; the scope is the same.
 
@@ -183,7 +200,7 @@ class ImagePair:
 
     Attributes:
         a: A's image.
-        b: B's image; its score holds it against A's, where both have one size.
+        b: B's image; its score compares it with A's, where both have one size.
     """
 
     a: ImageRecord
@@ -205,13 +222,15 @@ class CaseComparison:
         memory_b: B's memory.
         images: One pair a prompt.
         energy: Energy per image; ``None`` where it is not known here.
-        floors: What B's images are held to against A's; ``None`` judges no likeness.
+        floors: The floors of B's images, each beside A's; ``None`` judges no likeness.
         unjudged: Why likeness is not judged, where that is so.
         notes: What people should know of how it went.
         is_exact: Whether all of A's rounds drew the bytes of its picture, and B is asked for the
             same arithmetic; ``None`` where that is not so or not known.
         fresh_a: A's rounds of requests that were never made before; ``None`` where none was run.
         fresh_b: B's.
+        starts_a: How A's process lives began, in order.
+        starts_b: How B's did.
     """
 
     case: MatrixCase
@@ -230,6 +249,8 @@ class CaseComparison:
     is_exact: bool | None = None
     fresh_a: FreshRounds | None = None
     fresh_b: FreshRounds | None = None
+    starts_a: tuple[LifeStart, ...] = ()
+    starts_b: tuple[LifeStart, ...] = ()
 
     @property
     def contrasts(self) -> tuple[float, ...]:
@@ -268,7 +289,7 @@ class SideRecord:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AbComparison:
     """Everything that a comparison found.
 
     Attributes:
@@ -306,5 +327,5 @@ class Comparison:
 class Compared:
     """A comparison with the images it names, by content hash."""
 
-    record: Comparison
+    record: AbComparison
     pngs: Mapping[str, bytes]

@@ -1,4 +1,4 @@
-"""The images of two sides: held against each other, where they ought to be alike. Pure."""
+"""The images of two sides: compared with each other, where they ought to be alike. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdperf.run.messages import DeliveredImage
 from sdperf.run.pictures.scoring import Other, PictureScores
 
 AGAINST: Final = "other side"
-"""Name of the score that holds B's image against A's."""
+"""Name of the score that compares B's image with A's."""
 
 Drawn = Sequence[tuple[ImageRequest, DeliveredImage]]
 
@@ -77,11 +77,11 @@ def choose_floors(
     options: CompareOptions,
     find_floors: Callable[[Precision], Floors | None],
 ) -> tuple[Floors | None, str | None]:
-    """Choose what B's images are held to against A's.
+    """Choose the floors of B's images beside A's.
 
     - Floors given by the user hold always.
     - Different weights, prompts, seeds, sizes, steps, guidance or scheduler draw different
-      pictures on purpose: nothing is held against the other.
+      pictures on purpose: nothing is compared with the other.
     - Another program of the user's: nothing; the same one in two environments: one path.
     - Other optimisations or another engine: what is asked of it beside the plain pipeline.
     - One precision on both sides: the floors of one path (`SAME_PATH_FLOORS`).

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sdperf.ab.turns.blocks import judge_null_control
-from sdperf.ab.verdict.comparison import CaseComparison, CompareOptions, Comparison, list_rounds_s
+from sdperf.ab.verdict.comparison import AbComparison, CaseComparison, CompareOptions, list_rounds_s
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.ab.verdict.words import (
     describe_energy,
@@ -111,7 +111,7 @@ class AbVerdict:
     outcome: Outcome
 
 
-def judge_comparison(comparison: Comparison) -> AbVerdict:
+def judge_comparison(comparison: AbComparison) -> AbVerdict:
     """Judge every case of a comparison, with equal results for equal records."""
     options = comparison.options
     contrasts = [block.contrast for block in comparison.control if block.discarded is None]
@@ -140,7 +140,13 @@ def judge_case(
         is_interrupted: Whether the user ended it.
     """
     limit_log = math.log1p(options.max_slowdown)
-    speed = decide_by_blocks(case.contrasts, limit_log, alpha=case.alpha, looks=options.looks)
+    speed = decide_by_blocks(
+        case.contrasts,
+        limit_log,
+        alpha=case.alpha,
+        looks=options.looks,
+        is_two_sided=options.is_two_sided,
+    )
     bounds = speed.bounds
     if bounds is None and len(case.contrasts) >= 2:
         bounds = compute_yuen_bounds(case.contrasts, case.alpha / len(options.looks))
@@ -301,7 +307,7 @@ def _judge_images(case: CaseComparison) -> list[Finding]:
 
 
 def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
-    """Hold each stage's seconds of both sides against each other, pair by pair.
+    """Compare each stage's seconds of both sides with each other, pair by pair.
 
     A stage that either side lacks in any round is left out.
     """

@@ -42,7 +42,7 @@ Measure two sides against each other until the difference is settled.
 
 Two workers take turns, never at once, in blocks ABBA and BAAB, so that a machine that heats up or
 wanders does not decide. A is the reference, B is judged: speed, memory, energy where it is known,
-and every prompt's image. First A is held against itself (null control).
+and every prompt's image. First A is compared with itself (null control).
 """
 _EPILOG: Final = """\
 what can be compared, alone or together:
@@ -114,7 +114,7 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add_option(group, "--looks", _LOOKS, "blocks to look after", metavar="LIST", shown="4,6,9,12")
     add_option(group, "--time", SECONDS, "begin no block after this long", metavar="SECONDS")
     group.add_argument(
-        "--no-control", action="store_true", help="do not hold A against itself first"
+        "--no-control", action="store_true", help="do not compare A with itself first"
     )
     group.add_argument("--no-stages", action="store_true", help="do not profile stages")
     group.add_argument(

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf import __version__
 from sdperf.cli.bisect.question import ANYTHING, format_command, read_question
-from sdperf.cli.shared.measuring import add_judging_options, add_measuring_options
-from sdperf.cli.shared.options import add_what_is_run
+from sdperf.cli.shared.measuring import (
+    add_asked_run,
+    add_judging_options,
+    add_measuring_options,
+    add_steps_options,
+)
 from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.outputs import Output, check_outputs
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
     from sdperf.bisect.search import Standing
     from sdperf.bisect.searching import Conclusion, Ending
-    from sdperf.bisect.state import Question, StateFolder, StepRecord
+    from sdperf.bisect.state import BisectQuestion, StateFolder, StepRecord
     from sdperf.bisect.steps import SideSource
     from sdperf.errors import SdperfError
     from sdperf.report.text.bisect import BisectReport, StepInfo
@@ -43,7 +47,7 @@ Find the first commit, or the first version in a list, that is slower, draws ano
 more memory than the good one.
 
 The ends are compared first; what is worse at the bad end is searched for as git bisect would, and
-every step is held against the good end by the test of sdperf ab. What was found is kept after each
+every step is compared with the good end by the test of sdperf ab. What was found is kept after each
 step: ask again after Ctrl-C, a crash or a reboot, and the search goes on.
 """
 _EPILOG: Final = """\
@@ -95,29 +99,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     search.add_argument(
         "--first-parent", action="store_true", help="take a merged branch as one step"
     )
-    search.add_argument(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="go on where the same search was left (default), or begin anew",
-    )
-    search.add_argument(
-        "--pip-option",
-        action="append",
-        default=[],
-        metavar="OPTION",
-        help="given to pip install, such as --pip-option='--index-url URL'",
-    )
-    sides = parser.add_argument_group("what is run")
-    add_what_is_run(sides)
-    sides.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE,...",
-        help="settings as in sdperf ab: steps, guidance, size, precision, prompts, seed, ...",
-    )
+    add_steps_options(search)
+    add_asked_run(parser.add_argument_group("what is run"))
     add_measuring_options(parser.add_argument_group("measuring"))
     add_judging_options(parser.add_argument_group("judging"))
     output = parser.add_argument_group("output")
@@ -164,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _search(
-    question: Question,
+    question: BisectQuestion,
     kept: StateFolder,
     here: Path,
     teller: _Teller,
@@ -202,7 +185,7 @@ def _search(
 class _Teller:
     """Tells people, on standard error, how a search goes."""
 
-    def __init__(self, question: Question, steps: dict[str, StepInfo]) -> None:
+    def __init__(self, question: BisectQuestion, steps: dict[str, StepInfo]) -> None:
         self.question = question
         self.steps = steps
 
@@ -244,7 +227,7 @@ class _Teller:
         self.say(describe_record(record, self.steps[record.step]))
 
 
-def _describe_steps(question: Question, here: Path) -> dict[str, StepInfo]:
+def _describe_steps(question: BisectQuestion, here: Path) -> dict[str, StepInfo]:
     """Say what people know the steps by, the good end's among them."""
     from sdperf.ab.sides.worktree import find_repository
     from sdperf.bisect.commits import list_subjects
@@ -279,12 +262,9 @@ def _show_environments(*, clean: bool) -> int:
 
 
 def _open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> EnvironmentStore:
-    from sdperf.ab.sides.environments import EnvironmentStore, locate_environments
-    from sdperf.ab.sides.present import read_present_environment
+    from sdperf.ab.sides.environments import EnvironmentStore
 
-    return EnvironmentStore(
-        locate_environments(), read_present_environment(), tuple(pip_options), say=say
-    )
+    return EnvironmentStore.of_user(pip_options, say)
 
 
 def _print(report: BisectReport) -> None:

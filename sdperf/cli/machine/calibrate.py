@@ -34,7 +34,7 @@ from sdperf.store.runs import SavedRun, read_run
 from sdperf.units import format_seconds
 
 _EPILOG: Final = f"""\
-Runs pytest again and again on unchanged code and holds each session against the others. Each run is
+Runs pytest again and again on unchanged code and compares each session with the others. Each run is
 a fresh process, so this takes as long as so many runs. Sessions of different days say more than
 sessions in a row: calibrate from saved ones with --from.
 

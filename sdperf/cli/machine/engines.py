@@ -16,7 +16,7 @@ _LONGEST_MODEL: Final = 16
 _EPILOG: Final = """\
 A conversion is what an engine made of one network of a model: an ONNX file, a Core ML program. It
 is found again by the model's hash, precision, size, options and the versions of everything that
-made it, and its files are held against their digests whenever it is loaded. It can be removed at
+made it, and its files are compared with their digests whenever it is loaded. It can be removed at
 any time: the next run converts again. SDPERF_CACHE (else XDG_CACHE_HOME) says where they lie.
 
 exit status: 0 done, 2 the folder cannot be read or written

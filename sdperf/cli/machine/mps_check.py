@@ -40,8 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "mps-check",
         help="tell what would fail, be wrong or fall back on a Mac's GPU, without a Mac",
         description="Generate one image on the CPU with stand-ins for MPS tensors, record every "
-        "operator with its\nnumber formats, shapes and layouts, and hold them against what a "
-        "version of torch registers for\nMPS and against a sourced list of its known limits and "
+        "operator with its\nnumber formats, shapes and layouts, and compare them with what a "
+        "version of torch registers for\nMPS and with a sourced list of its known limits and "
         "bugs. It knows nothing of numerics, speed\nand memory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -168,12 +168,18 @@ def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTa
     print(f"recording {arguments.subject or workload.model} ...", file=sys.stderr)
     import torch
 
-    from sdperf.mps_check.preparing import choose_attention, load_lora, mark_compiled
+    from sdperf.mps_check.preparing import (
+        choose_attention,
+        load_lora,
+        made_as_on_a_mac,
+        mark_compiled,
+    )
     from sdperf.mps_check.recording import record_generation
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = torch.device("meta" if arguments.meta else "cpu")
-    pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
+    with made_as_on_a_mac():
+        pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
     if arguments.lora is not None:
         load_lora(pipeline, arguments.lora)
     if arguments.attention is not None:

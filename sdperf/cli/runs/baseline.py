@@ -1,4 +1,4 @@
-"""``sdperf baseline``: accept, list, show and reject what later runs are held against."""
+"""``sdperf baseline``: accept, list, show and reject what later runs are compared with."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from sdperf.settings.kinds import Kind
 from sdperf.store.runs import read_run
 
 _EPILOG: Final = """\
-The last file is judged, the others are what it is held against, oldest first: any pytest-benchmark
+The last file is judged, the others are what it is compared with, oldest first: any pytest-benchmark
 JSON with stats.data (--benchmark-json, or --benchmark-save-data), also of a suite that does not use
 sdperf. With five or more the statistical gate binds; before that only gross slowdowns fail.
 

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from sdperf.judging.session.limits import Limits
     from sdperf.judging.trend.changes import Trend
     from sdperf.report.pictures.pictures import PictureSource
-    from sdperf.tune.summary import Summary
+    from sdperf.sweep.summary import SweepSummary
+    from sdperf.tune.summary import StudySummary
 
 _EPILOG: Final = """\
 Runs of one machine belong together: the last one given is judged, the earlier ones are what it is
-held against; where only one is given, the machine's accepted sessions are. Runs of several machines
-make a page that holds them beside each other. The file asks nobody for anything when it is opened.
+compared with; where only one is given, the machine's accepted sessions are. Runs of several
+machines make a page that shows them beside each other. The file asks nobody for anything when it is
+opened.
 
 exit status: 0 written, 2 a file or the command line cannot be used
 
@@ -59,6 +61,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="a study that sdperf tune --json wrote, shown below the runs, or alone",
     )
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="what sdperf sweep --json wrote, shown below the runs, or alone",
+    )
     add_limit_arguments(parser)
 
 
@@ -79,24 +89,25 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the runs, judge them, write the page."""
     from sdperf.report.html.files import require_drawing, write_report
     from sdperf.report.pictures.pictures import locate_pictures
+    from sdperf.report.sweep import describe_sweep
     from sdperf.report.text.tune import describe_winner
 
     require_drawing()
     limits = read_limits(arguments)
-    tunings = load_tunings(arguments.tune)
-    if tunings and not arguments.runs and not Path(LAST_RUN).exists():
+    tunings, sweeps = load_tunings(arguments.tune), load_sweeps(arguments.sweep)
+    if (tunings or sweeps) and not arguments.runs and not Path(LAST_RUN).exists():
         machines: list[JudgedMachine] = []
         source, trends = locate_pictures([]), {}
-        told = describe_winner(tunings[0])
+        told = describe_winner(tunings[0]) if tunings else describe_sweep(sweeps[0])
     else:
         machines, source = load_machines(arguments.runs, arguments.baselines, limits)
         trends, told = load_machine_trends(machines, arguments), describe(machines)
-    size_bytes = write_report(arguments.output, machines, source, trends, tunings)
+    size_bytes = write_report(arguments.output, machines, source, trends, tunings, sweeps)
     print(f"wrote {arguments.output}: {told}, {format_bytes(size_bytes)}")
     return 0
 
 
-def load_tunings(paths: Sequence[Path]) -> list[Summary]:
+def load_tunings(paths: Sequence[Path]) -> list[StudySummary]:
     """Read studies from files.
 
     Raises:
@@ -105,6 +116,17 @@ def load_tunings(paths: Sequence[Path]) -> list[Summary]:
     from sdperf.tune.summary import read_summary
 
     return [read_summary(path) for path in paths]
+
+
+def load_sweeps(paths: Sequence[Path]) -> list[SweepSummary]:
+    """Read sweeps from files.
+
+    Raises:
+        RecordError: A file is no sweep.
+    """
+    from sdperf.sweep.summary import read_sweep
+
+    return [read_sweep(path) for path in paths]
 
 
 def describe(machines: Sequence[JudgedMachine]) -> str:

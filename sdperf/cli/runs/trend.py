@@ -17,8 +17,8 @@ _METRICS: Final = ("seconds", "memory", "energy", "first-call", "ssim", "tile", 
 _EPILOG: Final = """\
 A change of level is reported when fewer than 2 in 1,000 series of mere noise would show one; what
 all cases of a run share (a warm day) is taken out of each and read by itself. A change that came
-with an update of the system or a package is marked as that, one that came and went within a day
-likewise, and one whose both levels the same commit was measured on is no change of the code.
+with an update of the system or a package is marked as that, and so is one that came and went within
+a day. One whose both levels the same commit was measured on is no change of the code.
 
 exit status: 0 done, 1 with --fail when a case stands worse by its code, 2 the input cannot be used
 

@@ -1,15 +1,176 @@
-"""What ``sdperf ab`` and ``sdperf bisect`` share: how a comparison is measured and judged."""
+"""What ``sdperf ab``, ``bisect`` and ``sweep`` share: how a comparison is measured and judged."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import contextlib
+import importlib.metadata
+import platform
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.shared.options import COUNT, SCORE, Options, add_guards, add_option, add_setting
+from sdperf import __version__
+from sdperf.cli.shared.options import (
+    COUNT,
+    SCORE,
+    Options,
+    add_guards,
+    add_option,
+    add_setting,
+    add_what_is_run,
+)
+from sdperf.errors import ConfigurationError
 from sdperf.settings import MAX_GROWTH, MAX_SLOWDOWN, ROUNDS, TIMEOUT, WARMUP, kinds
 
 if TYPE_CHECKING:
+    from sdperf.ab.sides.sides import MatrixCase
     from sdperf.ab.verdict.comparison import CompareOptions
+    from sdperf.record.workload import Workload
+
+
+@dataclass(frozen=True)
+class AskedRun:
+    """What all sides of a question run.
+
+    Attributes:
+        workload: What is generated.
+        subject: ``module:function`` that makes the pipeline, or ``None``.
+        device: A choice of the setting ``device``.
+        cases: Cases of the matrix.
+        software: Versions that figures depend on and that the question may leave as they are.
+        pip_options: Given to ``pip install``.
+    """
+
+    workload: Workload
+    subject: str | None
+    device: str
+    cases: tuple[MatrixCase, ...]
+    software: dict[str, str]
+    pip_options: tuple[str, ...]
+
+
+def add_asked_run(group: Options) -> None:
+    """Register what all sides of a question run."""
+    add_what_is_run(group)
+    group.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="settings as in sdperf ab: steps, guidance, size, precision, prompts, seed, ...",
+    )
+
+
+def add_steps_options(group: Options) -> None:
+    """Register how steps are had, and whether an earlier process's work counts."""
+    group.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on where the same question was left (default), or begin anew",
+    )
+    group.add_argument(
+        "--pip-option",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="given to pip install, such as --pip-option='--index-url URL'",
+    )
+
+
+def read_asked_run(arguments: argparse.Namespace) -> AskedRun:
+    """Turn the options of those groups into what all sides of a question run.
+
+    Raises:
+        ConfigurationError: A setting or a case cannot be used.
+    """
+    from sdperf.ab.sides.matrix import parse_cases
+    from sdperf.ab.sides.settings import parse_settings
+
+    shared = [
+        f"{name}={value}"
+        for name in ("model", "subject", "device")
+        if (value := getattr(arguments, name)) is not None
+    ]
+    settings = parse_settings([*shared, *arguments.settings])
+    workload = settings.make_workload()
+    if arguments.pictures is not None:
+        workload = replace(workload, prompts=workload.prompts[: arguments.pictures])
+    cases = dict.fromkeys(
+        replace(case, variant=replace(case.variant, **settings.variant))
+        for case in parse_cases(arguments.cases, arguments.batch)
+    )
+    return AskedRun(
+        workload=workload,
+        subject=settings.subject,
+        device=settings.device or "auto",
+        cases=tuple(cases),
+        software=_list_software(),
+        pip_options=tuple(
+            word for text in arguments.pip_option for word in _split_words("--pip-option", text)
+        ),
+    )
+
+
+def _split_words(option: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{option} cannot be used", got=text, expected="words as in a shell", hint=str(error)
+        ) from error
+
+
+def format_asked_run(arguments: argparse.Namespace) -> list[str]:
+    """Return the words of a command that asks for the same run, where they differ from usual."""
+    words = [f"--pip-option={text}" for text in arguments.pip_option]
+    for text in arguments.settings:
+        words += ["--set", text]
+    for name, default in _DEFAULTS.items():
+        value = getattr(arguments, name)
+        if value != default:
+            is_share = name in ("max_slowdown", "max_growth")
+            words += [
+                f"--{name.replace('_', '-')}",
+                f"{value * 100:g}%"
+                if is_share
+                else f"{value:g}"
+                if isinstance(value, float)
+                else str(value),
+            ]
+    return words
+
+
+_DEFAULTS: Final[dict[str, object]] = {
+    "model": None,
+    "subject": None,
+    "device": None,
+    "cases": "latency",
+    "batch": 4,
+    "rounds": None,
+    "warmup": 1,
+    "timeout": 600.0,
+    "pictures": None,
+    "guards": "warn",
+    "max_slowdown": None,
+    "max_growth": None,
+    "min_ssim": None,
+    "min_tile": None,
+}
+"""Options that a command names only where they differ."""
+
+
+def _list_software() -> dict[str, str]:
+    """Return the versions that a question's figures depend on; another one is another question."""
+    from sdperf.ab.sides.interpreters import TELLING
+
+    found = {"python": platform.python_version(), "sdperf": __version__}
+    for name in TELLING:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def add_measuring_options(group: Options) -> None:

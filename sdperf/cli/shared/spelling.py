@@ -16,8 +16,8 @@ _MENTION: Final = re.compile(
 """An option, with the blank behind it where a value follows."""
 
 
-WITH_SETTINGS: Final = ("ab", "bisect", "tune")
-"""Commands that take ``KEY=VALUE``: ``--a`` and ``--b``, ``--set``, ``--default``."""
+WITH_SETTINGS: Final = ("ab", "bisect", "sweep", "tune")
+"""Commands that take ``KEY=VALUE``: ``--a`` and ``--b``, ``--set`` (two of them), ``--default``."""
 
 
 def make_speller(parsed: argparse.Namespace) -> Callable[[SdperfError], str]:

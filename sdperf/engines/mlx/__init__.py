@@ -1,7 +1,7 @@
 """The MLX engine: Stable Diffusion 1.x, 2.x and XL in MLX, for Apple GPUs.
 
 The networks are written out here, with diffusers' own names, and filled from a model's safetensors
-files. MLX also computes on a CPU, where the tests hold these networks against torch.
+files. MLX also computes on a CPU, where the tests compare these networks with torch.
 """
 
 from __future__ import annotations

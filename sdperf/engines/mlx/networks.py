@@ -25,7 +25,7 @@ from sdperf.engines.protocol import Part, PartName
 from sdperf.models.loader import ResolvedModel
 
 Compute = Callable[..., tuple[mx.array, ...]]
-"""Takes a part's inputs in order, in torch's layout; returns its outputs, likewise."""
+"""Takes a part's inputs in order, and returns its outputs in order, all in torch's layout."""
 
 _FOLDERS: Final[Mapping[PartName, str]] = {"vae_decoder": "vae"}
 """Where a part's weights lie, if not in a folder of its own name."""

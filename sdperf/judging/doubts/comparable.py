@@ -1,4 +1,4 @@
-"""May two measurements of one test id be held against each other?"""
+"""May two measurements of one test id be compared with each other?"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _HELD_EQUAL: Final = {
 
 
 def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
-    """Hold what a case executed against what its baseline executed, of the same workload.
+    """Compare what a case executed with what its baseline executed, of the same workload.
 
     Args:
         current: What was just measured.

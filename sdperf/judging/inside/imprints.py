@@ -33,7 +33,7 @@ _WHERE: Final = {
 def judge_imprints(current: Measurement, history: Sequence[Measurement | None]) -> Finding | None:
     """Judge where the pictures of a case part from those of the compared sessions.
 
-    The latest session that imprinted a picture is what it is held against. What any compared
+    The latest session that imprinted a picture is what it is compared with. What any compared
     session gave is no change: a machine that chooses between two kernels from day to day gives
     either.
 

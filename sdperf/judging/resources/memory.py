@@ -35,7 +35,7 @@ def judge_memory(
 
     The baseline of each is the median of the accepted peaks; a peak that was reached before is
     never HEAVIER. A peak that can no longer be read is INCONCLUSIVE, not fine. Device peaks sampled
-    at borders and peaks tracked by the allocator are never held against each other.
+    at borders and peaks tracked by the allocator are never compared with each other.
 
     Args:
         current: Peaks of the current session.

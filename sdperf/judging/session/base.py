@@ -19,7 +19,7 @@ _FAILED: Final = frozenset(outcome.value for outcome in Outcome if outcome.is_fa
 
 
 class Base(Protocol):
-    """A session that another is held against."""
+    """A session that another is compared with."""
 
     @property
     def source(self) -> str:

@@ -1,4 +1,4 @@
-"""What a session is held against: the accepted sessions of this machine, or saved runs."""
+"""What a session is compared with: the accepted sessions of this machine, or saved runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ComparedSession:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a session is held against.
+    """Everything that a session is compared with.
 
     Attributes:
         is_asked: Whether ``--benchmark-compare`` was given.
@@ -76,7 +76,7 @@ class Comparison:
 def compare_with_accepted(
     accepted: Sequence[AcceptedSession], limit: float, gross: float
 ) -> Comparison:
-    """Hold a session against the accepted ones of its machine. Pure.
+    """Compare a session with the accepted ones of its machine. Pure.
 
     Args:
         accepted: Oldest first, one or more.
@@ -111,7 +111,7 @@ def compare_with_accepted(
 def compare_with_saved(
     compared: Mapping[Any, Mapping[str, Any]], storage: Path, limit: float, gross: float
 ) -> Comparison:
-    """Hold a session against what pytest-benchmark loaded. Pure, but for knowing paths.
+    """Compare a session with what pytest-benchmark loaded. Pure, but for knowing paths.
 
     Args:
         compared: Path to benchmarks by test id, as in ``BenchmarkSession.compared_mapping``.
@@ -151,6 +151,8 @@ def _describe_limit(
     if sessions >= FEWEST_SESSIONS:
         return f"limit {format_change(1 + limit)} a case, held to the spread between sessions"
     missing = format_quantity(FEWEST_SESSIONS - sessions, kind)
+    if gross <= limit:
+        return f"{format_change(1 + limit)} fails; {missing} to know the spread between sessions"
     return (
         f"only {format_change(1 + gross)} fails; {missing} for the "
         f"limit of {format_change(1 + limit)} to bind"

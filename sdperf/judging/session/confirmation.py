@@ -17,7 +17,7 @@ INTERRUPTED: Final = "interrupted"
 
 @dataclass(frozen=True)
 class ControlCase:
-    """The case that is held against itself.
+    """The case that is compared with itself.
 
     Attributes:
         case: Its test id.
@@ -37,7 +37,7 @@ class Confirmation:
     Attributes:
         findings: The answer on each suspect that was settled, by test id.
         paired: Those that were settled by paired blocks with the baseline's own code.
-        null_control: The same code held against itself; ``None`` where nothing was compared.
+        null_control: The same code compared with itself; ``None`` where nothing was compared.
         void: Why nothing that was timed in this session counts; ``None`` where it does.
         notes: What to tell people, a line each.
         was_interrupted: Whether the user ended it.

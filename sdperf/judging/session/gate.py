@@ -28,7 +28,13 @@ from sdperf.judging.session.comparison import ComparedSession, Comparison
 from sdperf.judging.session.held import HeldCase, take_medians
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
-from sdperf.record.workload import TORCH, Variant
+from sdperf.record.workload import (
+    REFERENCE_PRECISIONS,
+    TORCH,
+    Precision,
+    Variant,
+    name_sync,
+)
 from sdperf.run.pictures.scoring import Other, PictureScores
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdperf.models.references import ReferenceImages
+    from sdperf.record.floors import Floors
     from sdperf.run.case import CaseResult
 
 
@@ -72,7 +79,7 @@ class JudgedCase:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a session's cases are held against.
+    """What a session's cases are compared with.
 
     Attributes:
         comparison: The sessions to compare with.
@@ -105,7 +112,7 @@ class Gate:
         return JudgedCase(measurement, tuple(findings), history, held.saved)
 
     def _judge_images(self, measurement: Measurement) -> list[Finding]:
-        """Judge what needs no saved run: hard faults, repeatability, references, fp32 sync."""
+        """Judge what needs no saved run: hard faults, repeatability, references, plain sync."""
         images, variant = measurement.images, measurement.variant
         findings = judge_soundness(images, repeatable=measurement.repeatable)
         references = self.references
@@ -120,20 +127,43 @@ class Gate:
         if measurement.gain is not None:
             floors = choose_gain_floors(variant, measurement.gain.against)
             findings.append(judge_images(images, "plain", floors, {}))
-        elif variant != Variant():
-            fp32 = SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
-            own = fp32 if variant.precision == "fp32" else model_floors.get(variant.precision)
-            if own is not None and own is not fp32 and not self._holds_for(measurement):
-                own = ACROSS_PRECISIONS_FLOORS
-            if own is not None:
-                findings.append(judge_images(images, "fp32-sync", loosen_for(variant, own), {}))
+        else:
+            widest = _find_reference_precision(measurement)
+            if variant != Variant(widest):
+                own = self._choose_plain_floors(measurement, widest)
+                if own is not None:
+                    against = name_sync(widest)
+                    findings.append(judge_images(images, against, loosen_for(variant, own), {}))
         return findings
+
+    def _choose_plain_floors(self, measurement: Measurement, widest: Precision) -> Floors | None:
+        """Choose what a case's images may differ by from those of the plain reference.
+
+        Args:
+            measurement: The case.
+            widest: The reference's precision. The model's floors were measured against fp32.
+        """
+        variant = measurement.variant
+        if variant.precision == widest:
+            return SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
+        floors = {} if self.references is None else self.references.listed.floors
+        own = floors.get(variant.precision)
+        if widest != "fp32":
+            return ACROSS_PRECISIONS_FLOORS
+        return ACROSS_PRECISIONS_FLOORS if own and not self._holds_for(measurement) else own
 
     def _holds_for(self, measurement: Measurement) -> bool:
         """Tell whether the model's floors were measured with the settings and class of a case."""
         if self.references is None or not measurement.is_the_models:
             return False
         return self.references.holds_for(measurement.workload)
+
+
+def _find_reference_precision(measurement: Measurement) -> Precision:
+    """Find by a case's scores in which precision the plain reference of its run was."""
+    named = {score.against for image in measurement.images for score in image.scores}
+    found = (one for one in REFERENCE_PRECISIONS if name_sync(one) in named)
+    return next(found, "fp32")
 
 
 def _judge_against_saved(

@@ -53,7 +53,7 @@ def judge_parts(
 ) -> SpeedVerdict:
     """Judge each part, and put together what was said.
 
-    The code is held against itself once, in the first part that has something to compare with: the
+    The code is compared with itself once, in the first part that has something to compare with: the
     null control is of the code and of the machine of now. Where that fails, all parts are void.
 
     Args:

@@ -48,7 +48,7 @@ class ComparedCase:
         baseline_s: Geometric mean of the bases' medians; ``None`` without a usable one.
         current_s: Median of the head; ``None`` where the head lacks the case.
         ratio: Current over baseline without the suite-wide shift; ``None`` where unknown.
-        sessions: Bases that it was held against.
+        sessions: Bases that it was compared with.
         unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
             each side; ``None`` with fewer than five usable bases.
         settled: What its own run settled of its speed, where that stands.
@@ -117,7 +117,7 @@ def compare_sessions(
     cannot be read; so is a whole base that was void or resumed. A case that only bases hold is
     INCOMPARABLE: renamed or lost, it must not vanish silently. What the head's own run said of a
     case and no number tells (of its images, of a worker that died) is repeated, also of cases
-    without timings; so is what it settled of a case's speed, where it is held against the same
+    without timings; so is what it settled of a case's speed, where it is compared with the same
     sessions with the same limit.
     Where a guard failed for one side only, no speed is told between the two, whichever side it was:
     such a base's seconds are left out where others are fit, else all speed is open. Where the head
@@ -184,7 +184,7 @@ def compare_sessions(
 def _find_settled(
     head: SavedRun, held: Mapping[str, HeldCase], limits: Limits
 ) -> dict[str, SettledCase]:
-    """Return what the head's own run settled, where it is held against the same now.
+    """Return what the head's own run settled, where it is compared with the same now.
 
     A run says it of itself, so it counts for no more than measuring again could have shown: it
     tells a speed, of a case that has sessions to go by, in a run whose speed can be told.
@@ -209,7 +209,7 @@ def _hold(
     found: Held,
     unfit: Mapping[int, str],
 ) -> HeldCase:
-    """Hold a case against the bases whose seconds count."""
+    """Compare a case with the bases whose seconds count."""
     timed = [None if index in unfit else one for index, one in enumerate(found.cases)]
     return HeldCase(
         rounds_s=rounds_s,

@@ -28,7 +28,7 @@ from sdperf.judging.support import CaseNoise, judge_support
 from sdperf.record.verdict import Finding, Outcome
 
 Confirm = Callable[[Screening, LatencyLimits, ControlCase | None], Confirmation]
-"""Holds the same code against itself and measures the suspects of a screening again."""
+"""Compares the same code with itself and measures the suspects of a screening again."""
 
 
 @dataclass(frozen=True)

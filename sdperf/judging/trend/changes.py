@@ -21,7 +21,7 @@ from sdperf.stats.change_points import Segmentation, compute_level_difference, s
 from sdperf.stats.suite_shift import FEWEST_CASES_TO_SHARE, compute_suite_shift
 
 ANCHOR_RUNS: Final = 10
-"""First runs of a series that it is held against for good; they never move."""
+"""First runs of a series that it is compared with for good; they never move."""
 
 FEWEST_ANCHOR_RUNS: Final = 5
 FEWEST_RECENT_RUNS: Final = 3
@@ -45,7 +45,7 @@ class Creep:
         unexplained: What of it no change of level explains.
         is_significant: Whether that is worse, and more than noise and than the metric's smallest.
         anchor_runs: Runs of the anchor.
-        recent_runs: Latest runs that it was held against.
+        recent_runs: Latest runs that it was compared with.
         anchor_ends: The last run of the anchor.
     """
 
@@ -246,7 +246,7 @@ def _measure_creep(
     earlier: Sequence[float],
     first: Sequence[TrendPoint],
 ) -> Creep | None:
-    """Hold the latest runs against the first ones.
+    """Compare the latest runs with the first ones.
 
     Args:
         found: The levels of the runs that were searched.

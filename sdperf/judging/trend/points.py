@@ -18,7 +18,7 @@ class Metric:
         columns: Columns of the history, the first that is known counts.
         is_ratio: Whether changes are ratios; else they are differences.
         spread_floor: Smallest noise believed, log units or the metric's own.
-        smallest: Smallest change and creep worth a word, likewise.
+        smallest: Smallest change and creep worth a word, in the same unit.
         worse: +1 where more is worse, -1 where less is.
     """
 

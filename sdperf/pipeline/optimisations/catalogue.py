@@ -369,7 +369,7 @@ def find_cache_interval(names: Sequence[str]) -> int | None:
 
 
 def choose_ssim_floor(names: Sequence[str]) -> float:
-    """Return what images are held to, against the plain pipeline of the same precision."""
+    """Return the floors of images beside the plain pipeline's of the same precision."""
     approximate = any(OPTIMISATIONS[name].sort == "approximate" for name in names)
     return APPROXIMATE_SSIM if approximate else EXACT_SSIM
 

@@ -1,4 +1,4 @@
-"""Limits held against what this machine was calibrated to tell: refused in the open."""
+"""Limits compared with what this machine was calibrated to tell: refused in the open."""
 
 from __future__ import annotations
 

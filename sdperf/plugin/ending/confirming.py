@@ -37,12 +37,12 @@ def confirm_suspects(
     *,
     budget_s: float,
 ) -> Confirmation:
-    """Hold the session's code against itself, and measure its suspects again."""
+    """Compare the session's code with itself, and measure its suspects again."""
     live.suites.own().pool.close()
     line = live.live_line
     count = len(screening.suspects)
     suspects = format_quantity(count, "suspect")
-    doing = f"measuring {suspects} again" if count else "holding the same code against itself"
+    doing = f"measuring {suspects} again" if count else "comparing the same code with itself"
     line.start("confirm", 0)
     line.announce(f"{doing}, at most {format_seconds(budget_s)}; Ctrl-C gives the verdict so far")
     with ended_like_interrupted(), contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Failing images laid beside what they were held against, for eyes to judge."""
+"""Failing images laid beside what they were compared with, for eyes to judge."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_evidence(
     verdicts: Iterable[tuple[str, Verdict]],
     find: Callable[[str], NDArray[np.uint8] | None],
 ) -> int:
-    """Lay every failing image beside what it was held against.
+    """Lay every failing image beside what it was compared with.
 
     What an earlier run left there is removed, so that the folder shows this run.
 

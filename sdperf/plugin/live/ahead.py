@@ -1,6 +1,6 @@
 """What the tests of a session will want, so that it can be had before it is wanted. Pure.
 
-Processes are started together, and what pipelines are held against is made in one visit to each
+Processes are started together, and what pipelines are compared with is made in one visit to each
 reference. Nothing depends on it but time: what was not foreseen is made when it is asked for.
 """
 
@@ -17,6 +17,9 @@ from sdperf.record.workload import TORCH, Precision, Variant
 
 MEASURED: Final = frozenset({"latency", "throughput", "stage", "soak"})
 """What a test can ask of ``sd_benchmark`` and ``sd_gain``."""
+
+SOAKED: Final = frozenset({"soak"})
+"""What only a soak asks, which takes the time that is asked for."""
 
 INSPECTED: Final = frozenset({"components", "trajectory"})
 """Questions of the quality suite that need a recording of the reference."""
@@ -50,7 +53,7 @@ def _list_names(code: CodeType) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedWork:
     """What a test will ask of the workers.
 
     Attributes:
@@ -72,10 +75,13 @@ class Wanted:
         """What one worker loads; tests with equal ones share workers."""
         return self.variant.pipeline
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether its pipeline is the plain one in fp32, which others are held against."""
-        return self.pipeline == ("fp32", TORCH, ())
+    def is_plain(self, reference: Precision = "fp32") -> bool:
+        """Tell whether its pipeline is the plain one that others are compared with.
+
+        Args:
+            reference: That one's precision.
+        """
+        return self.pipeline == (reference, TORCH, ())
 
     def wants_recording(self) -> bool:
         """Tell whether it may need a recording of its reference."""
@@ -83,14 +89,17 @@ class Wanted:
             return False
         return bool(self.asks & INSPECTED)
 
-    def count_pictures(self, images: int, quality_images: int) -> int:
-        """Count the plain fp32 pictures that it is held against, from the workload's first one.
+    def count_pictures(
+        self, images: int, quality_images: int, reference: Precision = "fp32"
+    ) -> int:
+        """Count the reference's pictures that it is compared with, from the workload's first one.
 
         Args:
             images: Pictures of a throughput case.
             quality_images: Pictures of the quality suite.
+            reference: Precision of the plain pipeline that others are compared with.
         """
-        if self.is_plain or self.has_plain_side or self.variant.is_external:
+        if self.is_plain(reference) or self.has_plain_side or self.variant.is_external:
             return 0
         if self.is_timed:
             return images if "throughput" in self.asks else 1
@@ -105,7 +114,7 @@ class Plan:
         tests: What each will ask.
     """
 
-    tests: Sequence[Wanted] = ()
+    tests: Sequence[ExpectedWork] = ()
 
     def is_first_of_its_pipeline(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> bool:
         """Tell whether no test before asked for the pipeline of this one.
@@ -126,12 +135,16 @@ class Plan:
         return sum(_count(group, is_skipped) for group in self._divide())
 
     def count_pictures(
-        self, images: int, quality_images: int, is_skipped: Callable[[Variant], bool]
+        self,
+        images: int,
+        quality_images: int,
+        is_skipped: Callable[[Variant], bool],
+        reference: Precision = "fp32",
     ) -> int:
-        """Count the plain fp32 pictures that the session wants; see `Wanted.count_pictures`."""
+        """Count the reference's pictures that the session wants; see `Wanted.count_pictures`."""
         return max(
             (
-                one.count_pictures(images, quality_images)
+                one.count_pictures(images, quality_images, reference)
                 for one in self.tests
                 if not is_skipped(one.variant)
             ),
@@ -141,7 +154,7 @@ class Plan:
     def list_inspected(
         self, is_skipped: Callable[[Variant], bool]
     ) -> tuple[tuple[Precision, str], ...]:
-        """List precision and engine of each pipeline that is held against a recording."""
+        """List precision and engine of each pipeline that is compared with a recording."""
         asking = (
             (one.variant.precision, one.variant.engine)
             for one in self.tests
@@ -157,21 +170,21 @@ class Plan:
         )
         return [first for first in firsts if first is not None]
 
-    def _find_group(self, node_id: str) -> list[Wanted]:
+    def _find_group(self, node_id: str) -> list[ExpectedWork]:
         """Return the tests of this one's pipeline."""
         holding = (
             group for group in self._divide() if any(one.node_id == node_id for one in group)
         )
         return next(holding, [])
 
-    def _divide(self) -> list[list[Wanted]]:
+    def _divide(self) -> list[list[ExpectedWork]]:
         """Return the tests of each pipeline."""
         return [
             list(group) for _, group in itertools.groupby(self.tests, key=lambda one: one.pipeline)
         ]
 
 
-def _count(group: Iterable[Wanted], is_skipped: Callable[[Variant], bool]) -> int:
+def _count(group: Iterable[ExpectedWork], is_skipped: Callable[[Variant], bool]) -> int:
     """Count the processes of one pipeline: its workers, and one for each reason to want another.
 
     Repeatability asks for a fresh process; a second worker has been one. A gain has its plain side.

@@ -15,6 +15,7 @@ from sdperf.measure.clock import VirtualClock
 from sdperf.measure.ledger import Ledger
 from sdperf.plugin.command_line import read_typed
 from sdperf.plugin.keys import KEY
+from sdperf.plugin.live.budget import SessionBudget
 from sdperf.plugin.live.log import TestLog
 from sdperf.plugin.live.order import OrderWatch
 from sdperf.plugin.live.quality_results import QualityShelf
@@ -65,6 +66,7 @@ class LiveSession:
         log: What its tests left.
         quality: What the quality suite left.
         order: Whether the order of cases makes a difference.
+        budget: What it costs, and what it has time for.
         asked: What it is to be compared with.
         journal: What keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
@@ -88,6 +90,11 @@ class LiveSession:
     interrupted: bool = False
     outcome: SessionOutcome | None = None
     stored: StoredRun = field(default_factory=StoredRun)
+    budget: SessionBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count its time."""
+        self.budget = SessionBudget(self.suites)
 
     @property
     def ledger(self) -> Ledger:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sdperf.engines.catalogue import ENGINES, explain_skip
 from sdperf.errors import ConfigurationError, EngineError
+from sdperf.pipeline.optimisations.catalogue import PLAIN
 from sdperf.plugin.options import Settings
 from sdperf.record.workload import TORCH, Variant, name_engine
-from sdperf.settings import PRECISION, SUBJECT, WORKERS
+from sdperf.run.memory import FITS_EVERYWHERE_BYTES, WEIGHT_BYTES
+from sdperf.settings import ENGINE, OPTIMISATIONS, PRECISION, SUBJECT, WORKERS
+from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
     from sdperf.run.hosts.cluster import Cluster
@@ -20,15 +23,20 @@ if TYPE_CHECKING:
 
 
 def find_skip_reason(
-    settings: Settings, suite: Suite, cluster: Cluster | None, variant: Variant
+    settings: Settings,
+    suite: Suite,
+    cluster: Cluster | None,
+    variant: Variant,
+    beside: Sequence[Variant] = (),
 ) -> str | None:
     """Say why an automatic case does not suit this machine, naming the flag to force it.
 
     Args:
         settings: What was asked for.
-        suite: Knows the device and its threads.
+        suite: Knows the device, its threads and its memory.
         cluster: Whose workers are used; ``None`` where they are our own.
         variant: The case.
+        beside: What is loaded beside it, one worker each.
     """
     if cluster is not None:
         there = len(cluster.list_workers())
@@ -47,7 +55,27 @@ def find_skip_reason(
                 f"{variant.precision} is emulated on this {device.kind} device and slow; "
                 f"force with {PRECISION} {variant.precision}"
             )
-    return _find_engine_reason(settings, suite, variant)
+    engine_reason = _find_engine_reason(settings, suite, variant)
+    return engine_reason or _find_memory_reason(settings, suite, variant, beside)
+
+
+def find_batch_reason(suite: Suite, variant: Variant, images: int) -> str | None:
+    """Say why so many images cannot be made in one call, by what one image was seen to take.
+
+    Args:
+        suite: Knows the memory, and what was taken.
+        variant: The pipeline.
+        images: How many at a time.
+    """
+    peak_bytes = suite.profiles.peaks.get(variant.pipeline)
+    weights, room = suite.weights, suite.find_room()
+    if peak_bytes is None or weights is None or room is None or variant.engine != TORCH:
+        return None
+    weight_bytes = weights * WEIGHT_BYTES[variant.precision]
+    need_bytes = weight_bytes + images * max(0, peak_bytes - weight_bytes)
+    if room.holds([need_bytes]):
+        return None
+    return f"{images} images at a time take about {format_bytes(need_bytes)}: {room.describe()}"
 
 
 @contextlib.contextmanager
@@ -78,6 +106,40 @@ def _find_engine_reason(settings: Settings, suite: Suite, variant: Variant) -> s
     if (is_auto or settings.precision_is_auto) and variant.precision not in choice.precisions:
         return f"the engine {choice.name} cannot run {variant.precision}"
     return explain_skip(choice, suite.describe_device().kind) if is_auto else None
+
+
+def _find_memory_reason(
+    settings: Settings, suite: Suite, variant: Variant, beside: Sequence[Variant]
+) -> str | None:
+    """Say what of an automatic choice the memory does not hold; what was typed is run as typed."""
+    need_bytes = None if variant.is_external else suite.find_need_bytes(variant)
+    if need_bytes is None or need_bytes * (variant.workers + len(beside)) <= FITS_EVERYWHERE_BYTES:
+        return None
+    room = suite.find_room()
+    if room is None:
+        return None
+    each = format_bytes(need_bytes)
+    if settings.precision_is_auto and not room.holds([need_bytes]):
+        return (
+            f"{variant.precision} takes {each} or more in {room.describe()}; "
+            f"force with {PRECISION} {variant.precision}"
+        )
+    workers = [need_bytes] * variant.workers
+    if settings.workers_are_auto and variant.workers > 1 and not room.holds(workers):
+        return (
+            f"{variant.workers} workers of {each} in {room.describe()}; "
+            f"force with {WORKERS} {variant.workers}"
+        )
+    others = [suite.find_need_bytes(one) or 0 for one in beside]
+    is_unasked = settings.optimisations is None or _is_chosen_engine(settings, variant.engine)
+    if others and is_unasked and not room.holds([*workers, *others]):
+        flag = OPTIMISATIONS if variant.engine == TORCH else ENGINE
+        name = variant.engine if variant.engine != TORCH else "+".join(variant.optimisations)
+        return (
+            f"{each} and the plain pipeline's {format_bytes(sum(others))} beside it in "
+            f"{room.describe()}; force with {flag} {name or PLAIN}"
+        )
+    return None
 
 
 def _is_chosen_engine(settings: Settings, name: str) -> bool:

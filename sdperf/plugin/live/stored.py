@@ -17,7 +17,7 @@ class StoredRun:
         instant: When the run was first written down; all its files say the same.
         durations: Where the wall time went until the run was saved first; ``None`` before.
         images: Where the run's images lie, once stored.
-        exhibits: Failing images laid beside what they were held against.
+        exhibits: Failing images laid beside what they were compared with.
         report: What became of the report that was asked for, one line.
         refused_save: Why a save that was asked for was refused; ``None`` where it was not.
         unsaved: What was asked for and could not be written, and what became of the run instead.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,7 @@ class SessionSuites:
                 shipped=references,
                 guards=settings.guards,
                 allowed_unknown=settings.allowed_unknown,
+                asked_precisions=() if settings.precision_is_auto else settings.precisions,
             )
             self._prefer_calibrated(self._suite, model.model_hash)
         return self._suite
@@ -140,32 +142,38 @@ class SessionSuites:
             return
         if suite.guards != "off":
             suite.machine.look_at_rest()
-        if self.plan.is_first_of_its_pipeline(node_id, self._is_skipped):
-            stock.fill(self.plan.count_now(node_id, self._is_skipped), suite.model)
+        if self.plan.is_first_of_its_pipeline(node_id, self.is_skipped):
+            stock.fill(self.plan.count_now(node_id, self.is_skipped), suite.model)
         if not self._has_stocked:
             self._has_stocked = True
-            wanted = self.plan.count_all(self._is_skipped) + self._plan_references()
-            stock.fill(min(wanted, count_that_fit()), suite.model)
+            stock.fill(min(self.count_loads(), count_that_fit()), suite.model)
         suite.pool.settle()
 
+    def count_loads(self) -> int:
+        """Count the pipelines that the session loads, one a worker, references included."""
+        return self.plan.count_all(self.is_skipped) + self._plan_references()
+
     def _plan_references(self) -> int:
-        """Tell the suite what its tests are held against; count the processes that it takes."""
+        """Tell the suite what its tests are compared with; count the processes that it takes."""
         from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
 
         suite, images = self.own(), self.settings.images
         quality_images = max(FEWEST_IMAGES, images)
         suite.planned = PlannedReferences(
-            self.plan.count_pictures(images, quality_images, self._is_skipped),
-            self.plan.list_inspected(self._is_skipped),
+            self.plan.count_pictures(
+                images, quality_images, self.is_skipped, suite.reference_precision
+            ),
+            self.plan.list_inspected(self.is_skipped),
         )
         tested = {
             suite.make_spec(one.precision, one.optimisations, one.engine)
-            for one in self.plan.list_variants(self._is_skipped)
+            for one in self.plan.list_variants(self.is_skipped)
         }
         return len(list_reference_specs(suite) - tested)
 
-    def _is_skipped(self, variant: Variant) -> bool:
+    def is_skipped(self, variant: Variant) -> bool:
+        """Tell whether a variant will be skipped because it does not suit this machine."""
         names = variant.optimisations
         is_empty = names == (DEFAULT,) and not self.find_default_optimisations()
         return is_empty or self.reason_to_skip(variant) is not None
@@ -174,9 +182,14 @@ class SessionSuites:
         """Return what is on by default on the session's device."""
         return default_for(self.own().describe_device().kind)
 
-    def reason_to_skip(self, variant: Variant) -> str | None:
-        """Say why an automatic case does not suit this machine, naming the flag to force it."""
-        return find_skip_reason(self.settings, self.own(), self._cluster, variant)
+    def reason_to_skip(self, variant: Variant, beside: Sequence[Variant] = ()) -> str | None:
+        """Say why an automatic case does not suit this machine, naming the flag to force it.
+
+        Args:
+            variant: The case.
+            beside: What is loaded beside it, one worker each.
+        """
+        return find_skip_reason(self.settings, self.own(), self._cluster, variant, beside)
 
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""

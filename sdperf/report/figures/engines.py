@@ -58,7 +58,7 @@ def draw_engines(machine: JudgedMachine) -> Drawn | None:
         title="Engine against engine",
         caption=(
             "The same prompts, noise and scheduler; only what runs the networks differs. SSIM is "
-            "the worst image against torch's. An engine is held against the torch that it took "
+            "the worst image against torch's. An engine is compared with the torch that it took "
             "turns with, whose seconds stand beside. A star: the two ran one after the other and "
             "not in turns, so drift is not excluded. Files: weights and programs as the engine "
             "keeps them."

@@ -106,7 +106,7 @@ def draw_examples(machine: JudgedMachine, source: PictureSource) -> Drawn | None
     if not samples:
         return None
     precisions = list(dict.fromkeys(name for sample in samples for name, _ in sample.images))
-    columns = ["held against", *precisions]
+    columns = ["compared with", *precisions]
     with figure_style():
         figure, axes = new_figure(
             len(columns), len(samples), 0.5 + len(columns) * (WIDTH_IN - 0.4) / len(samples)
@@ -138,7 +138,7 @@ def draw_examples(machine: JudgedMachine, source: PictureSource) -> Drawn | None
     return Drawn(
         name="images",
         title="Example images",
-        caption="The same prompts and seeds in each precision, below what they are held against.",
+        caption="The same prompts and seeds in each precision, below what they are compared with.",
         figure=figure,
         table=Table.of(
             ("prompt", "seed", "precision", "against", "SSIM", "worst tile"), tuple(rows)
@@ -149,7 +149,7 @@ def draw_examples(machine: JudgedMachine, source: PictureSource) -> Drawn | None
 def _draw_cell(ax: Axes, sample: Sample, column: str, source: PictureSource) -> None:
     images = dict(sample.images)
     sha256 = images[column].sha256 if column in images else None
-    if column == "held against":
+    if column == "compared with":
         sha256 = sample.against_sha256
     pixels = None if sha256 is None else source.find(sha256)
     if pixels is None:

@@ -20,7 +20,7 @@ _ROW_IN: Final = 0.27
 _KINDS: Final = (("latency", "one image per worker"), ("throughput", "a batch of prompts"))
 _CAPTION: Final = (
     "Filled: median of this run's rounds, with its 95 % interval (the extremes where rounds are "
-    "few). Hollow: what the case is held against, with the range that goes with it. Dotted line: "
+    "few). Hollow: what the case is compared with, with the range that goes with it. Dotted line: "
     "the plain fp32 sync pipeline of this run. Rounds of one process are not independent, so the "
     "true uncertainty between sessions is larger than a bar."
 )

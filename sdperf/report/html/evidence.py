@@ -14,7 +14,7 @@ from sdperf.images.difference import DEFAULT_GAIN
 from sdperf.judging.machine import JudgedMachine
 from sdperf.report.pictures.pictures import (
     Embedded,
-    Pair,
+    PicturePair,
     PictureSource,
     Sample,
     count_identical,
@@ -43,10 +43,10 @@ class Exhibited:
     Attributes:
         title: Which image.
         precision: Of the pipeline that drew it.
-        against: What it was held against.
+        against: What it was compared with.
         caption: Scores in words.
         cases: Cases whose image of this prompt differs, in words.
-        baseline: What it was held against.
+        baseline: What it was compared with.
         current: This run's image.
         difference: Where they differ, brightened.
         gain: By what factor.
@@ -95,7 +95,7 @@ class Evidence:
         pairs: To look at with the slider, the worst first.
         left_out: Differing images that are not among them.
         missing: Differing images whose pictures are not there any more.
-        identical: Images that equal what they were held against.
+        identical: Images that equal what they were compared with.
         sheet: Every prompt.
     """
 
@@ -142,7 +142,7 @@ def gather_evidence(machine: JudgedMachine, source: PictureSource) -> Evidence:
 
 
 def _exhibit(
-    pair: Pair, before: NDArray[np.uint8], after: NDArray[np.uint8], *, is_degraded: bool
+    pair: PicturePair, before: NDArray[np.uint8], after: NDArray[np.uint8], *, is_degraded: bool
 ) -> Exhibited:
     image, score = pair.image, pair.score
     left, top, right, bottom = score.worst_tile_box
@@ -194,7 +194,7 @@ def _lay_sheet(samples: Sequence[Sample], source: PictureSource) -> list[SheetRo
     for sample in samples:
         cells = []
         if sample.against is not None and sample.against_sha256 is not None:
-            cells.append(SheetCell(sample.against, find(sample.against_sha256), "held against"))
+            cells.append(SheetCell(sample.against, find(sample.against_sha256), "compared with"))
         for precision, image in sample.images:
             score = image.score(sample.against or "")
             words = f"{image.entropy_bits:.2f} bit"

@@ -10,7 +10,8 @@ from sdperf.judging.machine import JudgedMachine
 from sdperf.judging.trend.changes import Trend
 from sdperf.report.pictures.pictures import PictureSource
 from sdperf.store.files import encode_text, write_atomically
-from sdperf.tune.summary import Summary
+from sdperf.sweep.summary import SweepSummary
+from sdperf.tune.summary import StudySummary
 
 
 def write_report(
@@ -18,7 +19,8 @@ def write_report(
     machines: Sequence[JudgedMachine],
     source: PictureSource,
     trends: Mapping[str, Sequence[Trend]] | None = None,
-    tunings: Sequence[Summary] = (),
+    tunings: Sequence[StudySummary] = (),
+    sweeps: Sequence[SweepSummary] = (),
 ) -> int:
     """Render a report and write it whole or not at all.
 
@@ -31,7 +33,7 @@ def write_report(
     require_drawing()
     from sdperf.report.html.page import render_page
 
-    content = encode_text(render_page(machines, source, trends, tunings))
+    content = encode_text(render_page(machines, source, trends, tunings, sweeps))
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -29,11 +29,13 @@ from sdperf.report.html.evidence import Evidence, gather_evidence
 from sdperf.report.html.plot import Plot
 from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines
 from sdperf.report.html.summary import Summary, summarise
+from sdperf.report.html.sweep import view_sweep
 from sdperf.report.html.table import format_html_table
 from sdperf.report.html.tables import CaseRow, list_choices, list_columns, list_rows
 from sdperf.report.html.tuning import view_tuning
 from sdperf.report.pictures.pictures import PictureSource
-from sdperf.tune.summary import Summary as Study
+from sdperf.sweep.summary import SweepSummary
+from sdperf.tune.summary import StudySummary as Study
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,17 @@ def render_page(
     source: PictureSource,
     trends: Mapping[str, Sequence[Trend]] | None = None,
     tunings: Sequence[Study] = (),
+    sweeps: Sequence[SweepSummary] = (),
 ) -> str:
     """Render a report.
 
     Args:
-        machines: One or more, or none beside a study; the first one's verdict is the title.
+        machines: One or more, or none beside a study or a sweep; the first one's verdict is the
+            title.
         source: Where pictures are found.
         trends: What each machine's many runs say, by `JudgedMachine.machine`.
         tunings: Studies of `sdperf tune` to show below.
+        sweeps: What `sdperf sweep` found, to show below.
 
     Returns:
         One HTML document that loads nothing.
@@ -101,14 +106,22 @@ def render_page(
         view_tuning(summary, f"tuning{number}", _plot)
         for number, summary in enumerate(tunings, start=1)
     ]
-    headline = views[0].summary.headline if views else studies[0].headline
+    swept = [
+        view_sweep(summary, f"sweep{number}", _plot) for number, summary in enumerate(sweeps, 1)
+    ]
+    headlines = [
+        *(view.summary.headline for view in views),
+        *(study.headline for study in studies),
+        *(one.headline for one in swept),
+    ]
     return environment.get_template("report.html.j2").render(
         version=__version__,
         machines=views,
         across=None if across is None else _plot(across, "all"),
         environments=tabulate_environments([machine.head for machine in machines]),
         tunings=studies,
-        title=f"{headline}: sdperf report",
+        sweeps=swept,
+        title=f"{headlines[0]}: sdperf report",
         policy=_write_policy(script),
         style=Markup(_read("report.css")),
         colours=COLOURS,

@@ -43,7 +43,7 @@ _NOT_JUDGED: Final = frozenset({"resources", "limits", "stages", "guards"})
 def pack_machines(machines: Sequence[JudgedMachine]) -> str:
     """Pack everything that the verdicts rest on, and the verdicts.
 
-    The judged runs are whole; of those that they are held against, stages, resources and guards
+    The judged runs are whole; of those that they are compared with, stages, resources and guards
     are left out. Equal data give equal text.
 
     Returns:

@@ -191,13 +191,13 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     limit = format_change(1 + machine.limits.max_slowdown)
     gross = format_change(1 + machine.limits.gross_slowdown)
     if not sessions:
-        yield _doubt("Held against no earlier run: times are shown, not judged.")
+        yield _doubt("Compared with no earlier run: times are shown, not judged.")
     elif sessions < FEWEST_SESSIONS:
         runs = format_quantity(sessions, "earlier run")
         missing = FEWEST_SESSIONS - sessions
-        yield _doubt(f"Held against {runs}: only {gross} fails. {missing} more and {limit} binds.")
+        yield _doubt(f"Compared with {runs}: only {gross} fails. {missing} more and {limit} binds.")
     else:
-        yield _trust(f"Held against {sessions} earlier runs: {limit} a case binds.")
+        yield _trust(f"Compared with {sessions} earlier runs: {limit} a case binds.")
     widths = [
         (high - low) / 2 / case.current_s
         for case in machine.cases
@@ -213,7 +213,7 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     summary = machine.head.run.summary
     control = None if summary is None else summary.null_control
     if control is not None and control.ratio is not None:
-        words = f"The same code held against itself differed by {format_change(control.ratio)}"
+        words = f"The same code compared with itself differed by {format_change(control.ratio)}"
         yield _trust(f"{words}.") if control.is_sound else _doubt(f"{words}: not fit.")
     if machine.settled:
         yield _trust(

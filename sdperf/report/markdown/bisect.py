@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sdperf.ab.sides.interpreters import TELLING, compare_packages
-from sdperf.ab.verdict.comparison import Comparison
+from sdperf.ab.verdict.comparison import AbComparison
 from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.judging import Aspect, describe_verdict
 from sdperf.bisect.state import StepRecord
@@ -139,7 +139,7 @@ def _format_path(report: BisectReport) -> Iterator[str]:
     yield ""
     yield f"{_capital(escape_markdown(describe_effort(report)))}."
     good = report.info(state.question.good).name
-    yield f"Each {report.noun} was held against {escape_markdown(good)}."
+    yield f"Each {report.noun} was compared with {escape_markdown(good)}."
     if any(target.aspect == "speed" for target in state.targets):
         yield (
             f"The error was divided by {count_planned(report)} tests and the looks of each; the "
@@ -220,7 +220,7 @@ def _describe_machine(where: Environment) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _list_packages(comparison: Comparison) -> str:
+def _list_packages(comparison: AbComparison) -> str:
     packages = comparison.a.packages
     return ", ".join(f"{name} {packages[name]}" for name in TELLING if name in packages)
 

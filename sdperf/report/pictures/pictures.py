@@ -18,14 +18,15 @@ from sdperf.judging.machine import JudgedMachine
 from sdperf.models.references import ReferenceImages, load_references
 from sdperf.record.measurement import ImageRecord, ImageScores
 from sdperf.record.observation import ImageParity, Soundness
+from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.store.images import ImageStore
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-AGAINST: Final = ("baseline", "reference", "fp32-sync")
-"""What an image is held against, the strictest first."""
+AGAINST: Final = ("baseline", "reference", *SYNC_REFERENCES)
+"""What an image is compared with, the strictest first."""
 
 _LARGEST_LOSSLESS_BYTES: Final = 60_000
 _QUALITY: Final = 88
@@ -49,8 +50,8 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An image beside what it was held against.
+class PicturePair:
+    """An image beside what it was compared with.
 
     Attributes:
         image: The image of this run.
@@ -168,13 +169,13 @@ def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
     return listed
 
 
-def list_pairs(machine: JudgedMachine) -> list[Pair]:
-    """Return the images that differ from what they were held against, the worst first.
+def list_pairs(machine: JudgedMachine) -> list[PicturePair]:
+    """Return the images that differ from what they were compared with, the worst first.
 
-    Each image is held against the strictest that it has. Of those that differ by their case only,
+    Each image is compared with the strictest that it has. Of those that differ by their case only,
     the worst is listed, once.
     """
-    pairs: dict[tuple[str, int, str], Pair] = {}
+    pairs: dict[tuple[str, int, str], PicturePair] = {}
     for precision, case, image in list_images(machine):
         score = _strictest(image)
         if score is None or score.identical or score.against_sha256 == image.sha256:
@@ -182,7 +183,7 @@ def list_pairs(machine: JudgedMachine) -> list[Pair]:
         key = (image.prompt, image.seed, precision)
         earlier = pairs.get(key)
         cases = tuple(dict.fromkeys((*(() if earlier is None else earlier.cases), case)))
-        pair = Pair(image, score, precision, cases)
+        pair = PicturePair(image, score, precision, cases)
         if earlier is not None and earlier.score.worst_tile_ssim <= score.worst_tile_ssim:
             pair = dataclasses.replace(earlier, cases=cases)
         pairs[key] = pair
@@ -190,7 +191,7 @@ def list_pairs(machine: JudgedMachine) -> list[Pair]:
 
 
 def count_identical(machine: JudgedMachine) -> int:
-    """Count the images that equal what they were held against, each once."""
+    """Count the images that equal what they were compared with, each once."""
     return len(
         {
             image.sha256

@@ -61,6 +61,8 @@ def _headline(judgement: Judgement) -> str:
     size = ""
     if judgement.width is not None and judgement.height is not None:
         size = f", {judgement.width} x {judgement.height} px"
+    if judgement.frames is not None:
+        size += f", {format_quantity(judgement.frames, 'frame')}"
     system = "macOS not given" if judgement.macos is None else f"macOS {judgement.macos}"
     on = "MPS" if judgement.chip is None else judgement.chip
     return (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
 from sdperf.record.measurement import ImageRecord
-from sdperf.record.workload import ImageRequest
+from sdperf.record.workload import ImageRequest, name_sync
 from sdperf.run.messages import DeliveredImage
 from sdperf.run.pictures.references import fetch_plain
 from sdperf.run.pictures.scoring import Other
@@ -26,7 +26,7 @@ def record_images(
 ) -> list[ImageRecord]:
     """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
 
-    Each is held against this run's fp32 sync image and against the shipped reference.
+    Each is compared with this run's image of the plain reference and with the shipped one.
 
     Args:
         suite: Whose pictures they are.
@@ -44,10 +44,10 @@ def record_images(
 
 
 def _list_others(suite: Suite, image: ImageRequest) -> list[Other]:
-    """List what an image is held against."""
+    """List what an image is compared with."""
     plain, others = fetch_plain(suite, image), []
     if plain is not None:
-        others.append(Other.of_png("fp32-sync", plain))
+        others.append(Other.of_png(name_sync(suite.reference_precision), plain))
     reference = None if suite.shipped is None else suite.shipped.find(image, suite.workload)
     if reference is not None:
         others.append(Other("reference", reference.sha256, reference.read))
@@ -62,7 +62,7 @@ def add_scores(
     *,
     against: str,
 ) -> list[ImageRecord]:
-    """Hold images against others that were made in this session too; see `record_images`.
+    """Compare images with others that were made in this session too; see `record_images`.
 
     Args:
         suite: Whose pictures they are.

@@ -21,13 +21,15 @@ class SessionImages:
     """What was made of one workload by one code on one device.
 
     Attributes:
-        plain: Images that plain fp32 delivered in sync mode; ``None`` where it could not.
+        plain: Images that the plain reference delivered in sync mode; ``None`` where it could not.
+        plain_precision: The reference's precision; ``None`` before it was chosen.
         recordings: Generations opened up by where they come from, or why there is none.
         recording_s: Seconds that the recordings of each source took.
         scores: What is known of the pictures by their content, whoever made them.
     """
 
     plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
+    plain_precision: Precision | None = None
     recordings: dict[tuple[Source, ImageRequest], Recording | SdperfError] = field(
         default_factory=dict
     )
@@ -37,7 +39,7 @@ class SessionImages:
     _first: _Made = field(default_factory=dict)
 
     def keep_plain(self, image: ImageRequest, png: bytes) -> None:
-        """Remember an image that plain fp32 delivered in sync mode."""
+        """Remember an image that the plain reference delivered in sync mode."""
         self.plain.setdefault(image, png)
 
     def keep_made(
@@ -45,7 +47,7 @@ class SessionImages:
     ) -> None:
         """Remember an image that one worker delivered in sync mode, nothing optimised."""
         self._made.setdefault((precision, engine, image), delivered)
-        if (precision, engine) == ("fp32", TORCH):
+        if (precision, engine) == (self.plain_precision or "fp32", TORCH):
             self.keep_plain(image, delivered.png)
 
     def find_made(
@@ -67,7 +69,7 @@ class SessionImages:
         return self._first.get((precision, engine, image))
 
     def find_plain(self, sha256: str) -> bytes | None:
-        """Return an fp32 sync image by its content hash, if it was made."""
+        """Return an image of the plain reference by its content hash, if it was made."""
         for png in self.plain.values():
             if png is not None and compute_png_sha256(png) == sha256:
                 return png

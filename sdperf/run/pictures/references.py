@@ -1,9 +1,9 @@
 """What a session will want of reference pipelines, made in one visit to each.
 
-A pipeline under test is held against pictures of the plain fp32 pipeline, and against a recording
-of its components. One pipeline is loaded at a time, so that every change of mind costs two loads: a
-session that knows what its tests will ask has all of it made while a reference is loaded, before
-the pipeline under test is.
+A pipeline under test is compared with pictures of the plain pipeline in fp32, or in the widest
+precision that the memory holds, and against a recording of its components. One pipeline is loaded
+at a time, so that every change of mind costs two loads: a session that knows what its tests will
+ask has all of it made while a reference is loaded, before the pipeline under test is.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sdperf.errors import GenerationError, SdperfError
+from sdperf.errors import GenerationError, SdperfError, UnsupportedError
 from sdperf.record.workload import TORCH, ImageRequest, Precision
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.pictures.sources import Source
-from sdperf.run.quality.questions import Record
+from sdperf.run.quality.questions import RecordImage
 from sdperf.run.quality.recorded import Recording
 
 if TYPE_CHECKING:
@@ -42,32 +42,53 @@ class PlannedReferences:
 
     Attributes:
         pictures: How many of the workload's pictures are wanted of plain fp32, from the first one.
-        inspected: Precision and engine of each pipeline whose components or latents are held
-            against a recording.
+        inspected: Precision and engine of each pipeline whose components or latents are compared
+            with a recording.
     """
 
     pictures: int = 0
     inspected: tuple[tuple[Precision, str], ...] = ()
 
 
-def choose_reference(suite: Suite, precision: Precision, engine: str) -> Source:
-    """Choose whose recording a pipeline's components are held against.
+def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | None:
+    """Find whose recording a pipeline's components are compared with.
 
     The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
     in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
-    fp32 on the CPU is held against itself with another number of threads: what is left is the noise
-    floor.
+    fp32 on the CPU is compared with itself with another number of threads: what is left is the
+    noise floor. Where the memory does not hold fp32, the widest precision that it holds takes its
+    place, and the plain pipeline in that precision has no reference: ``None``.
     """
     threads = suite.threads_per_worker(1)
     kind = suite.describe_device().kind
-    plain = WorkerSpec(suite.model, "fp32", suite.device)
-    if precision != "fp32" or suite.subject is not None or engine != TORCH:
-        return Source(plain, threads, f"plain fp32 on the same {kind}")
+    widest = suite.reference_precision
+    plain = WorkerSpec(suite.model, widest, suite.device)
+    if precision != widest or suite.subject is not None or engine != TORCH:
+        return Source(plain, threads, f"plain {widest} on the same {kind}")
+    if widest != "fp32":
+        return None
     if kind != "cpu":
         return Source(WorkerSpec(suite.model, "fp32", "cpu"), threads, "fp32 on the CPU")
     other = 1 if threads > 1 else 2
     words = f"itself with {other} instead of {threads} threads (A/A)"
     return Source(plain, other, words)
+
+
+def choose_reference(suite: Suite, precision: Precision, engine: str) -> Source:
+    """Return what `find_reference` finds.
+
+    Raises:
+        UnsupportedError: Nothing wider fits into memory.
+    """
+    found = find_reference(suite, precision, engine)
+    if found is None:
+        room = suite.find_room()
+        held = "" if room is None else f": {room.describe()}"
+        raise UnsupportedError(
+            f"there is no wider reference than {precision}, since fp32 does not fit{held}; its "
+            "images are compared with those of the accepted runs"
+        )
+    return found
 
 
 def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recording:
@@ -80,7 +101,7 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
         try:
             role = "" if source.spec == suite.pool.loaded else _name_role(suite, source)
             suite.pool.acquire(source.spec, 1, role)
-            question = Record(suite.workload, image, source.threads)
+            question = RecordImage(suite.workload, image, source.threads)
             asked_s = time.monotonic()
             suite.images.recordings[source, image] = suite.pool.ask(question)
             spent_s = suite.images.recording_s.get(source, 0.0) + time.monotonic() - asked_s
@@ -122,7 +143,7 @@ def make_recordings(suite: Suite, source: Source) -> list[tuple[ImageRequest, Re
 
 
 def make_due(suite: Suite, spec: WorkerSpec) -> None:
-    """Make what the tests of a pipeline will be held against, before that pipeline is loaded.
+    """Make what the tests of a pipeline will be compared with, before that pipeline is loaded.
 
     What fails is logged or said when it is asked for; the pipeline under test is none the worse.
 
@@ -132,7 +153,7 @@ def make_due(suite: Suite, spec: WorkerSpec) -> None:
     """
     if not suite.compares_with_fp32 or suite.planned == PlannedReferences():
         return
-    plain = suite.make_spec("fp32")
+    plain = suite.make_spec(suite.reference_precision)
     sources = [source for source in _list_due(suite, spec) if source.spec != spec]
     of_plain = [source for source in sources if source.spec == plain]
     of_others = [source for source in sources if source.spec != plain]
@@ -145,31 +166,32 @@ def make_due(suite: Suite, spec: WorkerSpec) -> None:
 
 
 def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
-    """Draw those of the plain fp32 pictures that nobody has drawn; untimed, one by one.
+    """Draw those of the plain reference's pictures that nobody has drawn; untimed, one by one.
 
-    ``None`` is kept for a picture that fp32 cannot draw here, and for all that are left where fp32
+    ``None`` is kept for a picture that it cannot draw here, and for all that are left where it
     cannot be loaded or its worker died; the reason is logged once.
     """
+    precision = suite.reference_precision
     missing = [image for image in dict.fromkeys(images) if image not in suite.images.plain]
     while missing:
         try:
-            suite.pool.acquire(suite.make_spec("fp32"), 1)
+            suite.pool.acquire(suite.make_spec(precision), 1)
             with suite.pool.ledger.spend("references"):
                 while missing:
                     request = suite.request((missing[0],), "sync", suite.threads_per_worker(1))
                     made = suite.pool.run_round([request]).results[0].images[0]
-                    suite.images.keep_made("fp32", TORCH, missing.pop(0), made)
+                    suite.images.keep_made(precision, TORCH, missing.pop(0), made)
         except SdperfError as error:
-            _log.warning("no fp32 sync image to compare with: %s", error)
+            _log.warning("no %s sync image to compare with: %s", precision, error)
             failed = missing[:1] if isinstance(error, GenerationError) else list(missing)
             suite.images.plain.update(dict.fromkeys(failed))
             del missing[: len(failed)]
 
 
 def fetch_plain(suite: Suite, image: ImageRequest) -> bytes | None:
-    """Return the fp32 sync image of this run, generating it untimed where no case did.
+    """Return the plain reference's image of this run, generating it untimed where no case did.
 
-    ``None`` when fp32 cannot run here; the reason is logged once.
+    ``None`` when it cannot run here; the reason is logged once.
     """
     if suite.compares_with_fp32 and image not in suite.images.plain:
         draw_plain(suite, [image])
@@ -182,8 +204,10 @@ def _draw_planned(suite: Suite) -> None:
 
 def list_reference_specs(suite: Suite) -> set[WorkerSpec]:
     """List the pipelines that the plan wants as references, whether or not they are tested too."""
-    specs = {choose_reference(suite, *one).spec for one in suite.planned.inspected}
-    return specs | ({suite.make_spec("fp32")} if suite.planned.pictures else set())
+    found = [find_reference(suite, *one) for one in suite.planned.inspected]
+    specs = {one.spec for one in found if one is not None}
+    plain = suite.make_spec(suite.reference_precision)
+    return specs | ({plain} if suite.planned.pictures else set())
 
 
 def _list_due(suite: Suite, spec: WorkerSpec) -> list[Source]:
@@ -192,8 +216,9 @@ def _list_due(suite: Suite, spec: WorkerSpec) -> list[Source]:
     asking = [
         one for one in suite.planned.inspected if suite.make_spec(one[0], engine=one[1]) == spec
     ]
-    sources = dict.fromkeys(choose_reference(suite, *one) for one in asking)
-    return [one for one in sources if (one, image) not in suite.images.recordings]
+    sources = dict.fromkeys(find_reference(suite, *one) for one in asking)
+    known = suite.images.recordings
+    return [one for one in sources if one is not None and (one, image) not in known]
 
 
 def _record_all(suite: Suite, sources: list[Source]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Other:
-    """What a picture is held against.
+    """What a picture is compared with.
 
     Attributes:
         against: What it is, such as ``fp32-sync``.
@@ -115,10 +115,10 @@ class PictureScores:
     _sizes: dict[str, str] = field(default_factory=dict)
 
     def examine(self, pictures: Sequence[tuple[bytes, Sequence[Other]]]) -> list[Examined]:
-        """Look at pictures, and hold each against others; only what is unknown is worked on.
+        """Look at pictures, and compare each with others; only what is unknown is worked on.
 
         Args:
-            pictures: PNG bytes, and what to hold them against. An other of another shape is left
+            pictures: PNG bytes, and what to compare them with. An other of another shape is left
                 out.
 
         Returns:

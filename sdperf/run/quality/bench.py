@@ -44,7 +44,7 @@ FEWEST_IMAGES: Final = 8
 """Pairs that the exact paired test needs to be able to speak."""
 
 BATCH: Final = 3
-"""Images in the batch that is held against single ones: more than two, and odd."""
+"""Images in the batch that is compared with single ones: more than two, and odd."""
 
 
 @dataclass
@@ -120,7 +120,7 @@ class QualityBench:
         return self.suite.pool.ask(question)
 
     def observe_trajectory(self, precision: Precision) -> TrajectoryParity:
-        """L3: hold the latents after each step against the reference's."""
+        """L3: compare the latents after each step with the reference's."""
         self._refuse_external("latents after each step")
         reference, current = self._reference(precision), self._current(precision)
         before = make_recordings(self.suite, reference)
@@ -135,7 +135,7 @@ class QualityBench:
         )
 
     def observe_images(self, precision: Precision) -> ImageParity:
-        """L4: hold every image against the reference image of its prompt and seed."""
+        """L4: compare every image with the reference image of its prompt and seed."""
         if is_external(self.engine):
             raise UnsupportedError(
                 "a program of yours has no reference but its own earlier pictures: its measured "
@@ -145,7 +145,7 @@ class QualityBench:
         return ImageParity("reference", images, tuple(map(self._key, self._requests())))
 
     def observe_batch(self, precision: Precision) -> ImageParity:
-        """Make several images in one call, and hold each against the same image made alone."""
+        """Make several images in one call, and compare each with the same image made alone."""
         requests = self._requests()[:BATCH]
         alone = self._make_images(precision)[:BATCH]
         self.suite.acquire(precision, 1, engine=self.engine)
@@ -251,7 +251,7 @@ def _compare_components(
 
 
 def _compare_latents(image: ImageRequest, before: Recording, after: Recording) -> PictureTrajectory:
-    """Hold two pictures' latents against each other, where they can be.
+    """Compare two pictures' latents with each other, where they can be.
 
     Raises:
         UnsupportedError: A pipeline does not show them.

@@ -24,7 +24,7 @@ class DenoiserCall:
         step: Index of the call, 0 first.
         steps: Calls that the scheduler plans.
         arguments: Positional arguments, with arrays where there were tensors.
-        named: Named arguments, likewise.
+        named: Named arguments, with arrays where there were tensors.
         output: Predicted noise (or velocity), float32, batch first; a list of equal shapes stacked.
     """
 

@@ -1,6 +1,6 @@
 """One stage alone, on fixed inputs; inside the worker.
 
-The inputs come from one untimed generation and are kept. What a timed stage gives is held against
+The inputs come from one untimed generation and are kept. What a timed stage gives is compared with
 what it gave then: where it is equal, the image is the known one, else the stages after it run,
 untimed, so that a stage that got faster and worse is seen in the image.
 """

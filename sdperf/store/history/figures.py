@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from sdperf.record.measurement import GuardLog, Measurement
 from sdperf.record.verdict import Outcome
+from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.store.runs import MOST_ROUNDS, SavedCase, is_duration
 
 LONGEST_TEXT: Final = 500
-SCORED_AGAINST: Final = ("reference", "fp32-sync")
+SCORED_AGAINST: Final = ("reference", *SYNC_REFERENCES)
 """What image scores are taken from, first to last: what they are against never moves."""
 
 _OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)
@@ -40,7 +41,7 @@ class Figures:
         peak_device_bytes: Peak of the device's allocator.
         gpu_energy_per_image_j: Joules of the board, or of the GPU part of an Apple chip.
         ssim: Lowest SSIM of its images against the model's references, else this run's fp32.
-        worst_tile_ssim: Lowest SSIM of any tile, likewise.
+        worst_tile_ssim: Lowest SSIM of any tile, against the same.
         entropy_bits: Lowest entropy of its images.
     """
 

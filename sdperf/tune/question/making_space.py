@@ -19,9 +19,10 @@ from sdperf.pipeline.optimisations.catalogue import (
     parse_optimisations,
     sort_names,
 )
-from sdperf.record.workload import MODES, Workload
+from sdperf.record.workload import MODES, PRECISIONS, Precision, Workload
+from sdperf.run.memory import WEIGHT_BYTES, Room
 from sdperf.settings.kinds import Kind, choice
-from sdperf.tune.question.setting import BATCHES, Setting, take_guidance
+from sdperf.tune.question.setting import BATCHES, TrialSetting, take_guidance
 from sdperf.tune.question.space import (
     BATCH,
     OWN_SCHEDULER,
@@ -68,17 +69,27 @@ class Abilities:
         family: The pipeline's family, ``whole`` where it cannot be divided.
         schedulers: Classes that suit the pipeline, its own first.
         cpu_threads: Threads that workers share.
+        weights: How many weights the pipeline has; ``None`` unknown.
+        room: Memory that workers share; ``None`` unknown.
     """
 
     device: DeviceInfo
     family: str
     schedulers: tuple[str, ...]
     cpu_threads: int
+    weights: int | None = None
+    room: Room | None = None
+
+    def fits(self, precision: Precision, workers: int = 1) -> bool:
+        """Tell whether the memory holds the weights of so many workers; unknown is taken to."""
+        if self.weights is None or self.room is None:
+            return True
+        return self.room.holds([self.weights * WEIGHT_BYTES[precision]] * workers)
 
 
 def make_space(
     workload: Workload,
-    default: Setting,
+    default: TrialSetting,
     abilities: Abilities,
     asked: Mapping[str, Sequence[str]] | None = None,
 ) -> Space:
@@ -104,11 +115,14 @@ def make_space(
         settings.STEPS.name: _list_steps(workload.num_inference_steps),
         settings.GUIDANCE.name: _list_guidance(take_guidance(workload)),
         BATCH: [batch for batch in BATCHES if batch <= images and abilities.family != "whole"],
-        settings.PRECISION.name: _list_precisions(abilities.device),
+        settings.PRECISION.name: _list_precisions(abilities),
         settings.SCHEDULER.name: _list_schedulers(abilities.schedulers),
         settings.MODE.name: MODES,
         settings.WORKERS.name: [
-            count for count in WORKERS if count <= min(images, max(1, abilities.cpu_threads))
+            count
+            for count in WORKERS
+            if count <= min(images, max(1, abilities.cpu_threads))
+            and any(abilities.fits(one, count) for one in _list_precisions(abilities))
         ],
     }
     required = choose_plain_keys(default)
@@ -144,9 +158,10 @@ def _list_guidance(full: float) -> list[float]:
     return sorted({full, *(1.0 + GUIDANCE_STEP * step for step in range(count + 1))})
 
 
-def _list_precisions(device: DeviceInfo) -> list[str]:
-    """List what the device computes in itself; the CPU's 16 bits only where they are asked for."""
-    return ["fp32"] if device.kind == "cpu" else list(device.native_precisions)
+def _list_precisions(abilities: Abilities) -> list[Precision]:
+    """List what the device computes in itself and holds; the CPU's 16 bits only if asked for."""
+    native = ("fp32",) if abilities.device.kind == "cpu" else abilities.device.native_precisions
+    return [one for one in PRECISIONS if one in native and abilities.fits(one)]
 
 
 def _list_schedulers(usable: Sequence[str]) -> list[str]:
@@ -158,7 +173,7 @@ def _list_schedulers(usable: Sequence[str]) -> list[str]:
 
 
 def _choose_switches(
-    asked: Sequence[str] | None, default: Setting, abilities: Abilities
+    asked: Sequence[str] | None, default: TrialSetting, abilities: Abilities
 ) -> list[str]:
     """Return the optimisations to be searched, in the catalogue's order."""
     if asked is None:

@@ -34,7 +34,7 @@ def find_faults(images: Sequence[DeliveredImage]) -> list[str]:
 
 
 def score_images(references: Sequence[bytes], images: Sequence[DeliveredImage]) -> Fidelity:
-    """Hold images against their references, in order.
+    """Compare images with their references, in order.
 
     The scores of some of the images bound those of all: more images can only make the worst worse.
 

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,29 @@ def test_speed_decides_at_a_look(b, answer):
     assert len(case.blocks) == 4
     assert case.contrasts == pytest.approx([math.log(b)] * 4)
     assert outcome(record) is answer
+
+
+def test_how_each_process_began_is_kept():
+    record = run(FakeBench({"seconds": 1.0}, {"seconds": 1.0, "load": 2.5}))
+    (case,) = record.cases
+    assert {start.load_s for start in case.starts_a} == {0.5}
+    assert {start.load_s for start in case.starts_b} == {2.5}
+    assert len(case.starts_b) == len(case.memory_b.lives)
+
+
+def test_two_sided_blocks_go_on_until_a_gain_is_told_from_none():
+    def wander():
+        return itertools.cycle([0.97, 0.99, 0.94, 0.96])
+
+    def measure(options):
+        behaviour = {"seconds": wander(), "stages": (0.1, 0.77, 0.1)}
+        return run(FakeBench({"seconds": 1.0}, behaviour), options)
+
+    options = CompareOptions(null_control=False, guards="off", alpha=0.05)
+    one, both = measure(options), measure(replace(options, is_two_sided=True))
+    assert len(both.cases[0].blocks) > len(one.cases[0].blocks)
+    (case,) = judge_comparison(both).cases
+    assert case.speed.blocks == len(both.cases[0].blocks)
 
 
 @pytest.mark.parametrize(("b", "answer"), [(0.8, Outcome.INCONCLUSIVE), (0.01, Outcome.BROKEN)])

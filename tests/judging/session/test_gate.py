@@ -129,3 +129,24 @@ def test_floors_of_the_model_do_not_hold_what_a_subject_returned_in_its_place():
     gate = Gate(Comparison(), references_of(measured.workload), None)
     judged = [gate.judge(CASE, CaseResult(one, {})).findings for one in (measured, foreign)]
     assert [findings[-1].outcome for findings in judged] == [Outcome.DEGRADED, Outcome.PASS]
+
+
+def judge_half(variant, ssim, against="bf16-sync"):
+    far = image(scores=(scores(against, ssim=ssim, tile=ssim),))
+    measured = measurement(images=(far,), variant=variant)
+    gate = Gate(Comparison(), references_of(measured.workload, "fp16"), None)
+    return [one.outcome for one in gate.judge(CASE, CaseResult(measured, {})).findings]
+
+
+def test_where_fp32_does_not_fit_images_are_held_against_the_widest_that_did():
+    """Floors of the model were measured against fp32, and do not hold between 16-bit formats."""
+    other = Variant("fp16")
+    assert judge_half(other, 0.985) == [Outcome.PASS]
+    assert judge_half(other, 0.5) == [Outcome.DEGRADED]
+    assert judge_half(other, 0.985, "fp32-sync") == [Outcome.DEGRADED]
+
+
+def test_the_reference_itself_is_held_against_nothing_and_its_like_by_tight_floors():
+    assert judge_half(Variant("bf16"), 1.0) == []
+    assert judge_half(Variant("bf16", mode="async"), 0.9) == [Outcome.DEGRADED]
+    assert judge_half(Variant("bf16", mode="async"), 1.0) == [Outcome.PASS]

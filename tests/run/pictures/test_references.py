@@ -1,21 +1,27 @@
 """Which references are visited, in which order, and what is asked of each: on a pool that notes."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from sdperf.errors import GenerationError, WorkerError
+from sdperf.device import DeviceInfo
+from sdperf.errors import GenerationError, UnsupportedError, WorkerError
+from sdperf.images.png import encode_png
 from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.messages import DeliveredImage, WorkerSpec
+from sdperf.run.pictures.comparing import record_images
 from sdperf.run.pictures.references import (
     RECORDED_IMAGES,
     PlannedReferences,
     choose_reference,
     fetch_plain,
+    find_reference,
     list_reference_specs,
     make_recording,
     make_recordings,
@@ -47,7 +53,9 @@ class NotedPool:
         if spec != self.loaded:
             self.loaded = spec
             self.noted.append(f"load {spec.precision} {spec.device} {role}".strip())
-        return [SimpleNamespace(report=SimpleNamespace(engine=None, device=None))] * count
+        return [
+            SimpleNamespace(report=SimpleNamespace(engine=None, device=None, weight_bytes={}))
+        ] * count
 
     def run_round(self, requests):
         (image,) = requests[0].images
@@ -170,3 +178,70 @@ def test_nan_in_an_fp32_picture_is_kept_for_the_cases_that_take_it_over():
     image = WORKLOAD.image(0)
     fetch_plain(suite, image)
     assert suite.images.find_made("fp32", "torch", image).nonfinite
+
+
+GIB = 2**30
+
+
+def make_large(total_bytes, native=("fp32", "fp16", "bf16"), **changes):
+    """A model of 5 billion weights on a GPU: 18.6 GiB in fp32, half of that in 16 bits."""
+    suite = make_suite(planned=PlannedReferences(2, (("bf16", "torch"), ("fp16", "torch"))))
+    model = dataclasses.replace(suite.model, weights=5 * 10**9)
+    suite = dataclasses.replace(suite, model=model, **changes)
+    suite.pool.describe_device = lambda _: DeviceInfo("cuda", "", native, 1, total_bytes)
+    suite.pool.collect_environment = lambda _: SimpleNamespace(ram_bytes=64 * GIB)
+    return suite
+
+
+@pytest.mark.parametrize(
+    ("total_gib", "native", "asked", "precision"),
+    [
+        (24, ("fp32", "fp16", "bf16"), (), "fp32"),
+        (16, ("fp32", "fp16", "bf16"), (), "bf16"),
+        (16, ("fp32", "fp16"), (), "fp16"),
+        (16, ("fp32", "fp16", "bf16"), ("fp32", "fp16"), "fp32"),  # named: loaded whatever it takes
+        (16, ("fp32", "fp16", "bf16"), ("fp16",), "bf16"),
+        (4, ("fp32", "fp16", "bf16"), (), "fp16"),
+    ],
+)
+def test_the_reference_is_the_widest_precision_that_fits(total_gib, native, asked, precision):
+    suite = make_large(total_gib * GIB, native, asked_precisions=asked)
+    assert suite.reference_precision == precision
+    assert suite.is_reference(Variant(precision))
+    assert not suite.is_reference(Variant(precision, mode="async"))
+
+
+def test_a_model_whose_weights_nobody_knows_keeps_fp32():
+    assert make_suite().reference_precision == "fp32"
+
+
+def test_where_fp32_does_not_fit_it_is_never_loaded():
+    suite = make_large(16 * GIB)
+    suite.acquire("fp16", 1)
+    recorded = ["record 2"] * RECORDED_IMAGES
+    assert suite.pool.noted == [
+        "load bf16 auto",
+        *recorded,
+        "draw 0",
+        "draw 1",
+        "load fp16 auto",
+    ]
+    assert {spec.precision for spec in list_reference_specs(suite)} == {"bf16"}
+    assert choose_reference(suite, "fp16", "torch").words == "plain bf16 on the same cuda"
+
+
+def test_the_widest_that_fits_has_no_reference_of_its_own():
+    suite = make_large(16 * GIB)
+    assert find_reference(suite, "bf16", "torch") is None
+    with pytest.raises(UnsupportedError, match=r"no wider reference than bf16.*13\.6 GiB that may"):
+        choose_reference(suite, "bf16", "torch")
+    assert find_reference(suite, "bf16", "onnx").spec.precision == "bf16"
+
+
+def test_pictures_are_scored_against_the_reference_by_its_name():
+    suite = make_large(16 * GIB)
+    image = suite.workload.image(0)
+    png = encode_png(np.zeros((16, 16, 3), np.uint8))
+    suite.images.plain[image] = png
+    (record,) = record_images(suite, [(image, DeliveredImage(png, 0.0, nonfinite=False))])
+    assert [one.against for one in record.scores] == ["bf16-sync"]

@@ -124,7 +124,7 @@ class Clause:
 
 
 def judge_trials(trials: Trials) -> list[Clause]:
-    """Hold what was seen against each clause of the contract."""
+    """Compare what was seen with each clause of the contract."""
     return [
         _judge_repeats(trials),
         _judge_difference(trials),

@@ -96,7 +96,7 @@ def check_program(
     bench: CheckBench | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> CheckResult:
-    """Try a program and hold it against the contract.
+    """Try a program and compare it with the contract.
 
     Args:
         request: What is tried.

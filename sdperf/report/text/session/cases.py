@@ -11,7 +11,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
-from sdperf.record.workload import Variant
+from sdperf.record.workload import SYNC_REFERENCES, Variant, name_sync
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
@@ -61,8 +61,9 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
     """Lay out the table: a header, then a line a case.
 
     SSIM and tile are the worst over the case's images against the strictest reference it has:
-    a compared run, else the shipped reference, else what its gain is against, else this run's fp32
-    sync image (which the plain case itself is, and so is not held against).
+    a compared run, else the shipped reference, else what its gain is against, else this run's plain
+    sync image in fp32 or the widest precision that fitted (which the plain case itself is, and so
+    is not compared with).
     """
     cells = ((row.case, *_cells(row), row.verdict.outcome.value) for row in rows)
     styles = {
@@ -90,9 +91,9 @@ def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None
     scores = [
         score
         for image in measured.images
-        for against in ("baseline", "reference", "plain", "fp32-sync")
+        for against in ("baseline", "reference", "plain", *SYNC_REFERENCES)
         if (score := image.score(against)) is not None
-        and not (against == "fp32-sync" and measured.variant == Variant())
+        and not (against == name_sync(measured.variant.precision) and _is_plain(measured.variant))
     ]
     against = scores[0].against if scores else ""
     strictest = [score for score in scores if score.against == against]
@@ -100,6 +101,10 @@ def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None
         min((score.ssim for score in strictest), default=None),
         min((score.worst_tile_ssim for score in strictest), default=None),
     )
+
+
+def _is_plain(variant: Variant) -> bool:
+    return variant == Variant(variant.precision)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -181,7 +186,7 @@ class Overlap:
 
 
 def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
-    """Hold each async case against its sync twin; cases without a profiled twin stay out."""
+    """Compare each async case with its sync twin; cases without a profiled twin stay out."""
     twins = {
         (one.kind, dataclasses.replace(one.variant, mode="sync")): one
         for one in measured

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.record.measurement import ImageScores, Measurement
-from sdperf.record.workload import TORCH, Variant, name_engine
+from sdperf.record.workload import SYNC_REFERENCES, TORCH, Variant, name_engine
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line
 from sdperf.report.text.session.cases import Row
@@ -36,12 +36,12 @@ class EngineResult:
         engine: Its name.
         provider: What it ran on, in its own words; empty for torch.
         per_image_s: Median seconds of an image.
-        torch_s: Median seconds of an image of the torch that it is held against: the one that it
-            took turns with, or the case on torch; ``None`` likewise.
+        torch_s: Median seconds of an image of the torch that it is compared with: the one that it
+            took turns with, or the case on torch; ``None`` where it is unknown.
         times: How many times faster than torch; ``None`` for torch itself and where it is unknown.
         is_paired: Whether both took turns, so that drift cancels.
         ssim: Worst image against torch's; ``None`` unknown.
-        tile: Worst tile likewise.
+        tile: SSIM of the worst tile against torch's; ``None`` unknown.
         model_bytes: Weights (and programs) as the engine holds them.
         conversion_s: Seconds that converting took when it was done.
     """
@@ -125,8 +125,8 @@ def _make_result(one: Measurement, torch_s: float | None, *, is_paired: bool) ->
 
 
 def _list_scores(one: Measurement) -> list[ImageScores]:
-    """Return a case's scores against torch: its partner's in turns, else this run's in fp32."""
-    for against in ("plain", "fp32-sync"):
+    """Return a case's scores against torch: its partner's in turns, else the plain reference's."""
+    for against in ("plain", *SYNC_REFERENCES):
         found = [image.score(against) for image in one.images]
         known = [score for score in found if score is not None]
         if known:

@@ -38,7 +38,7 @@ def describe_seen(seen: Observation) -> str:
 def _describe_images(images: Iterable[ImageRecord], against: str) -> str:
     scores = [score for image in images if (score := image.score(against)) is not None]
     if not scores:
-        return f"nothing to hold the images against ({against})"
+        return f"nothing to compare the images with ({against})"
     if all(score.identical for score in scores):
         return f"{len(scores)} images identical to the {against}"
     psnr_db = min(score.psnr_db for score in scores if score.psnr_db is not None)

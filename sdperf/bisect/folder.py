@@ -1,0 +1,188 @@
+"""What the work on one question has found so far, kept after each comparison.
+
+Killed at any moment, it goes on after the last comparison that was finished: the state is written
+whole or not at all, after the comparison and the images that it names.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sdperf.ab.verdict.comparison import AbComparison, Compared
+from sdperf.errors import ConfigurationError, RecordError
+from sdperf.record.json import decode_object, format_record, parse_record
+from sdperf.store.files import write_atomically
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class KeptFolder(abc.ABC, Generic[S]):
+    """Where one question's state, comparisons and images lie.
+
+    Attributes:
+        parent: ``.sdperf/bisect``, say.
+        key: The question's.
+    """
+
+    noun: ClassVar[str]
+    """What the work on a question is called in messages."""
+
+    parent: Path
+    key: str
+
+    @abc.abstractmethod
+    def parse(self, document: dict[str, Any]) -> S:
+        """Read the state out of plain JSON values.
+
+        Raises:
+            RecordError: It is damaged.
+        """
+
+    @property
+    def path(self) -> Path:
+        """The state's file."""
+        return self.parent / f"{self.key}.json"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of comparisons and images."""
+        return self.parent / self.key
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep another process from asking the same question at the same time.
+
+        Raises:
+            ConfigurationError: One does, or the folder cannot be written.
+        """
+        try:
+            self.parent.mkdir(parents=True, exist_ok=True)
+            lock = (self.parent / f"{self.key}.lock").open("a+")
+        except OSError as error:
+            raise self._unwritable(self.parent, error) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise ConfigurationError(
+                    f"this {self.noun} is already running",
+                    got=f"process {lock.read(20).strip() or 'unknown'}",
+                    hint="wait for it, or end it: what it found so far is kept",
+                ) from error
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+    def read(self) -> S | None:
+        """Return the state that was kept; ``None`` where there is none.
+
+        Raises:
+            RecordError: The file is damaged.
+        """
+        try:
+            return self.parse(decode_object(self.path.read_bytes(), "it"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unwritable(self.path, error) from error
+        except RecordError as error:
+            raise RecordError(
+                f"the {self.noun} kept in {self.path} cannot be read",
+                got=str(error)[:200],
+                hint="begin anew with --no-resume",
+            ) from error
+
+    def write(self, state: S) -> None:
+        """Keep the state, whole or not at all.
+
+        Raises:
+            ConfigurationError: It cannot be written.
+        """
+        self._write(self.path, json.dumps(format_record(state), indent=1).encode())
+
+    def write_comparison(self, name: str, compared: Compared) -> str:
+        """Keep a comparison and its images; return the name of its file."""
+        for sha256, png in compared.pngs.items():
+            self._write(self.folder / "images" / f"{sha256}.png", png)
+        file_name = f"{name}.json"
+        content = json.dumps(format_record(compared.record)).encode()
+        self._write(self.folder / file_name, content)
+        return file_name
+
+    def read_comparison(self, file_name: str) -> AbComparison:
+        """Read a comparison that the state names.
+
+        Raises:
+            RecordError: It is missing or damaged.
+        """
+        path = self.folder / file_name
+        try:
+            return parse_record(AbComparison, decode_object(path.read_bytes(), "it"))
+        except (OSError, RecordError) as error:
+            raise RecordError(
+                f"the comparison {path} cannot be read",
+                got=str(error)[:200],
+                hint="begin anew with --no-resume",
+            ) from error
+
+    def find_image(self, sha256: str) -> Path | None:
+        """Return the file of an image by its content hash, where it was kept."""
+        path = self.folder / "images" / f"{sha256}.png"
+        return path if path.is_file() else None
+
+    @contextlib.contextmanager
+    def noted(self, place: str) -> Iterator[None]:
+        """Keep the place of a worktree on disk while it is there."""
+        self.write_places((*self.read_places(), place))
+        try:
+            yield
+        finally:
+            self.write_places(tuple(one for one in self.read_places() if one != place))
+
+    def read_places(self) -> tuple[str, ...]:
+        """Return the places of worktrees that are there, or that a killed search left."""
+        try:
+            return tuple(os.fsdecode(self._places.read_bytes()).splitlines())
+        except FileNotFoundError:
+            return ()
+
+    def write_places(self, places: Sequence[str]) -> None:
+        """Keep the places of worktrees; none leaves no file."""
+        if places:
+            self._write(self._places, os.fsencode("".join(f"{place}\n" for place in places)))
+        else:
+            self._places.unlink(missing_ok=True)
+
+    @property
+    def _places(self) -> Path:
+        return self.parent / f"{self.key}.worktrees"
+
+    def forget(self) -> None:
+        """Remove the state and all that belongs to it."""
+        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise self._unwritable(path, error) from error
+
+    def _unwritable(self, path: Path, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"the {self.noun} cannot be kept in {path}",
+            got=error.strerror,
+            hint="make room and ask again",
+        )

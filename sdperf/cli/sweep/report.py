@@ -1,0 +1,90 @@
+"""Collects what a sweep's answer needs from what was kept, and writes it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdperf import __version__
+from sdperf.cli.sweep.question import StepNames, format_command
+from sdperf.errors import ConfigurationError
+from sdperf.report.markdown.sweep import format_sweep_markdown
+from sdperf.store.files import encode_text, write_atomically
+from sdperf.sweep.summary import SweepContext, SweepSummary, format_sweep_json, summarise_sweep
+
+if TYPE_CHECKING:
+    from sdperf.sweep.state import SweepFolder
+    from sdperf.sweep.sweeping import SweepConclusion
+
+
+def summarise(
+    conclusion: SweepConclusion,
+    kept: SweepFolder,
+    names: StepNames,
+    arguments: argparse.Namespace,
+) -> SweepSummary:
+    """Read the first comparison, which says where all of this was measured, and summarise."""
+    files = [one.comparison for one in conclusion.state.pairs if one.comparison]
+    first = kept.read_comparison(files[0]) if files else None
+    context = SweepContext(
+        names=names.short,
+        titles=names.titles,
+        environment=None if first is None else first.environment,
+        model_hash="" if first is None else first.a.model_hash,
+        command=format_command(arguments, conclusion.state.question),
+        version=__version__,
+    )
+    return summarise_sweep(conclusion, context)
+
+
+def write_files(summary: SweepSummary, arguments: argparse.Namespace) -> list[Path]:
+    """Write what was asked for, each file whole or not at all.
+
+    Returns:
+        Where.
+
+    Raises:
+        ConfigurationError: Something cannot be written.
+    """
+    contents: dict[Path, bytes] = {}
+    if arguments.json is not None:
+        contents[arguments.json] = encode_text(format_sweep_json(summary))
+    if arguments.markdown is not None:
+        contents[arguments.markdown] = encode_text(format_sweep_markdown(summary))
+    if arguments.figures is not None:
+        contents |= dict(_draw(summary, arguments.figures))
+    try:
+        for path, content in contents.items():
+            write_atomically(path, content)
+    except OSError as error:
+        raise ConfigurationError(
+            "the answer cannot be written",
+            got=f"{error.filename}: {error.strerror}",
+            hint="make room and ask again: nothing is measured twice",
+        ) from error
+    if arguments.html is None:
+        return list(contents)
+    return [*contents, _write_page(summary, arguments.html)]
+
+
+def _draw(summary: SweepSummary, folder: Path) -> Iterator[tuple[Path, bytes]]:
+    from sdperf.report.figures.drawn import format_csv
+    from sdperf.report.figures.style import render_png, render_svg
+    from sdperf.report.figures.sweep import draw_sweep
+
+    for number in range(len(summary.curves)):
+        drawn = draw_sweep(summary, number)
+        if drawn is not None:
+            yield folder / f"{drawn.name}.svg", render_svg(drawn.figure)
+            yield folder / f"{drawn.name}.png", render_png(drawn.figure)
+            yield folder / f"{drawn.name}.csv", encode_text(format_csv(drawn.table))
+
+
+def _write_page(summary: SweepSummary, path: Path) -> Path:
+    from sdperf.report.html.files import write_report
+    from sdperf.report.pictures.pictures import locate_pictures
+
+    write_report(path, [], locate_pictures([]), sweeps=[summary])
+    return path

@@ -1,0 +1,181 @@
+"""What a session costs, said before and after its first image, and the time that it may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sdperf.plugin.live.ahead import SOAKED
+from sdperf.plugin.live.cost import (
+    Amounts,
+    Priced,
+    choose_cases,
+    count_images,
+    count_references,
+    describe_left_out,
+    estimate_cost,
+    list_rounds,
+)
+from sdperf.settings import BUDGET
+from sdperf.units import format_seconds
+
+if TYPE_CHECKING:
+    from sdperf.plugin.live.ahead import Wanted
+    from sdperf.plugin.live.suites import SessionSuites
+    from sdperf.record.measurement import Measurement
+
+
+@dataclass
+class SessionBudget:
+    """Tells what a session costs; with a budget, which cases there is time for.
+
+    The first case is always measured, and measured whole: what the others take is known from it.
+
+    Attributes:
+        suites: The session's plan, its settings, and what is skipped.
+        clock: Returns seconds.
+        rounds: Timed rounds of a latency case, of which a budget may leave fewer.
+    """
+
+    suites: SessionSuites
+    clock: Callable[[], float] = field(default_factory=lambda: time.monotonic)
+    rounds: int = field(init=False)
+    _started_s: float = field(init=False)
+    _images: int = 0
+    _has_told_pace: bool = False
+    _image_s: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _load_s: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _workers: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _has_chosen: bool = False
+
+    def __post_init__(self) -> None:
+        self.rounds = self.suites.settings.rounds
+        self._started_s = self.clock()
+
+    def tell_cost(self) -> None:
+        """Say, before anything is drawn, how much the session is going to draw."""
+        if self._images:
+            return
+        suites = self.suites
+        loads = suites.count_loads()
+        references = count_references(suites.plan, suites.own().planned.pictures, suites.is_skipped)
+        asked = [one for one in suites.plan.tests if self._is_run(one)]
+        cost = estimate_cost(asked, self._amounts(), loads=loads, references=references)
+        self._images = max(1, cost.images)
+        suites.live_line.tell(f"{cost.describe()}; how long that takes is said after the first one")
+
+    def note_first_image(self, seconds: float) -> None:
+        """Say how long the session takes, once its first image is there.
+
+        Args:
+            seconds: What the image took.
+        """
+        if self._has_told_pace or not self._images:
+            return
+        self._has_told_pace = True
+        in_all = format_seconds(seconds * self._images)
+        self.suites.live_line.tell(
+            f"the first image took {format_seconds(seconds)}: at that pace about {in_all} in all"
+        )
+
+    def note(self, measurement: Measurement) -> None:
+        """Remember what an image and a load of a pipeline took."""
+        if measurement.stage is None:
+            pipeline, workers = measurement.variant.pipeline, measurement.variant.workers
+            self._workers[pipeline] = max(workers, self._workers.get(pipeline, 0))
+            self._image_s[pipeline] = measurement.seconds_per_image
+            loading_s = (measurement.load_s or 0.0) + (measurement.first_call_s or 0.0)
+            self._load_s[pipeline] = loading_s
+
+    def explain(self, node_id: str) -> str | None:
+        """Say why there is no time for a case; ``None`` where there is.
+
+        What is left is divided anew before each case, by what its like took so far.
+
+        Args:
+            node_id: The case.
+        """
+        budget_s = self.suites.settings.budget_s
+        if budget_s is None or not self._image_s:
+            return None
+        left = self._list_left(node_id)
+        if not self._has_chosen:
+            self._choose_rounds(left, self._left_s(budget_s))
+        chosen = choose_cases(self._price(left), self._left_s(budget_s), self._workers)
+        if not self._has_chosen:
+            self._has_chosen = True
+            self._tell_choice(left, chosen)
+        if node_id in chosen or not any(one.node_id == node_id for one in left):
+            return None
+        return f"left out to end in {format_seconds(budget_s)} ({BUDGET})"
+
+    def _left_s(self, budget_s: float) -> float:
+        return budget_s - (self.clock() - self._started_s)
+
+    def _list_left(self, node_id: str) -> list[Wanted]:
+        """List the tests from this one on that are not skipped for another reason."""
+        ids = [one.node_id for one in self.suites.plan.tests]
+        first = ids.index(node_id) if node_id in ids else len(ids)
+        return [one for one in self.suites.plan.tests[first:] if self._is_run(one)]
+
+    def _is_run(self, wanted: Wanted) -> bool:
+        """Tell whether a test will not be skipped for another reason than the budget."""
+        settings = self.suites.settings
+        if wanted.asks == SOAKED and settings.soak_s is None:
+            return False
+        is_unasked = wanted.has_plain_side and settings.optimisations is None
+        if is_unasked and "throughput" in wanted.asks:
+            return False
+        return not self.suites.is_skipped(wanted.variant)
+
+    def _choose_rounds(self, left: list[Wanted], left_s: float) -> None:
+        """Take the most rounds with which all fits, else the fewest."""
+        for rounds in list_rounds(self.rounds):
+            self.rounds = rounds
+            if len(choose_cases(self._price(left), left_s, self._workers)) == len(left):
+                return
+
+    def _tell_choice(self, left: list[Wanted], chosen: frozenset[str]) -> None:
+        out = [one for one in left if one.node_id not in chosen]
+        budget_s = self.suites.settings.budget_s
+        fewer = self.rounds < self.suites.settings.rounds
+        rounds = f", {self.rounds} rounds of one image each" if fewer else ""
+        words = f"; left out unless time remains: {describe_left_out(out)}" if out else ""
+        self.suites.live_line.tell(
+            f"{BUDGET} {format_seconds(budget_s)}: {len(chosen)} of the {len(left)} cases that are "
+            f"left{rounds}{words}"
+        )
+
+    def _price(self, tests: list[Wanted]) -> list[Priced]:
+        amounts = self._amounts()
+        return [
+            Priced(
+                one,
+                (self.suites.settings.soak_s or 0.0)
+                if one.asks == SOAKED
+                else count_images(one, amounts) * self._guess(self._image_s, one),
+                self._guess(self._load_s, one),
+            )
+            for one in tests
+        ]
+
+    @staticmethod
+    def _guess(known_s: dict[tuple[object, ...], float], wanted: Wanted) -> float:
+        """Take what the test's pipeline took, else what the last one that was measured did."""
+        return known_s.get(wanted.pipeline, next(reversed(known_s.values())))
+
+    def _amounts(self) -> Amounts:
+        from sdperf.run.quality.bench import FEWEST_IMAGES
+
+        settings = self.suites.settings
+        return Amounts(
+            rounds=self.rounds,
+            batch_rounds=settings.batch_rounds,
+            images=settings.images,
+            quality_images=max(FEWEST_IMAGES, settings.images),
+            warmup=settings.warmup,
+            processes=settings.processes,
+            is_watched=not settings.unwatched,
+        )

@@ -1,0 +1,233 @@
+"""What the tests of a session will cost, in images, and which of them fit into a time. Pure.
+
+Images stand for time: an image of each worker, a picture of the quality suite and a reference are
+one each, whatever mode and precision. What workers draw at a time they draw on one device, so that
+two images of two workers take as long as two of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdperf.plugin.live.ahead import SOAKED, Plan, Wanted
+from sdperf.record.workload import TORCH, Variant
+from sdperf.units import format_quantity
+
+FEWEST_ROUNDS: Final = 3
+"""Rounds of a latency case that a budget leaves: a median of fewer is one round's whim."""
+
+FEWEST_KEPT: Final = 20
+"""From so many rounds on a budget leaves them alone: the gates of tails and growth need them."""
+
+_WATCHED: Final = 2
+"""Images of each worker that are watched for resources, or never made before, beside the timed."""
+
+_PROFILED: Final = 3
+"""Images a pipeline that are profiled, counted and drawn once more for their imprints."""
+
+_RECORDED: Final = 8
+"""Pictures whose components are recorded, and run again."""
+
+_ORDER: Final = 2
+"""Rounds of a pipeline's first case that are measured again when its last one is done."""
+
+_STAGE_SHARE: Final = 0.5
+"""A round of one stage of four, as a share of an image: denoising is nearly all of it, and the
+other three nearly nothing; what comes before a stage is drawn for it once."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much is asked of each case.
+
+    Attributes:
+        rounds: Timed rounds of a latency case.
+        batch_rounds: Timed rounds of a throughput case, and of a stage.
+        images: Images of a throughput case.
+        quality_images: Pictures of the quality suite.
+        warmup: Untimed images of each worker before them.
+        processes: Fresh processes of each case.
+        is_watched: Whether rounds are watched and profiled besides.
+    """
+
+    rounds: int
+    batch_rounds: int
+    images: int
+    quality_images: int
+    warmup: int
+    processes: int = 1
+    is_watched: bool = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a session costs before anybody knows how long an image takes.
+
+    Attributes:
+        cases: Tests that are not skipped.
+        loads: Pipelines that are loaded, one a worker.
+        images: Images, references and recordings included, rounded.
+    """
+
+    cases: int
+    loads: int
+    images: int
+
+    def describe(self) -> str:
+        """Describe it, such as ``34 cases, 9 model loads, about 310 images``."""
+        return (
+            f"{format_quantity(self.cases, 'case')}, {format_quantity(self.loads, 'model load')}, "
+            f"about {format_quantity(self.images, 'image')}"
+        )
+
+
+def count_images(wanted: Wanted, amounts: Amounts) -> float:
+    """Count the images of one test, those of its reference left out.
+
+    Args:
+        wanted: What the test asks.
+        amounts: How much of it.
+    """
+    if not wanted.is_timed:
+        return _count_quality_images(wanted, amounts)
+    if wanted.asks == SOAKED:
+        return 0  # its time is asked for
+    workers = wanted.variant.workers
+    warmup = amounts.warmup * workers
+    timed: float
+    watched = _WATCHED * workers if amounts.is_watched else 0
+    if "throughput" in wanted.asks:
+        timed = warmup + amounts.batch_rounds * amounts.images
+        watched = min(watched, amounts.images)
+    elif wanted.asks == {"stage"}:
+        timed, watched = _STAGE_SHARE * (amounts.warmup + amounts.batch_rounds), 1
+    else:
+        timed = warmup + amounts.rounds * workers
+    total = amounts.processes * timed + watched
+    return 2 * total if wanted.has_plain_side else total
+
+
+def _count_quality_images(wanted: Wanted, amounts: Amounts) -> float:
+    """Count what one question needs; the pictures themselves are drawn once for all of them."""
+    pictures = amounts.quality_images
+    each = {
+        "soundness": pictures + 1,
+        "images": 0,
+        "repeatability": 3,
+        "components": _RECORDED,
+        "trajectory": _RECORDED,
+        "batch": 3,
+    }
+    return sum(each[name] for name in wanted.asks if name in each)
+
+
+def estimate_cost(
+    asked: Sequence[Wanted], amounts: Amounts, *, loads: int, references: int
+) -> Cost:
+    """Estimate what the tests of a session cost.
+
+    Args:
+        asked: The tests that are not skipped.
+        amounts: How much is asked of each.
+        loads: Pipelines that are loaded, references included; each draws a first image.
+        references: Pictures and recordings of references.
+    """
+    pipelines = len({one.pipeline for one in asked if one.is_timed})
+    shared = (_PROFILED + _ORDER) * pipelines if amounts.is_watched else 0
+    images = sum(count_images(one, amounts) for one in asked) + shared + references + loads
+    return Cost(len(asked), loads, math.ceil(images))
+
+
+def count_references(plan: Plan, pictures: int, is_skipped: Callable[[Variant], bool]) -> int:
+    """Count the pictures and recordings of reference pipelines.
+
+    Args:
+        plan: The tests.
+        pictures: Plain fp32 pictures that others are compared with.
+        is_skipped: Whether a variant will be skipped.
+    """
+    return pictures + _RECORDED * len(plan.list_inspected(is_skipped))
+
+
+def rank(wanted: Wanted) -> tuple[int, str]:
+    """Say how telling a test is, the most telling first, and what such tests are called.
+
+    One image of the plain pipeline and whether it is right come first, how fast a batch is next;
+    what several workers, single stages and other ways to draw it make of that comes after.
+    """
+    variant = wanted.variant
+    if wanted.has_plain_side or variant.optimisations:
+        return 9, "of optimisations and engines"
+    if variant.engine != TORCH and wanted.is_timed:
+        return 8, "of other engines"
+    if not wanted.is_timed:
+        if wanted.asks <= {"soundness", "images"}:
+            return 1, "of whether images are right"
+        return (2 if "components" in wanted.asks else 5), "of the quality suite"
+    if wanted.asks == {"stage"}:
+        return 7, "of single stages"
+    if variant.workers > 1:
+        return 6, "of several workers"
+    if variant.mode == "async":
+        return 4, "of async"
+    return (0 if "latency" in wanted.asks else 3), "of plain speed"
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A test with what it takes.
+
+    Attributes:
+        wanted: The test.
+        images_s: Seconds of its images.
+        load_s: Seconds of each worker that its pipeline loads.
+    """
+
+    wanted: Wanted
+    images_s: float
+    load_s: float
+
+
+def choose_cases(
+    tests: Sequence[Priced], left_s: float, loaded: Mapping[tuple[object, ...], int]
+) -> frozenset[str]:
+    """Choose the tests that fit into a time, the most telling first.
+
+    One that does not fit is passed over for less telling ones that do.
+
+    Args:
+        tests: What could be run, in the order in which it would be.
+        left_s: The time, seconds.
+        loaded: Workers of each pipeline that were loaded before.
+
+    Returns:
+        Ids of those that fit.
+    """
+    chosen: set[str] = set()
+    workers_of = dict(loaded)
+    for one in sorted(tests, key=lambda each: rank(each.wanted)[0]):
+        workers, pipeline = one.wanted.variant.workers, one.wanted.pipeline
+        missing = max(0, workers - workers_of.get(pipeline, 0))
+        cost_s = one.images_s + missing * one.load_s
+        if cost_s <= left_s:
+            left_s -= cost_s
+            workers_of[pipeline] = max(workers, workers_of.get(pipeline, 0))
+            chosen.add(one.wanted.node_id)
+    return frozenset(chosen)
+
+
+def list_rounds(rounds: int) -> range:
+    """List the numbers of rounds that a budget may choose from, the most first."""
+    fewest = rounds if rounds >= FEWEST_KEPT else min(rounds, FEWEST_ROUNDS)
+    return range(rounds, fewest - 1, -1)
+
+
+def describe_left_out(left_out: Sequence[Wanted]) -> str:
+    """Say what kinds of tests are left out, such as ``4 of single stages, 2 of async``."""
+    ranked = sorted((rank(one) for one in left_out), key=lambda each: each[0])
+    counts = Counter(words for _, words in ranked)
+    return ", ".join(f"{count} {words}" for words, count in counts.items())

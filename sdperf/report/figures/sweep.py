@@ -1,0 +1,152 @@
+"""A figure of a sweep: time, memory and pictures over the versions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from sdperf.record.verdict import shorten_case
+from sdperf.report.figures.drawn import Drawn
+from sdperf.report.figures.palette import light
+from sdperf.report.figures.style import figure_style, new_figure
+from sdperf.report.sweep import describe_step, tabulate_points
+from sdperf.sweep.judging import SpeedAnswer
+from sdperf.sweep.summary import SweepSummary, VersionCurve, VersionPoint
+from sdperf.units import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROLES: Final[dict[SpeedAnswer, str]] = {
+    "slower": "fail",
+    "faster": "teal",
+    "same": "blue",
+    "open": "grey",
+}
+_LONGEST_NAME: Final = 14
+_MIB: Final = 2**20
+_MOST_NAMES: Final = 24
+"""Versions whose names fit below the axis; of more, every second or third is named."""
+
+
+def draw_sweep(summary: SweepSummary, number: int = 0) -> Drawn | None:
+    """Draw the curve of a case; ``None`` where fewer than two versions were measured.
+
+    Args:
+        summary: The sweep.
+        number: Which of its cases.
+    """
+    curve = summary.curves[number]
+    if sum(point.change_log is not None for point in curve.points) < 2:
+        return None
+    hints: dict[str, str] = {}
+    with figure_style():
+        figure, (time, memory, pictures) = new_figure(
+            3, 1, 5.4, sharex=True, height_ratios=(3, 1.4, 1.2)
+        )
+        _draw_time(time, curve, hints)
+        _draw_memory(memory, curve.points)
+        _draw_pictures(pictures, curve)
+        time.set_title(shorten_case(curve.case), fontsize=8.5)
+        time.set_ylabel(f"time against\n{shorten(summary.anchor or '', _LONGEST_NAME)}, %")
+        memory.set_ylabel("peak, MiB")
+        pictures.set_ylabel("1 - worst tile")
+        _name_versions(pictures, curve.points)
+    return Drawn(
+        name=f"sweep-{number + 1}",
+        title=f"{summary.question.about}: each version",
+        caption=(
+            "Above, the time of an image against the anchor with its bounds, which all hold "
+            "together; a cross is a version that cannot be measured. Coloured lines are steps to "
+            "the next version beyond the limit: vermilion is slower, teal is faster. Below, peak "
+            "memory, and how far each picture's worst tile is from the version before (0 is equal)."
+        ),
+        figure=figure,
+        table=tabulate_points(summary, curve),
+        hints=hints,
+    )
+
+
+def _draw_time(ax: Axes, curve: VersionCurve, hints: dict[str, str]) -> None:
+    shown: list[float] = [0.0]
+    places = {point.name: place for place, point in enumerate(curve.points)}
+    for place, point in enumerate(curve.points):
+        if point.change_log is None:
+            continue
+        mean, lower, upper = (
+            _percent(end) for end in (point.change_log, point.lower_log, point.upper_log)
+        )
+        shown += [mean, lower, upper]
+        role = "ink" if point.speed is None else _ROLES[point.speed]
+        gid = f"version-{place}"
+        hints[gid] = f"{point.name}: {mean:+.1f} % ({lower:+.1f} to {upper:+.1f})"
+        ax.plot([place, place], [lower, upper], color=light(role), linewidth=1.2)
+        ax.plot(place, mean, "o", ms=4, color=light(role), gid=gid)
+    for number, step in enumerate(curve.steps):
+        found = step.found
+        if found is None or found.speed not in ("slower", "faster"):
+            continue
+        ends = [places[step.before], places[step.after]]
+        values = [curve.points[place].change_log for place in ends]
+        if None in values:
+            continue
+        gid = f"step-{number}"
+        hints[gid] = describe_step(step)
+        heights = [_percent(value) for value in values]
+        ax.plot(ends, heights, color=light(_ROLES[found.speed]), linewidth=1.6, gid=gid)
+    low = min(shown) - 0.08 * (max(shown) - min(shown) or 1.0)
+    for place, point in enumerate(curve.points):
+        if point.state == "failed":
+            gid = f"failed-{place}"
+            hints[gid] = f"{point.name} cannot be measured: {shorten(point.reason, 160)}"
+            ax.plot(place, low, "x", ms=5, color=light("grey"), gid=gid)
+    ax.axhline(0, color=light("rule"), linewidth=0.8)
+    ax.grid(axis="y")
+
+
+def _draw_memory(ax: Axes, points: Sequence[VersionPoint]) -> None:
+    known = [
+        (place, (point.figures.peak_device_bytes or point.figures.peak_rss_bytes or 0) / _MIB)
+        for place, point in enumerate(points)
+        if point.figures.peak_device_bytes or point.figures.peak_rss_bytes
+    ]
+    ax.plot(
+        [place for place, _ in known],
+        [peak for _, peak in known],
+        "o-",
+        ms=3,
+        color=light("violet"),
+        linewidth=1,
+    )
+    ax.locator_params(axis="y", nbins=3)
+    ax.grid(axis="y")
+
+
+def _draw_pictures(ax: Axes, curve: VersionCurve) -> None:
+    places = {point.name: place for place, point in enumerate(curve.points)}
+    for step in curve.steps:
+        if step.found is None or step.found.worst_tile_ssim is None:
+            continue
+        distance = max(0.0, 1.0 - step.found.worst_tile_ssim)
+        is_far = step.found.pictures in ("changed", "broken")
+        role = "fail" if is_far else "blue-soft"
+        ax.bar(places[step.after], distance, width=0.5, color=light(role))
+    ax.set_ylim(bottom=0)
+    ax.locator_params(axis="y", nbins=3)
+    ax.grid(axis="y")
+
+
+def _name_versions(ax: Axes, points: Sequence[VersionPoint]) -> None:
+    every = math.ceil(len(points) / _MOST_NAMES)
+    places = range(0, len(points), every)
+    ax.set_xticks(list(places))
+    names = [shorten(points[place].name, _LONGEST_NAME) for place in places]
+    ax.set_xticklabels(
+        names, rotation=45 if len(names) > 6 else 0, ha="right" if len(names) > 6 else "center"
+    )
+    ax.set_xlim(-0.6, len(points) - 0.4)
+
+
+def _percent(log_ratio: float | None) -> float:
+    return math.nan if log_ratio is None else 100 * math.expm1(log_ratio)

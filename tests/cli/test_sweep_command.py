@@ -1,0 +1,348 @@
+"""``sdperf sweep`` from the command line: real environments, worktrees and workers, no torch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from sdperf.ab.sides.environments import EnvironmentStore
+from sdperf.ab.sides.present import read_present_environment
+from sdperf.ab.turns import bench
+from sdperf.cli import main, sweep
+from sdperf.errors import PackageError
+from sdperf.sweep import releases
+from tests.ab.sides.test_environments import make_wheel, pretend_pip
+from tests.support.ab_standin import list_children, staged_stand_in
+from tests.support.repositories import Repository
+
+SUBJECT = ("--subject", "mine:make", "--guards", "off", "--pictures", "1")
+VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
+SCHEMA = Path(__file__).parents[2] / "docs" / "sweep.schema.json"
+PLAIN = "def make():\n    return {'seconds': 1.0}\n"
+SLOW = "def make():\n    return {'seconds': 1.1}\n"
+BROKEN = "import no_such_library\n"
+BY_VERSION = """\
+import planted_sd
+VERSION = planted_sd.VERSION
+if VERSION == "1.1":
+    raise ImportError("planted-sd 1.1 does not import")
+
+
+def make():
+    return {"seconds": 1.1 if VERSION >= "1.3" else 1.0, "flat": VERSION >= "1.4"}
+"""
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch, tmp_path):
+    """Workers without torch; afterwards nothing may be left behind."""
+    monkeypatch.setattr(bench, "staged_harness", staged_stand_in)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield temporary
+    assert list_children() == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """A package index with five releases: 1.1 does not import, 1.2 does not install."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "mine.py").write_text(BY_VERSION)
+    monkeypatch.chdir(here)
+
+    def install(command, note):
+        if "planted-sd==1.2" in command:
+            note("ERROR: Could not find a version that satisfies the requirement planted-sd==1.2 "
+                 "(from versions: 1.0, 1.1)\n")  # fmt: skip
+            return 1
+        return pretend_pip(command, note)
+
+    store = EnvironmentStore(tmp_path / "store", read_present_environment(), run=install)
+
+    def open_store(pip_options, say):
+        return replace(store, pip_options=tuple(pip_options), say=say)
+
+    def list_releases(asked, pip_options):
+        if asked.name != "planted-sd":
+            raise PackageError(f"the package index offers no {asked.name}")
+        offered = releases.parse_offered(f"Available versions: {', '.join(VERSIONS)}")
+        return releases.select_releases(asked, offered)
+
+    monkeypatch.setattr(sweep, "_open_store", open_store)
+    monkeypatch.setattr(releases, "list_releases", list_releases)
+    return here
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    found = Repository(tmp_path / "project")
+    monkeypatch.chdir(found.folder)
+    yield found
+    assert found.git("worktree", "list").count("\n") == 0
+
+
+def run(capsys, *arguments):
+    status = main(["sweep", *arguments])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_the_whole_curve_of_a_package_with_its_steps_and_what_cannot_be_measured(capsys, packages):
+    written = ("--json", "s.json", "--markdown", "s.md", "--html", "s.html", "--figures", "drawn")
+    status, out, err = run(capsys, "--python-package", "planted-sd", *SUBJECT, *written)
+    assert status == 0, err
+    assert out.splitlines()[0] == (
+        "planted-sd 1.0 .. 1.4: 3 of 5 versions measured, every comparison was made"
+    )
+    assert "largest step in time: 1.0 -> 1.3: +10.0 % (" in out
+    assert "% of the loss is in denoise" in " ".join(out.split())
+    assert "1.1 cannot be measured: " in out
+    assert "1.2 cannot be measured: there is no planted-sd==1.2" in " ".join(out.split())
+    assert "pictures left the floors: 1.3 -> 1.4" in out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    document = json.loads(Path("s.json").read_text())
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(document)
+    (curve,) = document["curves"]
+    assert [point["state"] for point in curve["points"]] == [
+        "measured", "failed", "failed", "measured", "measured",
+    ]  # fmt: skip
+    assert document["environment"]["packages"]
+    page = Path("s.html").read_text()
+    assert "1.0 -&gt; 1.3: +10.0 %" in page
+    assert "<svg" in page
+    assert "sdperf sweep --python-package &#39;planted-sd 1.0 .. 1.4&#39;" in page
+    markdown = Path("s.md").read_text()
+    assert "| 1.0 -> 1.3 | +10.0 % (" in markdown
+    assert {path.suffix for path in Path("drawn").iterdir()} == {".svg", ".png", ".csv"}
+    # asked again, it is answered without measuring, and the same is printed
+    status, again, err = run(capsys, "--python-package", "planted-sd", *SUBJECT)
+    assert (status, again) == (0, out)
+    assert "loading" not in err
+    # its JSON makes the same page later, but names no command to type
+    assert main(["report", "--sweep", "s.json", "-o", "later.html"]) == 0
+    later = Path("later.html").read_text()
+    assert "1.0 -&gt; 1.3: +10.0 %" in later
+    assert "To see it again" not in later
+
+
+def test_a_plan_is_told_before_anything_is_installed(capsys, packages, tmp_path):
+    asked = ("--python-package", "planted-sd 1.0 .. 1.3", "--every", "3", "--dense")
+    status, out, err = run(capsys, *asked, *SUBJECT, "--dry-run")
+    assert (status, out) == (0, "")
+    told = " ".join(err.split())
+    assert "planted-sd: 2 of 4 versions: 1.0, 1.3" in told
+    assert "1 comparison: neighbours, and each with the anchor (the oldest that runs)" in told
+    assert "up to 5 more between" in told
+    assert "if an image takes 1 s: " in told
+    assert not (packages / ".sdperf").exists()
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_budget_that_is_over_leaves_the_rest_for_the_next_time(capsys, packages):
+    asked = ("--python-package", "planted-sd", *SUBJECT)
+    status, out, err = run(capsys, *asked, "--budget", "0.001s")
+    assert status == 1, err
+    told = " ".join(out.split())
+    assert "the time given is over, 5 comparisons left, kept for the next time" in told
+    status, out, err = run(capsys, *asked)
+    assert status == 0, err
+    assert "3 of 5 versions measured" in out
+
+
+def test_companions_are_installed_beside_every_version(capsys, packages, tmp_path):
+    asked = ("--python-package", "planted-sd 1.3 ..", "--with", "other-sd==2.0", *SUBJECT)
+    status, out, err = run(capsys, *asked, "--format", "json")
+    assert status == 0, err
+    assert json.loads(out)["question"]["companions"] == ["other-sd==2.0"]
+    kept = [path.read_text() for path in (tmp_path / "store").glob("*/sdperf-environment.json")]
+    assert len(kept) == 2
+    assert all("other-sd==2.0" in one for one in kept)
+
+
+def test_versions_given_one_by_one_may_be_of_several_packages(capsys, packages):
+    steps = ("--python-package", "planted-sd==1.3 other-sd==1.0",
+             "--python-package", "planted-sd==1.4 other-sd==2.0")  # fmt: skip
+    status, out, err = run(capsys, *steps, *SUBJECT)
+    assert status == 0, err
+    assert out.startswith("other-sd and planted-sd other-sd 1.0, planted-sd 1.3 .. other-sd 2.0")
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_the_history_of_a_repository_with_a_commit_that_does_not_import(capsys, repository):
+    for number, text in enumerate((PLAIN, BROKEN, SLOW, SLOW + "\n")):
+        repository.commit(f"c{number}", text)
+    first, broken, slow, last = (repository.hashes[f"c{number}"][:12] for number in range(4))
+    status, out, err = run(capsys, "--commits", "main~3..main", *SUBJECT, "--format", "markdown")
+    assert status == 0, err
+    assert f"- largest step in time: {first} -> {slow}: " in out
+    assert f"- {broken} cannot be measured: " in out
+    assert f"- `{last}` Add c3" in out
+    assert repository.git("status", "--short", "--untracked-files=no") == ""
+
+
+KILL_ONCE = """
+import os, pathlib, signal
+marker = pathlib.Path(os.environ["KILLED_AT"])
+if not marker.exists():
+    marker.touch()
+    os.kill(os.getppid(), signal.{name})
+    import time
+    time.sleep(60)
+"""
+CHILD = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+from sdperf.ab.turns import bench
+from sdperf.cli import main
+from tests.support.ab_standin import staged_stand_in
+bench.staged_harness = staged_stand_in
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT"])
+def test_a_sweep_that_was_ended_goes_on_where_it_was(
+    capsys, repository, monkeypatch, tmp_path, stand_in, name
+):
+    for number, text in enumerate((PLAIN, PLAIN + "\n", SLOW + KILL_ONCE.format(name=name))):
+        repository.commit(f"c{number}", text)
+    monkeypatch.setenv("KILLED_AT", str(tmp_path / "killed"))
+    monkeypatch.setenv("TMPDIR", str(stand_in))
+    asked = ("--commits", "main~2..main", *SUBJECT)
+    killed = subprocess.run(
+        [sys.executable, "-c", CHILD, "sweep", *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert (tmp_path / "killed").exists(), killed.stderr
+    if name == "SIGKILL":
+        assert killed.returncode == -signal.SIGKILL
+        assert repository.git("worktree", "list").count("\n") > 0, "nothing was left to clean"
+    else:
+        assert killed.returncode == 130, killed.stderr
+        told = " ".join(killed.stdout.split())
+        assert "interrupted, 2 comparisons left, kept for the next time" in told
+    (state,) = Path(".sdperf/sweep").glob("*.json")
+    (kept,) = json.loads(state.read_text())["pairs"]
+    status, out, err = run(capsys, *asked)
+    assert status == 0, err
+    assert "going on after 1 comparison" in err
+    assert "comparison 1:" not in err
+    assert "largest step in time: " in out
+    assert json.loads(state.read_text())["pairs"][0] == kept
+    for left in stand_in.iterdir():  # copies of the worker's modules: a killed process's own
+        assert left.name.startswith("sdperf-worker-")
+        subprocess.run(["rm", "-r", left], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "there is nothing to sweep; got: 0 --python-package and 0 --commits"),
+        (("--python-package", "planted-sd", "--commits", "a..b"), "are two sweeps"),
+        (("--python-package", "planted-sd 1.0"), "--python-package cannot be used"),
+        (("--python-package", "planted-sd", "--from", "x"), "--from is no version; got: x"),
+        (("--python-package", "planted-sd 2 .."), "no release lies in planted-sd 2 .."),
+        (("--python-package", "planted-sd 1.4 .."), "in a range of one version; got: 1.4"),
+        (("--python-package", "no-such"), "the package index offers no no-such"),
+        (("--python-package", "planted-sd", "--anchor", "9"), "--anchor is none of the versions"),
+        (("--python-package", "planted-sd", "--dense"), "--dense needs --every"),
+        (("--python-package", "planted-sd", "--every", "0"), "--every cannot be used; got: 0"),
+        (("--python-package", "planted-sd", "--budget", "8"), "--budget cannot be used; got: 8"),
+        (("--python-package", "planted-sd", "--with", "a b c"), "--with cannot be used"),
+        (("--python-package", "planted-sd", "--pip-option", "'"), "--pip-option cannot be used"),
+        (("--python-package", "planted-sd", "--set", "precision=fp8"), "precision cannot be used"),
+        (("--python-package", "planted-sd", "--cases", "speed"), "there is no such case"),
+        (("--python-package", "planted-sd", "--json", "/no/such/x"), "--json cannot be written"),
+        (("--commits", "main"), "--commits cannot be used; got: main; expected: a range"),
+        (("--commits", "a..b", "--with", "torch"), "--with goes with packages only"),
+        (("--commits", "a..b", "--from", "1"), "--from needs one --python-package"),
+        (("--commits", "a..b"), "not a git repository"),
+    ],
+)
+def test_what_cannot_be_used_is_one_message(capsys, packages, arguments, words):
+    status, out, err = run(capsys, *arguments, *SUBJECT)
+    assert (status, out) == (2, "")
+    message = " ".join(err.split())
+    assert message.startswith("sdperf sweep: ")
+    assert words in message
+    assert "Traceback" not in err
+
+
+def test_an_anchor_in_the_middle_is_opened_once_though_it_is_both_sides(capsys, packages):
+    """Its environment is locked while it is open: a second lock of one's own would wait for it."""
+    asked = ("--python-package", "planted-sd", "--anchor", "1.3", *SUBJECT)
+    status, out, err = run(capsys, *asked, "--format", "json")
+    assert status == 0, err
+    pairs = json.loads(next(Path(".sdperf/sweep").glob("*.json")).read_text())["pairs"]
+    assert [(one["a"][-3:], one["b"][-3:], one["role"]) for one in pairs] == [
+        ("1.3", "1.0", "anchor"),
+        ("1.0", "1.3", "neighbour"),
+        ("1.3", "1.4", "neighbour"),
+    ]
+    (curve,) = json.loads(out)["curves"]
+    assert curve["points"][0]["speed"] == "faster"
+    assert "another process has it open" not in err
+
+
+def test_the_anchor_that_was_named_has_to_run(capsys, packages):
+    asked = ("--python-package", "planted-sd", "--anchor", "1.1", *SUBJECT)
+    status, out, err = run(capsys, *asked)
+    assert (status, out) == (2, "")
+    assert "planted-sd 1.1" in err.splitlines()[-1]
+
+
+def test_a_page_is_refused_before_anything_is_measured_where_nothing_can_draw(
+    capsys, packages, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    asked = ("--python-package", "planted-sd", *SUBJECT, "--html", "s.html")
+    status, _, err = run(capsys, *asked)
+    assert status == 2
+    assert "pip install 'sdperf[report]'" in err
+
+
+@pytest.mark.long
+def test_the_whole_story_with_pip_itself_and_the_embedded_pipeline(capsys, tmp_path, monkeypatch):
+    """Wheels in a folder, an environment each, the real worker; ten times the UNet in 1.2."""
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for version in ("1.0", "1.1", "1.2"):
+        requires = ("numpy<1",) if version == "1.1" else ()
+        make_wheel(tmp_path, version, requires)
+    (tmp_path / "mine.py").write_text(
+        "import planted_sd\n"
+        "def make(request):\n"
+        "    pipeline = request.load()\n"
+        "    forward = pipeline.unet.forward\n"
+        "    def often(*arguments, **named):\n"
+        "        for _ in range(9):\n"
+        "            forward(*arguments, **named)\n"
+        "        return forward(*arguments, **named)\n"
+        "    if planted_sd.VERSION >= '1.2':\n"
+        "        pipeline.unet.forward = often\n"
+        "    return pipeline\n"
+    )
+    index = ("--pip-option=--no-index", f"--pip-option=--find-links={tmp_path}")
+    settings = ("--set", "steps=2", "--subject", "mine:make", "--guards", "off", "--pictures", "1")
+    settings += ("--rounds", "1", "--max-slowdown", "100%")  # short blocks, a step far beyond
+    status, out, err = run(capsys, "--python-package", "planted-sd", *index, *settings)
+    assert status == 0, err
+    assert "2 of 3 versions measured" in out
+    assert "1.1 cannot be measured: " in out
+    assert "largest step in time: 1.0 -> 1.2: +" in out
+    assert "pictures equal" in " ".join(out.split())

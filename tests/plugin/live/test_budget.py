@@ -1,0 +1,147 @@
+"""What is left of a budget is divided anew before each case, by what its like took."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sdperf.plugin.live.ahead import SOAKED, Plan, Wanted
+from sdperf.plugin.live.budget import SessionBudget
+from sdperf.record.workload import Variant
+
+
+def ask(name, variant=Variant(), asks="latency", **more):  # noqa: B008
+    return Wanted(name, variant, asks=frozenset({asks}), **more)
+
+
+FIRST = ask("first")
+ASYNC = ask("async", Variant(mode="async"))
+TWO = ask("two", Variant(workers=2))
+STAGE = ask("stage", asks="stage")
+
+
+class Session:
+    """A session of one second an image, its clock turned by hand."""
+
+    def __init__(self, tests, skipped=(), **changes):
+        settings = {
+            "budget_s": 60.0,
+            "rounds": 5,
+            "batch_rounds": 2,
+            "images": 4,
+            "warmup": 0,
+            "processes": 1,
+            "unwatched": True,
+            "soak_s": None,
+            "optimisations": None,
+        }
+        self.said = []
+        self.now_s = 0.0
+        self.suites = SimpleNamespace(
+            settings=SimpleNamespace(**(settings | changes)),
+            plan=Plan(tests),
+            is_skipped=lambda variant: variant in skipped,
+            live_line=SimpleNamespace(tell=self.said.append),
+            count_loads=lambda: 3,
+            own=lambda: SimpleNamespace(planned=SimpleNamespace(pictures=2)),
+        )
+        self.budget = SessionBudget(self.suites, clock=lambda: self.now_s)
+
+    def measure(self, wanted, image_s=1.0, load_s=0.0):
+        self.budget.note(
+            SimpleNamespace(
+                stage=None,
+                variant=wanted.variant,
+                seconds_per_image=image_s,
+                load_s=load_s,
+                first_call_s=None,
+            )
+        )
+
+
+def test_the_first_case_is_measured_whole_and_before_it_nothing_is_known():
+    session = Session([FIRST, ASYNC], budget_s=0.1)
+    assert session.budget.explain("first") is None
+    assert session.budget.rounds == 5
+    assert session.said == []
+
+
+def test_without_a_budget_there_is_always_time():
+    session = Session([FIRST, ASYNC], budget_s=None)
+    session.measure(FIRST, 1e9)
+    assert session.budget.explain("async") is None
+
+
+@pytest.mark.parametrize(("budget_s", "rounds"), [(10.0, 5), (8.0, 4), (6.0, 3)])
+def test_the_most_rounds_are_taken_with_which_all_fits(budget_s, rounds):
+    session = Session([FIRST, ASYNC, ask("b", Variant(mode="async"))], budget_s=budget_s)
+    session.measure(FIRST)
+    assert session.budget.explain("async") is None
+    assert session.budget.rounds == rounds
+
+
+def test_less_telling_cases_are_left_out_with_the_reason():
+    session = Session([FIRST, TWO, ASYNC], budget_s=5.0)
+    session.measure(FIRST)
+    assert session.budget.explain("two") == "left out to end in 5.00 s (--sd-budget)"
+    assert session.budget.explain("async") is None
+    (said,) = session.said
+    assert said == (
+        "--sd-budget 5.00 s: 1 of the 2 cases that are left, 3 rounds of one image each; "
+        "left out unless time remains: 1 of several workers"
+    )
+
+
+def test_what_time_remains_is_looked_at_before_each_case():
+    session = Session([FIRST, ASYNC, TWO], budget_s=60.0)
+    session.measure(FIRST)
+    assert session.budget.explain("async") is None
+    session.now_s = 59.0  # it took longer than thought
+    assert session.budget.explain("two") is not None
+    assert session.budget.rounds == 5, "rounds are chosen once, so that cases stay alike"
+
+
+def test_a_pipeline_that_is_slow_is_known_by_its_own_figures():
+    half = Variant("fp16")
+    session = Session([FIRST, ask("half", half), ask("half again", half)], budget_s=70.0)
+    session.measure(FIRST)
+    session.measure(ask("half", half), image_s=30.0)
+    assert session.budget.explain("half again") is not None
+    assert Session([FIRST]).budget.explain("first") is None
+
+
+def test_loads_cost_time_too():
+    session = Session([FIRST, TWO], budget_s=30.0)
+    session.measure(FIRST, load_s=25.0)
+    assert session.budget.explain("two") is not None
+
+
+def test_what_is_skipped_anyhow_is_neither_counted_nor_given_that_reason():
+    soak = ask("soak", asks="soak")
+    plain = ask("plain", asks="throughput", has_plain_side=True)
+    session = Session([FIRST, TWO, soak, plain], skipped=[TWO.variant])
+    assert soak.asks == SOAKED
+    session.measure(FIRST)
+    session.budget.tell_cost()
+    assert session.said[-1].startswith("1 case, 3 model loads, about 10 images")
+    session.now_s = 1e6
+    assert session.budget.explain("two") is None
+
+
+def test_a_soak_takes_the_time_that_is_asked_for():
+    session = Session([FIRST, ask("soak", asks="soak")], soak_s=100.0)
+    session.measure(FIRST)
+    assert session.budget.explain("soak") is not None
+
+
+def test_cost_and_pace_are_each_said_once():
+    session = Session([FIRST, STAGE])
+    session.budget.note_first_image(2.0)
+    assert session.said == [], "nobody said how many images there are"
+    for _ in range(2):
+        session.budget.tell_cost()
+        session.budget.note_first_image(2.0)
+    first, pace = session.said
+    assert first == (
+        "2 cases, 3 model loads, about 12 images; how long that takes is said after the first one"
+    )
+    assert pace == "the first image took 2.00 s: at that pace about 24.0 s in all"

@@ -1,0 +1,167 @@
+"""What is said of a sweep: tables, words, figure, page and JSON, and files that are none."""
+
+import copy
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from sdperf.cli.sweep.plan import describe_plan, format_span
+from sdperf.errors import RecordError
+from sdperf.report.figures.drawn import format_csv
+from sdperf.report.figures.style import render_png, render_svg
+from sdperf.report.figures.sweep import draw_sweep
+from sdperf.report.html.page import render_page
+from sdperf.report.markdown.sweep import format_sweep_markdown
+from sdperf.report.pictures.pictures import locate_pictures
+from sdperf.report.sweep import format_sweep_lines
+from sdperf.sweep.summary import format_sweep_json, read_sweep
+from tests.support.bisecting import Machine, Planted
+from tests.support.reported_runs import HOSTILE
+from tests.support.sweeping import name_versions, run_sweep, summarise, sweep_question
+from tools.record_schema.sweep import make_sweep_schema
+
+VERSIONS = name_versions(6)
+SCHEMA = Path(__file__).parents[2] / "docs" / "sweep.schema.json"
+
+
+@pytest.fixture(scope="module")
+def conclusion(tmp_path_factory):
+    """A gain, a loss, a version that refuses, a picture that changed, memory that grew."""
+    planted = {
+        VERSIONS[0]: Planted(),
+        VERSIONS[1]: Planted(slowdown=-0.1),
+        VERSIONS[2]: Planted(refuses=True),
+        VERSIONS[3]: Planted(slowdown=0.2),
+        VERSIONS[4]: Planted(slowdown=0.2, image=True),
+        VERSIONS[5]: Planted(slowdown=0.2, image=True, grown_mib=300),
+    }
+    folder = tmp_path_factory.mktemp("sweep")
+    return run_sweep(folder, sweep_question(VERSIONS), Machine(planted))
+
+
+@pytest.fixture(scope="module")
+def summary(conclusion):
+    return summarise(conclusion)
+
+
+def test_a_terminal_says_the_largest_steps_first_and_fits_a_hundred_columns(summary):
+    texts = [line.text for line in format_sweep_lines(summary)]
+    whole = " ".join(" ".join(texts).split())
+    assert whole.startswith("planted 1.0 .. 6.0: 5 of 6 versions measured, every comparison was")
+    assert re.search(r" largest step in time: 2\.0 -> 4\.0: \+33\.\d % \(", whole)
+    assert " second largest step in time: 1.0 -> 2.0: -10." in whole
+    assert "third largest" not in whole
+    assert " largest step in peak memory: 5.0 -> 6.0: +58.6 %" in whole
+    assert "pictures left the floors: 4.0 -> 5.0: SSIM 0.7100, worst tile 0.7100" in whole
+    assert "3.0 cannot be measured: " in whole
+    assert "is below 1 % over all 9 comparisons that there can be" in whole
+    assert max(map(len, texts)) <= 100
+
+
+def test_markdown_has_both_tables_and_nothing_of_a_name_becomes_markup(conclusion):
+    names = {step: HOSTILE if step == VERSIONS[1] else step for step in VERSIONS}
+    told = format_sweep_markdown(summarise(conclusion, names=names, titles={"x": HOSTILE}))
+    assert "<script" not in told
+    assert told.count("\n| ") == 2 * 2 + 6 + 4
+    assert "chance of any false step" in told
+
+
+def test_the_figure_shows_every_version_that_was_measured_and_those_that_cannot_be(summary):
+    drawn = draw_sweep(summary)
+    assert render_svg(drawn.figure).startswith(b"<?xml")
+    assert render_png(drawn.figure)[:4] == b"\x89PNG"
+    rows = list(csv.reader(io.StringIO(format_csv(drawn.table))))
+    assert [row[0] for row in rows] == ["version", *(f"{one}.0" for one in range(1, 7))]
+    assert sum(name.startswith("version-") for name in drawn.hints) == 5
+    assert sum(name.startswith("failed-") for name in drawn.hints) == 1
+    assert "2.0 -> 4.0: +33." in "".join(drawn.hints.values())
+
+
+def test_two_versions_are_the_least_that_is_drawn(tmp_path):
+    planted = {VERSIONS[0]: Planted(), VERSIONS[1]: Planted(refuses=True)}
+    found = run_sweep(tmp_path, sweep_question(VERSIONS[:2]), Machine(planted))
+    nothing = summarise(found, environment=None)
+    assert draw_sweep(nothing) is None
+    page = render_page([], locate_pictures([]), sweeps=[nothing])
+    assert "no two versions can be measured here" in page
+    lines = [line.text for line in format_sweep_lines(nothing)]
+    assert "no two versions" in lines[0]
+    assert lines[1] == "  embedded: 4 steps, guidance 3; 0 comparisons"
+
+
+def test_a_page_holds_the_figure_and_both_tables_and_asks_nobody_for_anything(conclusion):
+    names = {step: HOSTILE if step == VERSIONS[1] else step for step in VERSIONS}
+    page = render_page([], locate_pictures([]), sweeps=[summarise(conclusion, names=names)])
+    assert HOSTILE not in page
+    assert "<svg" in page
+    assert "Each version against the one before it" in page
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+
+
+def test_json_is_as_its_schema_says_and_is_read_back_without_the_command(summary, tmp_path):
+    path = tmp_path / "sweep.json"
+    path.write_text(format_sweep_json(summary))
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert make_sweep_schema() == schema, (
+        "python -m tools.record_schema sweep > docs/sweep.schema.json"
+    )
+    validator = jsonschema.Draft202012Validator(schema)
+    document = json.loads(path.read_text())
+    validator.validate(document)
+    damaged = copy.deepcopy(document)
+    damaged["curves"][0]["points"][0]["state"] = "perhaps"
+    assert not validator.is_valid(damaged)
+    assert read_sweep(path) == replace(summary, command="")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda one: one.update(kind="sdperf ab"), "is no sweep"),
+        (lambda one: one.update(format_version=2), "another sdperf"),
+        (lambda one: one.update(curves=[]), "holds no case"),
+        (lambda one: one["curves"][0]["points"].pop(), "does not hold"),
+        (lambda one: one["curves"][0]["points"][1].update(change_log=1e9), "log ratio"),
+        (lambda one: one["curves"][0]["points"][0]["figures"].update(load_s=-1.0), "negative"),
+        (lambda one: one["question"]["plan"].update(chosen=[]), "a sweep over 0 steps"),
+    ],
+)
+def test_a_file_that_is_damaged_is_refused(summary, tmp_path, damage, words):
+    document = json.loads(format_sweep_json(summary))
+    damage(document)
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(RecordError, match=words):
+        read_sweep(path)
+
+
+def test_a_missing_and_a_huge_file_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_sweep(tmp_path / "none.json")
+    monkeypatch.setattr("sdperf.sweep.summary.LARGEST_BYTES", 1)
+    (tmp_path / "large.json").write_text("{}")
+    with pytest.raises(RecordError, match="too large"):
+        read_sweep(tmp_path / "large.json")
+
+
+def test_a_plan_says_the_time_from_what_was_measured_once_something_was(tmp_path):
+    asked = sweep_question(VERSIONS[:4])
+    names = {step: step for step in VERSIONS}
+    before = list(describe_plan(asked, names, None))
+    assert before[1].startswith("5 comparisons: neighbours, and each with the anchor")
+    assert before[2].startswith("if an image takes 1 s: ")
+    assert len(before) == 4
+    machine = Machine(dict.fromkeys(VERSIONS, Planted()), interrupt_at=3)
+    stopped = run_sweep(tmp_path, asked, machine)
+    state = replace(
+        stopped.state, pairs=tuple(replace(one, took_s=600.0) for one in stopped.state.pairs)
+    )
+    after = list(describe_plan(asked, names, state))
+    assert after[-1] == "3 left: about 30 min, as long as those before took"
+    assert (format_span(50), format_span(9000)) == ("50.0 s", "2.5 h")
