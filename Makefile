@@ -16,9 +16,11 @@ OLDEST := $(VENV)-oldest
 OLDEST_READY := $(subst $(blank),\ ,$(OLDEST))/.ready
 NEWEST := $(VENV)-newest
 NEWEST_READY := $(subst $(blank),\ ,$(NEWEST))/.ready
+SITE := $(VENV)-site
+SITE_READY := $(subst $(blank),\ ,$(SITE))/.ready
 ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: bench test tests test-long test-oldest test-newest lint clean
+.PHONY: bench test tests test-long test-oldest test-newest lint site clean
 
 bench: $(MEASURES)  ## measure this machine: pytest benchmarks
 	"$(BIN)/pytest" benchmarks $(ARGS)
@@ -42,6 +44,9 @@ lint: $(READY)
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
+
+site: $(SITE_READY)  ## the documentation as a site, in build/site/html
+	"$(SITE)/bin/python" -m tools.site $(ARGS)
 
 # torch comes first and pinned: a looser requirement would pull gigabytes of CUDA libraries.
 $(MEASURES): pyproject.toml constraints.txt
@@ -68,5 +73,10 @@ $(NEWEST_READY): pyproject.toml
 	"$(NEWEST)/bin/python" -m pip install --quiet --upgrade --editable '.[dev,nvidia]' 'torch==$(TORCH)'
 	touch "$@"
 
+$(SITE_READY): tools/site/requirements.txt
+	$(PYTHON) -m venv "$(SITE)"
+	"$(SITE)/bin/python" -m pip install --quiet --requirement tools/site/requirements.txt
+	touch "$@"
+
 clean:
-	rm -rf "$(VENV)" "$(OLDEST)" "$(NEWEST)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" "$(OLDEST)" "$(NEWEST)" "$(SITE)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

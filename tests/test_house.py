@@ -32,6 +32,10 @@ def test_a_file_can_be_read_in_one_sitting():
     assert long == {}
 
 
+def test_each_class_has_a_name_of_its_own():
+    assert find_shared_names(PACKAGE) == {}
+
+
 def test_the_rules_can_fail(tmp_path):
     package = tmp_path / "planted"
     package.mkdir()

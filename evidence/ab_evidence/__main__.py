@@ -21,7 +21,7 @@ from evidence.ab_evidence.subjects import EVERY_CALLS
 from sdperf.ab.sides.sides import Side
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
-from sdperf.ab.verdict.comparison import CompareOptions, Comparison
+from sdperf.ab.verdict.comparison import AbComparison, CompareOptions
 from sdperf.cli.ab.view import TerminalView
 from sdperf.models.presets import EMBEDDED_PRESET
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Workload
@@ -49,7 +49,7 @@ def make_sides(experiment: str) -> tuple[Side, Side]:
     return a, b
 
 
-def measure(experiment: str) -> Comparison:
+def measure(experiment: str) -> AbComparison:
     """Make one run: everything as in `sdperf ab`, workers of its own."""
     options = CompareOptions()
     view = TerminalView(sys.stderr, math.log1p(options.max_slowdown))
@@ -58,7 +58,7 @@ def measure(experiment: str) -> Comparison:
 
 
 def extend(
-    path: Path, experiment: str, runs: int, measure_one: Callable[[str], Comparison]
+    path: Path, experiment: str, runs: int, measure_one: Callable[[str], AbComparison]
 ) -> Series:
     """Add runs to a file until it holds as many as asked for; each is kept at once.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evidence.ab_evidence.subjects import EVERY_CALLS, EXTRA_PERCENT
-from sdperf.ab.verdict.comparison import Comparison
+from sdperf.ab.verdict.comparison import AbComparison
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.errors import RecordError
 from sdperf.record.json import format_record, parse_record
@@ -78,7 +78,7 @@ class Series:
     runs: tuple[Run, ...] = field(default=())
 
 
-def summarise_run(record: Comparison) -> Run:
+def summarise_run(record: AbComparison) -> Run:
     """Keep of a comparison what the series needs."""
     verdict = judge_comparison(record)
     case = record.cases[0]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from sdperf.run.quality.calibration import Setting
+from sdperf.run.quality.calibration import CalibratedSetting
 
 _SUBJECTS = "evidence.embedded_references.rounding"
 
 
-def list_changes() -> list[Setting]:
+def list_changes() -> list[CalibratedSetting]:
     """List the changes; none of them sets a floor."""
     settings = [
-        Setting("int8 weights", "change", subject=f"{_SUBJECTS}:int8_weights"),
-        Setting("int4 weights", "change", subject=f"{_SUBJECTS}:int4_weights"),
+        CalibratedSetting("int8 weights", "change", subject=f"{_SUBJECTS}:int8_weights"),
+        CalibratedSetting("int4 weights", "change", subject=f"{_SUBJECTS}:int4_weights"),
     ]
     settings += [
-        Setting(f"{steps} steps", "change", workload={"num_inference_steps": steps})
+        CalibratedSetting(f"{steps} steps", "change", workload={"num_inference_steps": steps})
         for steps in (50, 15, 10, 8, 5)
     ]
     settings += [
-        Setting(name.removesuffix("Scheduler"), "change", workload={"scheduler": name})
+        CalibratedSetting(name.removesuffix("Scheduler"), "change", workload={"scheduler": name})
         for name in (
             "UniPCMultistepScheduler",
             "HeunDiscreteScheduler",
@@ -29,7 +29,7 @@ def list_changes() -> list[Setting]:
         )
     ]
     settings += [
-        Setting(f"guidance {scale:g}", "change", workload={"guidance_scale": scale})
+        CalibratedSetting(f"guidance {scale:g}", "change", workload={"guidance_scale": scale})
         for scale in (7.5, 5.0, 2.0, 1.0)
     ]
-    return [*settings, Setting("another seed", "change", seed_shift=1000)]
+    return [*settings, CalibratedSetting("another seed", "change", seed_shift=1000)]

@@ -13,9 +13,9 @@ from packaging.version import Version
 
 from evidence.mps_models.models import MODELS, Model
 from sdperf.models.subject import PipelineRequest
-from sdperf.mps_check.calls import OperatorCall, Recording, SeenTensor
+from sdperf.mps_check.calls import MpsRecording, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import load_dispatch_table
-from sdperf.mps_check.judging import Finding, judge_recording
+from sdperf.mps_check.judging import MpsFinding, judge_recording
 from sdperf.mps_check.limits import load_limits, load_reading
 from sdperf.mps_check.predicates import PREDICATES
 from sdperf.mps_check.preparing import made_as_on_a_mac
@@ -77,14 +77,14 @@ def _record_model(model: Model) -> dict[str, Any]:
     return {"name": model.name, "size": size, "weights": weights, "runs": runs}
 
 
-def describe_size(recording: Recording) -> str:
+def describe_size(recording: MpsRecording) -> str:
     """Describe what was generated, such as ``1024 px`` or ``832 x 480 px, 81 frames``."""
     square = recording.width == recording.height
     pixels = f"{recording.width}" if square else f"{recording.width} x {recording.height}"
     return f"{pixels} px" + ("" if recording.frames is None else f", {recording.frames} frames")
 
 
-def _record(model: Model, pipeline: Any, precision: Precision, version: str) -> Recording:
+def _record(model: Model, pipeline: Any, precision: Precision, version: str) -> MpsRecording:
     workload = Workload(
         model.name,
         ("a red apple on a wooden table",),
@@ -97,9 +97,9 @@ def _record(model: Model, pipeline: Any, precision: Precision, version: str) -> 
     return record_generation(pipeline, workload, table, precision=precision)
 
 
-def _judge(recording: Recording, version: str, name: str) -> Iterator[dict[str, Any]]:
+def _judge(recording: MpsRecording, version: str, name: str) -> Iterator[dict[str, Any]]:
     """Judge on every macOS; one entry a finding, with the systems that have it."""
-    found: dict[tuple[str, str], tuple[Finding, list[str]]] = {}
+    found: dict[tuple[str, str], tuple[MpsFinding, list[str]]] = {}
     table = load_dispatch_table(version, "0")
     for macos in MACOS:
         judged = judge_recording(
@@ -134,7 +134,7 @@ def count_weights(pipeline: Any) -> dict[str, int]:
     }
 
 
-def find_working_bytes(recording: Recording, version: Version) -> int:
+def find_working_bytes(recording: MpsRecording, version: Version) -> int:
     """Return what the largest single operator holds besides weights, in bytes.
 
     It is what goes in and comes out; attention that MPSGraph computes writes its scores out in

@@ -22,7 +22,7 @@ from sdperf.run.messages import DeliveredImage, WorkerReport
 from sdperf.run.pictures.comparing import record_images
 from sdperf.run.pool import WorkerPool
 from sdperf.run.quality.bench import measure_components
-from sdperf.run.quality.questions import Record, ReplayRecording
+from sdperf.run.quality.questions import RecordImage, ReplayRecording
 from sdperf.run.quality.recorded import Recording
 from sdperf.run.suite import Suite
 
@@ -109,7 +109,7 @@ class Bench:
         try:
             suite.acquire("fp32", 1)
             self._recording = suite.pool.ask(
-                Record(self.workload, self.workload.image(0), self.threads)
+                RecordImage(self.workload, self.workload.image(0), self.threads)
             )
             self._reference = self._generate(suite)
         finally:

@@ -12,8 +12,8 @@ from pathlib import Path
 from sdperf.errors import SdperfError
 from sdperf.record.json import format_record, parse_record
 from sdperf.store.files import write_atomically
-from sdperf.tune.question.question import Question
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.question import StudyQuestion
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point
 from sdperf.tune.trial.rig import Rig
 from sdperf.tune.trial.scoring import find_faults, score_images
@@ -28,7 +28,7 @@ ROUNDS = 3
 class Cell:
     """A setting, and where it stands; ``point`` is ``None`` where it gave no image."""
 
-    setting: Setting
+    setting: TrialSetting
     point: Point | None
     reason: str | None = None
 
@@ -44,10 +44,10 @@ class Grid:
     """
 
     machine: str
-    question: Question
+    question: StudyQuestion
     cells: tuple[Cell, ...] = field(default_factory=tuple)
 
-    def list_missing(self, part: tuple[int, int] = (0, 1)) -> list[Setting]:
+    def list_missing(self, part: tuple[int, int] = (0, 1)) -> list[TrialSetting]:
         """List what is not recorded yet; of part (1, 4) every fourth, from the second on."""
         known = {cell.setting for cell in self.cells}
         mine = self.question.space.list_settings()[part[0] :: part[1]]
@@ -56,7 +56,7 @@ class Grid:
     def is_whole(self) -> bool:
         return not self.list_missing()
 
-    def points(self) -> dict[Setting, Point | None]:
+    def points(self) -> dict[TrialSetting, Point | None]:
         return {cell.setting: cell.point for cell in self.cells}
 
 

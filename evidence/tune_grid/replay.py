@@ -12,7 +12,7 @@ from optuna.trial import Trial
 
 from evidence.tune_grid.grid import Grid
 from sdperf.tune.question.question import BROKEN, BROKEN_VIOLATION
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point, compute_hypervolume
 from sdperf.tune.study.sampling import SamplerName, find_parameters, make_sampler, suggest
 
@@ -42,7 +42,7 @@ def replay(grid: Grid, sampler: SamplerName, seed: int, trials: int) -> Curve:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     known, reference = grid.points(), choose_reference(grid)
     whole = compute_hypervolume([point for point in known.values() if point], reference)
-    tried: dict[Setting, Point | None] = {}
+    tried: dict[TrialSetting, Point | None] = {}
     space = grid.question.space
     study = optuna.create_study(
         directions=["minimize", "maximize"],

@@ -17,7 +17,7 @@ _FIELDS: Final = "%H%x1f%s%x1f%an%x1f%aI%x1f%P"
 
 
 @dataclass(frozen=True)
-class CommitInfo:
+class BisectCommit:
     """What a report says of a commit.
 
     Attributes:
@@ -93,7 +93,7 @@ def read_history(repository: Path, good: str, bad: str, *, first_parent: bool = 
     return History(tuple(all_parents), parents)
 
 
-def describe_commit(repository: Path, commit: str) -> CommitInfo:
+def describe_commit(repository: Path, commit: str) -> BisectCommit:
     """Return what a report says of a commit."""
     found, subject, author, date, parents = (
         run_git(repository, "show", "-s", f"--format={_FIELDS}", commit).rstrip("\n").split("\x1f")
@@ -103,7 +103,7 @@ def describe_commit(repository: Path, commit: str) -> CommitInfo:
         *("diff-tree", "-r", "--root", "--no-commit-id", "--name-status", "-M", "-z"),
         *([f"{commit}^1", commit] if parents else [commit]),
     )
-    return CommitInfo(found, subject, author, date, tuple(parents.split()), _parse_files(listed))
+    return BisectCommit(found, subject, author, date, tuple(parents.split()), _parse_files(listed))
 
 
 def list_subjects(repository: Path, commits: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sdperf.ab.verdict.comparison import Compared, Comparison
+from sdperf.ab.verdict.comparison import AbComparison, Compared
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.record.json import decode_object, format_record, parse_record
 from sdperf.store.files import write_atomically
@@ -121,7 +121,7 @@ class KeptFolder(abc.ABC, Generic[S]):
         self._write(self.folder / file_name, content)
         return file_name
 
-    def read_comparison(self, file_name: str) -> Comparison:
+    def read_comparison(self, file_name: str) -> AbComparison:
         """Read a comparison that the state names.
 
         Raises:
@@ -129,7 +129,7 @@ class KeptFolder(abc.ABC, Generic[S]):
         """
         path = self.folder / file_name
         try:
-            return parse_record(Comparison, decode_object(path.read_bytes(), "it"))
+            return parse_record(AbComparison, decode_object(path.read_bytes(), "it"))
         except (OSError, RecordError) as error:
             raise RecordError(
                 f"the comparison {path} cannot be read",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sdperf.ab.sides.sides import MatrixCase, SideError
-from sdperf.ab.verdict.comparison import CompareOptions, Comparison
+from sdperf.ab.verdict.comparison import AbComparison, CompareOptions
 from sdperf.ab.verdict.judging import AbVerdict, judge_comparison
 from sdperf.bisect.judging import (
     LOOKS,
@@ -35,7 +35,7 @@ from sdperf.bisect.sitting import (
     SittingVoidError,
     Tester,
 )
-from sdperf.bisect.state import BisectState, Question, StateFolder, StepRecord
+from sdperf.bisect.state import BisectQuestion, BisectState, StateFolder, StepRecord
 from sdperf.errors import PackageError, SdperfError
 
 Ending = Literal["found", "range", "nothing", "undecided", "void", "interrupted"]
@@ -85,11 +85,11 @@ class Bisection:
         now: Returns the time, UTC, ISO 8601.
     """
 
-    question: Question
+    question: BisectQuestion
     tester: Tester
     folder: StateFolder
     teller: Teller
-    judge: Callable[[Comparison], AbVerdict] = judge_comparison
+    judge: Callable[[AbComparison], AbVerdict] = judge_comparison
     spell: Callable[[SdperfError], str] = str
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -266,7 +266,7 @@ class Bisection:
         )
 
 
-def count_tests(question: Question) -> int:
+def count_tests(question: BisectQuestion) -> int:
     """Return the tests on the longest path of a search, its ends not counted."""
     return weigh_answers(question.history, {}).tests_left
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sdperf.ab.sides.sides import MatrixCase
-from sdperf.ab.verdict.comparison import Compared, CompareOptions, Comparison
+from sdperf.ab.verdict.comparison import AbComparison, Compared, CompareOptions
 from sdperf.ab.verdict.judging import AbVerdict, judge_comparison
 
 
@@ -44,7 +44,7 @@ class Sitting:
     """
 
     tester: Tester
-    judge: Callable[[Comparison], AbVerdict] = judge_comparison
+    judge: Callable[[AbComparison], AbVerdict] = judge_comparison
     is_controlled: bool = False
 
     def measure(

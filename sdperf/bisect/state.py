@@ -23,7 +23,7 @@ Kind = Literal["revisions", "packages"]
 
 
 @dataclass(frozen=True)
-class Question:
+class BisectQuestion:
     """What is asked. The same question, asked again, goes on where it was left.
 
     Attributes:
@@ -103,7 +103,7 @@ class BisectState:
         closing_base: What it was compared with.
     """
 
-    question: Question
+    question: BisectQuestion
     started: str
     end: StepRecord | None = None
     targets: tuple[Target, ...] = ()

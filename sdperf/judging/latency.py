@@ -193,8 +193,8 @@ def judge_repeats(
     SLOWER when the first measurement would do offline (`judge_offline`), the median of all
     processes is above the limit, and every fresh process is suspicious by itself; with fewer than
     five accepted sessions, when every process is above the gross limit. Processes that fall in two
-    clusters are INCONCLUSIVE. Drift since the accepted sessions is not excluded, and the reason
-    says so.
+    clusters are INCONCLUSIVE, unless the faster ones are above the gross limit too. Drift since the
+    accepted sessions is not excluded, and the reason says so.
 
     Args:
         suspect: From the screen.
@@ -218,7 +218,8 @@ def judge_repeats(
         f"({', '.join(_percent(one) for one in rises)}), limit {format_change(1 + limit)}"
     )
     modes = detect_bimodality(medians_s)
-    if modes is not None:
+    is_beyond = is_gross and min(rises) > math.log1p(limit)  # so is the faster of two modes
+    if modes is not None and not is_beyond:
         split = f"{modes.slow_share:.0%} of processes run {modes.ratio:.2f}x slower"
         return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {split}", _MORE_PROCESSES)
     if rise <= math.log1p(limit):

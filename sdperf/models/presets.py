@@ -48,7 +48,7 @@ class Preset:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """Models of one pipeline class whose configuration tells how they are sampled.
 
     Attributes:
@@ -185,71 +185,75 @@ _TRANSFORMER: Final = "transformer/config.json"
 _INDEX: Final = "model_index.json"
 _TRAILING: Final = {"timestep_spacing": "trailing"}
 
-KINDS: Final[Sequence[Kind]] = (
+KINDS: Final[Sequence[ModelKind]] = (
     *(
-        Kind(name, _SCHEDULER, {"_class_name": "LCMScheduler"}, _LCM, "LCM")
+        ModelKind(name, _SCHEDULER, {"_class_name": "LCMScheduler"}, _LCM, "LCM")
         for name in ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
     ),
-    Kind(
+    ModelKind(
         "StableDiffusionPipeline",
         _SCHEDULER,
         {"_class_name": "EulerDiscreteScheduler", **_TRAILING},
         _SD_TURBO,
         "SD-Turbo",
     ),
-    Kind(
+    ModelKind(
         "StableDiffusionXLPipeline",
         _SCHEDULER,
         {"_class_name": "EulerAncestralDiscreteScheduler", **_TRAILING},
         _SDXL_TURBO,
         "SDXL-Turbo",
     ),
-    Kind(
+    ModelKind(
         "StableDiffusionXLPipeline",
         _SCHEDULER,
         {"_class_name": "EulerDiscreteScheduler", **_TRAILING},
         None,
         "SDXL with trailing timesteps, such as Lightning of 1, 2, 4 or 8 steps",
     ),
-    Kind(
+    ModelKind(
         "StableDiffusion3Pipeline",
         _TRANSFORMER,
         {"num_layers": 38},
         None,
         "Stable Diffusion 3.5 large (28 steps, guidance 7) or its turbo version (4 steps, 0)",
     ),
-    Kind("FluxPipeline", _TRANSFORMER, {"guidance_embeds": True}, _FLUX_DEV, "FLUX.1 dev"),
-    Kind(
+    ModelKind("FluxPipeline", _TRANSFORMER, {"guidance_embeds": True}, _FLUX_DEV, "FLUX.1 dev"),
+    ModelKind(
         "FluxPipeline",
         _TRANSFORMER,
         {"guidance_embeds": (False, None)},
         _FLUX_SCHNELL,
         "FLUX.1 schnell",
     ),
-    Kind("Flux2KleinPipeline", _INDEX, {"is_distilled": True}, _KLEIN, "FLUX.2 klein"),
-    Kind(
+    ModelKind("Flux2KleinPipeline", _INDEX, {"is_distilled": True}, _KLEIN, "FLUX.2 klein"),
+    ModelKind(
         "Flux2KleinPipeline",
         _INDEX,
         {"is_distilled": (False, None)},
         _KLEIN_BASE,
         "FLUX.2 klein base",
     ),
-    Kind("ZImagePipeline", _SCHEDULER, {"shift": 3.0}, _Z_IMAGE_TURBO, "Z-Image-Turbo"),
-    Kind("ZImagePipeline", _SCHEDULER, {"shift": 6.0}, _Z_IMAGE, "Z-Image"),
-    Kind(
+    ModelKind("ZImagePipeline", _SCHEDULER, {"shift": 3.0}, _Z_IMAGE_TURBO, "Z-Image-Turbo"),
+    ModelKind("ZImagePipeline", _SCHEDULER, {"shift": 6.0}, _Z_IMAGE, "Z-Image"),
+    ModelKind(
         "ZImagePipeline",
         _SCHEDULER,
         {},
         None,
         "Z-Image (50 steps, guidance 5) or Z-Image-Turbo (8 steps, 0)",
     ),
-    Kind("Krea2Pipeline", _INDEX, {"is_distilled": True}, _KREA2_DISTILLED, "Krea 2, distilled"),
-    Kind("Krea2Pipeline", _INDEX, {"is_distilled": (False, None)}, _KREA2, "Krea 2"),
+    ModelKind(
+        "Krea2Pipeline", _INDEX, {"is_distilled": True}, _KREA2_DISTILLED, "Krea 2, distilled"
+    ),
+    ModelKind("Krea2Pipeline", _INDEX, {"is_distilled": (False, None)}, _KREA2, "Krea 2"),
 )
 """Kinds in the order in which they are tried: the first that matches a model is its kind."""
 
 
-def find_kind(pipeline_class: str, configurations: Mapping[str, Mapping[str, Any]]) -> Kind | None:
+def find_kind(
+    pipeline_class: str, configurations: Mapping[str, Mapping[str, Any]]
+) -> ModelKind | None:
     """Return the kind of a model; ``None`` where only its pipeline's class is known.
 
     Args:

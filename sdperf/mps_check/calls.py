@@ -121,7 +121,7 @@ class OperatorCall:
 
 
 @dataclass(frozen=True)
-class Recording:
+class MpsRecording:
     """What one generation asked of MPS.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.version import Version
 
-from sdperf.mps_check.calls import Argument, OperatorCall, Recording, SeenTensor
+from sdperf.mps_check.calls import Argument, MpsRecording, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable, versions_with_kernel
 from sdperf.mps_check.limits import Certainty, Effect, Limit, Unseen
 from sdperf.record.stages import StageName
@@ -46,7 +46,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Finding:
+class MpsFinding:
     """One thing that would go wrong on MPS, with all the places where it does.
 
     Attributes:
@@ -130,7 +130,7 @@ class Judgement:
     has_values: bool
     operators: int
     distinct: int
-    findings: tuple[Finding, ...]
+    findings: tuple[MpsFinding, ...]
     unjudged: dict[str, int]
     unseen: tuple[Unseen, ...]
 
@@ -142,7 +142,7 @@ class Judgement:
 
 
 def judge_recording(
-    recording: Recording,
+    recording: MpsRecording,
     table: DispatchTable,
     limits: Iterable[Limit],
     unseen: Iterable[Unseen],
@@ -239,10 +239,10 @@ def _from_limit(
     calls: list[tuple[OperatorCall, int]],
     macos: Version | None,
     chip: str | None,
-) -> Finding:
+) -> MpsFinding:
     conditions = [f"on macOS {limit.macos}"] if str(limit.macos) and macos is None else []
     conditions += [f"on {limit.chips}"] if limit.chips and chip is None else []
-    return Finding(
+    return MpsFinding(
         id=limit.id,
         effect=limit.effect,
         title=limit.title,
@@ -260,7 +260,7 @@ def _from_limit(
 
 def _from_dispatch(
     rule: str, operator: str, calls: list[tuple[OperatorCall, int]], table: DispatchTable
-) -> Finding:
+) -> MpsFinding:
     later = [one for one in versions_with_kernel(operator) if Version(one) > table.version]
     newer = f"use torch {later[0]} or later, which has a kernel; or " if later else ""
     effects: dict[str, Effect] = {_TO_CPU: "fallback", _IN_PYTHON: "slow"}
@@ -283,7 +283,7 @@ def _from_dispatch(
             "move them to one device before: tensor.to(other.device)",
         ),
     }[rule]
-    return Finding(
+    return MpsFinding(
         id=rule,
         effect=effects.get(rule, "error"),
         title=title,

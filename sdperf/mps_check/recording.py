@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from sdperf.errors import GenerationError, SdperfError
-from sdperf.mps_check.calls import Recording
+from sdperf.mps_check.calls import MpsRecording
 from sdperf.mps_check.dispatch import DispatchTable
 from sdperf.mps_check.preparing import (
     change_picture,
@@ -39,7 +39,7 @@ def record_generation(
     *,
     precision: Precision,
     keeps_values: bool = False,
-) -> Recording:
+) -> MpsRecording:
     """Generate one image, or one video, and record every operator that MPS would be asked for.
 
     Args:
@@ -93,7 +93,7 @@ def record_generation(
                 got=f"{type(error).__name__}: {error}",
                 hint=f"does it run with {DEVICE} cpu? If so, try --values",
             ) from error
-    return Recording(
+    return MpsRecording(
         calls=recorder.calls,
         precision=precision,
         height=size[0],

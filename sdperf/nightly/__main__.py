@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import SdperfError
-from sdperf.nightly.deciding import Decision, decide
+from sdperf.nightly.deciding import NightDecision, decide
 from sdperf.nightly.github import GitHub, make_github
 from sdperf.nightly.night import Night, format_night
 from sdperf.nightly.wording import format_body, format_closing, format_title
@@ -84,7 +84,7 @@ def run_issue(environment: Mapping[str, str], branch: str, artefact: str, *, is_
 
 
 def _do(
-    github: GitHub, decision: Decision, nights: Sequence[Night], number: int | None
+    github: GitHub, decision: NightDecision, nights: Sequence[Night], number: int | None
 ) -> int | None:
     if decision.act == "open":
         return github.open_issue(format_title(decision.bad), format_body(decision, nights))

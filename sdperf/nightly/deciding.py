@@ -49,7 +49,7 @@ class KnownIssue:
 
 
 @dataclass(frozen=True)
-class Decision:
+class NightDecision:
     """What to do.
 
     Attributes:
@@ -88,7 +88,7 @@ def find_bad_case(name: str, nights: Sequence[Night]) -> BadCase | None:
     return BadCase(name, tuple(reversed(row)), last_good) if row else None
 
 
-def decide(nights: Sequence[Night], issue: KnownIssue | None) -> Decision:
+def decide(nights: Sequence[Night], issue: KnownIssue | None) -> NightDecision:
     """Say what is to become of the issue.
 
     A case gets into it after three bad nights in a row and leaves it when a night measures it and
@@ -100,10 +100,10 @@ def decide(nights: Sequence[Night], issue: KnownIssue | None) -> Decision:
         issue: The open issue, else the one that was closed last; ``None`` where there was none.
     """
     if not nights:
-        return Decision("nothing", "no night is known")
+        return NightDecision("nothing", "no night is known")
     last = nights[-1]
     if not last.is_judged:
-        return Decision("nothing", f"the last night says nothing: {last.open}")
+        return NightDecision("nothing", f"the last night says nothing: {last.open}")
     rows = {name: find_bad_case(name, nights) for name in last.list_bad()}
     lasting = {
         name: row for name, row in rows.items() if row is not None and len(row.nights) >= BAD_NIGHTS
@@ -111,18 +111,18 @@ def decide(nights: Sequence[Night], issue: KnownIssue | None) -> Decision:
     if issue is None or not issue.is_open:
         if any(issue is None or not _is_told(row, issue) for row in lasting.values()):
             bad = tuple(lasting.values())
-            return Decision("open", f"worse for {BAD_NIGHTS} nights or more", bad)
+            return NightDecision("open", f"worse for {BAD_NIGHTS} nights or more", bad)
         if lasting:
-            return Decision("nothing", "what is worse was in the issue that somebody closed")
+            return NightDecision("nothing", "what is worse was in the issue that somebody closed")
         bad_now = len(last.list_bad())
-        return Decision("nothing", f"no case is worse for {BAD_NIGHTS} nights ({bad_now} now)")
+        return NightDecision("nothing", f"no case is worse for {BAD_NIGHTS} nights ({bad_now} now)")
     absent = tuple(name for name in issue.cases if name not in last.cases)
     still = (name for name in issue.cases if name in rows or name in absent)
     names = dict.fromkeys((*still, *lasting))
     if not names:
-        return Decision("close", "every case that the issue lists is well again")
+        return NightDecision("close", "every case that the issue lists is well again")
     bad = tuple(rows.get(name) or BadCase(name, ()) for name in names)
-    return Decision("update", "cases are still worse", bad, absent)
+    return NightDecision("update", "cases are still worse", bad, absent)
 
 
 def _is_told(row: BadCase, closed: KnownIssue) -> bool:

@@ -24,7 +24,7 @@ _MOST_WORDS: Final = 40
 
 
 @dataclass(frozen=True)
-class CaseAnswer:
+class NightAnswer:
     """What a night said of a case.
 
     Attributes:
@@ -60,7 +60,7 @@ class Night:
         url: Where the run can be looked at; empty unknown.
     """
 
-    cases: Mapping[str, CaseAnswer] = field(default_factory=dict)
+    cases: Mapping[str, NightAnswer] = field(default_factory=dict)
     open: str | None = None
     commit: str = ""
     date: str = ""
@@ -124,7 +124,7 @@ def parse_night(content: bytes, *, commit: str = "", date: str = "", url: str = 
     return Night(cases, reason, commit, date, url)
 
 
-def _parse_answer(name: str, document: Any) -> CaseAnswer:
+def _parse_answer(name: str, document: Any) -> NightAnswer:
     one = document if isinstance(document, dict) else {}
     outcome, reason, words = one.get("outcome"), one.get("reason"), one.get("bisect")
     if (
@@ -138,7 +138,7 @@ def _parse_answer(name: str, document: Any) -> CaseAnswer:
         raise RecordError(
             "the night's file holds a case that cannot be read", got=shorten(name, 100)
         )
-    return CaseAnswer(outcome, reason, tuple(words))
+    return NightAnswer(outcome, reason, tuple(words))
 
 
 _KNOWN: Final = frozenset(one.value for one in Outcome)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sdperf.judging.settling import suggest_bisect
-from sdperf.nightly.night import ALL_CASES, CaseAnswer, Night
+from sdperf.nightly.night import ALL_CASES, Night, NightAnswer
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.store.runs import SavedRun
@@ -42,7 +42,7 @@ def note_night(run: SavedRun) -> Night:
         outcomes[ALL_CASES] = summary.suite
     return Night(
         {
-            name: CaseAnswer(
+            name: NightAnswer(
                 outcome,
                 _find_reason(outcome, run.findings.get(name, ())),
                 _suggest(outcome, measured.get(name, first)),

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sdperf.nightly.deciding import BAD_NIGHTS, BadCase, Decision
+from sdperf.nightly.deciding import BAD_NIGHTS, BadCase, NightDecision
 from sdperf.nightly.night import ALL_CASES, Night
 from sdperf.record.verdict import shorten_case
 from sdperf.report.markdown.table import format_markdown_table
@@ -40,7 +40,7 @@ def format_title(bad: Sequence[BadCase]) -> str:
     return strip_controls(f"sdperf: {cases} {verb} worse night after night ({names})")
 
 
-def format_body(decision: Decision, nights: Sequence[Night]) -> str:
+def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
     """Return the issue's text; what it lists is kept in it for the nights to come.
 
     Args:
@@ -110,7 +110,7 @@ def _hide(value: object) -> str:
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _tabulate_cases(decision: Decision) -> Table:
+def _tabulate_cases(decision: NightDecision) -> Table:
     columns = tuple(Column(title, is_text=True) for title in ("case", "answer", "since", "what"))
     rows = []
     for one in decision.bad[:_MOST_ROWS]:

@@ -56,7 +56,7 @@ class NoisePlan:
             return _first_tensor(self.pipeline.prepare_latents(**given))
 
 
-class _Reached(BaseException):
+class _NoiseReached(BaseException):
     """The denoiser is about to be called; no error, and no ``except Exception`` may hold it up."""
 
     def __init__(self, inputs: Any) -> None:
@@ -80,12 +80,12 @@ def run_to_denoiser(pipeline: Any, call: Callable[[], object]) -> Any:
         return None
 
     def stop(_network: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        raise _Reached((args, keywords))
+        raise _NoiseReached((args, keywords))
 
     hook = denoiser.register_forward_pre_hook(stop, with_kwargs=True)
     try:
         call()
-    except _Reached as reached:
+    except _NoiseReached as reached:
         pipeline.maybe_free_model_hooks()
         return reached.inputs
     finally:

@@ -9,7 +9,7 @@ import pytest
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.case_lines import show_case_lines
-from sdperf.plugin.live.ahead import Plan, Wanted, find_asked
+from sdperf.plugin.live.ahead import ExpectedWork, Plan, find_asked
 from sdperf.plugin.live.session import LiveSession
 from sdperf.plugin.options import Settings
 from sdperf.record.workload import PRECISIONS, TORCH, Variant, name_engine
@@ -111,7 +111,7 @@ def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
     """
     session.suites.plan = Plan(
         [
-            Wanted(
+            ExpectedWork(
                 item.nodeid,
                 _read_variant(item),
                 not _is_quality(item),

@@ -81,7 +81,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Repeats:
+class FreshRepeats:
     """What a suspect came to when it was measured again in fresh processes, before it was judged.
 
     Attributes:
@@ -371,7 +371,7 @@ class Measurement:
     fresh: FreshRounds | None = None
     start: Start | None = None
     without_effect: tuple[str, ...] = ()
-    repeats: Repeats | None = None
+    repeats: FreshRepeats | None = None
     imprints: tuple[PictureImprint, ...] = ()
     format_version: int = FORMAT_VERSION
 

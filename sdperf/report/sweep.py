@@ -187,7 +187,8 @@ def list_words(curve: VersionCurve) -> Iterator[str]:
     for size, step in zip(_SIZES, largest, strict=False):
         yield f"{size} step in time: {describe_step(step)}"
     if not largest and any(step.found is not None for step in curve.steps):
-        yield "no step in time beyond the limit"
+        whole = "no step in time beyond the limit"
+        yield f"{whole} was settled" if curve.list_open() else whole
     for size, step in zip(_SIZES, curve.list_largest_memory(), strict=False):
         yield f"{size} step in peak memory: {_describe_memory_step(step)}"
     for step in curve.list_changed_pictures():

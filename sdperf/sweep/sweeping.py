@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sdperf.ab.sides.sides import SideError
-from sdperf.ab.verdict.comparison import CompareOptions, Comparison
+from sdperf.ab.verdict.comparison import AbComparison, CompareOptions
 from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, judge_comparison
 from sdperf.bisect.judging import LOOKS
 from sdperf.bisect.sitting import (
@@ -81,7 +81,7 @@ class Sweep:
     teller: SweepTeller
     describe_place: Callable[[CaseVerdict], str | None] = lambda _: None
     budget_s: float | None = None
-    judge: Callable[[Comparison], AbVerdict] = judge_comparison
+    judge: Callable[[AbComparison], AbVerdict] = judge_comparison
     spell: Callable[[SdperfError], str] = str
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -23,8 +23,8 @@ from sdperf.ab.verdict.judging import AbVerdict, judge_comparison
 from sdperf.errors import SdperfError
 from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Workload
-from sdperf.tune.question.question import Fidelity, Question
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.question import Fidelity, StudyQuestion
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point, find_front
 from sdperf.tune.study.trials import TrialRecord
 from sdperf.tune.trial.rig import Rig
@@ -46,7 +46,7 @@ Judgement = Literal["beats", "not faster", "unlike", "misses a limit", "failed",
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class WinnerConfirmation:
     """A setting of the front beside the default, on fresh measurements.
 
     Attributes:
@@ -67,7 +67,7 @@ class Confirmation:
     """
 
     number: int
-    setting: Setting
+    setting: TrialSetting
     created: str
     judgement: Judgement
     reason: str
@@ -89,7 +89,7 @@ class Confirmation:
         return math.exp(-self.log_ratio), math.exp(-self.upper), math.exp(-self.lower)
 
 
-def list_candidates(question: Question, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+def list_candidates(question: StudyQuestion, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the front's settings that could beat the default, the best first.
 
     They keep every limit and the floor of a winner, and were faster than the default.
@@ -112,8 +112,8 @@ def list_candidates(question: Question, trials: Sequence[TrialRecord]) -> list[T
 
 
 def find_winner(
-    candidates: Sequence[TrialRecord], confirmations: Sequence[Confirmation]
-) -> Confirmation | None:
+    candidates: Sequence[TrialRecord], confirmations: Sequence[WinnerConfirmation]
+) -> WinnerConfirmation | None:
     """Return the best candidate that beat the default; ``None`` where none did.
 
     Which one is best was decided by the study, so that nobody wins by the measurement that it is
@@ -127,14 +127,14 @@ def find_winner(
     return None
 
 
-def read_confirmations(study: TuningStudy) -> list[Confirmation]:
+def read_confirmations(study: TuningStudy) -> list[WinnerConfirmation]:
     """Return what was measured again, in the order of the trials.
 
     Raises:
         RecordError: The study holds something else there.
     """
     notes = study.read_notes(CONFIRMED)
-    found = [parse_record(Confirmation, value) for value in notes.values()]
+    found = [parse_record(WinnerConfirmation, value) for value in notes.values()]
     return sorted(found, key=lambda one: one.number)
 
 
@@ -148,7 +148,7 @@ def confirm(
     view: TuneView,
     blocks_view: View,
     spell: Callable[[SdperfError], str] = str,
-) -> list[Confirmation]:
+) -> list[WinnerConfirmation]:
     """Measure candidates beside the default until one beats it.
 
     What was measured before is not measured again: a setting has one chance, or chance would find
@@ -196,7 +196,7 @@ def confirm(
 
 def _confirm_one(
     candidate: TrialRecord,
-    question: Question,
+    question: StudyQuestion,
     fresh: Workload,
     references: Sequence[bytes],
     rig: Rig,
@@ -204,10 +204,10 @@ def _confirm_one(
     options: CompareOptions,
     blocks_view: View,
     spell: Callable[[SdperfError], str],
-) -> Confirmation:
+) -> WinnerConfirmation:
     setting = candidate.setting
     assert setting is not None, "a candidate was measured"
-    base = Confirmation(
+    base = WinnerConfirmation(
         candidate.number,
         setting,
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -242,7 +242,9 @@ def _confirm_one(
     return judge_confirmation(base, question, compared, judge_comparison(compared.record))
 
 
-def make_side(label: str, setting: Setting, question: Question, workload: Workload) -> Side:
+def make_side(
+    label: str, setting: TrialSetting, question: StudyQuestion, workload: Workload
+) -> Side:
     """Make a side of the paired engine of a setting."""
     return Side(
         label,
@@ -261,7 +263,7 @@ def choose_fresh_seed(seed: int) -> int:
     return seed + FRESH_SEEDS if seed < 2**62 else seed - FRESH_SEEDS
 
 
-def judge_likeness(question: Question, fidelity: Fidelity) -> str | None:
+def judge_likeness(question: StudyQuestion, fidelity: Fidelity) -> str | None:
     """Say why images are not like enough; ``None`` where they are."""
     if fidelity.ssim < question.winning_ssim:
         return (
@@ -277,8 +279,8 @@ def judge_likeness(question: Question, fidelity: Fidelity) -> str | None:
 
 
 def judge_confirmation(
-    base: Confirmation, question: Question, compared: Compared, verdict: AbVerdict
-) -> Confirmation:
+    base: WinnerConfirmation, question: StudyQuestion, compared: Compared, verdict: AbVerdict
+) -> WinnerConfirmation:
     """Say what a comparison with the default says of a setting. Pure."""
     if verdict.void is not None:
         return dataclasses.replace(base, judgement="void", reason=verdict.void)
@@ -321,7 +323,7 @@ def _median_s(case: CaseComparison, side: str, images: int) -> float:
     )
 
 
-def find_default_point(question: Question, trials: Sequence[TrialRecord]) -> Point | None:
+def find_default_point(question: StudyQuestion, trials: Sequence[TrialRecord]) -> Point | None:
     """Return where the default stands in the study."""
     for one in trials:
         tried = one.tried

@@ -17,13 +17,13 @@ from sdperf.record.json import (
     parse_record,
 )
 from sdperf.tune.confirming import (
-    Confirmation,
+    WinnerConfirmation,
     find_default_point,
     find_winner,
     list_candidates,
     read_confirmations,
 )
-from sdperf.tune.question.question import Question
+from sdperf.tune.question.question import StudyQuestion
 from sdperf.tune.study.front import Point, find_front
 from sdperf.tune.study.trials import TrialRecord
 
@@ -35,7 +35,7 @@ _MAX_FILE_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
-class Summary:
+class StudySummary:
     """A study as it stands.
 
     Attributes:
@@ -54,12 +54,12 @@ class Summary:
 
     study: str
     machine: str
-    question: Question
+    question: StudyQuestion
     trials: tuple[TrialRecord, ...]
     front: tuple[int, ...]
     default: Point | None
     importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    confirmations: tuple[Confirmation, ...] = ()
+    confirmations: tuple[WinnerConfirmation, ...] = ()
     winner: int | None = None
     candidates: int = 0
     format_version: int = SUMMARY_VERSION
@@ -68,7 +68,7 @@ class Summary:
         """Return a trial by its number."""
         return next(one for one in self.trials if one.number == number)
 
-    def find_winner(self) -> Confirmation | None:
+    def find_winner(self) -> WinnerConfirmation | None:
         """Return the winner as it was confirmed."""
         return next((one for one in self.confirmations if one.number == self.winner), None)
 
@@ -77,7 +77,7 @@ class Summary:
         return sum(one.ending == ending for one in self.trials)
 
 
-def summarise_study(study: TuningStudy, void: Sequence[Confirmation] = ()) -> Summary:
+def summarise_study(study: TuningStudy, void: Sequence[WinnerConfirmation] = ()) -> StudySummary:
     """Compute a study's summary.
 
     Args:
@@ -92,7 +92,7 @@ def summarise_study(study: TuningStudy, void: Sequence[Confirmation] = ()) -> Su
     known = {one.number for one in confirmations}
     pictured = {*front, *(one.number for one in trials if one.setting == question.default)}
     hosts = {host: at for at, host in enumerate(dict.fromkeys(one.host for one in trials), 1)}
-    return Summary(
+    return StudySummary(
         study=study.name,
         machine=study.machine,
         question=question,
@@ -125,12 +125,12 @@ def list_front(trials: Sequence[TrialRecord]) -> list[int]:
     return [measured[at][0] for at in find_front([point for _, point in measured])]
 
 
-def format_summary_json(summary: Summary) -> str:
+def format_summary_json(summary: StudySummary) -> str:
     """Format a summary as JSON that `read_summary` reads."""
     return json.dumps(format_record(summary), indent=1, ensure_ascii=False) + "\n"
 
 
-def read_summary(path: Path) -> Summary:
+def read_summary(path: Path) -> StudySummary:
     """Read a summary from a file.
 
     Raises:
@@ -145,7 +145,7 @@ def read_summary(path: Path) -> Summary:
     hint = "sdperf tune show --json FILE writes a study's summary"
     document = decode_object(content, str(path), hint)
     check_format_version(str(path), document.get("format_version"), SUMMARY_VERSION, hint)
-    summary = parse_record(Summary, document)
+    summary = parse_record(StudySummary, document)
     numbers = {one.number for one in summary.trials}
     confirmed = {one.number for one in summary.confirmations}
     named = {*summary.front, *confirmed} | ({summary.winner} - {None})

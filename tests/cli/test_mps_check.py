@@ -12,7 +12,7 @@ import torch
 
 from sdperf.cli import main
 from sdperf.cli.machine import mps_check
-from sdperf.mps_check.calls import OperatorCall, Recording
+from sdperf.mps_check.calls import MpsRecording, OperatorCall
 from tests.support.mps_check_making import attention, call, packed
 from tools.record_schema.mps_check import make_mps_check_schema
 
@@ -35,7 +35,7 @@ def recorded(monkeypatch):
     """Replaces the recording, which needs a pipeline."""
 
     def record(*calls):
-        recording = Recording(Counter(calls), "fp16", 128, 128, 2)
+        recording = MpsRecording(Counter(calls), "fp16", 128, 128, 2)
         monkeypatch.setattr(mps_check, "_record", lambda *_: recording)
 
     return record

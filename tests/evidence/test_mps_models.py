@@ -11,7 +11,7 @@ from evidence.mps_models.__main__ import DATA_PATH, PAGE_PATH
 from evidence.mps_models.memory import GIB, memory_need, usable_bytes
 from evidence.mps_models.page import choose, format_page
 from evidence.mps_models.recording import find_working_bytes
-from sdperf.mps_check.calls import Recording
+from sdperf.mps_check.calls import MpsRecording
 from sdperf.mps_check.limits import load_limits
 from tests.support.mps_check_making import attention, call, packed
 
@@ -110,4 +110,4 @@ def test_an_operators_tensors_are_added_up_without_weights_and_with_scores_that_
 
 
 def recording(*calls):
-    return Recording(dict.fromkeys(calls, 1), "fp16", 8, 8, 1)
+    return MpsRecording(dict.fromkeys(calls, 1), "fp16", 8, 8, 1)

@@ -273,6 +273,13 @@ class TestRepeats:
         assert judge_repeats(suspect, [now * 1.01]).outcome is Outcome.SLOWER
         assert judge_repeats(suspect, [now / 1.14]).outcome is not Outcome.SLOWER
 
+    def test_two_kernels_are_no_excuse_where_the_faster_one_is_beyond_the_gross_limit(self):
+        suspect = suspect_of(sessions=1, factor=5.0)
+        now = suspect.case.data.current_s
+        assert judge_repeats(suspect, [now * 1.2, now * 1.21, now * 1.2]).outcome is Outcome.SLOWER
+        fast = [now / 4.5, now / 4.4]
+        assert judge_repeats(suspect, [now, *fast]).outcome is Outcome.INCONCLUSIVE
+
     def test_what_cannot_be_repeated_is_refused(self):
         with pytest.raises(ValueError):
             judge_repeats(suspect_of(), [])

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sdperf.errors import ConfigurationError, ModelError
-from sdperf.models.presets import KINDS, PRESETS, Kind, Preset, find_kind
+from sdperf.models.presets import KINDS, PRESETS, ModelKind, Preset, find_kind
 from sdperf.models.sampling import OWN_GUIDANCE, choose_sampling, preset_for, read_defaults
 from tests.support.newer_classes import skip_where_diffusers_is_older
 
@@ -155,7 +155,7 @@ def test_the_first_kind_that_matches_decides():
     assert find_kind("FluxPipeline", {"transformer/config.json": {}}).name == "FLUX.1 schnell"
     assert find_kind("FluxPipeline", {}) is None
     assert find_kind("Other", {kind.file: dict(kind.fields) for kind in KINDS}) is None
-    kind = Kind("A", "a.json", {"x": (1, None)}, Preset(1, None, "here"), "a")
+    kind = ModelKind("A", "a.json", {"x": (1, None)}, Preset(1, None, "here"), "a")
     assert kind.matches("A", {})
     assert kind.matches("A", {"x": 1})
     assert not kind.matches("A", {"x": 2})

@@ -8,7 +8,7 @@ from evidence.mapped_pipelines.families import build_flux, build_sdxl
 from sdperf.errors import GenerationError
 from sdperf.models.subject import PipelineRequest
 from sdperf.mps_check import standin
-from sdperf.mps_check.calls import Recording
+from sdperf.mps_check.calls import MpsRecording
 from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.judging import judge_recording
 from sdperf.mps_check.limits import load_limits, load_unseen
@@ -215,7 +215,7 @@ def test_an_operator_in_python_that_no_limit_explains_is_slow_and_says_where_it_
     table = load_dispatch_table("2.12", "0")
     lu_solve = call("linalg_lu_solve.out", packed(4), LU=packed(4, 4))
     judged = judge_recording(
-        Recording({lu_solve: 1}, "fp32", 8, 8, 1), table, load_limits(), (), model="tiny"
+        MpsRecording({lu_solve: 1}, "fp32", 8, 8, 1), table, load_limits(), (), model="tiny"
     )
     (finding,) = judged.findings
     assert (finding.id, finding.effect) == ("registered-in-python", "slow")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.nightly.deciding import BAD_NIGHTS, KnownIssue, decide, find_bad_case
-from sdperf.nightly.night import CaseAnswer, Night
+from sdperf.nightly.night import Night, NightAnswer
 
 A, B = "bench/test_a.py::test_a", "bench/test_b.py::test_b"
 WORDS = {"+": "PASS", "-": "SLOWER", "?": "INCONCLUSIVE", "!": "DEGRADED"}
@@ -17,7 +17,7 @@ def nights(**rows):
     for day, letters in enumerate(zip(*rows.values(), strict=True), 1):
         is_open = "void: shaking" if "o" in letters else None
         cases = {
-            {"a": A, "b": B}[name]: CaseAnswer(WORDS[letter])
+            {"a": A, "b": B}[name]: NightAnswer(WORDS[letter])
             for name, letter in zip(rows, letters, strict=True)
             if letter in WORDS and is_open is None
         }

@@ -10,8 +10,8 @@ import pytest
 
 import sdperf
 from sdperf.nightly.__main__ import main
-from sdperf.nightly.deciding import BadCase, Decision
-from sdperf.nightly.night import CaseAnswer, Night, format_night
+from sdperf.nightly.deciding import BadCase, NightDecision
+from sdperf.nightly.night import Night, NightAnswer, format_night
 from sdperf.nightly.wording import format_body, format_title, read_listed, suggest_command
 from tests.support.github_standin import GitHubStandIn, pack, serve
 
@@ -22,7 +22,7 @@ EVIL = "@you <script> | `x` [y](z)\n- \x1b[2J ::error:: #1 <!-- -->"
 
 def night(outcome, reason="1.20 s against 1.00 s", bisect=ASKS):
     words = bisect if outcome == "SLOWER" else ()
-    return format_night(Night({CASE: CaseAnswer(outcome, reason, words)}))
+    return format_night(Night({CASE: NightAnswer(outcome, reason, words)}))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_nothing_is_written_where_it_is_only_tried(run, github, capsys):
 def test_an_issue_of_somebody_else_with_the_label_is_left_alone(run, github):
     theirs = {"number": 1, "state": "open", "body": "mine", "labels": ["sdperf-nightly"]}
     change = {"number": 2, "state": "open", "labels": ["sdperf-nightly"], "pull_request": {}}
-    change["body"] = format_body(Decision("open", "", (BadCase(CASE, ()),)), ())
+    change["body"] = format_body(NightDecision("open", "", (BadCase(CASE, ()),)), ())
     github.issues += [dict(theirs), change]
     for day in (1, 2, 3):
         github.add_night(day, night("SLOWER"))
@@ -178,14 +178,14 @@ def test_a_wrong_token_a_lost_network_and_no_job_are_one_message_each(run, monke
 
 
 def make_bad(name=CASE, reason="slow", commits=("a" * 40, "b" * 40), bisect=ASKS):
-    row = Night({name: CaseAnswer("SLOWER", reason, bisect)}, commit=commits[1], date="2026-11-02")
-    good = Night({name: CaseAnswer("PASS")}, commit=commits[0], date="2026-11-01")
+    row = Night({name: NightAnswer("SLOWER", reason, bisect)}, commit=commits[1], date="2026-11-02")
+    good = Night({name: NightAnswer("PASS")}, commit=commits[0], date="2026-11-01")
     return BadCase(name, (row,) * 3, good)
 
 
 def test_what_a_file_brings_stands_for_itself_in_the_issue():
     bad = make_bad(EVIL, EVIL, bisect=("--cases", EVIL))
-    body = format_body(Decision("open", "", (bad,)), bad.nights)
+    body = format_body(NightDecision("open", "", (bad,)), bad.nights)
     assert read_listed(body) == (EVIL,)
     shown = body.partition("\n")[2]
     assert body.partition("\n")[0].count("-->") == 1
@@ -208,22 +208,22 @@ def test_no_command_is_given_where_an_end_is_unknown():
         BadCase(CASE, ()),
     ):
         assert suggest_command(unknown) is None
-        body = format_body(Decision("open", "", (unknown,)), ())
+        body = format_body(NightDecision("open", "", (unknown,)), ())
         assert "No command can be given" in body
 
 
 def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
     many = [make_bad(f"t.py::test_{number}") for number in range(600)]
-    body = format_body(Decision("update", "", tuple(many)), ())
+    body = format_body(NightDecision("update", "", tuple(many)), ())
     assert len(read_listed(body)) == 500
     assert len(body) < 65_536  # GitHub's limit
     assert "... and 570 cases more." in body
     long = [
         make_bad(f"{'<&|>' * 120}{n}", "<&|>" * 70, bisect=("&" * 400,) * 5) for n in range(600)
     ]
-    assert len(format_body(Decision("update", "", tuple(long)), long[0].nights * 7)) < 65_536
+    assert len(format_body(NightDecision("update", "", tuple(long)), long[0].nights * 7)) < 65_536
     assert "; not measured any more" in format_body(
-        Decision("update", "", (make_bad(),), absent=(CASE,)), ()
+        NightDecision("update", "", (make_bad(),), absent=(CASE,)), ()
     )
     for edited in ('<!-- sdperf-nightly {"cases": 3} -->', "<!-- sdperf-nightly {oops} -->"):
         assert read_listed(edited) == ()

@@ -12,8 +12,8 @@ from sdperf.nightly.__main__ import main
 from sdperf.nightly.night import (
     ALL_CASES,
     LARGEST_NIGHT_BYTES,
-    CaseAnswer,
     Night,
+    NightAnswer,
     format_night,
     parse_night,
 )
@@ -24,12 +24,12 @@ from tests.support.saved_runs import CASE, write_run
 
 NIGHT = Night(
     {
-        "a": CaseAnswer("SLOWER", "1.20 s against 1.00 s", ("--for", "speed")),
-        "b": CaseAnswer("PASS"),
+        "a": NightAnswer("SLOWER", "1.20 s against 1.00 s", ("--for", "speed")),
+        "b": NightAnswer("PASS"),
     }
 )
 answers = st.builds(
-    CaseAnswer,
+    NightAnswer,
     st.sampled_from([one.value for one in Outcome]),
     st.text(max_size=300),
     st.lists(st.text(max_size=20), max_size=5).map(tuple),
@@ -88,7 +88,7 @@ def test_a_run_leaves_the_answer_of_each_case_and_what_to_ask(tmp_path):
     night = note(tmp_path, outcomes={CASE: "SLOWER", "quality": "PASS"}, suite="SLOWER")
     assert night.is_judged
     assert night.list_bad() == [CASE, ALL_CASES]
-    assert night.cases["quality"] == CaseAnswer("PASS", "the run itself said so")
+    assert night.cases["quality"] == NightAnswer("PASS", "the run itself said so")
     words = night.cases[CASE].bisect
     assert words[:4] == ("--for", "speed", "--cases", "latency[fp32-sync-1w]")
 

@@ -13,7 +13,7 @@ from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.workload import PRECISIONS, Workload
 from sdperf.run import worker
 from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
-from sdperf.run.quality.questions import GenerateBatch, Record, ReplayRecording, SoilMemory
+from sdperf.run.quality.questions import GenerateBatch, RecordImage, ReplayRecording, SoilMemory
 from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.torch_threads import torch_threads
 
@@ -69,7 +69,7 @@ def ask_for_everything(spec):
     images = make_request(count=2).images
     worker.ask(GenerateBatch(WORKLOAD, images, 1))
     worker.ask(SoilMemory(WORKLOAD, images, 1))
-    recording = worker.ask(Record(WORKLOAD, image, 1))
+    recording = worker.ask(RecordImage(WORKLOAD, image, 1))
     worker.ask(ReplayRecording(WORKLOAD, image, 1, recording))
 
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from sdperf.ab.sides.sides import MatrixCase, SideError
 from sdperf.ab.turns.blocks import CONTROL_BLOCKS, RENEW_EVERY
 from sdperf.ab.verdict.comparison import (
+    AbComparison,
     Block,
     CaseComparison,
     Compared,
     CompareOptions,
-    Comparison,
-    Execution,
     ImagePair,
     SideMemory,
     SideRecord,
+    SideTurn,
 )
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.bisect.search import make_chain
-from sdperf.bisect.state import Question
+from sdperf.bisect.state import BisectQuestion
 from sdperf.errors import ConfigurationError, PackageError
 from sdperf.judging.floors import SAME_PATH_FLOORS
 from sdperf.record.measurement import MemoryUsage
@@ -110,7 +110,7 @@ class Machine:
         return Block(
             order,
             tuple(
-                Execution(side, 0.0, (math.exp(shift if side == "B" else 0.0),)) for side in order
+                SideTurn(side, 0.0, (math.exp(shift if side == "B" else 0.0),)) for side in order
             ),
         )
 
@@ -126,7 +126,7 @@ class Machine:
     def _record(self, base, step, cases, options, **changes):
         count = CONTROL_BLOCKS if self.drifts and options.null_control else 0
         control = tuple(self._block(number, 0.2) for number in range(count))
-        return Comparison(
+        return AbComparison(
             created="2026-11-24T10:00:00Z",
             options=options,
             a=side(base),
@@ -165,7 +165,7 @@ def question(history=None, **changes):
         "cases": (LATENCY,),
         "options": CompareOptions(),
     }
-    return Question(**{**values, **changes})
+    return BisectQuestion(**{**values, **changes})
 
 
 def plant(asked, culprit, effect, before=None):

@@ -7,13 +7,13 @@ from sdperf.images.png import encode_png
 from sdperf.record.workload import Workload
 from sdperf.run.messages import DeliveredImage
 from sdperf.tune.question.making_space import Abilities, make_space
-from sdperf.tune.question.question import Limits, Question
-from sdperf.tune.question.setting import Setting
-from sdperf.tune.trial.rig import Drawn
+from sdperf.tune.question.question import StudyLimits, StudyQuestion
+from sdperf.tune.question.setting import TrialSetting
+from sdperf.tune.trial.rig import TrialRound
 from tests.support.ab_fakes import picture
 
 WORKLOAD = Workload("embedded", ("red apple", "house"), 20, 3.0)
-DEFAULT = Setting(20, 3.0)
+DEFAULT = TrialSetting(20, 3.0)
 ABILITIES = Abilities(
     DeviceInfo("cpu", "", ("fp32",), None, None),
     "sd",
@@ -33,7 +33,7 @@ def ask(limits=None, search=None, workload=WORKLOAD, default=DEFAULT):
         "optimisations": ["none"],
     }
     space = make_space(workload, default, ABILITIES, fixed | (search or {}))
-    return Question(workload, "hash", "cpu", None, default, space, limits or Limits())
+    return StudyQuestion(workload, "hash", "cpu", None, default, space, limits or StudyLimits())
 
 
 class FakeRig:
@@ -70,7 +70,7 @@ class FakeRig:
         drawn = [
             encode_png(picture(image.seed, noise) if pixels is None else pixels) for image in images
         ]
-        return Drawn(
+        return TrialRound(
             self.seconds(setting),
             tuple(DeliveredImage(png, 1.0, self.nonfinite) for png in drawn),
             self.memory_bytes,

@@ -13,6 +13,7 @@ from sdperf.judging.doubts.plausibility import GATE
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import Variant
 from sdperf.report.markdown.ab import parse_comparison
+from sdperf.report.sweep import list_words
 from sdperf.sweep.state import FailedStep, SweepFolder
 from sdperf.sweep.sweeping import Sweep
 from tests.support.bisecting import LATENCY, Machine, Planted
@@ -114,6 +115,7 @@ def test_what_cannot_be_settled_stays_open_and_says_so(tmp_path):
     assert ("2.0", "3.0") in {(one.before, one.after) for one in left}
     assert all(len(one.found.contrasts) == LOOKS[-1] for one in left)
     assert all(one.found.lower_log < one.found.upper_log for one in left)
+    assert "no step in time beyond the limit was settled" in list_words(curve)
 
 
 def test_the_null_control_comes_first_and_once_a_sitting_and_all_share_one_error(tmp_path):

@@ -28,9 +28,15 @@ def called(tmp_path):
     program.write_text(PROGRAM.format(journal=journal, program=program))
     program.chmod(0o755)
     (tmp_path / "checkout").mkdir()
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "tools/lowest_versions.py"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+        "tools/lowest_versions.py",
+        "tools/site/requirements.txt",
+    ):
         copy = tmp_path / "checkout" / name
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy)
 
     def run(target, environment):
@@ -57,6 +63,7 @@ def called(tmp_path):
         ("lint", "", "/bin/ruff check ."),
         ("test-oldest", "-oldest", "/bin/pytest --numprocesses 2"),
         ("test-newest", "-newest", "/bin/pytest --numprocesses 2"),
+        ("site", "-site", "/bin/python -m tools.site"),
     ],
 )
 def test_an_environment_is_made_once(called, tmp_path, target, suffix, does, name):

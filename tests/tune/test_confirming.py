@@ -20,7 +20,7 @@ from sdperf.tune.confirming import (
     read_confirmations,
 )
 from sdperf.tune.question.asking import make_profile
-from sdperf.tune.question.question import Limits
+from sdperf.tune.question.question import StudyLimits
 from sdperf.tune.study.opening import begin_study, find_study
 from sdperf.tune.summary import format_summary_json, read_summary, summarise_study
 from sdperf.tune.trial.tuning import draw_references, run_trials
@@ -161,7 +161,7 @@ def test_the_control_is_measured_once(study):
 
 
 def test_limits_hold_on_fresh_measurements_too(tmp_path):
-    limits = Limits(min_ssim=0.5, max_seconds=1.5)
+    limits = StudyLimits(min_ssim=0.5, max_seconds=1.5)
     study = begin_study(
         make_url(f"sqlite:///{tmp_path / 'l.db'}"), "s", ask(limits, SEARCH), "a machine"
     )

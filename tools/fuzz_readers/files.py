@@ -22,7 +22,7 @@ from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.bisect.search import History
-from sdperf.bisect.state import BisectState, Question, StateFolder
+from sdperf.bisect.state import BisectQuestion, BisectState, StateFolder
 from sdperf.errors import SdperfError
 from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.judging.session.saved import compare_sessions
@@ -268,8 +268,8 @@ def _read_kept(content: bytes, folder: Path) -> None:
     read_kept(_write(folder, content))
 
 
-def _ask() -> Question:
-    return Question(
+def _ask() -> BisectQuestion:
+    return BisectQuestion(
         kind="revisions",
         good="a" * 40,
         history=History(("b" * 40, "c" * 40), {"c" * 40: ("b" * 40,)}),

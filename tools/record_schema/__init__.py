@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sdperf.mps_check.judging import Finding, Judgement, Place
+from sdperf.mps_check.judging import Judgement, MpsFinding, Place
 from sdperf.record.environment import Environment
 from sdperf.record.imprint import OutputImprint, PictureImprint
 from sdperf.record.measurement import (
@@ -94,9 +94,9 @@ _NARROWED: Final[dict[tuple[type, str], dict[str, Any]]] = {
     (Judgement, "steps"): {"minimum": 1},
     (Judgement, "operators"): {"minimum": 0},
     (Judgement, "distinct"): {"minimum": 0},
-    (Finding, "calls"): {"minimum": 1},
-    (Finding, "places"): {"minItems": 1},
-    (Finding, "sources"): {"minItems": 1},
+    (MpsFinding, "calls"): {"minimum": 1},
+    (MpsFinding, "places"): {"minItems": 1},
+    (MpsFinding, "sources"): {"minItems": 1},
     (Place, "calls"): {"minimum": 1},
 }
 """What the dataclasses promise beyond their types."""

@@ -11,7 +11,7 @@ from typing import cast
 
 from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter, label_interpreters
 from sdperf.ab.sides.revisions import WORKING_TREE, RevisionCode, opened_revisions
-from sdperf.ab.sides.settings import Settings
+from sdperf.ab.sides.settings import SideSettings
 from sdperf.ab.sides.sides import MatrixCase, Side
 from sdperf.device import DeviceKind
 from sdperf.engines.requirements import require_installed
@@ -36,9 +36,9 @@ class SidesRequest:
 
     revisions: tuple[str, ...] = ()
     pythons: tuple[Path, ...] = ()
-    a: Settings = field(default_factory=Settings)
-    b: Settings = field(default_factory=Settings)
-    both: Settings = field(default_factory=Settings)
+    a: SideSettings = field(default_factory=SideSettings)
+    b: SideSettings = field(default_factory=SideSettings)
+    both: SideSettings = field(default_factory=SideSettings)
     labels: tuple[str, ...] = ()
     pictures: int | None = None
 
@@ -80,7 +80,7 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
 
 def _make_side(
     label: str,
-    settings: Settings,
+    settings: SideSettings,
     code: RevisionCode | None,
     interpreter: Interpreter | None,
     request: SidesRequest,
@@ -113,7 +113,7 @@ def _make_side(
 
 
 def _make_labels(
-    revisions: Sequence[str], interpreters: Sequence[Interpreter], settings: Sequence[Settings]
+    revisions: Sequence[str], interpreters: Sequence[Interpreter], settings: Sequence[SideSettings]
 ) -> tuple[str, str]:
     """Name the sides by what tells them apart."""
     parts: tuple[list[str], list[str]] = ([], [])

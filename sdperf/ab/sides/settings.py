@@ -64,7 +64,7 @@ _BORDER: Final = re.compile(r",(?=[a-z_]+=)")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class SideSettings:
     """Settings of a side; what is not mentioned is as everywhere else.
 
     Attributes:
@@ -81,9 +81,9 @@ class Settings:
     subject: str | None = None
     device: str | None = None
 
-    def over(self, base: Settings) -> Settings:
+    def over(self, base: SideSettings) -> SideSettings:
         """Return these settings with another's where these say nothing."""
-        return Settings(
+        return SideSettings(
             text=self.text,
             workload={**base.workload, **self.workload},
             variant={**base.variant, **self.variant},
@@ -111,7 +111,7 @@ class Settings:
         return Workload(**{**defaults, **self.workload, **own})
 
 
-def parse_settings(texts: Sequence[str]) -> Settings:
+def parse_settings(texts: Sequence[str]) -> SideSettings:
     """Read settings such as ``precision=fp16,mode=async``.
 
     Keys are those of `OF_A_SIDE`, or the fields of `Variant` and `Workload`, and ``profile=FILE``,
@@ -141,7 +141,7 @@ def parse_settings(texts: Sequence[str]) -> Settings:
             else:
                 (name,) = setting.fields or (setting.name,)
                 found[name] = _read(key, value, _PARSERS.get(setting, setting.parse))
-    return Settings(
+    return SideSettings(
         ",".join(texts),
         {name: value for name, value in found.items() if name in _WORKLOAD_FIELDS},
         {name: value for name, value in found.items() if name in _VARIANT_FIELDS},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sdperf.ab.sides.sides import SideName
-from sdperf.ab.verdict.comparison import Block, Execution
+from sdperf.ab.verdict.comparison import Block, SideTurn
 from sdperf.judging.latency import DEFAULT_FAMILY_ERROR
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.stats.paired import (
@@ -159,7 +159,7 @@ def take_turns(
     *,
     rounds: int = 1,
     clock: Clock = monotonic_clock,
-) -> tuple[Execution, ...]:
+) -> tuple[SideTurn, ...]:
     """Run two sides one at a time: only one works at any moment.
 
     Args:
@@ -172,7 +172,7 @@ def take_turns(
     for letter in order:
         side: SideName = "A" if letter == "A" else "B"
         rounds_s = tuple(sides[side]() for _ in range(rounds))
-        taken.append(Execution(side, clock() - math.fsum(rounds_s), rounds_s))
+        taken.append(SideTurn(side, clock() - math.fsum(rounds_s), rounds_s))
     return tuple(taken)
 
 

@@ -31,11 +31,11 @@ from sdperf.ab.turns.case_state import (
 from sdperf.ab.turns.pairing import BlamedArm, Pairing
 from sdperf.ab.turns.view import SilentView, View, make_progress
 from sdperf.ab.verdict.comparison import (
+    AbComparison,
     Block,
     CaseComparison,
     Compared,
     CompareOptions,
-    Comparison,
     EnergyPair,
     ProfiledPair,
     SideRecord,
@@ -156,7 +156,7 @@ class _Run:
         modules = [self._modules.get(name, {}) for name in SIDES]
         if modules[0] and modules[0] == modules[1]:
             self._notes.append("every module that took part is the same in both revisions")
-        record = Comparison(
+        record = AbComparison(
             created=created,
             options=self.options,
             a=self._complete("A", a, modules[0]),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sdperf.ab.sides.sides import SideName
 from sdperf.ab.turns.blocks import take_turns
-from sdperf.ab.verdict.comparison import Execution
+from sdperf.ab.verdict.comparison import SideTurn
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
@@ -36,7 +36,7 @@ class GainCase:
 
     case: Case
     plain: Case
-    _taken: list[Execution] = field(default_factory=list)
+    _taken: list[SideTurn] = field(default_factory=list)
 
     @property
     def reason_to_skip(self) -> str | None:

@@ -70,7 +70,7 @@ class CompareOptions:
 
 
 @dataclass(frozen=True)
-class Execution:
+class SideTurn:
     """One turn of a side: timed rounds back to back.
 
     Attributes:
@@ -100,7 +100,7 @@ class Block:
     """
 
     order: str
-    executions: tuple[Execution, ...]
+    executions: tuple[SideTurn, ...]
     discarded: str | None = None
 
     def __post_init__(self) -> None:
@@ -289,7 +289,7 @@ class SideRecord:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AbComparison:
     """Everything that a comparison found.
 
     Attributes:
@@ -327,5 +327,5 @@ class Comparison:
 class Compared:
     """A comparison with the images it names, by content hash."""
 
-    record: Comparison
+    record: AbComparison
     pngs: Mapping[str, bytes]

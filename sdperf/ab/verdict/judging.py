@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sdperf.ab.turns.blocks import judge_null_control
-from sdperf.ab.verdict.comparison import CaseComparison, CompareOptions, Comparison, list_rounds_s
+from sdperf.ab.verdict.comparison import AbComparison, CaseComparison, CompareOptions, list_rounds_s
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.ab.verdict.words import (
     describe_energy,
@@ -111,7 +111,7 @@ class AbVerdict:
     outcome: Outcome
 
 
-def judge_comparison(comparison: Comparison) -> AbVerdict:
+def judge_comparison(comparison: AbComparison) -> AbVerdict:
     """Judge every case of a comparison, with equal results for equal records."""
     options = comparison.options
     contrasts = [block.contrast for block in comparison.control if block.discarded is None]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
     from sdperf.bisect.search import Standing
     from sdperf.bisect.searching import Conclusion, Ending
-    from sdperf.bisect.state import Question, StateFolder, StepRecord
+    from sdperf.bisect.state import BisectQuestion, StateFolder, StepRecord
     from sdperf.bisect.steps import SideSource
     from sdperf.errors import SdperfError
     from sdperf.report.text.bisect import BisectReport, StepInfo
@@ -147,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _search(
-    question: Question,
+    question: BisectQuestion,
     kept: StateFolder,
     here: Path,
     teller: _Teller,
@@ -185,7 +185,7 @@ def _search(
 class _Teller:
     """Tells people, on standard error, how a search goes."""
 
-    def __init__(self, question: Question, steps: dict[str, StepInfo]) -> None:
+    def __init__(self, question: BisectQuestion, steps: dict[str, StepInfo]) -> None:
         self.question = question
         self.steps = steps
 
@@ -227,7 +227,7 @@ class _Teller:
         self.say(describe_record(record, self.steps[record.step]))
 
 
-def _describe_steps(question: Question, here: Path) -> dict[str, StepInfo]:
+def _describe_steps(question: BisectQuestion, here: Path) -> dict[str, StepInfo]:
     """Say what people know the steps by, the good end's among them."""
     from sdperf.ab.sides.worktree import find_repository
     from sdperf.bisect.commits import list_subjects

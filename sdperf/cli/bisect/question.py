@@ -12,13 +12,13 @@ from sdperf.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sdperf.bisect.judging import Aspect
-    from sdperf.bisect.state import Question
+    from sdperf.bisect.state import BisectQuestion
 
 ANYTHING: Final = "any"
 """``--for``: everything that is worse counts."""
 
 
-def read_question(arguments: argparse.Namespace, here: Path) -> Question:
+def read_question(arguments: argparse.Namespace, here: Path) -> BisectQuestion:
     """Turn the command line into what is asked.
 
     Raises:
@@ -29,7 +29,7 @@ def read_question(arguments: argparse.Namespace, here: Path) -> Question:
     from sdperf.bisect.judging import ASPECTS
     from sdperf.bisect.packages import name_step, parse_package_steps
     from sdperf.bisect.search import History, make_chain
-    from sdperf.bisect.state import Question
+    from sdperf.bisect.state import BisectQuestion
 
     ends, texts = arguments.ends, arguments.python_package
     if bool(ends) == bool(texts) or (ends and len(ends) != 2):
@@ -51,7 +51,7 @@ def read_question(arguments: argparse.Namespace, here: Path) -> Question:
     aspects: tuple[Aspect, ...] = ASPECTS
     if arguments.aspect != ANYTHING:
         aspects = (arguments.aspect,)
-    return Question(
+    return BisectQuestion(
         kind="revisions" if ends else "packages",
         good=good,
         history=history,
@@ -66,7 +66,7 @@ def read_question(arguments: argparse.Namespace, here: Path) -> Question:
     )
 
 
-def format_command(arguments: argparse.Namespace, question: Question) -> str:
+def format_command(arguments: argparse.Namespace, question: BisectQuestion) -> str:
     """Return the command that asks the same question, with commits in place of names."""
     words = ["sdperf", "bisect"]
     if question.kind == "revisions":

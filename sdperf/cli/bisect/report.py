@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.ab.sides.worktree import find_repository
-from sdperf.ab.verdict.comparison import Comparison
+from sdperf.ab.verdict.comparison import AbComparison
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.bisect.commits import describe_commit
@@ -18,7 +18,7 @@ from sdperf.bisect.state import StateFolder, StepRecord
 from sdperf.errors import ConfigurationError
 from sdperf.report.markdown.ab import compose_pictures
 from sdperf.report.markdown.bisect import format_bisect_markdown
-from sdperf.report.text.bisect import BisectReport, Picture, StepInfo
+from sdperf.report.text.bisect import BisectPicture, BisectReport, StepInfo
 from sdperf.store.files import encode_text, write_atomically
 from sdperf.units import format_score
 
@@ -77,7 +77,7 @@ def write_report(report: BisectReport, kept: StateFolder, path: Path | None) -> 
         pictures = []
         for name, caption, png in _draw(report, kept):
             write_atomically(folder / name, png)
-            pictures.append(Picture(f"{folder.name}/{name}", caption))
+            pictures.append(BisectPicture(f"{folder.name}/{name}", caption))
         whole = dataclasses.replace(report, pictures=tuple(pictures))
         write_atomically(path, encode_text(format_bisect_markdown(whole)))
     except OSError as error:
@@ -139,7 +139,7 @@ def _describe(commit: str) -> StepInfo:
     )
 
 
-def _read(kept: StateFolder, record: StepRecord | None) -> list[Comparison]:
+def _read(kept: StateFolder, record: StepRecord | None) -> list[AbComparison]:
     return [] if record is None else [kept.read_comparison(name) for name in record.comparisons]
 
 

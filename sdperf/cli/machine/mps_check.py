@@ -18,7 +18,7 @@ from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Workload
 from sdperf.settings import GUIDANCE, MODEL, PRECISION, SCHEDULER, SIZE, STEPS, SUBJECT
 
 if TYPE_CHECKING:
-    from sdperf.mps_check.calls import Recording
+    from sdperf.mps_check.calls import MpsRecording
     from sdperf.mps_check.dispatch import DispatchTable
 
 _STEPS: Final = 2
@@ -159,7 +159,9 @@ def _installed_torch() -> str:
     return version("torch")
 
 
-def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTable) -> Recording:
+def _record(
+    arguments: argparse.Namespace, workload: Workload, table: DispatchTable
+) -> MpsRecording:
     from sdperf.models.loader import resolve_model
     from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
 
@@ -195,7 +197,7 @@ def _record(arguments: argparse.Namespace, workload: Workload, table: DispatchTa
     )
 
 
-def _format_calls(recording: Recording) -> dict[str, Any]:
+def _format_calls(recording: MpsRecording) -> dict[str, Any]:
     """Return the recorded calls in plain values."""
     calls = []
     for call, times in recording.calls.items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sdperf.judging.trend.changes import Trend
     from sdperf.report.pictures.pictures import PictureSource
     from sdperf.sweep.summary import SweepSummary
-    from sdperf.tune.summary import Summary
+    from sdperf.tune.summary import StudySummary
 
 _EPILOG: Final = """\
 Runs of one machine belong together: the last one given is judged, the earlier ones are what it is
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def load_tunings(paths: Sequence[Path]) -> list[Summary]:
+def load_tunings(paths: Sequence[Path]) -> list[StudySummary]:
     """Read studies from files.
 
     Raises:

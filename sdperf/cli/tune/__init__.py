@@ -17,7 +17,7 @@ from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
     from sdperf.tune.study.study import TuningStudy
-    from sdperf.tune.summary import Summary
+    from sdperf.tune.summary import StudySummary
     from sdperf.tune.trial.rig import LiveRig
 
 __all__ = ["add_parser", "run"]
@@ -57,7 +57,7 @@ def _check_storage(arguments: argparse.Namespace) -> None:
     check_temporary_folder()
 
 
-def show(arguments: argparse.Namespace) -> Summary:
+def show(arguments: argparse.Namespace) -> StudySummary:
     """Read a study.
 
     Raises:
@@ -83,7 +83,7 @@ def show(arguments: argparse.Namespace) -> Summary:
         study.close()
 
 
-def search(arguments: argparse.Namespace) -> Summary:
+def search(arguments: argparse.Namespace) -> StudySummary:
     """Begin a study or join one, run its trials, confirm what they found."""
     from sdperf.cli.tune.view import StudyView
     from sdperf.models.loader import resolve_model
@@ -204,7 +204,7 @@ def _confirm(
     return [one for one in found if one.judgement == "void"]
 
 
-def _write(summary: Summary, arguments: argparse.Namespace) -> None:
+def _write(summary: StudySummary, arguments: argparse.Namespace) -> None:
     from sdperf.report.markdown.tune import format_summary_markdown
     from sdperf.store.files import encode_text, write_atomically
     from sdperf.tune.question.asking import make_profile

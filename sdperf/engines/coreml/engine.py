@@ -10,7 +10,7 @@ from typing import Final
 
 from sdperf.engines.catalogue import EngineChoice
 from sdperf.engines.coreml.converting import TARGET, convert_part
-from sdperf.engines.coreml.running import CoreMlPart, MacSystem, System
+from sdperf.engines.coreml.running import CoreMlPart, CoreMLSystem, MacSystem
 from sdperf.engines.coreml.settings import read_settings
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.errors import EngineError
@@ -26,7 +26,7 @@ class CoreMlEngine:
         provider: The processors that it may use, such as ``Core ML cpu_and_ne``.
     """
 
-    def __init__(self, choice: EngineChoice, system: System | None = None) -> None:
+    def __init__(self, choice: EngineChoice, system: CoreMLSystem | None = None) -> None:
         """Make it.
 
         Args:
@@ -57,7 +57,7 @@ class CoreMlEngine:
         del threads
 
     def _prepare_part(
-        self, part: Part, request: EngineRequest, system: System, say: Callable[[str], None]
+        self, part: Part, request: EngineRequest, system: CoreMLSystem, say: Callable[[str], None]
     ) -> PreparedPart:
         half = request.precision == "fp16" and not _is_upcast(part, request.family)
 
@@ -93,7 +93,7 @@ class CoreMlEngine:
         )
 
 
-def _find_system() -> System:
+def _find_system() -> CoreMLSystem:
     if sys.platform != "darwin":
         raise EngineError(
             "Core ML runs on Apple's systems only",

@@ -17,20 +17,20 @@ from sdperf.settings import ENGINE
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-class Program(Protocol):
+class CoreMLProgram(Protocol):
     """A loaded Core ML program."""
 
     def predict(self, data: Arrays) -> Arrays:
         """Run it: float32 or int32 arrays of its fixed shapes by name, the same back."""
 
 
-class System(Protocol):
+class CoreMLSystem(Protocol):
     """What only a Mac has; tests pass their own."""
 
     def compile(self, package: Path, target: Path) -> None:
         """Compile a package for this machine; ``target`` ends in ``.mlmodelc``."""
 
-    def open(self, compiled: Path, units: ComputeUnits) -> Program:
+    def open(self, compiled: Path, units: ComputeUnits) -> CoreMLProgram:
         """Load a compiled program onto processors."""
 
 
@@ -43,11 +43,11 @@ class MacSystem:
 
         ct.models.utils.compile_model(str(package), str(target))
 
-    def open(self, compiled: Path, units: ComputeUnits) -> Program:
+    def open(self, compiled: Path, units: ComputeUnits) -> CoreMLProgram:
         """Load a compiled program."""
         import coremltools as ct
 
-        program: Program = ct.models.CompiledMLModel(
+        program: CoreMLProgram = ct.models.CompiledMLModel(
             str(compiled), compute_units=ct.ComputeUnit[units.upper()]
         )
         return program
@@ -56,7 +56,7 @@ class MacSystem:
 class CoreMlPart:
     """Runs one part on a program of fixed shape, as many times as its rows need."""
 
-    def __init__(self, program: Program, part: Part) -> None:
+    def __init__(self, program: CoreMLProgram, part: Part) -> None:
         self._program = program
         self._name = part.name
         self._names = tuple(part.inputs)

@@ -80,7 +80,7 @@ class ProgramProcess:
             cast("IO[bytes]", pipe)
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
-        self._keeper = Keeper()
+        self._keeper = ProcessKeeper()
         self._keeper.keep(self._process.pid)
         self.words = LastWords(stderr)
         self._buffer = bytearray()
@@ -289,7 +289,7 @@ def explain_end(code: int | None) -> str:
         return f"killed by signal {-code}"
 
 
-class Keeper:
+class ProcessKeeper:
     """Ends a program's session as soon as this process is gone, also by ``kill -9``.
 
     It is a shell that reads the number of the session to end until its input ends.

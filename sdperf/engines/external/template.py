@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from sdperf.engines.external.process import (
-    Keeper,
     LastWords,
+    ProcessKeeper,
     explain_end,
     kill_tree,
     refuse_command,
@@ -121,7 +121,7 @@ class TemplateProgram:
         self._environment = environment
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(temporary_folder("external"))
-        self._keeper = Keeper()
+        self._keeper = ProcessKeeper()
         self._request = LoadRequest("", "", "fp32", "auto")
         self._peak_bytes: int | None = None
         self._cpu_s: float | None = None

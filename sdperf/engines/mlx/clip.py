@@ -11,7 +11,7 @@ import mlx.nn as nn
 
 from sdperf.engines.mlx.attention import attend
 from sdperf.engines.mlx.layers import gelu
-from sdperf.engines.mlx.settings import Settings
+from sdperf.engines.mlx.settings import NetworkSettings
 
 _ACTIVATIONS: Final[dict[str, Callable[[mx.array], mx.array]]] = {
     "quick_gelu": lambda hidden: hidden * mx.sigmoid(1.702 * hidden),
@@ -63,7 +63,7 @@ def parse_text_configuration(
     Raises:
         EngineError: It is not CLIP's, or has an activation that is not offered here.
     """
-    settings = Settings("text encoder", entries)
+    settings = NetworkSettings("text encoder", entries)
     settings.require(
         {"model_type": ("clip_text_model",), "hidden_act": ("quick_gelu", *_ACTIVATIONS)}
     )
@@ -134,7 +134,7 @@ class SelfAttention(nn.Module):
         return mixed
 
 
-class FeedForward(nn.Module):
+class CLIPFeedForward(nn.Module):
     """Two linear layers with an activation between them."""
 
     def __init__(self, config: TextConfiguration) -> None:
@@ -157,7 +157,7 @@ class EncoderLayer(nn.Module):
         self.layer_norm1 = nn.LayerNorm(config.channels, eps=config.eps)
         self.self_attn = SelfAttention(config)
         self.layer_norm2 = nn.LayerNorm(config.channels, eps=config.eps)
-        self.mlp = FeedForward(config)
+        self.mlp = CLIPFeedForward(config)
 
     def __call__(self, tokens: mx.array) -> mx.array:
         """Run it on (B, T, C) float."""

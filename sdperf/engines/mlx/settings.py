@@ -9,7 +9,7 @@ from sdperf.errors import EngineError
 from sdperf.settings import ENGINE
 
 
-class Settings:
+class NetworkSettings:
     """The entries of a `config.json`, each read once and checked.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sdperf.engines.mlx.settings import Settings, is_count
+from sdperf.engines.mlx.settings import NetworkSettings, is_count
 
 _DOWN: Final = {"DownBlock2D": False, "CrossAttnDownBlock2D": True}
 _UP: Final = {"UpBlock2D": False, "CrossAttnUpBlock2D": True}
@@ -150,7 +150,7 @@ def parse_unet_configuration(entries: Mapping[str, Any]) -> UNetConfiguration:
     Raises:
         EngineError: The UNet computes something else than Stable Diffusion 1.x, 2.x and XL.
     """
-    settings = Settings("UNet", entries)
+    settings = NetworkSettings("UNet", entries)
     settings.require(_PLAIN)
     settings.check_known((*_PLAIN, *_READ, *_WITHOUT_INFLUENCE))
     down = _attention_of_each(settings, "down_block_types", _DOWN)
@@ -202,7 +202,9 @@ def parse_unet_configuration(entries: Mapping[str, Any]) -> UNetConfiguration:
     )
 
 
-def _attention_of_each(settings: Settings, name: str, kinds: Mapping[str, bool]) -> list[bool]:
+def _attention_of_each(
+    settings: NetworkSettings, name: str, kinds: Mapping[str, bool]
+) -> list[bool]:
     """Tell of each block whether it has attention."""
     found = settings.get(name)
     if not isinstance(found, list | tuple) or not found:
@@ -213,7 +215,9 @@ def _attention_of_each(settings: Settings, name: str, kinds: Mapping[str, bool])
     return [kinds[kind] for kind in found]
 
 
-def _each(settings: Settings, name: str, count: int, default: int | None = None) -> list[int]:
+def _each(
+    settings: NetworkSettings, name: str, count: int, default: int | None = None
+) -> list[int]:
     """Read an entry that is one number for all blocks or a number for each."""
     found = settings.get(name, default)
     if not isinstance(found, list | tuple):
@@ -223,7 +227,7 @@ def _each(settings: Settings, name: str, count: int, default: int | None = None)
     return list(found)
 
 
-def _transformer_layers(settings: Settings, count: int) -> tuple[list[Any], list[Any]]:
+def _transformer_layers(settings: NetworkSettings, count: int) -> tuple[list[Any], list[Any]]:
     """Read the depths on the way down and on the way up: a number or a list for each block."""
     name, reverse_name = "transformer_layers_per_block", "reverse_transformer_layers_per_block"
     found, reverse = settings.get(name, 1), settings.get(reverse_name)
@@ -235,7 +239,7 @@ def _transformer_layers(settings: Settings, count: int) -> tuple[list[Any], list
     return down, up
 
 
-def _spread(settings: Settings, layers: Any, count: int) -> tuple[int, ...]:
+def _spread(settings: NetworkSettings, layers: Any, count: int) -> tuple[int, ...]:
     """Give each residual block its own depth."""
     each: Sequence[Any] = layers if isinstance(layers, list | tuple) else [layers] * count
     if len(each) < count or not all(is_count(number) or number == 0 for number in each):
@@ -243,7 +247,7 @@ def _spread(settings: Settings, layers: Any, count: int) -> tuple[int, ...]:
     return tuple(each[:count])
 
 
-def _size_embedding(settings: Settings) -> SizeEmbedding | None:
+def _size_embedding(settings: NetworkSettings) -> SizeEmbedding | None:
     if settings.get("addition_embed_type") is None:
         return None
     return SizeEmbedding(

@@ -17,7 +17,7 @@ from sdperf.engines.mlx.layers import (
     group_norm,
     silu,
 )
-from sdperf.engines.mlx.settings import Settings
+from sdperf.engines.mlx.settings import NetworkSettings
 
 _EPS: Final = 1e-6
 _PLAIN: Final[dict[str, tuple[Any, ...]]] = {
@@ -79,7 +79,7 @@ def parse_decoder_configuration(entries: Mapping[str, Any]) -> DecoderConfigurat
     Raises:
         EngineError: The VAE decodes otherwise than Stable Diffusion's.
     """
-    settings = Settings("VAE", entries)
+    settings = NetworkSettings("VAE", entries)
     settings.require(_PLAIN)
     settings.check_known((*_PLAIN, *_READ, *_WITHOUT_INFLUENCE))
     return DecoderConfiguration(
@@ -93,7 +93,7 @@ def parse_decoder_configuration(entries: Mapping[str, Any]) -> DecoderConfigurat
     )
 
 
-class MidBlock2D(nn.Module):
+class VAEMidBlock2D(nn.Module):
     """The lowest resolution: two residual blocks, maybe with attention between them."""
 
     def __init__(self, channels: int, config: DecoderConfiguration) -> None:
@@ -150,7 +150,7 @@ class Decoder(nn.Module):
         super().__init__()
         *_, lowest = config.block_channels
         self.conv_in = conv3x3(config.latent_channels, lowest)
-        self.mid_block = MidBlock2D(lowest, config)
+        self.mid_block = VAEMidBlock2D(lowest, config)
         upwards = config.block_channels[::-1]
         self.up_blocks = [
             UpDecoderBlock2D(below, channels, is_last=index == len(upwards) - 1, config=config)

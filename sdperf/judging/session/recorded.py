@@ -14,7 +14,7 @@ from sdperf.judging import starts, tail
 from sdperf.judging.resources.growth import DEFAULT_MAX_LEAK_BYTES, GATE, judge_growth
 from sdperf.judging.resources.use import CORES, ENERGY, judge_cores, judge_energy
 from sdperf.judging.starts import START_GATES, StartGate, StartLimits
-from sdperf.record.measurement import Measurement, Repeats
+from sdperf.record.measurement import FreshRepeats, Measurement
 from sdperf.record.verdict import Finding, Outcome
 
 RECORDED_GATES: Final = frozenset({*START_GATES, tail.GATE, GATE, ENERGY, CORES})
@@ -112,7 +112,7 @@ def judge_recorded(
 
 def repeat_suspects(
     cases: Mapping[str, RecordedCase], limits: RecordedLimits, repeat: Repeat
-) -> dict[str, Repeats]:
+) -> dict[str, FreshRepeats]:
     """Measure again what is suspect of starts and tails; what came of it goes into the record.
 
     Args:
@@ -123,12 +123,12 @@ def repeat_suspects(
     Returns:
         What came of it, by test id; only of suspects.
     """
-    found: dict[str, Repeats] = {}
+    found: dict[str, FreshRepeats] = {}
     for gate in START_GATES:
         for name in _list_first_of_each_load(cases):
             if _is_slower(_judge_start(gate, cases[name], limits)):
                 seconds = _repeat_start(gate, name, cases[name].measurement, repeat)
-                before = found.get(name, Repeats())
+                before = found.get(name, FreshRepeats())
                 found[name] = (
                     replace(before, load_s=seconds)
                     if gate == "load"
@@ -138,7 +138,7 @@ def repeat_suspects(
         if _is_slower(_judge_tail(one, limits)):
             again = [repeat(name, len(one.measurement.rounds_s)) for _ in range(tail.REPEATS)]
             rounds = tuple(seen.rounds_s for seen in again if seen is not None)
-            found[name] = replace(found.get(name, Repeats()), rounds_s=rounds)
+            found[name] = replace(found.get(name, FreshRepeats()), rounds_s=rounds)
     return found
 
 

@@ -118,7 +118,7 @@ class _Asked:
     broken: bool = False
 
 
-class Recorder:
+class ResourceRecorder:
     """Keeps what probes said, tick by tick. It waits for nothing and owns no thread.
 
     Args:
@@ -308,7 +308,7 @@ class Sampler:
         interval_s: float = DEFAULT_INTERVAL_S,
         clock: Clock = monotonic_clock,
     ) -> None:
-        self._recorder = Recorder(probes, interval_s=interval_s, clock=clock)
+        self._recorder = ResourceRecorder(probes, interval_s=interval_s, clock=clock)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sdperf-sampler", daemon=True)
 

@@ -20,7 +20,7 @@ from sdperf.models.layout import DENOISERS
 _bypassed = False
 
 
-class Record(Protocol):
+class RecordGraph(Protocol):
     """Records a function that takes nothing: returns its result and what computes it anew."""
 
     def __call__(self, work: Callable[[], Any], warmups: int) -> tuple[Any, Callable[[], None]]:
@@ -45,7 +45,7 @@ class Graphed:
     """
 
     def __init__(
-        self, function: Callable[..., Any], *, record: Record | None = None, warmups: int = 2
+        self, function: Callable[..., Any], *, record: RecordGraph | None = None, warmups: int = 2
     ) -> None:
         self._function = function
         self._record = record_cuda_graph if record is None else record
@@ -107,7 +107,7 @@ def recordings_bypassed() -> Iterator[None]:
 
 
 def graph_networks(
-    pipeline: Any, record: Record | None = None, *, with_denoiser: bool = True
+    pipeline: Any, record: RecordGraph | None = None, *, with_denoiser: bool = True
 ) -> None:
     """Replay the calls of a pipeline's networks instead of making them; in place.
 

@@ -10,7 +10,7 @@ import torch
 
 from sdperf.images.png import encode_png, encode_stored_png
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call, find_cache_interval
-from sdperf.pipeline.optimisations.cuda_graphs import Graphed, Record
+from sdperf.pipeline.optimisations.cuda_graphs import Graphed, RecordGraph
 from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
 from sdperf.pipeline.optimisations.networks import compile_function
 from sdperf.pipeline.optimisations.step_cache import StepCache
@@ -21,7 +21,9 @@ KEPT_PROMPTS: Final = 256
 _STAGED: Final = ("device_loop", "loop_graph", "embed_cache", "resident_vae")
 
 
-def optimise_stages(stages: Stages, names: Sequence[str], record: Record | None = None) -> Stages:
+def optimise_stages(
+    stages: Stages, names: Sequence[str], record: RecordGraph | None = None
+) -> Stages:
     """Bind a pipeline's optimisations to its workload.
 
     Args:
@@ -46,7 +48,7 @@ class OptimisedStages(SeparableStages):
     """Stages with a loop, embeddings and decoding of their own; all else is the plain family's."""
 
     def __init__(
-        self, plain: SeparableStages, names: Sequence[str], record: Record | None = None
+        self, plain: SeparableStages, names: Sequence[str], record: RecordGraph | None = None
     ) -> None:
         """Build on the plain stages.
 

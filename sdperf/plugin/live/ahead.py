@@ -53,7 +53,7 @@ def _list_names(code: CodeType) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedWork:
     """What a test will ask of the workers.
 
     Attributes:
@@ -114,7 +114,7 @@ class Plan:
         tests: What each will ask.
     """
 
-    tests: Sequence[Wanted] = ()
+    tests: Sequence[ExpectedWork] = ()
 
     def is_first_of_its_pipeline(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> bool:
         """Tell whether no test before asked for the pipeline of this one.
@@ -170,21 +170,21 @@ class Plan:
         )
         return [first for first in firsts if first is not None]
 
-    def _find_group(self, node_id: str) -> list[Wanted]:
+    def _find_group(self, node_id: str) -> list[ExpectedWork]:
         """Return the tests of this one's pipeline."""
         holding = (
             group for group in self._divide() if any(one.node_id == node_id for one in group)
         )
         return next(holding, [])
 
-    def _divide(self) -> list[list[Wanted]]:
+    def _divide(self) -> list[list[ExpectedWork]]:
         """Return the tests of each pipeline."""
         return [
             list(group) for _, group in itertools.groupby(self.tests, key=lambda one: one.pipeline)
         ]
 
 
-def _count(group: Iterable[Wanted], is_skipped: Callable[[Variant], bool]) -> int:
+def _count(group: Iterable[ExpectedWork], is_skipped: Callable[[Variant], bool]) -> int:
     """Count the processes of one pipeline: its workers, and one for each reason to want another.
 
     Repeatability asks for a fresh process; a second worker has been one. A gain has its plain side.

@@ -22,7 +22,7 @@ from sdperf.settings import BUDGET
 from sdperf.units import format_seconds
 
 if TYPE_CHECKING:
-    from sdperf.plugin.live.ahead import Wanted
+    from sdperf.plugin.live.ahead import ExpectedWork
     from sdperf.plugin.live.suites import SessionSuites
     from sdperf.record.measurement import Measurement
 
@@ -114,13 +114,13 @@ class SessionBudget:
     def _left_s(self, budget_s: float) -> float:
         return budget_s - (self.clock() - self._started_s)
 
-    def _list_left(self, node_id: str) -> list[Wanted]:
+    def _list_left(self, node_id: str) -> list[ExpectedWork]:
         """List the tests from this one on that are not skipped for another reason."""
         ids = [one.node_id for one in self.suites.plan.tests]
         first = ids.index(node_id) if node_id in ids else len(ids)
         return [one for one in self.suites.plan.tests[first:] if self._is_run(one)]
 
-    def _is_run(self, wanted: Wanted) -> bool:
+    def _is_run(self, wanted: ExpectedWork) -> bool:
         """Tell whether a test will not be skipped for another reason than the budget."""
         settings = self.suites.settings
         if wanted.asks == SOAKED and settings.soak_s is None:
@@ -130,14 +130,14 @@ class SessionBudget:
             return False
         return not self.suites.is_skipped(wanted.variant)
 
-    def _choose_rounds(self, left: list[Wanted], left_s: float) -> None:
+    def _choose_rounds(self, left: list[ExpectedWork], left_s: float) -> None:
         """Take the most rounds with which all fits, else the fewest."""
         for rounds in list_rounds(self.rounds):
             self.rounds = rounds
             if len(choose_cases(self._price(left), left_s, self._workers)) == len(left):
                 return
 
-    def _tell_choice(self, left: list[Wanted], chosen: frozenset[str]) -> None:
+    def _tell_choice(self, left: list[ExpectedWork], chosen: frozenset[str]) -> None:
         out = [one for one in left if one.node_id not in chosen]
         budget_s = self.suites.settings.budget_s
         fewer = self.rounds < self.suites.settings.rounds
@@ -148,7 +148,7 @@ class SessionBudget:
             f"left{rounds}{words}"
         )
 
-    def _price(self, tests: list[Wanted]) -> list[Priced]:
+    def _price(self, tests: list[ExpectedWork]) -> list[Priced]:
         amounts = self._amounts()
         return [
             Priced(
@@ -162,7 +162,7 @@ class SessionBudget:
         ]
 
     @staticmethod
-    def _guess(known_s: dict[tuple[object, ...], float], wanted: Wanted) -> float:
+    def _guess(known_s: dict[tuple[object, ...], float], wanted: ExpectedWork) -> float:
         """Take what the test's pipeline took, else what the last one that was measured did."""
         return known_s.get(wanted.pipeline, next(reversed(known_s.values())))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.plugin.live.ahead import SOAKED, Plan, Wanted
+from sdperf.plugin.live.ahead import SOAKED, ExpectedWork, Plan
 from sdperf.record.workload import TORCH, Variant
 from sdperf.units import format_quantity
 
@@ -85,7 +85,7 @@ class Cost:
         )
 
 
-def count_images(wanted: Wanted, amounts: Amounts) -> float:
+def count_images(wanted: ExpectedWork, amounts: Amounts) -> float:
     """Count the images of one test, those of its reference left out.
 
     Args:
@@ -111,7 +111,7 @@ def count_images(wanted: Wanted, amounts: Amounts) -> float:
     return 2 * total if wanted.has_plain_side else total
 
 
-def _count_quality_images(wanted: Wanted, amounts: Amounts) -> float:
+def _count_quality_images(wanted: ExpectedWork, amounts: Amounts) -> float:
     """Count what one question needs; the pictures themselves are drawn once for all of them."""
     pictures = amounts.quality_images
     each = {
@@ -126,7 +126,7 @@ def _count_quality_images(wanted: Wanted, amounts: Amounts) -> float:
 
 
 def estimate_cost(
-    asked: Sequence[Wanted], amounts: Amounts, *, loads: int, references: int
+    asked: Sequence[ExpectedWork], amounts: Amounts, *, loads: int, references: int
 ) -> Cost:
     """Estimate what the tests of a session cost.
 
@@ -153,7 +153,7 @@ def count_references(plan: Plan, pictures: int, is_skipped: Callable[[Variant], 
     return pictures + _RECORDED * len(plan.list_inspected(is_skipped))
 
 
-def rank(wanted: Wanted) -> tuple[int, str]:
+def rank(wanted: ExpectedWork) -> tuple[int, str]:
     """Say how telling a test is, the most telling first, and what such tests are called.
 
     One image of the plain pipeline and whether it is right come first, how fast a batch is next;
@@ -187,7 +187,7 @@ class Priced:
         load_s: Seconds of each worker that its pipeline loads.
     """
 
-    wanted: Wanted
+    wanted: ExpectedWork
     images_s: float
     load_s: float
 
@@ -226,7 +226,7 @@ def list_rounds(rounds: int) -> range:
     return range(rounds, fewest - 1, -1)
 
 
-def describe_left_out(left_out: Sequence[Wanted]) -> str:
+def describe_left_out(left_out: Sequence[ExpectedWork]) -> str:
     """Say what kinds of tests are left out, such as ``4 of single stages, 2 of async``."""
     ranked = sorted((rank(one) for one in left_out), key=lambda each: each[0])
     counts = Counter(words for _, words in ranked)

@@ -12,7 +12,7 @@ from sdperf.report.table import Table
 from sdperf.report.text.tune import describe_tried
 from sdperf.tune.study.front import Point
 from sdperf.tune.study.trials import TrialRecord
-from sdperf.tune.summary import Summary
+from sdperf.tune.summary import StudySummary
 from sdperf.units import UNKNOWN, format_score, format_seconds
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MOST_IMPORTANCES: Final = 10
 _ENDING_ROLES: Final = {"complete": "blue", "pruned": "grey", "infeasible": "fail"}
 
 
-def draw_front(summary: Summary) -> tuple[Drawn, dict[int, tuple[float, float]]] | None:
+def draw_front(summary: StudySummary) -> tuple[Drawn, dict[int, tuple[float, float]]] | None:
     """Draw every measured setting, the front, the default and the winner.
 
     Returns:
@@ -102,7 +102,7 @@ def draw_front(summary: Summary) -> tuple[Drawn, dict[int, tuple[float, float]]]
     return drawn, places
 
 
-def draw_importances(summary: Summary) -> Drawn | None:
+def draw_importances(summary: StudySummary) -> Drawn | None:
     """Draw what decides seconds and likeness; ``None`` with too few trials to tell."""
     if not summary.importances:
         return None
@@ -145,7 +145,7 @@ def draw_importances(summary: Summary) -> Drawn | None:
     )
 
 
-def draw_history(summary: Summary) -> Drawn | None:
+def draw_history(summary: StudySummary) -> Drawn | None:
     """Draw each trial's seconds in order, with the best so far; ``None`` without a trial."""
     ended = [one for one in summary.trials if one.tried is not None]
     if not ended:
@@ -205,7 +205,7 @@ def draw_history(summary: Summary) -> Drawn | None:
     )
 
 
-def _draw_trial(ax: Axes, one: TrialRecord, point: Point, summary: Summary) -> None:
+def _draw_trial(ax: Axes, one: TrialRecord, point: Point, summary: StudySummary) -> None:
     is_front, is_winner = one.number in summary.front, one.number == summary.winner
     is_default = one.setting == summary.question.default
     role = "teal" if is_winner else "blue" if is_front else "grey"
@@ -232,7 +232,7 @@ def _place(one: TrialRecord) -> Point | None:
     return Point(tried.seconds, tried.fidelity.ssim)
 
 
-def _trace_best(ended: Sequence[TrialRecord], summary: Summary) -> list[tuple[int, float]]:
+def _trace_best(ended: Sequence[TrialRecord], summary: StudySummary) -> list[tuple[int, float]]:
     best: list[tuple[int, float]] = []
     for one in ended:
         point = None if one.tried is None else one.tried.point
@@ -243,7 +243,7 @@ def _trace_best(ended: Sequence[TrialRecord], summary: Summary) -> list[tuple[in
     return best
 
 
-def _rank_dimensions(summary: Summary) -> list[str]:
+def _rank_dimensions(summary: StudySummary) -> list[str]:
     largest: dict[str, float] = {}
     for shares in summary.importances.values():
         for name, share in shares.items():
@@ -251,7 +251,7 @@ def _rank_dimensions(summary: Summary) -> list[str]:
     return sorted(largest, key=lambda name: -largest[name])
 
 
-def _describe(one: TrialRecord, summary: Summary) -> str:
+def _describe(one: TrialRecord, summary: StudySummary) -> str:
     told = one.ending if one.tried is None else describe_tried(one.tried)
     if one.setting is None:
         return told

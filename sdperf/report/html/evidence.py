@@ -14,7 +14,7 @@ from sdperf.images.difference import DEFAULT_GAIN
 from sdperf.judging.machine import JudgedMachine
 from sdperf.report.pictures.pictures import (
     Embedded,
-    Pair,
+    PicturePair,
     PictureSource,
     Sample,
     count_identical,
@@ -142,7 +142,7 @@ def gather_evidence(machine: JudgedMachine, source: PictureSource) -> Evidence:
 
 
 def _exhibit(
-    pair: Pair, before: NDArray[np.uint8], after: NDArray[np.uint8], *, is_degraded: bool
+    pair: PicturePair, before: NDArray[np.uint8], after: NDArray[np.uint8], *, is_degraded: bool
 ) -> Exhibited:
     image, score = pair.image, pair.score
     left, top, right, bottom = score.worst_tile_box

@@ -11,7 +11,7 @@ from sdperf.judging.trend.changes import Trend
 from sdperf.report.pictures.pictures import PictureSource
 from sdperf.store.files import encode_text, write_atomically
 from sdperf.sweep.summary import SweepSummary
-from sdperf.tune.summary import Summary
+from sdperf.tune.summary import StudySummary
 
 
 def write_report(
@@ -19,7 +19,7 @@ def write_report(
     machines: Sequence[JudgedMachine],
     source: PictureSource,
     trends: Mapping[str, Sequence[Trend]] | None = None,
-    tunings: Sequence[Summary] = (),
+    tunings: Sequence[StudySummary] = (),
     sweeps: Sequence[SweepSummary] = (),
 ) -> int:
     """Render a report and write it whole or not at all.

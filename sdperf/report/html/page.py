@@ -35,7 +35,7 @@ from sdperf.report.html.tables import CaseRow, list_choices, list_columns, list_
 from sdperf.report.html.tuning import view_tuning
 from sdperf.report.pictures.pictures import PictureSource
 from sdperf.sweep.summary import SweepSummary
-from sdperf.tune.summary import Summary as Study
+from sdperf.tune.summary import StudySummary as Study
 
 
 @dataclass(frozen=True)

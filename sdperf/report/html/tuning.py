@@ -12,7 +12,7 @@ from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.tune import draw_front, draw_history, draw_importances
 from sdperf.report.table import Code, Table
 from sdperf.report.text.tune import describe_study, describe_tried, describe_winner
-from sdperf.tune.summary import Summary
+from sdperf.tune.summary import StudySummary
 
 if TYPE_CHECKING:
     from sdperf.report.html.plot import Plot
@@ -54,7 +54,9 @@ class TuningView:
     confirmations: Table
 
 
-def view_tuning(summary: Summary, ident: str, plot: Callable[[Drawn, str], Plot]) -> TuningView:
+def view_tuning(
+    summary: StudySummary, ident: str, plot: Callable[[Drawn, str], Plot]
+) -> TuningView:
     """Lay a study out.
 
     Args:
@@ -91,7 +93,7 @@ def view_tuning(summary: Summary, ident: str, plot: Callable[[Drawn, str], Plot]
     )
 
 
-def _peek(summary: Summary, places: dict[int, tuple[float, float]]) -> list[Peek]:
+def _peek(summary: StudySummary, places: dict[int, tuple[float, float]]) -> list[Peek]:
     peeks = []
     for number, (left, top) in places.items():
         trial = summary.find_trial(number)

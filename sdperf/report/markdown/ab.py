@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.ab.sides.interpreters import compare_packages
 from sdperf.ab.sides.sides import describe_case
-from sdperf.ab.verdict.comparison import AB_FORMAT_VERSION, Comparison
+from sdperf.ab.verdict.comparison import AB_FORMAT_VERSION, AbComparison
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, judge_comparison
 from sdperf.errors import RecordError
@@ -35,7 +35,7 @@ KIND: Final = "sdperf ab"
 """What a stored comparison calls itself."""
 
 
-def format_comparison_json(comparison: Comparison) -> str:
+def format_comparison_json(comparison: AbComparison) -> str:
     """Return the whole record with its verdict, for programs and `parse_comparison`.
 
     Raises:
@@ -46,7 +46,7 @@ def format_comparison_json(comparison: Comparison) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse_comparison(text: str) -> Comparison:
+def parse_comparison(text: str) -> AbComparison:
     """Read what `format_comparison_json` wrote, checking every field.
 
     Raises:
@@ -56,7 +56,7 @@ def parse_comparison(text: str) -> Comparison:
     if document.get("kind") != KIND:
         raise RecordError("this is no comparison", expected="what sdperf ab --json wrote")
     check_format_version("the comparison", document.get("format_version"), AB_FORMAT_VERSION)
-    return parse_record(Comparison, document)
+    return parse_record(AbComparison, document)
 
 
 def _plain_verdict(verdict: AbVerdict) -> dict[str, Any]:
@@ -101,12 +101,12 @@ def _plain_bounds(bounds: YuenBounds | None) -> dict[str, float] | None:
     return {name: math.exp(getattr(bounds, name)) for name in ("mean", "lower", "upper")}
 
 
-def format_comparison_markdown(comparison: Comparison, verdict: AbVerdict) -> str:
+def format_comparison_markdown(comparison: AbComparison, verdict: AbVerdict) -> str:
     """Return the comparison for a pull request or an issue."""
     return "\n".join(_format_markdown(comparison, verdict)) + "\n"
 
 
-def _format_markdown(comparison: Comparison, verdict: AbVerdict) -> Iterator[str]:
+def _format_markdown(comparison: AbComparison, verdict: AbVerdict) -> Iterator[str]:
     machine = comparison.environment
     sides = escape_markdown(f"{comparison.a.label} against {comparison.b.label}")
     yield f"# {sides}: {verdict.outcome.value}"
@@ -179,7 +179,7 @@ def _list_scores(a: ImageRecord, b: ImageRecord) -> tuple[str, ...]:
     return (f"{a.prompt}, seed {a.seed}", *cells, *entropies)
 
 
-def _format_package_table(comparison: Comparison) -> Iterator[str]:
+def _format_package_table(comparison: AbComparison) -> Iterator[str]:
     found = compare_packages(comparison.a.packages, comparison.b.packages)
     if not found:
         return
@@ -192,7 +192,7 @@ def _format_package_table(comparison: Comparison) -> Iterator[str]:
 
 
 def compose_pictures(
-    comparison: Comparison, pngs: Mapping[str, bytes]
+    comparison: AbComparison, pngs: Mapping[str, bytes]
 ) -> Iterator[tuple[str, bytes]]:
     """Draw A | B | difference of every prompt.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sdperf.ab.sides.interpreters import TELLING, compare_packages
-from sdperf.ab.verdict.comparison import Comparison
+from sdperf.ab.verdict.comparison import AbComparison
 from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.judging import Aspect, describe_verdict
 from sdperf.bisect.state import StepRecord
@@ -220,7 +220,7 @@ def _describe_machine(where: Environment) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _list_packages(comparison: Comparison) -> str:
+def _list_packages(comparison: AbComparison) -> str:
     packages = comparison.a.packages
     return ", ".join(f"{name} {packages[name]}" for name in TELLING if name in packages)
 

@@ -11,10 +11,10 @@ from sdperf.report.text.tune import (
     describe_winner,
     tabulate_front,
 )
-from sdperf.tune.summary import Summary
+from sdperf.tune.summary import StudySummary
 
 
-def format_summary_markdown(summary: Summary) -> str:
+def format_summary_markdown(summary: StudySummary) -> str:
     """Format a study's summary as Markdown."""
     question = summary.question
     reference = format_code(question.default.describe())
@@ -47,7 +47,7 @@ def format_summary_markdown(summary: Summary) -> str:
     return "\n".join([*lines, "", "</details>", ""])
 
 
-def _tabulate(summary: Summary) -> Table:
+def _tabulate(summary: StudySummary) -> Table:
     """Tabulate the front, its settings in a column of their own."""
     table = tabulate_front(summary, summary.front)
     default = summary.question.default

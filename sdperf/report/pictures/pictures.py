@@ -50,7 +50,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PicturePair:
     """An image beside what it was compared with.
 
     Attributes:
@@ -169,13 +169,13 @@ def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
     return listed
 
 
-def list_pairs(machine: JudgedMachine) -> list[Pair]:
+def list_pairs(machine: JudgedMachine) -> list[PicturePair]:
     """Return the images that differ from what they were compared with, the worst first.
 
     Each image is compared with the strictest that it has. Of those that differ by their case only,
     the worst is listed, once.
     """
-    pairs: dict[tuple[str, int, str], Pair] = {}
+    pairs: dict[tuple[str, int, str], PicturePair] = {}
     for precision, case, image in list_images(machine):
         score = _strictest(image)
         if score is None or score.identical or score.against_sha256 == image.sha256:
@@ -183,7 +183,7 @@ def list_pairs(machine: JudgedMachine) -> list[Pair]:
         key = (image.prompt, image.seed, precision)
         earlier = pairs.get(key)
         cases = tuple(dict.fromkeys((*(() if earlier is None else earlier.cases), case)))
-        pair = Pair(image, score, precision, cases)
+        pair = PicturePair(image, score, precision, cases)
         if earlier is not None and earlier.score.worst_tile_ssim <= score.worst_tile_ssim:
             pair = dataclasses.replace(earlier, cases=cases)
         pairs[key] = pair

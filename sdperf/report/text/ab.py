@@ -8,7 +8,7 @@ from typing import Final
 
 from sdperf.ab.sides.interpreters import TELLING, compare_packages
 from sdperf.ab.sides.sides import describe_case
-from sdperf.ab.verdict.comparison import Comparison, SideRecord
+from sdperf.ab.verdict.comparison import AbComparison, SideRecord
 from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, StageChange
 from sdperf.ab.verdict.words import describe_change
 from sdperf.record.verdict import Outcome
@@ -24,7 +24,7 @@ _REVISION: Final = 12
 _QUIET: Final = (Outcome.PASS, Outcome.FASTER)
 
 
-def format_comparison(comparison: Comparison, verdict: AbVerdict) -> list[Line]:
+def format_comparison(comparison: AbComparison, verdict: AbVerdict) -> list[Line]:
     """Lay a comparison out for a terminal."""
     lines = [
         *_format_sides(comparison),
@@ -64,7 +64,7 @@ def describe_side(side: SideRecord) -> str:
     return ", ".join([*parts, *(one for one in known if one != side.label)])
 
 
-def _format_sides(comparison: Comparison) -> Iterator[Line]:
+def _format_sides(comparison: AbComparison) -> Iterator[Line]:
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         yield from wrap_line(f"{name}  {describe_side(side)}")
     machine = comparison.environment
@@ -76,7 +76,7 @@ def _format_sides(comparison: Comparison) -> Iterator[Line]:
         yield from wrap_line(f"B  {drawings[1]} ({machine.device_name})")
 
 
-def _describe_drawing(comparison: Comparison, side: str) -> str:
+def _describe_drawing(comparison: AbComparison, side: str) -> str:
     """Say what a side draws and where: model, steps, guidance, size, device."""
     record = comparison.a if side == "A" else comparison.b
     workload = record.workload
@@ -88,7 +88,7 @@ def _describe_drawing(comparison: Comparison, side: str) -> str:
     return f"{model}: {workload.describe_sampling()}{size}, on {record.device}"
 
 
-def _format_packages(comparison: Comparison) -> Iterator[Line]:
+def _format_packages(comparison: AbComparison) -> Iterator[Line]:
     found = compare_packages(comparison.a.packages, comparison.b.packages)
     if not found:
         return
@@ -111,7 +111,7 @@ def _format_packages(comparison: Comparison) -> Iterator[Line]:
         yield Line(f"  besides: {told} (--json and --markdown list them)")
 
 
-def _format_machine(comparison: Comparison, verdict: AbVerdict) -> Iterator[Line]:
+def _format_machine(comparison: AbComparison, verdict: AbVerdict) -> Iterator[Line]:
     for guard in comparison.guards:
         if guard.state in ("fail", "warn"):
             value = "" if guard.value is None else f" {guard.value}:"

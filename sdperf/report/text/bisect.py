@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdperf.ab.verdict.comparison import Comparison
+from sdperf.ab.verdict.comparison import AbComparison
 from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.judging import describe_verdict, format_bounds
 from sdperf.bisect.searching import Conclusion, Ending, count_tests
@@ -51,7 +51,7 @@ class StepInfo:
 
 
 @dataclass(frozen=True)
-class Picture:
+class BisectPicture:
     """Two images and their difference, drawn into one file.
 
     Attributes:
@@ -83,8 +83,8 @@ class BisectReport:
     steps: Mapping[str, StepInfo]
     end: tuple[CaseVerdict, ...] = ()
     closing: tuple[CaseVerdict, ...] = ()
-    comparison: Comparison | None = None
-    pictures: tuple[Picture, ...] = ()
+    comparison: AbComparison | None = None
+    pictures: tuple[BisectPicture, ...] = ()
     command: str = ""
     noun: str = "commit"
     version: str = ""

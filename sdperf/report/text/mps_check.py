@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sdperf.mps_check.judging import Finding, Judgement, Place
+from sdperf.mps_check.judging import Judgement, MpsFinding, Place
 from sdperf.mps_check.limits import EFFECTS
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.text.lines import Line, wrap_line
@@ -79,7 +79,7 @@ def _what_was_seen(judgement: Judgement) -> str:
     )
 
 
-def _sections(judgement: Judgement) -> Iterator[tuple[str, list[Finding]]]:
+def _sections(judgement: Judgement) -> Iterator[tuple[str, list[MpsFinding]]]:
     groups = (
         ("goes wrong", [one for one in judgement.findings if one.is_harmful and one.is_certain]),
         (
@@ -93,7 +93,7 @@ def _sections(judgement: Judgement) -> Iterator[tuple[str, list[Finding]]]:
             yield title, found
 
 
-def _format_finding(finding: Finding) -> Iterator[Line]:
+def _format_finding(finding: MpsFinding) -> Iterator[Line]:
     colour = ("red" if finding.is_certain else "yellow") if finding.is_harmful else ""
     yield from wrap_line(f"{finding.operator} {EFFECTS[finding.effect]}: {finding.title}", colour)
     if not finding.is_certain:
@@ -122,7 +122,7 @@ def _format_place(place: Place) -> str:
     return f"{place.line}{module}, {place.stage}, {format_quantity(place.calls, 'call')}"
 
 
-def _format_row(finding: Finding) -> str:
+def _format_row(finding: MpsFinding) -> str:
     where = "<br>".join(escape_markdown(_format_place(each)) for each in finding.places[:1])
     rest = len(finding.places) - 1
     doubt = f" ({finding.condition or 'suspected'})" if not finding.is_certain else ""

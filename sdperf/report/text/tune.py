@@ -8,8 +8,8 @@ from sdperf.report.table import Column, Marked, RowStyle, Table
 from sdperf.report.text.lines import Line
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import WIDTH, wrap_text
-from sdperf.tune.confirming import Confirmation
-from sdperf.tune.summary import Summary
+from sdperf.tune.confirming import WinnerConfirmation
+from sdperf.tune.summary import StudySummary
 from sdperf.tune.trial.trying import Tried
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_score, format_seconds
 
@@ -18,7 +18,7 @@ _MOST_SHOWN = 12
 _MOST_IMPORTANCES = 5
 
 
-def format_study(summary: Summary) -> list[Line]:
+def format_study(summary: StudySummary) -> list[Line]:
     """Lay a study out: what was asked, the front, the winner."""
     lines = [Line(head, bold=True) for head in _wrap(describe_study(summary), "")]
     lines += [Line(text) for text in _wrap(f"on {summary.machine}", "  ")]
@@ -34,7 +34,7 @@ def format_study(summary: Summary) -> list[Line]:
     return lines
 
 
-def describe_study(summary: Summary) -> str:
+def describe_study(summary: StudySummary) -> str:
     """Say in a line what a study is and how far it got."""
     counts = ", ".join(
         f"{count} {ending}" for ending in _ENDINGS if (count := summary.count(ending))
@@ -46,7 +46,7 @@ def describe_study(summary: Summary) -> str:
     )
 
 
-def describe_winner(summary: Summary) -> str:
+def describe_winner(summary: StudySummary) -> str:
     """Say who won, by how much and how sure; or that nobody did, and why."""
     winner = summary.find_winner()
     if winner is not None and winner.speedup is not None and winner.fidelity is not None:
@@ -72,7 +72,7 @@ def describe_winner(summary: Summary) -> str:
     return "no winner: no setting kept the limits and was faster than the default"
 
 
-def format_winner(summary: Summary) -> list[Line]:
+def format_winner(summary: StudySummary) -> list[Line]:
     """Lay the winner out."""
     colour = "yellow" if summary.winner is None else "green"
     return [Line(text, colour, bold=True) for text in _wrap(describe_winner(summary), "  ")]
@@ -97,7 +97,7 @@ def describe_memory(memory_bytes: int | None) -> str:
     return UNKNOWN if memory_bytes is None else format_bytes(memory_bytes)
 
 
-def _format_front(summary: Summary) -> list[Line]:
+def _format_front(summary: StudySummary) -> list[Line]:
     if not summary.front:
         return [Line("no setting was measured in full and kept every limit", "yellow")]
     lines = list(format_text_table(tabulate_front(summary, summary.front[:_MOST_SHOWN])))
@@ -107,7 +107,7 @@ def _format_front(summary: Summary) -> list[Line]:
     return lines
 
 
-def tabulate_front(summary: Summary, numbers: Iterable[int]) -> Table:
+def tabulate_front(summary: StudySummary, numbers: Iterable[int]) -> Table:
     """Tabulate trials of the front; their settings stand beneath their numbers in text."""
     rows: list[tuple[str, ...]] = []
     styles: dict[int, RowStyle] = {}
@@ -143,7 +143,7 @@ def tabulate_front(summary: Summary, numbers: Iterable[int]) -> Table:
     return Table(columns, tuple(rows), styles)
 
 
-def _format_importances(summary: Summary) -> list[Line]:
+def _format_importances(summary: StudySummary) -> list[Line]:
     lines = []
     for name, shares in summary.importances.items():
         largest = sorted(shares.items(), key=lambda pair: -pair[1])[:_MOST_IMPORTANCES]
@@ -152,7 +152,7 @@ def _format_importances(summary: Summary) -> list[Line]:
     return [Line(""), *lines] if lines else []
 
 
-def _format_reasons(summary: Summary) -> list[Line]:
+def _format_reasons(summary: StudySummary) -> list[Line]:
     """List the reasons of infeasible trials, each once."""
     reasons: dict[str, list[int]] = {}
     for one in summary.trials:
@@ -165,7 +165,7 @@ def _format_reasons(summary: Summary) -> list[Line]:
     return lines
 
 
-def _format_confirmation(one: Confirmation) -> Iterable[Line]:
+def _format_confirmation(one: WinnerConfirmation) -> Iterable[Line]:
     text = f"trial {one.number} beside the default: {one.judgement}, {one.reason}"
     if one.speedup is not None:
         middle, least, most = one.speedup

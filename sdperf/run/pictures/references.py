@@ -18,7 +18,7 @@ from sdperf.errors import GenerationError, SdperfError, UnsupportedError
 from sdperf.record.workload import TORCH, ImageRequest, Precision
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.pictures.sources import Source
-from sdperf.run.quality.questions import Record
+from sdperf.run.quality.questions import RecordImage
 from sdperf.run.quality.recorded import Recording
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
         try:
             role = "" if source.spec == suite.pool.loaded else _name_role(suite, source)
             suite.pool.acquire(source.spec, 1, role)
-            question = Record(suite.workload, image, source.threads)
+            question = RecordImage(suite.workload, image, source.threads)
             asked_s = time.monotonic()
             suite.images.recordings[source, image] = suite.pool.ask(question)
             spent_s = suite.images.recording_s.get(source, 0.0) + time.monotonic() - asked_s

@@ -36,7 +36,7 @@ from sdperf.run.quality.bench import measure_components
 from sdperf.run.quality.questions import (
     GenerateBatch,
     Question,
-    Record,
+    RecordImage,
     ReplayRecording,
     UnderKernels,
 )
@@ -63,7 +63,7 @@ IDENTICAL_DB: Final = 200.0
 
 
 @dataclass(frozen=True)
-class Setting:
+class CalibratedSetting:
     """One way to generate the same images.
 
     Attributes:
@@ -97,7 +97,7 @@ class Setting:
 
 def list_legal_settings(
     kind: DeviceKind, threads: int, precisions: Sequence[Precision]
-) -> list[Setting]:
+) -> list[CalibratedSetting]:
     """List the legal noise that can be made on one machine.
 
     Args:
@@ -106,20 +106,20 @@ def list_legal_settings(
         precisions: fp32 first; each other one is legal noise for its own floors.
     """
     settings = [
-        Setting("the same again", "legal", "fp32"),
-        Setting("a fresh process", "legal", "fp32", fresh=True),
-        Setting("plain attention", "legal", "fp32", kernels="plain attention"),
-        Setting("batch of 8", "legal", "fp32", batch=8),
+        CalibratedSetting("the same again", "legal", "fp32"),
+        CalibratedSetting("a fresh process", "legal", "fp32", fresh=True),
+        CalibratedSetting("plain attention", "legal", "fp32", kernels="plain attention"),
+        CalibratedSetting("batch of 8", "legal", "fp32", batch=8),
     ]
     if kind == "cpu":
         other = 1 if threads > 1 else 2
         settings += [
-            Setting("another thread count", "legal", "fp32", threads=other),
-            Setting("without oneDNN", "legal", "fp32", kernels="without oneDNN"),
-            Setting("an old processor's kernels", "legal", "fp32", environ=OLD_PROCESSOR),
+            CalibratedSetting("another thread count", "legal", "fp32", threads=other),
+            CalibratedSetting("without oneDNN", "legal", "fp32", kernels="without oneDNN"),
+            CalibratedSetting("an old processor's kernels", "legal", "fp32", environ=OLD_PROCESSOR),
         ]
     return settings + [
-        Setting(
+        CalibratedSetting(
             precision,
             "legal",
             precision,
@@ -152,25 +152,25 @@ class Calibrator:
     threads: int
     _plain: tuple[bytes, ...] = ()
     _recordings: tuple[tuple[ImageRequest, Recording], ...] = ()
-    _own_process: Setting | None = None
+    _own_process: CalibratedSetting | None = None
 
     def draw_plain(self) -> tuple[bytes, ...]:
         """Generate the images that all others are compared with, once; PNG bytes."""
         if not self._plain:
-            plain = Setting("plain", "legal")
+            plain = CalibratedSetting("plain", "legal")
             self._plain = self._draw(plain)
             self._recordings = tuple(self._record_plain(plain))
         return self._plain
 
-    def _record_plain(self, plain: Setting) -> Iterator[tuple[ImageRequest, Recording]]:
+    def _record_plain(self, plain: CalibratedSetting) -> Iterator[tuple[ImageRequest, Recording]]:
         """Open up as many images as the gates will look at, where there is time."""
         started_s = time.monotonic()
         for number, image in enumerate(self.requests[:RECORDED_IMAGES]):
             if number and time.monotonic() - started_s >= RECORDING_BUDGET_S:
                 break
-            yield image, self._ask(plain, Record(self.workload, image, 0))
+            yield image, self._ask(plain, RecordImage(self.workload, image, 0))
 
-    def measure(self, setting: Setting) -> Rung:
+    def measure(self, setting: CalibratedSetting) -> Rung:
         """Measure what a setting costs the images and, where it is legal, the components.
 
         Raises:
@@ -196,20 +196,20 @@ class Calibrator:
         )
 
     def _inspect(
-        self, setting: Setting, image: ImageRequest, recording: Recording
+        self, setting: CalibratedSetting, image: ImageRequest, recording: Recording
     ) -> tuple[tuple[ComponentDistance, ...], float | None]:
         """Measure component parity and the latents' distance; nothing where that is impossible."""
         if not recording.embeds or not recording.latents:
             return (), None
         replayed = self._ask(setting, ReplayRecording(self.workload, image, 0, recording))
-        again = self._ask(setting, Record(self.workload, image, 0))
+        again = self._ask(setting, RecordImage(self.workload, image, 0))
         distance = compute_trajectory_distance(recording.latents, again.latents)
         known = [value for value in distance.relative_rms if value is not None]
         if len(known) < len(distance.relative_rms):
             raise GenerationError(f"{setting.name}: the latents hold NaN or infinity")
         return measure_components(recording, replayed), max(known)
 
-    def _draw(self, setting: Setting) -> tuple[bytes, ...]:
+    def _draw(self, setting: CalibratedSetting) -> tuple[bytes, ...]:
         workload = replace(self.workload, **setting.workload)
         requests = [
             replace(request, seed=request.seed + setting.seed_shift) for request in self.requests
@@ -223,7 +223,7 @@ class Calibrator:
             pngs.extend(image.png for image in delivered)
         return tuple(pngs)
 
-    def _ask(self, setting: Setting, question: Question[T]) -> T:
+    def _ask(self, setting: CalibratedSetting, question: Question[T]) -> T:
         """Ask a worker of the setting, starting a fresh one where its environment demands it."""
         spec = WorkerSpec(self.model, setting.precision, self.device, setting.subject)
         own = setting if setting.fresh or setting.environ else None
@@ -240,7 +240,7 @@ class Calibrator:
 
 
 def compute_rung(
-    setting: Setting,
+    setting: CalibratedSetting,
     keys: Sequence[str],
     plain: Sequence[NDArray[np.uint8]],
     changed: Sequence[NDArray[np.uint8]],

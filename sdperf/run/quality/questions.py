@@ -62,7 +62,7 @@ class _OfOneImage:
 
 
 @dataclass(frozen=True)
-class Record(_OfOneImage):
+class RecordImage(_OfOneImage):
     """Generate one image and keep what passes between the components."""
 
     def answer(self, stages: Stages) -> Recording:

@@ -40,7 +40,7 @@ _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Place:
+class SeriesPlace:
     """Where a case was measured.
 
     Attributes:
@@ -68,7 +68,7 @@ class KeptCase:
     """
 
     name: str
-    place: Place | None
+    place: SeriesPlace | None
     setup: str | None
     figures: Figures
 
@@ -189,9 +189,9 @@ class _Places:
 
     def __init__(self, machine_info: Mapping[str, Any]) -> None:
         self._machine_info = machine_info
-        self._last: tuple[object, Place | None] | None = None
+        self._last: tuple[object, SeriesPlace | None] | None = None
 
-    def find(self, record: Mapping[str, Any]) -> Place | None:
+    def find(self, record: Mapping[str, Any]) -> SeriesPlace | None:
         """Return where a case was measured; ``None`` where its record does not say."""
         raw = record.get("environment") if record else self._machine_info
         if self._last is None or self._last[0] != raw:
@@ -199,7 +199,7 @@ class _Places:
         return self._last[1]
 
 
-def _describe_environment(raw: Mapping[str, Any], *, is_ours: bool) -> Place | None:
+def _describe_environment(raw: Mapping[str, Any], *, is_ours: bool) -> SeriesPlace | None:
     if not is_ours:
         return _describe_foreign(json.dumps(raw))
     return _parse_place(
@@ -208,7 +208,7 @@ def _describe_environment(raw: Mapping[str, Any], *, is_ours: bool) -> Place | N
 
 
 @functools.lru_cache(maxsize=256)
-def _describe_foreign(machine_info: str) -> Place | None:
+def _describe_foreign(machine_info: str) -> SeriesPlace | None:
     """Describe the machine of a run that sdperf did not write, as far as it says."""
     raw = json.loads(machine_info)
     cpu = as_object(raw.get("cpu"))
@@ -227,12 +227,12 @@ def _describe_foreign(machine_info: str) -> Place | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _parse_place(document: str) -> Place | None:
+def _parse_place(document: str) -> SeriesPlace | None:
     try:
         environment = parse_record(Environment, json.loads(document))
     except RecordError:
         return None
-    return Place(
+    return SeriesPlace(
         sha256=hashlib.sha256(document.encode()).hexdigest(),
         fingerprint=environment.fingerprint(),
         machine=environment.machine_name(),

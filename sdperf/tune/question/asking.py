@@ -13,9 +13,9 @@ from sdperf.models.sampling import choose_sampling
 from sdperf.record.workload import DEFAULT_PROMPTS, Workload
 from sdperf.store.profile import Scalar, format_profile
 from sdperf.tune.question.making_space import make_space
-from sdperf.tune.question.question import Limits, Question
-from sdperf.tune.question.setting import Setting, make_setting, take_guidance
-from sdperf.tune.summary import Summary
+from sdperf.tune.question.question import StudyLimits, StudyQuestion
+from sdperf.tune.question.setting import TrialSetting, make_setting, take_guidance
+from sdperf.tune.summary import StudySummary
 from sdperf.tune.trial.rig import LiveRig
 
 DEFAULT_IMAGES = 4
@@ -43,8 +43,8 @@ class Asked:
 
 
 def make_question(
-    asked: Asked, rig: LiveRig, stored: Question | None
-) -> tuple[Question, DeviceInfo]:
+    asked: Asked, rig: LiveRig, stored: StudyQuestion | None
+) -> tuple[StudyQuestion, DeviceInfo]:
     """Make the question of what was typed, over that of a study where there is one.
 
     Args:
@@ -61,7 +61,7 @@ def make_question(
     workload = _make_workload(asked, rig.model.name, stored)
     abilities = rig.examine(dataclasses.replace(workload, scheduler=None))
     default = _make_default(asked, workload, stored)
-    limits = Limits(**asked.limits)
+    limits = StudyLimits(**asked.limits)
     if stored is not None:
         limits = dataclasses.replace(stored.limits, **asked.limits)
     is_asked_anew = bool(asked.search or asked.default)
@@ -69,7 +69,7 @@ def make_question(
         space = make_space(workload, default, abilities, asked.search)
     else:
         space = stored.space
-    return Question(
+    return StudyQuestion(
         workload=workload,
         model_hash=rig.model.model_hash,
         device_kind=abilities.device.kind,
@@ -80,7 +80,7 @@ def make_question(
     ), abilities.device
 
 
-def _make_workload(asked: Asked, model: str, stored: Question | None) -> Workload:
+def _make_workload(asked: Asked, model: str, stored: StudyQuestion | None) -> Workload:
     if stored is not None:
         images = stored.images if asked.images is None else asked.images
         prompts = stored.workload.prompts if asked.prompts is None else asked.prompts
@@ -103,16 +103,16 @@ def _make_workload(asked: Asked, model: str, stored: Question | None) -> Workloa
     return dataclasses.replace(base, prompts=tuple(repeated))
 
 
-def _make_default(asked: Asked, workload: Workload, stored: Question | None) -> Setting:
+def _make_default(asked: Asked, workload: Workload, stored: StudyQuestion | None) -> TrialSetting:
     if not asked.default:
         if stored is not None:
             return stored.default
-        return Setting(workload.num_inference_steps, take_guidance(workload))
+        return TrialSetting(workload.num_inference_steps, take_guidance(workload))
     full = f"steps={workload.num_inference_steps},guidance={take_guidance(workload):.9f}"
     return make_setting(parse_settings([full, *asked.default]))
 
 
-def make_profile(summary: Summary) -> str | None:
+def make_profile(summary: StudySummary) -> str | None:
     """Return the winner as the text of a profile; ``None`` without one."""
     winner = summary.find_winner()
     if winner is None or winner.speedup is None or winner.fidelity is None:

@@ -22,7 +22,7 @@ from sdperf.pipeline.optimisations.catalogue import (
 from sdperf.record.workload import MODES, PRECISIONS, Precision, Workload
 from sdperf.run.memory import WEIGHT_BYTES, Room
 from sdperf.settings.kinds import Kind, choice
-from sdperf.tune.question.setting import BATCHES, Setting, take_guidance
+from sdperf.tune.question.setting import BATCHES, TrialSetting, take_guidance
 from sdperf.tune.question.space import (
     BATCH,
     OWN_SCHEDULER,
@@ -89,7 +89,7 @@ class Abilities:
 
 def make_space(
     workload: Workload,
-    default: Setting,
+    default: TrialSetting,
     abilities: Abilities,
     asked: Mapping[str, Sequence[str]] | None = None,
 ) -> Space:
@@ -173,7 +173,7 @@ def _list_schedulers(usable: Sequence[str]) -> list[str]:
 
 
 def _choose_switches(
-    asked: Sequence[str] | None, default: Setting, abilities: Abilities
+    asked: Sequence[str] | None, default: TrialSetting, abilities: Abilities
 ) -> list[str]:
     """Return the optimisations to be searched, in the catalogue's order."""
     if asked is None:

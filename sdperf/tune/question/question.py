@@ -11,7 +11,7 @@ from typing import Final, Literal
 from sdperf.judging.floors import APPROXIMATE_FLOORS
 from sdperf.pipeline.optimisations.catalogue import APPROXIMATE_SSIM
 from sdperf.record.workload import Workload
-from sdperf.tune.question.setting import Setting, take_guidance
+from sdperf.tune.question.setting import TrialSetting, take_guidance
 from sdperf.tune.question.space import Space
 from sdperf.tune.study.front import Point
 
@@ -47,7 +47,7 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
-class Limits:
+class StudyLimits:
     """What a setting has to keep; ``None`` asks nothing.
 
     Attributes:
@@ -94,7 +94,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Question:
+class StudyQuestion:
     """What a study asks.
 
     Attributes:
@@ -111,9 +111,9 @@ class Question:
     model_hash: str
     device_kind: str
     subject: str | None
-    default: Setting
+    default: TrialSetting
     space: Space
-    limits: Limits = field(default_factory=Limits)
+    limits: StudyLimits = field(default_factory=StudyLimits)
 
     @property
     def aim(self) -> Aim:
@@ -123,10 +123,10 @@ class Question:
         return "front" if self.limits.max_seconds is None else "likeness"
 
     @property
-    def reference(self) -> Setting:
+    def reference(self) -> TrialSetting:
         """How the reference images are drawn: full steps, fp32, plain."""
         workload = self.workload
-        return Setting(
+        return TrialSetting(
             workload.num_inference_steps, take_guidance(workload), scheduler=workload.scheduler
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.ab.sides.settings import Settings
+from sdperf.ab.sides.settings import SideSettings
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, sort_names
 from sdperf.record.workload import Mode, Precision, Variant, Workload
@@ -24,7 +24,7 @@ BATCHES: Final = (1, *sorted(_BATCHES))
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrialSetting:
     """How images are drawn.
 
     Attributes:
@@ -82,7 +82,7 @@ class Setting:
             evidence=evidence,
         )
 
-    def describe(self, base: Setting | None = None) -> str:
+    def describe(self, base: TrialSetting | None = None) -> str:
         """Spell it as ``sdperf ab`` reads it; beside a base, only what differs from that.
 
         >>> Setting(9, 3.0, batch=2).describe(Setting(20, 3.0))
@@ -118,7 +118,7 @@ def take_guidance(workload: Workload) -> float:
     return workload.guidance_scale
 
 
-def make_setting(settings: Settings) -> Setting:
+def make_setting(settings: SideSettings) -> TrialSetting:
     """Make a setting of what a user typed as ``KEY=VALUE,...`` over the model's preset.
 
     Raises:
@@ -136,7 +136,7 @@ def make_setting(settings: Settings) -> Setting:
             got=others[0],
             expected=", ".join(one.name for one in startable),
         )
-    return Setting(
+    return TrialSetting(
         workload.num_inference_steps,
         take_guidance(workload),
         max([1, *batches]),

@@ -22,7 +22,7 @@ from sdperf.pipeline.optimisations.catalogue import (
 from sdperf.record.workload import Mode, Precision
 from sdperf.settings import GUIDANCE, MODE, PRECISION, SCHEDULER, STEPS, WORKERS
 from sdperf.settings.kinds import AUTO
-from sdperf.tune.question.setting import BATCHES, Setting
+from sdperf.tune.question.setting import BATCHES, TrialSetting
 
 Choice = str | int | float
 
@@ -72,7 +72,7 @@ class NameDimension:
 Dimension = NumberDimension | NameDimension
 
 
-def choose_plain_keys(setting: Setting) -> dict[str, Choice]:
+def choose_plain_keys(setting: TrialSetting) -> dict[str, Choice]:
     """Return a setting's choice of each of the plain keys."""
     return {
         STEPS.name: setting.num_inference_steps,
@@ -114,7 +114,7 @@ class Space:
         """How many points there are; some of them are the same setting."""
         return math.prod(len(one.choices) for one in self.dimensions)
 
-    def make_setting(self, point: Mapping[str, Choice]) -> Setting:
+    def make_setting(self, point: Mapping[str, Choice]) -> TrialSetting:
         """Return the setting at a point.
 
         What a point cannot have is left out: batches beyond a worker's share are cut to it, and a
@@ -142,7 +142,7 @@ class Space:
                 names += chosen
         workers = int(point[WORKERS.name])
         share = math.ceil(self.images / workers)
-        return Setting(
+        return TrialSetting(
             num_inference_steps=int(point[STEPS.name]),
             guidance_scale=float(point[GUIDANCE.name]),
             batch=max(batch for batch in BATCHES if batch <= min(int(point[BATCH]), share)),
@@ -153,7 +153,7 @@ class Space:
             optimisations=sort_names(names),
         )
 
-    def find_point(self, setting: Setting) -> dict[str, Choice]:
+    def find_point(self, setting: TrialSetting) -> dict[str, Choice]:
         """Return the point of a setting.
 
         Raises:
@@ -181,7 +181,7 @@ class Space:
         """Draw a point, each with the same chance."""
         return {one.name: chance.choice(list_choices(one)) for one in self.dimensions}
 
-    def list_settings(self) -> list[Setting]:
+    def list_settings(self) -> list[TrialSetting]:
         """List every different setting; only for small spaces."""
         names = [one.name for one in self.dimensions]
         points = itertools.product(*map(list_choices, self.dimensions))

@@ -10,7 +10,7 @@ import optuna
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.record.json import format_record, parse_record
-from sdperf.tune.question.question import Aim, Question
+from sdperf.tune.question.question import Aim, StudyQuestion
 from sdperf.tune.study.storage import (
     close_storage,
     closed_on_error,
@@ -69,7 +69,7 @@ def list_studies(url: URL) -> list[str]:
         close_storage(storage)
 
 
-def begin_study(url: URL, name: str, question: Question, machine: str) -> TuningStudy:
+def begin_study(url: URL, name: str, question: StudyQuestion, machine: str) -> TuningStudy:
     """Begin a study; where another process did so at the same moment, join that one.
 
     Args:
@@ -119,7 +119,7 @@ def check_machine(study: TuningStudy, machine: str) -> None:
         )
 
 
-def check_question(study: TuningStudy, name: str, asked: Question, *, hint: str) -> None:
+def check_question(study: TuningStudy, name: str, asked: StudyQuestion, *, hint: str) -> None:
     """Refuse to go on with a study that asks something else.
 
     Raises:
@@ -132,7 +132,7 @@ def check_question(study: TuningStudy, name: str, asked: Question, *, hint: str)
         )
 
 
-def describe_difference(stored: Question, asked: Question) -> str:
+def describe_difference(stored: StudyQuestion, asked: StudyQuestion) -> str:
     """Name the first fields in which two questions differ; where the model lies is none."""
     one, other = _flatten(stored), _flatten(asked)
     return "; ".join(
@@ -141,7 +141,7 @@ def describe_difference(stored: Question, asked: Question) -> str:
     )
 
 
-def _flatten(question: Question) -> dict[str, Any]:
+def _flatten(question: StudyQuestion) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in format_record(question).items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
@@ -158,5 +158,5 @@ def _read_study(study: Study, url: URL, storage: RDBStorage) -> TuningStudy:
             got=study.study_name,
             hint="--study NAME begins another",
         )
-    question = parse_record(Question, attributes[QUESTION])
+    question = parse_record(StudyQuestion, attributes[QUESTION])
     return TuningStudy(study, url, question, str(attributes[MACHINE]), storage)

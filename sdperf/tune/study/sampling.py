@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.question.space import Choice, Dimension, NumberDimension, Space, list_choices
 from sdperf.tune.study.weighing import WeighingSampler
 from sdperf.tune.study.wrapping import WrappingSampler
@@ -139,7 +139,7 @@ class FreshSampler(WrappingSampler):
     """
 
     space: Space
-    list_tried: Callable[[], Collection[Setting]]
+    list_tried: Callable[[], Collection[TrialSetting]]
     chance: random.Random
     start: Sequence[Mapping[str, Choice]] = ()
 
@@ -183,7 +183,7 @@ def make_sampler(
     name: SamplerName,
     space: Space,
     seed: int | None,
-    list_tried: Callable[[], Collection[Setting]],
+    list_tried: Callable[[], Collection[TrialSetting]],
     *,
     objectives: int,
     start_seed: int | None,

@@ -16,8 +16,8 @@ from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.trial import TrialState
 
 from sdperf.record.json import format_record, parse_record
-from sdperf.tune.question.question import Question
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.question import StudyQuestion
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point
 from sdperf.tune.study.sampling import SamplerName, find_parameters, make_sampler, suggest
 from sdperf.tune.study.storage import (
@@ -63,7 +63,7 @@ class TuningStudy:
 
     study: Study
     url: URL
-    question: Question
+    question: StudyQuestion
     machine: str
     storage: RDBStorage
     repeats: int = 0
@@ -97,7 +97,7 @@ class TuningStudy:
         points = (one.tried.point for one in self.list_trials() if one.tried is not None)
         return [point for point in points if point is not None]
 
-    def list_tried(self, before: int | None = None) -> set[Setting]:
+    def list_tried(self, before: int | None = None) -> set[TrialSetting]:
         """Return the settings that need no second try: those that ended, and those under way.
 
         Args:
@@ -119,7 +119,7 @@ class TuningStudy:
         """Return how many trials are under way, here or elsewhere."""
         return sum(one.ending == "running" for one in self.list_trials())
 
-    def enqueue(self, setting: Setting, **attributes: Any) -> None:
+    def enqueue(self, setting: TrialSetting, **attributes: Any) -> None:
         """Have a setting tried next."""
         with explaining(self.url):
             space = self.question.space
@@ -149,7 +149,7 @@ class TuningStudy:
         self,
         sampler: SamplerName,
         seed: int | None,
-        attempt: Callable[[Setting, Sequence[Point]], Tried],
+        attempt: Callable[[TrialSetting, Sequence[Point]], Tried],
     ) -> TrialRecord | None:
         """Run one trial.
 
@@ -192,7 +192,7 @@ class TuningStudy:
         return None if self.repeats else self.list_trials()[numbers[0]]
 
     def _objective(
-        self, trial: Trial, attempt: Callable[[Setting, Sequence[Point]], Tried]
+        self, trial: Trial, attempt: Callable[[TrialSetting, Sequence[Point]], Tried]
     ) -> float | Sequence[float]:
         trial.set_user_attr(OWNER, describe_owner())
         setting = self.question.space.make_setting(suggest(trial, self.question.space))
@@ -295,7 +295,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord(
         trial.number,
         ending if tried is None else tried.state,
-        None if setting is None else parse_record(Setting, setting),
+        None if setting is None else parse_record(TrialSetting, setting),
         tried,
         None
         if trial.datetime_start is None

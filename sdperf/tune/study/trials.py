@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.trial.trying import Tried
 
 Ending = Literal["complete", "pruned", "infeasible", "running", "cut off", "waiting"]
@@ -27,7 +27,7 @@ class TrialRecord:
 
     number: int
     ending: Ending
-    setting: Setting | None
+    setting: TrialSetting | None
     tried: Tried | None
     began: str | None
     duration_s: float | None

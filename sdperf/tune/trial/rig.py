@@ -13,14 +13,14 @@ from sdperf.run.memory import WEIGHT_BYTES, find_room
 from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.tune.question.making_space import Abilities
-from sdperf.tune.question.setting import Setting, take_guidance
+from sdperf.tune.question.setting import TrialSetting, take_guidance
 
 if TYPE_CHECKING:
     from sdperf.pipeline.stages import Stages
 
 
 @dataclass(frozen=True)
-class Drawn:
+class TrialRound:
     """One round.
 
     Attributes:
@@ -38,14 +38,16 @@ class Drawn:
 class Rig(Protocol):
     """What a study needs of a machine."""
 
-    def load(self, workload: Workload, setting: Setting) -> None:
+    def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Have workers ready that have made their first call, untimed.
 
         Raises:
             SdperfError: The setting cannot be loaded here.
         """
 
-    def draw(self, workload: Workload, setting: Setting, images: Sequence[ImageRequest]) -> Drawn:
+    def draw(
+        self, workload: Workload, setting: TrialSetting, images: Sequence[ImageRequest]
+    ) -> TrialRound:
         """Draw images in one timed round of loaded workers.
 
         Raises:
@@ -105,7 +107,7 @@ class LiveRig:
         Raises:
             SdperfError: It cannot be loaded.
         """
-        plain = Setting(workload.num_inference_steps, take_guidance(workload))
+        plain = TrialSetting(workload.num_inference_steps, take_guidance(workload))
         (worker,) = self.pool.acquire(self._spec(plain), 1)
         question = DescribePipeline(workload, (workload.image(0),), self._threads(plain))
         family, schedulers = self.pool.ask(question)
@@ -116,7 +118,7 @@ class LiveRig:
         room = find_room(device, self.pool.collect_environment(device).ram_bytes)
         return Abilities(device, family, schedulers, self.cpu_threads, weights, room)
 
-    def load(self, workload: Workload, setting: Setting) -> None:
+    def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Start or fill the workers of a setting; fresh ones make their first call."""
         workers = self.pool.acquire(self._spec(setting), setting.workers)
         if all(worker.first_call_s is not None for worker in workers):
@@ -127,7 +129,9 @@ class LiveRig:
         for worker, result in zip(workers, results, strict=True):
             worker.first_call_s = result.duration_s
 
-    def draw(self, workload: Workload, setting: Setting, images: Sequence[ImageRequest]) -> Drawn:
+    def draw(
+        self, workload: Workload, setting: TrialSetting, images: Sequence[ImageRequest]
+    ) -> TrialRound:
         """Draw images, divided among the setting's workers."""
         workers = min(setting.workers, len(images))
         shares = [tuple(images[worker::workers]) for worker in range(workers)]
@@ -141,7 +145,7 @@ class LiveRig:
             raise GenerationError(
                 "a round lacks images", got=f"{len(found)}", expected=f"{len(set(images))}"
             )
-        return Drawn(
+        return TrialRound(
             done.duration_s / len(images),
             tuple(found[image] for image in images),
             _sum_known([result.memory.peak_device_bytes for result in done.results])
@@ -152,7 +156,7 @@ class LiveRig:
         """End all workers."""
         self.pool.close()
 
-    def _spec(self, setting: Setting) -> WorkerSpec:
+    def _spec(self, setting: TrialSetting) -> WorkerSpec:
         variant = setting.variant
         return WorkerSpec(
             self.model,
@@ -163,13 +167,13 @@ class LiveRig:
         )
 
     def _request(
-        self, workload: Workload, setting: Setting, images: tuple[ImageRequest, ...]
+        self, workload: Workload, setting: TrialSetting, images: tuple[ImageRequest, ...]
     ) -> RoundRequest:
         return RoundRequest(
             setting.apply_to(workload), images, setting.mode, self._threads(setting)
         )
 
-    def _threads(self, setting: Setting) -> int:
+    def _threads(self, setting: TrialSetting) -> int:
         return max(1, self.cpu_threads // setting.workers)
 
 

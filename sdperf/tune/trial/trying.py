@@ -12,8 +12,8 @@ from sdperf.errors import ConfigurationError, ImageError, SdperfError
 from sdperf.pipeline.optimisations.catalogue import find_conflict
 from sdperf.run.messages import DeliveredImage
 from sdperf.stats.distributions import compute_student_t_quantile
-from sdperf.tune.question.question import BROKEN, BROKEN_VIOLATION, Fidelity, Question
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.question import BROKEN, BROKEN_VIOLATION, Fidelity, StudyQuestion
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point, find_rival_s
 from sdperf.tune.trial.rig import Rig
 from sdperf.tune.trial.scoring import find_faults, make_thumbnail, score_images
@@ -85,8 +85,8 @@ class _GivenUpError(Exception):
 class _Attempt:
     """A setting under way."""
 
-    question: Question
-    setting: Setting
+    question: StudyQuestion
+    setting: TrialSetting
     rig: Rig
     references: Sequence[bytes]
     rivals: Sequence[Point]
@@ -183,8 +183,8 @@ class _Attempt:
 
 
 def try_setting(
-    question: Question,
-    setting: Setting,
+    question: StudyQuestion,
+    setting: TrialSetting,
     rig: Rig,
     references: Sequence[bytes],
     rivals: Sequence[Point],

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sdperf.errors import ImageError, SdperfError
 from sdperf.record.workload import Workload
-from sdperf.tune.question.question import Question
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.question import StudyQuestion
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point
 from sdperf.tune.study.trials import TrialRecord
 from sdperf.tune.trial.rig import Rig
@@ -33,7 +33,9 @@ class TuneView(Protocol):
         """Show what a trial came to, and the best so far."""
 
 
-def draw_references(question: Question, rig: Rig, workload: Workload | None = None) -> list[bytes]:
+def draw_references(
+    question: StudyQuestion, rig: Rig, workload: Workload | None = None
+) -> list[bytes]:
     """Draw the images that all others are held to.
 
     Args:
@@ -98,7 +100,7 @@ def run_trials(
     if question.default not in study.list_tried() and not is_waiting:
         study.enqueue(question.default)
 
-    def attempt(setting: Setting, points: Sequence[Point]) -> Tried:
+    def attempt(setting: TrialSetting, points: Sequence[Point]) -> Tried:
         view.announce(f"trying {setting.describe(question.default)}")
         may_prune = setting != question.default
         return try_setting(

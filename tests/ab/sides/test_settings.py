@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from sdperf.ab.sides.settings import OF_A_SIDE, Settings, list_keys, parse_settings
+from sdperf.ab.sides.settings import OF_A_SIDE, SideSettings, list_keys, parse_settings
 from sdperf.errors import ConfigurationError
 from sdperf.record.workload import DEFAULT_PROMPTS, Variant, Workload
 from sdperf.store.profile import Profile, format_profile
@@ -67,7 +67,7 @@ def test_a_sides_settings_outdo_those_of_both():
     assert side.variant == {"precision": "fp16"}
     assert side.workload == {"num_inference_steps": 4}
     assert (side.subject, side.device, side.text) == ("a:b", "cpu", "precision=fp16")
-    assert Settings().over(both).variant == {"precision": "bf16"}
+    assert SideSettings().over(both).variant == {"precision": "bf16"}
 
 
 @pytest.mark.parametrize(

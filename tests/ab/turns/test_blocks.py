@@ -3,7 +3,7 @@ import math
 import pytest
 
 from sdperf.ab.turns.blocks import BlockSeries, measure_null_control, measure_until_decided
-from sdperf.ab.verdict.comparison import Block, Execution
+from sdperf.ab.verdict.comparison import Block, SideTurn
 from sdperf.stats.paired import Decision
 
 LIMIT = math.log(1.03)
@@ -94,7 +94,7 @@ def test_a_control_without_time_says_nothing():
 
 @pytest.mark.parametrize(("order", "seconds"), [("ABBX", 1.0), ("AB", 1.0), ("ABBA", 0.0)])
 def test_a_block_that_counts_has_to_fit_its_order(order, seconds):
-    executions = tuple(Execution(side, 0.0, (seconds,)) for side in "ABBA")
+    executions = tuple(SideTurn(side, 0.0, (seconds,)) for side in "ABBA")
     with pytest.raises(ValueError, match=r"a block of order|positive"):
         Block(order, executions)
     assert Block(order, executions, "cut off").discarded == "cut off"

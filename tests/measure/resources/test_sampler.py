@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.measure.resources.probe import ProcessSample, Reading
-from sdperf.measure.resources.sampler import MAX_SAMPLES, Recorder, Sampler, compute_curve
+from sdperf.measure.resources.sampler import MAX_SAMPLES, ResourceRecorder, Sampler, compute_curve
 from sdperf.record.json import format_record, parse_record
 from sdperf.record.usage import COUNTERS, GAUGES, MAX_TIMELINE_POINTS, RATES, ResourceUsage
 
@@ -50,7 +50,7 @@ class FakeProbe:
 def record(probes, steps_s, **options):
     """Tick once, and once more after each of the steps; the last tick is a border."""
     clock = FakeClock()
-    recorder = Recorder(probes, clock=clock, cpu_clock=lambda: 0.0, **options)
+    recorder = ResourceRecorder(probes, clock=clock, cpu_clock=lambda: 0.0, **options)
     recorder.tick(border=True)
     for index, step_s in enumerate(steps_s):
         clock.now_s += step_s
@@ -75,7 +75,7 @@ def test_what_looks_back_does_not_count_as_the_window_opens():
     busy, power = usage.gpu_board_utilisation_percent, usage.gpu_board_power_w
     assert (busy.mean, busy.low, busy.samples, busy.times_s) == (95.0, 90.0, 2, (1.0, 2.0))
     assert (power.low, power.samples) == (0.0, 3)
-    lone = Recorder([FakeProbe(*readings)], clock=FakeClock())
+    lone = ResourceRecorder([FakeProbe(*readings)], clock=FakeClock())
     lone.tick(border=True)
     assert lone.summarise().gpu_board_utilisation_percent.mean == 0.0  # better than nothing
 
@@ -148,7 +148,7 @@ def test_energy_per_image_is_unknown_without_images():
 
 
 def test_a_window_that_never_began_is_empty():
-    usage = Recorder([FakeProbe(gauge(1.0))]).summarise()
+    usage = ResourceRecorder([FakeProbe(gauge(1.0))]).summarise()
     assert (usage.window_s, usage.ticks, usage.watching_share) == (0.0, 0, None)
     assert usage.gpu_board_power_w is None
 
@@ -206,7 +206,7 @@ def test_its_own_cost_is_measured():
     clock = FakeClock()
     spent = iter([0.0, 0.125, 0.5, 0.75])
     probe = FakeProbe(gauge(1.0), takes_s=0.25, clock=clock)
-    recorder = Recorder([probe], clock=clock, cpu_clock=lambda: next(spent))
+    recorder = ResourceRecorder([probe], clock=clock, cpu_clock=lambda: next(spent))
     recorder.tick(border=True)
     clock.now_s += 0.75
     recorder.tick(border=True)

@@ -2,18 +2,18 @@
 
 import pytest
 
-from sdperf.plugin.live.ahead import DRAWN, INSPECTED, MEASURED, Plan, Wanted, find_asked
+from sdperf.plugin.live.ahead import DRAWN, INSPECTED, MEASURED, ExpectedWork, Plan, find_asked
 from sdperf.record.workload import Variant
 
 FP32, BF16, ONNX = Variant("fp32"), Variant("bf16"), Variant("fp32", engine="onnx")
 PLAN = Plan(
     [
-        Wanted("one", FP32),
-        Wanted("two", Variant("fp32", workers=2)),
-        Wanted("images", FP32, is_timed=False),
-        Wanted("onnx", ONNX, has_plain_side=True),
-        Wanted("bf16", Variant("bf16", workers=3)),
-        Wanted("alone", Variant("bf16", engine="onnx"), is_timed=False),
+        ExpectedWork("one", FP32),
+        ExpectedWork("two", Variant("fp32", workers=2)),
+        ExpectedWork("images", FP32, is_timed=False),
+        ExpectedWork("onnx", ONNX, has_plain_side=True),
+        ExpectedWork("bf16", Variant("bf16", workers=3)),
+        ExpectedWork("alone", Variant("bf16", engine="onnx"), is_timed=False),
     ]
 )
 
@@ -90,12 +90,12 @@ def test_a_test_without_code_may_ask_for_anything():
 @pytest.mark.parametrize(
     ("wanted", "pictures"),
     [
-        (Wanted("plain fp32 needs none", FP32), 0),
-        (Wanted("latency", BF16, asks=frozenset({"latency"})), 1),
-        (Wanted("throughput", BF16, asks=frozenset({"throughput"})), 4),
-        (Wanted("quality", BF16, is_timed=False, asks=frozenset({"images"})), 8),
-        (Wanted("replayed", BF16, is_timed=False, asks=frozenset({"components"})), 0),
-        (Wanted("gain", BF16, has_plain_side=True), 0),
+        (ExpectedWork("plain fp32 needs none", FP32), 0),
+        (ExpectedWork("latency", BF16, asks=frozenset({"latency"})), 1),
+        (ExpectedWork("throughput", BF16, asks=frozenset({"throughput"})), 4),
+        (ExpectedWork("quality", BF16, is_timed=False, asks=frozenset({"images"})), 8),
+        (ExpectedWork("replayed", BF16, is_timed=False, asks=frozenset({"components"})), 0),
+        (ExpectedWork("gain", BF16, has_plain_side=True), 0),
     ],
 )
 def test_pictures_are_wanted_for_what_is_held_against_them(wanted, pictures):
@@ -108,11 +108,11 @@ def test_recordings_are_wanted_for_components_and_trajectory():
     asks = frozenset({"components"})
     plan = Plan(
         [
-            Wanted("timed", FP32),
-            Wanted("one", BF16, is_timed=False, asks=asks),
-            Wanted("two", BF16, is_timed=False, asks=frozenset({"trajectory"})),
-            Wanted("other", ONNX, is_timed=False, asks=frozenset({"images"})),
-            Wanted("fewer", Variant(engine="onnx-int8"), is_timed=False, asks=asks),
+            ExpectedWork("timed", FP32),
+            ExpectedWork("one", BF16, is_timed=False, asks=asks),
+            ExpectedWork("two", BF16, is_timed=False, asks=frozenset({"trajectory"})),
+            ExpectedWork("other", ONNX, is_timed=False, asks=frozenset({"images"})),
+            ExpectedWork("fewer", Variant(engine="onnx-int8"), is_timed=False, asks=asks),
         ]
     )
     assert plan.list_inspected(never) == (("bf16", "torch"),)
@@ -121,5 +121,5 @@ def test_recordings_are_wanted_for_components_and_trajectory():
 
 def test_only_repeatability_wants_a_fresh_process():
     for asks, count in (({"images"}, 1), ({"repeatability"}, 2)):
-        plan = Plan([Wanted("it", BF16, is_timed=False, asks=frozenset(asks))])
+        plan = Plan([ExpectedWork("it", BF16, is_timed=False, asks=frozenset(asks))])
         assert plan.count_all(never) == count

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdperf.plugin.live.ahead import SOAKED, Plan, Wanted
+from sdperf.plugin.live.ahead import SOAKED, ExpectedWork, Plan
 from sdperf.plugin.live.budget import SessionBudget
 from sdperf.record.workload import Variant
 
 
 def ask(name, variant=Variant(), asks="latency", **more):  # noqa: B008
-    return Wanted(name, variant, asks=frozenset({asks}), **more)
+    return ExpectedWork(name, variant, asks=frozenset({asks}), **more)
 
 
 FIRST = ask("first")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdperf.plugin.live.ahead import Plan, Wanted
+from sdperf.plugin.live.ahead import ExpectedWork, Plan
 from sdperf.plugin.live.cost import (
     Amounts,
     Priced,
@@ -21,7 +21,9 @@ FEW = Amounts(rounds=5, batch_rounds=2, images=4, quality_images=8, warmup=1)
 
 def ask(what, variant=Variant(), **more):  # noqa: B008
     is_timed = what in ("latency", "throughput", "stage", "soak")
-    return Wanted(f"{what} {variant.id} {more}", variant, is_timed, asks=frozenset({what}), **more)
+    return ExpectedWork(
+        f"{what} {variant.id} {more}", variant, is_timed, asks=frozenset({what}), **more
+    )
 
 
 LATENCY = ask("latency")
@@ -68,7 +70,7 @@ def test_a_session_costs_its_cases_what_they_share_and_its_references():
 
 
 def test_references_are_pictures_and_a_recording_of_each_pipeline():
-    half = Wanted("c", Variant("bf16"), False, asks=frozenset({"components"}))
+    half = ExpectedWork("c", Variant("bf16"), False, asks=frozenset({"components"}))
     assert count_references(Plan([half, LATENCY]), 4, lambda _: False) == 4 + 8
     assert count_references(Plan([half, LATENCY]), 4, lambda _: True) == 4
 

@@ -19,7 +19,7 @@ from sdperf.record.observation import ComponentParity, Soundness, TrajectoryPari
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.quality.bench import QualityBench, measure_components
-from sdperf.run.quality.questions import Record, ReplayRecording, SoilMemory, UnderKernels
+from sdperf.run.quality.questions import RecordImage, ReplayRecording, SoilMemory, UnderKernels
 from sdperf.run.worker.recording import (
     SOILED_BLOCKS_BYTES,
     generate_batch,
@@ -100,7 +100,7 @@ def test_other_kernels_are_legal_noise(make, kernels):
     plain = record(stages, IMAGE)
     workload = stages.workload
     replayed = UnderKernels(ReplayRecording(workload, IMAGE, 1, plain), kernels).answer(stages)
-    again = UnderKernels(Record(workload, IMAGE, 1), kernels).answer(stages)
+    again = UnderKernels(RecordImage(workload, IMAGE, 1), kernels).answer(stages)
     seen = ComponentParity("itself", IMAGE, measure_components(plain, replayed))
     distance = compute_trajectory_distance(plain.latents, again.latents)
     assert judge_components(seen, "fp32", None).outcome is Outcome.PASS

@@ -11,7 +11,7 @@ from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.memory import Room
 from sdperf.tune.question.making_space import make_space
-from sdperf.tune.question.setting import Setting, make_setting
+from sdperf.tune.question.setting import TrialSetting, make_setting
 from sdperf.tune.question.space import Space
 from sdperf.tune.study.sampling import find_parameters, find_point, make_distribution
 from tests.support.tune_fakes import ABILITIES, DEFAULT, WORKLOAD
@@ -67,7 +67,7 @@ def test_a_pipeline_that_runs_whole_has_no_batches():
 
 def test_a_model_without_guidance_stays_without():
     turbo = dataclasses.replace(WORKLOAD, guidance_scale=0.0, num_inference_steps=1)
-    found = by_name(make_space(turbo, Setting(1, 0.0), ABILITIES))
+    found = by_name(make_space(turbo, TrialSetting(1, 0.0), ABILITIES))
     assert (found["guidance"], found["steps"]) == ((0.0,), (1,))
 
 
@@ -187,14 +187,18 @@ def test_a_default_is_typed_like_a_side_of_a_comparison():
     found = make_setting(
         parse_settings(["precision=fp16,steps=30,optimisations=batch4+channels_last"])
     )
-    assert found == Setting(30, 3.0, batch=4, precision="fp16", optimisations=("channels_last",))
+    assert found == TrialSetting(
+        30, 3.0, batch=4, precision="fp16", optimisations=("channels_last",)
+    )
     with pytest.raises(ConfigurationError, match="cannot say this"):
         make_setting(parse_settings(["seed=4"]))
 
 
 def test_a_profile_holds_the_setting():
     workload = Workload("embedded", ("a",), 20, 3.0, width=64, height=32)
-    setting = Setting(9, 2.0, batch=2, optimisations=("device_loop",), scheduler="DDIMScheduler")
+    setting = TrialSetting(
+        9, 2.0, batch=2, optimisations=("device_loop",), scheduler="DDIMScheduler"
+    )
     profile = setting.make_profile(workload, {"study": "x"})
     assert profile.optimisations == ("device_loop", "batch2")
     assert (profile.num_inference_steps, profile.scheduler) == (9, "DDIMScheduler")

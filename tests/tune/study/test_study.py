@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from sdperf.errors import ConfigurationError, GenerationError, RecordError
-from sdperf.tune.question.question import Limits
+from sdperf.tune.question.question import StudyLimits
 from sdperf.tune.study.opening import (
     begin_study,
     check_machine,
@@ -100,7 +100,12 @@ def test_a_resumed_study_goes_on_where_it_was(url):
 
 @pytest.mark.parametrize(
     "limits",
-    [Limits(), Limits(min_ssim=0.5), Limits(max_seconds=1.5), Limits(max_memory_bytes=2**29)],
+    [
+        StudyLimits(),
+        StudyLimits(min_ssim=0.5),
+        StudyLimits(max_seconds=1.5),
+        StudyLimits(max_memory_bytes=2**29),
+    ],
 )
 def test_every_aim_is_kept_with_optunas_own_values_and_constraints(url, limits):
     study = begin(url, limits)
@@ -216,7 +221,7 @@ def test_times_of_two_kinds_of_machine_are_not_mixed(url):
 def test_another_question_is_refused_with_what_differs(url):
     begin(url)
     with pytest.raises(ConfigurationError, match=r"limits\.min_ssim: null there, 0\.9 here"):
-        begin_study(url, "s", ask(Limits(min_ssim=0.9), STEPS), "a machine")
+        begin_study(url, "s", ask(StudyLimits(min_ssim=0.9), STEPS), "a machine")
     question = ask(search=STEPS)
     moved = dataclasses.replace(
         question, workload=dataclasses.replace(question.workload, model="/elsewhere")

@@ -7,8 +7,8 @@ from sdperf.errors import GenerationError, ImageError, WorkerError
 from sdperf.record.workload import Workload
 from sdperf.run.hosts.local import InProcessHost
 from sdperf.run.pool import WorkerPool
-from sdperf.tune.question.question import BROKEN, Limits
-from sdperf.tune.question.setting import Setting
+from sdperf.tune.question.question import BROKEN, StudyLimits
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point
 from sdperf.tune.trial.rig import LiveRig
 from sdperf.tune.trial.trying import FEWEST_ROUNDS, MOST_ROUNDS, is_settled, try_setting
@@ -57,7 +57,7 @@ def test_rounds_go_on_where_they_scatter():
 
 def test_a_floor_that_the_first_images_miss_ends_it():
     rig = FakeRig()
-    tried = attempt(rig, limits=Limits(min_ssim=0.99))
+    tried = attempt(rig, limits=StudyLimits(min_ssim=0.99))
     assert tried.state == "pruned"
     assert "ssim" in tried.reason
     assert tried.violations["ssim"] > 0
@@ -68,11 +68,11 @@ def test_a_floor_that_the_first_images_miss_ends_it():
 @pytest.mark.parametrize(
     ("limits", "missed"),
     [
-        (Limits(min_tile_ssim=0.99), "tile"),
-        (Limits(min_psnr_db=60.0), "psnr"),
-        (Limits(max_entropy_drop_bits=-5.0), "entropy"),
-        (Limits(max_seconds=0.1), "seconds"),
-        (Limits(max_memory_bytes=2**20), "memory"),
+        (StudyLimits(min_tile_ssim=0.99), "tile"),
+        (StudyLimits(min_psnr_db=60.0), "psnr"),
+        (StudyLimits(max_entropy_drop_bits=-5.0), "entropy"),
+        (StudyLimits(max_seconds=0.1), "seconds"),
+        (StudyLimits(max_memory_bytes=2**20), "memory"),
     ],
 )
 def test_every_limit_is_held(limits, missed):
@@ -94,13 +94,13 @@ def test_a_setting_behind_the_front_is_given_up_at_its_first_image():
 
 
 def test_with_a_floor_only_seconds_count():
-    tried = attempt(FakeRig(), limits=Limits(min_ssim=0.1), rivals=[Point(0.3, 0.11)])
+    tried = attempt(FakeRig(), limits=StudyLimits(min_ssim=0.1), rivals=[Point(0.3, 0.11)])
     assert tried.state == "pruned"
     assert tried.violations["ssim"] <= 0
 
 
 def test_with_a_time_only_likeness_counts():
-    limits = Limits(max_seconds=5.0)
+    limits = StudyLimits(max_seconds=5.0)
     assert attempt(FakeRig(), limits=limits, rivals=[Point(4.9, 0.999)]).state == "pruned"
     assert attempt(FakeRig(), limits=limits, rivals=[Point(0.1, 0.1)]).state == "complete"
 
@@ -161,7 +161,7 @@ def test_other_work_than_asked_is_no_gain_and_both_values_are_said(tiny_folder):
     """A real worker in this process, whose subject does in every way other work."""
     folder = tiny_folder("sd")
     workload = Workload("tiny", ("red apple",), 4, 5.0, height=32, width=32)
-    setting = Setting(4, 5.0, precision="fp32", optimisations=("channels_last",))
+    setting = TrialSetting(4, 5.0, precision="fp32", optimisations=("channels_last",))
     question = dataclasses.replace(ask(workload=workload, default=setting))
 
     def make_rig(subject):

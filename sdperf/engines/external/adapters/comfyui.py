@@ -32,7 +32,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import Drawn, serve
+from serving import AdapterPicture, serve
 
 _PLACES = ("prompt", "negative_prompt", "seed", "steps", "guidance", "width", "height")
 _STAGES = (
@@ -93,7 +93,7 @@ class ComfyUI:
         """Load nothing: ComfyUI loads a model when the first workflow asks for it."""
         return None
 
-    def draw(self, asked: Mapping[str, Any]) -> Drawn:
+    def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         """Queue the workflow, follow it over the websocket, and fetch the picture."""
         self._number += 1
         nonce = f"{self._client}-{self._number}"
@@ -103,7 +103,7 @@ class ComfyUI:
         with _websocket(self._url, self._client) as messages:
             queued = self._post("/prompt", {"prompt": workflow, "client_id": self._client})
             run = _follow(messages, str(queued["prompt_id"]), workflow)
-        return Drawn(self._fetch(str(queued["prompt_id"])), **run)
+        return AdapterPicture(self._fetch(str(queued["prompt_id"])), **run)
 
     def stop(self) -> None:
         """End the server that was started here."""

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from serving import Drawn, serve
+from serving import AdapterPicture, serve
 
 _VARIANTS = {
     "z-image-turbo": ("mflux.models.z_image.variants.z_image:ZImage", "z_image_turbo"),
@@ -78,7 +78,7 @@ class Mflux:
         mx.eval(arrays)
         return sum(int(one.nbytes) for one in arrays)
 
-    def draw(self, asked: Mapping[str, Any]) -> Drawn:
+    def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         """Draw one picture."""
         import mlx.core as mx
 
@@ -105,7 +105,7 @@ class Mflux:
         peak_bytes = int(mx.get_peak_memory())
         picture = drawn.image.convert("RGB")
         steps = len(step_seconds)
-        return Drawn(picture, steps, stages, step_seconds, peak_bytes, self._is_finite)
+        return AdapterPicture(picture, steps, stages, step_seconds, peak_bytes, self._is_finite)
 
     def call_before_loop(self, latents: Any, **more: Any) -> None:  # noqa: ARG002
         """Note that prompt and noise are ready; mflux calls this."""

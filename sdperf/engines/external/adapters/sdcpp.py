@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from serving import Drawn, serve
+from serving import AdapterPicture, serve
 
 _TYPES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
@@ -67,7 +67,7 @@ class StableDiffusionCpp:
         files = [path] if path.is_file() else list(path.glob("*/*.safetensors"))
         return sum(file.stat().st_size for file in files)
 
-    def draw(self, asked: Mapping[str, Any]) -> Drawn:
+    def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         """Draw one picture; the steps are those that the program reports."""
         marks: list[float] = []
         began_s = time.monotonic()
@@ -92,7 +92,9 @@ class StableDiffusionCpp:
                 "denoise": marks[-1] - marks[0],
                 "decode_latents": ended_s - marks[-1],
             }
-        return Drawn(picture.convert("RGB"), len(step_seconds) or None, stages, step_seconds)
+        return AdapterPicture(
+            picture.convert("RGB"), len(step_seconds) or None, stages, step_seconds
+        )
 
     def stop(self) -> None:
         """Let go of the model."""

@@ -15,7 +15,7 @@ PROTOCOL = 1
 
 
 @dataclass
-class Drawn:
+class AdapterPicture:
     """A picture of an adapter.
 
     Attributes:
@@ -38,7 +38,7 @@ class Drawn:
 def serve(
     describe: Callable[[], Mapping[str, Any]],
     load: Callable[[Mapping[str, Any]], int | None],
-    draw: Callable[[Mapping[str, Any]], Drawn],
+    draw: Callable[[Mapping[str, Any]], AdapterPicture],
     stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until there are no more; what libraries print goes to standard error.
@@ -72,7 +72,7 @@ def _answer(
     asked: Mapping[str, Any],
     describe: Callable[[], Mapping[str, Any]],
     load: Callable[[Mapping[str, Any]], int | None],
-    draw: Callable[[Mapping[str, Any]], Drawn],
+    draw: Callable[[Mapping[str, Any]], AdapterPicture],
 ) -> tuple[dict[str, Any], bytes]:
     began_s = time.monotonic()
     if asked["do"] == "describe":

@@ -1,0 +1,135 @@
+"""The pages as a site: what of it needs no Sphinx. `make site` builds and checks the whole."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.commands_page import PAGE, format_page
+from tools.site.__main__ import check_pages
+from tools.site.foreign import find_foreign, find_in_style
+from tools.site.staging import (
+    BEGIN,
+    END,
+    LISTED_FOLDERS,
+    add_title,
+    list_doors,
+    name_folder_pages,
+    resolve,
+    stage,
+)
+
+ROOT = Path(__file__).parents[2]
+DOORS = """\
+# Doors
+
+## 1. Measure: how long?
+
+1. [A](a.md): words, [the top](../README.md).
+2. [Elsewhere](https://example.org/b.md), [a file](c.json), [the words](glossary.md).
+
+## 2. Judge
+
+1. [A again](a.md#part); [D](<d.md>)
+2. [All](decisions/)
+"""
+
+
+def test_the_page_of_the_commands_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == format_page(), "python -m tools.commands_page"
+
+
+def test_each_page_stands_once_behind_the_first_door_that_names_it():
+    measure, judge = list_doors(DOORS)
+    assert (measure.title, measure.pages) == ("Measure: how long?", ("docs/a.md",))
+    assert judge.pages == ("docs/d.md", "docs/decisions/index.rst")
+
+
+def test_links_to_a_folder_lead_to_its_list_and_others_stay():
+    text = "[a](decisions/) [b](decisions/0001-x.md) [c](https://decisions/) [d](../docs/decisions)"
+    assert name_folder_pages(text, "docs") == (
+        "[a](decisions/index.rst) [b](decisions/0001-x.md) [c](https://decisions/) "
+        "[d](../docs/decisions/index.rst)"
+    )
+
+
+def test_the_whole_tree_is_laid_out_and_every_page_is_in_a_list(tmp_path):
+    out = tmp_path / "source"
+    out.mkdir()
+    (out / "of-before.md").touch()
+    pages = stage(ROOT, out)
+    assert not (out / "of-before.md").exists()
+    assert {"README.md", "docs/verdicts.md", "docs/decisions/0014-bars-share-the-error.md"} <= set(
+        pages
+    )
+    listed = "\n".join(path.read_text() for path in out.rglob("*.rst"))
+    for page in pages:
+        name = page.rpartition(".")[0]
+        inside = name.removeprefix("docs/results/").removeprefix("docs/decisions/")
+        assert f"   {name}\n" in listed or f" <{name}>\n" in listed or f"   {inside}\n" in listed, (
+            page
+        )
+    assert (out / "docs" / "images" / "report.png").is_file()
+    assert (out / "NOTICE").is_file()
+    assert not list((out / "sdperf").rglob("*.py"))
+
+
+def test_what_begins_and_ends_exists():
+    made = {f"{folder}/index.rst" for folder in LISTED_FOLDERS}
+    assert all((ROOT / page).is_file() for page in {*BEGIN, *END} - made)
+
+
+def test_a_page_without_a_title_gets_its_name():
+    assert add_title("# There\n", "name") == "# There\n"
+    assert add_title("words\n\n# Later\n", "name") == "# name\n\nwords\n\n# Later\n"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script src="https://example.org/count.js"></script>',
+        "<script async src=//example.org/count.js></script>",
+        '<link rel="stylesheet" href="https://fonts.example.org/css?family=A">',
+        '<link rel="preconnect" href="https://fonts.example.org">',
+        '<img alt="" src="HTTPS://example.org/badge.svg">',
+        '<img srcset="https://example.org/a.png 2x">',
+        "<iframe src='http://example.org'></iframe>",
+        "<style>@import url(//example.org/font.css);</style>",
+        "<style>@font-face{src:url('https://example.org/a.woff2')}</style>",
+        '<p style="background:url(https://example.org/a.png)">',
+    ],
+)
+def test_what_a_page_loads_from_elsewhere_is_found(html):
+    assert len(find_foreign(f"<html><body>{html}</body></html>")) == 1
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<a href="https://example.org">there</a>',
+        '<script src="_static/a.js"></script>',
+        '<link rel="canonical" href="https://example.org/page">',
+        '<link rel="stylesheet" href="../_static/a.css">',
+        "<p>url(https://example.org/a.png) in words</p>",
+        '<img src="data:image/png;base64,AAAA">',
+    ],
+)
+def test_links_and_what_lies_beside_a_page_are_not_foreign(html):
+    assert find_foreign(html) == []
+
+
+def test_pages_are_checked_with_their_style_sheets_and_search(tmp_path):
+    (tmp_path / "a.html").write_text('<script src="//example.org/a.js"></script>')
+    (tmp_path / "a.css").write_text("@import 'https://example.org/b.css';")
+    (tmp_path / "searchindex.js").write_text('{"docnames":["docs/known"]}')
+    assert list(check_pages(tmp_path, ["docs/known.md", "docs/lost.md"])) == [
+        "a.html loads //example.org/a.js",
+        "a.css loads https://example.org/b.css",
+        "search does not know docs/lost.md",
+    ]
+    assert find_in_style("a{background:url(../a.png)}") == []
+
+
+def test_a_link_is_followed_from_the_folder_of_its_page():
+    assert resolve("../README.md", "docs") == "README.md"
+    assert resolve("decisions/", "docs") == "docs/decisions"
+    assert resolve("https://example.org/a.md", "docs") is None

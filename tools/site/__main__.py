@@ -1,0 +1,117 @@
+"""Builds the documentation as a site: ``make site``.
+
+    python -m tools.site                 pages to build/site; warnings are errors
+    python -m tools.site --links         also follow each link to another host
+    python -m tools.site --damage        see that each check fails on a page that is damaged
+
+Checked besides what Sphinx warns of (a link or an anchor that leads nowhere, a page that no list
+names): no page loads anything from another host, and search knows every page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tools.site.foreign import find_foreign, find_in_style
+from tools.site.staging import stage
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+DAMAGES: Final = {
+    "nothing": "",
+    "a link to no page": "[gone](gone.md)",
+    "a link to no part of a page": "[gone](options.md#no-such-part)",
+    "a picture that is not there": "![gone](images/gone.png)",
+    "a script from elsewhere": '<script src="https://example.org/count.js"></script>',
+    "a font from elsewhere": "<style>@import url(//example.org/font.css);</style>",
+}
+"""What is put at the end of a page, one after the other, and has to be found; but for nothing."""
+
+
+def build(root: Path, folder: Path, builder: str = "html") -> list[str]:
+    """Build the site of a repository.
+
+    Args:
+        root: The repository.
+        folder: Where ``source`` and the builder's own folder go.
+        builder: Of Sphinx.
+
+    Returns:
+        What is wrong; nothing where all is well.
+    """
+    source, out = folder / "source", folder / builder
+    pages = stage(root, source)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "sphinx", "-b", builder, "--fail-on-warning", "--keep-going"),
+            *("--fresh-env", "--quiet", "--color" if sys.stderr.isatty() else "--no-color"),
+            *("-c", str(Path(__file__).parent), "-d", str(folder / "doctrees")),
+            *(str(source), str(out)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    faults = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    if done.returncode == 0:
+        faults = list(check_pages(out, pages)) if builder == "html" else []
+    return faults or ([f"Sphinx ended with {done.returncode}"] if done.returncode else [])
+
+
+def check_pages(out: Path, pages: list[str]) -> Iterator[str]:
+    """Find what Sphinx does not warn of: what is loaded from elsewhere, pages that search lacks."""
+    for path in sorted(out.rglob("*.html")):
+        for address in find_foreign(path.read_text(encoding="utf-8")):
+            yield f"{path.relative_to(out)} loads {address}"
+    for path in sorted(out.rglob("*.css")):
+        for address in find_in_style(path.read_text(encoding="utf-8")):
+            yield f"{path.relative_to(out)} loads {address}"
+    index = (out / "searchindex.js").read_text(encoding="utf-8")
+    for page in pages:
+        if f'"{page.rpartition(".")[0]}"' not in index:
+            yield f"search does not know {page}"
+
+
+def try_damages(root: Path) -> list[str]:
+    """Build damaged copies of the pages; return the damages that are answered wrongly."""
+    wrong = []
+    for damage, text in DAMAGES.items():
+        with tempfile.TemporaryDirectory(prefix="sdperf-site-") as name:
+            copy = Path(name).resolve() / "repository"
+            stage(root, copy)
+            page = copy / "docs" / "verdicts.md"
+            page.write_text(f"{page.read_text(encoding='utf-8')}\n{text}\n", encoding="utf-8")
+            faults = build(copy, copy / "build")
+            if bool(faults) != bool(text):
+                wrong.append(damage)
+            print(f"{damage}: {faults[0] if faults else 'no fault'}", flush=True)
+    print(f"{len(wrong)} of {len(DAMAGES)} were answered wrongly")
+    return wrong
+
+
+def main() -> int:
+    """Build, check, say where it is."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site")
+    parser.add_argument("--links", action="store_true", help="follow links to other hosts")
+    parser.add_argument("--damage", action="store_true", help="try that the checks can fail")
+    given = parser.parse_args()
+    if given.damage:
+        return 1 if try_damages(ROOT) else 0
+    faults = build(ROOT, given.out)
+    if not faults and given.links:
+        faults = build(ROOT, given.out, "linkcheck")
+    for fault in faults:
+        print(fault)
+    if not faults:
+        print(f"{given.out / 'html' / 'index.html'}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

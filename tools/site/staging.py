@@ -1,0 +1,186 @@
+"""Lays the pages out for Sphinx: the repository's own tree, with an index of the four doors."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+DOORS_PAGE: Final = "docs/README.md"
+TOP_PAGES: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+OTHER_PAGES: Final = (
+    "sdperf/models/embedded/README.md",
+    "evidence/README.md",
+    "evidence/train_embedded_model/README.md",
+)
+"""Pages beside what they are about."""
+
+BEGIN: Final = ("README.md", "docs/tutorial.md", "docs/pictures.md", "docs/glossary.md")
+"""Pages that come before the four doors."""
+
+END: Final = ("CHANGELOG.md", "SECURITY.md", DOORS_PAGE, "docs/results/index.rst", *OTHER_PAGES)
+_TITLES: Final = {"README.md": "Overview", DOORS_PAGE: "By what you want to do"}
+"""Titles in lists, of pages whose own says too little there."""
+
+LISTED_FOLDERS: Final = {"docs/decisions": "Decisions", "docs/results": "All results"}
+"""Folders whose pages are listed on a page that is made here, with its title."""
+
+_LINK: Final = re.compile(r"(\]\(<?)([^)\s#<>]+)((?:#[^)\s<>]*)?>?\))")
+_HEADING: Final = re.compile(r"^## (?:\d+\. )?(.+)$")
+
+
+@dataclass(frozen=True)
+class Door:
+    """A group of pages.
+
+    Attributes:
+        title: Its title.
+        pages: Paths of its pages from the repository's root, with ``/``, in order.
+    """
+
+    title: str
+    pages: tuple[str, ...]
+
+
+def list_doors(text: str, folder: str = "docs") -> list[Door]:
+    """Read the doors of the page that lists them; each page stands behind the first that names it.
+
+    Args:
+        text: The page, in Markdown.
+        folder: Where it lies.
+    """
+    doors: list[Door] = []
+    seen: set[str] = set(BEGIN) | set(END)
+    for part in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]:
+        heading, _, body = part.partition("\n")
+        title = _HEADING.match(heading)
+        pages = []
+        for _, target, _ in _LINK.findall(body):
+            page = resolve(target, folder)
+            page = f"{page}/index.rst" if page in LISTED_FOLDERS else page
+            if page is not None and page.endswith((".md", ".rst")) and page not in seen:
+                seen.add(page)
+                pages.append(page)
+        doors.append(Door(title.group(1) if title else heading, tuple(pages)))
+    return doors
+
+
+def resolve(target: str, folder: str) -> str | None:
+    """Return where a link leads, from the root; ``None`` for an address elsewhere.
+
+    >>> resolve("../README.md", "docs"), resolve("https://example.org", "docs")
+    ('README.md', None)
+    """
+    if ":" in target:
+        return None
+    parts: list[str] = []
+    for part in PurePosixPath(folder, target).parts:
+        if part == ".." and parts:
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)
+
+
+def name_folder_pages(text: str, folder: str) -> str:
+    """Let links to a folder lead to the page that lists it."""
+
+    def rename(found: re.Match[str]) -> str:
+        before, target, after = found.groups()
+        if resolve(target, folder) in LISTED_FOLDERS:
+            return f"{before}{target.rstrip('/')}/index.rst{after}"
+        return found.group()
+
+    return _LINK.sub(rename, text)
+
+
+def add_title(text: str, name: str) -> str:
+    """Give a page its file's name as a title where it has none: a list shows titles."""
+    return text if re.match(r"# \S", text) else f"# {name}\n\n{text}"
+
+
+def list_linked_files(text: str, folder: str) -> Iterator[str]:
+    """Return the files beside pages that a page links to or shows, from the root."""
+    for _, target, _ in _LINK.findall(text):
+        path = resolve(target, folder)
+        if path is not None and not path.endswith((".md", ".rst")) and path not in LISTED_FOLDERS:
+            yield path
+
+
+def format_index(doors: Sequence[Door]) -> str:
+    """Return the first page: what it is, and the doors; reStructuredText."""
+    intro = (
+        "One pytest run tells whether a change made image generation slower, hungrier or uglier.\n"
+        "The first run needs no download: a small, really trained pipeline ships inside."
+    )
+    picture = (
+        ".. image:: docs/images/contact-sheet.png\n"
+        "   :alt: Prompts and what the embedded model drew, one seed each"
+    )
+    groups = [Door("Begin", BEGIN), *doors, Door("The project", END)]
+    parts = ["sdperf\n======", intro, picture, *map(format_toctree, groups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def format_toctree(door: Door) -> str:
+    """Return a captioned list of pages."""
+    names = "\n".join(f"   {_name_entry(page)}" for page in door.pages)
+    return f".. toctree::\n   :caption: {door.title}\n   :maxdepth: 1\n\n{names}"
+
+
+def _name_entry(page: str) -> str:
+    name = page.rpartition(".")[0]
+    title = _TITLES.get(page)
+    return name if title is None else f"{title} <{name}>"
+
+
+def format_listing(title: str, pages: Sequence[str]) -> str:
+    """Return the page that lists a folder's pages."""
+    names = "\n".join(f"   {page.rpartition('.')[0]}" for page in pages)
+    return f"{title}\n{'=' * len(title)}\n\n.. toctree::\n   :maxdepth: 1\n\n{names}\n"
+
+
+def stage(root: Path, out: Path) -> list[str]:
+    """Write the tree that Sphinx reads; what was there before goes.
+
+    Args:
+        root: The repository.
+        out: A folder of this tool's own.
+
+    Returns:
+        The pages, from the root.
+    """
+    if out.exists():
+        shutil.rmtree(out)
+    pages = [
+        *TOP_PAGES,
+        *OTHER_PAGES,
+        *sorted(path.relative_to(root).as_posix() for path in (root / "docs").rglob("*.md")),
+    ]
+    for page in pages:
+        text = (root / page).read_text(encoding="utf-8")
+        folder = PurePosixPath(page).parent.as_posix()
+        _write(out / page, add_title(name_folder_pages(text, folder), PurePosixPath(page).stem))
+        for linked in list_linked_files(text, folder):
+            if (root / linked).is_file():
+                (out / linked).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / linked, out / linked)
+    doors = list_doors((root / DOORS_PAGE).read_text(encoding="utf-8"))
+    _write(out / "index.rst", format_index(doors))
+    for folder, title in LISTED_FOLDERS.items():
+        named = {page for door in doors for page in door.pages}
+        inside = [
+            page.removeprefix(f"{folder}/")
+            for page in pages
+            if page.startswith(f"{folder}/") and page not in named
+        ]
+        _write(out / folder / "index.rst", format_listing(title, inside))
+    return pages
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
