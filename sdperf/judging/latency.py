@@ -193,8 +193,8 @@ def judge_repeats(
     SLOWER when the first measurement would do offline (`judge_offline`), the median of all
     processes is above the limit, and every fresh process is suspicious by itself; with fewer than
     five accepted sessions, when every process is above the gross limit. Processes that fall in two
-    clusters are INCONCLUSIVE, unless the faster ones are above the gross limit too. Drift since the accepted sessions is not excluded, and the reason
-    says so.
+    clusters are INCONCLUSIVE, unless the faster ones are above the gross limit too. Drift since the
+    accepted sessions is not excluded, and the reason says so.
 
     Args:
         suspect: From the screen.
