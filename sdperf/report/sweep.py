@@ -11,6 +11,7 @@ from sdperf.record.verdict import shorten_case
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.table import format_text_table
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.sweep.judging import CaseStep, MemoryAnswer, PictureAnswer, SpeedAnswer, StageStep
 from sdperf.sweep.summary import SweepSummary, VersionCurve, VersionPoint, VersionStep
 from sdperf.sweep.sweeping import SweepEnding
@@ -159,10 +160,15 @@ def tabulate_steps(curve: VersionCurve, *, with_stages: bool = False) -> Table:
         found = step.found
         told = "; ".join(map(describe_stage_step, () if found is None else found.stages))
         rows.append((*_list_step(step), told or UNKNOWN) if with_stages else _list_step(step))
-        below = () if with_stages or not told else (f"      {told}"[:100],)
+        below = () if with_stages else tuple(_indent(told))
         colour = "yellow" if found is None else _COLOURS[found.speed]
         styles[number] = RowStyle(colour=colour, below=below)
     return Table(tuple(columns), tuple(rows), styles)
+
+
+def _indent(text: str) -> list[str]:
+    """Wrap what stands beneath a row; none where there is nothing."""
+    return wrap_text(text, 94, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _list_step(step: VersionStep) -> tuple[str, ...]:

@@ -26,6 +26,9 @@ _ROLES: Final[dict[SpeedAnswer, str]] = {
 }
 _LONGEST_NAME: Final = 14
 _MIB: Final = 2**20
+_LEAST_SHOWN: Final = 0.05
+"""The axis of the pictures reaches at least the floor of one path: less would look like much."""
+
 _MOST_NAMES: Final = 24
 """Versions whose names fit below the axis; of more, every second or third is named."""
 
@@ -125,14 +128,16 @@ def _draw_memory(ax: Axes, points: Sequence[VersionPoint]) -> None:
 
 def _draw_pictures(ax: Axes, curve: VersionCurve) -> None:
     places = {point.name: place for place, point in enumerate(curve.points)}
+    distances = []
     for step in curve.steps:
         if step.found is None or step.found.worst_tile_ssim is None:
             continue
         distance = max(0.0, 1.0 - step.found.worst_tile_ssim)
+        distances.append(distance)
         is_far = step.found.pictures in ("changed", "broken")
         role = "fail" if is_far else "blue-soft"
         ax.bar(places[step.after], distance, width=0.5, color=light(role))
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, max(_LEAST_SHOWN, 1.05 * max(distances, default=0.0)))
     ax.locator_params(axis="y", nbins=3)
     ax.grid(axis="y")
 

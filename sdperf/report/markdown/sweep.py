@@ -25,8 +25,7 @@ def format_sweep_markdown(summary: SweepSummary) -> str:
 
 
 def _format(summary: SweepSummary) -> Iterator[str]:
-    told = describe_sweep(summary)
-    yield f"# {escape_markdown(told[:1].upper() + told[1:])}"
+    yield f"# {escape_markdown(describe_sweep(summary))}"
     yield ""
     yield f"{escape_markdown(describe_run(summary))}."
     yield ""
