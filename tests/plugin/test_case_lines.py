@@ -160,6 +160,9 @@ def test_before_a_case_is_done_the_line_counts_what_is_left_of_this_one(terminal
     line.start("latency fp32-sync-1w", 3)
     line.round_done(0.5)
     assert terminal.screen.rows[-1].endswith("round 1 of 3, 500 ms; about 1.00 s left in this case")
+    line.round_done(0.5)
+    line.round_done(0.5)
+    assert terminal.screen.rows[-1].endswith("round 3 of 3, 500 ms")
 
 
 def test_a_long_name_is_cut_in_its_middle_so_that_the_time_left_is_seen(terminal):
