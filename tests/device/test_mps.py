@@ -18,7 +18,10 @@ PACKAGE = Path(sdperf.__file__).parent
 STANDS_IN = "mps_check/recorder.py"
 """Replaces functions of ``torch.mps`` while it stands in for a Mac; it calls none of them."""
 
-MAY_TOUCH = {"device/mps.py", STANDS_IN}
+MAKES_AS_THERE = "mps_check/preparing.py"
+"""Replaces whether MPS is available for diffusers and transformers; asks for all others."""
+
+MAY_TOUCH = {"device/mps.py", STANDS_IN, MAKES_AS_THERE}
 
 
 def find_mps_use(tree):

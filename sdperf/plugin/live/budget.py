@@ -70,7 +70,7 @@ class SessionBudget:
         """Say how long the session takes, once its first image is there.
 
         Args:
-            seconds: What the image took.
+            seconds: What the image took; not that of a first call, which prepares much else.
         """
         if self._has_told_pace or not self._images:
             return
