@@ -156,10 +156,10 @@ TRIALS: Final = (
     Trial(
         "pytest-cov",
         "--cov",
-        ("--cov=subject", "--cov-report=term"),
+        ("--cov=subject", "--sd-subject=subject:make"),
         "works",
-        "what runs in workers is not seen, so it is not slowed down either",
-        "1 passed",
+        "what runs in workers, a subject above all, is not seen, and not slowed down either",
+        "Module subject was never imported",
         files={"subject.py": SUBJECT},
     ),
     Trial(
@@ -201,7 +201,7 @@ TRIALS: Final = (
         ("--codspeed",),
         "refused",
         "it takes the fixture `benchmark` from pytest-benchmark, which times sdperf's cases",
-        "codspeed",
+        "whose place pytest-codspeed takes",
         status=4,
     ),
     Trial(

@@ -74,7 +74,9 @@ class LiveLine:
             return f"; about {format_seconds(left_s)} left"
         if not self._seen_s:
             return ""
-        rounds = max(0, self._planned - len(self._seen_s))
+        rounds = self._planned - len(self._seen_s)
+        if rounds <= 0:
+            return ""
         case_s = statistics.median(self._seen_s) * rounds
         return f"; about {format_seconds(case_s)} left in this case"
 

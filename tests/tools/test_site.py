@@ -12,8 +12,9 @@ from tools.site.staging import (
     END,
     LISTED_FOLDERS,
     add_title,
+    find_anchors,
+    lead_links,
     list_doors,
-    name_folder_pages,
     resolve,
     stage,
 )
@@ -46,9 +47,19 @@ def test_each_page_stands_once_behind_the_first_door_that_names_it():
 
 def test_links_to_a_folder_lead_to_its_list_and_others_stay():
     text = "[a](decisions/) [b](decisions/0001-x.md) [c](https://decisions/) [d](../docs/decisions)"
-    assert name_folder_pages(text, "docs") == (
+    assert lead_links(text, "docs", {"docs/decisions": "docs/decisions/index.rst"}) == (
         "[a](decisions/index.rst) [b](decisions/0001-x.md) [c](https://decisions/) "
-        "[d](../docs/decisions/index.rst)"
+        "[d](decisions/index.rst)"
+    )
+
+
+def test_links_to_an_anchor_lead_to_the_heading_behind_it():
+    page = '<a id="night"></a>\n\n### A night: what?\n\n<a id="lost"></a>\n\nwords\n'
+    anchors = find_anchors("docs/mac.md", page)
+    assert anchors == {"docs/mac.md#night": "docs/mac.md#a-night-what"}
+    text = "[a](mac.md#night) [b](mac.md#lost) [c](mac.md) [d](<../docs/mac.md#night>)"
+    assert lead_links(text, "docs", anchors) == (
+        "[a](mac.md#a-night-what) [b](mac.md#lost) [c](mac.md) [d](<../docs/mac.md#a-night-what>)"
     )
 
 
@@ -70,6 +81,8 @@ def test_the_whole_tree_is_laid_out_and_every_page_is_in_a_list(tmp_path):
         )
     assert (out / "docs" / "images" / "report.png").is_file()
     assert (out / "NOTICE").is_file()
+    made = (out / "docs/results/external-mflux/index.rst").read_text()
+    assert "- :download:`comparison.json`\n- :doc:`comparison`\n" in made
     assert not list((out / "sdperf").rglob("*.py"))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -85,14 +86,47 @@ def resolve(target: str, folder: str) -> str | None:
     return "/".join(parts)
 
 
-def name_folder_pages(text: str, folder: str) -> str:
-    """Let links to a folder lead to the page that lists it."""
+def find_anchors(page: str, text: str) -> dict[str, str]:
+    """Return which heading each anchor of a page stands before.
+
+    GitHub keeps ``<a id="part"></a>``; Sphinx knows headings only.
+
+    Returns:
+        ``page#heading`` by ``page#part``.
+    """
+    found = re.finditer(r'^<a id="([^"]+)"></a>\n+#+ (.+)$', text, re.MULTILINE)
+    return {f"{page}#{one.group(1)}": f"{page}#{name_heading(one.group(2))}" for one in found}
+
+
+def name_heading(title: str) -> str:
+    """Return the anchor of a heading, as GitHub makes it.
+
+    >>> name_heading("A night: what did `each` do?")
+    'a-night-what-did-each-do'
+    """
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def lead_links(text: str, folder: str, to: Mapping[str, str]) -> str:
+    """Let links lead to the pages that are made for what is no page, and to headings.
+
+    Args:
+        text: The page, in Markdown.
+        folder: Where it lies.
+        to: Where a link leads instead, by where it leads; both from the root.
+    """
 
     def rename(found: re.Match[str]) -> str:
         before, target, after = found.groups()
-        if resolve(target, folder) in LISTED_FOLDERS:
-            return f"{before}{target.rstrip('/')}/index.rst{after}"
-        return found.group()
+        part = after.rstrip(">)")
+        path = resolve(target, folder)
+        new = to.get(f"{path}{part}") or to.get(path or "")
+        if new is None:
+            return found.group()
+        place, _, heading = new.partition("#")
+        end = after[len(part) :]
+        shown = target if place == path else posixpath.relpath(place, folder)
+        return f"{before}{shown}{'#' if heading else ''}{heading}{end}"
 
     return _LINK.sub(rename, text)
 
@@ -160,14 +194,18 @@ def stage(root: Path, out: Path) -> list[str]:
         *OTHER_PAGES,
         *sorted(path.relative_to(root).as_posix() for path in (root / "docs").rglob("*.md")),
     ]
-    for page in pages:
-        text = (root / page).read_text(encoding="utf-8")
-        folder = PurePosixPath(page).parent.as_posix()
-        _write(out / page, add_title(name_folder_pages(text, folder), PurePosixPath(page).stem))
-        for linked in list_linked_files(text, folder):
+    texts = {page: (root / page).read_text(encoding="utf-8") for page in pages}
+    to = {folder: f"{folder}/index.rst" for folder in LISTED_FOLDERS}
+    for page, text in texts.items():
+        to |= find_anchors(page, text)
+        for linked in list_linked_files(text, PurePosixPath(page).parent.as_posix()):
             if (root / linked).is_file():
-                (out / linked).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(root / linked, out / linked)
+                _copy(root / linked, out / linked)
+            elif (root / linked).is_dir() and linked not in to:
+                to[linked] = _lay_folder(root, out, linked, pages)
+    for page, text in texts.items():
+        led = lead_links(text, PurePosixPath(page).parent.as_posix(), to)
+        _write(out / page, add_title(led, PurePosixPath(page).stem))
     doors = list_doors((root / DOORS_PAGE).read_text(encoding="utf-8"))
     _write(out / "index.rst", format_index(doors))
     for folder, title in LISTED_FOLDERS.items():
@@ -179,6 +217,28 @@ def stage(root: Path, out: Path) -> list[str]:
         ]
         _write(out / folder / "index.rst", format_listing(title, inside))
     return pages
+
+
+def _lay_folder(root: Path, out: Path, folder: str, pages: Sequence[str]) -> str:
+    """Return the page of a linked folder; where it has none, make one that offers its files."""
+    if f"{folder}/README.md" in pages:
+        return f"{folder}/README.md"
+    names = sorted(path.name for path in (root / folder).iterdir() if path.is_file())
+    for name in names:
+        if not name.endswith(".md"):  # a page
+            _copy(root / folder / name, out / folder / name)
+    title = PurePosixPath(folder).name
+    files = "\n".join(
+        f"- :doc:`{name.removesuffix('.md')}`" if name.endswith(".md") else f"- :download:`{name}`"
+        for name in names
+    )
+    _write(out / folder / "index.rst", f":orphan:\n\n{title}\n{'=' * len(title)}\n\n{files}\n")
+    return f"{folder}/index.rst"
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _write(path: Path, text: str) -> None:
