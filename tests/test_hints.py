@@ -92,8 +92,8 @@ def fill_part(part):
 
 def collect_package():
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.parent.name == "adapters":  # programs of their own, with options of their own
-            continue
+        if path.parent.name == "adapters" or path.name == "__main__.py":
+            continue  # programs of their own, with options of their own
         yield from collect_texts(path.read_text("utf-8"), path.relative_to(PACKAGE).as_posix())
 
 

@@ -38,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(run_issue(os.environ, given.branch, given.artefact, is_dry=given.dry_run))
     except SdperfError as error:
-        print(f"sdperf nightly: {strip_controls(str(error))}", file=sys.stderr)
+        print(f"python -m sdperf.nightly: {strip_controls(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         what = f"{given.out} cannot be written; got: {error.strerror}"
-        print(f"sdperf nightly: {strip_controls(what)}", file=sys.stderr)
+        print(f"python -m sdperf.nightly: {strip_controls(what)}", file=sys.stderr)
         return 2
     return 0
 
