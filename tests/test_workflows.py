@@ -368,7 +368,7 @@ def test_the_nightly_action_keeps_its_promises_and_runs_the_package_beside_it(tm
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("sdperf nightly: this is no job of GitHub's")
+    assert done.stderr.startswith("python -m sdperf.nightly: this is no job of GitHub's")
 
 
 def read_nightly_workflow():

@@ -242,4 +242,4 @@ def test_the_writing_job_needs_python_alone():
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("sdperf nightly: this is no job of GitHub's; got: ")
+    assert done.stderr.startswith("python -m sdperf.nightly: this is no job of GitHub's; got: ")
