@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from sdperf.ab.verdict.comparison import AbComparison, Compared
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.record.json import decode_object, format_record, parse_record
-from sdperf.store.files import write_atomically
+from sdperf.store.files import keep_out_of_git, write_atomically
 
 S = TypeVar("S")
 
@@ -67,6 +67,7 @@ class KeptFolder(abc.ABC, Generic[S]):
         """
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
+            keep_out_of_git(self.parent)
             lock = (self.parent / f"{self.key}.lock").open("a+")
         except OSError as error:
             raise self._unwritable(self.parent, error) from error
@@ -141,33 +142,6 @@ class KeptFolder(abc.ABC, Generic[S]):
         """Return the file of an image by its content hash, where it was kept."""
         path = self.folder / "images" / f"{sha256}.png"
         return path if path.is_file() else None
-
-    @contextlib.contextmanager
-    def noted(self, place: str) -> Iterator[None]:
-        """Keep the place of a worktree on disk while it is there."""
-        self.write_places((*self.read_places(), place))
-        try:
-            yield
-        finally:
-            self.write_places(tuple(one for one in self.read_places() if one != place))
-
-    def read_places(self) -> tuple[str, ...]:
-        """Return the places of worktrees that are there, or that a killed search left."""
-        try:
-            return tuple(os.fsdecode(self._places.read_bytes()).splitlines())
-        except FileNotFoundError:
-            return ()
-
-    def write_places(self, places: Sequence[str]) -> None:
-        """Keep the places of worktrees; none leaves no file."""
-        if places:
-            self._write(self._places, os.fsencode("".join(f"{place}\n" for place in places)))
-        else:
-            self._places.unlink(missing_ok=True)
-
-    @property
-    def _places(self) -> Path:
-        return self.parent / f"{self.key}.worktrees"
 
     def forget(self) -> None:
         """Remove the state and all that belongs to it."""

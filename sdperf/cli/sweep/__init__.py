@@ -23,6 +23,7 @@ from sdperf.cli.sweep.question import read_question
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.settings import kinds
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
@@ -182,9 +183,9 @@ def _sweep(
     spell: Callable[[SdperfError], str],
 ) -> SweepConclusion:
     """Run the sweep with everything it needs, all of which is gone afterwards."""
-    from sdperf.ab.sides.worktree import find_repository
+    from sdperf.ab.sides.worktree import clear_leftovers
     from sdperf.ab.turns.bench import LiveBench
-    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template, remove_abandoned
+    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template
     from sdperf.cli.ab.view import TerminalView
     from sdperf.report.text.ab import describe_place
     from sdperf.sweep.sweeping import Sweep
@@ -192,10 +193,11 @@ def _sweep(
     template = make_template(question)
     source: SideSource
     if question.kind == "revisions":
-        left = remove_abandoned(kept, find_repository(here))
+        left = clear_leftovers()
         if left:
-            teller.say(f"removed {left} worktrees that a killed sweep left")
-        source = Commits(here, template, kept)
+            folders = format_quantity(left, "temporary folder")
+            teller.say(f"removed {folders} that a killed command left")
+        source = Commits(here, template)
     else:
         store = _open_store(question.pip_options, teller.say)
         source = Versions(store, template, question.companions)
