@@ -298,6 +298,7 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
         (("--python-package", "planted-sd", "--set", "precision=fp8"), "precision cannot be used"),
         (("--python-package", "planted-sd", "--cases", "speed"), "there is no such case"),
         (("--python-package", "planted-sd", "--json", "/no/such/x"), "--json cannot be written"),
+        (("--json", "x", "--html", "../here/x"), "--json and --html are the same file"),
         (("--commits", "main"), "--commits cannot be used; got: main; expected: a range"),
         (("--commits", "a..b", "--with", "torch"), "--with goes with packages only"),
         (("--commits", "a..b", "--from", "1"), "--from needs one --python-package"),

@@ -17,7 +17,7 @@ from sdperf.cli.shared.measuring import (
     add_steps_options,
 )
 from sdperf.cli.shared.options import COUNT, add_format, add_option, add_written_files
-from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.sweep.question import read_question
 from sdperf.outputs import Output, check_outputs
@@ -160,8 +160,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_outputs(arguments: argparse.Namespace, here: Path) -> None:
     """Refuse outputs that could not be written, before anything is measured."""
-    for option in ("json", "markdown", "html"):
-        check_output_file(f"--{option}", getattr(arguments, option))
+    options = ("json", "markdown", "html")
+    check_output_files({f"--{option}": getattr(arguments, option) for option in options})
     folders = [Output("the sweep's own folder", here / STATE_FOLDER, is_folder=True)]
     if arguments.figures is not None:
         folders.append(Output("--figures", arguments.figures.absolute(), is_folder=True))
