@@ -82,7 +82,9 @@ def describe_sweep(summary: SweepSummary) -> str:
     noun = "commit" if summary.question.kind == "revisions" else "version"
     told = f"{summary.question.about} {ends}: {measured} of {format_quantity(len(points), noun)}"
     ending = _ENDINGS[summary.ending]
-    if summary.ending == "void":
+    if summary.ending == "done" and summary.lost:
+        ending = f"{format_quantity(summary.lost, 'comparison')} could not be made"
+    elif summary.ending == "void":
         ending = f"void: {summary.why}"
     elif summary.ending in ("budget", "interrupted"):
         ending += f", {format_quantity(summary.left, 'comparison')} left, kept for the next time"
@@ -243,9 +245,16 @@ def list_failures(summary: SweepSummary) -> Iterator[str]:
     for point in summary.curves[0].points:
         if point.state == "failed":
             yield f"{point.name} cannot be measured: {point.reason}"
+    told = set()
     for step in summary.curves[0].steps:
         if step.reason:
+            told.add((step.before, step.after))
             yield f"{name_step(step)} could not be compared: {step.reason}"
+    for point in summary.curves[0].points:
+        if point.state == "failed" or not point.reason or (summary.anchor, point.name) in told:
+            continue
+        anchor = summary.anchor or UNKNOWN
+        yield f"{point.name} could not be compared with the anchor {anchor}: {point.reason}"
 
 
 def name_step(step: VersionStep) -> str:

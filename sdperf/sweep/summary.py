@@ -38,7 +38,7 @@ class VersionPoint:
         step: The step: requirements or a commit.
         name: What people know it by, short.
         state: Whether it was measured.
-        reason: Why it cannot be measured; empty otherwise.
+        reason: Why it cannot be measured or compared with the anchor; empty otherwise.
         seconds_per_image: The anchor's median times the ratio in turns, seconds; ``None`` unknown.
         figures: What it came to by itself.
         speed: Against the anchor; ``None`` for the anchor, and where that was not measured.
@@ -133,6 +133,7 @@ class SweepSummary:
         titles: What else people know steps by, by name: a commit's subject.
         command: What asks the same question again.
         version: Of sdperf.
+        lost: How many comparisons could not be made.
         format_version: Version of this summary.
     """
 
@@ -150,6 +151,7 @@ class SweepSummary:
     titles: Mapping[str, str]
     command: str
     version: str
+    lost: int = 0
     format_version: int = SWEEP_FORMAT_VERSION
 
 
@@ -193,6 +195,7 @@ def summarise_sweep(conclusion: SweepConclusion, context: SweepContext) -> Sweep
         titles=context.titles,
         command=context.command,
         version=context.version,
+        lost=sum(bool(one.reason) for one in state.pairs),
     )
 
 
@@ -271,14 +274,15 @@ def _make_point(
     if step in state.reasons:
         return VersionPoint(step, name, "failed", state.reasons[step])
     figures = next(_list_figures(state, case, step), None)
+    record = next((one for one in state.pairs if (one.a, one.b) == (state.anchor, step)), None)
+    reason = "" if record is None else record.reason
     if figures is None:
-        return VersionPoint(step, name, "open")
+        return VersionPoint(step, name, "open", reason)
     if step == state.anchor:
         return VersionPoint(step, name, "measured", "", anchor_s, figures, None, 0.0, 0.0, 0.0)
-    record = next((one for one in state.pairs if (one.a, one.b) == (state.anchor, step)), None)
     found = None if record is None else _find_case(record, case)
     if found is None:
-        return VersionPoint(step, name, "measured", figures=figures)
+        return VersionPoint(step, name, "measured", reason, figures=figures)
     ratio = None if found.change_log is None else math.exp(found.change_log)
     return VersionPoint(
         step=step,

@@ -18,7 +18,7 @@ from sdperf.ab.turns import bench
 from sdperf.cli import main, sweep
 from sdperf.errors import PackageError
 from sdperf.sweep import releases
-from sdperf.sweep.state import SweepState
+from sdperf.sweep.state import PairRecord, SweepState
 from sdperf.sweep.sweeping import Sweep, SweepConclusion
 from tests.ab.sides.test_environments import make_wheel, pretend_pip
 from tests.support.ab_standin import list_children, staged_stand_in
@@ -220,6 +220,22 @@ def test_no_file_of_a_repository_says_which_folders_are_removed(
     assert foreign.is_dir()
     assert (worktree / "mine.py").is_file()
     repository.git("worktree", "remove", str(worktree))
+
+
+@pytest.mark.parametrize("reason", ["", "the worker died"])
+def test_a_comparison_that_could_not_be_made_shows_in_the_exit_status(
+    capsys, packages, monkeypatch, reason
+):
+    def lose_one(sweeping):
+        a, b, *_ = sweeping.question.plan.steps
+        pairs = (PairRecord(a, b, "neighbour", reason=reason),)
+        state = SweepState(sweeping.question, "2026-01-01T00:00:00Z", pairs)
+        return SweepConclusion("done", state)
+
+    monkeypatch.setattr(Sweep, "run", lose_one)
+    status, out, err = run(capsys, "--python-package", "planted-sd", *SUBJECT)
+    assert (status, err.count("Traceback")) == (1 if reason else 0, 0)
+    assert ("1 comparison could not be made" in out) == bool(reason)
 
 
 KILL_ONCE = """

@@ -12,9 +12,12 @@ from sdperf.errors import ConfigurationError, PackageError, RecordError
 from sdperf.judging.doubts.plausibility import GATE
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import Variant
+from sdperf.report.html.sweep import view_sweep
 from sdperf.report.markdown.ab import parse_comparison
-from sdperf.report.sweep import list_words
+from sdperf.report.markdown.sweep import format_sweep_markdown
+from sdperf.report.sweep import format_sweep_lines, list_words
 from sdperf.sweep.state import FailedStep, SweepFolder
+from sdperf.sweep.summary import format_sweep_json
 from sdperf.sweep.sweeping import Sweep
 from tests.support.bisecting import LATENCY, Machine, Planted
 from tests.support.repositories import git
@@ -196,6 +199,38 @@ def test_a_version_that_ran_once_and_then_dies_costs_that_comparison_only(tmp_pa
     (curve,) = summarise(found).curves
     assert [point.state for point in curve.points] == ["measured"] * 5
     assert [(one.before, one.after) for one in curve.list_open()] == [("3.0", "4.0")]
+
+
+def test_a_comparison_with_the_anchor_that_failed_stands_at_its_point(tmp_path):
+    machine = Machine(plant())
+    compare = machine.compare
+
+    def dies(base, step, cases, options):
+        if base == VERSIONS[0] and step in (VERSIONS[1], VERSIONS[3]):
+            raise SideError("B", step, ConfigurationError(f"the worker of {step} died"))
+        return compare(base, step, cases, options)
+
+    machine.compare = dies
+    asked = sweep_question(VERSIONS, anchor=VERSIONS[0])
+    run_sweep(tmp_path, asked, Machine(plant(), interrupt_at=2))  # 1.0 and 2.0 have run
+    found = run_sweep(tmp_path, asked, machine)
+    assert found.ending == "done"
+    summary = summarise(found)
+    assert summary.lost == 1
+    point = json.loads(format_sweep_json(summary))["curves"][0]["points"][3]
+    assert (point["name"], point["state"]) == ("4.0", "measured")
+    assert point["reason"].endswith("the worker of planted==4.0 died")
+    for text in (
+        " ".join(line.text.strip() for line in format_sweep_lines(summary)),
+        format_sweep_markdown(summary),
+    ):
+        assert "4.0 could not be compared with the anchor 1.0: " in text.replace("\\", "")
+        assert text.replace("\\", "").count("the worker of planted==4.0 died") == 1
+        assert "every comparison was made" not in text
+        assert "5 of 5 versions measured, 1 comparison could not be made" in text
+    page = view_sweep(summary, "s", lambda drawn, name: None)
+    assert not page.is_done
+    assert any("with the anchor" in text for text in page.failures)
 
 
 def test_nothing_that_runs_is_an_ending_of_its_own(tmp_path):

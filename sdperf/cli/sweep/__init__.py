@@ -64,9 +64,9 @@ The chance of any false step in time is below 1 % over the whole sweep, and all 
 level; docs/sweep.md says how. A version that does not install, import or draw is a point with its
 reason. What two neighbours cannot settle after 18 blocks stays open and says so.
 
-exit status: 0 every comparison was made, 1 the time was over before, or no two versions can be
-measured, 2 something given cannot be used, 6 void: the same code differs from itself on this
-machine now, 130 interrupted (kept)
+exit status: 0 every comparison was made, 1 the time was over before, one could not be made though
+its versions run, or no two versions can be measured, 2 something given cannot be used, 6 void: the
+same code differs from itself on this machine now, 130 interrupted (kept)
 """
 
 
@@ -155,7 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
     _print(summary, arguments.format)
     for path in written:
         print(f"sdperf sweep: wrote {path}", file=sys.stderr)
-    return ENDING_STATUS[conclusion.ending]
+    return ENDING_STATUS[conclusion.ending] or int(summary.lost > 0)
 
 
 def _check_outputs(arguments: argparse.Namespace, here: Path) -> None:

@@ -73,7 +73,7 @@ def view_sweep(summary: SweepSummary, ident: str, plot: Callable[[Drawn, str], P
         ident=ident,
         headline=describe_sweep(summary),
         about=describe_run(summary),
-        is_done=summary.ending == "done",
+        is_done=summary.ending == "done" and not summary.lost,
         curves=tuple(curves),
         failures=tuple(list_failures(summary)),
         error=describe_error(summary),
