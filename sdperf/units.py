@@ -140,9 +140,9 @@ def format_score(score: float | None, digits: int = 4) -> str:
     >>> format_score(0.99999), format_score(1.0)
     ('0.9999', '1.0000')
     """
-    if score is None or not math.isfinite(score):
-        return UNKNOWN
     factor = 10**digits
+    if score is None or not math.isfinite(score * factor):
+        return UNKNOWN
     return f"{math.floor(score * factor + 1e-9) / factor:.{digits}f}"
 
 

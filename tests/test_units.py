@@ -68,3 +68,7 @@ def test_a_difference_is_kept_wherever_it_is():
     same_ends = [f"{'a' * 20}{middle}{'b' * 20}" for middle in "xy"]
     assert shorten_apart(same_ends, 12) == ["aaaaaaaa...1", "aaaaaaaa...2"]
     assert shorten_middle("abc", 3) == "abc"
+
+
+def test_a_score_that_is_none_is_unknown():
+    assert format_score(1e308) == UNKNOWN

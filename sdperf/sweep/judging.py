@@ -35,6 +35,13 @@ LARGEST_LOG: Final = 100.0
 """No two versions differ by a larger log ratio; an exponential of more is none."""
 
 
+LARGEST_FIGURE: Final = 1e18
+"""No version takes so many seconds or bytes."""
+
+LARGEST_SCORE: Final = 1.001
+"""An SSIM is at most 1, but for what rounding adds."""
+
+
 def refuse_absurd(*logs: float | None) -> None:
     """Refuse log ratios that no machine can show.
 
@@ -96,10 +103,13 @@ class VersionFigures:
         """Refuse what a damaged file may say.
 
         Raises:
-            ValueError: A figure is negative.
+            ValueError: A figure is negative, or beyond what any machine has.
         """
-        if any((getattr(self, one.name) or 0) < 0 for one in fields(self)):
+        figures = [getattr(self, one.name) or 0 for one in fields(self)]
+        if any(figure < 0 for figure in figures):
             raise ValueError("a figure of a version is negative")
+        if any(figure > LARGEST_FIGURE for figure in figures):
+            raise ValueError(f"a figure of a version lies beyond {LARGEST_FIGURE:g}")
 
 
 @dataclass(frozen=True)
@@ -146,9 +156,11 @@ class CaseStep:
         """Refuse what a damaged file may say.
 
         Raises:
-            ValueError: A log ratio is one that no machine can show.
+            ValueError: A log ratio is one that no machine can show, or a score is none.
         """
         refuse_absurd(self.change_log, self.lower_log, self.upper_log)
+        if any(abs(one or 0.0) > LARGEST_SCORE for one in (self.ssim, self.worst_tile_ssim)):
+            raise ValueError("an SSIM lies outside of -1 to 1")
 
     @property
     def is_eventful(self) -> bool:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sdperf.errors import RecordError
 from sdperf.record.environment import Environment
@@ -226,7 +226,7 @@ def read_sweep(path: Path) -> SweepSummary:
     if document.get("kind") != KIND:
         raise RecordError(f"{path} is no sweep", expected="what sdperf sweep --json wrote")
     check_format_version(str(path), document.get("format_version"), SWEEP_FORMAT_VERSION, hint)
-    summary = parse_record(SweepSummary, document)
+    summary = parse_record(SweepSummary, _clean(document))
     for curve in summary.curves:
         names = [point.name for point in curve.points]
         if not names or not {end for one in curve.steps for end in (one.before, one.after)} <= {
@@ -236,6 +236,17 @@ def read_sweep(path: Path) -> SweepSummary:
     if not summary.curves:
         raise RecordError(f"{path} holds no case", hint=hint)
     return replace(summary, command="")
+
+
+def _clean(value: Any) -> Any:
+    """Return plain JSON values whose texts hold nothing that cannot be printed."""
+    if isinstance(value, str):
+        return "".join(one if one.isprintable() else " " if one.isspace() else "?" for one in value)
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(one) for key, one in value.items()}
+    return value
 
 
 def _make_curve(state: SweepState, case: str, names: Mapping[str, str]) -> VersionCurve:

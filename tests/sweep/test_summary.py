@@ -129,6 +129,9 @@ def test_json_is_as_its_schema_says_and_is_read_back_without_the_command(summary
         (lambda one: one["curves"][0]["points"].pop(), "does not hold"),
         (lambda one: one["curves"][0]["points"][1].update(change_log=1e9), "log ratio"),
         (lambda one: one["curves"][0]["points"][0]["figures"].update(load_s=-1.0), "negative"),
+        (lambda one: one["curves"][0]["points"][0]["figures"].update(load_s=1e300), "beyond"),
+        (lambda one: one["curves"][0]["steps"][0]["found"].update(ssim=1e308), "SSIM"),
+        (lambda one: one["curves"][0]["steps"][0]["found"].update(worst_tile_ssim=-9.0), "SSIM"),
         (lambda one: one["question"]["plan"].update(chosen=[]), "a sweep over 0 steps"),
     ],
 )
@@ -139,6 +142,28 @@ def test_a_file_that_is_damaged_is_refused(summary, tmp_path, damage, words):
     path.write_text(json.dumps(document))
     with pytest.raises(RecordError, match=words):
         read_sweep(path)
+
+
+def test_controls_in_a_foreign_files_texts_reach_no_page_and_no_terminal(summary, tmp_path):
+    document = json.loads(format_sweep_json(summary))
+    (curve,) = document["curves"]
+    for point in curve["points"]:
+        point["name"] += "\x1b[31m\ud800"
+    for step in curve["steps"]:
+        step.update(
+            before=step["before"] + "\x1b[31m\ud800", after=step["after"] + "\x1b[31m\ud800"
+        )
+    document["anchor"] = "a|b\x1b"
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps(document))
+    foreign = read_sweep(path)
+    assert foreign.curves[0].points[0].name.endswith("?[31m?")
+    markdown = format_sweep_markdown(foreign)
+    header = next(line for line in markdown.splitlines() if line.startswith("| version"))
+    assert r"against a\|b?" in header
+    page = render_page([], locate_pictures([]), sweeps=[foreign])
+    text = "".join(line.text for line in format_sweep_lines(foreign))
+    assert "\x1b" not in markdown + page + text
 
 
 def test_a_missing_and_a_huge_file_are_refused(tmp_path, monkeypatch):

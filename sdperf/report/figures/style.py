@@ -115,6 +115,10 @@ def label_ends(
         )
 
 
+_NO_XML: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+"""UTF-8 of what no XML may hold: texts of a figure may come out of a file."""
+
+
 def render_svg(figure: Figure) -> bytes:
     """Render a figure as a file of its own, texts as outlines so that no font is needed."""
     return _save(figure, "path", light("paper"))
@@ -146,7 +150,7 @@ def render_inline_svg(figure: Figure, name: str, label: str, hints: Mapping[str,
     Returns:
         An ``svg`` element that takes its colours from the page's CSS variables.
     """
-    root = ET.fromstring(_save(figure, "none", "none"))
+    root = ET.fromstring(_NO_XML.sub(b"?", _save(figure, "none", "none")))
     for metadata in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(metadata)
     needed = {found for element in root.iter() for found in _references(element)}

@@ -14,7 +14,7 @@ _FIGURES: Final = re.compile(r"(?<!\])\\([+()])")
 
 def format_markdown_table(table: Table) -> Iterator[str]:
     """Lay a table out: its header, how its columns stand, then a line a row."""
-    yield _join(table.header)
+    yield _join([_format_cell(name) for name in table.header])
     yield _join(["---" if column.is_text else "---:" for column in table.columns])
     for row in table.rows:
         yield _join([_format_cell(cell) for cell in row])

@@ -18,7 +18,13 @@ from sdperf.report.figures.palette import COLOURS, SIGNS
 from sdperf.report.figures.resources import draw_resources
 from sdperf.report.figures.stages import draw_components, draw_share_of_peak
 from sdperf.report.figures.strip import draw_strip
-from sdperf.report.figures.style import render_inline_svg, render_png, render_svg
+from sdperf.report.figures.style import (
+    figure_style,
+    new_figure,
+    render_inline_svg,
+    render_png,
+    render_svg,
+)
 from sdperf.report.figures.time import draw_time
 from sdperf.report.figures.trend import draw_trend, list_points
 from sdperf.report.figures.workers import draw_workers
@@ -170,6 +176,15 @@ def test_names_with_dollars_and_markup_are_drawn_as_they_are():
         svg = render_inline_svg(drawn.figure, "x", drawn.title, drawn.hints)
         assert "<script" not in svg
         assert "<img" not in svg
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_a_control_in_a_figures_text_is_no_broken_page():
+    with figure_style():
+        figure, (ax,) = new_figure(1, 1, 2.0)
+        ax.set_title("red\x1b[31m \ufffe")
+    root = ET.fromstring(render_inline_svg(figure, "f", "a figure", {}))
+    assert "red?[31m ?" in "".join(root.itertext())
 
 
 def test_images_that_differ_come_worst_first_and_each_once(tmp_path):
