@@ -57,7 +57,9 @@ class ReleaseRange:
             return False
         if self.last is None or version <= self.last:
             return True
-        return version.release[: len(self.last.release)] == self.last.release
+        is_plain = str(self.last) == self.last.base_version  # no rc1, .post1, .dev1 or +local
+        begins_with = version.release[: len(self.last.release)] == self.last.release
+        return is_plain and begins_with and version.epoch == self.last.epoch
 
 
 def parse_release_range(text: str, first: str | None, last: str | None) -> ReleaseRange:

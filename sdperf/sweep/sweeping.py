@@ -100,17 +100,15 @@ class Sweep:
         """
         state = self.folder.read() or SweepState(self.question, self.now())
         began_s = self.clock()
-        took = [one.took_s for one in state.pairs if not one.reason]
         try:
             while left := state.list_left():
                 passed_s = self.clock() - began_s
+                took = [one.took_s for one in state.pairs if not one.reason]
                 typical_s = statistics.median(took) if took else 0.0
                 if self.budget_s is not None and passed_s + typical_s > self.budget_s:
                     return SweepConclusion("budget", state)
-                started_s = self.clock()
                 state = self._measure(state, left)
                 self.folder.write(state)
-                took.append(self.clock() - started_s)
         except (SittingInterruptedError, KeyboardInterrupt):
             return SweepConclusion("interrupted", self.folder.read() or state)
         except SittingVoidError as error:

@@ -78,6 +78,26 @@ def test_both_ends_belong_to_the_range_and_the_last_takes_its_patches_in():
         select_releases(ReleaseRange("x", Version("3")), offered)
 
 
+@pytest.mark.parametrize(
+    ("last", "version", "holds"),
+    [
+        ("2.9", "2.9.1", True),
+        ("2.9", "2.9.post1", True),
+        ("2.9", "2.10", False),
+        ("2.9", "1!2.9.1", False),
+        ("1!2.9", "1!2.9.1", True),
+        ("2.9rc1", "2.9rc1", True),
+        ("2.9rc1", "2.9", False),
+        ("2.9rc1", "2.9.1", False),
+        ("2.9.post1", "2.9.post1", True),
+        ("2.9.post1", "2.9.1", False),
+        ("2.9.dev1", "2.9.1", False),
+    ],
+)
+def test_only_a_plain_release_takes_in_what_begins_with_it(last, version, holds):
+    assert ReleaseRange("x", None, Version(last)).holds(Version(version)) == holds
+
+
 def test_options_that_say_where_to_look_are_passed_to_the_index_and_no_others():
     given = ["--no-deps", "--index-url=https://example.org", "-f", "here", "--pre", "--upgrade"]
     assert keep_index_options(given) == ["--index-url=https://example.org", "-f", "here", "--pre"]

@@ -334,6 +334,23 @@ def test_no_comparison_begins_after_the_budget_nor_one_that_would_end_after_it(t
     assert (found.ending, len(found.state.pairs)) == ("done", 7)
 
 
+def test_an_attempt_that_failed_says_nothing_of_how_long_a_comparison_takes(tmp_path):
+    versions = name_versions(6)
+    refusing = dict.fromkeys(versions[1:4], Planted(refuses=True))
+    machine = Machine(plant(versions) | refusing)
+    now = [0.0]
+    compare = machine.compare
+
+    def slow(base, step, cases, options):
+        now[0] += 1.0 if step in refusing else 100.0
+        return compare(base, step, cases, options)
+
+    machine.compare = slow
+    asked = sweep_question(versions)
+    found = run_sweep(tmp_path, asked, machine, budget_s=150.0, clock=lambda: now[0])
+    assert (found.ending, len(found.state.failed), len(found.state.pairs)) == ("budget", 3, 1)
+
+
 def test_versions_between_are_measured_where_something_happened(tmp_path):
     versions = name_versions(7)
     planted = plant(versions, v5=Planted(slowdown=0.2))
