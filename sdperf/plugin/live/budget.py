@@ -85,7 +85,8 @@ class SessionBudget:
         self._has_told_pace = True
         in_all = format_seconds(seconds * self._images)
         self.suites.live_line.tell(
-            f"the first image took {format_seconds(seconds)}: at that pace about {in_all} in all"
+            f"the first image took {format_seconds(seconds)}: at that pace drawing takes {in_all}, "
+            "and loading, watching and scoring come on top"
         )
 
     def note(self, measurement: Measurement) -> None:

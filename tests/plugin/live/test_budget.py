@@ -144,7 +144,10 @@ def test_cost_and_pace_are_each_said_once():
     assert first == (
         "2 cases, 3 model loads, about 12 images; how long that takes is said after the first one"
     )
-    assert pace == "the first image took 2.00 s: at that pace about 24.0 s in all"
+    assert pace == (
+        "the first image took 2.00 s: at that pace drawing takes 24.0 s, and loading, "
+        "watching and scoring come on top"
+    )
 
 
 def test_a_case_that_was_kept_chooses_nothing_for_those_that_are_left():
