@@ -43,8 +43,26 @@ class NightAnswer:
         """Whether the outcome fails a run."""
         return self.outcome in _BAD
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the outcome says that the case is bad or that it is well; others say neither."""
+        return self.is_bad or self.outcome in _WELL
+
+    @property
+    def aspect(self) -> str | None:
+        """What ``sdperf bisect --for`` searches for; ``None`` where nothing is worse."""
+        return ASPECTS.get(self.outcome)
+
 
 _BAD: Final = frozenset(one.value for one in Outcome if one.is_failure)
+_WELL: Final = frozenset({Outcome.PASS.value, Outcome.FASTER.value})
+ASPECTS: Final[Mapping[str, str]] = {
+    Outcome.SLOWER.value: "speed",
+    Outcome.HEAVIER.value: "memory",
+    Outcome.DEGRADED.value: "image",
+    Outcome.BROKEN.value: "image",
+}
+"""What ``sdperf bisect --for`` searches for, by what a case came to."""
 
 
 @dataclass(frozen=True)

@@ -297,6 +297,17 @@ def test_no_command_is_given_where_an_end_is_unknown():
         assert "No command can be given" in body
 
 
+def test_the_ends_of_a_search_are_nights_of_what_is_searched_for():
+    outcomes = ["SLOWER", "HEAVIER", "BROKEN", "DEGRADED"]
+    row = tuple(
+        Night({CASE: NightAnswer(outcome, "", ("--for", "image"))}, commit=f"{day:040x}"[::-1])
+        for day, outcome in enumerate(outcomes, 2)
+    )
+    good = Night({CASE: NightAnswer("PASS")}, commit="a" * 40)
+    command = suggest_command(BadCase(CASE, row, good))
+    assert command.split()[2:4] == ["a" * 12, "400000000000"]
+
+
 def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
     many = [make_bad(f"t.py::test_{number}") for number in range(600)]
     body = format_body(NightDecision("update", "", tuple(many)), ())
