@@ -141,7 +141,7 @@ class GitHub:
     def _read_night(self, run: Mapping[str, Any], artefact: str) -> Night:
         commit, date = str(run.get("head_sha", "")), str(run.get("created_at", ""))[:10]
         url = str(run.get("html_url", ""))
-        known = {
+        known: dict[str, Any] = {
             "commit": commit if _COMMIT.fullmatch(commit) else "",
             "date": date if _DATE.fullmatch(date) else "",
             "url": url if url.isascii() and re.fullmatch(r"https?://[^\s()<>]+", url) else "",

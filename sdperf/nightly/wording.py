@@ -177,6 +177,8 @@ def _tabulate_nights(nights: Sequence[Night]) -> Table:
         else:
             names = format_names([_name(one) for one in bad])
             answer = f"{format_quantity(len(bad), 'case')} worse: {names}" if bad else "none worse"
+            if night.left_out:
+                answer += f"; {format_quantity(night.left_out, 'case')} left out of its file"
         date = Marked(night.date, f"[{night.date}]({night.url})") if night.url else night.date
         rows.append((date or "unknown", night.commit[:_SHORT_COMMIT] or "unknown", answer))
     return Table(columns, tuple(rows))
