@@ -160,11 +160,45 @@ def suggest_command(case: BadCase) -> str | None:
     answer = case.nights[-1].cases[case.name]
     same = (night for night in case.nights if night.cases[case.name].aspect == answer.aspect)
     good, bad = case.last_good.commit, next(same).commit
-    if not good or not bad or good == bad or not answer.bisect:
+    if not good or not bad or good == bad or not _is_suggestion(answer.bisect, answer.aspect):
         return None
     ends = (good[:_SHORT_COMMIT], bad[:_SHORT_COMMIT])
     command = shlex.join(["sdperf", "bisect", *ends, *answer.bisect])
     return command if len(command) <= _LONGEST_COMMAND else None
+
+
+def _is_suggestion(words: Sequence[str], aspect: str | None) -> bool:
+    """Tell whether words are such as sdperf suggests: a file may bring others.
+
+    Args:
+        words: What follows the two ends, `sdperf.judging.settling.suggest_bisect`.
+        aspect: What has to be searched for.
+    """
+    options, values = words[::2], words[1::2]
+    if not words or len(options) != len(values) or len({*options}) != len(options):
+        return False
+    given = dict(zip(options, values, strict=True))
+    return given.get("--for") == aspect and all(
+        option in _SUGGESTED
+        and value.isprintable()
+        and not value.startswith("-")
+        and _SUGGESTED[option].fullmatch(value) is not None
+        for option, value in given.items()
+    )
+
+
+_SUGGESTED: Final = {
+    "--for": re.compile("speed|memory|image"),
+    "--cases": re.compile(".+"),
+    "--model": re.compile(".+"),
+    "--subject": re.compile(r"[\w./\\: -]+"),
+    "--batch": re.compile(r"[0-9]{1,9}"),
+    "--set": re.compile(
+        r"(?:(?:engine|threads|optimisations|steps|guidance|seed|size|scheduler)=[\w.:+-]+(?:,|\Z))*"
+        r"(?:negative_prompt=[^=]+)?"
+    ),
+}
+"""The options that are suggested, and what each may be set to."""
 
 
 def _tabulate_nights(nights: Sequence[Night]) -> Table:

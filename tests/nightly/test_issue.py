@@ -20,6 +20,7 @@ from tests.support.github_standin import TOKEN, GitHubStandIn, pack, serve
 
 CASE = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"
 ASKS = ("--for", "speed", "--cases", "latency[fp32-sync-1w]")
+SUGGESTED = "engine=ort,steps=20,guidance=7.5,size=64x64,scheduler=ddim,negative_prompt=blurry, bad"
 EVIL = "@you <script> | `x` [y](z)\n- \x1b[2J ::error:: #1 <!-- -->"
 
 
@@ -269,7 +270,8 @@ def make_bad(name=CASE, reason="slow", commits=("a" * 40, "b" * 40), bisect=ASKS
 
 
 def test_what_a_file_brings_stands_for_itself_in_the_issue():
-    bad = make_bad(EVIL, EVIL, bisect=("--cases", EVIL))
+    printable = "".join(one for one in EVIL if one.isprintable())
+    bad = make_bad(EVIL, EVIL, bisect=("--for", "speed", "--cases", printable))
     body = format_body(NightDecision("open", "", (bad,)), bad.nights)
     assert read_listed(body) == (EVIL,)
     shown = body.partition("\n")[2]
@@ -297,10 +299,42 @@ def test_no_command_is_given_where_an_end_is_unknown():
         assert "No command can be given" in body
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*ASKS, "--pip-option=--index-url=http://evil", "x"),
+        (*ASKS, "--pip-option", "--index-url=http://evil"),
+        (*ASKS, "--python"),
+        (*ASKS, "--for", "image"),
+        ("--for", "image", "--cases", "latency[fp32-sync-1w]"),
+        ("--cases", "latency[fp32-sync-1w]"),
+        (*ASKS, "--model", "--trust"),
+        (*ASKS, "--subject", "evil:f;x"),
+        (*ASKS, "--batch", "x"),
+        (*ASKS, "--set", "subject=evil:f"),
+        (*ASKS, "--set", "steps=2,model=evil/model"),
+        (*ASKS, "--set", "negative_prompt=blurry,model=evil/model"),
+        (*ASKS, "--set", "engine=external:sh -c evil"),
+        ("--for", "speed", "--cases", "a\nrm -rf ~\x1b"),
+    ],
+)
+def test_only_what_sdperf_suggests_is_a_command(words):
+    assert suggest_command(make_bad(bisect=words)) is None
+
+
+def test_what_sdperf_suggests_is_a_command():
+    words = (*ASKS, "--model", "org/model", "--subject", "pkg.mod:make", "--batch", "8")
+    command = suggest_command(make_bad(bisect=(*words, "--set", SUGGESTED)))
+    assert command.endswith(f"--subject pkg.mod:make --batch 8 --set '{SUGGESTED}'")
+
+
 def test_the_ends_of_a_search_are_nights_of_what_is_searched_for():
     outcomes = ["SLOWER", "HEAVIER", "BROKEN", "DEGRADED"]
     row = tuple(
-        Night({CASE: NightAnswer(outcome, "", ("--for", "image"))}, commit=f"{day:040x}"[::-1])
+        Night(
+            {CASE: NightAnswer(outcome, "", (*("--for", "image"), *ASKS[2:]))},
+            commit=f"{day:040x}"[::-1],
+        )
         for day, outcome in enumerate(outcomes, 2)
     )
     good = Night({CASE: NightAnswer("PASS")}, commit="a" * 40)
@@ -315,7 +349,12 @@ def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
     assert len(body) < 65_536  # GitHub's limit
     assert "... and 570 cases more." in body
     long = [
-        make_bad(f"{'<&|>' * 120}{n}", "<&|>" * 70, bisect=("&" * 400,) * 5) for n in range(600)
+        make_bad(
+            f"{'<&|>' * 120}{n}",
+            "<&|>" * 70,
+            bisect=("--for", "speed", "--cases", "&" * 480, "--model", "&" * 480),
+        )
+        for n in range(600)
     ]
     assert len(format_body(NightDecision("update", "", tuple(long)), long[0].nights * 7)) < 65_536
     assert "; not measured any more" in format_body(

@@ -9,6 +9,7 @@ from sdperf.cli import make_parser
 from sdperf.cli.bisect.question import read_question
 from sdperf.errors import RecordError
 from sdperf.nightly.__main__ import main
+from sdperf.nightly.deciding import BadCase
 from sdperf.nightly.night import (
     ALL_CASES,
     LARGEST_NIGHT_BYTES,
@@ -18,6 +19,7 @@ from sdperf.nightly.night import (
     parse_night,
 )
 from sdperf.nightly.noting import note_night
+from sdperf.nightly.wording import suggest_command
 from sdperf.record.verdict import Outcome
 from sdperf.store.runs import read_run
 from tests.support.saved_runs import CASE, write_run
@@ -175,6 +177,10 @@ def test_a_run_that_is_missing_or_damaged_is_an_open_night(tmp_path, capsys):
 def test_the_words_to_ask_with_are_those_that_bisect_takes(tmp_path, outcome, aspect):
     words = note_night(read_run(write_run(tmp_path, outcomes={CASE: outcome}))).cases[CASE].bisect
     assert words[words.index("--for") + 1] == aspect
+    answer = NightAnswer(outcome, "", words)
+    row = Night({CASE: answer}, commit="b" * 40)
+    case = BadCase(CASE, (row,) * 3, Night({CASE: NightAnswer("PASS")}, commit="a" * 40))
+    assert suggest_command(case).startswith(f"sdperf bisect {'a' * 12} {'b' * 12} --for {aspect}")
     asked = make_parser(["bisect"]).parse_args(["bisect", *words])
     asked.python_package = ["torch==2.12.0", "torch==2.13.0"]
     question = read_question(asked, tmp_path)
