@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sdperf.nightly.night import Night
+from sdperf.nightly.night import Night, NightAnswer
 
 BAD_NIGHTS: Final = 3
 """Nights in a row in which a case has to be bad before anybody is told."""
@@ -18,9 +18,9 @@ class BadCase:
 
     Attributes:
         name: Its test id.
-        nights: The nights in a row that said so, the first one first; nights that said nothing of
-            the case are left out.
-        last_good: The night before them that said that it was not; ``None`` where none is known.
+        nights: The nights in a row that said so, the first one first; nights that settled nothing
+            of the case are left out.
+        last_good: The night before them that said that it was well; ``None`` where none is known.
     """
 
     name: str
@@ -66,19 +66,19 @@ class NightDecision:
 
 
 def find_bad_case(name: str, nights: Sequence[Night]) -> BadCase | None:
-    """Return in which nights, up to the last that says anything of it, a case was bad.
+    """Return in which nights, up to the last that settled anything of it, a case was bad.
 
     Args:
         name: Its test id.
-        nights: Oldest first; nights that say nothing count neither way.
+        nights: Oldest first; nights that settle nothing of the case count neither way.
 
     Returns:
-        ``None`` where the last night that measured it did not find it bad.
+        ``None`` where the last night that settled it found it well, or none settled it.
     """
     row: list[Night] = []
     last_good = None
     for night in reversed(nights):
-        answer = night.cases.get(name) if night.is_judged else None
+        answer = _get_settled(name, night)
         if answer is None:
             continue
         if not answer.is_bad:
@@ -88,11 +88,24 @@ def find_bad_case(name: str, nights: Sequence[Night]) -> BadCase | None:
     return BadCase(name, tuple(reversed(row)), last_good) if row else None
 
 
+def _get_settled(name: str, night: Night) -> NightAnswer | None:
+    answer = night.cases.get(name) if night.is_judged else None
+    return answer if answer is not None and answer.is_settled else None
+
+
+def _is_well(name: str, nights: Sequence[Night]) -> bool:
+    """Tell whether the last night that settled a case found it well."""
+    settled = (_get_settled(name, night) for night in reversed(nights))
+    last = next((one for one in settled if one is not None), None)
+    return last is not None and not last.is_bad
+
+
 def decide(nights: Sequence[Night], issue: KnownIssue | None) -> NightDecision:
     """Say what is to become of the issue.
 
-    A case gets into it after three bad nights in a row and leaves it when a night measures it and
-    does not find it bad; one that is measured no longer stays. Somebody who closed the issue is not
+    A case gets into it after three bad nights in a row and leaves it when a night finds it well; an
+    answer that settles nothing (INCONCLUSIVE, NO BASELINE, INCOMPARABLE, CHANGED) counts neither
+    way, and a case that is measured no longer stays. Somebody who closed the issue is not
     told the same again: only a case that it did not list opens another.
 
     Args:
@@ -116,12 +129,12 @@ def decide(nights: Sequence[Night], issue: KnownIssue | None) -> NightDecision:
             return NightDecision("nothing", "what is worse was in the issue that somebody closed")
         bad_now = len(last.list_bad())
         return NightDecision("nothing", f"no case is worse for {BAD_NIGHTS} nights ({bad_now} now)")
-    absent = tuple(name for name in issue.cases if name not in last.cases)
-    still = (name for name in issue.cases if name in rows or name in absent)
+    still = (name for name in issue.cases if not _is_well(name, nights))
     names = dict.fromkeys((*still, *lasting))
     if not names:
         return NightDecision("close", "every case that the issue lists is well again")
-    bad = tuple(rows.get(name) or BadCase(name, ()) for name in names)
+    bad = tuple(find_bad_case(name, nights) or BadCase(name, ()) for name in names)
+    absent = tuple(name for name in names if name not in last.cases)
     return NightDecision("update", "cases are still worse", bad, absent)
 
 

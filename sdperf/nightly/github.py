@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import json
+import lzma
 import re
+import struct
 import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,11 +31,16 @@ LARGEST_ANSWER_BYTES: Final = 16 * 2**20
 TIMEOUT_S: Final = 30.0
 _VERSION: Final = "2022-11-28"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_.~+/=-]{1,1000}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class GitHubError(SdperfError):
     """GitHub did not answer, or not as its documentation says."""
+
+
+class ArtefactError(GitHubError):
+    """One thing that was asked for is gone or too large; what else there is can be read."""
 
 
 class _NoTokenElsewhere(urllib.request.HTTPRedirectHandler):
@@ -40,7 +49,9 @@ class _NoTokenElsewhere(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Drop the token where the host changes."""
+        """Drop the token where the host changes; follow to no address that is read in the open."""
+        if not _is_safe_address(newurl):
+            raise urllib.error.URLError("it sends to an address that is not https")
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         before, after = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
         if made is not None and (before.scheme, before.netloc) != (after.scheme, after.netloc):
@@ -130,7 +141,7 @@ class GitHub:
     def _read_night(self, run: Mapping[str, Any], artefact: str) -> Night:
         commit, date = str(run.get("head_sha", "")), str(run.get("created_at", ""))[:10]
         url = str(run.get("html_url", ""))
-        known = {
+        known: dict[str, Any] = {
             "commit": commit if _COMMIT.fullmatch(commit) else "",
             "date": date if _DATE.fullmatch(date) else "",
             "url": url if url.isascii() and re.fullmatch(r"https?://[^\s()<>]+", url) else "",
@@ -142,10 +153,10 @@ class GitHub:
         kept = [one for one in _list(answer, "artifacts") if one.get("expired") is False]
         if not kept or type(kept[0].get("id")) is not int:
             return Night({}, "it left no answer", **known)
-        content = self._fetch("GET", f"actions/artifacts/{kept[0]['id']}/zip")
         try:
+            content = self._fetch("GET", f"actions/artifacts/{kept[0]['id']}/zip")
             return parse_night(_unpack(content), **known)
-        except RecordError as error:
+        except (RecordError, ArtefactError) as error:
             return Night({}, shorten(str(error), 200), **known)
 
     def _get(self, path: str, query: Mapping[str, str]) -> Any:
@@ -178,16 +189,21 @@ class GitHub:
                 content: bytes = answer.read(LARGEST_ANSWER_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
             status = error.code if isinstance(error, urllib.error.HTTPError) else None
-            raise GitHubError(
+            is_gone = status in _GONE and path.startswith("actions/artifacts/")
+            raise (ArtefactError if is_gone else GitHubError)(
                 f"GitHub did not do {method} {path.partition('?')[0]}",
                 got=f"status {status}" if status is not None else str(error),
                 hint=_HINTS.get(status or 0, "look at githubstatus.com and run the job again"),
             ) from error
         if len(content) > LARGEST_ANSWER_BYTES:
-            raise GitHubError(f"GitHub's answer to {path} is too large")
+            raise ArtefactError(
+                f"GitHub's answer to {path.partition('?')[0]} is too large",
+                expected=f"at most {LARGEST_ANSWER_BYTES} bytes",
+            )
         return content
 
 
+_GONE: Final = (404, 410)
 _HINTS: Final = {
     401: "give the job's own token: token: ${{ github.token }}",
     403: "give the job permissions: issues: write, actions: read",
@@ -206,13 +222,15 @@ def make_github(environment: Mapping[str, str]) -> tuple[GitHub, str]:
         The repository, and the workflow's file name.
 
     Raises:
-        ConfigurationError: This is no job of GitHub's, or it has no token.
+        ConfigurationError: This is no job of GitHub's, or its token or the address
+            of the API cannot be used.
     """
     repository = environment.get("GITHUB_REPOSITORY", "")
     workflow = environment.get("GITHUB_WORKFLOW_REF", "").partition("@")[0].rpartition("/")[2]
-    token = environment.get("GITHUB_TOKEN", "")
-    api = environment.get("GITHUB_API_URL", "https://api.github.com")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not workflow:
+    token = environment.get("GITHUB_TOKEN", "").strip()
+    api = environment.get("GITHUB_API_URL", "https://api.github.com").strip()
+    is_named = re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII)
+    if not is_named or not workflow or not workflow.isascii():
         raise ConfigurationError(
             "this is no job of GitHub's",
             got=f"GITHUB_REPOSITORY {repository!r}, workflow {workflow!r}",
@@ -220,7 +238,41 @@ def make_github(environment: Mapping[str, str]) -> tuple[GitHub, str]:
         )
     if not token:
         raise ConfigurationError("the job has no token", hint="token: ${{ github.token }}")
+    if not _TOKEN.fullmatch(token):
+        raise ConfigurationError(
+            "the job's token is no token",
+            got=f"{len(token)} characters, some of which no token has",
+            expected="letters, digits and _ - . alone, on one line",
+            hint="token: ${{ github.token }}",
+        )
+    if not _is_safe_address(api):
+        raise ConfigurationError(
+            "GITHUB_API_URL is no address of GitHub's API",
+            got=shorten(ascii(api), 100),
+            expected="https://api.github.com, or https and another host",
+        )
     return GitHub(api, repository, token), workflow
+
+
+def _is_safe_address(address: str) -> bool:
+    """Tell whether a token may go there: by https, or by http to this very machine."""
+    if not re.fullmatch(r"[!-~]+", address):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _read_issue(document: Any) -> KnownIssue | None:
@@ -240,8 +292,25 @@ def _unpack(content: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(NIGHT_FILE) as member:
             return member.read(LARGEST_NIGHT_BYTES + 1)
-    except (zipfile.BadZipFile, KeyError, OSError, RuntimeError, NotImplementedError) as error:
+    except _UNPACKING as error:
         raise RecordError("the night's artefact cannot be unpacked", got=str(error)) from error
+
+
+_UNPACKING: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    IndexError,
+    ValueError,
+    OverflowError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+)
+"""What `zipfile` and its decompressors raise where an archive is damaged."""
 
 
 def _list(answer: Any, key: str) -> list[dict[str, Any]]:

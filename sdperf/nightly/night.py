@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
@@ -21,6 +22,9 @@ _MOST_CASES: Final = 5_000
 _LONGEST_NAME: Final = 500
 _LONGEST_REASON: Final = 300
 _MOST_WORDS: Final = 40
+_HEAD_BYTES: Final = 8_192
+"""Room for what a file holds beside its cases: a reason of 300 characters, at 12 bytes at most."""
+_MOST_LEFT_OUT: Final = 10**9
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,26 @@ class NightAnswer:
         """Whether the outcome fails a run."""
         return self.outcome in _BAD
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the outcome says that the case is bad or that it is well; others say neither."""
+        return self.is_bad or self.outcome in _WELL
+
+    @property
+    def aspect(self) -> str | None:
+        """What ``sdperf bisect --for`` searches for; ``None`` where nothing is worse."""
+        return ASPECTS.get(self.outcome)
+
 
 _BAD: Final = frozenset(one.value for one in Outcome if one.is_failure)
+_WELL: Final = frozenset({Outcome.PASS.value, Outcome.FASTER.value})
+ASPECTS: Final[Mapping[str, str]] = {
+    Outcome.SLOWER.value: "speed",
+    Outcome.HEAVIER.value: "memory",
+    Outcome.DEGRADED.value: "image",
+    Outcome.BROKEN.value: "image",
+}
+"""What ``sdperf bisect --for`` searches for, by what a case came to."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +80,7 @@ class Night:
         commit: Commit that was measured, all 40 digits; empty unknown.
         date: Day on which it began, ``2026-11-30``; empty unknown.
         url: Where the run can be looked at; empty unknown.
+        left_out: How many more cases it had than its file has room for.
     """
 
     cases: Mapping[str, NightAnswer] = field(default_factory=dict)
@@ -65,6 +88,7 @@ class Night:
     commit: str = ""
     date: str = ""
     url: str = ""
+    left_out: int = 0
 
     @property
     def is_judged(self) -> bool:
@@ -77,20 +101,61 @@ class Night:
 
 
 def format_night(night: Night) -> str:
-    """Return a night as JSON; commit, day and address come from GitHub, not from the file."""
+    """Return a night as JSON; commit, day and address come from GitHub, not from the file.
+
+    It keeps within what `parse_night` takes: names are shortened, then the words for bisect are
+    left out, then cases, the bad ones last, and their number is kept.
+    """
+    entries = [
+        (_fit_name(name), answer)
+        for name, answer in night.cases.items()
+        if answer.outcome in _KNOWN
+    ]
+    kept = _choose_cases(entries, has_words=True)
+    if len(kept) < len(entries):
+        kept = _choose_cases(entries, has_words=False)
     document = {
         "sdperf_night": FORMAT_VERSION,
-        "open": night.open,
-        "cases": {
-            name: {
-                "outcome": answer.outcome,
-                "reason": shorten(answer.reason, _LONGEST_REASON),
-                "bisect": list(answer.bisect),
-            }
-            for name, answer in night.cases.items()
-        },
+        "open": None if night.open is None else shorten(night.open, _LONGEST_REASON),
+        "left_out": night.left_out + len(night.cases) - len(kept),
+        "cases": kept,
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _choose_cases(
+    entries: Sequence[tuple[str, NightAnswer]], *, has_words: bool
+) -> dict[str, dict[str, object]]:
+    """Return as many cases as a file may hold, the bad ones before the others, in their order."""
+    documents = {name: _describe(answer, has_words=has_words) for name, answer in entries}
+    bad_first = sorted(entries, key=lambda entry: not entry[1].is_bad)
+    chosen: set[str] = set()
+    room = LARGEST_NIGHT_BYTES - _HEAD_BYTES
+    for name in dict.fromkeys(name for name, _ in bad_first):
+        text = json.dumps({name: documents[name]}, indent=1)
+        room -= len(text) + text.count("\n")  # one level deeper in the file
+        if room < 0 or len(chosen) == _MOST_CASES:
+            break
+        chosen.add(name)
+    return {name: document for name, document in documents.items() if name in chosen}
+
+
+def _describe(answer: NightAnswer, *, has_words: bool) -> dict[str, object]:
+    words = answer.bisect if has_words and len(answer.bisect) <= _MOST_WORDS else ()
+    is_short = all(len(word) <= _LONGEST_NAME for word in words)
+    return {
+        "outcome": answer.outcome,
+        "reason": shorten(answer.reason, _LONGEST_REASON),
+        "bisect": list(words) if is_short else [],
+    }
+
+
+def _fit_name(name: str) -> str:
+    """Return a test id that the file takes: a long one keeps its start, and a hash of the whole."""
+    if len(name) <= _LONGEST_NAME:
+        return name or "(no name)"
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{name[: _LONGEST_NAME - len(digest) - 4]}... {digest}"
 
 
 def parse_night(content: bytes, *, commit: str = "", date: str = "", url: str = "") -> Night:
@@ -116,12 +181,15 @@ def parse_night(content: bytes, *, commit: str = "", date: str = "", url: str = 
             "the night's file is of another format", expected=f"sdperf_night {FORMAT_VERSION}"
         )
     listed, reason = document.get("cases"), document.get("open")
+    left_out = document.get("left_out", 0)
+    if type(left_out) is not int or not 0 <= left_out <= _MOST_LEFT_OUT:
+        raise RecordError("the night's file does not say how many cases it leaves out")
     if not isinstance(listed, dict) or len(listed) > _MOST_CASES:
         raise RecordError("the night's file holds no cases", expected=f"at most {_MOST_CASES}")
     if reason is not None and not _is_text(reason, _LONGEST_REASON):
         raise RecordError("the night's file does not say why it is open", got=type(reason).__name__)
     cases = {_check_name(name): _parse_answer(name, one) for name, one in listed.items()}
-    return Night(cases, reason, commit, date, url)
+    return Night(cases, reason, commit, date, url, left_out)
 
 
 def _parse_answer(name: str, document: Any) -> NightAnswer:

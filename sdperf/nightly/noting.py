@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from sdperf.judging.settling import suggest_bisect
-from sdperf.nightly.night import ALL_CASES, Night, NightAnswer
+from sdperf.nightly.night import ALL_CASES, ASPECTS, Night, NightAnswer
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.verdict import Finding
 from sdperf.store.runs import SavedRun
-
-_ASPECTS: Final[Mapping[str, str]] = {
-    Outcome.SLOWER.value: "speed",
-    Outcome.HEAVIER.value: "memory",
-    Outcome.DEGRADED.value: "image",
-    Outcome.BROKEN.value: "image",
-}
-"""What ``sdperf bisect --for`` searches for, by what a case came to."""
 
 
 def note_night(run: SavedRun) -> Night:
@@ -57,7 +48,7 @@ def _find_reason(outcome: str, findings: Iterable[Finding]) -> str:
 
 
 def _suggest(outcome: str, measured: Measurement | None) -> tuple[str, ...]:
-    aspect = _ASPECTS.get(outcome)
+    aspect = ASPECTS.get(outcome)
     if aspect is None or measured is None:
         return ()
     return suggest_bisect(measured, aspect)

@@ -64,9 +64,9 @@ def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
         "",
         *format_markdown_table(_tabulate_nights(nights[-_MOST_NIGHTS:])),
         "",
-        "This text is written anew after each night. A case leaves the table when a night measures "
-        "it and does not find it worse, and the issue is closed with the last one. Who closes it "
-        "by hand is not told of the same cases again.",
+        "This text is written anew after each night. A case leaves the table when a night finds it "
+        "well (PASS or FASTER), and the issue is closed with the last one. Who closes it by hand "
+        "is not told of the same cases again.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,7 +115,8 @@ def _tabulate_cases(decision: NightDecision) -> Table:
     rows = []
     for one in decision.bad[:_MOST_ROWS]:
         if not one.nights:
-            rows.append((Code(_name(one.name)), "-", "-", "not measured any more"))
+            why = "not measured any more" if one.name in decision.absent else "not settled any more"
+            rows.append((Code(_name(one.name)), "-", "-", why))
             continue
         answer = one.nights[-1].cases[one.name]
         gone = "; not measured any more" if one.name in decision.absent else ""
@@ -149,16 +150,55 @@ def _format_commands(bad: Sequence[BadCase]) -> Iterator[str]:
 
 
 def suggest_command(case: BadCase) -> str | None:
-    """Return the command that searches for the commit; ``None`` where an end is unknown."""
+    """Return the command that searches for the commit; ``None`` where an end is unknown.
+
+    The bad end is the first night of the row that was bad in what is searched for: a night that was
+    slower is no end of a search for the commit that broke the image.
+    """
     if not case.nights or case.last_good is None:
         return None
-    good, bad = case.last_good.commit, case.nights[0].commit
     answer = case.nights[-1].cases[case.name]
-    if not good or not bad or good == bad or not answer.bisect:
+    same = (night for night in case.nights if night.cases[case.name].aspect == answer.aspect)
+    good, bad = case.last_good.commit, next(same).commit
+    if not good or not bad or good == bad or not _is_suggestion(answer.bisect, answer.aspect):
         return None
     ends = (good[:_SHORT_COMMIT], bad[:_SHORT_COMMIT])
     command = shlex.join(["sdperf", "bisect", *ends, *answer.bisect])
     return command if len(command) <= _LONGEST_COMMAND else None
+
+
+def _is_suggestion(words: Sequence[str], aspect: str | None) -> bool:
+    """Tell whether words are such as sdperf suggests: a file may bring others.
+
+    Args:
+        words: What follows the two ends, `sdperf.judging.settling.suggest_bisect`.
+        aspect: What has to be searched for.
+    """
+    options, values = words[::2], words[1::2]
+    if not words or len(options) != len(values) or len({*options}) != len(options):
+        return False
+    given = dict(zip(options, values, strict=True))
+    return given.get("--for") == aspect and all(
+        option in _SUGGESTED
+        and value.isprintable()
+        and not value.startswith("-")
+        and _SUGGESTED[option].fullmatch(value) is not None
+        for option, value in given.items()
+    )
+
+
+_SUGGESTED: Final = {
+    "--for": re.compile("speed|memory|image"),
+    "--cases": re.compile(".+"),
+    "--model": re.compile(".+"),
+    "--subject": re.compile(r"[\w./\\: -]+"),
+    "--batch": re.compile(r"[0-9]{1,9}"),
+    "--set": re.compile(
+        r"(?:(?:engine|threads|optimisations|steps|guidance|seed|size|scheduler)=[\w.:+-]+(?:,|\Z))*"
+        r"(?:negative_prompt=[^=]+)?"
+    ),
+}
+"""The options that are suggested, and what each may be set to."""
 
 
 def _tabulate_nights(nights: Sequence[Night]) -> Table:
@@ -170,7 +210,9 @@ def _tabulate_nights(nights: Sequence[Night]) -> Table:
             answer = f"says nothing: {shorten(night.open, 200)}"
         else:
             names = format_names([_name(one) for one in bad])
-            answer = f"{format_quantity(len(bad), 'case')} worse: {names}" if bad else "well"
+            answer = f"{format_quantity(len(bad), 'case')} worse: {names}" if bad else "none worse"
+            if night.left_out:
+                answer += f"; {format_quantity(night.left_out, 'case')} left out of its file"
         date = Marked(night.date, f"[{night.date}]({night.url})") if night.url else night.date
         rows.append((date or "unknown", night.commit[:_SHORT_COMMIT] or "unknown", answer))
     return Table(columns, tuple(rows))

@@ -1,11 +1,14 @@
 """When somebody is told: by nights that say something, three in a row."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.nightly.deciding import BAD_NIGHTS, KnownIssue, decide, find_bad_case
 from sdperf.nightly.night import Night, NightAnswer
+from sdperf.record.verdict import Outcome
 
 A, B = "bench/test_a.py::test_a", "bench/test_b.py::test_b"
 WORDS = {"+": "PASS", "-": "SLOWER", "?": "INCONCLUSIVE", "!": "DEGRADED"}
@@ -38,6 +41,9 @@ def nights(**rows):
         ("--.-", "open"),
         ("--.", "nothing"),
         ("--?", "nothing"),
+        ("--?-", "open"),
+        ("-?-?-", "open"),
+        ("+--?+-", "nothing"),
         ("-!-", "open"),
         ("+++", "nothing"),
     ],
@@ -60,12 +66,31 @@ def test_the_night_before_the_first_bad_one_is_the_good_end():
     assert find_bad_case(A, nights(a="--+.")) is None
 
 
+@pytest.mark.parametrize("outcome", ["INCONCLUSIVE", "NO BASELINE", "INCOMPARABLE", "CHANGED"])
+def test_an_answer_that_settles_nothing_is_no_good_end_and_closes_nothing(outcome):
+    row = [
+        replace(night, cases={A: NightAnswer(outcome)}) if day in (2, 5) else night
+        for day, night in enumerate(nights(a="+?---?"), 0)
+    ]
+    row[1] = replace(row[1], cases={A: NightAnswer(outcome)})
+    found = find_bad_case(A, row)
+    assert (found.last_good.date, found.nights[0].date) == ("2026-11-01", "2026-11-04")
+    assert decide(row, KnownIssue(7, (A,))).act == "update"
+
+
+def test_only_what_is_judged_well_or_worse_is_settled():
+    settled = {one.value for one in Outcome if NightAnswer(one.value).is_settled}
+    assert settled == {"PASS", "FASTER", "SLOWER", "HEAVIER", "DEGRADED", "BROKEN"}
+
+
 @pytest.mark.parametrize(
     ("rows", "act", "listed"),
     [
         ({"a": "----", "b": "++++"}, "update", [A]),
         ({"a": "---+", "b": "++++"}, "close", []),
-        ({"a": "---?", "b": "++++"}, "close", []),  # nobody says that it is worse any more
+        ({"a": "---?", "b": "++++"}, "update", [A]),  # nobody says that it is well
+        ({"a": "????", "b": "++++"}, "update", [A]),
+        ({"a": "---?+", "b": "+++++"}, "close", []),
         ({"a": "---o", "b": "++++"}, "nothing", []),
         ({"a": "---.", "b": "++++"}, "update", [A]),  # renamed or dropped: somebody has to look
         ({"a": "---+", "b": "+---"}, "update", [B]),
@@ -94,7 +119,7 @@ def test_who_closed_the_issue_is_not_told_the_same_again_but_of_another_case_or_
 @given(st.lists(st.sampled_from("+-?!.o"), min_size=1, max_size=12))
 def test_nothing_is_opened_unless_three_saying_nights_end_it_and_all_are_bad(letters):
     is_opened = decide(nights(a="".join(letters)), None).act == "open"
-    saying = [one for one in letters if one not in ".o"]
+    saying = [one for one in letters if one not in ".o?"]
     ends_bad = len(saying) >= BAD_NIGHTS and all(one in "-!" for one in saying[-BAD_NIGHTS:])
     assert is_opened == (ends_bad and letters[-1] in "-!")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import pytest
 
 import sdperf
+from sdperf.errors import ConfigurationError
 from sdperf.nightly.__main__ import main
 from sdperf.nightly.deciding import BadCase, NightDecision
+from sdperf.nightly.github import LARGEST_ANSWER_BYTES, make_github
 from sdperf.nightly.night import Night, NightAnswer, format_night
 from sdperf.nightly.wording import format_body, format_title, read_listed, suggest_command
-from tests.support.github_standin import GitHubStandIn, pack, serve
+from tests.support.github_standin import TOKEN, GitHubStandIn, pack, serve
 
 CASE = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"
 ASKS = ("--for", "speed", "--cases", "latency[fp32-sync-1w]")
+SUGGESTED = "engine=ort,steps=20,guidance=7.5,size=64x64,scheduler=ddim,negative_prompt=blurry, bad"
 EVIL = "@you <script> | `x` [y](z)\n- \x1b[2J ::error:: #1 <!-- -->"
 
 
@@ -177,6 +181,88 @@ def test_a_wrong_token_a_lost_network_and_no_job_are_one_message_each(run, monke
     assert "this is no job of GitHub's" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "token", ["sec\nret", "sec\r\nret: x", "s\u0119cret", "sec ret", "sec\x00"]
+)
+def test_a_token_that_is_none_is_one_message_that_does_not_show_it(github, token):
+    with serve(github) as environment, pytest.raises(ConfigurationError) as caught:
+        make_github(environment | {"GITHUB_TOKEN": token})
+    assert "the job's token is no token" in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("sec", "ret"))
+
+
+def test_a_token_with_a_line_end_after_it_is_taken_without(run, github, monkeypatch):
+    monkeypatch.setenv("GITHUB_TOKEN", f"{TOKEN}\n")
+    assert run() == 0
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "api.github.com",
+        "file:///etc/passwd",
+        "http://example.org",
+        "ftp://127.0.0.1/x",
+        "https://",
+        "https://[",
+        "https://h:x/",
+        "https://a\nb/",
+        "https://me:pw@host/",
+    ],
+)
+def test_only_https_or_this_machine_is_asked(run, monkeypatch, capsys, address):
+    monkeypatch.setenv("GITHUB_API_URL", address)
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert "GITHUB_API_URL is no address of GitHub's API" in error
+    assert error.count("\n") == 1
+
+
+def test_no_artefact_is_fetched_from_an_address_that_is_not_https(run, github, capsys):
+    github.add_night(1, night("PASS"))
+    github.store = "http://example.invalid"
+    assert run() == 2
+    assert "an address that is not https" in capsys.readouterr().err
+
+
+def spoil(content, kind):
+    """Damage an archive the way the named error of a decompressor asks for."""
+    damaged = bytearray(content)
+    central = damaged.rfind(b"PK\x01\x02")
+    if kind == "zlib":
+        damaged[damaged.find(b"night.json") + len("night.json")] = 0xFF
+    elif kind == "lzma":
+        for at in (8, central + 10):
+            damaged[at : at + 2] = struct.pack("<H", 14)
+    elif kind == "eof":
+        damaged[central + 10 : central + 12] = damaged[8:10] = struct.pack("<H", 0)
+        damaged[central + 20 : central + 28] = struct.pack("<II", 10**6, 10**6)
+    elif kind == "offset":
+        damaged[central + 42 : central + 46] = struct.pack("<I", 2**32 - 2)
+    else:
+        damaged = bytearray(b"x" * (LARGEST_ANSWER_BYTES + 1))
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("kind", ["zlib", "lzma", "eof", "offset", "large"])
+def test_one_damaged_artefact_says_nothing_and_the_other_nights_count(run, github, kind):
+    for day in (1, 2, 3, 4):
+        github.add_night(day, night("SLOWER"))
+    github.artefacts[102] = (spoil(github.artefacts[102][0], kind), False)
+    assert run() == 0
+    assert "2026-11-01 (3 nights)" in github.issues[0]["body"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_one_artefact_that_is_gone_says_nothing_and_the_other_nights_count(run, github, status):
+    for day in (1, 2, 3, 4):
+        github.add_night(day, night("SLOWER"))
+    github.fails = {"/artifacts/102/zip": status}
+    assert run() == 0
+    assert "2026-11-01 (3 nights)" in github.issues[0]["body"]
+
+
 def make_bad(name=CASE, reason="slow", commits=("a" * 40, "b" * 40), bisect=ASKS):
     row = Night({name: NightAnswer("SLOWER", reason, bisect)}, commit=commits[1], date="2026-11-02")
     good = Night({name: NightAnswer("PASS")}, commit=commits[0], date="2026-11-01")
@@ -184,7 +270,8 @@ def make_bad(name=CASE, reason="slow", commits=("a" * 40, "b" * 40), bisect=ASKS
 
 
 def test_what_a_file_brings_stands_for_itself_in_the_issue():
-    bad = make_bad(EVIL, EVIL, bisect=("--cases", EVIL))
+    printable = "".join(one for one in EVIL if one.isprintable())
+    bad = make_bad(EVIL, EVIL, bisect=("--for", "speed", "--cases", printable))
     body = format_body(NightDecision("open", "", (bad,)), bad.nights)
     assert read_listed(body) == (EVIL,)
     shown = body.partition("\n")[2]
@@ -212,6 +299,49 @@ def test_no_command_is_given_where_an_end_is_unknown():
         assert "No command can be given" in body
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*ASKS, "--pip-option=--index-url=http://evil", "x"),
+        (*ASKS, "--pip-option", "--index-url=http://evil"),
+        (*ASKS, "--python"),
+        (*ASKS, "--for", "image"),
+        ("--for", "image", "--cases", "latency[fp32-sync-1w]"),
+        ("--cases", "latency[fp32-sync-1w]"),
+        (*ASKS, "--model", "--trust"),
+        (*ASKS, "--subject", "evil:f;x"),
+        (*ASKS, "--batch", "x"),
+        (*ASKS, "--set", "subject=evil:f"),
+        (*ASKS, "--set", "steps=2,model=evil/model"),
+        (*ASKS, "--set", "negative_prompt=blurry,model=evil/model"),
+        (*ASKS, "--set", "engine=external:sh -c evil"),
+        ("--for", "speed", "--cases", "a\nrm -rf ~\x1b"),
+    ],
+)
+def test_only_what_sdperf_suggests_is_a_command(words):
+    assert suggest_command(make_bad(bisect=words)) is None
+
+
+def test_what_sdperf_suggests_is_a_command():
+    words = (*ASKS, "--model", "org/model", "--subject", "pkg.mod:make", "--batch", "8")
+    command = suggest_command(make_bad(bisect=(*words, "--set", SUGGESTED)))
+    assert command.endswith(f"--subject pkg.mod:make --batch 8 --set '{SUGGESTED}'")
+
+
+def test_the_ends_of_a_search_are_nights_of_what_is_searched_for():
+    outcomes = ["SLOWER", "HEAVIER", "BROKEN", "DEGRADED"]
+    row = tuple(
+        Night(
+            {CASE: NightAnswer(outcome, "", (*("--for", "image"), *ASKS[2:]))},
+            commit=f"{day:040x}"[::-1],
+        )
+        for day, outcome in enumerate(outcomes, 2)
+    )
+    good = Night({CASE: NightAnswer("PASS")}, commit="a" * 40)
+    command = suggest_command(BadCase(CASE, row, good))
+    assert command.split()[2:4] == ["a" * 12, "400000000000"]
+
+
 def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
     many = [make_bad(f"t.py::test_{number}") for number in range(600)]
     body = format_body(NightDecision("update", "", tuple(many)), ())
@@ -219,7 +349,12 @@ def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
     assert len(body) < 65_536  # GitHub's limit
     assert "... and 570 cases more." in body
     long = [
-        make_bad(f"{'<&|>' * 120}{n}", "<&|>" * 70, bisect=("&" * 400,) * 5) for n in range(600)
+        make_bad(
+            f"{'<&|>' * 120}{n}",
+            "<&|>" * 70,
+            bisect=("--for", "speed", "--cases", "&" * 480, "--model", "&" * 480),
+        )
+        for n in range(600)
     ]
     assert len(format_body(NightDecision("update", "", tuple(long)), long[0].nights * 7)) < 65_536
     assert "; not measured any more" in format_body(

@@ -136,7 +136,7 @@ def serve(standin):
 
     servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), one) for one in (Api, Store)]
     for server in servers:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     api, store = (f"http://127.0.0.1:{server.server_port}" for server in servers)
     standin.store = store
     try:
