@@ -12,15 +12,16 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from sdperf.ab.sides.worktree import is_tracked
 from sdperf.ab.verdict.comparison import AbComparison, Compared
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.record.json import decode_object, format_record, parse_record
-from sdperf.store.files import write_atomically
+from sdperf.store.files import keep_out_of_git, write_atomically
 
 S = TypeVar("S")
 
@@ -45,8 +46,25 @@ class KeptFolder(abc.ABC, Generic[S]):
         """Read the state out of plain JSON values.
 
         Raises:
-            RecordError: It is damaged.
+            RecordError: It is damaged, or answers another question.
         """
+
+    def check_question(self, key: str, known: Collection[str], named: Iterable[str | None]) -> None:
+        """Refuse a state that answers another question than the one that is asked.
+
+        Args:
+            key: Of the question in the state.
+            known: The steps of that question.
+            named: Steps that the state names.
+
+        Raises:
+            RecordError: It is another question, or a step is none of its.
+        """
+        if key != self.key:
+            raise RecordError("it answers another question", got=key, expected=self.key)
+        for step in named:
+            if step is not None and step not in known:
+                raise RecordError("it names a step that was not asked for", got=ascii(step)[:80])
 
     @property
     def path(self) -> Path:
@@ -67,6 +85,7 @@ class KeptFolder(abc.ABC, Generic[S]):
         """
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
+            keep_out_of_git(self.parent)
             lock = (self.parent / f"{self.key}.lock").open("a+")
         except OSError as error:
             raise self._unwritable(self.parent, error) from error
@@ -89,8 +108,15 @@ class KeptFolder(abc.ABC, Generic[S]):
         """Return the state that was kept; ``None`` where there is none.
 
         Raises:
-            RecordError: The file is damaged.
+            RecordError: The file is damaged, or is of another question.
+            ConfigurationError: It cannot be read, or came with the repository.
         """
+        if is_tracked(self.path):
+            raise ConfigurationError(
+                f"the {self.noun} kept here came with the repository: none of it was measured here",
+                got=f"{self.path}, which git tracks",
+                hint="take it out with git rm -r --cached .sdperf, and begin anew with --no-resume",
+            )
         try:
             return self.parse(decode_object(self.path.read_bytes(), "it"))
         except FileNotFoundError:
@@ -127,7 +153,7 @@ class KeptFolder(abc.ABC, Generic[S]):
         Raises:
             RecordError: It is missing or damaged.
         """
-        path = self.folder / file_name
+        path = self.folder / Path(file_name).name
         try:
             return parse_record(AbComparison, decode_object(path.read_bytes(), "it"))
         except (OSError, RecordError) as error:
@@ -141,33 +167,6 @@ class KeptFolder(abc.ABC, Generic[S]):
         """Return the file of an image by its content hash, where it was kept."""
         path = self.folder / "images" / f"{sha256}.png"
         return path if path.is_file() else None
-
-    @contextlib.contextmanager
-    def noted(self, place: str) -> Iterator[None]:
-        """Keep the place of a worktree on disk while it is there."""
-        self.write_places((*self.read_places(), place))
-        try:
-            yield
-        finally:
-            self.write_places(tuple(one for one in self.read_places() if one != place))
-
-    def read_places(self) -> tuple[str, ...]:
-        """Return the places of worktrees that are there, or that a killed search left."""
-        try:
-            return tuple(os.fsdecode(self._places.read_bytes()).splitlines())
-        except FileNotFoundError:
-            return ()
-
-    def write_places(self, places: Sequence[str]) -> None:
-        """Keep the places of worktrees; none leaves no file."""
-        if places:
-            self._write(self._places, os.fsencode("".join(f"{place}\n" for place in places)))
-        else:
-            self._places.unlink(missing_ok=True)
-
-    @property
-    def _places(self) -> Path:
-        return self.parent / f"{self.key}.worktrees"
 
     def forget(self) -> None:
         """Remove the state and all that belongs to it."""

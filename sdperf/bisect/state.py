@@ -134,4 +134,10 @@ class StateFolder(KeptFolder[BisectState]):
 
     def parse(self, document: dict[str, Any]) -> BisectState:
         """Read a search's state."""
-        return parse_record(BisectState, document)
+        state = parse_record(BisectState, document)
+        question = state.question
+        known = (question.good, *question.history.steps)
+        records = [one for one in (state.end, state.closing, *state.steps) if one is not None]
+        named = [*(one.step for one in records), state.closing_base]
+        self.check_question(question.key(), known, named)
+        return state

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.revisions import opened_revisions
 from sdperf.ab.sides.sides import MatrixCase, Side, SideError
-from sdperf.ab.sides.worktree import run_git
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.turns.view import View
 from sdperf.ab.verdict.comparison import Compared, CompareOptions
-from sdperf.bisect.folder import KeptFolder
 from sdperf.bisect.packages import label_step
-from sdperf.errors import ConfigurationError, PackageError
+from sdperf.errors import PackageError
 from sdperf.record.workload import Workload
 
 SHORT: Final = 12
 """Digits of a commit in labels."""
-
-_TEMPORARY: Final = "sdperf-"
-"""How the names of our own temporary folders begin; nothing else is removed."""
 
 Compare = Callable[..., Compared]
 
@@ -101,28 +95,24 @@ class Commits:
     Attributes:
         here: The current folder, in the repository.
         template: What all sides share.
-        kept: Where the places of worktrees are noted, so that they are found after a kill.
     """
 
     here: Path
     template: Side
-    kept: KeptFolder[Any]
 
     @contextlib.contextmanager
     def opened(self, step: str) -> Iterator[Side]:
         """Check a commit out."""
         with opened_revisions((step,), self.here) as (code,):
-            place = run_git(code.folder, "rev-parse", "--show-toplevel").strip()
-            with self.kept.noted(place):
-                yield dataclasses.replace(
-                    self.template,
-                    label=step[:SHORT],
-                    code=code.code,
-                    replaces_sdperf=code.replaces_sdperf,
-                    folder=code.folder,
-                    revision=code.commit,
-                    repository=code.repository,
-                )
+            yield dataclasses.replace(
+                self.template,
+                label=step[:SHORT],
+                code=code.code,
+                replaces_sdperf=code.replaces_sdperf,
+                folder=code.folder,
+                revision=code.commit,
+                repository=code.repository,
+            )
 
 
 @dataclass
@@ -165,22 +155,3 @@ class AskedSide(Protocol):
 def make_template(question: AskedSide) -> Side:
     """Return what all sides of a question share."""
     return Side("", question.workload, subject=question.subject, device=question.device)
-
-
-def remove_abandoned(kept: KeptFolder[Any], repository: Path) -> int:
-    """Remove the worktrees that a killed search left; nobody else may ask its question now.
-
-    Returns:
-        How many there were.
-    """
-    places = [Path(place) for place in kept.read_places()]
-    for place in places:
-        with contextlib.suppress(ConfigurationError):
-            run_git(repository, "worktree", "remove", "--force", "--force", str(place))
-        if place.parent.name.startswith(_TEMPORARY):
-            shutil.rmtree(place.parent, ignore_errors=True)
-    if places:
-        with contextlib.suppress(ConfigurationError):
-            run_git(repository, "worktree", "prune")
-    kept.write_places(())
-    return len(places)

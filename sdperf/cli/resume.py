@@ -147,14 +147,9 @@ def _leaves_out(word: str, next_one: str) -> bool:
 
 def _refuse_tracked(path: Path) -> None:
     """Refuse a journal that came with a repository: whoever wrote it chose the command in it."""
-    from sdperf.ab.sides.worktree import run_git
+    from sdperf.ab.sides.worktree import is_tracked
 
-    resolved = path.resolve()
-    try:
-        tracked = run_git(resolved.parent, "ls-files", "--", f"./{resolved.name}")
-    except ConfigurationError:  # no git, or no repository of git's
-        return
-    if tracked.strip():
+    if is_tracked(path):
         raise ConfigurationError(
             "the journal came with the repository: it is no session of yours",
             got=f"{path}, which git tracks",

@@ -270,9 +270,10 @@ def _open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
         RecordError: The journal is damaged.
     """
     from sdperf.outputs import check_outputs
-    from sdperf.plugin.ending.saving import EVIDENCE_FOLDER, keep_out_of_git
+    from sdperf.plugin.ending.saving import EVIDENCE_FOLDER
     from sdperf.plugin.journalling import open_journal
     from sdperf.plugin.opening import list_outputs
+    from sdperf.store.files import keep_out_of_git
     from sdperf.store.session_lock import FolderLock
 
     check_outputs(list_outputs(live.settings, host, config.rootpath))

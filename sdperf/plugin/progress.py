@@ -70,6 +70,8 @@ class LiveLine:
     def _describe_left(self) -> str:
         """Say what is left of the session; before a case is done, of the case."""
         left_s = self.left_s()
+        if left_s is not None and left_s < 1:
+            return ""  # what now runs was not planned: nobody knows how long it takes
         if left_s is not None:
             return f"; about {format_seconds(left_s)} left"
         if not self._seen_s:

@@ -14,6 +14,7 @@ _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
 while; this command waits until they are on the medium. ``None`` on other systems, whose ``fsync``
 does that itself."""
 
+_GITIGNORE: Final = b"# Made by sdperf: its own files.\n*\n"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -139,3 +140,14 @@ def encode_text(text: str) -> bytes:
     Python keeps such bytes as lone surrogates, which no encoding takes.
     """
     return text.encode("utf-8", "backslashreplace")
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Have git leave sdperf's own folder alone.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path = folder / ".gitignore"
+    if not path.exists():
+        write_atomically(path, _GITIGNORE)

@@ -162,4 +162,8 @@ class SweepFolder(KeptFolder[SweepState]):
 
     def parse(self, document: dict[str, Any]) -> SweepState:
         """Read a sweep's state."""
-        return parse_record(SweepState, document)
+        state = parse_record(SweepState, document)
+        ends = [step for one in state.pairs for step in (one.a, one.b)]
+        named = [*ends, *(one.step for one in state.failed)]
+        self.check_question(state.question.key(), state.question.plan.steps, named)
+        return state

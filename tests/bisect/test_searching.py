@@ -362,6 +362,8 @@ def test_the_state_is_whole_after_each_step_and_a_damaged_one_is_refused(search,
         assert folder.read_comparison(name).b.label == found.state.steps[0].step
     assert folder.find_image("f" * 64).read_bytes() == b"png"
     assert folder.find_image("0" * 64) is None
+    with pytest.raises(RecordError, match="another question"):
+        StateFolder(path.parent, "0" * 16).parse(json.loads(path.read_text()))
     path.write_text(path.read_text()[:-40])
     with pytest.raises(RecordError, match="--no-resume"):
         search(asked, Machine({}))

@@ -140,6 +140,7 @@ def test_a_package_of_the_repository_counts_as_much_as_a_subject(capsys, reposit
         (("--a", "fp16", "--b", "mode=sync"), "a setting cannot be read; got: fp16"),
         (("--a", "mode=sync", "--cases", "speed"), "there is no such case; got: speed"),
         (("--a", "mode=sync", "--json", "/no/such/folder/x.json"), "--json cannot be written"),
+        (("--a", "mode=sync", "--json", "x", "--markdown", "./x"), "are the same file"),
         (("--a", "mode=sync", "--label", "one"), "--label names both sides"),
         (("--a", "model=/no/such/model"), "'/no/such/model' does not exist"),
     ],

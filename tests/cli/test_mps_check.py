@@ -219,3 +219,11 @@ def test_a_subject_of_its_own_is_recorded(capsys):
     assert report["model"] == "tests.support.mps_check_subjects:sound"
     assert report["findings"] == []
     assert torch.backends.mps.is_available.__module__.startswith("torch")
+
+
+def test_a_subject_that_raises_is_one_message_and_no_finding(capsys):
+    assert main(["mps-check", "--subject", "tests.support.mps_check_subjects:raises"]) == 2
+    said = capsys.readouterr().err
+    assert "mps_check_subjects:raises made no pipeline" in said
+    assert "RuntimeError: boom" in said
+    assert "Traceback" not in said

@@ -25,7 +25,7 @@ def runs(tmp_path, monkeypatch):
 def quick(monkeypatch):
     """Pages of their data alone: what they look like is tested elsewhere and takes its time."""
 
-    def render(machines, source, trends=None, tunings=()):
+    def render(machines, *_):
         return f'<p><script id="{ELEMENT_ID}">{pack_machines(machines)}</script>'
 
     monkeypatch.setattr("sdperf.report.html.page.render_page", render)

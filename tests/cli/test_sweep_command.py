@@ -18,6 +18,8 @@ from sdperf.ab.turns import bench
 from sdperf.cli import main, sweep
 from sdperf.errors import PackageError
 from sdperf.sweep import releases
+from sdperf.sweep.state import SweepState
+from sdperf.sweep.sweeping import Sweep, SweepConclusion
 from tests.ab.sides.test_environments import make_wheel, pretend_pip
 from tests.support.ab_standin import list_children, staged_stand_in
 from tests.support.repositories import Repository
@@ -191,6 +193,35 @@ def test_the_history_of_a_repository_with_a_commit_that_does_not_import(capsys, 
     assert repository.git("status", "--short", "--untracked-files=no") == ""
 
 
+def test_no_file_of_a_repository_says_which_folders_are_removed(
+    capsys, repository, monkeypatch, tmp_path
+):
+    for number in range(2):
+        repository.commit(f"c{number}", f"# {number}\n")
+    foreign = tmp_path / "sdperf-mine" / "code"
+    foreign.mkdir(parents=True)
+    worktree = tmp_path / "worktree"
+    repository.git("worktree", "add", "--detach", "--quiet", str(worktree))
+    asked = []
+
+    def measure_nothing(sweeping):
+        asked.append(sweeping)
+        return SweepConclusion("nothing", SweepState(sweeping.question, "2026-01-01T00:00:00Z"))
+
+    monkeypatch.setattr(Sweep, "run", measure_nothing)
+    words = ("--commits", "main~1..main", *SUBJECT)
+    assert run(capsys, *words)[0] == 1
+    assert repository.git("status", "--short") == "", "its own folder is left to git"
+    key = asked[0].question.key()
+    places = f"{foreign}\n{worktree}\n{foreign}\0\n"
+    Path(f".sdperf/sweep/{key}.worktrees").write_text(places, encoding="utf-8")
+    repository.git("add", "--force", ".sdperf")
+    assert run(capsys, *words)[0] == 1
+    assert foreign.is_dir()
+    assert (worktree / "mine.py").is_file()
+    repository.git("worktree", "remove", str(worktree))
+
+
 KILL_ONCE = """
 import os, pathlib, signal
 marker = pathlib.Path(os.environ["KILLED_AT"])
@@ -267,6 +298,7 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
         (("--python-package", "planted-sd", "--set", "precision=fp8"), "precision cannot be used"),
         (("--python-package", "planted-sd", "--cases", "speed"), "there is no such case"),
         (("--python-package", "planted-sd", "--json", "/no/such/x"), "--json cannot be written"),
+        (("--json", "x", "--html", "../here/x"), "--json and --html are the same file"),
         (("--commits", "main"), "--commits cannot be used; got: main; expected: a range"),
         (("--commits", "a..b", "--with", "torch"), "--with goes with packages only"),
         (("--commits", "a..b", "--from", "1"), "--from needs one --python-package"),

@@ -17,8 +17,8 @@ class Events:
     """What workers did, in order, and what the test process compared.
 
     Attributes:
-        seen: ``("load", name)``, ``("draw", name, seed)`` and ``("record", name)``; a pipeline's
-            name is its precision, and its subject's where it has one.
+        seen: ``("load", name)``, ``("draw", name, seed)`` and ``("recordimage", name)``; a
+            pipeline's name is its precision, and its subject's where it has one.
         pairs: Content of the two pictures of each comparison.
         together: Threads that looked at pictures while a round ran.
     """
@@ -96,7 +96,7 @@ def test_seven_cases_load_each_pipeline_once_and_bf16_in_the_fresh_process_it_as
     assert events.loads == ["fp32", "bf16", "bf16"]  # seven before
     assert set(events.draws("fp32").values()) == {1}
     assert len(events.draws("fp32")) == 8
-    recorded = [events.seen.count(("record", each)) for each in ("fp32", "bf16")]
+    recorded = [events.seen.count(("recordimage", each)) for each in ("fp32", "bf16")]
     assert recorded == [8, 8]  # each picture once
     done.stdout.fnmatch_lines(["    3 model loads, none into a worker that had it"])
     document = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
@@ -127,7 +127,7 @@ def test_a_latency_case_alone_draws_one_picture_to_be_held_against(seven, events
     seven("-k", "latency")
     assert events.loads == ["fp32", "bf16"]
     assert list(events.draws("fp32").values()) == [1]
-    assert ("record", "fp32") not in events.seen
+    assert ("recordimage", "fp32") not in events.seen
 
 
 HELPED = """

@@ -286,3 +286,7 @@ def compiled(request):
     pipeline.vae.decoder.conv_in = torch.compile(pipeline.vae.decoder.conv_in)
     pipeline.unet = torch.compile(pipeline.unet)
     return pipeline
+
+
+def raises(request):
+    raise RuntimeError("boom")

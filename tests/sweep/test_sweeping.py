@@ -17,6 +17,7 @@ from sdperf.report.sweep import list_words
 from sdperf.sweep.state import FailedStep, SweepFolder
 from sdperf.sweep.sweeping import Sweep
 from tests.support.bisecting import LATENCY, Machine, Planted
+from tests.support.repositories import git
 from tests.support.sweeping import (
     SweepListener,
     name_versions,
@@ -256,6 +257,26 @@ def test_killed_at_any_moment_nothing_that_was_finished_is_lost(
     folder = SweepFolder(tmp_path / "sweep", asked.key())
     for record in found.state.pairs:
         assert folder.read_comparison(record.comparison).b.label == record.b
+
+
+def test_a_kept_sweep_of_another_question_or_of_the_repository_is_refused(tmp_path):
+    asked, other = sweep_question(VERSIONS), sweep_question(VERSIONS, every=2)
+    found = run_sweep(tmp_path, other, Machine(plant()))
+    folder = SweepFolder(tmp_path / "sweep", asked.key())
+    folder.write(found.state)
+    with pytest.raises(RecordError, match="another question"):
+        folder.read()
+    strange = replace(found.state.pairs[0], b="planted==9.9")
+    folder.write(replace(found.state, question=asked, pairs=(strange,)))
+    with pytest.raises(RecordError, match=r"planted==9\.9"):
+        folder.read()
+    folder.write(replace(found.state, question=asked))
+    assert folder.read().pairs == found.state.pairs
+    git(tmp_path, "init", "--quiet")
+    assert folder.read() is not None
+    git(tmp_path, "add", "--force", str(folder.path))
+    with pytest.raises(ConfigurationError, match="came with the repository"):
+        folder.read()
 
 
 def test_no_comparison_begins_after_the_budget_nor_one_that_would_end_after_it(tmp_path):

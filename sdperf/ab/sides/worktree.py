@@ -116,6 +116,18 @@ def is_shallow(repository: Path) -> bool:
     return run_git(repository, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
+def is_tracked(path: Path) -> bool:
+    """Tell whether git tracks a file: it came with the repository, or will go with it.
+
+    Links are followed; without git, or outside of a repository of git's, nothing is tracked.
+    """
+    resolved = path.resolve()
+    try:
+        return bool(run_git(resolved.parent, "ls-files", "--", f"./{resolved.name}").strip())
+    except ConfigurationError:
+        return False
+
+
 def run_git(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return what it printed.
 

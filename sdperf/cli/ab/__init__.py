@@ -24,7 +24,7 @@ from sdperf.cli.shared.options import (
     add_what_is_run,
     add_written_files,
 )
-from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
 from sdperf.errors import ConfigurationError
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
@@ -266,8 +266,8 @@ def find_status(compared: Compared, verdict: AbVerdict, *, strict: bool) -> int:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse outputs that could not be written, before anything is measured."""
-    for option in ("json", "markdown"):
-        check_output_file(f"--{option}", getattr(arguments, option))
+    options = ("json", "markdown")
+    check_output_files({f"--{option}": getattr(arguments, option) for option in options})
     images = arguments.images
     if images is not None and images.exists() and not images.is_dir():
         raise ConfigurationError("--images is no folder", got=str(images))

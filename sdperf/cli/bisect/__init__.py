@@ -22,7 +22,7 @@ from sdperf.cli.shared.output import check_output_file, check_temporary_folder, 
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
@@ -154,19 +154,20 @@ def _search(
     spell: Callable[[SdperfError], str],
 ) -> Conclusion:
     """Run the search with everything it needs, all of which is gone afterwards."""
-    from sdperf.ab.sides.worktree import find_repository
+    from sdperf.ab.sides.worktree import clear_leftovers
     from sdperf.ab.turns.bench import LiveBench
     from sdperf.bisect.searching import Bisection
-    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template, remove_abandoned
+    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template
     from sdperf.cli.ab.view import TerminalView
 
     template = make_template(question)
     source: SideSource
     if question.kind == "revisions":
-        left = remove_abandoned(kept, find_repository(here))
+        left = clear_leftovers()
         if left:
-            teller.say(f"removed {left} worktrees that a killed search left")
-        source = Commits(here, template, kept)
+            folders = format_quantity(left, "temporary folder")
+            teller.say(f"removed {folders} that a killed command left")
+        source = Commits(here, template)
     else:
         source = Versions(_open_store(question.pip_options, teller.say), template)
     with contextlib.ExitStack() as stack:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.cli.shared.options import add_format, add_setting
 from sdperf.cli.shared.output import print_lines
-from sdperf.errors import ConfigurationError
+from sdperf.errors import ConfigurationError, ModelError, SdperfError
 from sdperf.models.sampling import choose_sampling
 from sdperf.record.json import format_record
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Workload
@@ -162,6 +162,7 @@ def _installed_torch() -> str:
 def _record(
     arguments: argparse.Namespace, workload: Workload, table: DispatchTable
 ) -> MpsRecording:
+    from sdperf.models.failing_line import describe_failing_line
     from sdperf.models.loader import resolve_model
     from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
 
@@ -180,8 +181,19 @@ def _record(
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = torch.device("meta" if arguments.meta else "cpu")
-    with made_as_on_a_mac():
-        pipeline = make(PipelineRequest(model, dtypes[arguments.precision], device))
+    request = PipelineRequest(model, dtypes[arguments.precision], device)
+    try:
+        with made_as_on_a_mac():
+            pipeline = make(request)
+    except SdperfError:
+        raise
+    except Exception as error:  # a subject is code of the user
+        line = describe_failing_line(error)
+        raise ModelError(
+            f"{arguments.subject or workload.model} made no pipeline",
+            got=f"{type(error).__name__}: {error}" + ("" if line is None else f" ({line})"),
+            expected="a diffusers.DiffusionPipeline",
+        ) from error
     if arguments.lora is not None:
         load_lora(pipeline, arguments.lora)
     if arguments.attention is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sdperf.errors import ConfigurationError
@@ -50,6 +50,35 @@ def check_output_file(option: str, path: Path | None, least_free_bytes: int | No
             f"{option} cannot be written", got=str(path), expected="a file in a folder"
         )
     check_outputs([Output(option, path.absolute())], least_free_bytes)
+
+
+def check_output_files(files: Mapping[str, Path | None]) -> None:
+    """Refuse files that could not be written, or would overwrite each other.
+
+    Args:
+        files: By the options that they were typed behind; ``None`` where none is asked for.
+
+    Raises:
+        ConfigurationError: One could not be written, or two are the same file.
+    """
+    seen: list[tuple[str, Path]] = []
+    for option, path in files.items():
+        check_output_file(option, path)
+        if path is None or (path.exists() and not path.is_file()):
+            continue  # a device or a pipe takes several
+        for other, before in seen:
+            if _is_same_file(before, path):
+                raise ConfigurationError(
+                    f"{other} and {option} are the same file",
+                    got=str(path),
+                    expected="a file for each",
+                )
+        seen.append((option, path))
+
+
+def _is_same_file(a: Path, b: Path) -> bool:
+    """Tell whether two names stand for one file, however they are spelt; it need not be there."""
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 
 def check_temporary_folder() -> None:

@@ -17,12 +17,13 @@ from sdperf.cli.shared.measuring import (
     add_steps_options,
 )
 from sdperf.cli.shared.options import COUNT, add_format, add_option, add_written_files
-from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.sweep.question import read_question
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.settings import kinds
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
@@ -159,8 +160,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_outputs(arguments: argparse.Namespace, here: Path) -> None:
     """Refuse outputs that could not be written, before anything is measured."""
-    for option in ("json", "markdown", "html"):
-        check_output_file(f"--{option}", getattr(arguments, option))
+    options = ("json", "markdown", "html")
+    check_output_files({f"--{option}": getattr(arguments, option) for option in options})
     folders = [Output("the sweep's own folder", here / STATE_FOLDER, is_folder=True)]
     if arguments.figures is not None:
         folders.append(Output("--figures", arguments.figures.absolute(), is_folder=True))
@@ -182,9 +183,9 @@ def _sweep(
     spell: Callable[[SdperfError], str],
 ) -> SweepConclusion:
     """Run the sweep with everything it needs, all of which is gone afterwards."""
-    from sdperf.ab.sides.worktree import find_repository
+    from sdperf.ab.sides.worktree import clear_leftovers
     from sdperf.ab.turns.bench import LiveBench
-    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template, remove_abandoned
+    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template
     from sdperf.cli.ab.view import TerminalView
     from sdperf.report.text.ab import describe_place
     from sdperf.sweep.sweeping import Sweep
@@ -192,10 +193,11 @@ def _sweep(
     template = make_template(question)
     source: SideSource
     if question.kind == "revisions":
-        left = remove_abandoned(kept, find_repository(here))
+        left = clear_leftovers()
         if left:
-            teller.say(f"removed {left} worktrees that a killed sweep left")
-        source = Commits(here, template, kept)
+            folders = format_quantity(left, "temporary folder")
+            teller.say(f"removed {folders} that a killed command left")
+        source = Commits(here, template)
     else:
         store = _open_store(question.pip_options, teller.say)
         source = Versions(store, template, question.companions)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
+from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.tune.options import add_parser, read_asked
 from sdperf.errors import ConfigurationError, UnfitError
@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.tune.study.storage import require_optuna
 
     require_optuna()
-    for option in ("profile", "json", "markdown"):
-        check_output_file(f"--{option}", getattr(arguments, option))
+    options = ("profile", "json", "markdown")
+    check_output_files({f"--{option}": getattr(arguments, option) for option in options})
     _check_storage(arguments)
     summary = show(arguments) if arguments.action == "show" else search(arguments)
     from sdperf.report.text.tune import format_study

@@ -348,9 +348,16 @@ _JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, IMPRINT, PLAUSI
 
 
 def _repeat_said(head: SavedRun, name: str) -> list[Finding]:
-    """Repeat what the run itself said of a case and nobody can judge again: images, workers."""
+    """Repeat what the run itself said of a case and nobody can judge again: images, workers.
+
+    That the run compared with nothing is not repeated: here it is compared.
+    """
     case = head.cases.get(name)
-    said = [one for one in head.findings.get(name, ()) if one.gate not in _JUDGED_ANEW]
+    said = [
+        one
+        for one in head.findings.get(name, ())
+        if one.gate not in _JUDGED_ANEW and one.outcome is not Outcome.NO_BASELINE
+    ]
     if any(one.gate == "image" for one in said) or case is None:
         return said
     if case.measurement is not None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sdperf.run.suite import Suite
 
 EVIDENCE_FOLDER: Final = ".sdperf"
-_GITIGNORE: Final = b"# Made by sdperf: the last run's images.\n*\n"
 
 
 def store_last_run(config: pytest.Config, host: Any) -> str:
@@ -95,17 +94,6 @@ def find_storage_folder(host: Any) -> Path | None:
     if (host.save or host.autosave) and hasattr(host.storage, "get"):
         return Path(host.storage.get("images"))
     return None
-
-
-def keep_out_of_git(folder: Path) -> None:
-    """Have git leave sdperf's own folder alone.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    path = folder / ".gitignore"
-    if not path.exists():
-        write_atomically(path, _GITIGNORE)
 
 
 def guard_saving(unsaved: list[str], host: Any) -> None:

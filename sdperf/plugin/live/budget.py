@@ -64,7 +64,15 @@ class SessionBudget:
         asked = [one for one in suites.plan.tests if self._is_run(one)]
         cost = estimate_cost(asked, self._amounts(), loads=loads, references=references)
         self._images = max(1, cost.images)
-        suites.live_line.tell(f"{cost.describe()}; how long that takes is said after the first one")
+        if any(one.is_timed for one in asked):
+            suites.live_line.tell(
+                f"{cost.describe()}; how long that takes is said after the first one"
+            )
+            return
+        untimed = f"; no case is timed, so {BUDGET} leaves none out"
+        suites.live_line.tell(
+            f"{cost.describe()}{'' if suites.settings.budget_s is None else untimed}"
+        )
 
     def note_first_image(self, seconds: float) -> None:
         """Say how long the session takes, once its first image is there.
@@ -77,7 +85,8 @@ class SessionBudget:
         self._has_told_pace = True
         in_all = format_seconds(seconds * self._images)
         self.suites.live_line.tell(
-            f"the first image took {format_seconds(seconds)}: at that pace about {in_all} in all"
+            f"the first image took {format_seconds(seconds)}: at that pace drawing takes {in_all}, "
+            "and loading, watching and scoring come on top"
         )
 
     def note(self, measurement: Measurement) -> None:
@@ -101,13 +110,15 @@ class SessionBudget:
         if budget_s is None or not self._image_s:
             return None
         left = self._list_left(node_id)
+        if not any(one.node_id == node_id for one in left):
+            return None  # kept from an earlier process, or skipped for another reason
         if not self._has_chosen:
             self._choose_rounds(left, self._left_s(budget_s))
         chosen = choose_cases(self._price(left), self._left_s(budget_s), self._workers)
         if not self._has_chosen:
             self._has_chosen = True
             self._tell_choice(left, chosen)
-        if node_id in chosen or not any(one.node_id == node_id for one in left):
+        if node_id in chosen:
             return None
         return f"left out to end in {format_seconds(budget_s)} ({BUDGET})"
 

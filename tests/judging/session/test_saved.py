@@ -11,7 +11,7 @@ from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import MemoryUsage, Start
-from sdperf.record.verdict import Outcome
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.compare import (
     format_comparison_json,
     format_comparison_markdown,
@@ -372,3 +372,13 @@ def test_json_is_strict_and_complete():
     gone = document["cases"][-1]
     assert (gone["case"], gone["outcome"], gone["current_s"]) == ("test_3", "INCOMPARABLE", None)
     assert document["suite"]["outcome"] == "PASS"
+
+
+def test_that_a_run_compared_with_nothing_is_not_repeated_where_it_is_compared():
+    bases, head = make_sessions()
+    nothing = Finding(Outcome.NO_BASELINE, "image", "nothing to compare the images with")
+    alone = {
+        name: dataclasses.replace(case, findings=(nothing,)) for name, case in head.cases.items()
+    }
+    head = dataclasses.replace(head, cases=alone)
+    assert set(outcomes(compare_sessions(bases, head)).values()) == {Outcome.PASS}

@@ -144,4 +144,28 @@ def test_cost_and_pace_are_each_said_once():
     assert first == (
         "2 cases, 3 model loads, about 12 images; how long that takes is said after the first one"
     )
-    assert pace == "the first image took 2.00 s: at that pace about 24.0 s in all"
+    assert pace == (
+        "the first image took 2.00 s: at that pace drawing takes 24.0 s, and loading, "
+        "watching and scoring come on top"
+    )
+
+
+def test_a_case_that_was_kept_chooses_nothing_for_those_that_are_left():
+    session = Session([FIRST, ASYNC, ask("b", Variant(mode="async"))], budget_s=6.0)
+    session.measure(FIRST)
+    assert session.budget.explain("kept by an earlier process") is None
+    assert session.said == []
+    assert session.budget.explain("async") is None
+    assert session.budget.rounds == 3
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "words"),
+    [(None, ""), (60.0, "; no case is timed, so --sd-budget leaves none out")],
+)
+def test_a_session_without_a_timed_case_says_that_no_budget_binds(budget_s, words):
+    session = Session([ask("sound", asks="soundness", is_timed=False)], budget_s=budget_s)
+    session.budget.tell_cost()
+    (said,) = session.said
+    assert said.startswith("1 case, 3 model loads, about ")
+    assert said.endswith(f"images{words}")
