@@ -15,6 +15,13 @@ _MAX_HEADER_BYTES: Final = 100_000_000
 _LFS_POINTER_START: Final = b"version "
 _PLAIN_DTYPES: Final = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 """Formats in which one value is one weight; smaller integers may hold several each."""
+_VALUE_BYTES: Final = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64"), 8),
+}
+"""Bytes of one value; formats that are not named here are not checked."""
 _INDEX_DTYPES: Final = ("I64", "BOOL")
 """Formats of positions and masks, which are no weights and take next to nothing."""
 
@@ -50,7 +57,8 @@ def check_safetensors(path: Path, where: str) -> int | None:
             raise _truncated(where, f"{size_bytes} bytes, not even a header")
         header = parse_json_object(file.read(header_bytes), f"the header of {where}")
     header.pop("__metadata__", None)
-    promised = max((_end_of(entry, where) for entry in header.values()), default=0)
+    spans = {name: _span_of(entry, where) for name, entry in header.items()}
+    promised = max((end for _, end in spans.values()), default=0)
     if promised > data_bytes:
         raise _truncated(where, f"{data_bytes} bytes of tensors", f"{promised}")
     if promised < data_bytes:
@@ -60,7 +68,37 @@ def check_safetensors(path: Path, where: str) -> int | None:
             expected=f"{promised}",
             hint="download the model again",
         )
+    for name, (begin, end) in spans.items():
+        _check_shape(header[name], end - begin, where)
+    if sum(end - begin for begin, end in spans.values()) != data_bytes:
+        raise ModelError(
+            f"the header of {where} is damaged: its tensors overlap or leave gaps",
+            expected=f"{data_bytes} bytes, each of one tensor",
+            hint="download the model again",
+        )
     return _count_weights(header)
+
+
+def _check_shape(entry: dict[str, object], size_bytes: int, where: str) -> None:
+    """Check that as many values as the shape says take as many bytes as there are."""
+    dtype, shape = entry.get("dtype"), entry.get("shape")
+    value_bytes = _VALUE_BYTES.get(dtype) if isinstance(dtype, str) else None
+    if value_bytes is None:
+        return
+    if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
+        needed = 0 if 0 in shape else value_bytes
+        for size in shape:
+            needed *= size
+            if needed > size_bytes:  # no product of sizes that are thousands of digits long
+                break
+        if needed == size_bytes:
+            return
+    raise ModelError(
+        f"the header of {where} is damaged: a tensor's shape does not match its bytes",
+        got=f"{ascii(entry)[:80]}",
+        expected=f"a shape of {size_bytes} bytes",
+        hint="download the model again",
+    )
 
 
 def _count_weights(header: dict[str, object]) -> int | None:
@@ -79,12 +117,12 @@ def _count_weights(header: dict[str, object]) -> int | None:
     return count
 
 
-def _end_of(entry: object, where: str) -> int:
+def _span_of(entry: object, where: str) -> tuple[int, int]:
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
     if isinstance(offsets, list) and [type(offset) for offset in offsets] == [int, int]:
         begin, end = offsets
         if 0 <= begin <= end:
-            return int(end)
+            return int(begin), int(end)
     raise ModelError(
         f"the header of {where} is damaged",
         got=ascii(entry)[:80],

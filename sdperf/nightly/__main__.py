@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import SdperfError
-from sdperf.nightly.deciding import NightDecision, decide
+from sdperf.nightly.deciding import KnownIssue, NightDecision, decide
 from sdperf.nightly.github import GitHub, make_github
 from sdperf.nightly.night import Night, format_night
 from sdperf.nightly.wording import format_body, format_closing, format_title
@@ -78,22 +78,24 @@ def run_issue(environment: Mapping[str, str], branch: str, artefact: str, *, is_
     decision = decide(nights, issue)
     number = None if issue is None or decision.act in ("open", "nothing") else issue.number
     if not is_dry:
-        number = _do(github, decision, nights, number)
+        number = _do(github, decision, nights, issue)
     what = decision.act if number is None else f"{decision.act} issue {number}"
     return strip_controls(f"{'would ' if is_dry else ''}{what}: {decision.reason}")
 
 
 def _do(
-    github: GitHub, decision: NightDecision, nights: Sequence[Night], number: int | None
+    github: GitHub, decision: NightDecision, nights: Sequence[Night], issue: KnownIssue | None
 ) -> int | None:
     if decision.act == "open":
         return github.open_issue(format_title(decision.bad), format_body(decision, nights))
-    if number is not None and decision.act == "update":
+    if issue is None or decision.act == "nothing":
+        return None
+    if decision.act == "update":
         title, body = format_title(decision.bad), format_body(decision, nights)
-        github.update_issue(number, title, body)
-    elif number is not None and decision.act == "close":
-        github.close_issue(number, format_closing(nights[-1]))
-    return number
+        github.update_issue(issue.number, title, body)
+    elif decision.act == "close":
+        github.close_issue(issue.number, format_closing(nights[-1]), issue.body)
+    return issue.number
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any, Final
 from sdperf.errors import ConfigurationError, RecordError, SdperfError
 from sdperf.nightly.deciding import KnownIssue
 from sdperf.nightly.night import LARGEST_NIGHT_BYTES, NIGHT_FILE, Night, parse_night
-from sdperf.nightly.wording import LABEL, read_listed
+from sdperf.nightly.wording import LABEL, mark_over, read_digests, read_listed, read_over
 from sdperf.units import shorten
 
 LARGEST_ANSWER_BYTES: Final = 16 * 2**20
@@ -129,14 +129,20 @@ class GitHub:
         """
         self._send("PATCH", f"issues/{number}", {"title": title, "body": body})
 
-    def close_issue(self, number: int, comment: str) -> None:
-        """Say why, and close an issue.
+    def close_issue(self, number: int, comment: str, body: str) -> None:
+        """Say why, and close an issue, which keeps that it was not closed by hand.
+
+        Args:
+            number: Its number.
+            comment: Why.
+            body: Its text until now.
 
         Raises:
             GitHubError: GitHub did not answer.
         """
         self._send("POST", f"issues/{number}/comments", {"body": comment})
-        self._send("PATCH", f"issues/{number}", {"state": "closed", "state_reason": "completed"})
+        closed = {"state": "closed", "state_reason": "completed", "body": mark_over(body)}
+        self._send("PATCH", f"issues/{number}", closed)
 
     def _read_night(self, run: Mapping[str, Any], artefact: str) -> Night:
         commit, date = str(run.get("head_sha", "")), str(run.get("created_at", ""))[:10]
@@ -279,12 +285,14 @@ def _read_issue(document: Any) -> KnownIssue | None:
     """Read an issue; ``None`` for one of somebody else, and for a pull request."""
     if not isinstance(document, dict) or "pull_request" in document:
         return None
-    number, listed = document.get("number"), read_listed(document.get("body"))
+    number, body = document.get("number"), document.get("body")
+    listed = read_listed(body)
     if type(number) is not int or listed is None:
         return None
-    if document.get("state") == "open":
-        return KnownIssue(number, listed)
-    return KnownIssue(number, listed, str(document.get("closed_at") or "")[:10])
+    is_open = document.get("state") == "open"
+    closed_on = None if is_open else str(document.get("closed_at") or "")[:10]
+    is_over = read_over(body)
+    return KnownIssue(number, listed, closed_on, read_digests(body), is_over, str(body))
 
 
 def _unpack(content: bytes) -> bytes:

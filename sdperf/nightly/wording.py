@@ -7,9 +7,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
-from sdperf.nightly.deciding import BAD_NIGHTS, BadCase, NightDecision
+from sdperf.nightly.deciding import BAD_NIGHTS, BadCase, NightDecision, digest_name
 from sdperf.nightly.night import ALL_CASES, Night
 from sdperf.record.verdict import shorten_case
 from sdperf.report.markdown.table import format_markdown_table
@@ -27,7 +27,10 @@ _LONGEST_NAME: Final = 100
 _LONGEST_REASON: Final = 200
 _HIDDEN: Final = re.compile(r"\A<!-- sdperf-nightly (\{.*?\}) -->", re.DOTALL)
 _MOST_LISTED: Final = 500
-_MOST_LISTED_CHARACTERS: Final = 15_000
+_MOST_LISTED_CHARACTERS: Final = 12_000
+_MOST_DIGESTS: Final = 5_001
+"""As many as a night has cases, and the name of all of them together."""
+_DIGESTS: Final = re.compile(r"(?:[\w-]{4}){0,5001}", re.ASCII)
 _LONGEST_COMMAND: Final = 2_000
 """GitHub takes 65,536 characters of an issue."""
 
@@ -47,7 +50,9 @@ def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
         decision: What is to be listed.
         nights: The last nights, oldest first.
     """
-    hidden = _hide({"cases": _choose_listed(decision.bad)})
+    listed = _choose_listed(decision.bad)
+    rest = [digest_name(one.name) for one in decision.bad if one.name not in {*listed}]
+    hidden = _hide({"cases": listed, "more": "".join(rest[:_MOST_DIGESTS])})
     lines = [
         f"<!-- {LABEL} {hidden} -->",
         "",
@@ -84,16 +89,45 @@ def read_listed(body: object) -> tuple[str, ...] | None:
 
     Somebody may have edited the text: what cannot be read is an issue that lists nothing.
     """
+    mark = _read_mark(body)
+    if mark is None:
+        return None
+    cases = mark.get("cases")
+    if not isinstance(cases, list):
+        return ()
+    return tuple(one for one in cases if isinstance(one, str))[:_MOST_LISTED]
+
+
+def read_digests(body: object) -> frozenset[str]:
+    """Read back the digests of the cases that an issue had no room to list."""
+    text = (_read_mark(body) or {}).get("more")
+    if not isinstance(text, str) or not _DIGESTS.fullmatch(text):
+        return frozenset()
+    return frozenset(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def read_over(body: object) -> bool:
+    """Read back whether sdperf itself closed an issue."""
+    return (_read_mark(body) or {}).get("over") is True
+
+
+def mark_over(body: str) -> str:
+    """Return an issue's text with the mark that sdperf closes it."""
+    listed, more = list(read_listed(body) or ()), "".join(sorted(read_digests(body)))
+    mark = _hide({"cases": listed, "more": more, "over": True})
+    return f"<!-- {LABEL} {mark} -->{_HIDDEN.sub('', body, count=1)}"
+
+
+def _read_mark(body: object) -> dict[str, Any] | None:
+    """Return what is hidden in an issue; ``None`` where it is none of ours."""
     found = _HIDDEN.match(body) if isinstance(body, str) else None
     if found is None:
         return None
     try:
-        cases = json.loads(found.group(1)).get("cases")
-    except (ValueError, RecursionError, AttributeError):
-        return ()
-    if not isinstance(cases, list):
-        return ()
-    return tuple(one for one in cases if isinstance(one, str))[:_MOST_LISTED]
+        mark = json.loads(found.group(1))
+    except (ValueError, RecursionError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
 
 
 def _choose_listed(bad: Sequence[BadCase]) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdperf.nightly.deciding import BAD_NIGHTS, KnownIssue, decide, find_bad_case
+from sdperf.nightly.deciding import BAD_NIGHTS, KnownIssue, decide, digest_name, find_bad_case
 from sdperf.nightly.night import Night, NightAnswer
 from sdperf.record.verdict import Outcome
 
@@ -114,6 +114,22 @@ def test_who_closed_the_issue_is_not_told_the_same_again_but_of_another_case_or_
     assert decide(nights(a="-------"), closed).act == "nothing"
     assert decide(nights(a="++----+---"), closed).act == "open"
     assert decide(nights(a="++-----", b="++-----"), closed).act == "open"
+
+
+def test_an_issue_that_sdperf_closed_silences_nothing_that_came_after_it():
+    closed = KnownIssue(7, (A,), closed_on="2026-10-01")
+    assert decide(nights(a="---"), closed).act == "nothing"  # by hand
+    for row in ("---", "ooo---", "-" * 12, "???---"):
+        assert decide(nights(a=row), replace(closed, is_over=True)).act == "open"
+
+
+def test_a_case_that_an_issue_has_no_room_to_list_is_known_by_its_digest():
+    digests = frozenset({digest_name(B)})
+    closed = KnownIssue(7, (A,), closed_on="2026-11-05", digests=digests)
+    assert decide(nights(a="+----", b="+----"), closed).act == "nothing"
+    assert decide(nights(b="+----"), replace(closed, digests=frozenset())).act == "open"
+    decision = decide(nights(b="+--."), KnownIssue(7, (), digests=digests))
+    assert [one.name for one in decision.bad] == [B]
 
 
 @given(st.lists(st.sampled_from("+-?!.o"), min_size=1, max_size=12))

@@ -12,10 +12,17 @@ import pytest
 import sdperf
 from sdperf.errors import ConfigurationError
 from sdperf.nightly.__main__ import main
-from sdperf.nightly.deciding import BadCase, NightDecision
+from sdperf.nightly.deciding import BadCase, NightDecision, digest_name
 from sdperf.nightly.github import LARGEST_ANSWER_BYTES, make_github
 from sdperf.nightly.night import Night, NightAnswer, format_night
-from sdperf.nightly.wording import format_body, format_title, read_listed, suggest_command
+from sdperf.nightly.wording import (
+    format_body,
+    format_title,
+    read_digests,
+    read_listed,
+    read_over,
+    suggest_command,
+)
 from tests.support.github_standin import TOKEN, GitHubStandIn, pack, serve
 
 CASE = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"
@@ -142,6 +149,32 @@ def test_an_issue_closed_by_hand_is_not_opened_again(run, github):
     for day in (4, 5, 6):
         github.add_night(day, night("SLOWER"))
         assert run() == 0
+    assert len(github.issues) == 1
+
+
+def test_an_issue_that_the_job_closed_is_followed_by_another_one(run, github):
+    for day, outcome in enumerate(["SLOWER"] * 3 + ["PASS"], 1):
+        github.add_night(day, night(outcome))
+        assert run() == 0
+    assert github.issues[0]["state"] == "closed"
+    assert read_over(github.issues[0]["body"])
+    assert "2026-11-01 (3 nights)" in github.issues[0]["body"]
+    github.runs.clear()  # what was kept of the nights expired
+    for day in (21, 22, 23):
+        github.add_night(day, night("SLOWER"))
+        assert run() == 0
+    assert [one["state"] for one in github.issues] == ["closed", "open"]
+
+
+def test_many_cases_of_an_issue_closed_by_hand_are_not_told_again(run, github):
+    names = [f"t.py::test_latency[{'x' * 60}-{number}]" for number in range(900)]
+    content = format_night(Night({name: NightAnswer("SLOWER") for name in names}))
+    for day in (1, 2, 3, 4):
+        github.add_night(day, content)
+        assert run() == 0
+    github.issues[0] |= {"state": "closed", "closed_at": "2026-11-04T12:00:00Z"}
+    github.add_night(5, content)
+    assert run() == 0
     assert len(github.issues) == 1
 
 
@@ -348,18 +381,20 @@ def test_an_issue_lists_what_it_keeps_and_survives_an_edit():
     assert len(read_listed(body)) == 500
     assert len(body) < 65_536  # GitHub's limit
     assert "... and 570 cases more." in body
+    assert read_digests(body) == {digest_name(one.name) for one in many[500:]}
     long = [
         make_bad(
             f"{'<&|>' * 120}{n}",
             "<&|>" * 70,
             bisect=("--for", "speed", "--cases", "&" * 480, "--model", "&" * 480),
         )
-        for n in range(600)
+        for n in range(5001)
     ]
     assert len(format_body(NightDecision("update", "", tuple(long)), long[0].nights * 7)) < 65_536
     assert "; not measured any more" in format_body(
         NightDecision("update", "", (make_bad(),), absent=(CASE,)), ()
     )
+    assert read_digests('<!-- sdperf-nightly {"more": "abc"} -->') == frozenset()
     for edited in ('<!-- sdperf-nightly {"cases": 3} -->', "<!-- sdperf-nightly {oops} -->"):
         assert read_listed(edited) == ()
     for others in ("", "text", None, f"before {body}"):
