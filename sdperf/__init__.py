@@ -4,4 +4,4 @@ Importing this package loads neither torch nor diffusers; see ``sdperf.plugin`` 
 run uses and ``sdperf.cli`` for the command.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
