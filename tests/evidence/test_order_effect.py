@@ -233,7 +233,9 @@ def test_the_two_series_here_say_what_the_page_says(name, case, shown):
     assert shown in page
 
 
-@pytest.mark.parametrize("name", ["cpu-2-cores-quiet", "cpu-2-cores-suite", "cpu-2-cores", "cpu-8-cores", "h200"])
+@pytest.mark.parametrize(
+    "name", ["cpu-2-cores-quiet", "cpu-2-cores-suite", "cpu-2-cores", "cpu-8-cores", "h200"]
+)
 def test_in_the_committed_series_no_case_depends_on_its_order(name):
     document = json.loads((RESULTS / f"{name}.json").read_text())
     runs = [
