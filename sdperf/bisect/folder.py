@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,12 @@ from sdperf.record.json import decode_object, format_record, parse_record
 from sdperf.store.files import keep_out_of_git, write_atomically
 
 S = TypeVar("S")
+
+
+def hash_question(question: object) -> str:
+    """Hash everything that is asked, a dataclass; 16 hexadecimal digits."""
+    canonical = json.dumps(format_record(question), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal
 
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import CompareOptions
-from sdperf.bisect.folder import KeptFolder
+from sdperf.bisect.folder import KeptFolder, hash_question
 from sdperf.bisect.judging import Aspect, CaseAnswer, Target
 from sdperf.bisect.search import Answer, History
-from sdperf.record.json import format_record, parse_record
+from sdperf.record.json import parse_record
 from sdperf.record.workload import Workload
 
 BISECT_FORMAT_VERSION: Final = 1
@@ -61,8 +59,7 @@ class BisectQuestion:
 
     def key(self) -> str:
         """Hash everything that is asked; 16 hexadecimal digits."""
-        canonical = json.dumps(format_record(self), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return hash_question(self)
 
 
 @dataclass(frozen=True)

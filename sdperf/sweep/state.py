@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,9 +9,9 @@ from typing import Any, ClassVar, Final
 
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import CompareOptions
-from sdperf.bisect.folder import KeptFolder
+from sdperf.bisect.folder import KeptFolder, hash_question
 from sdperf.bisect.state import Kind
-from sdperf.record.json import format_record, parse_record
+from sdperf.record.json import parse_record
 from sdperf.record.workload import Workload
 from sdperf.sweep.judging import CaseStep
 from sdperf.sweep.plan import PlannedPair, Role, SweepPlan
@@ -56,8 +54,7 @@ class SweepQuestion:
 
     def key(self) -> str:
         """Hash everything that is asked; 16 hexadecimal digits."""
-        canonical = json.dumps(format_record(self), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return hash_question(self)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pytest
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.present import read_present_environment
 from sdperf.ab.turns import bench
-from sdperf.cli import bisect, main
+from sdperf.cli import main
+from sdperf.cli.shared import stepping
 from sdperf.images.png import decode_png
 from tests.ab.sides.test_environments import pretend_pip
 from tests.support.ab_standin import list_children, staged_stand_in
@@ -206,7 +207,7 @@ def packages(monkeypatch, tmp_path):
     def open_store(pip_options, say):
         return replace(store, pip_options=tuple(pip_options), say=say)
 
-    monkeypatch.setattr(bisect, "_open_store", open_store)
+    monkeypatch.setattr(stepping, "open_store", open_store)
     return [
         part
         for version in ("1.0", "1.1", "1.2", "1.3")
@@ -282,13 +283,13 @@ def test_a_dirty_submodule_is_refused(capsys, repository, tmp_path):
 def test_a_step_that_needs_the_network_and_finds_none_ends_the_search(
     capsys, packages, monkeypatch
 ):
-    real = bisect._open_store
+    real = stepping.open_store
 
     def fail(command, note):
         note("WARNING: Failed to establish a new connection: Name or service not known\n")
         return 1
 
-    monkeypatch.setattr(bisect, "_open_store", lambda *given: replace(real(*given), run=fail))
+    monkeypatch.setattr(stepping, "open_store", lambda *given: replace(real(*given), run=fail))
     status, out, err = run(capsys, *packages, *SUBJECT, "--for", "image")
     assert (status, out) == (2, "")
     assert "planted-sd==1.0 cannot be downloaded" in err

@@ -15,7 +15,8 @@ import pytest
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.present import read_present_environment
 from sdperf.ab.turns import bench
-from sdperf.cli import main, sweep
+from sdperf.cli import main
+from sdperf.cli.shared import stepping
 from sdperf.errors import PackageError
 from sdperf.sweep import releases
 from sdperf.sweep.state import PairRecord, SweepState
@@ -81,7 +82,7 @@ def packages(monkeypatch, tmp_path):
         offered = releases.parse_offered(f"Available versions: {', '.join(VERSIONS)}")
         return releases.select_releases(asked, offered)
 
-    monkeypatch.setattr(sweep, "_open_store", open_store)
+    monkeypatch.setattr(stepping, "open_store", open_store)
     monkeypatch.setattr(releases, "list_releases", list_releases)
     return here
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf import __version__
 from sdperf.cli.bisect.question import ANYTHING, format_command, read_question
+from sdperf.cli.shared import stepping
 from sdperf.cli.shared.measuring import (
     add_asked_run,
     add_judging_options,
@@ -20,19 +18,19 @@ from sdperf.cli.shared.measuring import (
 )
 from sdperf.cli.shared.output import check_output_file, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
+from sdperf.cli.shared.stepping import opened_tester, say_aloud
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
-from sdperf.units import format_bytes, format_quantity
+from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
-    from sdperf.ab.sides.environments import EnvironmentStore
     from sdperf.bisect.search import Standing
     from sdperf.bisect.searching import Conclusion, Ending
     from sdperf.bisect.state import BisectQuestion, StateFolder, StepRecord
-    from sdperf.bisect.steps import SideSource
     from sdperf.errors import SdperfError
     from sdperf.report.text.bisect import BisectReport, StepInfo
 
+PROGRAM: Final = "sdperf bisect"
 STATE_FOLDER: Final = Path(".sdperf") / "bisect"
 FOUND_STATUS: Final[dict[Ending, int]] = {
     "found": 0,
@@ -154,33 +152,10 @@ def _search(
     spell: Callable[[SdperfError], str],
 ) -> Conclusion:
     """Run the search with everything it needs, all of which is gone afterwards."""
-    from sdperf.ab.sides.worktree import clear_leftovers
-    from sdperf.ab.turns.bench import LiveBench
     from sdperf.bisect.searching import Bisection
-    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template
-    from sdperf.cli.ab.view import TerminalView
 
-    template = make_template(question)
-    source: SideSource
-    if question.kind == "revisions":
-        left = clear_leftovers()
-        if left:
-            folders = format_quantity(left, "temporary folder")
-            teller.say(f"removed {folders} that a killed command left")
-        source = Commits(here, template)
-    else:
-        source = Versions(_open_store(question.pip_options, teller.say), template)
-    with contextlib.ExitStack() as stack:
-        bench = stack.enter_context(LiveBench())
-        tester = SideTester(
-            source,
-            question.good,
-            bench,
-            lambda options: TerminalView(
-                sys.stderr, math.log1p(options.max_slowdown), "sdperf bisect"
-            ),
-        )
-        return Bisection(question, stack.enter_context(tester), kept, teller, spell=spell).run()
+    with opened_tester(question, question.good, here, PROGRAM) as tester:
+        return Bisection(question, tester, kept, teller, spell=spell).run()
 
 
 class _Teller:
@@ -192,10 +167,7 @@ class _Teller:
 
     def say(self, text: str) -> None:
         """Say something, wrapped like everything else."""
-        from sdperf.report.text.lines import wrap_line
-
-        for line in wrap_line(f"sdperf bisect: {text}"):
-            print(line.text, file=sys.stderr, flush=True)
+        say_aloud(PROGRAM, text)
 
     def say_question(self, kept: StateFolder) -> None:
         """Say what is searched, and whether the search goes on."""
@@ -244,7 +216,7 @@ def _describe_steps(question: BisectQuestion, here: Path) -> dict[str, StepInfo]
 
 def _show_environments(*, clean: bool) -> int:
     """List what is kept, or remove what nobody uses."""
-    store = _open_store((), lambda _: None)
+    store = stepping.open_store((), lambda _: None)
     if clean:
         freed, kept = store.clean()
         print(f"{format_bytes(freed)} freed in {store.folder}")
@@ -260,12 +232,6 @@ def _show_environments(*, clean: bool) -> int:
     total = sum(one.size_bytes for one in found)
     print(f"{len(found)} environments, {format_bytes(total)} in {store.folder}")
     return 0
-
-
-def _open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> EnvironmentStore:
-    from sdperf.ab.sides.environments import EnvironmentStore
-
-    return EnvironmentStore.of_user(pip_options, say)
 
 
 def _print(report: BisectReport) -> None:

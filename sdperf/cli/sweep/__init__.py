@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,21 +17,20 @@ from sdperf.cli.shared.measuring import (
 from sdperf.cli.shared.options import COUNT, add_format, add_option, add_written_files
 from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
+from sdperf.cli.shared.stepping import opened_tester, say_aloud
 from sdperf.cli.sweep.question import read_question
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 from sdperf.settings import kinds
-from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from sdperf.ab.sides.environments import EnvironmentStore
-    from sdperf.bisect.steps import SideSource
     from sdperf.errors import SdperfError
     from sdperf.sweep.plan import PlannedPair
     from sdperf.sweep.state import FailedStep, PairRecord, SweepFolder, SweepQuestion
     from sdperf.sweep.summary import SweepSummary
     from sdperf.sweep.sweeping import SweepConclusion, SweepEnding
 
+PROGRAM: Final = "sdperf sweep"
 STATE_FOLDER: Final = Path(".sdperf") / "sweep"
 ENDING_STATUS: Final[dict[SweepEnding, int]] = {
     "done": 0,
@@ -154,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         written = write_files(summary, arguments)
     _print(summary, arguments.format)
     for path in written:
-        print(f"sdperf sweep: wrote {path}", file=sys.stderr)
+        print(f"{PROGRAM}: wrote {path}", file=sys.stderr)
     return ENDING_STATUS[conclusion.ending] or int(summary.lost > 0)
 
 
@@ -183,45 +180,13 @@ def _sweep(
     spell: Callable[[SdperfError], str],
 ) -> SweepConclusion:
     """Run the sweep with everything it needs, all of which is gone afterwards."""
-    from sdperf.ab.sides.worktree import clear_leftovers
-    from sdperf.ab.turns.bench import LiveBench
-    from sdperf.bisect.steps import Commits, SideTester, Versions, make_template
-    from sdperf.cli.ab.view import TerminalView
     from sdperf.report.text.ab import describe_place
     from sdperf.sweep.sweeping import Sweep
 
-    template = make_template(question)
-    source: SideSource
-    if question.kind == "revisions":
-        left = clear_leftovers()
-        if left:
-            folders = format_quantity(left, "temporary folder")
-            teller.say(f"removed {folders} that a killed command left")
-        source = Commits(here, template)
-    else:
-        store = _open_store(question.pip_options, teller.say)
-        source = Versions(store, template, question.companions)
     state = kept.read()
     anchor = (question.plan.chosen[0] if state is None else state.anchor) or ""
-    with contextlib.ExitStack() as stack:
-        bench = stack.enter_context(LiveBench())
-        tester = SideTester(
-            source,
-            anchor,
-            bench,
-            lambda options: TerminalView(
-                sys.stderr, math.log1p(options.max_slowdown), "sdperf sweep"
-            ),
-        )
-        return Sweep(
-            question,
-            stack.enter_context(tester),
-            kept,
-            teller,
-            describe_place,
-            budget_s,
-            spell=spell,
-        ).run()
+    with opened_tester(question, anchor, here, PROGRAM, question.companions) as tester:
+        return Sweep(question, tester, kept, teller, describe_place, budget_s, spell=spell).run()
 
 
 class _SweepTeller:
@@ -233,10 +198,7 @@ class _SweepTeller:
 
     def say(self, text: str) -> None:
         """Say something, wrapped like everything else."""
-        from sdperf.report.text.lines import wrap_line
-
-        for line in wrap_line(f"sdperf sweep: {text}"):
-            print(line.text, file=sys.stderr, flush=True)
+        say_aloud(PROGRAM, text)
 
     def say_plan(self, kept: SweepFolder) -> None:
         """Say what is measured and how long it may take, and whether the sweep goes on."""
@@ -256,12 +218,6 @@ class _SweepTeller:
         from sdperf.cli.sweep.plan import describe_record
 
         self.say(describe_record(record, self.names))
-
-
-def _open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> EnvironmentStore:
-    from sdperf.ab.sides.environments import EnvironmentStore
-
-    return EnvironmentStore.of_user(pip_options, say)
 
 
 def _print(summary: SweepSummary, form: str) -> None:
