@@ -249,3 +249,19 @@ def test_in_the_committed_series_no_case_depends_on_its_order(name):
     for one in ratios:
         if alone in one.case:
             assert one.cores / one.default_cores == pytest.approx(1, abs=0.04)
+
+
+def test_the_quiet_machine_had_the_two_levels_that_the_page_tells_of():
+    document = json.loads((RESULTS / "cpu-2-cores-quiet.json").read_text())
+    medians_s = [
+        np.median(case["rounds_s"]) / case["images_per_round"]
+        for run in document["runs"]
+        if run["order"] != "alone"
+        for case in run["cases"]
+        if case["case"].endswith(("[fp32-sync-1w]", "[fp32-async-1w]"))
+    ]
+    assert len(medians_s) == 36
+    fast = [one for one in medians_s if 0.2955 < one < 0.3355]
+    slow = [one for one in medians_s if 0.3595 < one < 0.3935]
+    assert len(fast) + len(slow) == 36
+    assert min(len(fast), len(slow)) > 8
