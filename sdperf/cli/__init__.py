@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Collection, Sequence
@@ -83,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+        print(_explain_unknown(given[0]), file=sys.stderr)
+        return 2
     try:
         parser = make_parser(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     except ModuleNotFoundError as error:
@@ -99,6 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output is not None and output.is_lost and not status:
             return _say_lost(output)
         return status
+
+
+def _explain_unknown(word: str) -> str:
+    """Say that there is no such command, and which one was probably meant."""
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    do = f"sdperf {near[0]} --help" if near else "sdperf --help"
+    known = ", ".join(COMMANDS)
+    return strip_controls(f"sdperf: there is no command {word}; expected: one of {known}; do: {do}")
 
 
 def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
