@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sdperf.measure.ledger import Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
 from sdperf.plugin.live.ahead import Plan
-from sdperf.plugin.live.skipping import find_skip_reason
+from sdperf.plugin.live.skipping import find_memory_reason, find_skip_reason
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
 from sdperf.record.workload import Variant
@@ -190,6 +190,15 @@ class SessionSuites:
             beside: What is loaded beside it, one worker each.
         """
         return find_skip_reason(self.settings, self.own(), self._cluster, variant, beside)
+
+    def is_short_of_memory(self, variant: Variant, beside: Sequence[Variant] = ()) -> bool:
+        """Tell whether a case that is left out is one that the memory does not hold.
+
+        Args:
+            variant: The case.
+            beside: What is loaded beside it, one worker each.
+        """
+        return find_memory_reason(self.settings, self.own(), variant, beside) is not None
 
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""
