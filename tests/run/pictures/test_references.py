@@ -282,4 +282,7 @@ def make_foreign(kind):
 def test_another_subject_is_asked_for_its_class_anew():
     suite = make_foreign("cpu")
     assert suite.is_own_reference
+    suite.shipped = object()
+    assert suite.pictures_of_the_model is None
+    assert suite.with_changes(subject=None).pictures_of_the_model is suite.shipped
     assert not suite.with_changes(subject="other:make").is_own_reference
