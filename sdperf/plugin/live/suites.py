@@ -70,7 +70,8 @@ class SessionSuites:
             model = self.resolve_model()
             settings = self.settings
             self._pool = self._make_pool()
-            references = load_references(model.folder / "references")
+            shipped = load_references(model.folder / "references")
+            references = shipped if model.is_as_stored else None
             self._suite = Suite(
                 workload=settings.workload,
                 model=model,
