@@ -55,6 +55,12 @@ def check_hostable(spec: WorkerSpec) -> None:
             got=f"{SUBJECT} {spec.subject}",
             hint=f"save that pipeline as a folder and give it to {MODEL}, or {ENGINE} torch",
         )
+    if not spec.model.is_as_stored:
+        raise ConfigurationError(
+            f"the engine {spec.engine} converts models that are folders, as they are stored",
+            got=f"{MODEL} {spec.model.name}",
+            hint=f"save that pipeline as a folder and give it to {MODEL}, or {ENGINE} torch",
+        )
     foreign = [name for name in spec.optimisations if not name.startswith(_NEUTRAL)]
     if foreign:
         raise ConfigurationError(
