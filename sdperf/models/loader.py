@@ -54,7 +54,7 @@ class ResolvedModel:
         name: What the user asked for.
         folder: Where its files are.
         model_hash: SHA-256 over names and contents of the files that are loaded.
-        pipeline_class: Class name in diffusers.
+        pipeline_class: Class name in diffusers that it is opened as.
         files: The files that are loaded, relative to the folder.
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
         not_loaded: Components of the pipeline's class that it goes without.
@@ -72,7 +72,11 @@ class ResolvedModel:
 
 
 def resolve_model(
-    name: str, *, offline: bool | None = None, cache_dir: Path | None = None
+    name: str,
+    *,
+    offline: bool | None = None,
+    cache_dir: Path | None = None,
+    pipeline_class: str | None = None,
 ) -> ResolvedModel:
     """Find a model, fetch it where needed, and check everything that needs no torch.
 
@@ -82,10 +86,12 @@ def resolve_model(
         offline: True takes the hub's cache only; ``None`` asks the hub, which itself obeys
             ``HF_HUB_OFFLINE``, and falls back to its cache where the hub cannot be reached.
         cache_dir: Where file hashes are remembered; ``None`` is `default_cache_dir`.
+        pipeline_class: Class of diffusers to open it as, which takes the same parts; ``None`` is
+            the one that its index names.
 
     Raises:
         ModelError: There is no such model, it cannot be fetched, or it is not a complete
-            text-to-image pipeline with safetensors weights.
+            pipeline that draws images with safetensors weights.
     """
     try:
         folder = find_folder(name, offline=bool(offline))
@@ -106,7 +112,7 @@ def resolve_model(
         name=name,
         folder=folder,
         model_hash=model_hash,
-        pipeline_class=index.pipeline_class,
+        pipeline_class=pipeline_class or index.pipeline_class,
         files=selection.names,
         variant=selection.variant,
         not_loaded=index.not_loaded,
@@ -117,7 +123,7 @@ def resolve_model(
 def load_pipeline(
     resolved: ResolvedModel, *, torch_dtype: torch.dtype, device: torch.device | str
 ) -> Any:
-    """Load a checked model as the plain diffusers pipeline that its index names.
+    """Load a checked model as the plain diffusers pipeline that it is opened as.
 
     Safety checker and progress bars are off, weights come from safetensors only, and nothing is
     fetched.
@@ -134,7 +140,10 @@ def load_pipeline(
     index = _check_again(resolved)
     for part in index.components:
         _require_library(part, describe_model(resolved.name))
-    from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
+    opened_as: Any = diffusers.DiffusionPipeline
+    if resolved.pipeline_class != index.pipeline_class:
+        opened_as = getattr(diffusers, resolved.pipeline_class)
+    from_pretrained: Any = opened_as.from_pretrained
     absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
     if "safety_checker" in absent:
         absent["requires_safety_checker"] = False
@@ -203,7 +212,7 @@ def import_components(resolved: ResolvedModel) -> None:
     index = _check_again(resolved)
     wanted = [(part.library, part.class_name) for part in index.components]
     with _quiet_loading():
-        for library, class_name in [("diffusers", index.pipeline_class), *wanted]:
+        for library, class_name in [("diffusers", resolved.pipeline_class), *wanted]:
             with contextlib.suppress(ImportError, AttributeError):
                 getattr(find_library(library), class_name)
 

@@ -85,12 +85,14 @@ def _make_side(
     interpreter: Interpreter | None,
     request: SidesRequest,
 ) -> Side:
-    workload = settings.make_workload()
+    chosen = settings.choose_picture()
+    workload = settings.make_workload(chosen.picture)
     if request.pictures is not None:
         workload = dataclasses.replace(workload, prompts=workload.prompts[: request.pictures])
     side = Side(
         label=label,
         workload=workload,
+        pictures=chosen.files,
         subject=settings.subject,
         device=settings.device or "auto",
         interpreter=None if interpreter is None else interpreter.path,

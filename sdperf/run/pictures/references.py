@@ -62,13 +62,14 @@ def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | 
     threads = suite.threads_per_worker(1)
     kind = suite.describe_device().kind
     widest = suite.reference_precision
-    plain = WorkerSpec(suite.model, widest, suite.device)
+    plain = WorkerSpec(suite.model, widest, suite.device, pictures=suite.pictures)
     if precision != widest or suite.subject is not None or engine != TORCH:
         return Source(plain, threads, f"plain {widest} on the same {kind}")
     if widest != "fp32":
         return None
     if kind != "cpu":
-        return Source(WorkerSpec(suite.model, "fp32", "cpu"), threads, "fp32 on the CPU")
+        on_cpu = WorkerSpec(suite.model, "fp32", "cpu", pictures=suite.pictures)
+        return Source(on_cpu, threads, "fp32 on the CPU")
     other = 1 if threads > 1 else 2
     words = f"itself with {other} instead of {threads} threads (A/A)"
     return Source(plain, other, words)
