@@ -59,7 +59,7 @@ class ConfigurationError(SdperfError):
 
 
 class ModelError(SdperfError):
-    """A model is missing, unreachable, incomplete, or not a text-to-image pipeline."""
+    """A model is missing, unreachable, incomplete, or no pipeline that draws images."""
 
 
 class GenerationError(SdperfError):

@@ -60,7 +60,7 @@ class ResolvedModel:
         name: What the user asked for.
         folder: Where its files are.
         model_hash: SHA-256 over names and contents of the files that are loaded.
-        pipeline_class: Class name in diffusers.
+        pipeline_class: Class name in diffusers that it is opened as.
         files: The files that are loaded, relative to the folder.
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
         not_loaded: Components of the pipeline's class that it goes without.
@@ -85,7 +85,11 @@ class ResolvedModel:
 
 
 def resolve_model(
-    name: str, *, offline: bool | None = None, cache_dir: Path | None = None
+    name: str,
+    *,
+    offline: bool | None = None,
+    cache_dir: Path | None = None,
+    pipeline_class: str | None = None,
 ) -> ResolvedModel:
     """Find a model, fetch it where needed, and check everything that needs no torch.
 
@@ -95,10 +99,12 @@ def resolve_model(
         offline: True takes the hub's cache only; ``None`` asks the hub, which itself obeys
             ``HF_HUB_OFFLINE``, and falls back to its cache where the hub cannot be reached.
         cache_dir: Where file hashes are remembered; ``None`` is `default_cache_dir`.
+        pipeline_class: Class of diffusers to open it as, which takes the same parts; ``None`` is
+            the one that its index names.
 
     Raises:
         ModelError: There is no such model, it cannot be fetched, or it is not a complete
-            text-to-image pipeline with safetensors weights.
+            pipeline that draws images with safetensors weights.
     """
     try:
         folder = find_folder(name, offline=bool(offline))
@@ -126,7 +132,7 @@ def resolve_model(
         name=name,
         folder=folder,
         model_hash=model_hash,
-        pipeline_class=index.pipeline_class,
+        pipeline_class=pipeline_class or index.pipeline_class,
         files=files,
         variant=selection.variant,
         not_loaded=index.not_loaded,
@@ -138,7 +144,7 @@ def resolve_model(
 def load_pipeline(
     resolved: ResolvedModel, *, torch_dtype: torch.dtype, device: torch.device | str
 ) -> Any:
-    """Load a checked model as the plain diffusers pipeline that its index names.
+    """Load a checked model as the plain diffusers pipeline that it is opened as.
 
     Safety checker and progress bars are off, weights come from safetensors only, and nothing is
     fetched.
@@ -199,13 +205,15 @@ def _load_parts(resolved: ResolvedModel, index: ModelIndex, torch_dtype: torch.d
         absent["requires_safety_checker"] = False
     file, folder = resolved.single_file, resolved.folder
     if file is not None and file.holds == "checkpoint":
-        kind: Any = getattr(diffusers, index.pipeline_class)
+        kind: Any = getattr(diffusers, resolved.pipeline_class)
         return kind.from_single_file(
             str(file.path), config=str(folder), local_files_only=True, **dtype, **absent
         )
     brought = {} if file is None else load_denoiser(file, folder, index, **dtype)
-    from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
-    return from_pretrained(
+    opened_as: Any = diffusers.DiffusionPipeline
+    if resolved.pipeline_class != index.pipeline_class:
+        opened_as = getattr(diffusers, resolved.pipeline_class)
+    return opened_as.from_pretrained(
         folder,
         variant=resolved.variant,
         use_safetensors=True,
@@ -249,7 +257,7 @@ def import_components(resolved: ResolvedModel) -> None:
     index = _check_again(resolved)
     wanted = [(part.library, part.class_name) for part in index.components]
     with _quiet_loading():
-        for library, class_name in [("diffusers", index.pipeline_class), *wanted]:
+        for library, class_name in [("diffusers", resolved.pipeline_class), *wanted]:
             with contextlib.suppress(ImportError, AttributeError):
                 getattr(find_library(library), class_name)
 

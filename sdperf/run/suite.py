@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError, EngineError, GenerationError
+from sdperf.images.input_files import InputFile
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
+from sdperf.models.tasks.calls import settle_picture
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.record.environment import Environment
 from sdperf.record.imprint import PictureImprint
@@ -30,6 +32,7 @@ from sdperf.record.workload import (
     Variant,
     Workload,
     is_external,
+    name_engine,
 )
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.memory import (
@@ -49,7 +52,7 @@ from sdperf.run.pictures.references import PlannedReferences, make_due
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.profiles import SessionProfiles
 from sdperf.run.quality.questions import TakeImprint
-from sdperf.settings import GUIDANCE, STEPS
+from sdperf.settings import ENGINE, GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +81,7 @@ class Suite:
         asked_precisions: Precisions that the user named; fp32 among them is loaded whatever the
             memory holds, and is the reference then.
         cpu_threads: Threads divided among the workers of a case.
+        pictures: Pixels that the workload names, beside those that ship.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
@@ -99,6 +103,7 @@ class Suite:
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
     sampling_source: str | None = None
+    pictures: tuple[InputFile, ...] = ()
     compares_with_fp32: bool = True
     asked_precisions: tuple[Precision, ...] = ()
     planned: PlannedReferences = field(default_factory=PlannedReferences)
@@ -149,6 +154,12 @@ class Suite:
             ConfigurationError: The subject is sampled in another way than the model.
         """
         spec = self.make_spec(precision, optimisations, engine)
+        if is_external(engine) and self.workload.picture is not None:
+            raise EngineError(
+                f"{name_engine(engine)} draws from the prompt alone",
+                got=self.workload.picture.describe(),
+                hint=f"{ENGINE} torch",
+            )
         refused = self._refused.get(spec)
         if refused is not None:
             raise refused
@@ -167,9 +178,20 @@ class Suite:
         except EngineError as error:
             self._refused[spec] = error
             raise
+        self._settle_picture(workers[0])
         if self._device_info is None or not is_external(engine):  # torch's word for it goes first
             self._device_info = workers[0].report.device
         return workers
+
+    def _settle_picture(self, worker: Worker) -> None:
+        """Say in the workload what the pipeline draws from; a function's is known from now on."""
+        report = worker.report
+        if report.program is not None:
+            return
+        picture = settle_picture(self.workload.picture, report.picture_call)
+        if picture != self.workload.picture:
+            self.workload = dataclasses.replace(self.workload, picture=picture)
+            self.images = SessionImages(scores=self.images.scores)
 
     def _check_sampling(self, worker: Worker) -> None:
         """Refuse to measure a subject of another kind with the model's own steps and guidance."""
@@ -238,6 +260,7 @@ class Suite:
             optimisations,
             engine=engine,
             shape=None if engine == TORCH or is_external(engine) else EngineShape.of(self.workload),
+            pictures=self.pictures,
         )
 
     def find_room(self) -> Room | None:

@@ -92,6 +92,10 @@ def skipping_chosen_engine(settings: Settings, name: str) -> Iterator[None]:
 def _find_engine_reason(settings: Settings, suite: Suite, variant: Variant) -> str | None:
     if variant.engine == TORCH:
         return None
+    picture = suite.workload.picture
+    if picture is not None and _is_chosen_engine(settings, variant.engine):
+        name = name_engine(variant.engine)
+        return f"the engine {name} draws from the prompt alone, this is {picture.describe()}"
     if variant.is_external:
         if settings.precision_is_auto and variant.precision != "fp32":
             return (

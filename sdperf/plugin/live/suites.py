@@ -58,22 +58,29 @@ class SessionSuites:
             from sdperf.models.loader import resolve_model
 
             self.live_line.say("finding the model")
-            self._model = resolve_model(self.settings.workload.model)
+            self._model = resolve_model(
+                self.settings.workload.model, pipeline_class=self.settings.pipeline_class
+            )
         return self._model
 
     def own(self) -> Suite:
         """Return what all cases share, made at the first call."""
         if self._suite is None:
             from sdperf.models.references import load_references
+            from sdperf.models.tasks.choosing import settle_workload
             from sdperf.run.suite import Suite, count_cpu_threads
 
             model = self.resolve_model()
             settings = self.settings
+            workload = settings.workload
+            if settings.subject is None:
+                workload = settle_workload(workload, model.pipeline_class)
             self._pool = self._make_pool()
             shipped = load_references(model.folder / "references")
             references = shipped if model.is_as_stored else None
             self._suite = Suite(
-                workload=settings.workload,
+                workload=workload,
+                pictures=settings.pictures,
                 model=model,
                 pool=self._pool,
                 device=settings.device,

@@ -64,7 +64,14 @@ def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | 
     kind = suite.describe_device().kind
     widest = suite.reference_precision
     subject = suite.subject if suite.is_own_reference else None
-    plain = WorkerSpec(suite.model, widest, suite.device, subject, suite.code if subject else ())
+    plain = WorkerSpec(
+        suite.model,
+        widest,
+        suite.device,
+        subject,
+        suite.code if subject else (),
+        pictures=suite.pictures,
+    )
     if precision != widest or suite.subject != subject or engine != TORCH:
         drawer = "plain" if subject is None else "the subject in"
         return Source(plain, threads, f"{drawer} {widest} on the same {kind}")

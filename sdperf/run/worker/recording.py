@@ -46,7 +46,7 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
         latents.append(to_array(current))
 
     decoded = None
-    with _recorded_calls(stages.pipeline) as calls:
+    with _recorded_calls(stages) as calls:
         if isinstance(stages, SeparableStages):
             embeds = stages.encode_prompt([image.prompt])
             last = stages.denoise(embeds, noise, keep)
@@ -168,9 +168,10 @@ def use_kernels(kernels: Kernels) -> Iterator[None]:
 
 
 @contextmanager
-def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
+def _recorded_calls(stages: Stages) -> Iterator[list[DenoiserCall]]:
     """Keep the denoiser's first, middle and last call, where their arguments are plain."""
     calls: list[DenoiserCall] = []
+    pipeline = stages.pipeline
     denoiser = find_denoiser(pipeline)
     if denoiser is None:
         yield calls
@@ -180,6 +181,8 @@ def _recorded_calls(pipeline: Any) -> Iterator[list[DenoiserCall]]:
     def keep(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         nonlocal made
         steps = len(pipeline.scheduler.timesteps)
+        if stages.bound is not None:  # whose strength leaves the first steps out
+            steps = getattr(pipeline, "_num_timesteps", steps)
         if made in (0, steps // 2, steps - 1):
             with suppress(UnsupportedError):
                 calls.append(
