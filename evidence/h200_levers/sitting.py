@@ -101,6 +101,17 @@ class Sitting:
             turns_only: Whether stages are left alone.
             most_turns: Turns after which it is enough.
         """
+        with _empty_cache():  # the first set's, and shared by those after it
+            self._measure(seconds, sets, turns_only=turns_only, most_turns=most_turns)
+
+    def _measure(
+        self,
+        seconds: float,
+        sets: tuple[str, ...] | None,
+        *,
+        turns_only: bool,
+        most_turns: int | None,
+    ) -> None:
         start_s = monotonic_clock()
         allow_shapes()
         workload = self._model.workload(self._name)
@@ -109,7 +120,7 @@ class Sitting:
             self._count_work()
         first, *others = self._model.sets if sets is None else sets
         self._begin(first, lambda: self._make(first, workload), is_fresh=True)
-        with inductor_as_it_was():
+        with inductor_as_it_was(), _empty_cache():
             self._begin(RECIPE, lambda: make_recipe(self._pipeline, workload), is_fresh=True)
         for text in others:
             if monotonic_clock() - start_s > _BEGINNING_SHARE * seconds:
@@ -142,15 +153,20 @@ class Sitting:
         return self._model.build(request)
 
     def _begin(self, name: str, make: Callable[[], Side], *, is_fresh: bool) -> None:
-        """Make a side and its first picture, with empty compiler caches where that is asked."""
+        """Make a side and its first picture.
+
+        Args:
+            name: What it is called where it cannot be made.
+            make: Makes it.
+            is_fresh: Whether the compiler's caches are empty, which the record says.
+        """
         side_name = name
         try:
             self._free()
             resting = self._live_bytes()
-            with _fresh_cache() if is_fresh else contextlib.nullcontext():
-                side = make()
-                first_s = self._time_round(side, 0)
-                second_s = self._time_round(side, 1)
+            side = make()
+            first_s = self._time_round(side, 0)
+            second_s = self._time_round(side, 1)
             side_name = side.name
             self._sides[side_name] = side
             facts = self._note(side_name)
@@ -289,7 +305,7 @@ class Sitting:
 
 
 @contextlib.contextmanager
-def _fresh_cache() -> Iterator[None]:
+def _empty_cache() -> Iterator[None]:
     """Let the compiler find nothing that it made before."""
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     folder = tempfile.mkdtemp(prefix="sdperf-levers-")  # stays: its code is loaded from there

@@ -42,6 +42,7 @@ def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
     diffusers' dispatcher is told the kernel itself, which becomes part of the code, and what torch
     compiles is not kept.
     """
+    import torch._functorch.config
     from diffusers.models.attention_dispatch import AttentionBackendName
 
     for part in denoiser.modules():
