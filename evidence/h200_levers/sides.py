@@ -82,7 +82,7 @@ def make_recipe(pipeline: Any, workload: Workload) -> Side:
     owners = [one for one in (own, denoiser) if hasattr(one, "fuse_qkv_projections")]
     if owners:
         owners[0].fuse_qkv_projections()
-    if getattr(own, "unet", None) is None and denoiser._repeated_blocks:
+    if getattr(own, "unet", None) is None and getattr(denoiser, "_repeated_blocks", None):
         denoiser.compile_repeated_blocks(fullgraph=True)
     else:
         denoiser.compile(fullgraph=True)
