@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="try it with a tiny model of the class")
     parser.add_argument("--sets", help="sets of optimisations, separated by commas")
     parser.add_argument("--turns", type=int, help="so many turns at most; three are the least")
+    parser.add_argument("--no-recipe", action="store_true", help="leave diffusers' recipe out")
     parser.add_argument("--turns-only", action="store_true", help="leave the stages alone")
     parser.add_argument(
         "--second-session",
@@ -53,7 +54,13 @@ def main() -> None:
     model = MODELS[asked.model]
     sitting = Sitting(asked.model, model, asked.device, is_tiny=asked.tiny, save=save)
     sets = None if asked.sets is None else tuple(asked.sets.split(","))
-    sitting.measure(asked.seconds, sets, turns_only=asked.turns_only, most_turns=asked.turns)
+    sitting.measure(
+        asked.seconds,
+        sets,
+        turns_only=asked.turns_only,
+        most_turns=asked.turns,
+        with_recipe=not asked.no_recipe,
+    )
     if asked.second_session:
         sitting.found["second_session"] = _start_second_session(asked, sitting)
         save(sitting.found)

@@ -112,12 +112,7 @@ MODELS: Final[dict[str, MeasuredModel]] = {
         steps=10,
         guidance=4.5,
         note="10 of the usual 28 steps",
-        # Without the set that has torch's own attention: its class has no dispatcher, and one
-        # process would use the code that it compiled for cuDNN's.
-        sets=(
-            _transformer_sets("fused_projections")[0],
-            *_transformer_sets("fused_projections")[2:5],
-        ),
+        sets=_transformer_sets("fused_projections"),
     ),
     "sdxl": MeasuredModel(
         random_pipelines.sdxl,
@@ -125,9 +120,10 @@ MODELS: Final[dict[str, MeasuredModel]] = {
         steps=30,
         guidance=5.0,
         sets=(
+            f"{_UNET}+compile+sdpa_cudnn",
             f"{_UNET}+compile",
-            f"{_UNET}+compile_blocks",
-            f"{_UNET}+compile+float8_blocks",
+            f"{_UNET}+compile_blocks+sdpa_cudnn",
+            f"{_UNET}+compile+sdpa_cudnn+float8_blocks",
             f"{_UNET}+compile+step_cache3",
             f"{_UNET}+compile+tuned_kernels",
         ),

@@ -70,19 +70,22 @@ def make_recipe(pipeline: Any, workload: Workload) -> Side:
 
     Channels last, fused projections where the class has them, repeated blocks compiled as one graph
     (a UNet, and what names no blocks, as a whole) and the decoder, with what it sets of inductor.
+    A UNet goes without the search for tile sizes, which takes minutes there.
     """
     own = copy_pipeline(pipeline)
     denoiser = getattr(own, "unet", None) or own.transformer
     denoiser.to(memory_format=torch.channels_last)
     config = torch._inductor.config
-    config.conv_1x1_as_mm = config.coordinate_descent_tuning = True
-    config.coordinate_descent_check_all_directions = True
+    is_unet = getattr(own, "unet", None) is not None
+    config.conv_1x1_as_mm = True
+    config.coordinate_descent_tuning = not is_unet
+    config.coordinate_descent_check_all_directions = not is_unet
     config.epilogue_fusion = False
     stages = _bind(own, workload)
     owners = [one for one in (own, denoiser) if hasattr(one, "fuse_qkv_projections")]
     if owners:
         owners[0].fuse_qkv_projections()
-    if getattr(own, "unet", None) is None and getattr(denoiser, "_repeated_blocks", None):
+    if not is_unet and getattr(denoiser, "_repeated_blocks", None):
         denoiser.compile_repeated_blocks(fullgraph=True)
     else:
         denoiser.compile(fullgraph=True)

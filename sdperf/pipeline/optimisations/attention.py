@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import torch
@@ -22,14 +23,6 @@ TORCHS_KERNELS: Final = {
 }
 """Kernels that torch brings, by optimisation."""
 
-_DISPATCHED: Final = {
-    "sdpa_flash": "_native_flash",
-    "sdpa_efficient": "_native_efficient",
-    "sdpa_cudnn": "_native_cudnn",
-    "sdpa_math": "_native_math",
-}
-"""The same as diffusers' dispatcher calls them."""
-
 OTHERS_KERNELS: Final = {"flash_attention3": "_flash_3", "sage_attention": "sage"}
 """Kernels of other packages, by optimisation, as diffusers' dispatcher calls them."""
 
@@ -38,25 +31,34 @@ def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
     """Let a denoiser attend by one of torch's kernels, in place.
 
     torch keeps compiled code without a note of the kernel that was chosen around it, and takes it
-    out again under another choice, also in another process. So attention that goes through
-    diffusers' dispatcher is told the kernel itself, which becomes part of the code, and what torch
-    compiles is not kept.
+    out again under another choice, also in another process. So the choice is made inside of each
+    attention's own call, where it becomes part of the code; around the denoiser it is made for what
+    has no such call.
     """
-    import torch._functorch.config
-    from diffusers.models.attention_dispatch import AttentionBackendName
-
-    for part in denoiser.modules():
-        processor: Any = getattr(part, "processor", None)
-        if hasattr(processor, "_attention_backend"):
-            processor._attention_backend = AttentionBackendName(_DISPATCHED[name])
-    torch._functorch.config.enable_autograd_cache = False
     backend, forward = TORCHS_KERNELS[name], denoiser.forward
+    kinds: dict[type, type] = {}
+    for part in denoiser.modules():
+        processor = getattr(part, "processor", None)
+        if callable(processor) and not isinstance(processor, torch.nn.Module):
+            kind = type(processor)
+            processor.__class__ = kinds.setdefault(kind, _with_kernel(kind, backend))
 
     def with_backend(*args: Any, **keywords: Any) -> Any:
         with sdpa_kernel(backend):
             return forward(*args, **keywords)
 
     denoiser.forward = with_backend
+
+
+def _with_kernel(kind: Any, backend: SDPBackend) -> type:
+    plain = kind.__call__
+
+    @functools.wraps(plain)  # diffusers reads the signature
+    def attend(self: Any, *args: Any, **keywords: Any) -> Any:
+        with sdpa_kernel(backend):
+            return plain(self, *args, **keywords)
+
+    return type(kind.__name__, (kind,), {"__call__": attend})
 
 
 def choose_others_kernel(denoiser: Any, name: str) -> None:

@@ -1,6 +1,7 @@
 """Levers of pipelines that no class here divides: the same picture, really on, or refused."""
 
 import functools
+import inspect
 
 import numpy as np
 import pytest
@@ -200,17 +201,44 @@ def test_repeated_blocks_are_compiled_for_any_length_or_for_each(tiny_folder, mo
     assert limit >= COMPILE_LIMIT
 
 
-def test_a_chosen_kernel_becomes_part_of_what_is_compiled(tiny_folder, monkeypatch):
-    monkeypatch.setattr(torch._functorch.config, "enable_autograd_cache", True)
-    pipeline = load(tiny_folder, "z-image")
+@pytest.mark.parametrize("name", ["z-image", "sd3", "sd"])
+def test_a_kernel_is_chosen_inside_of_what_is_compiled(tiny_folder, monkeypatch, name):
+    pipeline, seen = load(tiny_folder, name), []
+    processors = [
+        part.processor for part in find_denoiser(pipeline).modules() if hasattr(part, "processor")
+    ]
+    before = [inspect.signature(each.__call__) for each in processors]
+
+    def attend(self, *_args, **_keywords):
+        seen.append((type(self).__name__, torch.backends.cuda.flash_sdp_enabled()))
+
+    for kind in {type(each) for each in processors}:
+        monkeypatch.setattr(kind, "__call__", functools.wraps(kind.__call__)(attend))
     optimise_networks(pipeline, ("sdpa_math",))
-    chosen = {
-        part.processor._attention_backend.value
-        for part in pipeline.transformer.modules()
-        if hasattr(part, "processor")
-    }
-    assert chosen == {"_native_math"}
-    assert torch._functorch.config.enable_autograd_cache is False
+    assert [inspect.signature(each.__call__) for each in processors] == before
+    for each in processors:
+        each(None, None)
+    assert seen
+    assert {flash for _, flash in seen} == {False}
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_code_compiled_for_one_kernel_is_not_used_for_another(tiny_folder, monkeypatch):
+    plain_compile = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **_: plain_compile(self, backend="eager")
+    )
+    counted = torch._dynamo.utils.counters
+    torch._dynamo.reset()
+    graphs = []
+    for names in (("sdpa_math",), ()):
+        counted.clear()
+        pipeline = load(tiny_folder, "z-image")
+        optimise_networks(pipeline, ("compile_blocks", *names))
+        draw(bind(pipeline, "z-image"))
+        graphs.append((counted["stats"]["unique_graphs"], sum(counted["graph_break"].values())))
+    torch._dynamo.reset()
+    assert graphs == [(3, 0), (3, 0)]
 
 
 def test_diffusers_cache_skips_calls_and_begins_anew_with_each_picture(tiny_folder, plain):
