@@ -28,7 +28,8 @@ from evidence.h200_levers.sides import (
 )
 from evidence.h200_levers.turns import summarise, take_turns
 from sdperf.device import Device, select_device
-from sdperf.images.comparison import compare_images
+from sdperf.images.comparison import ImageComparison, compare_images
+from sdperf.images.cores import map_on_all_cores
 from sdperf.images.png import decode_png
 from sdperf.measure.clock import monotonic_clock, timed
 from sdperf.models.subject import PipelineRequest
@@ -83,6 +84,8 @@ class Sitting:
         self._pipeline = built.result
         self.found["build_s"] = round(built.duration_s, 1)
         self._sides: dict[str, Side] = {}
+        self._plain_pictures: dict[ImageRequest, bytes] = {}
+        self._pairs: dict[str, tuple[bytes, bytes]] = {}
 
     def measure(
         self,
@@ -110,6 +113,7 @@ class Sitting:
             if not turns_only:
                 for side in self._sides.values():
                     self._look_into(side)
+            self._compare_pictures()
             self._save(self.found)
 
     def _begin_all(
@@ -179,7 +183,7 @@ class Sitting:
                 before = self._live_bytes()
                 self._time_round(side, 1)
                 facts["working_gib"] = _gib((self.device.peak_bytes() or 0) - before)
-            self._compare(side, facts)
+            self._keep_picture(side)
         except Exception as error:  # noqa: BLE001  one set's failure may not cost the others
             self._note_failure(name, f"{type(error).__name__}: {error}")
             traceback.print_exc(limit=6)
@@ -236,15 +240,28 @@ class Sitting:
         prompts = self._model.workload(self._name).prompts
         return prompts[index % len(prompts)]
 
-    def _compare(self, side: Side, facts: dict[str, Any]) -> None:
-        if side.images != 1 or side.name == PLAIN or PLAIN not in self._sides:
+    def _keep_picture(self, side: Side) -> None:
+        """Keep a picture of a side, and the plain one of the same prompt and noise."""
+        if side.images != 1 or PLAIN not in self._sides:
             return
-        index = 0 if side.repeats_prompt else 1
-        request = ImageRequest(self._prompt(index), 0)
-        (reference,), (own,) = self._sides[PLAIN].generate([request]), side.generate([request])
-        found = compare_images(decode_png(reference), decode_png(own))
-        facts["ssim"] = round(found.ssim, 5)
-        facts["worst_tile_ssim"] = round(found.worst_tile.ssim, 5)
+        request = ImageRequest(self._prompt(0 if side.repeats_prompt else 1), 0)
+        if request not in self._plain_pictures:
+            (self._plain_pictures[request],) = self._sides[PLAIN].generate([request])
+        if side.name != PLAIN:
+            (own,) = side.generate([request])
+            self._pairs[side.name] = (self._plain_pictures[request], own)
+
+    def _compare_pictures(self) -> None:
+        """Hold each side's picture against the plain one; it takes seconds, after the turns."""
+
+        def compare(pair: tuple[bytes, bytes]) -> ImageComparison:
+            return compare_images(decode_png(pair[0]), decode_png(pair[1]))
+
+        found = map_on_all_cores(compare, list(self._pairs.values()), pixels=self._model.size**2)
+        for name, compared in zip(self._pairs, found, strict=True):
+            facts = self._note(name)
+            facts["ssim"] = round(compared.ssim, 5)
+            facts["worst_tile_ssim"] = round(compared.worst_tile.ssim, 5)
 
     def _count_work(self) -> None:
         """Count the plain pipeline's operations by stage, and measure the device's peak."""
