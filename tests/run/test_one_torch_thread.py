@@ -98,6 +98,7 @@ def test_each_family_in_each_precision(tiny_folder, family, precision):
     check(lambda: generate(spec))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own import
 @pytest.mark.parametrize("name", ON_CPU)
 def test_each_optimisation(tiny_folder, name):
     one = OPTIMISATIONS[name]

@@ -25,6 +25,7 @@ from sdperf.pipeline.optimisations.compiling import find_repeated_blocks
 from sdperf.pipeline.optimisations.cuda_graphs import casts_vae
 from sdperf.pipeline.optimisations.encoder import let_encoder_go
 from sdperf.pipeline.optimisations.entries import EXTRA
+from sdperf.settings import PRECISION
 
 INT4_GROUP: Final = 32
 """Weights that share a scale and a zero point."""
@@ -45,7 +46,7 @@ Quantise = Callable[[ModuleType, nn.Linear], bool]
 """Quantises a layer in place; returns whether it could."""
 
 
-def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
+def quantise_networks(pipeline: Any, denoiser: Any, name: str) -> None:
     """Quantise the weights of all networks of a pipeline, in place.
 
     A VAE that is cast for each image keeps its weights: casting needs them in one format. The VAE's
@@ -58,9 +59,16 @@ def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
             ``float8_blocks``, which leaves everything outside of the denoiser's blocks alone.
 
     Raises:
-        ConfigurationError: torchao is missing or cannot be used, or the denoiser has no layers
-            whose products the quantisation could compute.
+        ConfigurationError: The weights have a format that the quantisation does not take, torchao
+            is missing or cannot be used, or the denoiser has no layers whose products the
+            quantisation could compute.
     """
+    if name == "float8_blocks" and denoiser.dtype != torch.bfloat16:
+        raise ConfigurationError(
+            "float8_blocks takes weights in bf16: torchao scales rows of no other format",
+            got=str(denoiser.dtype).removeprefix("torch."),
+            hint=f"{PRECISION} bf16, or float8 instead",
+        )
     quantisation = _import_torchao(name)
     in_blocks = {
         "int8_weights": None,
