@@ -32,7 +32,7 @@ COMPILED = ("compile", "compile_blocks", "compile_blocks_dynamic", "compile_vae"
 """Compiling takes a minute here, and what is compiled runs on the thread that calls it."""
 
 FOR_TRANSFORMERS = ("first_block_cache", "real_rotary", "taylorseer_cache")
-"""Refused for the pipelines that are tried here; they change no thread: they are in the denoiser."""
+"""Refused for the pipelines that are tried here."""
 
 ON_CPU = sorted(
     name
