@@ -27,6 +27,10 @@ def over_the_picture(request):
     text = request.load()
     return StableDiffusionImg2ImgPipeline(**text.components, requires_safety_checker=False)
 
+def steered(request):
+    from evidence.mapped_pipelines.pictures import build_sd_controlnet
+    return build_sd_controlnet()
+
 def damaged_denoiser(request):
     pipeline = request.load()
     block = pipeline.unet.mid_block
@@ -138,3 +142,21 @@ def test_the_gates_pass_a_sound_pipeline_and_catch_a_damaged_denoiser(run, pytes
     result = run(*quality, subject="subjects:damaged_denoiser", task=task)
     assert result.ret == 1
     unwrap(result).fnmatch_lines(["quality?fp32-components?*denoiser*DEGRADED"])
+
+
+@pytest.mark.parametrize("gate", ["components", "trajectory"])
+@pytest.mark.parametrize(
+    ("subject", "seen"),
+    [
+        # The weights of the model have a pipeline for the same task: its reference.
+        ("over_the_picture", "*PASS"),
+        ("steered", "*no reference: the weights of * have no pipeline for control*"),
+    ],
+)
+def test_what_a_function_returns_is_held_to_the_model_s_pipeline_of_its_task(
+    run, pytester, gate, subject, seen
+):
+    pytester.makepyfile(test_quality=f"def test_it(sd_quality):\n    sd_quality.{gate}()\n")
+    result = run("test_quality.py", task=None, subject=f"subjects:{subject}", guidance=3)
+    assert result.ret == 0
+    unwrap(result).fnmatch_lines([seen])

@@ -54,7 +54,11 @@ class NotedPool:
             self.loaded = spec
             self.noted.append(f"load {spec.precision} {spec.device} {role}".strip())
         return [
-            SimpleNamespace(report=SimpleNamespace(engine=None, device=None, weight_bytes={}))
+            SimpleNamespace(
+                report=SimpleNamespace(
+                    engine=None, device=None, weight_bytes={}, program=None, picture_call=None
+                )
+            )
         ] * count
 
     def run_round(self, requests):
