@@ -19,7 +19,7 @@ from sdperf.models.finding import find_index
 from sdperf.models.layout import INDEX_NAME, parse_json_object
 from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
 from sdperf.models.tasks.signatures import find_call
-from sdperf.settings import GUIDANCE, STEPS
+from sdperf.settings import GUIDANCE, STEPS, SUBJECT
 
 OWN_GUIDANCE: Final = "none"
 """What a user gives in place of a scale to leave guidance to the pipeline."""
@@ -29,6 +29,10 @@ _GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
 
 _MOST_JSON_BYTES: Final = 1 << 20
 _ASK: Final = f"say how it is to be sampled: {STEPS} N {GUIDANCE} X (steps=, guidance=)"
+_UPGRADE: Final = (
+    "pip install --upgrade diffusers, if a newer one has it; a class of your own: "
+    f"{SUBJECT} MODULE:FUNCTION {STEPS} N {GUIDANCE} X"
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def read_defaults(pipeline_class: str) -> Preset:
             got="no such class in the installed diffusers"
             if found is None
             else f"num_inference_steps={steps} in its call",
-            hint=_ASK,
+            hint=_UPGRADE if found is None else _ASK,
         )
     scale = found.get(find_guidance_argument(found) or "")
     guidance = float(scale) if isinstance(scale, int | float) else None

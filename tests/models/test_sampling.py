@@ -71,7 +71,7 @@ def test_a_folder_is_sampled_as_its_configuration_says(
         ("ZImagePipeline", {"scheduler": {"shift": 4.0}}, ["Z-Image (50", "Turbo (8 steps, 0)"]),
         ("StableDiffusion3Pipeline", {"transformer": {"num_layers": 38}}, ["turbo"]),
         ("StableDiffusionXLPipeline", {"scheduler": TRAILING_EULER}, ["Lightning"]),
-        ("MyOwnPipeline", {}, ["no such class in the installed diffusers"]),
+        ("MyOwnPipeline", {}, ["no such class in the installed diffusers", "install --upgrade"]),
         ("HeliosPyramidPipeline", {}, ["num_inference_steps=None in its call"]),
     ],
 )
