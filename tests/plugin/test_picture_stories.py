@@ -1,21 +1,14 @@
 """Life stories of sessions that draw from a picture beside the prompt, told on tiny pipelines."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.support.stories import unwrap
 
-QUALITY = """
-import pytest
-
-@pytest.mark.parametrize(
-    "what", ["soundness", "repeatability", "components", "trajectory", "images", "batch"]
-)
-def test_quality(sd_quality, what):
-    getattr(sd_quality, what)()
-"""
+SUITE = Path(__file__).parents[2] / "benchmarks"
 
 SUBJECTS = """
 from diffusers import StableDiffusionImg2ImgPipeline
@@ -133,15 +126,19 @@ def test_what_cannot_be_taken_is_refused_by_name_before_anything_is_loaded(
 
 @pytest.mark.long
 @pytest.mark.parametrize("task", ["image-to-image", "inpaint"])
-def test_the_gates_pass_a_sound_pipeline_and_catch_a_damaged_denoiser(run, pytester, task):
-    pytester.makepyfile(test_quality=QUALITY)
-    quality = ("--sd-guards=off", "test_quality.py", "test_bench.py")
-    result = run(*quality, subject="subjects:plain", task=task)
+def test_the_suite_passes_a_sound_pipeline_and_finds_a_damaged_denoiser(run, task):
+    cases = (SUITE, "-k", "not engine and not optimisations", "--deselect", "test_soak.py")
+    changes = {"task": task, "mode": "sync,async", "images": 8}
+    result = run(*cases, **changes, subject="subjects:plain")
     assert result.ret == 0, result.stdout.str()
-    unwrap(result).fnmatch_lines(["quality?fp32-components?* PASS"])
-    result = run(*quality, subject="subjects:damaged_denoiser", task=task)
-    assert result.ret == 1
-    unwrap(result).fnmatch_lines(["quality?fp32-components?*denoiser*DEGRADED"])
+    sound = unwrap(result)
+    sound.fnmatch_lines(["components?fp32?*denoiser*PASS"])
+    sound.fnmatch_lines(["trajectory?fp32?*PASS"])
+    sound.fnmatch_lines(["batch?fp32?*PASS"])
+    sound.no_fnmatch_line("*BROKEN*")
+    damaged = run(*cases, **changes, subject="subjects:damaged_denoiser")
+    assert damaged.ret == 1
+    unwrap(damaged).fnmatch_lines(["components?fp32?*denoiser*DEGRADED"])
 
 
 @pytest.mark.parametrize("gate", ["components", "trajectory"])
