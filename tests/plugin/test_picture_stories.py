@@ -31,6 +31,12 @@ def damaged_denoiser(request):
     block.forward = lambda *arguments, **named: forward(*arguments, **named) * 0.2
     return pipeline
 
+def damaged_encoder(request):
+    pipeline = request.load()
+    forward = pipeline.vae.encoder.forward
+    pipeline.vae.encoder.forward = lambda pixels: forward(pixels) * 1.5
+    return pipeline
+
 def a_step_less(request):
     pipeline = request.load()
     class Lazy(type(pipeline)):
@@ -156,4 +162,19 @@ def test_what_a_function_returns_is_held_to_the_model_s_pipeline_of_its_task(
     pytester.makepyfile(test_quality=f"def test_it(sd_quality):\n    sd_quality.{gate}()\n")
     result = run("test_quality.py", task=None, subject=f"subjects:{subject}", guidance=3)
     assert result.ret == 0
+    unwrap(result).fnmatch_lines([seen])
+
+
+@pytest.mark.parametrize(
+    ("gate", "seen"),
+    [
+        ("components", "*only the picture encoder differs*"),
+        ("trajectory", "trajectory*DEGRADED"),
+    ],
+)
+def test_a_damaged_encoder_of_the_picture_is_found_and_named(run, pytester, gate, seen):
+    pytester.makepyfile(test_quality=f"def test_{gate}(sd_quality):\n    sd_quality.{gate}()\n")
+    assert run("test_quality.py", subject="subjects:plain").ret == 0
+    result = run("test_quality.py", subject="subjects:damaged_encoder")
+    assert result.ret == 1
     unwrap(result).fnmatch_lines([seen])
