@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -188,7 +188,9 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
     )
 
 
-def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSelection:
+def select_files(
+    names: Iterable[str], index: ModelIndex, where: str, held: Collection[str] = ()
+) -> FileSelection:
     """Choose, from the files of a model, those that are loaded.
 
     Weights without a variant are preferred; where a part has none, ``fp16`` is taken.
@@ -197,6 +199,7 @@ def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSel
         names: All files, relative to the model, with forward slashes.
         index: The model's parts.
         where: How messages name the model.
+        held: Parts whose weights come from elsewhere.
 
     Raises:
         ModelError: A part is missing, or has no complete safetensors weights.
@@ -225,7 +228,7 @@ def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSel
                 hint="download the model again",
             )
         descriptions += [f"{part.name}/{file}" for file in _descriptions(files)]
-        if part.has_weights:
+        if part.has_weights and part.name not in held:
             weights[part.name] = _complete_weights(part, files)
             if not weights[part.name]:
                 raise _no_weights(part, files, where)

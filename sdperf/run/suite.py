@@ -117,6 +117,7 @@ class Suite:
     ] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
     _own_weights: int | None = None
+    _is_of_another_class: bool | None = None
 
     def with_changes(self, **changes: Any) -> Suite:
         """Return this suite with other values in some of its fields.
@@ -133,6 +134,7 @@ class Suite:
             changed.profiles = SessionProfiles()
             changed._imprints, changed._refused = {}, {}
             changed._device_info = changed._environment = changed._own_weights = None
+            changed._is_of_another_class = None
         return changed
 
     def acquire(
@@ -170,12 +172,12 @@ class Suite:
                 self.pool.start_afresh()
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
+            self._note_class(spec, workers[0])
             self._check_sampling(workers[0])
             self._note_weights(spec, workers[0])
         except EngineError as error:
             self._refused[spec] = error
             raise
-        self.settle_picture(workers[0])
         if self._device_info is None or not is_external(engine):  # torch's word for it goes first
             self._device_info = workers[0].report.device
         return workers
@@ -214,6 +216,35 @@ class Suite:
             got=self.workload.describe_sampling(),
             hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
         )
+
+    def _note_class(self, spec: WorkerSpec, worker: Worker) -> None:
+        """Remember that the subject makes a pipeline of another class than the model's."""
+        if self.subject is not None and spec.engine == TORCH:
+            self._is_of_another_class = not worker.report.is_the_models
+        self.settle_picture(worker)
+
+    @property
+    def is_own_reference(self) -> bool:
+        """Whether the subject is compared with itself in the widest precision, not with the model.
+
+        What another class of pipeline does says nothing of the subject. It is known once the
+        subject was loaded.
+        """
+        return bool(self._is_of_another_class)
+
+    def learn_class(self, spec: WorkerSpec) -> None:
+        """Load a subject that nobody has loaded yet, because its class decides its reference.
+
+        Args:
+            spec: The pipeline under test.
+        """
+        if spec.subject is not None and self._is_of_another_class is None:
+            self._note_class(spec, self.pool.acquire(spec, 1)[0])
+
+    @property
+    def pictures_of_the_model(self) -> ReferenceImages | None:
+        """The shipped pictures, where the pipeline under test is of the class that drew them."""
+        return None if self.is_own_reference else self.shipped
 
     def make_references(self, variant: Variant) -> None:
         """Make what a variant's tests will be compared with, as far as the session planned it."""

@@ -344,7 +344,7 @@ BUDGET: Final = Setting(
     "budget",
     "DURATION",
     kinds.optional(kinds.DURATION),
-    "end in about so long: after the first case fewer rounds are measured, and then the most "
+    "end in about so long: by its first image fewer rounds are measured, and then the most "
     "telling cases only; what is left out is said (measuring suspects again comes on top)",
 )
 PROCESSES: Final = Setting(

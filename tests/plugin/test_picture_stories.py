@@ -148,21 +148,14 @@ def test_the_suite_passes_a_sound_pipeline_and_finds_a_damaged_denoiser(run, tas
 
 
 @pytest.mark.parametrize("gate", ["components", "trajectory"])
-@pytest.mark.parametrize(
-    ("subject", "seen"),
-    [
-        # The weights of the model have a pipeline for the same task: its reference.
-        ("over_the_picture", "*PASS"),
-        ("steered", "*no reference: the weights of * have no pipeline for control*"),
-    ],
-)
-def test_what_a_function_returns_is_held_to_the_model_s_pipeline_of_its_task(
-    run, pytester, gate, subject, seen
+@pytest.mark.parametrize("subject", ["over_the_picture", "steered"])
+def test_what_a_function_returns_is_held_to_itself_from_the_same_picture(
+    run, pytester, gate, subject
 ):
     pytester.makepyfile(test_quality=f"def test_it(sd_quality):\n    sd_quality.{gate}()\n")
     result = run("test_quality.py", task=None, subject=f"subjects:{subject}", guidance=3)
     assert result.ret == 0
-    unwrap(result).fnmatch_lines([seen])
+    unwrap(result).fnmatch_lines(["it*PASS"])
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,7 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
         raise ConfigurationError(
             "there is nothing to compare",
             expected=_EXPECTED,
-            hint="sdperf ab main (the working tree with main); or: sdperf ab --a precision=fp32 "
-            "--b precision=bf16",
+            hint="sdperf ab main; or: sdperf ab --a precision=fp32 --b precision=bf16",
         )
     names = (revisions[0], WORKING_TREE) if len(revisions) == 1 else revisions
     interpreters = tuple(examine_interpreter(path.absolute()) for path in pythons)

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import GenerationError, SdperfError, UnsupportedError
-from sdperf.models.loader import ResolvedModel
-from sdperf.models.tasks.choosing import find_task_class
 from sdperf.record.workload import TORCH, ImageRequest, Precision
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.pictures.sources import Source
@@ -58,55 +56,41 @@ def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | 
     The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
     in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
     fp32 on the CPU is compared with itself with another number of threads: what is left is the
-    noise floor. Where the memory does not hold fp32, the widest precision that it holds takes its
-    place, and the plain pipeline in that precision has no reference: ``None``. Nor has a subject
-    that draws from a picture in a way for which the model's own weights have no pipeline.
+    noise floor. A subject of another class than the model's takes the model's place: the model's
+    pipeline says nothing of it. Where the memory does not hold fp32, the widest precision that it
+    holds takes its place, and the plain pipeline in that precision has no reference: ``None``.
     """
-    model = find_plain_model(suite)
-    if model is None:
-        return None
     threads = suite.threads_per_worker(1)
     kind = suite.describe_device().kind
     widest = suite.reference_precision
-    plain = WorkerSpec(model, widest, suite.device, pictures=suite.pictures)
-    if precision != widest or suite.subject is not None or engine != TORCH:
-        return Source(plain, threads, f"plain {widest} on the same {kind}")
+    subject = suite.subject if suite.is_own_reference else None
+    plain = WorkerSpec(
+        suite.model,
+        widest,
+        suite.device,
+        subject,
+        suite.code if subject else (),
+        pictures=suite.pictures,
+    )
+    if precision != widest or suite.subject != subject or engine != TORCH:
+        drawer = "plain" if subject is None else "the subject in"
+        return Source(plain, threads, f"{drawer} {widest} on the same {kind}")
     if widest != "fp32":
         return None
     if kind != "cpu":
-        on_cpu = WorkerSpec(model, "fp32", "cpu", pictures=suite.pictures)
-        return Source(on_cpu, threads, "fp32 on the CPU")
+        return Source(replace(plain, device="cpu"), threads, "fp32 on the CPU")
     other = 1 if threads > 1 else 2
     words = f"itself with {other} instead of {threads} threads (A/A)"
     return Source(plain, other, words)
-
-
-def find_plain_model(suite: Suite) -> ResolvedModel | None:
-    """Return the model, opened for what the subject does; ``None`` where no class of it does that.
-
-    A session that says its task has it opened so; a subject's is known once it is loaded.
-    """
-    picture = suite.workload.picture
-    if suite.subject is None or picture is None or picture.task is None:
-        return suite.model
-    kind = find_task_class(suite.model.pipeline_class, picture.task)
-    return None if kind is None else replace(suite.model, pipeline_class=kind)
 
 
 def choose_reference(suite: Suite, precision: Precision, engine: str) -> Source:
     """Return what `find_reference` finds.
 
     Raises:
-        UnsupportedError: Nothing wider fits into memory, or the model does another task.
+        UnsupportedError: Nothing wider fits into memory.
     """
     found = find_reference(suite, precision, engine)
-    if found is None and find_plain_model(suite) is None:
-        picture = suite.workload.picture
-        raise UnsupportedError(
-            f"there is no reference: the weights of {suite.model.name} have no pipeline for "
-            f"{None if picture is None else picture.task}; its images are compared with those of "
-            "the accepted runs"
-        )
     if found is None:
         room = suite.find_room()
         held = "" if room is None else f": {room.describe()}"
@@ -126,9 +110,7 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
     if (source, image) not in suite.images.recordings:
         try:
             role = "" if source.spec == suite.pool.loaded else _name_role(suite, source)
-            workers = suite.pool.acquire(source.spec, 1, role)
-            if source.spec.subject is not None:
-                suite.settle_picture(workers[0])
+            suite.pool.acquire(source.spec, 1, role)
             question = RecordImage(suite.workload, image, source.threads)
             asked_s = time.monotonic()
             suite.images.recordings[source, image] = suite.pool.ask(question)
@@ -203,9 +185,7 @@ def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
     missing = [image for image in dict.fromkeys(images) if image not in suite.images.plain]
     while missing:
         try:
-            workers = suite.pool.acquire(suite.make_spec(precision), 1)
-            if suite.subject is not None:
-                suite.settle_picture(workers[0])
+            suite.pool.acquire(suite.make_spec(precision), 1)
             with suite.pool.ledger.spend("references"):
                 while missing:
                     request = suite.request((missing[0],), "sync", suite.threads_per_worker(1))

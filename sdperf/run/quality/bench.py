@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+
 from sdperf.errors import UnsupportedError
 from sdperf.images import (
     ComponentDistance,
@@ -35,7 +37,7 @@ from sdperf.run.pictures.references import (
 from sdperf.run.pictures.sources import Source
 from sdperf.run.program.asked import explain_alone
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
-from sdperf.run.quality.recorded import Recording, Replay
+from sdperf.run.quality.recorded import Floats, Recording, Replay
 from sdperf.run.suite import Suite
 from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
@@ -107,12 +109,9 @@ class QualityBench:
     def observe_components(self, precision: Precision) -> ComponentParity:
         """L2: run each component on the inputs that it had in the reference."""
         self._refuse_external("components, which are compared on equal inputs")
-        picture = self.suite.workload.picture
         reference, current = self._reference(precision), self._current(precision)
         recordings = make_recordings(self.suite, reference)
         self._acquire(current)
-        if self.suite.workload.picture != picture:  # what a function returned draws from one
-            return self.observe_components(precision)
         first, *others = [
             _compare_components(image, recording, self._replay(current, image, recording))
             for image, recording in recordings
@@ -128,12 +127,9 @@ class QualityBench:
     def observe_trajectory(self, precision: Precision) -> TrajectoryParity:
         """L3: compare the latents after each step with the reference's."""
         self._refuse_external("latents after each step")
-        picture = self.suite.workload.picture
         reference, current = self._reference(precision), self._current(precision)
         before = make_recordings(self.suite, reference)
         after = dict(make_recordings(self.suite, current))
-        if self.suite.workload.picture != picture:
-            return self.observe_trajectory(precision)
         first, *others = [
             _compare_latents(image, recording, after[image])
             for image, recording in before
@@ -228,12 +224,11 @@ class QualityBench:
         return Source(spec, suite.threads_per_worker(1))
 
     def _reference(self, precision: Precision) -> Source:
+        self.suite.learn_class(self._current(precision).spec)
         return choose_reference(self.suite, precision, self.engine)
 
     def _acquire(self, source: Source) -> None:
-        workers = self.suite.pool.acquire(source.spec, 1)
-        if source.spec.subject is not None:
-            self.suite.settle_picture(workers[0])
+        self.suite.pool.acquire(source.spec, 1)
 
     def _record(self, source: Source, image: ImageRequest) -> Recording:
         return make_recording(self.suite, source, image)
@@ -296,11 +291,15 @@ def measure_components(recording: Recording, replayed: Replay) -> tuple[Componen
         for name, embeds in recording.embeds.items()
         if name in replayed.embeds
     ]
+    nudged = replayed.nudged or (None,) * len(replayed.outputs)
     distances += [
-        compute_component_distance(
-            "denoiser", f"step {call.step + 1} of {call.steps}", call.output, output
+        replace(
+            compute_component_distance(
+                "denoiser", f"step {call.step + 1} of {call.steps}", call.output, output
+            ),
+            rounding_db=_compute_rounding(output, other),
         )
-        for call, output in zip(recording.calls, replayed.outputs, strict=True)
+        for call, output, other in zip(recording.calls, replayed.outputs, nudged, strict=True)
     ]
     distances += [
         compute_component_distance(ENCODER, f"picture {index + 1}", before.latents, after)
@@ -313,3 +312,10 @@ def measure_components(recording: Recording, replayed: Replay) -> tuple[Componen
             compute_component_distance("vae", "pixels", recording.pixels, replayed.pixels, peak=1.0)
         )
     return tuple(distances)
+
+
+def _compute_rounding(output: Floats, nudged: Floats | None) -> float | None:
+    """Compute how far one rounding of the time step moves an output, as a PSNR in dB."""
+    if nudged is None or not (np.isfinite(output).all() and np.isfinite(nudged).all()):
+        return None
+    return compute_component_distance("denoiser", "time step", output, nudged).psnr_db
