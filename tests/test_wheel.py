@@ -48,6 +48,7 @@ def test_it_carries_the_model_its_references_and_the_licences(wheel):
     for part in ("unet", "vae"):
         assert f"sdperf/models/embedded/{part}/diffusion_pytorch_model.safetensors" in names
     assert "sdperf/models/embedded/references/references.json" in names
+    assert "sdperf/images/input/picture.png" in names
     assert "sdperf/py.typed" in names
     assert "sdperf/store/history/migrations/versions/0001_first.py" in names
     for name in ("report.html.j2", "report.css", "report.js"):

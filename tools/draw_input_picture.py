@@ -1,6 +1,6 @@
 """Draw the picture that ships as the input of image-to-image and its like: a house in a meadow.
 
-python -m tools.draw_input_picture   writes sdperf/images/input_picture.png
+python -m tools.draw_input_picture   writes sdperf/images/input/picture.png
 
 Drawn here, so that it is anybody's to use. Another picture is another workload: its hash stands in
 every record, and `tests/images/test_input_files.py` holds the file to it.
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from sdperf.store.files import write_atomically
 
-PICTURE: Final = Path(__file__).parents[1] / "sdperf" / "images" / "input_picture.png"
+PICTURE: Final = Path(__file__).parents[1] / "sdperf" / "images" / "input" / "picture.png"
 EDGE_PX: Final = 512
 _FINER: Final = 4
 """Times larger than it is kept: edges are smooth then."""

@@ -1,8 +1,10 @@
-"""Try every text-to-image class of the installed diffusers, and write the table of docs/models.md.
+"""Try every class of the installed diffusers that draws images, and write the tables of the docs.
 
 python -m evidence.mapped_pipelines                        prints the table, some five minutes
 python -m evidence.mapped_pipelines --only Krea2Pipeline   tries one
 python -m evidence.mapped_pipelines --write docs/models.md puts it between the page's marks
+python -m evidence.mapped_pipelines --pictures --write docs/pictures-in.md
+                                                           those that draw from a picture
 """
 
 from __future__ import annotations
@@ -10,18 +12,27 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from evidence.mapped_pipelines.probing import Abilities, probe
-from evidence.mapped_pipelines.table import CLASSES, Try, list_mapped
+from evidence.mapped_pipelines.table import (
+    CLASSES,
+    PICTURE_CLASSES,
+    Try,
+    list_mapped,
+    list_mapped_pictures,
+)
 from sdperf.store.files import write_atomically
 
 MARKS: Final = ("<!-- mapped pipelines -->", "<!-- end of mapped pipelines -->")
 HEAD: Final = (
     "| pipeline | stages | noise handed over | trajectory | components | batch | optimisations |"
+)
+PICTURES_HEAD: Final = (
+    "| pipeline | task | taken by | executed steps | trajectory | components | batch |"
 )
 
 
@@ -32,25 +43,35 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", action="append", metavar="CLASS", help="this class; repeatable")
+    parser.add_argument("--pictures", action="store_true", help="classes that draw from a picture")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="page whose table is replaced")
     arguments = parser.parse_args()
     rows = []
-    for name in arguments.only or list_mapped():
+    listed = list_mapped_pictures() if arguments.pictures else list_mapped()
+    for name in arguments.only or listed:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows.append(format_row(name, try_class(name)))
-    table = format_table(rows)
+        if arguments.pictures:
+            rows.append(format_picture_row(name, try_class(name, PICTURE_CLASSES)))
+        else:
+            rows.append(format_row(name, try_class(name)))
+    table = format_table(rows, PICTURES_HEAD if arguments.pictures else HEAD)
     if arguments.write is None:
         print(table)
     else:
         replace_table(arguments.write, table)
 
 
-def try_class(name: str) -> Abilities | str:
+def try_class(name: str, classes: Mapping[str, Try | str] = CLASSES) -> Abilities | str:
     """Try one class; a reason where it was not, or could not be."""
-    entry = CLASSES.get(name, "not tried")
+    entry = classes.get(name, "not tried")
     if isinstance(entry, Try):
         try:
-            return probe(entry.build(), entry.settings)
+            return probe(
+                entry.build(),
+                entry.settings,
+                opened_as=name if entry.opens else None,
+                is_given_a_picture=entry.is_given_a_picture,
+            )
         except Exception as error:  # noqa: BLE001  # a row of the table says it
             return f"fails: {str(error).splitlines()[0]}"
     return entry
@@ -66,14 +87,25 @@ def format_row(name: str, tried: Abilities | str) -> str:
     )
 
 
-def format_table(rows: Iterable[str]) -> str:
+def format_picture_row(name: str, tried: Abilities | str) -> str:
+    """Format one line of the table of classes that draw from a picture. Pure."""
+    if isinstance(tried, str):
+        return f"| `{name}` | {tried} | | | | | |"
+    return (
+        f"| `{name}` | {tried.task} | {tried.picture} | {tried.steps} | {tried.trajectory} | "
+        f"{tried.components} | {tried.batch} |"
+    )
+
+
+def format_table(rows: Iterable[str], head: str = HEAD) -> str:
     """Format the whole table, with the version that it is true of."""
+    how = "" if head == HEAD else " --pictures"
     return "\n".join(
         [
-            "`python -m evidence.mapped_pipelines` tried these, tiny and with random weights, with "
-            f"diffusers {version('diffusers')}:",
+            f"`python -m evidence.mapped_pipelines{how}` tried these, tiny and with random "
+            f"weights, with diffusers {version('diffusers')}:",
             "",
-            HEAD,
+            head,
             "| --- | --- | --- | --- | --- | --- | --- |",
             *rows,
         ]

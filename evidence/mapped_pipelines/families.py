@@ -87,12 +87,13 @@ def build_sdxl(*, force_upcast: bool = True, **vae: Any) -> Any:
     )
 
 
-def build_sd3(*, with_t5: bool = True, layers: int = 1) -> Any:
+def build_sd3(*, with_t5: bool = True, layers: int = 1, channels: int = 4) -> Any:
     """Build Stable Diffusion 3: two CLIP encoders and T5.
 
     Args:
         with_t5: Whether T5 is there.
         layers: Of the transformer.
+        channels: Of the latents; inpainting takes the 16 of published models only.
     """
     weights = random_weights()
     return StableDiffusion3Pipeline(
@@ -100,8 +101,8 @@ def build_sd3(*, with_t5: bool = True, layers: int = 1) -> Any:
             lambda: SD3Transformer2DModel(
                 sample_size=8,
                 patch_size=1,
-                in_channels=4,
-                out_channels=4,
+                in_channels=channels,
+                out_channels=channels,
                 num_layers=layers,
                 attention_head_dim=8,
                 num_attention_heads=2,
@@ -111,7 +112,9 @@ def build_sd3(*, with_t5: bool = True, layers: int = 1) -> Any:
                 pos_embed_max_size=16,
             )
         ),
-        vae=weights.build(partial(make_vae, scaling_factor=1.5, shift_factor=0.06)),
+        vae=weights.build(
+            partial(make_vae, scaling_factor=1.5, shift_factor=0.06, latent_channels=channels)
+        ),
         text_encoder=weights.build(lambda: CLIPTextModelWithProjection(clip_config())),
         text_encoder_2=weights.build(lambda: CLIPTextModelWithProjection(clip_config(24))),
         text_encoder_3=weights.build(lambda: T5EncoderModel(t5_config(40))) if with_t5 else None,

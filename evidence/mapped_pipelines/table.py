@@ -9,10 +9,13 @@ from typing import Any, Final
 
 from diffusers import PixArtAlphaPipeline, PixArtSigmaPipeline
 
-from evidence.mapped_pipelines import early, families, newest, recent
+from evidence.mapped_pipelines import early, families, newest, pictures, recent
 from evidence.mapped_pipelines.newest import with_perturbed_attention
+from sdperf.models.tasks.signatures import read_mapping
 
-NEEDS_A_PICTURE: Final = "needs a picture beside the prompt"
+NOT_TOLD: Final = "wants the kind of control (control_mode), which no setting says"
+_AS_PLAIN: Final = "as the same without perturbed attention; not tried"
+_AS_CONTROLNET: Final = "as its ControlNet for text-to-image; not tried"
 _TORCHVISION: Final = "its processor needs torchvision"
 _COMBINED: Final = "made of two pipelines; its parts have to be found by hand"
 _VIDEO: Final = "makes a video; its first frame would be the picture"
@@ -25,10 +28,14 @@ class Try:
     Attributes:
         build: Makes the pipeline.
         settings: Fields of the workload that differ from two steps at 32 x 32 pixels.
+        opens: Whether the pipeline is saved, and opened as the class that the row is about.
+        is_given_a_picture: Whether it is given the default picture although it can do without.
     """
 
     build: Callable[[], Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    opens: bool = False
+    is_given_a_picture: bool = False
 
 
 def _sized(build: Callable[[], Any], size_px: int) -> Try:
@@ -95,25 +102,118 @@ CLASSES: Final[dict[str, Try | str]] = {
     "StableCascadeCombinedPipeline": _COMBINED,
     "HeliosPipeline": _VIDEO,
     "HeliosPyramidPipeline": _VIDEO,
-    **dict.fromkeys(
-        (
-            "StableDiffusionControlNetPipeline",
-            "StableDiffusionXLControlNetPipeline",
-            "StableDiffusionXLControlNetUnionPipeline",
-            "StableDiffusion3ControlNetPipeline",
+    "StableDiffusionControlNetPipeline": Try(pictures.build_sd_controlnet),
+    "StableDiffusionXLControlNetPipeline": Try(pictures.build_sdxl_controlnet),
+    "StableDiffusionXLControlNetUnionPipeline": NOT_TOLD,
+    "StableDiffusion3ControlNetPipeline": Try(pictures.build_sd3_controlnet),
+    "StableDiffusionControlNetPAGPipeline": Try(
+        partial(
+            pictures.build_sd_controlnet,
             "StableDiffusionControlNetPAGPipeline",
+            pag_applied_layers="mid",
+        )
+    ),
+    "StableDiffusionXLControlNetPAGPipeline": Try(
+        partial(
+            pictures.build_sdxl_controlnet,
             "StableDiffusionXLControlNetPAGPipeline",
-            "FluxControlPipeline",
-            "FluxControlNetPipeline",
-            "CogView4ControlPipeline",
-            "QwenImageControlNetPipeline",
-            "ZImageControlNetPipeline",
-            "ZImageControlNetInpaintPipeline",
-        ),
-        NEEDS_A_PICTURE,
+            pag_applied_layers="mid",
+        )
+    ),
+    "FluxControlPipeline": Try(pictures.build_flux_control),
+    "FluxControlNetPipeline": Try(pictures.build_flux_controlnet),
+    "CogView4ControlPipeline": Try(pictures.build_cogview4_control),
+    "QwenImageControlNetPipeline": Try(pictures.build_qwen_image_controlnet),
+    "ZImageControlNetPipeline": Try(pictures.build_z_image_controlnet),
+    "ZImageControlNetInpaintPipeline": Try(
+        partial(pictures.build_z_image_controlnet, "ZImageControlNetInpaintPipeline")
     ),
 }
 """By class name; a reason where it was not tried."""
+
+
+def _opened(build: Callable[[], Any], **settings: Any) -> Try:
+    """Open the folder of a text-to-image pipeline as the class of the row.
+
+    Of 4 steps the smallest default strength of a call leaves one.
+    """
+    return Try(build, {"num_inference_steps": 4, **settings}, opens=True)
+
+
+def _edits(build: Callable[[], Any], **settings: Any) -> Try:
+    return Try(build, {"num_inference_steps": 4, **settings}, is_given_a_picture=True)
+
+
+PICTURE_CLASSES: Final[dict[str, Try | str]] = {
+    "StableDiffusionImg2ImgPipeline": _opened(families.build_sd),
+    "StableDiffusionInpaintPipeline": _opened(families.build_sd),
+    "StableDiffusionXLImg2ImgPipeline": _opened(families.build_sdxl),
+    "StableDiffusionXLInpaintPipeline": _opened(families.build_sdxl),
+    "StableDiffusion3Img2ImgPipeline": _opened(families.build_sd3),
+    "StableDiffusion3InpaintPipeline": _opened(partial(families.build_sd3, channels=16)),
+    "LatentConsistencyModelImg2ImgPipeline": _opened(early.build_lcm),
+    "FluxImg2ImgPipeline": _opened(families.build_flux),
+    "FluxInpaintPipeline": _opened(families.build_flux),
+    "FluxFillPipeline": Try(pictures.build_flux_fill),
+    "FluxKontextPipeline": _edits(newest.build_flux_kontext),
+    "Flux2Pipeline": _edits(newest.build_flux2, height=64, width=64),
+    "Flux2KleinPipeline": _edits(recent.build_flux2_klein, height=64, width=64, guidance_scale=1.0),
+    "QwenImageImg2ImgPipeline": _opened(recent.build_qwen_image),
+    "QwenImageInpaintPipeline": _opened(recent.build_qwen_image),
+    "ZImageImg2ImgPipeline": _opened(recent.build_z_image),
+    "ZImageInpaintPipeline": _opened(recent.build_z_image),
+    "QwenImageEditPipeline": _TORCHVISION,
+    "QwenImageEditPlusPipeline": _TORCHVISION,
+    "QwenImageEditInpaintPipeline": _TORCHVISION,
+    "QwenImageLayeredPipeline": "makes several layers of one picture",
+    "Kandinsky3Img2ImgPipeline": "not tried",
+    **dict.fromkeys(("IFImg2ImgPipeline", "IFInpaintingPipeline"), "not tried"),
+    **dict.fromkeys(
+        (
+            "KandinskyImg2ImgCombinedPipeline",
+            "KandinskyV22Img2ImgCombinedPipeline",
+            "KandinskyInpaintCombinedPipeline",
+            "KandinskyV22InpaintCombinedPipeline",
+        ),
+        _COMBINED,
+    ),
+    **dict.fromkeys(
+        (
+            "StableDiffusionPAGImg2ImgPipeline",
+            "StableDiffusionXLPAGImg2ImgPipeline",
+            "StableDiffusion3PAGImg2ImgPipeline",
+            "StableDiffusionPAGInpaintPipeline",
+            "StableDiffusionXLPAGInpaintPipeline",
+            "StableDiffusionXLControlNetPAGImg2ImgPipeline",
+            "StableDiffusionControlNetPAGInpaintPipeline",
+        ),
+        _AS_PLAIN,
+    ),
+    **{
+        name: Try(partial(build, name), {"num_inference_steps": 4})
+        for name, build in {
+            "StableDiffusionControlNetImg2ImgPipeline": pictures.build_sd_controlnet,
+            "StableDiffusionControlNetInpaintPipeline": pictures.build_sd_controlnet,
+            "StableDiffusionXLControlNetImg2ImgPipeline": pictures.build_sdxl_controlnet,
+            "StableDiffusionXLControlNetInpaintPipeline": pictures.build_sdxl_controlnet,
+            "FluxControlNetImg2ImgPipeline": pictures.build_flux_controlnet,
+            "FluxControlNetInpaintPipeline": pictures.build_flux_controlnet,
+            "FluxControlImg2ImgPipeline": pictures.build_flux_control,
+        }.items()
+    },
+    **dict.fromkeys(
+        ("StableDiffusion3ControlNetInpaintingPipeline", "FluxControlInpaintPipeline"),
+        _AS_CONTROLNET,
+    ),
+    **dict.fromkeys(
+        (
+            "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+            "StableDiffusionXLControlNetUnionInpaintPipeline",
+        ),
+        NOT_TOLD,
+    ),
+}
+"""Classes that draw from a picture beside the prompt, by name; a reason where one was not tried."""
 
 
 def list_mapped() -> list[str]:
@@ -121,3 +221,9 @@ def list_mapped() -> list[str]:
     from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
     return [kind.__name__ for kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()]
+
+
+def list_mapped_pictures() -> list[str]:
+    """List the classes that the installed diffusers maps to image-to-image and inpainting."""
+    mapped = (*read_mapping("IMAGE2IMAGE").values(), *read_mapping("INPAINT").values())
+    return list(dict.fromkeys((*mapped, "FluxFillPipeline")))

@@ -17,7 +17,8 @@ class ComponentDistance:
     """Distance between two outputs of one component.
 
     Attributes:
-        component: ``text encoder``, ``denoiser`` or ``vae``: whose floor applies.
+        component: ``text encoder``, ``picture encoder``, ``denoiser`` or ``vae``: whose floor
+            applies.
         output: Which output of it, such as ``prompt_embeds`` or ``step 10 of 20``.
         psnr_db: Peak signal-to-noise ratio; ``None`` when identical or not finite.
         cosine: Cosine of the angle between the two, in [-1, 1]; ``None`` when not finite.

@@ -29,7 +29,8 @@ FEWEST_EDGE_PX: Final = 8
 _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
 """Of 8 bits a channel or fewer; PIL would clip the values of others without a word."""
 
-_DEFAULT: Final = Path(__file__).with_name("input_picture.png")
+_DEFAULT: Final = Path(__file__).parent / "input" / "picture.png"
+"""In a folder without modules, which goes with the package wherever its modules are copied."""
 _MASK_EDGE_PX: Final = 512
 
 Mode = Literal["RGB", "L"]

@@ -19,13 +19,29 @@ def known_warnings_ignored() -> Iterator[None]:
 
     Where warnings are errors it would stop a generation, and a user can do nothing about it.
     The filters are the process's own: no other thread may change them meanwhile.
+
+    SDXL logs, each time that it encodes a picture, that no part of its VAE has to stay in float32.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _of_no_part_ignored():
         warnings.filterwarnings(
             "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
         )
         warnings.filterwarnings("ignore", ".* is deprecated", FutureWarning, _NETWORKS)
         yield
+
+
+@contextlib.contextmanager
+def _of_no_part_ignored() -> Iterator[None]:
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    logger.addFilter(_names_a_part)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_names_a_part)
+
+
+def _names_a_part(record: logging.LogRecord) -> bool:
+    return "should be kept in float32: []" not in record.getMessage()
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ _PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
 _WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor|Extractor)$")
 _FROM_PICTURES: Final = re.compile(r"Img2Img|Inpaint|Pix2Pix|Control|Adapter|Edit|FluxFill")
 _NOT_MEASURED: Final = re.compile(
-    r"Upscale|Depth2Img|Video|Variation|SuperResolution|PaintByExample|I2I|I2V|V2V"
+    r"Upscale|Depth2Img|ControlNetUnion|Video|Variation|SuperResolution|PaintByExample|I2I|I2V|V2V"
 )
 """Pipelines of other things than a prompt, a picture of the image's size and its mask."""
 

@@ -31,6 +31,9 @@ _LATENTS_MODULE: Final = "diffusers.models.autoencoders.vae"
 """Where the latents of an encoded picture are drawn from their distribution."""
 
 _USUAL_EDGE_PX: Final = 1024
+_OWN_PLAN: Final = "original_inference_steps"
+"""Argument of a consistency model's call: its scheduler takes the strength, and draws all steps."""
+
 _KEEPS_SIZE: Final = "_auto_resize"
 """Whether FLUX Kontext scales its picture to a size that it was trained on."""
 
@@ -139,6 +142,9 @@ def plan_drawn_steps(pipeline: Any, workload: Workload, strength: float | None) 
     """
     try:
         scheduler = copy.deepcopy(pipeline.scheduler)
+        if _OWN_PLAN in inspect.signature(type(pipeline).__call__).parameters:
+            scheduler.set_timesteps(workload.num_inference_steps, strength=strength)
+            return len(scheduler.timesteps)
         shifted = getattr(scheduler.config, "use_dynamic_shifting", False)
         with known_warnings_ignored():
             scheduler.set_timesteps(

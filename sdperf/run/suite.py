@@ -178,13 +178,18 @@ class Suite:
         except EngineError as error:
             self._refused[spec] = error
             raise
-        self._settle_picture(workers[0])
         if self._device_info is None or not is_external(engine):  # torch's word for it goes first
             self._device_info = workers[0].report.device
         return workers
 
-    def _settle_picture(self, worker: Worker) -> None:
-        """Say in the workload what the pipeline draws from; a function's is known from now on."""
+    def settle_picture(self, worker: Worker) -> None:
+        """Say in the workload what the pipeline draws from; a function's is known from now on.
+
+        What was made for another workload is dropped.
+
+        Raises:
+            ConfigurationError: The pipeline cannot take what was asked for.
+        """
         report = worker.report
         if report.program is not None:
             return
@@ -216,6 +221,7 @@ class Suite:
         """Remember that the subject makes a pipeline of another class than the model's."""
         if self.subject is not None and spec.engine == TORCH:
             self._is_of_another_class = not worker.report.is_the_models
+        self.settle_picture(worker)
 
     @property
     def is_own_reference(self) -> bool:

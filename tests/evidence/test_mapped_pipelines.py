@@ -6,27 +6,73 @@ import pytest
 
 from evidence.mapped_pipelines import __main__ as command
 from evidence.mapped_pipelines.probing import Abilities
-from evidence.mapped_pipelines.table import CLASSES, NEEDS_A_PICTURE, Try, list_mapped
-from sdperf.models.layout import starts_from_pictures
+from evidence.mapped_pipelines.table import (
+    CLASSES,
+    PICTURE_CLASSES,
+    Try,
+    list_mapped,
+    list_mapped_pictures,
+)
+from sdperf.models.layout import is_measured
+from sdperf.record.execution import AskedExecution
 from tests.support.newer_classes import skip_where_diffusers_is_older
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+SEVEN_STEPS = AskedExecution(steps=7, fewest_steps=7)
+PICTURES_PAGE = PAGE.with_name("pictures-in.md")
 
 
-def documented(name):
-    (row,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+def documented(name, page=PAGE):
+    (row,) = [line for line in page.read_text().splitlines() if line.startswith(f"| `{name}` |")]
     return row
+
+
+def try_picture_row(name):
+    return command.format_picture_row(name, command.try_class(name, PICTURE_CLASSES))
 
 
 def test_a_new_class_of_diffusers_is_missed_until_it_is_named():
     assert set(list_mapped()) <= set(CLASSES), (
         "name the new class in evidence.mapped_pipelines.table"
     )
+    assert set(list_mapped_pictures()) <= set(PICTURE_CLASSES), (
+        "name the new class in evidence.mapped_pipelines.table"
+    )
 
 
-def test_what_needs_a_picture_is_what_the_loader_refuses():
-    refused = {name for name in CLASSES if starts_from_pictures(name)}
-    assert refused == {name for name, entry in CLASSES.items() if entry == NEEDS_A_PICTURE}
+def test_what_the_loader_refuses_was_not_tried():
+    both = [*CLASSES.items(), *PICTURE_CLASSES.items()]
+    refused = {name for name, _ in both if not is_measured(name)}
+    assert refused
+    assert not [name for name, entry in both if name in refused and isinstance(entry, Try)]
+
+
+@pytest.mark.parametrize("name", list_mapped_pictures())
+def test_each_class_that_draws_from_a_picture_has_its_row(name):
+    row, entry = documented(name, PICTURES_PAGE), PICTURE_CLASSES[name]
+    assert row.count("|") == command.PICTURES_HEAD.count("|")
+    if not isinstance(entry, Try):
+        assert row == command.format_picture_row(name, entry)
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionXLInpaintPipeline", "FluxKontextPipeline"])
+def test_a_row_of_a_picture_is_what_trying_gives(name):
+    assert documented(name, PICTURES_PAGE) == try_picture_row(name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", [name for name, entry in PICTURE_CLASSES.items() if isinstance(entry, Try)]
+)
+def test_every_row_of_a_picture_is_what_trying_gives(name):
+    assert documented(name, PICTURES_PAGE) == try_picture_row(name)
+
+
+def test_other_steps_than_were_planned_fail_their_row(monkeypatch):
+    monkeypatch.setattr("evidence.mapped_pipelines.probing.describe_asked", lambda *_: SEVEN_STEPS)
+    row = try_picture_row("StableDiffusionXLInpaintPipeline")
+    assert row.startswith("| `StableDiffusionXLInpaintPipeline` | fails: something else was")
+    assert "asked for 7 steps, executed 3" in row
 
 
 @pytest.mark.parametrize("name", list_mapped())

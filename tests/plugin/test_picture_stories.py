@@ -1,21 +1,14 @@
 """Life stories of sessions that draw from a picture beside the prompt, told on tiny pipelines."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.support.stories import unwrap
 
-QUALITY = """
-import pytest
-
-@pytest.mark.parametrize(
-    "what", ["soundness", "repeatability", "components", "trajectory", "images", "batch"]
-)
-def test_quality(sd_quality, what):
-    getattr(sd_quality, what)()
-"""
+SUITE = Path(__file__).parents[2] / "benchmarks"
 
 SUBJECTS = """
 from diffusers import StableDiffusionImg2ImgPipeline
@@ -27,11 +20,21 @@ def over_the_picture(request):
     text = request.load()
     return StableDiffusionImg2ImgPipeline(**text.components, requires_safety_checker=False)
 
+def steered(request):
+    from evidence.mapped_pipelines.pictures import build_sd_controlnet
+    return build_sd_controlnet()
+
 def damaged_denoiser(request):
     pipeline = request.load()
     block = pipeline.unet.mid_block
     forward = block.forward
     block.forward = lambda *arguments, **named: forward(*arguments, **named) * 0.2
+    return pipeline
+
+def damaged_encoder(request):
+    pipeline = request.load()
+    forward = pipeline.vae.encoder.forward
+    pipeline.vae.encoder.forward = lambda pixels: forward(pixels) * 1.5
     return pipeline
 
 def a_step_less(request):
@@ -129,12 +132,42 @@ def test_what_cannot_be_taken_is_refused_by_name_before_anything_is_loaded(
 
 @pytest.mark.long
 @pytest.mark.parametrize("task", ["image-to-image", "inpaint"])
-def test_the_gates_pass_a_sound_pipeline_and_catch_a_damaged_denoiser(run, pytester, task):
-    pytester.makepyfile(test_quality=QUALITY)
-    quality = ("--sd-guards=off", "test_quality.py", "test_bench.py")
-    result = run(*quality, subject="subjects:plain", task=task)
+def test_the_suite_passes_a_sound_pipeline_and_finds_a_damaged_denoiser(run, task):
+    cases = (SUITE, "-k", "not engine and not optimisations", "--deselect", "test_soak.py")
+    changes = {"task": task, "mode": "sync,async", "images": 8}
+    result = run(*cases, **changes, subject="subjects:plain")
     assert result.ret == 0, result.stdout.str()
-    unwrap(result).fnmatch_lines(["quality?fp32-components?* PASS"])
-    result = run(*quality, subject="subjects:damaged_denoiser", task=task)
+    sound = unwrap(result)
+    sound.fnmatch_lines(["components?fp32?*denoiser*PASS"])
+    sound.fnmatch_lines(["trajectory?fp32?*PASS"])
+    sound.fnmatch_lines(["batch?fp32?*PASS"])
+    sound.no_fnmatch_line("*BROKEN*")
+    damaged = run(*cases, **changes, subject="subjects:damaged_denoiser")
+    assert damaged.ret == 1
+    unwrap(damaged).fnmatch_lines(["components?fp32?*denoiser*DEGRADED"])
+
+
+@pytest.mark.parametrize("gate", ["components", "trajectory"])
+@pytest.mark.parametrize("subject", ["over_the_picture", "steered"])
+def test_what_a_function_returns_is_held_to_itself_from_the_same_picture(
+    run, pytester, gate, subject
+):
+    pytester.makepyfile(test_quality=f"def test_it(sd_quality):\n    sd_quality.{gate}()\n")
+    result = run("test_quality.py", task=None, subject=f"subjects:{subject}", guidance=3)
+    assert result.ret == 0
+    unwrap(result).fnmatch_lines(["it*PASS"])
+
+
+@pytest.mark.parametrize(
+    ("gate", "seen"),
+    [
+        ("components", "*only the picture encoder differs*"),
+        ("trajectory", "trajectory*DEGRADED"),
+    ],
+)
+def test_a_damaged_encoder_of_the_picture_is_found_and_named(run, pytester, gate, seen):
+    pytester.makepyfile(test_quality=f"def test_{gate}(sd_quality):\n    sd_quality.{gate}()\n")
+    assert run("test_quality.py", subject="subjects:plain").ret == 0
+    result = run("test_quality.py", subject="subjects:damaged_encoder")
     assert result.ret == 1
-    unwrap(result).fnmatch_lines(["quality?fp32-components?*denoiser*DEGRADED"])
+    unwrap(result).fnmatch_lines([seen])

@@ -6,10 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from sdperf.errors import ConfigurationError, EngineError
 from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
+from sdperf.models.tasks.calls import describe_call
 from sdperf.record.stages import PeakRate, StageTimes
-from sdperf.record.workload import Variant, Workload
+from sdperf.record.workload import (
+    DEFAULT_PICTURE_SHA256,
+    InputPicture,
+    Variant,
+    Workload,
+)
 from sdperf.run.case import Case
 from sdperf.run.messages import DeviceSpeed
 from sdperf.run.pool import PoolRound
@@ -104,3 +111,31 @@ def test_a_watched_round_has_all_workers_and_few_images_where_all_take_long(
     assert [[len(share) for share in shares] for shares in watched] == images
     seeds = [[share[0].seed for share in shares] for shares in watched]
     assert seeds[-1][0] - seeds[2][0] == 8  # the plain loop goes on in the workload
+
+
+def loaded(picture_call, program=None):
+    report = SimpleNamespace(picture_call=picture_call, program=program)
+    return SimpleNamespace(report=report)
+
+
+def test_what_a_function_returned_is_known_from_its_first_load_on():
+    suite = make_suite()
+    suite.images.plain[WORKLOAD.image(0)] = b"drawn from the prompt alone"
+    suite.settle_picture(loaded(None))
+    assert suite.workload is WORKLOAD
+    assert suite.images.plain
+    call = describe_call("FluxImg2ImgPipeline", {"image": None, "strength": 0.6})
+    for _ in range(2):
+        suite.settle_picture(loaded(call))
+        assert suite.workload.picture.strength == 0.6
+        assert suite.workload.picture.arguments == ("image", "strength")
+        assert not suite.images.plain
+
+
+def test_a_worker_that_knows_no_pictures_is_not_measured_in_the_place_of_one_that_does():
+    picture = InputPicture(DEFAULT_PICTURE_SHA256, task="image-to-image")
+    suite = make_suite().with_changes(workload=dataclasses.replace(WORKLOAD, picture=picture))
+    with pytest.raises(ConfigurationError, match="from the prompt alone"):
+        suite.settle_picture(loaded(None))  # an older sdperf says nothing of it
+    with pytest.raises(EngineError, match="external-mine draws from the prompt alone"):
+        suite.acquire("fp32", 1, engine="external:mine=draw")

@@ -45,6 +45,9 @@ from sdperf.units import format_shape
 FEWEST_IMAGES: Final = 8
 """Pairs that the exact paired test needs to be able to speak."""
 
+ENCODER: Final = "picture encoder"
+"""What turns the input picture into latents, as a component."""
+
 BATCH: Final = 3
 """Images in the batch that is compared with single ones: more than two, and odd."""
 
@@ -243,6 +246,10 @@ def _compare_components(
         ("denoiser", call.output, output)
         for call, output in zip(recording.calls, replayed.outputs, strict=True)
     ]
+    pairs += [
+        (ENCODER, before.latents, after)
+        for before, after in zip(recording.encoded, replayed.encoded, strict=False)
+    ]
     if replayed.pixels is not None:
         pairs.append(("vae", recording.pixels, replayed.pixels))
     for component, before, after in pairs:
@@ -293,6 +300,12 @@ def measure_components(recording: Recording, replayed: Replay) -> tuple[Componen
             rounding_db=_compute_rounding(output, other),
         )
         for call, output, other in zip(recording.calls, replayed.outputs, nudged, strict=True)
+    ]
+    distances += [
+        compute_component_distance(ENCODER, f"picture {index + 1}", before.latents, after)
+        for index, (before, after) in enumerate(
+            zip(recording.encoded, replayed.encoded, strict=False)
+        )
     ]
     if replayed.pixels is not None:
         distances.append(

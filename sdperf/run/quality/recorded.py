@@ -36,6 +36,19 @@ class DenoiserCall:
 
 
 @dataclass(frozen=True)
+class EncodedPicture:
+    """One encoding of an input picture, or of what a mask leaves of it.
+
+    Attributes:
+        given: What the encoder was given, float32, batch first.
+        latents: The mean of the distribution that it returned, float32, batch first.
+    """
+
+    given: Floats
+    latents: Floats
+
+
+@dataclass(frozen=True)
 class Recording:
     """One generation, opened up.
 
@@ -47,6 +60,7 @@ class Recording:
         pixels: (H, W, 3) float32 in [0, 1].
         decoded: What the VAE was given, of a pipeline that is called whole; ``None`` where decoding
             it again does not give the pixels.
+        encoded: Encodings of the input picture, in order; empty where there were none.
     """
 
     embeds: Mapping[str, Floats]
@@ -54,6 +68,7 @@ class Recording:
     latents: tuple[Floats, ...]
     pixels: Floats
     decoded: Floats | None = None
+    encoded: tuple[EncodedPicture, ...] = ()
 
     @property
     def nonfinite_step(self) -> int | None:
@@ -73,9 +88,11 @@ class Replay:
         pixels: The VAE's, of the recording's last latents; ``None`` where it cannot be asked alone.
         nudged: The denoiser's outputs with a time step that is one rounding away, one a recorded
             call; ``None`` for a call that is near its recording, or takes no time step in floats.
+        encoded: The picture encoder's, one a recorded encoding.
     """
 
     embeds: Mapping[str, Floats]
     outputs: tuple[Floats, ...]
     pixels: Floats | None
     nudged: tuple[Floats | None, ...] = ()
+    encoded: tuple[Floats, ...] = ()

@@ -21,7 +21,14 @@ from sdperf.pipeline.separable import SeparableStages
 from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import ImageRequest
 from sdperf.run.messages import DeliveredImage
-from sdperf.run.quality.recorded import DenoiserCall, Floats, Kernels, Recording, Replay
+from sdperf.run.quality.recorded import (
+    DenoiserCall,
+    EncodedPicture,
+    Floats,
+    Kernels,
+    Recording,
+    Replay,
+)
 
 _NEAR: Final = 0.01
 """Error of an output as a share of its largest value, 40 dB, below which nothing more is asked."""
@@ -46,6 +53,7 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
         latents.append(to_array(current))
 
     decoded = None
+    pictures: list[EncodedPicture] = []
     with _recorded_calls(stages) as calls:
         if isinstance(stages, SeparableStages):
             embeds = stages.encode_prompt([image.prompt])
@@ -56,12 +64,14 @@ def record(stages: Stages, image: ImageRequest) -> Recording:
             with (
                 recorded_encoding(stages.pipeline) as encoded,
                 _recorded_decoding(stages.pipeline) as given,
+                _recorded_pictures(stages) as pictures,
             ):
                 pixels = stages.run_whole([image.prompt], noise, keep)
             arrays = flatten_encoded(encoded)
             if len(given) == 1 and _decodes_to(stages.pipeline, given[0], pixels):
                 decoded = to_array(given[0])
-    return Recording(arrays, tuple(calls), tuple(latents), pixels[0].astype(np.float32), decoded)
+    first = pixels[0].astype(np.float32)
+    return Recording(arrays, tuple(calls), tuple(latents), first, decoded, tuple(pictures))
 
 
 @torch.no_grad()
@@ -79,10 +89,14 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
         )
     dtype, device = denoiser.dtype, stages.pipeline._execution_device
     pixels: Any = None
+    pictures: list[EncodedPicture] = []
     if isinstance(stages, SeparableStages):
         arrays = _embeds_as_arrays(stages.encode_prompt([image.prompt]).arguments)
     else:
-        with recorded_encoding(stages.pipeline) as encoded:
+        with (
+            recorded_encoding(stages.pipeline) as encoded,
+            _recorded_pictures(stages, recording.encoded) as pictures,
+        ):
             noise = stages.draw_noise([image])
             run_to_denoiser(stages.pipeline, lambda: stages.run_whole([image.prompt], noise))
         arrays = flatten_encoded(encoded)
@@ -104,7 +118,8 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
         given = torch.from_numpy(recording.decoded).to(device=device, dtype=vae.dtype)
         pixels = _decode(stages.pipeline, vae, given)[0]
     shown = None if pixels is None else pixels.astype(np.float32)
-    return Replay(arrays, tuple(outputs), shown, tuple(nudged))
+    encodings = tuple(one.latents for one in pictures)
+    return Replay(arrays, tuple(outputs), shown, tuple(nudged), encodings)
 
 
 def _are_near(before: Floats, after: Floats) -> bool:
@@ -233,6 +248,44 @@ def _recorded_decoding(pipeline: Any) -> Iterator[list[torch.Tensor]]:
 
             plain = stand_in(borders.vae, "decode", keep, stack)
         yield given
+
+
+@contextmanager
+def _recorded_pictures(
+    stages: Stages, known: Sequence[EncodedPicture] = ()
+) -> Iterator[list[EncodedPicture]]:
+    """Keep what the encoder makes of the input picture, call by call.
+
+    Args:
+        stages: The bound pipeline.
+        known: What it is given in the place of the pipeline's own input, in the number format of
+            that one; empty leaves it alone.
+    """
+    kept: list[EncodedPicture] = []
+    with ExitStack() as stack:
+        encoder = find_decoder(stages.pipeline)
+        if stages.bound is not None and hasattr(encoder, "encode"):
+
+            def keep(given: torch.Tensor, *args: Any, **keywords: Any) -> Any:
+                if len(kept) < len(known):
+                    given = torch.from_numpy(known[len(kept)].given).to(given)
+                result = plain(given, *args, **keywords)
+                latents = _find_mean(result)
+                if latents is not None:
+                    kept.append(EncodedPicture(to_array(given), to_array(latents)))
+                return result
+
+            plain = stand_in(encoder, "encode", keep, stack)
+        yield kept
+
+
+def _find_mean(encoded: Any) -> torch.Tensor | None:
+    """Return the latents of an encoding without the noise that is drawn around them."""
+    first = encoded[0] if isinstance(encoded, tuple) else encoded
+    spread = getattr(first, "latent_dist", first)
+    mean = getattr(spread, "mean", None)
+    mean = mean if isinstance(mean, torch.Tensor) else getattr(first, "latents", None)
+    return mean if isinstance(mean, torch.Tensor) else None
 
 
 def _decodes_to(pipeline: Any, given: torch.Tensor, pixels: Any) -> bool:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sdperf.plugin.live.skipping import find_batch_reason, find_skip_reason
-from sdperf.record.workload import Variant
+from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture, Variant
 from sdperf.run.memory import Room
 from sdperf.run.profiles import SessionProfiles
 
@@ -110,3 +110,17 @@ def test_images_at_a_time_are_left_out_by_what_one_took_beside_the_weights():
     assert find_batch_reason(machine, Variant("fp16"), 3) == (
         "3 images at a time take about 19.0 GiB: the 16.8 GiB that may be filled of 24.0 GiB"
     )
+
+
+def test_an_engine_that_nobody_named_is_left_out_where_a_picture_is_drawn_from():
+    machine = Machine()
+    machine.workload = SimpleNamespace(
+        picture=InputPicture(DEFAULT_PICTURE_SHA256, strength=0.8, task="image-to-image")
+    )
+    assert find(Variant(engine="onnx"), machine, engine_is_auto=True) == (
+        "the engine onnx draws from the prompt alone, this is image-to-image from the default "
+        "picture"
+    )
+    machine.workload.picture = None
+    found = find(Variant(engine="onnx"), machine, engine_is_auto=True) or ""
+    assert "from the prompt alone" not in found

@@ -263,3 +263,9 @@ def test_a_worker_needs_torch_and_diffusers_only(tmp_path, stage, tiny_folder):
             pool.run_round([RoundRequest(WORKLOAD, images, "sync", 1, stage="nothing")])
     finally:
         pool.close()
+
+
+def test_the_default_picture_lies_beside_the_copied_modules():
+    with staged_harness() as folder:
+        picture = folder / "sdperf" / "images" / "input" / "picture.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")

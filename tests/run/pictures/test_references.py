@@ -60,6 +60,8 @@ class NotedPool:
             weight_bytes={},
             is_the_models=self.is_the_models,
             pipeline="ZImagePipeline",
+            program=None,
+            picture_call=None,
         )
         return [SimpleNamespace(report=report)] * count
 
