@@ -26,6 +26,7 @@ from sdperf.report.text.calibration import format_floors, format_ladder_header, 
 from sdperf.settings import (
     DEVICE,
     GUIDANCE,
+    LORA,
     MODEL,
     NEGATIVE_PROMPT,
     PRECISION,
@@ -90,7 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_option(calibrate, "--seeds", COUNT, "seeds for each prompt", default=1)
     add_setting(calibrate, SEED, default=0)
     add_setting(calibrate, NEGATIVE_PROMPT, default="")
-    for setting in (PROMPTS, STEPS, GUIDANCE, SIZE, SCHEDULER):
+    for setting in (PROMPTS, STEPS, GUIDANCE, SIZE, SCHEDULER, LORA):
         add_setting(calibrate, setting)
     add_setting(calibrate, TIMEOUT, default=600.0)
     calibrate.add_argument(
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.run.quality.calibration import Calibrator, list_legal_settings
     from sdperf.run.suite import count_cpu_threads
 
-    model = resolve_model(workload.model)
+    model = resolve_model(workload.model, lora=workload.lora)
     pool = WorkerPool(timeout_s=arguments.timeout)
     threads = count_cpu_threads()
     try:
@@ -183,6 +184,7 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
         height=height,
         width=width,
         scheduler=arguments.scheduler,
+        lora=arguments.lora or "",
     )
 
 

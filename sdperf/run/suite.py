@@ -320,8 +320,10 @@ class Suite:
         return self.model.weights if self.subject is None else self._own_weights
 
     def _note_weights(self, spec: WorkerSpec, worker: Worker) -> None:
-        """Count a subject's weights, where it was loaded as it is."""
+        """Count a subject's weights, where it was loaded as it is; offloaded ones fit anyway."""
         if self.subject is None or spec.optimisations or spec.engine != TORCH:
+            return
+        if worker.report.is_offloaded:
             return
         if stored := sum(worker.report.weight_bytes.values()):
             self._own_weights = stored // WEIGHT_BYTES[spec.precision]

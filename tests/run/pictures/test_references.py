@@ -59,6 +59,7 @@ class NotedPool:
             device=None,
             weight_bytes={},
             is_the_models=self.is_the_models,
+            is_offloaded=False,
             pipeline="ZImagePipeline",
         )
         return [SimpleNamespace(report=report)] * count
