@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     workload = _make_workload(arguments)
     count = max(len(workload.prompts) * arguments.seeds, FEWEST_IMAGES)
     from sdperf.models.loader import resolve_model
+    from sdperf.run.memory import choose_widest, find_room
     from sdperf.run.pool import WorkerPool
     from sdperf.run.quality.calibration import Calibrator, list_legal_settings
     from sdperf.run.suite import count_cpu_threads
@@ -113,7 +114,12 @@ def run(arguments: argparse.Namespace) -> int:
     threads = count_cpu_threads()
     try:
         device = pool.describe_device(arguments.device)
-        precisions = _choose_precisions(arguments.precision, device)
+        environment = pool.collect_environment(device)
+        room = find_room(device, environment.ram_bytes)
+        reference = choose_widest(model.weights, room, device.native_precisions)
+        precisions = _choose_precisions(arguments.precision, device, reference)
+        if reference != "fp32" and room is not None:
+            print(f"reference: {reference}; fp32 does not fit {room.describe()}", file=sys.stderr)
         calibrator = Calibrator(
             pool=pool,
             model=model,
@@ -121,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
             workload=workload,
             requests=tuple(workload.image(index) for index in range(count)),
             threads=threads,
+            reference=reference,
         )
         print(f"drawing {count} images on {device.kind} ({device.name}) ...", file=sys.stderr)
         pngs = calibrator.draw_plain()
@@ -132,9 +139,12 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         pool.close()
     folder = locate_references(arguments.out, model.model_hash, device.kind)
-    made_with = describe_making("sdperf quality calibrate", device, threads)
+    made_with = describe_making("sdperf quality calibrate", device, threads) | {
+        "fingerprint": environment.fingerprint()
+    }
     floors: dict[str, Floors] = {
-        precision: derive_floors(rungs, precision, LADDER_NAME) for precision in precisions
+        precision: derive_floors(rungs, precision, LADDER_NAME, reference)
+        for precision in precisions
     }
     try:
         write_references(
@@ -144,6 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
             images=list(zip(calibrator.requests, pngs, strict=True)),
             floors=floors,
             made_with=made_with,
+            reference_precision=reference,
         )
         write_ladder(folder / LADDER_NAME, rungs, made_with | {"model_hash": model.model_hash})
     except OSError as error:
@@ -151,7 +162,8 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     for line in format_floors(floors):
         print(line)
-    print(f"wrote {folder}: {count} references, floors, evidence in {LADDER_NAME}")
+    drawn = f"{count} references" if reference == "fp32" else f"{count} references in {reference}"
+    print(f"wrote {folder}: {drawn}, floors, evidence in {LADDER_NAME}")
     return 0
 
 
@@ -188,7 +200,10 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
     )
 
 
-def _choose_precisions(asked: tuple[str, ...] | None, device: DeviceInfo) -> tuple[Precision, ...]:
-    """Return the precisions to calibrate, fp32 always among them and first."""
+def _choose_precisions(
+    asked: tuple[str, ...] | None, device: DeviceInfo, reference: Precision
+) -> tuple[Precision, ...]:
+    """Return the precisions to calibrate, the reference's always among them and first."""
     wanted = device.native_precisions if asked is None else asked
-    return tuple(one for one in PRECISIONS if one == "fp32" or one in wanted)
+    others = (one for one in PRECISIONS if one in wanted and one not in ("fp32", reference))
+    return (reference, *others)

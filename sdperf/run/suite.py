@@ -24,7 +24,6 @@ from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import GuardPolicy, MemoryUsage
 from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import (
-    REFERENCE_PRECISIONS,
     TORCH,
     ImageRequest,
     Mode,
@@ -39,6 +38,7 @@ from sdperf.run.memory import (
     FITS_EVERYWHERE_BYTES,
     WEIGHT_BYTES,
     Room,
+    choose_widest,
     find_peak,
     find_room,
 )
@@ -289,12 +289,7 @@ class Suite:
         is_small = need_bytes is None or need_bytes <= FITS_EVERYWHERE_BYTES
         if "fp32" in self.asked_precisions or weights is None or is_small:
             return "fp32"
-        room, native = self.find_room(), self.describe_device().native_precisions
-        if room is None:
-            return "fp32"
-        usable = [one for one in REFERENCE_PRECISIONS if one in native]
-        fitting = (one for one in usable if room.holds([weights * WEIGHT_BYTES[one]]))
-        return next(fitting, usable[-1] if usable else "fp32")
+        return choose_widest(weights, self.find_room(), self.describe_device().native_precisions)
 
     def find_need_bytes(self, variant: Variant) -> int | None:
         """Return what one worker of a variant is known to take at least, bytes.
