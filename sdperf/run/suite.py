@@ -294,13 +294,14 @@ class Suite:
     def find_need_bytes(self, variant: Variant) -> int | None:
         """Return what one worker of a variant is known to take at least, bytes.
 
-        It is the most that one took in this session, else what the plain pipeline's weights take.
+        It is the most that one took in this session, else what the plain pipeline's weights take,
+        which another engine than torch has loaded before it converts them.
         """
         peak_bytes = self.profiles.peaks.get(variant.pipeline)
         if peak_bytes is not None or self.weights is None:
             return peak_bytes
-        is_plain = variant.engine == TORCH and not set(variant.optimisations) & set(QUANTISATIONS)
-        return self.weights * WEIGHT_BYTES[variant.precision] if is_plain else None
+        has_fewer_bits = bool(set(variant.optimisations) & set(QUANTISATIONS))
+        return None if has_fewer_bits else self.weights * WEIGHT_BYTES[variant.precision]
 
     def note_memory(self, variant: Variant, memory: MemoryUsage) -> None:
         """Remember what a variant's workers took, for how many of them there is room."""
