@@ -60,6 +60,8 @@ class NotedPool:
             weight_bytes={},
             is_the_models=self.is_the_models,
             is_offloaded=False,
+            program=None,
+            picture_call=None,
             pipeline="ZImagePipeline",
         )
         return [SimpleNamespace(report=report)] * count
