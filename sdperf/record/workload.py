@@ -293,7 +293,10 @@ class LoraUse:
     def describe(self) -> str:
         """Describe it, such as ``style.safetensors (3f2a90c1) at 0.8, fused``."""
         fused = ", fused" if self.is_fused else ""
-        return f"{self.name} ({self.sha256[:8]}) at {self.scale:g}{fused}"
+        text = f"{self.name} ({self.sha256[:8]}) at {self.scale:g}{fused}"
+        return "".join(
+            one if one.isprintable() else "?" for one in text
+        )  # a saved run may bring it
 
 
 @dataclass(frozen=True)

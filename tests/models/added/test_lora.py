@@ -134,3 +134,8 @@ def test_cases_of_another_lora_are_not_compared():
     assert "0.8, fused" in explain_difference(styled, dataclasses.replace(plain, loras=(fused,)))
     other = dataclasses.replace(plain.workload, lora="style.safetensors")
     assert other.fingerprint() == plain.workload.fingerprint()
+
+
+def test_a_name_out_of_a_run_is_printed_without_control_characters():
+    use = LoraUse("\x1b[2Jstyle\n", "\x07" * 64, 1.0, is_fused=False)
+    assert use.describe() == "?[2Jstyle? (????????) at 1"
