@@ -26,6 +26,7 @@ from sdperf.report.text.calibration import format_floors, format_ladder_header, 
 from sdperf.settings import (
     DEVICE,
     GUIDANCE,
+    LORA,
     MODEL,
     NEGATIVE_PROMPT,
     PRECISION,
@@ -90,7 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_option(calibrate, "--seeds", COUNT, "seeds for each prompt", default=1)
     add_setting(calibrate, SEED, default=0)
     add_setting(calibrate, NEGATIVE_PROMPT, default="")
-    for setting in (PROMPTS, STEPS, GUIDANCE, SIZE, SCHEDULER):
+    for setting in (PROMPTS, STEPS, GUIDANCE, SIZE, SCHEDULER, LORA):
         add_setting(calibrate, setting)
     add_setting(calibrate, TIMEOUT, default=600.0)
     calibrate.add_argument(
@@ -103,16 +104,22 @@ def run(arguments: argparse.Namespace) -> int:
     workload = _make_workload(arguments)
     count = max(len(workload.prompts) * arguments.seeds, FEWEST_IMAGES)
     from sdperf.models.loader import resolve_model
+    from sdperf.run.memory import choose_widest, find_room
     from sdperf.run.pool import WorkerPool
     from sdperf.run.quality.calibration import Calibrator, list_legal_settings
     from sdperf.run.suite import count_cpu_threads
 
-    model = resolve_model(workload.model)
+    model = resolve_model(workload.model, lora=workload.lora)
     pool = WorkerPool(timeout_s=arguments.timeout)
     threads = count_cpu_threads()
     try:
         device = pool.describe_device(arguments.device)
-        precisions = _choose_precisions(arguments.precision, device)
+        environment = pool.collect_environment(device)
+        room = find_room(device, environment.ram_bytes)
+        reference = choose_widest(model.weights, room, device.native_precisions)
+        precisions = _choose_precisions(arguments.precision, device, reference)
+        if reference != "fp32" and room is not None:
+            print(f"reference: {reference}; fp32 does not fit {room.describe()}", file=sys.stderr)
         calibrator = Calibrator(
             pool=pool,
             model=model,
@@ -120,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
             workload=workload,
             requests=tuple(workload.image(index) for index in range(count)),
             threads=threads,
+            reference=reference,
         )
         print(f"drawing {count} images on {device.kind} ({device.name}) ...", file=sys.stderr)
         pngs = calibrator.draw_plain()
@@ -131,9 +139,12 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         pool.close()
     folder = locate_references(arguments.out, model.model_hash, device.kind)
-    made_with = describe_making("sdperf quality calibrate", device, threads)
+    made_with = describe_making("sdperf quality calibrate", device, threads) | {
+        "fingerprint": environment.fingerprint()
+    }
     floors: dict[str, Floors] = {
-        precision: derive_floors(rungs, precision, LADDER_NAME) for precision in precisions
+        precision: derive_floors(rungs, precision, LADDER_NAME, reference)
+        for precision in precisions
     }
     try:
         write_references(
@@ -143,6 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
             images=list(zip(calibrator.requests, pngs, strict=True)),
             floors=floors,
             made_with=made_with,
+            reference_precision=reference,
         )
         write_ladder(folder / LADDER_NAME, rungs, made_with | {"model_hash": model.model_hash})
     except OSError as error:
@@ -150,7 +162,8 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     for line in format_floors(floors):
         print(line)
-    print(f"wrote {folder}: {count} references, floors, evidence in {LADDER_NAME}")
+    drawn = f"{count} references" if reference == "fp32" else f"{count} references in {reference}"
+    print(f"wrote {folder}: {drawn}, floors, evidence in {LADDER_NAME}")
     return 0
 
 
@@ -183,10 +196,14 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
         height=height,
         width=width,
         scheduler=arguments.scheduler,
+        lora=arguments.lora or "",
     )
 
 
-def _choose_precisions(asked: tuple[str, ...] | None, device: DeviceInfo) -> tuple[Precision, ...]:
-    """Return the precisions to calibrate, fp32 always among them and first."""
+def _choose_precisions(
+    asked: tuple[str, ...] | None, device: DeviceInfo, reference: Precision
+) -> tuple[Precision, ...]:
+    """Return the precisions to calibrate, the reference's always among them and first."""
     wanted = device.native_precisions if asked is None else asked
-    return tuple(one for one in PRECISIONS if one == "fp32" or one in wanted)
+    others = (one for one in PRECISIONS if one in wanted and one not in ("fp32", reference))
+    return (reference, *others)

@@ -149,22 +149,25 @@ def _takes_fewer_bits(variant: Variant) -> bool:
     return choice is not None and choice.fewer_bits
 
 
-def derive_floors(rungs: Sequence[Rung], precision: str, source: str) -> Floors:
+def derive_floors(
+    rungs: Sequence[Rung], precision: str, source: str, reference: str = "fp32"
+) -> Floors:
     """Set a precision's floors a margin below the worst score of its legal noise.
 
-    What is legal in fp32 is legal in every precision. No floor becomes stricter than the
-    ``STRICTEST_`` constants.
+    What is legal in the reference's precision is legal in every other. No floor becomes stricter
+    than the ``STRICTEST_`` constants.
 
     Args:
         rungs: The measured ladder.
         precision: Whose floors.
         source: Where the ladder is kept, for the evidence.
+        reference: Precision of what the ladder was compared with.
 
     Raises:
         ValueError: The ladder has no legal rung for this precision.
     """
     legal = [
-        rung for rung in rungs if rung.sort == "legal" and rung.precision in ("fp32", precision)
+        rung for rung in rungs if rung.sort == "legal" and rung.precision in (reference, precision)
     ]
     if not any(rung.precision == precision for rung in legal):
         raise ValueError(f"no legal noise was measured in {precision}")
@@ -199,6 +202,7 @@ def derive_floors(rungs: Sequence[Rung], precision: str, source: str) -> Floors:
             f"PSNR {psnr_db} dB, worst tile {tile_psnr_db} dB, entropy drop {drop_bits} bits; "
             f"margins {SSIM_MARGIN}, {WORST_TILE_MARGIN}, {PSNR_MARGIN_DB} dB, "
             f"{ENTROPY_MARGIN_BITS} bits; {source}"
+            f"{'' if reference == 'fp32' else f', against {reference}'}"
         ),
     )
 

@@ -28,6 +28,7 @@ from sdperf.settings import (
     GUIDANCE,
     IMAGES,
     INPUT_IMAGE,
+    LORA,
     MASK,
     MODEL,
     NEGATIVE_PROMPT,
@@ -209,6 +210,8 @@ def _list_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
         settings.append((SEED, workload.seed))
     if workload.width is not None and workload.height is not None:
         settings.append((SIZE, (workload.width, workload.height)))
+    if workload.lora:
+        settings.append((LORA, workload.lora))
     if workload.scheduler is not None:
         settings.append((SCHEDULER, workload.scheduler))
     if workload.negative_prompt:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ModelError
+from sdperf.models.added.lora import LoraFile, find_loras, load_loras
 from sdperf.models.added.single_file import SingleFile, load_denoiser, read_single_file
 from sdperf.models.finding import describe_model, find_folder, find_single_file, names_in
 from sdperf.models.hashing import (
@@ -65,6 +66,8 @@ class ResolvedModel:
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
         not_loaded: Components of the pipeline's class that it goes without.
         weights: How many weights its networks have; ``None`` where the files do not tell.
+        lora: LoRAs beside it, as they are typed.
+        loras: The same, found and checked.
         single_file: File that brings weights in the place of the folder's; ``None`` without one.
     """
 
@@ -77,16 +80,19 @@ class ResolvedModel:
     not_loaded: tuple[str, ...] = ()
     weights: int | None = None
     single_file: SingleFile | None = None
+    lora: str = ""
+    loras: tuple[LoraFile, ...] = ()
 
     @property
     def is_as_stored(self) -> bool:
         """Whether its folder holds all that is loaded, and nothing else."""
-        return self.single_file is None
+        return self.single_file is None and not self.loras
 
 
 def resolve_model(
     name: str,
     *,
+    lora: str = "",
     offline: bool | None = None,
     cache_dir: Path | None = None,
     pipeline_class: str | None = None,
@@ -96,6 +102,7 @@ def resolve_model(
     Args:
         name: ``embedded``, a local diffusers folder, a file of weights, or a hub id. What begins
             with ``.``, ``/`` or ``~``, or exists, is never looked up on the hub.
+        lora: LoRAs beside it, as the setting ``lora`` is typed.
         offline: True takes the hub's cache only; ``None`` asks the hub, which itself obeys
             ``HF_HUB_OFFLINE``, and falls back to its cache where the hub cannot be reached.
         cache_dir: Where file hashes are remembered; ``None`` is `default_cache_dir`.
@@ -126,6 +133,9 @@ def resolve_model(
             counts.append(file.weights)
             files += (str(file.path),)
             model_hash = combine_hashes([model_hash, *compute_file_hashes([file.path], cache_dir)])
+        loras = find_loras(lora, cache_dir)
+        if loras:
+            model_hash = combine_hashes([model_hash, *(repr(one.use.key) for one in loras)])
     except OSError as error:
         raise _unreadable(describe_model(name), error) from error
     return ResolvedModel(
@@ -138,6 +148,8 @@ def resolve_model(
         not_loaded=index.not_loaded,
         weights=sum_known(counts),
         single_file=file,
+        lora=lora,
+        loras=loras,
     )
 
 
@@ -164,6 +176,7 @@ def load_pipeline(
     try:
         with known_warnings_ignored(), _quiet_loading() as complaints:
             pipeline = _load_parts(resolved, index, torch_dtype)
+            load_loras(pipeline, resolved.loras)
     except ModelError:
         raise
     except Exception as error:

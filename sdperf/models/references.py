@@ -50,12 +50,15 @@ class ReferenceList:
         made_with: Versions and the command that made them.
         images: The entries.
         floors: By precision.
+        reference_precision: That of the pipeline that drew the images, and that components and
+            latents were compared with.
     """
 
     model_hash: str
     images: tuple[ReferenceEntry, ...]
     made_with: Mapping[str, str] = field(default_factory=dict)
     floors: Mapping[str, Floors] = field(default_factory=dict)
+    reference_precision: str = "fp32"
 
 
 @dataclass(frozen=True)

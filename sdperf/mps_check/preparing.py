@@ -10,13 +10,13 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
 import torch
 
 from sdperf.errors import ConfigurationError
+from sdperf.models.added.lora import find_loras, load_loras
 from sdperf.record.workload import Workload
 
 SLICED: Final = "sliced"
@@ -44,27 +44,14 @@ def made_as_on_a_mac() -> Iterator[None]:
         yield
 
 
-def load_lora(pipeline: Any, path: Path) -> None:
-    """Load a LoRA from a safetensors file.
+def load_lora(pipeline: Any, text: str) -> None:
+    """Load LoRAs as the setting ``lora`` names them, with the checks of a model's own weights.
 
     Raises:
-        ConfigurationError: It is no such file, or the pipeline cannot take it.
+        ConfigurationError: There is no such file, or peft is not installed.
+        ModelError: A file is damaged, or the pipeline cannot take it.
     """
-    if path.suffix != ".safetensors" or not path.is_file():
-        raise ConfigurationError(
-            "--lora is no file of weights", got=path, expected="a file that ends in .safetensors"
-        )
-    load = getattr(pipeline, "load_lora_weights", None)
-    if load is None:
-        raise ConfigurationError("this pipeline takes no LoRA", got=type(pipeline).__name__)
-    try:
-        load(str(path.parent), weight_name=path.name, use_safetensors=True, local_files_only=True)
-    except Exception as error:
-        raise ConfigurationError(
-            "the LoRA cannot be loaded",
-            got=f"{type(error).__name__}: {error}",
-            hint="diffusers needs peft for it: pip install peft",
-        ) from error
+    load_loras(pipeline, find_loras(text, None))
 
 
 def choose_attention(pipeline: Any, name: str) -> None:

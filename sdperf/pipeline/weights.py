@@ -24,6 +24,26 @@ def count_weight_bytes(pipeline: Any) -> dict[str, int]:
     }
 
 
+def is_offloaded(pipeline: Any) -> bool:
+    """Tell whether networks wait elsewhere until they are called, so that no device holds all.
+
+    Args:
+        pipeline: A `diffusers.DiffusionPipeline`.
+    """
+    return any(
+        _is_moved(part)
+        for network in pipeline.components.values()
+        if isinstance(network, nn.Module)
+        for part in network.modules()
+    )
+
+
+def _is_moved(module: nn.Module) -> bool:
+    """Tell whether accelerate's hooks, or diffusers' of group offloading, move a module."""
+    own = getattr(getattr(module, "_diffusers_hook", None), "hooks", {})
+    return hasattr(module, "_hf_hook") or any("offload" in name for name in own)
+
+
 def _count_stored(tensor: torch.Tensor) -> int:
     flatten = getattr(tensor, "__tensor_flatten__", None)
     if flatten is None:

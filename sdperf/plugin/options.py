@@ -332,6 +332,7 @@ def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
         width=width,
         scheduler=texts.read_or_auto(settings.SCHEDULER),
         picture=chosen.picture,
+        lora=texts.read(settings.LORA),
     )
     return workload, sampling.source, chosen
 

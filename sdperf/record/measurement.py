@@ -19,7 +19,7 @@ from sdperf.record.stages import (
     StageTimes,
 )
 from sdperf.record.usage import ResourceUsage
-from sdperf.record.workload import ProgramFacts, Variant, Workload
+from sdperf.record.workload import LoraUse, ProgramFacts, Variant, Workload
 
 FORMAT_VERSION: Final = 1
 """Version of the record under ``extra_info["sdperf"]``; raised when a field changes meaning."""
@@ -298,6 +298,7 @@ class Measurement:
         subject: ``module:function`` that made the pipeline; ``None`` is the model's own.
         is_the_models: Whether the pipeline is of the class that the model names; where a subject
             returned another one, the model's own floors say nothing of it.
+        loras: LoRAs that were loaded into the model, in order.
         sampling_source: Where steps and guidance come from that the user left open; ``None`` where
             the user said both, or it is not known.
         images_per_round: Images delivered in one round by all workers together.
@@ -347,6 +348,7 @@ class Measurement:
     images: tuple[ImageRecord, ...]
     subject: str | None = None
     is_the_models: bool = True
+    loras: tuple[LoraUse, ...] = ()
     sampling_source: str | None = None
     image_latencies_s: tuple[float, ...] = ()
     load_s: float | None = None

@@ -104,6 +104,7 @@ class Workload:
             the pipeline, whose call names no single scale.
         scheduler: Class name of a diffusers scheduler; ``None`` is the model's own.
         picture: What the images start from beside the prompt; ``None`` is the prompt alone.
+        lora: LoRAs that are loaded into the model, as the setting ``lora`` is typed.
     """
 
     model: str
@@ -116,6 +117,7 @@ class Workload:
     width: int | None = None
     scheduler: str | None = None
     picture: InputPicture | None = None
+    lora: str = ""
 
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
@@ -194,7 +196,7 @@ class Workload:
     def _list_decisive(self) -> dict[str, object]:
         """Return what decides an image, by field; without a picture as before there were any."""
         fields = asdict(self)
-        del fields["model"]
+        del fields["model"], fields["lora"]
         if self.picture is None:
             del fields["picture"]
         return fields
@@ -264,6 +266,37 @@ def name_sync(precision: Precision) -> str:
 
 SYNC_REFERENCES: Final = tuple(map(name_sync, REFERENCE_PRECISIONS))
 """What images of this run can be compared with; a run has one of them."""
+
+
+@dataclass(frozen=True)
+class LoraUse:
+    """A LoRA that was loaded into the model.
+
+    Attributes:
+        name: Name of its file.
+        sha256: Hash of its content.
+        scale: How strongly it was taken.
+        is_fused: Whether it was merged into the weights, so that a step has no layers of its own
+            for it.
+    """
+
+    name: str
+    sha256: str
+    scale: float
+    is_fused: bool
+
+    @property
+    def key(self) -> tuple[str, float, bool]:
+        """What makes two the same: content, scale, and whether it is fused."""
+        return self.sha256, self.scale, self.is_fused
+
+    def describe(self) -> str:
+        """Describe it, such as ``style.safetensors (3f2a90c1) at 0.8, fused``."""
+        fused = ", fused" if self.is_fused else ""
+        text = f"{self.name} ({self.sha256[:8]}) at {self.scale:g}{fused}"
+        return "".join(
+            one if one.isprintable() else "?" for one in text
+        )  # a saved run may bring it
 
 
 @dataclass(frozen=True)

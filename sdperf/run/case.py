@@ -242,6 +242,7 @@ class Case:
             model_hash=find_model_hash(self.suite.model.model_hash, self._workers[0].report.engine),
             subject=self.suite.subject,
             is_the_models=self._workers[0].report.is_the_models,
+            loras=tuple(each.use for each in self.suite.model.loras),
             sampling_source=self.suite.sampling_source,
             images_per_round=sum(len(result.images) for result in self._rounds[-1].results),
             rounds_s=tuple(each.duration_s for each in self._rounds),

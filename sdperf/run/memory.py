@@ -8,7 +8,7 @@ from typing import Final
 
 from sdperf.device import DeviceInfo
 from sdperf.record.measurement import MemoryUsage
-from sdperf.record.workload import Precision
+from sdperf.record.workload import REFERENCE_PRECISIONS, Precision
 from sdperf.stats.summaries import sum_peaks
 from sdperf.units import format_bytes
 
@@ -73,6 +73,21 @@ def find_room(device: DeviceInfo, ram_bytes: int | None) -> Room | None:
     if device.kind != "cpu" and device.memory_bytes is not None:
         return Room(device.memory_bytes, DEVICE_SHARE, device.count)
     return None if ram_bytes is None else Room(ram_bytes, RAM_SHARE)
+
+
+def choose_widest(weights: int | None, room: Room | None, native: Sequence[str]) -> Precision:
+    """Choose the precision that others are compared with: the widest that the memory holds.
+
+    Args:
+        weights: Of the pipeline; ``None`` is not known, and fp32 then.
+        room: The memory; ``None`` is not known, likewise.
+        native: What the device runs natively; where none of them fits, the narrowest.
+    """
+    if weights is None or room is None:
+        return "fp32"
+    usable = [one for one in REFERENCE_PRECISIONS if one in native]
+    fitting = (one for one in usable if room.holds([weights * WEIGHT_BYTES[one]]))
+    return next(fitting, usable[-1] if usable else "fp32")
 
 
 def find_peak(memory: MemoryUsage, workers: int, device: DeviceInfo) -> int | None:

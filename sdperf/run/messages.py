@@ -79,6 +79,7 @@ class WorkerReport:
         is_separable: Whether the pipeline divides into stages.
         is_the_models: Whether it is of the class that the model names, or of a subclass.
         picture_call: How its call takes pictures; ``None`` where it draws from the prompt alone.
+        is_offloaded: Whether its networks come to the device when they are called, and go again.
         weight_bytes: What its networks' weights take as they are stored, by component.
         engine: What runs the networks; ``None`` for torch.
         page_cache: Whether the model's files were in memory when loading began.
@@ -91,6 +92,7 @@ class WorkerReport:
     pipeline: str = ""
     is_separable: bool = False
     is_the_models: bool = True
+    is_offloaded: bool = False
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
     engine: EngineUse | None = None
     page_cache: CacheState | None = None

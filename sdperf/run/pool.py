@@ -30,7 +30,13 @@ from sdperf.record.environment import Environment
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH, ImageRequest, is_external, name_engine
 from sdperf.run import worker
-from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost, explain_exit
+from sdperf.run.hosts.local import (
+    InProcessHost,
+    SpawnedHost,
+    WorkerHost,
+    explain_exit,
+    suggest_after,
+)
 from sdperf.run.messages import (
     DeliveredImage,
     DeviceSpeed,
@@ -42,7 +48,7 @@ from sdperf.run.messages import (
 from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
 from sdperf.run.worker.renewal import load_in_place
-from sdperf.settings import IN_PROCESS, TIMEOUT
+from sdperf.settings import TIMEOUT
 
 T = TypeVar("T")
 
@@ -442,5 +448,5 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
         raise WorkerError(
             f"a worker died during {doing}",
             got=f"exit code {code}: {explain_exit(code)}{said}",
-            hint=f"run the case alone with {IN_PROCESS} to see the crash in a debugger",
+            hint=suggest_after(code),
         ) from error

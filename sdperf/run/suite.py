@@ -24,7 +24,6 @@ from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import GuardPolicy, MemoryUsage
 from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import (
-    REFERENCE_PRECISIONS,
     TORCH,
     ImageRequest,
     Mode,
@@ -39,6 +38,7 @@ from sdperf.run.memory import (
     FITS_EVERYWHERE_BYTES,
     WEIGHT_BYTES,
     Room,
+    choose_widest,
     find_peak,
     find_room,
 )
@@ -295,23 +295,19 @@ class Suite:
         is_small = need_bytes is None or need_bytes <= FITS_EVERYWHERE_BYTES
         if "fp32" in self.asked_precisions or weights is None or is_small:
             return "fp32"
-        room, native = self.find_room(), self.describe_device().native_precisions
-        if room is None:
-            return "fp32"
-        usable = [one for one in REFERENCE_PRECISIONS if one in native]
-        fitting = (one for one in usable if room.holds([weights * WEIGHT_BYTES[one]]))
-        return next(fitting, usable[-1] if usable else "fp32")
+        return choose_widest(weights, self.find_room(), self.describe_device().native_precisions)
 
     def find_need_bytes(self, variant: Variant) -> int | None:
         """Return what one worker of a variant is known to take at least, bytes.
 
-        It is the most that one took in this session, else what the plain pipeline's weights take.
+        It is the most that one took in this session, else what the plain pipeline's weights take,
+        which another engine than torch has loaded before it converts them.
         """
         peak_bytes = self.profiles.peaks.get(variant.pipeline)
         if peak_bytes is not None or self.weights is None:
             return peak_bytes
-        is_plain = variant.engine == TORCH and not set(variant.optimisations) & set(QUANTISATIONS)
-        return self.weights * WEIGHT_BYTES[variant.precision] if is_plain else None
+        has_fewer_bits = bool(set(variant.optimisations) & set(QUANTISATIONS))
+        return None if has_fewer_bits else self.weights * WEIGHT_BYTES[variant.precision]
 
     def note_memory(self, variant: Variant, memory: MemoryUsage) -> None:
         """Remember what a variant's workers took, for how many of them there is room."""
@@ -326,8 +322,10 @@ class Suite:
         return self.model.weights if self.subject is None else self._own_weights
 
     def _note_weights(self, spec: WorkerSpec, worker: Worker) -> None:
-        """Count a subject's weights, where it was loaded as it is."""
+        """Count a subject's weights, where it was loaded as it is; offloaded ones fit anyway."""
         if self.subject is None or spec.optimisations or spec.engine != TORCH:
+            return
+        if worker.report.is_offloaded:
             return
         if stored := sum(worker.report.weight_bytes.values()):
             self._own_weights = stored // WEIGHT_BYTES[spec.precision]

@@ -52,6 +52,14 @@ MODEL: Final = Setting(
     default="embedded",
     fields=("model",),
 )
+LORA: Final = Setting(
+    "lora",
+    "FILE",
+    kinds.LORA,
+    "LoRAs to load into the model, by default at scale 1 and as layers of their own; fused ones "
+    "are merged into its weights (needs peft)",
+    fields=("lora",),
+)
 DEVICE: Final = Setting("device", "NAME", kinds.choice(DEVICES), "where to run", AUTO)
 PRECISION: Final = Setting(
     "precision",

@@ -30,6 +30,9 @@ MOST_CHARACTERS: Final = 4096
 
 _UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_LORA: Final = re.compile(
+    r"(?P<file>[^:,]+\.safetensors)(:(?P<scale>-?[0-9.]{1,18}))?(?P<fused>:fused)?", re.IGNORECASE
+)
 _NUMBER: Final = r"\s*([0-9.]{1,18})\s*"
 _SIZE: Final = rf"{_NUMBER}([KMG]iB)\s*"
 
@@ -289,6 +292,34 @@ def _find_page(text: str) -> Path | None:
 
 PAGE: Final = _make("a file that ends in .html, such as report.html", _find_page)
 CLUSTER: Final = matching("tcp://HOST:PORT or tls://HOST:PORT", r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
+
+
+def split_loras(text: str) -> list[tuple[str, float, bool]]:
+    """Split ``FILE[:SCALE][:fused]``, a comma list, to file, scale and whether it is fused.
+
+    >>> split_loras("style.safetensors:0.8:fused,line.safetensors")
+    [('style.safetensors', 0.8, True), ('line.safetensors', 1.0, False)]
+
+    Raises:
+        ValueError: A part is not of that form.
+    """
+    found = []
+    for part in text.split(",") if text else ():
+        match = _LORA.fullmatch(part.strip())
+        if match is None or not math.isfinite(float(match["scale"] or 1)):
+            raise ValueError(part)
+        found.append((match["file"], float(match["scale"] or 1), bool(match["fused"])))
+    return found
+
+
+def _find_loras(text: str) -> str:
+    split_loras(text)
+    return text
+
+
+LORA: Final = _make(
+    "FILE.safetensors[:SCALE][:fused], such as style.safetensors:0.8, a comma list", _find_loras
+)
 
 
 def _find_history(text: str) -> str | None:

@@ -36,6 +36,7 @@ def write_references(
     images: Sequence[tuple[ImageRequest, bytes]],
     floors: Mapping[str, Floors],
     made_with: Mapping[str, str],
+    reference_precision: str = "fp32",
 ) -> ReferenceList:
     """Write reference images and their list, replacing those that are there.
 
@@ -48,13 +49,18 @@ def write_references(
         images: Requests with PNG bytes.
         floors: By precision.
         made_with: Versions, device and command.
+        reference_precision: That of the pipeline that drew the images.
 
     Raises:
         OSError: The folder cannot be written.
     """
     entries = tuple(_make_entry(workload, request, png) for request, png in images)
     listed = ReferenceList(
-        model_hash=model_hash, images=entries, made_with=dict(made_with), floors=dict(floors)
+        model_hash=model_hash,
+        images=entries,
+        made_with=dict(made_with),
+        floors=dict(floors),
+        reference_precision=reference_precision,
     )
     for entry, (_, png) in zip(entries, images, strict=True):
         write_atomically(folder / entry.file, png)

@@ -7,6 +7,7 @@ import pytest
 from sdperf.cli import main
 from sdperf.models.references import load_references
 from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.memory import Room
 from sdperf.run.pool import WorkerPool
 from tests.support.tiny_pipelines import tiny_folder
 
@@ -56,6 +57,26 @@ def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path
     assert all(
         references.read(entry.sha256).shape == (32, 32, 3) for entry in references.listed.images
     )
+
+
+def test_where_fp32_does_not_fit_the_widest_that_does_is_the_reference(
+    calibrate, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sdperf.run.memory.choose_widest", lambda *_: "bf16")
+    monkeypatch.setattr("sdperf.run.memory.find_room", lambda *_: Room(2**34, 0.7))
+    status, out, errors = calibrate("--precision", "fp16")
+    assert status == 0
+    assert "reference: bf16; fp32 does not fit the 11.2 GiB that may be filled of 16.0" in errors
+    assert "8 references in bf16, floors" in out
+    (folder,) = tmp_path.glob("benchmarks/references/*/cpu")
+    listed = load_references(folder).listed
+    assert listed.reference_precision == "bf16"
+    assert set(listed.floors) == {"bf16", "fp16"}
+    assert "images (the same again, a fresh process" in listed.floors["bf16"].evidence
+    assert listed.floors["bf16"].evidence.endswith("ladder.json, against bf16")
+    assert listed.floors["fp16"].evidence.endswith("ladder.json, against bf16")
+    assert "cpu" in listed.made_with["device"]
+    assert listed.made_with["fingerprint"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from evidence.mapped_pipelines.families import build_flux, build_sd
 from evidence.mapped_pipelines.parts import flow_scheduler, random_weights, t5_config
 from evidence.mapped_pipelines.recent import build_lumina2
 from evidence.random_pipelines.tokenizers import build_t5_tokenizer
-from sdperf.errors import ConfigurationError
+from sdperf.errors import ConfigurationError, ModelError
 from sdperf.mps_check.dispatch import load_dispatch_table
 from sdperf.mps_check.preparing import (
     choose_attention,
@@ -142,27 +142,9 @@ def test_a_network_that_is_called_compiled_is_recorded_so():
 
 
 def test_a_lora_is_a_file_of_safetensors(tmp_path):
-    with pytest.raises(ConfigurationError, match="no file of weights"):
-        load_lora(build_sd(), tmp_path / "style.bin")
+    with pytest.raises(ConfigurationError, match="--sd-lora names no file"):
+        load_lora(build_sd(), str(tmp_path / "style.safetensors"))
     path = tmp_path / "style.safetensors"
     path.write_bytes(b"")
-    with pytest.raises(ConfigurationError, match=r"cannot be loaded.*pip install peft"):
-        load_lora(build_sd(), path)
-
-
-def test_a_lora_is_loaded_from_the_file_alone(tmp_path):
-    path, asked = tmp_path / "style.safetensors", []
-
-    class Pipeline:
-        def load_lora_weights(self, folder, **named):
-            asked.append((folder, named))
-
-    path.write_bytes(b"")
-    load_lora(Pipeline(), path)
-    ((folder, named),) = asked
-    assert folder == str(tmp_path)
-    assert named == {
-        "weight_name": "style.safetensors",
-        "use_safetensors": True,
-        "local_files_only": True,
-    }
+    with pytest.raises(ModelError, match=r"style\.safetensors is truncated"):
+        load_lora(build_sd(), f"{path}:0.8")

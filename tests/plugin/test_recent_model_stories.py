@@ -1,9 +1,13 @@
 """The suite that sdperf ships, on tiny pipelines of 2025 and 2026: green, and red where damaged."""
 
+import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import sdperf.run.suite
 from tests.support.stories import unwrap
@@ -59,7 +63,7 @@ def suite(bench, pytester, tiny_folder, monkeypatch):
     """Run the shipped suite, all that ``auto`` chooses, on one of the models."""
     pytester.makepyfile(subjects=SUBJECTS)
     (pytester.path / "test_bench.py").unlink()
-    (pytester.path / "benchmarks").symlink_to(SUITE)
+    shutil.copytree(SUITE, pytester.path / "benchmarks")  # accepted sessions go below it
     monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 2)
 
     def run(name, *arguments, subject=None, model=True, in_process=False, **changes):
@@ -72,6 +76,9 @@ def suite(bench, pytester, tiny_folder, monkeypatch):
             "max_slowdown": "100000%",
             "max_suite_slowdown": "100000%",
             "confirm": 0,
+            "max_load": "100000%+1000s",
+            "max_first_call": "100000%+1000s",
+            "max_growth": "100000%+64GiB",
             **changes,
         }
         return bench("benchmarks", *arguments, in_process=in_process, **options)
@@ -130,8 +137,6 @@ def test_a_default_session_of_a_subject_is_green_and_red_where_the_denoiser_is_d
     assert first.ret == 0, first.stdout.str()
     check_words(first, name)
     assert accept() == 0
-    again = suite(name, "--benchmark-compare", subject=subject, model=False)
-    assert again.ret == 0, again.stdout.str()
     damaged = suite(name, "--benchmark-compare", subject=f"{subject}_damaged", model=False)
     check_damage(damaged)
 
@@ -177,3 +182,56 @@ def test_a_subject_of_another_class_is_judged_beside_itself(suite):
             "NO BASELINE  images?fp32?*next: --benchmark-autosave keeps these images*",
         ]
     )
+
+
+def lay_beside(folder, root):
+    """Lay a model's folder beside a file of its denoiser's weights; return the file."""
+    shutil.copytree(folder, root / "tuned")
+    weights = root / "tuned" / "transformer" / "diffusion_pytorch_model.safetensors"
+    return weights.rename(root / "tuned.safetensors")
+
+
+def read_record(pytester):
+    document = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+    return document["benchmarks"][0]["extra_info"]["sdperf"]
+
+
+def test_a_single_file_is_measured_like_its_folder(bench, pytester, tiny_folder, tmp_path):
+    few = {"guidance": "0", "size": "32x32"}
+    folder = bench("-k", "latency", model=tiny_folder("z-image"), **few)
+    assert folder.ret == 0
+    before = read_record(pytester)
+    file = bench("-k", "latency", model=lay_beside(tiny_folder("z-image"), tmp_path), **few)
+    assert file.ret == 0
+    after = read_record(pytester)
+    assert after["model_hash"] != before["model_hash"]
+    assert after["images"][0]["sha256"] == before["images"][0]["sha256"]
+    (tmp_path / "tuned").rename(tmp_path / "elsewhere")
+    alone = bench("-k", "latency", model=tmp_path / "tuned.safetensors", **few)
+    assert alone.ret == 4
+    said = " ".join(alone.stderr.str().split())
+    assert "a file of weights, which lacks the configuration of its pipeline" in said
+    assert f"ln -s FOLDER {tmp_path / 'tuned'}" in said
+
+
+@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft (sdperf[lora])")
+def test_a_lora_is_told_and_its_cases_are_compared_with_no_others(
+    bench, pytester, tiny_folder, tmp_path
+):
+    layer = "transformer.transformer_blocks.0.attn.to_q"
+    style = tmp_path / "style.safetensors"
+    save_file(
+        {f"{layer}.lora_A.weight": torch.ones(2, 32),
+         f"{layer}.lora_B.weight": torch.ones(32, 2)}, style,
+    )  # fmt: skip
+    few = {"guidance": "3", "model": tiny_folder("qwen-image")}
+    assert bench("-k", "latency", "--benchmark-autosave", **few).ret == 0
+    plain = read_record(pytester)
+    assert plain["loras"] == []
+    done = bench("-k", "latency", "--benchmark-compare", lora=f"{style}:0.8:fused", **few)
+    (used,) = read_record(pytester)["loras"]
+    assert (used["name"], used["scale"], used["is_fused"]) == ("style.safetensors", 0.8, True)
+    said = " ".join(done.stdout.str().split())
+    assert f"with style.safetensors ({used['sha256'][:8]}) at 0.8, fused on cpu" in said
+    assert "INCOMPARABLE latency" in said
+    assert "another workload: no LoRA was loaded into the model, and now style.safetensors" in said

@@ -5,7 +5,7 @@ import pytest
 from sdperf.device import DeviceInfo
 from sdperf.record.measurement import MemoryUsage
 from sdperf.record.workload import Variant
-from sdperf.run.memory import Room, find_peak, find_room
+from sdperf.run.memory import Room, choose_widest, find_peak, find_room
 from tests.run.test_suite import make_suite
 
 GIB = 2**30
@@ -60,7 +60,7 @@ def test_before_anything_ran_a_worker_takes_what_its_weights_do(suite):
     assert suite.find_need_bytes(Variant("fp32")) == 20 * 10**9
     assert suite.find_need_bytes(Variant("bf16")) == 10 * 10**9
     assert suite.find_need_bytes(Variant("bf16", optimisations=("int8_weights",))) is None
-    assert suite.find_need_bytes(Variant("fp32", engine="onnx")) is None
+    assert suite.find_need_bytes(Variant("fp32", engine="onnx")) == 20 * 10**9, "it is loaded first"
 
 
 def test_what_was_seen_to_be_taken_counts_then(suite):
@@ -72,3 +72,12 @@ def test_what_was_seen_to_be_taken_counts_then(suite):
 
 def test_a_model_whose_weights_nobody_counted_is_not_judged_before_it_ran():
     assert make_suite().find_need_bytes(Variant("fp32")) is None
+
+
+def test_the_widest_precision_that_fits_is_what_others_are_compared_with():
+    room, native = Room(24 * GIB, 0.5), ("fp32", "fp16", "bf16")
+    assert choose_widest(2 * GIB, room, native) == "fp32"
+    assert choose_widest(4 * GIB, room, native) == "bf16"
+    assert choose_widest(4 * GIB, room, ("fp32", "fp16")) == "fp16"
+    assert choose_widest(40 * GIB, room, native) == "fp16", "what is narrowest is tried"
+    assert choose_widest(None, room, native) == choose_widest(40 * GIB, None, native) == "fp32"

@@ -12,7 +12,7 @@ import pytest
 
 from sdperf.errors import ConfigurationError, GenerationError, ModelError, WorkerError
 from sdperf.record.workload import Workload
-from sdperf.run.hosts.local import InProcessHost, explain_exit
+from sdperf.run.hosts.local import InProcessHost, explain_exit, suggest_after
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from tests.support.tiny_pipelines import resolve, tiny_folder
@@ -321,3 +321,9 @@ def test_a_pool_may_load_another_pipeline_into_its_processes(spec):
         assert len(pool.run_round([request()]).results[0].images) == 1
     finally:
         pool.close()
+
+
+def test_a_killed_worker_is_told_to_take_less_and_a_crashed_one_to_be_looked_at():
+    assert "--sd-precision bf16, --sd-workers 1 or a smaller --sd-size" in suggest_after(-9)
+    assert "--sd-in-process" in suggest_after(-11)
+    assert suggest_after(None) == suggest_after(1) == suggest_after(-11)

@@ -27,6 +27,7 @@ from sdperf.settings import (
     ENGINE,
     GUIDANCE,
     INPUT_IMAGE,
+    LORA,
     MASK,
     MODE,
     MODEL,
@@ -56,6 +57,7 @@ OF_A_SIDE: Final[tuple[Setting[Any], ...]] = (
     ENGINE,
     THREADS,
     MODEL,
+    LORA,
     PROMPTS,
     STEPS,
     GUIDANCE,
@@ -190,7 +192,7 @@ def list_keys() -> list[str]:
 
 def _suggest_key(key: str, value: str) -> str:
     """Say what to type in place of a setting that nobody knows."""
-    near = difflib.get_close_matches(key.lower(), list_keys(), n=1)
+    near = difflib.get_close_matches(key.lower(), list_keys(), n=1, cutoff=0.7)
     if near:
         return f"type {near[0]}={value.strip()}"
     return f"type one of these keys in its place, such as {STEPS.assign(20)}"

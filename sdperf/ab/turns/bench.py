@@ -54,7 +54,7 @@ class LiveBench:
     root: Path = field(default_factory=Path.cwd)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _stage: Path | None = None
-    _models: dict[tuple[str, Task | None], ResolvedModel] = field(default_factory=dict)
+    _models: dict[tuple[str, str, Task | None], ResolvedModel] = field(default_factory=dict)
     _interpreters: dict[tuple[Path, tuple[str, ...]], Interpreter] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -121,16 +121,16 @@ class LiveBench:
     def resolve_model(self, side: Side) -> ResolvedModel:
         """Find a side's model, once; its folder is absolute, for workers that work elsewhere."""
         name, picture = side.workload.model, side.workload.picture
-        task = None if picture is None else picture.task
-        if (name, task) not in self._models:
-            model = resolve_model(name)
+        lora, task = side.workload.lora, None if picture is None else picture.task
+        if (name, lora, task) not in self._models:
+            model = resolve_model(name, lora=lora) if lora else resolve_model(name)
             opened_as = None if task is None else find_task_class(model.pipeline_class, task)
-            self._models[name, task] = dataclasses.replace(
+            self._models[name, lora, task] = dataclasses.replace(
                 model,
                 folder=model.folder.absolute(),
                 pipeline_class=opened_as or model.pipeline_class,
             )
-        return self._models[name, task]
+        return self._models[name, lora, task]
 
     def examine(self, side: Side) -> Interpreter:
         """Say which interpreter a side runs in, asking it once."""

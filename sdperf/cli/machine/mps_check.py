@@ -6,7 +6,6 @@ import argparse
 import json
 import platform
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.cli.shared.options import add_format, add_setting
@@ -15,7 +14,7 @@ from sdperf.errors import ConfigurationError, ModelError, SdperfError
 from sdperf.models.sampling import choose_sampling
 from sdperf.record.json import format_record
 from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Workload
-from sdperf.settings import GUIDANCE, MODEL, PRECISION, SCHEDULER, SIZE, STEPS, SUBJECT
+from sdperf.settings import GUIDANCE, LORA, MODEL, PRECISION, SCHEDULER, SIZE, STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from sdperf.mps_check.calls import MpsRecording
@@ -48,9 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_setting(parser, MODEL, default=EMBEDDED)
     add_setting(parser, SUBJECT)
-    parser.add_argument(
-        "--lora", metavar="FILE", type=Path, help="a LoRA to load, a .safetensors file (needs peft)"
-    )
+    add_setting(parser, LORA)
     parser.add_argument(
         "--attention", metavar="NAME", help="sliced, or a backend of diffusers (the model's own)"
     )

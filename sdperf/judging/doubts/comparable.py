@@ -7,8 +7,8 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 
-_OWN_AFFAIR: Final = frozenset({"model"})
-"""A path or hub id: the same model may lie elsewhere on another day; `model_hash` tells."""
+_OWN_AFFAIR: Final = frozenset({"model", "lora"})
+"""Paths or hub ids: the same may lie elsewhere on another day; `model_hash` and `loras` tell."""
 
 
 def explain_difference(saved: Measurement, current: Measurement) -> str | None:
@@ -24,7 +24,14 @@ def explain_difference(saved: Measurement, current: Measurement) -> str | None:
         before, now = (getattr(one.workload, field.name) for one in (saved, current))
         if field.name not in _OWN_AFFAIR and before != now:
             return f"another workload: {field.name} was {before!r} and is {now!r}"
+    if [one.key for one in saved.loras] != [one.key for one in current.loras]:
+        was, now = (_name_loras(one) for one in (saved, current))
+        return f"another workload: {was} was loaded into the model, and now {now}"
     before, now = saved.environment.fingerprint(), current.environment.fingerprint()
     if before != now:
         return f"measured on {before}, this is {now}"
     return None
+
+
+def _name_loras(measured: Measurement) -> str:
+    return ", ".join(one.describe() for one in measured.loras) or "no LoRA"

@@ -141,14 +141,16 @@ class Gate:
 
         Args:
             measurement: The case.
-            widest: The reference's precision. The model's floors were measured against fp32.
+            widest: The reference's precision. The model's floors were measured against that of
+                the pictures that they came with, and judge beside no other.
         """
         variant = measurement.variant
         if variant.precision == widest:
             return SAME_PATH_FLOORS if variant.engine == TORCH else ENGINE_FLOORS
         floors = {} if self.references is None else self.references.listed.floors
         own = floors.get(variant.precision)
-        if widest != "fp32":
+        listed = "fp32" if self.references is None else self.references.listed.reference_precision
+        if widest != listed or (widest != "fp32" and own is None):
             return ACROSS_PRECISIONS_FLOORS
         return ACROSS_PRECISIONS_FLOORS if own and not self._holds_for(measurement) else own
 

@@ -262,7 +262,9 @@ def _name_drawer(measured: Measurement) -> str:
     if program is not None:
         return f"{program.name} {program.version} with {program.model} on {device}"
     torch = where.packages.get("torch", "unknown")
-    return f"{measured.subject or measured.workload.model} on {device}, torch {torch}"
+    loras = f" with {format_names([one.describe() for one in measured.loras])}"
+    drawer = f"{measured.subject or measured.workload.model}{loras if measured.loras else ''}"
+    return f"{drawer} on {device}, torch {torch}"
 
 
 def _name_source(measured: Measurement) -> str:

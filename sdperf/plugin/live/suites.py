@@ -59,7 +59,9 @@ class SessionSuites:
 
             self.live_line.say("finding the model")
             self._model = resolve_model(
-                self.settings.workload.model, pipeline_class=self.settings.pipeline_class
+                self.settings.workload.model,
+                lora=self.settings.workload.lora,
+                pipeline_class=self.settings.pipeline_class,
             )
         return self._model
 

@@ -54,10 +54,8 @@ def localise(spec: WorkerSpec) -> WorkerSpec:
     Raises:
         ModelError: They are not here, or are others.
     """
-    asked, here = (
-        spec.model,
-        resolve_model(spec.model.name, pipeline_class=spec.model.pipeline_class),
-    )
+    asked = spec.model
+    here = resolve_model(asked.name, lora=asked.lora, pipeline_class=asked.pipeline_class)
     if here.model_hash != asked.model_hash:
         raise ModelError(
             f"the cluster's worker has other weights of {asked.name!r}",

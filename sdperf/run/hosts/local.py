@@ -10,6 +10,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Protocol
 
 from sdperf.run import worker
+from sdperf.settings import IN_PROCESS, PRECISION, SIZE, WORKERS
 
 _EXIT_WAIT_S = 5.0
 
@@ -115,3 +116,17 @@ def explain_exit(code: int | None) -> str:
         "SIGTERM": "asked to end by another process",
     }
     return f"{name}: {causes.get(name, 'killed by a signal')}"
+
+
+def suggest_after(exit_code: int | None) -> str:
+    """Say what to do about a worker that died: less memory for one that was killed. Pure.
+
+    Args:
+        exit_code: As `multiprocessing` gives it; ``None`` is not known.
+    """
+    if exit_code == -signal.SIGKILL:
+        return (
+            f"if memory was short, {PRECISION} bf16, {WORKERS} 1 or a smaller {SIZE} takes less; "
+            "docs/in-the-way.md has offloading"
+        )
+    return f"run the case alone with {IN_PROCESS} to see the crash in a debugger"

@@ -103,20 +103,22 @@ def list_legal_settings(
     Args:
         kind: The device.
         threads: The usual number of CPU threads.
-        precisions: fp32 first; each other one is legal noise for its own floors.
+        precisions: The reference's first; each other one is legal noise for its own floors.
     """
+    reference = precisions[0]
+    own = CalibratedSetting("the same again", "legal", reference, precision=reference)
     settings = [
-        CalibratedSetting("the same again", "legal", "fp32"),
-        CalibratedSetting("a fresh process", "legal", "fp32", fresh=True),
-        CalibratedSetting("plain attention", "legal", "fp32", kernels="plain attention"),
-        CalibratedSetting("batch of 8", "legal", "fp32", batch=8),
+        own,
+        replace(own, name="a fresh process", fresh=True),
+        replace(own, name="plain attention", kernels="plain attention"),
+        replace(own, name="batch of 8", batch=8),
     ]
     if kind == "cpu":
         other = 1 if threads > 1 else 2
         settings += [
-            CalibratedSetting("another thread count", "legal", "fp32", threads=other),
-            CalibratedSetting("without oneDNN", "legal", "fp32", kernels="without oneDNN"),
-            CalibratedSetting("an old processor's kernels", "legal", "fp32", environ=OLD_PROCESSOR),
+            replace(own, name="another thread count", threads=other),
+            replace(own, name="without oneDNN", kernels="without oneDNN"),
+            replace(own, name="an old processor's kernels", environ=OLD_PROCESSOR),
         ]
     return settings + [
         CalibratedSetting(
@@ -127,7 +129,7 @@ def list_legal_settings(
             subject=CHANNELS_LAST if kind == "cpu" else None,
         )
         for precision in precisions
-        if precision != "fp32"
+        if precision != reference
     ]
 
 
@@ -142,6 +144,7 @@ class Calibrator:
         workload: What is generated.
         requests: The images.
         threads: The usual number of CPU threads.
+        reference: Precision of the images that all others are compared with.
     """
 
     pool: WorkerPool
@@ -150,6 +153,7 @@ class Calibrator:
     workload: Workload
     requests: tuple[ImageRequest, ...]
     threads: int
+    reference: Precision = "fp32"
     _plain: tuple[bytes, ...] = ()
     _recordings: tuple[tuple[ImageRequest, Recording], ...] = ()
     _own_process: CalibratedSetting | None = None
@@ -157,7 +161,7 @@ class Calibrator:
     def draw_plain(self) -> tuple[bytes, ...]:
         """Generate the images that all others are compared with, once; PNG bytes."""
         if not self._plain:
-            plain = CalibratedSetting("plain", "legal")
+            plain = CalibratedSetting("plain", "legal", precision=self.reference)
             self._plain = self._draw(plain)
             self._recordings = tuple(self._record_plain(plain))
         return self._plain

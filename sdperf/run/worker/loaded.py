@@ -272,7 +272,7 @@ class LoadedPipeline:
         from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
         from sdperf.pipeline.families import is_separable
         from sdperf.pipeline.input_pictures import find_picture_call
-        from sdperf.pipeline.weights import count_weight_bytes
+        from sdperf.pipeline.weights import count_weight_bytes, is_offloaded
 
         if spec.engine != TORCH:
             from sdperf.run.worker.hosting import check_hostable
@@ -311,6 +311,7 @@ class LoadedPipeline:
             is_separable=is_separable(self._pipeline),
             is_the_models=is_the_models,
             picture_call=find_picture_call(self._pipeline),
+            is_offloaded=is_offloaded(self._pipeline),
             weight_bytes=count_weight_bytes(self._pipeline) if hosted is None else {},
             engine=None if hosted is None else hosted.use,
         )

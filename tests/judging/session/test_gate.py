@@ -146,6 +146,21 @@ def test_where_fp32_does_not_fit_images_are_held_against_the_widest_that_did():
     assert judge_half(other, 0.985, "fp32-sync") == [Outcome.DEGRADED]
 
 
+def test_floors_that_were_measured_against_that_reference_hold_beside_it():
+    """A model that was calibrated without fp32 is judged by its own floors where that repeats."""
+    far = image(scores=(scores("bf16-sync", ssim=0.97, tile=0.97),))
+    measured = measurement(images=(far,), variant=Variant("fp16"))
+    references = references_of(measured.workload, "fp16")
+
+    def judge(precision):
+        listed = dataclasses.replace(references.listed, reference_precision=precision)
+        gate = Gate(Comparison(), dataclasses.replace(references, listed=listed), None)
+        return [one.outcome for one in gate.judge(CASE, CaseResult(measured, {})).findings]
+
+    assert judge("bf16") == [Outcome.DEGRADED], "its own floor is stricter"
+    assert judge("fp32") == [Outcome.PASS]
+
+
 def test_the_reference_itself_is_held_against_nothing_and_its_like_by_tight_floors():
     assert judge_half(Variant("bf16"), 1.0) == []
     assert judge_half(Variant("bf16", mode="async"), 0.9) == [Outcome.DEGRADED]

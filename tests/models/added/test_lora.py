@@ -1,0 +1,141 @@
+"""A LoRA beside a model: found, checked, loaded at its scale, fused, and named in the record."""
+
+import dataclasses
+import importlib.util
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from evidence.mapped_pipelines.recent import RECENT
+from sdperf.errors import ConfigurationError, ModelError
+from sdperf.judging.doubts.comparable import explain_difference
+from sdperf.models.added import lora
+from sdperf.models.loader import load_pipeline, resolve_model
+from sdperf.record.workload import LoraUse
+from sdperf.settings import LORA
+from tests.support.measurements import measurement
+
+NEEDS_PEFT = pytest.mark.skipif(
+    importlib.util.find_spec("peft") is None, reason="needs peft (sdperf[lora])"
+)
+LAYER = "transformer.transformer_blocks.0.attn.to_q"
+
+
+@pytest.fixture
+def style(tmp_path):
+    """A LoRA of one layer of the tiny Qwen-Image."""
+    layer = RECENT["qwen-image"]().transformer.transformer_blocks[0].attn.to_q
+    draw = torch.Generator().manual_seed(1)
+    path = tmp_path / "style.safetensors"
+    save_file(
+        {
+            f"{LAYER}.lora_A.weight": torch.randn(2, layer.in_features, generator=draw),
+            f"{LAYER}.lora_B.weight": torch.randn(layer.out_features, 2, generator=draw),
+        },
+        path,
+    )
+    return path
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """What is checked before any weight is loaded needs no peft here."""
+    monkeypatch.setattr(lora.importlib.util, "find_spec", lambda _: object())
+
+
+def resolve(folder, text):
+    return resolve_model(str(folder), lora=text, cache_dir=None)
+
+
+def draw(pipeline):
+    return pipeline(
+        "red apple", num_inference_steps=2, height=32, width=32, output_type="pt",
+        generator=torch.Generator().manual_seed(0), negative_prompt="",
+    ).images  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["style.ckpt", "style.safetensors:", "style.safetensors:much", ":0.8",
+             "style.safetensors:1.2.3", "a.safetensors,,b.safetensors"],
+)  # fmt: skip
+def test_what_is_no_lora_is_refused_where_it_is_typed(text):
+    with pytest.raises(ValueError, match=r"^FILE.safetensors\[:SCALE\]\[:fused\]"):
+        LORA.parse(text)
+
+
+def test_file_scale_and_fusing_make_another_model(tiny_folder, style, installed):
+    folder = tiny_folder("qwen-image")
+    plain = resolve_model(str(folder), cache_dir=None)
+    texts = (f"{style}", f"{style}:0.8", f"{style}:0.8:fused", f"{style},{style}")
+    found = [resolve(folder, text) for text in texts]
+    assert len({plain.model_hash, *(each.model_hash for each in found)}) == 5
+    (use,) = (each.use for each in found[2].loras)
+    assert use.describe() == f"style.safetensors ({use.sha256[:8]}) at 0.8, fused"
+    moved = style.rename(style.with_name("other.safetensors"))
+    assert resolve(folder, f"{moved}:0.8").model_hash == found[1].model_hash
+    assert not found[0].is_as_stored
+
+
+def test_a_lora_that_is_absent_or_damaged_is_named(tiny_folder, style, installed):
+    folder = tiny_folder("qwen-image")
+    with pytest.raises(ConfigurationError, match=r"--sd-lora names no file.*none.safetensors"):
+        resolve(folder, "none.safetensors")
+    style.write_bytes(style.read_bytes()[:-4])
+    with pytest.raises(ModelError, match=r"the LoRA style\.safetensors is truncated"):
+        resolve(folder, str(style))
+
+
+def test_without_its_package_it_is_one_message(tiny_folder, style, monkeypatch):
+    monkeypatch.setattr(lora.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(tiny_folder("qwen-image"), str(style))
+    assert caught.value.hint == "pip install 'sdperf[lora]'"
+
+
+@NEEDS_PEFT
+def test_it_is_loaded_at_its_scale_and_fused_if_asked(tiny_folder, style):
+    folder = tiny_folder("qwen-image")
+
+    def load(text):
+        return load_pipeline(resolve(folder, text), torch_dtype=torch.float32, device="cpu")
+
+    plain, none, kept, fused = map(load, ("", f"{style}:0", f"{style}:0.8", f"{style}:0.8:fused"))
+    layers = [[name for name, _ in one.transformer.named_modules() if "lora" in name]
+              for one in (plain, kept, fused)]  # fmt: skip
+    assert [bool(each) for each in layers] == [False, True, False]
+    before, zero, loaded, merged = map(draw, (plain, none, kept, fused))
+    assert torch.equal(before, zero)
+    assert (loaded - before).abs().max() > 1e-4
+    assert torch.allclose(loaded, merged, atol=1e-4)
+    state = style.with_name("plain").with_suffix(".safetensors")
+    save_file({"transformer.nothing.lora_A.weight": torch.ones(2, 2),
+               "transformer.nothing.lora_B.weight": torch.ones(2, 2)}, state)  # fmt: skip
+    with pytest.raises(ModelError, match=r"the LoRA plain\.safetensors c"):
+        load(str(state))
+
+
+def test_a_pipeline_without_loras_says_so():
+    with pytest.raises(ModelError, match="takes no LoRA"):
+        lora.load_loras(object(), [object()])
+
+
+def test_cases_of_another_lora_are_not_compared():
+    plain = measurement()
+    use = LoraUse("style.safetensors", "3f2a90c1" * 8, 0.8, is_fused=False)
+    styled = dataclasses.replace(plain, loras=(use,))
+    moved = dataclasses.replace(styled, loras=(dataclasses.replace(use, name="other"),))
+    assert explain_difference(styled, moved) is None
+    assert explain_difference(plain, styled) == (
+        "another workload: no LoRA was loaded into the model, and now "
+        "style.safetensors (3f2a90c1) at 0.8"
+    )
+    fused = dataclasses.replace(use, is_fused=True)
+    assert "0.8, fused" in explain_difference(styled, dataclasses.replace(plain, loras=(fused,)))
+    other = dataclasses.replace(plain.workload, lora="style.safetensors")
+    assert other.fingerprint() == plain.workload.fingerprint()
+
+
+def test_a_name_out_of_a_run_is_printed_without_control_characters():
+    use = LoraUse("\x1b[2Jstyle\n", "\x07" * 64, 1.0, is_fused=False)
+    assert use.describe() == "?[2Jstyle? (????????) at 1"
