@@ -372,3 +372,27 @@ def _draw_kohya(name: str, layer: Any, rank: int = 4) -> dict[str, Any]:
         f"{name}.lora_up.weight": torch.randn(out, rank, *(1 for _ in kernel), generator=generator)
         * 0.2,
     }
+
+
+def dilated_convolution(request: PipelineRequest) -> Any:
+    """Make the model that is asked for, with the thread's convolution run before it decodes.
+
+    Eight samples of 16 channels, 112 by 112, through 32 dilated kernels of 7 by 7. What comes out
+    is added to the latents times zero.
+    """
+    import torch
+
+    pipeline = request.load()
+    generator = torch.Generator().manual_seed(0)
+    given, weights = (
+        torch.randn(*shape, generator=generator).to(request.device, request.torch_dtype)
+        for shape in ((8, 16, 112, 112), (32, 16, 7, 7))
+    )
+    decode = pipeline.vae.decode
+
+    def decode_after(latents: Any, *arguments: Any, **named: Any) -> Any:
+        found = torch.nn.functional.conv2d(given, weights, dilation=2)
+        return decode(latents + 0.0 * found[0, 0, 0, 0], *arguments, **named)
+
+    pipeline.vae.decode = decode_after
+    return pipeline
