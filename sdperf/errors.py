@@ -28,6 +28,10 @@ class SdperfError(Exception):
         super().__init__(what, got, expected, hint)
 
     def __str__(self) -> str:
+        return "; ".join(self.list_parts())
+
+    def list_parts(self) -> list[str]:
+        """Return what is wrong, then what was got, what was expected and what to do, as known."""
         from sdperf.urls import mask_credentials
 
         parts = [self.what]
@@ -37,7 +41,7 @@ class SdperfError(Exception):
             parts.append(f"expected: {self.expected}")
         if self.hint is not None:
             parts.append(f"do: {self.hint}")
-        return mask_credentials("; ".join(parts))
+        return [mask_credentials(part) for part in parts]
 
     def __reduce__(self) -> tuple[object, ...]:
         """Cross a process border whole: the keyword arguments travel as state."""
@@ -55,7 +59,7 @@ class ConfigurationError(SdperfError):
 
 
 class ModelError(SdperfError):
-    """A model is missing, unreachable, incomplete, or not a text-to-image pipeline."""
+    """A model is missing, unreachable, incomplete, or no pipeline that draws images."""
 
 
 class GenerationError(SdperfError):

@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -153,6 +153,19 @@ def _point_to_nothing(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)
+
+
+def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str:
+    """Return a message: one line, and where somebody reads a terminal a line for each part.
+
+    Args:
+        head: Who says it; empty where another says so.
+        parts: What is wrong, what was got, what was expected, what to do.
+        stream: Where it is printed; in a pipe or a log a message stays one line, to be searched.
+    """
+    is_read = stream is not None and not stream.closed and stream.isatty()
+    clean = [strip_controls(part) for part in parts]
+    return (f"{head}: " if head else "") + ("\n    " if is_read else "; ").join(clean)
 
 
 def strip_controls(text: str) -> str:

@@ -56,7 +56,18 @@ def resolve_commit(repository: Path, revision: str) -> str:
         ) from error
 
 
-def read_history(repository: Path, good: str, bad: str, *, first_parent: bool = False) -> History:
+BISECT: Final = ("the good revision", "the bad one", "sdperf bisect {} {}")
+"""What a search calls the two ends of its history, and how it is asked."""
+
+
+def read_history(
+    repository: Path,
+    good: str,
+    bad: str,
+    *,
+    first_parent: bool = False,
+    words: tuple[str, str, str] = BISECT,
+) -> History:
     """Return the commits that ``git bisect`` would search: those of ``bad`` that ``good`` lacks.
 
     That is all of a branch that was merged in between, also where it began before ``good``.
@@ -66,6 +77,7 @@ def read_history(repository: Path, good: str, bad: str, *, first_parent: bool = 
         good: Full hash.
         bad: Full hash.
         first_parent: Whether to follow only first parents, so that merged branches count as one.
+        words: What the user's command calls the two ends, and how it is asked with them.
 
     Raises:
         ConfigurationError: ``good`` is no ancestor of ``bad``, both are the same, or the clone is
@@ -76,7 +88,7 @@ def read_history(repository: Path, good: str, bad: str, *, first_parent: bool = 
             "there is nothing between a commit and itself", got=good[:12], expected="two commits"
         )
     if not _is_ancestor(repository, good, bad):
-        raise _explain_order(repository, good, bad)
+        raise _explain_order(repository, good, bad, words)
     options = ["--first-parent"] if first_parent else []
     listed = run_git(
         repository, "rev-list", "--topo-order", "--reverse", "--parents", *options, bad, f"^{good}"
@@ -133,15 +145,18 @@ def _is_ancestor(repository: Path, older: str, newer: str) -> bool:
     return not missing.strip()
 
 
-def _explain_order(repository: Path, good: str, bad: str) -> ConfigurationError:
-    what = "the good revision is no ancestor of the bad one"
+def _explain_order(
+    repository: Path, good: str, bad: str, words: tuple[str, str, str]
+) -> ConfigurationError:
+    older, newer, command = words
+    what = f"{older} is no ancestor of {newer}"
     got = f"{good[:12]} and {bad[:12]}"
     if _is_ancestor(repository, bad, good):
         return ConfigurationError(
             what,
             got=got,
-            expected="the good one first, then the bad one",
-            hint=f"sdperf bisect {bad[:12]} {good[:12]}",
+            expected=f"{older} first, then {newer}",
+            hint=command.format(bad[:12], good[:12]),
         )
     if is_shallow(repository):
         return ConfigurationError(
@@ -153,8 +168,8 @@ def _explain_order(repository: Path, good: str, bad: str) -> ConfigurationError:
     return ConfigurationError(
         what,
         got=got,
-        expected="a line of history from good to bad",
-        hint=f"begin where they part: sdperf bisect {base[:12]} {bad[:12]}"
+        expected="a line of history from one to the other",
+        hint=f"begin where they part: {command.format(base[:12], bad[:12])}"
         if base
         else "they have no commit in common",
     )

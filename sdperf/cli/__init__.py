@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sdperf import __version__
-from sdperf.cli.shared.spelling import make_speller
+from sdperf.cli.shared.spelling import make_respeller
 from sdperf.errors import SdperfError
-from sdperf.streams import EXIT_LOST, TolerantOutput, strip_controls, tolerant_output
+from sdperf.streams import EXIT_LOST, TolerantOutput, format_error, tolerant_output
 
 COMMANDS: Final = {
     "ab": "ab",
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+        return _say_refused("sdperf", _explain_unknown(given[0]))
     try:
         parser = make_parser(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     except ModuleNotFoundError as error:
@@ -101,24 +104,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
+def _say_refused(head: str, parts: Sequence[str]) -> int:
+    """Print a message that the user can act on; returns the exit status."""
+    print(format_error(head, parts, sys.stderr), file=sys.stderr)
+    return 2
+
+
+def _explain_unknown(word: str) -> list[str]:
+    """Say that there is no such command, and which one was probably meant."""
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    do = f"sdperf {near[0]} --help" if near else "sdperf --help"
+    known = ", ".join(COMMANDS)
+    return [f"there is no command {word}", f"expected: one of {known}", f"do: {do}"]
+
+
 def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
     """Parse the command line and run the command; what a user can act on is one message."""
     try:
         parsed = parser.parse_args(given)
     except SdperfError as error:
-        command, spell = given[0], make_speller(argparse.Namespace(command=given[0]))
-        told = f"sdperf {command}: {spell(error)}; do: sdperf {command} --help"
-        print(strip_controls(told), file=sys.stderr)
-        return 2
+        told = make_respeller(argparse.Namespace(command=given[0]))(error)
+        help_ = f"do: sdperf {given[0]} --help"
+        return _say_refused(f"sdperf {given[0]}", [*told.list_parts(), help_])
     if parsed.command is None:
         parser.print_help()
         return 0
     try:
         return int(_import_command(parsed.command).run(parsed))
     except SdperfError as error:
-        told = make_speller(parsed)(error)
-        print(strip_controls(f"sdperf {parsed.command}: {told}"), file=sys.stderr)
-        return 2
+        told = make_respeller(parsed)(error)
+        return _say_refused(f"sdperf {parsed.command}", told.list_parts())
     except OSError as error:
         at = "" if error.filename is None else f"{error.filename}: "
         print(f"sdperf {parsed.command}: {at}{error.strerror or error}", file=sys.stderr)

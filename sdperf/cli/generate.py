@@ -20,6 +20,7 @@ from sdperf.settings import (
     PRECISION,
     PROFILE,
     SEED,
+    SIZE,
     STEPS,
 )
 from sdperf.store.profile import Profile, read_profile
@@ -48,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("prompt", help="what to draw, such as 'red apple'")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG to write")
-    for setting in (MODEL, STEPS, GUIDANCE, PROFILE):
+    for setting in (MODEL, STEPS, GUIDANCE, SIZE, PROFILE):
         add_setting(parser, setting)
     add_setting(parser, DEVICE, default="auto")
     add_setting(parser, PRECISION, shown="fp32, unless a profile says else")
@@ -130,6 +131,8 @@ def choose_profile(arguments: argparse.Namespace) -> Profile:
         "guidance_scale": arguments.guidance,
         "precision": arguments.precision,
     }
+    if arguments.size is not None:
+        typed["width"], typed["height"] = arguments.size
     changes = {name: value for name, value in typed.items() if value is not None}
     if arguments.guidance == OWN_GUIDANCE:
         changes["guidance_scale"] = None

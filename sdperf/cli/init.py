@@ -133,6 +133,15 @@ def _collect_wanted(arguments: argparse.Namespace, asks: bool) -> Wanted:
     for name, value in (("--model", model), ("--requirement", arguments.requirement)):
         if value is not None and not (value.strip() and value.isprintable()):
             raise ConfigurationError(f"{name} cannot be used", got=ascii(value))
+    if model is not None and model.startswith((".", "/", "~")):
+        folder = Path(model).expanduser()
+        if not folder.exists():
+            raise ConfigurationError(
+                "--model names a folder that is not there",
+                got=model,
+                expected="a folder that is there, or a hub id such as stabilityai/sd-turbo",
+                hint="ls; or leave --model out, for the embedded model",
+            )
     requirement = arguments.requirement or f"sdperf[report]=={__version__}"
     if "'" in requirement:
         raise ConfigurationError("--requirement cannot be used", got=requirement, expected="no '")

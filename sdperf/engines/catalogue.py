@@ -212,7 +212,7 @@ def parse_engine(name: str) -> str:
         return parse_external(name).engine
     if name not in ENGINES:
         known = ", ".join((AUTO, *ENGINES, f"{EXTERNAL}COMMAND"))
-        raise ValueError(f"{name or 'an empty name'!r} is none of {known}")
+        raise ValueError(f"one of {known}, not {name or 'an empty name'!r}")
     return name
 
 

@@ -23,6 +23,8 @@ class ComponentDistance:
         cosine: Cosine of the angle between the two, in [-1, 1]; ``None`` when not finite.
         nonfinite: NaN or infinite values in the current output.
         identical: Whether all values are equal.
+        rounding_db: PSNR of the current output beside itself with a time step that is one rounding
+            of its number format away; ``None`` where that was not tried.
     """
 
     component: str
@@ -31,6 +33,7 @@ class ComponentDistance:
     cosine: float | None
     nonfinite: int
     identical: bool
+    rounding_db: float | None = None
 
 
 def compute_component_distance(

@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
@@ -49,8 +50,54 @@ def encode_stored_png(image: NDArray[np.uint8]) -> bytes:
     height, width, _ = image.shape
     rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each begins with filter type 0
     rows[:, 1:] = image.reshape(height, -1)
+    return _make_png(width, height, zlib.compress(rows.tobytes(), 0))
+
+
+def encode_fast_png(image: NDArray[np.uint8]) -> bytes:
+    """Encode pixels as a PNG whose rows are compressed in strips, on several threads.
+
+    Each row holds its differences to the row above. The bytes do not depend on the number of
+    threads.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Source: PNG specification, third edition, 9.2 (filter type 2, Up); RFC 1950 and RFC 1951, whose
+        blocks of different compressors may follow each other after a flush.
+    """
+    import numpy as np
+
+    height, width, _ = image.shape
+    rows = np.empty((height, 1 + 3 * width), dtype=np.uint8)
+    rows[:, 0] = _UP
+    flat = image.reshape(height, -1)
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
+    lines = max(1, -(-height // _STRIPS))
+    starts = range(0, height, lines)
+    *before, last = (rows[start : start + lines].tobytes() for start in starts)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="sdperf-png") as threads:
+        parts = [
+            *threads.map(lambda strip: _deflate(strip, zlib.Z_FULL_FLUSH), before),
+            _deflate(last, zlib.Z_FINISH),
+        ]
+    checksum = zlib.adler32(rows.tobytes())
+    return _make_png(width, height, b"\x78\x01" + b"".join(parts) + struct.pack(">I", checksum))
+
+
+_UP: Final = 2
+_STRIPS: Final = 16
+_THREADS: Final = 8
+_FAST_LEVEL: Final = 1
+
+
+def _deflate(strip: bytes, end: int) -> bytes:
+    compressor = zlib.compressobj(_FAST_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return compressor.compress(strip) + compressor.flush(end)
+
+
+def _make_png(width: int, height: int, pixels: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(rows.tobytes(), 0)
     parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_make_chunk(*part) for part in parts)
 

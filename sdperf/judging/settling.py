@@ -11,6 +11,8 @@ from typing import Any, Final
 from sdperf.models.presets import PRESETS
 from sdperf.record.measurement import Measurement
 from sdperf.record.workload import (
+    DEFAULT_MASK_SHA256,
+    DEFAULT_PICTURE_SHA256,
     DEFAULT_PROMPTS,
     EMBEDDED,
     EXTERNAL,
@@ -25,6 +27,8 @@ from sdperf.settings import (
     ENGINE,
     GUIDANCE,
     IMAGES,
+    INPUT_IMAGE,
+    MASK,
     MODEL,
     NEGATIVE_PROMPT,
     OPTIMISATIONS,
@@ -35,7 +39,9 @@ from sdperf.settings import (
     SEED,
     SIZE,
     STEPS,
+    STRENGTH,
     SUBJECT,
+    TASK,
     THREADS,
     WORKERS,
 )
@@ -117,6 +123,7 @@ def suggest_ab(
         notes.append(f"what differs: {', '.join(packages[:3])}")
     if typed.prompts is None and current.workload.prompts != DEFAULT_PROMPTS:
         notes.append("add the session's prompts: --both prompts=FILE")
+    notes += _note_pictures(current.workload)
     engine = _name_program(current.variant.engine, typed)
     if engine != current.variant.engine:
         notes.append(_OWN_COMMAND.format(engine))
@@ -172,6 +179,7 @@ def _describe_case(measured: Measurement, prompts: str | None, engine: str) -> l
     settings = [*_list_variant_settings(replace(variant, engine=engine)), *_list_settings(workload)]
     if prompts is not None:
         settings.append((PROMPTS, prompts))
+    settings += _list_picture_settings(workload)
     both = ",".join(setting.assign(value) for setting, value in settings)
     return [*words, "--both", both] if settings else words
 
@@ -206,6 +214,26 @@ def _list_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
     if workload.negative_prompt:
         settings.append((NEGATIVE_PROMPT, workload.negative_prompt))
     return settings
+
+
+def _list_picture_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
+    """Name what is drawn from beside the prompt; files are not known by a record."""
+    picture = workload.picture
+    if picture is None:
+        return []
+    task = [] if picture.task is None else [(TASK, picture.task)]
+    return task if picture.strength is None else [*task, (STRENGTH, picture.strength)]
+
+
+def _note_pictures(workload: Workload) -> list[str]:
+    """Say which files a command lacks, of which a record knows the hash alone."""
+    picture = workload.picture
+    if picture is None:
+        return []
+    known = (None, DEFAULT_PICTURE_SHA256, DEFAULT_MASK_SHA256)
+    own = ((INPUT_IMAGE, picture.sha256), (MASK, picture.mask_sha256))
+    missing = [setting for setting, digest in own if digest not in known]
+    return [f"add the session's {one.key}: --both {one.name}=FILE" for one in missing]
 
 
 def name_baselines(step: str | None, typed: Typed) -> str | None:
@@ -243,11 +271,17 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
 def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
     """Return the command that measures the floors of what a session drew.
 
+    Floors are calibrated for text-to-image alone; from an input picture the measured cases judge
+    images, against accepted runs.
+
     Args:
         workload: What was drawn.
         precision: In which precision.
         typed: How the session was asked for.
     """
+    if workload.picture is not None:
+        task = workload.picture.task or "auto"
+        return shlex.join(["pytest", "benchmarks", str(TASK), task, "--benchmark-autosave"])
     words = ["sdperf", "quality", "calibrate"]
     for setting, value in _list_drawn(workload):
         words += [setting.flag, setting.format(value)]
@@ -264,6 +298,7 @@ def _list_options(measured: Measurement, engine: str) -> list[str]:
     variant, chosen = measured.variant, _list_drawn(measured.workload)
     if measured.subject is not None:
         chosen.append((SUBJECT, measured.subject))
+    chosen += _list_picture_settings(measured.workload)
     if variant.precision != "fp32":  # else a device that only emulates it would skip it
         chosen.append((PRECISION, variant.precision))
     if variant.workers > 1:

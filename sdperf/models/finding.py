@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.errors import ModelError
+from sdperf.models.added.single_file import SUFFIXES, find_base, is_single_file
 from sdperf.models.layout import (
     INDEX_NAME,
     ModelIndex,
@@ -22,7 +23,9 @@ from sdperf.settings import MODEL
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
 _HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
-_SINGLE_FILES: Final = (".safetensors", ".ckpt", ".gguf", ".bin", ".pt", ".pth")
+_CHECKPOINTS: Final = (".ckpt", ".bin", ".pt", ".pth")
+"""Endings of files of weights that run code when they are read."""
+
 _FOLDER_HINT: Final = f"give {MODEL} a diffusers folder (one with a model_index.json) or a hub id"
 
 
@@ -62,6 +65,9 @@ def find_folder(name: str, *, offline: bool) -> Path:
         name: As users type it.
         offline: Whether the hub must not be asked.
 
+    Returns:
+        Of a single file of weights the folder beside it.
+
     Raises:
         ModelError: There is no such model, or it is no diffusers pipeline.
     """
@@ -80,13 +86,15 @@ def find_folder(name: str, *, offline: bool) -> Path:
                 f"{describe_model(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
             )
         return _fetch(name, offline=offline)
+    if path.is_file() and is_single_file(path):
+        return find_base(path, describe_model(name))
     if path.is_file():
         raise ModelError(
             f"{describe_model(name)} is a file",
-            expected="a diffusers folder",
-            hint="convert it: diffusers.StableDiffusionPipeline.from_single_file(FILE)"
-            f".save_pretrained(FOLDER), then {MODEL} FOLDER"
-            if path.suffix in _SINGLE_FILES
+            expected=f"a diffusers folder, or a file of {' or '.join(SUFFIXES)}",
+            hint="convert one that you trust: diffusers.StableDiffusionPipeline"
+            f".from_single_file(FILE).save_pretrained(FOLDER), then {MODEL} FOLDER"
+            if path.suffix in _CHECKPOINTS
             else _FOLDER_HINT,
         )
     if not (path / INDEX_NAME).is_file():
@@ -95,6 +103,12 @@ def find_folder(name: str, *, offline: bool) -> Path:
             hint=_FOLDER_HINT,
         )
     return path
+
+
+def find_single_file(name: str) -> Path | None:
+    """Return the file of weights that a name stands for; ``None`` where it is none."""
+    path = None if name == EMBEDDED else _as_existing(name)
+    return path if path is not None and path.is_file() and is_single_file(path) else None
 
 
 def _is_hub_id(name: str) -> bool:

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,23 +54,52 @@ def compute_model_hash(folder: Path, names: Iterable[str], cache_dir: Path | Non
     Raises:
         OSError: A file cannot be read.
     """
+    files = sorted(names)
+    total = hashlib.sha256()
+    digests = compute_file_hashes([folder / name for name in files], cache_dir)
+    for digest, name in zip(digests, files, strict=True):
+        total.update(os.fsencode(f"{digest} {name}\n"))
+    return total.hexdigest()
+
+
+def combine_hashes(digests: Iterable[str]) -> str:
+    """Hash hashes, in their order: the identity of a model that is made of several things. Pure.
+
+    Args:
+        digests: Hexadecimal digits of each.
+    """
+    return hashlib.sha256(" ".join(digests).encode("ascii")).hexdigest()
+
+
+def compute_file_hashes(paths: Sequence[Path], cache_dir: Path | None) -> list[str]:
+    """Hash the contents of files; see `compute_model_hash`.
+
+    Args:
+        paths: The files.
+        cache_dir: Where hashes are remembered; ``None`` remembers none.
+
+    Returns:
+        64 hexadecimal digits (SHA-256) of each.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
     memory_path = None if cache_dir is None else cache_dir / _MEMORY_NAME
     remembered = {} if memory_path is None else _read_memory(memory_path)
     learned: dict[str, str] = {}
-    total = hashlib.sha256()
-    for name in sorted(names):
-        path = (folder / name).resolve()
+    digests = []
+    for path in (one.resolve() for one in paths):
         key, settled = _stamp(path)
         digest = remembered.get(key)
         if digest is None:
             digest = _hash_file(path)
             if settled and _stamp(path)[0] == key:
                 learned[key] = digest
-        total.update(os.fsencode(f"{digest} {name}\n"))
+        digests.append(digest)
     if memory_path is not None and learned:
         with contextlib.suppress(OSError):
             _write_memory(memory_path, {**_read_memory(memory_path), **learned})
-    return total.hexdigest()
+    return digests
 
 
 def _stamp(path: Path) -> tuple[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sdperf.errors import ModelError
 from sdperf.models.layout import parse_json_object
@@ -42,21 +42,7 @@ def check_safetensors(path: Path, where: str) -> int | None:
         ModelError: The file is truncated, damaged, or a Git LFS pointer.
         OSError: The file cannot be read.
     """
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(_LENGTH_BYTES)
-        if start == _LFS_POINTER_START:
-            raise ModelError(
-                f"{where} is a Git LFS pointer, not the weights",
-                got=f"{size_bytes} bytes",
-                hint="git lfs pull",
-            )
-        header_bytes = int.from_bytes(start, "little")
-        data_bytes = size_bytes - _LENGTH_BYTES - header_bytes
-        if len(start) < _LENGTH_BYTES or data_bytes < 0 or header_bytes > _MAX_HEADER_BYTES:
-            raise _truncated(where, f"{size_bytes} bytes, not even a header")
-        header = parse_json_object(file.read(header_bytes), f"the header of {where}")
-    header.pop("__metadata__", None)
+    header, data_bytes = _read_header(path, where)
     spans = {name: _span_of(entry, where) for name, entry in header.items()}
     promised = max((end for _, end in spans.values()), default=0)
     if promised > data_bytes:
@@ -77,6 +63,40 @@ def check_safetensors(path: Path, where: str) -> int | None:
             hint="download the model again",
         )
     return _count_weights(header)
+
+
+def read_tensor_names(path: Path, where: str) -> frozenset[str]:
+    """Return the names of a safetensors file's tensors.
+
+    Args:
+        path: The file.
+        where: How messages name the file.
+
+    Raises:
+        ModelError: The file is truncated, damaged, or a Git LFS pointer.
+        OSError: The file cannot be read.
+    """
+    return frozenset(_read_header(path, where)[0])
+
+
+def _read_header(path: Path, where: str) -> tuple[dict[str, Any], int]:
+    """Return a file's tensors by name, and the bytes that come after its header."""
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(_LENGTH_BYTES)
+        if start == _LFS_POINTER_START:
+            raise ModelError(
+                f"{where} is a Git LFS pointer, not the weights",
+                got=f"{size_bytes} bytes",
+                hint="git lfs pull",
+            )
+        header_bytes = int.from_bytes(start, "little")
+        data_bytes = size_bytes - _LENGTH_BYTES - header_bytes
+        if len(start) < _LENGTH_BYTES or data_bytes < 0 or header_bytes > _MAX_HEADER_BYTES:
+            raise _truncated(where, f"{size_bytes} bytes, not even a header")
+        header = parse_json_object(file.read(header_bytes), f"the header of {where}")
+    header.pop("__metadata__", None)
+    return header, data_bytes
 
 
 def _check_shape(entry: dict[str, object], size_bytes: int, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,10 +31,12 @@ NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
 _DESCRIPTION_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
 _WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor|Extractor)$")
-_NOT_FROM_TEXT: Final = re.compile(
-    r"Img2Img|Inpaint|Upscale|Pix2Pix|Depth2Img|Control|Video|Adapter|Edit|Variation|FluxFill|"
-    r"SuperResolution|PaintByExample|I2I|I2V|V2V"
+_FROM_PICTURES: Final = re.compile(r"Img2Img|Inpaint|Pix2Pix|Control|Adapter|Edit|FluxFill")
+_NOT_MEASURED: Final = re.compile(
+    r"Upscale|Depth2Img|Video|Variation|SuperResolution|PaintByExample|I2I|I2V|V2V"
 )
+"""Pipelines of other things than a prompt, a picture of the image's size and its mask."""
+
 _WEIGHTS: Final = re.compile(
     r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<before>\w+))?"
     r"(-(?P<part>\d{5})-of-(?P<parts>\d{5}))?(\.(?P<after>\w+))?\.safetensors"
@@ -73,7 +75,7 @@ class Component:
 
 @dataclass(frozen=True)
 class ModelIndex:
-    """The parts of a text-to-image pipeline, as its `model_index.json` names them.
+    """The parts of a pipeline that draws images, as its `model_index.json` names them.
 
     Attributes:
         pipeline_class: Class name in diffusers.
@@ -133,11 +135,20 @@ def starts_from_pictures(pipeline_class: str) -> bool:
     >>> [starts_from_pictures(f"{name}Pipeline") for name in ("FluxControlNet", "Flux")]
     [True, False]
     """
-    return _NOT_FROM_TEXT.search(pipeline_class) is not None
+    return _FROM_PICTURES.search(pipeline_class) is not None
+
+
+def is_measured(pipeline_class: str) -> bool:
+    """Tell by its name whether a pipeline draws from what sdperf gives it. Pure.
+
+    >>> [is_measured(f"{name}Pipeline") for name in ("FluxImg2Img", "StableDiffusionUpscale")]
+    [True, False]
+    """
+    return _NOT_MEASURED.search(pipeline_class) is None
 
 
 def parse_model_index(content: bytes, where: str) -> ModelIndex:
-    """Read a `model_index.json` and check that it describes a text-to-image pipeline.
+    """Read a `model_index.json` and check that it describes a pipeline that draws images.
 
     Args:
         content: The file.
@@ -162,12 +173,12 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
     }
     loaded = {name: part for name, part in sorted(parts.items()) if part and name not in NOT_LOADED}
     missing = _missing_parts(set(loaded), pipeline_class)
-    if missing or starts_from_pictures(pipeline_class):
+    if missing or not is_measured(pipeline_class):
         raise ModelError(
-            f"{where} is not a text-to-image pipeline",
+            f"{where} is no pipeline that draws from a prompt, or from a prompt and a picture",
             got=_shown(pipeline_class) + (f" without {missing}" if missing else ""),
             expected="a pipeline with a vae, a unet or transformer, a text_encoder, a tokenizer",
-            hint=f"give {MODEL} a text-to-image model",
+            hint=f"give {MODEL} such a model",
         )
     return ModelIndex(
         pipeline_class=pipeline_class,
@@ -177,7 +188,9 @@ def parse_model_index(content: bytes, where: str) -> ModelIndex:
     )
 
 
-def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSelection:
+def select_files(
+    names: Iterable[str], index: ModelIndex, where: str, held: Collection[str] = ()
+) -> FileSelection:
     """Choose, from the files of a model, those that are loaded.
 
     Weights without a variant are preferred; where a part has none, ``fp16`` is taken.
@@ -186,6 +199,7 @@ def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSel
         names: All files, relative to the model, with forward slashes.
         index: The model's parts.
         where: How messages name the model.
+        held: Parts whose weights come from elsewhere.
 
     Raises:
         ModelError: A part is missing, or has no complete safetensors weights.
@@ -214,7 +228,7 @@ def select_files(names: Iterable[str], index: ModelIndex, where: str) -> FileSel
                 hint="download the model again",
             )
         descriptions += [f"{part.name}/{file}" for file in _descriptions(files)]
-        if part.has_weights:
+        if part.has_weights and part.name not in held:
             weights[part.name] = _complete_weights(part, files)
             if not weights[part.name]:
                 raise _no_weights(part, files, where)

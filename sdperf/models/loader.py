@@ -15,8 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ModelError
-from sdperf.models.finding import describe_model, find_folder, names_in
-from sdperf.models.hashing import compute_model_hash, default_cache_dir
+from sdperf.models.added.single_file import SingleFile, load_denoiser, read_single_file
+from sdperf.models.finding import describe_model, find_folder, find_single_file, names_in
+from sdperf.models.hashing import (
+    combine_hashes,
+    compute_file_hashes,
+    compute_model_hash,
+    default_cache_dir,
+)
 from sdperf.models.headers import check_safetensors
 from sdperf.models.known_warnings import known_warnings_ignored, torchao_quiet
 from sdperf.models.layout import (
@@ -54,11 +60,12 @@ class ResolvedModel:
         name: What the user asked for.
         folder: Where its files are.
         model_hash: SHA-256 over names and contents of the files that are loaded.
-        pipeline_class: Class name in diffusers.
+        pipeline_class: Class name in diffusers that it is opened as.
         files: The files that are loaded, relative to the folder.
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
         not_loaded: Components of the pipeline's class that it goes without.
         weights: How many weights its networks have; ``None`` where the files do not tell.
+        single_file: File that brings weights in the place of the folder's; ``None`` without one.
     """
 
     name: str
@@ -69,55 +76,75 @@ class ResolvedModel:
     variant: str | None = None
     not_loaded: tuple[str, ...] = ()
     weights: int | None = None
+    single_file: SingleFile | None = None
+
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether its folder holds all that is loaded, and nothing else."""
+        return self.single_file is None
 
 
 def resolve_model(
-    name: str, *, offline: bool | None = None, cache_dir: Path | None = None
+    name: str,
+    *,
+    offline: bool | None = None,
+    cache_dir: Path | None = None,
+    pipeline_class: str | None = None,
 ) -> ResolvedModel:
     """Find a model, fetch it where needed, and check everything that needs no torch.
 
     Args:
-        name: ``embedded``, a local diffusers folder, or a hub id. What begins with ``.``, ``/``
-            or ``~``, or exists, is a folder and never looked up on the hub.
+        name: ``embedded``, a local diffusers folder, a file of weights, or a hub id. What begins
+            with ``.``, ``/`` or ``~``, or exists, is never looked up on the hub.
         offline: True takes the hub's cache only; ``None`` asks the hub, which itself obeys
             ``HF_HUB_OFFLINE``, and falls back to its cache where the hub cannot be reached.
         cache_dir: Where file hashes are remembered; ``None`` is `default_cache_dir`.
+        pipeline_class: Class of diffusers to open it as, which takes the same parts; ``None`` is
+            the one that its index names.
 
     Raises:
         ModelError: There is no such model, it cannot be fetched, or it is not a complete
-            text-to-image pipeline with safetensors weights.
+            pipeline that draws images with safetensors weights.
     """
     try:
         folder = find_folder(name, offline=bool(offline))
         where = describe_model(name)
         index = parse_model_index((folder / INDEX_NAME).read_bytes(), where)
         check_trusted(folder, index, where)
-        selection = select_files(names_in(folder, index), index, where)
+        path = find_single_file(name)
+        file = None if path is None else read_single_file(path, where)
+        held = () if file is None else file.list_held(index)
+        selection = select_files(names_in(folder, index), index, where, held)
         _check_descriptions(folder, selection.descriptions, where)
         counts = [
             check_safetensors(folder / file, f"{file} of {where}") for file in selection.weights
         ]
-        model_hash = compute_model_hash(
-            folder, selection.names, default_cache_dir() if cache_dir is None else cache_dir
-        )
+        cache_dir = default_cache_dir() if cache_dir is None else cache_dir
+        model_hash = compute_model_hash(folder, selection.names, cache_dir)
+        files = selection.names
+        if file is not None:
+            counts.append(file.weights)
+            files += (str(file.path),)
+            model_hash = combine_hashes([model_hash, *compute_file_hashes([file.path], cache_dir)])
     except OSError as error:
         raise _unreadable(describe_model(name), error) from error
     return ResolvedModel(
         name=name,
         folder=folder,
         model_hash=model_hash,
-        pipeline_class=index.pipeline_class,
-        files=selection.names,
+        pipeline_class=pipeline_class or index.pipeline_class,
+        files=files,
         variant=selection.variant,
         not_loaded=index.not_loaded,
         weights=sum_known(counts),
+        single_file=file,
     )
 
 
 def load_pipeline(
     resolved: ResolvedModel, *, torch_dtype: torch.dtype, device: torch.device | str
 ) -> Any:
-    """Load a checked model as the plain diffusers pipeline that its index names.
+    """Load a checked model as the plain diffusers pipeline that it is opened as.
 
     Safety checker and progress bars are off, weights come from safetensors only, and nothing is
     fetched.
@@ -134,22 +161,19 @@ def load_pipeline(
     index = _check_again(resolved)
     for part in index.components:
         _require_library(part, describe_model(resolved.name))
-    from_pretrained: Any = diffusers.DiffusionPipeline.from_pretrained
-    absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
-    if "safety_checker" in absent:
-        absent["requires_safety_checker"] = False
     try:
         with known_warnings_ignored(), _quiet_loading() as complaints:
-            pipeline = from_pretrained(
-                resolved.folder,
-                **{_dtype_keyword(diffusers.__version__): torch_dtype},
-                variant=resolved.variant,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                **absent,
-            )
+            pipeline = _load_parts(resolved, index, torch_dtype)
+    except ModelError:
+        raise
     except Exception as error:
+        if resolved.single_file is not None and "meta tensor" in str(error):
+            raise ModelError(
+                f"{describe_model(resolved.name)} lacks weights that its configuration asks for",
+                got=f"no values for some weights of the {resolved.single_file.holds}",
+                expected=f"a file that was made from the model in {resolved.folder}",
+                hint="download it again, or lay the folder of its own model beside it",
+            ) from error
         raise ModelError(
             f"{describe_model(resolved.name)} cannot be loaded as {resolved.pipeline_class}",
             got=f"{type(error).__name__}: {error}",
@@ -169,6 +193,36 @@ def load_pipeline(
     if SAFETY_CHECKER in index.left_out:
         _note_left_out(pipeline, SAFETY_CHECKER)
     return pipeline
+
+
+def _load_parts(resolved: ResolvedModel, index: ModelIndex, torch_dtype: torch.dtype) -> Any:
+    """Load the pipeline from its folder, and from the file that takes the place of weights."""
+    import diffusers
+
+    dtype = {_dtype_keyword(diffusers.__version__): torch_dtype}
+    absent: dict[str, Any] = dict.fromkeys(resolved.not_loaded)
+    if "safety_checker" in absent:
+        absent["requires_safety_checker"] = False
+    file, folder = resolved.single_file, resolved.folder
+    if file is not None and file.holds == "checkpoint":
+        kind: Any = getattr(diffusers, resolved.pipeline_class)
+        return kind.from_single_file(
+            str(file.path), config=str(folder), local_files_only=True, **dtype, **absent
+        )
+    brought = {} if file is None else load_denoiser(file, folder, index, **dtype)
+    opened_as: Any = diffusers.DiffusionPipeline
+    if resolved.pipeline_class != index.pipeline_class:
+        opened_as = getattr(diffusers, resolved.pipeline_class)
+    return opened_as.from_pretrained(
+        folder,
+        variant=resolved.variant,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        **dtype,
+        **absent,
+        **brought,
+    )
 
 
 @contextlib.contextmanager
@@ -203,7 +257,7 @@ def import_components(resolved: ResolvedModel) -> None:
     index = _check_again(resolved)
     wanted = [(part.library, part.class_name) for part in index.components]
     with _quiet_loading():
-        for library, class_name in [("diffusers", index.pipeline_class), *wanted]:
+        for library, class_name in [("diffusers", resolved.pipeline_class), *wanted]:
             with contextlib.suppress(ImportError, AttributeError):
                 getattr(find_library(library), class_name)
 

@@ -8,9 +8,7 @@ models that are sampled differently look alike, or nothing is known, the user is
 from __future__ import annotations
 
 import ast
-import importlib.util
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +18,8 @@ from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.finding import find_index
 from sdperf.models.layout import INDEX_NAME, parse_json_object
 from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
-from sdperf.settings import GUIDANCE, STEPS
+from sdperf.models.tasks.signatures import find_call
+from sdperf.settings import GUIDANCE, STEPS, SUBJECT
 
 OWN_GUIDANCE: Final = "none"
 """What a user gives in place of a scale to leave guidance to the pipeline."""
@@ -30,6 +29,10 @@ _GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
 
 _MOST_JSON_BYTES: Final = 1 << 20
 _ASK: Final = f"say how it is to be sampled: {STEPS} N {GUIDANCE} X (steps=, guidance=)"
+_UPGRADE: Final = (
+    "pip install --upgrade diffusers, if a newer one has it; a class of your own: "
+    f"{SUBJECT} MODULE:FUNCTION {STEPS} N {GUIDANCE} X"
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def read_defaults(pipeline_class: str) -> Preset:
             got="no such class in the installed diffusers"
             if found is None
             else f"num_inference_steps={steps} in its call",
-            hint=_ASK,
+            hint=_UPGRADE if found is None else _ASK,
         )
     scale = found.get(find_guidance_argument(found) or "")
     guidance = float(scale) if isinstance(scale, int | float) else None
@@ -155,7 +158,7 @@ def read_defaults(pipeline_class: str) -> Preset:
 @cache
 def _find_defaults(pipeline_class: str) -> dict[str, object] | None:
     """Return the constant defaults of a pipeline's call by argument; ``None`` without the class."""
-    call = _find_call(pipeline_class, depth=0)
+    call = find_call(pipeline_class)
     if call is None:
         return None
     named = [*call.args.posonlyargs, *call.args.args]
@@ -166,30 +169,6 @@ def _find_defaults(pipeline_class: str) -> dict[str, object] | None:
     return {
         argument.arg: value.value for argument, value in defaults if isinstance(value, ast.Constant)
     }
-
-
-def _find_call(class_name: str, *, depth: int) -> ast.FunctionDef | None:
-    """Find a class's call, its own or the first base's that has one; four classes deep."""
-    for path in _list_sources():
-        text = path.read_text(encoding="utf-8")
-        if not re.search(rf"^class {re.escape(class_name)}\b", text, re.MULTILINE):
-            continue
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.ClassDef) and node.name == class_name:
-                own = (one for one in node.body if isinstance(one, ast.FunctionDef))
-                call = next((one for one in own if one.name == "__call__"), None)
-                if call is not None or depth > 4:
-                    return call
-                bases = (base.id for base in node.bases if isinstance(base, ast.Name))
-                inherited = (_find_call(base, depth=depth + 1) for base in bases)
-                return next((one for one in inherited if one is not None), None)
-    return None
-
-
-def _list_sources() -> Iterator[Path]:
-    spec = importlib.util.find_spec("diffusers")
-    for folder in [] if spec is None else spec.submodule_search_locations or []:
-        yield from sorted(Path(folder, "pipelines").rglob("pipeline_*.py"))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

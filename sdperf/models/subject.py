@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.failing_line import describe_failing_line
-from sdperf.models.layout import starts_from_pictures
+from sdperf.models.layout import is_measured
 from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
 from sdperf.settings import SUBJECT
 
@@ -34,7 +34,10 @@ class PipelineRequest:
     device: torch.device
 
     def load(self) -> Any:
-        """Return the plain `diffusers.DiffusionPipeline` of the model.
+        """Return the plain pipeline of the model, of the task that was asked for.
+
+        Returns:
+            A `diffusers.DiffusionPipeline`.
 
         Raises:
             ModelError: The files do not make the pipeline.
@@ -117,24 +120,28 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
                 got=type(pipeline).__name__,
                 expected="a diffusers.DiffusionPipeline",
             )
-        _check_starts_from_text(pipeline, name)
+        _check_measured(pipeline, name)
         return prepare_pipeline(pipeline)
 
     return make_pipeline
 
 
-def _check_starts_from_text(pipeline: Any, name: str) -> None:
-    """Refuse a pipeline of diffusers whose call asks for a picture; one's own call may bring it.
+def _check_measured(pipeline: Any, name: str) -> None:
+    """Refuse a pipeline of diffusers that wants more than prompt and picture.
+
+    One's own call may bring it.
 
     Raises:
-        ModelError: It is no text-to-image pipeline.
+        ModelError: It is such a pipeline.
     """
     call = type(pipeline).__call__
     caller = call.__qualname__.partition(".")[0]
-    if call.__module__.startswith("diffusers.") and starts_from_pictures(caller):
+    if call.__module__.startswith("diffusers.") and not is_measured(caller):
         raise ModelError(
-            f"the subject {name} returned a pipeline that starts from a picture",
+            f"the subject {name} returned a pipeline that is called with other things than a "
+            "prompt and a picture",
             got=type(pipeline).__name__,
-            expected="a text-to-image pipeline: prompts are all that it is called with",
-            hint="return the text-to-image pipeline of the same weights",
+            expected="a pipeline for text-to-image, image-to-image, inpainting, editing or "
+            "ControlNet",
+            hint="return such a pipeline of the same weights",
         )

@@ -113,7 +113,10 @@ def parse_version(option: str, text: str) -> Version:
         return Version(Version(text).public)
     except InvalidVersion as error:
         raise ConfigurationError(
-            f"{option} is no version", got=text, expected="such as 2.14.1"
+            f"{option} is no version",
+            got=text,
+            expected="numbers with dots between them, such as 2.14.1",
+            hint="sdperf mps-check --help",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The borders inside any pipeline's call: text before the denoiser, pictures after it.
+"""The borders inside any pipeline's call: text and input picture before the denoiser, images after.
 
 Hooks find them, so that no class is needed for each of diffusers' fifty pipelines. They are put on
 for one call and taken off after it; a timed round has none.
@@ -9,14 +9,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 
 from sdperf.models.layout import DECODERS, DENOISERS
 
-Crossing = Literal["denoise", "decode_latents"]
-"""A stage that begins inside of the call: at the denoiser's first call, at the decoder's."""
+Crossing = Literal["encode_image", "denoise", "decode_latents"]
+"""A stage that begins inside of the call: at the first encoding of an input picture, at the
+denoiser's first call or that of a network that steers it, at the decoder's."""
+
+_STEERING: Final = ("controlnet", "adapter")
+"""Components that every step calls before the denoiser."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,15 @@ class Borders:
         pipeline: The `diffusers.DiffusionPipeline`.
         denoiser: The network that every step calls.
         vae: What turns latents into pixels.
+        steering: Networks that a step calls before the denoiser.
+        encodes_image: Whether the call encodes an input picture.
     """
 
     pipeline: Any
     denoiser: torch.nn.Module
     vae: torch.nn.Module
+    steering: tuple[torch.nn.Module, ...] = ()
+    encodes_image: bool = False
 
     @contextlib.contextmanager
     def watching(self, cross: Callable[[Crossing], None]) -> Iterator[None]:
@@ -52,19 +60,34 @@ class Borders:
                 enter("decode_latents")
             return plain_decode(*args, **keywords)
 
+        def encode(*args: Any, **keywords: Any) -> Any:
+            if "denoise" not in crossed:
+                enter("encode_image")
+            return plain_encode(*args, **keywords)
+
         with contextlib.ExitStack() as stack:
             plain_decode = stand_in(self.vae, "decode", decode, stack)
-            hook = self.denoiser.register_forward_pre_hook(lambda *_: enter("denoise"))
-            stack.callback(hook.remove)
+            if self.encodes_image and hasattr(self.vae, "encode"):
+                plain_encode = stand_in(self.vae, "encode", encode, stack)
+            for network in (self.denoiser, *self.steering):
+                hook = network.register_forward_pre_hook(lambda *_: enter("denoise"))
+                stack.callback(hook.remove)
             yield
 
 
-def find_borders(pipeline: Any) -> Borders | None:
-    """Find the borders of a pipeline's call; ``None`` where it has no denoiser or no decoder."""
+def find_borders(pipeline: Any, *, encodes_image: bool = False) -> Borders | None:
+    """Find the borders of a pipeline's call; ``None`` where it has no denoiser or no decoder.
+
+    Args:
+        pipeline: A `diffusers.DiffusionPipeline`.
+        encodes_image: Whether its call is given an input picture.
+    """
     denoiser, vae = find_denoiser(pipeline), find_decoder(pipeline)
     if denoiser is None or vae is None:
         return None
-    return Borders(pipeline, denoiser, vae)
+    parts = (getattr(pipeline, name, None) for name in _STEERING)
+    steering = tuple(one for one in parts if isinstance(one, torch.nn.Module))
+    return Borders(pipeline, denoiser, vae, steering, encodes_image)
 
 
 def find_denoiser(pipeline: Any) -> torch.nn.Module | None:

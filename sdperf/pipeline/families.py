@@ -6,12 +6,14 @@ part that diffusers offers no method for; tests hold them to the plain call byte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import torch
 
 from sdperf.device.mps import is_mps_available
 from sdperf.errors import ConfigurationError
+from sdperf.images.input_files import InputFile
 from sdperf.pipeline.separable import SeparableStages
 from sdperf.pipeline.stages import Stages
 from sdperf.record.workload import Workload
@@ -187,17 +189,22 @@ _FAMILIES: Final[dict[str, type[SeparableStages]]] = {
 }
 
 
-def stages_for(pipeline: Any, workload: Workload) -> Stages:
+def stages_for(pipeline: Any, workload: Workload, pictures: Sequence[InputFile] = ()) -> Stages:
     """Bind a pipeline to a workload, with separable stages where its family is known.
 
     The class that defines the pipeline's call decides: a subclass with a call of its own runs
     whole, because its stages would not be those of that call.
 
+    Args:
+        pipeline: A `diffusers.DiffusionPipeline`.
+        workload: What it generates.
+        pictures: Pixels that the workload names, beside those that ship.
+
     Raises:
         ConfigurationError: The pipeline cannot generate what the workload asks for.
     """
     family = _family_of(pipeline)
-    return Stages(pipeline, workload) if family is None else family(pipeline, workload)
+    return Stages(pipeline, workload, pictures) if family is None else family(pipeline, workload)
 
 
 def family_of(pipeline: Any) -> str:

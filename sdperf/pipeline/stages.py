@@ -6,6 +6,7 @@ on MPS, where one thread owns the device.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -17,9 +18,11 @@ import numpy.typing as npt
 import torch
 
 from sdperf.errors import ConfigurationError, GenerationError
+from sdperf.images.input_files import InputFile
 from sdperf.images.png import encode_png
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.sampling import find_guidance_argument
+from sdperf.pipeline.input_pictures import bind_picture, drawing_in_float32
 from sdperf.pipeline.own_noise import NoisePlan, learn_noise
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.settings import BY_FIELD, GUIDANCE
@@ -76,7 +79,7 @@ def _other_number(pipeline: Any, made: int, asked: int) -> GenerationError:
 class Stages:
     """A pipeline bound to a workload, run whole: nothing is known of its stages.
 
-    This class serves any diffusers text-to-image pipeline; `SeparableStages` those that divide.
+    This class serves any diffusers pipeline that draws images; `SeparableStages` those that divide.
     What diffusers raises passes through.
 
     Attributes:
@@ -90,6 +93,7 @@ class Stages:
         guidance_scale: The scale that the call works with: the workload's, else the call's default.
         guidance_argument: What the pipeline calls the strength of guidance; ``None`` where it takes
             none.
+        bound: The picture that its call is given beside the prompt; ``None`` where that is none.
         has_steps: Whether steps can be timed one by one: they are not parts of one recording.
     """
 
@@ -97,16 +101,24 @@ class Stages:
     images_per_call: int = 1
     has_steps: bool = True
 
-    def __init__(self, pipeline: Any, workload: Workload) -> None:
+    def __init__(
+        self, pipeline: Any, workload: Workload, pictures: Sequence[InputFile] = ()
+    ) -> None:
         """Bind the two.
+
+        Args:
+            pipeline: A `diffusers.DiffusionPipeline`.
+            workload: What it generates.
+            pictures: Pixels that the workload names, beside those that ship.
 
         Raises:
             ConfigurationError: The pipeline cannot generate what the workload asks for.
         """
         self.pipeline = pipeline
         self.workload = workload
-        self.height = workload.height
-        self.width = workload.width
+        self.bound = bind_picture(pipeline, workload, pictures)
+        self.height = workload.height if self.bound is None else self.bound.height
+        self.width = workload.width if self.bound is None else self.bound.width
         self.encode_png: Callable[[npt.NDArray[np.uint8]], bytes] = encode_png
         parameters = inspect.signature(type(pipeline).__call__).parameters
         self._accepts_anything = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
@@ -140,13 +152,16 @@ class Stages:
                 output_type="np",
             )
 
+        if self.bound is not None:  # its noise is drawn inside of the call, from the generators
+            return
         if self._accepts("latents") and self._accepts("generator"):
             self._noise_plan = learn_noise(self.pipeline, call)
 
     def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:
         """Prepare the starting noise of a batch from each image's own seed.
 
-        Where `learn` found how the pipeline takes noise, it is drawn in float32 on the CPU, one
+        Where a picture is drawn from, all noise is drawn inside of the call, in float32 too. Where
+        `learn` found how the pipeline takes noise, it is drawn in float32 on the CPU, one
         image at a time: equal for every device, precision, mode and place in a batch, apart from
         the rounding. Otherwise the pipeline draws its latents itself, in its own dtype, so that
         its images of two precisions start from different noise.
@@ -169,12 +184,16 @@ class Stages:
         Raises:
             GenerationError: The pipeline returned no images.
         """
-        output = self._call(
-            prompt=list(prompts),
-            **self._negative_prompt(len(prompts)),
-            **self._sampling(noise, on_step),
-            output_type="np",
+        drawing = (
+            contextlib.nullcontext() if self.bound is None else drawing_in_float32(self.pipeline)
         )
+        with drawing:
+            output = self._call(
+                prompt=list(prompts),
+                **self._negative_prompt(len(prompts)),
+                **self._sampling(noise, on_step),
+                output_type="np",
+            )
         images = getattr(output, "images", None)
         if isinstance(images, list | np.ndarray) and len(images) != len(prompts):
             raise _other_number(self.pipeline, len(images), len(prompts))
@@ -201,8 +220,8 @@ class Stages:
         wanted = {
             "num_inference_steps": True,
             "negative_prompt": bool(self.workload.negative_prompt),
-            "height": self.workload.height is not None,
-            "width": self.workload.width is not None,
+            "height": self.workload.height is not None and self.bound is None,
+            "width": self.workload.width is not None and self.bound is None,
         }
         for argument, is_wanted in wanted.items():
             if is_wanted and not self._accepts(argument):
@@ -248,7 +267,9 @@ class Stages:
         }
         if self.workload.guidance_scale is not None and _SCHEDULE in self._accepted:
             given[_SCHEDULE] = None
-        return given
+        if self.bound is None:
+            return given
+        return given | self.bound.arguments_for(len(noise.states))
 
 
 class _StepCallback:

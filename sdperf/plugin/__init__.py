@@ -41,7 +41,7 @@ from sdperf.plugin.fixtures import (
     sd_workers,
 )
 from sdperf.plugin.keys import FIXTURES, KEY, is_ours
-from sdperf.plugin.terminal import GuardedTerminal, guard_terminal, make_failure
+from sdperf.plugin.terminal import GuardedTerminal, guard_terminal, make_failure, tell_error
 from sdperf.settings import BASELINES, OPTIONS, SWITCHES
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.pluginmanager.hasplugin("benchmark"):
             _read_host_options(config)
     except SdperfError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(tell_error(error)) from error
 
 
 def _read_host_options(config: pytest.Config) -> None:
@@ -174,7 +174,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         session = session_of(config)
     except SdperfError as error:  # raised here, it would be the fault of one test file
-        config.stash[_INI_FAULT] = str(error)
+        config.stash[_INI_FAULT] = tell_error(error)
         return
     spread_over_matrix(session, metafunc)
 
@@ -256,7 +256,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
             check_typed_limits(live, [item.nodeid for item in session.items if is_ours(item)])
     except SdperfError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(tell_error(error)) from error
     finally:
         live.live_line.wipe()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -16,6 +16,7 @@ from sdperf.judging.limits import parse_growth, parse_start_limits
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
 from sdperf.models.sampling import choose_sampling
+from sdperf.models.tasks.choosing import AskedPicture, ChosenPicture, choose_picture
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.command_line import find_value
 from sdperf.record.guard import GUARD_NAMES, slugify_guard
@@ -24,15 +25,19 @@ from sdperf.record.workload import (
     DEFAULT_PROMPTS,
     MODES,
     PRECISIONS,
+    TORCH,
     Mode,
     Precision,
+    Task,
     Workload,
+    name_engine,
     read_prompts,
 )
 from sdperf.settings.kinds import AUTO, Setting
 from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:
+    from sdperf.images.input_files import InputFile
     from sdperf.judging.session.limits import Limits
 
 T = TypeVar("T")
@@ -61,6 +66,8 @@ class Settings:
         batch_rounds: Timed rounds of a throughput case.
         warmup: Untimed rounds before them.
         timeout_s: Time limit of one generation.
+        pictures: Pixels that the workload names, beside those that ship.
+        pipeline_class: Class of diffusers that the model is opened as; ``None`` is its own.
         sampling_source: Where steps and guidance come from that were left open; ``None``: none was.
         subject: ``module:function``, or ``None`` for the plain pipeline.
         guards: What to do about a machine that is not fit to be measured on.
@@ -140,6 +147,8 @@ class Settings:
     durations: bool
     strict: bool
     exact: bool
+    pictures: tuple[InputFile, ...] = ()
+    pipeline_class: str | None = None
     resume: bool = False
 
     def limits(self, own: Mapping[str, float]) -> Limits:
@@ -182,11 +191,16 @@ def read_settings(config: pytest.Config) -> Settings:
     in_process = switches[settings.IN_PROCESS]
     guards, allowed_unknown = texts.read_as(settings.GUARDS, parse_guards)
     cluster = texts.read(settings.CLUSTER)
-    workload, sampling_source = _make_workload(texts)
+    workload, sampling_source, chosen = _make_workload(texts)
+    engines = texts.read_as(settings.ENGINE, parse_engines)
+    if chosen.picture is not None and not texts.is_auto(settings.ENGINE):
+        _check_draws_from_pictures(engines)
     workers = texts.read_list(settings.WORKERS) or ((1,) if in_process else AUTO_WORKERS)
     _check_together(texts, cluster, workers, in_process=in_process)
     return Settings(
         workload=workload,
+        pictures=chosen.files,
+        pipeline_class=chosen.pipeline_class,
         sampling_source=sampling_source,
         device=texts.read(settings.DEVICE),
         precisions=cast("tuple[Precision, ...]", texts.read_list(settings.PRECISION) or PRECISIONS),
@@ -198,7 +212,7 @@ def read_settings(config: pytest.Config) -> Settings:
         optimisations=None
         if texts.is_auto(settings.OPTIMISATIONS)
         else texts.read_as(settings.OPTIMISATIONS, _parse_optimisation_sets),
-        engines=texts.read_as(settings.ENGINE, parse_engines),
+        engines=engines,
         engine_is_auto=texts.is_auto(settings.ENGINE),
         images=texts.read(settings.IMAGES),
         rounds=texts.read(settings.ROUNDS),
@@ -287,8 +301,8 @@ class _Texts:
         return None if self.is_auto(setting) else self.read_as(setting, setting.parse_list)
 
 
-def _make_workload(texts: _Texts) -> tuple[Workload, str | None]:
-    """Return the workload, and where steps and guidance come from that were left open."""
+def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
+    """Return the workload, where steps and guidance come from that were left open, and pixels."""
     text = texts[settings.MODEL]
     model = str(Path(text).expanduser()) if text.startswith("~") else text
     sampling = choose_sampling(
@@ -300,6 +314,13 @@ def _make_workload(texts: _Texts) -> tuple[Workload, str | None]:
         else read_prompts(Path(texts[settings.PROMPTS]), str(settings.PROMPTS))
     )
     width, height = texts.read_or_auto(settings.SIZE) or (None, None)
+    asked = AskedPicture(
+        task=cast("Task | None", texts.read_or_auto(settings.TASK)),
+        picture=texts.read_or_auto(settings.INPUT_IMAGE),
+        mask=texts.read_or_auto(settings.MASK),
+        strength=texts.read_or_auto(settings.STRENGTH),
+    )
+    chosen = choose_picture(model, asked, is_subject=bool(texts[settings.SUBJECT]))
     workload = Workload(
         model=model,
         prompts=prompts,
@@ -310,8 +331,18 @@ def _make_workload(texts: _Texts) -> tuple[Workload, str | None]:
         height=height,
         width=width,
         scheduler=texts.read_or_auto(settings.SCHEDULER),
+        picture=chosen.picture,
     )
-    return workload, sampling.source
+    return workload, sampling.source, chosen
+
+
+def _check_draws_from_pictures(engines: Sequence[str]) -> None:
+    """Refuse engines that were named and draw from the prompt alone."""
+    others = [name_engine(engine) for engine in engines if engine != TORCH]
+    if others:
+        raise _refuse(
+            settings.ENGINE, others[0], f"{TORCH}: other engines draw from the prompt alone"
+        )
 
 
 def _check_together(

@@ -91,8 +91,9 @@ class LiveLine:
                 self._start_line(self.reporter)
             self._shown = True
         place, left = f"{self.place} " if self.place else "", self._describe_left()
-        room = LINE_WIDTH - 1 - len(place) - len(f": {what}{left}")
-        text = f"{place}{shorten_middle(self._case, max(12, room))}: {what}{left}"[: LINE_WIDTH - 1]
+        width = _find_width(self.reporter) - 1
+        room = width - len(place) - len(f": {what}{left}")
+        text = f"{place}{shorten_middle(self._case, max(12, room))}: {what}{left}"[:width]
         with _uncaptured(self.reporter):
             self.reporter.write(f"{CLEAR_LINE}{text}", flush=True)
 
@@ -179,6 +180,11 @@ class LiveLine:
             with _uncaptured(self.reporter):
                 self.reporter.write(f"{_FREE_LINE}{_find_prefix(self.reporter) or ''}", flush=True)
         self._shown = False
+
+
+def _find_width(reporter: pytest.TerminalReporter) -> int:
+    """Return how many columns a line may fill: one that breaks could not be rewritten."""
+    return min(LINE_WIDTH, reporter.config.get_terminal_writer().fullwidth)
 
 
 def _find_prefix(reporter: pytest.TerminalReporter) -> str | None:

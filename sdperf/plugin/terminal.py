@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from sdperf.streams import TolerantOutput
+from sdperf.errors import SdperfError
+from sdperf.streams import TolerantOutput, format_error
+
+
+def tell_error(error: SdperfError) -> str:
+    """Return what pytest prints of an error behind its own word for it."""
+    return format_error("", error.list_parts(), sys.stderr)
 
 
 @dataclass(frozen=True)

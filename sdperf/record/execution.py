@@ -15,13 +15,15 @@ class AskedExecution:
     Attributes:
         steps: Steps that the scheduler plans for the steps that were asked for: Heun's takes about
             twice as many.
-        fewest_steps: The steps that were asked for; what holds where the plan is not known.
+        fewest_steps: The steps that were asked for, less those that the strength leaves out; what
+            holds where the plan is not known.
         width: Pixels.
         height: Pixels.
         guided: Whether classifier-free guidance is on.
         precision: Number format of the denoiser's weights.
         scheduler: Class name of the scheduler.
         images_per_call: Images that go through the denoiser together.
+        strength: Share of the steps that a picture leaves to draw; ``None`` is all of them.
         is_models_scheduler: Whether nobody named the scheduler, so that the model's own is meant.
     """
 
@@ -33,6 +35,7 @@ class AskedExecution:
     precision: str | None = None
     scheduler: str | None = None
     images_per_call: int | None = None
+    strength: float | None = None
     is_models_scheduler: bool = False
 
 
@@ -46,6 +49,8 @@ class Execution:
         denoiser_batch: Largest batch of these calls; guidance doubles it.
         guided: Whether the denoiser saw each image with and without its prompt.
         guidance_argument: The argument of the pipeline's call that took the guidance scale.
+        picture_arguments: Those that took input picture, mask, strength and size; empty where the
+            prompt alone was drawn from.
         precision: Number format of most of the denoiser's floating-point weights.
         scheduler: Class name of the pipeline's scheduler after the round.
         width: Pixels of the delivered picture.
@@ -64,6 +69,7 @@ class Execution:
     height: int | None = None
     optimisations: Mapping[str, bool] = field(default_factory=dict)
     guidance_argument: str | None = None
+    picture_arguments: tuple[str, ...] = ()
 
 
 def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str, ...]:
@@ -74,6 +80,8 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
     differences = []
     if None not in (asked.steps, executed.steps) and asked.steps != executed.steps:
         planned = f" ({asked.steps} of this scheduler)" if asked.steps != asked.fewest_steps else ""
+        if asked.strength is not None:
+            planned = f" at strength {asked.strength:g}{planned}"
         least = asked.fewest_steps or asked.steps
         differences.append(f"asked for {least} steps{planned}, executed {executed.steps}")
     elif (

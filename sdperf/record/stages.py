@@ -9,7 +9,14 @@ SeparateStage = Literal["encode_prompt", "denoise", "decode_latents", "deliver"]
 """Stages that a ``stage`` case measures alone."""
 
 StageName = Literal[
-    "draw_noise", "tokenise", "encode_prompt", "denoise", "decode_latents", "whole", "deliver"
+    "draw_noise",
+    "tokenise",
+    "encode_prompt",
+    "encode_image",
+    "denoise",
+    "decode_latents",
+    "whole",
+    "deliver",
 ]
 """All stages of a generation in their order; ``whole`` stands for those in between where the
 pipeline cannot be divided."""
@@ -37,6 +44,7 @@ class StageTimes:
         steps_s: Each denoising step; empty when unknown.
         draw_noise_s: Seed to starting noise on the device.
         whole_s: The plain call, of a pipeline that cannot be divided.
+        encode_image_s: Input picture to latents, and all that follows up to the first step.
     """
 
     total_s: float
@@ -48,6 +56,7 @@ class StageTimes:
     steps_s: tuple[float, ...] = ()
     draw_noise_s: float | None = None
     whole_s: float | None = None
+    encode_image_s: float | None = None
 
     def by_name(self) -> dict[StageName, float]:
         """Seconds of each stage that is known, in the order in which they run."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from sdperf.errors import ConfigurationError
+from sdperf.settings import STEPS, STRENGTH
 from sdperf.units import format_quantity
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Mode = Literal["sync", "async"]
+Task = Literal["text-to-image", "image-to-image", "inpaint", "edit", "control"]
+"""What a pipeline draws from: the prompt alone, or a picture beside it."""
 
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 REFERENCE_PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
@@ -21,6 +26,7 @@ REFERENCE_PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
 overflows in it that does not there."""
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
 EMBEDDED: Final = "embedded"
 """The name of the small pipeline that ships inside the package."""
 
@@ -31,6 +37,55 @@ EXTERNAL: Final = "external:"
 """What the name of an engine begins with that is a program of the user's."""
 
 _MAX_PROMPTS_FILE_BYTES: Final = 1 << 20
+DEFAULT_PICTURE_SHA256: Final = "98bee11cfa2121ecfcb5c69cd48a9ffc3015c44faf48cb45a144d3b298da05b3"
+DEFAULT_MASK_SHA256: Final = "72b7d6d132693722de0b31b4589da821fa840f0593d171a9fd7f29ba48dbaf98"
+"""Hashes of the picture and mask that ship; records are told by them without decoding anything."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class InputPicture:
+    """The picture that a generation starts from. The pixels themselves travel beside it.
+
+    Attributes:
+        sha256: Of its decoded pixels, see `sdperf.images.input_files.compute_pixels_sha256`.
+        mask_sha256: Of the mask's; ``None`` where the pipeline takes none.
+        strength: Share of the steps that are drawn, above 0 and at most 1; ``None`` where the
+            pipeline takes none.
+        task: What the pipeline does with the picture; ``None`` is not known before it is loaded.
+        arguments: Names of the arguments of the pipeline's call that take all of this; empty is not
+            known before it is loaded.
+    """
+
+    sha256: str
+    mask_sha256: str | None = None
+    strength: float | None = None
+    task: Task | None = None
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for digest in (self.sha256, self.mask_sha256):
+            if digest is not None and not _SHA256.fullmatch(digest):
+                raise ConfigurationError(
+                    "the hash of a picture cannot be read",
+                    got=digest,
+                    expected="64 hexadecimal digits",
+                )
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise ConfigurationError(
+                "the strength is out of range", got=self.strength, expected="above 0, at most 1"
+            )
+
+    def describe(self) -> str:
+        """Say in a few words what is drawn from."""
+        is_default = self.sha256 == DEFAULT_PICTURE_SHA256
+        picture = "the default picture" if is_default else f"picture {self.sha256[:8]}"
+        mask = ""
+        if self.mask_sha256 is not None:
+            is_default = self.mask_sha256 == DEFAULT_MASK_SHA256
+            mask = f", {'default mask' if is_default else f'mask {self.mask_sha256[:8]}'}"
+        return f"{self.task or 'drawn'} from {picture}{mask}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +103,7 @@ class Workload:
         guidance_scale: Classifier-free guidance; 1.0 or less switches it off. ``None`` leaves it to
             the pipeline, whose call names no single scale.
         scheduler: Class name of a diffusers scheduler; ``None`` is the model's own.
+        picture: What the images start from beside the prompt; ``None`` is the prompt alone.
     """
 
     model: str
@@ -59,6 +115,7 @@ class Workload:
     height: int | None = None
     width: int | None = None
     scheduler: str | None = None
+    picture: InputPicture | None = None
 
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
@@ -83,6 +140,23 @@ class Workload:
                     got=size,
                     expected="8 pixels or more, a multiple of 8",
                 )
+        if self.fewest_drawn_steps < 1:
+            raise ConfigurationError(
+                "the strength leaves no step to draw",
+                got=f"{self.describe_sampling()}",
+                expected="steps times strength of 1 or more",
+                hint=f"{STEPS} {math.ceil(1 / (self.strength or 1))}, or more of {STRENGTH}",
+            )
+
+    @property
+    def strength(self) -> float | None:
+        """Share of the steps that are drawn; ``None`` where no picture says it."""
+        return None if self.picture is None else self.picture.strength
+
+    @property
+    def fewest_drawn_steps(self) -> int:
+        """Steps that are drawn at least: the strength leaves the first ones out."""
+        return math.floor(self.num_inference_steps * (self.strength or 1.0))
 
     @property
     def is_guided(self) -> bool:
@@ -93,7 +167,10 @@ class Workload:
         """Say steps and guidance, such as ``20 steps, guidance 3``."""
         own = self.guidance_scale is None
         guidance = "the pipeline's own guidance" if own else f"guidance {self.guidance_scale:g}"
-        return f"{format_quantity(self.num_inference_steps, 'step')}, {guidance}"
+        text = f"{format_quantity(self.num_inference_steps, 'step')}, {guidance}"
+        if self.strength is not None:
+            text += f", strength {self.strength:g}"
+        return text if self.picture is None else f"{text}, {self.picture.describe()}"
 
     def image(self, index: int) -> ImageRequest:
         """Return the request for image ``index`` of a batch."""
@@ -106,15 +183,21 @@ class Workload:
             16 hexadecimal digits. The model's own identity is its weights' hash and is kept
             beside this one, so that a moved folder stays the same workload.
         """
-        fields = asdict(self)
-        del fields["model"]
-        return _hash_fields(fields)
+        return _hash_fields(self._list_decisive())
 
     def image_key(self, image: ImageRequest) -> str:
         """Hash everything that decides one image, apart from the model; 16 hexadecimal digits."""
-        fields = asdict(self) | asdict(image)
-        del fields["model"], fields["prompts"]
+        fields = self._list_decisive() | asdict(image)
+        del fields["prompts"]
         return _hash_fields(fields)
+
+    def _list_decisive(self) -> dict[str, object]:
+        """Return what decides an image, by field; without a picture as before there were any."""
+        fields = asdict(self)
+        del fields["model"]
+        if self.picture is None:
+            del fields["picture"]
+        return fields
 
 
 @dataclass(frozen=True)

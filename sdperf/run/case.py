@@ -151,7 +151,7 @@ class Case:
         reason = find_no_overlap(report.program, self.variant.mode)
         if reason is not None or self.stage is None or report.is_separable:
             return reason
-        return f"{report.pipeline} runs whole: its stages cannot be measured alone"
+        return f"{report.pipeline} is called whole: its stages cannot be measured alone"
 
     def renew(self, warmup: int) -> None:
         """Go on in fresh processes: load, first call and warm-up, untimed.

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from sdperf.device import DeviceInfo
+from sdperf.images.input_files import InputFile
 from sdperf.models.loader import ResolvedModel
+from sdperf.models.tasks.calls import PictureCall
 from sdperf.record.execution import Execution
 from sdperf.record.measurement import CacheState, EngineUse, MemoryUsage
 from sdperf.record.stages import PeakRate, SeparateStage
@@ -48,6 +50,7 @@ class WorkerSpec:
         limit_s: Time limit of one generation, which a program of the user's is held to.
         slot: Which worker of several this is, from 0; workers of all slots are interchangeable.
         engine: What runs the networks.
+        pictures: Pixels that workloads name, beside those that ship.
         shape: What another engine than torch makes its programs for; ``None`` for torch.
     """
 
@@ -59,6 +62,7 @@ class WorkerSpec:
     optimisations: tuple[str, ...] = ()
     engine: str = TORCH
     shape: EngineShape | None = None
+    pictures: tuple[InputFile, ...] = ()
     slot: int = field(default=0, compare=False)
     limit_s: float | None = field(default=None, compare=False)
 
@@ -74,6 +78,7 @@ class WorkerReport:
         pipeline: Name of the pipeline's class.
         is_separable: Whether the pipeline divides into stages.
         is_the_models: Whether it is of the class that the model names, or of a subclass.
+        picture_call: How its call takes pictures; ``None`` where it draws from the prompt alone.
         weight_bytes: What its networks' weights take as they are stored, by component.
         engine: What runs the networks; ``None`` for torch.
         page_cache: Whether the model's files were in memory when loading began.
@@ -90,6 +95,7 @@ class WorkerReport:
     engine: EngineUse | None = None
     page_cache: CacheState | None = None
     compile_cache: CacheState | None = None
+    picture_call: PictureCall | None = None
 
     @property
     def program(self) -> ProgramFacts | None:

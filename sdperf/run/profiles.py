@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_COUNTED_STAGES: Final = ("encode_prompt", "denoise", "decode_latents", "whole")
+_COUNTED_STAGES: Final = ("encode_prompt", "encode_image", "denoise", "decode_latents", "whole")
 """Stages that no network can do without operations."""
 
 _Key = tuple[Precision, int, tuple[str, ...], str]

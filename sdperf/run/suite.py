@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError, EngineError, GenerationError
+from sdperf.images.input_files import InputFile
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.references import ReferenceImages
+from sdperf.models.tasks.calls import settle_picture
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.record.environment import Environment
 from sdperf.record.imprint import PictureImprint
@@ -30,6 +32,7 @@ from sdperf.record.workload import (
     Variant,
     Workload,
     is_external,
+    name_engine,
 )
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.memory import (
@@ -49,7 +52,7 @@ from sdperf.run.pictures.references import PlannedReferences, make_due
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.profiles import SessionProfiles
 from sdperf.run.quality.questions import TakeImprint
-from sdperf.settings import GUIDANCE, STEPS
+from sdperf.settings import ENGINE, GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +81,7 @@ class Suite:
         asked_precisions: Precisions that the user named; fp32 among them is loaded whatever the
             memory holds, and is the reference then.
         cpu_threads: Threads divided among the workers of a case.
+        pictures: Pixels that the workload names, beside those that ship.
         shipped: Reference images that ship with the model, if any.
         guards: What to do about a machine that is not fit, or does not stay so.
         allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
@@ -99,6 +103,7 @@ class Suite:
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
     sampling_source: str | None = None
+    pictures: tuple[InputFile, ...] = ()
     compares_with_fp32: bool = True
     asked_precisions: tuple[Precision, ...] = ()
     planned: PlannedReferences = field(default_factory=PlannedReferences)
@@ -112,6 +117,7 @@ class Suite:
     ] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
     _own_weights: int | None = None
+    _is_of_another_class: bool | None = None
 
     def with_changes(self, **changes: Any) -> Suite:
         """Return this suite with other values in some of its fields.
@@ -128,6 +134,7 @@ class Suite:
             changed.profiles = SessionProfiles()
             changed._imprints, changed._refused = {}, {}
             changed._device_info = changed._environment = changed._own_weights = None
+            changed._is_of_another_class = None
         return changed
 
     def acquire(
@@ -147,6 +154,12 @@ class Suite:
             ConfigurationError: The subject is sampled in another way than the model.
         """
         spec = self.make_spec(precision, optimisations, engine)
+        if is_external(engine) and self.workload.picture is not None:
+            raise EngineError(
+                f"{name_engine(engine)} draws from the prompt alone",
+                got=self.workload.picture.describe(),
+                hint=f"{ENGINE} torch",
+            )
         refused = self._refused.get(spec)
         if refused is not None:
             raise refused
@@ -159,14 +172,26 @@ class Suite:
                 self.pool.start_afresh()
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
+            self._note_class(spec, workers[0])
             self._check_sampling(workers[0])
             self._note_weights(spec, workers[0])
         except EngineError as error:
             self._refused[spec] = error
             raise
+        self._settle_picture(workers[0])
         if self._device_info is None or not is_external(engine):  # torch's word for it goes first
             self._device_info = workers[0].report.device
         return workers
+
+    def _settle_picture(self, worker: Worker) -> None:
+        """Say in the workload what the pipeline draws from; a function's is known from now on."""
+        report = worker.report
+        if report.program is not None:
+            return
+        picture = settle_picture(self.workload.picture, report.picture_call)
+        if picture != self.workload.picture:
+            self.workload = dataclasses.replace(self.workload, picture=picture)
+            self.images = SessionImages(scores=self.images.scores)
 
     def _check_sampling(self, worker: Worker) -> None:
         """Refuse to measure a subject of another kind with the model's own steps and guidance."""
@@ -186,6 +211,34 @@ class Suite:
             got=self.workload.describe_sampling(),
             hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
         )
+
+    def _note_class(self, spec: WorkerSpec, worker: Worker) -> None:
+        """Remember that the subject makes a pipeline of another class than the model's."""
+        if self.subject is not None and spec.engine == TORCH:
+            self._is_of_another_class = not worker.report.is_the_models
+
+    @property
+    def is_own_reference(self) -> bool:
+        """Whether the subject is compared with itself in the widest precision, not with the model.
+
+        What another class of pipeline does says nothing of the subject. It is known once the
+        subject was loaded.
+        """
+        return bool(self._is_of_another_class)
+
+    def learn_class(self, spec: WorkerSpec) -> None:
+        """Load a subject that nobody has loaded yet, because its class decides its reference.
+
+        Args:
+            spec: The pipeline under test.
+        """
+        if spec.subject is not None and self._is_of_another_class is None:
+            self._note_class(spec, self.pool.acquire(spec, 1)[0])
+
+    @property
+    def pictures_of_the_model(self) -> ReferenceImages | None:
+        """The shipped pictures, where the pipeline under test is of the class that drew them."""
+        return None if self.is_own_reference else self.shipped
 
     def make_references(self, variant: Variant) -> None:
         """Make what a variant's tests will be compared with, as far as the session planned it."""
@@ -207,6 +260,7 @@ class Suite:
             optimisations,
             engine=engine,
             shape=None if engine == TORCH or is_external(engine) else EngineShape.of(self.workload),
+            pictures=self.pictures,
         )
 
     def find_room(self) -> Room | None:

@@ -17,6 +17,7 @@ from sdperf.settings.kinds import AUTO, Setting, whole
 DEVICES: Final = ("auto", "mps", "cuda", "cpu")
 PRECISIONS: Final = ("fp32", "fp16", "bf16")
 MODES: Final = ("sync", "async")
+TASKS: Final = ("text-to-image", "image-to-image", "inpaint", "edit", "control")
 POLICIES: Final = ("strict", "warn", "off")
 ENGINES: Final = (
     "torch",
@@ -185,6 +186,40 @@ SCHEDULER: Final = Setting(
     auto="is the model's own",
     fields=("scheduler",),
 )
+TASK: Final = Setting(
+    "task",
+    "NAME",
+    kinds.choice(TASKS),
+    "what is drawn from: the prompt alone, or a picture beside it (docs/pictures-in.md); a folder "
+    "of a text-to-image model is opened for the task without more memory",
+    AUTO,
+    auto="is what the pipeline's class does",
+)
+INPUT_IMAGE: Final = Setting(
+    "input-image",
+    "FILE",
+    kinds.PATH,
+    "PNG or JPEG that the images start from, scaled and cut to their size",
+    AUTO,
+    auto="is the picture that ships, where the pipeline needs one",
+    fields=("picture",),
+)
+MASK: Final = Setting(
+    "mask",
+    "FILE",
+    kinds.PATH,
+    "PNG or JPEG that is white where the input image is drawn anew",
+    AUTO,
+    auto="is the middle of the picture, where the pipeline takes a mask",
+)
+STRENGTH: Final = Setting(
+    "strength",
+    "X",
+    kinds.number(0.01, 1),
+    "how much of the input image is drawn anew: the share of the steps that are made",
+    AUTO,
+    auto="is the default of the pipeline's call",
+)
 ROUNDS: Final = Setting("rounds", "N", whole(), "timed rounds of a latency case", "5")
 BATCH_ROUNDS: Final = Setting(
     "batch-rounds", "N", whole(), "timed rounds of a throughput case", "2"
@@ -309,7 +344,7 @@ BUDGET: Final = Setting(
     "budget",
     "DURATION",
     kinds.optional(kinds.DURATION),
-    "end in about so long: after the first case fewer rounds are measured, and then the most "
+    "end in about so long: by its first image fewer rounds are measured, and then the most "
     "telling cases only; what is left out is said (measuring suspects again comes on top)",
 )
 PROCESSES: Final = Setting(

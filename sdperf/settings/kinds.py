@@ -173,7 +173,7 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
 
 def _find_size(text: str) -> tuple[int, int] | None:
     found = re.fullmatch(r"([0-9]{1,6})\s*x\s*([0-9]{1,6})", text)
-    return (int(found[1]), int(found[2])) if found else None
+    return (EDGE.parse(found[1]), EDGE.parse(found[2])) if found else None
 
 
 def _find_bytes(text: str) -> int | None:
@@ -235,7 +235,9 @@ def format_number(value: float) -> str:
 
 
 PIXELS: Final = _make(
-    "WIDTHxHEIGHT in pixels, such as 512x512", _find_size, lambda size: f"{size[0]}x{size[1]}"
+    "WIDTHxHEIGHT in pixels, multiples of 8, such as 512x512",
+    _find_size,
+    lambda size: f"{size[0]}x{size[1]}",
 )
 EDGE: Final = whole(8, 65_536, step=8)
 """Width or height of an image, in pixels."""

@@ -83,6 +83,10 @@ def test_ends_in_the_wrong_order_are_told_apart_from_ends_that_parted(merged):
     with pytest.raises(ConfigurationError, match="no ancestor") as error:
         read_history(merged.folder, merged.hashes["y"], merged.hashes["b"])
     assert merged.hashes["root"][:12] in error.value.hint
+    words = ("the first commit", "the last one", "sdperf sweep --commits {}..{}")
+    with pytest.raises(ConfigurationError, match="the first commit is no ancestor") as error:
+        read_history(merged.folder, bad, good, words=words)
+    assert error.value.hint == f"sdperf sweep --commits {good[:12]}..{bad[:12]}"
     with pytest.raises(ConfigurationError, match="itself"):
         read_history(merged.folder, good, good)
 

@@ -67,6 +67,12 @@ def run(capsys, *arguments):
     return status, printed.out, printed.err
 
 
+@pytest.mark.parametrize(("b", "is_said"), [("mode=sync", True), ("mode=async", False)])
+def test_sides_that_are_the_same_are_told(capsys, b, is_said):
+    _, _, err = run(capsys, "--a", "mode=sync", "--b", b)
+    assert ("both sides are the same code and settings" in err) == is_said
+
+
 def test_two_settings_give_one_line_and_the_stages(capsys):
     status, out, err = run(capsys, "--a", "precision=bf16", "--b", "precision=fp32")
     assert status == 0

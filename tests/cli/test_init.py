@@ -54,6 +54,7 @@ def test_what_it_writes_is_collected_by_pytest(tmp_path):
         (("--subject", "mine"), "expected: MODULE:FUNCTION such as my_package.pipelines:fast"),
         (("--subject", "a b:c"), "--subject cannot be used"),
         (("--model", "a\nb"), "--model cannot be used"),
+        (("--model", "./gone"), "--model names a folder that is not there; got: ./gone"),
         (("--requirement", "it's"), "--requirement cannot be used"),
         (("--upgrade", "--model", "x"), "--upgrade adds nothing new"),
     ],

@@ -47,6 +47,24 @@ def test_every_command_has_help_that_fits(command, capsys, monkeypatch):
     assert max(map(len, shown.splitlines())) <= 100
 
 
+def test_a_command_that_is_none_is_one_line_with_the_nearest(capsys):
+    assert main(["swep", "--commits", "a..b"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sdperf: there is no command swep; expected: one of ab, baseline,")
+    assert line.endswith("do: sdperf sweep --help")
+    assert main(["zzz\x1b[31m"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "\x1b" not in line
+    assert line.endswith("do: sdperf --help")
+
+
+def test_generate_draws_the_size_that_is_asked_for(tmp_path, tiny_folder):
+    output = tmp_path / "apple.png"
+    arguments = ["--model", str(tiny_folder("sd")), "--steps", "1", "--size", "64x40"]
+    assert main(["generate", "red apple", "-o", str(output), *arguments]) == 0
+    assert decode_png(output.read_bytes()).shape == (40, 64, 3)
+
+
 def test_generate_writes_a_picture(tmp_path, tiny_folder, capsys):
     output = tmp_path / "apple.png"
     arguments = ["--model", str(tiny_folder("sd")), "--steps", "2", "--device", "cpu"]
@@ -64,6 +82,7 @@ def test_generate_writes_a_picture(tmp_path, tiny_folder, capsys):
         (["x", "-o", "apple.png", "--model", "./nowhere"], "does not exist"),
         (["x", "-o", "apple.png", "--steps", "0"], "a whole number, 1 to 10000"),
         (["x", "-o", "apple.png", "--seed", "-1"], "a whole number, 0 to"),
+        (["x", "-o", "apple.png", "--size", "100x100"], "multiples of 8, such as 512x512"),
     ],
 )
 def test_generate_refuses_in_one_line_and_writes_nothing(

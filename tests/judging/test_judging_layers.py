@@ -109,6 +109,42 @@ def test_the_worst_component_is_named_and_the_others_are_told():
     assert finding.reason.endswith("also below: vae")
 
 
+def test_components_that_are_all_identical_are_said_so_once():
+    same = [output(name, None, identical=True) for name in ("text encoder", "denoiser", "vae")]
+    seen = ComponentParity("plain fp32", IMAGE, tuple(same))
+    assert judge(seen).reason.startswith("text encoder, denoiser, vae identical against")
+
+
+def denoiser(psnr_db, rounding_db):
+    return ComponentDistance("denoiser", "step 2 of 4", psnr_db, 0.96, 0, False, rounding_db)
+
+
+def judge_denoiser(distance, floors=None, precision="bf16"):
+    return judge(ComponentParity("plain fp32", IMAGE, (distance,)), precision, floors)
+
+
+def test_a_denoiser_that_is_as_far_as_one_rounding_of_its_time_step_is_left_open():
+    finding = judge_denoiser(denoiser(20.8, 18.6))
+    assert finding.outcome is Outcome.INCONCLUSIVE
+    assert "PSNR 20.8 dB (floor 29.0)" in finding.reason
+    assert (
+        "rounding the time step to bf16 moves it by as much by itself (18.6 dB)" in finding.reason
+    )
+    assert "sdperf quality calibrate" in finding.next_step
+    assert judge_denoiser(denoiser(12.7, 18.6)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_denoiser_that_is_farther_is_damaged_whatever_its_time_step_does():
+    assert judge_denoiser(denoiser(12.5, 18.6)).outcome is Outcome.DEGRADED
+    assert judge_denoiser(denoiser(20.8, None)).outcome is Outcome.DEGRADED
+    assert judge_denoiser(denoiser(20.8, 40.0)).outcome is Outcome.DEGRADED
+
+
+def test_a_measured_floor_knows_that_rounding():
+    floors = Floors(0.9, 0.8, 0.2, "test", components={"denoiser": ComponentFloor(25.0, 0.9)})
+    assert judge_denoiser(denoiser(20.8, 18.6), floors).outcome is Outcome.DEGRADED
+
+
 def test_no_components_and_no_latents_are_no_pass():
     assert judge(ComponentParity("fp32", IMAGE, ())).outcome is Outcome.INCONCLUSIVE
     assert judge(trajectory()).outcome is Outcome.INCONCLUSIVE

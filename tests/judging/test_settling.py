@@ -12,7 +12,12 @@ from sdperf.judging.settling import (
     suggest_repeat,
 )
 from sdperf.models.sampling import preset_for
-from sdperf.record.workload import DEFAULT_PROMPTS, Variant
+from sdperf.record.workload import (
+    DEFAULT_PICTURE_SHA256,
+    DEFAULT_PROMPTS,
+    InputPicture,
+    Variant,
+)
 from tests.support.measurements import ENVIRONMENT, WORKLOAD, measurement
 
 PRESET = preset_for("embedded")
@@ -189,3 +194,19 @@ def test_a_session_is_accepted_into_the_folder_that_it_was_compared_with():
     )
     assert name_baselines(step, Typed()) == step
     assert name_baselines(None, Typed(baselines="x")) is None
+
+
+def test_what_is_drawn_from_stands_in_the_commands_and_lost_files_are_said():
+    own = InputPicture("ab" * 32, strength=0.5, task="image-to-image")
+    one = made("a" * 40, workload=dataclasses.replace(PLAIN, picture=own))
+    suggested = suggest_ab(one, dataclasses.replace(one, environment=made("b" * 40).environment))
+    assert "--both task=image-to-image,strength=0.5 " in suggested
+    assert suggested.endswith("(add the session's input-image: --both input_image=FILE)")
+    assert "--sd-task image-to-image --sd-strength 0.5" in suggest_repeat("case", one)
+    shipped = dataclasses.replace(own, sha256=DEFAULT_PICTURE_SHA256)
+    known = made("a" * 40, workload=dataclasses.replace(PLAIN, picture=shipped))
+    again = dataclasses.replace(known, environment=made("b" * 40).environment)
+    assert "FILE" not in suggest_ab(known, again)
+    assert suggest_calibrate(known.workload, "fp32") == (
+        "pytest benchmarks --sd-task image-to-image --benchmark-autosave"
+    )

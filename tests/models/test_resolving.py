@@ -192,8 +192,8 @@ def index_of(**overrides):
     [
         ({"_class_name": None}, "names no pipeline class"),
         ({"_class_name": ["pipeline", "Custom"]}, "names no pipeline class.*--sd-subject"),
-        ({"_class_name": "StableDiffusionImg2ImgPipeline"}, "not a text-to-image"),
-        ({"_class_name": "StableVideoDiffusionPipeline"}, "not a text-to-image"),
+        ({"_class_name": "StableDiffusionUpscalePipeline"}, "no pipeline that draws from a"),
+        ({"_class_name": "StableVideoDiffusionPipeline"}, "no pipeline that draws from a"),
         ({"vae": None}, "without vae"),
         ({"unet": [None, None]}, "without unet or transformer"),
         ({"text_encoder": [], "tokenizer": []}, "entry that cannot be used"),

@@ -71,7 +71,7 @@ def test_a_folder_is_sampled_as_its_configuration_says(
         ("ZImagePipeline", {"scheduler": {"shift": 4.0}}, ["Z-Image (50", "Turbo (8 steps, 0)"]),
         ("StableDiffusion3Pipeline", {"transformer": {"num_layers": 38}}, ["turbo"]),
         ("StableDiffusionXLPipeline", {"scheduler": TRAILING_EULER}, ["Lightning"]),
-        ("MyOwnPipeline", {}, ["no such class in the installed diffusers"]),
+        ("MyOwnPipeline", {}, ["no such class in the installed diffusers", "install --upgrade"]),
         ("HeliosPyramidPipeline", {}, ["num_inference_steps=None in its call"]),
     ],
 )
@@ -146,7 +146,9 @@ def test_a_subclass_takes_its_bases_call(tmp_path, monkeypatch):
         "true_cfg_scale=2.0, guidance_scale=None): ...\n"
     )
     (sources / "pipeline_more.py").write_text("class MorePipeline(Other, BasePipeline): ...\n")
-    monkeypatch.setattr("sdperf.models.sampling._list_sources", lambda: sorted(sources.iterdir()))
+    monkeypatch.setattr(
+        "sdperf.models.tasks.signatures._list_sources", lambda: sorted(sources.iterdir())
+    )
     preset = read_defaults("MorePipeline")
     assert (preset.num_inference_steps, preset.guidance_scale) == (9, 2.0)
 

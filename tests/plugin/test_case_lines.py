@@ -95,7 +95,7 @@ class TerminalStandIn:
     isatty = True
 
     def __init__(self):
-        self.screen, self.width_of_current_line = Screen(), 0
+        self.screen, self.width_of_current_line, self.fullwidth = Screen(), 0, 160
         self.currentfspath = None
         manager = SimpleNamespace(get_plugin=lambda name: None)
         self.config = SimpleNamespace(pluginmanager=manager, get_terminal_writer=lambda: self)
@@ -172,6 +172,16 @@ def test_a_long_name_is_cut_in_its_middle_so_that_the_time_left_is_seen(terminal
     shown = terminal.screen.rows[-1]
     assert len(shown) < LINE_WIDTH
     assert re.search(r"latency .*\.\.\..*long: round 1 of 3.* left$", shown)
+
+
+def test_no_line_is_wider_than_a_narrow_terminal(terminal):
+    terminal.fullwidth = 64
+    line = make_line(terminal, left_s=185.0)
+    line.start(f"latency {'very-' * 30}long", 3)
+    line.round_done(0.5)
+    shown = terminal.screen.rows[-1]
+    assert len(shown) < 64
+    assert re.search(r"\.\.\..*: round 1 of 3, 500 ms; about 3 min 05 s l", shown)
 
 
 def test_what_pytest_has_written_of_a_test_comes_back_when_the_live_line_goes(terminal):

@@ -127,7 +127,7 @@ def test_an_engine_that_is_none_is_refused_before_the_run(bench, script, toys):
     result = bench(engine="tensorflow")
     assert result.ret == 4
     result.stderr.fnmatch_lines(
-        ["*--sd-engine cannot be used*'tensorflow' is none of auto, torch*"]
+        ["*--sd-engine cannot be used*expected: one of auto, torch*, not 'tensorflow'*"]
     )
 
 

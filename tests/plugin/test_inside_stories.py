@@ -189,7 +189,7 @@ def test_a_pipeline_that_runs_whole_has_its_stage_cases_skipped_with_the_reason(
     pytester.makepyfile(test_bench=STAGES, subjects=WHOLE)
     result = bench("-rs", subject="subjects:whole")
     result.assert_outcomes(skipped=4)
-    result.stdout.fnmatch_lines(["*Own runs whole: its stages cannot be measured alone"])
+    result.stdout.fnmatch_lines(["*Own is called whole: its stages cannot be measured alone"])
 
 
 def test_an_unknown_stage_is_one_message(bench, pytester):

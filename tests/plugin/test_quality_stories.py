@@ -103,7 +103,7 @@ def test_every_question_is_answered_once_and_kept(quality, pytester):
         [
             "soundness?fp32? *8 images, 5 steps, entropy * bits or more * PASS",
             "repeatability?fp32? *same-process identical* PASS",
-            "components?fp32? *denoiser *vae * PASS",
+            "components?fp32? *denoiser, vae * PASS",
             "trajectory?fp32? * PASS",
             "images?fp32? *nothing to compare the images with* NO BASELINE",
             "batch?fp32? * PASS",

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdperf.errors import ConfigurationError
-from sdperf.record.workload import ImageRequest, Variant, Workload, read_prompts
+from sdperf.record.workload import ImageRequest, InputPicture, Variant, Workload, read_prompts
+
+PICTURE = InputPicture("ab" * 32, strength=0.6, task="image-to-image")
 
 
 def workload(**changes):
@@ -32,6 +34,7 @@ def test_images_cycle_through_the_prompts_and_count_up_the_seed():
         {"seed": 2**63},
         {"height": 100},
         {"width": 0},
+        {"picture": PICTURE, "num_inference_steps": 1},
     ],
 )
 def test_a_workload_that_cannot_be_run_is_refused(changes):
@@ -51,9 +54,51 @@ def test_the_fingerprint_sees_every_field_but_the_model(field):
         "height": 64,
         "width": 64,
         "scheduler": "DDIMScheduler",
+        "picture": PICTURE,
     }
     changed = workload(**{field: other[field]}).fingerprint() != workload().fingerprint()
     assert changed is (field != "model")
+
+
+def test_a_workload_without_a_picture_is_what_it_was_before_there_were_any():
+    asked = workload(prompts=("red apple", "a blue car"), guidance_scale=3.0, seed=3, height=64)
+    assert asked.fingerprint() == "73152a2417ffca78"
+    assert asked.image_key(asked.image(1)) == "e36cd83591eb39c7"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": "cd" * 32},
+        {"mask_sha256": "cd" * 32},
+        {"strength": 0.7},
+        {"task": "inpaint"},
+        {"arguments": ("image",)},
+    ],
+)
+def test_all_of_a_picture_is_part_of_the_identity(changes):
+    one = workload(picture=PICTURE)
+    other = workload(picture=dataclasses.replace(PICTURE, **changes))
+    assert one.fingerprint() != other.fingerprint()
+    assert one.image_key(one.image(0)) != other.image_key(other.image(0))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sha256": "short"}, {"mask_sha256": "x" * 64}, {"strength": 0}, {"strength": 1.01}]
+)
+def test_a_picture_that_cannot_be_is_refused(changes):
+    with pytest.raises(ConfigurationError):
+        dataclasses.replace(PICTURE, **changes)
+
+
+def test_a_strength_leaves_the_first_steps_out():
+    assert workload(picture=PICTURE).fewest_drawn_steps == 12
+    assert workload().fewest_drawn_steps == 20
+    assert workload(picture=PICTURE).describe_sampling() == (
+        "20 steps, guidance 5, strength 0.6, image-to-image from picture abababab"
+    )
+    with pytest.raises(ConfigurationError, match=r"leaves no step.*--sd-steps 2"):
+        workload(picture=PICTURE, num_inference_steps=1)
 
 
 def test_an_image_has_one_key_in_any_batch():

@@ -28,14 +28,17 @@ WORKLOAD = Workload(
     width=32,
 )
 STAGE_NAMES = ("encode_prompt", "denoise", "decode_latents", "deliver")
-COMPILED = ("compile", "compile_blocks", "compile_vae")
+COMPILED = ("compile", "compile_blocks", "compile_blocks_dynamic", "compile_vae", "tuned_kernels")
 """Compiling takes a minute here, and what is compiled runs on the thread that calls it."""
+
+FOR_TRANSFORMERS = ("first_block_cache", "real_rotary", "taylorseer_cache")
+"""Refused for the pipelines that are tried here; they change no thread: they are in the denoiser."""
 
 ON_CPU = sorted(
     name
     for name, one in OPTIMISATIONS.items()
     if "cpu" not in one.refusals
-    and name not in (*COMPILED, "int4_weights", "batch4", "batch8", "batch16")
+    and name not in (*COMPILED, *FOR_TRANSFORMERS, "int4_weights", "batch4", "batch8", "batch16")
 )
 """int4 needs larger matrices than the tiny networks have; larger batches are batch2 again."""
 

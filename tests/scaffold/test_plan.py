@@ -107,6 +107,23 @@ def test_each_workflow_keeps_the_promises_of_our_own(name):
     assert not re.search(r"@[A-Z]+@", text)
 
 
+@pytest.mark.parametrize("name", ["mac", "gpu"])
+def test_the_issue_about_bad_nights_is_asked_for_and_written_by_a_job_without_the_machine(name):
+    planned = written(plan_scaffold({}, EVERYTHING, "1.0"))
+    jobs = yaml.safe_load(planned[f".github/workflows/sdperf-{name}.yml"])["jobs"]
+    issue = jobs["issue"]
+    assert issue["permissions"] == {"actions": "read", "issues": "write"}
+    assert "vars.SDPERF_ISSUE == 'yes'" in issue["if"]
+    assert "github.event_name == 'schedule'" in issue["if"]
+    assert "self-hosted" not in issue["runs-on"]
+    (step,) = issue["steps"]
+    assert step["env"]["SDPERF"] == "sdperf==1.0"
+    assert "--no-deps" in step["run"]
+    keep = jobs["measure"]["steps"][-1]
+    assert keep["with"]["name"] == "sdperf-night"  # what the issue job reads by default
+    assert "sdperf-night/night.json" in jobs["measure"]["steps"][-2]["run"]
+
+
 def test_a_stamp_knows_an_edit():
     text = add_stamp("one\ntwo\n", "1.0")
     assert is_untouched(text)

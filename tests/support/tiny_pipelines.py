@@ -49,3 +49,10 @@ class TinyFolders:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> TinyFolders:
     return TinyFolders(tmp_path_factory.mktemp("tiny"))
+
+
+def open_as(folder: Path, pipeline_class: str | None) -> ResolvedModel:
+    """Resolve a folder as another class of diffusers than it names."""
+    return resolve_model(
+        str(folder), cache_dir=folder.parent / "hashes", pipeline_class=pipeline_class
+    )

@@ -61,7 +61,11 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
     if len(request.labels) == 1:
         raise ConfigurationError("--label names both sides", got="one", expected="two --label")
     if not revisions and len(pythons) < 2 and not request.a.text and not request.b.text:
-        raise ConfigurationError("there is nothing to compare", expected=_EXPECTED)
+        raise ConfigurationError(
+            "there is nothing to compare",
+            expected=_EXPECTED,
+            hint="sdperf ab main; or: sdperf ab --a precision=fp32 --b precision=bf16",
+        )
     names = (revisions[0], WORKING_TREE) if len(revisions) == 1 else revisions
     interpreters = tuple(examine_interpreter(path.absolute()) for path in pythons)
     settings = (request.a.over(request.both), request.b.over(request.both))
@@ -85,12 +89,14 @@ def _make_side(
     interpreter: Interpreter | None,
     request: SidesRequest,
 ) -> Side:
-    workload = settings.make_workload()
+    chosen = settings.choose_picture()
+    workload = settings.make_workload(chosen.picture)
     if request.pictures is not None:
         workload = dataclasses.replace(workload, prompts=workload.prompts[: request.pictures])
     side = Side(
         label=label,
         workload=workload,
+        pictures=chosen.files,
         subject=settings.subject,
         device=settings.device or "auto",
         interpreter=None if interpreter is None else interpreter.path,

@@ -12,12 +12,22 @@ from typing import Any, Final
 from sdperf.engines.catalogue import parse_engine
 from sdperf.errors import ConfigurationError
 from sdperf.models.sampling import choose_sampling
+from sdperf.models.tasks.choosing import AskedPicture, ChosenPicture, choose_picture
 from sdperf.pipeline.optimisations.catalogue import parse_named_optimisations
-from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Variant, Workload, read_prompts
+from sdperf.record.workload import (
+    DEFAULT_PROMPTS,
+    EMBEDDED,
+    InputPicture,
+    Variant,
+    Workload,
+    read_prompts,
+)
 from sdperf.settings import (
     DEVICE,
     ENGINE,
     GUIDANCE,
+    INPUT_IMAGE,
+    MASK,
     MODE,
     MODEL,
     NEGATIVE_PROMPT,
@@ -29,7 +39,9 @@ from sdperf.settings import (
     SEED,
     SIZE,
     STEPS,
+    STRENGTH,
     SUBJECT,
+    TASK,
     THREADS,
     WORKERS,
 )
@@ -51,6 +63,10 @@ OF_A_SIDE: Final[tuple[Setting[Any], ...]] = (
     SEED,
     SCHEDULER,
     SIZE,
+    TASK,
+    INPUT_IMAGE,
+    MASK,
+    STRENGTH,
     SUBJECT,
     DEVICE,
 )
@@ -71,6 +87,7 @@ class SideSettings:
         text: As written, for labels.
         workload: Fields of `Workload`.
         variant: Fields of `Variant`.
+        picture: Fields of `AskedPicture`.
         subject: ``module:function``.
         device: A choice of the setting `DEVICE`.
     """
@@ -78,6 +95,7 @@ class SideSettings:
     text: str = ""
     workload: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     variant: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    picture: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     subject: str | None = None
     device: str | None = None
 
@@ -87,12 +105,26 @@ class SideSettings:
             text=self.text,
             workload={**base.workload, **self.workload},
             variant={**base.variant, **self.variant},
+            picture={**base.picture, **self.picture},
             subject=base.subject if self.subject is None else self.subject,
             device=base.device if self.device is None else self.device,
         )
 
-    def make_workload(self) -> Workload:
+    def choose_picture(self) -> ChosenPicture:
+        """Return what is drawn from beside the prompt, files read.
+
+        Raises:
+            ConfigurationError: A file cannot be used, or the model cannot do what is asked.
+        """
+        model = self.workload.get("model", EMBEDDED)
+        asked = AskedPicture(**self.picture)
+        return choose_picture(model, asked, is_subject=self.subject is not None)
+
+    def make_workload(self, picture: InputPicture | None = None) -> Workload:
         """Return the workload; steps and guidance are the model's preset where not set.
+
+        Args:
+            picture: From `choose_picture`.
 
         Raises:
             ConfigurationError: It cannot be generated.
@@ -107,7 +139,7 @@ class SideSettings:
             "num_inference_steps": sampling.num_inference_steps,
             "guidance_scale": sampling.guidance_scale,
         }
-        own = {"guidance_scale": sampling.guidance_scale}
+        own = {"guidance_scale": sampling.guidance_scale, "picture": picture}
         return Workload(**{**defaults, **self.workload, **own})
 
 
@@ -145,6 +177,7 @@ def parse_settings(texts: Sequence[str]) -> SideSettings:
         ",".join(texts),
         {name: value for name, value in found.items() if name in _WORKLOAD_FIELDS},
         {name: value for name, value in found.items() if name in _VARIANT_FIELDS},
+        {name: value for name, value in found.items() if name in _PICTURE_FIELDS},
         found.get(SUBJECT.name),
         found.get(DEVICE.name),
     )
@@ -200,9 +233,13 @@ _PARSERS: Final[Mapping[Setting[Any], Callable[[str], Any]]] = {
     ENGINE: parse_engine,
     THREADS: THREADS.parse_or_auto,
     SCHEDULER: SCHEDULER.parse_or_auto,
+    **{one: one.parse_or_auto for one in (TASK, INPUT_IMAGE, MASK, STRENGTH)},
 }
 """What reads a setting of a side in another way than its kind does."""
 
 _VARIANT_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(Variant))
-_WORKLOAD_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(Workload))
+_PICTURE_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(AskedPicture))
+_WORKLOAD_FIELDS: Final = (
+    frozenset(one.name for one in dataclasses.fields(Workload)) - _PICTURE_FIELDS
+)
 _BY_KEY: Final = {key: one for one in OF_A_SIDE for key in (one.name, *one.fields)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from sdperf.errors import SdperfError
+from sdperf.images.input_files import InputFile
 from sdperf.record.measurement import CaseKind
 from sdperf.record.stages import SeparateStage
 from sdperf.record.workload import Variant, Workload
@@ -26,6 +27,7 @@ class Side:
     Attributes:
         label: How people know it: ``main``, ``torch 2.14.1``, ``precision=fp16``.
         workload: What is generated; all of its prompts are drawn once to compare the images.
+        pictures: Pixels that the workload names, beside those that ship.
         subject: ``module:function`` that makes the pipeline; ``None`` is the model's own.
         device: A choice of the setting ``device``.
         interpreter: The Python that runs the worker; ``None`` is this one.
@@ -49,6 +51,7 @@ class Side:
     revision: str | None = None
     repository: Path | None = None
     variant_changes: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[InputFile, ...] = ()
 
     def variant_for(self, case: MatrixCase) -> Variant:
         """Return how this side runs a case."""

@@ -24,10 +24,12 @@ from sdperf.measure.fitness.conditions import Conditions
 from sdperf.measure.fitness.guard_changes import compare_guards
 from sdperf.models.loader import ResolvedModel, resolve_model
 from sdperf.models.references import load_references
+from sdperf.models.tasks.choosing import find_task_class, settle_workload
 from sdperf.record.environment import Environment
 from sdperf.record.floors import Floors
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import GuardPolicy, MemoryUsage
+from sdperf.record.workload import Task
 from sdperf.run.fitness import check_fit
 from sdperf.run.hosts.interpreter import InterpreterHost, Launch, staged_harness
 from sdperf.run.machine import LiveMachine, Machine
@@ -52,7 +54,7 @@ class LiveBench:
     root: Path = field(default_factory=Path.cwd)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _stage: Path | None = None
-    _models: dict[str, ResolvedModel] = field(default_factory=dict)
+    _models: dict[tuple[str, Task | None], ResolvedModel] = field(default_factory=dict)
     _interpreters: dict[tuple[Path, tuple[str, ...]], Interpreter] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -95,9 +97,13 @@ class LiveBench:
         launch = self._launch(side)
         pool = LifePool(host_factory=lambda: InterpreterHost(launch), timeout_s=timeout_s)
         self._stack.callback(pool.close)
+        model, workload = self.resolve_model(side), side.workload
+        if side.subject is None:
+            workload = settle_workload(workload, model.pipeline_class)
         suite = Suite(
-            workload=side.workload,
-            model=self.resolve_model(side),
+            workload=workload,
+            pictures=side.pictures,
+            model=model,
             pool=pool,
             device=side.device,
             subject=side.subject,
@@ -114,11 +120,17 @@ class LiveBench:
 
     def resolve_model(self, side: Side) -> ResolvedModel:
         """Find a side's model, once; its folder is absolute, for workers that work elsewhere."""
-        name = side.workload.model
-        if name not in self._models:
+        name, picture = side.workload.model, side.workload.picture
+        task = None if picture is None else picture.task
+        if (name, task) not in self._models:
             model = resolve_model(name)
-            self._models[name] = dataclasses.replace(model, folder=model.folder.absolute())
-        return self._models[name]
+            opened_as = None if task is None else find_task_class(model.pipeline_class, task)
+            self._models[name, task] = dataclasses.replace(
+                model,
+                folder=model.folder.absolute(),
+                pipeline_class=opened_as or model.pipeline_class,
+            )
+        return self._models[name, task]
 
     def examine(self, side: Side) -> Interpreter:
         """Say which interpreter a side runs in, asking it once."""

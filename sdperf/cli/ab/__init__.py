@@ -159,6 +159,11 @@ def run(arguments: argparse.Namespace) -> int:
         made_sides(request, Path.cwd()) as (a, b),
         LiveBench() as bench,
     ):
+        if dataclasses.replace(a, label=b.label) == b:
+            view.announce(
+                "both sides are the same code and settings: this says how sure the machine is, "
+                "any difference is noise"
+            )
         keeper = make_keeper((a, b), Path.cwd(), view.announce, resume=arguments.resume)
         compared = compare(a, b, cases, options, bench=bench, view=view, keeper=keeper)
     verdict = judge_comparison(compared.record)

@@ -95,7 +95,15 @@ def read_asked_run(arguments: argparse.Namespace) -> AskedRun:
         if (value := getattr(arguments, name)) is not None
     ]
     settings = parse_settings([*shared, *arguments.settings])
-    workload = settings.make_workload()
+    chosen = settings.choose_picture()
+    if chosen.files:
+        raise ConfigurationError(
+            "a picture of your own cannot be kept with a question that is resumed on other days",
+            got=", ".join(settings.picture),
+            expected="the default picture",
+            hint="leave it out, or compare two sides in one sitting: sdperf ab",
+        )
+    workload = settings.make_workload(chosen.picture)
     if arguments.pictures is not None:
         workload = replace(workload, prompts=workload.prompts[: arguments.pictures])
     cases = dict.fromkeys(

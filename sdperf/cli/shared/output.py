@@ -61,9 +61,22 @@ def check_output_files(files: Mapping[str, Path | None]) -> None:
     Raises:
         ConfigurationError: One could not be written, or two are the same file.
     """
-    seen: list[tuple[str, Path]] = []
     for option, path in files.items():
         check_output_file(option, path)
+    refuse_same_files(files)
+
+
+def refuse_same_files(files: Mapping[str, Path | None]) -> None:
+    """Refuse files that would overwrite each other.
+
+    Args:
+        files: By the options that they were typed behind; ``None`` where none is asked for.
+
+    Raises:
+        ConfigurationError: Two are the same file.
+    """
+    seen: list[tuple[str, Path]] = []
+    for option, path in files.items():
         if path is None or (path.exists() and not path.is_file()):
             continue  # a device or a pipe takes several
         for other, before in seen:

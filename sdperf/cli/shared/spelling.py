@@ -26,14 +26,24 @@ def make_speller(parsed: argparse.Namespace) -> Callable[[SdperfError], str]:
     Args:
         parsed: The command line; ``command`` names the command.
     """
+    spell = make_respeller(parsed)
+    return lambda error: str(spell(error))
 
-    def spell(error: SdperfError) -> str:
+
+def make_respeller(parsed: argparse.Namespace) -> Callable[[SdperfError], SdperfError]:
+    """Return what turns an error into one whose options the user of the command can type.
+
+    Args:
+        parsed: The command line; ``command`` names the command.
+    """
+
+    def spell(error: SdperfError) -> SdperfError:
         settings: Collection[str] = ()
         if parsed.command in WITH_SETTINGS:
             from sdperf.ab.sides.settings import list_keys
 
             settings = list_keys()
-        return str(respell(error, vars(parsed), settings))
+        return respell(error, vars(parsed), settings)
 
     return spell
 

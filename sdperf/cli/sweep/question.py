@@ -222,7 +222,8 @@ def _name_commits(text: str, here: Path) -> StepNames:
         )
     repository = find_repository(here)
     oldest, newest = (resolve_commit(repository, name) for name in (first, last or "HEAD"))
-    history = read_history(repository, oldest, newest, first_parent=True)
+    words = ("the first commit", "the last one", "sdperf sweep --commits {}..{}")
+    history = read_history(repository, oldest, newest, first_parent=True, words=words)
     steps = (oldest, *history.steps)
     subjects = list_subjects(repository, steps)
     short = {step: step[:_SHORT] for step in steps}

@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
+from sdperf.cli.shared.output import (
+    check_output_files,
+    check_temporary_folder,
+    print_lines,
+    refuse_same_files,
+)
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.tune.options import add_parser, read_asked
 from sdperf.errors import ConfigurationError, UnfitError
@@ -28,9 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.tune.study.storage import require_optuna
 
     require_optuna()
-    options = ("profile", "json", "markdown")
-    check_output_files({f"--{option}": getattr(arguments, option) for option in options})
-    _check_storage(arguments)
+    _check_outputs(arguments)
     summary = show(arguments) if arguments.action == "show" else search(arguments)
     from sdperf.report.text.tune import format_study
 
@@ -41,20 +44,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if summary.winner is not None else 1
 
 
-def _check_storage(arguments: argparse.Namespace) -> None:
-    """Refuse a study that could not be written, before anything is measured.
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse a study or a result that could not be written, before anything is measured.
 
     Raises:
-        ConfigurationError: Its file, or the folder of temporary files, cannot be written.
+        ConfigurationError: A file, or the folder of temporary files, cannot be written, or two
+            results, or one and the study, are the same file.
     """
     from sdperf.tune.study.storage import locate_storage
 
-    if arguments.action == "show":
-        return
+    options = ("profile", "json", "markdown")
+    files = {f"--{option}": getattr(arguments, option) for option in options}
     url = locate_storage(arguments.storage, Path.cwd())
+    storage = None
     if url.get_backend_name() == "sqlite" and url.database is not None:
-        check_outputs([Output("--storage", Path(url.database).absolute())])
-    check_temporary_folder()
+        storage = Path(url.database).absolute()
+    refuse_same_files(files | {"--storage": storage})
+    check_output_files(files)
+    if arguments.action != "show":
+        if storage is not None:
+            check_outputs([Output("--storage", storage)])
+        check_temporary_folder()
 
 
 def show(arguments: argparse.Namespace) -> StudySummary:

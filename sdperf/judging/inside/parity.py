@@ -17,9 +17,17 @@ from sdperf.record.observation import (
 )
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.settings import SIZE, STEPS
-from sdperf.units import format_quantity, format_score
+from sdperf.units import format_names, format_quantity, format_score
 
-_BISECT: Final = "what runs before that step is sound: look at the scheduler and the denoiser there"
+_BISECT: Final = (
+    "before that step they are within the tolerance: look at the scheduler and the denoiser there"
+)
+_CALIBRATE: Final = (
+    "measure this model's floors (sdperf quality calibrate), or compare with accepted pictures"
+)
+_TWICE_DB: Final = 6.0
+"""Twice the error, dB: the time step is rounded twice, as it is and times 1000."""
+
 _OTHER_WORK: Final = (
     f"ask for what is meant (pytest {STEPS}, {SIZE}), so that the reference draws it too"
 )
@@ -54,7 +62,7 @@ def _judge_components(
             f"where {against} is finite, {name}",
             "this component overflows on its own inputs: keep it in fp32",
         )
-    failures = []
+    failures, open_words = [], []
     for one in picture.distances:
         floor = choose_component_floor(precision, one.component, floors)
         psnr_db = floor.psnr_db if one.psnr_db is None else one.psnr_db
@@ -65,8 +73,17 @@ def _judge_components(
                 f"{floor.psnr_db:.1f}), cosine {format_score(cosine, 6)} (floor "
                 f"{format_score(floor.cosine, 6)}) against {against}, {name}"
             )
+            is_anchored = floors is None or one.component not in floors.components
+            if is_anchored and _is_as_far_as_rounding(one):
+                open_words.append(
+                    f"{words}; rounding the time step to {precision} moves it by as much by itself "
+                    f"({one.rounding_db:.1f} dB), and no floor was measured for this model"
+                )
+                continue
             margin = min(psnr_db - floor.psnr_db, 10 * (cosine - floor.cosine))
             failures.append((margin, words, one.component))
+    if not failures and open_words:
+        return Finding(Outcome.INCONCLUSIVE, "image", open_words[0], _CALIBRATE)
     if not failures:
         return None
     _, words, component = min(failures)
@@ -80,6 +97,13 @@ def _judge_components(
     )
 
 
+def _is_as_far_as_rounding(one: ComponentDistance) -> bool:
+    """Tell whether a distance is no more than twice what one rounding of the time step makes."""
+    if one.rounding_db is None or one.psnr_db is None:
+        return False
+    return one.psnr_db >= one.rounding_db - _TWICE_DB
+
+
 def describe_components(seen: ComponentParity) -> str:
     """Say each component's worst PSNR in a few words."""
     worst: dict[str, ComponentDistance] = {}
@@ -87,6 +111,8 @@ def describe_components(seen: ComponentParity) -> str:
         before = worst.setdefault(one.component, one)
         if one.psnr_db is not None and (before.psnr_db is None or one.psnr_db < before.psnr_db):
             worst[one.component] = one
+    if worst and all(one.identical for one in worst.values()):
+        return f"{format_names(list(worst))} identical"
     return ", ".join(
         f"{name} {'identical' if one.identical else f'{one.psnr_db or 0:.0f} dB'}"
         for name, one in worst.items()

@@ -16,7 +16,7 @@ import torch
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
+from sdperf.pipeline.optimisations.entries import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
 from sdperf.pipeline.separable import PromptEmbeds
 from sdperf.pipeline.stages import OnStep
 from sdperf.settings import SCHEDULER

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.layout import DENOISERS
+from sdperf.pipeline.optimisations.attention import (
+    OTHERS_KERNELS,
+    TORCHS_KERNELS,
+    choose_others_kernel,
+    choose_torchs_kernel,
+    fuse_query_key_value,
+    rotate_in_real_numbers,
+)
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
-from sdperf.pipeline.optimisations.cuda_graphs import casts_vae, graph_networks
+from sdperf.pipeline.optimisations.compiling import (
+    compile_blocks,
+    compile_decoder,
+    compile_function,
+)
+from sdperf.pipeline.optimisations.cuda_graphs import (
+    casts_vae,
+    graph_networks,
+    graph_text_encoders,
+)
 from sdperf.pipeline.optimisations.quantisation import quantise_networks
+from sdperf.pipeline.optimisations.step_cache import DIFFUSERS_CACHES, enable_cache
 from sdperf.settings import OPTIMISATIONS
-
-_BACKENDS: Final = {
-    "sdpa_flash": SDPBackend.FLASH_ATTENTION,
-    "sdpa_efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "sdpa_cudnn": SDPBackend.CUDNN_ATTENTION,
-    "sdpa_math": SDPBackend.MATH,
-}
 
 
 def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
@@ -40,20 +50,26 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         "channels_last_vae": _order_vae_channels_last,
         "cudnn_benchmark": _benchmark_cudnn,
         "resident_vae": _keep_vae_in_float32,
-        "fused_projections": _fuse_projections,
+        "fused_projections": lambda one: fuse_query_key_value(one, find_denoiser(one)),
+        "real_rotary": lambda one: rotate_in_real_numbers(find_denoiser(one)),
         **{name: functools.partial(_quantise, name=name) for name in QUANTISATIONS},
-        "compile_blocks": _compile_blocks,
-        "compile": _compile_denoiser,
-        "compile_vae": _compile_vae,
+        **{name: functools.partial(_attend_by, name=name) for name in OTHERS_KERNELS},
+        **{name: functools.partial(_cache_steps, name=name) for name in DIFFUSERS_CACHES},
+        "compile_blocks": functools.partial(_compile_blocks, names=names),
+        "compile_blocks_dynamic": functools.partial(_compile_blocks, names=names),
+        "compile": functools.partial(_compile_denoiser, names=names),
+        "compile_vae": functools.partial(_compile_vae, names=names),
     }
     for name, apply in steps.items():
         if name in names:
             apply(pipeline)
-    for name, backend in _BACKENDS.items():
+    for name in TORCHS_KERNELS:
         if name in names:
-            _choose_attention(pipeline, backend)
+            choose_torchs_kernel(find_denoiser(pipeline), name)
     if "cuda_graphs" in names:
         graph_networks(pipeline, with_denoiser="loop_graph" not in names)
+    if "text_graphs" in names:
+        graph_text_encoders(pipeline)
 
 
 def find_denoiser(pipeline: Any) -> torch.nn.Module:
@@ -73,18 +89,19 @@ def find_denoiser(pipeline: Any) -> torch.nn.Module:
     )
 
 
-def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a network's call for the shapes that it meets; the first call of each is long."""
-    compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
-    return compiled
-
-
 def _order_denoiser_channels_last(pipeline: Any) -> None:
     find_denoiser(pipeline).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _order_vae_channels_last(pipeline: Any) -> None:
-    _find_vae(pipeline).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    vae = _find_vae(pipeline)
+    if not any(weight.ndim == 5 for weight in vae.parameters()):
+        vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return
+    for weight in vae.parameters():  # of a video's VAE, some of whose layers see single frames
+        order = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim)
+        if order is not None:
+            weight.data = weight.data.contiguous(memory_format=order)
 
 
 def _benchmark_cudnn(_pipeline: Any) -> None:
@@ -96,42 +113,29 @@ def _keep_vae_in_float32(pipeline: Any) -> None:
         pipeline.vae.to(torch.float32)
 
 
-def _fuse_projections(pipeline: Any) -> None:
-    fuse = getattr(pipeline, "fuse_qkv_projections", None)
-    if callable(fuse):
-        fuse()
-    else:
-        denoiser: Any = find_denoiser(pipeline)
-        denoiser.fuse_qkv_projections()
-
-
 def _quantise(pipeline: Any, name: str) -> None:
     quantise_networks(pipeline, find_denoiser(pipeline), name)
 
 
-def _compile_blocks(pipeline: Any) -> None:
-    denoiser: Any = find_denoiser(pipeline)
-    if not getattr(denoiser, "_repeated_blocks", None):
-        raise ConfigurationError(
-            f"{type(denoiser).__name__} names no repeated blocks to compile",
-            hint="use compile instead of compile_blocks",
-        )
-    denoiser.compile_repeated_blocks(dynamic=False)
+def _attend_by(pipeline: Any, name: str) -> None:
+    choose_others_kernel(find_denoiser(pipeline), name)
 
 
-def _compile_denoiser(pipeline: Any) -> None:
+def _cache_steps(pipeline: Any, name: str) -> None:
+    enable_cache(find_denoiser(pipeline), name)
+
+
+def _compile_blocks(pipeline: Any, names: Collection[str]) -> None:
+    compile_blocks(find_denoiser(pipeline), names)
+
+
+def _compile_denoiser(pipeline: Any, names: Collection[str]) -> None:
     denoiser = find_denoiser(pipeline)
-    denoiser.forward = compile_function(denoiser.forward)
+    denoiser.forward = compile_function(denoiser.forward, names)
 
 
-def _compile_vae(pipeline: Any) -> None:
-    decoder: Any = getattr(_find_vae(pipeline), "decoder", None)
-    if decoder is None:
-        raise ConfigurationError(
-            f"the VAE of {type(pipeline).__name__} has no decoder of its own to compile",
-            hint="leave compile_vae out",
-        )
-    decoder.forward = compile_function(decoder.forward)
+def _compile_vae(pipeline: Any, names: Collection[str]) -> None:
+    compile_decoder(_find_vae(pipeline), type(pipeline).__name__, names)
 
 
 def _find_vae(pipeline: Any) -> torch.nn.Module:
@@ -142,14 +146,3 @@ def _find_vae(pipeline: Any) -> torch.nn.Module:
             hint="leave channels_last_vae and compile_vae out",
         )
     return vae
-
-
-def _choose_attention(pipeline: Any, backend: SDPBackend) -> None:
-    denoiser = find_denoiser(pipeline)
-    forward = denoiser.forward
-
-    def with_backend(*args: Any, **keywords: Any) -> Any:
-        with sdpa_kernel(backend):
-            return forward(*args, **keywords)
-
-    denoiser.forward = with_backend

@@ -8,16 +8,18 @@ from typing import Any, Final
 
 import torch
 
-from sdperf.images.png import encode_png, encode_stored_png
+from sdperf.images.png import encode_fast_png, encode_png, encode_stored_png
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call, find_cache_interval
+from sdperf.pipeline.optimisations.compiling import compile_function
 from sdperf.pipeline.optimisations.cuda_graphs import Graphed, RecordGraph
 from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
-from sdperf.pipeline.optimisations.networks import compile_function
+from sdperf.pipeline.optimisations.embeddings import keep_embeddings
 from sdperf.pipeline.optimisations.step_cache import StepCache
 from sdperf.pipeline.separable import PromptEmbeds, SeparableStages
 from sdperf.pipeline.stages import Noise, OnStep, Pixels, Stages
 
 KEPT_PROMPTS: Final = 256
+_ENCODERS: Final = {"stored_png": encode_stored_png, "fast_png": encode_fast_png}
 _STAGED: Final = ("device_loop", "loop_graph", "embed_cache", "resident_vae")
 
 
@@ -39,8 +41,10 @@ def optimise_stages(
     """
     if isinstance(stages, SeparableStages) and set(names) & set(_STAGED):
         stages = OptimisedStages(stages, names, record)
+    elif "embed_cache" in names:
+        keep_embeddings(stages.pipeline)
     stages.images_per_call = count_images_per_call(names)
-    stages.encode_png = encode_stored_png if "stored_png" in names else encode_png
+    stages.encode_png = next((_ENCODERS[name] for name in names if name in _ENCODERS), encode_png)
     return stages
 
 

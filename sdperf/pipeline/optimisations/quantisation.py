@@ -21,9 +21,11 @@ from torch.nn import functional
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import torchao_quiet
 from sdperf.pipeline.families import is_separable
-from sdperf.pipeline.optimisations.catalogue import EXTRA
+from sdperf.pipeline.optimisations.compiling import find_repeated_blocks
 from sdperf.pipeline.optimisations.cuda_graphs import casts_vae
 from sdperf.pipeline.optimisations.encoder import let_encoder_go
+from sdperf.pipeline.optimisations.entries import EXTRA
+from sdperf.settings import PRECISION
 
 INT4_GROUP: Final = 32
 """Weights that share a scale and a zero point."""
@@ -44,7 +46,7 @@ Quantise = Callable[[ModuleType, nn.Linear], bool]
 """Quantises a layer in place; returns whether it could."""
 
 
-def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
+def quantise_networks(pipeline: Any, denoiser: Any, name: str) -> None:
     """Quantise the weights of all networks of a pipeline, in place.
 
     A VAE that is cast for each image keeps its weights: casting needs them in one format. The VAE's
@@ -53,18 +55,27 @@ def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
     Args:
         pipeline: A `diffusers.DiffusionPipeline` on its device.
         denoiser: Its network that denoises.
-        name: The optimisation: ``int8_weights``, ``int8_dynamic``, ``int4_weights``, ``float8``.
+        name: The optimisation: ``int8_weights``, ``int8_dynamic``, ``int4_weights``, ``float8``, or
+            ``float8_blocks``, which leaves everything outside of the denoiser's blocks alone.
 
     Raises:
-        ConfigurationError: torchao is missing or cannot be used, or the denoiser has no layers
-            whose products the quantisation could compute.
+        ConfigurationError: The weights have a format that the quantisation does not take, torchao
+            is missing or cannot be used, or the denoiser has no layers whose products the
+            quantisation could compute.
     """
+    if name == "float8_blocks" and denoiser.dtype != torch.bfloat16:
+        raise ConfigurationError(
+            "float8_blocks takes weights in bf16: torchao scales rows of no other format",
+            got=str(denoiser.dtype).removeprefix("torch."),
+            hint=f"{PRECISION} bf16, or float8 instead",
+        )
     quantisation = _import_torchao(name)
     in_blocks = {
         "int8_weights": None,
         "int8_dynamic": _multiply_in_int8,
         "int4_weights": _store_int4,
         "float8": _multiply_in_float8,
+        "float8_blocks": _multiply_rows_in_float8,
     }[name]
     if in_blocks is not None:
         done = [in_blocks(quantisation, layer) for layer in find_block_linears(denoiser)]
@@ -74,6 +85,8 @@ def quantise_networks(pipeline: Any, denoiser: nn.Module, name: str) -> None:
                 got=f"{len(done)} linear layers in repeated blocks, none of a fitting size",
                 hint="use int8_weights, which changes any layer",
             )
+    if name == "float8_blocks":
+        return
     if is_separable(pipeline):
         let_encoder_go(pipeline.vae, name)
     stored: dict[int, nn.Parameter] = {}
@@ -90,10 +103,7 @@ def find_block_linears(denoiser: nn.Module) -> list[nn.Linear]:
     Layers inside normalisations see one row an image and are left out: the integer product needs
     more than 16 rows, and there is nothing to win.
     """
-    for attribute in ("_repeated_blocks", "_no_split_modules"):  # not all name the former
-        repeated = set(getattr(denoiser, attribute, None) or ())
-        if repeated:
-            break
+    repeated = find_repeated_blocks(denoiser)
     blocks = (block for block in denoiser.modules() if type(block).__name__ in repeated)
     return [
         layer
@@ -211,10 +221,19 @@ def _store_int4(quantisation: ModuleType, layer: nn.Linear) -> bool:
 
 def _multiply_in_float8(quantisation: ModuleType, layer: nn.Linear) -> bool:
     """Multiply in float8 (e4m3): one scale for the weights, and for activations as they come."""
+    return _change_to_float8(quantisation, layer, quantisation.PerTensor())
+
+
+def _multiply_rows_in_float8(quantisation: ModuleType, layer: nn.Linear) -> bool:
+    """Multiply in float8 (e4m3): a scale for each output channel, and for each token."""
+    return _change_to_float8(quantisation, layer, quantisation.PerRow())
+
+
+def _change_to_float8(quantisation: ModuleType, layer: nn.Linear, granularity: object) -> bool:
     if any(side % _FLOAT8_MULTIPLE for side in layer.weight.shape):
         return False
     config = quantisation.Float8DynamicActivationFloat8WeightConfig(
-        granularity=quantisation.PerTensor(), set_inductor_config=False
+        granularity=granularity, set_inductor_config=False
     )
     quantisation.quantize_(layer, config)
     return True

@@ -157,7 +157,7 @@ def close_session(session: pytest.Session, live: LiveSession) -> None:
 
 
 def is_failing(outcome: SessionOutcome, settings: Settings) -> bool:
-    """Tell whether the run fails: a case, the suite as a whole, or nothing that was compared.
+    """Tell whether the run fails: a case, the suite as a whole, nothing compared, nothing run.
 
     A void session leaves everything that was timed open, and is void instead, also when strict.
     """
@@ -169,6 +169,6 @@ def is_failing(outcome: SessionOutcome, settings: Settings) -> bool:
         told = (finding.outcome for row in outcome.rows for finding in row.verdict.told)
         if Outcome.CHANGED in told:  # no matter of the clock: a void session fails by it too
             return True
-    return outcome.no_overlap is not None or any(
-        one.is_failure or (is_strict and one.is_open) for one in outcomes
-    )
+    if outcome.no_overlap is not None or outcome.nothing_ran is not None:
+        return True
+    return any(one.is_failure or (is_strict and one.is_open) for one in outcomes)

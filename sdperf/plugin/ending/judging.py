@@ -99,8 +99,16 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
         speed=numbers.speed,
         settled=_settle(live, numbers, tuple(rows)),
         no_overlap=_explain_no_overlap(comparison, rows) or complaint,
+        nothing_ran=_explain_nothing(live, host),
         tails_left_out=None if void is not None else explain_tails(timed),
     )
+
+
+def _explain_nothing(live: LiveSession, host: Any) -> str | None:
+    """Say that no case ran; whoever typed ``--benchmark-skip`` knows it."""
+    if live.interrupted or (host is not None and host.skip):
+        return None
+    return live.log.explain_nothing(is_strict=live.settings.strict)
 
 
 def _again(live: LiveSession, timed: Mapping[str, JudgedCase]) -> Again:

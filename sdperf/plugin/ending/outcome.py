@@ -22,6 +22,7 @@ class SessionOutcome:
         speed: What is said of its speed.
         settled: What was said of a case's speed that its saved numbers alone do not tell, by id.
         no_overlap: Why nothing was compared although something was asked for.
+        nothing_ran: Why a session without a case that ran is no success; ``None`` where it is one.
         tails_left_out: Why the tails of some cases were not judged; ``None`` where all were.
     """
 
@@ -30,6 +31,7 @@ class SessionOutcome:
     speed: SpeedVerdict
     settled: Mapping[str, SettledCase] = field(default_factory=dict)
     no_overlap: str | None = None
+    nothing_ran: str | None = None
     tails_left_out: str | None = None
 
     @property

@@ -158,6 +158,8 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
         lines.append(_describe_repeated(live.log.repeated))
     if live.interrupted:
         lines.append(_describe_interruption(live.list_left_out(), outcome))
+    if outcome.nothing_ran is not None:
+        lines.append(outcome.nothing_ran)
     if outcome.void is not None:
         lines.append(f"void, exit status {EXIT_VOID}: {outcome.void}")
     if live.stored.refused_save is not None:

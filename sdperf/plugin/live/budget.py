@@ -11,13 +11,16 @@ from sdperf.plugin.live.ahead import SOAKED
 from sdperf.plugin.live.cost import (
     Amounts,
     Priced,
+    ReferencePrice,
     choose_cases,
     count_images,
+    count_once,
     count_references,
     describe_left_out,
     estimate_cost,
     list_rounds,
 )
+from sdperf.record.workload import TORCH
 from sdperf.settings import BUDGET
 from sdperf.units import format_seconds
 
@@ -25,13 +28,15 @@ if TYPE_CHECKING:
     from sdperf.plugin.live.ahead import ExpectedWork
     from sdperf.plugin.live.suites import SessionSuites
     from sdperf.record.measurement import Measurement
+    from sdperf.record.workload import Variant
 
 
 @dataclass
 class SessionBudget:
     """Tells what a session costs; with a budget, which cases there is time for.
 
-    The first case is always measured, and measured whole: what the others take is known from it.
+    The first case is always measured, in fewer rounds where its first image says that the session
+    would take longer: what the others take is known from it.
 
     Attributes:
         suites: The session's plan, its settings, and what is skipped.
@@ -48,6 +53,7 @@ class SessionBudget:
     _image_s: dict[tuple[object, ...], float] = field(default_factory=dict)
     _load_s: dict[tuple[object, ...], float] = field(default_factory=dict)
     _workers: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _recorded: set[tuple[str, str]] = field(default_factory=set)
     _has_chosen: bool = False
 
     def __post_init__(self) -> None:
@@ -89,6 +95,45 @@ class SessionBudget:
             "and loading, watching and scoring come on top"
         )
 
+    @property
+    def is_first(self) -> bool:
+        """Whether there is a budget, and nothing is known yet of what an image takes."""
+        return self.suites.settings.budget_s is not None and not self._image_s
+
+    def bound_first(self, node_id: str, variant: Variant, image_s: float) -> int:
+        """Return the rounds of the session's first case, by what its first image took.
+
+        Args:
+            node_id: The case.
+            variant: What it measures.
+            image_s: Seconds of its first image.
+        """
+        budget_s = self.suites.settings.budget_s
+        if budget_s is None:
+            return self.rounds
+        left_s, pipeline = self._left_s(budget_s), variant.pipeline
+        self._image_s[pipeline] = image_s
+        self._load_s[pipeline] = max(0.0, budget_s - left_s - image_s)
+        self._workers[pipeline] = variant.workers
+        left = self._list_left(node_id)
+        self._choose_rounds(left, left_s)
+        (first,) = self._price([one for one in left if one.node_id == node_id])
+        rounds, takes_s = self.rounds, first.images_s + first.once_s
+        for kept in (self._image_s, self._load_s, self._workers):
+            kept.clear()
+        self.rounds = self.suites.settings.rounds
+        if takes_s > left_s:
+            self.suites.live_line.tell(
+                f"{BUDGET} {format_seconds(budget_s)}: the first case alone takes "
+                f"{format_seconds(takes_s)} in {rounds} rounds, and there are "
+                f"{format_seconds(left_s)} left"
+            )
+        elif rounds < self.rounds:
+            self.suites.live_line.tell(
+                f"{BUDGET} {format_seconds(budget_s)}: {rounds} rounds of the first case"
+            )
+        return rounds
+
     def note(self, measurement: Measurement) -> None:
         """Remember what an image and a load of a pipeline took."""
         if measurement.stage is None:
@@ -114,11 +159,17 @@ class SessionBudget:
             return None  # kept from an earlier process, or skipped for another reason
         if not self._has_chosen:
             self._choose_rounds(left, self._left_s(budget_s))
-        chosen = choose_cases(self._price(left), self._left_s(budget_s), self._workers)
+        chosen = self._choose(left, self._left_s(budget_s))
+        self.suites.plan_references([one for one in left if one.node_id in chosen])
         if not self._has_chosen:
             self._has_chosen = True
             self._tell_choice(left, chosen)
         if node_id in chosen:
+            self._recorded |= {
+                (one.variant.precision, one.variant.engine)
+                for one in left
+                if one.node_id == node_id and one.wants_recording()
+            }
             return None
         return f"left out to end in {format_seconds(budget_s)} ({BUDGET})"
 
@@ -145,8 +196,18 @@ class SessionBudget:
         """Take the most rounds with which all fits, else the fewest."""
         for rounds in list_rounds(self.rounds):
             self.rounds = rounds
-            if len(choose_cases(self._price(left), left_s, self._workers)) == len(left):
+            if len(self._choose(left, left_s)) == len(left):
                 return
+
+    def _choose(self, left: list[ExpectedWork], left_s: float) -> frozenset[str]:
+        reference = (self.suites.reference_precision(), TORCH, ())
+        price = ReferencePrice(
+            self._guess(self._image_s, reference),
+            self._guess(self._load_s, reference),
+            self.suites.count_drawn(),
+            frozenset(self._recorded),
+        )
+        return choose_cases(self._price(left), left_s, self._workers, price)
 
     def _tell_choice(self, left: list[ExpectedWork], chosen: frozenset[str]) -> None:
         out = [one for one in left if one.node_id not in chosen]
@@ -160,22 +221,29 @@ class SessionBudget:
         )
 
     def _price(self, tests: list[ExpectedWork]) -> list[Priced]:
-        amounts = self._amounts()
-        return [
-            Priced(
-                one,
-                (self.suites.settings.soak_s or 0.0)
-                if one.asks == SOAKED
-                else count_images(one, amounts) * self._guess(self._image_s, one),
-                self._guess(self._load_s, one),
+        amounts, reference = self._amounts(), self.suites.reference_precision()
+        soak_s = self.suites.settings.soak_s or 0.0
+        priced = []
+        for one in tests:
+            image_s = self._guess(self._image_s, one.pipeline)
+            images = count_images(one, amounts)
+            once = count_once(amounts, is_known=self._has_chosen and one.pipeline in self._image_s)
+            priced.append(
+                Priced(
+                    one,
+                    soak_s if one.asks == SOAKED else images * image_s,
+                    self._guess(self._load_s, one.pipeline),
+                    once * image_s,
+                    one.count_pictures(amounts.images, amounts.quality_images, reference),
+                    one.is_plain(reference),
+                )
             )
-            for one in tests
-        ]
+        return priced
 
     @staticmethod
-    def _guess(known_s: dict[tuple[object, ...], float], wanted: ExpectedWork) -> float:
-        """Take what the test's pipeline took, else what the last one that was measured did."""
-        return known_s.get(wanted.pipeline, next(reversed(known_s.values())))
+    def _guess(known_s: dict[tuple[object, ...], float], pipeline: tuple[object, ...]) -> float:
+        """Take what a pipeline took, else what the last one that was measured did."""
+        return known_s.get(pipeline, next(reversed(known_s.values())))
 
     def _amounts(self) -> Amounts:
         from sdperf.run.quality.bench import FEWEST_IMAGES

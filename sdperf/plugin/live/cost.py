@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sdperf.plugin.live.ahead import SOAKED, ExpectedWork, Plan
@@ -34,6 +34,9 @@ _RECORDED: Final = 8
 
 _ORDER: Final = 2
 """Rounds of a pipeline's first case that are measured again when its last one is done."""
+
+MOST_RECORDING_S: Final = 60.0
+"""Seconds in which a pipeline's further recordings are made, beside the first one."""
 
 _STAGE_SHARE: Final = 0.5
 """A round of one stage of four, as a share of an image: denoising is nearly all of it, and the
@@ -185,15 +188,66 @@ class Priced:
         wanted: The test.
         images_s: Seconds of its images.
         load_s: Seconds of each worker that its pipeline loads.
+        once_s: Seconds that a pipeline takes once, for whichever of its tests comes first.
+        pictures: Pictures of the reference that it is compared with, from the first one.
+        is_plain: Whether its pipeline is the reference itself.
     """
 
     wanted: ExpectedWork
     images_s: float
     load_s: float
+    once_s: float = 0.0
+    pictures: int = 0
+    is_plain: bool = True
+
+
+@dataclass(frozen=True)
+class ReferencePrice:
+    """What the pictures and recordings of the reference cost, and what is there of them.
+
+    Attributes:
+        image_s: Seconds of a picture.
+        load_s: Seconds of loading the reference beside another pipeline.
+        drawn: Pictures that were drawn.
+        recorded: Precision and engine of pipelines whose references were recorded.
+    """
+
+    image_s: float = 0.0
+    load_s: float = 0.0
+    drawn: int = 0
+    recorded: frozenset[tuple[str, str]] = frozenset()
+
+    def add(self, one: Priced) -> tuple[float, ReferencePrice]:
+        """Return the seconds that a test's references take, and what is there after it."""
+        variant = one.wanted.variant
+        key = variant.precision, variant.engine
+        missing_s = max(0, one.pictures - self.drawn) * self.image_s
+        recorded = self.recorded
+        if one.wanted.wants_recording() and key not in recorded:
+            missing_s += min(_RECORDED * self.image_s, self.image_s + MOST_RECORDING_S)
+            recorded |= {key}
+        load_s = self.load_s if missing_s and not one.is_plain else 0.0
+        drawn = max(self.drawn, one.pictures)
+        return missing_s + load_s, replace(self, drawn=drawn, recorded=recorded)
+
+
+def count_once(amounts: Amounts, *, is_known: bool) -> int:
+    """Count the images that a pipeline takes once, whatever is asked of it.
+
+    Args:
+        amounts: How much is asked of each case.
+        is_known: Whether it was profiled before.
+    """
+    if not amounts.is_watched:
+        return 0
+    return _ORDER if is_known else _PROFILED + _ORDER
 
 
 def choose_cases(
-    tests: Sequence[Priced], left_s: float, loaded: Mapping[tuple[object, ...], int]
+    tests: Sequence[Priced],
+    left_s: float,
+    loaded: Mapping[tuple[object, ...], int],
+    reference: ReferencePrice | None = None,
 ) -> frozenset[str]:
     """Choose the tests that fit into a time, the most telling first.
 
@@ -203,17 +257,25 @@ def choose_cases(
         tests: What could be run, in the order in which it would be.
         left_s: The time, seconds.
         loaded: Workers of each pipeline that were loaded before.
+        reference: What tests are compared with; ``None`` costs nothing.
 
     Returns:
         Ids of those that fit.
     """
     chosen: set[str] = set()
     workers_of = dict(loaded)
+    reference = reference or ReferencePrice()
+    begun: set[tuple[object, ...]] = set()
     for one in sorted(tests, key=lambda each: rank(each.wanted)[0]):
         workers, pipeline = one.wanted.variant.workers, one.wanted.pipeline
         missing = max(0, workers - workers_of.get(pipeline, 0))
-        cost_s = one.images_s + missing * one.load_s
+        references_s, then = reference.add(one)
+        once_s = 0.0 if pipeline in begun or not one.wanted.is_timed else one.once_s
+        cost_s = one.images_s + missing * one.load_s + once_s + references_s
         if cost_s <= left_s:
+            reference = then
+            if one.wanted.is_timed:
+                begun.add(pipeline)
             left_s -= cost_s
             workers_of[pipeline] = max(workers, workers_of.get(pipeline, 0))
             chosen.add(one.wanted.node_id)

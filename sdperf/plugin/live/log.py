@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sdperf.units import format_quantity
+
 if TYPE_CHECKING:
     from sdperf.run.case import CaseResult
 
@@ -23,6 +25,7 @@ class TestLog:
         first_with_fault: The test that met an error first, by the error's text.
         unfit: Tests that failed because the machine was not fit.
         skipped: Why each skipped test was.
+        short_of_memory: Skipped tests that the memory does not hold.
         repeated: How many runs of a test came before the one that counts.
     """
 
@@ -34,6 +37,7 @@ class TestLog:
     first_with_fault: dict[str, str] = field(default_factory=dict)
     unfit: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
+    short_of_memory: set[str] = field(default_factory=set)
     repeated: Counter[str] = field(default_factory=Counter)
 
     def note_report(self, report: pytest.TestReport) -> None:
@@ -59,6 +63,23 @@ class TestLog:
         for kept in (self.reports, self.complaints, self.skipped, self.results):
             kept.pop(node_id, None)
         self.unfit.discard(node_id)
+        self.short_of_memory.discard(node_id)
+
+    def explain_nothing(self, *, is_strict: bool) -> str | None:
+        """Say that no case ran where this must not pass; ``None`` where one did, or it may.
+
+        What the memory does not hold was asked for and never tried; a strict session takes no
+        other reason to skip all of its cases for an answer either.
+
+        Args:
+            is_strict: Whether an open answer fails the run.
+        """
+        if self.judged_ids() or not self.skipped or not (is_strict or self.short_of_memory):
+            return None
+        return (
+            f"nothing was measured, exit status 1: {format_quantity(len(self.skipped), 'case')} "
+            "skipped and none run; the line above says why, and what forces them"
+        )
 
     def judged_ids(self) -> list[str]:
         """Return the ids of the cases that ran, in order; each gets exactly one verdict."""

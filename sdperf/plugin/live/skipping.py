@@ -56,7 +56,7 @@ def find_skip_reason(
                 f"force with {PRECISION} {variant.precision}"
             )
     engine_reason = _find_engine_reason(settings, suite, variant)
-    return engine_reason or _find_memory_reason(settings, suite, variant, beside)
+    return engine_reason or find_memory_reason(settings, suite, variant, beside)
 
 
 def find_batch_reason(suite: Suite, variant: Variant, images: int) -> str | None:
@@ -92,6 +92,10 @@ def skipping_chosen_engine(settings: Settings, name: str) -> Iterator[None]:
 def _find_engine_reason(settings: Settings, suite: Suite, variant: Variant) -> str | None:
     if variant.engine == TORCH:
         return None
+    picture = suite.workload.picture
+    if picture is not None and _is_chosen_engine(settings, variant.engine):
+        name = name_engine(variant.engine)
+        return f"the engine {name} draws from the prompt alone, this is {picture.describe()}"
     if variant.is_external:
         if settings.precision_is_auto and variant.precision != "fp32":
             return (
@@ -108,10 +112,19 @@ def _find_engine_reason(settings: Settings, suite: Suite, variant: Variant) -> s
     return explain_skip(choice, suite.describe_device().kind) if is_auto else None
 
 
-def _find_memory_reason(
-    settings: Settings, suite: Suite, variant: Variant, beside: Sequence[Variant]
+def find_memory_reason(
+    settings: Settings, suite: Suite, variant: Variant, beside: Sequence[Variant] = ()
 ) -> str | None:
-    """Say what of an automatic choice the memory does not hold; what was typed is run as typed."""
+    """Say what of an automatic choice the memory does not hold; what was typed is run as typed.
+
+    One worker of a pipeline that ran in this session is not asked again whether it fits: it does.
+
+    Args:
+        settings: What was asked for.
+        suite: Knows the memory, and what was taken.
+        variant: The case.
+        beside: What is loaded beside it, one worker each.
+    """
     need_bytes = None if variant.is_external else suite.find_need_bytes(variant)
     if need_bytes is None or need_bytes * (variant.workers + len(beside)) <= FITS_EVERYWHERE_BYTES:
         return None
@@ -119,7 +132,8 @@ def _find_memory_reason(
     if room is None:
         return None
     each = format_bytes(need_bytes)
-    if settings.precision_is_auto and not room.holds([need_bytes]):
+    has_run = variant.pipeline in suite.profiles.peaks
+    if settings.precision_is_auto and not has_run and not room.holds([need_bytes]):
         return (
             f"{variant.precision} takes {each} or more in {room.describe()}; "
             f"force with {PRECISION} {variant.precision}"

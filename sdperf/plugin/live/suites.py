@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from sdperf.measure.ledger import Ledger
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, default_for
-from sdperf.plugin.live.ahead import Plan
-from sdperf.plugin.live.skipping import find_skip_reason
+from sdperf.plugin.live.ahead import ExpectedWork, Plan
+from sdperf.plugin.live.skipping import find_memory_reason, find_skip_reason
 from sdperf.plugin.options import Settings
 from sdperf.plugin.progress import LiveLine
-from sdperf.record.workload import Variant
+from sdperf.record.workload import Precision, Variant
 
 if TYPE_CHECKING:
     from sdperf.models.loader import ResolvedModel
@@ -58,21 +58,29 @@ class SessionSuites:
             from sdperf.models.loader import resolve_model
 
             self.live_line.say("finding the model")
-            self._model = resolve_model(self.settings.workload.model)
+            self._model = resolve_model(
+                self.settings.workload.model, pipeline_class=self.settings.pipeline_class
+            )
         return self._model
 
     def own(self) -> Suite:
         """Return what all cases share, made at the first call."""
         if self._suite is None:
             from sdperf.models.references import load_references
+            from sdperf.models.tasks.choosing import settle_workload
             from sdperf.run.suite import Suite, count_cpu_threads
 
             model = self.resolve_model()
             settings = self.settings
+            workload = settings.workload
+            if settings.subject is None:
+                workload = settle_workload(workload, model.pipeline_class)
             self._pool = self._make_pool()
-            references = load_references(model.folder / "references")
+            shipped = load_references(model.folder / "references")
+            references = shipped if model.is_as_stored else None
             self._suite = Suite(
-                workload=settings.workload,
+                workload=workload,
+                pictures=settings.pictures,
                 model=model,
                 pool=self._pool,
                 device=settings.device,
@@ -153,18 +161,33 @@ class SessionSuites:
         """Count the pipelines that the session loads, one a worker, references included."""
         return self.plan.count_all(self.is_skipped) + self._plan_references()
 
-    def _plan_references(self) -> int:
+    def plan_references(self, tests: Sequence[ExpectedWork]) -> None:
+        """Have no more made of the references than these tests are compared with.
+
+        Args:
+            tests: Those of the session that a budget has time for.
+        """
+        self._plan_references(Plan(tests))
+
+    def count_drawn(self) -> int:
+        """Count the reference's pictures that were drawn so far."""
+        return len(self.own().images.plain)
+
+    def reference_precision(self) -> Precision:
+        """Return the precision of the pipeline that others are compared with."""
+        return self.own().reference_precision
+
+    def _plan_references(self, plan: Plan | None = None) -> int:
         """Tell the suite what its tests are compared with; count the processes that it takes."""
+        plan = plan or self.plan
         from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
 
         suite, images = self.own(), self.settings.images
         quality_images = max(FEWEST_IMAGES, images)
         suite.planned = PlannedReferences(
-            self.plan.count_pictures(
-                images, quality_images, self.is_skipped, suite.reference_precision
-            ),
-            self.plan.list_inspected(self.is_skipped),
+            plan.count_pictures(images, quality_images, self.is_skipped, suite.reference_precision),
+            plan.list_inspected(self.is_skipped),
         )
         tested = {
             suite.make_spec(one.precision, one.optimisations, one.engine)
@@ -190,6 +213,15 @@ class SessionSuites:
             beside: What is loaded beside it, one worker each.
         """
         return find_skip_reason(self.settings, self.own(), self._cluster, variant, beside)
+
+    def is_short_of_memory(self, variant: Variant, beside: Sequence[Variant] = ()) -> bool:
+        """Tell whether a case that is left out is one that the memory does not hold.
+
+        Args:
+            variant: The case.
+            beside: What is loaded beside it, one worker each.
+        """
+        return find_memory_reason(self.settings, self.own(), variant, beside) is not None
 
     def close(self) -> None:
         """End all workers and let go of the machine's probes."""

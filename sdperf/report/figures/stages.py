@@ -22,6 +22,7 @@ _ROLES: Final = {
     "draw_noise": "grey",
     "tokenise": "violet",
     "encode_prompt": "teal",
+    "encode_image": "violet",
     "denoise": "blue",
     "whole": "blue",
     "decode_latents": "amber",

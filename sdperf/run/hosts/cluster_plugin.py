@@ -54,7 +54,10 @@ def localise(spec: WorkerSpec) -> WorkerSpec:
     Raises:
         ModelError: They are not here, or are others.
     """
-    asked, here = spec.model, resolve_model(spec.model.name)
+    asked, here = (
+        spec.model,
+        resolve_model(spec.model.name, pipeline_class=spec.model.pipeline_class),
+    )
     if here.model_hash != asked.model_hash:
         raise ModelError(
             f"the cluster's worker has other weights of {asked.name!r}",

@@ -48,7 +48,8 @@ def _list_others(suite: Suite, image: ImageRequest) -> list[Other]:
     plain, others = fetch_plain(suite, image), []
     if plain is not None:
         others.append(Other.of_png(name_sync(suite.reference_precision), plain))
-    reference = None if suite.shipped is None else suite.shipped.find(image, suite.workload)
+    known = suite.pictures_of_the_model
+    reference = None if known is None else known.find(image, suite.workload)
     if reference is not None:
         others.append(Other("reference", reference.sha256, reference.read))
     return others

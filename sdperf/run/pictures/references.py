@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import GenerationError, SdperfError, UnsupportedError
@@ -56,19 +56,29 @@ def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | 
     The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
     in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
     fp32 on the CPU is compared with itself with another number of threads: what is left is the
-    noise floor. Where the memory does not hold fp32, the widest precision that it holds takes its
-    place, and the plain pipeline in that precision has no reference: ``None``.
+    noise floor. A subject of another class than the model's takes the model's place: the model's
+    pipeline says nothing of it. Where the memory does not hold fp32, the widest precision that it
+    holds takes its place, and the plain pipeline in that precision has no reference: ``None``.
     """
     threads = suite.threads_per_worker(1)
     kind = suite.describe_device().kind
     widest = suite.reference_precision
-    plain = WorkerSpec(suite.model, widest, suite.device)
-    if precision != widest or suite.subject is not None or engine != TORCH:
-        return Source(plain, threads, f"plain {widest} on the same {kind}")
+    subject = suite.subject if suite.is_own_reference else None
+    plain = WorkerSpec(
+        suite.model,
+        widest,
+        suite.device,
+        subject,
+        suite.code if subject else (),
+        pictures=suite.pictures,
+    )
+    if precision != widest or suite.subject != subject or engine != TORCH:
+        drawer = "plain" if subject is None else "the subject in"
+        return Source(plain, threads, f"{drawer} {widest} on the same {kind}")
     if widest != "fp32":
         return None
     if kind != "cpu":
-        return Source(WorkerSpec(suite.model, "fp32", "cpu"), threads, "fp32 on the CPU")
+        return Source(replace(plain, device="cpu"), threads, "fp32 on the CPU")
     other = 1 if threads > 1 else 2
     words = f"itself with {other} instead of {threads} threads (A/A)"
     return Source(plain, other, words)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+
 from sdperf.errors import UnsupportedError
 from sdperf.images import (
     ComponentDistance,
@@ -35,7 +37,7 @@ from sdperf.run.pictures.references import (
 from sdperf.run.pictures.sources import Source
 from sdperf.run.program.asked import explain_alone
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
-from sdperf.run.quality.recorded import Recording, Replay
+from sdperf.run.quality.recorded import Floats, Recording, Replay
 from sdperf.run.suite import Suite
 from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
@@ -219,6 +221,7 @@ class QualityBench:
         return Source(spec, suite.threads_per_worker(1))
 
     def _reference(self, precision: Precision) -> Source:
+        self.suite.learn_class(self._current(precision).spec)
         return choose_reference(self.suite, precision, self.engine)
 
     def _acquire(self, source: Source) -> None:
@@ -281,14 +284,25 @@ def measure_components(recording: Recording, replayed: Replay) -> tuple[Componen
         for name, embeds in recording.embeds.items()
         if name in replayed.embeds
     ]
+    nudged = replayed.nudged or (None,) * len(replayed.outputs)
     distances += [
-        compute_component_distance(
-            "denoiser", f"step {call.step + 1} of {call.steps}", call.output, output
+        replace(
+            compute_component_distance(
+                "denoiser", f"step {call.step + 1} of {call.steps}", call.output, output
+            ),
+            rounding_db=_compute_rounding(output, other),
         )
-        for call, output in zip(recording.calls, replayed.outputs, strict=True)
+        for call, output, other in zip(recording.calls, replayed.outputs, nudged, strict=True)
     ]
     if replayed.pixels is not None:
         distances.append(
             compute_component_distance("vae", "pixels", recording.pixels, replayed.pixels, peak=1.0)
         )
     return tuple(distances)
+
+
+def _compute_rounding(output: Floats, nudged: Floats | None) -> float | None:
+    """Compute how far one rounding of the time step moves an output, as a PSNR in dB."""
+    if nudged is None or not (np.isfinite(output).all() and np.isfinite(nudged).all()):
+        return None
+    return compute_component_distance("denoiser", "time step", output, nudged).psnr_db

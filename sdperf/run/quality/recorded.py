@@ -71,8 +71,11 @@ class Replay:
         embeds: By argument name.
         outputs: The denoiser's, one a recorded call.
         pixels: The VAE's, of the recording's last latents; ``None`` where it cannot be asked alone.
+        nudged: The denoiser's outputs with a time step that is one rounding away, one a recorded
+            call; ``None`` for a call that is near its recording, or takes no time step in floats.
     """
 
     embeds: Mapping[str, Floats]
     outputs: tuple[Floats, ...]
     pixels: Floats | None
+    nudged: tuple[Floats | None, ...] = ()

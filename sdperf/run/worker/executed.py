@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -18,16 +19,17 @@ import torch
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.layout import DENOISERS
 from sdperf.pipeline.borders import find_denoiser, stand_in
+from sdperf.pipeline.input_pictures import plan_drawn_steps
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.pipeline.stages import Stages
 from sdperf.record.execution import AskedExecution, Execution
 from sdperf.record.workload import TORCH, Workload
 
 _PRECISIONS: Final = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-_DOUBLES_ITS_BATCH: Final = (
-    "StableDiffusionPipeline",
-    "StableDiffusionXLPipeline",
-    "StableDiffusion3Pipeline",
+_DOUBLES_ITS_BATCH: Final = tuple(
+    f"StableDiffusion{version}{task}Pipeline"
+    for version in ("", "XL", "3")
+    for task in ("", "Img2Img", "Inpaint")
 )
 """Pipelines that guide by a batch of twice the images; others call twice, or were distilled."""
 
@@ -125,6 +127,7 @@ def describe_execution(
         guidance_argument=None
         if stages.workload.guidance_scale is None
         else stages.guidance_argument,
+        picture_arguments=() if stages.bound is None else tuple(stages.bound.arguments),
     )
 
 
@@ -150,10 +153,14 @@ def describe_asked(
     workload = stages.workload
     own = _name_own_scheduler(pipeline, models_scheduler) if workload.scheduler is None else None
     is_plain = engine == TORCH and not set(names) & set(QUANTISATIONS)
-    steps = _plan_steps(pipeline, workload)
+    strength = None if stages.bound is None else stages.bound.picture.strength
+    if stages.bound is None:
+        steps = _plan_steps(pipeline, workload)
+    else:
+        steps = plan_drawn_steps(pipeline, workload, strength)
     return AskedExecution(
         steps=steps,
-        fewest_steps=workload.num_inference_steps,
+        fewest_steps=math.floor(workload.num_inference_steps * (strength or 1.0)),
         width=stages.width,
         height=stages.height,
         guided=workload.is_guided if _doubles_its_batch(pipeline) else None,
@@ -161,6 +168,7 @@ def describe_asked(
         scheduler=workload.scheduler or own,
         is_models_scheduler=own is not None,
         images_per_call=stages.images_per_call,
+        strength=strength,
     )
 
 

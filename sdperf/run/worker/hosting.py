@@ -20,7 +20,7 @@ from sdperf.record.workload import Workload
 from sdperf.run.messages import EngineShape, WorkerSpec
 from sdperf.settings import ENGINE, MODEL, OPTIMISATIONS, SUBJECT
 
-_NEUTRAL: Final = ("batch", "embed_cache", "stored_png")
+_NEUTRAL: Final = ("batch", "embed_cache", "stored_png", "fast_png")
 """How optimisations are called that change none of torch's networks."""
 
 
@@ -53,6 +53,12 @@ def check_hostable(spec: WorkerSpec) -> None:
         raise ConfigurationError(
             f"the engine {spec.engine} takes the model's own pipeline and no code",
             got=f"{SUBJECT} {spec.subject}",
+            hint=f"save that pipeline as a folder and give it to {MODEL}, or {ENGINE} torch",
+        )
+    if not spec.model.is_as_stored:
+        raise ConfigurationError(
+            f"the engine {spec.engine} converts models that are folders, as they are stored",
+            got=f"{MODEL} {spec.model.name}",
             hint=f"save that pipeline as a folder and give it to {MODEL}, or {ENGINE} torch",
         )
     foreign = [name for name in spec.optimisations if not name.startswith(_NEUTRAL)]

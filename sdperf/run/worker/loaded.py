@@ -68,7 +68,7 @@ class LoadedPipeline:
         self._separate: SeparateStages | None = None
         self._precision = spec.precision
         self._optimisations = spec.optimisations
-        self._engine = spec.engine
+        self._engine, self._pictures = spec.engine, spec.pictures
         self._asked: AskedExecution | None = None
         self._execution: Execution | None = None
         self._state: WorkerState | None = None
@@ -271,6 +271,7 @@ class LoadedPipeline:
         )
         from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
         from sdperf.pipeline.families import is_separable
+        from sdperf.pipeline.input_pictures import find_picture_call
         from sdperf.pipeline.weights import count_weight_bytes
 
         if spec.engine != TORCH:
@@ -279,11 +280,8 @@ class LoadedPipeline:
             check_hostable(spec)
         self.device = select_device(spec.device, spec.slot)
         make = plain_subject if spec.subject is None else load_subject(spec.subject, spec.code)
-        torch_dtype = {
-            "fp32": torch.float32,
-            "fp16": torch.float16,
-            "bf16": torch.bfloat16,
-        }[spec.precision]
+        formats = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        torch_dtype = formats[spec.precision]
         asked = PipelineRequest(spec.model, torch_dtype, self.device.torch_device)
         # CUDA takes calls from any thread, and large models load faster with several.
         reading = (
@@ -312,6 +310,7 @@ class LoadedPipeline:
             pipeline=type(self._pipeline).__name__,
             is_separable=is_separable(self._pipeline),
             is_the_models=is_the_models,
+            picture_call=find_picture_call(self._pipeline),
             weight_bytes=count_weight_bytes(self._pipeline) if hosted is None else {},
             engine=None if hosted is None else hosted.use,
         )
@@ -369,7 +368,7 @@ class LoadedPipeline:
         if stages is None or ahead is None or stages.workload != request.workload:
             self._pipeline.scheduler = self._own_scheduler
             apply_scheduler(self._pipeline, request.workload.scheduler)
-            stages = stages_for(self._pipeline, request.workload)
+            stages = stages_for(self._pipeline, request.workload, self._pictures)
             if self._optimisations:
                 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 

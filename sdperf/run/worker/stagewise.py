@@ -27,7 +27,8 @@ def generate_stagewise(
     """Generate and deliver one image, each stage inside ``around``.
 
     A pipeline whose stages cannot be called one by one is called whole, and divided by the hooks of
-    `sdperf.pipeline.borders`: what comes before the denoiser's first call is ``encode_prompt``.
+    `sdperf.pipeline.borders`: what comes before the first encoding of an input picture, or
+    before the denoiser's first call, is ``encode_prompt``.
 
     Args:
         stages: The pipeline, bound to its workload.
@@ -61,7 +62,7 @@ def generate_stagewise(
 def _run_divided(
     stages: Stages, prompts: list[str], noise: Noise, around: Around, on_step: OnStep | None
 ) -> Pixels:
-    borders = find_borders(stages.pipeline)
+    borders = find_borders(stages.pipeline, encodes_image=stages.bound is not None)
     if borders is None:
         with around("whole"):
             return stages.run_whole(prompts, noise, on_step)

@@ -47,6 +47,13 @@ SEARCHED_SCHEDULERS: Final = (
 
 NOT_SEARCHED: Final = {
     "embed_cache": "prompts come again in every round, which would flatter it",
+    "text_graphs": "cuda_graphs records the same and more",
+    **dict.fromkeys(
+        ("flash_attention3", "sage_attention"), "each needs a package that has to be built"
+    ),
+    **dict.fromkeys(
+        ("first_block_cache", "taylorseer_cache"), "what they save depends on the picture"
+    ),
     **dict.fromkeys(QUANTISATIONS, "each needs a package of its own, and compiled code to pay"),
 }
 """Optimisations that a search leaves out unless it is told to, each with the reason; those with a

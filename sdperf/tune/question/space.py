@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import (
-    LOOP_SCHEDULERS,
-    PLAIN,
-    RECORDED_SCHEDULERS,
-    sort_names,
-)
+from sdperf.pipeline.optimisations.catalogue import PLAIN, sort_names
+from sdperf.pipeline.optimisations.entries import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
 from sdperf.record.workload import Mode, Precision
 from sdperf.settings import GUIDANCE, MODE, PRECISION, SCHEDULER, STEPS, WORKERS
 from sdperf.settings.kinds import AUTO

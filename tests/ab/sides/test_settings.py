@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from PIL import Image
 
 from sdperf.ab.sides.settings import OF_A_SIDE, SideSettings, list_keys, parse_settings
 from sdperf.errors import ConfigurationError
@@ -103,3 +104,17 @@ def test_what_cannot_be_used_is_refused(text, words):
 def test_what_makes_no_workload_is_refused(text):
     with pytest.raises(ConfigurationError):
         parse_settings([text, "seed=9223372036854775807"]).make_workload()
+
+
+def test_a_side_draws_from_a_picture(tmp_path):
+    file = tmp_path / "picture.png"
+    Image.new("RGB", (16, 16), "red").save(file)
+    found = parse_settings([f"task=image-to-image,input_image={file},strength=0.5"])
+    chosen = found.choose_picture()
+    assert found.make_workload(chosen.picture).picture == chosen.picture
+    assert (chosen.picture.task, chosen.picture.strength) == ("image-to-image", 0.5)
+    assert [one.sha256 for one in chosen.files] == [chosen.picture.sha256]
+    base = parse_settings(["task=inpaint,strength=0.9"])
+    assert found.over(base).picture == found.picture
+    assert parse_settings(["steps=3"]).over(base).choose_picture().picture.task == "inpaint"
+    assert parse_settings(["steps=3"]).choose_picture().picture is None

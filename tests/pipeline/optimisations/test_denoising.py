@@ -9,11 +9,11 @@ import torch
 from evidence.mapped_pipelines.parts import NOISE_SCHEDULE
 from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
-from sdperf.pipeline.optimisations.catalogue import LOOP_SCHEDULERS
 from sdperf.pipeline.optimisations.denoising import (
     DenoisingLoop,
     check_scheduler,
 )
+from sdperf.pipeline.optimisations.entries import LOOP_SCHEDULERS
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from tests.pipeline.test_stages import bound
 from tests.support import tiny_pipelines

@@ -34,7 +34,7 @@ class Session:
             "soak_s": None,
             "optimisations": None,
         }
-        self.said = []
+        self.said, self.planned, self.drawn = [], [], 99
         self.now_s = 0.0
         self.suites = SimpleNamespace(
             settings=SimpleNamespace(**(settings | changes)),
@@ -42,6 +42,9 @@ class Session:
             is_skipped=lambda variant: variant in skipped,
             live_line=SimpleNamespace(tell=self.said.append),
             count_loads=lambda: 3,
+            count_drawn=lambda: self.drawn,
+            reference_precision=lambda: "fp32",
+            plan_references=lambda tests: self.planned.append([one.node_id for one in tests]),
             own=lambda: SimpleNamespace(planned=SimpleNamespace(pictures=2)),
         )
         self.budget = SessionBudget(self.suites, clock=lambda: self.now_s)
@@ -58,7 +61,7 @@ class Session:
         )
 
 
-def test_the_first_case_is_measured_whole_and_before_it_nothing_is_known():
+def test_before_the_first_case_nothing_is_known():
     session = Session([FIRST, ASYNC], budget_s=0.1)
     assert session.budget.explain("first") is None
     assert session.budget.rounds == 5
@@ -169,3 +172,64 @@ def test_a_session_without_a_timed_case_says_that_no_budget_binds(budget_s, word
     (said,) = session.said
     assert said.startswith("1 case, 3 model loads, about ")
     assert said.endswith(f"images{words}")
+
+
+def bound(session, image_s):
+    return session.budget.bound_first("first", FIRST.variant, image_s)
+
+
+@pytest.mark.parametrize(("budget_s", "rounds"), [(20.0, 5), (8.0, 4), (6.0, 3)])
+def test_the_first_case_takes_as_many_rounds_as_fit_by_its_first_image(budget_s, rounds):
+    session = Session([FIRST, ASYNC], budget_s=budget_s)
+    assert session.budget.is_first
+    assert bound(session, 1.0) == rounds
+    words = f"--sd-budget {budget_s:.2f} s: {rounds} rounds of the first case"
+    assert session.said == ([] if rounds == 5 else [words.replace("20.00", "20.0")])
+    session.measure(FIRST)
+    assert not session.budget.is_first
+    assert session.budget.rounds == 5, "what is left is shared out by what the case took"
+
+
+def test_a_first_case_longer_than_the_budget_is_said():
+    session = Session([FIRST, ASYNC], budget_s=10.0, rounds=30)
+    assert bound(session, 1.0) == 30
+    assert session.said == [
+        "--sd-budget 10.0 s: the first case alone takes 30.0 s in 30 rounds, and there are 10.0 s "
+        "left"
+    ]
+
+
+HALF = ask("half", Variant("bf16"))
+LAYERS = ExpectedWork("layers", Variant("bf16"), False, asks=frozenset({"components"}))
+
+
+@pytest.mark.parametrize(("drawn", "is_run"), [(1, True), (0, False)])
+def test_a_picture_of_the_reference_costs_time(drawn, is_run):
+    session = Session([FIRST, HALF], budget_s=3.5, rounds=3)
+    session.measure(FIRST)
+    session.drawn = drawn
+    assert (session.budget.explain("half") is None) is is_run
+    assert session.planned == [["half"] if is_run else []]
+
+
+def test_a_recording_of_the_reference_costs_time_once():
+    again = ExpectedWork("again", Variant("bf16"), False, asks=frozenset({"trajectory"}))
+    session = Session([FIRST, LAYERS, again], budget_s=24.0)
+    session.measure(FIRST)
+    assert session.budget.explain("layers") is None  # 8 of its own, 8 of the reference
+    assert session.planned == [["layers", "again"]], "the second needs no recording of its own"
+    session.now_s = 16.0
+    assert session.budget.explain("again") is None
+    alone = Session([FIRST, LAYERS], budget_s=15.0)
+    alone.measure(FIRST)
+    assert alone.budget.explain("layers") is not None
+
+
+def test_what_a_pipeline_takes_once_is_reckoned_with():
+    for budget_s, is_run in ((12.0, True), (11.0, False)):
+        session = Session([FIRST, HALF], budget_s=budget_s, unwatched=False)
+        session.measure(FIRST)
+        # 5 rounds, 2 watched, 3 profiled and 2 measured again at the end
+        session.budget.rounds = 5
+        session.budget._has_chosen = True
+        assert (session.budget.explain("half") is None) is is_run

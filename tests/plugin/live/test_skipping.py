@@ -63,6 +63,14 @@ def test_workers_that_do_not_fit_beside_each_other_are_left_out():
     assert find(Variant("fp16", workers=2), Machine(32 * GIB)) is None
 
 
+def test_a_precision_that_ran_is_not_left_out_for_what_it_took():
+    machine = Machine()
+    assert find(Variant("fp32"), machine).startswith("fp32 takes")
+    machine.profiles.peaks[Variant("fp32").pipeline] = 20 * GIB
+    assert find(Variant("fp32"), machine) is None
+    assert find(Variant("fp32", workers=2), machine).startswith("2 workers of 20.0 GiB")
+
+
 def test_what_was_typed_is_run_as_typed():
     assert find(Variant("fp32"), precision_is_auto=False) is None
     assert find(Variant("fp16", workers=2), workers_are_auto=False) is None

@@ -37,13 +37,14 @@ class NotedPool:
     Attributes:
         fails: Raised by the drawing of these seeds.
         nonfinite: Whether pictures are drawn with NaN among their values.
+        is_the_models: Whether what is loaded is of the model's class.
     """
 
     is_elsewhere = False
 
     def __init__(self, kind):
         self.kind, self.loaded, self.noted, self.fails = kind, None, [], {}
-        self.nonfinite = False
+        self.nonfinite, self.is_the_models = False, True
         self.ledger = Ledger()
 
     def describe_device(self, choice):
@@ -53,9 +54,14 @@ class NotedPool:
         if spec != self.loaded:
             self.loaded = spec
             self.noted.append(f"load {spec.precision} {spec.device} {role}".strip())
-        return [
-            SimpleNamespace(report=SimpleNamespace(engine=None, device=None, weight_bytes={}))
-        ] * count
+        report = SimpleNamespace(
+            engine=None,
+            device=None,
+            weight_bytes={},
+            is_the_models=self.is_the_models,
+            pipeline="ZImagePipeline",
+        )
+        return [SimpleNamespace(report=report)] * count
 
     def run_round(self, requests):
         (image,) = requests[0].images
@@ -245,3 +251,38 @@ def test_pictures_are_scored_against_the_reference_by_its_name():
     suite.images.plain[image] = png
     (record,) = record_images(suite, [(image, DeliveredImage(png, 0.0, nonfinite=False))])
     assert [one.against for one in record.scores] == ["bf16-sync"]
+
+
+def test_a_subject_of_the_models_class_is_compared_with_the_model():
+    suite = make_suite("cpu", subject="mine:make")
+    suite.acquire("fp32", 1)
+    found = find_reference(suite, "fp32", "torch")
+    assert (found.words, found.spec.subject) == ("plain fp32 on the same cpu", None)
+
+
+def test_a_subject_of_another_class_is_compared_with_itself():
+    suite = make_suite("cpu", subject="mine:make")
+    suite.pool.is_the_models = False
+    suite.acquire("bf16", 1)
+    found = {one: find_reference(suite, one, "torch") for one in ("fp32", "bf16")}
+    assert {one.spec for one in found.values()} == {suite.make_spec("fp32")}
+    assert found["bf16"].words == "the subject in fp32 on the same cpu"
+    assert found["fp32"].words == "itself with 1 instead of 2 threads (A/A)"
+    on_a_gpu = find_reference(make_foreign("cuda"), "fp32", "torch")
+    assert (on_a_gpu.spec.device, on_a_gpu.spec.subject) == ("cpu", "mine:make")
+
+
+def make_foreign(kind):
+    suite = make_suite(kind, subject="mine:make")
+    suite.pool.is_the_models = False
+    suite.acquire("fp32", 1)
+    return suite
+
+
+def test_another_subject_is_asked_for_its_class_anew():
+    suite = make_foreign("cpu")
+    assert suite.is_own_reference
+    suite.shipped = object()
+    assert suite.pictures_of_the_model is None
+    assert suite.with_changes(subject=None).pictures_of_the_model is suite.shipped
+    assert not suite.with_changes(subject="other:make").is_own_reference

@@ -160,6 +160,23 @@ def test_components_run_on_recorded_inputs(bind, name):
     assert all(each.identical or each.psnr_db > 80 for each in distances)
 
 
+def test_how_far_a_rounded_time_step_moves_a_denoiser_is_asked_where_it_is_far(bind):
+    """FLUX.2 turns its time step, of 0 to 1, into bf16 and then into one of 1000."""
+    far, near = bind("flux2-klein"), bind("z-image")
+    rounded = {}
+    for stages, name in ((far, "flux2-klein"), (near, "z-image")):
+        recording = record(stages, IMAGE)
+        distances = measure_components(
+            recording, replay(bind(name, torch.bfloat16), IMAGE, recording)
+        )
+        rounded[name] = [one.rounding_db for one in distances if one.component == "denoiser"]
+        again = measure_components(recording, replay(stages, IMAGE, recording))
+        assert {one.rounding_db for one in again} == {None}
+    assert rounded["z-image"] == [None, None]
+    assert rounded["flux2-klein"][0] is None, "a time step of 1 is no rounding"
+    assert 10 < rounded["flux2-klein"][1] < 30
+
+
 @pytest.mark.parametrize("name", MODERN)
 @pytest.mark.parametrize("part", ["denoiser", "vae"])
 def test_a_damaged_component_is_named(bind, name, part):

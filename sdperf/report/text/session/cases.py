@@ -125,7 +125,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 def format_findings(rows: Iterable[Row], *, is_above: bool = False) -> list[Line]:
     """Say of each case that is not a plain pass what was seen, against what, and what to do.
 
-    What several cases have in common, such as a model that cannot be loaded, is said once.
+    What several cases have in common, such as a model that cannot be loaded, is said once, and
+    what several findings of the same cases advise, below the last of them.
 
     Args:
         rows: The cases.
@@ -137,6 +138,7 @@ def format_findings(rows: Iterable[Row], *, is_above: bool = False) -> list[Line
             if finding.outcome not in (Outcome.PASS, Outcome.FASTER):
                 cases.setdefault(finding, []).append(row.case)
     lines = []
+    last = {(finding.next_step, *names): finding for finding, names in cases.items()}
     for finding, names in cases.items():
         head = f"{finding.outcome.value}  {format_names(names)}"
         reason = finding.reason
@@ -144,7 +146,7 @@ def format_findings(rows: Iterable[Row], *, is_above: bool = False) -> list[Line
             what, cut, _ = reason.partition("; ")
             reason = f"{what}; the whole message is above" if cut else what
         lines += wrap_line(f"{head}: {reason}", colour_of(finding.outcome))
-        if finding.next_step is not None:
+        if finding.next_step is not None and last[finding.next_step, *names] is finding:
             lines += wrap_line(f"    next: {finding.next_step}", "")
     return lines
 

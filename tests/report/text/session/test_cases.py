@@ -45,6 +45,25 @@ def test_a_compared_run_is_shown_rather_than_a_laxer_reference():
     assert "0.5000" in format_table([row(measured=measurement(images=images))])[1].text
 
 
+def test_what_several_findings_of_a_case_advise_is_said_once_below_the_last():
+    reasons, others = ("the colour is off", "a tile is off"), ("it is slow",)
+    findings = [Finding(Outcome.DEGRADED, "image", reason, "look at it") for reason in reasons]
+    findings += [Finding(Outcome.DEGRADED, "time", reason, "be patient") for reason in others]
+    rows = [Row("latency", Verdict("latency", tuple(findings)), measurement(), None)]
+    rows += [Row("batch", Verdict("batch", tuple(findings[:1])), measurement(), None)]
+    lines = [line.text for line in format_findings(rows)]
+    assert [line for line in lines if line.startswith("    next")] == [
+        "    next: look at it",
+        "    next: look at it",
+        "    next: be patient",
+    ]
+    assert [line.split(": ")[1] for line in lines if line.startswith("DEGRADED")] == [
+        "the colour is off",
+        "a tile is off",
+        "it is slow",
+    ]
+
+
 def test_everything_fits_the_width():
     rows = [row(Outcome.DEGRADED, "a_very_long_name_of_a_case_" * 3, 123.0)]
     lines = [*format_table(rows), *format_findings(rows), *format_ceilings(rows)]

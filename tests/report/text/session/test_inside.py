@@ -69,6 +69,7 @@ def test_a_disturbed_image_is_named_below_its_stages():
     assert doubts(1.3 * seconds)
     assert doubts(0.7 * seconds)
     assert not doubts(5 * seconds, variant=Variant(workers=2))
+    assert not doubts(5 * seconds, variant=Variant(mode="async")), "the image is drawn in sync"
 
 
 def test_stages_are_shown_once_a_precision_for_the_fewest_workers():

@@ -1,0 +1,219 @@
+"""Pictures that a generation starts from: read from a file with every doubt, and fitted.
+
+A file is decoded once, in the process that was asked; what travels on is plain pixels. Only PNG and
+JPEG are tried, the size is looked at before anything is decoded, and what a file says beside its
+pixels is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from PIL import Image, ImageDraw, ImageOps
+
+from sdperf.errors import ConfigurationError
+from sdperf.units import format_bytes
+
+KINDS: Final = ("PNG", "JPEG")
+MOST_FILE_BYTES: Final = 64 * 2**20
+MOST_PIXELS: Final = 50_000_000
+"""A camera's 48 megapixels fit."""
+
+FEWEST_EDGE_PX: Final = 8
+_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
+"""Of 8 bits a channel or fewer; PIL would clip the values of others without a word."""
+
+_DEFAULT: Final = Path(__file__).with_name("input_picture.png")
+_MASK_EDGE_PX: Final = 512
+
+Mode = Literal["RGB", "L"]
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """Decoded pixels, as they travel to a worker.
+
+    Attributes:
+        sha256: Of the pixels, see `compute_pixels_sha256`; equal ones are the same picture.
+        png: A PNG of them and of nothing else.
+    """
+
+    sha256: str
+    png: bytes = field(repr=False, compare=False)
+
+    def decode(self) -> Image.Image:
+        """Return the pixels, RGB or, of a mask, L."""
+        image = Image.open(io.BytesIO(self.png), formats=("PNG",))
+        image.load()
+        return image
+
+
+def compute_pixels_sha256(image: Image.Image) -> str:
+    """Hash what is seen: mode, size and pixels, 64 hexadecimal digits."""
+    head = f"{image.mode} {image.width}x{image.height} ".encode()
+    return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+def read_picture(path: Path, asked_by: str) -> InputFile:
+    """Read the picture that a generation starts from: turned upright, on white, RGB.
+
+    Args:
+        path: A PNG or JPEG.
+        asked_by: The option that named it, for messages.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is no picture of a size and kind that is taken.
+    """
+    return _pack(_on_ground(_decode(path, asked_by), "RGB", "white"))
+
+
+def read_mask(path: Path, asked_by: str) -> InputFile:
+    """Read a mask: white is drawn anew, black is kept; transparent is black.
+
+    Args:
+        path: A PNG or JPEG.
+        asked_by: The option that named it, for messages.
+
+    Raises:
+        ConfigurationError: As for `read_picture`, or nothing of it is white.
+    """
+    mask = _on_ground(_decode(path, asked_by), "L", "black")
+    brightest = mask.getextrema()[1]
+    if not isinstance(brightest, int) or brightest < 128:
+        raise ConfigurationError(
+            f"nothing of the mask {path} is white, so that nothing would be drawn",
+            got=f"a brightest pixel of {brightest}",
+            expected="white (255) where the picture is drawn anew",
+            hint=f"give {asked_by} a mask with a white part",
+        )
+    return _pack(mask)
+
+
+@cache
+def default_picture() -> InputFile:
+    """Return the picture that ships: a house in a meadow, 512 x 512 pixels."""
+    with Image.open(_DEFAULT, formats=("PNG",)) as image:
+        return _pack(image.convert("RGB"))
+
+
+@cache
+def default_mask() -> InputFile:
+    """Return the mask that goes with any picture: the middle half of each edge is white."""
+    mask = Image.new("L", (_MASK_EDGE_PX, _MASK_EDGE_PX), 0)
+    quarter = _MASK_EDGE_PX // 4
+    ImageDraw.Draw(mask).rectangle((quarter, quarter, 3 * quarter - 1, 3 * quarter - 1), fill=255)
+    return _pack(mask)
+
+
+def fit_picture(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return a picture in the size of a request: scaled, and cut at the edges where it is wider.
+
+    A mask (mode L) keeps its values: no grey is made between black and white.
+
+    Args:
+        image: RGB, or L.
+        width: Pixels.
+        height: Pixels.
+    """
+    method = Image.Resampling.NEAREST if image.mode == "L" else Image.Resampling.LANCZOS
+    return ImageOps.fit(image, (width, height), method)
+
+
+def _decode(path: Path, asked_by: str) -> Image.Image:
+    hint = f"give {asked_by} a PNG or JPEG"
+    content = _read_bytes(path, hint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=KINDS)
+            _check_shape(image, path, hint)
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except ConfigurationError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "more than PIL opens", hint) from error
+    except Exception as error:  # a damaged file can raise anything inside a decoder
+        raise ConfigurationError(
+            f"{path} cannot be decoded",
+            got=f"{type(error).__name__}: {str(error)[:120]}",
+            expected=" or ".join(KINDS),
+            hint=hint,
+        ) from error
+
+
+def _read_bytes(path: Path, hint: str) -> bytes:
+    try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            raise ConfigurationError(
+                f"{path} is no file",
+                got="nothing of this name" if not path.exists() else "a folder or a device",
+                expected="a picture",
+                hint=hint,
+            )
+        with path.open("rb") as file:
+            content = file.read(MOST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read", got=error.strerror, hint=hint) from error
+    if len(content) > MOST_FILE_BYTES:
+        raise ConfigurationError(
+            f"{path} is too large",
+            got=f"more than {format_bytes(MOST_FILE_BYTES)}",
+            expected=f"at most {format_bytes(MOST_FILE_BYTES)}",
+            hint=hint,
+        )
+    return content
+
+
+def _check_shape(image: Image.Image, path: Path, hint: str) -> None:
+    """Look at what a file's header says before its pixels are decoded."""
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise _too_large(path, f"{width} x {height} pixels", hint)
+    if min(width, height) < FEWEST_EDGE_PX:
+        raise ConfigurationError(
+            f"{path} is too small",
+            got=f"{width} x {height} pixels",
+            expected=f"{FEWEST_EDGE_PX} pixels or more on each edge",
+            hint=hint,
+        )
+    if image.mode not in _MODES:
+        raise ConfigurationError(
+            f"{path} has pixels that are not taken",
+            got=f"mode {image.mode}",
+            expected="8 bits a channel: grey, palette, RGB or RGBA",
+            hint="save it as RGB of 8 bits",
+        )
+    if getattr(image, "is_animated", False) and image.format == "PNG":
+        raise ConfigurationError(
+            f"{path} is an animation", expected="one picture", hint="save one of its frames"
+        )
+
+
+def _too_large(path: Path, got: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} has too many pixels", got=got, expected=f"at most {MOST_PIXELS:,}", hint=hint
+    )
+
+
+def _on_ground(image: Image.Image, mode: Mode, ground: str) -> Image.Image:
+    """Convert a picture, what is transparent of it laid on a colour."""
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
+    return image.convert(mode)
+
+
+def _pack(image: Image.Image) -> InputFile:
+    plain = Image.frombytes(
+        image.mode, image.size, image.tobytes()
+    )  # without what it said of itself
+    buffer = io.BytesIO()
+    plain.save(buffer, format="PNG", compress_level=1)
+    return InputFile(compute_pixels_sha256(plain), buffer.getvalue())

@@ -1,0 +1,170 @@
+"""A single file of weights in the place of a folder's own: a checkpoint, a denoiser, a GGUF.
+
+Such a file says nothing of its configuration, tokenizers and schedule, and diffusers would look
+them up on the hub. Here they come from a diffusers folder beside it: one of the file's own name
+without its ending, or the folder that it lies in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sdperf.errors import ModelError
+from sdperf.models.headers import check_safetensors, read_tensor_names
+from sdperf.models.layout import DENOISERS, INDEX_NAME, ModelIndex
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES: Final = (".safetensors", ".gguf")
+"""Endings of files that sdperf reads; neither format can hold code."""
+
+GGUF: Final = ".gguf"
+
+_GGUF_MAGIC: Final = b"GGUF"
+_DECODER_PREFIXES: Final = ("first_stage_model.", "vae.")
+_TEXT_PREFIXES: Final = ("cond_stage_model.", "conditioner.", "text_encoders.")
+
+Holding = Literal["checkpoint", "denoiser"]
+"""What a file holds: all networks of a pipeline, or its denoiser alone."""
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """A file of weights whose other parts come from a folder; it can be sent to a worker.
+
+    Attributes:
+        path: The file, absolute.
+        holds: What of the pipeline it brings.
+        weights: How many; ``None`` where the file does not tell.
+    """
+
+    path: Path
+    holds: Holding
+    weights: int | None = None
+
+    def list_held(self, index: ModelIndex) -> frozenset[str]:
+        """List the components of a pipeline that the file brings.
+
+        Args:
+            index: The parts of the folder beside it.
+        """
+        networks = {part.name for part in index.components if part.has_weights}
+        return frozenset(networks if self.holds == "checkpoint" else networks & set(DENOISERS))
+
+
+def is_single_file(path: Path) -> bool:
+    """Tell by a file's name whether it is one of weights that can be read."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def find_base(path: Path, where: str) -> Path:
+    """Return the folder that a file's configuration and other parts come from.
+
+    Args:
+        path: The file.
+        where: How messages name the model.
+
+    Raises:
+        ModelError: None lies beside it.
+    """
+    own = path.with_suffix("")
+    for folder in (own, path.absolute().parent):
+        if (folder / INDEX_NAME).is_file():
+            return folder
+    raise ModelError(
+        f"{where} is a file of weights, which lacks the configuration of its pipeline",
+        got=f"neither {own / INDEX_NAME} nor {path.absolute().parent / INDEX_NAME}",
+        expected="the diffusers folder of the model that it was made from, beside it; of a "
+        "checkpoint its configurations and tokenizers do",
+        hint=f"ln -s FOLDER {own}",
+    )
+
+
+def read_single_file(path: Path, where: str) -> SingleFile:
+    """Check a file of weights, and tell what it holds, without torch.
+
+    Args:
+        path: The file.
+        where: How messages name the model.
+
+    Raises:
+        ModelError: It is damaged, or holds some of a pipeline's networks only.
+        OSError: It cannot be read.
+    """
+    if path.suffix.lower() == GGUF:
+        _check_gguf(path, where)
+        return SingleFile(path.absolute(), "denoiser")
+    weights = check_safetensors(path, where)
+    names = read_tensor_names(path, where)
+    has_decoder, has_text = _has(names, _DECODER_PREFIXES), _has(names, _TEXT_PREFIXES)
+    if has_decoder != has_text:
+        part, absent = ("VAE", "text encoder") if has_decoder else ("text encoder", "VAE")
+        raise ModelError(
+            f"{where} holds some of a pipeline's networks",
+            got=f"a denoiser and a {part}, no {absent}",
+            expected="all of them, or the denoiser alone",
+            hint="load it in a function of yours, with the other parts: docs/in-the-way.md",
+        )
+    return SingleFile(path.absolute(), "checkpoint" if has_decoder else "denoiser", weights)
+
+
+def load_denoiser(file: SingleFile, folder: Path, index: ModelIndex, **dtype: torch.dtype) -> Any:
+    """Load the denoiser of a pipeline from a file; nothing is fetched.
+
+    Args:
+        file: It holds the denoiser alone.
+        folder: Where its configuration is.
+        index: The pipeline's parts.
+        dtype: The number format, by the name that this diffusers takes it by.
+
+    Returns:
+        By the component's name.
+
+    Raises:
+        ModelError: This diffusers reads no single file of such a denoiser.
+    """
+    import diffusers
+
+    part = next(part for part in index.components if part.name in DENOISERS)
+    kind: Any = getattr(diffusers, part.class_name, None)
+    if not hasattr(kind, "from_single_file"):
+        raise ModelError(
+            f"diffusers {diffusers.__version__} reads no single file of a {part.class_name}",
+            got=file.path.name,
+            expected="a denoiser with from_single_file",
+            hint="give the folder that it was made from, or update diffusers",
+        )
+    named: dict[str, Any] = dict(dtype)
+    if file.path.suffix.lower() == GGUF:
+        (compute,) = dtype.values()
+        configure: Any = diffusers.GGUFQuantizationConfig
+        named["quantization_config"] = configure(compute_dtype=compute)
+    network = kind.from_single_file(
+        str(file.path), config=str(folder), subfolder=part.name, local_files_only=True, **named
+    )
+    return {part.name: network}
+
+
+def _has(names: Collection[str], prefixes: tuple[str, ...]) -> bool:
+    return any(name.startswith(prefixes) for name in names)
+
+
+def _check_gguf(path: Path, where: str) -> None:
+    with path.open("rb") as file:
+        start = file.read(len(_GGUF_MAGIC))
+    if start != _GGUF_MAGIC:
+        raise ModelError(
+            f"{where} is no GGUF file", got=repr(start), expected=repr(_GGUF_MAGIC),
+            hint="download the model again",
+        )  # fmt: skip
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError(
+            f"{where} is a GGUF file, and the package that reads them is not installed",
+            got="no gguf",
+            hint="pip install 'sdperf[gguf]'",
+        )

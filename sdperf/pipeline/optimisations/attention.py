@@ -1,0 +1,122 @@
+"""How a denoiser attends: by which kernel, and by how many products for query, key and value."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Final
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.rotary import (
+    fuse_projections,
+    list_attentions,
+    replace_processors,
+)
+
+TORCHS_KERNELS: Final = {
+    "sdpa_flash": SDPBackend.FLASH_ATTENTION,
+    "sdpa_efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "sdpa_cudnn": SDPBackend.CUDNN_ATTENTION,
+    "sdpa_math": SDPBackend.MATH,
+}
+"""Kernels that torch brings, by optimisation."""
+
+OTHERS_KERNELS: Final = {"flash_attention3": "_flash_3", "sage_attention": "sage"}
+"""Kernels of other packages, by optimisation, as diffusers' dispatcher calls them."""
+
+
+def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
+    """Let a denoiser attend by one of torch's kernels, in place.
+
+    torch keeps compiled code without a note of the kernel that was chosen around it, and takes it
+    out again under another choice, also in another process. So the choice is made inside of each
+    attention's own call, where it becomes part of the code; around the denoiser it is made for what
+    has no such call.
+    """
+    backend, forward = TORCHS_KERNELS[name], denoiser.forward
+    kinds: dict[type, type] = {}
+    for part in denoiser.modules():
+        processor = getattr(part, "processor", None)
+        if callable(processor) and not isinstance(processor, torch.nn.Module):
+            kind = type(processor)
+            processor.__class__ = kinds.setdefault(kind, _with_kernel(kind, backend))
+
+    def with_backend(*args: Any, **keywords: Any) -> Any:
+        with sdpa_kernel(backend):
+            return forward(*args, **keywords)
+
+    denoiser.forward = with_backend
+
+
+def _with_kernel(kind: Any, backend: SDPBackend) -> type:
+    plain = kind.__call__
+
+    @functools.wraps(plain)  # diffusers reads the signature
+    def attend(self: Any, *args: Any, **keywords: Any) -> Any:
+        with sdpa_kernel(backend):
+            return plain(self, *args, **keywords)
+
+    return type(kind.__name__, (kind,), {"__call__": attend})
+
+
+def choose_others_kernel(denoiser: Any, name: str) -> None:
+    """Let a denoiser attend by another package's kernel through diffusers' dispatcher, in place.
+
+    Raises:
+        ConfigurationError: The package is missing or too old, or the denoiser's attention does not
+            go through the dispatcher.
+    """
+    processors = [getattr(part, "processor", None) for part in denoiser.modules()]
+    if not any(hasattr(each, "_attention_backend") for each in processors):
+        raise ConfigurationError(
+            f"{name} finds no attention in {type(denoiser).__name__} whose kernel can be chosen",
+            expected="a denoiser whose attention goes through diffusers' dispatcher",
+            hint=f"leave {name} out",
+        )
+    try:
+        denoiser.set_attention_backend(OTHERS_KERNELS[name])
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{name} cannot be used here",
+            got=str(error),
+            hint=f"leave {name} out, or use sdpa_cudnn, which torch brings",
+        ) from error
+
+
+def fuse_query_key_value(pipeline: Any, denoiser: Any) -> None:
+    """Let one product make query, key and value, in place.
+
+    Raises:
+        ConfigurationError: Nothing could be fused.
+    """
+    known = list_attentions(denoiser)
+    if known:
+        for attention in known:
+            fuse_projections(attention)
+        replace_processors(denoiser)
+        return
+    fuse = getattr(pipeline, "fuse_qkv_projections", None)
+    fuse = fuse if callable(fuse) else getattr(denoiser, "fuse_qkv_projections", None)
+    if callable(fuse):
+        fuse()
+    if not any(getattr(part, "fused_projections", False) for part in denoiser.modules()):
+        raise ConfigurationError(
+            f"fused_projections finds nothing in {type(denoiser).__name__} that it could fuse",
+            hint="leave fused_projections out",
+        )
+
+
+def rotate_in_real_numbers(denoiser: Any) -> None:
+    """Let positions turn queries and keys in real arithmetic, in place.
+
+    Raises:
+        ConfigurationError: Nothing in the denoiser turns by complex numbers.
+    """
+    if not replace_processors(denoiser, in_real=True):
+        raise ConfigurationError(
+            f"real_rotary finds no complex numbers in {type(denoiser).__name__} that it knows",
+            expected="the transformer of Z-Image or Qwen-Image",
+            hint="leave real_rotary out",
+        )

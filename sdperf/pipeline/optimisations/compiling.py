@@ -1,0 +1,100 @@
+"""What is compiled, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import torch
+
+from sdperf.errors import ConfigurationError
+
+COMPILE_LIMIT: Final = 64
+"""Shapes for which one piece of code is compiled; torch runs it uncompiled from then on, silently,
+and its own limit of 8 is less than the prompts of a stream."""
+
+_TUNED: Final[dict[str, Any]] = {
+    "coordinate_descent_tuning": True,
+    "coordinate_descent_check_all_directions": True,
+    "conv_1x1_as_mm": True,
+    "epilogue_fusion": False,
+}
+"""Source: diffusers' documentation, "Accelerate inference", what it sets of inductor."""
+
+
+def compile_function(
+    function: Callable[..., Any], names: Collection[str] = ()
+) -> Callable[..., Any]:
+    """Compile a network's call for the shapes that it meets; the first call of each is long.
+
+    Args:
+        function: The call.
+        names: Optimisations that are on.
+    """
+    allow_shapes()
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=False, **_options(names))
+    return compiled
+
+
+def compile_blocks(denoiser: Any, names: Collection[str]) -> None:
+    """Compile a denoiser's repeated blocks, in place.
+
+    Args:
+        denoiser: The network.
+        names: Optimisations that are on.
+
+    Raises:
+        ConfigurationError: It names no such blocks.
+    """
+    names_of_blocks = find_repeated_blocks(denoiser)
+    blocks = [part for part in denoiser.modules() if type(part).__name__ in names_of_blocks]
+    if not blocks:
+        raise ConfigurationError(
+            f"{type(denoiser).__name__} names no repeated blocks to compile",
+            hint="use compile instead of compile_blocks",
+        )
+    allow_shapes()
+    is_dynamic = "compile_blocks_dynamic" in names
+    for block in blocks:
+        block.compile(dynamic=is_dynamic, **_options(names))  # as compile_repeated_blocks does
+
+
+def find_repeated_blocks(denoiser: Any) -> frozenset[str]:
+    """Name the classes of a denoiser's repeated blocks; not all networks name them as such."""
+    for attribute in ("_repeated_blocks", "_no_split_modules"):
+        if named := getattr(denoiser, attribute, None):
+            return frozenset(named)
+    return frozenset()
+
+
+def compile_decoder(vae: Any, pipeline: str, names: Collection[str]) -> None:
+    """Compile the part of a VAE that decodes, in place.
+
+    Args:
+        vae: The VAE.
+        pipeline: The pipeline's class, for the message.
+        names: Optimisations that are on.
+
+    Raises:
+        ConfigurationError: It has no part of its own that decodes.
+    """
+    decoder = getattr(vae, "decoder", None)
+    if decoder is None:
+        raise ConfigurationError(
+            f"the VAE of {pipeline} has no decoder of its own to compile",
+            hint="leave compile_vae out",
+        )
+    decoder.forward = compile_function(decoder.forward, names)
+
+
+def allow_shapes() -> None:
+    """Let torch compile the same code for more shapes than it does by itself."""
+    config: Any = torch._dynamo.config
+    for name in ("recompile_limit", "cache_size_limit"):  # the older name last
+        if hasattr(config, name):
+            setattr(config, name, max(COMPILE_LIMIT, getattr(config, name)))
+            return
+
+
+def _options(names: Collection[str]) -> dict[str, Any]:
+    return {"options": dict(_TUNED)} if "tuned_kernels" in names else {}

@@ -1,0 +1,140 @@
+"""Life stories of sessions that draw from a picture beside the prompt, told on tiny pipelines."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from tests.support.stories import unwrap
+
+QUALITY = """
+import pytest
+
+@pytest.mark.parametrize(
+    "what", ["soundness", "repeatability", "components", "trajectory", "images", "batch"]
+)
+def test_quality(sd_quality, what):
+    getattr(sd_quality, what)()
+"""
+
+SUBJECTS = """
+from diffusers import StableDiffusionImg2ImgPipeline
+
+def plain(request):
+    return request.load()
+
+def over_the_picture(request):
+    text = request.load()
+    return StableDiffusionImg2ImgPipeline(**text.components, requires_safety_checker=False)
+
+def damaged_denoiser(request):
+    pipeline = request.load()
+    block = pipeline.unet.mid_block
+    forward = block.forward
+    block.forward = lambda *arguments, **named: forward(*arguments, **named) * 0.2
+    return pipeline
+
+def a_step_less(request):
+    pipeline = request.load()
+    class Lazy(type(pipeline)):
+        def get_timesteps(self, steps, strength, device):
+            timesteps, left = super().get_timesteps(steps, strength, device)
+            return timesteps[1:], left - 1
+    pipeline.__class__ = Lazy
+    return pipeline
+"""
+
+
+@pytest.fixture
+def run(bench, pytester):
+    pytester.makepyfile(subjects=SUBJECTS)
+
+    def run(*arguments, **changes):
+        changes = {"steps": 5, "task": "image-to-image"} | changes
+        return bench(*arguments, **changes)
+
+    return run
+
+
+def records(pytester):
+    document = json.loads((pytester.path / ".sdperf/last-run.json").read_text())
+    return [one["extra_info"]["sdperf"] for one in document["benchmarks"]]
+
+
+def test_a_text_model_draws_over_the_picture_that_ships(run, pytester):
+    result = run("-k", "latency")
+    assert result.ret == 0
+    unwrap(result).fnmatch_lines(["*strength 0.8, image-to-image from the default picture*"])
+    (record,) = records(pytester)
+    picture = record["workload"]["picture"]
+    assert (picture["task"], picture["strength"]) == ("image-to-image", 0.8)
+    assert picture["arguments"] == ["image", "strength"]
+    assert record["execution"]["picture_arguments"] == ["image", "strength"]
+    assert record["execution"]["steps"] in (4, 5)  # PNDM takes one more
+    assert record["stages"]["encode_image_s"] > 0
+    assert record["stages"]["whole_s"] is None
+
+
+def test_one_s_own_picture_and_mask_are_in_the_record(run, pytester):
+    Image.new("RGB", (40, 30), "red").save(pytester.path / "mine.png")
+    Image.new("L", (40, 30), 255).save(pytester.path / "mask.png")
+    files = {"input_image": "mine.png", "mask": "mask.png", "strength": 1}
+    result = run("-k", "latency", task=None, **files)
+    assert result.ret == 0
+    unwrap(result).fnmatch_lines(["*strength 1, inpaint from picture *, mask *"])
+    picture = records(pytester)[0]["workload"]["picture"]
+    assert picture["arguments"] == ["image", "mask_image", "strength"]
+    # Another picture is another workload.
+    assert run("-k", "latency", "--benchmark-save=one", task=None, **files).ret == 0
+    Image.new("RGB", (40, 30), "blue").save(pytester.path / "mine.png")
+    again = run("-k", "latency", "--benchmark-compare=0001", task=None, **files)
+    unwrap(again).fnmatch_lines(["*INCOMPARABLE*another workload: picture was*"])
+
+
+def test_a_function_that_returns_such_a_pipeline_is_given_the_default_picture(run, pytester):
+    result = run("-k", "latency", task=None, subject="subjects:over_the_picture", guidance=3)
+    assert result.ret == 0
+    unwrap(result).fnmatch_lines(["*image-to-image from the default picture*"])
+    assert records(pytester)[0]["workload"]["picture"]["strength"] == 0.8
+
+
+def test_a_pipeline_that_leaves_a_step_out_is_broken(run):
+    assert run("-k", "latency", subject="subjects:plain", scheduler="DDIMScheduler").ret == 0
+    result = run("-k", "latency", subject="subjects:a_step_less", scheduler="DDIMScheduler")
+    assert result.ret == 1
+    unwrap(result).fnmatch_lines(["*BROKEN*asked for 4 steps at strength 0.8, executed 3*"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "edit"}, "*cannot be opened for edit*"),
+        ({"mask": "mask.png"}, "*takes no mask; got: --sd-mask*"),
+        ({"input_image": "absent.png"}, "*absent.png is no file*"),
+        ({"task": "text-to-image", "strength": 0.5}, "*from the prompt alone*--sd-strength 0.5*"),
+        ({"strength": 0.1}, "*the strength leaves no step to draw*"),
+        ({"strength": 2}, "*--sd-strength cannot be used*0.01 to 1*"),
+        ({"engine": "onnx"}, "*--sd-engine cannot be used; got: 'onnx'*the prompt alone*"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_by_name_before_anything_is_loaded(
+    run, pytester, changes, message
+):
+    Image.new("L", (40, 30), 255).save(pytester.path / "mask.png")
+    result = run(**changes)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+    result.stderr.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", ["image-to-image", "inpaint"])
+def test_the_gates_pass_a_sound_pipeline_and_catch_a_damaged_denoiser(run, pytester, task):
+    pytester.makepyfile(test_quality=QUALITY)
+    quality = ("--sd-guards=off", "test_quality.py", "test_bench.py")
+    result = run(*quality, subject="subjects:plain", task=task)
+    assert result.ret == 0, result.stdout.str()
+    unwrap(result).fnmatch_lines(["quality?fp32-components?* PASS"])
+    result = run(*quality, subject="subjects:damaged_denoiser", task=task)
+    assert result.ret == 1
+    unwrap(result).fnmatch_lines(["quality?fp32-components?*denoiser*DEGRADED"])
