@@ -106,7 +106,11 @@ def single_file(request: PipelineRequest) -> Any:
 
 
 def qwen_image_edit(request: PipelineRequest) -> Any:
-    """Make Qwen-Image-Edit, which brings the picture that it edits."""
+    """Make Qwen-Image-Edit, which brings the picture that it edits.
+
+    What the denoiser takes from the text is scaled up: with random weights it barely heeds it, and
+    positions of the picture's tokens are all that the thread's versions differ in.
+    """
     import torch
     from diffusers import QwenImageEditPipeline
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit as module
