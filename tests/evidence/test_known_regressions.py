@@ -126,6 +126,45 @@ def test_a_subject_that_a_command_names_is_there(one):
         assert callable(getattr(importlib.import_module(module), function))
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("subject", "needs", "size_px"),
+    [
+        ("gemma_prompts", "torch", 32),
+        ("z_image", "torch", 32),
+        ("single_file", "torch", 64),
+        ("free_u", "torch", 64),
+        ("qwen_image_edit", "torch", 32),
+        ("dilated_convolution", "torch", 64),
+        ("convolution_of_two", "onnxruntime", 64),
+        ("mixed_rank_lora", "peft", 64),
+        ("lora_of_the_first_layers", "peft", 64),
+        ("lora_without_network", "peft", 64),
+    ],
+)
+def test_a_subject_draws_a_picture_with_the_versions_that_are_installed(subject, needs, size_px):
+    import torch
+
+    from sdperf.models.known_warnings import known_warnings_ignored
+    from sdperf.models.loader import resolve_model
+    from sdperf.models.subject import PipelineRequest, load_subject
+
+    pytest.importorskip(needs)
+    make = load_subject(f"evidence.known_regressions.subjects:{subject}")
+    pipeline = make(PipelineRequest(resolve_model("embedded"), torch.float32, torch.device("cpu")))
+    with known_warnings_ignored():
+        drawn = pipeline(
+            prompt="a red apple",
+            num_inference_steps=2,
+            height=size_px,
+            width=size_px,
+            generator=torch.Generator().manual_seed(0),
+            output_type="np",
+        ).images[0]
+    assert drawn.shape == (size_px, size_px, 3)
+    assert drawn.std() > 0.01
+
+
 def test_the_address_space_is_limited_while_it_runs_and_not_afterwards():
     resource = pytest.importorskip("resource")
     if not Path("/proc/self/statm").exists():
