@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,9 @@ from sdperf.report.sweep import describe_step
 from sdperf.report.table import Code, Column, Marked, Table
 from sdperf.sweep.summary import SweepSummary
 
-Aspect = Literal["speed", "memory", "pictures"]
+Aspect = Literal["speed", "memory", "pictures", "runs"]
+"""What got worse; ``runs`` is whether it draws at all."""
+
 Need = Literal["cpu", "gpu", "mac"]
 State = Literal["found", "open", "missed", "cannot be run"]
 
@@ -48,7 +51,11 @@ _EXPECTED: Final[dict[Aspect, tuple[str, ...]]] = {
     "speed": ("slower",),
     "memory": ("more",),
     "pictures": ("changed", "broken"),
+    "runs": (),
 }
+_PLACES: Final = re.compile(r"/\S*/site-packages/")
+"""Where this machine keeps its packages, which is nobody's business."""
+
 _UNKNOWN: Final = ("open", "unknown")
 _HEAD: Final = """\
 # Known regressions
@@ -62,7 +69,11 @@ machine without a GPU, and keeps what was said in `docs/results/known-regression
 _STATES: Final = """\
 *Found*: sdperf says the same of these two versions. *Open*: it could not be settled. *Missed*:
 sdperf says that nothing of the kind happened here, with this model and size; the thread may mean
-others. Nothing is called found that was not run.
+others. Nothing is called found that was not run. *Mended*: the right version is the newer one,
+which mends it; the older one is judged against it. *Runs*: whether it draws at all. Where a command
+names a subject, that is a tiny pipeline with what the thread is about, in
+`evidence/known_regressions/subjects.py`. Builds are those that pip finds: torch's are CUDA builds
+that run on the processor, but a CPU build where this machine keeps one (2.13.0).
 
 """
 
@@ -92,6 +103,11 @@ class Regression:
     after: str
     needs: Need
     run: tuple[str, ...] = ()
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether the version that is right is the newer one, which mends it."""
+        return Version(self.before) > Version(self.after)
 
     @property
     def is_older(self) -> bool:
@@ -161,16 +177,19 @@ def read_looks(path: Path) -> dict[str, Look]:
 def judge_sweep(regression: Regression, summary: SweepSummary) -> tuple[State, str]:
     """Say whether a sweep of the two versions shows the regression, and its step in words. Pure."""
     (curve, *_) = summary.curves
-    failed = [f"{one.name}: {one.reason}" for one in curve.points if one.state == "failed"]
+    failed = {one.name: one.reason for one in curve.points if one.state == "failed"}
     if failed:
-        return "cannot be run", "; ".join(failed)
+        told = _PLACES.sub("", "; ".join(f"{name}: {why}" for name, why in failed.items()))
+        is_asked = regression.aspect == "runs" and [*failed] == [regression.after]
+        return "found" if is_asked else "cannot be run", told
     step = next(iter(curve.steps), None)
     if step is None or step.found is None:
         return "cannot be run", "the two versions were not compared"
-    answers = {
+    answers: dict[Aspect, str] = {
         "speed": step.found.speed,
         "memory": step.found.memory,
         "pictures": step.found.pictures,
+        "runs": "both draw",
     }
     answer = answers[regression.aspect]
     state: State = "missed"
@@ -202,7 +221,7 @@ def _format_page(regressions: Sequence[Regression], looks: Mapping[str, Look]) -
     rows = (
         (
             Marked(one.id, f"[{one.id}]({one.url})"),
-            f"{one.package} {one.before} to {one.after}",
+            f"{one.package} {one.before} to {one.after}" + (" (mended)" if one.is_mended else ""),
             one.aspect,
             one.about,
             state,
@@ -219,7 +238,13 @@ def _format_page(regressions: Sequence[Regression], looks: Mapping[str, Look]) -
             Column(title, is_text=True) for title in ("thread", "state", "said", "where", "day")
         )
         said = (
-            (one.id, look.state, look.said, f"{look.machine}, sdperf {look.version}", look.day)
+            (
+                one.id,
+                look.state,
+                look.said,
+                ", ".join(filter(None, (look.machine, f"sdperf {look.version}"))),
+                look.day,
+            )
             for one, look in looked
         )
         yield from format_markdown_table(Table(columns, tuple(said)))

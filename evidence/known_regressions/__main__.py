@@ -31,7 +31,8 @@ def look_for(regression: Regression) -> Look:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "sweep.json"
-        command = [sys.executable, "-m", "sdperf", *regression.arguments, "--json", str(written)]
+        command = [sys.executable, "-m", "sdperf", *regression.arguments]
+        command += ["--no-resume", "--json", str(written)]  # what is kept answers for another day
         done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if not written.exists():
             said = f"sdperf sweep ended with status {done.returncode}"
@@ -55,7 +56,8 @@ def main() -> int:
     if arguments.what == "run":
         for one in regressions:
             if one.fits and arguments.only in (None, one.id):
-                looks[one.id] = look_for(one)
+                # read again: another one may have been looked for meanwhile
+                looks = {**read_looks(RESULTS), one.id: look_for(one)}
                 print(f"{one.id}: {looks[one.id].state}: {looks[one.id].said}", flush=True)
                 document = {"looks": [dataclasses.asdict(look) for look in looks.values()]}
                 write_atomically(RESULTS, encode_text(json.dumps(document, indent=1) + "\n"))

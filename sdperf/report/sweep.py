@@ -194,14 +194,17 @@ def list_words(curve: VersionCurve) -> Iterator[str]:
     largest = curve.list_largest()
     for size, step in zip(_SIZES, largest, strict=False):
         yield f"{size} step in time: {describe_step(step)}"
-    if not largest and any(step.found is not None for step in curve.steps):
+    found = [step.found for step in curve.steps if step.found is not None]
+    if found and all(one.is_untimed for one in found):
+        yield "no image was timed"
+    elif not largest and found:
         whole = "no step in time beyond the limit"
         yield f"{whole} was settled" if curve.list_open() else whole
     for size, step in zip(_SIZES, curve.list_largest_memory(), strict=False):
         yield f"{size} step in peak memory: {_describe_memory_step(step)}"
     for step in curve.list_changed_pictures():
         yield f"pictures left the floors: {_describe_picture_step(step)}"
-    left = curve.list_open()
+    left = [step for step in curve.list_open() if step.found and not step.found.is_untimed]
     if left:
         yield f"not settled: {', '.join(map(_describe_open_step, left))}"
     for step in curve.steps:
@@ -217,10 +220,10 @@ def describe_step(step: VersionStep) -> str:
     found = step.found
     if found is None:
         return f"{name_step(step)}: not compared"
-    parts = [f"{name_step(step)}: {_format_case_bounds(found)}"]
+    parts = ["not timed" if found.is_untimed else _format_case_bounds(found)]
     parts += [found.place] if found.place else []
     parts += [_MEMORIES[found.memory], _PICTURES[found.pictures]]
-    return ", ".join(parts)
+    return f"{name_step(step)}: {', '.join(parts)}"
 
 
 def describe_stage_step(stage: StageStep) -> str:
@@ -230,6 +233,8 @@ def describe_stage_step(stage: StageStep) -> str:
 
 def describe_error(summary: SweepSummary) -> str:
     """Say how sure the answers are."""
+    if not summary.question.options.is_timed:
+        return "memory and pictures are compared without a test; load and first call are told alone"
     plan, alpha = summary.question.plan, summary.question.options.alpha
     planned = plan.most_chosen_pairs + plan.most_dense_pairs
     limit = format_change(1 + summary.question.options.max_slowdown).lstrip("+")

@@ -172,6 +172,11 @@ class CaseStep:
         )
 
     @property
+    def is_untimed(self) -> bool:
+        """Whether no block was measured."""
+        return self.speed == "open" and not self.contrasts
+
+    @property
     def memory_log(self) -> float | None:
         """Log ratio of the peak that decides; ``None`` unknown."""
         for name in reversed(PEAKS):

@@ -179,10 +179,12 @@ class Sweep:
         return state.with_failed(failed)
 
     def _options(self, alpha: float) -> CompareOptions:
+        given = self.question.options
         return dataclasses.replace(
-            self.question.options,
+            given,
             alpha=alpha,
             looks=LOOKS,
-            null_control=not self._sitting.is_controlled,
+            null_control=given.is_timed and not self._sitting.is_controlled,
+            stages=given.is_timed,
             is_two_sided=True,
         )

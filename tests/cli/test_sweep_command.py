@@ -317,6 +317,11 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
         (("--python-package", "planted-sd", "--json", "/no/such/x"), "--json cannot be written"),
         (("--json", "x", "--html", "../here/x"), "--json and --html are the same file"),
         (("--commits", "main"), "--commits cannot be used; got: main; expected: a range"),
+        (("--python-package", "planted-sd", "--untimed", "--rounds", "2"), "--rounds goes with"),
+        (
+            ("--python-package", "planted-sd", "--untimed", "--max-slowdown", "5%"),
+            "--max-slowdown goes with images that are timed; got: --untimed",
+        ),
         (("--commits", "a..b", "--with", "torch"), "--with goes with packages only"),
         (("--commits", "a..b", "--from", "1"), "--from needs one --python-package"),
         (("--commits", "a..b"), "not a git repository"),
@@ -329,6 +334,21 @@ def test_what_cannot_be_used_is_one_message(capsys, packages, arguments, words):
     assert message.startswith("sdperf sweep: ")
     assert words in message
     assert "Traceback" not in err
+
+
+def test_an_untimed_sweep_draws_and_times_nothing(capsys, packages):
+    """Pictures are flat from 1.4 on, and images slower from 1.3 on."""
+    asked = ("--python-package", "planted-sd", "--untimed", *SUBJECT)
+    status, out, err = run(capsys, *asked, "--format", "json")
+    assert status == 0, err
+    (curve,) = json.loads(out)["curves"]
+    found = {step["after"]: step["found"] for step in curve["steps"]}
+    assert {step["speed"] for step in found.values()} == {"open"}
+    assert found["1.4"]["pictures"] == "broken"
+    assert found["1.3"]["pictures"] in ("equal", "alike")
+    assert json.loads(out)["command"].endswith(" --untimed")
+    assert "null control" not in err
+    assert "stopped after 0 blocks" not in out
 
 
 def test_an_anchor_in_the_middle_is_opened_once_though_it_is_both_sides(capsys, packages):

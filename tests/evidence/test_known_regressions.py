@@ -1,5 +1,6 @@
 """The list of known regressions: sound entries, commands that exist, a page that is made of it."""
 
+import importlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from evidence.known_regressions import (
     read_looks,
     read_regressions,
 )
+from evidence.known_regressions.subjects import limited_room
 from sdperf.bisect.packages import parse_package_steps
 from sdperf.cli import make_parser
 from tests.support.bisecting import Machine, Planted
@@ -37,7 +39,7 @@ def test_each_names_its_thread_two_versions_and_a_command_that_can_be_typed(one)
 
 def test_there_are_eight_and_more_of_each_aspect_and_none_twice():
     assert len({one.id for one in LISTED}) == len(LISTED) >= 8
-    assert {one.aspect for one in LISTED} == {"speed", "memory", "pictures"}
+    assert {one.aspect for one in LISTED} == {"speed", "memory", "pictures", "runs"}
     packages = {"torch", "diffusers", "transformers", "onnxruntime", "mlx"}
     assert packages <= {one.package for one in LISTED}
 
@@ -85,11 +87,89 @@ def test_nothing_is_found_that_was_not_run_by_this_very_command():
         ("pictures", Planted(image=True), 0.004, "found"),
         ("pictures", Planted(), 0.004, "missed"),
         ("pictures", Planted(refuses=True), 0.004, "cannot be run"),
+        ("runs", Planted(refuses=True), 0.004, "found"),
+        ("runs", Planted(image=True), 0.004, "missed"),
     ],
 )
 def test_a_sweep_is_judged_by_what_the_thread_says(tmp_path, aspect, planted, noise, state):
     machine = Machine({VERSIONS[0]: Planted(), VERSIONS[1]: planted}, noise=noise)
     summary = summarise(run_sweep(tmp_path, sweep_question(VERSIONS), machine))
-    answer, said = judge_sweep(replace(LISTED[0], aspect=aspect), summary)
+    one = replace(LISTED[0], aspect=aspect, before="1.0", after="2.0")
+    answer, said = judge_sweep(one, summary)
     assert answer == state, said
     assert said
+
+
+def test_one_that_should_draw_and_does_not_is_not_the_regression(tmp_path):
+    machine = Machine({VERSIONS[0]: Planted(refuses=True), VERSIONS[1]: Planted()})
+    summary = summarise(run_sweep(tmp_path, sweep_question(VERSIONS), machine))
+    one = replace(LISTED[0], aspect="runs", before="1.0", after="2.0")
+    assert judge_sweep(one, summary)[0] == "cannot be run"
+
+
+def test_no_place_of_a_machine_is_kept(tmp_path):
+    reason = "Unsupported (/home/me/.cache/x/lib/python3.11/site-packages/diffusers/a.py:5 in f)"
+    machine = Machine({VERSIONS[0]: Planted(), VERSIONS[1]: Planted(refuses=True)})
+    found = run_sweep(tmp_path, sweep_question(VERSIONS), machine)
+    failed = tuple(replace(one, reason=reason) for one in found.state.failed)
+    found = replace(found, state=replace(found.state, failed=failed))
+    one = replace(LISTED[0], aspect="runs", before="1.0", after="2.0")
+    _, said = judge_sweep(one, summarise(found))
+    assert said == "2.0: Unsupported (diffusers/a.py:5 in f)"
+
+
+@pytest.mark.parametrize("one", [one for one in LISTED if one.fits], ids=lambda one: one.id)
+def test_a_subject_that_a_command_names_is_there(one):
+    subject = make_parser(["sweep"]).parse_args(one.arguments).subject
+    if subject is not None:
+        module, _, function = subject.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("subject", "needs", "size_px"),
+    [
+        ("gemma_prompts", "torch", 32),
+        ("z_image", "torch", 32),
+        ("single_file", "torch", 64),
+        ("free_u", "torch", 64),
+        ("qwen_image_edit", "torch", 32),
+        ("dilated_convolution", "torch", 64),
+        ("convolution_of_two", "onnxruntime", 64),
+        ("mixed_rank_lora", "peft", 64),
+        ("lora_of_the_first_layers", "peft", 64),
+        ("lora_without_network", "peft", 64),
+    ],
+)
+def test_a_subject_draws_a_picture_with_the_versions_that_are_installed(subject, needs, size_px):
+    import torch
+
+    from sdperf.models.known_warnings import known_warnings_ignored
+    from sdperf.models.loader import resolve_model
+    from sdperf.models.subject import PipelineRequest, load_subject
+
+    pytest.importorskip(needs)
+    make = load_subject(f"evidence.known_regressions.subjects:{subject}")
+    pipeline = make(PipelineRequest(resolve_model("embedded"), torch.float32, torch.device("cpu")))
+    with known_warnings_ignored():
+        drawn = pipeline(
+            prompt="a red apple",
+            num_inference_steps=2,
+            height=size_px,
+            width=size_px,
+            generator=torch.Generator().manual_seed(0),
+            output_type="np",
+        ).images[0]
+    assert drawn.shape == (size_px, size_px, 3)
+    assert drawn.std() > 0.01
+
+
+def test_the_address_space_is_limited_while_it_runs_and_not_afterwards():
+    resource = pytest.importorskip("resource")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("tells its size elsewhere")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with limited_room(64 << 20), pytest.raises(MemoryError):
+        bytearray(512 << 20)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sdperf.ab.sides.sides import MatrixCase, SideError
+from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.bisect.judging import LOOKS
 from sdperf.errors import ConfigurationError, PackageError, RecordError
@@ -466,3 +467,33 @@ class KeepsNothing:
 
     def write_comparison(self, name, compared):
         return f"{name}.json"
+
+
+def test_an_untimed_sweep_makes_no_block_and_no_control_and_tells_memory_and_pictures(tmp_path):
+    machine = Machine(plant(v2=Planted(slowdown=0.3, grown_mib=300), v4=Planted(image=True)))
+    asked = sweep_question(VERSIONS, options=CompareOptions(budget_s=0.0))
+    found = run_sweep(tmp_path, asked, machine)
+    assert found.ending == "done"
+    steps = steps_of(found)
+    assert {step.memory for step in steps.values()} >= {"more", "same"}
+    assert steps["1.0", "2.0"].memory == "more"
+    assert steps["3.0", "4.0"].pictures == "changed"
+    assert all(step.is_untimed for step in steps.values())
+    for *_, options in machine.calls:
+        assert not options.is_timed
+        assert not options.null_control
+        assert not options.stages
+    text = "\n".join(line.text for line in format_sweep_lines(summarise(found)))
+    assert "no image was timed" in text
+    assert "memory and pictures are compared without a test" in text
+    assert "not settled" not in text
+    assert "false step" not in text
+
+
+def test_a_timed_sweep_is_controlled_once_and_says_its_error(tmp_path):
+    machine = Machine(plant())
+    found = run_sweep(tmp_path, sweep_question(VERSIONS), machine)
+    assert [options.null_control for *_, options in machine.calls].count(True) == 1
+    text = "\n".join(line.text for line in format_sweep_lines(summarise(found)))
+    assert "false step" in text
+    assert "no image was timed" not in text

@@ -324,7 +324,7 @@ class _Run:
             self._show(self._title(state.case), series)
 
         series.measure(functools.partial(self._may_go_on, series), follow)
-        if not series.is_decided:
+        if self.options.is_timed and not series.is_decided:
             state.notes.append(
                 f"stopped after {len(series.contrasts)} blocks: {self._explain_stop(series)}"
             )

@@ -37,7 +37,8 @@ class CompareOptions:
         rounds: Rounds of one execution, whose median counts, four executions a block; ``None``
             takes short executions, and as many as give each side about four seconds of a block.
         warmup: Untimed rounds of each fresh process after its first call.
-        budget_s: Seconds after which no further block begins; ``None`` is no limit.
+        budget_s: Seconds after which no further block begins; ``None`` is no limit, and with 0
+            nothing is timed.
         timeout_s: Time limit of one generation, seconds.
         guards: What to do about a machine that is not fit, or does not stay so.
         discards: How many blocks of a case may be measured again because a guard changed.
@@ -67,6 +68,11 @@ class CompareOptions:
     min_ssim: float | None = None
     min_tile_ssim: float | None = None
     is_two_sided: bool = False
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether there are blocks at all; pictures, memory and starts are compared without."""
+        return self.budget_s != 0.0
 
 
 @dataclass(frozen=True)

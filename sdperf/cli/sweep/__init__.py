@@ -55,6 +55,7 @@ examples:
   sdperf sweep --python-package transformers --from 4.56 --with diffusers==0.36.0
   sdperf sweep --python-package 'torch==2.12.0 torchvision==0.27.0' \\
                --python-package 'torch==2.13.0 torchvision==0.28.0'
+  sdperf sweep --python-package diffusers --from 0.37 --untimed
   sdperf sweep --commits v1.2..HEAD --subject my_package.pipelines:fast --html curve.html
 
 The chance of any false step in time is below 1 % over the whole sweep, and all bounds are at that
@@ -117,7 +118,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_steps_options(steps)
     add_asked_run(parser.add_argument_group("what is run"))
-    add_measuring_options(parser.add_argument_group("measuring"))
+    measuring = parser.add_argument_group("measuring")
+    add_measuring_options(measuring)
+    measuring.add_argument(
+        "--untimed",
+        action="store_true",
+        help="time no image: memory, pictures, load and first call alone, which a busy machine "
+        "tells too, and in a fraction of the time",
+    )
     add_judging_options(parser.add_argument_group("judging"))
     output = parser.add_argument_group("output")
     add_format(output, "table", "json", "markdown")

@@ -58,10 +58,11 @@ def describe_plan(
     elif left:
         cases = len(question.cases)
         for image_s in _SUPPOSED_S:
-            least_s, most_s = (estimate_s(question, image_s, blocks) for blocks in (4, LOOKS[-1]))
+            blocks = (4, LOOKS[-1]) if question.options.is_timed else (0,)
+            spans = [left * cases * estimate_s(question, image_s, one) for one in blocks]
             yield (
-                f"if an image takes {image_s:g} s: {format_span(left * cases * least_s)} to "
-                f"{format_span(left * cases * most_s)}, environments not counted"
+                f"if an image takes {image_s:g} s: {' to '.join(map(format_span, spans))}, "
+                "environments not counted"
             )
 
 
@@ -71,7 +72,7 @@ def estimate_s(question: SweepQuestion, image_s: float, blocks: int) -> float:
     Args:
         question: What is asked.
         image_s: Seconds of an image.
-        blocks: Blocks that it takes to decide.
+        blocks: Blocks that it takes to decide; 0 where nothing is timed.
     """
     case = question.cases[0]
     plan = plan_block(case, image_s)
@@ -79,7 +80,7 @@ def estimate_s(question: SweepQuestion, image_s: float, blocks: int) -> float:
     cycles = plan.cycles if question.options.rounds is None else 1
     round_s = image_s * case.batch
     block_s = CYCLE * cycles * rounds * round_s + 2 * image_s
-    renewals = -(-blocks // RENEW_EVERY)
+    renewals = max(-(-blocks // RENEW_EVERY), 1)
     warmup = 1 + question.options.warmup
     images = 2 * len(question.workload.prompts) + 2 * renewals * warmup
     return blocks * block_s + renewals * _LOAD_S + images * image_s
@@ -105,7 +106,7 @@ def describe_record(record: PairRecord | FailedStep, names: Mapping[str, str]) -
         return f"{ends}: could not be compared: {record.reason}"
     parts = []
     for case in record.cases:
-        told: str = case.speed
+        told = "not timed" if case.is_untimed else str(case.speed)
         if None not in (case.change_log, case.lower_log, case.upper_log):
             bounds = format_bounds(
                 case.change_log or 0.0, case.lower_log or 0.0, case.upper_log or 0.0

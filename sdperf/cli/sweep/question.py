@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from sdperf.cli.shared.measuring import format_asked_run, read_asked_run, read_s
 from sdperf.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from sdperf.ab.verdict.comparison import CompareOptions
     from sdperf.sweep.state import SweepQuestion
 
 _EXAMPLE: Final = "sdperf sweep --python-package 'onnxruntime 1.22 ..'"
@@ -85,7 +87,7 @@ def read_question(arguments: argparse.Namespace, here: Path) -> tuple[SweepQuest
             subject=asked.subject,
             device=asked.device,
             cases=asked.cases,
-            options=read_shared_options(arguments),
+            options=_read_options(arguments),
             companions=companions,
             software=asked.software,
             pip_options=asked.pip_options,
@@ -115,7 +117,32 @@ def format_command(arguments: argparse.Namespace, question: SweepQuestion) -> st
     for text in arguments.companions:
         words += ["--with", text]
     words += format_asked_run(arguments)
+    if arguments.untimed:
+        words.append("--untimed")
     return shlex.join(words)
+
+
+def _read_options(arguments: argparse.Namespace) -> CompareOptions:
+    """Read how two versions are compared.
+
+    Raises:
+        ConfigurationError: An option of timing is given where nothing is timed.
+    """
+    options = read_shared_options(arguments)
+    if not arguments.untimed:
+        return options
+    for option, value in (
+        ("--rounds", arguments.rounds),
+        ("--max-slowdown", arguments.max_slowdown),
+    ):
+        if value is not None:
+            raise ConfigurationError(
+                f"{option} goes with images that are timed",
+                got="--untimed",
+                expected="one of the two",
+                hint=f"{_EXAMPLE} --untimed",
+            )
+    return dataclasses.replace(options, budget_s=0.0)
 
 
 def _refuse_lost(arguments: argparse.Namespace) -> None:
