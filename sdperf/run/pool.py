@@ -30,13 +30,8 @@ from sdperf.record.environment import Environment
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH, ImageRequest, is_external, name_engine
 from sdperf.run import worker
-from sdperf.run.hosts.local import (
-    InProcessHost,
-    SpawnedHost,
-    WorkerHost,
-    explain_exit,
-    suggest_after,
-)
+from sdperf.run.hosts import local
+from sdperf.run.hosts.local import InProcessHost, SpawnedHost, WorkerHost
 from sdperf.run.messages import (
     DeliveredImage,
     DeviceSpeed,
@@ -447,6 +442,6 @@ def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) ->
         said = f"; it said: {words}" if words else ""
         raise WorkerError(
             f"a worker died during {doing}",
-            got=f"exit code {code}: {explain_exit(code)}{said}",
-            hint=suggest_after(code),
+            got=f"exit code {code}: {local.explain_exit(code)}{said}",
+            hint=local.suggest_after(code),
         ) from error

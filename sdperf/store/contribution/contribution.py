@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.models.presets import PRESETS
@@ -201,7 +201,7 @@ def parse_contribution(content: bytes) -> Contribution:
     document = decode_object(content, "the bundle")
     contribution = parse_record(Contribution, document)
     check_format_version("the bundle", contribution.contribution_version, CONTRIBUTION_VERSION)
-    if format_record(contribution) != document:
+    if not _holds_the_same(document, format_record(contribution)):
         raise RecordError(
             "the bundle holds more, or other things, than a contribution",
             hint="make it with sdperf contribute, and change nothing",
@@ -220,6 +220,18 @@ def parse_contribution(content: bytes) -> Contribution:
             "an Apple GPU in a virtual machine is no evidence", hint="measure on a real Mac"
         )
     return contribution
+
+
+def _holds_the_same(given: Any, made: Any) -> bool:
+    """Tell whether a bundle says what is made of it; fields that are newer than it are empty."""
+    if isinstance(given, dict) and isinstance(made, dict):
+        is_known = all(
+            name in made and _holds_the_same(value, made[name]) for name, value in given.items()
+        )
+        return is_known and all(made[name] in (None, [], {}) for name in made.keys() - given.keys())
+    if isinstance(given, list) and isinstance(made, list):
+        return len(given) == len(made) and all(map(_holds_the_same, given, made))
+    return type(given) is type(made) and bool(given == made)
 
 
 def name_file(contribution: Contribution, content: bytes) -> str:

@@ -63,8 +63,6 @@ class NotedPool:
             program=None,
             picture_call=None,
             pipeline="ZImagePipeline",
-            program=None,
-            picture_call=None,
         )
         return [SimpleNamespace(report=report)] * count
 

@@ -202,6 +202,20 @@ def test_a_run_that_says_nothing_is_refused(run, words):
         build_contribution(run)
 
 
+def drop_nulls(value):
+    if isinstance(value, dict):
+        return {name: drop_nulls(one) for name, one in value.items() if one is not None}
+    return [drop_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def test_a_bundle_that_is_older_than_some_fields_is_taken():
+    made = build_contribution(run_of(full_measurement()))
+    document = json.loads(format_contribution(made, IDENTITY))
+    older = drop_nulls(document)
+    assert older != document
+    assert parse_contribution(json.dumps(older).encode()) == made
+
+
 def change(document, *keys, value):
     for key in keys[:-1]:
         document = document[key]
