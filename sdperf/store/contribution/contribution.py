@@ -231,7 +231,7 @@ def _holds_the_same(given: Any, made: Any) -> bool:
         return is_known and all(made[name] in (None, [], {}) for name in made.keys() - given.keys())
     if isinstance(given, list) and isinstance(made, list):
         return len(given) == len(made) and all(map(_holds_the_same, given, made))
-    return type(given) is type(made) and bool(given == made)
+    return bool(given == made)
 
 
 def name_file(contribution: Contribution, content: bytes) -> str:
