@@ -136,7 +136,8 @@ class SessionSuites:
 
         if locate_references(self.root, model_hash, "").is_dir():
             kind = suite.describe_device().kind
-            calibrated = load_references(locate_references(self.root, model_hash, kind))
+            task = suite.workload.task
+            calibrated = load_references(locate_references(self.root, model_hash, kind, task))
             suite.shipped = calibrated or suite.shipped
 
     def start_ahead(self, node_id: str) -> None:
