@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -348,6 +349,12 @@ def test_an_untimed_sweep_draws_and_times_nothing(capsys, packages):
     assert found["1.3"]["pictures"] in ("equal", "alike")
     assert json.loads(out)["command"].endswith(" --untimed")
     assert "null control" not in err
+    status, table, err = run(capsys, *asked)
+    assert status == 0, err
+    rows = [line for line in table.splitlines() if "->" in line or line.startswith("  1.")]
+    answers = [one for line in rows for one in re.findall(r"not timed|open|anchor|failed", line)]
+    assert answers == ["anchor", "failed", "failed", *["not timed"] * 4], table
+    assert all(len(line) <= 100 for line in table.splitlines())
     assert "stopped after 0 blocks" not in out
 
 
