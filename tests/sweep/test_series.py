@@ -8,7 +8,7 @@ import re
 import pytest
 
 from sdperf.errors import RecordError
-from sdperf.report.text.sweep_series import format_series, format_series_json
+from sdperf.report.sweep_series import format_series, format_series_json
 from sdperf.sweep.series import list_versions, make_series, order_versions
 from tests.support.bisecting import Machine, Planted
 from tests.support.reported_runs import HOSTILE

@@ -128,7 +128,7 @@ def _show_sweeps(arguments: argparse.Namespace) -> int:
 
 
 def _print_sweeps(database: Database, arguments: argparse.Namespace) -> int:
-    from sdperf.report.text.sweep_series import format_series, format_series_json
+    from sdperf.report.sweep_series import format_series, format_series_json
     from sdperf.store.history.sweeps import load_versions
     from sdperf.sweep.series import make_series
 
