@@ -14,6 +14,7 @@ from sdperf.errors import ConfigurationError, ModelError
 from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.models.added import lora
 from sdperf.models.loader import load_pipeline, resolve_model
+from sdperf.pipeline.optimisations.networks import optimise_networks
 from sdperf.record.workload import LoraUse
 from sdperf.settings import LORA
 from tests.support.measurements import measurement
@@ -155,6 +156,16 @@ def test_one_that_is_fused_hides_no_other(load, style, save):
     assert (together - alone).abs().max() > 1e-4
     assert torch.allclose(together, mixed, atol=1e-4)
     assert torch.allclose(together, turned, atol=1e-4)
+
+
+@NEEDS_PEFT
+def test_projections_are_joined_with_a_fused_one_only(load, style):
+    with pytest.raises(ConfigurationError, match=r"leave out what a LoRA adds.*attn\.to_q.*:fused"):
+        optimise_networks(load(str(style)), ["fused_projections"])
+    merged = load(f"{style}:fused")
+    alone = draw(merged)
+    optimise_networks(merged, ["fused_projections"])
+    assert torch.allclose(draw(merged), alone, atol=1e-5)
 
 
 @NEEDS_PEFT
