@@ -38,10 +38,14 @@ BEST: Final = {
 
 
 def choose_sets(kind: DeviceKind) -> list[str]:
-    """Return the best exact set, then each quantisation that the device has, alone and with it."""
+    """Return the best exact set, then each quantisation that the device has, alone and with it.
+
+    What works on compiled code only is compiled alone too.
+    """
     there = [name for name in QUANTISATIONS if kind not in OPTIMISATIONS[name].refusals]
     with_best = ["+".join(parse_optimisations(f"{name}+{BEST[kind]}")) for name in there]
-    return [BEST[kind], *there, *with_best]
+    alone = ["+".join((name, *OPTIMISATIONS[name].needs[:1])) for name in there]
+    return [BEST[kind], *("+".join(parse_optimisations(one)) for one in alone), *with_best]
 
 
 def main() -> None:

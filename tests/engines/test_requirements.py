@@ -8,7 +8,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, PLAIN
 from sdperf.store.history.database import require_driver
 
-QUANTISING = ("int8_weights", "int8_dynamic", "int4_weights", "float8")
+QUANTISING = ("int8_weights", "int8_dynamic", "int4_weights", "float8", "float8_blocks")
 
 
 def find_nothing(name):

@@ -191,13 +191,13 @@ def make(request):
         "StableDiffusionControlNetPipeline",
     ],
 )
-def test_a_pipeline_that_starts_from_a_picture_is_refused_before_timing(
+def test_how_a_pipeline_that_starts_from_a_picture_is_sampled_is_asked_before_timing(
     name, bench, pytester, script
 ):
     pytester.makepyfile(pictures=f"CLASS = '{name}'\n{FROM_PICTURES}")
     broken = bench("-k", "latency", subject="pictures:make")
     unwrap(broken).fnmatch_lines(
-        [f"ModelError: the subject pictures:make returned a pipeline that starts from*{name}*"]
+        [f"ConfigurationError: the subject returned a {name}, and steps and guidance*left open*"]
     )
     assert script.rounds == 0
 

@@ -81,7 +81,7 @@ def test_a_profile_that_cannot_be_read_is_refused(tmp_path):
 
 def test_generate_takes_a_profile_too(file):
     def typed(**given):
-        empty = dict.fromkeys(("profile", "model", "steps", "guidance", "precision"))
+        empty = dict.fromkeys(("profile", "model", "steps", "guidance", "size", "precision"))
         return SimpleNamespace(**empty | given)
 
     assert choose_profile(typed(profile=file)) == TUNED
