@@ -83,6 +83,12 @@ def fill_places(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
     return [_PLACE.sub(lambda found: values[found.group(1)], word) for word in words]
 
 
+def _hear_out(heard: LastWords) -> str:
+    """Return what a program that has ended said last; what it wrote may still be on its way."""
+    heard.finish()
+    return heard.summarise()
+
+
 class TemplateProgram:
     """A program that is started anew for each picture.
 
@@ -265,7 +271,7 @@ class TemplateProgram:
                 "outlived the time limit of a picture",
                 f"no end after {self._limit_s:g} s",
                 f"an end in time; {TIMEOUT} sets the limit",
-                heard.summarise(),
+                _hear_out(heard),
             )
         if code:
             raise describe_breach(
@@ -273,7 +279,7 @@ class TemplateProgram:
                 "failed",
                 explain_end(code),
                 "exit code 0 and a picture",
-                heard.summarise(),
+                _hear_out(heard),
             )
 
     def _read(self, out: Path, heard: LastWords) -> bytes:
@@ -285,7 +291,7 @@ class TemplateProgram:
                 "ended without a picture",
                 f"no file at {{out}} ({error.strerror})",
                 "a PNG there",
-                heard.summarise(),
+                _hear_out(heard),
             ) from error
         if len(png) > MOST_PNG_BYTES:
             raise describe_breach(

@@ -1,10 +1,12 @@
 """A command line for each picture: what is put where, and what is said when it goes wrong."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from sdperf.engines.external.process import LastWords
 from sdperf.engines.external.template import TemplateProgram, fill_places, is_template
 from sdperf.errors import EngineError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
@@ -106,6 +108,18 @@ def test_each_fault_is_one_message(make, fault, said):
         draw(make("--fault", fault), ImageRequest("fox", 1))
     for words in said:
         assert words in str(raised.value)
+
+
+def test_words_that_are_read_late_are_waited_for(make, monkeypatch):
+    read = LastWords._read
+
+    def read_late(self):
+        time.sleep(0.3)
+        read(self)
+
+    monkeypatch.setattr(LastWords, "_read", read_late)
+    with pytest.raises(WorkerError, match="it said: drawing 'fox'"):
+        draw(make("--fault", "fail"), ImageRequest("fox", 1))
 
 
 def test_a_command_that_hangs_is_ended(make):
