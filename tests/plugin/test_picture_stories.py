@@ -1,11 +1,15 @@
 """Life stories of sessions that draw from a picture beside the prompt, told on tiny pipelines."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from sdperf.cli import main
+from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.pool import WorkerPool
 from tests.support.stories import unwrap
 
 SUITE = Path(__file__).parents[2] / "benchmarks"
@@ -171,3 +175,26 @@ def test_a_damaged_encoder_of_the_picture_is_found_and_named(run, pytester, gate
     result = run("test_quality.py", subject="subjects:damaged_encoder")
     assert result.ret == 1
     unwrap(result).fnmatch_lines([seen])
+
+
+def test_images_of_a_picture_task_are_judged_once_it_was_calibrated(
+    run, pytester, tiny_folder, monkeypatch
+):
+    pytester.makepyfile(test_quality=(SUITE / "test_quality.py").read_text())
+    (pytester.path / "prompts.txt").write_text("red apple\na blue car\n")
+    asked = ("test_quality.py", "-k", "images")
+    given = {"prompts": "prompts.txt", "device": "cpu"}
+    bare = run(*asked, **given)
+    unwrap(bare).fnmatch_lines(
+        ["*sdperf quality calibrate *--task image-to-image --strength 0.8 --precision fp32*"]
+    )
+    typed = {"model": tiny_folder("sd"), "steps": 5, "size": "32x32", "precision": "fp32"} | given
+    options = [f"--{name}={value}" for name, value in typed.items()]
+    with monkeypatch.context() as patch:
+        own = partial(WorkerPool, host_factory=InProcessHost)
+        patch.setattr("sdperf.run.pool.WorkerPool", own)
+        assert main(["quality", "calibrate", *options, "--task=image-to-image"]) == 0
+    judged = run(*asked, **given)
+    assert judged.ret == 0
+    unwrap(judged).fnmatch_lines(["*8 images identical to the reference*PASS*"])
+    assert run(*asked, "--sd-strict", strength=0.5, **given).ret == 1
