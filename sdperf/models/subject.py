@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.failing_line import describe_failing_line
 from sdperf.models.layout import is_measured
 from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
-from sdperf.settings import SUBJECT
+from sdperf.settings import LORA, SUBJECT
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,12 @@ class PipelineRequest:
     model: ResolvedModel
     torch_dtype: torch.dtype
     device: torch.device
+    _loads: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the plain pipeline was made for the subject."""
+        return bool(self._loads)
 
     def load(self) -> Any:
         """Return the plain pipeline of the model, of the task that was asked for.
@@ -42,7 +48,9 @@ class PipelineRequest:
         Raises:
             ModelError: The files do not make the pipeline.
         """
-        return load_pipeline(self.model, torch_dtype=self.torch_dtype, device=self.device)
+        pipeline = load_pipeline(self.model, torch_dtype=self.torch_dtype, device=self.device)
+        self._loads.append(self.model.name)
+        return pipeline
 
 
 Subject = Callable[[PipelineRequest], Any]
@@ -121,6 +129,13 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
                 expected="a diffusers.DiffusionPipeline",
             )
         _check_measured(pipeline, name)
+        if request.model.loras and not request.is_loaded:
+            raise ModelError(
+                f"the subject {name} leaves {LORA} out: it makes its pipeline without "
+                "request.load(), which loads what that names",
+                got=f"{LORA} {request.model.lora}",
+                hint=f"call request.load(), or leave {LORA} out and load it in the function",
+            )
         return prepare_pipeline(pipeline)
 
     return make_pipeline

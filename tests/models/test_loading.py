@@ -1,5 +1,6 @@
 """A checked model becomes the plain pipeline, or one clear message."""
 
+import dataclasses
 import logging
 import pickle
 import shutil
@@ -14,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from evidence.mapped_pipelines import families
 from evidence.random_pipelines import build_sd15
 from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.added.lora import LoraFile
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.loader import import_components, load_pipeline, prepare_pipeline, resolve_model
 from sdperf.models.subject import PipelineRequest, load_subject, plain_subject
+from sdperf.record.workload import LoraUse
 from tests.support import tiny_pipelines
 
 
@@ -181,6 +184,21 @@ def test_a_subject_in_the_current_folder_is_found(request_for_sd, tmp_path, monk
 def test_a_subject_that_returns_no_pipeline(request_for_sd):
     with pytest.raises(ModelError, match=r"make_nothing returned no pipeline.*NoneType"):
         load_subject(f"{__name__}:make_nothing")(request_for_sd)
+
+
+def make_own(request):
+    return tiny_pipelines.load(request.model.folder)
+
+
+def test_a_subject_that_leaves_the_lora_out_is_refused(request_for_sd):
+    lora = LoraFile(
+        Path("style.safetensors"), LoraUse("style.safetensors", "a" * 64, 1.0, is_fused=False)
+    )
+    model = dataclasses.replace(request_for_sd.model, lora="style.safetensors", loras=(lora,))
+    subject = load_subject(f"{__name__}:make_own")
+    assert type(subject(request_for_sd)) is StableDiffusionPipeline
+    with pytest.raises(ModelError, match=r"make_own leaves --sd-lora out.*request\.load\(\)"):
+        subject(dataclasses.replace(request_for_sd, model=model))
 
 
 def test_what_a_subject_raises_passes_through(request_for_sd):

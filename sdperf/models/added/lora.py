@@ -146,9 +146,10 @@ def _load(pipeline: Any, name: str, lora: LoraFile) -> None:
 
 
 def _has_effect(layer: Any, name: str) -> bool:
-    return bool(
-        layer.scaling[name] and layer.lora_A[name].weight.any() and layer.lora_B[name].weight.any()
-    )
+    factors = [layer.lora_A[name].weight, layer.lora_B[name].weight]
+    if any(factor.is_meta for factor in factors):
+        return True  # not known: such a pipeline draws nothing
+    return bool(layer.scaling[name]) and all(bool(factor.any()) for factor in factors)
 
 
 def _check_metadata(path: Path, where: str) -> None:

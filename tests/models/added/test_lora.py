@@ -182,6 +182,14 @@ def test_one_that_fits_in_part_is_refused(load, save, layer):
 
 
 @NEEDS_PEFT
+def test_a_pipeline_without_values_takes_one(tiny_folder, style):
+    folder = tiny_folder("qwen-image")
+    pipeline = load_pipeline(resolve(folder, ""), torch_dtype=torch.float32, device="meta")
+    lora.load_loras(pipeline, resolve(folder, str(style)).loras)
+    assert any("lora" in name for name, _ in pipeline.transformer.named_modules())
+
+
+@NEEDS_PEFT
 def test_one_of_zeros_is_refused(load, save):
     def clear(tensors):
         tensors[f"{LAYER}.lora_B.weight"].zero_()
