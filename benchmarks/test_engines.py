@@ -1,4 +1,4 @@
-"""How many times faster than plain diffusers on torch is each engine, and are images right?
+"""How many times as fast as plain diffusers on torch is each engine, and are images right?
 
 The plain pipeline of the same precision is measured in turns with it, on a worker of its own. Name
 engines with ``--sd-engine onnx,onnx-int8``; unasked, what is installed and native is measured, and

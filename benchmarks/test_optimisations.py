@@ -1,4 +1,4 @@
-"""How many times faster than plain diffusers is each set of optimisations, and are images right?
+"""How many times as fast as plain diffusers is each set of optimisations, and are images right?
 
 The plain pipeline of the same precision is measured in turns with it, on a worker of its own. Name
 sets with ``--sd-optimisations channels_last,channels_last+compile``; unasked, what is on by default

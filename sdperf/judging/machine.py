@@ -73,12 +73,14 @@ class ReportedCase:
         verdict: What is said of it.
         measurement: Its record; ``None`` where it has none that can be read.
         rounds_s: Seconds of its rounds; empty where it was not timed.
-        baseline_s: Geometric mean of the medians it was compared with.
+        baseline_s: Geometric mean of the medians of rounds that it was compared with; ``None`` also
+            where only bases have the case and their rounds are not of equally many images.
         baseline_range_s: With five sessions or more, where an unchanged one would fall; with
             several, from the lowest to the highest median; with one, the 95 % interval of its
             median.
         sessions: How many sessions it was compared with.
         seen: What a case of the quality suite saw; ``None`` of all others.
+        base: The last base's record of a case that the head did not time; ``None`` of all others.
     """
 
     name: str
@@ -89,6 +91,17 @@ class ReportedCase:
     baseline_range_s: tuple[float, float] | None = None
     sessions: int = 0
     seen: QualityCase | None = None
+    base: Measurement | None = None
+
+    @property
+    def described(self) -> Measurement | None:
+        """The record that says what the case is: the head's, else the last base's."""
+        return self.measurement or self.base
+
+    @property
+    def images_per_round(self) -> int:
+        """Images of a round, the head's or the bases'; 1 where no record says."""
+        return 1 if self.described is None else self.described.images_per_round
 
     @property
     def short(self) -> str:
@@ -254,15 +267,21 @@ def _judge_case(
 ) -> ReportedCase:
     timed = head.run.cases.get(name)
     findings = recorded if compared is None else compared.verdict.findings
+    bases = [one.measurement for one in held if one.measurement is not None]
+    is_gone = timed is None and bool(bases)
+    is_of_one_size = len({one.images_per_round for one in bases}) < 2
     return ReportedCase(
         name=name,
         verdict=Verdict(name, tuple(findings)),
         measurement=None if timed is None else timed.measurement,
         rounds_s=() if timed is None else timed.rounds_s,
-        baseline_s=None if compared is None else compared.baseline_s,
+        baseline_s=(
+            None if compared is None or (is_gone and not is_of_one_size) else compared.baseline_s
+        ),
         baseline_range_s=None if compared is None else _find_range(compared, held),
         sessions=0 if compared is None else compared.sessions,
         seen=seen,
+        base=bases[-1] if is_gone else None,
     )
 
 

@@ -230,7 +230,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times faster a case is than the plain pipeline, both measured in turns.
+    """How many times as fast as the plain pipeline a case is, both measured in turns.
 
     Rounds come in blocks of four, ABBA and BAAB in turn, so that drift cancels within a block. Both
     sides ran in one process each: it holds for these two on this machine on this day.

@@ -258,6 +258,11 @@ class Variant:
         return replace(self, engine=name_engine(self.engine))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is the plain pipeline of its precision, one worker, one image at a time."""
+        return self == Variant(self.precision)
+
+    @property
     def id(self) -> str:
         """The name of the cell in test ids and tables, such as ``fp32-sync-1w``."""
         engine = () if self.engine == TORCH else (name_engine(self.engine),)

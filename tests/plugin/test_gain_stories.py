@@ -49,7 +49,7 @@ def test_a_gain_is_measured_on_two_workers_and_recorded(gains, pytester):
     result.stdout.fnmatch_lines(
         [
             "sdperf gain?fp32-device_loop+stored_png?: * times as fast as the plain *",
-            "gain[[]fp32-device_loop+stored_png[]]: * times faster*",
+            "gain[[]fp32-device_loop+stored_png[]]: * times as fast as plain*",
         ]
     )
     (saved,) = json.loads((pytester.path / "run.json").read_text())["benchmarks"]

@@ -1,4 +1,4 @@
-"""A case and the plain pipeline in turns: how many times faster is the one than the other?"""
+"""A case and the plain pipeline in turns: how many times as fast is the one?"""
 
 from __future__ import annotations
 

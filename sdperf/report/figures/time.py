@@ -147,12 +147,11 @@ def _label(case: ReportedCase) -> str:
 
 
 def _per_image(case: ReportedCase, seconds: float | None) -> float | None:
-    images = 1 if case.measurement is None else case.measurement.images_per_round
-    return None if seconds is None else seconds / images
+    return None if seconds is None else seconds / case.images_per_round
 
 
 def _range(
     case: ReportedCase, seconds: tuple[float, float] | None, centre: float
 ) -> tuple[float, float]:
-    images = 1 if case.measurement is None else case.measurement.images_per_round
+    images = case.images_per_round
     return (centre, centre) if seconds is None else (seconds[0] / images, seconds[1] / images)

@@ -18,7 +18,7 @@ from sdperf.judging.machine import JudgedMachine
 from sdperf.models.references import ReferenceImages, load_references
 from sdperf.record.measurement import ImageRecord, ImageScores
 from sdperf.record.observation import ImageParity, Soundness
-from sdperf.record.workload import SYNC_REFERENCES
+from sdperf.record.workload import SYNC_REFERENCES, Precision, name_sync
 from sdperf.store.images import ImageStore
 
 if TYPE_CHECKING:
@@ -155,18 +155,39 @@ def _encode(picture: Image.Image, *, lossless: bool) -> bytes:
 
 
 def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
-    """Return all images of a machine's last run as (precision, short case name, image)."""
-    listed: list[tuple[str, str, ImageRecord]] = [
-        (case.measurement.variant.precision, case.short, image)
-        for case in machine.cases
-        if case.measurement is not None
-        for image in case.measurement.images
-    ]
+    """Return all images of a machine's last run as (precision, short case name, image).
+
+    The score of a picture that is the reference itself is left out: it was compared with nothing.
+    """
+    listed: list[tuple[str, str, ImageRecord]] = []
+    for case in machine.cases:
+        if case.measurement is None:
+            continue
+        variant, images = case.measurement.variant, case.measurement.images
+        if variant.is_plain and case.measurement.kind != "stage":  # those are drawn in another way
+            images = tuple(_drop_itself(image, variant.precision) for image in images)
+        listed += [(variant.precision, case.short, image) for image in images]
     for case in machine.cases:
         if case.seen is not None and isinstance(case.seen.seen, Soundness | ImageParity):
             precision = case.seen.precision
-            listed += [(precision, case.short, image) for image in case.seen.seen.images]
+            listed += [
+                (precision, case.short, _drop_itself(image, precision))
+                for image in case.seen.seen.images
+            ]
     return listed
+
+
+def _drop_itself(image: ImageRecord, precision: Precision) -> ImageRecord:
+    """Leave out the score of a picture against the plain one of its precision, if that is it.
+
+    A picture of the same name whose bytes differ is another, and its score stays.
+    """
+    kept = tuple(
+        score
+        for score in image.scores
+        if score.against != name_sync(precision) or score.against_sha256 != image.sha256
+    )
+    return dataclasses.replace(image, scores=kept)
 
 
 def list_pairs(machine: JudgedMachine) -> list[PicturePair]:

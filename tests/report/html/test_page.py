@@ -113,6 +113,39 @@ def test_the_rows_say_every_verdict_once(folder):
     assert "precision" not in list_choices(rows)
 
 
+def test_a_case_that_only_the_base_has_is_shown_in_seconds_an_image_too():
+    base, head = real_run(), real_run()
+    shared = {row.name: row for row in list_rows(judged(base, real_run()))}
+    gone = head["benchmarks"][1:]
+    head["benchmarks"] = head["benchmarks"][:1]
+    for saved in gone:
+        head["sdperf"]["outcomes"].pop(saved["fullname"], None)
+    rows = {row.name: row for row in list_rows(judged(base, head))}
+    for saved in gone:
+        lost, kept = rows[saved["fullname"]], shared[saved["fullname"]]
+        assert lost.per_image == "-"
+        assert lost.baseline == kept.baseline
+        assert (lost.kind, lost.precision, lost.mode, lost.workers) == (
+            kept.kind,
+            kept.precision,
+            kept.mode,
+            kept.workers,
+        )
+    assert any(saved["extra_info"]["sdperf"]["images_per_round"] > 1 for saved in gone)
+
+
+def test_bases_whose_rounds_are_of_another_size_give_no_seconds_an_image():
+    smaller, base, head = real_run(), real_run(), real_run()
+    lost = next(one["fullname"] for one in base["benchmarks"] if "throughput" in one["fullname"])
+    head["benchmarks"] = [one for one in head["benchmarks"] if one["fullname"] != lost]
+    head["sdperf"]["outcomes"].pop(lost)
+    for saved in smaller["benchmarks"]:
+        if saved["fullname"] == lost:
+            saved["extra_info"]["sdperf"]["images_per_round"] -= 1
+    row = next(row for row in list_rows(judged(smaller, base, head)) if row.name == lost)
+    assert row.baseline == "-"
+
+
 def test_excluded_rounds_are_on_the_strip():
     document = real_run(precision="bf16")
     rows = {row.short: row for row in list_rows(judged(document))}

@@ -11,7 +11,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
-from sdperf.record.workload import SYNC_REFERENCES, Variant, name_sync
+from sdperf.record.workload import SYNC_REFERENCES, name_sync
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
@@ -93,7 +93,7 @@ def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None
         for image in measured.images
         for against in ("baseline", "reference", "plain", *SYNC_REFERENCES)
         if (score := image.score(against)) is not None
-        and not (against == name_sync(measured.variant.precision) and _is_plain(measured.variant))
+        and not (against == name_sync(measured.variant.precision) and measured.variant.is_plain)
     ]
     against = scores[0].against if scores else ""
     strictest = [score for score in scores if score.against == against]
@@ -101,10 +101,6 @@ def find_worst_scores(measured: Measurement) -> tuple[float | None, float | None
         min((score.ssim for score in strictest), default=None),
         min((score.worst_tile_ssim for score in strictest), default=None),
     )
-
-
-def _is_plain(variant: Variant) -> bool:
-    return variant == Variant(variant.precision)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

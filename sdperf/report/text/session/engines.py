@@ -19,7 +19,7 @@ HEADER: Final = (
     "engine",
     "s/image",
     "torch s/image",
-    "times faster",
+    "times as fast",
     "SSIM",
     "worst tile",
     "files",
@@ -38,7 +38,7 @@ class EngineResult:
         per_image_s: Median seconds of an image.
         torch_s: Median seconds of an image of the torch that it is compared with: the one that it
             took turns with, or the case on torch; ``None`` where it is unknown.
-        times: How many times faster than torch; ``None`` for torch itself and where it is unknown.
+        times: How many times as fast as torch; ``None`` for torch itself and where it is unknown.
         is_paired: Whether both took turns, so that drift cancels.
         ssim: Worst image against torch's; ``None`` unknown.
         tile: SSIM of the worst tile against torch's; ``None`` unknown.

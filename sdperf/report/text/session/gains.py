@@ -12,7 +12,7 @@ from sdperf.units import format_score, format_seconds
 
 
 def format_gains(rows: Iterable[Row]) -> list[Line]:
-    """Say of each case with a gain how many times faster it is, and what that costs the image."""
+    """Say of each case with a gain how many times as fast as plain it is, and its image's score."""
     lines = []
     for row in rows:
         measured = row.measurement
@@ -32,11 +32,11 @@ def format_gains(rows: Iterable[Row]) -> list[Line]:
 
 
 def format_gain(gain: Gain) -> str:
-    """Say how many times faster, between which bounds, and how sure they are."""
+    """Say how many times as fast as plain, between which bounds, and how sure they are."""
     blocks = (len(gain.plain_rounds_s) + 1) // 2
     if blocks < 2:
-        return f"{gain.ratio:.2f} times faster (one block: no interval)"
+        return f"{gain.ratio:.2f} times as fast as plain (one block: no interval)"
     return (
-        f"{gain.ratio:.2f} times faster [{gain.lower:.2f}, {gain.upper:.2f}] "
+        f"{gain.ratio:.2f} times as fast as plain [{gain.lower:.2f}, {gain.upper:.2f}] "
         f"({100 * gain.coverage:.0f} %, {blocks} blocks)"
     )

@@ -17,9 +17,12 @@ def row(measurement):
 
 
 def test_a_gain_has_its_interval_and_what_it_rests_on():
-    assert format_gain(GAIN) == "2.50 times faster [2.25, 2.75] (75 %, 3 blocks)"
+    assert format_gain(GAIN) == "2.50 times as fast as plain [2.25, 2.75] (75 %, 3 blocks)"
     one = dataclasses.replace(GAIN, plain_rounds_s=(1.0, 1.0))
-    assert format_gain(one) == "2.50 times faster (one block: no interval)"
+    assert format_gain(one) == "2.50 times as fast as plain (one block: no interval)"
+
+    slower = dataclasses.replace(one, ratio=0.4)
+    assert format_gain(slower) == "0.40 times as fast as plain (one block: no interval)"
 
 
 def test_only_cases_with_a_gain_are_listed_beside_their_images_worst_score():
@@ -31,7 +34,7 @@ def test_only_cases_with_a_gain_are_listed_beside_their_images_worst_score():
     measured = dataclasses.replace(measured, rounds_s=(0.4,) * 6)
     lines = [line.text for line in format_gains([row(plain), row(measured), row(None)])]
     assert len(lines) == 2
-    assert lines[0].startswith("latency_gain[fp32-a]: 2.50 times faster")
+    assert lines[0].startswith("latency_gain[fp32-a]: 2.50 times as fast as plain")
     assert lines[1] == (
         "    channels_last+loop_graph: 400 ms an image against 1.00 s of plain fp32 in turns; "
         "SSIM 0.9712"
