@@ -47,10 +47,12 @@ class InputFile:
     Attributes:
         sha256: Of the pixels, see `compute_pixels_sha256`; equal ones are the same picture.
         png: A PNG of them and of nothing else.
+        name: Of the file that they were read from, without its folder; empty where they ship.
     """
 
     sha256: str
     png: bytes = field(repr=False, compare=False)
+    name: str = field(default="", repr=False, compare=False)
 
     def decode(self) -> Image.Image:
         """Return the pixels, RGB or, of a mask, L."""
@@ -75,7 +77,7 @@ def read_picture(path: Path, asked_by: str) -> InputFile:
     Raises:
         ConfigurationError: It cannot be read, or is no picture of a size and kind that is taken.
     """
-    return _pack(_on_ground(_decode(path, asked_by), "RGB", "white"))
+    return _pack(_on_ground(_decode(path, asked_by), "RGB", "white"), path.name)
 
 
 def read_mask(path: Path, asked_by: str) -> InputFile:
@@ -97,7 +99,7 @@ def read_mask(path: Path, asked_by: str) -> InputFile:
             expected="white (255) where the picture is drawn anew",
             hint=f"give {asked_by} a mask with a white part",
         )
-    return _pack(mask)
+    return _pack(mask, path.name)
 
 
 @cache
@@ -234,10 +236,10 @@ def _on_ground(image: Image.Image, mode: Mode, ground: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _pack(image: Image.Image) -> InputFile:
+def _pack(image: Image.Image, name: str = "") -> InputFile:
     plain = Image.frombytes(
         image.mode, image.size, image.tobytes()
     )  # without what it said of itself
     buffer = io.BytesIO()
     plain.save(buffer, format="PNG", compress_level=1)
-    return InputFile(compute_pixels_sha256(plain), buffer.getvalue())
+    return InputFile(compute_pixels_sha256(plain), buffer.getvalue(), name)

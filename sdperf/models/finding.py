@@ -26,6 +26,9 @@ _HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 _CHECKPOINTS: Final = (".ckpt", ".bin", ".pt", ".pth")
 """Endings of files of weights that run code when they are read."""
 
+_FILES: Final = (*SUFFIXES, *_CHECKPOINTS, ".sft", ".onnx")
+"""Endings that nobody gives a repository of the hub: such a name is of a file."""
+
 _FOLDER_HINT: Final = f"give {MODEL} a diffusers folder (one with a model_index.json) or a hub id"
 
 
@@ -82,6 +85,12 @@ def find_folder(name: str, *, offline: bool) -> Path:
     path = _as_existing(name)
     if path is None:
         if not _is_hub_id(name):
+            if _names_file(name):
+                raise ModelError(
+                    f"{describe_model(name)} does not exist: there is no such file",
+                    expected=f"a diffusers folder, or a file of {' or '.join(SUFFIXES)}",
+                    hint="check the path and the folder that it is told from",
+                )
             raise ModelError(
                 f"{describe_model(name)} does not exist", expected="a folder", hint=_FOLDER_HINT
             )
@@ -112,7 +121,13 @@ def find_single_file(name: str) -> Path | None:
 
 
 def _is_hub_id(name: str) -> bool:
-    return not name.startswith((".", "/", "~", "\\")) and bool(_HUB_ID.fullmatch(name))
+    if name.startswith((".", "/", "~", "\\")) or _names_file(name):
+        return False
+    return bool(_HUB_ID.fullmatch(name))
+
+
+def _names_file(name: str) -> bool:
+    return name.lower().endswith(_FILES)
 
 
 def _as_existing(name: str) -> Path | None:

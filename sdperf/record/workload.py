@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from sdperf.errors import ConfigurationError
 from sdperf.settings import STEPS, STRENGTH
-from sdperf.units import format_quantity
+from sdperf.units import format_quantity, shorten_middle
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Mode = Literal["sync", "async"]
@@ -41,6 +42,7 @@ DEFAULT_PICTURE_SHA256: Final = "98bee11cfa2121ecfcb5c69cd48a9ffc3015c44faf48cb4
 DEFAULT_MASK_SHA256: Final = "72b7d6d132693722de0b31b4589da821fa840f0593d171a9fd7f29ba48dbaf98"
 """Hashes of the picture and mask that ship; records are told by them without decoding anything."""
 
+_LONGEST_NAME: Final = 60
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -77,15 +79,38 @@ class InputPicture:
                 "the strength is out of range", got=self.strength, expected="above 0, at most 1"
             )
 
-    def describe(self) -> str:
-        """Say in a few words what is drawn from."""
-        is_default = self.sha256 == DEFAULT_PICTURE_SHA256
-        picture = "the default picture" if is_default else f"picture {self.sha256[:8]}"
-        mask = ""
-        if self.mask_sha256 is not None:
-            is_default = self.mask_sha256 == DEFAULT_MASK_SHA256
-            mask = f", {'default mask' if is_default else f'mask {self.mask_sha256[:8]}'}"
-        return f"{self.task or 'drawn'} from {picture}{mask}"
+    def describe(self, names: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Say in a few words what is drawn from.
+
+        Args:
+            names: Of files by the hash of their pixels, where they are known.
+        """
+        picture, mask = self.name_picture(names), self.name_mask(names)
+        return f"{self.task or 'drawn'} from {picture}{f', {mask}' if mask else ''}"
+
+    def list_parts(self) -> dict[str, str]:
+        """Say in words, field by field, what makes it another workload."""
+        return {
+            "picture": self.name_picture().removeprefix("picture "),
+            "mask": self.name_mask().removeprefix("mask ") or "none",
+            "strength": "none" if self.strength is None else f"{self.strength:g}",
+            "task": self.task or "not known",
+            "picture arguments": ", ".join(self.arguments) or "not known",
+        }
+
+    def name_picture(self, names: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Name the picture by its hash, and its file where that is known."""
+        if self.sha256 == DEFAULT_PICTURE_SHA256:
+            return "the default picture"
+        return _name_pixels("picture", self.sha256, names)
+
+    def name_mask(self, names: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Name the mask by its hash, and its file where that is known; empty where none is."""
+        if self.mask_sha256 is None:
+            return ""
+        if self.mask_sha256 == DEFAULT_MASK_SHA256:
+            return "default mask"
+        return _name_pixels("mask", self.mask_sha256, names)
 
 
 @dataclass(frozen=True)
@@ -165,14 +190,23 @@ class Workload:
         """Whether a scale above 1 is asked for; not so where it is left to the pipeline."""
         return self.guidance_scale is not None and self.guidance_scale > 1
 
-    def describe_sampling(self) -> str:
-        """Say steps and guidance, such as ``20 steps, guidance 3``."""
+    def describe_sampling(
+        self, source: str | None = None, names: Mapping[str, str] = MappingProxyType({})
+    ) -> str:
+        """Say steps and guidance, such as ``20 steps, guidance 3``, and what is drawn from.
+
+        Args:
+            source: Where steps and guidance come from, which is said behind them.
+            names: Of files by the hash of their pixels, where they are known.
+        """
         own = self.guidance_scale is None
         guidance = "the pipeline's own guidance" if own else f"guidance {self.guidance_scale:g}"
         text = f"{format_quantity(self.num_inference_steps, 'step')}, {guidance}"
+        if source is not None:
+            text += f" ({source})"
         if self.strength is not None:
             text += f", strength {self.strength:g}"
-        return text if self.picture is None else f"{text}, {self.picture.describe()}"
+        return text if self.picture is None else f"{text}, {self.picture.describe(names)}"
 
     def image(self, index: int) -> ImageRequest:
         """Return the request for image ``index`` of a batch."""
@@ -366,6 +400,26 @@ DEFAULT_PROMPTS: Final[tuple[str, ...]] = (
     "house",
 )
 """Prompts of the default workload: single things, a recoloured one, one on a background."""
+
+
+PROMPT_ALONE: Final = "the prompt alone"
+"""What is drawn from where there is no picture."""
+
+
+def list_picture_parts(picture: InputPicture | None) -> dict[str, str]:
+    """Say in words, field by field, what is drawn from; the same fields without a picture."""
+    if picture is not None:
+        return picture.list_parts()
+    fields = InputPicture(DEFAULT_PICTURE_SHA256).list_parts()
+    return dict.fromkeys(fields, "none") | {"picture": PROMPT_ALONE}
+
+
+def _name_pixels(what: str, digest: str, names: Mapping[str, str]) -> str:
+    name = names.get(digest)
+    if not name:
+        return f"{what} {digest[:8]}"
+    clean = "".join(one if one.isprintable() else "?" for one in name)
+    return f"{what} {shorten_middle(clean, _LONGEST_NAME)} ({digest[:8]})"
 
 
 def _hash_fields(fields: dict[str, object]) -> str:

@@ -75,6 +75,16 @@ def test_what_looks_like_a_path_is_never_looked_up_on_the_hub(name, no_hub):
     refused(name, "does not exist")
 
 
+@pytest.mark.parametrize(
+    "name", ["nosuch.safetensors", "models/nosuch.gguf", "nosuch.CKPT", "nosuch.pt"]
+)
+def test_a_file_that_is_not_there_is_never_looked_up_on_the_hub(name, no_hub):
+    error = refused(name, "no such file")
+    assert "hf download" not in str(error)
+    with pytest.raises(ModelError, match="no such file"):
+        finding.find_index(name)
+
+
 @pytest.mark.parametrize("name", ["", " "])
 def test_an_empty_name_is_refused(name, no_hub):
     refused(name, "empty")

@@ -88,14 +88,16 @@ def test_one_s_own_picture_and_mask_are_in_the_record(run, pytester):
     files = {"input_image": "mine.png", "mask": "mask.png", "strength": 1}
     result = run("-k", "latency", task=None, **files)
     assert result.ret == 0
-    unwrap(result).fnmatch_lines(["*strength 1, inpaint from picture *, mask *"])
+    unwrap(result).fnmatch_lines(
+        ["*strength 1, inpaint from picture mine.png (*), mask mask.png (*"]
+    )
     picture = records(pytester)[0]["workload"]["picture"]
     assert picture["arguments"] == ["image", "mask_image", "strength"]
     # Another picture is another workload.
     assert run("-k", "latency", "--benchmark-save=one", task=None, **files).ret == 0
     Image.new("RGB", (40, 30), "blue").save(pytester.path / "mine.png")
     again = run("-k", "latency", "--benchmark-compare=0001", task=None, **files)
-    unwrap(again).fnmatch_lines(["*INCOMPARABLE*another workload: picture was*"])
+    unwrap(again).fnmatch_lines(["*INCOMPARABLE*another workload: picture was * and is *"])
 
 
 def test_a_function_that_returns_such_a_pipeline_is_given_the_default_picture(run, pytester):

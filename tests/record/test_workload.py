@@ -98,6 +98,11 @@ def test_a_strength_leaves_the_first_steps_out():
     assert workload(picture=PICTURE).describe_sampling() == (
         "20 steps, guidance 5, strength 0.6, image-to-image from picture abababab"
     )
+    names = {PICTURE.sha256: "my\x1b[2Jhouse.png"}
+    assert workload(picture=PICTURE).describe_sampling("docs/x.md", names) == (
+        "20 steps, guidance 5 (docs/x.md), strength 0.6, "
+        "image-to-image from picture my?[2Jhouse.png (abababab)"
+    )
     with pytest.raises(ConfigurationError, match=r"leaves no step.*--sd-steps 2"):
         workload(picture=PICTURE, num_inference_steps=1)
 

@@ -6,9 +6,14 @@ import dataclasses
 from typing import Final
 
 from sdperf.record.measurement import Measurement
+from sdperf.record.workload import PROMPT_ALONE, InputPicture, list_picture_parts
 
 _OWN_AFFAIR: Final = frozenset({"model", "lora"})
 """Paths or hub ids: the same may lie elsewhere on another day; `model_hash` and `loras` tell."""
+
+
+_ANOTHER_WORKLOAD: Final = "another workload: "
+_ACCEPT: Final = "sdperf baseline accept --reason TEXT"
 
 
 def explain_difference(saved: Measurement, current: Measurement) -> str | None:
@@ -22,11 +27,14 @@ def explain_difference(saved: Measurement, current: Measurement) -> str | None:
         return f"variant {saved.variant.id} against {current.variant.id} now"
     for field in dataclasses.fields(saved.workload):
         before, now = (getattr(one.workload, field.name) for one in (saved, current))
-        if field.name not in _OWN_AFFAIR and before != now:
-            return f"another workload: {field.name} was {before!r} and is {now!r}"
+        if field.name in _OWN_AFFAIR or before == now:
+            continue
+        if field.name == "picture":
+            return f"{_ANOTHER_WORKLOAD}{explain_pictures(before, now)}"
+        return f"{_ANOTHER_WORKLOAD}{field.name} was {_show(before)} and is {_show(now)}"
     if [one.key for one in saved.loras] != [one.key for one in current.loras]:
         was, now = (_name_loras(one) for one in (saved, current))
-        return f"another workload: {was} was loaded into the model, and now {now}"
+        return f"{_ANOTHER_WORKLOAD}{was} was loaded into the model, and now {now}"
     before, now = saved.environment.fingerprint(), current.environment.fingerprint()
     if before != now:
         return f"measured on {before}, this is {now}"
@@ -35,3 +43,40 @@ def explain_difference(saved: Measurement, current: Measurement) -> str | None:
 
 def _name_loras(measured: Measurement) -> str:
     return ", ".join(one.describe() for one in measured.loras) or "no LoRA"
+
+
+def explain_pictures(before: InputPicture | None, now: InputPicture | None) -> str:
+    """Say in words what two workloads are drawn from, and of two pictures only what differs."""
+    if before is None or now is None:
+        return f"it was drawn from {_describe(before)}, and now from {_describe(now)}"
+    was, is_now = list_picture_parts(before), list_picture_parts(now)
+    changed = [name for name in was if was[name] != is_now[name]]
+    return ", ".join(f"{name} was {was[name]} and is {is_now[name]}" for name in changed)
+
+
+def suggest_comparison(reason: str, otherwise: str) -> str:
+    """Return the next step where nothing can be compared.
+
+    Args:
+        reason: As `explain_difference` says it, the session's name before it.
+        otherwise: What to do where it is another thing than the workload.
+    """
+    if _ANOTHER_WORKLOAD in reason:
+        return "ask for the workload of then, or accept a baseline of this one: " + _ACCEPT
+    return otherwise
+
+
+def _describe(picture: InputPicture | None) -> str:
+    if picture is None:
+        return PROMPT_ALONE
+    strength = "" if picture.strength is None else f", strength {picture.strength:g}"
+    task = "" if picture.task is None else f", {picture.task}"
+    mask = picture.name_mask()
+    return f"{picture.name_picture()}{f', {mask}' if mask else ''}{strength}{task}"
+
+
+def _show(value: object) -> str:
+    """Show a field in words: prompts one by one, nothing as nothing."""
+    if value is None:
+        return "left open"
+    return ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)

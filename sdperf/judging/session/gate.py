@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sdperf.errors import ImageError
 from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
+from sdperf.judging.doubts.comparable import suggest_comparison
 from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import is_plain_fp32, judge_exactness
 from sdperf.judging.floors import (
@@ -191,9 +192,8 @@ def _find_history(
     if not comparison.is_asked or any(saved is not None for saved in held.cases):
         return held, None
     if held.reason is not None:
-        return held, Finding(
-            Outcome.INCOMPARABLE, "latency", held.reason, "save or accept a run to compare with"
-        )
+        step = suggest_comparison(held.reason, "save or accept a run to compare with")
+        return held, Finding(Outcome.INCOMPARABLE, "latency", held.reason, step)
     return held, Finding(
         Outcome.NO_BASELINE,
         "latency",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sdperf.errors import RecordError
+from sdperf.judging.doubts.comparable import suggest_comparison
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
 from sdperf.judging.doubts.plausibility import judge_plausibility
@@ -289,9 +290,8 @@ def _compare_case(
     if doubt is not None:
         latency = Finding(Outcome.INCONCLUSIVE, "latency", doubt, _MEASURE_FIT)
     elif estimate.sessions == 0 and reason is not None:
-        latency = Finding(
-            Outcome.INCOMPARABLE, "latency", reason, "compare with a session of this machine"
-        )
+        step = suggest_comparison(reason, "compare with a session of this machine")
+        latency = Finding(Outcome.INCOMPARABLE, "latency", reason, step)
     if settled is not None and latency.outcome in _SPEEDS:
         latency = parse_finding(settled.outcome, "latency", settled.reason)
     return ComparedCase(

@@ -78,7 +78,7 @@ def write_markdown(
         RunReport(
             rows=outcome.rows,
             skipped=len(live.log.skipped),
-            description=describe_run(outcome.rows),
+            description=describe_run(outcome.rows, live.settings.pictures),
             comparison=outcome.comparison.lines,
             suite=outcome.speed.suite,
             notes=notes,

@@ -34,6 +34,7 @@ from sdperf.streams import strip_controls
 from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
+    from sdperf.images.input_files import InputFile
     from sdperf.plugin.ending.outcome import SessionOutcome
     from sdperf.plugin.live.session import LiveSession
     from sdperf.record.measurement import Measurement
@@ -48,7 +49,7 @@ def print_summary(
     config = reporter.config
     is_verbose = config.get_verbosity() > 0
     reporter.section("sdperf", "=", bold=True)
-    for description in describe_run(outcome.rows):
+    for description in describe_run(outcome.rows, live.settings.pictures):
         reporter.write_line(description)
     for text in (*list_without_effect(rows), *outcome.comparison.lines):
         for wrapped in wrap_text(strip_controls(text), subsequent_indent="  "):
@@ -237,17 +238,21 @@ def list_kept(live: LiveSession) -> list[tuple[str, str]]:
     return lines
 
 
-def describe_run(rows: Iterable[Row]) -> list[str]:
-    """Say what was measured, and where; a pipeline of diffusers is named before other programs."""
+def describe_run(rows: Iterable[Row], pictures: Iterable[InputFile] = ()) -> list[str]:
+    """Say what was measured, and where; a pipeline of diffusers is named before other programs.
+
+    Args:
+        rows: The cases.
+        pictures: What was drawn from and was read from files, for their names.
+    """
     known = [row.measurement for row in rows if row.measurement is not None]
     if not known:
         return []
     measured = next((one for one in known if _find_program(one) is None), known[0])
     workload, image = measured.workload, measured.images[0]
-    text = (
-        f"{_name_drawer(measured)}: {workload.describe_sampling()}{_name_source(measured)}, "
-        f"{image.width} x {image.height} px"
-    )
+    names = {one.sha256: one.name for one in pictures}
+    sampling = workload.describe_sampling(measured.sampling_source, names)
+    text = f"{_name_drawer(measured)}: {sampling}, {image.width} x {image.height} px"
     return wrap_text(strip_controls(text))
 
 
@@ -265,11 +270,6 @@ def _name_drawer(measured: Measurement) -> str:
     loras = f" with {format_names([one.describe() for one in measured.loras])}"
     drawer = f"{measured.subject or measured.workload.model}{loras if measured.loras else ''}"
     return f"{drawer} on {device}, torch {torch}"
-
-
-def _name_source(measured: Measurement) -> str:
-    source = measured.sampling_source
-    return "" if source is None else f" ({source})"
 
 
 def list_without_effect(rows: Iterable[Row]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sdperf.judging.machine import JudgedMachine, ReportedRun
 from sdperf.record.commit import parse_commit_info
+from sdperf.record.workload import list_picture_parts
 from sdperf.report.table import RowStyle, Table
 from sdperf.units import UNKNOWN, shorten
 
@@ -50,10 +51,10 @@ def flatten_environment(run: ReportedRun) -> dict[str, str]:
         fields |= {name: value for name, value in where.items() if name != "commit"}
         fields |= {f"package {name}": version for name, version in sorted(packages.items())}
         fields |= {f"variable {name}": value for name, value in sorted(variables.items())}
-        fields |= {
-            f"workload {name}": value
-            for name, value in dataclasses.asdict(measured.workload).items()
-        }
+        asked = dataclasses.asdict(measured.workload)
+        del asked["picture"]
+        asked |= list_picture_parts(measured.workload.picture)
+        fields |= {f"workload {name}": value for name, value in asked.items()}
         fields["subject"] = measured.subject
         fields["model hash"] = measured.model_hash
         fields["CPU threads of a worker"] = measured.worker_threads

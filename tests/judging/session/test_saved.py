@@ -12,6 +12,7 @@ from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import MemoryUsage, Start
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
 from sdperf.report.compare import (
     format_comparison_json,
     format_comparison_markdown,
@@ -194,6 +195,22 @@ def test_another_machine_is_incomparable():
     comparison = compare_sessions(bases, head)
     assert set(outcomes(comparison).values()) == {Outcome.INCOMPARABLE}
     assert "Apple M1" in comparison.cases[0].verdict.findings[0].reason
+
+
+def test_another_workload_is_told_to_be_asked_for_or_accepted_not_another_machine():
+    now = measurement()
+    asked = dataclasses.replace(
+        now.workload, picture=InputPicture(DEFAULT_PICTURE_SHA256, strength=0.8)
+    )
+    base, head = (
+        SavedRun(Path(name), {CASE: SavedCase(CASE, one, rounds_s=one.rounds_s)})
+        for name, one in (("then", dataclasses.replace(now, workload=asked)), ("now", now))
+    )
+    finding = compare_sessions([base], head).cases[0].verdict.findings[0]
+    assert finding.outcome is Outcome.INCOMPARABLE
+    assert "it was drawn from the default picture, strength 0.8" in finding.reason
+    assert "this machine" not in finding.next_step
+    assert "sdperf baseline accept" in finding.next_step
 
 
 def test_a_case_that_failed_in_its_own_run_is_no_baseline():

@@ -186,6 +186,20 @@ def test_what_differs_between_runs_is_named_and_put_first():
     assert not any(len(set(row[1:])) > 1 for row in table.equal.rows)
 
 
+def test_pictures_that_differ_between_runs_are_told_in_words():
+    after = real_run()
+    for saved in after["benchmarks"]:
+        saved["extra_info"]["sdperf"]["workload"]["picture"] = {
+            "sha256": "ab" * 32,
+            "strength": 0.8,
+            "task": "image-to-image",
+        }
+    told = summarise(judged(real_run(), after)).between
+    assert ("workload picture", "the prompt alone", "abababab") in told
+    assert ("workload strength", "none", "0.8") in told
+    assert not any("sha256" in value or "{" in value for row in told for value in row)
+
+
 @pytest.mark.parametrize(("is_sound", "sign"), [(True, "✓"), (False, "!")])
 def test_a_null_control_says_how_sure(is_sound, sign):
     document = real_run()
