@@ -89,6 +89,7 @@ def try_class(name: str, classes: Mapping[str, Try | str] = CLASSES) -> Abilitie
                 entry.settings,
                 opened_as=name if entry.opens else None,
                 is_given_a_picture=entry.is_given_a_picture,
+                is_saved=entry.is_saved,
             )
         except Exception as error:  # noqa: BLE001  # a row of the table says it
             return f"fails: {str(error).splitlines()[0]}"
@@ -103,7 +104,9 @@ def read_rows(page: Path) -> dict[str, str]:
 
 
 def label_row(name: str, entry: Try | str | None) -> str:
-    """Name a class, and the versions of what it was tried with beside sdperf's own packages."""
+    """Name a class, and what it was tried with: a function, packages beside sdperf's own."""
+    if isinstance(entry, Try) and not entry.is_saved:
+        return f"`{name}` (by a function)"
     if not (isinstance(entry, Try) and entry.needs and entry.is_possible):
         return f"`{name}`"
     versions = (f"{package} {version(package)}" for package in (*entry.needs, "torch"))

@@ -27,7 +27,11 @@ from evidence.mapped_pipelines.parts import (
     make_unet,
     random_weights,
 )
-from evidence.random_pipelines.tokenizers import build_clip_tokenizer
+from evidence.random_pipelines.tokenizers import (
+    T5_VOCAB_SIZE,
+    build_clip_tokenizer,
+    build_t5_tokenizer,
+)
 from evidence.random_pipelines.weights import RandomWeights
 
 
@@ -36,20 +40,44 @@ def build_kandinsky22() -> Any:
     weights = random_weights()
     return KandinskyV22CombinedPipeline(
         unet=weights.build(
-            lambda: make_unet(
-                in_channels=4,
-                out_channels=8,
-                addition_embed_type="image",
-                encoder_hid_dim=HIDDEN,
-                encoder_hid_dim_type="image_proj",
-                cross_attention_dim=HIDDEN,
-                mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-                down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
-                up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-                resnet_time_scale_shift="scale_shift",
-            )
+            lambda: _make_unet(addition_embed_type="image", encoder_hid_dim_type="image_proj")
         ),
         scheduler=DDPMScheduler(
+            beta_schedule="linear", beta_start=0.00085, beta_end=0.012, clip_sample=False
+        ),
+        movq=weights.build(_make_movq),
+        **_build_prior(weights),
+    )
+
+
+def build_kandinsky() -> Any:
+    """Build Kandinsky 2.1: as 2.2, but its decoder reads the prompt too, with its own encoder."""
+    from diffusers import DDIMScheduler, KandinskyCombinedPipeline
+    from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
+
+    weights = random_weights()
+    config = MCLIPConfig(
+        vocab_size=T5_VOCAB_SIZE,
+        transformerDimSize=HIDDEN,
+        imageDimSize=HIDDEN,
+        hidden_size=HIDDEN,
+        intermediate_size=HIDDEN,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        max_position_embeddings=128,
+        pad_token_id=0,
+    )
+    return KandinskyCombinedPipeline(
+        text_encoder=weights.build(lambda: MultilingualCLIP(config)),
+        tokenizer=build_t5_tokenizer(77),
+        unet=weights.build(
+            lambda: _make_unet(
+                addition_embed_type="text_image",
+                encoder_hid_dim_type="text_image_proj",
+                addition_embed_type_num_heads=2,
+            )
+        ),
+        scheduler=DDIMScheduler(
             beta_schedule="linear", beta_start=0.00085, beta_end=0.012, clip_sample=False
         ),
         movq=weights.build(_make_movq),
@@ -180,6 +208,20 @@ def _build_prior(weights: RandomWeights) -> dict[str, Any]:
         ),
         "prior_image_processor": CLIPImageProcessor(),
     }
+
+
+def _make_unet(**more: Any) -> Any:
+    return make_unet(
+        in_channels=4,
+        out_channels=8,
+        encoder_hid_dim=HIDDEN,
+        cross_attention_dim=HIDDEN,
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        resnet_time_scale_shift="scale_shift",
+        **more,
+    )
 
 
 def _make_movq() -> VQModel:

@@ -28,6 +28,9 @@ _AS_CONTROLNET: Final = "as its ControlNet for text-to-image; not tried"
 _TORCHVISION: Final = ("torchvision",)
 _A_MILLION: Final = "draws a million pixels whatever size is asked for"
 _COMBINED: Final = "made of two pipelines; its parts have to be found by hand"
+_ITS_GUIDANCE: Final = {"height": 128, "width": 128, "guidance_scale": None}
+"""Of a pipeline that has a scale for each of its halves."""
+
 _VIDEO: Final = "makes a video; its first frame would be the picture"
 
 
@@ -41,6 +44,8 @@ class Try:
         opens: Whether the pipeline is saved, and opened as the class that the row is about.
         is_given_a_picture: Whether it is given the default picture although it can do without.
         needs: Packages beside sdperf's own that the class cannot be tried without.
+        is_saved: Whether it is saved and loaded as sdperf does; not where diffusers cannot open
+            what it saves, so that a function has to make the pipeline.
     """
 
     build: Callable[[], Any]
@@ -48,6 +53,7 @@ class Try:
     opens: bool = False
     is_given_a_picture: bool = False
     needs: tuple[str, ...] = ()
+    is_saved: bool = True
 
     @property
     def is_possible(self) -> bool:
@@ -117,16 +123,20 @@ CLASSES: Final[dict[str, Try | str]] = {
     "SanaPAGPipeline": _sized(
         _perturbed(early.build_sana, "SanaPAGPipeline", "transformer_blocks.0"), 512
     ),
-    "HunyuanDiTPAGPipeline": "takes minutes: as HunyuanDiTPipeline, with a third more work",
+    "HunyuanDiTPAGPipeline": _sized(
+        _perturbed(early.build_hunyuan, "HunyuanDiTPAGPipeline", "blocks.1"), 1024
+    ),
     "FluxKontextPipeline": _A_MILLION,
     "QwenImage21Pipeline": Try(processors.build_qwen_image21, needs=_TORCHVISION),
     "NucleusMoEImagePipeline": Try(processors.build_nucleus, needs=_TORCHVISION),
     "GlmImagePipeline": Try(processors.build_glm_image, needs=_TORCHVISION),
     "ZImageOmniPipeline": Try(processors.build_z_image_omni, needs=_TORCHVISION),
-    "KandinskyCombinedPipeline": _COMBINED,
+    "KandinskyCombinedPipeline": Try(combined.build_kandinsky),
     "KandinskyV22CombinedPipeline": Try(combined.build_kandinsky22),
-    "WuerstchenCombinedPipeline": _COMBINED,
-    "StableCascadeCombinedPipeline": _COMBINED,
+    "WuerstchenCombinedPipeline": Try(combined.build_wuerstchen, _ITS_GUIDANCE, is_saved=False),
+    "StableCascadeCombinedPipeline": Try(
+        combined.build_stable_cascade, _ITS_GUIDANCE, is_saved=False
+    ),
     "HeliosPipeline": _VIDEO,
     "HeliosPyramidPipeline": _VIDEO,
     "StableDiffusionControlNetPipeline": Try(pictures.build_sd_controlnet),
