@@ -1,6 +1,6 @@
 """Try every class of the installed diffusers that draws images, and write the tables of the docs.
 
-python -m evidence.mapped_pipelines                        prints the table, some five minutes
+python -m evidence.mapped_pipelines                        prints the table, some six minutes
 python -m evidence.mapped_pipelines --only Krea2Pipeline   tries one
 python -m evidence.mapped_pipelines --write docs/models.md puts it between the page's marks
 python -m evidence.mapped_pipelines --pictures --write docs/pictures-in.md
