@@ -50,7 +50,8 @@ def test_it_carries_the_model_its_references_and_the_licences(wheel):
     assert "sdperf/models/embedded/references/references.json" in names
     assert "sdperf/images/input/picture.png" in names
     assert "sdperf/py.typed" in names
-    assert "sdperf/store/history/migrations/versions/0001_first.py" in names
+    for name in ("0001_first.py", "0002_sweeps.py"):
+        assert f"sdperf/store/history/migrations/versions/{name}" in names
     for name in ("report.html.j2", "report.css", "report.js"):
         assert f"sdperf/report/html/templates/{name}" in names
     for licence in ("LICENSE", "NOTICE"):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdperf.cli.shared.options import add_setting
+from sdperf.cli.shared.options import add_picture, add_setting, read_picture_asked
 from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.models.sampling import choose_sampling
 from sdperf.record.workload import EMBEDDED, Workload
@@ -34,6 +34,7 @@ examples:
   sdperf generate "red apple" -o apple.png
   sdperf generate "a blue car" -o car.png --seed 3 --steps 30
   sdperf generate "a lighthouse at dusk" -o l.png --model stabilityai/sd-turbo --device mps
+  sdperf generate "at night" -o night.png --model ./my-model --input-image day.jpg --strength 0.6
   sdperf generate "red apple" -o fast.png --profile sdperf-tuned.toml
 """
 
@@ -54,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_setting(parser, DEVICE, default="auto")
     add_setting(parser, PRECISION, shown="fp32, unless a profile says else")
     add_setting(parser, SEED, default=0)
+    add_picture(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,7 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
             got=str(output.parent),
             hint=f"mkdir -p {output.parent}",
         )
+    from sdperf.models.tasks.choosing import choose_picture, settle_workload
+
     profile = choose_profile(arguments)
+    chosen = choose_picture(profile.model, read_picture_asked(arguments), is_subject=False)
     workload = Workload(
         model=profile.model,
         prompts=(arguments.prompt,),
@@ -77,13 +82,15 @@ def run(arguments: argparse.Namespace) -> int:
         height=profile.height,
         width=profile.width,
         scheduler=profile.scheduler,
+        picture=chosen.picture,
     )
     from sdperf.engines.requirements import require_installed
     from sdperf.models.loader import resolve_model
 
     kind: DeviceKind = "cpu" if arguments.device == "auto" else arguments.device
     require_installed((), profile.optimisations, kind)
-    model = resolve_model(workload.model)
+    model = resolve_model(workload.model, pipeline_class=chosen.pipeline_class)
+    workload = settle_workload(workload, model.pipeline_class)
     print(f"loading {workload.model} ...", file=sys.stderr)
     from sdperf.run import worker
     from sdperf.run.messages import RoundRequest, WorkerSpec
@@ -91,7 +98,13 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.store.files import write_atomically
 
     report = worker.load(
-        WorkerSpec(model, profile.precision, arguments.device, optimisations=profile.optimisations)
+        WorkerSpec(
+            model,
+            profile.precision,
+            arguments.device,
+            optimisations=profile.optimisations,
+            pictures=chosen.files,
+        )
     )
     images, threads = (workload.image(0),), count_cpu_threads()
     result = worker.run_round(RoundRequest(workload, images, profile.mode, threads))

@@ -9,7 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.shared.options import COUNT, add_option, add_setting
+from sdperf.cli.shared.options import (
+    COUNT,
+    add_option,
+    add_picture,
+    add_setting,
+    read_picture_asked,
+)
 from sdperf.errors import ConfigurationError
 from sdperf.judging.floors import derive_floors
 from sdperf.models.sampling import choose_sampling
@@ -18,6 +24,7 @@ from sdperf.record.workload import (
     DEFAULT_PROMPTS,
     EMBEDDED,
     PRECISIONS,
+    InputPicture,
     Precision,
     Workload,
     read_prompts,
@@ -62,11 +69,13 @@ evidence.
 """
 _EPILOG = """\
 The references and floors hold for the settings given here: give pytest the same ones. They are
-read from benchmarks/references/<model>/<device>/; commit that folder beside your baselines.
+read from benchmarks/references/<model>/<device>/, from <device>-<task>/ where images start from a
+picture; commit that folder beside your baselines.
 
 examples:
   sdperf quality calibrate --model ./my-model
   sdperf quality calibrate --model stabilityai/sd-turbo --device mps --seeds 3
+  sdperf quality calibrate --model ./my-model --task image-to-image --strength 0.6
 """
 
 
@@ -93,6 +102,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_setting(calibrate, NEGATIVE_PROMPT, default="")
     for setting in (PROMPTS, STEPS, GUIDANCE, SIZE, SCHEDULER, LORA):
         add_setting(calibrate, setting)
+    add_picture(calibrate)
     add_setting(calibrate, TIMEOUT, default=600.0)
     calibrate.add_argument(
         "--out", type=Path, default=Path(), help="root folder of the benchmarks (here)"
@@ -101,7 +111,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate: the only action there is."""
-    workload = _make_workload(arguments)
+    from sdperf.models.tasks.choosing import choose_picture, settle_workload
+
+    chosen = choose_picture(arguments.model, read_picture_asked(arguments), is_subject=False)
+    workload = _make_workload(arguments, chosen.picture)
     count = max(len(workload.prompts) * arguments.seeds, FEWEST_IMAGES)
     from sdperf.models.loader import resolve_model
     from sdperf.run.memory import choose_widest, find_room
@@ -109,7 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.run.quality.calibration import Calibrator, list_legal_settings
     from sdperf.run.suite import count_cpu_threads
 
-    model = resolve_model(workload.model, lora=workload.lora)
+    model = resolve_model(workload.model, lora=workload.lora, pipeline_class=chosen.pipeline_class)
+    workload = settle_workload(workload, model.pipeline_class)
     pool = WorkerPool(timeout_s=arguments.timeout)
     threads = count_cpu_threads()
     try:
@@ -125,6 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
             model=model,
             device=arguments.device,
             workload=workload,
+            pictures=chosen.files,
             requests=tuple(workload.image(index) for index in range(count)),
             threads=threads,
             reference=reference,
@@ -138,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(format_rung(rungs[-1]), flush=True)
     finally:
         pool.close()
-    folder = locate_references(arguments.out, model.model_hash, device.kind)
+    folder = locate_references(arguments.out, model.model_hash, device.kind, workload.task)
     made_with = describe_making("sdperf quality calibrate", device, threads) | {
         "fingerprint": environment.fingerprint()
     }
@@ -183,7 +198,7 @@ def describe_making(command: str, device: DeviceInfo, threads: int) -> dict[str,
     }
 
 
-def _make_workload(arguments: argparse.Namespace) -> Workload:
+def _make_workload(arguments: argparse.Namespace, picture: InputPicture | None) -> Workload:
     sampling = choose_sampling(arguments.model, arguments.steps, arguments.guidance)
     width, height = arguments.size or (None, None)
     return Workload(
@@ -196,6 +211,7 @@ def _make_workload(arguments: argparse.Namespace) -> Workload:
         height=height,
         width=width,
         scheduler=arguments.scheduler,
+        picture=picture,
         lora=arguments.lora or "",
     )
 

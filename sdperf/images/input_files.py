@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from sdperf.errors import ConfigurationError
 from sdperf.units import format_bytes
@@ -28,6 +28,10 @@ MOST_PIXELS: Final = 50_000_000
 FEWEST_EDGE_PX: Final = 8
 _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
 """Of 8 bits a channel or fewer; PIL would clip the values of others without a word."""
+
+_PNG_START: Final = b"\x89PNG"
+_PNG_DEPTH_AT: Final = 24
+"""Of a PNG's header, which is its first chunk: signature, length, name, width, height, depth."""
 
 _DEFAULT: Final = Path(__file__).parent / "input" / "picture.png"
 """In a folder without modules, which goes with the package wherever its modules are copied."""
@@ -134,12 +138,20 @@ def _decode(path: Path, asked_by: str) -> Image.Image:
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=KINDS)
             _check_shape(image, path, hint)
+            _check_bits(content, path)
             image.load()
             return ImageOps.exif_transpose(image)
     except ConfigurationError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more than PIL opens", hint) from error
+    except UnidentifiedImageError as error:  # its words are of an object in memory
+        raise ConfigurationError(
+            f"{path} is no picture that is taken",
+            got=f"a file that begins with {content[:8]!r}",
+            expected=" or ".join(KINDS),
+            hint=hint,
+        ) from error
     except Exception as error:  # a damaged file can raise anything inside a decoder
         raise ConfigurationError(
             f"{path} cannot be decoded",
@@ -170,6 +182,17 @@ def _read_bytes(path: Path, hint: str) -> bytes:
             hint=hint,
         )
     return content
+
+
+def _check_bits(content: bytes, path: Path) -> None:
+    """Look at the depth of a PNG: PIL opens colours of 16 bits as 8, and keeps the upper ones."""
+    if content.startswith(_PNG_START) and content[_PNG_DEPTH_AT] > 8:
+        raise ConfigurationError(
+            f"{path} has pixels that are not taken",
+            got=f"{content[_PNG_DEPTH_AT]} bits a channel",
+            expected="8 bits a channel: grey, palette, RGB or RGBA",
+            hint="save it as RGB of 8 bits",
+        )
 
 
 def _check_shape(image: Image.Image, path: Path, hint: str) -> None:

@@ -17,6 +17,7 @@ from sdperf.record.workload import (
     EMBEDDED,
     EXTERNAL,
     TORCH,
+    InputPicture,
     Variant,
     Workload,
     is_external,
@@ -233,10 +234,15 @@ def _note_pictures(workload: Workload) -> list[str]:
     picture = workload.picture
     if picture is None:
         return []
+    missing = _list_missing(picture)
+    return [f"add the session's {one.key}: --both {one.name}=FILE" for one in missing]
+
+
+def _list_missing(picture: InputPicture) -> list[Setting[Any]]:
+    """List the settings of files that did not ship."""
     known = (None, DEFAULT_PICTURE_SHA256, DEFAULT_MASK_SHA256)
     own = ((INPUT_IMAGE, picture.sha256), (MASK, picture.mask_sha256))
-    missing = [setting for setting, digest in own if digest not in known]
-    return [f"add the session's {one.key}: --both {one.name}=FILE" for one in missing]
+    return [setting for setting, digest in own if digest not in known]
 
 
 def name_baselines(step: str | None, typed: Typed) -> str | None:
@@ -274,20 +280,17 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
 def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
     """Return the command that measures the floors of what a session drew.
 
-    Floors are calibrated for text-to-image alone; from an input picture the measured cases judge
-    images, against accepted runs.
-
     Args:
         workload: What was drawn.
         precision: In which precision.
         typed: How the session was asked for.
     """
-    if workload.picture is not None:
-        task = workload.picture.task or "auto"
-        return shlex.join(["pytest", "benchmarks", str(TASK), task, "--benchmark-autosave"])
     words = ["sdperf", "quality", "calibrate"]
-    for setting, value in _list_drawn(workload):
+    for setting, value in (*_list_drawn(workload), *_list_picture_settings(workload)):
         words += [setting.flag, setting.format(value)]
+    picture = workload.picture
+    if picture is not None:
+        words += [word for one in _list_missing(picture) for word in (one.flag, "FILE")]
     words += [PRECISION.flag, precision]
     if typed.device is not None:
         words += [DEVICE.flag, typed.device]

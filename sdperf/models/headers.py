@@ -10,6 +10,7 @@ from sdperf.errors import ModelError
 from sdperf.models.layout import parse_json_object
 
 _LENGTH_BYTES: Final = 8
+_METADATA: Final = "__metadata__"
 _MAX_HEADER_BYTES: Final = 100_000_000
 """The limit of the format itself (safetensors, `MAX_HEADER_SIZE`)."""
 _LFS_POINTER_START: Final = b"version "
@@ -79,8 +80,29 @@ def read_tensor_names(path: Path, where: str) -> frozenset[str]:
     return frozenset(_read_header(path, where)[0])
 
 
+def read_metadata(path: Path, where: str) -> dict[str, Any]:
+    """Return what a safetensors file says of itself beside its tensors; empty where nothing.
+
+    Args:
+        path: The file.
+        where: How messages name the file.
+
+    Raises:
+        ModelError: The file is truncated, damaged, or a Git LFS pointer.
+        OSError: The file cannot be read.
+    """
+    said = _read_whole_header(path, where)[0].get(_METADATA)
+    return said if isinstance(said, dict) else {}
+
+
 def _read_header(path: Path, where: str) -> tuple[dict[str, Any], int]:
     """Return a file's tensors by name, and the bytes that come after its header."""
+    header, data_bytes = _read_whole_header(path, where)
+    header.pop(_METADATA, None)
+    return header, data_bytes
+
+
+def _read_whole_header(path: Path, where: str) -> tuple[dict[str, Any], int]:
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_LENGTH_BYTES)
@@ -95,7 +117,6 @@ def _read_header(path: Path, where: str) -> tuple[dict[str, Any], int]:
         if len(start) < _LENGTH_BYTES or data_bytes < 0 or header_bytes > _MAX_HEADER_BYTES:
             raise _truncated(where, f"{size_bytes} bytes, not even a header")
         header = parse_json_object(file.read(header_bytes), f"the header of {where}")
-    header.pop("__metadata__", None)
     return header, data_bytes
 
 

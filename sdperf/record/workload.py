@@ -187,6 +187,11 @@ class Workload:
         """
         return _hash_fields(self._list_decisive())
 
+    @property
+    def task(self) -> Task | None:
+        """What is drawn from the picture; ``None`` where the prompt is all, or it is not known."""
+        return None if self.picture is None else self.picture.task
+
     def image_key(self, image: ImageRequest) -> str:
         """Hash everything that decides one image, apart from the model; 16 hexadecimal digits."""
         fields = self._list_decisive() | asdict(image)

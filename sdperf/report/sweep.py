@@ -51,6 +51,7 @@ _PICTURES: Final[dict[PictureAnswer, str]] = {
     "unknown": "pictures not compared",
 }
 _SIZES: Final = ("largest", "second largest", "third largest")
+_UNTIMED: Final = "not timed"
 _NAME: Final = 16
 _BEFORE: Final = 12
 
@@ -105,11 +106,22 @@ def describe_run(summary: SweepSummary) -> str:
 
 def tabulate_points(summary: SweepSummary, curve: VersionCurve) -> Table:
     """Tabulate the versions of a case: time against the anchor, memory, first call, load."""
+    return tabulate_versions(curve, summary.anchor, is_timed=summary.question.options.is_timed)
+
+
+def tabulate_versions(curve: VersionCurve, anchor: str | None, *, is_timed: bool) -> Table:
+    """Tabulate the versions of a curve.
+
+    Args:
+        curve: The case.
+        anchor: Name of the version that all are compared with; ``None`` where there is none.
+        is_timed: Whether images were timed.
+    """
     columns = (
         Column("version", is_text=True, least=8, most=_NAME),
         Column("s/image", least=8, gap=1),
-        Column(f"against {summary.anchor or UNKNOWN}", least=23, most=27, gap=2),
-        Column("answer", is_text=True, least=6, most=8, gap=2),
+        Column(f"against {anchor or UNKNOWN}", least=23, most=27, gap=2),
+        Column("answer", is_text=True, least=6, most=9, gap=2),
         Column("peak", least=8, most=9, gap=1),
         Column("first call", least=10, gap=2),
         Column("load", least=7, gap=2),
@@ -118,10 +130,11 @@ def tabulate_points(summary: SweepSummary, curve: VersionCurve) -> Table:
         number: RowStyle(colour=_COLOURS.get(point.speed or "same", ""))
         for number, point in enumerate(curve.points)
     }
-    return Table(columns, tuple(map(_list_point, curve.points)), styles)
+    rows = tuple(_list_point(point, is_timed=is_timed) for point in curve.points)
+    return Table(columns, rows, styles)
 
 
-def _list_point(point: VersionPoint) -> tuple[str, ...]:
+def _list_point(point: VersionPoint, *, is_timed: bool) -> tuple[str, ...]:
     if point.state != "measured":
         return (point.name, UNKNOWN, UNKNOWN, point.state, UNKNOWN, UNKNOWN, UNKNOWN)
     figures = point.figures
@@ -132,7 +145,7 @@ def _list_point(point: VersionPoint) -> tuple[str, ...]:
         UNKNOWN
         if is_anchor
         else _format_bounds(point.change_log, point.lower_log, point.upper_log),
-        "anchor" if is_anchor else point.speed or "open",
+        "anchor" if is_anchor else (point.speed or "open") if is_timed else _UNTIMED,
         format_bytes(figures.peak_device_bytes or figures.peak_rss_bytes),
         format_seconds(figures.first_call_s),
         format_seconds(figures.load_s),
@@ -181,7 +194,7 @@ def _list_step(step: VersionStep) -> tuple[str, ...]:
     return (
         name,
         _format_bounds(found.change_log, found.lower_log, found.upper_log),
-        found.speed,
+        _UNTIMED if found.is_untimed else found.speed,
         UNKNOWN if log is None else format_change(math.exp(log)),
         found.pictures,
         format_score(found.ssim),
@@ -220,7 +233,7 @@ def describe_step(step: VersionStep) -> str:
     found = step.found
     if found is None:
         return f"{name_step(step)}: not compared"
-    parts = ["not timed" if found.is_untimed else _format_case_bounds(found)]
+    parts = [_UNTIMED if found.is_untimed else _format_case_bounds(found)]
     parts += [found.place] if found.place else []
     parts += [_MEMORIES[found.memory], _PICTURES[found.pictures]]
     return f"{name_step(step)}: {', '.join(parts)}"

@@ -14,7 +14,7 @@ from sdperf.models.references import FILE_NAME, ReferenceEntry, ReferenceList
 from sdperf.record.floors import Floors
 from sdperf.record.json import format_record
 from sdperf.record.observation import Rung
-from sdperf.record.workload import ImageRequest, Workload
+from sdperf.record.workload import ImageRequest, Task, Workload
 from sdperf.store.files import write_atomically
 
 REFERENCES_FOLDER: Final = Path("benchmarks/references")
@@ -23,9 +23,19 @@ REFERENCES_FOLDER: Final = Path("benchmarks/references")
 LADDER_NAME: Final = "ladder.json"
 
 
-def locate_references(root: Path, model_hash: str, device_kind: str) -> Path:
-    """Return where a model's own references lie: one folder a model and kind of device."""
-    return root / REFERENCES_FOLDER / model_hash[:16] / device_kind
+def locate_references(
+    root: Path, model_hash: str, device_kind: str, task: Task | None = None
+) -> Path:
+    """Return where a model's own references lie: a folder for each kind of device and task.
+
+    Args:
+        root: Folder that all lie below.
+        model_hash: The model's.
+        device_kind: Kind of device that drew them; empty is the folder of all kinds.
+        task: What is drawn from a picture; ``None`` is the prompt alone.
+    """
+    name = device_kind if task is None else f"{device_kind}-{task}"
+    return root / REFERENCES_FOLDER / model_hash[:16] / name
 
 
 def write_references(

@@ -226,7 +226,7 @@ def read_sweep(path: Path) -> SweepSummary:
     if document.get("kind") != KIND:
         raise RecordError(f"{path} is no sweep", expected="what sdperf sweep --json wrote")
     check_format_version(str(path), document.get("format_version"), SWEEP_FORMAT_VERSION, hint)
-    summary = parse_record(SweepSummary, _clean(document))
+    summary = parse_record(SweepSummary, clean_texts(document))
     for curve in summary.curves:
         names = [point.name for point in curve.points]
         if not names or not {end for one in curve.steps for end in (one.before, one.after)} <= {
@@ -238,14 +238,14 @@ def read_sweep(path: Path) -> SweepSummary:
     return replace(summary, command="")
 
 
-def _clean(value: Any) -> Any:
+def clean_texts(value: Any) -> Any:
     """Return plain JSON values whose texts hold nothing that cannot be printed."""
     if isinstance(value, str):
         return "".join(one if one.isprintable() else " " if one.isspace() else "?" for one in value)
     if isinstance(value, list):
-        return [_clean(one) for one in value]
+        return [clean_texts(one) for one in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean(one) for key, one in value.items()}
+        return {clean_texts(key): clean_texts(one) for key, one in value.items()}
     return value
 
 

@@ -232,7 +232,7 @@ def _confirm_one(
     if complaint is not None:
         return dataclasses.replace(base, judgement="unlike", reason=complaint)
     a, b = (
-        make_side(label, one, question, fresh)
+        dataclasses.replace(make_side(label, one, question, fresh), pictures=rig.pictures)
         for label, one in (("default", question.default), ("candidate", setting))
     )
     case = MatrixCase("throughput", batch=question.images)

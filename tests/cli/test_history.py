@@ -104,6 +104,21 @@ def test_what_cannot_be_used_is_one_message(tmp_path, monkeypatch, capsys, argum
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "option", [["--metric", "memory"], ["--branch", "main"], ["--last", "5"], ["--fail"]]
+)
+def test_options_of_runs_are_refused_beside_sweeps(kept, capsys, option):
+    assert main(["trend", "--sweep", *option]) == 2
+    assert f"{option[0]} goes with the trends of runs only" in capsys.readouterr().err
+
+
+def test_a_history_without_sweeps_says_how_to_make_one(kept, capsys):
+    assert main(["trend", "--sweep"]) == 2
+    message = capsys.readouterr().err
+    assert "the history holds no such sweep" in message
+    assert "sdperf sweep --python-package NAME keeps one" in message
+
+
 def test_a_count_of_none_is_refused(capsys):
     assert main(["history", "list", "--limit", "0"]) == 2
     assert "--limit cannot be used; got: 0; expected: a whole number, 1" in capsys.readouterr().err

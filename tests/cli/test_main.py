@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from sdperf.cli import COMMANDS, main
 from sdperf.images.png import decode_png
@@ -73,10 +74,27 @@ def test_generate_writes_a_picture(tmp_path, tiny_folder, capsys):
     assert "'red apple'" in capsys.readouterr().out
 
 
+def test_generate_draws_over_a_picture(tmp_path, tiny_folder):
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(picture)
+    fixed = ["--model", str(tiny_folder("sd")), "--steps", "2", "--device", "cpu"]
+    drawn = []
+    for number, more in enumerate(
+        ([], ["--task", "image-to-image"], ["--input-image", str(picture), "--strength", "0.5"])
+    ):
+        output = tmp_path / f"{number}.png"
+        assert main(["generate", "red apple", "-o", str(output), *fixed, *more]) == 0
+        drawn.append(decode_png(output.read_bytes()).tobytes())
+    assert len(set(drawn)) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["x", "-o", "apple.jpg"], "a PNG"),
+        (["x", "-o", "apple.png", "--task", "upscale"], "--task cannot be used"),
+        (["x", "-o", "apple.png", "--strength", "2"], "--strength cannot be used"),
+        (["x", "-o", "apple.png", "--input-image", "none.png"], "none.png"),
         (["x", "-o", "nowhere/apple.png"], "folder does not exist"),
         (["  ", "-o", "apple.png"], "prompts, none of them empty"),
         (["x", "-o", "apple.png", "--model", "./nowhere"], "does not exist"),

@@ -1,15 +1,20 @@
 """``sdperf quality calibrate`` on the tiny pipeline, and the gates that read what it stored."""
 
+import dataclasses
 from functools import partial
 
 import pytest
+from diffusers import StableDiffusionImg2ImgPipeline
 
 from sdperf.cli import main
 from sdperf.models.references import load_references
+from sdperf.models.sampling import choose_sampling
+from sdperf.models.tasks.choosing import AskedPicture, choose_picture, settle_workload
+from sdperf.record.workload import Workload
 from sdperf.run.hosts.local import InProcessHost
 from sdperf.run.memory import Room
 from sdperf.run.pool import WorkerPool
-from tests.support.tiny_pipelines import tiny_folder
+from tests.support.tiny_pipelines import load, save, tiny_folder
 
 __all__ = ["tiny_folder"]
 
@@ -77,6 +82,50 @@ def test_where_fp32_does_not_fit_the_widest_that_does_is_the_reference(
     assert listed.floors["fp16"].evidence.endswith("ladder.json, against bf16")
     assert "cpu" in listed.made_with["device"]
     assert listed.made_with["fingerprint"]
+
+
+def test_floors_of_a_picture_task_lie_where_its_session_looks(
+    calibrate, tiny_folder, tmp_path, monkeypatch
+):
+    assert calibrate("--task", "image-to-image", "--strength", "1", "--precision", "fp32")[0] == 0
+    (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
+    assert not list(tmp_path.glob("benchmarks/references/*/cpu")), "those of prompts alone stay"
+    references = load_references(folder)
+    model = str(tiny_folder("sd"))
+    asked = AskedPicture(task="image-to-image", strength=1.0)
+    chosen = choose_picture(model, asked, is_subject=False)
+    given = Workload(model, ("red apple",), 2, 7.5, height=32, width=32, picture=chosen.picture)
+    guidance = choose_sampling(model, 2, None).guidance_scale
+    settled = settle_workload(
+        dataclasses.replace(given, guidance_scale=guidance), chosen.pipeline_class
+    )
+    assert settled.picture.arguments == ("image", "strength")
+    assert references.find(settled.image(0), settled) is not None
+    assert references.holds_for(settled)
+    weaker = dataclasses.replace(settled.picture, strength=0.5)
+    assert not references.holds_for(dataclasses.replace(settled, picture=weaker))
+
+
+def test_a_folder_of_a_picture_pipeline_is_calibrated_as_what_it_is(
+    calibrate, tiny_folder, tmp_path
+):
+    pipeline = load(tiny_folder("sd"))
+    kind = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    own = save(kind, tmp_path / "own")
+    assert calibrate(f"--model={own}", "--precision", "fp32")[0] == 0
+    (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
+    bare = load_references(folder).listed.images[0].key
+    given = Workload(
+        str(own),
+        ("red apple",),
+        2,
+        choose_sampling(str(own), 2, None).guidance_scale,
+        height=32,
+        width=32,
+    )
+    settled = settle_workload(given, "StableDiffusionImg2ImgPipeline")
+    assert bare == settled.image_key(settled.image(0))
+    assert bare != given.image_key(given.image(0))
 
 
 @pytest.mark.parametrize(

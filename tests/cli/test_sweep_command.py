@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def stand_in(monkeypatch, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.delenv("SDPERF_HISTORY", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield temporary
     assert list_children() == []
@@ -137,6 +139,21 @@ def test_the_whole_curve_of_a_package_with_its_steps_and_what_cannot_be_measured
     later = Path("later.html").read_text()
     assert "1.0 -&gt; 1.3: +10.0 %" in later
     assert "To see it again" not in later
+    # the history has it as a series over versions, once
+    capsys.readouterr()
+    assert main(["trend", "--sweep", "planted-sd"]) == 0
+    series = capsys.readouterr().out
+    assert series.splitlines()[0].startswith("planted-sd 1.0 .. 1.4, latency[")
+    assert series.count("largest step in time: 1.0 -> 1.3: +10.0 % (") == 1
+    assert "pictures left the floors: 1.3 -> 1.4" in series
+    assert all(len(line) <= 100 for line in series.splitlines())
+    assert main(["trend", "--sweep", "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["series"]
+    assert [one["state"] for one in found["curve"]["points"]] == [
+        point["state"] for point in curve["points"]
+    ]
+    assert main(["trend", "--sweep", "torch"]) == 2
+    assert "the history holds no such sweep" in capsys.readouterr().err
 
 
 def test_a_plan_is_told_before_anything_is_installed(capsys, packages, tmp_path):
@@ -338,7 +355,7 @@ def test_what_cannot_be_used_is_one_message(capsys, packages, arguments, words):
 
 def test_an_untimed_sweep_draws_and_times_nothing(capsys, packages):
     """Pictures are flat from 1.4 on, and images slower from 1.3 on."""
-    asked = ("--python-package", "planted-sd", "--untimed", *SUBJECT)
+    asked = ("--python-package", "planted-sd", "--untimed", *SUBJECT, "--history", "off")
     status, out, err = run(capsys, *asked, "--format", "json")
     assert status == 0, err
     (curve,) = json.loads(out)["curves"]
@@ -348,6 +365,23 @@ def test_an_untimed_sweep_draws_and_times_nothing(capsys, packages):
     assert found["1.3"]["pictures"] in ("equal", "alike")
     assert json.loads(out)["command"].endswith(" --untimed")
     assert "null control" not in err
+    status, table, err = run(capsys, *asked)
+    assert status == 0, err
+    rows = [line for line in table.splitlines() if "->" in line or line.startswith("  1.")]
+    answers = [one for line in rows for one in re.findall(r"not timed|open|anchor|failed", line)]
+    assert not (packages / ".sdperf" / "history.db").exists()
+    assert answers == ["anchor", "failed", "failed", *["not timed"] * 4], table
+    assert all(len(line) <= 100 for line in table.splitlines())
+    # a history that is none costs the sweep nothing, and a good one has it when asked again
+    (packages / "odd.db").write_bytes(b"no database at all" * 500)
+    status, again, err = run(capsys, *asked[:-1], "odd.db")
+    assert (status, again) == (0, table)
+    assert "history: the versions were not kept: " in " ".join(err.split())
+    assert run(capsys, *asked[:-1], "good.db")[:2] == (0, table)
+    assert main(["trend", "--sweep", "--history", "good.db"]) == 0
+    series = capsys.readouterr().out
+    assert "no image was timed" in series
+    assert " open " not in series
     assert "stopped after 0 blocks" not in out
 
 

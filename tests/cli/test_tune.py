@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sdperf import outputs
 from sdperf.ab.turns import bench as ab_bench
@@ -39,9 +40,9 @@ class Rig(FakeRig):
 
     interrupts_after = None
 
-    def __init__(self, model, device, subject, cpu_threads, pool):
+    def __init__(self, model, device, subject, cpu_threads, pool, pictures=()):
         super().__init__(noise=like, fails=self.fail)
-        self.model, self.subject = model, subject
+        self.model, self.subject, self.pictures = model, subject, pictures
         self.draws = 0
 
     def fail(self, setting):
@@ -74,7 +75,9 @@ def tune(tmp_path, monkeypatch):
     monkeypatch.setattr(ab_bench, "LiveBench", Bench)
     monkeypatch.setattr(
         "sdperf.models.loader.resolve_model",
-        lambda name: ResolvedModel(name, tmp_path, "hash", "StableDiffusionPipeline", ()),
+        lambda name, *, pipeline_class=None: ResolvedModel(
+            name, tmp_path, "hash", pipeline_class or "StableDiffusionPipeline", ()
+        ),
     )
     return lambda *typed: main(["tune", *typed])
 
@@ -115,6 +118,48 @@ def test_joining_asks_nothing_again_and_refuses_what_differs(tune, tmp_path, cap
     )
 
 
+def test_a_study_of_a_picture_keeps_it_and_asks_for_the_file_again(
+    tune, tmp_path, monkeypatch, capsys
+):
+    Image.new("RGB", (64, 64), (200, 30, 30)).save("mine.png")
+    rigs = []
+    own = Rig.__init__
+
+    def note(self, **arguments):
+        own(self, **arguments)
+        rigs.append(self)
+
+    monkeypatch.setattr(
+        Rig, "__init__", lambda self, model, **more: note(self, model=model, **more)
+    )
+    begin = ("--trials", "2", "--confirm", "0", *FIXED)
+    assert tune(*begin, "--input-image", "mine.png", "--strength", "0.5") == 1
+    assert rigs[-1].model.pipeline_class == "StableDiffusionImg2ImgPipeline"
+    assert len(rigs[-1].pictures) == 1
+    capsys.readouterr()
+    assert tune("--trials", "3", "--confirm", "0") == 2
+    refused = capsys.readouterr().err
+    assert "draws from a file of yours" in refused
+    assert "--task image-to-image --input-image FILE --strength 0.5" in refused
+    assert tune("--trials", "3", "--confirm", "0", "--input-image", "mine.png") == 2
+    assert "workload.picture" in capsys.readouterr().err
+    again = ("--task", "image-to-image", "--input-image", "mine.png", "--strength", "0.5")
+    assert tune("--trials", "3", "--confirm", "0", *again) == 1
+    assert tune("--trials", "3", "--task", "text-to-image") == 2
+    assert "the study draws from a picture" in capsys.readouterr().err
+
+
+def test_a_study_of_the_shipped_picture_goes_on_by_itself(tune, tmp_path, capsys):
+    begin = ("--trials", "2", "--confirm", "0", "--task", "inpaint", *FIXED)
+    assert tune(*begin, "--json", "t.json") == 1
+    picture = read_summary(tmp_path / "t.json").question.workload.picture
+    assert (picture.task, picture.arguments) == ("inpaint", ("image", "mask_image", "strength"))
+    assert tune("--trials", "3", "--confirm", "0") == 1
+    capsys.readouterr()
+    assert tune("--trials", "3", "--confirm", "0", "--task", "image-to-image") == 2
+    assert "workload.picture" in capsys.readouterr().err
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -124,7 +169,7 @@ from sdperf.models import loader
 from sdperf.tune.trial import rig
 from tests.cli.test_tune import Bench, Rig
 rig.LiveRig, bench.LiveBench = Rig, Bench
-loader.resolve_model = lambda name: loader.ResolvedModel(
+loader.resolve_model = lambda name, **_: loader.ResolvedModel(
     name, Path.cwd(), "hash", "StableDiffusionPipeline", ()
 )
 sys.exit(main(sys.argv[1:]))

@@ -102,21 +102,36 @@ def test_deeper_pixels_are_refused_before_they_would_be_clipped(save):
 @pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "webp", "ppm"])
 def test_other_kinds_are_not_even_tried(halves, save, kind):
     path = save(halves, f"picture.{kind}").rename(save(halves).with_name("called.png"))
-    refused(path, "cannot be decoded.*PNG or JPEG")
+    refused(path, "called.png is no picture that is taken.*begins with b'.*PNG or JPEG")
 
 
 @pytest.mark.parametrize("part", [0, 20, 60])
 def test_a_file_that_ends_early(halves, save, part):
     path = save(halves)
     path.write_bytes(path.read_bytes()[:part])
-    refused(path, "cannot be decoded")
+    refused(path, "cannot be decoded|is no picture that is taken")
+
+
+def chunk(name, content):
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_colours_of_sixteen_bits_are_refused_although_pil_opens_them(
+    tmp_path, colour_type, channels
+):
+    rows = (b"\0" + bytes(16 * channels * 2)) * 16
+    header = struct.pack(">IIBBBBB", 16, 16, 16, colour_type, 0, 0, 0)
+    path = tmp_path / "deep.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )  # fmt: skip
+    refused(path, "16 bits a channel.*8 bits a channel")
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path):
-    def chunk(name, content):
-        body = name + content
-        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
     for edge in (8000, 60_000):
         header = struct.pack(">IIBBBBB", edge, edge, 8, 2, 0, 0, 0)
         path = tmp_path / f"{edge}.png"

@@ -208,5 +208,9 @@ def test_what_is_drawn_from_stands_in_the_commands_and_lost_files_are_said():
     again = dataclasses.replace(known, environment=made("b" * 40).environment)
     assert "FILE" not in suggest_ab(known, again)
     assert suggest_calibrate(known.workload, "fp32") == (
-        "pytest benchmarks --sd-task image-to-image --benchmark-autosave"
+        "sdperf quality calibrate --task image-to-image --strength 0.5 --precision fp32"
+    )
+    assert suggest_calibrate(one.workload, "fp32") == (
+        "sdperf quality calibrate --task image-to-image --strength 0.5 --input-image FILE "
+        "--precision fp32"
     )

@@ -190,7 +190,7 @@ class FakeBench:
     def examine(self, side):
         return Interpreter("/python", "3.11.7", {"torch": "2.13.0"})
 
-    def find_floors(self, model, precision, kind):
+    def find_floors(self, side, precision, kind):
         return self.floors.get(precision)
 
     def environment(self, device):

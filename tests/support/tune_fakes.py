@@ -47,6 +47,8 @@ class FakeRig:
         journal: Every load and round.
     """
 
+    pictures = ()
+
     def __init__(self, *, step_s=0.1, noise=None, seconds=None, fails=None, pixels=None):
         self.noise = noise or (lambda setting: 2.0 * (20 - setting.num_inference_steps))
         self.seconds = seconds or (lambda setting: step_s * setting.num_inference_steps)

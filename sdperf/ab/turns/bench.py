@@ -139,9 +139,12 @@ class LiveBench:
             self._interpreters[asked] = examine_interpreter(*asked)
         return self._interpreters[asked]
 
-    def find_floors(self, model: ResolvedModel, precision: str, kind: DeviceKind) -> Floors | None:
+    def find_floors(self, side: Side, precision: str, kind: DeviceKind) -> Floors | None:
         """Return calibrated floors of this kind of device, else those that ship with the model."""
-        calibrated = locate_references(self.root, model.model_hash, kind)
+        model, workload = self.resolve_model(side), side.workload
+        if side.subject is None:
+            workload = settle_workload(workload, model.pipeline_class)
+        calibrated = locate_references(self.root, model.model_hash, kind, workload.task)
         for folder in (calibrated, model.folder / "references"):
             references = load_references(folder)
             if references is not None and precision in references.listed.floors:

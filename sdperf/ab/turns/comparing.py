@@ -244,9 +244,7 @@ class _Run:
             a,
             b,
             self.options,
-            lambda precision: self.bench.find_floors(
-                self.bench.resolve_model(self.a), precision, self._device.kind
-            ),
+            lambda precision: self.bench.find_floors(self.a, precision, self._device.kind),
         )
 
     def _draw_side(self, name: SideName, arm: BlamedArm, case: MatrixCase) -> Drawn:

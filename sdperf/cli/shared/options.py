@@ -10,11 +10,27 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sdperf.errors import ConfigurationError
-from sdperf.settings import BASELINES, DEVICE, EXACT, GUARDS, MODEL, STRICT, SUBJECT, kinds
+from sdperf.settings import (
+    BASELINES,
+    DEVICE,
+    EXACT,
+    GUARDS,
+    INPUT_IMAGE,
+    MASK,
+    MODEL,
+    STRENGTH,
+    STRICT,
+    SUBJECT,
+    TASK,
+    kinds,
+)
 from sdperf.settings.kinds import Kind, Setting
+
+if TYPE_CHECKING:
+    from sdperf.models.tasks.choosing import AskedPicture
 
 T = TypeVar("T")
 
@@ -118,6 +134,19 @@ def add_what_is_run(options: Options) -> None:
     add_setting(options, MODEL)
     add_setting(options, SUBJECT)
     add_setting(options, DEVICE)
+
+
+def add_picture(options: Options) -> None:
+    """Register what is drawn from beside the prompt."""
+    for setting in (TASK, INPUT_IMAGE, MASK, STRENGTH):
+        add_setting(options, setting)
+
+
+def read_picture_asked(arguments: argparse.Namespace) -> AskedPicture:
+    """Return what was typed of task and picture."""
+    from sdperf.models.tasks.choosing import AskedPicture
+
+    return AskedPicture(arguments.task, arguments.input_image, arguments.mask, arguments.strength)
 
 
 def add_guards(options: Options) -> None:

@@ -14,14 +14,20 @@ from sdperf.cli.shared.measuring import (
     add_measuring_options,
     add_steps_options,
 )
-from sdperf.cli.shared.options import COUNT, add_format, add_option, add_written_files
+from sdperf.cli.shared.options import (
+    COUNT,
+    add_format,
+    add_option,
+    add_setting,
+    add_written_files,
+)
 from sdperf.cli.shared.output import check_output_files, check_temporary_folder, print_lines
 from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.shared.stepping import opened_tester, say_aloud
 from sdperf.cli.sweep.question import read_question
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
-from sdperf.settings import kinds
+from sdperf.settings import HISTORY, kinds
 
 if TYPE_CHECKING:
     from sdperf.errors import SdperfError
@@ -131,6 +137,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_format(output, "table", "json", "markdown")
     add_written_files(output)
     output.add_argument("--html", type=Path, metavar="FILE", help="write a page with the figure")
+    kept = HISTORY.taking(HISTORY.kind, "where the versions are kept for sdperf trend --sweep")
+    add_setting(output, kept)
     output.add_argument(
         "--figures", type=Path, metavar="DIR", help="write the figure as SVG, PNG and CSV"
     )
@@ -138,7 +146,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write; the exit status says how it ended."""
-    from sdperf.cli.sweep.report import summarise, write_files
+    from sdperf.cli.sweep.report import keep_in_history, summarise, write_files
     from sdperf.sweep.state import SweepFolder
 
     here = Path.cwd()
@@ -157,9 +165,12 @@ def run(arguments: argparse.Namespace) -> int:
         conclusion = _sweep(question, kept, here, teller, arguments.budget, speller)
         summary = summarise(conclusion, kept, names, arguments)
         written = write_files(summary, arguments)
+        complaint = keep_in_history(summary, arguments.history, here)
     _print(summary, arguments.format)
     for path in written:
         print(f"{PROGRAM}: wrote {path}", file=sys.stderr)
+    if complaint is not None:
+        say_aloud(PROGRAM, complaint)
     return ENDING_STATUS[conclusion.ending] or int(summary.lost > 0)
 
 
@@ -167,9 +178,12 @@ def _check_outputs(arguments: argparse.Namespace, here: Path) -> None:
     """Refuse outputs that could not be written, before anything is measured."""
     options = ("json", "markdown", "html")
     check_output_files({f"--{option}": getattr(arguments, option) for option in options})
+    history = arguments.history
     folders = [Output("the sweep's own folder", here / STATE_FOLDER, is_folder=True)]
     if arguments.figures is not None:
         folders.append(Output("--figures", arguments.figures.absolute(), is_folder=True))
+    if history not in (None, "off") and "://" not in history:
+        folders.append(Output(HISTORY.flag, Path(history).expanduser().absolute()))
     if not arguments.dry_run:
         check_outputs(folders)
         check_temporary_folder()

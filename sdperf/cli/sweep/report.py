@@ -69,6 +69,40 @@ def write_files(summary: SweepSummary, arguments: argparse.Namespace) -> list[Pa
     return [*contents, _write_page(summary, arguments.html)]
 
 
+def keep_in_history(summary: SweepSummary, given: str | None, here: Path) -> str | None:
+    """Keep the versions in the history; a sweep is never lost or failed by it.
+
+    Args:
+        summary: The sweep.
+        given: A URL or file, ``off`` for nowhere, ``None`` for the usual place.
+        here: Folder that the usual file lies below.
+
+    Returns:
+        What went wrong, if anything did.
+    """
+    if given == "off":
+        return None
+    try:
+        from sdperf.store.history.database import locate_history, open_database
+        from sdperf.store.history.sweeps import keep_sweep
+        from sdperf.sweep.series import list_versions
+
+        versions = list_versions(summary)
+        if not versions:
+            return None
+        database = open_database(locate_history(given, here), create=True)
+        try:
+            keep_sweep(database, summary.question.key(), versions)
+        finally:
+            database.close()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the sweep is worth more)
+        return (
+            f"history: the versions were not kept: {error}; ask the same again: nothing is "
+            "measured twice"
+        )
+    return None
+
+
 def _draw(summary: SweepSummary, folder: Path) -> Iterator[tuple[Path, bytes]]:
     from sdperf.report.figures.drawn import format_csv
     from sdperf.report.figures.style import render_png, render_svg

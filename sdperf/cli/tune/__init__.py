@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdperf.cli.shared.options import read_picture_asked
 from sdperf.cli.shared.output import (
     check_output_files,
     check_temporary_folder,
@@ -21,6 +22,7 @@ from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
+    from sdperf.record.workload import InputPicture
     from sdperf.tune.study.study import TuningStudy
     from sdperf.tune.summary import StudySummary
     from sdperf.tune.trial.rig import LiveRig
@@ -99,6 +101,7 @@ def search(arguments: argparse.Namespace) -> StudySummary:
     from sdperf.models.loader import resolve_model
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import count_cpu_threads
+    from sdperf.tune.question.asking import choose_for_study
     from sdperf.tune.study.opening import find_study
     from sdperf.tune.study.storage import locate_storage
     from sdperf.tune.summary import summarise_study
@@ -110,17 +113,22 @@ def search(arguments: argparse.Namespace) -> StudySummary:
     stored = None if known is None else known.question
     view = StudyView(sys.stderr)
     model = arguments.model or ("embedded" if stored is None else stored.workload.model)
+    subject = arguments.subject or (None if stored is None else stored.subject)
+    picture = choose_for_study(
+        model, read_picture_asked(arguments), stored, is_subject=subject is not None
+    )
     rig = LiveRig(
-        resolve_model(model),
+        resolve_model(model, pipeline_class=picture.pipeline_class),
         device=arguments.device or ("auto" if stored is None else stored.device_kind),
-        subject=arguments.subject or (None if stored is None else stored.subject),
+        subject=subject,
         cpu_threads=count_cpu_threads(),
         pool=WorkerPool(timeout_s=arguments.timeout),
+        pictures=picture.files,
     )
     with ended_like_interrupted():
         try:
             view.announce(f"loading {model}")
-            study = open_study(arguments, rig, known)
+            study = open_study(arguments, rig, known, picture.picture)
             if study.count_ended() < arguments.trials:
                 view.announce("drawing the reference")
                 references = draw_references(study.question, rig)
@@ -148,9 +156,18 @@ def search(arguments: argparse.Namespace) -> StudySummary:
 
 
 def open_study(
-    arguments: argparse.Namespace, rig: LiveRig, known: TuningStudy | None
+    arguments: argparse.Namespace,
+    rig: LiveRig,
+    known: TuningStudy | None,
+    picture: InputPicture | None = None,
 ) -> TuningStudy:
     """Join the study that is there, or begin it with what was typed.
+
+    Args:
+        arguments: The command line.
+        rig: Where it will be tried.
+        known: The study that is there.
+        picture: What was chosen of the task and the picture that were typed.
 
     Raises:
         ConfigurationError: What was typed is not what the study asks, or it is of another kind of
@@ -162,7 +179,7 @@ def open_study(
     from sdperf.tune.study.storage import locate_storage
 
     asked, device = make_question(
-        read_asked(arguments), rig, None if known is None else known.question
+        read_asked(arguments, picture), rig, None if known is None else known.question
     )
     machine = collect_environment(
         device_kind=device.kind, device_name=device.name, gpu_cores=device.gpu_cores

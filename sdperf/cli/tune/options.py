@@ -13,6 +13,7 @@ from sdperf.cli.shared.options import (
     Options,
     add_guards,
     add_option,
+    add_picture,
     add_setting,
     add_what_is_run,
     add_written_files,
@@ -34,6 +35,7 @@ from sdperf.store.profile import DEFAULT_NAME
 from sdperf.tune import DEFAULT_FILE
 
 if TYPE_CHECKING:
+    from sdperf.record.workload import InputPicture
     from sdperf.tune.question.asking import Asked
 
 DEFAULT_STUDY: Final = "tune"
@@ -134,6 +136,7 @@ def _add_question(group: Options) -> None:
     add_setting(group, IMAGES.taking(COUNT, "images of a round, one a prompt"))
     add_option(group, "--image-seed", SEED.kind, SEED.about, shown=SEED.usual)
     add_setting(group, SIZE)
+    add_picture(group)
     add_setting(group, STEPS.taking(STEPS.kind, "denoising steps of the reference"))
     add_setting(group, GUIDANCE.taking(SCALE, "guidance scale of the reference"))
     group.add_argument(
@@ -169,8 +172,12 @@ def _add_limits(group: Options) -> None:
     add_option(group, "--max-memory", kinds.BYTES, "peak", metavar="SIZE")
 
 
-def read_asked(arguments: argparse.Namespace) -> Asked:
+def read_asked(arguments: argparse.Namespace, picture: InputPicture | None = None) -> Asked:
     """Return what was typed of the question.
+
+    Args:
+        arguments: The command line.
+        picture: What was chosen of the task and the picture that were typed.
 
     Raises:
         ConfigurationError: Something cannot be read.
@@ -202,6 +209,7 @@ def read_asked(arguments: argparse.Namespace) -> Asked:
         "guidance_scale": arguments.guidance,
         "width": width,
         "height": height,
+        "picture": picture,
     }
     return Asked(
         workload={name: value for name, value in workload.items() if value is not None},

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.hashing import compute_file_hashes
-from sdperf.models.headers import check_safetensors
+from sdperf.models.headers import check_safetensors, read_metadata, read_tensor_names
+from sdperf.models.layout import parse_json_object
 from sdperf.record.workload import LoraUse
-from sdperf.settings import LORA
+from sdperf.settings import LORA, SUBJECT
 from sdperf.settings.kinds import split_loras
+
+_EXPECTED: Final = "a LoRA that was trained for this model"
+_MATRIX: Final = re.compile(r"[._]lora(_|\.)(A|B|down|up)\b")
+"""In a tensor's name, whoever trained it; every layer has two of them."""
+
+_CONFIGURATION: Final = "lora_adapter_metadata"
+"""Under which diffusers keeps, and reads, the arguments of peft's LoraConfig in a file."""
+
+_NAMES_CODE: Final = ("megatron_config", "auto_mapping")
+"""Arguments that have peft import a module that another one names."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
 
     Raises:
         ConfigurationError: There is no such file, or the package that diffusers needs is absent.
-        ModelError: A file is damaged.
+        ModelError: A file is damaged, or names code.
         OSError: A file cannot be read.
     """
     found = []
@@ -46,7 +59,9 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
         path = Path(name).expanduser().absolute()
         if not path.is_file():
             raise ConfigurationError(f"{LORA} names no file", got=str(path))
-        check_safetensors(path, f"the LoRA {path.name}")
+        where = f"the LoRA {path.name}"
+        check_safetensors(path, where)
+        _check_metadata(path, where)
         (digest,) = compute_file_hashes([path], cache_dir)
         found.append(LoraFile(path, LoraUse(path.name, digest, scale, is_fused)))
     if found and importlib.util.find_spec("peft") is None:
@@ -66,37 +81,86 @@ def load_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
         loras: Checked files.
 
     Raises:
-        ModelError: The pipeline cannot take one of them, or one changes nothing in it.
+        ModelError: The pipeline cannot take one of them or some of it, or one changes nothing.
     """
-    load: Any = getattr(pipeline, "load_lora_weights", None)
-    if loras and load is None:
+    if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError("this pipeline takes no LoRA", got=type(pipeline).__name__)
-    names = [f"sdperf_{number}" for number in range(len(loras))]
-    for name, lora in zip(names, loras, strict=True):
-        try:
-            load(
+    named = {f"sdperf_{number}": lora for number, lora in enumerate(loras)}
+    fused = {name: one for name, one in named.items() if one.use.is_fused}
+    kept = {name: one for name, one in named.items() if not one.use.is_fused}
+    for name, lora in fused.items():
+        _load(pipeline, name, lora)
+    if fused:
+        pipeline.set_adapters(list(fused), [one.use.scale for one in fused.values()])
+        pipeline.fuse_lora(adapter_names=list(fused))
+        pipeline.unload_lora_weights()  # a layer that holds a merged one would skip the others
+    for name, lora in kept.items():
+        _load(pipeline, name, lora)
+    if kept:
+        pipeline.set_adapters(list(kept), [one.use.scale for one in kept.values()])
+
+
+def _load(pipeline: Any, name: str, lora: LoraFile) -> None:
+    """Load one, and see that all of it found its layers and that it does something there."""
+    where, kind = f"the LoRA {lora.path.name}", type(pipeline).__name__
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+            pipeline.load_lora_weights(
                 str(lora.path.parent), weight_name=lora.path.name, adapter_name=name,
                 use_safetensors=True, local_files_only=True,
             )  # fmt: skip
-        except Exception as error:
+    except Exception as error:
+        raise ModelError(
+            f"{where} cannot be loaded into a {kind}",
+            got=f"{type(error).__name__}: {error}",
+            expected=_EXPECTED,
+        ) from error
+    if name not in {one for active in pipeline.get_list_adapters().values() for one in active}:
+        raise ModelError(
+            f"{where} changes nothing in a {kind}",
+            got="no weights for a layer of it",
+            expected=_EXPECTED,
+        )
+    held = sum(bool(_MATRIX.search(one)) for one in read_tensor_names(lora.path, where))
+    layers = [
+        module
+        for part in pipeline.components.values()
+        if hasattr(part, "named_modules")
+        for _, module in part.named_modules()
+        if name in getattr(module, "lora_B", ())
+    ]
+    if 2 * len(layers) < held:
+        raise ModelError(
+            f"{where} fits a part of a {kind} only",
+            got=f"{held - 2 * len(layers)} of its {held} matrices belong to no layer",
+            expected=_EXPECTED,
+            hint=f"load it as it is in a function of yours, and give {SUBJECT}",
+        )
+    if layers and not any(_has_effect(layer, name) for layer in layers):
+        raise ModelError(
+            f"{where} changes nothing in a {kind}",
+            got="a product of zero in every layer",
+            expected="a LoRA that was trained",
+        )
+
+
+def _has_effect(layer: Any, name: str) -> bool:
+    return bool(
+        layer.scaling[name] and layer.lora_A[name].weight.any() and layer.lora_B[name].weight.any()
+    )
+
+
+def _check_metadata(path: Path, where: str) -> None:
+    """Refuse what a file tells peft to import: some versions import whatever is named."""
+    said = read_metadata(path, where).get(_CONFIGURATION)
+    if not isinstance(said, str):
+        return
+    for key, value in parse_json_object(said.encode(), f"the configuration in {where}").items():
+        if key.rpartition(".")[2] in _NAMES_CODE and value:
             raise ModelError(
-                f"the LoRA {lora.path.name} cannot be loaded into a {type(pipeline).__name__}",
-                got=f"{type(error).__name__}: {error}",
-                expected="a LoRA that was trained for this model",
-            ) from error
-        if name not in {one for active in pipeline.get_list_adapters().values() for one in active}:
-            raise ModelError(
-                f"the LoRA {lora.path.name} changes nothing in a {type(pipeline).__name__}",
-                got="no weights for a layer of it",
-                expected="a LoRA that was trained for this model",
+                f"{where} names code to run, and sdperf runs no code that a model names",
+                got=f"{ascii(key)[:80]}: {ascii(value)[:80]}",
+                expected="a LoRA for diffusers",
+                hint="remove the entry from its metadata",
             )
-    fused = [(name, one) for name, one in zip(names, loras, strict=True) if one.use.is_fused]
-    if fused:
-        pipeline.set_adapters([name for name, _ in fused], [one.use.scale for _, one in fused])
-        pipeline.fuse_lora(adapter_names=[name for name, _ in fused])
-        pipeline.delete_adapters([name for name, _ in fused])
-    kept = [(name, one) for name, one in zip(names, loras, strict=True) if not one.use.is_fused]
-    if kept:
-        pipeline.set_adapters([name for name, _ in kept], [one.use.scale for _, one in kept])
-    elif fused:
-        pipeline.unload_lora_weights()

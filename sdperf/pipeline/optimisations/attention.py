@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, Final
 
 import torch
@@ -14,6 +15,7 @@ from sdperf.pipeline.optimisations.rotary import (
     list_attentions,
     replace_processors,
 )
+from sdperf.settings import LORA
 
 TORCHS_KERNELS: Final = {
     "sdpa_flash": SDPBackend.FLASH_ATTENTION,
@@ -25,6 +27,9 @@ TORCHS_KERNELS: Final = {
 
 OTHERS_KERNELS: Final = {"flash_attention3": "_flash_3", "sage_attention": "sage"}
 """Kernels of other packages, by optimisation, as diffusers' dispatcher calls them."""
+
+_PROJECTION: Final = re.compile(r"to_[qkv]|add_[qkv]_proj")
+"""Layers that fusing joins, by diffusers' names."""
 
 
 def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
@@ -89,8 +94,9 @@ def fuse_query_key_value(pipeline: Any, denoiser: Any) -> None:
     """Let one product make query, key and value, in place.
 
     Raises:
-        ConfigurationError: Nothing could be fused.
+        ConfigurationError: Nothing could be fused, or a layer would lose what a LoRA adds to it.
     """
+    _refuse_added(denoiser)
     known = list_attentions(denoiser)
     if known:
         for attention in known:
@@ -106,6 +112,18 @@ def fuse_query_key_value(pipeline: Any, denoiser: Any) -> None:
             f"fused_projections finds nothing in {type(denoiser).__name__} that it could fuse",
             hint="leave fused_projections out",
         )
+
+
+def _refuse_added(denoiser: Any) -> None:
+    """Refuse projections that peft wraps: whoever joins their weights takes those of the model."""
+    for name, layer in denoiser.named_modules():
+        if _PROJECTION.fullmatch(name.rpartition(".")[2]) and hasattr(layer, "base_layer"):
+            raise ConfigurationError(
+                "fused_projections would leave out what a LoRA adds to query, key or value",
+                got=f"a layer of a LoRA at {name}",
+                expected=f"a LoRA that is fused: {LORA} FILE:fused",
+                hint="leave fused_projections out, or fuse the LoRA",
+            )
 
 
 def rotate_in_real_numbers(denoiser: Any) -> None:

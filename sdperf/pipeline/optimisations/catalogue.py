@@ -11,7 +11,7 @@ from typing import Final, get_args
 from sdperf import settings
 from sdperf.device import DeviceKind
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.entries import ALL, WEIGHTS, Optimisation
+from sdperf.pipeline.optimisations.entries import ALL, UNET_CLASSES, WEIGHTS, Optimisation
 
 DEFAULT: Final = "default"
 """Stands for what is on by default on a device."""
@@ -74,9 +74,20 @@ def sort_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in OPTIMISATIONS if name in names)
 
 
-def default_for(device: DeviceKind) -> tuple[str, ...]:
-    """Return what is on by default: measured to help there, images within their floor."""
-    return tuple(one.name for one in OPTIMISATIONS.values() if device in one.default_on)
+def default_for(device: DeviceKind, pipeline_class: str) -> tuple[str, ...]:
+    """Return what is on by default: measured to help there, images within their floor.
+
+    Args:
+        device: The kind of device.
+        pipeline_class: Class of diffusers that the model is opened as. A loop of our own and
+            recorded denoisers were measured for `UNET_CLASSES` alone.
+    """
+    is_unet = pipeline_class in UNET_CLASSES
+    return tuple(
+        one.name
+        for one in OPTIMISATIONS.values()
+        if device in (one.default_on if is_unet else one.default_elsewhere)
+    )
 
 
 def find_conflict(names: Sequence[str]) -> str | None:

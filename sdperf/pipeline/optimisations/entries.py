@@ -28,6 +28,9 @@ RECORDED_SCHEDULERS: Final = tuple(
 solves a small system there, whose outcome the host looks at: CUDA refuses both while it records."""
 
 UNET_FAMILIES: Final = ("sd", "sdxl")
+UNET_CLASSES: Final = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+"""The classes of diffusers whose pipelines are of these families; a test holds the two together."""
+
 WITH_PROMPTS: Final = ("sd", "sdxl", "sd3", "flux", "whole")
 """Families whose pipelines are told the prompts of a batch: those without stages too."""
 
@@ -51,7 +54,8 @@ class Optimisation:
         capability: The least compute capability of a CUDA device that it runs on.
         images_per_call: Images that go through the pipeline together.
         cache_interval: Steps from one full call of the denoiser to the next.
-        default_on: Device kinds on which it is on by default.
+        default_on: Device kinds on which it is on by default for the pipelines of `UNET_CLASSES`.
+        default_elsewhere: Device kinds on which it is on by default for all other pipelines.
         first_call: Whether it makes the first call much longer: it compiles.
         distribution: What has to be installed besides, and the extra of sdperf that brings it.
     """
@@ -69,6 +73,7 @@ class Optimisation:
     images_per_call: int = 1
     cache_interval: int | None = None
     default_on: tuple[DeviceKind, ...] = ()
+    default_elsewhere: tuple[DeviceKind, ...] = ()
     first_call: bool = False
     distribution: tuple[str, str] | None = None
 
@@ -235,6 +240,7 @@ ALL: Final = (
         "the calls of the text encoders recorded once and replayed, those of no other network",
         refusals=_ONLY_CUDA,
         group="graphs",
+        default_elsewhere=("cuda",),
     ),
     Optimisation(
         "device_loop",
@@ -264,6 +270,7 @@ ALL: Final = (
         "stored_png",
         "PNG files whose pixels are stored and not compressed: the same pixels in more bytes",
         group="png",
+        default_elsewhere=("cuda",),
     ),
     Optimisation(
         "fast_png",

@@ -125,8 +125,8 @@ class SessionBudget:
         if takes_s > left_s:
             self.suites.live_line.tell(
                 f"{BUDGET} {format_seconds(budget_s)}: the first case alone takes "
-                f"{format_seconds(takes_s)} in {rounds} rounds, and there are "
-                f"{format_seconds(left_s)} left"
+                f"{format_seconds(takes_s)} in {rounds} rounds, and "
+                + (f"there are {format_seconds(left_s)} left" if left_s > 0 else "none is left")
             )
         elif rounds < self.rounds:
             self.suites.live_line.tell(

@@ -136,7 +136,8 @@ class SessionSuites:
 
         if locate_references(self.root, model_hash, "").is_dir():
             kind = suite.describe_device().kind
-            calibrated = load_references(locate_references(self.root, model_hash, kind))
+            task = suite.workload.task
+            calibrated = load_references(locate_references(self.root, model_hash, kind, task))
             suite.shipped = calibrated or suite.shipped
 
     def start_ahead(self, node_id: str) -> None:
@@ -204,8 +205,9 @@ class SessionSuites:
         return is_empty or self.reason_to_skip(variant) is not None
 
     def find_default_optimisations(self) -> tuple[str, ...]:
-        """Return what is on by default on the session's device."""
-        return default_for(self.own().describe_device().kind)
+        """Return what is on by default on the session's device, for its model's pipeline."""
+        suite = self.own()
+        return default_for(suite.describe_device().kind, suite.model.pipeline_class)
 
     def reason_to_skip(self, variant: Variant, beside: Sequence[Variant] = ()) -> str | None:
         """Say why an automatic case does not suit this machine, naming the flag to force it.

@@ -24,6 +24,7 @@ from sdperf.images import (
     compute_trajectory_distance,
     map_on_all_cores,
 )
+from sdperf.images.input_files import InputFile
 from sdperf.images.png import decode_png
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.floors import ComponentFloor, PairNoise
@@ -145,6 +146,7 @@ class Calibrator:
         requests: The images.
         threads: The usual number of CPU threads.
         reference: Precision of the images that all others are compared with.
+        pictures: Pixels that the workload names, beside those that ship.
     """
 
     pool: WorkerPool
@@ -154,6 +156,7 @@ class Calibrator:
     requests: tuple[ImageRequest, ...]
     threads: int
     reference: Precision = "fp32"
+    pictures: tuple[InputFile, ...] = ()
     _plain: tuple[bytes, ...] = ()
     _recordings: tuple[tuple[ImageRequest, Recording], ...] = ()
     _own_process: CalibratedSetting | None = None
@@ -229,7 +232,13 @@ class Calibrator:
 
     def _ask(self, setting: CalibratedSetting, question: Question[T]) -> T:
         """Ask a worker of the setting, starting a fresh one where its environment demands it."""
-        spec = WorkerSpec(self.model, setting.precision, self.device, setting.subject)
+        spec = WorkerSpec(
+            self.model,
+            setting.precision,
+            self.device,
+            setting.subject,
+            pictures=self.pictures,
+        )
         own = setting if setting.fresh or setting.environ else None
         if own != self._own_process:
             self.pool.close()

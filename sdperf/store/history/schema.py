@@ -23,7 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD_REVISION: Final = "0001"
+HEAD_REVISION: Final = "0002"
 """The newest migration; a test holds it against the folder."""
 
 LONGEST_NAME: Final = 1000
@@ -139,4 +139,44 @@ results = Table(
     Column("worst_tile_ssim", Float),
     Column("entropy_bits", Float),
     Index(None, "series_id", "measured_at"),
+)
+
+sweep_versions = Table(
+    "sweep_versions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("sweep", String(16), nullable=False),
+    Column("series", String(64), nullable=False),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("case_name", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("setup", Text, nullable=False),
+    Column("anchor", Text, nullable=False),
+    Column("is_timed", Boolean, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("seconds_per_image", Float),
+    Column("speed", String(20)),
+    Column("change_log", Float),
+    Column("lower_log", Float),
+    Column("upper_log", Float),
+    Column("peak_rss_bytes", BigInteger),
+    Column("peak_device_bytes", BigInteger),
+    Column("first_call_s", Float),
+    Column("load_s", Float),
+    Column("before", Text),
+    Column("step_speed", String(20)),
+    Column("step_change_log", Float),
+    Column("step_lower_log", Float),
+    Column("step_upper_log", Float),
+    Column("memory", String(20)),
+    Column("pictures", String(20)),
+    Column("ssim", Float),
+    Column("worst_tile_ssim", Float),
+    Index(None, "sweep"),
+    Index(None, "series"),
+    comment="what sweeps found: a row for each version of each case",
 )

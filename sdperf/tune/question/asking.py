@@ -9,8 +9,17 @@ from typing import Any
 
 from sdperf.ab.sides.settings import parse_settings
 from sdperf.device import DeviceInfo
+from sdperf.errors import ConfigurationError
+from sdperf.images.input_files import default_mask, default_picture
 from sdperf.models.sampling import choose_sampling
+from sdperf.models.tasks.choosing import (
+    AskedPicture,
+    ChosenPicture,
+    choose_picture,
+    settle_workload,
+)
 from sdperf.record.workload import DEFAULT_PROMPTS, Workload
+from sdperf.settings import INPUT_IMAGE, MASK, STRENGTH, TASK
 from sdperf.store.profile import Scalar, format_profile
 from sdperf.tune.question.making_space import make_space
 from sdperf.tune.question.question import StudyLimits, StudyQuestion
@@ -58,7 +67,8 @@ def make_question(
     Raises:
         ConfigurationError: Something cannot be asked here.
     """
-    workload = _make_workload(asked, rig.model.name, stored)
+    pipeline_class = rig.model.pipeline_class if rig.subject is None else None
+    workload = _make_workload(asked, rig.model.name, stored, pipeline_class)
     abilities = rig.examine(dataclasses.replace(workload, scheduler=None))
     default = _make_default(asked, workload, stored)
     limits = StudyLimits(**asked.limits)
@@ -80,7 +90,62 @@ def make_question(
     ), abilities.device
 
 
-def _make_workload(asked: Asked, model: str, stored: StudyQuestion | None) -> Workload:
+def choose_for_study(
+    model: str, asked: AskedPicture, stored: StudyQuestion | None, *, is_subject: bool
+) -> ChosenPicture:
+    """Choose what a study draws from: what was typed, else what the study that is there has.
+
+    Args:
+        model: As for `sdperf.models.sampling.preset_for`.
+        asked: What was typed.
+        stored: The question of the study that is there.
+        is_subject: Whether a function of the user's makes the pipeline.
+
+    Returns:
+        Its picture is ``None`` where nothing was typed: it is as the study has it.
+
+    Raises:
+        ConfigurationError: A file cannot be used or is missing, or the model cannot do it.
+    """
+    picture = None if stored is None else stored.workload.picture
+    if picture is None or not asked.is_open:
+        chosen = choose_picture(model, asked, is_subject=is_subject)
+        if picture is not None and chosen.picture is None:
+            raise ConfigurationError(
+                "the study draws from a picture",
+                got=f"{TASK.flag} {asked.task}",
+                expected=f"{TASK.flag} {picture.task}" if picture.task else "another task",
+                hint="begin another: --study NAME",
+            )
+        return chosen
+    shipped = (None, default_picture().sha256, default_mask().sha256)
+    files = ((INPUT_IMAGE, picture.sha256), (MASK, picture.mask_sha256))
+    missing = [setting.flag for setting, digest in files if digest not in shipped]
+    if missing:
+        task = [] if picture.task is None else [f"{TASK.flag} {picture.task}"]
+        strength = [] if picture.strength is None else [f"{STRENGTH.flag} {picture.strength:g}"]
+        raise ConfigurationError(
+            "the study draws from a file of yours, of which it keeps the hash alone",
+            got=f"no {' and no '.join(missing)}",
+            expected="the file that it was begun with",
+            hint=" ".join([*task, *(f"{flag} FILE" for flag in missing), *strength]),
+        )
+    chosen = choose_picture(model, AskedPicture(task=picture.task), is_subject=is_subject)
+    return dataclasses.replace(chosen, picture=None)
+
+
+def _make_workload(
+    asked: Asked, model: str, stored: StudyQuestion | None, pipeline_class: str | None
+) -> Workload:
+    """Make the workload of what was typed, over that of a study where there is one.
+
+    Args:
+        asked: What was typed.
+        model: As a user names it.
+        stored: The study's question.
+        pipeline_class: The class of diffusers that decides what picture is taken; ``None`` where
+            a function of the user's makes the pipeline.
+    """
     if stored is not None:
         images = stored.images if asked.images is None else asked.images
         prompts = stored.workload.prompts if asked.prompts is None else asked.prompts
@@ -99,6 +164,8 @@ def _make_workload(asked: Asked, model: str, stored: StudyQuestion | None) -> Wo
             "model": model,
         }
         base = Workload(prompts=prompts, **fields)
+    if pipeline_class is not None and (stored is None or "picture" in asked.workload):
+        base = settle_workload(base, pipeline_class)
     repeated = [prompts[index % len(prompts)] for index in range(images)]
     return dataclasses.replace(base, prompts=tuple(repeated))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sdperf.errors import GenerationError
+from sdperf.images.input_files import InputFile
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.memory import WEIGHT_BYTES, find_room
@@ -37,6 +38,10 @@ class TrialRound:
 
 class Rig(Protocol):
     """What a study needs of a machine."""
+
+    @property
+    def pictures(self) -> tuple[InputFile, ...]:
+        """Pixels that workloads name, beside those that ship."""
 
     def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Have workers ready that have made their first call, untimed.
@@ -89,6 +94,7 @@ class LiveRig:
         subject: ``module:function`` that makes the pipeline, or ``None``.
         cpu_threads: Threads that the workers of a setting share.
         pool: The workers.
+        pictures: Pixels that workloads name, beside those that ship.
     """
 
     model: ResolvedModel
@@ -96,6 +102,7 @@ class LiveRig:
     subject: str | None
     cpu_threads: int
     pool: WorkerPool = field(default_factory=WorkerPool)
+    pictures: tuple[InputFile, ...] = ()
 
     def examine(self, workload: Workload) -> Abilities:
         """Load the plain pipeline and learn what can be tried with it.
@@ -164,6 +171,7 @@ class LiveRig:
             self.device,
             self.subject,
             optimisations=variant.optimisations,
+            pictures=self.pictures,
         )
 
     def _request(

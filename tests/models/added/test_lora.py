@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib.util
+import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from evidence.mapped_pipelines.recent import RECENT
@@ -12,6 +14,7 @@ from sdperf.errors import ConfigurationError, ModelError
 from sdperf.judging.doubts.comparable import explain_difference
 from sdperf.models.added import lora
 from sdperf.models.loader import load_pipeline, resolve_model
+from sdperf.pipeline.optimisations.networks import optimise_networks
 from sdperf.record.workload import LoraUse
 from sdperf.settings import LORA
 from tests.support.measurements import measurement
@@ -113,6 +116,88 @@ def test_it_is_loaded_at_its_scale_and_fused_if_asked(tiny_folder, style):
                "transformer.nothing.lora_B.weight": torch.ones(2, 2)}, state)  # fmt: skip
     with pytest.raises(ModelError, match=r"the LoRA plain\.safetensors c"):
         load(str(state))
+
+
+@pytest.fixture
+def load(tiny_folder):
+    folder = tiny_folder("qwen-image")
+    return lambda text: load_pipeline(
+        resolve(folder, text), torch_dtype=torch.float32, device="cpu"
+    )
+
+
+@pytest.fixture
+def save(style):
+    """Save the LoRA under another name, with changes."""
+
+    def write(name, metadata=None, **changed):
+        path = style.with_name(f"{name}.safetensors")
+        with safe_open(style, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        change = changed.get("change", lambda _: None)
+        change(tensors)
+        save_file(tensors, path, metadata=metadata)
+        return path
+
+    return write
+
+
+@NEEDS_PEFT
+def test_one_that_is_fused_hides_no_other(load, style, save):
+    def double(tensors):
+        tensors[f"{LAYER}.lora_B.weight"] *= -2
+
+    other = save("other", change=double)
+    alone, together, mixed, turned = (
+        draw(load(text))
+        for text in (f"{style}", f"{style},{other}", f"{style}:fused,{other}",
+                     f"{other},{style}:fused")
+    )  # fmt: skip
+    assert (together - alone).abs().max() > 1e-4
+    assert torch.allclose(together, mixed, atol=1e-4)
+    assert torch.allclose(together, turned, atol=1e-4)
+
+
+@NEEDS_PEFT
+def test_projections_are_joined_with_a_fused_one_only(load, style):
+    with pytest.raises(ConfigurationError, match=r"leave out what a LoRA adds.*attn\.to_q.*:fused"):
+        optimise_networks(load(str(style)), ["fused_projections"])
+    merged = load(f"{style}:fused")
+    alone = draw(merged)
+    optimise_networks(merged, ["fused_projections"])
+    assert torch.allclose(draw(merged), alone, atol=1e-5)
+
+
+@NEEDS_PEFT
+@pytest.mark.parametrize("layer", ["transformer.other.0.to_q", "text_encoder_2.layers.0.to_q"])
+def test_one_that_fits_in_part_is_refused(load, save, layer):
+    def add(tensors):
+        tensors[f"{layer}.lora_A.weight"] = torch.ones(2, 2)
+        tensors[f"{layer}.lora_B.weight"] = torch.ones(2, 2)
+
+    with pytest.raises(
+        ModelError, match="fits a part of a QwenImagePipeline only; got: 2 of its 4"
+    ):
+        load(str(save("part", change=add)))
+
+
+@NEEDS_PEFT
+def test_one_of_zeros_is_refused(load, save):
+    def clear(tensors):
+        tensors[f"{LAYER}.lora_B.weight"].zero_()
+
+    with pytest.raises(ModelError, match="changes nothing in a QwenImagePipeline; got: a product"):
+        load(str(save("zeros", change=clear)))
+
+
+def test_a_configuration_in_it_that_names_code_is_refused(tiny_folder, save, installed):
+    said = {"transformer.megatron_config": {"a": 1}, "transformer.megatron_core": "antigravity"}
+    path = save("code", metadata={"lora_adapter_metadata": json.dumps(said)})
+    with pytest.raises(ModelError, match=r"the LoRA code\.safetensors names code to run"):
+        resolve(tiny_folder("qwen-image"), str(path))
+    plain = {"transformer.megatron_config": None, "transformer.megatron_core": "megatron.core"}
+    path = save("plain", metadata={"lora_adapter_metadata": json.dumps(plain)})
+    assert resolve(tiny_folder("qwen-image"), str(path)).loras
 
 
 def test_a_pipeline_without_loras_says_so():

@@ -3,6 +3,7 @@
 import pytest
 
 from sdperf.errors import ConfigurationError
+from sdperf.pipeline.families import _FAMILIES
 from sdperf.pipeline.optimisations.catalogue import (
     ALL_DEVICES,
     OPTIMISATIONS,
@@ -16,6 +17,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     is_recorded,
     parse_optimisations,
 )
+from sdperf.pipeline.optimisations.entries import UNET_CLASSES, UNET_FAMILIES
 
 
 def test_a_set_has_one_spelling_whatever_its_order():
@@ -84,16 +86,34 @@ def test_quantised_weights_combine_with_recording_and_compiling():
 
 
 @pytest.mark.parametrize("kind", ALL_DEVICES)
-def test_defaults_are_exact_quick_to_start_and_go_together(kind):
-    names = default_for(kind)
+@pytest.mark.parametrize(
+    ("family", "pipeline_class"),
+    [
+        ("sd", "StableDiffusionPipeline"),
+        ("sdxl", "StableDiffusionXLPipeline"),
+        ("sd3", "StableDiffusion3Pipeline"),
+        ("flux", "FluxPipeline"),
+        ("whole", "Flux2KleinPipeline"),
+        ("whole", "StableDiffusionImg2ImgPipeline"),
+    ],
+)
+def test_defaults_are_exact_quick_to_start_and_go_together(kind, family, pipeline_class):
+    names = default_for(kind, pipeline_class)
     assert find_conflict(names) is None
-    check_supported(names, kind, "sd", "StableDiffusionPipeline")
+    check_supported(names, kind, family, pipeline_class)
     assert all(OPTIMISATIONS[name].sort == "exact" for name in names)
     assert not any(OPTIMISATIONS[name].first_call for name in names)
 
 
 def test_nothing_is_on_by_default_where_nobody_measured():
-    assert default_for("mps") == ()
+    assert default_for("mps", "StableDiffusionPipeline") == ()
+    assert default_for("mps", "Flux2KleinPipeline") == ()
+    assert default_for("cpu", "Flux2KleinPipeline") == ()
+
+
+def test_the_classes_of_the_default_with_a_loop_are_those_of_its_families():
+    families = {name: kind.family for name, kind in _FAMILIES.items()}
+    assert {name for name, family in families.items() if family in UNET_FAMILIES} == {*UNET_CLASSES}
 
 
 def test_what_names_say_of_images_and_calls():

@@ -199,6 +199,14 @@ def test_a_first_case_longer_than_the_budget_is_said():
     ]
 
 
+def test_a_budget_that_loading_took_leaves_nothing_and_not_less():
+    session = Session([FIRST, ASYNC], budget_s=10.0)
+    session.now_s = 40.0
+    bound(session, 1.0)
+    (said,) = session.said
+    assert said.endswith("3 rounds, and none is left")
+
+
 HALF = ask("half", Variant("bf16"))
 LAYERS = ExpectedWork("layers", Variant("bf16"), False, asks=frozenset({"components"}))
 

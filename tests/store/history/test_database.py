@@ -38,16 +38,16 @@ def test_an_older_schema_is_brought_up_to_date_with_its_runs(url, tmp_path, monk
     database.close()
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_colour.py").write_text(
+    (folder / "versions" / "0003_colour.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        'revision = "0002"\n'
-        'down_revision = "0001"\n'
+        'revision = "0003"\n'
+        'down_revision = "0002"\n'
         "def upgrade():\n"
         '    op.add_column("runs", sa.Column("colour", sa.Text(), server_default="red"))\n'
     )
     monkeypatch.setattr(module, "MIGRATIONS", folder)
-    monkeypatch.setattr(module, "HEAD_REVISION", "0002")
+    monkeypatch.setattr(module, "HEAD_REVISION", "0003")
     database = open_database(url, create=False)
     with database.reading() as connection:
         assert connection.scalar(sqlalchemy.text("SELECT colour FROM runs")) == "red"
@@ -59,18 +59,18 @@ def test_a_failed_migration_leaves_the_tables_as_they_were(url, tmp_path, monkey
     open_database(url, create=True).close()
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_half.py").write_text(
+    (folder / "versions" / "0003_half.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        'revision = "0002"\n'
-        'down_revision = "0001"\n'
+        'revision = "0003"\n'
+        'down_revision = "0002"\n'
         "def upgrade():\n"
         '    op.add_column("runs", sa.Column("colour", sa.Text()))\n'
         '    op.add_column("nowhere", sa.Column("colour", sa.Text()))\n'
     )
     with monkeypatch.context() as patch:
         patch.setattr(module, "MIGRATIONS", folder)
-        patch.setattr(module, "HEAD_REVISION", "0002")
+        patch.setattr(module, "HEAD_REVISION", "0003")
         with pytest.raises(RecordError, match="cannot be used"):
             open_database(url, create=False)
     database = open_database(url, create=False)
