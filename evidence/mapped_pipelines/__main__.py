@@ -1,10 +1,14 @@
 """Try every class of the installed diffusers that draws images, and write the tables of the docs.
 
-python -m evidence.mapped_pipelines                        prints the table, some five minutes
+python -m evidence.mapped_pipelines                        prints the table, some six minutes
 python -m evidence.mapped_pipelines --only Krea2Pipeline   tries one
 python -m evidence.mapped_pipelines --write docs/models.md puts it between the page's marks
 python -m evidence.mapped_pipelines --pictures --write docs/pictures-in.md
                                                            those that draw from a picture
+python -m evidence.mapped_pipelines --only PRXPipeline --write docs/models.md
+                                                           puts the one row into the page
+
+A class that needs a package which cannot be imported here keeps the row that stands in the page.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ from evidence.mapped_pipelines.table import (
 )
 from sdperf.store.files import write_atomically
 
+PAGES: Final = Path(__file__).parents[2] / "docs"
 MARKS: Final = ("<!-- mapped pipelines -->", "<!-- end of mapped pipelines -->")
+_BETWEEN: Final = re.compile(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), re.DOTALL)
 HEAD: Final = (
     "| pipeline | stages | noise handed over | trajectory | components | batch | optimisations |"
 )
@@ -46,14 +52,26 @@ def main() -> None:
     parser.add_argument("--pictures", action="store_true", help="classes that draw from a picture")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="page whose table is replaced")
     arguments = parser.parse_args()
-    rows = []
+    classes = PICTURE_CLASSES if arguments.pictures else CLASSES
     listed = list_mapped_pictures() if arguments.pictures else list_mapped()
-    for name in arguments.only or listed:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        if arguments.pictures:
-            rows.append(format_picture_row(name, try_class(name, PICTURE_CLASSES)))
-        else:
-            rows.append(format_row(name, try_class(name)))
+    own = PAGES / ("pictures-in.md" if arguments.pictures else "models.md")
+    kept = read_rows(arguments.write or own)
+    rows = []
+    for name in dict.fromkeys((*listed, *(arguments.only or ()))):
+        entry = classes.get(name)
+        is_asked = arguments.only is None or name in arguments.only
+        if is_asked and isinstance(entry, Try) and not entry.is_possible:
+            needs = " and ".join(entry.needs)
+            print(f"{name} keeps its row: needs {needs}", file=sys.stderr, flush=True)
+            rows.append(kept.get(name) or format_row(name, f"needs {needs}"))
+        elif is_asked:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            if arguments.pictures:
+                rows.append(format_picture_row(name, try_class(name, PICTURE_CLASSES)))
+            else:
+                rows.append(format_row(name, try_class(name)))
+        elif arguments.write is not None and name in kept:
+            rows.append(kept[name])
     table = format_table(rows, PICTURES_HEAD if arguments.pictures else HEAD)
     if arguments.write is None:
         print(table)
@@ -71,28 +89,48 @@ def try_class(name: str, classes: Mapping[str, Try | str] = CLASSES) -> Abilitie
                 entry.settings,
                 opened_as=name if entry.opens else None,
                 is_given_a_picture=entry.is_given_a_picture,
+                is_saved=entry.is_saved,
             )
         except Exception as error:  # noqa: BLE001  # a row of the table says it
             return f"fails: {str(error).splitlines()[0]}"
     return entry
 
 
+def read_rows(page: Path) -> dict[str, str]:
+    """Read the rows that stand between a page's marks, by class name; none where it lacks them."""
+    found = _BETWEEN.search(page.read_text(encoding="utf-8"))
+    lines = found.group().splitlines() if found is not None else []
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+
+
+def label_row(name: str, entry: Try | str | None) -> str:
+    """Name a class, and what it was tried with: a function, packages beside sdperf's own."""
+    if isinstance(entry, Try) and not entry.is_saved:
+        return f"`{name}` (by a function)"
+    if not (isinstance(entry, Try) and entry.needs and entry.is_possible):
+        return f"`{name}`"
+    versions = (f"{package} {version(package)}" for package in (*entry.needs, "torch"))
+    return f"`{name}` ({', '.join(one.partition('+')[0] for one in versions)})"
+
+
 def format_row(name: str, tried: Abilities | str) -> str:
-    """Format one line of the table. Pure."""
+    """Format one line of the table."""
+    label = label_row(name, CLASSES.get(name))
     if isinstance(tried, str):
-        return f"| `{name}` | {tried} | | | | | |"
+        return f"| {label} | {tried} | | | | | |"
     return (
-        f"| `{name}` | {tried.stages} | {tried.noise} | {tried.trajectory} | {tried.components} | "
+        f"| {label} | {tried.stages} | {tried.noise} | {tried.trajectory} | {tried.components} | "
         f"{tried.batch} | {tried.optimisations} |"
     )
 
 
 def format_picture_row(name: str, tried: Abilities | str) -> str:
-    """Format one line of the table of classes that draw from a picture. Pure."""
+    """Format one line of the table of classes that draw from a picture."""
+    label = label_row(name, PICTURE_CLASSES.get(name))
     if isinstance(tried, str):
-        return f"| `{name}` | {tried} | | | | | |"
+        return f"| {label} | {tried} | | | | | |"
     return (
-        f"| `{name}` | {tried.task} | {tried.picture} | {tried.steps} | {tried.trajectory} | "
+        f"| {label} | {tried.task} | {tried.picture} | {tried.steps} | {tried.trajectory} | "
         f"{tried.components} | {tried.batch} |"
     )
 
@@ -119,10 +157,9 @@ def replace_table(page: Path, table: str) -> None:
         ValueError: The page lacks a mark.
     """
     text = page.read_text(encoding="utf-8")
-    between = re.compile(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), re.DOTALL)
-    if not between.search(text):
+    if not _BETWEEN.search(text):
         raise ValueError(f"{page} lacks {MARKS[0]} and {MARKS[1]}")
-    fresh = between.sub(f"{MARKS[0]}\n{table}\n\n{MARKS[1]}", text)
+    fresh = _BETWEEN.sub(f"{MARKS[0]}\n{table}\n\n{MARKS[1]}", text)
     write_atomically(page, fresh.encode())
 
 

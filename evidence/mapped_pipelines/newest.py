@@ -40,6 +40,19 @@ from evidence.mapped_pipelines.parts import (
 from evidence.random_pipelines.tokenizers import build_chat_tokenizer
 from evidence.random_pipelines.weights import RandomWeights
 
+ROPE_OF_THREE: Final = {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"}
+"""Places of a token in time, height and width, as Qwen's vision-language models count them."""
+
+QWEN3_VISION: Final[dict[str, Any]] = {
+    "depth": 2,
+    "hidden_size": HIDDEN,
+    "intermediate_size": HIDDEN,
+    "num_heads": 2,
+    "out_hidden_size": HIDDEN,
+    "deepstack_visual_indexes": [0],
+}
+"""The part of Qwen 3's vision-language model that sees."""
+
 
 def build_flux_kontext() -> Any:
     """Build FLUX Kontext, which draws from a prompt alone too."""
@@ -92,18 +105,9 @@ def build_qwen3_vl(weights: RandomWeights, layers: int) -> Any:
     """
     from transformers import Qwen3VLConfig, Qwen3VLModel
 
-    rope = {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"}
-    vision = {
-        "depth": 2,
-        "hidden_size": HIDDEN,
-        "intermediate_size": HIDDEN,
-        "num_heads": 2,
-        "out_hidden_size": HIDDEN,
-        "deepstack_visual_indexes": [0],
-    }
-    text = {**SHAPE, "num_hidden_layers": layers, "rope_scaling": rope}
+    text = {**SHAPE, "num_hidden_layers": layers, "rope_scaling": ROPE_OF_THREE}
     return weights.build(
-        lambda: Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision))
+        lambda: Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=QWEN3_VISION))
     )
 
 

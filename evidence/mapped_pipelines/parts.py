@@ -152,7 +152,7 @@ def build_flux2_vae(weights: RandomWeights, *, channels: int, levels: int) -> An
 
 
 def build_qwen_image_vae(
-    weights: RandomWeights, *, mean: list[float], deviation: list[float]
+    weights: RandomWeights, *, mean: list[float], deviation: list[float], halvings: int = 1
 ) -> Any:
     """Build the VAE of Qwen-Image, which was made for video.
 
@@ -160,14 +160,16 @@ def build_qwen_image_vae(
         weights: What it is filled with.
         mean: Of each of the four channels of its latents.
         deviation: Of each of them.
+        halvings: Of the size.
     """
+    base, widths = (8, [1, 2]) if halvings == 1 else (4, [1] * (halvings + 1))
     return weights.build(
         lambda: AutoencoderKLQwenImage(
-            base_dim=8,
+            base_dim=base,
             z_dim=4,
-            dim_mult=[1, 2],
+            dim_mult=widths,
             num_res_blocks=1,
-            temperal_downsample=[False],
+            temperal_downsample=[False] * halvings,
             latents_mean=mean,
             latents_std=deviation,
         )

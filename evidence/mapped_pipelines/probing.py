@@ -70,6 +70,7 @@ def probe(
     *,
     opened_as: str | None = None,
     is_given_a_picture: bool = False,
+    is_saved: bool = True,
 ) -> Abilities:
     """Save a pipeline, load it as sdperf does, and try what can be done with it.
 
@@ -78,17 +79,13 @@ def probe(
         settings: Fields of the workload that differ from two steps at 32 x 32 pixels.
         opened_as: Class of diffusers that its folder is opened as; ``None`` is its own.
         is_given_a_picture: Whether it is given the default picture although it can do without.
+        is_saved: Whether it is saved and loaded before; else it is taken as it is built.
 
     Raises:
         SdperfError: It cannot be loaded, or not be generated with.
     """
-    with tempfile.TemporaryDirectory(prefix="sdperf-mapped-") as name:
-        folder = Path(name) / "model"
-        pipeline.save_pretrained(folder)
-        resolved = resolve_model(
-            str(folder), cache_dir=Path(name) / "hashes", pipeline_class=opened_as
-        )
-        loaded = load_pipeline(resolved, torch_dtype=torch.float32, device="cpu")
+    loaded = _load_saved(pipeline, opened_as) if is_saved else pipeline
+    loaded.set_progress_bar_config(disable=True)
     fields = {"num_inference_steps": 2, "guidance_scale": 3.0, "height": 32, "width": 32}
     picture = InputPicture(DEFAULT_PICTURE_SHA256) if is_given_a_picture else None
     workload = Workload("tiny", PROMPTS, **{**fields, **settings}, picture=picture)
@@ -107,6 +104,16 @@ def probe(
         len(known),
         *(() if stages.bound is None else _try_picture(stages)),
     )
+
+
+def _load_saved(pipeline: Any, opened_as: str | None) -> Any:
+    with tempfile.TemporaryDirectory(prefix="sdperf-mapped-") as name:
+        folder = Path(name) / "model"
+        pipeline.save_pretrained(folder)
+        resolved = resolve_model(
+            str(folder), cache_dir=Path(name) / "hashes", pipeline_class=opened_as
+        )
+        return load_pipeline(resolved, torch_dtype=torch.float32, device="cpu")
 
 
 def _try_picture(stages: Stages) -> tuple[str, str, str]:

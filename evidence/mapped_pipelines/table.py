@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from typing import Any, Final
 
 from diffusers import PixArtAlphaPipeline, PixArtSigmaPipeline
 
-from evidence.mapped_pipelines import early, families, newest, pictures, recent
+from evidence.mapped_pipelines import (
+    combined,
+    early,
+    families,
+    newest,
+    pictures,
+    processors,
+    recent,
+)
 from evidence.mapped_pipelines.newest import with_perturbed_attention
 from sdperf.models.tasks.signatures import read_mapping
 
 NOT_TOLD: Final = "wants the kind of control (control_mode), which no setting says"
 _AS_PLAIN: Final = "as the same without perturbed attention; not tried"
 _AS_CONTROLNET: Final = "as its ControlNet for text-to-image; not tried"
-_TORCHVISION: Final = "its processor needs torchvision"
+_TORCHVISION: Final = ("torchvision",)
+_A_MILLION: Final = "draws a million pixels whatever size is asked for"
 _COMBINED: Final = "made of two pipelines; its parts have to be found by hand"
+_ITS_GUIDANCE: Final = {"height": 128, "width": 128, "guidance_scale": None}
+"""Of a pipeline that has a scale for each of its halves."""
+
 _VIDEO: Final = "makes a video; its first frame would be the picture"
 
 
@@ -30,12 +43,32 @@ class Try:
         settings: Fields of the workload that differ from two steps at 32 x 32 pixels.
         opens: Whether the pipeline is saved, and opened as the class that the row is about.
         is_given_a_picture: Whether it is given the default picture although it can do without.
+        needs: Packages beside sdperf's own that the class cannot be tried without.
+        is_saved: Whether it is saved and loaded as sdperf does; not where diffusers cannot open
+            what it saves, so that a function has to make the pipeline.
     """
 
     build: Callable[[], Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     opens: bool = False
     is_given_a_picture: bool = False
+    needs: tuple[str, ...] = ()
+    is_saved: bool = True
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether everything that the class needs can be imported here."""
+        return all(map(_can_import, self.needs))
+
+
+@cache
+def _can_import(package: str) -> bool:
+    """Tell whether a package loads: an installed torchvision may not fit the torch beside it."""
+    try:
+        import_module(package)
+    except Exception:  # noqa: BLE001  # RuntimeError where an operator is missing
+        return False
+    return True
 
 
 def _sized(build: Callable[[], Any], size_px: int) -> Try:
@@ -61,7 +94,7 @@ CLASSES: Final[dict[str, Try | str]] = {
     "Ideogram4Pipeline": Try(newest.build_ideogram4),
     "CogView4Pipeline": Try(newest.build_cogview4),
     "OvisImagePipeline": Try(newest.build_ovis),
-    "PRXPipeline": "cleans prompts by ftfy, which has to be installed besides",
+    "PRXPipeline": Try(processors.build_prx, {"height": 256, "width": 256}, needs=("ftfy",)),
     "SanaPipeline": _sized(early.build_sana, 512),
     "PixArtAlphaPipeline": _sized(partial(early.build_pixart, PixArtAlphaPipeline), 256),
     "PixArtSigmaPipeline": _sized(partial(early.build_pixart, PixArtSigmaPipeline), 256),
@@ -90,16 +123,20 @@ CLASSES: Final[dict[str, Try | str]] = {
     "SanaPAGPipeline": _sized(
         _perturbed(early.build_sana, "SanaPAGPipeline", "transformer_blocks.0"), 512
     ),
-    "HunyuanDiTPAGPipeline": "takes minutes: as HunyuanDiTPipeline, with a third more work",
-    "FluxKontextPipeline": "draws a million pixels whatever size is asked for",
-    "QwenImage21Pipeline": _TORCHVISION,
-    "NucleusMoEImagePipeline": _TORCHVISION,
-    "GlmImagePipeline": _TORCHVISION,
-    "ZImageOmniPipeline": _TORCHVISION,
-    "KandinskyCombinedPipeline": _COMBINED,
-    "KandinskyV22CombinedPipeline": _COMBINED,
-    "WuerstchenCombinedPipeline": _COMBINED,
-    "StableCascadeCombinedPipeline": _COMBINED,
+    "HunyuanDiTPAGPipeline": _sized(
+        _perturbed(early.build_hunyuan, "HunyuanDiTPAGPipeline", "blocks.1"), 1024
+    ),
+    "FluxKontextPipeline": _A_MILLION,
+    "QwenImage21Pipeline": Try(processors.build_qwen_image21, needs=_TORCHVISION),
+    "NucleusMoEImagePipeline": Try(processors.build_nucleus, needs=_TORCHVISION),
+    "GlmImagePipeline": Try(processors.build_glm_image, needs=_TORCHVISION),
+    "ZImageOmniPipeline": Try(processors.build_z_image_omni, needs=_TORCHVISION),
+    "KandinskyCombinedPipeline": Try(combined.build_kandinsky),
+    "KandinskyV22CombinedPipeline": Try(combined.build_kandinsky22),
+    "WuerstchenCombinedPipeline": Try(combined.build_wuerstchen, _ITS_GUIDANCE, is_saved=False),
+    "StableCascadeCombinedPipeline": Try(
+        combined.build_stable_cascade, _ITS_GUIDANCE, is_saved=False
+    ),
     "HeliosPipeline": _VIDEO,
     "HeliosPyramidPipeline": _VIDEO,
     "StableDiffusionControlNetPipeline": Try(pictures.build_sd_controlnet),
@@ -162,9 +199,15 @@ PICTURE_CLASSES: Final[dict[str, Try | str]] = {
     "QwenImageInpaintPipeline": _opened(recent.build_qwen_image),
     "ZImageImg2ImgPipeline": _opened(recent.build_z_image),
     "ZImageInpaintPipeline": _opened(recent.build_z_image),
-    "QwenImageEditPipeline": _TORCHVISION,
-    "QwenImageEditPlusPipeline": _TORCHVISION,
-    "QwenImageEditInpaintPipeline": _TORCHVISION,
+    **{
+        name: Try(
+            partial(processors.build_qwen_image_edit, name),
+            {"num_inference_steps": 4, "height": 64, "width": 64},
+            needs=_TORCHVISION,
+        )
+        for name in ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
+    },
+    "QwenImageEditInpaintPipeline": _A_MILLION,
     "QwenImageLayeredPipeline": "makes several layers of one picture",
     "Kandinsky3Img2ImgPipeline": "not tried",
     **dict.fromkeys(("IFImg2ImgPipeline", "IFInpaintingPipeline"), "not tried"),

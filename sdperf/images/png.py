@@ -30,7 +30,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Encode pixels as PNG; equal pixels give equal bytes for one version of Pillow.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8; (H, W, 4) with transparency.
     """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
@@ -41,16 +41,17 @@ def encode_stored_png(image: NDArray[np.uint8]) -> bytes:
     """Encode pixels as a PNG that stores them: no filter is tried and nothing is compressed.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8; (H, W, 4) with transparency.
 
     Source: PNG specification, third edition, 5.2 to 5.6, 9.2 and 10.1.
     """
     import numpy as np
 
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each begins with filter type 0
+    height, width, channels = image.shape
+    # each row begins with filter type 0
+    rows = np.zeros((height, 1 + channels * width), dtype=np.uint8)
     rows[:, 1:] = image.reshape(height, -1)
-    return _make_png(width, height, zlib.compress(rows.tobytes(), 0))
+    return _make_png(width, height, channels, zlib.compress(rows.tobytes(), 0))
 
 
 def encode_fast_png(image: NDArray[np.uint8]) -> bytes:
@@ -60,15 +61,15 @@ def encode_fast_png(image: NDArray[np.uint8]) -> bytes:
     threads.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8; (H, W, 4) with transparency.
 
     Source: PNG specification, third edition, 9.2 (filter type 2, Up); RFC 1950 and RFC 1951, whose
         blocks of different compressors may follow each other after a flush.
     """
     import numpy as np
 
-    height, width, _ = image.shape
-    rows = np.empty((height, 1 + 3 * width), dtype=np.uint8)
+    height, width, channels = image.shape
+    rows = np.empty((height, 1 + channels * width), dtype=np.uint8)
     rows[:, 0] = _UP
     flat = image.reshape(height, -1)
     rows[0, 1:] = flat[0]
@@ -82,8 +83,12 @@ def encode_fast_png(image: NDArray[np.uint8]) -> bytes:
             _deflate(last, zlib.Z_FINISH),
         ]
     checksum = zlib.adler32(rows.tobytes())
-    return _make_png(width, height, b"\x78\x01" + b"".join(parts) + struct.pack(">I", checksum))
+    pixels = b"\x78\x01" + b"".join(parts) + struct.pack(">I", checksum)
+    return _make_png(width, height, channels, pixels)
 
+
+_COLOUR_TYPES: Final = {3: 2, 4: 6}
+"""Of a PNG's header, by channels: Qwen-Image 2.1 draws transparency too."""
 
 _UP: Final = 2
 _STRIPS: Final = 16
@@ -96,8 +101,8 @@ def _deflate(strip: bytes, end: int) -> bytes:
     return compressor.compress(strip) + compressor.flush(end)
 
 
-def _make_png(width: int, height: int, pixels: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def _make_png(width: int, height: int, channels: int, pixels: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_make_chunk(*part) for part in parts)
 

@@ -30,7 +30,10 @@ NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
 
 _DESCRIPTION_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
-_WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor|Extractor)$")
+_WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor(Pil|Fast)?|Extractor)$")
+_OF_PRIOR: Final = "prior_"
+"""Begins the names of the first half's parts, where two pipelines are one."""
+
 _FROM_PICTURES: Final = re.compile(r"Img2Img|Inpaint|Pix2Pix|Control|Adapter|Edit|FluxFill")
 _NOT_MEASURED: Final = re.compile(
     r"Upscale|Depth2Img|ControlNetUnion|Video|Variation|SuperResolution|PaintByExample|I2I|I2V|V2V"
@@ -61,7 +64,8 @@ class Component:
     @property
     def has_weights(self) -> bool:
         """Whether the part is a network; tokenizers and schedulers are not."""
-        return not (self.name.startswith("tokenizer") or _WEIGHTLESS.search(self.class_name))
+        own = self.name.removeprefix(_OF_PRIOR)
+        return not (own.startswith("tokenizer") or _WEIGHTLESS.search(self.class_name))
 
     @property
     def config_name(self) -> str | None:
@@ -268,7 +272,7 @@ def _missing_parts(names: set[str], pipeline_class: str) -> str:
     missing += [
         kinds[0]
         for kinds in (("text_encoder",), ("tokenizer", "processor"))
-        if not any(name.startswith(kinds) for name in names)
+        if not any(name.removeprefix(_OF_PRIOR).startswith(kinds) for name in names)
     ]
     return ", ".join(missing)
 

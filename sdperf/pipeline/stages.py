@@ -37,6 +37,9 @@ OnStep = Callable[[int, torch.Tensor], None]
 A scheduler can take more steps than were asked for: PNDM one more, Heun about twice as many.
 """
 
+_GUIDANCE: Final = "guidance_scale"
+"""Usual name of guidance, and the end of the names of a pipeline that has one for each half."""
+
 _SCHEDULE: Final = "guidance_schedule"
 """A scale for each step, which Ideogram 4 has by default and takes in the place of one scale."""
 
@@ -126,8 +129,9 @@ class Stages:
         self._noise_plan: NoisePlan | None = None
         defaults = {name: item.default for name, item in parameters.items()}
         self.guidance_argument = find_guidance_argument(defaults)
-        if self.guidance_argument is None and self._accepts_anything:
-            self.guidance_argument = "guidance_scale"
+        names_none = not any(name.endswith(_GUIDANCE) for name in parameters)
+        if self.guidance_argument is None and self._accepts_anything and names_none:
+            self.guidance_argument = _GUIDANCE
         self.guidance_scale: float | None = workload.guidance_scale
         if self.guidance_scale is None:
             self.guidance_scale = defaults.get(self.guidance_argument or "")

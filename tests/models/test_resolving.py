@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sdperf.errors import ModelError
 from sdperf.models import finding, loader
-from sdperf.models.layout import parse_model_index, select_files
+from sdperf.models.layout import Component, parse_model_index, select_files
 from sdperf.models.loader import resolve_model
 from tests.support import tiny_pipelines
 
@@ -241,6 +241,13 @@ def test_parts_that_are_null_or_unneeded_are_not_loaded():
             "tokenizer": None,
             "processor": ["transformers", "Qwen3VLProcessor"],
         },
+        {
+            "_class_name": "KandinskyV22CombinedPipeline",
+            "text_encoder": None,
+            "tokenizer": None,
+            "prior_text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+            "prior_tokenizer": ["transformers", "CLIPTokenizer"],
+        },
     ],
     ids=lambda overrides: overrides["_class_name"],
 )
@@ -248,6 +255,22 @@ def test_pipelines_that_name_their_parts_in_other_words_are_taken(overrides):
     index = parse_model_index(index_of(**overrides), "the model")
     assert index.pipeline_class == overrides["_class_name"]
     assert "text_encoder_select_layers" not in {part.name for part in index.components}
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name", "has_weights"),
+    [
+        ("tokenizer_2", "CLIPTokenizer", False),
+        ("prior_tokenizer", "CLIPTokenizer", False),
+        ("prior_image_processor", "CLIPImageProcessorPil", False),
+        ("siglip_processor", "Siglip2ImageProcessorFast", False),
+        ("prior_scheduler", "UnCLIPScheduler", False),
+        ("prior_prior", "PriorTransformer", True),
+        ("prior_text_encoder", "CLIPTextModelWithProjection", True),
+    ],
+)
+def test_a_part_is_a_network_unless_its_name_or_class_says_otherwise(name, class_name, has_weights):
+    assert Component(name, "transformers", class_name).has_weights is has_weights
 
 
 JSON = st.recursive(

@@ -319,3 +319,18 @@ def test_a_subclass_is_divided_only_while_its_call_is_the_familys(sd, kind, expe
     assert isinstance(stages, SeparableStages) == (expected is SeparableStages)
     whole = stages.run_whole(prompts, stages.draw_noise([stages.workload.image(0)]))
     assert whole.shape == (1, 32, 40, 3)
+
+
+class TwoHalves(DiffusionPipeline):
+    """Takes what it does not name, as Wuerstchen does, and a scale of guidance for each half."""
+
+    def __call__(self, prompt, num_inference_steps=2, decoder_guidance_scale=0.0, **more):
+        raise AssertionError("not asked")
+
+
+def test_guidance_is_refused_by_a_pipeline_that_has_a_scale_for_each_half():
+    plain = workload(height=None, width=None)
+    with pytest.raises(ConfigurationError, match=r"TwoHalves takes no guidance scale"):
+        Stages(TwoHalves(), plain)
+    unasked = Stages(TwoHalves(), workload(height=None, width=None, guidance_scale=None))
+    assert unasked.guidance_argument is None

@@ -85,7 +85,8 @@ def replay(stages: Stages, image: ImageRequest, recording: Recording) -> Replay:
     if denoiser is None or not recording.calls:
         raise UnsupportedError(
             f"{type(stages.pipeline).__name__} cannot be run by components",
-            expected="a pipeline with a unet or a transformer",
+            got=None if denoiser is None else "no call of its denoiser that could be recorded",
+            expected="a unet or a transformer that is given tensors and plain values",
         )
     dtype, device = denoiser.dtype, stages.pipeline._execution_device
     pixels: Any = None

@@ -237,3 +237,26 @@ def test_a_nonfinite_latent_is_seen(bind):
         next(stages.pipeline.transformer.parameters()).fill_(float("nan"))
     recording = record(stages, IMAGE)
     assert recording.nonfinite_step == 0
+
+
+class Cache:
+    """What a call of Qwen-Image 2.1 makes anew for its denoiser."""
+
+    def __init__(self, layers):
+        self.layers = layers
+
+
+@pytest.mark.parametrize(("other", "is_handed_over"), [([None], True), ([1], False)])
+def test_noise_is_handed_over_where_a_call_makes_an_object_of_its_own(
+    bind, monkeypatch, other, is_handed_over
+):
+    stages = bind("z-image")
+    assert stages._noise_plan is not None
+    caches = itertools.chain([Cache([None])], itertools.repeat(Cache(other)))
+
+    def add(_network, arguments, keywords):
+        return arguments, keywords | {"cache": next(caches)}
+
+    stages.pipeline.transformer.register_forward_pre_hook(add, with_kwargs=True)
+    stages.learn(["red apple"])
+    assert (stages._noise_plan is not None) is is_handed_over
