@@ -21,9 +21,7 @@ def test_throughput_gain(sd_gain):
     sd_gain.throughput()
 
 
-@pytest.mark.sd_matrix("precision", "optimisations")
-def test_latency_gain_over_fp32(sd_gain, sd_precision):
+@pytest.mark.sd_matrix("precision", "optimisations", skips={"fp32": "that is test_latency_gain"})
+def test_latency_gain_over_fp32(sd_gain):
     """One image, against plain fp32: what the precision and the optimisations give together."""
-    if sd_precision == "fp32":
-        pytest.skip("that is test_latency_gain")
     sd_gain.latency(against="fp32")

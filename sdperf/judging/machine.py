@@ -16,8 +16,9 @@ from sdperf.errors import RecordError
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.environment import Environment
-from sdperf.record.measurement import Measurement
+from sdperf.record.measurement import CaseKind, Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorten_case
+from sdperf.record.workload import Variant
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.quality import QualityCase
 from sdperf.store.runs import SavedCase, SavedRun, parse_run
@@ -65,6 +66,26 @@ class ReportedRun:
 
 
 @dataclass(frozen=True)
+class CaseShape:
+    """What a case measures, whatever came out.
+
+    Attributes:
+        kind: As in `Measurement`.
+        variant: The cell of the matrix.
+        images_per_round: Images of a round, of all workers together.
+    """
+
+    kind: CaseKind
+    variant: Variant
+    images_per_round: int
+
+    @classmethod
+    def of(cls, one: Measurement) -> CaseShape:
+        """Return a record's."""
+        return cls(one.kind, one.variant, one.images_per_round)
+
+
+@dataclass(frozen=True)
 class ReportedCase:
     """One case of a machine's last run.
 
@@ -80,7 +101,8 @@ class ReportedCase:
             median.
         sessions: How many sessions it was compared with.
         seen: What a case of the quality suite saw; ``None`` of all others.
-        base: The last base's record of a case that the head did not time; ``None`` of all others.
+        base: What a case that the head did not time measures, by the last base's record; ``None``
+            of all others.
     """
 
     name: str
@@ -91,17 +113,17 @@ class ReportedCase:
     baseline_range_s: tuple[float, float] | None = None
     sessions: int = 0
     seen: QualityCase | None = None
-    base: Measurement | None = None
+    base: CaseShape | None = None
 
     @property
-    def described(self) -> Measurement | None:
-        """The record that says what the case is: the head's, else the last base's."""
-        return self.measurement or self.base
+    def shape(self) -> CaseShape | None:
+        """What the case measures, by the head's record, else by the last base's."""
+        return self.base if self.measurement is None else CaseShape.of(self.measurement)
 
     @property
     def images_per_round(self) -> int:
         """Images of a round, the head's or the bases'; 1 where no record says."""
-        return 1 if self.described is None else self.described.images_per_round
+        return 1 if self.shape is None else self.shape.images_per_round
 
     @property
     def short(self) -> str:
@@ -281,7 +303,7 @@ def _judge_case(
         baseline_range_s=None if compared is None else _find_range(compared, held),
         sessions=0 if compared is None else compared.sessions,
         seen=seen,
-        base=bases[-1] if is_gone else None,
+        base=CaseShape.of(bases[-1]) if is_gone else None,
     )
 
 

@@ -89,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "sd_matrix(*axes): spread a benchmark over these of precision, mode, workers, threads, "
-        "engine and optimisations only",
+        "engine and optimisations only; skips={'fp32': reason} skips a value of theirs",
     )
     config.addinivalue_line(
         "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
@@ -236,7 +236,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             host.handle_loading()
         return
     from sdperf.plugin.live.session import take_over_host
-    from sdperf.plugin.opening import check_packages
+    from sdperf.plugin.opening import check_model_and_device, check_packages
 
     if output is not None:
         output.check()
@@ -248,9 +248,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         check_packages(live.settings, live.root)
         if not hasattr(session.config, "workerinput"):
             _open_session(session.config, live, host)
-        live.suites.resolve_model()
-        if live.settings.cluster is not None:
-            live.suites.own()
+        check_model_and_device(live.suites)
         if live.asked.compares_with_accepted or (host is not None and host.compare):
             from sdperf.plugin.ending.calibrated import check_typed_limits
 

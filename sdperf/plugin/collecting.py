@@ -9,7 +9,7 @@ import pytest
 from sdperf.engines.catalogue import AUTO, ENGINES, parse_engines
 from sdperf.pipeline.optimisations.catalogue import DEFAULT, PLAIN
 from sdperf.plugin.case_lines import show_case_lines
-from sdperf.plugin.live.ahead import ExpectedWork, Plan, find_asked
+from sdperf.plugin.live.ahead import SOAKED, ExpectedWork, Plan, find_asked
 from sdperf.plugin.live.session import LiveSession
 from sdperf.plugin.options import Settings
 from sdperf.record.workload import PRECISIONS, TORCH, Variant, name_engine
@@ -34,6 +34,7 @@ def spread_over_matrix(session: LiveSession, metafunc: pytest.Metafunc) -> None:
     settings = session.settings
     matrix = metafunc.definition.get_closest_marker("sd_matrix")
     axes = _AXES if matrix is None else matrix.args
+    skips = {} if matrix is None else matrix.kwargs.get("skips", {})
     if _QUALITY_FIXTURE in metafunc.fixturenames:
         axes = ("precision", "engine")
     for name, values in (
@@ -46,7 +47,13 @@ def spread_over_matrix(session: LiveSession, metafunc: pytest.Metafunc) -> None:
     ):
         if values and name not in own and name.removeprefix("sd_") in axes:
             ids = [_name_value(name, value) for value in values]
-            metafunc.parametrize(name, values, ids=ids, indirect=True)
+            params = [
+                pytest.param(value, marks=pytest.mark.skip(reason=skips[named]))
+                if isinstance(named, str) and named in skips
+                else value
+                for named, value in zip(ids, values, strict=True)
+            ]
+            metafunc.parametrize(name, params, ids=ids, indirect=True)
 
 
 def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str, ...]:
@@ -117,11 +124,22 @@ def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
                 not _is_quality(item),
                 _is_gain(item),
                 find_asked(getattr(getattr(item, "function", None), "__code__", None)),
+                is_skipped=_is_skipped(session.settings, item),
             )
             for item in ours
         ]
     )
     show_case_lines(ours[0].config, session.live_line, ours)
+
+
+def _is_skipped(settings: Settings, item: pytest.Item) -> bool:
+    """Tell whether a case will be skipped whatever the machine: it is marked, or a soak unasked."""
+    if item.get_closest_marker("skip") is not None:
+        return True
+    asks = find_asked(getattr(getattr(item, "function", None), "__code__", None))
+    if asks == SOAKED:
+        return settings.soak_s is None
+    return _is_gain(item) and settings.optimisations is None and asks == {"throughput"}
 
 
 def _read_own_limit(session: LiveSession, item: pytest.Item) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sdperf.engines.requirements import require_installed
 from sdperf.outputs import Output, list_temporary_folders
+from sdperf.pipeline.optimisations.catalogue import check_device, depends_on_device
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
+    from sdperf.plugin.live.suites import SessionSuites
     from sdperf.plugin.options import Settings
 
 
@@ -64,3 +66,29 @@ def check_packages(settings: Settings, root: Path) -> None:
         from sdperf.report.html.files import require_drawing
 
         require_drawing()
+
+
+def check_model_and_device(suites: SessionSuites) -> None:
+    """Find the model, and refuse optimisations that the device cannot run, before anything loads.
+
+    A set counts where the user named it and a selected test is about it. Nobody asks what the
+    device is where any will do.
+
+    Args:
+        suites: The session's, its tests planned.
+
+    Raises:
+        ConfigurationError: An optimisation cannot be used on the device.
+        ModelError: There is no such model, or it cannot be used.
+        WorkerError: The process that looks at the device died or hung.
+    """
+    suites.resolve_model()
+    if suites.settings.cluster is not None:
+        suites.own()
+    tested = {one.variant.optimisations for one in suites.plan.tests if not one.is_skipped}
+    named = [names for names in suites.settings.optimisations or () if names in tested]
+    if any(map(depends_on_device, named)):
+        device = suites.own().describe_device()
+        for names in named:
+            if depends_on_device(names):
+                check_device(names, device.kind, device.compute_capability)

@@ -84,10 +84,75 @@ def test_what_cannot_be_combined_is_refused_before_anything_runs(gains):
     result.stderr.fnmatch_lines(["*--sd-optimisations cannot be used*not both*"])
 
 
-def test_what_the_device_lacks_is_said_in_one_message(bench):
-    result = bench("--sd-optimisations=loop_graph", "-k=latency")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*loop_graph cannot be used on cpu*CUDA*"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "loop_graph",
+        "cuda_graphs",
+        "flash_attention3",
+        "sage_attention",
+        "sdpa_cudnn",
+        "compile+float8_blocks",
+    ],
+)
+def test_what_the_device_lacks_is_refused_before_anything_is_loaded(
+    hosts, bench, monkeypatch, name
+):
+    monkeypatch.setattr("sdperf.plugin.opening.require_installed", lambda *_: None)
+    result = bench(f"--sd-optimisations=none,{name}", "-k=latency", spawned=True, device="cpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    refused = name.rpartition("+")[2]
+    result.stderr.fnmatch_lines([f"ERROR: {refused} cannot be used on cpu: *CUDA*"])
+    result.stderr.no_fnmatch_line("*ended early*")
+    assert hosts.rounds == 0
+
+
+@pytest.mark.parametrize("arguments", [["-k=other"], ["--sd-optimisations=none"]])
+def test_what_no_selected_case_or_no_user_names_is_not_refused(
+    hosts, bench, pytester, monkeypatch, arguments
+):
+    looks = []
+    monkeypatch.setattr("sdperf.plugin.opening.check_device", lambda *named: looks.append(named))
+    pytester.makepyfile(
+        test_bench="""
+import pytest
+
+@pytest.mark.sd_matrix("precision")
+def test_other(sd_benchmark):
+    sd_benchmark.latency()
+
+def test_named(sd_benchmark):
+    sd_benchmark.latency()
+"""
+    )
+    result = bench("--sd-optimisations=loop_graph", *arguments, spawned=True, device="cpu")
+    assert result.ret == 0
+    assert looks == []
+
+
+SKIPPING = """
+import pytest
+
+@pytest.mark.sd_matrix("precision", skips={"fp32": "that is test_other"})
+def test_not_in_fp32(sd_benchmark):
+    sd_benchmark.latency()
+
+@pytest.mark.sd_matrix("precision")
+def test_other(sd_benchmark):
+    sd_benchmark.latency()
+
+@pytest.mark.sd_matrix("precision")
+def test_soaked(sd_benchmark):
+    sd_benchmark.soak()
+"""
+
+
+def test_what_will_certainly_be_skipped_is_not_counted_beforehand(hosts, bench, pytester):
+    pytester.makepyfile(test_bench=SKIPPING)
+    result = bench("-rs", "-k=not_in_fp32 or other or soaked", spawned=True, device="cpu")
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*that is test_other*", "*a soak takes minutes*"])
+    result.stdout.fnmatch_lines(["sdperf*1 case, 1 model load, about *"])
 
 
 def test_benchmarks_spread_over_what_was_asked_for_and_over_nothing_unasked(bench):

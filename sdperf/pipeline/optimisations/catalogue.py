@@ -111,20 +111,14 @@ def find_conflict(names: Sequence[str]) -> str | None:
     return None
 
 
-def check_supported(
-    names: Sequence[str],
-    device: DeviceKind,
-    family: str,
-    pipeline: str,
-    capability: tuple[int, int] | None = None,
+def check_device(
+    names: Sequence[str], device: DeviceKind, capability: tuple[int, int] | None = None
 ) -> None:
-    """Check that optimisations can be used on a device and with a pipeline.
+    """Check that optimisations can be used on a device, whatever the pipeline.
 
     Args:
         names: Their names.
         device: The kind of device.
-        family: The pipeline's family, ``whole`` where it cannot be divided.
-        pipeline: The pipeline's class, for the message.
         capability: Compute capability of a CUDA device; ``None`` is unknown and refuses nothing.
 
     Raises:
@@ -147,6 +141,35 @@ def check_supported(
                 expected=f"{_format_capability(least)} or newer",
                 hint=f"leave {one.name} out, or use int8_weights",
             )
+
+
+def depends_on_device(names: Sequence[str]) -> bool:
+    """Tell whether any of these optimisations is refused on some device."""
+    chosen = [OPTIMISATIONS[name] for name in names if name in OPTIMISATIONS]
+    return any(one.refusals or one.capability is not None for one in chosen)
+
+
+def check_supported(
+    names: Sequence[str],
+    device: DeviceKind,
+    family: str,
+    pipeline: str,
+    capability: tuple[int, int] | None = None,
+) -> None:
+    """Check that optimisations can be used on a device and with a pipeline.
+
+    Args:
+        names: Their names.
+        device: The kind of device.
+        family: The pipeline's family, ``whole`` where it cannot be divided.
+        pipeline: The pipeline's class, for the message.
+        capability: Compute capability of a CUDA device; ``None`` is unknown and refuses nothing.
+
+    Raises:
+        ConfigurationError: One cannot; the message says why and where it can.
+    """
+    check_device(names, device, capability)
+    for one in (OPTIMISATIONS[name] for name in names):
         if one.families is not None and family not in one.families:
             raise ConfigurationError(
                 f"{one.name} cannot be used with {pipeline}: it is written for other pipelines",

@@ -62,6 +62,7 @@ class ExpectedWork:
         is_timed: Whether it is a benchmark; the quality suite is not.
         has_plain_side: Whether it is measured in turns with the plain pipeline.
         asks: What it may ask; see `find_asked`.
+        is_skipped: Whether it is known to be skipped, whatever the machine.
     """
 
     node_id: str
@@ -69,6 +70,7 @@ class ExpectedWork:
     is_timed: bool = True
     has_plain_side: bool = False
     asks: frozenset[str] = _ANYTHING
+    is_skipped: bool = False
 
     @property
     def pipeline(self) -> tuple[object, ...]:
@@ -145,7 +147,7 @@ class Plan:
         return max(
             (
                 one.count_pictures(images, quality_images, reference)
-                for one in self.tests
+                for one in self._list_run()
                 if not is_skipped(one.variant)
             ),
             default=0,
@@ -157,7 +159,7 @@ class Plan:
         """List precision and engine of each pipeline that is compared with a recording."""
         asking = (
             (one.variant.precision, one.variant.engine)
-            for one in self.tests
+            for one in self._list_run()
             if one.wants_recording() and not is_skipped(one.variant)
         )
         return tuple(dict.fromkeys(asking))
@@ -180,8 +182,13 @@ class Plan:
     def _divide(self) -> list[list[ExpectedWork]]:
         """Return the tests of each pipeline."""
         return [
-            list(group) for _, group in itertools.groupby(self.tests, key=lambda one: one.pipeline)
+            list(group)
+            for _, group in itertools.groupby(self._list_run(), key=lambda one: one.pipeline)
         ]
+
+    def _list_run(self) -> list[ExpectedWork]:
+        """Return the tests that are not known to be skipped."""
+        return [one for one in self.tests if not one.is_skipped]
 
 
 def _count(group: Iterable[ExpectedWork], is_skipped: Callable[[Variant], bool]) -> int:

@@ -185,7 +185,7 @@ class SessionBudget:
     def _is_run(self, wanted: ExpectedWork) -> bool:
         """Tell whether a test will not be skipped for another reason than the budget."""
         settings = self.suites.settings
-        if wanted.asks == SOAKED and settings.soak_s is None:
+        if wanted.is_skipped or (wanted.asks == SOAKED and settings.soak_s is None):
             return False
         is_unasked = wanted.has_plain_side and settings.optimisations is None
         if is_unasked and "throughput" in wanted.asks:

@@ -86,7 +86,7 @@ def list_rows(machine: JudgedMachine) -> list[CaseRow]:
 
 def _make_row(case: ReportedCase) -> CaseRow:
     outcome, measured = case.verdict.outcome, case.measurement
-    described, images = case.described, case.images_per_round
+    shape, images = case.shape, case.images_per_round
     current = None if case.current_s is None else case.current_s / images
     baseline = None if case.baseline_s is None else case.baseline_s / images
     ssim, tile = (None, None) if measured is None else find_worst_scores(measured)
@@ -97,10 +97,10 @@ def _make_row(case: ReportedCase) -> CaseRow:
         group="worse" if outcome.is_failure else "open" if outcome.is_open else "fine",
         sign=SIGNS[outcome],
         role=role_of(outcome),
-        kind="quality" if described is None else described.kind,
+        kind="quality" if shape is None else shape.kind,
         precision=_find_precision(case),
-        mode="" if described is None else described.variant.mode,
-        workers="" if described is None else str(described.variant.workers),
+        mode="" if shape is None else shape.variant.mode,
+        workers="" if shape is None else str(shape.variant.workers),
         per_image=format_seconds(current),
         rate=UNKNOWN if not current else f"{1 / current:.3g}",
         baseline=format_seconds(baseline),
@@ -117,8 +117,8 @@ def _make_row(case: ReportedCase) -> CaseRow:
 
 
 def _find_precision(case: ReportedCase) -> str:
-    if case.described is not None:
-        return case.described.variant.precision
+    if case.shape is not None:
+        return case.shape.variant.precision
     if case.seen is not None:
         return case.seen.precision
     named = case.short.rpartition("[")[2].rstrip("]").partition("-")[0]

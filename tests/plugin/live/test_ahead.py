@@ -67,6 +67,23 @@ def ask_inside(quality):
     return [quality.images() for _ in range(2)]
 
 
+def test_what_is_known_to_be_skipped_wants_nothing():
+    asks = frozenset({"components", "images"})
+    skipped = [
+        ExpectedWork("bf16", Variant("bf16", workers=3), is_skipped=True),
+        ExpectedWork("quality", Variant("fp16"), is_timed=False, asks=asks, is_skipped=True),
+        ExpectedWork("gain", FP32, has_plain_side=True, is_skipped=True),
+    ]
+    plan = Plan([*skipped, ExpectedWork("one", FP32)])
+    assert plan.count_all(never) == 1
+    assert plan.count_now("one", never) == 1
+    assert plan.is_first_of_its_pipeline("one", never)
+    assert plan.count_pictures(4, 8, never) == 0
+    assert plan.list_inspected(never) == ()
+    assert plan.list_variants(never) == [FP32]
+    assert [one.node_id for one in plan.tests] == ["bf16", "quality", "gain", "one"]
+
+
 def ask_through_a_helper(quality):
     return getattr(quality, "images")()  # noqa: B009
 
