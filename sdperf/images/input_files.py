@@ -30,6 +30,17 @@ _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
 """Of 8 bits a channel or fewer; PIL would clip the values of others without a word."""
 
 _PNG_START: Final = b"\x89PNG"
+_STARTS: Final = {
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a PNG whose header is damaged",
+    b"\xff\xd8\xff": "a JPEG whose header is damaged",
+}
+"""What other files begin with, and our own where they are cut."""
+
 _PNG_DEPTH_AT: Final = 24
 """Of a PNG's header, which is its first chunk: signature, length, name, width, height, depth."""
 
@@ -149,8 +160,8 @@ def _decode(path: Path, asked_by: str) -> Image.Image:
         raise _too_large(path, "more than PIL opens", hint) from error
     except UnidentifiedImageError as error:  # its words are of an object in memory
         raise ConfigurationError(
-            f"{path} is no picture that is taken",
-            got=f"a file that begins with {content[:8]!r}",
+            f"{path} is no PNG or JPEG that can be read",
+            got=_tell_kind(content),
             expected=" or ".join(KINDS),
             hint=hint,
         ) from error
@@ -161,6 +172,27 @@ def _decode(path: Path, asked_by: str) -> Image.Image:
             expected=" or ".join(KINDS),
             hint=hint,
         ) from error
+
+
+def _tell_kind(content: bytes) -> str:
+    """Say by its first bytes what a file is that PIL opens as none of ours."""
+    if not content:
+        return "an empty file"
+    for start, kind in _STARTS.items():
+        if content.startswith(start):
+            return kind
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "a WebP"
+    if content[4:12] in (b"ftypheic", b"ftypavif", b"ftypmif1"):
+        return "a HEIC or AVIF"
+    head = content[:64]
+    try:
+        text = head.decode("utf-8", "strict" if len(content) <= len(head) else "ignore")
+    except UnicodeDecodeError:
+        text = "\0"
+    if all(one.isprintable() or one.isspace() for one in text):
+        return f"text that begins with {text[:16]!r}"
+    return f"a file that begins with {head[:8]!r}"
 
 
 def _read_bytes(path: Path, hint: str) -> bytes:

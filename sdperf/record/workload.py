@@ -88,16 +88,6 @@ class InputPicture:
         picture, mask = self.name_picture(names), self.name_mask(names)
         return f"{self.task or 'drawn'} from {picture}{f', {mask}' if mask else ''}"
 
-    def list_parts(self) -> dict[str, str]:
-        """Say in words, field by field, what makes it another workload."""
-        return {
-            "picture": self.name_picture().removeprefix("picture "),
-            "mask": self.name_mask().removeprefix("mask ") or "none",
-            "strength": "none" if self.strength is None else f"{self.strength:g}",
-            "task": self.task or "not known",
-            "picture arguments": ", ".join(self.arguments) or "not known",
-        }
-
     def name_picture(self, names: Mapping[str, str] = MappingProxyType({})) -> str:
         """Name the picture by its hash, and its file where that is known."""
         if self.sha256 == DEFAULT_PICTURE_SHA256:
@@ -400,18 +390,6 @@ DEFAULT_PROMPTS: Final[tuple[str, ...]] = (
     "house",
 )
 """Prompts of the default workload: single things, a recoloured one, one on a background."""
-
-
-PROMPT_ALONE: Final = "the prompt alone"
-"""What is drawn from where there is no picture."""
-
-
-def list_picture_parts(picture: InputPicture | None) -> dict[str, str]:
-    """Say in words, field by field, what is drawn from; the same fields without a picture."""
-    if picture is not None:
-        return picture.list_parts()
-    fields = InputPicture(DEFAULT_PICTURE_SHA256).list_parts()
-    return dict.fromkeys(fields, "none") | {"picture": PROMPT_ALONE}
 
 
 def _name_pixels(what: str, digest: str, names: Mapping[str, str]) -> str:

@@ -306,9 +306,10 @@ def split_loras(text: str) -> list[tuple[str, float, bool]]:
     found = []
     for part in text.split(",") if text else ():
         match = _LORA.fullmatch(part.strip())
-        if match is None or not math.isfinite(float(match["scale"] or 1)):
+        scale = 0.0 if match is None else float(match["scale"] or 1)
+        if match is None or scale == 0 or not math.isfinite(scale):
             raise ValueError(part)
-        found.append((match["file"], float(match["scale"] or 1), bool(match["fused"])))
+        found.append((match["file"], scale, bool(match["fused"])))
     return found
 
 
@@ -318,7 +319,8 @@ def _find_loras(text: str) -> str:
 
 
 LORA: Final = _make(
-    "FILE.safetensors[:SCALE][:fused], such as style.safetensors:0.8, a comma list", _find_loras
+    "FILE.safetensors[:SCALE][:fused], such as style.safetensors:0.8, SCALE not 0, a comma list",
+    _find_loras,
 )
 
 

@@ -102,14 +102,14 @@ def test_deeper_pixels_are_refused_before_they_would_be_clipped(save):
 @pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "webp", "ppm"])
 def test_other_kinds_are_not_even_tried(halves, save, kind):
     path = save(halves, f"picture.{kind}").rename(save(halves).with_name("called.png"))
-    refused(path, "called.png is no picture that is taken.*begins with b'.*PNG or JPEG")
+    refused(path, "called.png is no PNG or JPEG that can be read; got: ")
 
 
 @pytest.mark.parametrize("part", [0, 20, 60])
 def test_a_file_that_ends_early(halves, save, part):
     path = save(halves)
     path.write_bytes(path.read_bytes()[:part])
-    refused(path, "cannot be decoded|is no picture that is taken")
+    refused(path, "cannot be decoded|is no PNG or JPEG")
 
 
 def chunk(name, content):
@@ -198,3 +198,22 @@ def test_what_travels_is_a_png_of_pixels(halves, save):
     file = read(save(halves))
     assert Image.open(io.BytesIO(file.png)).format == "PNG"
     assert "png" not in repr(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "an empty file"),
+        (b"GIF89a" + bytes(20), "a GIF"),
+        (b"not a picture, but words", "text that begins with 'not a picture, b'"),
+        (b"\x00\x01\x02", "a file that begins with b'\\x00"),
+        (b"\x89PNG\r\n", "a PNG whose header is damaged"),
+    ],
+)
+def test_what_is_no_picture_is_told_by_its_first_bytes(tmp_path, content, kind):
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as error:
+        read(path)
+    assert error.value.got.startswith(kind)
+    assert " at 0x" not in str(error.value)

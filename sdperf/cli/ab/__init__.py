@@ -55,8 +55,9 @@ what can be compared, alone or together:
   sdperf ab --a model=./one --b model=./two --both steps=8,size=512x512
 
 settings (--a, --b, --both): precision, mode, workers, threads, optimisations (a+b), engine, model,
-steps, prompts (a file), guidance, negative_prompt, seed, size (WxH), height, width, scheduler,
-subject, device; profile=sdperf-tuned.toml stands for all settings that sdperf tune found
+lora, steps, prompts (a file), guidance, negative_prompt, seed, size (WxH), height, width,
+scheduler, task, input_image (a file), mask (a file), strength, subject, device;
+profile=sdperf-tuned.toml stands for all settings that sdperf tune found
 
 cases (--cases): latency (the default), throughput, stage, names as in a pytest run such as
 latency[fp16-sync-2w] or stage[fp32-denoise], patterns such as 'throughput[*-async-1w]'; together

@@ -59,7 +59,8 @@ def add_asked_run(group: Options) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="settings as in sdperf ab: steps, guidance, size, precision, prompts, seed, ...",
+        help="settings as in sdperf ab: steps, guidance, size, precision, prompts, seed, task, "
+        "strength, lora, ...",
     )
 
 

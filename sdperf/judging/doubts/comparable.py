@@ -6,7 +6,7 @@ import dataclasses
 from typing import Final
 
 from sdperf.record.measurement import Measurement
-from sdperf.record.workload import PROMPT_ALONE, InputPicture, list_picture_parts
+from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
 
 _OWN_AFFAIR: Final = frozenset({"model", "lora"})
 """Paths or hub ids: the same may lie elsewhere on another day; `model_hash` and `loras` tell."""
@@ -14,6 +14,8 @@ _OWN_AFFAIR: Final = frozenset({"model", "lora"})
 
 _ANOTHER_WORKLOAD: Final = "another workload: "
 _ACCEPT: Final = "sdperf baseline accept --reason TEXT"
+_PROMPT_ALONE: Final = "the prompt alone"
+"""What is drawn from where there is no picture."""
 
 
 def explain_difference(saved: Measurement, current: Measurement) -> str | None:
@@ -54,6 +56,21 @@ def explain_pictures(before: InputPicture | None, now: InputPicture | None) -> s
     return ", ".join(f"{name} was {was[name]} and is {is_now[name]}" for name in changed)
 
 
+def list_picture_parts(picture: InputPicture | None) -> dict[str, str]:
+    """Say in words, field by field, what is drawn from; the same fields without a picture."""
+    given = InputPicture(DEFAULT_PICTURE_SHA256) if picture is None else picture
+    parts = {
+        "picture": given.name_picture().removeprefix("picture "),
+        "mask": given.name_mask().removeprefix("mask ") or "none",
+        "strength": "none" if given.strength is None else f"{given.strength:g}",
+        "task": given.task or "not known",
+        "picture arguments": ", ".join(given.arguments) or "not known",
+    }
+    if picture is not None:
+        return parts
+    return dict.fromkeys(parts, "none") | {"picture": _PROMPT_ALONE}
+
+
 def suggest_comparison(reason: str, otherwise: str) -> str:
     """Return the next step where nothing can be compared.
 
@@ -68,7 +85,7 @@ def suggest_comparison(reason: str, otherwise: str) -> str:
 
 def _describe(picture: InputPicture | None) -> str:
     if picture is None:
-        return PROMPT_ALONE
+        return _PROMPT_ALONE
     strength = "" if picture.strength is None else f", strength {picture.strength:g}"
     task = "" if picture.task is None else f", {picture.task}"
     mask = picture.name_mask()

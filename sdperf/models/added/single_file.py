@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sdperf.errors import ModelError
 from sdperf.models.headers import check_safetensors, read_tensor_names
 from sdperf.models.layout import DENOISERS, INDEX_NAME, ModelIndex
+from sdperf.units import format_names
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,25 @@ GGUF: Final = ".gguf"
 _GGUF_MAGIC: Final = b"GGUF"
 _DECODER_PREFIXES: Final = ("first_stage_model.", "vae.")
 _TEXT_PREFIXES: Final = ("cond_stage_model.", "conditioner.", "text_encoders.")
+
+_ORIGINAL_PREFIXES: Final = ("model.diffusion_model.", "diffusion_model.")
+_ALONE: Final = {
+    "a VAE": (*_DECODER_PREFIXES, "encoder.", "decoder.", "quant_conv.", "post_quant_conv."),
+    "a text encoder": (
+        *_TEXT_PREFIXES,
+        *(
+            "text_model.",
+            "embeddings.",
+            "encoder.layers.",
+            "final_layer_norm.",
+            "text_projection.",
+            "encoder.block.",
+            "encoder.final_layer_norm.",
+        ),
+        *("shared.", "lm_head.", "model.layers.", "model.embed_tokens.", "model.norm."),
+    ),
+}
+"""What the names of all weights begin with in a file of one network, by what that is."""
 
 Holding = Literal["checkpoint", "denoiser"]
 """What a file holds: all networks of a pipeline, or its denoiser alone."""
@@ -101,6 +121,14 @@ def read_single_file(path: Path, where: str) -> SingleFile:
         return SingleFile(path.absolute(), "denoiser")
     weights = check_safetensors(path, where)
     names = read_tensor_names(path, where)
+    alone = _find_alone(names)
+    if alone is not None:
+        raise ModelError(
+            f"{where} holds {alone} only",
+            got=f"{len(names)} weights, such as {min(names)}",
+            expected="all networks of a pipeline, or its denoiser alone",
+            hint="give the file of the denoiser or of the checkpoint",
+        )
     has_decoder, has_text = _has(names, _DECODER_PREFIXES), _has(names, _TEXT_PREFIXES)
     if has_decoder != has_text:
         part, absent = ("VAE", "text encoder") if has_decoder else ("text encoder", "VAE")
@@ -144,10 +172,59 @@ def load_denoiser(file: SingleFile, folder: Path, index: ModelIndex, **dtype: to
         (compute,) = dtype.values()
         configure: Any = diffusers.GGUFQuantizationConfig
         named["quantization_config"] = configure(compute_dtype=compute)
-    network = kind.from_single_file(
-        str(file.path), config=str(folder), subfolder=part.name, local_files_only=True, **named
-    )
+    try:
+        network = kind.from_single_file(
+            str(file.path), config=str(folder), subfolder=part.name, local_files_only=True, **named
+        )
+    except Exception as error:
+        lacking = _explain_lacking(file, kind, folder / part.name, error)
+        if lacking is None:
+            raise
+        raise lacking from error
     return {part.name: network}
+
+
+def _explain_lacking(
+    file: SingleFile, kind: Any, folder: Path, error: Exception
+) -> ModelError | None:
+    """Say which weights a file lacks in the layout of diffusers; ``None`` where it has all.
+
+    Of another layout, which diffusers converts as it loads, nothing is said.
+    """
+    import torch
+
+    if file.path.suffix.lower() == GGUF or isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return None
+    where = f"the file {file.path.name}"
+    names = read_tensor_names(file.path, where)
+    if _has(names, _ORIGINAL_PREFIXES):
+        return None
+    with torch.device("meta"):
+        wanted = kind.from_config(kind.load_config(str(folder))).state_dict().keys()
+    missing = sorted(wanted - names)
+    if not missing:
+        return None
+    if len(missing) == len(wanted):
+        return ModelError(
+            f"{where} holds none of the {len(wanted)} weights of a {kind.__name__}",
+            got=f"{format_names(sorted(names))}; diffusers: {' '.join(str(error).split())[:120]}",
+            expected=f"weights such as {missing[0]}, or another layout that diffusers converts",
+            hint="give the file of a denoiser that was made from the model beside it",
+        )
+    return ModelError(
+        f"{where} lacks {len(missing)} of {len(wanted)} weights of the {file.holds}",
+        got=f"no {format_names(missing)}",
+        expected=f"a file that was made from the model in {folder.parent}",
+        hint="download it again, or lay the folder of its own model beside it",
+    )
+
+
+def _find_alone(names: Collection[str]) -> str | None:
+    """Name the one network that a file holds where that is no denoiser."""
+    for about, prefixes in _ALONE.items():
+        if names and all(name.startswith(prefixes) for name in names):
+            return about
+    return None
 
 
 def _has(names: Collection[str], prefixes: tuple[str, ...]) -> bool:
@@ -168,3 +245,16 @@ def _check_gguf(path: Path, where: str) -> None:
             got="no gguf",
             hint="pip install 'sdperf[gguf]'",
         )
+    import gguf
+
+    try:
+        gguf.GGUFReader(path)  # it maps each tensor, and fails where one ends after the file
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can raise anything inside a reader
+        raise ModelError(
+            f"{where} is truncated or damaged",
+            got=f"{path.stat().st_size} bytes: {type(error).__name__}: {str(error)[:80]}",
+            expected="a GGUF with all the tensors that it lists",
+            hint="download the model again",
+        ) from error

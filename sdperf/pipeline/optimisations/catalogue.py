@@ -5,6 +5,7 @@ Plain values and pure functions; nothing here imports torch.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Final, get_args
 
@@ -47,14 +48,25 @@ def parse_optimisations(text: str) -> tuple[str, ...]:
         return names
     unknown = [name for name in names if name not in OPTIMISATIONS]
     if unknown:
-        known = ", ".join((PLAIN, DEFAULT, *OPTIMISATIONS))
-        raise ValueError(f"{unknown[0] or 'an empty name'!r} is none of {known}")
+        raise ValueError(_explain_unknown(unknown[0]))
     if len(set(names)) < len(names):
         raise ValueError("each name once")
     complaint = find_conflict(names)
     if complaint is not None:
         raise ValueError(complaint)
     return sort_names(names)
+
+
+def _explain_unknown(name: str) -> str:
+    """Say which names there are, and the nearest to one that is none of them."""
+    if name in (PLAIN, DEFAULT):
+        meaning = "the plain pipeline" if name == PLAIN else "the device's own set"
+        return f"{name} stands for {meaning}, alone and not beside other names"
+    known = (PLAIN, DEFAULT, *OPTIMISATIONS)
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    meant = f"{near[0]} is the nearest to {name!r}; " if near else ""
+    got = "" if near else f"{name!r} is no such name; " if name else "the name is empty; "
+    return f"{meant}{got}one of {', '.join(known)}"
 
 
 def parse_named_optimisations(text: str) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sdperf.judging.doubts.comparable import list_picture_parts
 from sdperf.judging.machine import JudgedMachine, ReportedRun
 from sdperf.record.commit import parse_commit_info
-from sdperf.record.workload import list_picture_parts
 from sdperf.report.table import RowStyle, Table
 from sdperf.units import UNKNOWN, shorten
 

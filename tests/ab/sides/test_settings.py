@@ -1,9 +1,12 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from sdperf.ab.sides.settings import OF_A_SIDE, SideSettings, list_keys, parse_settings
+from sdperf.cli.ab import _EPILOG
 from sdperf.errors import ConfigurationError
 from sdperf.record.workload import DEFAULT_PROMPTS, Variant, Workload
 from sdperf.store.profile import Profile, format_profile
@@ -81,7 +84,7 @@ def test_a_sides_settings_outdo_those_of_both():
         ("Guidence=none", "unknown; got: Guidence; .*; do: type guidance=none$"),
         ("fp16", "cannot be read; got: fp16; .*; do: put one of these keys and = before it"),
         ("precision=fp8", "precision cannot be used; got: fp8; expected: fp32, fp16, bf16"),
-        ("optimisations=magic", "'magic' is none of none, default"),
+        ("optimisations=magic", "'magic' is no such name; one of none, default"),
         ("optimisations=default", "expected: optimisations by name"),
         ("mode=both", "expected: sync, async"),
         ("workers=0", "expected: a whole number, 1 to 1024"),
@@ -118,3 +121,13 @@ def test_a_side_draws_from_a_picture(tmp_path):
     assert found.over(base).picture == found.picture
     assert parse_settings(["steps=3"]).over(base).choose_picture().picture.task == "inpaint"
     assert parse_settings(["steps=3"]).choose_picture().picture is None
+
+
+def test_every_key_stands_in_the_help_and_on_the_page():
+    page = (Path(__file__).parents[3] / "docs" / "ab.md").read_text("utf-8")
+    listed = page.partition("**Settings.**")[2].partition("\n\n")[0]
+    told = _EPILOG.partition("settings (")[2].partition("\n\n")[0]
+    for key in list_keys():
+        assert re.search(rf"\b{key}\b", told), key
+        if key != "profile":
+            assert f"`{key}`" in listed, key

@@ -118,9 +118,12 @@ def test_a_file_that_lacks_weights_or_is_of_another_model_is_refused(beside, tin
     path = beside("z-image")
     state = load_file(path)
     rewrite({key: values for key, values in state.items() if "layers.0" not in key}, path)
-    refused(path, "lacks weights that its configuration asks for.*weights of the denoiser")
+    error = refused(path, r"lacks \d+ of \d+ weights of the denoiser")
+    assert "layers.0" in error.got
     rewrite(load_file(find_weights(tiny_folder("qwen-image"))), path)
-    refused(path, "cannot be loaded|lacks weights")
+    refused(path, "cannot be loaded|lacks|holds none of the")
+    rewrite({"linear.weight": torch.ones(2, 2)}, path)
+    assert "linear.weight" in refused(path, "holds none of the").got
 
 
 def test_a_denoiser_that_diffusers_reads_from_no_file_is_said(beside):
@@ -228,4 +231,46 @@ def test_a_damaged_gguf_is_one_message(beside):
     pytest.importorskip("gguf")
     path = beside("z-image", ".gguf")
     path.write_bytes(b"GGUF" + bytes(100))
-    refused(path, "cannot be loaded as ZImagePipeline")
+    refused(path, "is truncated or damaged")
+
+
+def test_a_gguf_that_was_cut_is_told(beside):
+    path = beside("z-image", ".gguf")
+    state = {key: values.clone() for key, values in load_file(path).items()}
+    path.unlink()
+    quantise(state, path)
+    resolve(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    refused(path, "is truncated or damaged; got: ")
+
+
+def test_a_denoiser_that_lacks_one_weight_names_it(beside):
+    path = beside("z-image")
+    state = load_file(path)
+    name = sorted(state)[3]
+    del state[name]
+    rewrite(state, path)
+    error = refused(path, rf"lacks 1 of {len(state) + 1} weights of the denoiser")
+    assert error.got == f"no {name}"
+
+
+def test_a_unet_that_lacks_one_weight_names_it(tiny_folder, tmp_path):
+    folder = tmp_path / "tuned"
+    shutil.copytree(tiny_folder("sd"), folder)
+    path = tmp_path / "tuned.safetensors"
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(path)
+    assert load(path).unet is not None
+    state = load_file(path)
+    del state["conv_out.bias"]
+    rewrite(state, path)
+    assert refused(path, r"lacks 1 of \d+ weights of the denoiser").got == "no conv_out.bias"
+
+
+@pytest.mark.parametrize(
+    ("folder", "about"),
+    [("vae/diffusion_pytorch_model", "a VAE"), ("text_encoder/model", "a text encoder")],
+)
+def test_a_file_of_another_network_is_named(beside, tiny_folder, folder, about):
+    path = beside("z-image")
+    shutil.copy(tiny_folder("sd") / f"{folder}.safetensors", path)
+    refused(path, f"holds {about} only")

@@ -30,10 +30,15 @@ def test_a_set_has_one_spelling_whatever_its_order():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("channels_first", "'channels_first' is none of none, default, channels_last"),
-        ("", "an empty name"),
+        (
+            "channels_first",
+            "channels_last is the nearest to 'channels_first'; one of none, default, ch",
+        ),
+        ("", "the name is empty; one of none, default"),
+        ("chanels_last", "channels_last is the nearest to 'chanels_last'; one of"),
+        ("magic", "'magic' is no such name; one of none, default"),
         ("compile+compile", "each name once"),
-        ("none+compile", "'none' is none of"),
+        ("none+compile", "none stands for the plain pipeline, alone"),
         ("compile+compile_blocks", "compile_blocks or compile, not both|compile or compile_blocks"),
         ("batch2+batch4", "not both"),
         ("device_loop+loop_graph", "not both"),
