@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -115,24 +115,27 @@ def label_row(name: str, entry: Try | str | None) -> str:
 
 def format_row(name: str, tried: Abilities | str) -> str:
     """Format one line of the table."""
-    label = label_row(name, CLASSES.get(name))
-    if isinstance(tried, str):
-        return f"| {label} | {tried} | | | | | |"
-    return (
-        f"| {label} | {tried.stages} | {tried.noise} | {tried.trajectory} | {tried.components} | "
-        f"{tried.batch} | {tried.optimisations} |"
+    return _format_cells(
+        label_row(name, CLASSES.get(name)),
+        tried,
+        ("stages", "noise", "trajectory", "components", "batch", "optimisations"),
     )
 
 
 def format_picture_row(name: str, tried: Abilities | str) -> str:
     """Format one line of the table of classes that draw from a picture."""
-    label = label_row(name, PICTURE_CLASSES.get(name))
+    return _format_cells(
+        label_row(name, PICTURE_CLASSES.get(name)),
+        tried,
+        ("task", "picture", "steps", "trajectory", "components", "batch"),
+    )
+
+
+def _format_cells(label: str, tried: Abilities | str, names: Sequence[str]) -> str:
+    """Format a line: what was found by these names, or why it was not tried."""
     if isinstance(tried, str):
         return f"| {label} | {tried} | | | | | |"
-    return (
-        f"| {label} | {tried.task} | {tried.picture} | {tried.steps} | {tried.trajectory} | "
-        f"{tried.components} | {tried.batch} |"
-    )
+    return f"| {label} | {' | '.join(str(getattr(tried, name)) for name in names)} |"
 
 
 def format_table(rows: Iterable[str], head: str = HEAD) -> str:

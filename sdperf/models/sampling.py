@@ -7,10 +7,8 @@ models that are sampled differently look alike, or nothing is known, the user is
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,7 @@ from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.finding import find_index
 from sdperf.models.layout import INDEX_NAME, parse_json_object
 from sdperf.models.presets import KINDS, PRESETS, Preset, find_kind
-from sdperf.models.tasks.signatures import find_call
+from sdperf.models.tasks.signatures import read_parameters
 from sdperf.settings import GUIDANCE, STEPS, SUBJECT
 
 OWN_GUIDANCE: Final = "none"
@@ -138,7 +136,7 @@ def read_defaults(pipeline_class: str) -> Preset:
     Raises:
         ConfigurationError: This diffusers has no such class, or its call has no number of steps.
     """
-    found = _find_defaults(pipeline_class)
+    found = read_parameters(pipeline_class)
     steps = None if found is None else found.get("num_inference_steps")
     if found is None or not isinstance(steps, int):
         raise ConfigurationError(
@@ -153,22 +151,6 @@ def read_defaults(pipeline_class: str) -> Preset:
     return Preset(
         steps, guidance, f"defaults of {pipeline_class}.__call__ in the installed diffusers"
     )
-
-
-@cache
-def _find_defaults(pipeline_class: str) -> dict[str, object] | None:
-    """Return the constant defaults of a pipeline's call by argument; ``None`` without the class."""
-    call = find_call(pipeline_class)
-    if call is None:
-        return None
-    named = [*call.args.posonlyargs, *call.args.args]
-    defaults: list[tuple[ast.arg, ast.expr | None]] = [
-        *zip(named[len(named) - len(call.args.defaults) :], call.args.defaults, strict=True),
-        *zip(call.args.kwonlyargs, call.args.kw_defaults, strict=True),
-    ]
-    return {
-        argument.arg: value.value for argument, value in defaults if isinstance(value, ast.Constant)
-    }
 
 
 def _read_json(path: Path) -> dict[str, Any]:

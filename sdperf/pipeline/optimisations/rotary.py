@@ -22,18 +22,28 @@ _PROJECTIONS: Final = {
 }
 
 
-class SingleStreamProcessor:
-    """Z-Image's attention over one stream of tokens.
+class RotaryProcessor:
+    """What stands in the place of a processor of diffusers.
 
     Args:
         plain: diffusers' own processor, whose choice of a kernel is kept.
         in_real: Whether positions turn queries and keys in real numbers.
     """
 
+    rotate: Callable[..., torch.Tensor]
+
     def __init__(self, plain: Any, *, in_real: bool) -> None:
         self._attention_backend = getattr(plain, "_attention_backend", None)
         self._parallel_config = getattr(plain, "_parallel_config", None)
-        self.rotate: Callable[..., torch.Tensor] = rotate_in_real if in_real else _rotate_complex
+        self.choose_rotation(in_real=in_real)
+
+    def choose_rotation(self, *, in_real: bool) -> None:
+        """Say whether positions turn queries and keys in real numbers."""
+        self.rotate = rotate_in_real if in_real else _rotate_complex
+
+
+class SingleStreamProcessor(RotaryProcessor):
+    """Z-Image's attention over one stream of tokens."""
 
     def __call__(
         self,
@@ -57,18 +67,8 @@ class SingleStreamProcessor:
         return _leave(attn.to_out, attended.flatten(2, 3).to(query.dtype))
 
 
-class DoubleStreamProcessor:
-    """Qwen-Image's attention over the tokens of the picture and of the text together.
-
-    Args:
-        plain: diffusers' own processor, whose choice of a kernel is kept.
-        in_real: Whether positions turn queries and keys in real numbers.
-    """
-
-    def __init__(self, plain: Any, *, in_real: bool) -> None:
-        self._attention_backend = getattr(plain, "_attention_backend", None)
-        self._parallel_config = getattr(plain, "_parallel_config", None)
-        self.rotate: Callable[..., torch.Tensor] = rotate_in_real if in_real else _rotate_complex
+class DoubleStreamProcessor(RotaryProcessor):
+    """Qwen-Image's attention over the tokens of the picture and of the text together."""
 
     def __call__(
         self,
@@ -110,7 +110,7 @@ class DoubleStreamProcessor:
         )
 
 
-_REPLACEMENTS: Final[dict[str, Any]] = {
+_REPLACEMENTS: Final[dict[str, type[RotaryProcessor]]] = {
     "ZSingleStreamAttnProcessor": SingleStreamProcessor,
     "QwenDoubleStreamAttnProcessor2_0": DoubleStreamProcessor,
 }
@@ -151,19 +151,18 @@ def replace_processors(denoiser: nn.Module, *, in_real: bool | None = None) -> i
             replacement = _REPLACEMENTS[type(attention.processor).__name__]
             attention.processor = replacement(attention.processor, in_real=bool(in_real))
         elif in_real is not None:
-            attention.processor.rotate = rotate_in_real if in_real else _rotate_complex
+            attention.processor.choose_rotation(in_real=in_real)
         found += 1
     return found
 
 
 def list_attentions(denoiser: nn.Module) -> list[Any]:
     """List the attentions that `replace_processors` changes or has changed."""
-    mine = tuple(_REPLACEMENTS.values())
     return [
         module
         for module in denoiser.modules()
         if type(processor := getattr(module, "processor", None)).__name__ in _REPLACEMENTS
-        or isinstance(processor, mine)
+        or isinstance(processor, RotaryProcessor)
     ]
 
 
@@ -225,7 +224,7 @@ def _normalise(norm: Any, states: torch.Tensor) -> torch.Tensor:
 
 
 def _attend(
-    processor: Any,
+    processor: RotaryProcessor,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
