@@ -77,7 +77,7 @@ class Bench(Protocol):
         Args:
             case: Its test id.
             blocks: Blocks of four executions.
-            renewals: How often both arms start anew.
+            renewals: How often both arms start fresh processes.
             rounds: Rounds of an execution.
         """
 

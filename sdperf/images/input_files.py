@@ -92,7 +92,7 @@ def read_picture(path: Path, asked_by: str) -> InputFile:
 
 
 def read_mask(path: Path, asked_by: str) -> InputFile:
-    """Read a mask: white is drawn anew, black is kept; transparent is black.
+    """Read a mask: white is drawn again, black is kept; transparent is black.
 
     Args:
         path: A PNG or JPEG.
@@ -107,7 +107,7 @@ def read_mask(path: Path, asked_by: str) -> InputFile:
         raise ConfigurationError(
             f"nothing of the mask {path} is white, so that nothing would be drawn",
             got=f"a brightest pixel of {brightest}",
-            expected="white (255) where the picture is drawn anew",
+            expected="white (255) where the picture is drawn again",
             hint=f"give {asked_by} a mask with a white part",
         )
     return _pack(mask, path.name)

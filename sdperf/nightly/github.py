@@ -122,7 +122,7 @@ class GitHub:
         return number
 
     def update_issue(self, number: int, title: str, body: str) -> None:
-        """Write an issue anew.
+        """Replace the title and text of an issue.
 
         Raises:
             GitHubError: GitHub did not answer.

@@ -163,9 +163,9 @@ def parse_night(content: bytes, *, commit: str = "", date: str = "", url: str = 
 
     Args:
         content: The file.
-        commit: Of the run, as GitHub has it.
-        date: Likewise.
-        url: Likewise.
+        commit: Hash of the commit that the run measured; empty where it is unknown.
+        date: Day on which the run began, ``2026-11-30``; empty where it is unknown.
+        url: Address of the run's page on GitHub; empty where it is unknown.
 
     Raises:
         RecordError: It is too large, no JSON, of another version, or says what no night says.

@@ -69,7 +69,7 @@ def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
         "",
         *format_markdown_table(_tabulate_nights(nights[-_MOST_NIGHTS:])),
         "",
-        "This text is written anew after each night. A case leaves the table when a night finds it "
+        "This text is rewritten after each night. A case leaves the table when a night finds it "
         "well (PASS or FASTER), and the issue is closed with the last one. Who closes it by hand "
         "is not told of the same cases again.",
     ]

@@ -87,7 +87,7 @@ class FreshRepeats:
     Attributes:
         load_s: Seconds of loading with the same caches, where loading was suspect; empty where no
             process could be had. ``None`` was not measured again.
-        first_call_s: Likewise of the first call.
+        first_call_s: Seconds of the first call with the same caches, where it was suspect.
         rounds_s: Seconds of the rounds of each process, where the tail was suspect.
     """
 

@@ -128,7 +128,7 @@ class SettledCase:
         max_slowdown: Tolerated slowdown that it was judged with, as a fraction.
         gross_slowdown: What failed with fewer than five sessions, as a fraction.
         history_s: Median seconds of the case in each compared session that counted, oldest first;
-            a reader who compares with others judges anew.
+            a reader who compares with other sessions judges again.
     """
 
     outcome: str

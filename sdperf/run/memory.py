@@ -13,13 +13,16 @@ from sdperf.stats.summaries import sum_peaks
 from sdperf.units import format_bytes
 
 RAM_SHARE: Final = 0.7
-"""Resident workers may fill this share of main memory together: beyond it machines swap."""
+"""Resident workers may fill this share of main memory together; with more, machines swap."""
 
 DEVICE_SHARE: Final = 0.85
-"""Likewise of a device's own memory; the rest is contexts, fragments and other programs."""
+"""Resident workers may fill this share of a device's own memory together.
+
+The rest is for contexts, fragments and other programs.
+"""
 
 FITS_EVERYWHERE_BYTES: Final = 2**30
-"""What no machine lacks that runs a diffusion model: nobody has to be asked for its memory."""
+"""Bytes that every machine has that runs a diffusion model: its memory need not be read."""
 
 WEIGHT_BYTES: Final[Mapping[Precision, int]] = {"fp32": 4, "fp16": 2, "bf16": 2}
 
@@ -79,9 +82,9 @@ def choose_widest(weights: int | None, room: Room | None, native: Sequence[str])
     """Choose the precision that others are compared with: the widest that the memory holds.
 
     Args:
-        weights: Of the pipeline; ``None`` is not known, and fp32 then.
-        room: The memory; ``None`` is not known, likewise.
-        native: What the device runs natively; where none of them fits, the narrowest.
+        weights: How many weights the pipeline has; ``None`` is unknown and chooses fp32.
+        room: The memory; ``None`` is unknown and chooses fp32.
+        native: What the device runs natively; where nothing fits, the narrowest is chosen.
     """
     if weights is None or room is None:
         return "fp32"

@@ -43,16 +43,16 @@ class Profile:
     """Settings of a workload and how it is run, with what is known of them.
 
     Attributes:
-        model: As in `sdperf.record.workload.Workload`.
-        num_inference_steps: Likewise.
-        guidance_scale: Likewise; ``None`` leaves it to the pipeline.
-        scheduler: Likewise; ``None`` is the model's own.
+        model: The model, as `sdperf.record.workload.Workload` names it.
+        num_inference_steps: Denoising steps of an image.
+        guidance_scale: Strength of guidance; ``None`` leaves it to the pipeline.
+        scheduler: Class of the scheduler; ``None`` is the model's own.
         width: Pixels; ``None`` is the model's own size.
         height: Pixels; ``None`` exactly where ``width`` is.
-        precision: As in `sdperf.record.workload.Variant`.
-        mode: Likewise.
-        workers: Likewise.
-        optimisations: Likewise; a batch is one of them (``batch4``).
+        precision: Precision of the pipeline, as `sdperf.record.workload.Variant` names it.
+        mode: ``sync`` or ``async``.
+        workers: How many workers draw at once.
+        optimisations: Names of optimisations; a batch is one of them (``batch4``).
         evidence: Where the settings come from, for people; nothing is run by it.
     """
 

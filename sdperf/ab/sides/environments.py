@@ -3,7 +3,7 @@
 An environment is a virtual environment over the present one: what was asked for is installed into
 it, everything else is found where it already lies, so that other versions of one package do not
 download all the others again. A folder is an environment once its marker stands in it; one without
-was left by a build that was killed, and is built anew. Locks keep two processes from building or
+was left by a build that was killed, and is built again. Locks keep two processes from building or
 removing what the other one uses.
 """
 

@@ -1,4 +1,4 @@
-"""Do workers fit beside each other? Where not, the sides alternate and load anew. Pure."""
+"""Do workers fit beside each other? Where not, the sides alternate and load again. Pure."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ class CompareOptions:
         b_first: Whether the first block begins with B; ``None`` draws by lot.
         min_ssim: Floor of the whole frame between A's and B's images; ``None`` takes the floor
             that the pair has by itself (see `sdperf.ab.verdict.judging`).
-        min_tile_ssim: Likewise of the worst tile.
+        min_tile_ssim: Floor of the worst tile between A's and B's images; ``None`` takes the
+            floor that the pair has by itself.
         is_two_sided: Whether blocks go on until a gain beyond the limit is told as surely as a
             loss.
     """

@@ -158,7 +158,7 @@ class PsutilSource:
 
     Args:
         pid: The tree's root; this process where it is not given.
-        clock: Seconds; decides when the list of processes is made anew.
+        clock: Returns seconds; decides when the list of processes is read again.
         system: Where swap counters are read on Linux.
     """
 

@@ -146,7 +146,7 @@ class SessionBudget:
     def explain(self, node_id: str) -> str | None:
         """Say why there is no time for a case; ``None`` where there is.
 
-        What is left is divided anew before each case, by what its like took so far.
+        What is left is divided again before each case, by what similar cases took so far.
 
         Args:
             node_id: The case.

@@ -92,8 +92,8 @@ class QualityBench:
         if self.suite.pool.is_in_process:
             refused = f"not tried with {IN_PROCESS}"
             return Repeats(self._compared([again], [before], "same-process")[0], refused)
-        anew = self._make_afresh(precision, request)
-        (scored,) = self._compared([anew], [again], "fresh-process")
+        fresh = self._make_afresh(precision, request)
+        (scored,) = self._compared([fresh], [again], "fresh-process")
         repeated = self._compared([again], [before], "same-process")[0].scores[-1]
         return Repeats(replace(scored, scores=(*scored.scores, repeated)))
 

@@ -241,7 +241,7 @@ def _parse_place(document: str) -> SeriesPlace | None:
 
 
 def _describe_setup(record: Mapping[str, Any]) -> str:
-    """Return what has to be equal for two results of a case to be held against each other.
+    """Return what has to be equal for two results of a case to be compared with each other.
 
     Where the model lies does not belong to it, and neither do its weights, which are a change to
     be seen; its name does.

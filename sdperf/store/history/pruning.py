@@ -1,4 +1,4 @@
-"""Making a history smaller, without moving what trends are held against."""
+"""Making a history smaller, without removing what trends are compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PrunePlan:
 
     Attributes:
         run_ids: Runs that go, the oldest first.
-        anchors: Runs that were meant too but stay, because trends are held against them.
+        anchors: Runs that were asked for too but stay, because trends are compared with them.
     """
 
     run_ids: tuple[int, ...]

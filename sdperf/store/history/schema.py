@@ -113,7 +113,7 @@ series = Table(
     Column("machine", Text, nullable=False),
     Column("setup", Text, nullable=False),
     Index(None, "case_id"),
-    comment="what may be held against each other: one case, one machine, one workload and variant",
+    comment="what may be compared with each other: one case, one machine, one workload and variant",
 )
 
 results = Table(

@@ -1,4 +1,4 @@
-"""The series of a case: what results may be held against each other, in order of time."""
+"""The series of a case: the results that may be compared with each other, in order of time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sdperf.store.history.figures import FIGURES, Figures
 
 @dataclass(frozen=True)
 class SeriesKey:
-    """What results may be held against each other.
+    """The results that may be compared with each other.
 
     Attributes:
         id: Its number in this history.

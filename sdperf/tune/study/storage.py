@@ -138,7 +138,7 @@ def open_storage(
             raise RecordError(f"{path.parent} cannot be made", got=error.strerror) from error
     connect: dict[str, Any] = {"timeout": BUSY_S} if is_file else {}
     # Optuna's heartbeat and a constructor that fails leave connections in a pool that nobody
-    # closes; those of a file cost nothing to open anew.
+    # closes; those of a file cost nothing to open again.
     pooling: dict[str, Any] = {"poolclass": NullPool} if is_file else {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql":
         connect = {"connect_timeout": ANSWER_S}

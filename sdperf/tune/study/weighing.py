@@ -1,4 +1,4 @@
-"""TPE for two objectives: each proposal weighs them anew.
+"""TPE for two objectives: each proposal draws its own weights for them.
 
 A Pareto front of a dozen settings is what TPE would learn from after fifty trials, fast and coarse
 ones among slow and fine ones, and what they have in common is little. Under one weight the good

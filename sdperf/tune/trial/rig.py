@@ -68,9 +68,9 @@ class DescribePipeline:
     """Asks a worker what its pipeline is.
 
     Attributes:
-        workload: As in `sdperf.run.quality.questions.Question`.
-        images: Likewise.
-        threads: Likewise.
+        workload: What is generated, as `sdperf.run.quality.questions.Question` has it.
+        images: The images that the pipeline would draw.
+        threads: CPU threads of the worker.
     """
 
     workload: Workload

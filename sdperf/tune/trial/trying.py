@@ -31,7 +31,7 @@ PROBE_MARGIN: Final = 1.5
 """A first image that takes this much longer than a rival is hopeless: one image is one sample."""
 
 ROUND_MARGIN: Final = 1.2
-"""Likewise of the fastest of all rounds so far."""
+"""A first round that takes this many times as long as the fastest round so far is hopeless."""
 
 _MOST_REASON: Final = 300
 
