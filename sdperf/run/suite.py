@@ -286,7 +286,7 @@ class Suite:
         return self.images.plain_precision
 
     def is_reference(self, variant: Variant) -> bool:
-        """Tell whether a variant has no reference in this run: the reference itself, or a program."""
+        """Tell whether a variant has no reference in this run: the reference itself, a program."""
         return variant.is_external or variant == Variant(self.reference_precision)
 
     def _choose_reference_precision(self) -> Precision:
