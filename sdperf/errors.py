@@ -44,7 +44,7 @@ class SdperfError(Exception):
         return [mask_credentials(part) for part in parts]
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Cross a process border whole: the keyword arguments travel as state."""
+        """Pickle the whole error for another process, with the keyword arguments as state."""
         return (_rebuild, (type(self), self.what, self.got, self.expected, self.hint))
 
 
@@ -67,7 +67,7 @@ class GenerationError(SdperfError):
 
 
 class UnsupportedError(SdperfError):
-    """A question that a pipeline cannot be asked; no fault of the pipeline's."""
+    """A question that a pipeline cannot answer, which is not a fault of the pipeline."""
 
 
 class WorkerError(SdperfError):

@@ -1,4 +1,4 @@
-"""Folders that several processes share: locks on them, and what they hold."""
+"""Folders that several processes share: their locks, and their content."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def wait_for_lock(
     on_wait: Callable[[], None],
     wait_s: Callable[[float], None],
 ) -> None:
-    """Take a lock, waiting while another process has it; a process that ends lets go of its own.
+    """Take a lock, and wait while another process has it; ended processes release their locks.
 
     Args:
         lock: The open lock file.
         operation: ``fcntl.LOCK_EX`` or ``fcntl.LOCK_SH``.
         on_wait: Called once, when there is something to wait for.
-        wait_s: Pauses.
+        wait_s: Waits a number of seconds.
     """
     said = False
     while not try_lock(lock, operation):
@@ -46,7 +46,7 @@ def try_lock(lock: IO[str], operation: int) -> bool:
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """List what a folder holds, sorted; nothing where there is none."""
+    """List the entries of a folder, sorted; empty where it does not exist."""
     try:
         return sorted(folder.iterdir())
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def measure_bytes(folder: Path) -> int:
-    """Sum up the sizes of all files below a folder."""
+    """Sum the sizes of all files below a folder."""
     size_bytes = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -91,10 +91,10 @@ def remove_unused(
 
 
 def remove_marked(folder: Path, marker: str) -> None:
-    """Remove a folder, first the file that marks it as whole: killed half-way it counts as none.
+    """Remove a folder, first its marker, so that a folder left by a kill does not count.
 
     Raises:
-        OSError: It cannot be removed.
+        OSError: The folder cannot be removed.
     """
     (folder / marker).unlink(missing_ok=True)
     if folder.exists():

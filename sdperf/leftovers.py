@@ -1,8 +1,8 @@
-"""What a process killed without warning leaves: found and cleared by the next one.
+"""Finds and removes what a killed process left behind.
 
-A temporary folder holds a lock file that its process keeps locked. The system lets go of the lock
-however the process ends, so a folder whose lock can be taken belongs to nobody. Child processes
-watch their parent and leave with it.
+A temporary folder has a lock file that its process keeps locked. The system releases the lock when
+the process ends in any way, so a folder whose lock can be taken belongs to nobody. Child processes
+watch their parent and end with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sdperf.folders import list_folder, try_lock
 
 PREFIX: Final = "sdperf-"
 EXIT_ORPHANED: Final = 113
-"""Exit code of a child process whose parent is gone."""
+"""Exit code of a child process whose parent has ended."""
 
 _LOCK: Final = ".sdperf-lock"
 _NOTES: Final = ".sdperf-notes"
@@ -40,7 +40,7 @@ def temporary_folder(kind: str) -> Iterator[Path]:
         kind: The second word of its name, after ``sdperf-``.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-"))
     try:
@@ -53,11 +53,11 @@ def temporary_folder(kind: str) -> Iterator[Path]:
 
 
 def note_leftover(folder: Path, *words: str) -> None:
-    """Note what has to be undone elsewhere before a temporary folder is removed.
+    """Note what has to be undone in other places before a temporary folder is removed.
 
     Args:
-        folder: As `temporary_folder` made it.
-        words: What `sweep` hands on.
+        folder: A folder from `temporary_folder`.
+        words: The note that `sweep` passes on.
     """
     with (folder / _NOTES).open("a", encoding="utf-8") as notes:
         notes.write(json.dumps(words) + "\n")
@@ -70,11 +70,11 @@ def sweep(
 
     Args:
         undo: Called with each note of a folder before it is removed.
-        kind: Which of them, as `temporary_folder` was told; all where empty.
-        root: Where they lie; ``None`` is the system's temporary folder.
+        kind: The kind given to `temporary_folder`; empty for all.
+        root: Their parent folder; ``None`` is the system's temporary folder.
 
     Returns:
-        How many were removed.
+        How many folders were removed.
     """
     removed = 0
     for folder in list_folder(Path(tempfile.gettempdir()) if root is None else root):
@@ -92,7 +92,7 @@ def sweep(
 
 
 def leave_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, also by ``kill -9``."""
+    """End this process as soon as its parent has ended, also by ``kill -9``."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -112,7 +112,7 @@ def _remove_unbegun(folder: Path) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder is a real one and this user's; others can make some there too."""
+    """Tell whether a folder is real and belongs to this user; others can make folders there too."""
     with contextlib.suppress(OSError):
         found = folder.lstat()
         return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
@@ -120,7 +120,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _read_notes(folder: Path) -> list[list[str]]:
-    """Read a folder's notes; a last line that a kill cut short is none."""
+    """Read a folder's notes, without a last line that a kill cut short."""
     notes = []
     with contextlib.suppress(OSError):
         for line in (folder / _NOTES).read_text(encoding="utf-8").splitlines():

@@ -1,7 +1,7 @@
-"""What is going to be written, tried before anything is measured: folders, files, room.
+"""Checks before measuring that all outputs can be written: folders, files, room.
 
-A trial by writing counts and not the permissions: root may write against permissions, and nobody
-into a file system that is mounted to be read only.
+It tries to write and does not read permissions: root may write without permission, and nobody may
+write to a file system that is mounted read-only.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from sdperf.errors import ConfigurationError
 from sdperf.units import format_bytes
 
 LEAST_FREE_BYTES: Final = 32 * 2**20
-"""Room that a disk has to have: pictures of some hundred kilobytes each, records, a report."""
+"""Free bytes that a disk needs: for pictures of some hundred kilobytes each, records, a report."""
 
 _PROBE: Final = bytes(4096)
 
 
 @dataclass(frozen=True)
 class Output:
-    """Something that a command writes.
+    """A file or folder that a command writes.
 
     Attributes:
-        what: What asks for it: an option, or words.
-        path: Where it is written.
+        what: The option that asks for it, or other words.
+        path: The file or folder.
         is_folder: Whether ``path`` is the folder that files are written into.
     """
 
@@ -39,11 +39,11 @@ class Output:
 
 
 def check_outputs(outputs: Iterable[Output], least_free_bytes: int | None = None) -> None:
-    """Make sure that everything that will be written can be, before anything is measured.
+    """Check before measuring that all outputs can be written.
 
     Args:
-        outputs: What will be written.
-        least_free_bytes: Room that each disk has to have; ``None`` is `LEAST_FREE_BYTES`.
+        outputs: The outputs.
+        least_free_bytes: Free bytes that each disk needs; ``None`` is `LEAST_FREE_BYTES`.
 
     Raises:
         ConfigurationError: A folder or a file cannot be written, or its disk is full.
@@ -64,7 +64,7 @@ def check_outputs(outputs: Iterable[Output], least_free_bytes: int | None = None
 def list_temporary_folders() -> Iterator[Output]:
     """List the folder of temporary files, where ``TMPDIR`` names one.
 
-    Python takes another folder without a word where that one cannot be written.
+    Python silently uses another folder where that one cannot be written.
     """
     temporary = os.environ.get("TMPDIR")
     if temporary:
@@ -86,7 +86,7 @@ def _check_file(what: str, path: Path) -> None:
 
 
 def _check_folder(what: str, folder: Path, least_free_bytes: int) -> None:
-    """Write a small file there that has no name; look at what room is left."""
+    """Write a small nameless file there, and check the free space."""
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:  # killed, it leaves no name
             file.write(_PROBE)

@@ -1,7 +1,7 @@
 """Standard output and error that can fail without ending the program or its exit status.
 
-A reader that went away (``| head``), a full disk, a stream that the shell closed (``>&-``): what is
-measured and judged goes on, and the failure is known at the end.
+After a reader went away (``| head``), on a full disk, or on a stream that the shell closed
+(``>&-``), measuring and judging continue, and the failure is reported at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 CLEAR_LINE: Final = "\r\x1b[2K"
-"""Goes back to the beginning of a terminal's line and empties it."""
+"""Control codes that go to the beginning of a terminal's line and clear it."""
 
 _CODES: Final = {"bold": "1", "red": "31", "yellow": "33", "green": "32"}
 
@@ -36,11 +36,11 @@ _SPACES: Final = "\xa0\u202f\u2009"
 """Spaces between figures and units, which `str.isprintable` does not count."""
 
 EXIT_LOST: Final = 2
-"""Exit status of a command that did what it should and could not say it."""
+"""Exit status of a command that did its work but could not print its output."""
 
 
 class _TolerantFile(io.FileIO):
-    """A file descriptor that takes every write, and remembers the first that failed."""
+    """A file descriptor that accepts every write, and remembers the first failure."""
 
     failure: OSError | None = None
     is_closed_by_shell = False
@@ -60,11 +60,11 @@ class _TolerantFile(io.FileIO):
 class TolerantOutput:
     """A text stream over a file descriptor whose writes never raise.
 
-    What the encoding lacks is written as an escape.
+    Characters that the encoding lacks are written as escapes.
 
     Args:
         descriptor: 1 or 2.
-        replaced: The stream that it stands in for; ``None`` where the shell closed it.
+        replaced: The stream that it replaces; ``None`` where the shell closed it.
     """
 
     def __init__(self, descriptor: int, replaced: Any) -> None:
@@ -88,16 +88,16 @@ class TolerantOutput:
 
     @property
     def failure(self) -> OSError | None:
-        """Why something was not written; ``None`` where all was."""
+        """Why text was not written; ``None`` where all was written."""
         return self._raw.failure
 
     @property
     def is_lost(self) -> bool:
-        """Whether something was not written that somebody was still reading."""
+        """Whether text was lost although a reader was still there."""
         return self.failure is not None and self.failure.errno != errno.EPIPE
 
     def settle(self) -> None:
-        """Write what is buffered; after a failure nothing is tried again, at exit neither."""
+        """Write the buffer; after a failure nothing is tried again, not even at exit."""
         self.stream.flush()
         if self.failure is not None and self.failure.errno != errno.EBADF:
             _point_to_nothing(self._raw.fileno())
@@ -108,7 +108,7 @@ class TolerantOutput:
 
 
 def occupy_closed_descriptors() -> None:
-    """Open 0, 1 and 2 where the shell closed them: else the next file that is opened gets one."""
+    """Open 0, 1 and 2 where the shell closed them, since the next file would get such a number."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -121,10 +121,10 @@ def occupy_closed_descriptors() -> None:
 
 @contextlib.contextmanager
 def tolerant_output() -> Iterator[TolerantOutput | None]:
-    """Put tolerant streams in the place of standard output and error.
+    """Replace standard output and error by tolerant streams.
 
     Yields:
-        Standard output; ``None`` where somebody else put a stream of theirs there, a test say.
+        Standard output; ``None`` where other code, such as a test, replaced it by its own stream.
     """
     occupy_closed_descriptors()
     found = sys.stdout, sys.stderr
@@ -156,10 +156,10 @@ def _point_to_nothing(descriptor: int) -> None:
 
 
 def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str:
-    """Return a message: one line, and where somebody reads a terminal a line for each part.
+    """Return a message: on a terminal one line per part, else a single line.
 
     Args:
-        head: Who says it; empty where another says so.
+        head: The name of the program; empty where it is printed elsewhere.
         parts: What is wrong, what was got, what was expected, what to do.
         stream: Where it is printed; in a pipe or a log a message stays one line, to be searched.
     """
@@ -169,7 +169,7 @@ def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str
 
 
 def strip_controls(text: str) -> str:
-    """Return one line that neither a terminal nor a workflow's log obeys.
+    """Return one line without codes that a terminal or a workflow's log would obey.
 
     A character that cannot be printed becomes ``?``, line breaks too. GitHub's runner takes a line
     that begins with ``::``, or holds ``##[``, for a command.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 UNKNOWN = "-"
-"""What stands where a number is not known; unknown is never 0."""
+"""The text for an unknown number; unknown is never 0."""
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -77,11 +77,11 @@ def format_names(names: Sequence[str], most: int = 3) -> str:
 
 
 ELLIPSIS = "..."
-"""Stands where a text was cut."""
+"""The text that replaces a part that was cut."""
 
 
 def shorten(text: str, most: int, *, keeps_end: bool = False) -> str:
-    """Cut a text to so many characters, the ellipsis included.
+    """Cut a text to a number of characters, including the ellipsis.
 
     >>> shorten("benchmarks", 7), shorten("benchmarks", 7, keeps_end=True)
     ('benc...', '...arks')
@@ -93,15 +93,15 @@ def shorten(text: str, most: int, *, keeps_end: bool = False) -> str:
 
 
 def shorten_middle(text: str, most: int, head: int | None = None) -> str:
-    """Cut a text to so many characters in its middle, since names differ at either end.
+    """Cut a text in its middle to a number of characters, since names differ at both ends.
 
     >>> shorten_middle("latency[fp32-sync-1w]", 15), shorten_middle("latency[fp32-sync-1w]", 15, 2)
     ('latenc...nc-1w]', 'la...2-sync-1w]')
 
     Args:
         text: The text.
-        most: Characters that it may have, the ellipsis included.
-        head: How many stay before the ellipsis; half of them where nothing is said.
+        most: The most characters, including the ellipsis.
+        head: How many characters stay before the ellipsis; half of them by default.
     """
     if len(text) <= most:
         return text
@@ -111,9 +111,9 @@ def shorten_middle(text: str, most: int, head: int | None = None) -> str:
 
 
 def shorten_apart(texts: Sequence[str], most: int, *, keeps_end: bool = False) -> list[str]:
-    """Cut texts to so many characters, where their difference is not: those that differ still do.
+    """Cut texts to a number of characters, outside their differences, so that they still differ.
 
-    Where no cut tells all of them apart, each ends in its number.
+    Where no cut keeps all of them different, each ends in its number.
 
     >>> shorten_apart(["draw[program-one]", "draw[program-two]"], 13)
     ['draw[...-one]', 'draw[...-two]']

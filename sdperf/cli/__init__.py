@@ -62,7 +62,7 @@ def make_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     """Make the parser of the command line.
 
     Args:
-        names: The commands that it shall know; each is imported.
+        names: The commands that it knows; each is imported.
     """
     parser = argparse.ArgumentParser(
         prog="sdperf",
@@ -105,13 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say_refused(head: str, parts: Sequence[str]) -> int:
-    """Print a message that the user can act on; returns the exit status."""
+    """Print a message that the user can act on; return the exit status."""
     print(format_error(head, parts, sys.stderr), file=sys.stderr)
     return 2
 
 
 def _explain_unknown(word: str) -> list[str]:
-    """Say that there is no such command, and which one was probably meant."""
+    """Say that the command does not exist, and which one was probably meant."""
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     do = f"sdperf {near[0]} --help" if near else "sdperf --help"
     known = ", ".join(COMMANDS)
@@ -119,7 +119,7 @@ def _explain_unknown(word: str) -> list[str]:
 
 
 def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
-    """Parse the command line and run the command; what a user can act on is one message."""
+    """Parse the command line and run the command; an error for the user is one message."""
     try:
         parsed = parser.parse_args(given)
     except SdperfError as error:
@@ -154,7 +154,7 @@ def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
 
 
 def _say_missing(command: str, error: ModuleNotFoundError) -> int:
-    """Name the package that is not installed; sdperf's own modules are there, or it is broken."""
+    """Name the missing package; a missing module of sdperf itself is raised instead."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "sdperf"):
         raise error
@@ -164,7 +164,7 @@ def _say_missing(command: str, error: ModuleNotFoundError) -> int:
 
 
 def _say_lost(output: TolerantOutput) -> int:
-    """Say that what was printed is lost, though the command did what it should."""
+    """Say that the output is lost, although the command did its work."""
     reason = "" if output.failure is None else output.failure.strerror
     print(f"sdperf: standard output cannot be written: {reason}", file=sys.stderr)
     return EXIT_LOST

@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def choose_profile(arguments: argparse.Namespace) -> Profile:
-    """Return the settings of a profile, or the model's preset; what was typed wins.
+    """Return the settings of a profile, or the model's preset; typed settings override both.
 
     Raises:
         ConfigurationError: The profile cannot be read.

@@ -1,4 +1,4 @@
-"""``sdperf init``: put the suite, its settings and workflows into a repository of one's own."""
+"""``sdperf init``: put the suite, its settings and workflows into the user's repository."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ examples:
 """
 
 _LARGEST_BYTES: Final = 2**20
-"""No file of settings or of ignored names comes near to it."""
+"""The most bytes of a file that is changed; files of settings and ignored names are smaller."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -179,7 +179,7 @@ def _read_existing(root: Path) -> dict[str, str]:
 
 
 def _is_there(root: Path, name: str) -> bool:
-    """Tell whether there is a file; refuse what is none, and what is too large to be one."""
+    """Tell whether a file exists; refuse other kinds of entries, and files that are too large."""
     path = root / name
     _resolve_inside(root, name)
     try:
@@ -213,7 +213,7 @@ def _make_loop_error(path: Path) -> ConfigurationError:
 
 
 def _resolve_inside(root: Path, name: str) -> Path:
-    """Return where a path of the repository leads; a link inside of it is followed."""
+    """Return the place that a path of the repository leads to; links inside it are followed."""
     try:
         resolved = (root / name).resolve()
     except (OSError, RuntimeError) as error:  # Python 3.12 and earlier name a loop so
@@ -241,7 +241,7 @@ def _show(planned: Sequence[PlannedFile]) -> list[str]:
 
 
 def _spell_line(line: str) -> str:
-    """Return a line of a difference with all that cannot be seen in it spelt out."""
+    """Return a line of a difference with invisible characters written as escapes."""
     shown = "".join(
         one if one.isprintable() or one == "\t" else one.encode("unicode_escape").decode()
         for one in line.removesuffix("\n")

@@ -1,4 +1,4 @@
-"""``sdperf quality calibrate``: measure the noise that floors must bear, and store the evidence."""
+"""``sdperf quality calibrate``: measures the noise that floors must allow, and stores it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Calibrate: the only action there is."""
+    """Calibrate, which is the only action."""
     from sdperf.models.tasks.choosing import choose_picture, settle_workload
 
     chosen = choose_picture(arguments.model, read_picture_asked(arguments), is_subject=False)
@@ -183,7 +183,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe_making(command: str, device: DeviceInfo, threads: int) -> dict[str, str]:
-    """Say what references were made with, to be kept beside them."""
+    """Describe what references were made with, to keep it beside them."""
     packages = {}
     for name in ("torch", "diffusers", "transformers"):
         try:
@@ -219,7 +219,7 @@ def _make_workload(arguments: argparse.Namespace, picture: InputPicture | None) 
 def _choose_precisions(
     asked: tuple[str, ...] | None, device: DeviceInfo, reference: Precision
 ) -> tuple[Precision, ...]:
-    """Return the precisions to calibrate, the reference's always among them and first."""
+    """Return the precisions to calibrate; that of the reference is always the first."""
     wanted = device.native_precisions if asked is None else asked
     others = (one for one in PRECISIONS if one in wanted and one not in ("fp32", reference))
     return (reference, *others)

@@ -1,4 +1,4 @@
-"""``sdperf resume``: go on with the pytest session that was interrupted here."""
+"""``sdperf resume``: continue the pytest session that was interrupted here."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _RISKY: Final = frozenset(
 )
 """Long options of pytest that remove a folder, read another configuration, or send results away."""
 _RISKY_LETTERS: Final = "cop"
-"""``-c FILE``, ``-o KEY=VALUE`` and ``-p PLUGIN``."""
+"""Short options that do the same: ``-c FILE``, ``-o KEY=VALUE`` and ``-p PLUGIN``."""
 _VALUED: Final = "kmrnW"
-"""Other letters of pytest and pytest-xdist whose value may follow at once."""
+"""Other short options of pytest and pytest-xdist whose value may follow without a blank."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -109,10 +109,10 @@ def find_root(folder: Path) -> Path | None:
 
 
 def make_command(content: JournalContent) -> list[str]:
-    """Return the command that goes on with a session. Pure.
+    """Return the command that continues a session. Pure.
 
-    Only pytest is run, by this interpreter and in the folder in which it was called then: like any
-    ``pytest`` there it runs that folder's own tests.
+    Only pytest is run, by this interpreter and in the folder of the earlier call. Like any
+    ``pytest`` there, it runs that folder's own tests.
     """
     given = [one for one in content.head.arguments if one != RESUME_FLAG]
     separator = given.index("--") if "--" in given else len(given)
@@ -127,10 +127,10 @@ def make_command(content: JournalContent) -> list[str]:
 
 
 def find_risky_option(arguments: Sequence[str]) -> str | None:
-    """Return the first word that can make pytest remove files, or read others than usual. Pure.
+    """Return the first word that can make pytest remove files or read unusual ones. Pure.
 
-    It is read as pytest reads it: letters may stand together (``-qp plugin``), long options are not
-    shortened, ``@file`` brings words that are not seen here, and ``--`` protects from none of it.
+    Words are read by pytest's rules: letters may be combined (``-qp plugin``), long options are not
+    shortened, ``@file`` adds words that are unknown here, and ``--`` does not protect.
     """
     letters = re.compile(f"-[^-{_VALUED}{_RISKY_LETTERS}]*[{_RISKY_LETTERS}]")
     pairs = zip(arguments, (*arguments[1:], ""), strict=True)
@@ -146,7 +146,7 @@ def _leaves_out(word: str, next_one: str) -> bool:
 
 
 def _refuse_tracked(path: Path) -> None:
-    """Refuse a journal that came with a repository: whoever wrote it chose the command in it."""
+    """Refuse a journal that came with a repository, since its writer chose the command in it."""
     from sdperf.ab.sides.worktree import is_tracked
 
     if is_tracked(path):

@@ -1,1 +1,1 @@
-"""Models: which files make one, where they are, how they become a pipeline."""
+"""Models: their files, the places of these files, and loading them as a pipeline."""

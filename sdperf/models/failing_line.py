@@ -1,4 +1,4 @@
-"""The line that an error comes from: the user's own, or else the last one of all."""
+"""Finds the line that an error comes from: a line of the user, else the last line."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ _LONGEST_LINE: Final = 120
 
 
 def describe_failing_line(error: BaseException, *, last: bool = False) -> str | None:
-    """Say where an error was raised: file, line, function and what is written there.
+    """Return where an error was raised: file, line, function and the text of the line.
 
-    The line is the last one of the user's own on the way to the error: of no installed package,
-    not of Python's library and not of sdperf.
+    It is the last line of the user's own code on the way to the error: not of an installed package,
+    of Python's library or of sdperf.
 
     Args:
-        error: As it was caught.
-        last: Where no line is the user's, name the last one of all instead.
+        error: The caught error.
+        last: Whether to return the last line of all where no line is the user's.
 
     Returns:
-        Such as ``mine.py:12 in make: weights["unet"]``; ``None`` where there is no such line.
+        A text such as ``mine.py:12 in make: weights["unet"]``; ``None`` where there is no such
+        line.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_own(frame.filename)]
@@ -40,7 +41,7 @@ def describe_failing_line(error: BaseException, *, last: bool = False) -> str | 
 
 @contextlib.contextmanager
 def failures_explained() -> Iterator[None]:
-    """Turn whatever a pipeline raises into one error that crosses the process border whole."""
+    """Turn any error of a pipeline into one that can be sent to another process."""
     try:
         yield
     except SdperfError:

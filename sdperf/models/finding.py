@@ -1,4 +1,4 @@
-"""Where a model lies: a folder, the embedded model, or the hub and its cache."""
+"""Finds a model: a folder, the embedded model, or the hub and its cache."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _CHECKPOINTS: Final = (".ckpt", ".bin", ".pt", ".pth")
 """Endings of files of weights that run code when they are read."""
 
 _FILES: Final = (*SUFFIXES, *_CHECKPOINTS, ".sft", ".onnx")
-"""Endings that nobody gives a repository of the hub: such a name is of a file."""
+"""Endings that repositories of the hub do not have: such a name belongs to a file."""
 
 _FOLDER_HINT: Final = f"give {MODEL} a diffusers folder (one with a model_index.json) or a hub id"
 
 
 def describe_model(name: str) -> str:
-    """Return what a message calls a model."""
+    """Return a model's name for messages."""
     return "the embedded model" if name == EMBEDDED else f"the model {name!r}"
 
 
 def find_index(name: str, beside: Iterable[str] = ()) -> Path:
-    """Return a model's `model_index.json`, fetched where the hub's cache lacks it; no weights.
+    """Return a model's `model_index.json`, which is fetched where missing; no weights are.
 
     Args:
-        name: As for `resolve_model`.
-        beside: More files that are fetched with it, where the model has them.
+        name: The model, as `resolve_model` takes it.
+        beside: Further files that are fetched with it, where the model has them.
 
     Raises:
-        ModelError: There is no such model, or it cannot be fetched.
+        ModelError: The model does not exist, or cannot be fetched.
     """
     if name == EMBEDDED or _as_existing(name) is not None or not _is_hub_id(name):
         return find_folder(name, offline=True) / INDEX_NAME
@@ -62,17 +62,17 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
 
 
 def find_folder(name: str, *, offline: bool) -> Path:
-    """Return the folder that a model lies in, fetched where the hub's cache lacks it.
+    """Return the folder of a model, which is fetched where the hub's cache lacks it.
 
     Args:
-        name: As users type it.
+        name: The model, as users type it.
         offline: Whether the hub must not be asked.
 
     Returns:
-        Of a single file of weights the folder beside it.
+        The folder; for a single file of weights, the folder beside it.
 
     Raises:
-        ModelError: There is no such model, or it is no diffusers pipeline.
+        ModelError: The model does not exist, or is not a diffusers pipeline.
     """
     if name == EMBEDDED:
         if not (_EMBEDDED_FOLDER / INDEX_NAME).is_file():
@@ -115,7 +115,7 @@ def find_folder(name: str, *, offline: bool) -> Path:
 
 
 def find_single_file(name: str) -> Path | None:
-    """Return the file of weights that a name stands for; ``None`` where it is none."""
+    """Return the file of weights with this name; ``None`` where the name is not such a file."""
     path = None if name == EMBEDDED else _as_existing(name)
     return path if path is not None and path.is_file() and is_single_file(path) else None
 
@@ -183,7 +183,7 @@ def _fetch(name: str, *, offline: bool) -> Path:
 
 
 def _cached(name: str, reason: Exception | None) -> Path:
-    """Return the cached snapshot of a hub model, for when the hub is not or cannot be asked."""
+    """Return the cached snapshot of a hub model, where the hub is not asked or not reachable."""
     import huggingface_hub
 
     try:

@@ -15,13 +15,13 @@ from typing import Final
 
 _MEMORY_NAME: Final = "file-hashes.json"
 _SETTLED_NS: Final = 2_000_000_000
-"""A file younger than this could change again within one tick of the file system's clock."""
+"""Seconds: a younger file could change again within one tick of the file system's clock."""
 
 
 def default_cache_dir() -> Path | None:
-    """Return the folder for what can be recomputed; ``None`` where the user has no home.
+    """Return the folder of caches; ``None`` where the user has no home.
 
-    ``SDPERF_CACHE`` names it, else it lies in ``XDG_CACHE_HOME`` or where the system keeps caches.
+    ``SDPERF_CACHE`` names it, else it is in ``XDG_CACHE_HOME`` or in the system's cache folder.
     """
     own = os.environ.get("SDPERF_CACHE")
     if own and Path(own).is_absolute():
@@ -63,7 +63,7 @@ def compute_model_hash(folder: Path, names: Iterable[str], cache_dir: Path | Non
 
 
 def combine_hashes(digests: Iterable[str]) -> str:
-    """Hash hashes, in their order: the identity of a model that is made of several things. Pure.
+    """Hash several hashes, in order: the identity of a model that has several parts. Pure.
 
     Args:
         digests: Hexadecimal digits of each.

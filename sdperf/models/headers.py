@@ -24,7 +24,7 @@ _VALUE_BYTES: Final = {
 }
 """Bytes of one value; formats that are not named here are not checked."""
 _INDEX_DTYPES: Final = ("I64", "BOOL")
-"""Formats of positions and masks, which are no weights and take next to nothing."""
+"""Formats of positions and masks, which are not weights and take almost no memory."""
 
 
 def check_safetensors(path: Path, where: str) -> int | None:
@@ -37,7 +37,7 @@ def check_safetensors(path: Path, where: str) -> int | None:
         where: How messages name the file.
 
     Returns:
-        How many weights it holds; ``None`` where integers may stand for several each.
+        How many weights the file has; ``None`` where an integer may hold several weights.
 
     Raises:
         ModelError: The file is truncated, damaged, or a Git LFS pointer.
@@ -81,7 +81,7 @@ def read_tensor_names(path: Path, where: str) -> frozenset[str]:
 
 
 def read_metadata(path: Path, where: str) -> dict[str, Any]:
-    """Return what a safetensors file says of itself beside its tensors; empty where nothing.
+    """Return the metadata of a safetensors file; empty where it has none.
 
     Args:
         path: The file.
@@ -121,7 +121,7 @@ def _read_whole_header(path: Path, where: str) -> tuple[dict[str, Any], int]:
 
 
 def _check_shape(entry: dict[str, object], size_bytes: int, where: str) -> None:
-    """Check that as many values as the shape says take as many bytes as there are."""
+    """Check that the size of a tensor in bytes fits its shape and format."""
     dtype, shape = entry.get("dtype"), entry.get("shape")
     value_bytes = _VALUE_BYTES.get(dtype) if isinstance(dtype, str) else None
     if value_bytes is None:
@@ -130,7 +130,7 @@ def _check_shape(entry: dict[str, object], size_bytes: int, where: str) -> None:
         needed = 0 if 0 in shape else value_bytes
         for size in shape:
             needed *= size
-            if needed > size_bytes:  # no product of sizes that are thousands of digits long
+            if needed > size_bytes:  # sizes of thousands of digits are not multiplied
                 break
         if needed == size_bytes:
             return

@@ -1,4 +1,4 @@
-"""Warnings of diffusers and torchao that say nothing about the pipeline under test."""
+"""Silences warnings of diffusers and torchao that do not concern the pipeline under test."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _NETWORKS: Final = r"diffusers\.(models|pipelines|schedulers)|transformers\."
 
 @contextlib.contextmanager
 def known_warnings_ignored() -> Iterator[None]:
-    """Ignore what diffusers' pipelines and networks do in ways that are deprecated.
+    """Ignore warnings that diffusers' pipelines and networks cause by deprecated calls.
 
-    They call transformers' text encoders too, which then warn in their own name.
+    They also call transformers' text encoders, which then warn themselves.
 
-    Where warnings are errors it would stop a generation, and a user can do nothing about it.
-    The filters are the process's own: no other thread may change them meanwhile.
+    Where warnings are errors they would stop a generation, and a user cannot prevent them. The
+    filters belong to the process: no other thread may change them meanwhile.
 
     SDXL logs, each time that it encodes a picture, that no part of its VAE has to stay in float32.
     """
@@ -46,9 +46,9 @@ def _names_a_part(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def torchao_quiet() -> Iterator[None]:
-    """Keep what torchao logs when it is imported, as diffusers does, off the terminal.
+    """Keep torchao's log lines at its import, which diffusers also does, off the terminal.
 
-    It warns of kernels for other GPUs that do not load here; none of them is used.
+    torchao warns of kernels for other GPUs that do not load here; they are not used.
     """
     loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""What a diffusers folder must hold, judged from `model_index.json` and file names alone."""
+"""The required content of a diffusers folder, from `model_index.json` and file names alone."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ DECODERS: Final = ("vae", "movq", "vqgan")
 """Components that turn latents into pixels; the last two are Kandinsky's and Stable Cascade's."""
 
 _OF_PIXELS: Final = ("IFPipeline", "PRXPixelPipeline")
-"""Pipelines that denoise pixels, so that nothing decodes."""
+"""Pipelines that denoise pixels and so need no decoder."""
 
 _CASCADE_DENOISER: Final = "decoder"
-"""What Stable Cascade calls its second denoiser; the first is a component of its prior."""
+"""Stable Cascade's name of its second denoiser; the first is a component of its prior."""
 
 NOT_LOADED: Final = ("safety_checker", "feature_extractor", "image_encoder")
-"""Components that a measured text-to-image pipeline goes without, and that are not fetched."""
+"""Components that a measured text-to-image pipeline does not need; they are not fetched."""
 
 _DESCRIPTION_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
 _WEIGHTLESS: Final = re.compile(r"(Scheduler|Processor(Pil|Fast)?|Extractor)$")
 _OF_PRIOR: Final = "prior_"
-"""Begins the names of the first half's parts, where two pipelines are one."""
+"""The beginning of the names of the first half's parts, where one model has two pipelines."""
 
 _FROM_PICTURES: Final = re.compile(r"Img2Img|Inpaint|Pix2Pix|Control|Adapter|Edit|FluxFill")
 _NOT_MEASURED: Final = re.compile(
     r"Upscale|Depth2Img|ControlNetUnion|Video|Variation|SuperResolution|PaintByExample|I2I|I2V|V2V"
 )
-"""Pipelines of other things than a prompt, a picture of the image's size and its mask."""
+"""Pipelines with other input than a prompt, a picture of the image's size and its mask."""
 
 _WEIGHTS: Final = re.compile(
     r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<before>\w+))?"
@@ -63,7 +63,7 @@ class Component:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the part is a network; tokenizers and schedulers are not."""
+        """Whether the part is a network; tokenizers and schedulers are not networks."""
         own = self.name.removeprefix(_OF_PRIOR)
         return not (own.startswith("tokenizer") or _WEIGHTLESS.search(self.class_name))
 
@@ -84,8 +84,8 @@ class ModelIndex:
     Attributes:
         pipeline_class: Class name in diffusers.
         components: The parts that are loaded.
-        not_loaded: Parts that the pipeline goes without: named as null, or of `NOT_LOADED`.
-        left_out: Those of them that the model has.
+        not_loaded: Parts that are not loaded: named as null, or listed in `NOT_LOADED`.
+        left_out: Those of these parts that the model has.
     """
 
     pipeline_class: str
@@ -118,7 +118,7 @@ def parse_json_object(content: bytes, where: str) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        ModelError: The content is no JSON, or not an object.
+        ModelError: The content is not JSON, or not an object.
     """
     try:
         document = json.loads(content)
@@ -143,7 +143,7 @@ def starts_from_pictures(pipeline_class: str) -> bool:
 
 
 def is_measured(pipeline_class: str) -> bool:
-    """Tell by its name whether a pipeline draws from what sdperf gives it. Pure.
+    """Tell by its name whether a pipeline draws from input that sdperf can give it. Pure.
 
     >>> [is_measured(f"{name}Pipeline") for name in ("FluxImg2Img", "StableDiffusionUpscale")]
     [True, False]
@@ -203,7 +203,7 @@ def select_files(
         names: All files, relative to the model, with forward slashes.
         index: The model's parts.
         where: How messages name the model.
-        held: Parts whose weights come from elsewhere.
+        held: Parts whose weights come from another file.
 
     Raises:
         ModelError: A part is missing, or has no complete safetensors weights.
@@ -246,7 +246,7 @@ def select_files(
 
 
 def _is_setting(entry: Sequence[object]) -> bool:
-    """Tell whether a list sets something, as Krea 2's layers do; a component is named by words."""
+    """Tell whether a list is a setting, like Krea 2's layers, and not the name of a component."""
     return any(isinstance(item, int | float) for item in entry)
 
 

@@ -1,4 +1,4 @@
-"""From a name to a pipeline; where the model lies, `sdperf.models.finding` knows.
+"""Makes a pipeline from a name; `sdperf.models.finding` finds the model's place.
 
 `resolve_model` imports neither torch nor diffusers, so that pytest's own process can check a
 model before any worker starts; `load_pipeline` is for the worker.
@@ -45,30 +45,30 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _ONE_THREAD_LOADING: Final = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
-"""Variables that transformers 5 reads each time it loads; 4 loads on the calling thread anyway."""
+"""Variables that transformers 5 reads at each load; version 4 loads on the calling thread."""
 
 
 SAFETY_CHECKER: Final = "safety_checker"
 _LEFT_OUT: Final = "_sdperf_left_out"
-"""Attribute of a prepared pipeline: names of the parts that were taken from it."""
+"""Attribute of a prepared pipeline: names of the parts that were removed from it."""
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model whose files are on this machine and were checked; it can be sent to a worker.
+    """A model whose files are on this machine and checked; it can be sent to a worker.
 
     Attributes:
-        name: What the user asked for.
-        folder: Where its files are.
+        name: The name that the user gave.
+        folder: The folder of its files.
         model_hash: SHA-256 over names and contents of the files that are loaded.
         pipeline_class: Class name in diffusers that it is opened as.
         files: The files that are loaded, relative to the folder.
         variant: Weight variant, such as ``fp16``; ``None`` is the plain one.
-        not_loaded: Components of the pipeline's class that it goes without.
+        not_loaded: Components of the pipeline's class that are not loaded.
         weights: How many weights its networks have; ``None`` where the files do not tell.
         lora: LoRAs beside it, as they are typed.
-        loras: The same, found and checked.
-        single_file: File that brings weights in the place of the folder's; ``None`` without one.
+        loras: These LoRAs, found and checked.
+        single_file: File whose weights replace those of the folder; ``None`` without one.
     """
 
     name: str
@@ -85,7 +85,7 @@ class ResolvedModel:
 
     @property
     def is_as_stored(self) -> bool:
-        """Whether its folder holds all that is loaded, and nothing else."""
+        """Whether all that is loaded comes from its folder."""
         return self.single_file is None and not self.loras
 
 
@@ -97,7 +97,7 @@ def resolve_model(
     cache_dir: Path | None = None,
     pipeline_class: str | None = None,
 ) -> ResolvedModel:
-    """Find a model, fetch it where needed, and check everything that needs no torch.
+    """Find a model, fetch it where needed, and check it as far as possible without torch.
 
     Args:
         name: ``embedded``, a local diffusers folder, a file of weights, or a hub id. What begins
@@ -110,8 +110,8 @@ def resolve_model(
             the one that its index names.
 
     Raises:
-        ModelError: There is no such model, it cannot be fetched, or it is not a complete
-            pipeline that draws images with safetensors weights.
+        ModelError: The model does not exist, cannot be fetched, or is not a complete pipeline that
+            draws images, with safetensors weights.
     """
     try:
         folder = find_folder(name, offline=bool(offline))
@@ -156,7 +156,7 @@ def resolve_model(
 def load_pipeline(
     resolved: ResolvedModel, *, torch_dtype: torch.dtype, device: torch.device | str
 ) -> Any:
-    """Load a checked model as the plain diffusers pipeline that it is opened as.
+    """Load a checked model as the plain pipeline of its class.
 
     Safety checker and progress bars are off, weights come from safetensors only, and nothing is
     fetched.
@@ -209,7 +209,7 @@ def load_pipeline(
 
 
 def _load_parts(resolved: ResolvedModel, index: ModelIndex, torch_dtype: torch.dtype) -> Any:
-    """Load the pipeline from its folder, and from the file that takes the place of weights."""
+    """Load the pipeline from its folder, and from the file that replaces weights."""
     import diffusers
 
     dtype = {_dtype_keyword(diffusers.__version__): torch_dtype}
@@ -240,11 +240,11 @@ def _load_parts(resolved: ResolvedModel, index: ModelIndex, torch_dtype: torch.d
 
 @contextlib.contextmanager
 def weights_read_on_this_thread() -> Iterator[None]:
-    """Have transformers make the tensors of a model on the calling thread.
+    """Make transformers create the tensors of a model on the calling thread.
 
-    Its loader casts and moves weights on threads of its own. Only one thread may touch an Apple
-    GPU, and on a processor a second thread that calls torch leaves a second team of OpenMP threads
-    behind (`docs/what-a-case-leaves-behind.md`).
+    Its loader casts and moves weights on its own threads. Only one thread may use an Apple GPU, and
+    on a processor a second thread that calls torch leaves a second team of OpenMP threads behind
+    (`docs/what-a-case-leaves-behind.md`).
     """
     before = {name: os.environ.get(name) for name in _ONE_THREAD_LOADING}
     os.environ.update(_ONE_THREAD_LOADING)
@@ -259,10 +259,10 @@ def weights_read_on_this_thread() -> Iterator[None]:
 
 
 def import_components(resolved: ResolvedModel) -> None:
-    """Import the classes that the model's index names, so that loading it is timed without.
+    """Import the classes that the model's index names, so that imports are not timed as loading.
 
-    diffusers and transformers import each class when it is first asked for; classes that these
-    versions lack are left to `load_pipeline` to report.
+    diffusers and transformers import each class at its first use; `load_pipeline` reports classes
+    that these versions lack.
 
     Raises:
         ModelError: The folder names or brings code; see `sdperf.models.trust`.
@@ -286,7 +286,7 @@ def find_scheduler_name(resolved: ResolvedModel) -> str | None:
 
 
 def _check_again(resolved: ResolvedModel) -> ModelIndex:
-    """Check once more, where the files are used, that they name no code: they may have changed."""
+    """Check again, where the files are used, that they name no code: they may have changed."""
     where = describe_model(resolved.name)
     try:
         index = parse_model_index((resolved.folder / INDEX_NAME).read_bytes(), where)
@@ -298,7 +298,7 @@ def _check_again(resolved: ResolvedModel) -> ModelIndex:
 
 
 def _require_library(part: Component, where: str) -> None:
-    """Look a part's library up before diffusers does, which in some versions imports any name."""
+    """Check a part's library before diffusers does, which in some versions imports any name."""
     try:
         library = find_library(part.library)
     except ImportError as error:
@@ -334,7 +334,7 @@ def _check_descriptions(folder: Path, files: Iterable[str], where: str) -> None:
 
 
 def list_left_out(pipeline: Any) -> tuple[str, ...]:
-    """List the parts that a prepared pipeline goes without although its model has them."""
+    """List the parts of its model that a prepared pipeline does not have."""
     return tuple(getattr(pipeline, _LEFT_OUT, ()))
 
 
@@ -366,7 +366,7 @@ def prepare_pipeline(pipeline: Any) -> Any:
 
 
 def _dtype_keyword(version: str) -> str:
-    """Name the argument of `from_pretrained`: diffusers renamed it in 0.40 and warns since."""
+    """Return the name of `from_pretrained`'s argument: diffusers renamed it in 0.40 and warns."""
     major, minor = (int(number) for number in version.split(".")[:2])
     return "dtype" if (major, minor) >= (0, 40) else "torch_dtype"
 
@@ -383,7 +383,7 @@ def _weights_without_values(pipeline: Any) -> list[str]:
 
 
 class _LoadingLog(logging.Handler):
-    """Collects what transformers only logs: weights that it made up for want of a value."""
+    """Collects what transformers only logs: weights without a value, which it made up."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

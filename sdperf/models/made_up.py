@@ -9,19 +9,19 @@ from sdperf.units import format_names
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _SENTENCE: Final = "newly initialized"
-"""What each transformers says of weights that it filled with random numbers."""
+"""Messages of transformers' versions on weights that it filled with random numbers."""
 _LONGEST: Final = 300
-"""Characters that are shown of a message whose list cannot be read."""
+"""The most characters that are shown of a message whose list cannot be read."""
 
 
 def describe_made_up(message: str) -> str | None:
-    """Say in one line which weights were made up; ``None`` where a message is about other things.
+    """Say in one line which weights were made up; ``None`` for a message about other things.
 
     transformers 4 lists the weights in brackets; 5 prints a table with one row for each, or for
     several whose names differ by a number.
 
     Args:
-        message: What was logged, with line breaks and colours.
+        message: The log message, with line breaks and colours.
 
     >>> describe_made_up("Some weights of X are newly initialized: ['a', 'b', 'c', 'd']")
     'no values for a, b, c and 1 more'

@@ -1,6 +1,6 @@
-"""Settings that published models are run with, each with who says so.
+"""Settings that published models are run with, each with its source.
 
-`PRESETS` knows models by their hub id, `KINDS` knows what lies in a folder by its configuration.
+`PRESETS` lists models by their hub id, `KINDS` recognises a folder by its configuration.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from sdperf.record.workload import EMBEDDED, Precision
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings a model is usually run with, and who says so.
+    """The usual settings of a model, with their sources.
 
     Attributes:
         num_inference_steps: Denoising steps.
-        guidance_scale: Classifier-free guidance, or what its pipeline takes in its place; ``None``
-            leaves it to the pipeline.
+        guidance_scale: Classifier-free guidance, or the number that its pipeline takes instead;
+            ``None`` leaves it to the pipeline.
         source: Where steps and guidance come from.
-        size: Side of the square image that the pipeline makes unasked, pixels; ``None`` unknown.
-        size_source: Who says so.
-        scheduler: The model's own, where its published configuration was read; only said, never
-            switched to: the model has it already.
-        scheduler_source: The file of the published model that says so.
-        precision: What to measure first on a GPU.
-        precision_source: Who runs it so.
-        weights: How many the pipeline has, safety checker left out; ``None`` unknown.
+        size: Side of the pipeline's default square image, pixels; ``None`` is unknown.
+        size_source: Source of the size.
+        scheduler: The model's own scheduler, where its published configuration was read; it is only
+            reported, since the model has it already.
+        scheduler_source: The file of the published model that names it.
+        precision: The precision to measure first on a GPU.
+        precision_source: Source of the precision.
+        weights: How many weights the pipeline has, without a safety checker; ``None`` is unknown.
     """
 
     num_inference_steps: int
@@ -49,15 +49,15 @@ class Preset:
 
 @dataclass(frozen=True)
 class ModelKind:
-    """Models of one pipeline class whose configuration tells how they are sampled.
+    """A kind of models: one pipeline class with a configuration that tells how it is sampled.
 
     Attributes:
         pipeline_class: Class name in diffusers.
-        file: The configuration that is looked at, relative to the model's folder.
-        fields: What it must hold; a tuple lists values that all mean this kind.
-        preset: How such a model is sampled; ``None`` where models that look alike are sampled
+        file: The configuration file to check, relative to the model's folder.
+        fields: The fields that it must have; a tuple lists several values of this kind.
+        preset: How such a model is sampled; ``None`` where equal configurations are sampled
             differently, so that the user has to say.
-        name: What a user calls it.
+        name: Its name for users.
     """
 
     pipeline_class: str
@@ -71,7 +71,7 @@ class ModelKind:
 
         Args:
             pipeline_class: Class name of its pipeline.
-            configuration: What its file of the name `file` holds.
+            configuration: The content of its file named `file`.
         """
         return pipeline_class == self.pipeline_class and all(
             configuration.get(field) in (wanted if isinstance(wanted, tuple) else (wanted,))
@@ -254,12 +254,12 @@ KINDS: Final[Sequence[ModelKind]] = (
 def find_kind(
     pipeline_class: str, configurations: Mapping[str, Mapping[str, Any]]
 ) -> ModelKind | None:
-    """Return the kind of a model; ``None`` where only its pipeline's class is known.
+    """Return the kind of a model; ``None`` where its class alone is known.
 
     Args:
         pipeline_class: Class name in diffusers.
-        configurations: What the model's configuration files hold, by `Kind.file`; a missing file
-            is left out.
+        configurations: The content of the model's configuration files, by `Kind.file`; missing
+            files are left out.
     """
     return next(
         (

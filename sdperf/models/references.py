@@ -49,9 +49,9 @@ class ReferenceList:
         model_hash: Hash of the model that drew the images.
         made_with: Versions and the command that made them.
         images: The entries.
-        floors: By precision.
-        reference_precision: That of the pipeline that drew the images, and that components and
-            latents were compared with.
+        floors: Floors by precision.
+        reference_precision: Precision of the pipeline that drew the images, and that components
+            and latents were compared with.
     """
 
     model_hash: str
@@ -101,7 +101,7 @@ class ReferenceImages:
     """The reference images of one model.
 
     Attributes:
-        folder: Where the images lie.
+        folder: The folder of the images.
         listed: Their list.
     """
 
@@ -109,7 +109,7 @@ class ReferenceImages:
     listed: ReferenceList
 
     def find(self, image: ImageRequest, workload: Workload) -> Reference | None:
-        """Return the reference of a request; ``None`` when none was made with these settings."""
+        """Return the reference of a request; ``None`` without one for these settings."""
         key = workload.image_key(image)
         for entry in self.listed.images:
             if entry.key == key:
@@ -117,9 +117,9 @@ class ReferenceImages:
         return None
 
     def holds_for(self, workload: Workload) -> bool:
-        """Tell whether the floors were measured with a workload's settings, whatever its prompts.
+        """Tell whether the floors were measured with a workload's settings, for any prompts.
 
-        Fewer steps or other guidance let rounding grow to something else.
+        With fewer steps or other guidance the same rounding has another effect.
         """
         return any(
             entry.key == workload.image_key(ImageRequest(entry.prompt, entry.seed))
@@ -127,7 +127,7 @@ class ReferenceImages:
         )
 
     def read(self, sha256: str) -> NDArray[np.uint8] | None:
-        """Read a reference by its content hash; ``None`` when it is none of these.
+        """Read a reference by its content hash; ``None`` when it is not among these.
 
         Returns:
             (H, W, 3) uint8.

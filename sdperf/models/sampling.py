@@ -1,4 +1,4 @@
-"""How a model is sampled where the user does not say: from the model itself, never by guessing.
+"""Finds how a model is sampled where the user does not say: from the model, without guessing.
 
 In this order: a preset of its hub id; the kind that its configuration shows; the defaults of its
 pipeline's own call, read from the source of the installed diffusers without importing it. Where
@@ -20,10 +20,10 @@ from sdperf.models.tasks.signatures import read_parameters
 from sdperf.settings import GUIDANCE, STEPS, SUBJECT
 
 OWN_GUIDANCE: Final = "none"
-"""What a user gives in place of a scale to leave guidance to the pipeline."""
+"""The word that a user types in place of a scale to leave guidance to the pipeline."""
 
 _GUIDANCE_ARGUMENTS: Final = ("guidance_scale", "true_cfg_scale")
-"""What pipelines call the strength of guidance, the plainest first."""
+"""Names of the strength of guidance in pipelines' calls, the most common first."""
 
 _MOST_JSON_BYTES: Final = 1 << 20
 _ASK: Final = f"say how it is to be sampled: {STEPS} N {GUIDANCE} X (steps=, guidance=)"
@@ -35,12 +35,12 @@ _UPGRADE: Final = (
 
 @dataclass(frozen=True)
 class Sampling:
-    """Steps and guidance of a workload, and who chose them.
+    """Steps and guidance of a workload, with their source.
 
     Attributes:
         num_inference_steps: Denoising steps.
-        guidance_scale: As in `sdperf.record.workload.Workload`.
-        source: Where what the user left open comes from; ``None`` where nothing was left open.
+        guidance_scale: Classifier-free guidance, as `sdperf.record.workload.Workload` has it.
+        source: Source of the values that the user left open; ``None`` where nothing was left open.
     """
 
     num_inference_steps: int
@@ -51,18 +51,18 @@ class Sampling:
 def choose_sampling(
     model: str, steps: int | None = None, guidance: float | str | None = None
 ) -> Sampling:
-    """Return the user's steps and guidance, and the model's where the user says nothing.
+    """Return the user's steps and guidance, else those of the model.
 
-    The model is only asked for what is left open.
+    The model is read only for values that are left open.
 
     Args:
-        model: As for `preset_for`.
-        steps: What the user asked for; ``None`` is the model's.
-        guidance: What the user asked for, a scale or `OWN_GUIDANCE`; ``None`` is the model's.
+        model: The model, as `preset_for` takes it.
+        steps: The user's steps; ``None`` takes the model's.
+        guidance: The user's scale, or `OWN_GUIDANCE`; ``None`` takes the model's.
 
     Raises:
-        ModelError: There is no such model.
-        ConfigurationError: The model does not say how it is sampled.
+        ModelError: The model does not exist.
+        ConfigurationError: The model does not tell how it is sampled.
     """
     typed = guidance if isinstance(guidance, float | int) else None
     if steps is not None and guidance is not None:
@@ -76,10 +76,10 @@ def choose_sampling(
 
 
 def preset_for(model: str) -> Preset:
-    """Return the settings that a model is run with unless the user says otherwise.
+    """Return the default settings of a model.
 
     Args:
-        model: ``embedded``, a local diffusers folder, or a hub id; of a hub id without a preset
+        model: ``embedded``, a local diffusers folder, or a hub id; for a hub id without a preset
             the index is fetched where the cache lacks it.
 
     Raises:
@@ -114,7 +114,7 @@ def preset_for(model: str) -> Preset:
 
 
 def find_guidance_argument(defaults: Mapping[str, object]) -> str | None:
-    """Name the argument that a pipeline's call takes for guidance, one with a default scale first.
+    """Return the name of a call's argument for guidance, one with a default scale first.
 
     Qwen-Image's ``guidance_scale`` belongs to distilled versions and has none; its guidance is
     ``true_cfg_scale``.
@@ -128,13 +128,13 @@ def find_guidance_argument(defaults: Mapping[str, object]) -> str | None:
 
 
 def read_defaults(pipeline_class: str) -> Preset:
-    """Read the defaults of a pipeline's own call from the installed diffusers.
+    """Read the default arguments of a pipeline's call from the installed diffusers.
 
     Args:
         pipeline_class: Class name in diffusers.
 
     Raises:
-        ConfigurationError: This diffusers has no such class, or its call has no number of steps.
+        ConfigurationError: This diffusers lacks the class, or its call has no number of steps.
     """
     found = read_parameters(pipeline_class)
     steps = None if found is None else found.get("num_inference_steps")

@@ -1,4 +1,4 @@
-"""The pipeline under test as user code: a function from a request to a pipeline."""
+"""The pipeline under test as user code: a function that takes a request and returns a pipeline."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PipelineRequest:
-    """What a worker asks a subject for.
+    """The request of a worker to a subject.
 
     Attributes:
         model: The checked model of the setting ``model``; a subject may use it or build its own.
         torch_dtype: Number format of weights and activations.
-        device: Where the pipeline is to run.
+        device: The device that the pipeline has to run on.
     """
 
     model: ResolvedModel
@@ -40,7 +40,7 @@ class PipelineRequest:
         return bool(self._loads)
 
     def load(self) -> Any:
-        """Return the plain pipeline of the model, of the task that was asked for.
+        """Return the plain pipeline of the model, for the requested task.
 
         Returns:
             A `diffusers.DiffusionPipeline`.
@@ -142,12 +142,12 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
 
 
 def _check_measured(pipeline: Any, name: str) -> None:
-    """Refuse a pipeline of diffusers that wants more than prompt and picture.
+    """Refuse a pipeline of diffusers that needs more input than prompt and picture.
 
-    One's own call may bring it.
+    A user's own call may supply the further input.
 
     Raises:
-        ModelError: It is such a pipeline.
+        ModelError: The pipeline needs more input.
     """
     call = type(pipeline).__call__
     caller = call.__qualname__.partition(".")[0]

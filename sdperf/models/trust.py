@@ -1,7 +1,7 @@
-"""What a model folder may name: classes of diffusers and transformers, and no code of its own.
+"""Checks that a model folder names only classes of diffusers and transformers, and no code.
 
 A name in a file decides which class of an allowed library is looked up. It never decides which
-module is imported, whatever the installed diffusers would do with it.
+module is imported, although the installed diffusers might import it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdperf.models.layout import ModelIndex
 from sdperf.settings import SUBJECT
 
 LIBRARIES: Final = ("diffusers", "transformers")
-"""Libraries that a part's class is looked up in, beside diffusers' own pipeline folders."""
+"""Libraries in which a part's class is looked up, beside diffusers' own pipeline folders."""
 
 _CODE_SUFFIXES: Final = (".py", ".pyc", ".pyd", ".so")
 _OWN_CODE_HINT: Final = (
@@ -115,7 +115,7 @@ def _is_pipeline_folder(name: str) -> bool:
 
 
 def _list_code(folder: Path, parts: Iterable[str]) -> list[str]:
-    """List files that diffusers might run: ``None.py`` is what it takes for no custom pipeline."""
+    """List files that diffusers might run; some run ``None.py`` without a custom pipeline."""
     found = [name for name in ("None.py",) if (folder / name).exists()]
     for part in parts:
         if (folder / part).is_dir():

@@ -1,1 +1,1 @@
-"""What a generation would ask of torch's MPS backend, recorded and judged without a Mac."""
+"""Records and judges, without a Mac, the operators that a generation needs from torch's MPS."""

@@ -1,4 +1,4 @@
-"""Which known version of torch has the fewest known faults on a Mac. Pure."""
+"""Finds the known version of torch with the fewest known faults on a Mac. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sdperf.mps_check.judging import HARMFUL
 from sdperf.mps_check.limits import Limit
 
 _FIRST_FOR_MACOS_14: Final = Version("2.9")
-"""From here on torch runs on macOS 14 and later only."""
+"""From this version of torch on, macOS 14 or later is needed."""
 
 _MACOS_14: Final = Version("14")
 
 
 @dataclass(frozen=True)
 class TorchAdvice:
-    """The version to prefer, and what is known of it and of the installed one.
+    """The version to prefer, with the known faults of it and of the installed one.
 
     Attributes:
         best: The known version with the fewest harmful limits, then the fewest slow ones, then the
             newest.
         best_faults: Ids of its harmful limits on this Mac.
-        avoided: Ids of the installed version's that the best one does not have, silent ones and
-            reported ones first; empty where the installed one is not known.
+        avoided: Ids of the installed version's limits that the best one does not have, silent and
+            reported ones first; empty where the installed version is unknown.
         newer: Whether the installed version is newer than all known ones.
     """
 
@@ -36,7 +36,7 @@ class TorchAdvice:
     newer: bool
 
     def describe(self) -> str:
-        """Say it in one line."""
+        """Describe the advice in one line."""
         count = len(self.best_faults)
         why = f"{self.best} has the fewest known faults here ({count} of the list)"
         if self.avoided:
@@ -55,14 +55,14 @@ def choose_torch(
 ) -> TorchAdvice:
     """Choose among the known versions of torch.
 
-    A fault that nobody reported yet counts for nothing, which is kind to the newest version.
+    A fault that nobody has reported yet does not count, which favours the newest version.
 
     Args:
-        versions: The known ones, oldest first.
-        limits: What is known of them.
+        versions: The known versions, oldest first.
+        limits: Their known limits.
         macos: The Mac's system.
         chip: The chip's name; ``None`` where it is unknown.
-        installed: The version that is installed; ``None`` where none is.
+        installed: The installed version; ``None`` without one.
     """
     held = [limit for limit in limits if limit.macos.contains(macos) and limit.holds_for_chip(chip)]
     fitting = [

@@ -1,4 +1,4 @@
-"""Which of its ways torch takes for an attention on MPS: pure functions of one call.
+"""Finds which kernel torch chooses for an attention on MPS: pure functions of one call.
 
 Source: ``aten/src/ATen/native/mps/operations/Attention.mm``.
 """
@@ -18,7 +18,7 @@ _PREFILL_HEADS: Final = (32, 64, 72, 80, 96, 128, 256)
 
 
 def attention_scores(call: OperatorCall) -> tuple[int, ...] | None:
-    """Return the shape of its scores, batch, heads, queries and keys; ``None`` without both."""
+    """Return the shape of an attention's scores: batch, heads, queries and keys."""
     query, key = call.tensor("query"), call.tensor("key")
     if query is None or key is None:
         return None

@@ -1,4 +1,4 @@
-"""A recorded generation as plain values: which operator, on what, from where. No torch here."""
+"""A recorded generation as plain values: operators, inputs and places. It imports no torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MPS: Final = "mps"
 
 @dataclass(frozen=True)
 class SeenTensor:
-    """What an operator gets to see of a tensor.
+    """The properties of a tensor that an operator sees.
 
     Attributes:
         dtype: torch's name without the prefix, such as ``float16``.
         shape: Sizes.
-        strides: Elements from one index to the next, a number a dimension.
-        storage_offset: Elements before the first one.
-        storage_bytes: Size of the memory behind it, which other tensors may share.
+        strides: Number of elements from one index to the next, one number per dimension.
+        storage_offset: Number of elements before the first one.
+        storage_bytes: Bytes of the memory behind it, which other tensors may share.
         device: ``mps`` or ``cpu``.
-        is_uninitialised: Nothing was written into it since it was allocated.
+        is_uninitialised: Whether nothing was written into it since it was allocated.
     """
 
     dtype: str
@@ -73,19 +73,20 @@ Argument: TypeAlias = "SeenTensor | float | bool | str | tuple[Argument, ...] | 
 
 @dataclass(frozen=True)
 class OperatorCall:
-    """One call of an operator, as the backend would get it.
+    """One call of an operator, in the form that the backend would get.
 
     Attributes:
         operator: Namespace, name and overload, such as ``aten::add.Tensor``.
         arguments: By the names of the operator's schema, defaults included.
-        outputs: The tensors that come out.
+        outputs: The output tensors.
         stage: The stage of the generation.
         module: Path of the innermost module, such as ``unet.mid_block.attentions.0``; may be empty.
         line: File and line of the innermost code outside torch, such as
             ``diffusers/models/attention_processor.py:2765``.
-        thread: 0 for the thread that asked MPS first, counting on from there.
+        thread: Number of the thread; 0 for the thread that used MPS first.
         module_class: Class of that module; may be empty.
-        is_compiled: The module, or one around it, is compiled: on a Mac other kernels compute this.
+        is_compiled: Whether the module, or one around it, is compiled: on a Mac other kernels would
+            compute this.
     """
 
     operator: str
@@ -104,7 +105,7 @@ class OperatorCall:
         return self.operator.rpartition("::")[2].partition(".")[0]
 
     def get(self, name: str) -> Argument:
-        """Return an argument by name; ``None`` where the operator has none such."""
+        """Return an argument by name; ``None`` where the operator has no such argument."""
         return dict(self.arguments).get(name)
 
     def tensor(self, *names: str) -> SeenTensor | None:
@@ -116,23 +117,23 @@ class OperatorCall:
 
     @property
     def inputs(self) -> tuple[SeenTensor, ...]:
-        """All tensors that go in, those in lists included."""
+        """All input tensors, including those in lists."""
         return tuple(tensor for _, value in self.arguments for tensor in _tensors_in(value))
 
 
 @dataclass(frozen=True)
 class MpsRecording:
-    """What one generation asked of MPS.
+    """The operators that one generation needed from MPS.
 
     Attributes:
         calls: Distinct calls with how often each was made, in the order of their first time.
-        operators: Calls in all.
+        operators: Number of all calls.
         precision: Number format of the weights.
-        height: Pixels; ``None`` where only the pipeline knows.
-        width: Pixels; the same.
-        steps: Denoising steps that were recorded.
-        has_values: Whether all operators computed; else only what is small did.
-        frames: Frames of a video; ``None`` of a picture.
+        height: Pixels; ``None`` where only the pipeline knows them.
+        width: Pixels; ``None`` where only the pipeline knows them.
+        steps: Number of recorded denoising steps.
+        has_values: Whether all operators computed values; else only small ones did.
+        frames: Number of frames of a video; ``None`` for a picture.
     """
 
     calls: Mapping[OperatorCall, int]

@@ -1,4 +1,4 @@
-"""Where a version of torch sends each operator on MPS: a shipped table, or torchgen's list."""
+"""Tells where a version of torch sends each operator on MPS, by a table or torchgen's list."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class DispatchTable:
     """Where operators of ``aten`` go on MPS in one version of torch.
 
     Attributes:
-        version: The version judged.
-        source: Where the letters come from, for people.
+        version: The judged version.
+        source: The source of the letters, for people.
         letters: By operator and overload (``add.Tensor``); see `torchgen_routes.LETTERS`.
         knows_library: Whether kernels that are registered in C++ only are part of it.
         in_python: Where Python registers an operator, by its name and overload: file and line,
             and the module that must be imported first, if one must.
-        note: What is open about it; empty where nothing is.
+        note: An open question about it; empty without one.
     """
 
     version: Version
@@ -79,13 +79,13 @@ def load_dispatch_table(version: str | None, installed: str) -> DispatchTable:
     """Return the table of a version of torch.
 
     Args:
-        version: What the user asks for; a release without its last number (``2.14``) is its
-            newest known one. ``None`` is the installed one.
+        version: The version that the user names; a release without its last number (``2.14``) is
+            its newest known version. ``None`` is the installed one.
         installed: The version that is installed; where the shipped table lacks it, the list of
             its own torchgen is read.
 
     Raises:
-        ConfigurationError: Nothing is known of the version.
+        ConfigurationError: The version is unknown.
     """
     wanted = parse_version("--torch-version", version or installed)
     found = _find_version(wanted)
@@ -107,7 +107,7 @@ def parse_version(option: str, text: str) -> Version:
     """Read a version, without what follows a plus sign.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The text is not a version.
     """
     try:
         return Version(Version(text).public)

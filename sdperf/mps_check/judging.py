@@ -1,4 +1,4 @@
-"""Compares a recorded generation with what a version of torch has for MPS. Pure."""
+"""Compares a recorded generation with the MPS kernels of a version of torch. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sdperf.mps_check.limits import Certainty, Effect, Limit, Unseen
 from sdperf.record.stages import StageName
 
 FORMAT_VERSION: Final = 1
-"""Of the JSON: goes up when a field changes its meaning or goes away."""
+"""Version of the JSON format; it increases when a field changes its meaning or is removed."""
 
 HARMFUL: Final[tuple[Effect, ...]] = ("error", "crash", "wrong", "fallback")
-"""Effects for which a generation on MPS is not what it should be; the others are advice."""
+"""Effects that make a generation on MPS fail or go wrong; other effects are advice."""
 
 _SEVERITY: Final[tuple[Effect, ...]] = ("crash", "error", "wrong", "fallback", "slow", "differs")
 _NO_KERNEL: Final = "no-kernel"
@@ -30,13 +30,13 @@ _MAY_MIX: Final = ("_to_copy", "copy_", "index", "_unsafe_index", "index_put", "
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the model it happens.
+    """A place in the model.
 
     Attributes:
         module: Path of the module; empty outside all of them.
         line: Source file and line.
         stage: Stage of the generation.
-        calls: How often.
+        calls: Number of calls there.
     """
 
     module: str
@@ -47,21 +47,21 @@ class Place:
 
 @dataclass(frozen=True)
 class MpsFinding:
-    """One thing that would go wrong on MPS, with all the places where it does.
+    """One fault that would happen on MPS, with all its places.
 
     Attributes:
         id: Name of the limit, or of the rule of dispatch.
-        effect: What kind of harm.
+        effect: The kind of harm.
         title: What happens.
         operator: The operator; several of a limit are separate findings.
-        certainty: ``suspected`` where no report shows just this.
-        condition: On what it depends that is not known here, such as ``on macOS >=15``.
-        example: One call: the tensors that went in.
+        certainty: ``suspected`` where no report shows exactly this.
+        condition: The unknown condition that it depends on, such as ``on macOS >=15``.
+        example: The input tensors of one call.
         remedy: What to do.
         sources: Issues and pull requests.
-        note: What is open about it.
-        calls: How often in the recorded generation.
-        places: Where, the most frequent first.
+        note: An open question about it.
+        calls: Number of calls in the recorded generation.
+        places: Its places, the most frequent first.
     """
 
     id: str
@@ -79,28 +79,28 @@ class MpsFinding:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether the image would not be made, or not be right, or not be made on the GPU."""
+        """Whether the image would fail, be wrong, or not be made on the GPU."""
         return self.effect in HARMFUL
 
     @property
     def is_certain(self) -> bool:
-        """Whether it was reported for just this, and depends on nothing that is unknown here."""
+        """Whether it was reported for exactly this, and depends on no unknown condition."""
         return self.certainty == "reported" and not self.condition
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is known of a generation on MPS.
+    """The judgement of a generation on MPS.
 
     Attributes:
         torch: Version that was judged.
-        source: Where its operators are known from.
+        source: Source of its operators.
         knows_library: Whether kernels that are registered in C++ only are known.
-        note: What is open about that; empty where nothing is.
-        limits: Up to when the reports behind the limits were read; may be empty.
+        note: An open question about that; empty without one.
+        limits: The date up to which reports on limits were read; may be empty.
         macos: Version that was judged; ``None`` where it was not given.
         chip: Chip that was judged; ``None`` where it was not given.
-        model: What was generated with.
+        model: The model of the generation.
         precision: Number format.
         height: Pixels; ``None`` where only the pipeline knows.
         width: Pixels; the same.
@@ -110,7 +110,7 @@ class Judgement:
         operators: Calls recorded.
         distinct: Distinct operators.
         findings: The worst first.
-        unjudged: Operators that nothing is known of, with their calls.
+        unjudged: Unknown operators, with their numbers of calls.
         unseen: Known traps that no record of operators shows.
     """
 
@@ -135,7 +135,7 @@ class Judgement:
     unseen: tuple[Unseen, ...]
 
     def fails(self, *, strict: bool) -> bool:
-        """Whether something harmful was found; strict counts what is not certain, too."""
+        """Whether a harmful fault was found; strict also counts uncertain ones."""
         return bool(self.unjudged and strict) or any(
             finding.is_harmful and (strict or finding.is_certain) for finding in self.findings
         )
@@ -155,15 +155,15 @@ def judge_recording(
     """Judge every call of a recording.
 
     Args:
-        recording: What was asked of MPS.
-        table: Where the version sends operators.
-        limits: What is known of it besides.
-        unseen: What is known and cannot be seen here.
-        model: What was generated with, for people.
-        macos: The system's version; ``None`` makes what depends on it conditional.
-        chip: The chip's name, such as ``Apple M2``; ``None`` does the same, and leaves out what is
-            known of virtual machines only.
-        reading: Up to when the reports behind the limits were read.
+        recording: The recorded generation.
+        table: The routes of operators in the version.
+        limits: The known limits of the version.
+        unseen: Known traps that a recording cannot show.
+        model: The model of the generation, for people.
+        macos: The system's version; ``None`` makes findings conditional that depend on it.
+        chip: The chip's name, such as ``Apple M2``; ``None`` makes findings conditional, and leaves
+            out limits of virtual machines only.
+        reading: The date up to which reports on limits were read.
     """
     held = [limit for limit in limits if limit.holds_for_torch(table.version)]
     held = [limit for limit in held if macos is None or limit.macos.contains(macos)]
@@ -212,7 +212,7 @@ def judge_recording(
 
 
 def describe_inputs(call: OperatorCall) -> str:
-    """Describe the tensors that went in, such as ``query float16 (2, 8, 4096, 40)``."""
+    """Describe the input tensors, such as ``query float16 (2, 8, 4096, 40)``."""
     return ", ".join(
         f"{name} {_describe(value)}"
         for name, value in call.arguments

@@ -1,4 +1,4 @@
-"""The versioned, sourced list of what MPS is known not to do, or to do wrong; ``limits.toml``."""
+"""The list of known limits and bugs of MPS, with versions and sources; ``limits.toml``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EFFECTS: Final[dict[Effect, str]] = {
 }
 LIMITS_PATH: Final = Path(__file__).parent / "limits.toml"
 CHIPS: Final = ("", "M1", "M1 and M2", "M5 and later", "virtual machines")
-"""What an entry may say of chips; a virtual machine names the chip that it runs on as well."""
+"""The chips that an entry may name; a virtual machine also names the chip that it runs on."""
 
 EVERY_OPERATOR: Final = "*"
 
@@ -46,20 +46,20 @@ class Limit:
     Attributes:
         id: Its name.
         title: What happens, as a sentence.
-        effect: What kind of harm it does.
-        certainty: ``suspected`` where no report shows just this, in just this version.
+        effect: The kind of harm.
+        certainty: ``suspected`` where no report shows exactly this in exactly this version.
         torch: Versions that have it.
         macos: Versions that have it; all where empty.
         chips: Chips that have it, one of `CHIPS`; all where empty.
         operators: Names of operators of ``aten``, or ``*``.
-        predicate: Which of their calls, by name; see `sdperf.mps_check.predicates`.
-        stages: Where such operators occur in an image's making.
+        predicate: Name of the predicate that chooses calls; see `sdperf.mps_check.predicates`.
+        stages: The stages of a generation with such operators.
         remedy: What to do about it.
-        sources: Issues and pull requests; ``wheel`` where the message stands in the library.
-        reported: Day of the newest statement that was read, such as ``2026-09-20``; empty where the
-            entry is older than this field, or stands in the wheels.
-        wheel_text: That message or a part of it.
-        note: What is open about it.
+        sources: Issues and pull requests; ``wheel`` where the message is in the library.
+        reported: Day of the newest report that was read, such as ``2026-09-20``; empty where the
+            entry is older than this field, or comes from the wheels.
+        wheel_text: The message in the library, or a part of it.
+        note: An open question about it.
     """
 
     id: str
@@ -79,15 +79,15 @@ class Limit:
     note: str = ""
 
     def holds_for_torch(self, version: Version) -> bool:
-        """Whether a version of torch has it, pre-releases included."""
+        """Whether a version of torch has the limit, including pre-releases."""
         return self.torch.contains(version, prereleases=True)
 
     def holds_for_chip(self, chip: str | None) -> bool:
-        """Whether a chip has it, or may have it.
+        """Whether a chip has the limit, or may have it.
 
         Args:
-            chip: Its name as macOS gives it, such as ``Apple M2 Max`` or ``Apple M1 (Virtual)``;
-                where it is not known, it is any chip, but not that of a virtual machine.
+            chip: Its name in macOS, such as ``Apple M2 Max`` or ``Apple M1 (Virtual)``; an unknown
+                chip may be any one, but not that of a virtual machine.
         """
         if self.chips == "virtual machines":
             return chip is not None and "virtual" in chip.lower()
@@ -100,7 +100,7 @@ class Limit:
         return not self.chips or f"M{generation}" in self.chips.split(" and ")
 
     def concerns(self, call: OperatorCall) -> bool:
-        """Whether a call is one of those it is about."""
+        """Whether the limit is about a call."""
         named = EVERY_OPERATOR in self.operators or (
             call.operator.startswith("aten::") and call.name in self.operators
         )
@@ -114,8 +114,8 @@ class Unseen:
     Attributes:
         id: Its name.
         case: What happens.
-        why: Why it cannot be seen here, and what sees it instead.
-        sources: Where it is reported.
+        why: Why a recording cannot show it, and what can.
+        sources: Its reports.
     """
 
     id: str
@@ -136,7 +136,7 @@ def load_limits() -> tuple[Limit, ...]:
 
 @cache
 def load_unseen() -> tuple[Unseen, ...]:
-    """Read the list of what this check is blind to.
+    """Read the list of traps that this check cannot find.
 
     Raises:
         ConfigurationError: It is damaged.
@@ -148,7 +148,7 @@ def load_unseen() -> tuple[Unseen, ...]:
 
 
 def load_reading() -> str:
-    """Say up to when the reports behind the list were read."""
+    """Return the date up to which reports for the list were read, in words."""
     reading = _read()["reading"]
     return f"reports up to {reading['newest']}, read on {reading['on']}"
 

@@ -1,4 +1,4 @@
-"""Which calls a known limit is about: pure functions of one call, named in ``limits.toml``."""
+"""Predicates for the calls of a known limit: pure functions of a call, named in ``limits.toml``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdperf.mps_check.calls import MPS, OperatorCall, SeenTensor
 Predicate = Callable[[OperatorCall], bool]
 
 PREDICATES: Final[dict[str, Predicate]] = {}
-"""By name."""
+"""The predicates by name."""
 
 HALF_DTYPES: Final = ("float16", "bfloat16")
 INTEGER_DTYPES: Final = ("int8", "uint8", "int16", "int32", "int64", "bool")

@@ -1,6 +1,6 @@
-"""What is done to a pipeline before it is recorded: loading, a LoRA, another attention, compiling.
+"""Prepares a pipeline for recording: loading, a LoRA, another attention, compiling.
 
-Pipelines that divide into no stages of a picture, since they change one or make a video, are called
+Pipelines without the stages of a picture, since they change a picture or make a video, are called
 from here.
 """
 
@@ -24,15 +24,15 @@ SLICED: Final = "sliced"
 
 _STRENGTH: Final = 0.5
 _OF_NETWORKS: Final = ("diffusers.models.", "diffusers.schedulers.", "transformers.models.")
-"""Where networks and schedulers are made that choose number formats by what the machine has."""
+"""Modules of networks and schedulers that choose number formats by the machine's devices."""
 
 
 @contextlib.contextmanager
 def made_as_on_a_mac() -> Iterator[None]:
-    """Let networks and schedulers of diffusers be made as they are where there is MPS.
+    """Make networks and schedulers of diffusers in their form for MPS.
 
-    The rotary tables of Lumina 2 and of Wan, for one, are float32 there and float64 elsewhere, from
-    the moment that the network is made. Code of a subject still sees what this machine has.
+    For example, the rotary tables of Lumina 2 and of Wan are float32 there and float64 elsewhere,
+    from the creation of the network on. A subject's code still sees this machine's devices.
     """
     available = torch.backends.mps.is_available
 
@@ -45,17 +45,17 @@ def made_as_on_a_mac() -> Iterator[None]:
 
 
 def load_lora(pipeline: Any, text: str) -> None:
-    """Load LoRAs as the setting ``lora`` names them, with the checks of a model's own weights.
+    """Load the LoRAs of the setting ``lora``, with the same checks as a model's weights.
 
     Raises:
-        ConfigurationError: There is no such file, or peft is not installed.
+        ConfigurationError: A file does not exist, or peft is not installed.
         ModelError: A file is damaged, or the pipeline cannot take it.
     """
     load_loras(pipeline, find_loras(text, None))
 
 
 def choose_attention(pipeline: Any, name: str) -> None:
-    """Let a pipeline attend otherwise.
+    """Change the attention of a pipeline.
 
     Args:
         pipeline: A diffusers pipeline.
@@ -85,7 +85,7 @@ def mark_compiled(pipeline: Any) -> None:
     """Compile the denoiser as ``pipeline.unet.compile()`` does, which waits for the first call.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is no denoiser.
     """
     found = [getattr(pipeline, name, None) for name in ("transformer", "unet")]
     denoisers = [part for part in found if isinstance(part, torch.nn.Module)]
@@ -101,7 +101,7 @@ def takes_a_picture(pipeline: Any) -> bool:
 
 
 def change_picture(pipeline: Any, workload: Workload) -> tuple[int, int]:
-    """Let such a pipeline change a grey picture, half of the way.
+    """Let such a pipeline change a grey picture at half strength.
 
     Args:
         pipeline: It.

@@ -1,4 +1,4 @@
-"""Which operators torch registers for MPS in Python, read from its sources; none of them is run.
+"""Reads from torch's sources which operators it registers for MPS in Python, without running them.
 
 ``torch.library.Library("aten", "IMPL").impl(name, function, "MPS")`` overrules what C++ has, and
 neither ``native_functions.yaml`` nor the library shows it: up to 2.12 ``native_group_norm`` was
@@ -20,7 +20,7 @@ _ROOT: Final = "torch"
 _REGISTERING: Final = ("impl", "register_kernel", "register_op_override")
 
 Sources = Callable[[str], str | None]
-"""Gives the source of a file by its path, such as ``torch/library.py``, or None without one."""
+"""Returns the source of a file by its path, such as ``torch/library.py``, or None without it."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class PythonRegistration:
 
     Attributes:
         operator: Name and overload.
-        function: What computes it, as the source spells it.
+        function: The function that computes it, as the source writes it.
         place: File and line.
-        needs: Module that must be imported first; empty where ``import torch`` does it all.
+        needs: Module that must be imported first; empty where ``import torch`` is enough.
     """
 
     operator: str
@@ -47,7 +47,7 @@ def read_python_registrations(
 
     Args:
         paths: Its Python files, such as ``torch/backends/mps/__init__.py``.
-        source_of: Gives the source of one of them.
+        source_of: Returns the source of one of them.
 
     Raises:
         ConfigurationError: Something is registered for MPS whose name is not written out.
@@ -220,7 +220,7 @@ class _Reached:
 
 
 def _at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Walk what runs when a body runs: not the bodies of functions, nor what is for types only."""
+    """Walk the statements that run with a body, without bodies of functions and type-only code."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop(0)

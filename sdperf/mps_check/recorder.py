@@ -1,4 +1,4 @@
-"""Records what a generation asks of MPS: every operator, where it comes from and at what stage."""
+"""Records every operator that a generation needs from MPS, with its place and stage."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sdperf.record.stages import StageName
 
 _ATTENTION: Final = "aten::scaled_dot_product_attention"
 _ATTENTION_ON_MPS: Final = "aten::_scaled_dot_product_attention_math_for_mps"
-"""What torch's C++ calls on MPS where no dropout is asked for; other builds leave it out."""
+"""Operator that torch's C++ calls on MPS without dropout; other builds leave it out."""
 
 _WHOLE: Final = ("convolution", "convolution_backward", "_to_copy", "copy_", "clone")
-"""Have one implementation for all backends, with a branch for MPS or with nothing inside."""
+"""Operators with one implementation for all backends, which has a branch for MPS or is empty."""
 
 _ALL_BACKENDS: Final = torch._C.DispatchKey.CompositeExplicitAutograd
 
@@ -36,7 +36,7 @@ _SILENT: Final = ("detach", "alias")
 """Operators that do nothing and come with every weight."""
 
 _WITHIN_COMPILED: Final = "_orig_mod"
-"""Where ``torch.compile`` keeps the network that it wraps."""
+"""Attribute in which ``torch.compile`` keeps the network that it wraps."""
 
 _MAKERS: Final = (torch.tensor, torch.as_tensor, torch.asarray)
 _TORCH: Final = str(Path(torch.__file__).parent)
@@ -45,17 +45,17 @@ _QUIET_FOLDERS: Final = (_TORCH, _HERE, str(Path(contextlib.__file__)))
 
 
 class Recorder:
-    """Everything a generation asked of MPS, call by call.
+    """Records everything that a generation needs from MPS, call by call.
 
     Args:
-        table: Where the judged version sends operators; decides what is taken apart.
+        table: Routes of operators in the judged version; decides which are decomposed.
         names: Path of each module by its identity.
-        compiled: Identities of modules that are compiled, or lie within one that is.
+        compiled: Identities of modules that are compiled, or inside a compiled module.
         keeps_values: Whether all tensors have values.
 
     Attributes:
         calls: Distinct calls with their number, in order of their first time.
-        stage: The stage that is under way.
+        stage: The present stage.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Pretend that this machine has MPS, and record what is asked of it."""
+        """Pretend that this machine has MPS, and record the operators for it."""
         handles = [
             torch.nn.modules.module.register_module_forward_pre_hook(self._enter),
             torch.nn.modules.module.register_module_forward_hook(self._leave, always_call=True),
@@ -128,7 +128,7 @@ class Recorder:
     def _take_apart_in_python(
         self, operator: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Record an operator that Python registers, and the operators that it is taken apart into.
+        """Record an operator that Python registers, and the operators of its decomposition.
 
         torch's own table of decompositions has the function that ``torch.backends.mps`` registers,
         in the installed version's form; without one only the operator itself is recorded.
@@ -312,9 +312,9 @@ def name_modules(components: dict[str, Any]) -> dict[int, str]:
 
 
 def undo_compiling(pipeline: Any) -> frozenset[int]:
-    """Put the networks that ``torch.compile`` or ``module.compile`` was called on back as written.
+    """Restore the original of networks that ``torch.compile`` or ``module.compile`` has wrapped.
 
-    What a Mac would compile cannot be had elsewhere.
+    The code that a Mac would compile is not available on other machines.
 
     Returns:
         Identities of these networks and of all modules in them.

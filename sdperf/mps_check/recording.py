@@ -43,11 +43,11 @@ def record_generation(
     """Generate one image, or one video, and record every operator that MPS would be asked for.
 
     Args:
-        pipeline: A diffusers pipeline on the CPU or on ``meta``; of no use afterwards.
-        workload: What it generates.
-        table: Where the judged version sends operators.
-        precision: What the pipeline was loaded in.
-        keeps_values: Compute everything; else only what is small.
+        pipeline: A diffusers pipeline on the CPU or on ``meta``; it cannot be used afterwards.
+        workload: The workload.
+        table: Routes of operators in the judged version.
+        precision: The precision in which the pipeline was loaded.
+        keeps_values: Whether to compute all values; else only small tensors have values.
 
     Raises:
         GenerationError: The pipeline failed.

@@ -2,8 +2,8 @@
 
 The pipeline sees ``device(type='mps', index=0)``, so that Python takes the branches that it would
 take on a Mac. torch's C++ sees its ``meta`` device, because it asks a backend that is not built in
-for the device's number. What computes behind it is the CPU: small tensors have values, so that
-schedulers, masks and ``.item()`` work; larger ones have a shape only, so that SDXL at 1024 px takes
+for the device's number. The CPU computes the values behind it. Small tensors have values, so that
+schedulers, masks and ``.item()`` work. Larger ones have a shape only, so that SDXL at 1024 px takes
 seconds and no memory.
 """
 
@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from sdperf.errors import GenerationError
 
 MOST_VALUES: Final = 1 << 16
-"""Elements up to which a tensor has values where not all of them have."""
+"""The most elements of a tensor that has values, where not all tensors have them."""
 
 _MOST_FALLBACK_BYTES: Final = 1 << 28
 DEVICE: Final = torch.device("mps", 0)
@@ -34,8 +34,8 @@ class StandIn(torch.Tensor):
     """A tensor that says it is on MPS.
 
     Attributes:
-        behind: What computes: a tensor of the CPU, with values, or of ``meta``, without.
-        is_uninitialised: Nothing was written into it yet.
+        behind: The tensor that computes: on the CPU with values, or on ``meta`` without.
+        is_uninitialised: Whether nothing was written into it yet.
     """
 
     behind: torch.Tensor
@@ -46,7 +46,7 @@ class StandIn(torch.Tensor):
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        """The device that is not there."""
+        """The MPS device that this machine does not have."""
         return DEVICE
 
     @property
@@ -56,14 +56,14 @@ class StandIn(torch.Tensor):
 
     @property
     def is_meta(self) -> bool:  # type: ignore[override]
-        """False, whatever C++ believes."""
+        """False, although C++ sees a ``meta`` tensor."""
         return False
 
     def tolist(self) -> Any:
         """Return the values, which torch does not do for subclasses.
 
         Raises:
-            GenerationError: There are none.
+            GenerationError: It has no values.
         """
         if self.behind.is_meta:
             raise _without_values("tolist")
@@ -86,14 +86,14 @@ class StandIn(torch.Tensor):
         return made
 
     def __repr__(self, **_named: Any) -> str:  # type: ignore[override]
-        """Name shape and format; there may be no values."""
+        """Describe shape and format, since there may be no values."""
         return f"StandIn({tuple(self.shape)}, {self.dtype})"
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Hand an operator to whoever records; without one, only compute it."""
+        """Pass an operator to the recorder; without one, only compute it."""
         handler = StandIn.handler or Computer(keeps_values=True).compute
         return handler(func, args, kwargs or {})
 
@@ -134,10 +134,10 @@ class Computer:
     def _run(
         self, func: Any, args: Any, kwargs: dict[str, Any], where: str
     ) -> tuple[Any, dict[int, StandIn]]:
-        """Compute on what is behind the stand-ins.
+        """Compute with the tensors behind the stand-ins.
 
         Returns:
-            The result, and the stand-ins by the identity of what stood for them.
+            The result, and the stand-ins by the identity of the tensors behind them.
         """
         behind: dict[int, tuple[StandIn, torch.Tensor]] = {}
         if where == "meta" and func.overloadpacket.__name__ in _INDEXING:
@@ -209,7 +209,7 @@ class Computer:
         made = StandIn(self._place(result))
         made.is_uninitialised = func.overloadpacket.__name__ in _ALLOCATIONS
         if func.is_view and tensors and isinstance(tensors[0], StandIn):
-            # Whoever takes a view of fresh memory means to write into it, through the view.
+            # Code that takes a view of fresh memory will write into it through the view.
             made.is_uninitialised = tensors[0].is_uninitialised
             tensors[0].is_uninitialised = False
         return made
@@ -229,7 +229,7 @@ def _inner(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _count_masks(indices: Any) -> list[Any]:
-    """Replace masks that have values by positions: what they select has a size then."""
+    """Replace masks that have values by positions, so that selections have a size."""
     counted: list[Any] = []
     for index in indices:
         is_mask = _is_tensor(index) and index.dtype in (torch.bool, torch.uint8)
@@ -243,7 +243,7 @@ def _count_masks(indices: Any) -> list[Any]:
 def _placed_named(
     kwargs: dict[str, Any], where: str, place: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """Place named arguments; generators of no use are left out."""
+    """Place named arguments, without generators, which have no use here."""
     placed = {name: tree_map(place, value) for name, value in kwargs.items()}
     if where == "meta" and "generator" in kwargs:
         placed["generator"] = None
@@ -251,12 +251,12 @@ def _placed_named(
 
 
 def is_stand_in_device(device: Any) -> bool:
-    """Whether a device is the one that is not there, by its own name or by the one C++ knows."""
+    """Tell whether a device is the missing MPS device, by its own name or by that of C++."""
     return device is not None and torch.device(device).type in (DEVICE.type, "meta")
 
 
 def _to_host(value: Any) -> Any:
-    """Bring a result to the CPU; what has no values comes as zeros."""
+    """Bring a result to the CPU; a tensor without values becomes zeros."""
     if not _is_tensor(value) or not value.is_meta:
         return value
     return torch.zeros_like(value, device="cpu")

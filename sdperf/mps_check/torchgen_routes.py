@@ -1,4 +1,4 @@
-"""Where operators go on MPS by torch's own list, ``native_functions.yaml``, read by torchgen.
+"""Reads where operators go on MPS from torch's list ``native_functions.yaml``, by torchgen.
 
 Structured delegates take the kernel of their ``out`` variant, generated variants that of what they
 are generated from, composites count as composites. Kernels that are registered in C++ only are

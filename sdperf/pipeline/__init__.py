@@ -1,1 +1,1 @@
-"""The stages of a diffusers pipeline, with the same bytes as its plain call."""
+"""The stages of a diffusers pipeline, which draw the same bytes as its plain call."""

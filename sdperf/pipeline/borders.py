@@ -1,7 +1,7 @@
-"""The borders inside any pipeline's call: text and input picture before the denoiser, images after.
+"""Finds the borders inside any pipeline's call: before the denoiser, and before decoding.
 
-Hooks find them, so that no class is needed for each of diffusers' fifty pipelines. They are put on
-for one call and taken off after it; a timed round has none.
+Hooks find them, so that diffusers' fifty pipelines need no classes here. The hooks are added for
+one call and removed after it; a timed round has none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from sdperf.models.layout import DECODERS, DENOISERS
 
 Crossing = Literal["encode_image", "denoise", "decode_latents"]
-"""A stage that begins inside of the call: at the first encoding of an input picture, at the
-denoiser's first call or that of a network that steers it, at the decoder's."""
+"""A stage that begins inside the call: with the first encoding of an input picture, with the first
+call of the denoiser or of a network that steers it, or with the decoder's first call."""
 
 _STEERING: Final = ("controlnet", "adapter")
 """Components that every step calls before the denoiser."""
@@ -25,12 +25,12 @@ _STEERING: Final = ("controlnet", "adapter")
 
 @dataclass(frozen=True)
 class Borders:
-    """What a pipeline's call can be divided by.
+    """The parts of a pipeline that mark the borders of its call.
 
     Attributes:
         pipeline: The `diffusers.DiffusionPipeline`.
         denoiser: The network that every step calls.
-        vae: What turns latents into pixels.
+        vae: The network that turns latents into pixels.
         steering: Networks that a step calls before the denoiser.
         encodes_image: Whether the call encodes an input picture.
     """
@@ -43,7 +43,7 @@ class Borders:
 
     @contextlib.contextmanager
     def watching(self, cross: Callable[[Crossing], None]) -> Iterator[None]:
-        """Tell of each border when the call reaches it, once each.
+        """Report each border when the call reaches it, each border once.
 
         Args:
             cross: Called on the thread that runs the pipeline, before the stage's first work.
@@ -91,12 +91,12 @@ def find_borders(pipeline: Any, *, encodes_image: bool = False) -> Borders | Non
 
 
 def find_denoiser(pipeline: Any) -> torch.nn.Module | None:
-    """Return the network that denoises; ``None`` where no component is called like one."""
+    """Return the network that denoises; ``None`` where no component has such a name."""
     return _find_network(pipeline, DENOISERS)
 
 
 def find_decoder(pipeline: Any) -> Any:
-    """Return the network that turns latents into pixels; ``None`` where nothing decodes."""
+    """Return the network that turns latents into pixels; ``None`` where there is no decoder."""
     network = _find_network(pipeline, DECODERS)
     return network if hasattr(network, "decode") else None
 
@@ -109,14 +109,14 @@ def _find_network(pipeline: Any, names: Iterable[str]) -> torch.nn.Module | None
 def stand_in(
     target: Any, name: str, replacement: Callable[..., Any], stack: contextlib.ExitStack
 ) -> Callable[..., Any]:
-    """Put a function in the place of a method until the stack closes; return the method.
+    """Replace a method by a function until the stack closes; return the method.
 
     Args:
-        target: An object that holds the method.
+        target: The object with the method.
         name: The method's name.
-        replacement: What is called in its place; it shows the method's signature, which diffusers
-            looks at.
-        stack: Puts back what was there, also where that was no method of the class.
+        replacement: The function that is called instead; it shows the method's signature, which
+            diffusers reads.
+        stack: Restores what was there, also where that was not a method of the class.
     """
     plain: Callable[..., Any] = getattr(target, name)
     replacement.__wrapped__ = plain  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """How each family of diffusers pipelines divides into stages.
 
-The decoding halves restate the last lines of each pipeline's call in diffusers 0.42.1, the only
-part that diffusers offers no method for; tests hold them to the plain call byte for byte.
+The decoding halves repeat the last lines of each pipeline's call in diffusers 0.42.1, the only part
+that diffusers has no method for. Tests compare them with the plain call byte for byte.
 """
 
 from __future__ import annotations
@@ -190,10 +190,10 @@ _FAMILIES: Final[dict[str, type[SeparableStages]]] = {
 
 
 def stages_for(pipeline: Any, workload: Workload, pictures: Sequence[InputFile] = ()) -> Stages:
-    """Bind a pipeline to a workload, with separable stages where its family is known.
+    """Bind a pipeline to a workload, with separate stages where its family is known.
 
-    The class that defines the pipeline's call decides: a subclass with a call of its own runs
-    whole, because its stages would not be those of that call.
+    The class that defines the pipeline's call decides. A subclass with its own call runs whole,
+    since the stages would not be those of its call.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.

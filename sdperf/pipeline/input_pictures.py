@@ -1,4 +1,4 @@
-"""A pipeline's input picture: found out how its call takes it, fitted once, handed over as it is.
+"""A pipeline's input picture: finds how the call takes it, fits it once, and passes it on.
 
 One picture serves all images of a batch.
 """
@@ -25,10 +25,10 @@ from sdperf.record.workload import InputPicture, Workload
 from sdperf.settings import INPUT_IMAGE
 
 _DRAW: Final = "randn_tensor"
-"""Name by which diffusers draws noise."""
+"""Name of diffusers' function that draws noise."""
 
 _LATENTS_MODULE: Final = "diffusers.models.autoencoders.vae"
-"""Where the latents of an encoded picture are drawn from their distribution."""
+"""The module in which the latents of an encoded picture are drawn from their distribution."""
 
 _USUAL_EDGE_PX: Final = 1024
 _OWN_PLAN: Final = "original_inference_steps"
@@ -43,10 +43,11 @@ class BoundPicture:
     """An input picture in the form in which a pipeline's call takes it.
 
     Attributes:
-        picture: As it stands in the record.
-        arguments: Of the pipeline's call, for one image.
-        each: Names of those that a batch takes once for each image: a single picture would be
-            encoded with the first image's noise alone, and image k would not be the image alone.
+        picture: The picture in the record.
+        arguments: Arguments of the pipeline's call, for one image.
+        each: Names of the arguments that a batch takes once for each image. A single picture would
+            be encoded with the first image's noise, so that image k would differ from the same
+            image drawn alone.
         height: Pixels of picture and images.
         width: Pixels of picture and images.
     """
@@ -58,7 +59,7 @@ class BoundPicture:
     width: int
 
     def arguments_for(self, images: int) -> dict[str, Any]:
-        """Return the call's arguments for a batch of so many images."""
+        """Return the call's arguments for a batch of a number of images."""
         if images == 1:
             return dict(self.arguments)
         return {
@@ -70,8 +71,8 @@ class BoundPicture:
 def find_picture_call(pipeline: Any) -> PictureCall | None:
     """Describe how a pipeline takes pictures; ``None`` where it draws from the prompt alone.
 
-    A call of the user's own that takes whatever it is given is described as that of the class of
-    diffusers below it, and needs no picture: it may bring it.
+    A user's own call that accepts any argument is described like the diffusers class below it, and
+    needs no picture, since it may supply one itself.
     """
     kinds = [kind for kind in type(pipeline).__mro__ if "__call__" in vars(kind)]
     for kind in kinds:
@@ -94,16 +95,16 @@ def find_picture_call(pipeline: Any) -> PictureCall | None:
 def bind_picture(
     pipeline: Any, workload: Workload, files: Sequence[InputFile] = ()
 ) -> BoundPicture | None:
-    """Make ready what a pipeline's call is given beside the prompt; ``None`` where that is nothing.
+    """Prepare the input of a pipeline's call beside the prompt; ``None`` where there is none.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
-        workload: What is asked for; a pipeline that needs a picture and is asked for none takes
-            the default one.
+        workload: The workload; a pipeline that needs a picture takes the default one where the
+            workload has none.
         files: Pixels beside those that ship.
 
     Raises:
-        ConfigurationError: The pipeline cannot take what is asked for, or its pixels are missing.
+        ConfigurationError: The pipeline cannot take the input, or its pixels are missing.
     """
     call = find_picture_call(pipeline)
     picture = settle_picture(workload.picture, call)
@@ -130,15 +131,15 @@ def bind_picture(
 
 
 def plan_drawn_steps(pipeline: Any, workload: Workload, strength: float | None) -> int | None:
-    """Ask the scheduler, and diffusers' own rule for the strength, how many steps are drawn.
+    """Find from the scheduler and from diffusers' rule for the strength how many steps are drawn.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`; a copy of its scheduler is asked.
-        workload: The steps that are asked for.
-        strength: Share of them that is drawn; ``None`` is all.
+        workload: The workload with the requested steps.
+        strength: Share of them that is drawn; ``None`` draws all.
 
     Returns:
-        Steps; ``None`` where it cannot be told.
+        The number of steps; ``None`` where it is unknown.
     """
     try:
         scheduler = copy.deepcopy(pipeline.scheduler)
@@ -165,10 +166,10 @@ def plan_drawn_steps(pipeline: Any, workload: Workload, strength: float | None) 
 
 @contextlib.contextmanager
 def drawing_in_float32(pipeline: Any) -> Iterator[None]:
-    """Let a pipeline draw all its noise in float32 on the CPU, and round it to what it wants.
+    """Let a pipeline draw all its noise in float32 on the CPU, and round it to its own format.
 
-    Without that two precisions would start from different noise: a picture's noise is drawn inside
-    of the call, which takes none from outside. In fp32 nothing changes. On the device thread alone.
+    Otherwise two precisions would start from different noise: a picture's noise is drawn inside the
+    call, which takes none from outside. In fp32 nothing changes. Use it on the device thread only.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
@@ -191,7 +192,7 @@ def _draw_in_float32(
     dtype: Any = None,
     layout: Any = None,
 ) -> torch.Tensor:
-    """Stand in for diffusers' `randn_tensor`: one image at a time, where each has a generator."""
+    """Replace diffusers' `randn_tensor`: draw one image at a time, where each has a generator."""
     each = generator if isinstance(generator, list) else [generator]
     rows = shape if len(each) == 1 else (1, *shape[1:])
     layout = layout or torch.strided
@@ -222,7 +223,7 @@ def _find(known: Mapping[str, InputFile], sha256: str) -> InputFile:
 
 
 def _find_own_edge(pipeline: Any, name: str) -> int:
-    """Return the height or width that a pipeline draws unasked, pixels."""
+    """Return a pipeline's default height or width, pixels."""
     factor = getattr(pipeline, "vae_scale_factor", 8)
     config = getattr(find_denoiser(pipeline), "config", None)
     default = inspect.signature(type(pipeline).__call__).parameters.get(name)

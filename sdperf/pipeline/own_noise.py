@@ -1,9 +1,9 @@
-"""Starting noise for a pipeline that is called whole: drawn here, packed by the pipeline itself.
+"""Draws starting noise for a pipeline that is called whole; the pipeline itself packs it.
 
 A pipeline draws its latents in its own number format, so that two precisions would start from
-different pictures. Here they are drawn once in float32 and handed over as ``latents``. What the
-call takes there differs (the drawn numbers, or what its `prepare_latents` makes of them), so it is
-tried: the denoiser must see the very inputs that it would have seen without.
+different pictures. Here they are drawn once in float32 and passed as ``latents``. Calls differ in
+what they take there (the drawn numbers, or the result of their `prepare_latents`), so it is tried:
+the denoiser must get exactly the inputs that it would have got without.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from sdperf.pipeline.borders import find_denoiser, stand_in
 
 _DRAW: Final = "randn_tensor"
-"""Name by which diffusers' pipelines draw noise."""
+"""Name of the function by which diffusers' pipelines draw noise."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class NoisePlan:
 
     Attributes:
         pipeline: The `diffusers.DiffusionPipeline`.
-        shape: Of one image's noise, with a batch of 1 in front.
-        dtype: Number format in which the call wants it.
-        device: Where the call wants it.
-        arguments: Of the pipeline's `prepare_latents`, which packs what was drawn; ``None`` where
-            the call takes it as it is drawn.
+        shape: Shape of one image's noise, with a batch of 1 in front.
+        dtype: Number format in which the call takes it.
+        device: Device on which the call takes it.
+        arguments: Arguments of the pipeline's `prepare_latents`, which packs the noise; ``None``
+            where the call takes it unpacked.
     """
 
     pipeline: Any
@@ -43,10 +43,10 @@ class NoisePlan:
     arguments: Mapping[str, Any] | None
 
     def draw(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Draw the noise of a batch, (B, ...) as the call takes it.
+        """Draw the noise of a batch, (B, ...), in the form that the call takes.
 
         Args:
-            generators: One an image, on the CPU; each is moved on.
+            generators: One generator per image, on the CPU; each is advanced.
         """
         drawn = _draw(self.shape, generators).to(self.dtype).to(self.device)
         if self.arguments is None:
@@ -57,7 +57,7 @@ class NoisePlan:
 
 
 class _NoiseReached(BaseException):
-    """The denoiser is about to be called; no error, and no ``except Exception`` may hold it up."""
+    """Raised before the denoiser is called; it is not an error, and passes ``except Exception``."""
 
     def __init__(self, inputs: Any) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def run_to_denoiser(pipeline: Any, call: Callable[[], object]) -> Any:
 def learn_noise(
     pipeline: Any, call: Callable[[torch.Tensor | None, list[torch.Generator]], object]
 ) -> NoisePlan | None:
-    """Find out how a pipeline takes noise; ``None`` where it can only draw its own.
+    """Find how a pipeline takes noise; ``None`` where it can only draw its own.
 
     Args:
         pipeline: The `diffusers.DiffusionPipeline`.
@@ -146,18 +146,18 @@ def _takes(
     handed: torch.Tensor,
     plain: Any,
 ) -> bool:
-    """Tell whether handing noise over leads the denoiser to the inputs it has without."""
+    """Tell whether the denoiser gets the same inputs with passed noise as without."""
     try:
         if not torch.equal(plan.draw(_generators()), handed):
             return False
         given = run_to_denoiser(pipeline, lambda: call(handed.clone(), _generators()))
-    except (RuntimeError, TypeError, ValueError):  # the call checks shapes in words of its own
+    except (RuntimeError, TypeError, ValueError):  # the call checks shapes with its own errors
         return False
     return _are_equal(plain, given)
 
 
 def _find_module(pipeline: Any) -> Any:
-    """Return the module in which `prepare_latents` draws; ``None`` where it draws otherwise."""
+    """Return the module in which `prepare_latents` draws; ``None`` where it draws differently."""
     for kind in type(pipeline).__mro__:
         if "prepare_latents" in vars(kind):
             module = sys.modules.get(kind.__module__)
@@ -193,7 +193,7 @@ def _first_tensor(result: Any) -> torch.Tensor:
 
 
 def _are_equal(one: Any, other: Any) -> bool:
-    """Compare nested arguments; tensors bit for bit, objects such as caches by what they hold."""
+    """Compare nested arguments; tensors bit for bit, objects such as caches by their content."""
     if isinstance(one, torch.Tensor):
         same = isinstance(other, torch.Tensor) and one.shape == other.shape
         return same and torch.equal(one, other)
@@ -211,5 +211,5 @@ def _are_equal(one: Any, other: Any) -> bool:
         )
     if one is other or bool(one == other):
         return True
-    held = getattr(one, "__dict__", None)  # an object of each call's own
+    held = getattr(one, "__dict__", None)  # each call has its own object
     return bool(held) and type(one) is type(other) and _are_equal(held, other.__dict__)

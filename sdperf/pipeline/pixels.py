@@ -1,4 +1,4 @@
-"""What leaves a pipeline: pixels as bytes, and numbers that are none."""
+"""Converts a pipeline's pixels to bytes, and counts values that are not finite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_uint8(pixels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
 def count_nonfinite(values: Any) -> int:
     """Count NaN and infinite values; waits for the device that holds them.
 
-    A uint8 image cannot show them, so latents (or the float pixels of a whole call) are asked.
+    A uint8 image cannot show them, so latents (or the float pixels of a whole call) are checked.
 
     Args:
         values: A float tensor or array of any shape.

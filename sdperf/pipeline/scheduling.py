@@ -26,7 +26,7 @@ def apply_scheduler(pipeline: Any, name: str | None) -> None:
         name: Class name; ``None`` keeps the scheduler that the pipeline has.
 
     Raises:
-        ConfigurationError: The name is none of those that suit the pipeline's scheduler.
+        ConfigurationError: The scheduler does not suit the pipeline.
     """
     if name is None:
         return

@@ -19,7 +19,7 @@ from sdperf.settings import SIZE
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """What text encoding hands to denoising: opaque to callers.
+    """The output of text encoding for denoising, which callers do not read.
 
     Attributes:
         arguments: Tensors by the name of the pipeline's argument; ``None`` where unused.
@@ -85,9 +85,9 @@ class SeparableStages(Stages, ABC):
         """Turn prompts into embeddings: tokenising and all text encoders.
 
         Args:
-            prompts: One an image of the batch.
+            prompts: One prompt per image of the batch.
         """
-        # The pipeline's own rule for guidance reads the scale of the call that is under way.
+        # The pipeline's own rule for guidance reads the scale of the running call.
         self.pipeline._guidance_scale = self.guidance_scale
         return PromptEmbeds(self._encode(list(prompts)))
 
@@ -98,12 +98,12 @@ class SeparableStages(Stages, ABC):
         """Run all denoising steps, through the pipeline's own call.
 
         Args:
-            embeds: From `encode_prompt`.
-            noise: From `draw_noise`, of as many images.
+            embeds: The result of `encode_prompt`.
+            noise: The result of `draw_noise`, for the same number of images.
             on_step: Called after each step.
 
         Returns:
-            Latents of the noise's shape, float, on the device; maybe still being computed.
+            Latents of the noise's shape, float, on the device, which may still compute them.
         """
         output = self._call(
             **embeds.arguments, **self._sampling(noise, on_step), output_type="latent"
@@ -127,11 +127,11 @@ class SeparableStages(Stages, ABC):
             latents: From `denoise`.
 
         Returns:
-            What waits and returns the pixels, on any thread, and calls no operator of torch: a
-            second thread that does opens a second team of OpenMP threads, and the device thread's
-            team works at half its speed from then on (`docs/what-a-case-leaves-behind.md`). On
-            other devices than CUDA the pixels are there already: only one thread may touch an Apple
-            GPU.
+            A function that waits for the pixels and returns them, on any thread, without calling an
+            operator of torch. A second thread that calls torch would open a second team of OpenMP
+            threads, and the device thread's team would work at half its speed from then on
+            (`docs/what-a-case-leaves-behind.md`). On other devices than CUDA the pixels are ready
+            already, since only one thread may use an Apple GPU.
         """
         image = self.pipeline.image_processor.postprocess(self._decode(latents), output_type="pt")
         self.pipeline.maybe_free_model_hooks()
@@ -158,11 +158,11 @@ class SeparableStages(Stages, ABC):
 
     @abstractmethod
     def _own_size(self) -> tuple[int, int]:
-        """Return the height and width that the pipeline generates unasked, pixels."""
+        """Return the pipeline's default height and width, pixels."""
 
     @abstractmethod
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor | None]:
-        """Run the text encoders as the pipeline's call does."""
+        """Run the text encoders in the way of the pipeline's call."""
 
     @abstractmethod
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -190,10 +190,10 @@ def _view_as_numpy(image: torch.Tensor) -> Callable[[], npt.NDArray[np.float32]]
     """Let numpy read a host tensor; the conversion waits until it is called, on any thread.
 
     Args:
-        image: Float tensor of any shape on the host, maybe still being filled.
+        image: Float tensor of any shape on the host, which may still be filled.
 
     Returns:
-        What converts the values to float32, exactly; numpy does it and torch takes no part.
+        A function that converts the values to float32 exactly, by numpy and without torch.
     """
     if image.dtype == torch.bfloat16:
         # numpy has no bfloat16: it is the upper half of a float32.

@@ -29,7 +29,7 @@ from sdperf.settings import BY_FIELD, GUIDANCE
 from sdperf.units import format_quantity
 
 Pixels = npt.NDArray[np.floating[Any]]
-"""(B, H, W, 3) float32 in [0, 1], on the host; `to_uint8` makes bytes of it."""
+"""Pixels: (B, H, W, 3) float32 in [0, 1], on the host; `to_uint8` turns them into bytes."""
 
 OnStep = Callable[[int, torch.Tensor], None]
 """Called after each step of the scheduler with its index and the latents it left.
@@ -38,10 +38,10 @@ A scheduler can take more steps than were asked for: PNDM one more, Heun about t
 """
 
 _GUIDANCE: Final = "guidance_scale"
-"""Usual name of guidance, and the end of the names of a pipeline that has one for each half."""
+"""Usual name of guidance; it also ends the names of a pipeline with one scale for each half."""
 
 _SCHEDULE: Final = "guidance_schedule"
-"""A scale for each step, which Ideogram 4 has by default and takes in the place of one scale."""
+"""Argument with a scale for each step, which Ideogram 4 takes by default in place of one scale."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,22 @@ class Noise:
         latents: (B, C, H/f, W/f) float in the pipeline's dtype, on its device, of unit variance
             (Flux: packed to (B, H/2f * W/2f, 4C); other pipelines: as their call takes it);
             ``None`` where the pipeline draws it itself.
-        states: For each image, the state of its CPU generator after the latents were drawn:
-            noise that a scheduler adds in its steps goes on from there.
+        states: For each image, the state of its CPU generator after the latents were drawn; the
+            noise that a scheduler adds in its steps continues from there.
     """
 
     latents: torch.Tensor | None
     states: tuple[torch.Tensor, ...]
 
     def generators(self) -> list[torch.Generator]:
-        """Return fresh generators, one an image, each where the drawing left off."""
+        """Return fresh generators, one per image, in the state after the drawing."""
         return [torch.Generator("cpu").set_state(state) for state in self.states]
 
 
 _OTHER_BATCH: Final = re.compile(
     r"list of generators of length (\d+), but requested an effective batch size of (\d+)"
 )
-"""diffusers' words where a call makes another number of images than it was given noise for."""
+"""diffusers' message where a call makes another number of images than it got noise for."""
 
 
 def _other_number(pipeline: Any, made: int, asked: int) -> GenerationError:
@@ -80,24 +80,24 @@ def _other_number(pipeline: Any, made: int, asked: int) -> GenerationError:
 
 
 class Stages:
-    """A pipeline bound to a workload, run whole: nothing is known of its stages.
+    """A pipeline bound to a workload and run whole, without known stages.
 
-    This class serves any diffusers pipeline that draws images; `SeparableStages` those that divide.
-    What diffusers raises passes through.
+    This class serves any diffusers pipeline that draws images; `SeparableStages` serves those with
+    known stages. Errors of diffusers pass through.
 
     Attributes:
-        family: Name of the way the pipeline is divided.
+        family: Name of the pipeline's family, which decides how it is divided.
         pipeline: The `diffusers.DiffusionPipeline`.
         workload: What it generates.
         height: Pixels; ``None`` where only the pipeline knows its own size.
-        width: Pixels; the same.
-        images_per_call: Images of a stream that are generated together.
-        encode_png: Makes the delivered file of (H, W, 3) uint8 pixels; safe on any thread.
-        guidance_scale: The scale that the call works with: the workload's, else the call's default.
-        guidance_argument: What the pipeline calls the strength of guidance; ``None`` where it takes
+        width: Pixels; ``None`` where only the pipeline knows its own size.
+        images_per_call: How many images of a stream are generated together.
+        encode_png: Encodes (H, W, 3) uint8 pixels as the delivered file; safe on any thread.
+        guidance_scale: The scale of the call: the workload's, else the call's default.
+        guidance_argument: The pipeline's name of the strength of guidance; ``None`` where it takes
             none.
-        bound: The picture that its call is given beside the prompt; ``None`` where that is none.
-        has_steps: Whether steps can be timed one by one: they are not parts of one recording.
+        bound: The picture that its call gets beside the prompt; ``None`` without one.
+        has_steps: Whether steps can be timed one by one, since they are not parts of one recording.
     """
 
     family: ClassVar[str] = "whole"
@@ -139,12 +139,12 @@ class Stages:
 
     @torch.no_grad()
     def learn(self, prompts: Sequence[str]) -> None:
-        """Find out how the pipeline takes starting noise; once, before anything is timed.
+        """Find how the pipeline takes starting noise, once, before anything is timed.
 
-        Its call is made up to the denoiser, two or three times.
+        Its call is run up to the denoiser, two or three times.
 
         Args:
-            prompts: One.
+            prompts: One prompt.
         """
 
         def call(latents: torch.Tensor | None, generators: list[torch.Generator]) -> object:
@@ -156,7 +156,7 @@ class Stages:
                 output_type="np",
             )
 
-        if self.bound is not None:  # its noise is drawn inside of the call, from the generators
+        if self.bound is not None:  # its noise is drawn inside the call, from the generators
             return
         if self._accepts("latents") and self._accepts("generator"):
             self._noise_plan = learn_noise(self.pipeline, call)
@@ -164,7 +164,7 @@ class Stages:
     def draw_noise(self, requests: Sequence[ImageRequest]) -> Noise:
         """Prepare the starting noise of a batch from each image's own seed.
 
-        Where a picture is drawn from, all noise is drawn inside of the call, in float32 too. Where
+        With an input picture, all noise is drawn inside the call, in float32 too. Where
         `learn` found how the pipeline takes noise, it is drawn in float32 on the CPU, one
         image at a time: equal for every device, precision, mode and place in a batch, apart from
         the rounding. Otherwise the pipeline draws its latents itself, in its own dtype, so that
@@ -181,8 +181,8 @@ class Stages:
         """Generate a batch by the plain diffusers call.
 
         Args:
-            prompts: One an image of the noise.
-            noise: From `draw_noise`.
+            prompts: One prompt per image of the noise.
+            noise: The result of `draw_noise`.
             on_step: Called after each step, where the pipeline can.
 
         Raises:
@@ -245,7 +245,7 @@ class Stages:
         return self._accepts_anything or argument in self._accepted
 
     def _negative_prompt(self, images: int) -> dict[str, list[str]]:
-        """Return the argument; an empty one where guidance would be dropped without it."""
+        """Return the argument; an empty one where guidance would be off without it."""
         workload = self.workload
         needs_one = self.guidance_argument == "true_cfg_scale" and workload.is_guided
         if not workload.negative_prompt and not needs_one:
@@ -253,7 +253,7 @@ class Stages:
         return {"negative_prompt": [workload.negative_prompt] * images}
 
     def _sampling(self, noise: Noise, on_step: OnStep | None) -> dict[str, Any]:
-        """Collect the call's arguments apart from prompts; what is not accepted stays out."""
+        """Collect the call's arguments without prompts, and without those it does not accept."""
         arguments: dict[str, Any] = {
             "num_inference_steps": self.workload.num_inference_steps,
             "height": self.height,

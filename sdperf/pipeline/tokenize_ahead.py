@@ -1,9 +1,9 @@
-"""Tokenising on a host thread what the device's thread is about to ask for.
+"""Tokenises on a host thread what the device's thread will need next.
 
 Diffusers tokenises inside `encode_prompt`, on the thread that owns the device. A stand-in for
 each tokenizer remembers how the pipeline calls it in one generation, makes the same calls for
-the next prompts on another thread, and hands each result over once. Nothing is kept beyond
-that: a prompt that comes again is tokenised again, so that rounds do not get cheaper.
+the next prompts on another thread, and returns each result once. Nothing else is kept: a repeated
+prompt is tokenised again, so that rounds do not get cheaper.
 
 The other thread makes lists of numbers, never tensors: only the device's thread may call torch
 (`docs/what-a-case-leaves-behind.md`). It turns them into tensors when it picks them up, by the
@@ -23,7 +23,7 @@ _TENSORS = "return_tensors"
 
 
 class TokenizeAhead:
-    """Stands in for a pipeline's tokenizers while it is entered.
+    """Replaces a pipeline's tokenizers while it is entered.
 
     Example:
         ```python
@@ -40,7 +40,7 @@ class TokenizeAhead:
 
         Args:
             pipeline: A `diffusers.DiffusionPipeline`.
-            batches: How many primed batches are kept; the oldest is dropped, never waited for.
+            batches: The most primed batches that are kept; the oldest is dropped.
         """
         self._pipeline = pipeline
         self._tokenizers = {
@@ -51,7 +51,7 @@ class TokenizeAhead:
 
     def __enter__(self) -> Self:
         for name, ahead in self._tokenizers.items():
-            # Past the pipeline's own setter, which would write the stand-in into its config.
+            # Not by the pipeline's own setter, which would write the stand-in into its config.
             object.__setattr__(self._pipeline, name, ahead)
         return self
 
@@ -71,7 +71,7 @@ class TokenizeAhead:
                 ahead.finish_learning(list(prompts))
 
     def prime(self, prompts: Sequence[str]) -> None:
-        """Tokenise a batch as was learned, for one later encoding of it; for a host thread.
+        """Tokenise a batch in the learned way, for one later encoding; call it on a host thread.
 
         Before `learning` it does nothing.
         """
@@ -94,8 +94,8 @@ class _Call(NamedTuple):
         """Make the call without tensors, on any thread.
 
         Returns:
-            What finishes the result on the thread that wants it; ``None`` where the tokenizer's
-            result cannot be turned into tensors later.
+            A function that finishes the result on the thread that needs it; ``None`` where the
+            tokenizer's result cannot be turned into tensors later.
         """
         keywords = dict(self.keywords)
         kind = keywords.pop(_TENSORS, None)
@@ -106,12 +106,12 @@ class _Call(NamedTuple):
         convert = getattr(result, "convert_to_tensors", None)
         if convert is None:
             return None
-        # Asked for no tensors, a tokenizer takes the batch's axis off a single text.
+        # Without tensors, a tokenizer removes the batch's axis of a single text.
         is_single = isinstance(self.text, str)
         return lambda: convert(kind, prepend_batch_axis=is_single)
 
     def moved(self, learned: Sequence[str], prompts: Sequence[str]) -> list[_Call]:
-        """Return the same call for other prompts; a text that was no prompt stays as it is."""
+        """Return the same call for other prompts; a text that was not a prompt stays the same."""
         if self.text == tuple(learned):
             return [self._replace(text=tuple(prompts))]
         if self.text in learned:
@@ -121,7 +121,7 @@ class _Call(NamedTuple):
 
 
 class _TokenizerAhead:
-    """One tokenizer's stand-in; everything but tokenising goes to the tokenizer itself."""
+    """The stand-in of one tokenizer, which passes everything but tokenising to the tokenizer."""
 
     def __init__(self, tokenizer: Any, batches: int) -> None:
         self.tokenizer = tokenizer
@@ -184,7 +184,7 @@ class _TokenizerAhead:
 
 
 def _as_call(method: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> _Call | None:
-    """Return the call in comparable form; ``None`` for one that is passed on as it is."""
+    """Return the call in comparable form; ``None`` for a call that is passed on unchanged."""
     plain = all(value is None or isinstance(value, bool | int | str) for value in keywords.values())
     if len(args) != 1 or not plain:
         return None

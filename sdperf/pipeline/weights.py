@@ -1,4 +1,4 @@
-"""What a pipeline's weights take as they are stored."""
+"""Counts the bytes of a pipeline's stored weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def count_weight_bytes(pipeline: Any) -> dict[str, int]:
-    """Count the bytes that each network's weights take as they are stored, scales included.
+    """Count the bytes of each network's stored weights, including scales.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
@@ -25,7 +25,7 @@ def count_weight_bytes(pipeline: Any) -> dict[str, int]:
 
 
 def is_offloaded(pipeline: Any) -> bool:
-    """Tell whether networks wait elsewhere until they are called, so that no device holds all.
+    """Tell whether networks are offloaded until they are called, so that no device holds all.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
@@ -39,7 +39,7 @@ def is_offloaded(pipeline: Any) -> bool:
 
 
 def _is_moved(module: nn.Module) -> bool:
-    """Tell whether accelerate's hooks, or diffusers' of group offloading, move a module."""
+    """Tell whether hooks of accelerate, or of diffusers' group offloading, move a module."""
     own = getattr(getattr(module, "_diffusers_hook", None), "hooks", {})
     return hasattr(module, "_hf_hook") or any("offload" in name for name in own)
 

@@ -1,1 +1,1 @@
-"""What ``sdperf init`` writes into a repository: planned from its files, then written in one go."""
+"""Plans what ``sdperf init`` writes into a repository from the repository's files."""

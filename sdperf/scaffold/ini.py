@@ -1,7 +1,7 @@
-"""Lines for the file that pytest reads its settings from, put in beside what stands there. Pure.
+"""Adds lines to the file of pytest's settings, beside its present content. Pure.
 
 Only lines are added: the file is never rewritten from what was parsed, so comments and layout
-stay. What comes out is parsed again, and has to hold what it held, and the new settings.
+stay. The result is parsed again and has to contain the old settings and the new ones.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ PLACES: Final = (
     IniPlace("tox.ini", "pytest"),
     IniPlace("setup.cfg", "tool:pytest"),
 )
-"""In the order in which pytest looks; the first that is there wins. Source: pytest, reference of
+"""Places in pytest's order; the first existing one counts. Source: pytest, reference of
 configuration file formats (9.0 reads ``pytest.toml`` and ``[tool.pytest]`` too)."""
 
 
 def find_place(files: Mapping[str, str]) -> IniPlace:
-    """Return where settings belong: where pytest reads them today, else where they disturb least.
+    """Return the place for settings: the one that pytest reads, else the least disturbing one.
 
     Args:
         files: Text of those of the files of `PLACES` that exist, by name.
@@ -142,7 +142,7 @@ def _check(
 
 
 def parse_settings(name: str, text: str) -> dict[str, Any]:
-    """Return what a file of `PLACES` holds; a byte order mark at its beginning is passed over.
+    """Parse a file of `PLACES`, without a byte order mark at its beginning.
 
     Raises:
         ConfigurationError: It cannot be parsed.

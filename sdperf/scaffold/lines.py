@@ -1,4 +1,4 @@
-"""A text as lines that end at a line feed and nowhere else, and lines put in between them. Pure.
+"""Splits a text into lines that end at line feeds only, and inserts lines. Pure.
 
 ``str.splitlines`` ends lines at nine more characters, which stand in a line for git and for TOML.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 BYTE_ORDER_MARK: Final = "\N{BYTE ORDER MARK}"
-"""What some editors put before a text's first character."""
+"""The byte order mark, which some editors put before a text's first character."""
 
 
 def split_lines(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What ``sdperf init`` would write, from what stands in a repository. Pure: it reads no disk."""
+"""Plans what ``sdperf init`` would write, from a repository's files. Pure: it reads no disk."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _SELF_HOSTED: Final[Mapping[str, Mapping[str, str]]] = {
         "AWAKE": "",
     },
 }
-"""What the workflows of machines of one's own differ in, by name: words of one template."""
+"""Words of the one template for workflows on the user's own machines, by workflow."""
 
 IGNORED: Final = (".benchmarks/", ".sdperf/")
 """Folders of saved runs and of sdperf's own files, which belong to no repository."""
 
 OWN_FILE: Final = f"{FOLDER}/pipeline.py"
 OWN_SUBJECT: Final = f"{FOLDER}.pipeline:make"
-"""What ``--subject new`` writes and names."""
+"""The function that ``--subject new`` writes and names."""
 
 _INSTALLED: Final = re.compile(r"^ +SDPERF: '([^'\n]+)'$", re.MULTILINE)
 _OF_A_VERSION: Final = re.compile(r"sdperf\[report\]==[\w.]+")
@@ -72,13 +72,13 @@ def make(request):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody wants in a repository.
+    """The user's wishes for a repository.
 
     Attributes:
-        model: What to measure; ``None`` is the embedded model.
-        subject: ``MODULE:FUNCTION`` of one's own code, ``new`` to begin one; ``None`` is none.
+        model: The model to measure; ``None`` for the embedded model.
+        subject: ``MODULE:FUNCTION`` of the user's code, ``new`` to begin one; ``None`` without one.
         workflows: Some of `WORKFLOWS`.
-        requirement: What pip installs in a workflow.
+        requirement: The requirement that pip installs in a workflow.
         upgrades: Whether to bring files of an earlier ``sdperf init`` up to date.
     """
 
@@ -91,13 +91,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file and what becomes of it.
+    """One file with its planned content.
 
     Attributes:
         path: Relative to the repository, with ``/``.
         before: Its text; ``None`` where it does not exist.
         after: Its text afterwards; ``None`` leaves it as it is.
-        note: Why it is left, in words.
+        note: Why it is not changed, in words.
     """
 
     path: str
@@ -124,11 +124,11 @@ def plan_scaffold(existing: Mapping[str, str], wanted: Wanted, version: str) -> 
 
     Args:
         existing: Texts of those of `list_read_paths` that exist, by path.
-        wanted: What is asked for.
-        version: Of this sdperf, for the stamps.
+        wanted: The user's wishes.
+        version: Version of this sdperf, for the stamps.
 
     Returns:
-        A file each, in the order of showing; those that are left are among them, with the reason.
+        One entry per file, in the order of showing; unchanged files are included, with the reason.
 
     Raises:
         ConfigurationError: A file with pytest's settings cannot be read, or not be added to.

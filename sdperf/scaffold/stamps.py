@@ -23,7 +23,7 @@ def add_stamp(text: str, version: str) -> str:
 def is_untouched(text: str) -> bool | None:
     """Tell whether a stamped file is as it was written; ``None`` where it has no stamp.
 
-    Line ends are no edit: git may check a file out with others.
+    Other line ends do not count as an edit, since git may change them.
     """
     first, _, rest = unify_line_ends(text).partition("\n")
     match = _STAMP.fullmatch(first)

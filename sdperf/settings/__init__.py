@@ -1,10 +1,11 @@
-"""What a user can set: one table of every setting's name, kind, default and meaning.
+"""All settings of a user: one table with the name, kind, default and meaning of each.
 
 From it come the options and ini settings of pytest, ``KEY=VALUE`` of ``sdperf ab``, the
 profile file, the choices of a search, the flags of the commands, the options that messages name and
-``docs/options.md``. Every other module names a setting by its constant here, as in
-``f"{STEPS} 20"``, and spells none. pytest reads this in every session where sdperf is installed,
-and the lowest rooms name options in their messages, so it imports nothing of sdperf.
+``docs/options.md``. Every other module names a setting by its constant here, such as
+``f"{STEPS} 20"``, and never writes the name itself. pytest imports this in every session where
+sdperf is installed, and the lowest modules name options in their messages, so it imports no other
+module.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ENGINES: Final = (
     "coreml-4bit",
 )
 OWN_GUIDANCE: Final = "none"
-"""What a user gives in place of a scale to leave guidance to the pipeline."""
+"""The word that a user types in place of a scale to leave guidance to the pipeline."""
 
 
 _TEXT: Final = kinds.text()

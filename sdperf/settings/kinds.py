@@ -1,4 +1,4 @@
-"""What a setting is, and the kinds of its values: expected, read and written. Pure.
+"""Defines a setting and the kinds of its values: how they are described, read and written. Pure.
 
 A kind says in words what it expects, with its unit, its range and an example. Help texts and
 messages show these words, so that neither can promise what the other refuses.
@@ -17,16 +17,16 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 PREFIX: Final = "--sd-"
-"""What the options of pytest begin with, so that they meet no other plugin's."""
+"""The beginning of sdperf's options of pytest, which no other plugin uses."""
 
 AUTO: Final = "auto"
-"""What a user types to leave a choice open."""
+"""The word that a user types to leave a choice open."""
 
 MOST_COUNTED: Final = 1_000_000
-"""The largest number of rounds, images and the like that anyone can mean."""
+"""The largest number of rounds or images that a setting accepts."""
 
 MOST_CHARACTERS: Final = 4096
-"""The longest text that a setting takes; no path of a system is longer."""
+"""The most characters of a setting's text; no path of a system is longer."""
 
 _UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -39,12 +39,12 @@ _SIZE: Final = rf"{_NUMBER}([KMG]iB)\s*"
 
 @dataclass(frozen=True)
 class Kind(Generic[T]):
-    """How one kind of value is read and written.
+    """A kind of value: how it is described, read and written.
 
     Attributes:
-        expected: What is expected, in words; empty where anything will do.
+        expected: The accepted values in words; empty where any text is accepted.
         parse: Reads a text; raises `ValueError` with what it expects.
-        format: Writes a value as `parse` reads it.
+        format: Writes a value in the form that `parse` reads.
     """
 
     expected: str
@@ -55,7 +55,7 @@ class Kind(Generic[T]):
 def _make(
     expected: str, find: Callable[[str], T | None], format_: Callable[[T], str] = str
 ) -> Kind[T]:
-    """Make a kind of what returns ``None``, or raises `ValueError`, for a text that will not do."""
+    """Make a kind from a reader that returns ``None``, or raises `ValueError`, for a bad text."""
 
     def parse(text: str) -> T:
         try:
@@ -119,8 +119,8 @@ def choice_or_prefix(names: Sequence[str], prefix: str, example: str) -> Kind[st
 
     Args:
         names: The names.
-        prefix: What else may begin with.
-        example: Stands for such a text in what is expected.
+        prefix: The beginning of any other accepted text.
+        example: An example of such a text for the description.
     """
 
     def find(given: str) -> str | None:
@@ -156,7 +156,7 @@ def matching(expected: str, pattern: str) -> Kind[str]:
 
 
 def listed(kind: Kind[T]) -> Kind[tuple[T, ...]]:
-    """Return the kind of comma lists; what comes again counts once."""
+    """Return the kind of comma lists; repeated values count once."""
 
     def find(text: str) -> tuple[T, ...]:
         return tuple(dict.fromkeys(kind.parse(part) for part in text.split(",")))
@@ -196,7 +196,7 @@ def _find_duration(text: str) -> float | None:
 
 def _find_share(text: str) -> float | None:
     percent = _require_positive(text.removesuffix("%"))
-    # Nobody knows whether 0.03 is three per cent or three hundredths of one.
+    # 0.03 may be meant as three per cent or as three hundredths of a per cent.
     return percent / 100 if percent >= 1 or text.endswith("%") else None
 
 

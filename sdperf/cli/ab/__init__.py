@@ -142,7 +142,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print, write; the exit status says the verdict."""
+    """Compare, print, write; the exit status tells the verdict."""
     from sdperf.ab.sides.making import made_sides
     from sdperf.ab.sides.matrix import parse_cases
     from sdperf.ab.turns.bench import LiveBench
@@ -177,11 +177,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def held_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Let nobody else measure in a folder meanwhile; where it cannot be written, say so.
+    """Keep others from measuring in a folder meanwhile; report where it cannot be written.
 
     Args:
         folder: ``.sdperf``, which a pytest session holds too.
-        tell: Says a line to the user.
+        tell: Shows a line to the user.
 
     Raises:
         ConfigurationError: A session or another comparison measures there.
@@ -206,14 +206,14 @@ def held_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
 def make_keeper(
     sides: tuple[Side, Side], here: Path, tell: Callable[[str], None], *, resume: bool
 ) -> FileKeeper:
-    """Make what keeps finished cases, and goes on with those of an interrupted run."""
+    """Make the keeper of finished cases, which can continue an interrupted run."""
     import sdperf
     from sdperf.ab.keeping import FileKeeper
     from sdperf.store.code import hash_code, locate_module
 
     places = [Path(sdperf.__file__).parent]
     for side in sides:
-        if side.revision is None:  # a commit is known by its hash
+        if side.revision is None:  # a commit is identified by its hash
             places += map(Path, side.code)
             module = None if side.subject is None else side.subject.partition(":")[0]
             found = None if module is None else locate_module(module, [str(here), *sys.path])
@@ -222,7 +222,7 @@ def make_keeper(
 
 
 def read_request(arguments: argparse.Namespace) -> SidesRequest:
-    """Turn the command line into what shall be compared.
+    """Turn the command line into the request for a comparison.
 
     Raises:
         ConfigurationError: A setting cannot be read.
@@ -247,7 +247,7 @@ def read_request(arguments: argparse.Namespace) -> SidesRequest:
 
 
 def read_options(arguments: argparse.Namespace) -> CompareOptions:
-    """Turn the command line into how it is measured and judged."""
+    """Turn the command line into the options of measuring and judging."""
     from sdperf.stats.paired import DEFAULT_LOOKS
 
     return dataclasses.replace(
@@ -271,7 +271,7 @@ def find_status(compared: Compared, verdict: AbVerdict, *, strict: bool) -> int:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Refuse outputs that could not be written, before anything is measured."""
+    """Refuse outputs that cannot be written, before anything is measured."""
     options = ("json", "markdown")
     check_output_files({f"--{option}": getattr(arguments, option) for option in options})
     images = arguments.images

@@ -1,4 +1,4 @@
-"""How ``sdperf ab`` shows itself at work: one line that is rewritten, or plain lines at looks."""
+"""Shows the progress of ``sdperf ab``: one line that is rewritten, or plain lines at looks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TerminalView:
     Attributes:
         stream: Usually standard error, so that results can be piped.
         limit_log: Tolerated slowdown, marked on the ruler.
-        command: Who speaks, where lines stay.
+        command: The command's name, for lines that stay.
     """
 
     stream: TextIO
@@ -39,7 +39,7 @@ class TerminalView:
         return self.stream.isatty() and os.environ.get("TERM", "") != "dumb"
 
     def announce(self, what: str) -> None:
-        """Say what begins now."""
+        """Show what begins now."""
         if self.is_live:
             self._rewrite(what)
         else:
@@ -53,7 +53,7 @@ class TerminalView:
             self._print(format_progress(progress, self.limit_log, ruler=False))
 
     def finish(self) -> None:
-        """Wipe the line."""
+        """Clear the line."""
         if self._is_shown:
             self.stream.write(CLEAR_LINE)
             self.stream.flush()
@@ -70,10 +70,10 @@ class TerminalView:
 
 
 def format_progress(progress: Progress, limit_log: float, *, ruler: bool = True) -> str:
-    """Say in a line where a series stands. Pure.
+    """Describe the state of a series in a line. Pure.
 
     Args:
-        progress: Where it stands.
+        progress: The state of the series.
         limit_log: Tolerated slowdown, log ratio.
         ruler: Whether to draw the interval, and to keep to the width of a terminal.
     """

@@ -116,7 +116,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, print, write; the exit status says how it ended."""
+    """Search, print, write; the exit status tells how it ended."""
     if arguments.list_environments or arguments.clean_environments:
         return _show_environments(clean=arguments.clean_environments)
     from sdperf.bisect.state import StateFolder
@@ -151,7 +151,7 @@ def _search(
     teller: _Teller,
     spell: Callable[[SdperfError], str],
 ) -> Conclusion:
-    """Run the search with everything it needs, all of which is gone afterwards."""
+    """Run the search with everything it needs, which is removed afterwards."""
     from sdperf.bisect.searching import Bisection
 
     with opened_tester(question, question.good, here, PROGRAM) as tester:
@@ -159,18 +159,18 @@ def _search(
 
 
 class _Teller:
-    """Tells people, on standard error, how a search goes."""
+    """Shows the progress of a search on standard error."""
 
     def __init__(self, question: BisectQuestion, steps: dict[str, StepInfo]) -> None:
         self.question = question
         self.steps = steps
 
     def say(self, text: str) -> None:
-        """Say something, wrapped like everything else."""
+        """Show a text, wrapped like all output."""
         say_aloud(PROGRAM, text)
 
     def say_question(self, kept: StateFolder) -> None:
-        """Say what is searched, and whether the search goes on."""
+        """Show what is searched, and whether an earlier search is continued."""
         from sdperf.bisect.searching import count_tests
 
         question = self.question
@@ -188,20 +188,20 @@ class _Teller:
             )
 
     def begin(self, what: str, step: str, standing: Standing) -> None:
-        """Say which test begins."""
+        """Show which test begins."""
         left = len(standing.suspects)
         suspects = f"{left} suspects" if left > 1 else "1 suspect"
         self.say(f"{what}: {self.steps[step]} ({suspects} left)")
 
     def end(self, record: StepRecord) -> None:
-        """Say what a test said."""
+        """Show the result of a test."""
         from sdperf.report.text.bisect import describe_record
 
         self.say(describe_record(record, self.steps[record.step]))
 
 
 def _describe_steps(question: BisectQuestion, here: Path) -> dict[str, StepInfo]:
-    """Say what people know the steps by, the good end's among them."""
+    """Return what identifies the steps to people, including the good end."""
     from sdperf.ab.sides.worktree import find_repository
     from sdperf.bisect.commits import list_subjects
     from sdperf.bisect.packages import label_step
@@ -215,7 +215,7 @@ def _describe_steps(question: BisectQuestion, here: Path) -> dict[str, StepInfo]
 
 
 def _show_environments(*, clean: bool) -> int:
-    """List what is kept, or remove what nobody uses."""
+    """List the kept environments, or remove the unused ones."""
     store = stepping.open_store((), lambda _: None)
     if clean:
         freed, kept = store.clean()

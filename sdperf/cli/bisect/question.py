@@ -1,4 +1,4 @@
-"""From the command line of ``sdperf bisect`` to what is asked, and back."""
+"""Turns the command line of ``sdperf bisect`` into a question, and back."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sdperf.bisect.state import BisectQuestion
 
 ANYTHING: Final = "any"
-"""``--for``: everything that is worse counts."""
+"""Value of ``--for`` with which any loss counts."""
 
 
 def read_question(arguments: argparse.Namespace, here: Path) -> BisectQuestion:
-    """Turn the command line into what is asked.
+    """Turn the command line into a question.
 
     Raises:
         ConfigurationError: Revisions, versions, settings or cases cannot be used.

@@ -1,4 +1,4 @@
-"""Collects what a search's report needs from what was kept, and writes it."""
+"""Collects the kept data for a search's report, and writes the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdperf.units import format_score
 
 MOST_PICTURES: Final = 4
 _WRITTEN: Final = ("found", "range")
-"""Endings whose report is written without being asked for."""
+"""Endings of a search after which a report is always written."""
 
 
 def collect_report(
@@ -34,7 +34,7 @@ def collect_report(
     command: str,
     version: str,
 ) -> BisectReport:
-    """Read the comparisons that matter and judge them once more."""
+    """Read the relevant comparisons and judge them again."""
     state = conclusion.state
     infos = dict(steps)
     found = conclusion.standing.first_bad
@@ -55,18 +55,18 @@ def collect_report(
 
 
 def write_report(report: BisectReport, kept: StateFolder, path: Path | None) -> Path | None:
-    """Write the report and its pictures, each whole or not at all.
+    """Write the report and its pictures; each file is written whole or not at all.
 
     Args:
-        report: What to write.
-        kept: Where the images are.
-        path: Where to; ``None`` makes a name, and writes only where something was found.
+        report: The report to write.
+        kept: The store of the images.
+        path: The file; ``None`` makes a name, and writes only where something was found.
 
     Returns:
-        Where it was written; ``None`` where it was not.
+        The written file; ``None`` where none was written.
 
     Raises:
-        ConfigurationError: It cannot be written.
+        ConfigurationError: The report cannot be written.
     """
     if path is None:
         if report.conclusion.ending not in _WRITTEN:

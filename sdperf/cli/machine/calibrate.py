@@ -81,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure or read the sessions, say what they show, and keep the evidence."""
+    """Measure or read the sessions, print what they show, and keep the evidence."""
     max_slowdown = arguments.max_slowdown
     out: Path = arguments.out
     pytest_arguments = arguments.arguments or ["benchmarks"]
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _describe(
     sessions: Sequence[SavedRun], noise: MachineNoise, fingerprint: str, command: str
 ) -> Calibration:
-    """Put together what a run on this kind of machine wants to know."""
+    """Make the calibration that runs on this kind of machine read."""
     names = tuple(noise.widths)
     last = {name: sessions[-1].cases[name].measurement for name in names}
     return Calibration(
@@ -149,7 +149,7 @@ def _describe(
 
 
 def _measure(sessions: int, arguments: Sequence[str], out: Path) -> list[Path]:
-    """Run pytest so often, each session into a file of its own."""
+    """Run pytest several times, and write each session to a separate file."""
     folder = (out / "sessions").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
@@ -181,7 +181,7 @@ def _measure(sessions: int, arguments: Sequence[str], out: Path) -> list[Path]:
 
 
 def _find_fingerprint(sessions: Sequence[SavedRun]) -> str:
-    """Return the one kind of machine that all sessions are of."""
+    """Return the kind of machine of all sessions, which has to be the same."""
     found = {
         case.measurement.environment.fingerprint() if case.measurement else one.machine or "unknown"
         for one in sessions

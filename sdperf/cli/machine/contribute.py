@@ -1,4 +1,4 @@
-"""``sdperf contribute``: a result that names nobody, to be handed on; and the table they fill."""
+"""``sdperf contribute``: makes an anonymous result to hand on, and fills the table of results."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make a bundle, or file some."""
+    """Make a bundle, or add bundles to the table."""
     if arguments.add:
         _add(arguments.files, arguments.table)
         return 0
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_identity(*others: object) -> Identity:
-    """Collect the names of this machine and its user, and others that are known."""
+    """Collect the names of this machine and its user, and other known names."""
     named = [
         *others,
         platform.node(),
@@ -183,7 +183,7 @@ def read_bundle(path: Path) -> tuple[Contribution, bytes]:
     """Read and check one bundle.
 
     Raises:
-        RecordError: It cannot be read, or is not to be believed.
+        RecordError: The bundle cannot be read, or cannot be true.
     """
     try:
         with path.open("rb") as file:
@@ -196,11 +196,11 @@ def read_bundle(path: Path) -> tuple[Contribution, bytes]:
 
 
 def fill_page(table: Path, added: Mapping[str, Contribution] = MappingProxyType({})) -> str:
-    """Make the page with the table of all bundles that lie beside it, and of those to be added.
+    """Make the page with the table of all bundles beside it and of the added ones.
 
     Args:
         table: The page.
-        added: Bundles by the name of their files.
+        added: The bundles to add, by the names of their files.
 
     Raises:
         RecordError: A bundle beside it is damaged.

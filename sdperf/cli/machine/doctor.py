@@ -1,4 +1,4 @@
-"""``sdperf doctor``: is this machine fit to be measured on, and what could it tell?"""
+"""``sdperf doctor``: is this machine fit to be measured on, and what can be measured here?"""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ examples:
 """
 _NEEDED_PACKAGES: Final = ("torch", "diffusers", "transformers")
 _OLDEST_MACOS: Final = 14
-"""MPS of current torch says so itself."""
+"""The oldest macOS for MPS, which torch itself names."""
 
 _FITS: Final = 1 / 3
 _TIGHT: Final = 2 / 3
 
 _FOOTPRINT_AGREEMENT: Final = 1.5
-"""Two readings of one process a moment apart; a wrong layout is off by far more."""
+"""Tolerated difference of two readings a moment apart; a wrong layout differs by far more."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine this machine and print what was found."""
+    """Examine this machine and print the results."""
     report = collect_report()
     if arguments.json:
         print(json.dumps(format_record(report), indent=2))
@@ -105,10 +105,10 @@ def collect_report(system: System = LIVE_SYSTEM) -> DoctorReport:
 
 
 def judge_models(ram_bytes: int | None) -> tuple[Guard, ...]:
-    """Tell which published models a machine has the memory for; part of no verdict.
+    """Tell which published models fit into a machine's memory; this is not part of the verdict.
 
-    Only weights are counted. That they may take a third is a rule of thumb: activations, graphs
-    and the system come on top, and a Mac shares its memory with its GPU.
+    Only weights are counted. By a rule of thumb they may take a third of the memory: activations,
+    graphs and the system need the rest, and a Mac shares its memory with its GPU.
     """
     if ram_bytes is None:
         return ()
@@ -174,7 +174,7 @@ def _check_mac(environment: Environment, system: System) -> list[Guard]:
 
 
 def _advise_torch(environment: Environment) -> list[Guard]:
-    """Name the best known torch for this macOS and chip; part of no verdict."""
+    """Name the best known torch for this macOS and chip; this is not part of the verdict."""
     from packaging.version import InvalidVersion, Version
 
     from sdperf.mps_check.advice import choose_torch
@@ -209,7 +209,7 @@ def _check_core_kinds(environment: Environment, system: System) -> list[Guard]:
 
 
 def _check_footprint(system: System) -> Guard:
-    """Hold our own reading of a kernel structure against the program that Apple made for it."""
+    """Compare sdperf's reading of a kernel structure with that of Apple's own program."""
     name, pid = "memory footprint", os.getpid()
     program = ("/usr/bin/footprint", "--noCategories", "-f", "bytes", "-p", str(pid))
     theirs, usage = parse_footprint(system.run(*program) or ""), read_process_usage(pid)

@@ -1,4 +1,4 @@
-"""``sdperf engines``: which engines are installed, and the conversions that are kept for them."""
+"""``sdperf engines``: the installed engines, and the conversions that are kept for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sdperf.engines.conversion import KeptEntry
 
 _LONGEST_MODEL: Final = 16
-"""Characters of a model's name in the list."""
+"""The most characters of a model's name in the list."""
 
 _EPILOG: Final = """\
 A conversion is what an engine made of one network of a model: an ONNX file, a Core ML program. It
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, or clean."""
+    """List or remove the conversions."""
     from sdperf.engines.cache import EngineCache, locate_engine_cache
 
     cache = EngineCache(locate_engine_cache())

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _format(result: CheckResult) -> Iterator[Line]:
-    """Lay out what was found, a clause a line."""
+    """Format the results, one line per clause."""
     from sdperf.report.text.lines import Line
     from sdperf.report.text.wrapping import wrap_text
     from sdperf.streams import strip_controls

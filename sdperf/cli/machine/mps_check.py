@@ -1,4 +1,4 @@
-"""``sdperf mps-check``: would this pipeline run on a Mac's GPU, and be right? Needs no Mac."""
+"""``sdperf mps-check``: would this pipeline run correctly on a Mac's GPU? It needs no Mac."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record one generation, judge it, and print what was found."""
+    """Record one generation, judge it, and print the result."""
     if arguments.calls and arguments.format != "json":
         raise ConfigurationError("--calls needs JSON", hint="add --format json")
     if arguments.meta and arguments.subject is None:
@@ -184,7 +184,7 @@ def _record(
             pipeline = make(request)
     except SdperfError:
         raise
-    except Exception as error:  # a subject is code of the user
+    except Exception as error:  # a subject is the user's code
         line = describe_failing_line(error)
         raise ModelError(
             f"{arguments.subject or workload.model} made no pipeline",
@@ -207,7 +207,7 @@ def _record(
 
 
 def _format_calls(recording: MpsRecording) -> dict[str, Any]:
-    """Return the recorded calls in plain values."""
+    """Return the recorded calls as plain values."""
     calls = []
     for call, times in recording.calls.items():
         record = format_record(call)

@@ -1,1 +1,1 @@
-"""Commands that read saved runs: compare, report, history and their like."""
+"""Commands that read saved runs, such as compare, report and history."""

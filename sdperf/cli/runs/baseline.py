@@ -1,4 +1,4 @@
-"""``sdperf baseline``: accept, list, show and reject what later runs are compared with."""
+"""``sdperf baseline``: accept, list, show and reject the sessions for later comparisons."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked and say what was done."""
+    """Do the requested action and print the result."""
     actions: dict[str, Callable[[BaselineStore, argparse.Namespace], list[str]]] = {
         "accept": _accept,
         "list": _list,
@@ -112,7 +112,7 @@ def _show(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
 
 
 def describe_controls(store: BaselineStore, fingerprint: str) -> list[str]:
-    """Say how many null controls were run on a kind of machine, and how many failed.
+    """Count the null controls on a kind of machine, and how many of them failed.
 
     Accepted sessions and the log of this folder are counted together, each control once.
 

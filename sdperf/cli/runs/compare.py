@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Register what the offline judge tolerates, for all commands that ask it."""
+    """Register the limits of the offline judge, for all commands that use it."""
     add_setting(parser, MAX_SLOWDOWN, default=DEFAULT_MAX_SLOWDOWN)
     add_option(
         parser,
@@ -81,7 +81,7 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_limits(arguments: argparse.Namespace) -> Limits:
-    """Turn what was typed into what the judges tolerate."""
+    """Turn the typed limits into the limits of the judges."""
     typed = {
         "load": arguments.max_load,
         "first_call": arguments.max_first_call,

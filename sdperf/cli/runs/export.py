@@ -85,10 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def load_cases(path: Path) -> tuple[list[ExportedCase], str | None]:
-    """Read a run's cases, also those that left no measurement, and when it was made.
+    """Read a run's cases, also those without a measurement, and the time of the run.
 
     Raises:
-        RecordError: It cannot be used.
+        RecordError: The run cannot be used.
     """
     from sdperf.record.verdict import Outcome
     from sdperf.report.export import ExportedCase, list_figures

@@ -1,4 +1,4 @@
-"""``sdperf history``: import, list, show, export and prune the runs that were kept."""
+"""``sdperf history``: import, list, show, export and prune the kept runs."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def open_given(arguments: argparse.Namespace, *, create: bool = False) -> Databa
     """Open the history that the command line names.
 
     Raises:
-        ConfigurationError: There is none, or its URL cannot be used.
-        RecordError: It is damaged or cannot be reached.
+        ConfigurationError: The history does not exist, or its URL cannot be used.
+        RecordError: The history is damaged or cannot be reached.
     """
     from sdperf.store.history.database import locate_history, open_database
 
@@ -108,7 +108,7 @@ def open_given(arguments: argparse.Namespace, *, create: bool = False) -> Databa
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked and say what was done."""
+    """Do the requested action and print the result."""
     actions: dict[str, Callable[[Database, argparse.Namespace], int]] = {
         "import": _import,
         "list": _list,
@@ -207,7 +207,7 @@ def _export(database: Database, arguments: argparse.Namespace) -> int:
 
 
 def _name_file(head: RunHead) -> str:
-    """Name a run as pytest-benchmark names its own: number, commit, time."""
+    """Name a run like pytest-benchmark does: number, commit, time."""
     commit = "".join(c for c in (head.commit_id or "")[:10] if c.isalnum()) or "nocommit"
     return f"{head.id:04}_{commit}_{head.measured_at:%Y%m%d_%H%M%S}_{head.content_sha256[:8]}.json"
 
@@ -247,10 +247,10 @@ def _read_filters(arguments: argparse.Namespace) -> Filters:
 
 
 def parse_date(text: str) -> datetime:
-    """Read ``2026-11-23`` or an instant; without a zone it is UTC.
+    """Read a date such as ``2026-11-23`` or a time; without a zone it is UTC.
 
     Raises:
-        argparse.ArgumentTypeError: It is neither.
+        argparse.ArgumentTypeError: The text is neither.
     """
     try:
         instant = datetime.fromisoformat(text)

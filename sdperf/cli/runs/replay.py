@@ -109,7 +109,7 @@ def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Leave no character that a terminal would obey; names in a report can hold any."""
+    """Remove characters that a terminal would obey; names in a report can have any."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
@@ -118,7 +118,7 @@ def _extract(machines: Sequence[JudgedMachine], folder: Path) -> list[Path]:
     try:
         for number, machine in enumerate(machines, start=1):
             for place, one in enumerate((*machine.bases, machine.head), start=1):
-                # A name out of the report is never a path: only letters, digits, _ and - of it.
+                # A name from the report is never a path: only letters, digits, _ and - are used.
                 stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(one.name).stem)[:60].strip("-")
                 path = folder / f"{number}-{place:03}-{stem or 'run'}.json"
                 write_atomically(path, json.dumps(one.document, indent=1).encode())

@@ -73,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Register which runs are meant, for all commands that show them."""
+    """Register the choice of runs, for all commands that show them."""
     parser.add_argument(
         "runs",
         nargs="*",
@@ -111,7 +111,7 @@ def load_tunings(paths: Sequence[Path]) -> list[StudySummary]:
     """Read studies from files.
 
     Raises:
-        RecordError: A file is no study.
+        RecordError: A file is not a study.
     """
     from sdperf.tune.summary import read_summary
 
@@ -122,7 +122,7 @@ def load_sweeps(paths: Sequence[Path]) -> list[SweepSummary]:
     """Read sweeps from files.
 
     Raises:
-        RecordError: A file is no sweep.
+        RecordError: A file is not a sweep.
     """
     from sdperf.sweep.summary import read_sweep
 
@@ -130,7 +130,7 @@ def load_sweeps(paths: Sequence[Path]) -> list[SweepSummary]:
 
 
 def describe(machines: Sequence[JudgedMachine]) -> str:
-    """Say what a report comes to, in a line."""
+    """Describe the result of a report in a line."""
     from sdperf.report.html.summary import summarise
 
     if len(machines) == 1:
@@ -145,9 +145,9 @@ def load_machines(
     """Read saved runs and judge each machine's last one.
 
     Args:
-        runs: Oldest first; none is the last run.
+        runs: Saved runs, oldest first; without any, the last run.
         baselines: Folder of the accepted sessions, for machines with a single run.
-        limits: What is tolerated; the default ones if not given.
+        limits: The limits to judge by; the default ones if not given.
 
     Raises:
         ConfigurationError: No run was named and there is no last one.
@@ -181,7 +181,7 @@ def load_machine_trends(
     """Read each machine's trend from the history; without one, from the runs that were given.
 
     Raises:
-        ConfigurationError: The history that was named is not there.
+        ConfigurationError: The named history does not exist.
         RecordError: The history is damaged.
     """
     from sdperf.report.trends import find_machine_trends
@@ -199,7 +199,7 @@ def load_machine_trends(
 
 
 def _require_overlap(runs: Iterable[ReportedRun]) -> list[ReportedRun]:
-    """Leave out accepted sessions that share no case with the run; another suite's, say."""
+    """Leave out accepted sessions without a case of the run, such as those of another suite."""
     *bases, head = runs
     names = set(head.run.cases)
     return [*(base for base in bases if names & set(base.run.cases)), head]

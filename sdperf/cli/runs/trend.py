@@ -1,4 +1,4 @@
-"""``sdperf trend``: where the level of a case changed, and what came with it."""
+"""``sdperf trend``: shows where the level of a case changed, and from which cause."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show_sweeps(arguments: argparse.Namespace) -> int:
-    """Print what sweeps kept.
+    """Print the kept sweeps.
 
     Raises:
-        ConfigurationError: An option of runs was typed beside it, or there is no such sweep.
+        ConfigurationError: An option for runs was typed beside it, or the sweep does not exist.
     """
     for option in ("metric", "branch", "last", "fail"):
         if getattr(arguments, option):

@@ -1,1 +1,1 @@
-"""What several commands share: measuring, output and figures."""
+"""The parts that several commands share: measuring, output and figures."""

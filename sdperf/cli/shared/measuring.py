@@ -1,4 +1,4 @@
-"""What ``sdperf ab``, ``bisect`` and ``sweep`` share: how a comparison is measured and judged."""
+"""The options of measuring and judging that ``sdperf ab``, ``bisect`` and ``sweep`` share."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AskedRun:
-    """What all sides of a question run.
+    """The work that all sides of a question run.
 
     Attributes:
-        workload: What is generated.
+        workload: The workload.
         subject: ``module:function`` that makes the pipeline, or ``None``.
         device: A choice of the setting ``device``.
         cases: Cases of the matrix.
-        software: Versions that figures depend on and that the question may leave as they are.
-        pip_options: Given to ``pip install``.
+        software: Versions that figures depend on and that the question does not change.
+        pip_options: Options for ``pip install``.
     """
 
     workload: Workload
@@ -51,7 +51,7 @@ class AskedRun:
 
 
 def add_asked_run(group: Options) -> None:
-    """Register what all sides of a question run."""
+    """Register the work that all sides of a question run."""
     add_what_is_run(group)
     group.add_argument(
         "--set",
@@ -65,7 +65,7 @@ def add_asked_run(group: Options) -> None:
 
 
 def add_steps_options(group: Options) -> None:
-    """Register how steps are had, and whether an earlier process's work counts."""
+    """Register how steps are installed, and whether an earlier process's work counts."""
     group.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -82,7 +82,7 @@ def add_steps_options(group: Options) -> None:
 
 
 def read_asked_run(arguments: argparse.Namespace) -> AskedRun:
-    """Turn the options of those groups into what all sides of a question run.
+    """Turn the options of these groups into the work that all sides run.
 
     Raises:
         ConfigurationError: A setting or a case cannot be used.
@@ -133,7 +133,7 @@ def _split_words(option: str, text: str) -> list[str]:
 
 
 def format_asked_run(arguments: argparse.Namespace) -> list[str]:
-    """Return the words of a command that asks for the same run, where they differ from usual."""
+    """Return the options of a command for the same run, without those that have their default."""
     words = [f"--pip-option={text}" for text in arguments.pip_option]
     for text in arguments.settings:
         words += ["--set", text]
@@ -168,11 +168,11 @@ _DEFAULTS: Final[dict[str, object]] = {
     "min_ssim": None,
     "min_tile": None,
 }
-"""Options that a command names only where they differ."""
+"""Options that a command names only where they differ from the default."""
 
 
 def _list_software() -> dict[str, str]:
-    """Return the versions that a question's figures depend on; another one is another question."""
+    """Return the versions that a question's figures depend on; they are part of the question."""
     from sdperf.ab.sides.interpreters import TELLING
 
     found = {"python": platform.python_version(), "sdperf": __version__}
@@ -183,7 +183,7 @@ def _list_software() -> dict[str, str]:
 
 
 def add_measuring_options(group: Options) -> None:
-    """Register how is measured."""
+    """Register the options of measuring."""
     group.add_argument("--cases", default="latency", metavar="LIST", help="what to measure")
     add_option(group, "--batch", COUNT, "images of a throughput round", default=4)
     turns = "rounds of one turn, whose median counts, and four turns a block (many short turns)"
@@ -195,7 +195,7 @@ def add_measuring_options(group: Options) -> None:
 
 
 def add_judging_options(group: Options) -> None:
-    """Register what is tolerated."""
+    """Register the limits."""
     add_setting(group, MAX_SLOWDOWN, shown="3%")
     growth, percent = "how much peak memory may grow beyond 64 MiB", MAX_SLOWDOWN.metavar
     add_option(group, MAX_GROWTH.flag, kinds.SHARE, growth, metavar=percent, shown="10%")
@@ -204,7 +204,7 @@ def add_judging_options(group: Options) -> None:
 
 
 def read_shared_options(arguments: argparse.Namespace) -> CompareOptions:
-    """Turn the options of both groups into how a comparison is measured and judged."""
+    """Turn the options of both groups into the options of a comparison."""
     from sdperf.ab.verdict.comparison import CompareOptions
     from sdperf.judging.latency import DEFAULT_MAX_SLOWDOWN
     from sdperf.judging.resources.memory import MemoryLimits

@@ -1,7 +1,7 @@
-"""The options that several commands have in common, each told once.
+"""The options that several commands share, each defined once.
 
-Those that a pytest run has too come from the table of settings. They are functions, not parent
-parsers: see docs/decisions/0046-functions-add-shared-options.md.
+Options that a pytest run also has come from the table of settings. They are added by functions, not
+by parent parsers: see docs/decisions/0046-functions-add-shared-options.md.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def add_option(
     """Register an option with one value of a kind.
 
     Args:
-        options: Where.
+        options: The parser or group.
         flag: The option.
-        kind: What it takes.
-        about: What it means, one phrase.
-        metavar: What stands for its value.
+        kind: The kind of its value.
+        about: Its meaning, one phrase.
+        metavar: The word for its value in the help.
         default: Its value where it is not typed.
-        shown: What holds then, in words; ``None`` is the default as the kind writes it.
+        shown: The default in words; ``None`` shows it in the kind's form.
     """
     if shown is None and default is not None:
         shown = kind.format(default)
@@ -86,10 +86,10 @@ def add_setting(
     """Register a setting as an option of a command.
 
     Args:
-        options: Where.
+        options: The parser or group.
         setting: The setting, or a changed copy of it.
         default: Its value where it is not typed; without one, ``auto`` may be typed too.
-        shown: What holds then, in words; ``None`` is the default of this command, else pytest's.
+        shown: The default in words; ``None`` shows this command's default, else pytest's.
     """
     if setting.is_switch:
         options.add_argument(
@@ -115,7 +115,7 @@ def checked(flag: str, parse: Callable[[str], T]) -> Callable[[str], T]:
 
     Args:
         flag: The option that is read.
-        parse: Raises `ValueError` with what it expects.
+        parse: Reads the text; raises `ValueError` with what it expects.
     """
 
     def read(text: str) -> T:
@@ -130,46 +130,46 @@ def checked(flag: str, parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def add_what_is_run(options: Options) -> None:
-    """Register model, subject and device where each may be left to something else."""
+    """Register model, subject and device, each of which may be left out."""
     add_setting(options, MODEL)
     add_setting(options, SUBJECT)
     add_setting(options, DEVICE)
 
 
 def add_picture(options: Options) -> None:
-    """Register what is drawn from beside the prompt."""
+    """Register the input beside the prompt."""
     for setting in (TASK, INPUT_IMAGE, MASK, STRENGTH):
         add_setting(options, setting)
 
 
 def read_picture_asked(arguments: argparse.Namespace) -> AskedPicture:
-    """Return what was typed of task and picture."""
+    """Return the typed task and picture."""
     from sdperf.models.tasks.choosing import AskedPicture
 
     return AskedPicture(arguments.task, arguments.input_image, arguments.mask, arguments.strength)
 
 
 def add_guards(options: Options) -> None:
-    """Register what is done about a machine that is not fit."""
+    """Register the policy for a machine that is not fit."""
     about = "a machine that is not fit: refuse it, say so and redo its blocks, or never look"
     add_setting(options, GUARDS.taking(GUARDS.kind, about), default="warn")
 
 
 def add_baselines(options: Options, folder: Path) -> None:
-    """Register where the accepted sessions lie."""
+    """Register the folder of the accepted sessions."""
     sessions = BASELINES.taking(kinds.PATH, "folder of the accepted sessions")
     add_setting(options, sessions, default=folder)
 
 
 def add_strictness(options: Options, *, is_exact: bool = False) -> None:
-    """Register what fails a judgement that would pass otherwise."""
+    """Register the options that make a judgement stricter."""
     add_setting(options, STRICT)
     if is_exact:
         add_setting(options, EXACT)
 
 
 def add_format(options: Options, *names: str) -> None:
-    """Register how the answer is printed, the first way by itself."""
+    """Register the formats of the answer; the first one is the default."""
     add_option(
         options,
         "--format",
@@ -181,6 +181,6 @@ def add_format(options: Options, *names: str) -> None:
 
 
 def add_written_files(options: Options) -> None:
-    """Register the files that a measuring command writes beside what it prints."""
+    """Register the files that a measuring command writes beside its output."""
     options.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     options.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary to paste")

@@ -1,4 +1,4 @@
-"""What commands share in printing: colour on terminals only, and files that could be written."""
+"""Printing for all commands: colour on terminals only, and checks of output files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def wants_colour() -> bool:
 
 
 def print_lines(lines: Iterable[Line]) -> None:
-    """Print lines, in colour where that is wanted."""
+    """Print lines, in colour on request."""
     has_colour = wants_colour()
     for line in lines:
         print(format_ansi(line) if has_colour else line.text)
 
 
 def print_texts(texts: Iterable[str]) -> None:
-    """Print lines that may hold words out of files, each on one line and with nothing to obey."""
+    """Print lines with words from files, each on one line and without control characters."""
     for text in texts:
         print(strip_controls(text))
 
@@ -35,13 +35,13 @@ def check_output_file(option: str, path: Path | None, least_free_bytes: int | No
     """Refuse a file that could not be written, before anything is measured.
 
     Args:
-        option: What the user typed it behind.
+        option: The option of the file.
         path: The file; ``None`` where none is asked for.
-        least_free_bytes: Room that its disk has to have; ``None`` is what a session needs.
+        least_free_bytes: Free bytes that its disk needs; ``None`` for those that a session needs.
 
     Raises:
-        ConfigurationError: It is a folder, its folder does not exist or cannot be written, or the
-            disk is full.
+        ConfigurationError: The path is a folder, its folder does not exist or cannot be written, or
+            the disk is full.
     """
     if path is None:
         return
@@ -78,7 +78,7 @@ def refuse_same_files(files: Mapping[str, Path | None]) -> None:
     seen: list[tuple[str, Path]] = []
     for option, path in files.items():
         if path is None or (path.exists() and not path.is_file()):
-            continue  # a device or a pipe takes several
+            continue  # a device or a pipe may take several outputs
         for other, before in seen:
             if _is_same_file(before, path):
                 raise ConfigurationError(
@@ -90,7 +90,7 @@ def refuse_same_files(files: Mapping[str, Path | None]) -> None:
 
 
 def _is_same_file(a: Path, b: Path) -> bool:
-    """Tell whether two names stand for one file, however they are spelt; it need not be there."""
+    """Tell whether two paths lead to the same file, which need not exist."""
     return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 

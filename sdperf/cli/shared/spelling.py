@@ -1,4 +1,4 @@
-"""Names the options of a pytest run as those of the command that was typed."""
+"""Replaces pytest's options in messages by those of the typed command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdperf.settings.kinds import PREFIX
 _MENTION: Final = re.compile(
     re.escape(PREFIX) + r"([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?"
 )
-"""An option, with the blank behind it where a value follows."""
+"""Matches an option, with the blank behind it where a value follows."""
 
 
 WITH_SETTINGS: Final = ("ab", "bisect", "sweep", "tune")
@@ -21,7 +21,7 @@ WITH_SETTINGS: Final = ("ab", "bisect", "sweep", "tune")
 
 
 def make_speller(parsed: argparse.Namespace) -> Callable[[SdperfError], str]:
-    """Return what turns an error into the text that the user of the command reads.
+    """Return a function that turns an error into the text for the user of the command.
 
     Args:
         parsed: The command line; ``command`` names the command.
@@ -31,7 +31,7 @@ def make_speller(parsed: argparse.Namespace) -> Callable[[SdperfError], str]:
 
 
 def make_respeller(parsed: argparse.Namespace) -> Callable[[SdperfError], SdperfError]:
-    """Return what turns an error into one whose options the user of the command can type.
+    """Return a function that turns an error into one with options of the command.
 
     Args:
         parsed: The command line; ``command`` names the command.
@@ -49,18 +49,18 @@ def make_respeller(parsed: argparse.Namespace) -> Callable[[SdperfError], Sdperf
 
 
 def respell(error: SdperfError, names: Collection[str], settings: Collection[str]) -> SdperfError:
-    """Return the error with options that can be typed where it is shown. Pure.
+    """Return the error with options that the user can type for this command. Pure.
 
-    The rooms that commands and pytest share know the options of pytest only.
+    Code that commands and pytest share knows pytest's options only.
 
     Args:
-        error: What a command ended with.
-        names: The command's own options, as argparse keeps them (``max_slowdown``).
-        settings: Keys that the command takes as ``KEY=VALUE``; none for most.
+        error: The error of the command.
+        names: The command's own options by their names in argparse (``max_slowdown``).
+        settings: Keys that the command takes as ``KEY=VALUE``; empty for most commands.
 
     Returns:
-        An option that the command has is named as the command does, a setting as ``KEY=``. Where
-        neither is, the hint says that it is one of pytest's.
+        The error; an option that the command has gets the command's spelling, a setting is written
+        ``KEY=``. For other options the hint says that they are pytest's.
     """
     unknown = False
 

@@ -1,4 +1,4 @@
-"""What ``sdperf bisect`` and ``sdperf sweep`` set up alike: sides of steps, and their words."""
+"""The setup that ``sdperf bisect`` and ``sdperf sweep`` share: sides of steps, and messages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def say_aloud(program: str, text: str) -> None:
-    """Say on standard error how it goes, wrapped like everything else.
+    """Show the progress on standard error, wrapped like all output.
 
     Args:
-        program: Who says it, such as ``sdperf sweep``.
-        text: What.
+        program: The name of the command, such as ``sdperf sweep``.
+        text: The text.
     """
     from sdperf.report.text.lines import wrap_line
 
@@ -39,14 +39,14 @@ def opened_tester(
     program: str,
     companions: tuple[str, ...] = (),
 ) -> Iterator[SideTester]:
-    """Yield what measures a question's steps; all that it holds is gone afterwards.
+    """Yield the object that measures a question's steps; it is cleaned up afterwards.
 
     Args:
-        question: What is asked.
-        reference: The step that stays open for the whole sitting.
+        question: The question.
+        reference: The step that stays open for the whole run.
         here: The current folder.
-        program: The command, for what it says.
-        companions: Requirements that every environment holds too.
+        program: The name of the command, for its messages.
+        companions: Requirements that every environment contains too.
     """
     from sdperf.ab.sides.worktree import clear_leftovers
     from sdperf.ab.turns.bench import LiveBench

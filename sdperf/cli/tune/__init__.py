@@ -31,7 +31,7 @@ __all__ = ["add_parser", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, confirm, write; the exit status says whether there is a winner."""
+    """Search, confirm, write; the exit status tells whether there is a winner."""
     from sdperf.tune.study.storage import require_optuna
 
     require_optuna()
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Refuse a study or a result that could not be written, before anything is measured.
+    """Refuse a study or a result that cannot be written, before anything is measured.
 
     Raises:
         ConfigurationError: A file, or the folder of temporary files, cannot be written, or two
@@ -73,7 +73,7 @@ def show(arguments: argparse.Namespace) -> StudySummary:
     """Read a study.
 
     Raises:
-        ConfigurationError: There is none of this name.
+        ConfigurationError: No study has this name.
     """
     from sdperf.tune.study.opening import find_study, list_studies
     from sdperf.tune.study.storage import locate_storage
@@ -96,7 +96,7 @@ def show(arguments: argparse.Namespace) -> StudySummary:
 
 
 def search(arguments: argparse.Namespace) -> StudySummary:
-    """Begin a study or join one, run its trials, confirm what they found."""
+    """Begin or join a study, run its trials, and confirm the best settings."""
     from sdperf.cli.tune.view import StudyView
     from sdperf.models.loader import resolve_model
     from sdperf.run.pool import WorkerPool
@@ -161,17 +161,17 @@ def open_study(
     known: TuningStudy | None,
     picture: InputPicture | None = None,
 ) -> TuningStudy:
-    """Join the study that is there, or begin it with what was typed.
+    """Join the existing study, or begin it with the typed question.
 
     Args:
         arguments: The command line.
-        rig: Where it will be tried.
-        known: The study that is there.
-        picture: What was chosen of the task and the picture that were typed.
+        rig: Runs the trials.
+        known: The existing study; ``None`` without one.
+        picture: The choice from the typed task and picture.
 
     Raises:
-        ConfigurationError: What was typed is not what the study asks, or it is of another kind of
-            machine.
+        ConfigurationError: The typed question differs from the study's, or the study is of another
+            kind of machine.
     """
     from sdperf.measure.environment import collect_environment
     from sdperf.tune.question.asking import make_question
@@ -201,7 +201,7 @@ def open_study(
 def _confirm(
     arguments: argparse.Namespace, study: TuningStudy, rig: LiveRig, view: Any
 ) -> list[Any]:
-    """Measure the front beside the default; return what does not count."""
+    """Measure the front beside the default; return the confirmations that do not count."""
     from sdperf.ab.turns.bench import LiveBench
     from sdperf.ab.verdict.comparison import CompareOptions
     from sdperf.cli.ab.view import TerminalView

@@ -1,4 +1,4 @@
-"""The options of ``sdperf tune``, and what they ask."""
+"""The options of ``sdperf tune``, and the question that they make."""
 
 from __future__ import annotations
 
@@ -173,14 +173,14 @@ def _add_limits(group: Options) -> None:
 
 
 def read_asked(arguments: argparse.Namespace, picture: InputPicture | None = None) -> Asked:
-    """Return what was typed of the question.
+    """Return the typed parts of the question.
 
     Args:
         arguments: The command line.
-        picture: What was chosen of the task and the picture that were typed.
+        picture: The choice from the typed task and picture.
 
     Raises:
-        ConfigurationError: Something cannot be read.
+        ConfigurationError: An option cannot be read.
     """
     from sdperf.record.workload import read_prompts
     from sdperf.tune.question.asking import Asked

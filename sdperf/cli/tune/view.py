@@ -1,4 +1,4 @@
-"""How ``sdperf tune`` shows itself at work: a line a trial, and what is tried now."""
+"""Shows the progress of ``sdperf tune``: a line per trial, and the present trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class StudyView:
-    """Shows a study on a stream.
+    """Shows the progress of a study on a stream.
 
     Attributes:
         stream: Usually standard error, so that results can be piped.
@@ -28,7 +28,7 @@ class StudyView:
         self._line = TerminalView(self.stream, 0.0, "sdperf tune")
 
     def announce(self, what: str) -> None:
-        """Say what begins now, on the line that is rewritten; nothing where lines stay."""
+        """Show what begins now on the line that is rewritten; nothing where lines stay."""
         if self._line.is_live:
             self._line.announce(what)
 
@@ -50,12 +50,12 @@ class StudyView:
         self.say(_shorten(f"    best so far: {describe_best(study)}"))
 
     def finish(self) -> None:
-        """Wipe the line."""
+        """Clear the line."""
         self._line.finish()
 
 
 def describe_best(study: TuningStudy) -> str:
-    """Say which setting leads, by the study alone."""
+    """Describe the best setting so far, by the study alone."""
     from sdperf.tune.confirming import find_default_point, list_candidates
 
     trials = study.list_trials()

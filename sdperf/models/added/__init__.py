@@ -1,1 +1,1 @@
-"""What stands in for parts of a model, or is added to it: a single file of weights, a LoRA."""
+"""Files that replace parts of a model or are added to it: single files of weights, LoRAs."""

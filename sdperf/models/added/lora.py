@@ -1,4 +1,4 @@
-"""A LoRA beside a model: checked as its own weights are, loaded by diffusers, fused if asked."""
+"""A LoRA beside a model: checked like the model, loaded by diffusers, fused on request."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from sdperf.settings.kinds import split_loras
 
 _EXPECTED: Final = "a LoRA that was trained for this model"
 _MATRIX: Final = re.compile(r"[._]lora(_|\.)(A|B|down|up)\b")
-"""In a tensor's name, whoever trained it; every layer has two of them."""
+"""Parts of a tensor's name that mark a LoRA from any trainer; every layer has two such tensors."""
 
 _CONFIGURATION: Final = "lora_adapter_metadata"
-"""Under which diffusers keeps, and reads, the arguments of peft's LoraConfig in a file."""
+"""The key in a file under which diffusers stores the arguments of peft's LoraConfig."""
 
 _NAMES_CODE: Final = ("megatron_config", "auto_mapping")
-"""Arguments that have peft import a module that another one names."""
+"""Arguments by which peft imports a module that another argument names."""
 
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA that was found and checked; it can be sent to a worker.
+    """A found and checked LoRA, which can be sent to a worker.
 
     Attributes:
         path: The file, absolute.
-        use: What of it stands in the record.
+        use: Its entry in the record.
     """
 
     path: Path
@@ -46,11 +46,11 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
     """Find and check LoRAs without torch.
 
     Args:
-        text: As it is typed: ``FILE[:SCALE][:fused]``, a comma list.
+        text: The setting as typed: ``FILE[:SCALE][:fused]``, a comma list.
         cache_dir: Where file hashes are remembered; ``None`` remembers none.
 
     Raises:
-        ConfigurationError: There is no such file, or the package that diffusers needs is absent.
+        ConfigurationError: A file does not exist, or the package that diffusers needs is missing.
         ModelError: A file is damaged, or names code.
         OSError: A file cannot be read.
     """
@@ -74,14 +74,14 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
 
 
 def load_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
-    """Load LoRAs into a pipeline, at their scales; those that are to be fused leave no layer.
+    """Load LoRAs into a pipeline at their scales; LoRAs to fuse leave no separate layer.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`, changed in place.
         loras: Checked files.
 
     Raises:
-        ModelError: The pipeline cannot take one of them or some of it, or one changes nothing.
+        ModelError: The pipeline cannot take a LoRA or a part of it, or a LoRA changes nothing.
     """
     if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError("this pipeline takes no LoRA", got=type(pipeline).__name__)
@@ -101,7 +101,7 @@ def load_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
 
 
 def _load(pipeline: Any, name: str, lora: LoraFile) -> None:
-    """Load one, and see that all of it found its layers and that it does something there."""
+    """Load one LoRA, and check that every part found its layer and has an effect."""
     where, kind = f"the LoRA {lora.path.name}", type(pipeline).__name__
     try:
         with warnings.catch_warnings():
@@ -148,12 +148,12 @@ def _load(pipeline: Any, name: str, lora: LoraFile) -> None:
 def _has_effect(layer: Any, name: str) -> bool:
     factors = [layer.lora_A[name].weight, layer.lora_B[name].weight]
     if any(factor.is_meta for factor in factors):
-        return True  # not known: such a pipeline draws nothing
+        return True  # unknown, since such a pipeline draws nothing
     return bool(layer.scaling[name]) and all(bool(factor.any()) for factor in factors)
 
 
 def _check_metadata(path: Path, where: str) -> None:
-    """Refuse what a file tells peft to import: some versions import whatever is named."""
+    """Refuse a file that tells peft to import a module, since some versions import any name."""
     said = read_metadata(path, where).get(_CONFIGURATION)
     if not isinstance(said, str):
         return

@@ -1,8 +1,8 @@
-"""A single file of weights in the place of a folder's own: a checkpoint, a denoiser, a GGUF.
+"""A single file of weights that replaces those of a folder: a checkpoint, a denoiser, a GGUF.
 
-Such a file says nothing of its configuration, tokenizers and schedule, and diffusers would look
-them up on the hub. Here they come from a diffusers folder beside it: one of the file's own name
-without its ending, or the folder that it lies in.
+Such a file lacks its configuration, tokenizers and schedule, and diffusers would look them up on
+the hub. Here they come from a diffusers folder beside it: one with the file's name without its
+ending, or the folder that contains the file.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ _ALONE: Final = {
         *("shared.", "lm_head.", "model.layers.", "model.embed_tokens.", "model.norm."),
     ),
 }
-"""What the names of all weights begin with in a file of one network, by what that is."""
+"""The beginning of all weight names in a file of one network, by the kind of network."""
 
 Holding = Literal["checkpoint", "denoiser"]
-"""What a file holds: all networks of a pipeline, or its denoiser alone."""
+"""The content of a file: all networks of a pipeline, or its denoiser alone."""
 
 
 @dataclass(frozen=True)
 class SingleFile:
-    """A file of weights whose other parts come from a folder; it can be sent to a worker.
+    """A file of weights whose other parts come from a folder, which can be sent to a worker.
 
     Attributes:
         path: The file, absolute.
-        holds: What of the pipeline it brings.
-        weights: How many; ``None`` where the file does not tell.
+        holds: The networks in the file.
+        weights: How many weights it has; ``None`` where the file does not tell.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class SingleFile:
     weights: int | None = None
 
     def list_held(self, index: ModelIndex) -> frozenset[str]:
-        """List the components of a pipeline that the file brings.
+        """List the components of a pipeline that the file contains.
 
         Args:
             index: The parts of the folder beside it.
@@ -78,7 +78,7 @@ class SingleFile:
 
 
 def is_single_file(path: Path) -> bool:
-    """Tell by a file's name whether it is one of weights that can be read."""
+    """Tell from a file's name whether it is a readable file of weights."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -90,7 +90,7 @@ def find_base(path: Path, where: str) -> Path:
         where: How messages name the model.
 
     Raises:
-        ModelError: None lies beside it.
+        ModelError: There is no such folder.
     """
     own = path.with_suffix("")
     for folder in (own, path.absolute().parent):
@@ -106,15 +106,15 @@ def find_base(path: Path, where: str) -> Path:
 
 
 def read_single_file(path: Path, where: str) -> SingleFile:
-    """Check a file of weights, and tell what it holds, without torch.
+    """Check a file of weights and find its networks, without torch.
 
     Args:
         path: The file.
         where: How messages name the model.
 
     Raises:
-        ModelError: It is damaged, or holds some of a pipeline's networks only.
-        OSError: It cannot be read.
+        ModelError: The file is damaged, or has only some of a pipeline's networks.
+        OSError: The file cannot be read.
     """
     if path.suffix.lower() == GGUF:
         _check_gguf(path, where)
@@ -145,16 +145,16 @@ def load_denoiser(file: SingleFile, folder: Path, index: ModelIndex, **dtype: to
     """Load the denoiser of a pipeline from a file; nothing is fetched.
 
     Args:
-        file: It holds the denoiser alone.
-        folder: Where its configuration is.
+        file: A file with the denoiser alone.
+        folder: The folder of its configuration.
         index: The pipeline's parts.
         dtype: The number format, by the name that this diffusers takes it by.
 
     Returns:
-        By the component's name.
+        The loaded denoiser, by the component's name.
 
     Raises:
-        ModelError: This diffusers reads no single file of such a denoiser.
+        ModelError: This diffusers cannot read a single file of such a denoiser.
     """
     import diffusers
 
@@ -187,9 +187,9 @@ def load_denoiser(file: SingleFile, folder: Path, index: ModelIndex, **dtype: to
 def _explain_lacking(
     file: SingleFile, kind: Any, folder: Path, error: Exception
 ) -> ModelError | None:
-    """Say which weights a file lacks in the layout of diffusers; ``None`` where it has all.
+    """Say which weights a file lacks in the layout of diffusers; ``None`` where none is missing.
 
-    Of another layout, which diffusers converts as it loads, nothing is said.
+    Another layout, which diffusers converts while loading, is not checked.
     """
     import torch
 
@@ -220,7 +220,7 @@ def _explain_lacking(
 
 
 def _find_alone(names: Collection[str]) -> str | None:
-    """Name the one network that a file holds where that is no denoiser."""
+    """Name the one network of a file where it is not a denoiser."""
     for about, prefixes in _ALONE.items():
         if names and all(name.startswith(prefixes) for name in names):
             return about

@@ -1,1 +1,1 @@
-"""What a pipeline does with pictures, read from its call and from diffusers' own mappings."""
+"""The task of a pipeline with pictures, read from its call and from diffusers' own mappings."""

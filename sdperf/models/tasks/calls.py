@@ -1,4 +1,4 @@
-"""How a pipeline's call takes pictures, and a request's picture settled for it. Pure."""
+"""Describes how a pipeline's call takes pictures, and completes a request's picture. Pure."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from sdperf.record.workload import InputPicture, Task
 from sdperf.settings import INPUT_IMAGE, MASK, STRENGTH, TASK
 
 _TAKES_CONTROL: Final = re.compile(r"Control|Adapter")
-"""Classes whose plain ``image`` steers each step and is drawn by nobody."""
+"""Classes whose plain ``image`` steers each step and is not itself drawn over."""
 
 _IMAGE: Final = "image"
 _CONTROL_IMAGE: Final = "control_image"
 _MASKS: Final = ("mask_image", "control_mask")
 _SIZES: Final = ("max_area",)
-"""Arguments that hold a pipeline to the size that was asked for, beside height and width."""
+"""Arguments that make a pipeline keep the requested size, beside height and width."""
 
 
 @dataclass(frozen=True)
 class PictureCall:
-    """How one class' call takes pictures.
+    """How the call of a class takes pictures.
 
     Attributes:
-        pipeline_class: Its name.
-        task: What it does with them.
+        pipeline_class: Name of the class.
+        task: What it does with pictures.
         pictures: Arguments that take the picture.
         mask: The argument that takes the mask; ``None`` where it takes none.
         takes_strength: Whether it takes a number for how much of the picture to draw again.
         strength: The strength of a call that names none.
-        is_needed: Whether it draws nothing without a picture.
-        sizes: Arguments that hold it to the size of the picture.
+        is_needed: Whether it needs a picture.
+        sizes: Arguments that make it keep the size of the picture.
     """
 
     pipeline_class: str
@@ -49,14 +49,14 @@ class PictureCall:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """All arguments that take something of the picture, in order."""
+        """All arguments that take the picture or parts of it, in order."""
         mask = () if self.mask is None else (self.mask,)
         strength = ("strength",) if self.takes_strength else ()
         return (*self.pictures, *mask, *strength, *self.sizes)
 
 
 def describe_call(pipeline_class: str, parameters: Mapping[str, object]) -> PictureCall | None:
-    """Tell from a call's arguments what it does with pictures; ``None`` where it takes none.
+    """Find from a call's arguments what it does with pictures; ``None`` where it takes none.
 
     Args:
         pipeline_class: Class name in diffusers.
@@ -97,11 +97,11 @@ def settle_picture(picture: InputPicture | None, call: PictureCall | None) -> In
     """Return the picture that a call is given; the default one where it needs one and has none.
 
     Args:
-        picture: What was asked for; ``None`` is nothing.
+        picture: The requested picture; ``None`` without one.
         call: How the pipeline takes pictures; ``None`` where it takes none.
 
     Raises:
-        ConfigurationError: Something was asked for that the pipeline cannot take.
+        ConfigurationError: The pipeline cannot take a part of the request.
     """
     if call is None:
         if picture is not None:

@@ -1,8 +1,7 @@
-"""Which class of diffusers does a task with a model's weights, and what picture it is given.
+"""Chooses the diffusers class for a task with a model's weights, and the picture that it gets.
 
-Nothing is imported of diffusers and nothing is loaded: classes and their calls are read from its
-source. The worker looks again at the pipeline that it has loaded, see
-`sdperf.pipeline.input_pictures`.
+diffusers is not imported and nothing is loaded: classes and their calls are read from its source.
+The worker checks the loaded pipeline again, see `sdperf.pipeline.input_pictures`.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _MAPPED: Final[dict[Task, Mapped]] = {
     "image-to-image": "IMAGE2IMAGE",
     "inpaint": "INPAINT",
 }
-"""Tasks that a folder can be opened for whatever class it names: they take the same weights."""
+"""Tasks for which a folder can be opened although it names another class: the weights are equal."""
 
 
 @dataclass(frozen=True)
 class AskedPicture:
-    """What a user says of task and picture; ``None`` leaves it open.
+    """The user's choice of task and picture; ``None`` leaves it open.
 
     Attributes:
         task: The task.
@@ -46,18 +45,18 @@ class AskedPicture:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing was said."""
+        """Whether the user chose nothing."""
         return self == AskedPicture()
 
 
 @dataclass(frozen=True)
 class ChosenPicture:
-    """What a session draws from.
+    """The input that a session draws from.
 
     Attributes:
-        picture: As it stands in the workload; ``None`` is the prompt alone.
-        files: Pixels that no worker has yet.
-        pipeline_class: Class of diffusers that the model is opened as; ``None`` is its own.
+        picture: The picture in the workload; ``None`` draws from the prompt alone.
+        files: Pixels that workers do not have yet.
+        pipeline_class: Class of diffusers that the model is opened as; ``None`` for its own.
     """
 
     picture: InputPicture | None = None
@@ -68,18 +67,18 @@ class ChosenPicture:
 def choose_picture(model: str, asked: AskedPicture, *, is_subject: bool) -> ChosenPicture:
     """Choose task, class and picture of a session.
 
-    Where nothing is asked for, the class that is found with the model decides, see
-    `settle_workload`. Of a function of the user's nothing is known before it is called: what was
-    asked for is handed on, and what was not is left to the pipeline that it returns.
+    Without a request, the class of the model decides, see `settle_workload`. A user's function is
+    unknown before it is called: requests are passed on, and the rest is left to the pipeline that
+    it returns.
 
     Args:
-        model: As for `sdperf.models.sampling.preset_for`.
-        asked: What the user says.
-        is_subject: Whether a function of the user's makes the pipeline.
+        model: The model, as `sdperf.models.sampling.preset_for` takes it.
+        asked: The user's choice.
+        is_subject: Whether the user's function makes the pipeline.
 
     Raises:
-        ModelError: There is no such model.
-        ConfigurationError: A file cannot be used, or the model cannot do what is asked.
+        ModelError: The model does not exist.
+        ConfigurationError: A file cannot be used, or the model cannot do the task.
     """
     if asked.is_open:
         return ChosenPicture()
@@ -109,10 +108,10 @@ def choose_picture(model: str, asked: AskedPicture, *, is_subject: bool) -> Chos
 
 
 def settle_workload(workload: Workload, pipeline_class: str) -> Workload:
-    """Return a workload with the picture that a class of diffusers needs, as it takes it.
+    """Return a workload with the picture in the form that a diffusers class takes.
 
     Args:
-        workload: What was asked for.
+        workload: The requested workload.
         pipeline_class: The class that the model is opened as.
 
     Raises:
@@ -127,7 +126,7 @@ def find_task_class(own: str, task: Task) -> str | None:
 
     Args:
         own: Class that a model names.
-        task: What is asked for.
+        task: The requested task.
 
     Returns:
         ``own`` where it does the task itself; ``None`` where no class is known to.
@@ -160,7 +159,7 @@ def read_picture_call(pipeline_class: str) -> PictureCall | None:
 
 
 def _find_own_task(pipeline_class: str) -> Task | None:
-    """Return what a class does unasked."""
+    """Return the default task of a class."""
     if not starts_from_pictures(pipeline_class):
         return "text-to-image"
     call = read_picture_call(pipeline_class)
@@ -168,7 +167,7 @@ def _find_own_task(pipeline_class: str) -> Task | None:
 
 
 def _guess_task(own: str, asked: AskedPicture) -> Task:
-    """Return the task that a model's class and the user's files stand for."""
+    """Return the task that follows from a model's class and the user's files."""
     task = _find_own_task(own)
     if task is None:
         raise ConfigurationError(
@@ -196,7 +195,7 @@ def _read_class(model: str) -> str:
 
 
 def _read_files(asked: AskedPicture) -> tuple[tuple[InputFile, ...], InputPicture | None]:
-    """Read what was given; ``None`` where no picture, mask or strength was."""
+    """Read the given files; ``None`` where no picture, mask or strength was given."""
     picture = None if asked.picture is None else read_picture(asked.picture, str(INPUT_IMAGE))
     mask = None if asked.mask is None else read_mask(asked.mask, str(MASK))
     files = tuple(one for one in (picture, mask) if one is not None)
@@ -210,7 +209,7 @@ def _read_files(asked: AskedPicture) -> tuple[tuple[InputFile, ...], InputPictur
 
 
 def _start(given: InputPicture | None, task: Task | None) -> InputPicture:
-    """Return what a pipeline is to start from, before it is known how it takes it."""
+    """Return the input picture of a pipeline, before it is known how the pipeline takes it."""
     picture = given or InputPicture(default_picture().sha256)
     return InputPicture(picture.sha256, picture.mask_sha256, picture.strength, task)
 

@@ -1,4 +1,4 @@
-"""Calls and mappings of the installed diffusers, read from its source without importing it."""
+"""Reads calls and mappings of the installed diffusers from its source, without importing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEEPEST_BASE: Final = 4
 
 
 def find_call(class_name: str, *, depth: int = 0) -> ast.FunctionDef | None:
-    """Find a class's call, its own or the first base's that has one; four classes deep."""
+    """Find a class's call, its own or that of the first base with one; four classes deep."""
     for path in _list_sources():
         text = path.read_text(encoding="utf-8")
         if not re.search(rf"^class {re.escape(class_name)}\b", text, re.MULTILINE):
@@ -43,8 +43,8 @@ def read_parameters(class_name: str) -> dict[str, object] | None:
         class_name: Class name in diffusers.
 
     Returns:
-        The default of each argument, ``None`` also where it has none or no constant one; ``None``
-        where this diffusers has no such class.
+        The default of each argument, which is ``None`` also without a constant default; ``None``
+        where this diffusers lacks the class.
     """
     call = find_call(class_name)
     if call is None:

@@ -1,4 +1,4 @@
-"""How a denoiser attends: by which kernel, and by how many products for query, key and value."""
+"""Changes a denoiser's attention: its kernel, and the products for query, key and value."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ TORCHS_KERNELS: Final = {
     "sdpa_cudnn": SDPBackend.CUDNN_ATTENTION,
     "sdpa_math": SDPBackend.MATH,
 }
-"""Kernels that torch brings, by optimisation."""
+"""Kernels of torch itself, by optimisation."""
 
 OTHERS_KERNELS: Final = {"flash_attention3": "_flash_3", "sage_attention": "sage"}
-"""Kernels of other packages, by optimisation, as diffusers' dispatcher calls them."""
+"""Kernels of other packages, by optimisation, with their names in diffusers' dispatcher."""
 
 _PROJECTION: Final = re.compile(r"to_[qkv]|add_[qkv]_proj")
 """Layers that fusing joins, by diffusers' names."""
 
 
 def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
-    """Let a denoiser attend by one of torch's kernels, in place.
+    """Make a denoiser use one of torch's attention kernels, in place.
 
-    torch keeps compiled code without a note of the kernel that was chosen around it, and takes it
-    out again under another choice, also in another process. So the choice is made inside of each
-    attention's own call, where it becomes part of the code; around the denoiser it is made for what
-    has no such call.
+    torch caches compiled code without the kernel that was chosen around it, and reuses the code
+    under another choice, also in another process. So the choice is made inside each attention's own
+    call, where it becomes part of the code. For attention without such a call it is made around the
+    denoiser.
     """
     backend, forward = TORCHS_KERNELS[name], denoiser.forward
     kinds: dict[type, type] = {}
@@ -67,7 +67,7 @@ def _with_kernel(kind: Any, backend: SDPBackend) -> type:
 
 
 def choose_others_kernel(denoiser: Any, name: str) -> None:
-    """Let a denoiser attend by another package's kernel through diffusers' dispatcher, in place.
+    """Make a denoiser use another package's kernel through diffusers' dispatcher, in place.
 
     Raises:
         ConfigurationError: The package is missing or too old, or the denoiser's attention does not
@@ -91,10 +91,10 @@ def choose_others_kernel(denoiser: Any, name: str) -> None:
 
 
 def fuse_query_key_value(pipeline: Any, denoiser: Any) -> None:
-    """Let one product make query, key and value, in place.
+    """Compute query, key and value by one product, in place.
 
     Raises:
-        ConfigurationError: Nothing could be fused, or a layer would lose what a LoRA adds to it.
+        ConfigurationError: No layer can be fused, or a layer would lose the addition of a LoRA.
     """
     _refuse_added(denoiser)
     known = list_attentions(denoiser)
@@ -115,7 +115,7 @@ def fuse_query_key_value(pipeline: Any, denoiser: Any) -> None:
 
 
 def _refuse_added(denoiser: Any) -> None:
-    """Refuse projections that peft wraps: whoever joins their weights takes those of the model."""
+    """Refuse projections that peft wraps: joining would use weights without the LoRA."""
     for name, layer in denoiser.named_modules():
         if _PROJECTION.fullmatch(name.rpartition(".")[2]) and hasattr(layer, "base_layer"):
             raise ConfigurationError(
@@ -127,10 +127,10 @@ def _refuse_added(denoiser: Any) -> None:
 
 
 def rotate_in_real_numbers(denoiser: Any) -> None:
-    """Let positions turn queries and keys in real arithmetic, in place.
+    """Rotate queries and keys by their positions in real arithmetic, in place.
 
     Raises:
-        ConfigurationError: Nothing in the denoiser turns by complex numbers.
+        ConfigurationError: The denoiser does not rotate by complex numbers.
     """
     if not replace_processors(denoiser, in_real=True):
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The optimisations by name: what each does, where it works, what its images are held to.
+"""The optimisations by name: their effect, their devices, and the floors of their images.
 
 Plain values and pure functions; nothing here imports torch.
 """
@@ -15,10 +15,10 @@ from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.entries import ALL, UNET_CLASSES, WEIGHTS, Optimisation
 
 DEFAULT: Final = "default"
-"""Stands for what is on by default on a device."""
+"""The word for the default optimisations of a device."""
 
 PLAIN: Final = "none"
-"""Stands for the plain pipeline."""
+"""The word for the plain pipeline."""
 
 EXACT_SSIM: Final = 0.98
 APPROXIMATE_SSIM: Final = 0.90
@@ -29,7 +29,7 @@ OPTIMISATIONS: Final[dict[str, Optimisation]] = {one.name: one for one in ALL}
 """All optimisations by name, in the order in which they are applied."""
 
 QUANTISATIONS: Final = tuple(one.name for one in ALL if one.group == WEIGHTS)
-"""Those that store weights in fewer bits."""
+"""The optimisations that store weights in fewer bits."""
 
 
 def parse_optimisations(text: str) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def parse_optimisations(text: str) -> tuple[str, ...]:
 
 
 def _explain_unknown(name: str) -> str:
-    """Say which names there are, and the nearest to one that is none of them."""
+    """List the known names, and the nearest one to an unknown name."""
     if name in (PLAIN, DEFAULT):
         meaning = "the plain pipeline" if name == PLAIN else "the device's own set"
         return f"{name} stands for {meaning}, alone and not beside other names"
@@ -70,10 +70,10 @@ def _explain_unknown(name: str) -> str:
 
 
 def parse_named_optimisations(text: str) -> tuple[str, ...]:
-    """Parse optimisations where ``default`` cannot be meant: it is another set on each device.
+    """Parse optimisations without ``default``, which is another set on each device.
 
     Raises:
-        ValueError: As for `parse_optimisations`, or the default is asked for.
+        ValueError: For the reasons of `parse_optimisations`, or the default is named.
     """
     names = parse_optimisations(text)
     if names == (DEFAULT,):
@@ -82,17 +82,17 @@ def parse_named_optimisations(text: str) -> tuple[str, ...]:
 
 
 def sort_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Put names in the order in which they are applied: one set has one spelling."""
+    """Sort names by the order in which they are applied, so that a set has one spelling."""
     return tuple(name for name in OPTIMISATIONS if name in names)
 
 
 def default_for(device: DeviceKind, pipeline_class: str) -> tuple[str, ...]:
-    """Return what is on by default: measured to help there, images within their floor.
+    """Return the default optimisations: those measured to help there, with images within floors.
 
     Args:
         device: The kind of device.
-        pipeline_class: Class of diffusers that the model is opened as. A loop of our own and
-            recorded denoisers were measured for `UNET_CLASSES` alone.
+        pipeline_class: Class of diffusers that the model is opened as. sdperf's own loop and
+            recorded denoisers were measured for `UNET_CLASSES` only.
     """
     is_unet = pipeline_class in UNET_CLASSES
     return tuple(
@@ -103,7 +103,7 @@ def default_for(device: DeviceKind, pipeline_class: str) -> tuple[str, ...]:
 
 
 def find_conflict(names: Sequence[str]) -> str | None:
-    """Say why optimisations cannot be on together; ``None`` where they can."""
+    """Say why optimisations exclude each other; ``None`` where they do not."""
     chosen = [OPTIMISATIONS[name] for name in names]
     groups: dict[str, str] = {}
     for one in chosen:
@@ -126,7 +126,7 @@ def find_conflict(names: Sequence[str]) -> str | None:
 def check_device(
     names: Sequence[str], device: DeviceKind, capability: tuple[int, int] | None = None
 ) -> None:
-    """Check that optimisations can be used on a device, whatever the pipeline.
+    """Check that optimisations can be used on a device, for any pipeline.
 
     Args:
         names: Their names.
@@ -201,7 +201,7 @@ def count_images_per_call(names: Sequence[str]) -> int:
 
 
 def find_cache_interval(names: Sequence[str]) -> int | None:
-    """Return the interval of step caching; ``None`` where it is not on."""
+    """Return the interval of step caching; ``None`` where it is off."""
     intervals = (OPTIMISATIONS[name].cache_interval for name in names)
     return next((interval for interval in intervals if interval is not None), None)
 

@@ -1,4 +1,4 @@
-"""What is compiled, and how."""
+"""Compiles networks and parts of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from sdperf.errors import ConfigurationError
 
 COMPILE_LIMIT: Final = 64
-"""Shapes for which one piece of code is compiled; torch runs it uncompiled from then on, silently,
-and its own limit of 8 is less than the prompts of a stream."""
+"""The most shapes for which one piece of code is compiled. Beyond them torch silently runs it
+uncompiled, and its own limit of 8 is less than the number of prompts of a stream."""
 
 _TUNED: Final[dict[str, Any]] = {
     "coordinate_descent_tuning": True,
@@ -19,7 +19,7 @@ _TUNED: Final[dict[str, Any]] = {
     "conv_1x1_as_mm": True,
     "epilogue_fusion": False,
 }
-"""Source: diffusers' documentation, "Accelerate inference", what it sets of inductor."""
+"""Settings of inductor. Source: diffusers' documentation, "Accelerate inference"."""
 
 
 def compile_function(
@@ -44,7 +44,7 @@ def compile_blocks(denoiser: Any, names: Collection[str]) -> None:
         names: Optimisations that are on.
 
     Raises:
-        ConfigurationError: It names no such blocks.
+        ConfigurationError: The denoiser names no such blocks.
     """
     names_of_blocks = find_repeated_blocks(denoiser)
     blocks = [part for part in denoiser.modules() if type(part).__name__ in names_of_blocks]
@@ -60,7 +60,7 @@ def compile_blocks(denoiser: Any, names: Collection[str]) -> None:
 
 
 def find_repeated_blocks(denoiser: Any) -> frozenset[str]:
-    """Name the classes of a denoiser's repeated blocks; not all networks name them as such."""
+    """Return the classes of a denoiser's repeated blocks, which not all networks name."""
     for attribute in ("_repeated_blocks", "_no_split_modules"):
         if named := getattr(denoiser, attribute, None):
             return frozenset(named)
@@ -76,7 +76,7 @@ def compile_decoder(vae: Any, pipeline: str, names: Collection[str]) -> None:
         names: Optimisations that are on.
 
     Raises:
-        ConfigurationError: It has no part of its own that decodes.
+        ConfigurationError: The VAE has no separate decoder.
     """
     decoder = getattr(vae, "decoder", None)
     if decoder is None:

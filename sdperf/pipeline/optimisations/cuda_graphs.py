@@ -1,7 +1,7 @@
-"""Recording a function's work on the device once, and replaying it.
+"""Records a function's work on the device once, and replays it.
 
 A replay launches all kernels of the recording with one call of the host, so the device no longer
-waits for Python. Shapes, dtypes and everything that is no tensor are part of the recording.
+waits for Python. Shapes, dtypes and all values that are not tensors are part of the recording.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class _Recording:
 
 
 class Graphed:
-    """A function whose tensors' work is recorded at the first call of each shape.
+    """A function whose work on tensors is recorded at the first call of each shape.
 
     Args:
-        function: Takes and returns nested tensors and plain values. It must read nothing back from
-            the device, draw no random numbers, and find its weights where they were.
-        record: How; `record_cuda_graph` on a CUDA device.
+        function: Takes and returns nested tensors and plain values. It must not read from the
+            device or draw random numbers, and its weights must not move.
+        record: The function that records; `record_cuda_graph` on a CUDA device.
         warmups: Calls before the recording, in which kernels are chosen and compiled.
     """
 
@@ -100,7 +100,7 @@ def record_cuda_graph(work: Callable[[], Any], warmups: int) -> tuple[Any, Calla
 
 @contextlib.contextmanager
 def recordings_bypassed() -> Iterator[None]:
-    """Run everything operator by operator, for counting: recordings and compiled code hide them."""
+    """Run all code operator by operator, for counting: recordings and compiled code hide them."""
     global _bypassed
     before, _bypassed = _bypassed, True
     try:
@@ -111,7 +111,7 @@ def recordings_bypassed() -> Iterator[None]:
 
 
 def is_bypassed() -> bool:
-    """Tell whether everything runs operator by operator now, for counting."""
+    """Tell whether all code runs operator by operator now, for counting."""
     return _bypassed
 
 
@@ -123,7 +123,7 @@ def graph_networks(
     Args:
         pipeline: A `diffusers.DiffusionPipeline`.
         record: How; `record_cuda_graph` on a CUDA device.
-        with_denoiser: Whether to include the denoiser, whose calls no other recording holds.
+        with_denoiser: Whether to include the denoiser; false where another recording has its calls.
     """
     for module in _find_networks(pipeline, with_denoiser):
         module.forward = Graphed(module.forward, record=record)

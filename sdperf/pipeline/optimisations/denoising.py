@@ -1,10 +1,10 @@
 """A denoising loop that reads nothing back from the device.
 
-It makes the arithmetic of diffusers' own loop, operator by operator, with the pipeline's own
-scheduler; only where values live differs. The scheduler's timesteps stay on the host, so that its
-bookkeeping (which step is this, is it the last) asks no device; its coefficients are numbers of
-the host that travel with each kernel; the network reads its timestep from a table on the device.
-So the host never waits, and all steps can be recorded as one graph.
+It does the arithmetic of diffusers' own loop, operator by operator, with the pipeline's own
+scheduler. Only the place of some values differs. The scheduler's timesteps stay on the host, so
+that its bookkeeping (which step is this, is it the last) does not ask the device. Its coefficients
+are numbers on the host that are passed to each kernel. The network reads its timestep from a table
+on the device. So the host never waits, and all steps can be recorded as one graph.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sdperf.pipeline.stages import OnStep
 from sdperf.settings import SCHEDULER
 
 Conditioning = Mapping[str, torch.Tensor]
-"""What the denoiser is told beside latents and timestep, by name; guided: (2 B, ...)."""
+"""Inputs of the denoiser beside latents and timestep, by name; (2 B, ...) with guidance."""
 
 
 class Predict(Protocol):
@@ -49,7 +49,7 @@ class DenoisingLoop:
         guidance_scale: Classifier-free guidance.
 
     Attributes:
-        predict: How the denoiser is called; plainly at first.
+        predict: Calls the denoiser; at first the plain call.
 
     Raises:
         ConfigurationError: The scheduler draws noise or is unknown, or the denoiser is distilled
@@ -57,10 +57,10 @@ class DenoisingLoop:
     """
 
     added: ClassVar[tuple[str, ...]] = ()
-    """Which conditions the UNet takes as added ones."""
+    """Names of the conditions that the UNet takes as added ones."""
 
     sets_begin_index: ClassVar[bool] = False
-    """Whether the family's own loop tells the scheduler that the first step comes first."""
+    """Whether the family's own loop tells the scheduler where its steps begin."""
 
     def __init__(self, pipeline: Any, num_inference_steps: int, guidance_scale: float) -> None:
         check_scheduler(pipeline.scheduler)
@@ -78,11 +78,11 @@ class DenoisingLoop:
         self._timesteps: torch.Tensor | None = None
 
     def condition(self, embeds: PromptEmbeds) -> dict[str, torch.Tensor]:
-        """Arrange the embeddings as the denoiser takes them; outside of any recording."""
+        """Arrange the embeddings in the denoiser's form, outside any recording."""
         return {"encoder_hidden_states": self._with_negative(embeds, "prompt_embeds")}
 
     def pick_added(self, conditioning: Conditioning) -> dict[str, torch.Tensor] | None:
-        """Pick what the UNet takes as added conditions; ``None`` where it takes none."""
+        """Pick the UNet's added conditions; ``None`` where it takes none."""
         return {name: conditioning[name] for name in self.added} or None
 
     def run(
@@ -91,12 +91,12 @@ class DenoisingLoop:
         """Run all steps.
 
         Args:
-            conditioning: From `condition`.
+            conditioning: The result of `condition`.
             latents: (B, C, H/f, W/f) float of unit variance, on the device.
             on_step: Called after each step.
 
         Returns:
-            Latents of the same shape; maybe still being computed.
+            Latents of the same shape, which may still be computed on the device.
         """
         scheduler = self.pipeline.scheduler
         with known_warnings_ignored():
@@ -130,7 +130,7 @@ class DenoisingLoop:
         return predicted
 
     def _timesteps_on(self, device: torch.device, timesteps: torch.Tensor) -> torch.Tensor:
-        """Keep one table of the timesteps: a recording reads it at its place."""
+        """Keep one table of the timesteps, since a recording reads it at a fixed place."""
         if self._timesteps is None or self._timesteps.device != device:
             self._timesteps = timesteps.to(device)
         return self._timesteps
@@ -155,7 +155,7 @@ class StableDiffusionXLLoop(DenoisingLoop):
         """Bind the loop to a size as well, pixels.
 
         Raises:
-            ConfigurationError: As for `DenoisingLoop`.
+            ConfigurationError: For the reasons of `DenoisingLoop`.
         """
         super().__init__(*args, **keywords)
         self._size = (height, width)
@@ -184,10 +184,10 @@ class StableDiffusionXLLoop(DenoisingLoop):
 
 
 def check_scheduler(scheduler: Any) -> None:
-    """Check that a scheduler's steps can run without asking the device.
+    """Check that a scheduler's steps can run without reading from the device.
 
     Raises:
-        ConfigurationError: It draws noise in its steps, or nobody has looked.
+        ConfigurationError: It draws noise in its steps, or has not been checked.
     """
     draws = "sde" in str(getattr(scheduler.config, "algorithm_type", ""))
     if type(scheduler).__name__ not in LOOP_SCHEDULERS or draws:
@@ -202,7 +202,7 @@ def check_recordable(scheduler: Any) -> None:
     """Check that all steps of a scheduler can be recorded as one graph.
 
     Raises:
-        ConfigurationError: It computes something in its steps that CUDA does not record.
+        ConfigurationError: Its steps contain work that CUDA cannot record.
     """
     if type(scheduler).__name__ not in RECORDED_SCHEDULERS:
         raise _refuse(

@@ -1,4 +1,4 @@
-"""Keeping what a pipeline made of its prompts, for pipelines that no class here divides."""
+"""Keeps embeddings of prompts, for pipelines whose stages are not separate here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PLAIN: Final = (str, int, float, bool, type(None), torch.dtype, torch.device)
 
 
 class KeptEmbeddings:
-    """Stands for a pipeline's `encode_prompt`: the same arguments are encoded once.
+    """Replaces a pipeline's `encode_prompt`: equal arguments are encoded once.
 
     Args:
         pipeline: The `diffusers.DiffusionPipeline`.
         encode: Its own method.
 
     Attributes:
-        hits: Calls that were answered from what is kept.
+        hits: How many calls were answered from the kept embeddings.
     """
 
     def __init__(self, pipeline: Any, encode: Callable[..., Any]) -> None:
@@ -37,7 +37,7 @@ class KeptEmbeddings:
         self.hits = 0
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Encode, or hand out a copy of what was encoded before."""
+        """Encode, or return a copy of earlier embeddings."""
         bound = self._signature.bind(*args, **keywords)
         guidance = getattr(self._pipeline, "_guidance_scale", None)  # some read it meanwhile
         key = _freeze([*sorted(bound.arguments.items()), guidance])
@@ -54,10 +54,10 @@ class KeptEmbeddings:
 
 
 def keep_embeddings(pipeline: Any) -> None:
-    """Keep the embeddings of prompts that come again, in place; what was kept before is dropped.
+    """Keep the embeddings of repeated prompts, in place; earlier ones are dropped.
 
     Raises:
-        ConfigurationError: The pipeline has no method of its own that encodes prompts.
+        ConfigurationError: The pipeline has no separate method that encodes prompts.
     """
     held = vars(pipeline).get(_METHOD)
     plain = held.__wrapped__ if isinstance(held, KeptEmbeddings) else None
@@ -72,7 +72,7 @@ def keep_embeddings(pipeline: Any) -> None:
 
 
 def _freeze(value: Any) -> Any:
-    """Make a key of arguments; ``None`` where one of them is no plain value, such as a tensor."""
+    """Make a key of arguments; ``None`` where one is not a plain value, such as a tensor."""
     if isinstance(value, _PLAIN):
         return type(value).__name__, value
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Letting go of what text to image never calls: the half of a VAE that encodes images."""
+"""Drops the half of a VAE that encodes images, which text to image never calls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sdperf.errors import GenerationError
 
 
 class ReleasedEncoder(nn.Module):
-    """Stands where a VAE's encoder was: it has no weights, and a call says what became of them.
+    """Replaces a VAE's encoder: it has no weights, and a call says which option dropped them.
 
     Args:
-        optimisation: What let the encoder go.
+        optimisation: Name of the optimisation that dropped the encoder.
     """
 
     def __init__(self, optimisation: str) -> None:
@@ -37,11 +37,11 @@ class ReleasedEncoder(nn.Module):
 def let_encoder_go(vae: Any, optimisation: str) -> None:
     """Drop an `AutoencoderKL`'s encoder and the convolution after it, in place.
 
-    Decoding, ``config``, ``dtype`` and casts are as before. Another kind of VAE is left alone.
+    Decoding, ``config``, ``dtype`` and casts stay the same. Another kind of VAE is not changed.
 
     Args:
         vae: The pipeline's VAE.
-        optimisation: What lets it go, for the message.
+        optimisation: Name of the optimisation that drops it, for the message.
     """
     from diffusers import AutoencoderKL
 

@@ -1,4 +1,4 @@
-"""What an optimisation is, and which there are: plain values; nothing here imports torch."""
+"""All optimisations as plain values; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 from sdperf.device import DeviceKind
 
 Sort = Literal["exact", "approximate"]
-"""``exact`` does all of the arithmetic, rounded in its own way; ``approximate`` leaves some out, or
-keeps weights in fewer bits."""
+"""The sort of an optimisation: ``exact`` does all arithmetic, maybe with other rounding;
+``approximate`` leaves some arithmetic out, or keeps weights in fewer bits."""
 
 LOOP_SCHEDULERS: Final = (
     "DPMSolverMultistepScheduler",
@@ -18,21 +18,22 @@ LOOP_SCHEDULERS: Final = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
-"""Schedulers that add no noise in their steps and keep their state on the host: those that
-``device_loop`` knows."""
+"""Schedulers that ``device_loop`` supports: they add no noise in their steps and keep their state
+on the host."""
 
 RECORDED_SCHEDULERS: Final = tuple(
     name for name in LOOP_SCHEDULERS if name != "UniPCMultistepScheduler"
 )
-"""Those that ``loop_graph`` can record. UniPC moves its coefficients to the device in each step and
-solves a small system there, whose outcome the host looks at: CUDA refuses both while it records."""
+"""Schedulers that ``loop_graph`` can record. UniPC moves its coefficients to the device in each
+step and solves a small system there, whose result the host reads: CUDA refuses both while it
+records."""
 
 UNET_FAMILIES: Final = ("sd", "sdxl")
 UNET_CLASSES: Final = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-"""The classes of diffusers whose pipelines are of these families; a test holds the two together."""
+"""The diffusers classes of these families; a test compares the two."""
 
 WITH_PROMPTS: Final = ("sd", "sdxl", "sd3", "flux", "whole")
-"""Families whose pipelines are told the prompts of a batch: those without stages too."""
+"""Families whose pipelines take the prompts of a batch, including those without stages."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,24 @@ class Optimisation:
     """One optimisation.
 
     Attributes:
-        name: What users type.
+        name: The name that users type.
         summary: What it does, one line.
         refusals: Device kinds that it is refused on, each with the reason.
         sort: Whether it leaves arithmetic out.
-        families: Families of pipelines (`Stages.family`) that it knows how to change; ``None`` is
-            any pipeline with a denoiser, whole or in stages.
-        group: Of the optimisations of one group, at most one can be on.
-        needs: At least one of these has to be on as well; empty needs none.
-        needs_recorded: The same, only where calls are recorded.
-        recorded: Whether it can be on where calls are recorded: it looks at no result on the host
-            and counts no steps there.
+        families: Families of pipelines (`Stages.family`) that it can change; ``None`` for any
+            pipeline with a denoiser, whole or in stages.
+        group: Name of its group; at most one optimisation of a group can be on.
+        needs: Optimisations of which at least one has to be on too; empty needs none.
+        needs_recorded: The same as ``needs``, but only where calls are recorded.
+        recorded: Whether it can be on where calls are recorded: it reads no result on the host and
+            counts no steps there.
         capability: The least compute capability of a CUDA device that it runs on.
-        images_per_call: Images that go through the pipeline together.
-        cache_interval: Steps from one full call of the denoiser to the next.
+        images_per_call: How many images go through the pipeline together.
+        cache_interval: Number of steps from one full call of the denoiser to the next.
         default_on: Device kinds on which it is on by default for the pipelines of `UNET_CLASSES`.
         default_elsewhere: Device kinds on which it is on by default for all other pipelines.
         first_call: Whether it makes the first call much longer: it compiles.
-        distribution: What has to be installed besides, and the extra of sdperf that brings it.
+        distribution: The package that it needs, and the extra of sdperf that installs it.
     """
 
     name: str

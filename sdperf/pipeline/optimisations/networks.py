@@ -1,4 +1,4 @@
-"""Optimisations of a pipeline's networks, in place: its own call uses them from then on."""
+"""Applies optimisations to a pipeline's networks in place; its own call uses them from then on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from sdperf.settings import OPTIMISATIONS
 
 
 def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
-    """Apply those optimisations that change networks, in the order in which they build up.
+    """Apply the optimisations that change networks, in the required order.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`; changed in place.
@@ -76,7 +76,7 @@ def find_denoiser(pipeline: Any) -> torch.nn.Module:
     """Return the network that denoises.
 
     Raises:
-        ConfigurationError: There is none under a known name.
+        ConfigurationError: There is no network with a known name.
     """
     for name in DENOISERS:
         network = getattr(pipeline, name, None)

@@ -1,4 +1,4 @@
-"""The stages of a pipeline with those optimisations that are more than a change of its networks."""
+"""Stages with the optimisations that change more than a pipeline's networks."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def optimise_stages(
     Args:
         stages: The pipeline, bound to its workload; its networks are optimised already.
         names: All names that are on, checked.
-        record: How a graph is recorded; ``None`` is on the CUDA device.
+        record: The function that records a graph; ``None`` records on the CUDA device.
 
     Returns:
-        Stages of the same images.
+        Stages that draw the same images.
 
     Raises:
         ConfigurationError: The scheduler or the denoiser does not suit one of them.
@@ -49,7 +49,7 @@ def optimise_stages(
 
 
 class OptimisedStages(SeparableStages):
-    """Stages with a loop, embeddings and decoding of their own; all else is the plain family's."""
+    """Stages with their own loop, embeddings and decoding; the rest is the plain family's."""
 
     def __init__(
         self, plain: SeparableStages, names: Sequence[str], record: RecordGraph | None = None
@@ -74,12 +74,12 @@ class OptimisedStages(SeparableStages):
     def run_whole(
         self, prompts: Sequence[str], noise: Noise, on_step: OnStep | None = None
     ) -> Pixels:
-        """Generate a batch stage by stage: there is no plain call any more."""
+        """Generate a batch stage by stage, since the plain call would not be optimised."""
         return self.decode_latents(self.denoise(self.encode_prompt(prompts), noise, on_step))
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str]) -> PromptEmbeds:
-        """Turn prompts into embeddings, or find them where they are kept."""
+        """Turn prompts into embeddings, or return kept ones."""
         if self._embeds is None:
             return self._plain.encode_prompt(prompts)
         missing = self._embeds.find_missing(prompts)
@@ -91,11 +91,11 @@ class OptimisedStages(SeparableStages):
     def denoise(
         self, embeds: PromptEmbeds, noise: Noise, on_step: OnStep | None = None
     ) -> torch.Tensor:
-        """Run all denoising steps; a recording of them is left aside where each step is asked for.
+        """Run all denoising steps; their recording is not used where each step is needed.
 
         Args:
-            embeds: From `encode_prompt`.
-            noise: From `draw_noise`, of as many images.
+            embeds: The result of `encode_prompt`.
+            noise: The result of `draw_noise`, for the same number of images.
             on_step: Called after each step.
         """
         if self._loop is None or noise.latents is None:
@@ -148,7 +148,7 @@ class OptimisedStages(SeparableStages):
 
 
 class _EmbedCache:
-    """Keeps each prompt's embeddings, the oldest are dropped first."""
+    """Keeps each prompt's embeddings; the oldest are dropped first."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, dict[str, torch.Tensor | None]] = OrderedDict()

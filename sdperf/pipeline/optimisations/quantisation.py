@@ -28,7 +28,7 @@ from sdperf.pipeline.optimisations.entries import EXTRA
 from sdperf.settings import PRECISION
 
 INT4_GROUP: Final = 32
-"""Weights that share a scale and a zero point."""
+"""How many weights share a scale and a zero point."""
 
 _INT4_TILE: Final = 1024
 """The CUDA kernel pads each row of int4 weights to a multiple of this many."""
@@ -50,13 +50,13 @@ def quantise_networks(pipeline: Any, denoiser: Any, name: str) -> None:
     """Quantise the weights of all networks of a pipeline, in place.
 
     A VAE that is cast for each image keeps its weights: casting needs them in one format. The VAE's
-    encoder is let go where the pipeline's call is known to make images from text only.
+    encoder is dropped where the pipeline's call is known to make images from text only.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline` on its device.
         denoiser: Its network that denoises.
         name: The optimisation: ``int8_weights``, ``int8_dynamic``, ``int4_weights``, ``float8``, or
-            ``float8_blocks``, which leaves everything outside of the denoiser's blocks alone.
+            ``float8_blocks``, which changes only the denoiser's blocks.
 
     Raises:
         ConfigurationError: The weights have a format that the quantisation does not take, torchao
@@ -100,8 +100,8 @@ def quantise_networks(pipeline: Any, denoiser: Any, name: str) -> None:
 def find_block_linears(denoiser: nn.Module) -> list[nn.Linear]:
     """List the linear layers of a denoiser's repeated blocks that see every token.
 
-    Layers inside normalisations see one row an image and are left out: the integer product needs
-    more than 16 rows, and there is nothing to win.
+    Layers inside normalisations get one row per image and are left out: the integer product needs
+    more than 16 rows, and there is no gain.
     """
     repeated = find_repeated_blocks(denoiser)
     blocks = (block for block in denoiser.modules() if type(block).__name__ in repeated)
@@ -124,7 +124,7 @@ def _import_torchao(name: str) -> ModuleType:
             expected=f"torchao beside torch {torch.__version__}",
             hint=f"pip install 'sdperf[{EXTRA}]'",
         ) from error
-    # What inductor says of keys of its cache, once a process; nothing is cached wrongly.
+    # Inductor's warning on keys of its cache, once per process; nothing is cached wrongly.
     warnings.filterwarnings("ignore", ".*_stable_hash_for_caching", UserWarning)
     found: ModuleType = quantization
     return found
@@ -139,7 +139,7 @@ def _store_int8(
         quantisation: ``torchao.quantization``.
         layer: Any module; changed where it is linear, a 2D convolution or an embedding and is not
             quantised yet.
-        stored: What became of weights that several layers share, by their id.
+        stored: Quantised weights that several layers share, by the id of the original.
     """
     if not isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding):
         return
@@ -156,8 +156,8 @@ def _store_int8(
 def _round(quantisation: ModuleType, weight: torch.Tensor) -> torch.Tensor:
     """Round a weight to int8 with a scale in 16 bits for each output channel.
 
-    The scale is rounded before the weight is, and from float32: so its own rounding costs nothing.
-    torchao would floor scales of 16-bit weights at their format's epsilon, which is far too high.
+    The scale is rounded from float32 before the weight is, so that its own rounding costs nothing.
+    torchao would limit scales of 16-bit weights to their format's epsilon, which is far too high.
     """
     plain = weight.float()
     largest = plain.abs().amax(tuple(range(1, plain.ndim)), keepdim=True)
@@ -179,7 +179,7 @@ def _round(quantisation: ModuleType, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _look_up(layer: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:
-    """Turn only the rows that are asked for back; torchao would turn the whole table back."""
+    """Convert only the requested rows back; torchao would convert the whole table."""
     table: Any = layer.weight
     rows = functional.embedding(ids, table.qdata.view(torch.uint8)).view(torch.int8)
     scales = functional.embedding(ids, table.scale)
@@ -187,7 +187,7 @@ def _look_up(layer: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:
 
 
 def _multiply_in_int8(quantisation: ModuleType, layer: nn.Linear) -> bool:
-    """Multiply in int8: a scale for each row of weights, and of activations as they come."""
+    """Multiply in int8, with a scale for each row of weights and of activations."""
     config = quantisation.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False)
     quantisation.quantize_(layer, config)
     if layer.weight.dtype == torch.float16:
@@ -220,12 +220,12 @@ def _store_int4(quantisation: ModuleType, layer: nn.Linear) -> bool:
 
 
 def _multiply_in_float8(quantisation: ModuleType, layer: nn.Linear) -> bool:
-    """Multiply in float8 (e4m3): one scale for the weights, and for activations as they come."""
+    """Multiply in float8 (e4m3), with one scale for the weights and one for the activations."""
     return _change_to_float8(quantisation, layer, quantisation.PerTensor())
 
 
 def _multiply_rows_in_float8(quantisation: ModuleType, layer: nn.Linear) -> bool:
-    """Multiply in float8 (e4m3): a scale for each output channel, and for each token."""
+    """Multiply in float8 (e4m3), with a scale for each output channel and for each token."""
     return _change_to_float8(quantisation, layer, quantisation.PerRow())
 
 

@@ -17,8 +17,8 @@ import torch
 from sdperf.errors import ConfigurationError
 
 SHALLOW_LAYERS: Final = 2
-"""Layers of the last up block that always run: they take the skips of the first convolution and of
-the first layer after it."""
+"""How many layers of the last up block always run: they take the skips of the first convolution and
+of the first layer after it."""
 
 
 class SplitUnet:
@@ -27,7 +27,7 @@ class SplitUnet:
     Source: `UNet2DConditionModel.forward` of diffusers 0.42.1, for text-to-image calls.
 
     Raises:
-        ConfigurationError: The UNet has another build.
+        ConfigurationError: The UNet has another structure.
     """
 
     def __init__(self, unet: Any) -> None:
@@ -48,7 +48,7 @@ class SplitUnet:
         text: torch.Tensor,
         added: Mapping[str, torch.Tensor] | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run all of it.
+        """Run the whole UNet.
 
         Returns:
             The prediction, which is that of the UNet's own call, and the deep features.
@@ -149,8 +149,8 @@ class StepCache:
 
     Args:
         unet: The UNet.
-        interval: Steps from one full call to the next; 1 is always.
-        added: Picks what the UNet calls added conditions from the conditioning.
+        interval: Number of steps from one full call to the next; 1 always makes full calls.
+        added: Picks the UNet's added conditions from the conditioning.
         wrap: Wraps both calls, to compile them.
     """
 
@@ -194,7 +194,7 @@ DIFFUSERS_CACHES: Final = {
     "first_block_cache": "FirstBlockCacheConfig",
     "taylorseer_cache": "TaylorSeerCacheConfig",
 }
-"""Caches that diffusers brings for transformers: the class that asks for it, by optimisation."""
+"""diffusers' caches for transformers: the configuration class of each, by optimisation."""
 
 _TAYLOR_INTERVAL: Final = 3
 _MIXED_BLOCKS: Final = ("Flux2Transformer2DModel",)
@@ -208,7 +208,7 @@ def enable_cache(denoiser: Any, name: str) -> None:
 
     Args:
         denoiser: The network.
-        name: Of the optimisation.
+        name: Name of the optimisation.
 
     Raises:
         ConfigurationError: The network or this diffusers has no such cache.
