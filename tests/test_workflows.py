@@ -213,6 +213,25 @@ def tool(name):
     return found
 
 
+def test_each_night_tries_the_oldest_and_the_newest_versions_on_the_first_and_the_last_python():
+    nightly = load(FOLDER / "nightly.yml")
+    job = nightly["jobs"]["versions"]
+    assert "schedule" in nightly["on"]
+    assert job["strategy"] == {
+        "fail-fast": False,
+        "matrix": {"python": ["3.11", "3.13"], "versions": ["oldest", "newest"]},
+    }
+    assert job["steps"][1]["with"]["python-version"] == "${{ matrix.python }}"
+    (tries,) = (step for step in job["steps"] if "run" in step)
+    assert tries == {
+        "run": 'make "test-$VERSIONS"',
+        "env": {"VERSIONS": "${{ matrix.versions }}"},
+    }
+    rules = (FOLDER.parents[1] / "Makefile").read_text()
+    for versions in job["strategy"]["matrix"]["versions"]:
+        assert re.search(rf"^test-{versions}: ", rules, re.MULTILINE)
+
+
 def test_zizmor_finds_nothing():
     command = [tool("zizmor"), "--offline", "--no-progress", "--quiet", str(FOLDER)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
