@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sdperf.judging.doubts.comparable import explain_difference
+from sdperf.judging.doubts.comparable import Difference, explain_difference
 from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import judge_fresh_against
 from sdperf.judging.inside.imprints import judge_imprints
@@ -60,12 +60,12 @@ class Held:
 
     Attributes:
         cases: The case in each base, oldest first; ``None`` where that does not count.
-        reason: Why the last one that does not count does not; ``None`` where none says.
+        difference: Why the last one that does not count does not; ``None`` where none says.
         saved: How many of those that count are saved runs, which nobody accepted.
     """
 
     cases: tuple[SavedCase | None, ...]
-    reason: str | None
+    difference: Difference | None
     saved: int
 
     @property
@@ -91,7 +91,8 @@ def find_held(
         needs_records: Whether a base's case without a record does not count.
         takes_unfit: Whether a base counts during which a guard failed that held for the head.
     """
-    first, cases, reason = find_level(bases, name), list[SavedCase | None](), None
+    first, cases = find_level(bases, name), list[SavedCase | None]()
+    difference: Difference | None = None
     for index, base in enumerate(bases):
         saved = base.cases.get(name) if index >= first else None
         complaint = None
@@ -99,35 +100,39 @@ def find_held(
             complaint = _explain_unusable(base, head, name, needs_records=needs_records)
             if complaint is None and not takes_unfit:
                 complaint = _explain_unfit(base, head)
-            reason = reason if complaint is None else f"{base.source}: {complaint}"
+            if complaint is not None:
+                told = f"{base.source}: {complaint.reason}"
+                difference = Difference(told, complaint.is_of_workload)
         cases.append(saved if complaint is None else None)
     saved_runs = sum(
         one is not None and not base.is_accepted for one, base in zip(cases, bases, strict=True)
     )
-    return Held(tuple(cases), reason, saved_runs)
+    return Held(tuple(cases), difference, saved_runs)
 
 
-def _explain_unusable(base: Base, head: Base, name: str, *, needs_records: bool) -> str | None:
+def _explain_unusable(
+    base: Base, head: Base, name: str, *, needs_records: bool
+) -> Difference | None:
     then, now = base.cases[name], head.cases[name]
     if base.void is not None:
-        return f"that run was void: {base.void}"
+        return Difference(f"that run was void: {base.void}")
     if base.was_resumed:
-        return "that run was resumed after an interruption: its cases share no process"
+        return Difference("that run was resumed after an interruption: its cases share no process")
     reason = find_unusable(base, name) if then.is_ours or needs_records else None
     if reason is not None:
-        return reason
+        return Difference(reason)
     if now.is_ours and now.unusable is not None:
-        return f"in {head.source} {now.unusable}"
+        return Difference(f"in {head.source} {now.unusable}")
     if then.measurement is not None and now.measurement is not None:
         return explain_difference(then.measurement, now.measurement)
     if base.machine is not None and head.machine is not None and base.machine != head.machine:
-        return f"measured on {base.machine}, {head.source} on {head.machine}"
+        return Difference(f"measured on {base.machine}, {head.source} on {head.machine}")
     return None
 
 
-def _explain_unfit(base: Base, head: Base) -> str | None:
+def _explain_unfit(base: Base, head: Base) -> Difference | None:
     odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
-    return name_guards(odd, "it") if odd else None
+    return Difference(name_guards(odd, "it")) if odd else None
 
 
 def name_guards(names: Sequence[str], run: str) -> str:

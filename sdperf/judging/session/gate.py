@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sdperf.errors import ImageError
 from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
-from sdperf.judging.doubts.comparable import suggest_comparison
 from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import is_plain_fp32, judge_exactness
 from sdperf.judging.floors import (
@@ -191,9 +190,9 @@ def _find_history(
     held = find_held(comparison.sessions, head, case, needs_records=True)
     if not comparison.is_asked or any(saved is not None for saved in held.cases):
         return held, None
-    if held.reason is not None:
-        step = suggest_comparison(held.reason, "save or accept a run to compare with")
-        return held, Finding(Outcome.INCOMPARABLE, "latency", held.reason, step)
+    if held.difference is not None:
+        step = held.difference.suggest("save or accept a run to compare with")
+        return held, Finding(Outcome.INCOMPARABLE, "latency", held.difference.reason, step)
     return held, Finding(
         Outcome.NO_BASELINE,
         "latency",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sdperf.errors import RecordError
-from sdperf.judging.doubts.comparable import suggest_comparison
+from sdperf.judging.doubts.comparable import Difference
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
 from sdperf.judging.doubts.plausibility import judge_plausibility
@@ -158,7 +158,7 @@ def compare_sessions(
             estimate,
             _weigh(speed.cases[name], doubt),
             settled.get(name),
-            found[name].reason,
+            found[name].difference,
             None if held[name].has_history else _find_doubt(found[name], unfit),
             [
                 *_repeat_said(head, name),
@@ -282,16 +282,16 @@ def _compare_case(
     estimate: CaseEstimate,
     latency: Finding,
     settled: SettledCase | None,
-    reason: str | None,
+    difference: Difference | None,
     doubt: str | None,
     others: Sequence[Finding],
 ) -> ComparedCase:
     name = estimate.data.case
     if doubt is not None:
         latency = Finding(Outcome.INCONCLUSIVE, "latency", doubt, _MEASURE_FIT)
-    elif estimate.sessions == 0 and reason is not None:
-        step = suggest_comparison(reason, "compare with a session of this machine")
-        latency = Finding(Outcome.INCOMPARABLE, "latency", reason, step)
+    elif estimate.sessions == 0 and difference is not None:
+        step = difference.suggest("compare with a session of this machine")
+        latency = Finding(Outcome.INCOMPARABLE, "latency", difference.reason, step)
     if settled is not None and latency.outcome in _SPEEDS:
         latency = parse_finding(settled.outcome, "latency", settled.reason)
     return ComparedCase(
