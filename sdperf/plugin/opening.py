@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sdperf.engines.requirements import require_installed
 from sdperf.outputs import Output, list_temporary_folders
-from sdperf.pipeline.optimisations.catalogue import check_device, depends_on_device
+from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
@@ -87,8 +87,4 @@ def check_model_and_device(suites: SessionSuites) -> None:
         suites.own()
     tested = {one.variant.optimisations for one in suites.plan.tests if not one.is_skipped}
     named = [names for names in suites.settings.optimisations or () if names in tested]
-    if any(map(depends_on_device, named)):
-        device = suites.own().describe_device()
-        for names in named:
-            if depends_on_device(names):
-                check_device(names, device.kind, device.compute_capability)
+    refuse_unusable(named, lambda: suites.own().describe_device())

@@ -42,6 +42,7 @@ class LiveLine:
     _shown: bool = False
     _case: str = ""
     _planned: int = 0
+    _warmup: int = 0
     _seen_s: list[float] = field(default_factory=list)
     _started_s: float = 0.0
     _end: str | None = None
@@ -55,17 +56,22 @@ class LiveLine:
             and os.environ.get("TERM", "") != "dumb"
         )
 
-    def start(self, case: str, planned: int) -> None:
-        """Begin a case of ``planned`` rounds, warm-up included."""
-        self._case, self._planned, self._seen_s = case, planned, []
+    def start(self, case: str, planned: int, warmup: int = 0) -> None:
+        """Begin a case of ``planned`` timed rounds behind ``warmup`` untimed ones."""
+        self._case, self._planned, self._warmup, self._seen_s = case, planned, warmup, []
         self._started_s = self.clock()
         self.say("starting")
 
     def round_done(self, seconds: float) -> None:
         """Note a finished round and show what is left of the case."""
         self._seen_s.append(seconds)
-        done = len(self._seen_s)
-        self.say(f"round {done} of {self._planned}, {format_seconds(seconds)}")
+        done, of = len(self._seen_s), self._planned
+        kind = "round"
+        if done <= self._warmup:
+            kind, of = "warm-up", self._warmup
+        else:
+            done -= self._warmup
+        self.say(f"{kind} {done} of {of}, {format_seconds(seconds)}")
 
     def _describe_left(self) -> str:
         """Say what is left of the session; before a case is done, of the case."""
@@ -76,7 +82,7 @@ class LiveLine:
             return f"; about {format_seconds(left_s)} left"
         if not self._seen_s:
             return ""
-        rounds = self._planned - len(self._seen_s)
+        rounds = self._warmup + self._planned - len(self._seen_s)
         if rounds <= 0:
             return ""
         case_s = statistics.median(self._seen_s) * rounds

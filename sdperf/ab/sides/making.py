@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -13,9 +14,10 @@ from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter, label
 from sdperf.ab.sides.revisions import WORKING_TREE, RevisionCode, opened_revisions
 from sdperf.ab.sides.settings import SideSettings
 from sdperf.ab.sides.sides import MatrixCase, Side
-from sdperf.device import DeviceKind
+from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.engines.requirements import require_installed
 from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 
 _EXPECTED = "two revisions, two --python, or --a and --b"
 
@@ -75,8 +77,9 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
             codes = stack.enter_context(opened_revisions(names, here))
         pairs = interpreters if len(interpreters) == 2 else (interpreters * 2)[:2]
         labels = request.labels or _make_labels(names, interpreters, (request.a, request.b))
+        look = functools.cache(_describe_device)
         a, b = (
-            _make_side(labels[i], settings[i], codes[i], pairs[i] if pairs else None, request)
+            _make_side(labels[i], settings[i], codes[i], pairs[i] if pairs else None, request, look)
             for i in range(2)
         )
         yield a, b
@@ -88,6 +91,7 @@ def _make_side(
     code: RevisionCode | None,
     interpreter: Interpreter | None,
     request: SidesRequest,
+    describe_device: Callable[[str], DeviceInfo],
 ) -> Side:
     chosen = settings.choose_picture()
     workload = settings.make_workload(chosen.picture)
@@ -106,6 +110,7 @@ def _make_side(
         variant = side.variant_for(MatrixCase())
         kind = "cpu" if side.device == "auto" else side.device
         require_installed([variant.engine], variant.optimisations, cast("DeviceKind", kind))
+        refuse_unusable([variant.optimisations], lambda: describe_device(side.device))
     if code is None:
         return side
     return dataclasses.replace(
@@ -116,6 +121,13 @@ def _make_side(
         revision=code.commit,
         repository=code.repository,
     )
+
+
+def _describe_device(choice: str) -> DeviceInfo:
+    """Ask a process of this interpreter what a choice of the setting ``device`` means."""
+    from sdperf.run.pool import WorkerPool
+
+    return WorkerPool().describe_device(choice)
 
 
 def _make_labels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,21 +140,29 @@ class SessionSuites:
             calibrated = load_references(locate_references(self.root, model_hash, kind, task))
             suite.shipped = calibrated or suite.shipped
 
-    def start_ahead(self, node_id: str) -> None:
-        """Start processes for a test's pipeline; all of the session's before its first test."""
+    def start_ahead(self, node_id: str, tell_cost: Callable[[], None] | None = None) -> None:
+        """Start processes for a test's pipeline, all of the session's before its first one.
+
+        Args:
+            node_id: The test.
+            tell_cost: Says what the session will cost; called before all that takes time here.
+        """
         from sdperf.run.stock import count_that_fit
 
         suite = self.own()
         stock = suite.pool.stock
+        tell_cost = tell_cost or (lambda: None)
         if not stock.is_open:
             if not self._has_stocked:
                 self._has_stocked = True
                 self._plan_references()
+            tell_cost()
             return
         if suite.guards != "off":
             suite.machine.look_at_rest()
         if self.plan.is_first_of_its_pipeline(node_id, self.is_skipped):
             stock.fill(self.plan.count_now(node_id, self.is_skipped), suite.model)
+        tell_cost()  # not before a process is at hand, which may be asked what the device is
         if not self._has_stocked:
             self._has_stocked = True
             stock.fill(min(self.count_loads(), count_that_fit()), suite.model)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sdperf.ab.sides.settings import parse_settings
-from sdperf.device import DeviceInfo
+from sdperf.device import DeviceInfo, DeviceKind
+from sdperf.engines.requirements import require_installed
 from sdperf.errors import ConfigurationError
 from sdperf.images.input_files import default_mask, default_picture
 from sdperf.models.sampling import choose_sampling
@@ -18,10 +19,11 @@ from sdperf.models.tasks.choosing import (
     choose_picture,
     settle_workload,
 )
+from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.record.workload import DEFAULT_PROMPTS, Workload
-from sdperf.settings import INPUT_IMAGE, MASK, STRENGTH, TASK
+from sdperf.settings import INPUT_IMAGE, MASK, OPTIMISATIONS, STRENGTH, TASK
 from sdperf.store.profile import Scalar, format_profile
-from sdperf.tune.question.making_space import make_space
+from sdperf.tune.question.making_space import make_space, read_switches
 from sdperf.tune.question.question import StudyLimits, StudyQuestion
 from sdperf.tune.question.setting import TrialSetting, make_setting, take_guidance
 from sdperf.tune.summary import StudySummary
@@ -67,6 +69,10 @@ def make_question(
     Raises:
         ConfigurationError: A part of the question is not possible here.
     """
+    named = _list_named(asked)
+    kind: DeviceKind = "cpu" if rig.device == "auto" else cast("DeviceKind", rig.device)
+    require_installed((), [name for names in named for name in names], kind)
+    refuse_unusable(named, rig.describe_device)
     pipeline_class = rig.model.pipeline_class if rig.subject is None else None
     workload = _make_workload(asked, rig.model.name, stored, pipeline_class)
     abilities = rig.examine(dataclasses.replace(workload, scheduler=None))
@@ -88,6 +94,13 @@ def make_question(
         space=space,
         limits=limits,
     ), abilities.device
+
+
+def _list_named(asked: Asked) -> list[Sequence[str]]:
+    """List the sets of optimisations that were typed: the default's, and each that is searched."""
+    default = parse_settings(asked.default).variant.get(OPTIMISATIONS.name, ())
+    searched = read_switches(asked.search.get(OPTIMISATIONS.name, ()))
+    return [default, *([name] for name in searched)]
 
 
 def choose_for_study(

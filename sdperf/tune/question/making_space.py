@@ -192,12 +192,21 @@ def _choose_switches(
             and _find_obstacle(name, abilities) is None
         }
     else:
-        chosen = {name for text in asked for name in _read_switches(text)}
+        chosen = set(read_switches(asked))
         for name in sorted(chosen):
             obstacle = _find_obstacle(name, abilities)
             if obstacle is not None:
                 raise ConfigurationError(f"{name} cannot be searched here", got=obstacle)
     return list(sort_names([*chosen, *default.optimisations]))
+
+
+def read_switches(asked: Iterable[str]) -> list[str]:
+    """Read the optimisations that a user would have searched.
+
+    Raises:
+        ConfigurationError: One is none.
+    """
+    return [name for text in asked for name in _read_switches(text) if name]
 
 
 def _read_switches(text: str) -> list[str]:

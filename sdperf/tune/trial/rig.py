@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
 from sdperf.images.input_files import InputFile
 from sdperf.models.loader import ResolvedModel
@@ -124,6 +125,15 @@ class LiveRig:
         weights = weight_bytes // WEIGHT_BYTES[plain.precision] if weight_bytes else None
         room = find_room(device, self.pool.collect_environment(device).ram_bytes)
         return Abilities(device, family, schedulers, self.cpu_threads, weights, room)
+
+    def describe_device(self) -> DeviceInfo:
+        """Look at the device; loads nothing.
+
+        Raises:
+            ConfigurationError: torch sees no such device.
+            WorkerError: The process that looks died or hung.
+        """
+        return self.pool.describe_device(self.device)
 
     def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Start or fill the workers of a setting; fresh ones make their first call."""
