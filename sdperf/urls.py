@@ -1,4 +1,4 @@
-"""Credentials in URLs and connection strings: shown and stored as ``***``, whoever wrote them."""
+"""Mask credentials in URLs and connection strings as ``***``, before they are shown or stored."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def mask_credentials(text: str) -> str:
 
 
 def _mask_rest(scheme: str, rest: str) -> str:
-    """Mask what follows ``://``: first the parameters, then what stands before the host."""
+    """Mask the text after ``://``: first the parameters, then the part before the host."""
     place, separator, query = rest.partition("?")
     if separator:
         parts = re.split(r"([&;])", query)

@@ -22,7 +22,7 @@ DEVICE_CHOICES = ("auto", "mps", "cuda", "cpu")
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """What a worker reports of its device; plain values that cross a process border.
+    """The device as a worker reports it, in plain values that can be sent to another process.
 
     Attributes:
         kind: ``cpu``, ``cuda`` or ``mps``.
@@ -30,9 +30,9 @@ class DeviceInfo:
         native_precisions: Precisions that the hardware runs without emulation.
         gpu_cores: Multiprocessors (CUDA); ``None`` where torch cannot tell.
         memory_bytes: Device memory, or the recommended limit on unified memory.
-        compute_capability: Which instructions a CUDA device has, as (major, minor).
-        index: Which of several CUDA devices, as torch counts them.
-        count: How many such devices there are, which workers take in turn.
+        compute_capability: Version of a CUDA device's instruction set, as (major, minor).
+        index: Number of the CUDA device, from 0, as torch counts them.
+        count: Number of CUDA devices, which workers take in turn.
     """
 
     kind: DeviceKind
@@ -46,7 +46,7 @@ class DeviceInfo:
 
 
 class Device(Protocol):
-    """What sdperf needs of a device. Call it from the one thread that owns the device."""
+    """The operations that sdperf needs of a device; only the thread that owns it calls them."""
 
     kind: DeviceKind
 
@@ -58,7 +58,7 @@ class Device(Protocol):
         """Report the device's facts."""
 
     def synchronize(self) -> None:
-        """Return when all queued work is done."""
+        """Wait until all queued work is done."""
 
     def reset_peak(self) -> None:
         """Start a new peak of allocated memory."""
@@ -68,25 +68,25 @@ class Device(Protocol):
 
     @property
     def peak_is_sampled(self) -> bool:
-        """Whether the peak is only what was seen at borders and steps."""
+        """Whether the peak is only the largest value that was seen at borders and steps."""
 
     def live_bytes(self) -> int | None:
-        """What tensors hold now, bytes; ``None`` where there is no device memory of its own."""
+        """Memory that tensors hold now, bytes; ``None`` where the device has no separate memory."""
 
     def driver_bytes(self) -> int | None:
-        """What torch has from the driver now, its cache included, bytes; ``None`` where unknown."""
+        """Memory that torch has from the driver now, with its cache, bytes; ``None``: unknown."""
 
     def empty_cache(self) -> None:
-        """Hand cached blocks back, between models."""
+        """Give cached blocks back to the driver, between models."""
 
 
 def select_device(choice: str, slot: int = 0) -> Device:
     """Return the device for a choice of the setting ``device``; ``auto``: mps, then cuda, then cpu.
 
     Args:
-        choice: What the user asked for.
-        slot: Which worker of several this is, from 0: on a host with several GPUs they take turns.
-            The GPU is then the calling thread's; CUDA keeps the choice by thread.
+        choice: The user's value of the setting.
+        slot: Number of the worker, from 0: on a host with several GPUs the workers take them in
+            turn. The choice holds for the calling thread, because CUDA keeps it by thread.
 
     Raises:
         ConfigurationError: The choice is unknown, torch does not see such a device, or would
@@ -132,7 +132,7 @@ def choose_index(slot: int, devices: int) -> int:
     """Give workers the GPUs in turn. Pure.
 
     Args:
-        slot: Which worker, from 0.
+        slot: Number of the worker, from 0.
         devices: How many GPUs torch sees: those that ``CUDA_VISIBLE_DEVICES`` leaves.
     """
     return slot % max(1, devices)

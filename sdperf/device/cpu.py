@@ -30,13 +30,13 @@ class CpuDevice:
         )
 
     def synchronize(self) -> None:
-        """Return at once: CPU operators are done when they return."""
+        """Do nothing: CPU operators are done when they return."""
 
     def reset_peak(self) -> None:
         """Do nothing: the process's resident set is recorded instead."""
 
     def peak_bytes(self) -> int | None:
-        """Return ``None``: there is no device memory apart from the process's."""
+        """Return ``None``: the CPU has no memory apart from the process's."""
         return None
 
     def live_bytes(self) -> int | None:

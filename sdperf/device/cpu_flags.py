@@ -1,7 +1,7 @@
-"""Which 16-bit floating point formats a processor computes in itself, from its feature flags.
+"""Find the 16-bit floating point formats that a processor supports natively, by its feature flags.
 
 A format that is not native still works on the CPU, by conversion to float32 and back, and is then
-usually slower than float32; a time taken so says nothing about the format. Loads no torch.
+usually slower than float32; such a time says nothing about the format. This module loads no torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NATIVE_FLAGS: Final[tuple[tuple[NativePrecision, frozenset[str]], ...]] = (
     ("bf16", frozenset({"bf16"})),
     ("bf16", frozenset({"FEAT_BF16"})),
 )
-"""A format is native where all flags of one of its rows are there: x86, x86, Arm, Apple."""
+"""A format is native where the processor has all flags of one row: x86, x86, Arm, Apple."""
 
 _SYSCTL_COMMAND: Final = (
     "/usr/sbin/sysctl",
@@ -38,7 +38,7 @@ def cpu_native_precisions(flags: frozenset[str]) -> frozenset[NativePrecision]:
     """Tell which 16-bit formats a processor with these flags multiplies natively.
 
     Args:
-        flags: As `parse_cpuinfo_flags` or `parse_sysctl_flags` give them.
+        flags: The names that `parse_cpuinfo_flags` or `parse_sysctl_flags` return.
 
     Source: the flag names of Linux' ``/proc/cpuinfo`` (x86 ``cpufeatures.h``, arm64
     ``elf_hwcaps``) and of macOS' ``hw.optional.arm``.
@@ -60,8 +60,8 @@ def read_cpu_native_precisions(
 def parse_cpuinfo_flags(text: str) -> frozenset[str]:
     """Read the flags that every processor of a ``/proc/cpuinfo`` has; empty where none is named.
 
-    Cores of different kinds can differ, and a thread may run on any of them: only what all of
-    them have counts.
+    Cores of different kinds can differ, and a thread may run on any of them, so only the flags that
+    all of them have count.
     """
     rows = [
         frozenset(row.split())
@@ -80,7 +80,7 @@ def read_cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str] | No
     """Read the flags of this machine's processor.
 
     Returns:
-        The flags; ``None`` where the system does not tell, which is not the same as none.
+        The flags; ``None`` where the system does not tell, which differs from an empty set.
     """
     if platform.system() == "Darwin":
         try:

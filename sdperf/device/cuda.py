@@ -11,7 +11,7 @@ class CudaDevice:
     """A CUDA device, the current one of the thread that makes and calls this.
 
     Args:
-        index: Which one, as torch counts them.
+        index: Number of the device, from 0, as torch counts them.
     """
 
     kind: DeviceKind = "cuda"
@@ -45,7 +45,7 @@ class CudaDevice:
         )
 
     def synchronize(self) -> None:
-        """Return when all streams of the device are empty."""
+        """Wait until all streams of the device are empty."""
         torch.cuda.synchronize()
 
     def reset_peak(self) -> None:
@@ -61,9 +61,9 @@ class CudaDevice:
         return int(torch.cuda.memory_allocated())
 
     def driver_bytes(self) -> int | None:
-        """Bytes that torch's allocator has from the driver; the CUDA context is not in it."""
+        """Bytes that torch's allocator has from the driver, without the CUDA context."""
         return int(torch.cuda.memory_reserved())
 
     def empty_cache(self) -> None:
-        """Hand cached blocks back to the driver."""
+        """Give cached blocks back to the driver."""
         torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
 """An Apple GPU through ``torch.mps``. Exactly one thread of a process may call this module.
 
-Nothing else of sdperf touches ``torch.mps``. ``torch.mps.Event`` is not used: its ``elapsed_time``
-can deadlock and short intervals can come out negative (pytorch issue 162872).
+No other module of sdperf touches ``torch.mps``. ``torch.mps.Event`` is not used: its
+``elapsed_time`` can deadlock and short intervals can come out negative (pytorch issue 162872).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class MpsDevice:
         return not _has_peak_counter()
 
     def describe(self) -> DeviceInfo:
-        """Report the memory limit; chip and GPU cores are the host's to tell.
+        """Report the memory limit; the host's record names the chip and its GPU cores.
 
         All Apple GPUs run fp16 natively; bf16 needs macOS 14, which torch 2.12 and newer imply,
         and is emulated in part on M1.
@@ -50,7 +50,7 @@ class MpsDevice:
         )
 
     def synchronize(self) -> None:
-        """Return when the one MPS stream is empty; also a border where memory is sampled."""
+        """Wait until the only MPS stream is empty, and sample the memory."""
         torch.mps.synchronize()
         self._sample()
 
@@ -63,7 +63,7 @@ class MpsDevice:
     def peak_bytes(self) -> int | None:
         """Largest allocation by torch since `reset_peak`, bytes; sampled before torch 2.13.
 
-        A counter that is below what tensors were seen to hold is not believed.
+        A counter that is below the memory that tensors were seen to hold is ignored.
         """
         self._sample()
         if _has_peak_counter():
@@ -79,7 +79,7 @@ class MpsDevice:
         return int(torch.mps.driver_allocated_memory())
 
     def empty_cache(self) -> None:
-        """Hand cached blocks back; also clears the graph cache that grows with every shape."""
+        """Give cached blocks back, and clear the graph cache that grows with every shape."""
         torch.mps.empty_cache()
 
     def _sample(self) -> None:

@@ -1,4 +1,4 @@
-"""How much memory torch may take on an Apple GPU: its two watermark variables. Loads no torch."""
+"""Read the two variables that limit torch's memory on an Apple GPU. This module loads no torch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LARGEST_HIGH: Final = 2.0
 
 @dataclass(frozen=True)
 class Watermarks:
-    """Multiples of the memory that Metal recommends; 0 is no limit.
+    """Limits as multiples of the memory that Metal recommends; 0 means no limit.
 
     Attributes:
-        high: Torch refuses allocations past it. The default can be more than the machine has.
-        low: Torch frees cached blocks past it.
-        chosen: The variables that are set, in order.
+        high: Torch refuses allocations beyond this. The default can exceed the machine's memory.
+        low: Torch frees cached blocks beyond this.
+        chosen: Names of the variables that are set, in order.
     """
 
     high: float = DEFAULT_HIGH
@@ -33,13 +33,13 @@ class Watermarks:
 
 
 def parse_watermarks(variables: Mapping[str, str]) -> Watermarks:
-    """Read both variables, as strictly as torch means them.
+    """Read both variables, and refuse values that torch would misread.
 
-    Torch reads a ratio that is no number as 0, which is no limit at all, and stops with
+    Torch reads a ratio that is not a number as 0, which means no limit, and stops with
     ``invalid low watermark ratio 1.4`` where only the high one was lowered.
 
     Raises:
-        ConfigurationError: A ratio is no number, is out of range, or the low one lies above the
+        ConfigurationError: A ratio is not a number, is out of range, or the low one lies above the
             high one.
 
     Source: ``MPSHeapAllocatorImpl::setHighWatermarkRatio`` and ``setLowWatermarkRatio`` in
