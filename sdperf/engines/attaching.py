@@ -58,10 +58,10 @@ def attach_engine(
         engine: The engine.
         request: Model, precision, size and the like.
         guided: Whether images are generated with classifier-free guidance.
-        say: Shows what happens now.
+        say: Shows a message about the current step.
 
     Returns:
-        What the record says of it.
+        The engine's part of the record.
 
     Raises:
         EngineError: The engine cannot take the pipeline.

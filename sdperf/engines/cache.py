@@ -1,7 +1,7 @@
-"""What engines converted, kept below one folder: found by what made it, verified, never half.
+"""A cache of engines' conversions below one folder: keyed, verified, and never half written.
 
 An entry is a folder with a manifest that lists every file with its digest. It is built under
-another name and takes its own by one rename, so that a build that was killed leaves no entry; it is
+a temporary name and renamed in one step, so that a build that was killed leaves no entry; it is
 verified each time it is opened, and rebuilt where a file is missing, cut short or changed. A lock
 per entry keeps two processes from converting the same thing, and one from removing what another
 one loads.
@@ -49,11 +49,11 @@ class EngineCache:
     """Conversions below one folder.
 
     Attributes:
-        folder: Where they lie.
-        say: Shows what happens now.
+        folder: Folder that holds them.
+        say: Shows a message about the current step.
         wait_s: Pauses while another process converts.
-        clock: Seconds.
-        free_bytes: Tells how much room is left on a folder's disk.
+        clock: Returns the time, seconds.
+        free_bytes: Returns how many bytes are free on a folder's disk.
         spent_s: Seconds that went into converting, and into waiting for others to, so far.
     """
 
@@ -68,16 +68,16 @@ class EngineCache:
     def opened(
         self, conversion: Conversion, convert: Callable[[Path], None], *, needed_bytes: int = 0
     ) -> Iterator[OpenedEntry]:
-        """Yield a conversion, making it where there is none that holds.
+        """Yield a conversion, and make it first where no valid entry exists.
 
         Args:
-            conversion: What is wanted.
+            conversion: Key of the conversion.
             convert: Writes the files into an empty folder; not called where the entry is there.
-            needed_bytes: Room that converting takes, roughly.
+            needed_bytes: Bytes of disk that converting takes, roughly.
 
         Raises:
-            EngineError: There is no room, or the folder cannot be written. What ``convert`` itself
-                raises passes through; nothing is left of it then.
+            EngineError: There is no room, or the folder cannot be written. An error of ``convert``
+                itself passes through; the entry is removed then.
         """
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context(self._open_lock(conversion.key))
@@ -85,7 +85,7 @@ class EngineCache:
             yield entry
 
     def list_entries(self) -> list[KeptEntry]:
-        """Return what the cache holds, oldest first, unfinished ones last."""
+        """Return the cache's entries, oldest first, unfinished ones last."""
         found = []
         for folder in list_folder(self.folder):
             if folder.is_dir():
@@ -103,7 +103,7 @@ class EngineCache:
         )
 
     def list_running(self) -> list[str]:
-        """Say what processes convert right now, one text each."""
+        """Describe each conversion that a process makes now, one text each."""
         texts = []
         for path in list_folder(self.folder):
             if path.suffix == _LOCK:
@@ -169,7 +169,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def _announced(self, lock: IO[str], conversion: Conversion) -> Iterator[None]:
-        """Say what is converted, also in the lock file, where other processes read it."""
+        """Show what is converted now, also in the lock file, where other processes read it."""
         text = f"{conversion.engine}: converting the {conversion.part} of {conversion.model}"
         self.say(text)
         lock.truncate(0)

@@ -1,4 +1,4 @@
-"""The engines by name: what each is, what it needs, where it runs. Plain values; imports no torch.
+"""The engines by name: what each is, what it needs, where it runs. This module loads no torch.
 
 To register an engine, add an `EngineChoice` to `_ALL`: its ``module`` has a function
 ``make_engine(choice)`` that returns a `sdperf.engines.protocol.Engine`, and is imported in the
@@ -29,20 +29,20 @@ class EngineChoice:
     """One engine with its settings, as users name it.
 
     Attributes:
-        name: What users type; also part of test ids.
-        summary: What it is, one line.
-        module: Where its ``make_engine`` lies; empty for torch, which is diffusers as it comes.
-        extra: Extra of sdperf that installs it; empty needs none.
-        packages: Groups of distributions that it needs: of each group, any one. The first one of
-            the first group gives the engine's version.
-        options: Settings that set it apart from others of the same module.
-        precisions: Precisions that it can run.
+        name: Name that users type; also part of test ids.
+        summary: Description of the engine, one line.
+        module: Module with its ``make_engine``; empty for torch, which is plain diffusers.
+        extra: Extra of sdperf that installs it; empty where none is needed.
+        packages: Groups of distributions; it needs any one of each group. The first one of the
+            first group gives the engine's version.
+        options: Settings in which it differs from other engines of the same module.
+        precisions: Precisions in which it can run.
         refusals: Device kinds that it cannot run on, each with the reason.
         foreign: Device kinds that it runs on when asked by name, each with the reason why ``auto``
             leaves it out there.
-        in_auto: Whether ``auto`` takes it; one that changes the weights has to be named.
-        fewer_bits: Whether it stores weights in fewer bits than the precision says: its images are
-            held to a looser floor.
+        in_auto: Whether ``auto`` takes it; an engine that changes the weights has to be named.
+        fewer_bits: Whether it stores weights in fewer bits than the precision says; its images then
+            have a lower floor.
         on_device: Distributions that a device kind needs beyond ``packages``, each with the extra
             that installs it.
     """
@@ -183,7 +183,7 @@ ENGINES: Final[Mapping[str, EngineChoice]] = {one.name: one for one in _ALL}
 
 
 def parse_engines(text: str) -> tuple[str, ...]:
-    """Parse ``torch,onnx``; ``auto`` alone is all that ``auto`` would try.
+    """Parse ``torch,onnx``; ``auto`` alone means all engines that ``auto`` would try.
 
     Raises:
         ValueError: A name is unknown, or names no program.
@@ -259,6 +259,6 @@ def explain_skip(
 
 
 def list_versions(choice: EngineChoice, find: FindVersion = find_version) -> dict[str, str]:
-    """Return the versions of the packages that an engine needs, the engine's own first."""
+    """Return the versions of the packages that an engine needs, its own package first."""
     found = ((name, find(name)) for group in choice.packages for name in group)
     return {name: version for name, version in found if version is not None}

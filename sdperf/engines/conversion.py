@@ -1,4 +1,4 @@
-"""What makes a conversion this one and no other, and what an entry of the cache says of itself."""
+"""The key of a conversion, and the manifest of an entry of the cache."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Conversion:
-    """What makes a conversion this one and no other.
+    """The key of a conversion: all that decides its result.
 
     Attributes:
-        engine: Whose it is.
-        part: The part of the pipeline.
-        model: What the user called the model; for people only.
+        engine: Name of the engine.
+        part: Name of the pipeline's part.
+        model: The model as the user named it; only shown, not part of the hash.
         model_hash: Hash of the model's files.
         precision: Number format of the part that was converted.
-        height: Pixels of an image.
-        width: Pixels of an image.
-        versions: Of everything that decides the result.
-        options: What else decides it.
+        height: Height of an image, pixels.
+        width: Width of an image, pixels.
+        versions: Versions of everything that decides the result.
+        options: Other settings that decide the result.
     """
 
     engine: str
@@ -54,21 +54,21 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an entry says of itself.
+    """The description of an entry, stored with it.
 
     Attributes:
         key: The entry's own name.
-        engine: Whose conversion it is.
-        part: The part of the pipeline.
-        model: What the user called the model.
+        engine: Name of the engine.
+        part: Name of the pipeline's part.
+        model: The model as the user named it.
         precision: Number format.
-        height: Pixels.
-        width: Pixels.
-        options: What else was asked of the conversion, as text.
-        versions: Of what made it.
+        height: Height of an image, pixels.
+        width: Width of an image, pixels.
+        options: Other settings of the conversion, as text.
+        versions: Versions of the packages that made it.
         files: Every file by its name below the folder.
-        conversion_s: Seconds that it took.
-        converted_at: When, ISO 8601, UTC.
+        conversion_s: Seconds that converting took.
+        converted_at: Time of the conversion, ISO 8601, UTC.
     """
 
     key: str
@@ -86,7 +86,7 @@ class Manifest:
 
     @property
     def size_bytes(self) -> int:
-        """What its files take together."""
+        """Size of all its files, bytes."""
         return sum(file.size_bytes for file in self.files.values())
 
 
@@ -95,9 +95,9 @@ class OpenedEntry:
     """A verified entry that no other process removes while it is open.
 
     Attributes:
-        folder: Where its files lie.
-        manifest: What it says of itself.
-        was_found: Whether it was there already.
+        folder: Folder that holds its files.
+        manifest: Its manifest.
+        was_found: Whether it existed before this call.
     """
 
     folder: Path
@@ -110,9 +110,9 @@ class KeptEntry:
     """A folder of the cache.
 
     Attributes:
-        folder: Where it lies.
-        manifest: ``None`` for one that was not finished or cannot be read.
-        size_bytes: What it takes.
+        folder: Path of the folder.
+        manifest: Its manifest; ``None`` where the entry is unfinished or cannot be read.
+        size_bytes: Size of its files, bytes.
         is_used: Whether a process has it open.
     """
 

@@ -1,4 +1,4 @@
-"""How far an engine's parts are from torch's, each on equal inputs."""
+"""Measure how far the results of an engine's parts are from torch's, each on equal inputs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sdperf.engines.protocol import Part, PartName, PreparedPart
 from sdperf.images.component import ComponentDistance, compute_component_distance
 
 FP32_PARITY_DB = 60.0
-"""What a part in fp32 is held to, PSNR on the range of torch's own output."""
+"""Lowest PSNR that a part in fp32 may have, dB, on the range of torch's own output."""
 
 FP16_PARITY_DB = 35.0
-"""The same in 16 bit, against torch in fp32."""
+"""Lowest PSNR that a part in 16 bits may have, dB, compared with torch in fp32."""
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def measure_parity(
 
     Args:
         parts: The parts.
-        prepared: What the engine made of them.
+        prepared: The engine's functions for the parts.
         references: Torch's modules in fp32 to compare 16-bit parts with, fed with the same
             (rounded) inputs; ``None`` takes the parts' own modules.
 
