@@ -1,8 +1,8 @@
-"""What an engine does: it takes a pipeline's networks and gives back functions that run them.
+"""The protocol of an engine: it takes a pipeline's networks and returns functions that run them.
 
 Tokeniser, scheduler, noise and post-processing stay diffusers' own, so that seeds, images, stage
-times and gates are comparable between engines. An engine never touches the pipeline: it is handed
-parts (`Part`) and returns one `RunPart` for each.
+times and gates are comparable between engines. An engine never touches the pipeline: it gets parts
+(`Part`) and returns one `RunPart` for each.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ PartName = Literal["text_encoder", "text_encoder_2", "unet", "vae_decoder"]
 
 @dataclass(frozen=True)
 class Part:
-    """One network of a pipeline, cut free: tensors in, tensors out.
+    """One network of a pipeline, separated from it: tensors in, tensors out.
 
     Attributes:
-        name: Which one.
+        name: Name of the part.
         module: Wraps the network so that it takes ``inputs`` positionally, in order, and returns a
             tuple of tensors named by ``outputs``. In evaluation mode; same dtype and device as the
-            network. What is exported, and what parity is compared with.
+            network. It is exported, and parity is compared with it.
         network: Diffusers' or transformers' own module, with ``config`` and ``state_dict``; for
             ``vae_decoder`` the whole `AutoencoderKL`.
         inputs: Example inputs by name, of `EXAMPLE_ROWS` rows (``timestep``: (1,) float32).
-        outputs: Names of what comes out, in order.
+        outputs: Names of the outputs, in order.
         rows: Rows that one image takes in one call: 2 for a guided UNet, else 1.
         fixed: Inputs without a batch axis.
     """
@@ -57,11 +57,12 @@ class RunPart(Protocol):
         """Run it.
 
         Args:
-            inputs: By the part's names; any number of rows, dtype and device those of the example.
+            inputs: Tensors by the part's names; any number of rows, dtype and device as the
+                example's.
 
         Returns:
-            Its outputs in order, on the inputs' device, in the part's dtype; of memory that later
-            calls leave alone.
+            Its outputs in order, on the inputs' device, in the part's dtype; later calls do not
+            change their memory.
 
         Raises:
             GenerationError: The engine failed.
@@ -70,18 +71,18 @@ class RunPart(Protocol):
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What an engine is told beside the parts.
+    """The facts that an engine gets beside the parts.
 
     Attributes:
-        choice: The engine as it was named, with its options.
+        choice: The engine that the user named, with its options.
         model: The model's files and hash.
         family: ``sd`` or ``sdxl``.
         precision: Number format of the parts.
-        device: Where the pipeline's tensors live.
-        height: Pixels.
-        width: Pixels.
+        device: Device of the pipeline's tensors.
+        height: Height of an image, pixels.
+        width: Width of an image, pixels.
         threads: CPU threads that the engine may use at first.
-        cache: Where conversions are kept.
+        cache: Cache of the conversions.
     """
 
     choice: EngineChoice
@@ -95,11 +96,11 @@ class EngineRequest:
     cache: EngineCache
 
     def conversion(self, part: Part, **options: str | int | bool) -> Conversion:
-        """Name the conversion of a part: what `EngineCache.opened` finds or makes.
+        """Return the key of a part's conversion, by which `EngineCache.opened` finds or makes it.
 
         Args:
             part: The part.
-            options: What else decides the result, beyond model, precision, size and versions.
+            options: Settings that decide the result, besides model, precision, size and versions.
         """
         from sdperf.engines.versions import collect_versions
 
@@ -122,7 +123,7 @@ class PreparedPart:
 
     Attributes:
         run: Runs it.
-        model_bytes: What its weights and program take in the engine's own files; ``None`` unknown.
+        model_bytes: Size of its weights and program in the engine's files; ``None``: unknown.
         conversion_s: Seconds that its conversion took when it was made; ``None``: it needs none.
         was_cached: Whether the conversion was found and not made now.
     """
@@ -137,7 +138,7 @@ class Engine(Protocol):
     """One runtime. ``make_engine(choice)`` of its module returns it, in the worker."""
 
     provider: str
-    """What it runs on, in its own words, such as ``CPUExecutionProvider``; set by `prepare`."""
+    """The engine's name for its device, such as ``CPUExecutionProvider``; set by `prepare`."""
 
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]
@@ -146,8 +147,8 @@ class Engine(Protocol):
 
         Args:
             parts: The parts of the pipeline, all or some.
-            request: The rest.
-            say: Shows what happens now, such as ``onnx: exporting the unet``.
+            request: Model, precision, size and the like.
+            say: Shows a message about the current step, such as ``onnx: exporting the unet``.
 
         Returns:
             Every part by its name.

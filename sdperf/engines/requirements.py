@@ -1,4 +1,4 @@
-"""What engines and optimisations need besides sdperf, looked up without importing any of it."""
+"""Check the packages of engines and optimisations, without importing any of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def require_installed(
     device: DeviceKind,
     find: FindVersion = find_version,
 ) -> None:
-    """Refuse what was asked for by name and is not installed here.
+    """Refuse engines and optimisations that were named and are not installed here.
 
     Args:
         engines: Names of engines.
@@ -28,7 +28,7 @@ def require_installed(
         ConfigurationError: A package is missing; the message says how to install it.
     """
     for name in engines:
-        choice = ENGINES.get(name)  # none of a program of the user's
+        choice = ENGINES.get(name)  # ``None`` for a program of the user
         missing = None if choice is None else explain_absence(choice, device, find)
         if missing is not None:
             what, _, hint = missing.rpartition(": ")

@@ -1,4 +1,4 @@
-"""From a part to a Core ML package; works wherever coremltools does, on Linux too."""
+"""Convert a part to a Core ML package, wherever coremltools works, on Linux too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SINUSOIDS: Final = frozenset({"sin", "cos"})
 _ON_THE_WAY: Final = frozenset(
     {"cast", "const", "expand_dims", "mul", "real_div", "reshape", "slice_by_index", "tile"}
 )
-"""What lies between a timestep and its sinusoids."""
+"""Operations between a timestep and its sinusoids."""
 
 _MAX_MESSAGE: Final = 200
 
@@ -49,9 +49,9 @@ def convert_part(part: Part, settings: CoreMlSettings, *, half: bool, folder: Pa
 
     Args:
         part: The part; it is not changed.
-        settings: How.
-        half: Whether to compute in float16; what goes in and out is float32 (ids int32).
-        folder: Where the package goes; it exists.
+        settings: Settings of the conversion.
+        half: Whether to compute in float16; inputs and outputs are float32 (ids int32).
+        folder: Folder for the package; it exists.
 
     Returns:
         The package.
@@ -180,7 +180,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _let_go(error: BaseException) -> None:
-    """Drop what a failed conversion holds through its tracebacks: networks and temporary files."""
+    """Release the networks and temporary files that tracebacks of a failed conversion hold."""
     for one in _chain(error):
         traceback.clear_frames(one.__traceback__)
 
@@ -195,7 +195,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out progress bars and what coremltools and torch say of their own versions."""
+    """Leave out progress bars and messages of coremltools and torch about their own versions."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -44,10 +44,10 @@ class CoreMlEngine:
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]
     ) -> Mapping[PartName, PreparedPart]:
-        """Convert and compile what is not there yet, and load every program.
+        """Convert and compile every missing program, and load all programs.
 
         Raises:
-            EngineError: This is no Mac; an operator that Core ML lacks; no disk space.
+            EngineError: This is not a Mac; Core ML lacks an operator; the disk is full.
         """
         system = self._system or _find_system()
         return {part.name: self._prepare_part(part, request, system, say) for part in parts}
@@ -104,5 +104,5 @@ def _find_system() -> CoreMLSystem:
 
 
 def _is_upcast(part: Part, family: str) -> bool:
-    """Tell whether a part computes in 32 bits whatever was asked: XL's VAE overflows in 16."""
+    """Tell whether a part always computes in 32 bits: XL's VAE overflows in 16."""
     return part.name == "vae_decoder" and family == "sdxl" and part.network.config.force_upcast

@@ -1,8 +1,8 @@
-"""Palettes: weights stored as places in a short table of values.
+"""Palettes: weights that are stored as indices into a short table of values.
 
 coremltools' k-means takes every single weight for a point and searches, for minutes a network. A
 weight in float16 has at most 63,488 distinct values, and in one dimension clusters are intervals:
-over distinct values and their counts the best table is not searched for but computed.
+over distinct values and their counts the best table is computed, without a search.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 FEWEST_ELEMENTS: Final = 2048
-"""Weights of no more elements stay as they are."""
+"""Most elements of a weight that stays as it is."""
 
 CHANNELS_IN_A_GROUP: Final = 16
 """Output channels that share a table of 4 bits; 6 bits have one table a weight."""
@@ -27,7 +27,7 @@ _Places = npt.NDArray[np.intp]
 
 
 def is_grouped(bits: int) -> bool:
-    """Tell whether groups of output channels have tables of their own."""
+    """Tell whether groups of output channels have separate tables."""
     return bits < _GROUPED_BELOW_BITS
 
 
@@ -35,8 +35,8 @@ def fit_palette(weight: Floats, size: int) -> tuple[Floats, npt.NDArray[np.uint8
     """Choose the table that a weight's elements are rounded to with the least squared error.
 
     Args:
-        weight: Finite, any shape. What is clustered are its values in float16.
-        size: Values of the table, at most 256.
+        weight: Finite values of any shape; they are clustered in float16.
+        size: Number of values of the table, at most 256.
 
     Returns:
         The table, (size,) ascending, in the weight's dtype; its last value is repeated where there
@@ -63,7 +63,7 @@ def palettise(weight: Floats, bits: int) -> Floats:
 
     Args:
         weight: (output channels, ...), in the program's dtype.
-        bits: Of a place in the table.
+        bits: Bits of an index into the table.
 
     Returns:
         Values of the same shape and dtype; the weight itself where it is small, flat, or its

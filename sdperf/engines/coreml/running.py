@@ -25,7 +25,7 @@ class CoreMLProgram(Protocol):
 
 
 class CoreMLSystem(Protocol):
-    """What only a Mac has; tests pass their own."""
+    """The functions that only a Mac has; tests pass substitutes."""
 
     def compile(self, package: Path, target: Path) -> None:
         """Compile a package for this machine; ``target`` ends in ``.mlmodelc``."""
@@ -35,7 +35,7 @@ class CoreMLSystem(Protocol):
 
 
 class MacSystem:
-    """Core ML itself, through coremltools. Never run where this was written: see the docs."""
+    """Core ML itself, through coremltools. The authors never ran it: see the docs."""
 
     def compile(self, package: Path, target: Path) -> None:
         """Compile a package."""

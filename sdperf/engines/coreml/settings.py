@@ -1,4 +1,4 @@
-"""What a Core ML conversion and its execution can be set to."""
+"""The settings of a Core ML conversion and of its execution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CoreMlSettings:
     Attributes:
         attention: ``plain`` is Core ML's own operator, ``split_einsum`` the Neural Engine's layout.
         units: Processors that Core ML may choose from.
-        bits: Of the UNet's palettised weights; ``None`` leaves them as they are.
+        bits: Bits of the UNet's palettised weights; ``None`` leaves them as they are.
     """
 
     attention: AttentionLayout = "plain"

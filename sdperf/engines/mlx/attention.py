@@ -27,7 +27,7 @@ def attend(
         keys: (B, S, heads * D) float.
         values: (B, S, heads * D) float.
         heads: Number of heads.
-        mask: What MLX takes; ``"causal"`` lets a token see those before it.
+        mask: A mask that MLX takes; ``"causal"`` lets a token see only those before it.
 
     Returns:
         (B, L, heads * D) float.
@@ -102,7 +102,7 @@ class FeedForward(nn.Module):
 
 
 class BasicTransformerBlock(nn.Module):
-    """Self-attention, attention to the prompt, feed-forward; each added to what came in."""
+    """Self-attention, attention to the prompt, feed-forward; each is added to its input."""
 
     def __init__(self, channels: int, heads: int, context_channels: int) -> None:
         super().__init__()

@@ -26,14 +26,14 @@ class TextConfiguration:
     """The shape of a text encoder.
 
     Attributes:
-        vocab_size: Token ids.
-        max_tokens: Longest prompt, start and end included.
+        vocab_size: Number of token ids.
+        max_tokens: Tokens of the longest prompt, start and end included.
         channels: Length of a token's embedding.
-        hidden_channels: Inside the feed-forward layers.
-        layers: Transformer layers.
-        heads: Of each attention.
-        activation: Of the feed-forward layers.
-        eps: Of each normalisation.
+        hidden_channels: Channels inside the feed-forward layers.
+        layers: Number of transformer layers.
+        heads: Number of heads of each attention.
+        activation: Activation of the feed-forward layers.
+        eps: Epsilon of each normalisation.
         end_id: Token that ends a prompt; its embedding is the pooled one.
         projection_channels: Length of the projected pooled embedding; ``None`` where the
             encoder has no projection.
@@ -57,7 +57,7 @@ def parse_text_configuration(
     """Read a text encoder's shape.
 
     Args:
-        entries: As in transformers' `config.json`.
+        entries: The entries of transformers' `config.json`.
         has_projection: Whether it is a `CLIPTextModelWithProjection`.
 
     Raises:
@@ -83,7 +83,7 @@ def parse_text_configuration(
 
 @dataclass(frozen=True)
 class EncodedText:
-    """What a text encoder gives.
+    """The results of a text encoder.
 
     Attributes:
         hidden_states: (B, T, C) of the embeddings and of each layer, before the last
@@ -150,7 +150,7 @@ class CLIPFeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each added to what came in."""
+    """Self-attention and feed-forward; each is added to its input."""
 
     def __init__(self, config: TextConfiguration) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The engine itself: builds each part's network and runs it at the border to torch."""
+"""The engine itself: it builds each part's network and exchanges tensors with torch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _MAX_MESSAGE: Final = 200
 
 
 class MlxEngine:
-    """Runs parts in MLX, on the Apple GPU for pipelines on ``mps`` and on the CPU else."""
+    """Runs parts in MLX: on the Apple GPU for pipelines on ``mps``, otherwise on the CPU."""
 
     def __init__(self, choice: EngineChoice) -> None:
         """Make it.
 
         Args:
-            choice: With the option ``compile``, ``yes`` where a call is to become one graph.
+            choice: The engine; its option ``compile`` is ``yes`` where a call is compiled to one
+                graph.
         """
         self.provider = "mlx"
         self._is_compiled = choice.options.get("compile") == "yes"
@@ -37,7 +38,8 @@ class MlxEngine:
         """Build every part's network from the model's files; nothing is converted or kept.
 
         Raises:
-            EngineError: There is no Apple GPU, or a part computes what is not written here.
+            EngineError: There is no Apple GPU, or a part needs a computation that is not written
+                here.
             ModelError: The files do not hold a part's weights.
         """
         device = _find_device(request)
@@ -56,7 +58,7 @@ class MlxEngine:
         return prepared
 
     def set_threads(self, threads: int) -> None:
-        """Do nothing: MLX computes on a GPU, or in one thread of its own."""
+        """Do nothing: MLX computes on a GPU, or in its own single thread."""
         del threads
 
 

@@ -1,4 +1,4 @@
-"""What a UNet and a VAE share: residual blocks, changes of resolution, timestep embeddings.
+"""Layers that a UNet and a VAE share: residual blocks, changes of size, timestep embeddings.
 
 Images are (B, H, W, C), the layout of MLX. Attributes are named as in diffusers, so that weights
 find their place by name.
@@ -39,10 +39,10 @@ class ResnetBlock2D(nn.Module):
     """Two convolutions around an input that is added again at the end.
 
     Args:
-        in_channels: Channels that come in.
-        out_channels: Channels that go out.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
         num_groups: Groups of both normalisations.
-        eps: Of both normalisations.
+        eps: Epsilon of both normalisations.
         time_channels: Length of the timestep embedding; ``None`` in a VAE, which has none.
     """
 
@@ -105,7 +105,7 @@ class Upsample2D(nn.Module):
 
         Args:
             hidden: (B, H, W, C) float.
-            size: Height and width that come out; ``None`` is twice those that come in.
+            size: Height and width of the output; ``None`` means twice those of the input.
         """
         enlarged: mx.array = self.conv(_repeat_pixels(hidden, size))
         return enlarged
@@ -134,7 +134,7 @@ def compute_sinusoids(
         values: (N,) numbers.
         channels: Length of the embedding, even.
         flip_sin_to_cos: Whether cosines come first.
-        freq_shift: Taken off the number of frequencies in the exponent's denominator.
+        freq_shift: Subtracted from the number of frequencies in the exponent's denominator.
 
     Returns:
         (N, channels) float32.

@@ -28,7 +28,7 @@ Compute = Callable[..., tuple[mx.array, ...]]
 """Takes a part's inputs in order, and returns its outputs in order, all in torch's layout."""
 
 _FOLDERS: Final[Mapping[PartName, str]] = {"vae_decoder": "vae"}
-"""Where a part's weights lie, if not in a folder of its own name."""
+"""Folder of a part's weights, where it is not named after the part."""
 
 
 def build_network(part: Part, model: ResolvedModel, dtype: mx.Dtype) -> tuple[nn.Module, Compute]:
@@ -36,7 +36,7 @@ def build_network(part: Part, model: ResolvedModel, dtype: mx.Dtype) -> tuple[nn
 
     Args:
         part: The part.
-        model: Where the files are.
+        model: The model with its files.
         dtype: Float format of the weights and of the computation.
 
     Returns:

@@ -26,9 +26,9 @@ class NetworkSettings:
         """Return a whole number.
 
         Args:
-            name: Of the entry.
-            default: Where it is absent.
-            least: The smallest one that makes sense.
+            name: Name of the entry.
+            default: Value where the entry is absent.
+            least: Smallest allowed value.
 
         Raises:
             EngineError: It is missing or something else.
@@ -96,7 +96,7 @@ class NetworkSettings:
             raise self.refuse(name, value, " or ".join(map(str, known)))
 
     def check_known(self, names: Iterable[str]) -> None:
-        """Check that nothing is set that this code has never heard of.
+        """Check that no entry is set that this code does not know.
 
         Args:
             names: All entries that are read, checked or without influence.

@@ -40,7 +40,7 @@ class DownBlock2D(nn.Module):
     def __call__(
         self, hidden: mx.array, time_embedding: mx.array, context: mx.array
     ) -> list[mx.array]:
-        """Return what the way up will take, in order; the last goes on down."""
+        """Return the tensors for the way up, in order; the last also goes to the block below."""
         kept = []
         for index, resnet in enumerate(self.resnets):
             hidden = resnet(hidden, time_embedding)
@@ -70,7 +70,7 @@ class MidBlock2D(nn.Module):
 
 
 class UpBlock2D(nn.Module):
-    """One resolution on the way up, taking back what the way down kept."""
+    """One resolution on the way up, which also takes the tensors that the way down kept."""
 
     def __init__(
         self, block: BlockConfiguration, skipped: list[int], below: int, config: UNetConfiguration
@@ -78,10 +78,10 @@ class UpBlock2D(nn.Module):
         """Build it.
 
         Args:
-            block: Its own configuration.
-            skipped: Channels of what each residual block takes back, in order.
+            block: Configuration of the block.
+            skipped: Channels of the kept tensor that each residual block takes, in order.
             below: Channels that come from the block below.
-            config: Of the whole network.
+            config: Configuration of the whole network.
         """
         super().__init__()
         widths = [below, *[block.channels] * (len(skipped) - 1)]
@@ -106,7 +106,7 @@ class UpBlock2D(nn.Module):
 
         Args:
             hidden: (B, H, W, C) float, from the block below.
-            kept: One for each residual block, in order.
+            kept: One kept tensor for each residual block, in order.
             time_embedding: (B, D) float.
             context: (B, S, D) float.
             size: Height and width of the resolution above; ``None`` at the top.
@@ -119,7 +119,7 @@ class UpBlock2D(nn.Module):
 
 
 class UNet(nn.Module):
-    """Predicts the noise in latents (or what else the scheduler was trained with)."""
+    """Predicts the noise in latents (or another quantity that the scheduler was trained with)."""
 
     def __init__(self, config: UNetConfiguration) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ def _transformers(block: BlockConfiguration, config: UNetConfiguration) -> list[
 
 
 def _count_kept_channels(config: UNetConfiguration) -> list[int]:
-    """List the channels of all that the way down keeps, in order."""
+    """List the channels of all tensors that the way down keeps, in order."""
     kept = [config.first_channels]
     for block in config.down_blocks:
         kept += [block.channels] * (len(block.transformer_layers) + int(block.changes_size))

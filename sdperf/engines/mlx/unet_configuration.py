@@ -1,4 +1,4 @@
-"""The shape of a UNet, out of its diffusers configuration."""
+"""Read the shape of a UNet from its diffusers configuration."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class BlockConfiguration:
     """One resolution of a UNet, on the way down, in the middle or on the way up.
 
     Attributes:
-        channels: That come out of it.
-        transformer_layers: For each residual block, the layers of the transformer behind it; in
-            the middle, of the transformer between each two.
+        channels: Channels of its output.
+        transformer_layers: Layers of the transformer after each residual block; in the middle, of
+            the transformer between each two.
         has_attention: Whether there are transformers at all.
-        heads: Of each attention.
+        heads: Number of heads of each attention.
         context_channels: Length of a prompt token's embedding.
         changes_size: Whether the block ends by halving or doubling height and width.
     """
@@ -94,8 +94,8 @@ class SizeEmbedding:
     """XL's second embedding, of sizes, crop and the pooled prompt.
 
     Attributes:
-        in_channels: Of the whole.
-        time_channels: Of each number's sinusoids.
+        in_channels: Channels of the whole input.
+        time_channels: Channels of each number's sinusoids.
     """
 
     in_channels: int
@@ -107,16 +107,16 @@ class UNetConfiguration:
     """The shape of a UNet.
 
     Attributes:
-        in_channels: Of the latents.
-        out_channels: Of the prediction.
-        down_blocks: From the highest resolution to the lowest.
-        mid_block: Between; ``None`` in distilled networks without one.
-        up_blocks: From the lowest resolution to the highest.
-        num_groups: Of each group normalisation.
-        norm_eps: Of those in residual blocks and at the end.
+        in_channels: Channels of the latents.
+        out_channels: Channels of the prediction.
+        down_blocks: Blocks from the highest resolution to the lowest.
+        mid_block: Block between them; ``None`` in distilled networks without one.
+        up_blocks: Blocks from the lowest resolution to the highest.
+        num_groups: Groups of each group normalisation.
+        norm_eps: Epsilon of the normalisations in residual blocks and at the end.
         flip_sin_to_cos: Whether cosines come first in sinusoids.
-        freq_shift: Of the sinusoids' frequencies.
-        size_embedding: XL's; ``None`` in 1.x and 2.x.
+        freq_shift: Shift of the sinusoids' frequencies.
+        size_embedding: XL's second embedding; ``None`` in 1.x and 2.x.
     """
 
     in_channels: int
@@ -145,7 +145,7 @@ def parse_unet_configuration(entries: Mapping[str, Any]) -> UNetConfiguration:
     """Read a UNet's shape.
 
     Args:
-        entries: As in diffusers' `config.json`.
+        entries: The entries of diffusers' `config.json`.
 
     Raises:
         EngineError: The UNet computes something else than Stable Diffusion 1.x, 2.x and XL.
@@ -159,7 +159,7 @@ def parse_unet_configuration(entries: Mapping[str, Any]) -> UNetConfiguration:
     if len(up) != count:
         raise settings.refuse("up_block_types", len(up), f"{count}, as many as down_block_types")
     channels = _each(settings, "block_out_channels", count)
-    # diffusers reads this entry as the number of heads, for the sake of published models.
+    # diffusers reads this entry as the number of heads, because published models use it so.
     heads = _each(settings, "attention_head_dim", count, 8)
     contexts = _each(settings, "cross_attention_dim", count, 1280)
     resnets = _each(settings, "layers_per_block", count, 2)
@@ -205,7 +205,7 @@ def parse_unet_configuration(entries: Mapping[str, Any]) -> UNetConfiguration:
 def _attention_of_each(
     settings: NetworkSettings, name: str, kinds: Mapping[str, bool]
 ) -> list[bool]:
-    """Tell of each block whether it has attention."""
+    """Tell for each block whether it has attention."""
     found = settings.get(name)
     if not isinstance(found, list | tuple) or not found:
         raise settings.refuse(name, found, "a list of block types")

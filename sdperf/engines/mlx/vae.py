@@ -44,7 +44,7 @@ _WITHOUT_INFLUENCE: Final = (
     "shift_factor",
     "use_quant_conv",
 )
-"""What belongs to the encoder, or to what a pipeline does around the decoder."""
+"""Entries of the encoder, or of the pipeline's work around the decoder."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class DecoderConfiguration:
     """The shape of a decoder.
 
     Attributes:
-        latent_channels: That come in.
-        out_channels: Of the image.
-        block_channels: From the highest resolution to the lowest.
+        latent_channels: Channels of the latents.
+        out_channels: Channels of the image.
+        block_channels: Channels of the blocks, from the highest resolution to the lowest.
         layers_per_block: Residual blocks at each resolution, less one.
-        num_groups: Of each group normalisation.
+        num_groups: Groups of each group normalisation.
         has_attention: Whether pixels attend to each other at the lowest resolution.
-        has_post_quant_conv: Whether latents are mixed before all else.
+        has_post_quant_conv: Whether the channels of the latents are mixed first.
     """
 
     latent_channels: int
@@ -74,10 +74,10 @@ def parse_decoder_configuration(entries: Mapping[str, Any]) -> DecoderConfigurat
     """Read a decoder's shape.
 
     Args:
-        entries: As in diffusers' `config.json`.
+        entries: The entries of diffusers' `config.json`.
 
     Raises:
-        EngineError: The VAE decodes otherwise than Stable Diffusion's.
+        EngineError: The VAE decodes in another way than Stable Diffusion's.
     """
     settings = NetworkSettings("VAE", entries)
     settings.require(_PLAIN)
@@ -111,7 +111,7 @@ class VAEMidBlock2D(nn.Module):
 
 
 class PixelAttention(Attention):
-    """Attention of all pixels to each other, with one head, added to what came in."""
+    """Attention of all pixels to each other, with one head; it is added to its input."""
 
     def __init__(self, channels: int, num_groups: int) -> None:
         super().__init__(channels, 1, bias=True)

@@ -45,18 +45,18 @@ class OnnxEngine:
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]
     ) -> Mapping[PartName, PreparedPart]:
-        """Export what is not exported yet, and open a session for each part.
+        """Export every part that is not exported yet, and open a session for each.
 
         Raises:
-            EngineError: An operator that the exporter or the runtime lacks, a missing provider, no
-                disk space.
+            EngineError: The exporter or the runtime lacks an operator, the provider is missing, or
+                the disk is full.
         """
         self.provider = choose_provider(request.device, self._choice)
         self._threads = request.threads
         return {part.name: self._prepare_part(part, request, say) for part in parts}
 
     def set_threads(self, threads: int) -> None:
-        """Open the sessions again where they have another number of threads."""
+        """Open the sessions again where their number of threads differs."""
         if threads == self._threads:
             return
         self._threads = threads

@@ -1,4 +1,4 @@
-"""From a part to an ONNX file."""
+"""Export a part to an ONNX file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sdperf.settings import ENGINE
 
 MODEL_NAME: Final = "model.onnx"
 OPSET: Final = 20
-"""The first with an operator for GELU; onnxruntime runs it since 1.17."""
+"""The first version of the operators with GELU; onnxruntime runs it since 1.17."""
 
 _KNOWN: Final = (
     (UserWarning, r"# The axis name: rows will not be used"),
     (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
 )
-"""What the exporter of torch 2.13 warns of itself."""
+"""Warnings of the exporter of torch 2.13 that do not concern the part."""
 
 
 def export_part(part: Part, path: Path) -> None:
@@ -31,7 +31,7 @@ def export_part(part: Part, path: Path) -> None:
 
     Args:
         part: The part.
-        path: Where the ``.onnx`` file goes; its folder exists.
+        path: Path of the ``.onnx`` file to write; its folder exists.
 
     Raises:
         EngineError: The exporter knows no translation of one of its operators.
@@ -62,13 +62,13 @@ def export_part(part: Part, path: Path) -> None:
     if program is None:
         raise EngineError(f"the {part.name} cannot be exported to ONNX", got="no program")
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # where in Python each came from: a third of a small file
+        node.metadata_props.clear()  # the Python lines of each node: a third of a small file
     with quiet_export():
         program.save(path, external_data=True)
 
 
 def first_line(error: BaseException) -> str:
-    """Say what an exporter stumbled over: its innermost cause, one line."""
+    """Describe why an exporter failed: its innermost cause, one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -77,7 +77,7 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet_export() -> Iterator[None]:
-    """Leave out what exporters say of themselves; nothing of it is about the part."""
+    """Leave out messages of exporters about themselves, which do not concern the part."""
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         for category, message in _KNOWN:
             warnings.filterwarnings("ignore", message, category)

@@ -1,4 +1,4 @@
-"""From an exported ONNX file to one whose weights are 8-bit integers."""
+"""Turn an exported ONNX file into one whose weights are 8-bit integers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sdperf.errors import EngineError
 from sdperf.settings import ENGINE
 
 _TAKES_WEIGHTS: Final = {"Conv": (1, 0), "Gather": (0, 0), "Gemm": (1, 0), "MatMul": (1, -1)}
-"""The operators with weights: which input that is, and the axis of its channels."""
+"""The operators with weights: the number of that input, and the axis of its channels."""
 
 _FEWEST_IN_A_ROW: Final = 16
-"""Values that share a scale, at least: with fewer, the scales would eat what is saved."""
+"""Fewest values that share a scale: with fewer, the scales would take the saved memory."""
 
 _LARGEST: Final = 127
 _INLINE_BYTES: Final = 1024
-"""Tensors of fewer bytes lie in the model's own file."""
+"""Tensors of fewer bytes are stored in the model's own file."""
 
 
 def quantise_part(source: Path, target: Path, *, products: bool) -> None:
@@ -33,7 +33,7 @@ def quantise_part(source: Path, target: Path, *, products: bool) -> None:
 
     Args:
         source: An exported model.
-        target: Where the other one goes; its folder exists.
+        target: Path of the quantised model to write; its folder exists.
         products: Whether products are computed in 8-bit integers too, activations rounded call by
             call. Else weights are turned back into floats when they are used.
 
@@ -101,7 +101,7 @@ def quantise_channels(
 
     Args:
         weight: float32 of any shape.
-        axis: Its channels.
+        axis: Axis of its channels.
 
     Returns:
         int8 of the same shape, and the scales that it is to be multiplied with, (channels,).

@@ -19,10 +19,10 @@ CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 
 SPIN_DURATION: Final = ("session.intra_op.spin_duration_us", "2000")
-"""A session's threads spin for a while after its call, for the next one to begin at once. Each part
-has threads of its own: left to themselves those of one part take the processors from the next. Two
-milliseconds cover the scheduler between two steps. Runtimes that do not know the entry leave it
-unread."""
+"""A session's threads spin for a while after its call, so that the next call begins at once. Each
+part has its own threads: without a limit those of one part take the processors from the next. Two
+milliseconds cover the scheduler between two steps. Runtimes that do not know the entry ignore
+it."""
 
 _ONLY_ERRORS: Final = 3
 _NUMPY: Final = {
@@ -64,7 +64,7 @@ def open_session(path: Path, part: str, provider: str, threads: int) -> Any:
             got=" ".join(str(error).split())[:300],
             hint=f"{ENGINE} torch, or another version of onnxruntime",
         ) from error
-    if session.get_providers()[0] != provider:  # it falls back without a word
+    if session.get_providers()[0] != provider:  # it falls back silently
         raise EngineError(
             f"onnxruntime cannot use {provider} here and would run on the CPU",
             got=", ".join(session.get_providers()),
@@ -154,13 +154,13 @@ def explain_failure(part: str, error: Exception) -> GenerationError:
 
 
 def _describe(tensor: torch.Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:
-    """Name a tensor's memory as `IOBinding` wants it."""
+    """Describe a tensor's memory as `IOBinding` wants it."""
     device = tensor.device
     kind = _NUMPY[tensor.dtype]
     return device.type, device.index or 0, kind, tuple(tensor.shape), tensor.data_ptr()
 
 
 def _wait_for_torch(device: torch.device) -> None:
-    """Wait until torch has written its tensors: the runtime has a stream of its own."""
+    """Wait until torch has written its tensors: the runtime has a separate stream."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
