@@ -1,6 +1,6 @@
 """Compares saved sessions: the verdicts of ``sdperf compare`` and their forms. Pure.
 
-The same judges speak as in a run, but nothing is measured again: see `judge_offline`.
+The judges are the same as in a run, but nothing is measured again: see `judge_offline`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CASE_WIDTH: Final = 50
 
 
 def format_comparison_table(comparison: SavedComparison) -> list[Line]:
-    """Lay the comparison out for a terminal: a line a case, then what is not a plain pass.
+    """Lay the comparison out for a terminal: one line per case, then all but the plain passes.
 
     Cases that the head did not run (``-k``, one file of several, a renamed test) share a line.
     """
@@ -66,7 +66,7 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
 def describe_absent(comparison: SavedComparison) -> str | None:
     """Say which cases of the bases the head did not run; ``None`` where it ran all of them.
 
-    Whether somebody left them out on purpose is not in a run: strictly, they fail it.
+    A saved run does not tell whether somebody left them out on purpose: ``--strict`` fails them.
     """
     names = [one.verdict.case for one in comparison.cases if one.is_absent]
     absent = [name.rpartition("::")[2] for name in names]

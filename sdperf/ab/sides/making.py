@@ -1,4 +1,4 @@
-"""From what a user asked for to two sides: revisions, interpreters and settings in any mixture."""
+"""Makes two sides from the user's request: revisions, interpreters and settings in any mixture."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _EXPECTED = "two revisions, two --python, or --a and --b"
 
 @dataclass(frozen=True)
 class SidesRequest:
-    """What a user asked to have compared.
+    """The user's request for a comparison.
 
     Attributes:
-        revisions: None, one (against the working tree) or two.
-        pythons: None, one (for both sides) or two.
+        revisions: No revision, one (against the working tree) or two.
+        pythons: No interpreter, one (for both sides) or two.
         a: Settings of A alone.
         b: Settings of B alone.
-        both: Settings of both, which those of a side outdo.
-        labels: Names of the sides; empty makes them.
+        both: Settings of both sides, which the settings of a side override.
+        labels: Names of the sides; empty for automatic names.
         pictures: How many prompts are drawn to compare the images; ``None`` is all.
     """
 
@@ -50,7 +50,7 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
     """Make the two sides; worktrees of revisions are removed afterwards.
 
     Raises:
-        ConfigurationError: Nothing is compared with anything, or something named is not there.
+        ConfigurationError: There are no two sides to compare, or something named does not exist.
     """
     revisions, pythons = request.revisions, request.pythons
     for what, given in (
@@ -133,7 +133,7 @@ def _describe_device(choice: str) -> DeviceInfo:
 def _make_labels(
     revisions: Sequence[str], interpreters: Sequence[Interpreter], settings: Sequence[SideSettings]
 ) -> tuple[str, str]:
-    """Name the sides by what tells them apart."""
+    """Name the sides by their differences."""
     parts: tuple[list[str], list[str]] = ([], [])
     told = label_interpreters(interpreters) if len(interpreters) == 2 else ("", "")
     for i in range(2):

@@ -9,12 +9,12 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
 
 _OWN_AFFAIR: Final = frozenset({"model", "lora"})
-"""Paths or hub ids: the same may lie elsewhere on another day; `model_hash` and `loras` tell."""
+"""Fields not compared: paths or hub ids, which may change; `model_hash` and `loras` tell."""
 
 
 _ACCEPT: Final = "sdperf baseline accept --reason TEXT"
 _PROMPT_ALONE: Final = "the prompt alone"
-"""What is drawn from where there is no picture."""
+"""The words for a workload without an input picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Difference:
 def explain_difference(saved: Measurement, current: Measurement) -> Difference | None:
     """Say why two measurements of one test id are not comparable; ``None`` when they are.
 
-    Another model hash is not a reason: retrained or converted weights are a change to be judged.
+    A different model hash is no obstacle: retrained or converted weights are a change to judge.
     """
     if saved.kind != current.kind or saved.images_per_round != current.images_per_round:
         return Difference(
@@ -72,7 +72,7 @@ def _name_loras(measured: Measurement) -> str:
 
 
 def explain_pictures(before: InputPicture | None, now: InputPicture | None) -> str:
-    """Say in words what two workloads are drawn from, and of two pictures only what differs."""
+    """Say in words what two workloads are drawn from; for two pictures, only what differs."""
     if before is None or now is None:
         return f"it was drawn from {_describe(before)}, and now from {_describe(now)}"
     was, is_now = list_picture_parts(before), list_picture_parts(now)
@@ -81,7 +81,7 @@ def explain_pictures(before: InputPicture | None, now: InputPicture | None) -> s
 
 
 def list_picture_parts(picture: InputPicture | None) -> dict[str, str]:
-    """Say in words, field by field, what is drawn from; the same fields without a picture."""
+    """Describe the input of a workload field by field; the fields exist without a picture too."""
     given = InputPicture(DEFAULT_PICTURE_SHA256) if picture is None else picture
     parts = {
         "picture": given.name_picture().removeprefix("picture "),
@@ -105,7 +105,7 @@ def _describe(picture: InputPicture | None) -> str:
 
 
 def _show(value: object) -> str:
-    """Show a field in words: prompts one by one, nothing as nothing."""
+    """Show a field in words: prompts one by one, and an empty field as left open."""
     if value is None:
         return "left open"
     return ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)

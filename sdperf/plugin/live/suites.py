@@ -28,11 +28,11 @@ class SessionSuites:
 
     Attributes:
         settings: The options.
-        live_line: Where progress is shown.
+        live_line: The line that shows progress.
         root: pytest's root folder.
-        ledger: Where the session's wall time goes.
-        plan: What our tests will ask of the workers, in order.
-        traced: Whether the trace that was asked for has been written.
+        ledger: Counts the session's wall time.
+        plan: The needs of sdperf's tests, in order.
+        traced: Whether the requested trace has been written.
     """
 
     settings: Settings
@@ -98,7 +98,7 @@ class SessionSuites:
         return self._suite
 
     def _make_pool(self) -> WorkerPool:
-        """Make the pool of the session: of a cluster's workers, of our own, or of this process."""
+        """Make the pool of the session: on a cluster, on this machine, or in this process."""
         from sdperf.run.hosts.local import InProcessHost, SpawnedHost
         from sdperf.run.pool import WorkerPool
 
@@ -141,7 +141,7 @@ class SessionSuites:
             suite.shipped = calibrated or suite.shipped
 
     def start_ahead(self, node_id: str, tell_cost: Callable[[], None] | None = None) -> None:
-        """Have processes ready for a test's pipeline, all of the session's before its first one.
+        """Start processes for a test's pipeline, all of the session's before its first one.
 
         Args:
             node_id: The test.
@@ -169,14 +169,14 @@ class SessionSuites:
         suite.pool.settle()
 
     def count_loads(self) -> int:
-        """Count the pipelines that the session loads, one a worker, references included."""
+        """Count the pipelines that the session loads, one per worker, including references."""
         return self.plan.count_all(self.is_skipped) + self._plan_references()
 
     def plan_references(self, tests: Sequence[ExpectedWork]) -> None:
-        """Have no more made of the references than these tests are compared with.
+        """Limit the references to those that these tests need.
 
         Args:
-            tests: Those of the session that a budget has time for.
+            tests: The tests of the session for which a budget has time.
         """
         self._plan_references(Plan(tests))
 
@@ -185,11 +185,11 @@ class SessionSuites:
         return len(self.own().images.plain)
 
     def reference_precision(self) -> Precision:
-        """Return the precision of the pipeline that others are compared with."""
+        """Return the precision of the reference pipeline."""
         return self.own().reference_precision
 
     def _plan_references(self, plan: Plan | None = None) -> int:
-        """Tell the suite what its tests are compared with; count the processes that it takes."""
+        """Tell the suite the references of its tests; return the number of needed processes."""
         plan = plan or self.plan
         from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
@@ -213,7 +213,7 @@ class SessionSuites:
         return is_empty or self.reason_to_skip(variant) is not None
 
     def find_default_optimisations(self) -> tuple[str, ...]:
-        """Return what is on by default on the session's device, for its model's pipeline."""
+        """Return the default optimisations of the session's device for its model's pipeline."""
         suite = self.own()
         return default_for(suite.describe_device().kind, suite.model.pipeline_class)
 
@@ -227,7 +227,7 @@ class SessionSuites:
         return find_skip_reason(self.settings, self.own(), self._cluster, variant, beside)
 
     def is_short_of_memory(self, variant: Variant, beside: Sequence[Variant] = ()) -> bool:
-        """Tell whether a case that is left out is one that the memory does not hold.
+        """Tell whether a left-out case does not fit into the memory.
 
         Args:
             variant: The case.
@@ -236,7 +236,7 @@ class SessionSuites:
         return find_memory_reason(self.settings, self.own(), variant, beside) is not None
 
     def close(self) -> None:
-        """End all workers and let go of the machine's probes."""
+        """End all workers and close the machine's probes."""
         if self._plain_suite is not None:
             self._plain_suite.pool.close()
         if self._suite is not None:
