@@ -341,7 +341,7 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
         ),
         (("--commits", "a..b", "--with", "torch"), "--with goes with packages only"),
         (("--commits", "a..b", "--from", "1"), "--from needs one --python-package"),
-        (("--commits", "a..b"), "not a git repository"),
+        (("--commits", "a..b"), "this folder lies in no git repository"),
     ],
 )
 def test_what_cannot_be_used_is_one_message(capsys, packages, arguments, words):

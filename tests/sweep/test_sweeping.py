@@ -315,6 +315,24 @@ def test_a_kept_sweep_of_another_question_or_of_the_repository_is_refused(tmp_pa
         folder.read()
 
 
+def test_a_place_that_a_repository_chose_by_a_link_is_refused_and_left_alone(tmp_path):
+    asked = sweep_question(VERSIONS)
+    elsewhere, repository = tmp_path / "elsewhere", tmp_path / "cloned"
+    elsewhere.mkdir()
+    (repository / ".sdperf").mkdir(parents=True)
+    (repository / ".sdperf" / "sweep").symlink_to(elsewhere)
+    folder = SweepFolder(repository / ".sdperf" / "sweep", asked.key())
+    git(repository, "init", "--quiet")
+    assert folder.read() is None  # a link of one's own leads to a larger disk
+    git(repository, "add", "--force", ".sdperf/sweep")
+    with pytest.raises(ConfigurationError, match="came with the repository") as refused:
+        folder.read()
+    assert "git rm --cached sweep" in refused.value.hint
+    with pytest.raises(ConfigurationError, match="came with the repository"), folder.locked():
+        pass
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_no_comparison_begins_after_the_budget_nor_one_that_would_end_after_it(tmp_path):
     asked = sweep_question(VERSIONS)
     now = [0.0]
