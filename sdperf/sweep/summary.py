@@ -51,6 +51,7 @@ class VersionPoint:
         change_log: Log ratio against the anchor; 0 for the anchor itself.
         lower_log: Its lower bound.
         upper_log: Its upper bound.
+        conflicts: What pip named that does not fit together when it was installed.
 
     Raises:
         ValueError: A log ratio or a time is one that no machine can show.
@@ -66,6 +67,7 @@ class VersionPoint:
     change_log: float | None = None
     lower_log: float | None = None
     upper_log: float | None = None
+    conflicts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what a damaged file may say."""
@@ -277,7 +279,13 @@ def clean_texts(value: Any) -> Any:
 def _make_curve(state: SweepState, case: str, names: Mapping[str, str]) -> VersionCurve:
     shown = _list_shown(state)
     anchor_s = _find_anchor_seconds(state, case)
-    points = tuple(_make_point(state, case, step, names[step], anchor_s) for step in shown)
+    points = tuple(
+        replace(
+            _make_point(state, case, step, names[step], anchor_s),
+            conflicts=state.conflicts.get(step, ()),
+        )
+        for step in shown
+    )
     live = [step for step in shown if step not in state.reasons]
     steps = tuple(
         _make_step(state, case, before, after, names) for before, after in itertools.pairwise(live)
