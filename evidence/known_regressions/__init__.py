@@ -25,7 +25,7 @@ from sdperf.sweep.summary import SweepSummary
 Aspect = Literal["speed", "memory", "pictures", "runs"]
 """What got worse; ``runs`` is whether it draws at all."""
 
-Need = Literal["cpu", "gpu", "mac"]
+Need = Literal["cpu", "gpu", "mac", "fp16"]
 State = Literal["found", "open", "missed", "cannot be run"]
 
 LIST: Final = Path(__file__).parent / "regressions.toml"
@@ -35,6 +35,7 @@ _NEEDS: Final[dict[Need, str]] = {
     "cpu": "not tried yet",
     "gpu": "needs a GPU",
     "mac": "needs a Mac",
+    "fp16": "needs a processor that computes in fp16",
 }
 _LOWEST: Final = {
     "diffusers": "0.37",
