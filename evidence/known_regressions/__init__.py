@@ -73,7 +73,7 @@ sdperf says that nothing of the kind happened here, with this model and size; th
 others. Nothing is called found that was not run. *Mended*: the right version is the newer one,
 which mends it; the older one is judged against it. *Runs*: whether it draws at all. Where a command
 names a subject, that is a tiny pipeline with what the thread is about, in
-`evidence/known_regressions/subjects.py`. Builds are those that pip finds: torch's are CUDA builds
+`evidence/known_regressions`. Builds are those that pip finds: torch's are CUDA builds
 that run on the processor, but a CPU build where this machine keeps one (2.13.0).
 
 """
