@@ -25,7 +25,7 @@ from sdperf.sweep.summary import SweepSummary
 Aspect = Literal["speed", "memory", "pictures", "runs"]
 """What got worse; ``runs`` is whether it draws at all."""
 
-Need = Literal["cpu", "gpu", "mac"]
+Need = Literal["cpu", "gpu", "mac", "fp16"]
 State = Literal["found", "open", "missed", "cannot be run"]
 
 LIST: Final = Path(__file__).parent / "regressions.toml"
@@ -35,6 +35,7 @@ _NEEDS: Final[dict[Need, str]] = {
     "cpu": "not tried yet",
     "gpu": "needs a GPU",
     "mac": "needs a Mac",
+    "fp16": "needs a processor that computes in fp16",
 }
 _LOWEST: Final = {
     "diffusers": "0.37",
@@ -72,7 +73,7 @@ sdperf says that nothing of the kind happened here, with this model and size; th
 others. Nothing is called found that was not run. *Mended*: the right version is the newer one,
 which mends it; the older one is judged against it. *Runs*: whether it draws at all. Where a command
 names a subject, that is a tiny pipeline with what the thread is about, in
-`evidence/known_regressions/subjects.py`. Builds are those that pip finds: torch's are CUDA builds
+`evidence/known_regressions`. Builds are those that pip finds: torch's are CUDA builds
 that run on the processor, but a CPU build where this machine keeps one (2.13.0).
 
 """

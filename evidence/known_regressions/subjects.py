@@ -378,6 +378,19 @@ def _draw_kohya(name: str, layer: Any, rank: int = 4) -> dict[str, Any]:
     }
 
 
+def many_added_tokens(request: PipelineRequest) -> Any:
+    """Make the model that is asked for, with a Python tokenizer whose characters are added tokens.
+
+    So are those of models for Chinese prompts: one token a character, thousands of them added.
+    """
+    from evidence.known_regressions.tokenizing import make_character_tokenizer
+
+    pipeline = request.load()
+    rows = pipeline.text_encoder.config.vocab_size
+    pipeline.tokenizer = make_character_tokenizer(pipeline.tokenizer.model_max_length, rows)
+    return pipeline
+
+
 def dilated_convolution(request: PipelineRequest) -> Any:
     """Make the model that is asked for, with the thread's convolution run before it decodes.
 

@@ -85,7 +85,10 @@ def read_history(
     """
     if good == bad:
         raise ConfigurationError(
-            "there is nothing between a commit and itself", got=good[:12], expected="two commits"
+            "there is nothing between a commit and itself",
+            got=good[:12],
+            expected="two commits",
+            hint="git log --oneline lists them",
         )
     if not _is_ancestor(repository, good, bad):
         raise _explain_order(repository, good, bad, words)

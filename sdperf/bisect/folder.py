@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sdperf.ab.sides.worktree import is_tracked
+from sdperf.ab.sides.worktree import find_tracked_link, is_tracked
 from sdperf.ab.verdict.comparison import AbComparison, Compared
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.record.json import decode_object, format_record, parse_record
@@ -88,8 +88,10 @@ class KeptFolder(abc.ABC, Generic[S]):
         """Keep another process from asking the same question at the same time.
 
         Raises:
-            ConfigurationError: One does, or the folder cannot be written.
+            ConfigurationError: One does, or the folder cannot be written, or a repository's link
+                leads to it.
         """
+        self._refuse_tracked_link()
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
             keep_out_of_git(self.parent)
@@ -118,6 +120,7 @@ class KeptFolder(abc.ABC, Generic[S]):
             RecordError: The file is damaged, or is of another question.
             ConfigurationError: It cannot be read, or came with the repository.
         """
+        self._refuse_tracked_link()
         if is_tracked(self.path):
             raise ConfigurationError(
                 f"the {self.noun} kept here came with the repository: none of it was measured here",
@@ -179,6 +182,16 @@ class KeptFolder(abc.ABC, Generic[S]):
         """Remove the state and all that belongs to it."""
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _refuse_tracked_link(self) -> None:
+        """Refuse a place that a repository chose: files are written and removed there."""
+        if (link := find_tracked_link(self.path)) is not None:
+            raise ConfigurationError(
+                f"the place of the {self.noun} came with the repository: it may lead anywhere",
+                got=f"{link}, a link that git tracks",
+                expected="a folder, or a link of your own",
+                hint=f"git rm --cached {link.name}, then rm {link.name} (in {link.parent})",
+            )
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

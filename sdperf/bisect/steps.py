@@ -37,6 +37,9 @@ class SideSource(Protocol):
             ConfigurationError: Something is in the way: no room, no network.
         """
 
+    def list_conflicts(self, step: str) -> tuple[str, ...]:
+        """List what pip named that does not fit together at a step that was opened."""
+
 
 @dataclass
 class SideTester:
@@ -79,6 +82,10 @@ class SideTester:
             b = self._open(step, stack)
             return self.measure(a, b, cases, options, bench=self.bench, view=self.view_for(options))
 
+    def list_conflicts(self, step: str) -> tuple[str, ...]:
+        """List what pip named that does not fit together at a step that was measured."""
+        return self.source.list_conflicts(step)
+
     def _open(self, step: str, stack: contextlib.ExitStack) -> Side:
         """Open a step's side until the stack ends; the good end's once, whichever side it is."""
         if step != self.good:
@@ -114,6 +121,10 @@ class Commits:
                 repository=code.repository,
             )
 
+    def list_conflicts(self, _step: str) -> tuple[str, ...]:
+        """List none: commits run in the environment that is there."""
+        return ()
+
 
 @dataclass
 class Versions:
@@ -128,11 +139,17 @@ class Versions:
     store: EnvironmentStore
     template: Side
     companions: tuple[str, ...] = ()
+    _conflicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def list_conflicts(self, step: str) -> tuple[str, ...]:
+        """List what pip named when the step's environment was built."""
+        return self._conflicts.get(step, ())
 
     @contextlib.contextmanager
     def opened(self, step: str) -> Iterator[Side]:
         """Build an environment, or take the one that is there."""
-        with self.store.opened([*step.split(), *self.companions]) as (python, _):
+        with self.store.opened([*step.split(), *self.companions]) as (python, record):
+            self._conflicts[step] = record.conflicts
             yield dataclasses.replace(self.template, label=label_step(step), interpreter=python)
 
 

@@ -19,6 +19,7 @@ from sdperf.units import (
     UNKNOWN,
     format_bytes,
     format_change,
+    format_names,
     format_quantity,
     format_score,
     format_seconds,
@@ -54,6 +55,7 @@ _SIZES: Final = ("largest", "second largest", "third largest")
 _UNTIMED: Final = "not timed"
 _NAME: Final = 16
 _BEFORE: Final = 12
+_MOST_NAMES: Final = 6
 
 
 def format_sweep_lines(summary: SweepSummary) -> list[Line]:
@@ -273,6 +275,15 @@ def list_failures(summary: SweepSummary) -> Iterator[str]:
             continue
         anchor = summary.anchor or UNKNOWN
         yield f"{point.name} could not be compared with the anchor {anchor}: {point.reason}"
+    yield from _list_conflicts(summary)
+
+
+def _list_conflicts(summary: SweepSummary) -> Iterator[str]:
+    """Say what pip named that does not fit together, once for all versions that share it."""
+    points = summary.curves[0].points
+    for conflict in dict.fromkeys(text for point in points for text in point.conflicts):
+        names = [point.name for point in points if conflict in point.conflicts]
+        yield f"pip names a conflict with {format_names(names, _MOST_NAMES)}: {conflict}"
 
 
 def name_step(step: VersionStep) -> str:

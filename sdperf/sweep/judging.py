@@ -52,6 +52,18 @@ def refuse_absurd(*logs: float | None) -> None:
         raise ValueError(f"a log ratio lies beyond {LARGEST_LOG:g}")
 
 
+def refuse_figures(*figures: float | None) -> None:
+    """Refuse counts, times and sizes that no machine can show.
+
+    Raises:
+        ValueError: One is negative, or beyond `LARGEST_FIGURE`.
+    """
+    if any((figure or 0) < 0 for figure in figures):
+        raise ValueError("a figure of a sweep is negative")
+    if any((figure or 0) > LARGEST_FIGURE for figure in figures):
+        raise ValueError(f"a figure of a sweep lies beyond {LARGEST_FIGURE:g}")
+
+
 @dataclass(frozen=True)
 class StageStep:
     """A stage whose time differs between two versions, from profiled rounds.
@@ -76,9 +88,10 @@ class StageStep:
         """Refuse what a damaged file may say.
 
         Raises:
-            ValueError: A log ratio is one that no machine can show.
+            ValueError: A log ratio or a time is one that no machine can show.
         """
         refuse_absurd(self.change_log, self.lower_log, self.upper_log)
+        refuse_figures(self.before_s, self.after_s)
 
 
 @dataclass(frozen=True)
@@ -105,11 +118,7 @@ class VersionFigures:
         Raises:
             ValueError: A figure is negative, or beyond what any machine has.
         """
-        figures = [getattr(self, one.name) or 0 for one in fields(self)]
-        if any(figure < 0 for figure in figures):
-            raise ValueError("a figure of a version is negative")
-        if any(figure > LARGEST_FIGURE for figure in figures):
-            raise ValueError(f"a figure of a version lies beyond {LARGEST_FIGURE:g}")
+        refuse_figures(*(getattr(self, one.name) for one in fields(self)))
 
 
 @dataclass(frozen=True)

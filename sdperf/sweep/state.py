@@ -115,12 +115,14 @@ class SweepState:
         started: When, UTC, ISO 8601.
         pairs: Comparisons in the order in which they were made.
         failed: Steps that cannot be measured.
+        conflicts: What pip named that does not fit together, by step.
     """
 
     question: SweepQuestion
     started: str
     pairs: tuple[PairRecord, ...] = ()
     failed: tuple[FailedStep, ...] = ()
+    conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def reasons(self) -> dict[str, str]:
@@ -147,6 +149,10 @@ class SweepState:
         """Return the state after one more comparison."""
         return replace(self, pairs=(*self.pairs, record))
 
+    def with_conflicts(self, found: Mapping[str, tuple[str, ...]]) -> SweepState:
+        """Return the state with what pip named for some steps; none is nothing to keep."""
+        return replace(self, conflicts={**self.conflicts, **{a: b for a, b in found.items() if b}})
+
     def with_failed(self, record: FailedStep) -> SweepState:
         """Return the state after one more step that cannot be measured."""
         return replace(self, failed=(*self.failed, record))
@@ -161,6 +167,6 @@ class SweepFolder(KeptFolder[SweepState]):
         """Read a sweep's state."""
         state = parse_record(SweepState, document)
         ends = [step for one in state.pairs for step in (one.a, one.b)]
-        named = [*ends, *(one.step for one in state.failed)]
+        named = [*ends, *(one.step for one in state.failed), *state.conflicts]
         self.check_question(state.question.key(), state.question.plan.steps, named)
         return state

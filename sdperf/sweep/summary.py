@@ -14,7 +14,13 @@ from typing import Any, Final, Literal
 from sdperf.errors import RecordError
 from sdperf.record.environment import Environment
 from sdperf.record.json import check_format_version, decode_object, format_record, parse_record
-from sdperf.sweep.judging import CaseStep, SpeedAnswer, VersionFigures, refuse_absurd
+from sdperf.sweep.judging import (
+    CaseStep,
+    SpeedAnswer,
+    VersionFigures,
+    refuse_absurd,
+    refuse_figures,
+)
 from sdperf.sweep.state import SWEEP_FORMAT_VERSION, PairRecord, SweepQuestion, SweepState
 from sdperf.sweep.sweeping import SweepConclusion, SweepEnding
 
@@ -45,9 +51,10 @@ class VersionPoint:
         change_log: Log ratio against the anchor; 0 for the anchor itself.
         lower_log: Its lower bound.
         upper_log: Its upper bound.
+        conflicts: What pip named that does not fit together when it was installed.
 
     Raises:
-        ValueError: A log ratio is one that no machine can show.
+        ValueError: A log ratio or a time is one that no machine can show.
     """
 
     step: str
@@ -60,10 +67,12 @@ class VersionPoint:
     change_log: float | None = None
     lower_log: float | None = None
     upper_log: float | None = None
+    conflicts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what a damaged file may say."""
         refuse_absurd(self.change_log, self.lower_log, self.upper_log)
+        refuse_figures(self.seconds_per_image)
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,14 @@ class SweepSummary:
     lost: int = 0
     format_version: int = SWEEP_FORMAT_VERSION
 
+    def __post_init__(self) -> None:
+        """Refuse what a damaged file may say.
+
+        Raises:
+            ValueError: A count or a time is one that no machine can show.
+        """
+        refuse_figures(self.comparisons, self.left, self.lost, self.took_s)
+
 
 @dataclass(frozen=True)
 class SweepContext:
@@ -227,8 +244,11 @@ def read_sweep(path: Path) -> SweepSummary:
         raise RecordError(f"{path} is no sweep", expected="what sdperf sweep --json wrote")
     check_format_version(str(path), document.get("format_version"), SWEEP_FORMAT_VERSION, hint)
     summary = parse_record(SweepSummary, clean_texts(document))
+    _refuse_repeated(path, "a case", [curve.case for curve in summary.curves], hint)
     for curve in summary.curves:
         names = [point.name for point in curve.points]
+        _refuse_repeated(path, "a version", names, hint)
+        _refuse_repeated(path, "a step", [(one.before, one.after) for one in curve.steps], hint)
         if not names or not {end for one in curve.steps for end in (one.before, one.after)} <= {
             *names
         }:
@@ -236,6 +256,13 @@ def read_sweep(path: Path) -> SweepSummary:
     if not summary.curves:
         raise RecordError(f"{path} holds no case", hint=hint)
     return replace(summary, command="")
+
+
+def _refuse_repeated(path: Path, what: str, found: Sequence[object], hint: str) -> None:
+    repeated = next((one for one in found if found.count(one) > 1), None)
+    if repeated is not None:
+        told = " -> ".join(repeated) if isinstance(repeated, tuple) else repeated
+        raise RecordError(f"{path} holds {what} twice", got=told, hint=hint)
 
 
 def clean_texts(value: Any) -> Any:
@@ -252,7 +279,13 @@ def clean_texts(value: Any) -> Any:
 def _make_curve(state: SweepState, case: str, names: Mapping[str, str]) -> VersionCurve:
     shown = _list_shown(state)
     anchor_s = _find_anchor_seconds(state, case)
-    points = tuple(_make_point(state, case, step, names[step], anchor_s) for step in shown)
+    points = tuple(
+        replace(
+            _make_point(state, case, step, names[step], anchor_s),
+            conflicts=state.conflicts.get(step, ()),
+        )
+        for step in shown
+    )
     live = [step for step in shown if step not in state.reasons]
     steps = tuple(
         _make_step(state, case, before, after, names) for before, after in itertools.pairwise(live)

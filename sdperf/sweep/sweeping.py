@@ -71,6 +71,7 @@ class Sweep:
             end after it, as long as those before took, is not begun either.
         judge: Says what a comparison means.
         spell: Says why a step cannot be measured, with the options of the command that is typed.
+        list_conflicts: Lists what pip named that does not fit together at a step.
         clock: Returns seconds.
         now: Returns the time, UTC, ISO 8601.
     """
@@ -83,6 +84,7 @@ class Sweep:
     budget_s: float | None = None
     judge: Callable[[AbComparison], AbVerdict] = judge_comparison
     spell: Callable[[SdperfError], str] = str
+    list_conflicts: Callable[[str], tuple[str, ...]] = lambda _: ()
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], str] = lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     _sitting: Sitting = field(init=False)
@@ -143,7 +145,8 @@ class Sweep:
             finished=self.now(),
         )
         self.teller.end(record)
-        return state.with_pair(record)
+        conflicts = {step: self.list_conflicts(step) for step in (pair.a, pair.b)}
+        return state.with_pair(record).with_conflicts(conflicts)
 
     def _note_failure(
         self,

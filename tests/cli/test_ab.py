@@ -182,7 +182,7 @@ def test_outside_a_repository_revisions_are_refused(capsys, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     status, _, err = run(capsys, "main", "HEAD")
     assert status == 2
-    assert "not a git repository" in err
+    assert "this folder lies in no git repository" in " ".join(err.split())
 
 
 def test_a_revision_where_the_subject_does_not_import_is_named(capsys, repository):

@@ -71,6 +71,8 @@ def packages(monkeypatch, tmp_path):
             note("ERROR: Could not find a version that satisfies the requirement planted-sd==1.2 "
                  "(from versions: 1.0, 1.1)\n")  # fmt: skip
             return 1
+        if "other-sd==2.1" in command:
+            note("planted-sd 1.0 requires other-sd<2.1, but you have other-sd 2.1.\n")
         return pretend_pip(command, note)
 
     store = EnvironmentStore(tmp_path / "store", read_present_environment(), run=install)
@@ -79,9 +81,10 @@ def packages(monkeypatch, tmp_path):
         return replace(store, pip_options=tuple(pip_options), say=say)
 
     def list_releases(asked, pip_options):
-        if asked.name != "planted-sd":
+        offered = {"planted-sd": VERSIONS, "other-sd": ("2.0", "2.1")}.get(asked.name)
+        if offered is None:
             raise PackageError(f"the package index offers no {asked.name}")
-        offered = releases.parse_offered(f"Available versions: {', '.join(VERSIONS)}")
+        offered = releases.parse_offered(f"Available versions: {', '.join(offered)}")
         return releases.select_releases(asked, offered)
 
     monkeypatch.setattr(stepping, "open_store", open_store)
@@ -188,6 +191,51 @@ def test_companions_are_installed_beside_every_version(capsys, packages, tmp_pat
     kept = [path.read_text() for path in (tmp_path / "store").glob("*/sdperf-environment.json")]
     assert len(kept) == 2
     assert all("other-sd==2.0" in one for one in kept)
+
+
+RANGES = ("--python-package", "planted-sd 1.3 ..", "--python-package", "Other_SD")
+
+
+def test_ranges_of_several_packages_are_swept_one_after_another(capsys, packages):
+    """The other package is what --with says; conflicts are those that pip names."""
+    fixed = ("--with", "planted-sd==1.0", "--with", "other-sd==1.9")
+    written = ("--untimed", "--json", "s.json", "--figures", "drawn", "--history", "off")
+    status, out, err = run(capsys, *RANGES, *fixed, *SUBJECT, *written)
+    assert status == 0, err
+    planted, other = (json.loads(Path(f"s-{one}-sd.json").read_text()) for one in NAMES)
+    assert [point["name"] for point in planted["curves"][0]["points"]] == ["1.3", "1.4"]
+    assert [point["name"] for point in other["curves"][0]["points"]] == ["2.0", "2.1"]
+    assert planted["question"]["companions"] == ["other-sd==1.9"]
+    assert other["question"]["companions"] == ["planted-sd==1.0"]
+    assert planted["curves"][0]["steps"][0]["found"]["pictures"] == "broken"
+    assert other["curves"][0]["steps"][0]["found"]["pictures"] == "equal"
+    assert out.index("planted-sd 1.3 .. 1.4") < out.index("other-sd 2.0 .. 2.1")
+    clash = "pip names a conflict with 2.1: planted-sd 1.0 requires other-sd<2.1, but you have"
+    assert clash in " ".join(out.split())
+    assert "with 2.0" not in out
+
+
+NAMES = ("planted", "other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((*RANGES, "--python-package", "other-sd .. 3"), "a package has two ranges; got: other-sd"),
+        ((*RANGES, "--from", "1.3"), "--from cannot hold for several packages"),
+        ((*RANGES, "--anchor", "1.3"), "--anchor cannot hold for several packages"),
+        ((*RANGES, "--format", "json"), "--format json cannot hold for several packages"),
+        ((*RANGES, "--python-package", "no-such-sd"), "the package index offers no no-such-sd"),
+        ((*RANGES, "--python-package", "other-sd==2.0"), "exact version"),
+    ],
+)
+def test_what_several_packages_cannot_share_is_refused_before_any_is_measured(
+    capsys, packages, arguments, words
+):
+    status, out, err = run(capsys, *arguments, *SUBJECT)
+    assert (status, out) == (2, "")
+    assert words in " ".join(err.split())
+    assert "making an environment" not in err
 
 
 def test_versions_given_one_by_one_may_be_of_several_packages(capsys, packages):
@@ -341,7 +389,7 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
         ),
         (("--commits", "a..b", "--with", "torch"), "--with goes with packages only"),
         (("--commits", "a..b", "--from", "1"), "--from needs one --python-package"),
-        (("--commits", "a..b"), "not a git repository"),
+        (("--commits", "a..b"), "this folder lies in no git repository"),
     ],
 )
 def test_what_cannot_be_used_is_one_message(capsys, packages, arguments, words):

@@ -136,6 +136,8 @@ def test_a_subject_that_a_command_names_is_there(one):
         ("free_u", "torch", 64),
         ("qwen_image_edit", "torch", 32),
         ("dilated_convolution", "torch", 64),
+        ("many_added_tokens", "torch", 64),
+        ("layer_norms", "onnxruntime", 64),
         ("convolution_of_two", "onnxruntime", 64),
         ("mixed_rank_lora", "peft", 64),
         ("lora_of_the_first_layers", "peft", 64),
@@ -150,7 +152,8 @@ def test_a_subject_draws_a_picture_with_the_versions_that_are_installed(subject,
     from sdperf.models.subject import PipelineRequest, load_subject
 
     pytest.importorskip(needs)
-    make = load_subject(f"evidence.known_regressions.subjects:{subject}")
+    module = "operators" if subject == "layer_norms" else "subjects"
+    make = load_subject(f"evidence.known_regressions.{module}:{subject}")
     pipeline = make(PipelineRequest(resolve_model("embedded"), torch.float32, torch.device("cpu")))
     with known_warnings_ignored():
         drawn = pipeline(

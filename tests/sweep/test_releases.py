@@ -4,6 +4,8 @@ import sys
 import pytest
 from packaging.version import Version
 
+from sdperf.ab.sides.environments import EnvironmentStore
+from sdperf.ab.sides.present import read_present_environment
 from sdperf.errors import ConfigurationError, PackageError
 from sdperf.sweep.releases import (
     ReleaseRange,
@@ -113,6 +115,18 @@ def test_the_index_is_asked_by_pip_itself(tmp_path):
     assert list_releases(asked, options) == ("1.0", "1.2", "1.10")
     with pytest.raises(PackageError, match="the package index offers no no-such-thing"):
         list_releases(ReleaseRange("no-such-thing"), options)
+
+
+def test_pips_own_variables_say_where_to_look(tmp_path, monkeypatch):
+    """As on a machine without a network: no option is given, and a folder has the wheels."""
+    for version in ("1.0", "1.10"):
+        make_wheel(tmp_path, version)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert list_releases(ReleaseRange("planted-sd"), ()) == ("1.0", "1.10")
+    store = EnvironmentStore(tmp_path / "environments", read_present_environment())
+    with store.opened(["planted-sd==1.10"]) as (_, record):
+        assert record.versions == {"planted-sd": "1.10"}
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,18 @@ def test_json_is_as_its_schema_says_and_is_read_back_without_the_command(summary
         (lambda one: one["curves"][0]["points"][1].update(change_log=1e9), "log ratio"),
         (lambda one: one["curves"][0]["points"][0]["figures"].update(load_s=-1.0), "negative"),
         (lambda one: one["curves"][0]["points"][0]["figures"].update(load_s=1e300), "beyond"),
+        (lambda one: one["curves"][0]["points"][0].update(seconds_per_image=-1.0), "negative"),
+        (lambda one: one.update(took_s=-1.0), "negative"),
+        (lambda one: one.update(comparisons=-1), "negative"),
+        (lambda one: one["curves"].append(one["curves"][0]), "holds a case twice"),
+        (
+            lambda one: one["curves"][0]["points"].append(one["curves"][0]["points"][0]),
+            "holds a version twice; got: 1.0",
+        ),
+        (
+            lambda one: one["curves"][0]["steps"].append(one["curves"][0]["steps"][0]),
+            "holds a step twice; got: 1.0 -> 2.0",
+        ),
         (lambda one: one["curves"][0]["steps"][0]["found"].update(ssim=1e308), "SSIM"),
         (lambda one: one["curves"][0]["steps"][0]["found"].update(worst_tile_ssim=-9.0), "SSIM"),
         (lambda one: one["question"]["plan"].update(chosen=[]), "a sweep over 0 steps"),

@@ -315,6 +315,44 @@ def test_a_kept_sweep_of_another_question_or_of_the_repository_is_refused(tmp_pa
         folder.read()
 
 
+def test_a_place_that_a_repository_chose_by_a_link_is_refused_and_left_alone(tmp_path):
+    asked = sweep_question(VERSIONS)
+    elsewhere, repository = tmp_path / "elsewhere", tmp_path / "cloned"
+    elsewhere.mkdir()
+    (repository / ".sdperf").mkdir(parents=True)
+    (repository / ".sdperf" / "sweep").symlink_to(elsewhere)
+    folder = SweepFolder(repository / ".sdperf" / "sweep", asked.key())
+    git(repository, "init", "--quiet")
+    assert folder.read() is None  # a link of one's own leads to a larger disk
+    git(repository, "add", "--force", ".sdperf/sweep")
+    with pytest.raises(ConfigurationError, match="came with the repository") as refused:
+        folder.read()
+    assert "git rm --cached sweep" in refused.value.hint
+    with pytest.raises(ConfigurationError, match="came with the repository"), folder.locked():
+        pass
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_conflicts_that_pip_names_are_kept_and_told_once_for_all_versions(tmp_path):
+    asked, clash = sweep_question(VERSIONS), "a 1 requires b<2, but you have b 3"
+    named = {VERSIONS[1]: (clash,), VERSIONS[3]: (clash, "c 1 requires d, but you have e")}
+    found = run_sweep(
+        tmp_path, asked, Machine(plant()), list_conflicts=lambda step: named.get(step, ())
+    )
+    again = run_sweep(tmp_path, asked, Machine(plant()))  # finished: nothing is asked of pip
+    assert found.state.conflicts == again.state.conflicts == named
+    told = " ".join(" ".join(line.text for line in format_sweep_lines(summarise(again))).split())
+    assert told.count(clash) == 1
+    assert f"pip names a conflict with 2.0, 4.0: {clash}" in told
+    assert "pip names a conflict with 4.0: c 1 requires d" in told
+    assert "c 1 requires d, but you have e" in format_sweep_markdown(summarise(again))
+    strange = replace(found.state, conflicts={"planted==9.9": (clash,)})
+    folder = SweepFolder(tmp_path / "sweep", asked.key())
+    folder.write(strange)
+    with pytest.raises(RecordError, match=r"planted==9\.9"):
+        folder.read()
+
+
 def test_no_comparison_begins_after_the_budget_nor_one_that_would_end_after_it(tmp_path):
     asked = sweep_question(VERSIONS)
     now = [0.0]

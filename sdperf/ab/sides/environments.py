@@ -162,11 +162,14 @@ class EnvironmentStore:
                 lock = stack.enter_context((self.folder / f"{key}.lock").open("w"))
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
-            self._wait_for(lock, requirements)
+            self._wait_for(lock, requirements, fcntl.LOCK_SH)
             record = self._find_ready(folder, requirements)
             if record is None:
-                record = self._build(folder, requirements)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+                fcntl.flock(lock, fcntl.LOCK_UN)  # two that both hold it would wait for ever
+                self._wait_for(lock, requirements, fcntl.LOCK_EX)
+                record = self._find_ready(folder, requirements)  # another built it meanwhile
+                record = record or self._build(folder, requirements)
+                fcntl.flock(lock, fcntl.LOCK_SH)
             yield _python_of(folder), record
 
     def list_environments(self) -> list[StoredEnvironment]:
@@ -206,10 +209,10 @@ class EnvironmentStore:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _wait_for(self, lock: IO[str], requirements: Sequence[str]) -> None:
+    def _wait_for(self, lock: IO[str], requirements: Sequence[str], mode: int) -> None:
         wait_for_lock(
             lock,
-            fcntl.LOCK_EX,
+            mode,
             on_wait=lambda: self.say(
                 f"{' '.join(requirements)}: another process has it open, waiting"
             ),

@@ -31,7 +31,17 @@ def find_repository(folder: Path) -> Path:
     Raises:
         ConfigurationError: The folder is not in a repository, or git is missing.
     """
-    return Path(run_git(folder, "rev-parse", "--show-toplevel").strip())
+    try:
+        return Path(run_git(folder, "rev-parse", "--show-toplevel").strip())
+    except ConfigurationError as error:
+        if "not a git repository" not in str(error.got):
+            raise
+        raise ConfigurationError(
+            "this folder lies in no git repository",
+            got=str(folder),
+            expected="a folder of the repository whose revisions are meant",
+            hint="cd to it first; git -C FOLDER status says whether FOLDER lies in one",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -122,8 +132,18 @@ def is_tracked(path: Path) -> bool:
     Links are followed; without git, or outside a git repository, no file is tracked.
     """
     resolved = path.resolve()
+    return _is_listed(resolved.parent, resolved.name)
+
+
+def find_tracked_link(path: Path) -> Path | None:
+    """Return the first link on the way to a file that git tracks: a repository chose where to."""
+    way = (*reversed(path.parents), path)
+    return next((one for one in way if one.is_symlink() and _is_listed(one.parent, one.name)), None)
+
+
+def _is_listed(folder: Path, name: str) -> bool:
     try:
-        return bool(run_git(resolved.parent, "ls-files", "--", f"./{resolved.name}").strip())
+        return bool(run_git(folder, "ls-files", "--", f"./{name}").strip())
     except ConfigurationError:
         return False
 

@@ -61,6 +61,7 @@ examples:
   sdperf sweep --python-package transformers --from 4.56 --with diffusers==0.36.0
   sdperf sweep --python-package 'torch==2.12.0 torchvision==0.27.0' \\
                --python-package 'torch==2.13.0 torchvision==0.28.0'
+  sdperf sweep --python-package 'diffusers 0.40 ..' --python-package 'transformers 5.20 ..'
   sdperf sweep --python-package diffusers --from 0.37 --untimed
   sdperf sweep --commits v1.2..HEAD --subject my_package.pipelines:fast --html curve.html
 
@@ -89,8 +90,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="RANGE",
-        help="a package, or 'NAME A .. B'; or two times and more, oldest first: exact versions of "
-        "one or more packages",
+        help="a package, or 'NAME A .. B'; several ranges are swept one after another, the other "
+        "packages as they are; or two times and more, oldest first: exact versions of one or more "
+        "packages",
     )
     steps.add_argument("--from", dest="first", metavar="VERSION", help="the oldest release")
     steps.add_argument(
@@ -146,6 +148,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write; the exit status says how it ended."""
+    from sdperf.cli.sweep.several import run_each, split_packages
+
+    several = split_packages(arguments)
+    if not several:
+        return _run_one(arguments)
+    ends_all = (ENDING_STATUS["void"], ENDING_STATUS["interrupted"])
+    return run_each(several, _run_one, Path.cwd(), ends_all)
+
+
+def _run_one(arguments: argparse.Namespace) -> int:
+    """Run one sweep."""
     from sdperf.cli.sweep.report import keep_in_history, summarise, write_files
     from sdperf.sweep.state import SweepFolder
 
@@ -208,7 +221,11 @@ def _sweep(
     state = kept.read()
     anchor = (question.plan.chosen[0] if state is None else state.anchor) or ""
     with opened_tester(question, anchor, here, PROGRAM, question.companions) as tester:
-        return Sweep(question, tester, kept, teller, describe_place, budget_s, spell=spell).run()
+        return Sweep(
+            *(question, tester, kept, teller, describe_place, budget_s),
+            spell=spell,
+            list_conflicts=tester.list_conflicts,
+        ).run()
 
 
 class _SweepTeller:

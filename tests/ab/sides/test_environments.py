@@ -177,6 +177,18 @@ def test_a_second_process_waits_for_the_one_that_builds(store):
     assert said == ["planted-sd==1.0: another process has it open, waiting"]
 
 
+def test_two_processes_use_an_environment_at_once(store):
+    def pause(_seconds):
+        raise AssertionError("it was waited for")
+
+    with (
+        store.opened(["planted-sd==1.0"]) as (first, _),
+        replace(store, wait_s=pause).opened(["planted-sd==1.0"]) as (second, _),
+    ):
+        assert first == second
+        assert store.clean()[1] == [first.parents[1]]
+
+
 def test_an_environment_in_use_is_kept_and_the_others_go(store):
     with store.opened(["planted-sd==1.0"]) as (python, _):
         with store.opened(["planted-sd==2.0"]):
