@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sdperf.engines.requirements import require_installed
 from sdperf.outputs import Output, list_temporary_folders
-from sdperf.pipeline.optimisations.catalogue import check_device, depends_on_device
+from sdperf.pipeline.optimisations.catalogue import (
+    check_device,
+    check_library,
+    depends_on_device,
+    find_c_library,
+)
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
@@ -92,3 +97,5 @@ def check_model_and_device(suites: SessionSuites) -> None:
         for names in named:
             if depends_on_device(names):
                 check_device(names, device.kind, device.compute_capability)
+                if suites.settings.cluster is None:  # else the worker says what its host lacks
+                    check_library(names, find_c_library())

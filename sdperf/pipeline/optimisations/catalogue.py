@@ -6,6 +6,7 @@ Plain values and pure functions; nothing here imports torch.
 from __future__ import annotations
 
 import difflib
+import platform
 from collections.abc import Sequence
 from typing import Final, get_args
 
@@ -152,6 +153,31 @@ def check_device(
                 got=f"compute capability {_format_capability(capability)}",
                 expected=f"{_format_capability(least)} or newer",
                 hint=f"leave {one.name} out, or use int8_weights",
+            )
+
+
+def find_c_library() -> str:
+    """Name the C library of this process, such as ``glibc``; the system where it does not say."""
+    return platform.libc_ver()[0] or platform.system()
+
+
+def check_library(names: Sequence[str], library: str) -> None:
+    """Check that optimisations can be used with a C library.
+
+    Args:
+        names: Their names.
+        library: The C library, as `find_c_library` names it.
+
+    Raises:
+        ConfigurationError: One is a feature of another C library.
+    """
+    for one in (OPTIMISATIONS[name] for name in names):
+        if one.library not in (None, library):
+            raise ConfigurationError(
+                f"{one.name} cannot be used here: it is a feature of {one.library}",
+                got=f"the C library of {library}" if library == platform.system() else library,
+                expected=f"Linux with {one.library}",
+                hint=f"leave {one.name} out",
             )
 
 
