@@ -72,6 +72,12 @@ _ONLY_APPLE: Final[Mapping[DeviceKind, str]] = {
     "cpu": "Core ML runs on Apple's systems only",
     "cuda": "Core ML runs on Apple's systems only",
 }
+_OPENVINO_ON_CUDA: Final[Mapping[DeviceKind, str]] = {
+    "cuda": "OpenVINO has no plugin for NVIDIA's GPUs"
+}
+_OPENVINO_ON_MPS: Final[Mapping[DeviceKind, str]] = {
+    "mps": "OpenVINO has no plugin for Metal: it runs on the CPU there"
+}
 _MLX_PACKAGES: Final = (("mlx",),)
 _MLX_ON_CUDA: Final[Mapping[DeviceKind, str]] = {
     "cuda": "sdperf runs MLX on Apple GPUs and on the CPU"
@@ -118,6 +124,16 @@ _ALL: Final = (
         options={"provider": "CoreMLExecutionProvider"},
         refusals=_ONLY_APPLE,
         in_auto=False,
+    ),
+    EngineChoice(
+        "openvino",
+        "OpenVINO, on the CPU",
+        module="sdperf.engines.openvino",
+        extra="openvino",
+        packages=(("openvino",),),
+        precisions=("fp32", "fp16", "bf16"),
+        refusals=_OPENVINO_ON_CUDA,
+        foreign=_OPENVINO_ON_MPS,
     ),
     EngineChoice(
         "mlx",

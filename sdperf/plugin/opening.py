@@ -87,4 +87,5 @@ def check_model_and_device(suites: SessionSuites) -> None:
         suites.own()
     tested = {one.variant.optimisations for one in suites.plan.tests if not one.is_skipped}
     named = [names for names in suites.settings.optimisations or () if names in tested]
-    refuse_unusable(named, lambda: suites.own().describe_device())
+    is_here = suites.settings.cluster is None
+    refuse_unusable(named, lambda: suites.own().describe_device(), is_here=is_here)

@@ -25,6 +25,7 @@ ENGINES: Final = (
     "onnx",
     "onnx-int8",
     "onnx-coreml",
+    "openvino",
     "mlx",
     "mlx-compile",
     "coreml",

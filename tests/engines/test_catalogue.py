@@ -24,7 +24,7 @@ def test_names_are_read_in_order_and_once():
 def test_auto_is_every_engine_that_keeps_the_weights():
     names = parse_engines("auto")
     assert names[0] == "torch"
-    assert "onnx" in names
+    assert {"onnx", "openvino"} <= set(names)
     assert "onnx-int8" not in names
 
 
@@ -50,6 +50,13 @@ def test_cuda_needs_the_build_for_it_and_its_extra():
         assert "(onnxruntime-gpu" in missing
         assert missing.endswith("pip install 'sdperf[onnx-gpu]'")
     assert "onnxscript missing" in missing
+
+
+def test_openvino_is_native_on_the_cpu_alone():
+    found = {"openvino": "2026.4.1"}.get
+    assert explain_skip(ENGINES["openvino"], "cpu", found) is None
+    assert "cannot run on cuda" in explain_skip(ENGINES["openvino"], "cuda", found)
+    assert "not native on mps" in explain_skip(ENGINES["openvino"], "mps", found)
 
 
 def test_auto_skips_with_a_reason_and_says_how_to_force():

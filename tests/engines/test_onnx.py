@@ -1,14 +1,10 @@
 """ONNX Runtime holds every part to torch's, exported once and found again."""
 
-from functools import partial
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from evidence.mapped_pipelines.parts import random_weights
 from sdperf.engines.attaching import attach_engine, make_engine
 from sdperf.engines.cache import EngineCache
 from sdperf.engines.catalogue import ENGINES
@@ -18,16 +14,14 @@ from sdperf.engines.onnx.engine import choose_provider
 from sdperf.engines.onnx.exporting import MODEL_NAME, export_part
 from sdperf.engines.onnx.running import CPU, CUDA, BoundSessionPart, open_session
 from sdperf.engines.parity import FP16_PARITY_DB, FP32_PARITY_DB, measure_parity
-from sdperf.engines.parts import split_pipeline
-from sdperf.engines.protocol import EngineRequest
 from sdperf.errors import EngineError, GenerationError
-from sdperf.pipeline.families import family_of, stages_for
+from sdperf.pipeline.families import stages_for
 from sdperf.record.workload import Workload
-from tests.support.tiny_pipelines import load, resolve, tiny_folder
+from tests.support.engine_bench import EngineBench
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 WORKLOAD = Workload(model="tiny", prompts=("red apple",), num_inference_steps=2, guidance_scale=3.0)
 
 
@@ -36,83 +30,9 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("conversions")
 
 
-SMALLER_UNETS = {
-    "sd": {"cross_attention_dim": 16, "down_block_types": ("CrossAttnDownBlock2D",)},
-    "sdxl": {
-        "down_block_types": ("DownBlock2D",),
-        "cross_attention_dim": 16 + 24,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": 24 + 6 * 8,
-    },
-}
-
-
-def shrink(pipeline, family, dtype):
-    """Leave one block of each kind: exporting takes a second for every block."""
-    weights = random_weights()
-    unet = partial(
-        UNet2DConditionModel,
-        sample_size=8,
-        block_out_channels=(16,),
-        up_block_types=("CrossAttnUpBlock2D",),
-        mid_block_type=None,
-        layers_per_block=1,
-        norm_num_groups=8,
-        attention_head_dim=4,
-        **SMALLER_UNETS[family],
-    )
-    vae = partial(
-        AutoencoderKL,
-        block_out_channels=(8,),
-        layers_per_block=1,
-        norm_num_groups=4,
-        latent_channels=4,
-        force_upcast=False,
-    )
-    pipeline.unet = weights.build(unet).to(dtype).eval()
-    pipeline.vae = weights.build(vae).to(dtype).eval()
-    return pipeline
-
-
-class Bench:
-    """Prepares parts of the tiny pipelines, all conversions in one cache."""
-
-    def __init__(self, tiny_folder, folder):
-        self.tiny_folder, self.folder = tiny_folder, folder
-
-    def load(self, family="sd", precision="fp32"):
-        dtype = DTYPES[precision]
-        return shrink(load(self.tiny_folder(family), dtype), family, dtype)
-
-    def split(self, pipeline, *names):
-        family = family_of(pipeline)
-        parts = split_pipeline(pipeline, family=family, height=32, width=32, guided=True)
-        return [part for part in parts if not names or part.name in names]
-
-    def request(self, engine="onnx", family="sd", precision="fp32", cache=None):
-        return EngineRequest(
-            choice=ENGINES[engine],
-            model=resolve(self.tiny_folder(family)),
-            family=family,
-            precision=precision,
-            device="cpu",
-            height=32,
-            width=32,
-            threads=1,
-            cache=cache or EngineCache(self.folder),
-        )
-
-    def prepare(self, parts, **asked):
-        request = self.request(**asked)
-        engine = make_engine(request.choice, "cpu")
-        return engine, engine.prepare(parts, request, lambda _: None)
-
-
 @pytest.fixture(scope="module")
 def bench(tiny_folder, folder):
-    return Bench(tiny_folder, folder)
+    return EngineBench("onnx", tiny_folder, folder)
 
 
 @pytest.fixture

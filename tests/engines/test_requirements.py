@@ -34,7 +34,7 @@ def test_only_weights_in_fewer_bits_need_a_package():
     assert {one.name for one in OPTIMISATIONS.values() if one.distribution} == {*QUANTISING}
 
 
-@pytest.mark.parametrize("name", ["onnx", "onnx-int8", "mlx", "coreml"])
+@pytest.mark.parametrize("name", ["onnx", "onnx-int8", "openvino", "mlx", "coreml"])
 def test_an_engine_without_its_packages_is_refused_with_the_extra(name):
     extra = ENGINES[name].extra
     with pytest.raises(ConfigurationError, match=rf"pip install 'sdperf\[{extra}\]'"):

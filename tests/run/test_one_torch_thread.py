@@ -110,9 +110,16 @@ def test_each_optimisation(tiny_folder, name):
     check(lambda: generate(spec))
 
 
-@pytest.mark.parametrize("engine", [pytest.param("onnx", marks=pytest.mark.long), "mlx"])
-def test_each_engine_that_runs_beside_a_cpu(tiny_folder, engine):
-    pytest.importorskip("onnxruntime" if engine == "onnx" else "mlx.core")
+@pytest.mark.parametrize(
+    ("engine", "package"),
+    [
+        pytest.param("onnx", "onnxruntime", marks=pytest.mark.long),
+        pytest.param("openvino", "openvino", marks=pytest.mark.long),
+        ("mlx", "mlx.core"),
+    ],
+)
+def test_each_engine_that_runs_beside_a_cpu(tiny_folder, engine, package):
+    pytest.importorskip(package)
     spec = WorkerSpec(
         resolve(tiny_folder("sd")), "fp32", "cpu", engine=engine, shape=EngineShape.of(WORKLOAD)
     )

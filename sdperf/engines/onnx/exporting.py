@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
+from sdperf.engines.exporting import first_line, quiet_export
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError
 from sdperf.settings import ENGINE
@@ -18,12 +15,6 @@ from sdperf.settings import ENGINE
 MODEL_NAME: Final = "model.onnx"
 OPSET: Final = 20
 """The first version of the operators with GELU; onnxruntime runs it since 1.17."""
-
-_KNOWN: Final = (
-    (UserWarning, r"# The axis name: rows will not be used"),
-    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
-)
-"""Warnings of the exporter of torch 2.13 that do not concern the part."""
 
 
 def export_part(part: Part, path: Path) -> None:
@@ -65,24 +56,3 @@ def export_part(part: Part, path: Path) -> None:
         node.metadata_props.clear()  # the Python lines of each node: a third of a small file
     with quiet_export():
         program.save(path, external_data=True)
-
-
-def first_line(error: BaseException) -> str:
-    """Describe why an exporter failed: its innermost cause, one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
-
-
-@contextlib.contextmanager
-def quiet_export() -> Iterator[None]:
-    """Leave out messages of exporters about themselves, which do not concern the part."""
-    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
-        for category, message in _KNOWN:
-            warnings.filterwarnings("ignore", message, category)
-        for name in ("torch.onnx", "onnxscript", "onnx_ir", "root"):
-            logger: Any = logging.getLogger(None if name == "root" else name)
-            stack.callback(logger.setLevel, logger.level)
-            logger.setLevel(logging.ERROR)
-        yield

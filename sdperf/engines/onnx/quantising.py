@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from sdperf.engines.onnx.exporting import first_line, quiet_export
+from sdperf.engines.exporting import first_line, quiet_export
 from sdperf.errors import EngineError
 from sdperf.settings import ENGINE
 

@@ -6,6 +6,7 @@ Plain values and pure functions; nothing here imports torch.
 from __future__ import annotations
 
 import difflib
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, get_args
 
@@ -155,8 +156,36 @@ def check_device(
             )
 
 
+def find_c_library() -> str:
+    """Name the C library of this process, such as ``glibc``; the system where it does not say."""
+    return platform.libc_ver()[0] or platform.system()
+
+
+def check_library(names: Sequence[str], library: str) -> None:
+    """Check that optimisations can be used with a C library.
+
+    Args:
+        names: Their names.
+        library: The C library, as `find_c_library` names it.
+
+    Raises:
+        ConfigurationError: One is a feature of another C library.
+    """
+    for one in (OPTIMISATIONS[name] for name in names):
+        if one.library not in (None, library):
+            raise ConfigurationError(
+                f"{one.name} cannot be used here: it is a feature of {one.library}",
+                got=f"the C library of {library}" if library == platform.system() else library,
+                expected=f"Linux with {one.library}",
+                hint=f"leave {one.name} out",
+            )
+
+
 def refuse_unusable(
-    named: Iterable[Sequence[str]], describe_device: Callable[[], DeviceInfo]
+    named: Iterable[Sequence[str]],
+    describe_device: Callable[[], DeviceInfo],
+    *,
+    is_here: bool = True,
 ) -> None:
     """Check sets of optimisations that were named, before anything is loaded.
 
@@ -164,15 +193,19 @@ def refuse_unusable(
         named: The sets.
         describe_device: Looks at the device, which takes a process seconds; called at most once,
             and not where no set depends on it.
+        is_here: Whether the workers run on this machine; another machine's C library is unknown
+            here, and its worker refuses by itself.
 
     Raises:
-        ConfigurationError: One cannot be used on the device.
+        ConfigurationError: One cannot be used on the device, or with the C library here.
     """
     dependent = [names for names in named if depends_on_device(names)]
     if dependent:
         device = describe_device()
         for names in dependent:
             check_device(names, device.kind, device.compute_capability)
+            if is_here:
+                check_library(names, find_c_library())
 
 
 def depends_on_device(names: Sequence[str]) -> bool:

@@ -59,6 +59,7 @@ class Optimisation:
         default_elsewhere: Device kinds on which it is on by default for all other pipelines.
         first_call: Whether it makes the first call much longer: it compiles.
         distribution: The package that it needs, and the extra of sdperf that installs it.
+        library: The C library that it is a feature of; ``None`` is any.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Optimisation:
     default_elsewhere: tuple[DeviceKind, ...] = ()
     first_call: bool = False
     distribution: tuple[str, str] | None = None
+    library: str | None = None
 
 
 _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
@@ -86,6 +88,10 @@ _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
 _NO_FLOAT8: Final[dict[DeviceKind, str]] = {
     "cpu": "torchao multiplies in float8 on CUDA devices only",
     "mps": "torchao multiplies in float8 on CUDA devices only",
+}
+_NO_TENSORS_IN_GLIBC: Final[dict[DeviceKind, str]] = {
+    "cuda": "the device's tensors lie in memory that torch manages itself",
+    "mps": "a Mac's C library is another one than glibc, whose allocator it sets",
 }
 _COMPILED: Final = ("compile", "compile_blocks", "compile_blocks_dynamic")
 WEIGHTS: Final = "weights"
@@ -261,6 +267,12 @@ ALL: Final = (
         "embed_cache",
         "embeddings of prompts that come again are kept",
         families=WITH_PROMPTS,
+    ),
+    Optimisation(
+        "keep_freed_memory",
+        "memory that is freed is kept for the next tensors and not given back to the system",
+        refusals=_NO_TENSORS_IN_GLIBC,
+        library="glibc",
     ),
     Optimisation(
         "resident_vae",

@@ -29,6 +29,7 @@ from sdperf.pipeline.optimisations.cuda_graphs import (
     graph_networks,
     graph_text_encoders,
 )
+from sdperf.pipeline.optimisations.memory import keep_freed_memory
 from sdperf.pipeline.optimisations.quantisation import quantise_networks
 from sdperf.pipeline.optimisations.step_cache import DIFFUSERS_CACHES, enable_cache
 from sdperf.settings import OPTIMISATIONS
@@ -49,6 +50,7 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         "channels_last": _order_denoiser_channels_last,
         "channels_last_vae": _order_vae_channels_last,
         "cudnn_benchmark": _benchmark_cudnn,
+        "keep_freed_memory": lambda _: keep_freed_memory(),
         "resident_vae": _keep_vae_in_float32,
         "fused_projections": lambda one: fuse_query_key_value(one, find_denoiser(one)),
         "real_rotary": lambda one: rotate_in_real_numbers(find_denoiser(one)),

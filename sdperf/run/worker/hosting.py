@@ -20,7 +20,7 @@ from sdperf.record.workload import Workload
 from sdperf.run.messages import EngineShape, WorkerSpec
 from sdperf.settings import ENGINE, MODEL, OPTIMISATIONS, SUBJECT
 
-_NEUTRAL: Final = ("batch", "embed_cache", "stored_png", "fast_png")
+_NEUTRAL: Final = ("batch", "embed_cache", "keep_freed_memory", "stored_png", "fast_png")
 """How optimisations are called that change none of torch's networks."""
 
 

@@ -15,6 +15,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     OPTIMISATIONS,
     PLAIN,
     QUANTISATIONS,
+    find_c_library,
     find_conflict,
     parse_optimisations,
     sort_names,
@@ -229,6 +230,8 @@ def _find_obstacle(name: str, abilities: Abilities) -> str | None:
         return "batches are searched as batch"
     if abilities.device.kind in one.refusals:
         return one.refusals[abilities.device.kind]
+    if one.library not in (None, find_c_library()):
+        return f"it is a feature of {one.library}"
     if one.families is not None and abilities.family not in one.families:
         return "it is written for other pipelines"
     return None
