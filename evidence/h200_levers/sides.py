@@ -21,6 +21,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     parse_optimisations,
     sort_names,
 )
+from sdperf.pipeline.optimisations.compiling import compile_blocks
 from sdperf.pipeline.optimisations.networks import optimise_networks
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from sdperf.pipeline.pixels import to_uint8
@@ -118,7 +119,7 @@ def make_cache_dit(pipeline: Any, workload: Workload) -> Side:
     own = copy_pipeline(pipeline)
     cache_dit.enable_cache(own)
     cache_dit.set_compile_configs()
-    own.transformer.compile_repeated_blocks()
+    compile_blocks(own.transformer, ())  # diffusers' own method knows no SD 3
     stages = _bind(own, workload)
     return Side(CACHE_DIT, stages, lambda requests: _call_plainly(stages, requests))
 
