@@ -79,7 +79,6 @@ def _transformer_sets(*more: str) -> tuple[str, ...]:
     return (
         best,
         f"{network}+sdpa_cudnn+{_VAE}+cuda_graphs+{_DELIVERY}",
-        f"{best}+tuned_products",
         f"{_TEXT}+{_DELIVERY}",
         f"{best}+float8_blocks",
         f"{network}+{rest}",
@@ -122,7 +121,7 @@ MODELS: Final[dict[str, MeasuredModel]] = {
         guidance=4.0,
         note="10 of the usual 50 steps",
         sets=(
-            *_transformer_sets("fused_projections", "real_rotary")[:5],
+            *_transformer_sets("fused_projections", "real_rotary")[:4],
             f"fused_projections+real_rotary+compile_blocks+sdpa_cudnn+{_DELIVERY}+taylorseer_cache",
         ),
     ),
@@ -162,7 +161,6 @@ MODELS: Final[dict[str, MeasuredModel]] = {
             f"{_UNET}+compile+fused_projections+sdpa_cudnn+cudnn_benchmark",
             f"{_UNET}+compile+fused_projections+batch8",
             f"{_UNET}+compile+fused_projections+step_cache3",
-            f"{_UNET}+compile+fused_projections+tuned_products",
         ),
     ),
     "embedded": MeasuredModel(

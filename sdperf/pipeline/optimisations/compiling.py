@@ -28,14 +28,6 @@ _TUNED: Final[dict[str, Any]] = {
 }
 """Source: diffusers' documentation, "Accelerate inference", what it sets of inductor."""
 
-_TUNED_PRODUCTS: Final[dict[str, Any]] = {
-    "max_autotune_gemm": True,
-    "max_autotune_gemm_backends": "ATEN,TRITON",
-    "triton.enable_persistent_tma_matmul": True,
-    "autotune_num_choices_displayed": 0,
-}
-"""What inductor calls a search for the fastest product; the last keeps it from printing tables."""
-
 _COMPILED: Final = "compiled"
 _UNUSED_DAYS: Final = 30
 _DAY_S: Final = 86_400
@@ -180,7 +172,4 @@ def _drop_unused(kept: Path) -> None:
 
 
 def _options(names: Collection[str]) -> dict[str, Any]:
-    kernels = _TUNED if "tuned_kernels" in names else {}
-    products = _TUNED_PRODUCTS if "tuned_products" in names else {}
-    options = {**kernels, **products}
-    return {"options": options} if options else {}
+    return {"options": dict(_TUNED)} if "tuned_kernels" in names else {}

@@ -229,13 +229,6 @@ ALL: Final = (
         first_call=True,
     ),
     Optimisation(
-        "tuned_products",
-        "the compiler times kernels of its own beside cuBLAS for each matrix product",
-        refusals=_ONLY_CUDA,
-        needs=(*_COMPILED, "compile_vae"),
-        first_call=True,
-    ),
-    Optimisation(
         "kept_code",
         "compiled code is kept in sdperf's cache folder, where the next session finds it",
         needs=(*_COMPILED, "compile_vae"),

@@ -201,19 +201,6 @@ def test_repeated_blocks_are_compiled_for_any_length_or_for_each(tiny_folder, mo
     assert limit >= COMPILE_LIMIT
 
 
-def test_products_are_searched_for_where_that_was_asked(tiny_folder, monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda _, **options: asked.append(options))
-    optimise_networks(load(tiny_folder, "z-image"), ("compile_blocks", "tuned_products"))
-    options = asked[0]["options"]
-    assert options["max_autotune_gemm"] is True
-    known = torch._inductor.config.get_config_copy()
-    assert set(options) <= set(known)
-    assert "coordinate_descent_tuning" not in options
-    with pytest.raises(ConfigurationError, match="tuned_products cannot be used on cpu"):
-        check_supported(("tuned_products",), "cpu", "whole", "ZImagePipeline")
-
-
 @pytest.mark.parametrize("name", ["z-image", "sd3", "sd"])
 def test_a_kernel_is_chosen_inside_of_what_is_compiled(tiny_folder, monkeypatch, name):
     pipeline, seen = load(tiny_folder, name), []
