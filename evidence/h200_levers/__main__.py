@@ -16,7 +16,7 @@ from typing import Any, Final
 import evidence.h200_levers as package
 from evidence.h200_levers.models import MODELS
 from evidence.h200_levers.sides import CACHE_DIT, RECIPE
-from evidence.h200_levers.sitting import Sitting, write_json
+from evidence.h200_levers.sitting import FIRST_CALL_LIMIT_S, Sitting, write_json
 
 SECOND_SESSION_LIMIT_S: Final = 100
 
@@ -37,6 +37,12 @@ def main() -> None:
     parser.add_argument("--no-recipe", action="store_true", help="leave diffusers' recipe out")
     parser.add_argument("--cache-dit", action="store_true", help="let cache-dit take part")
     parser.add_argument("--kernels", action="store_true", help="profile a picture by its kernels")
+    parser.add_argument(
+        "--first-call-limit",
+        type=float,
+        default=FIRST_CALL_LIMIT_S,
+        help="seconds after which a set that still compiles is given up",
+    )
     parser.add_argument("--no-stream", action="store_true", help="leave the stream out")
     parser.add_argument("--turns-only", action="store_true", help="leave the stages alone")
     parser.add_argument(
@@ -62,7 +68,12 @@ def main() -> None:
             os.environ["SDPERF_CACHE"] = kept
             sets = (f"{sets[0]}+kept_code", *sets[1:])
         sitting = Sitting(
-            asked.model, MODELS[asked.model], asked.device, is_tiny=asked.tiny, save=save
+            asked.model,
+            MODELS[asked.model],
+            asked.device,
+            is_tiny=asked.tiny,
+            save=save,
+            first_call_limit_s=asked.first_call_limit,
         )
         sitting.measure(
             asked.seconds,

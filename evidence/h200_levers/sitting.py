@@ -48,7 +48,7 @@ _DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bf
 _BEGINNING_SHARE: Final = 0.7
 """Of the time, what first calls may take before no further set is begun."""
 _LONGEST: Final = 15
-_FIRST_CALL_LIMIT_S: Final = 150
+FIRST_CALL_LIMIT_S: Final = 150
 """A set that takes longer to begin is given up, so that it cannot cost the others their turns."""
 
 
@@ -61,6 +61,7 @@ class Sitting:
         device: As for ``--sd-device``.
         is_tiny: Whether a tiny one of its class is built instead.
         save: Given everything found so far, after each step.
+        first_call_limit_s: How long a side may take to begin.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class Sitting:
         *,
         is_tiny: bool,
         save: Callable[[dict[str, Any]], None],
+        first_call_limit_s: float = FIRST_CALL_LIMIT_S,
     ) -> None:
         self._model = model.shrunk() if is_tiny else model
         self._name = name
         self._save = save
+        self._first_call_limit_s = first_call_limit_s
         self.device: Device = select_device(device)
         self.found: dict[str, Any] = {
             "model": name,
@@ -183,7 +186,7 @@ class Sitting:
         try:
             self._free()
             resting = self._live_bytes()
-            with _given_up_after(_FIRST_CALL_LIMIT_S):
+            with _given_up_after(self._first_call_limit_s):
                 side = make()
                 first_s = self._time_round(side, 0)
             second_s = self._time_round(side, 1)

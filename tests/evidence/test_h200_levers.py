@@ -158,9 +158,11 @@ def test_all_pictures_that_were_asked_for_are_compared():
     assert set(sides) == {PLAIN, "stored_png"}
 
 
-def test_a_set_that_takes_too_long_to_begin_costs_the_others_nothing(monkeypatch):
-    monkeypatch.setattr(sitting_module, "_FIRST_CALL_LIMIT_S", 0.3)
-    sitting = sitting_module.Sitting("embedded", MODELS["embedded"], "cpu", is_tiny=True, save=id)
+def test_a_set_that_takes_too_long_to_begin_costs_the_others_nothing():
+    model = MODELS["embedded"]
+    sitting = sitting_module.Sitting(
+        "embedded", model, "cpu", is_tiny=True, save=id, first_call_limit_s=0.3
+    )
 
     def hang(*_, **__):
         while True:

@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,9 @@ from sdperf.measure.page_cache import describe_compile_cache
 from sdperf.pipeline.optimisations.catalogue import find_conflict
 from sdperf.pipeline.optimisations.compiling import keep_compiled_code
 from sdperf.pipeline.optimisations.networks import optimise_networks
+from sdperf.run import worker
+from sdperf.run.messages import WorkerSpec
+from tests.support.tiny_pipelines import resolve
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -49,6 +53,18 @@ def test_it_is_kept_where_that_was_asked_for(cache, monkeypatch):
     optimise_networks(Bare(), ("compile_vae", "kept_code"))
     assert (cache / "compiled").is_dir()
     assert find_conflict(("kept_code",)) is not None
+
+
+def test_a_worker_says_whether_the_last_session_left_code(cache, tiny_folder, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    spec = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+    spec = replace(spec, optimisations=("compile_vae", "kept_code"))
+    try:
+        assert worker.load(spec).compile_cache == "cold"
+        (next((cache / "compiled").iterdir()) / "fxgraph").mkdir()
+        assert worker.load(spec).compile_cache == "warm"
+    finally:
+        worker.unload()
 
 
 @pytest.mark.long
