@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -14,10 +15,10 @@ from typing import Any, Final
 
 import evidence.h200_levers as package
 from evidence.h200_levers.models import MODELS
-from evidence.h200_levers.sides import PLAIN, RECIPE
-from evidence.h200_levers.sitting import Sitting, keep_artifacts, write_json
+from evidence.h200_levers.sides import CACHE_DIT, RECIPE
+from evidence.h200_levers.sitting import FIRST_CALL_LIMIT_S, Sitting, write_json
 
-SECOND_SESSION_LIMIT_S: Final = 180
+SECOND_SESSION_LIMIT_S: Final = 100
 
 
 def main() -> None:
@@ -34,14 +35,22 @@ def main() -> None:
     parser.add_argument("--sets", help="sets of optimisations, separated by commas")
     parser.add_argument("--turns", type=int, help="so many turns at most; three are the least")
     parser.add_argument("--no-recipe", action="store_true", help="leave diffusers' recipe out")
+    parser.add_argument("--cache-dit", action="store_true", help="let cache-dit take part")
+    parser.add_argument("--kernels", action="store_true", help="profile a picture by its kernels")
+    parser.add_argument(
+        "--first-call-limit",
+        type=float,
+        default=FIRST_CALL_LIMIT_S,
+        help="seconds after which a set that still compiles is given up",
+    )
+    parser.add_argument("--no-stream", action="store_true", help="leave the stream out")
     parser.add_argument("--turns-only", action="store_true", help="leave the stages alone")
     parser.add_argument(
         "--second-session",
         action="store_true",
-        help="also time the first call of a second process that has the first one's compiled code",
+        help="also time the first call of a second process that finds the first one's code",
     )
     parser.add_argument("--first-call-of", help=argparse.SUPPRESS)
-    parser.add_argument("--artifacts", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
 
     def save(found: dict[str, Any]) -> None:
@@ -51,34 +60,43 @@ def main() -> None:
     if asked.first_call_of:
         print(json.dumps(_begin_again(asked)))
         return
-    model = MODELS[asked.model]
-    sitting = Sitting(asked.model, model, asked.device, is_tiny=asked.tiny, save=save)
-    sets = None if asked.sets is None else tuple(asked.sets.split(","))
-    sitting.measure(
-        asked.seconds,
-        sets,
-        turns_only=asked.turns_only,
-        most_turns=asked.turns,
-        with_recipe=not asked.no_recipe,
-    )
-    if asked.second_session:
-        sitting.found["second_session"] = _start_second_session(asked, sitting)
-        save(sitting.found)
+    sets = MODELS[asked.model].sets if asked.sets is None else tuple(asked.sets.split(","))
+    peers = () if asked.no_recipe else (RECIPE,)
+    with contextlib.ExitStack() as stack:
+        if asked.second_session:
+            kept = stack.enter_context(tempfile.TemporaryDirectory(prefix="sdperf-levers-"))
+            os.environ["SDPERF_CACHE"] = kept
+            sets = (f"{sets[0]}+kept_code", *sets[1:])
+        sitting = Sitting(
+            asked.model,
+            MODELS[asked.model],
+            asked.device,
+            is_tiny=asked.tiny,
+            save=save,
+            first_call_limit_s=asked.first_call_limit,
+        )
+        sitting.measure(
+            asked.seconds,
+            sets,
+            turns_only=asked.turns_only,
+            most_turns=asked.turns,
+            peers=(*peers, CACHE_DIT) if asked.cache_dit else peers,
+            with_kernels=asked.kernels,
+            with_stream=not asked.no_stream,
+        )
+        if asked.second_session:
+            sitting.found["second_session"] = _start_second_session(asked, sets[0])
+            save(sitting.found)
     _print_table(sitting.found)
 
 
 def _begin_again(asked: argparse.Namespace) -> dict[str, Any]:
-    """Be the second session: take over what the first compiled, and time the first call."""
+    """Be the second session: time the first call with the code that the first has kept."""
     import torch
 
-    load_s = 0.0
     sitting = Sitting(
         asked.model, MODELS[asked.model], asked.device, is_tiny=asked.tiny, save=lambda _: None
     )
-    if asked.artifacts is not None:
-        start_s = time.perf_counter()
-        torch.compiler.load_cache_artifacts(asked.artifacts.read_bytes())
-        load_s = time.perf_counter() - start_s
     seconds = sitting.time_first_call(asked.first_call_of)
     counted = torch._dynamo.utils.counters
     caches = {
@@ -87,41 +105,31 @@ def _begin_again(asked: argparse.Namespace) -> dict[str, Any]:
         for name, count in counted[kind].items()
         if "cache" in name and isinstance(count, int)
     }
-    return {"load_artifacts_s": round(load_s, 2), **seconds, "compiler_caches": caches}
+    return {**seconds, "compiler_caches": caches}
 
 
-def _start_second_session(asked: argparse.Namespace, sitting: Sitting) -> dict[str, Any]:
-    sets = [
-        name
-        for name, facts in sitting.found["sides"].items()
-        if name not in (PLAIN, RECIPE) and "gain" in facts and "stream" not in name
-    ]
-    if not sets:
-        return {"failed": "no set was measured"}
-    with tempfile.TemporaryDirectory(prefix="sdperf-levers-") as name:
-        kept = Path(name) / "artifacts"
-        size = keep_artifacts(kept)
-        if size is None:
-            return {"failed": "the compiler made nothing that can be kept"}
-        command = [sys.executable, "-m", "evidence.h200_levers", asked.model]
-        command += ["--device", asked.device, "--first-call-of", sets[0], "--artifacts", str(kept)]
-        command += ["--tiny"] if asked.tiny else []
-        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(Path(name) / "empty")}
-        found: dict[str, Any] = {"set": sets[0], "artifacts_mib": round(size / 2**20, 1)}
-        try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=SECOND_SESSION_LIMIT_S,
-                check=False,
-            )
-            found.update(json.loads(done.stdout.splitlines()[-1]))
-        except subprocess.TimeoutExpired:
-            found["failed"] = f"it took over {SECOND_SESSION_LIMIT_S} s"
-        except (IndexError, json.JSONDecodeError):
-            found["failed"] = done.stderr[-500:]
+def _start_second_session(asked: argparse.Namespace, best: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "evidence.h200_levers", asked.model]
+    command += ["--device", asked.device, "--first-call-of", best]
+    command += ["--tiny"] if asked.tiny else []
+    kept = Path(os.environ["SDPERF_CACHE"])
+    bytes_kept = sum(one.stat().st_size for one in kept.rglob("*") if one.is_file())
+    found: dict[str, Any] = {"set": best, "kept_mib": round(bytes_kept / 2**20, 1)}
+    start_s = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=SECOND_SESSION_LIMIT_S,
+            check=False,
+        )
+        found.update(json.loads(done.stdout.splitlines()[-1]))
+        found["whole_process_s"] = round(time.perf_counter() - start_s, 1)
+    except subprocess.TimeoutExpired:
+        found["failed"] = f"it took over {SECOND_SESSION_LIMIT_S} s"
+    except (IndexError, json.JSONDecodeError):
+        found["failed"] = done.stderr[-500:]
     return found
 
 

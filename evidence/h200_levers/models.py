@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import torch
+
 from evidence import random_pipelines
 from evidence.mapped_pipelines.families import FAMILIES
 from evidence.mapped_pipelines.recent import RECENT
-from sdperf.record.workload import Precision, Workload
+from sdperf.models.loader import load_pipeline, resolve_model
+from sdperf.models.subject import PipelineRequest
+from sdperf.record.workload import DEFAULT_PROMPTS, EMBEDDED, Precision, Workload
 
 PROMPTS: Final = tuple(
     f"a photograph of a red apple on a wooden table, number {number:03}" for number in range(200)
@@ -34,6 +38,9 @@ class MeasuredModel:
         size: Side of the picture, pixels.
         sets: Optimisations joined by ``+``, the most telling first.
         note: What of it is not as published.
+        scheduler: By its class, where that is not the model's own.
+        prompts: What is asked for, each once.
+        pictures: How many of a side are compared with the plain ones.
     """
 
     build: Callable[[Any], Any]
@@ -45,12 +52,14 @@ class MeasuredModel:
     size: int = 1024
     note: str = ""
     scheduler: str | None = None
+    prompts: tuple[str, ...] = PROMPTS
+    pictures: int = 1
 
     def workload(self, name: str) -> Workload:
         """Return what is generated."""
         return Workload(
             name,
-            PROMPTS,
+            self.prompts,
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
             height=self.size,
@@ -69,16 +78,26 @@ def _transformer_sets(*more: str) -> tuple[str, ...]:
     best = f"{network}+sdpa_cudnn+{rest}"
     return (
         best,
-        f"{network}+{rest}",
-        f"{best}+float8_blocks",
         f"{network}+sdpa_cudnn+{_VAE}+cuda_graphs+{_DELIVERY}",
+        f"{_TEXT}+{_DELIVERY}",
+        f"{best}+float8_blocks",
+        f"{network}+{rest}",
         f"{best}+embed_cache",
-        f"channels_last_vae+{_TEXT}+{_DELIVERY}",
-        f"{best}+tuned_kernels",
     )
 
 
 _UNET: Final = f"channels_last+{_VAE}+cuda_graphs+loop_graph+{_DELIVERY}"
+
+
+def _load_embedded(request: PipelineRequest) -> Any:
+    return load_pipeline(
+        resolve_model(EMBEDDED), torch_dtype=request.torch_dtype, device=request.device
+    )
+
+
+def _load_embedded_on_cpu() -> Any:
+    return load_pipeline(resolve_model(EMBEDDED), torch_dtype=torch.float32, device="cpu")
+
 
 MODELS: Final[dict[str, MeasuredModel]] = {
     "z_image_turbo": MeasuredModel(
@@ -102,7 +121,7 @@ MODELS: Final[dict[str, MeasuredModel]] = {
         guidance=4.0,
         note="10 of the usual 50 steps",
         sets=(
-            *_transformer_sets("fused_projections", "real_rotary")[:3],
+            *_transformer_sets("fused_projections", "real_rotary")[:4],
             f"fused_projections+real_rotary+compile_blocks+sdpa_cudnn+{_DELIVERY}+taylorseer_cache",
         ),
     ),
@@ -137,11 +156,30 @@ MODELS: Final[dict[str, MeasuredModel]] = {
         precision="fp16",
         scheduler="DPMSolverMultistepScheduler",
         sets=(
-            f"{_UNET}+compile",
             f"{_UNET}+compile+fused_projections",
+            f"{_UNET}+compile+fused_projections@15",
+            f"{_UNET}+compile+fused_projections+sdpa_cudnn+cudnn_benchmark",
+            f"{_UNET}+compile+fused_projections+batch8",
+            f"{_UNET}+compile+fused_projections+step_cache3",
+        ),
+    ),
+    "embedded": MeasuredModel(
+        _load_embedded,
+        _load_embedded_on_cpu,
+        steps=30,
+        guidance=3.0,
+        size=128,
+        note="the model that ships with sdperf, whose pictures have structure",
+        prompts=DEFAULT_PROMPTS,
+        pictures=len(DEFAULT_PROMPTS),
+        sets=(
+            f"{_UNET}+compile",
+            f"{_UNET}+compile@15",
+            f"{_UNET}+compile@12",
+            f"{_UNET}+compile+step_cache2",
             f"{_UNET}+compile+step_cache3",
-            f"{_UNET}+compile+tuned_kernels",
-            f"{_UNET}+compile+embed_cache+batch4",
+            f"{_UNET}+compile+step_cache2@15",
+            f"{_UNET}+compile+float8_blocks",
         ),
     ),
 }

@@ -7,12 +7,13 @@ import copy
 import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
 
 from sdperf.device import Device
+from sdperf.errors import ConfigurationError
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.pipeline.optimisations.catalogue import (
@@ -20,6 +21,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     parse_optimisations,
     sort_names,
 )
+from sdperf.pipeline.optimisations.compiling import compile_blocks
 from sdperf.pipeline.optimisations.networks import optimise_networks
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
 from sdperf.pipeline.pixels import to_uint8
@@ -29,6 +31,8 @@ from sdperf.record.workload import ImageRequest, Workload
 
 PLAIN: Final = "plain diffusers"
 RECIPE: Final = "diffusers' recipe"
+CACHE_DIT: Final = "cache-dit"
+PEERS: Final = (RECIPE, CACHE_DIT)
 STREAMED: Final = 4
 """Pictures of a stream whose files are made beside the next picture."""
 
@@ -65,12 +69,17 @@ def make_plain(pipeline: Any, workload: Workload) -> Side:
     return Side(PLAIN, stages, lambda requests: _call_plainly(stages, requests))
 
 
-def make_recipe(pipeline: Any, workload: Workload) -> Side:
+def make_recipe(pipeline: Any, workload: Workload, *, with_search: bool = False) -> Side:
     """Make the side of diffusers' documentation, "Accelerate inference" and "torch.compile".
 
     Channels last, fused projections where the class has them, repeated blocks compiled as one graph
     (a UNet, and what names no blocks, as a whole) and the decoder, with what it sets of inductor.
-    A UNet goes without the search for tile sizes, which takes minutes there.
+
+    Args:
+        pipeline: The plain pipeline, which is left as it is.
+        workload: What it generates.
+        with_search: Whether inductor also searches for tile sizes, as the documentation has it: it
+            takes minutes, and is never done for a UNet.
     """
     own = copy_pipeline(pipeline)
     denoiser = getattr(own, "unet", None) or own.transformer
@@ -78,8 +87,8 @@ def make_recipe(pipeline: Any, workload: Workload) -> Side:
     config = torch._inductor.config
     is_unet = getattr(own, "unet", None) is not None
     config.conv_1x1_as_mm = True
-    config.coordinate_descent_tuning = not is_unet
-    config.coordinate_descent_check_all_directions = not is_unet
+    config.coordinate_descent_tuning = with_search and not is_unet
+    config.coordinate_descent_check_all_directions = with_search and not is_unet
     config.epilogue_fusion = False
     stages = _bind(own, workload)
     owners = [one for one in (own, denoiser) if hasattr(one, "fuse_qkv_projections")]
@@ -93,6 +102,26 @@ def make_recipe(pipeline: Any, workload: Workload) -> Side:
         own.vae.to(memory_format=torch.channels_last)
         own.vae.decode = torch.compile(own.vae.decode, fullgraph=True)
     return Side(RECIPE, stages, lambda requests: _call_plainly(stages, requests))
+
+
+def make_cache_dit(pipeline: Any, workload: Workload) -> Side:
+    """Make the side of cache-dit as its documentation begins: its defaults, blocks compiled.
+
+    Its picture is an approximate one. It knows transformers alone.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        import cache_dit
+    except ImportError as error:
+        raise ConfigurationError("cache-dit is not installed", got=str(error)) from error
+    own = copy_pipeline(pipeline)
+    cache_dit.enable_cache(own)
+    cache_dit.set_compile_configs()
+    compile_blocks(own.transformer, ())  # diffusers' own method knows no SD 3
+    stages = _bind(own, workload)
+    return Side(CACHE_DIT, stages, lambda requests: _call_plainly(stages, requests))
 
 
 @contextlib.contextmanager
@@ -119,12 +148,16 @@ def make_optimised(pipeline: Any, workload: Workload, text: str, device: Device)
     Args:
         pipeline: The plain pipeline, which is left as it is.
         workload: What it generates.
-        text: Names joined by ``+``.
+        text: Names joined by ``+``; ``@15`` behind them takes 15 denoising steps, an approximate
+            picture.
         device: Where the pipeline is.
 
     Raises:
         ConfigurationError: One of them does not suit the pipeline or the device.
     """
+    text, _, steps = text.partition("@")
+    if steps:
+        workload = replace(workload, num_inference_steps=int(steps))
     names = parse_optimisations(text)
     described = device.describe()
     check_supported(
@@ -143,7 +176,7 @@ def make_optimised(pipeline: Any, workload: Workload, text: str, device: Device)
         return [stages.encode_png(picture) for picture in to_uint8(pixels)]
 
     return Side(
-        "+".join(sort_names(names)),
+        "+".join(sort_names(names)) + (f" in {steps} steps" if steps else ""),
         stages,
         generate,
         names,

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,16 +18,20 @@ import torch
 
 from evidence.h200_levers.models import MeasuredModel
 from evidence.h200_levers.sides import (
+    CACHE_DIT,
+    PEERS,
     PLAIN,
     RECIPE,
     Side,
     inductor_as_it_was,
+    make_cache_dit,
     make_optimised,
     make_plain,
     make_recipe,
     make_stream,
 )
 from evidence.h200_levers.turns import summarise, take_turns
+from evidence.network_calls.kernels import divide_by_kind, list_kernels
 from sdperf.device import Device, select_device
 from sdperf.images.comparison import ImageComparison, compare_images
 from sdperf.images.cores import map_on_all_cores
@@ -42,6 +47,9 @@ from sdperf.run.worker.profiler import profile_image
 _DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _BEGINNING_SHARE: Final = 0.7
 """Of the time, what first calls may take before no further set is begun."""
+_LONGEST: Final = 15
+FIRST_CALL_LIMIT_S: Final = 150
+"""A set that takes longer to begin is given up, so that it cannot cost the others their turns."""
 
 
 class Sitting:
@@ -53,6 +61,7 @@ class Sitting:
         device: As for ``--sd-device``.
         is_tiny: Whether a tiny one of its class is built instead.
         save: Given everything found so far, after each step.
+        first_call_limit_s: How long a side may take to begin.
     """
 
     def __init__(
@@ -63,10 +72,12 @@ class Sitting:
         *,
         is_tiny: bool,
         save: Callable[[dict[str, Any]], None],
+        first_call_limit_s: float = FIRST_CALL_LIMIT_S,
     ) -> None:
         self._model = model.shrunk() if is_tiny else model
         self._name = name
         self._save = save
+        self._first_call_limit_s = first_call_limit_s
         self.device: Device = select_device(device)
         self.found: dict[str, Any] = {
             "model": name,
@@ -85,7 +96,7 @@ class Sitting:
         self.found["build_s"] = round(built.duration_s, 1)
         self._sides: dict[str, Side] = {}
         self._plain_pictures: dict[ImageRequest, bytes] = {}
-        self._pairs: dict[str, tuple[bytes, bytes]] = {}
+        self._pairs: dict[str, list[tuple[bytes, bytes]]] = {}
 
     def measure(
         self,
@@ -94,30 +105,38 @@ class Sitting:
         *,
         turns_only: bool = False,
         most_turns: int | None = None,
-        with_recipe: bool = True,
+        peers: tuple[str, ...] = (RECIPE,),
+        with_kernels: bool = False,
+        with_stream: bool = True,
     ) -> None:
-        """Measure plain diffusers, its recipe and sets of optimisations.
+        """Measure plain diffusers, its peers and sets of optimisations.
 
         Args:
             seconds: For first calls and turns together.
             sets: Names joined by ``+``; ``None`` are the model's own.
             turns_only: Whether stages are left alone.
             most_turns: Turns after which it is enough.
-            with_recipe: Whether diffusers' own recipe takes part.
+            peers: Of `PEERS`, those that take part.
+            with_kernels: Whether a picture of the plain side and of the first set is profiled.
+            with_stream: Whether a stream of the first set takes part.
         """
         with _empty_cache():  # the first set's, and shared by those after it
             start_s = monotonic_clock()
             allow_shapes()
-            self._begin_all(_BEGINNING_SHARE * seconds, sets, with_recipe, turns_only)
+            self._begin_all(_BEGINNING_SHARE * seconds, sets, peers, turns_only)
+            if with_stream:
+                self._begin_stream()
             self._take_turns(max(0.0, seconds - (monotonic_clock() - start_s)), most_turns)
             if not turns_only:
                 for side in self._sides.values():
                     self._look_into(side)
             self._compare_pictures()
             self._save(self.found)
+            if with_kernels:
+                self._list_kernels()
 
     def _begin_all(
-        self, seconds: float, sets: tuple[str, ...] | None, with_recipe: bool, turns_only: bool
+        self, seconds: float, sets: tuple[str, ...] | None, peers: tuple[str, ...], turns_only: bool
     ) -> None:
         """Let the sides begin, the most telling first, as long as there is time for it."""
         start_s = monotonic_clock()
@@ -127,15 +146,15 @@ class Sitting:
             self._count_work()
         first, *others = self._model.sets if sets is None else sets
         self._begin(first, lambda: self._make(first, workload), is_fresh=True)
-        if with_recipe:
+        makers = {RECIPE: make_recipe, CACHE_DIT: make_cache_dit}
+        for peer in peers:
             with inductor_as_it_was(), _empty_cache():
-                self._begin(RECIPE, lambda: make_recipe(self._pipeline, workload), is_fresh=True)
+                self._begin(peer, partial(makers[peer], self._pipeline, workload), is_fresh=True)
         for text in others:
             if monotonic_clock() - start_s > seconds:
                 self._note_failure(text, "left out: no time was left to begin it")
             else:
                 self._begin(text, partial(self._make, text, workload), is_fresh=False)
-        self._begin_stream()
 
     def time_first_call(self, text: str) -> dict[str, float]:
         """Time the first and the second call of a set, and nothing else."""
@@ -167,8 +186,9 @@ class Sitting:
         try:
             self._free()
             resting = self._live_bytes()
-            side = make()
-            first_s = self._time_round(side, 0)
+            with _given_up_after(self._first_call_limit_s):
+                side = make()
+                first_s = self._time_round(side, 0)
             second_s = self._time_round(side, 1)
             side_name = side.name
             self._sides[side_name] = side
@@ -191,7 +211,7 @@ class Sitting:
         self._save(self.found)
 
     def _begin_stream(self) -> None:
-        best = next((one for name, one in self._sides.items() if name not in (PLAIN, RECIPE)), None)
+        best = next((one for name, one in self._sides.items() if name not in (PLAIN, *PEERS)), None)
         if best is not None:
             self._begin(f"{best.name}, streamed", lambda: make_stream(best), is_fresh=False)
 
@@ -241,27 +261,31 @@ class Sitting:
         return prompts[index % len(prompts)]
 
     def _keep_picture(self, side: Side) -> None:
-        """Keep a picture of a side, and the plain one of the same prompt and noise."""
+        """Keep pictures of a side, and the plain ones of the same prompts and noise."""
         if side.images != 1 or PLAIN not in self._sides:
             return
-        request = ImageRequest(self._prompt(0 if side.repeats_prompt else 1), 0)
-        if request not in self._plain_pictures:
-            (self._plain_pictures[request],) = self._sides[PLAIN].generate([request])
-        if side.name != PLAIN:
-            (own,) = side.generate([request])
-            self._pairs[side.name] = (self._plain_pictures[request], own)
+        pairs = []
+        for number in range(self._model.pictures):
+            request = ImageRequest(self._prompt(0 if side.repeats_prompt else number + 1), number)
+            if request not in self._plain_pictures:
+                (self._plain_pictures[request],) = self._sides[PLAIN].generate([request])
+            if side.name != PLAIN:
+                pairs.append((self._plain_pictures[request], side.generate([request])[0]))
+        if pairs:
+            self._pairs[side.name] = pairs
 
     def _compare_pictures(self) -> None:
-        """Hold each side's picture against the plain one; it takes seconds, after the turns."""
+        """Compare each side's pictures with the plain ones; it takes seconds, after the turns."""
 
         def compare(pair: tuple[bytes, bytes]) -> ImageComparison:
             return compare_images(decode_png(pair[0]), decode_png(pair[1]))
 
-        found = map_on_all_cores(compare, list(self._pairs.values()), pixels=self._model.size**2)
-        for name, compared in zip(self._pairs, found, strict=True):
+        for name, pairs in self._pairs.items():
+            found = map_on_all_cores(compare, pairs, pixels=self._model.size**2)
             facts = self._note(name)
-            facts["ssim"] = round(compared.ssim, 5)
-            facts["worst_tile_ssim"] = round(compared.worst_tile.ssim, 5)
+            facts["ssim"] = round(min(one.ssim for one in found), 5)
+            facts["worst_tile_ssim"] = round(min(one.worst_tile.ssim for one in found), 5)
+            facts["pictures_compared"] = len(found)
 
     def _count_work(self) -> None:
         """Count the plain pipeline's operations by stage, and measure the device's peak."""
@@ -306,6 +330,21 @@ class Sitting:
             facts["denoise_share_of_peak"] = round(flop / found["denoise_s"] / peak, 3)
         self._save(self.found)
 
+    def _list_kernels(self) -> None:
+        """Profile one picture of the first set and of the plain side, kernel by kernel."""
+        looked_at = [name for name in self._sides if name not in (PLAIN, *PEERS)][:1]
+        looked_at.append(PLAIN)  # the last: its kernels are so many that reading them takes long
+        for side in (self._sides[name] for name in looked_at if name in self._sides):
+            request = ImageRequest(self._prompt(0 if side.repeats_prompt else 5), 0)
+            kernels = list_kernels(partial(side.generate, [request]), calls=1)
+            facts = self._note(side.name)
+            facts["kernels_ms"] = round(sum(each for _, each in kernels), 2)
+            facts["kernels_ms_by_kind"] = divide_by_kind(kernels)
+            facts["longest_kernels_ms"] = [
+                [name[:120], round(each, 3)] for name, each in kernels[:_LONGEST]
+            ]
+            self._save(self.found)
+
     def _note(self, name: str) -> dict[str, Any]:
         facts: dict[str, Any] = self.found["sides"].setdefault(name, {})
         return facts
@@ -322,6 +361,22 @@ class Sitting:
 
 
 @contextlib.contextmanager
+def _given_up_after(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError inside of what takes longer; on the main thread."""
+
+    def give_up(*_: Any) -> None:
+        raise TimeoutError(f"given up after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
 def _empty_cache() -> Iterator[None]:
     """Let the compiler find nothing that it made before."""
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
@@ -334,15 +389,6 @@ def _empty_cache() -> Iterator[None]:
             del os.environ["TORCHINDUCTOR_CACHE_DIR"]
         else:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
-
-
-def keep_artifacts(path: Path) -> int | None:
-    """Write what the compiler made here; returns its bytes, ``None`` where it made nothing."""
-    saved = torch.compiler.save_cache_artifacts()
-    if saved is None:
-        return None
-    path.write_bytes(saved[0])
-    return len(saved[0])
 
 
 def write_json(path: Path, found: dict[str, Any]) -> None:

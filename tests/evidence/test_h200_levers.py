@@ -1,6 +1,9 @@
 """The sitting of several sides: turns, figures, what a failure costs, and a real tiny one."""
 
 import json
+import sys
+import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +11,10 @@ import torch
 from evidence.h200_levers import __main__ as command
 from evidence.h200_levers import sitting as sitting_module
 from evidence.h200_levers.models import MODELS, PROMPTS
-from evidence.h200_levers.sides import PLAIN, RECIPE, copy_pipeline
+from evidence.h200_levers.sides import PLAIN, RECIPE, copy_pipeline, make_cache_dit
 from evidence.h200_levers.turns import find_break_even, summarise, take_turns
 from evidence.mapped_pipelines.recent import RECENT
+from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 
 
@@ -71,7 +75,9 @@ def test_a_set_pays_from_the_image_at_which_it_has_taken_no_more(figures, image)
 def test_every_set_can_be_meant(name):
     assert MODELS[name].sets
     for text in MODELS[name].sets:
-        assert parse_optimisations(text)
+        names, _, steps = text.partition("@")
+        assert parse_optimisations(names)
+        assert not steps or 0 < int(steps) < MODELS[name].steps
 
 
 def test_prompts_are_new_and_of_one_length():
@@ -100,13 +106,21 @@ def test_a_tiny_sitting_is_measured_and_survives_the_failure_of_a_set(
     monkeypatch.setattr(sitting_module, "make_recipe", fail)
     output = tmp_path / "found.json"
     sets = "fused_projections+real_rotary+stored_png,text_graphs,embed_cache+fast_png"
+    sets += ",stored_png@1"
+    profiled = []
+
+    def list_kernels(work, calls):
+        profiled.append(work())
+        return [("triton_poi_fused_silu", 1.5), ("nvjet_sm90_hsh", 3.25)]
+
+    monkeypatch.setattr(sitting_module, "list_kernels", list_kernels)
     monkeypatch.setattr(
         "sys.argv",
         [
             "h200_levers",
             "z_image_turbo",
             *("--tiny", "--device", "cpu", "--seconds", "100", "--turns", "3"),
-            *("--json", str(output), "--sets", sets),
+            *("--json", str(output), "--sets", sets, "--kernels"),
         ],
     )
     command.main()
@@ -119,12 +133,81 @@ def test_a_tiny_sitting_is_measured_and_survives_the_failure_of_a_set(
     assert best["ssim"] > 0.999
     assert set(best["stages"]) >= {"encode_prompt_s", "denoise_s", "decode_latents_s", "deliver_s"}
     assert "gain" in sides["embed_cache+fast_png"]
+    assert sides["stored_png in 1 steps"]["ssim"] < best["ssim"]
+    assert len(profiled) == 2
+    assert best["kernels_ms"] == 4.75
+    assert best["kernels_ms_by_kind"] == {
+        "matrix product": 3.25,
+        "fused norms and elementwise": 1.5,
+    }
     assert any(name.endswith("a stream of 4") for name in sides)
     assert found["flop"]["denoise"] > 0
     assert sides[PLAIN]["gain"] == 1.0
     printed = capsys.readouterr().out
     assert "text_graphs: ConfigurationError" in printed
     assert torch.__version__ in printed
+
+
+def test_all_pictures_that_were_asked_for_are_compared():
+    model = replace(MODELS["embedded"], pictures=3)
+    sitting = sitting_module.Sitting("embedded", model, "cpu", is_tiny=True, save=lambda _: None)
+    sitting.measure(0.0, ("stored_png",), turns_only=True, peers=(), with_stream=False)
+    sides = sitting.found["sides"]
+    assert sides["stored_png"]["pictures_compared"] == 3
+    assert sides["stored_png"]["ssim"] == 1.0
+    assert set(sides) == {PLAIN, "stored_png"}
+
+
+def test_a_set_that_takes_too_long_to_begin_costs_the_others_nothing():
+    model = MODELS["embedded"]
+    sitting = sitting_module.Sitting(
+        "embedded", model, "cpu", is_tiny=True, save=id, first_call_limit_s=0.3
+    )
+
+    def hang(*_, **__):
+        while True:
+            pass
+
+    sitting._begin("slow", hang, is_fresh=False)
+    assert sitting.found["sides"]["slow"]["failed"] == "TimeoutError: given up after 0.3 s"
+
+
+def test_cache_dit_takes_turns_where_it_is_installed(monkeypatch):
+    enabled = []
+    stand_in = types.SimpleNamespace(
+        enable_cache=enabled.append, set_compile_configs=lambda: enabled.append("compiled")
+    )
+    monkeypatch.setitem(sys.modules, "cache_dit", stand_in)
+    pipeline = RECENT["z-image"]()
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **_: enabled.append(type(self).__name__)
+    )
+    side = make_cache_dit(pipeline, MODELS["z_image_turbo"].shrunk().workload("z"))
+    assert side.stages.pipeline is not pipeline
+    assert enabled[:2] == [side.stages.pipeline, "compiled"]
+    assert set(enabled[2:]) == {"ZImageTransformerBlock"}
+    monkeypatch.setitem(sys.modules, "cache_dit", None)
+    with pytest.raises(ConfigurationError, match="cache-dit is not installed"):
+        make_cache_dit(pipeline, MODELS["z_image_turbo"].workload("z"))
+
+
+def test_a_second_session_is_given_the_folder_that_the_first_kept_code_in(tmp_path, monkeypatch):
+    kept = tmp_path / "compiled" / "of-this-version"
+    kept.mkdir(parents=True)
+    (kept / "kernel.so").write_bytes(b"x" * 2**20)
+    monkeypatch.setenv("SDPERF_CACHE", str(tmp_path))
+    asked = types.SimpleNamespace(model="z_image_turbo", device="cpu", tiny=True)
+    started = []
+
+    def run(line, **_):
+        started.append(line)
+        return types.SimpleNamespace(stdout='noise\n{"first_call_s": 4.5}\n', stderr="")
+
+    monkeypatch.setattr(command.subprocess, "run", run)
+    found = command._start_second_session(asked, "compile+kept_code")
+    assert found["kept_mib"] == 1.0
+    assert found["first_call_s"] == 4.5
+    assert started[0][-3:] == ["--first-call-of", "compile+kept_code", "--tiny"]
 
 
 def test_a_set_that_breaks_in_its_turns_is_left_out(tmp_path, monkeypatch):

@@ -236,6 +236,11 @@ ALL: Final = (
         first_call=True,
     ),
     Optimisation(
+        "kept_code",
+        "compiled code is kept in sdperf's cache folder, where the next session finds it",
+        needs=(*_COMPILED, "compile_vae"),
+    ),
+    Optimisation(
         "cuda_graphs",
         "the calls of denoiser, VAE decoder and text encoders recorded once and replayed",
         refusals=_ONLY_CUDA,

@@ -23,6 +23,7 @@ from sdperf.pipeline.optimisations.compiling import (
     compile_blocks,
     compile_decoder,
     compile_function,
+    keep_compiled_code,
 )
 from sdperf.pipeline.optimisations.cuda_graphs import (
     casts_vae,
@@ -62,6 +63,8 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         "compile": functools.partial(_compile_denoiser, names=names),
         "compile_vae": functools.partial(_compile_vae, names=names),
     }
+    if "kept_code" in names:
+        keep_compiled_code()
     for name, apply in steps.items():
         if name in names:
             apply(pipeline)

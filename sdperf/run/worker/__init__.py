@@ -75,6 +75,10 @@ def load(spec: WorkerSpec) -> WorkerReport:
         _loaded = AskedProgram(spec)
         return _loaded.report
     page_cache = describe_page_cache(spec.model.folder / name for name in spec.model.files)
+    if "kept_code" in spec.optimisations:
+        from sdperf.pipeline.optimisations.compiling import keep_compiled_code
+
+        keep_compiled_code()  # before it is asked whether anything lies there
     compile_cache = describe_compile_cache()
     loaded = _loaded = LoadedPipeline(spec)
     loaded.report = dataclasses.replace(

@@ -49,6 +49,7 @@ SEARCHED_SCHEDULERS: Final = (
 NOT_SEARCHED: Final = {
     "embed_cache": "prompts come again in every round, which would flatter it",
     "text_graphs": "cuda_graphs records the same and more",
+    "kept_code": "it makes first calls shorter, which no trial counts",
     **dict.fromkeys(
         ("flash_attention3", "sage_attention"), "each needs a package that has to be built"
     ),
