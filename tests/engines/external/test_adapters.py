@@ -1,5 +1,6 @@
 """The adapters that ship, each with a stand-in of what it drives: real runs are in docs/results."""
 
+import io
 import json
 import sys
 import time
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import LoadRequest, fill_own_places
+from sdperf.engines.external.protocol import GivenPicture
 from sdperf.errors import GenerationError
 from sdperf.record.workload import ImageRequest, Workload
 from tests.support import comfyui_standin
@@ -24,13 +27,20 @@ class StableDiffusion:
         print("loading", model_path, wtype, flush=True)
         os.write(1, b"printed by C\\n")
         self.wtype = wtype
+        assert not vae_decode_only
 
     def generate_image(self, prompt, negative_prompt, width, height, seed, sample_steps,
-                       sample_method, progress_callback, cfg_scale):
+                       sample_method, progress_callback, cfg_scale, init_image=None,
+                       mask_image=None, strength=0.75):
         if prompt == "fail":
             raise ValueError("NULL pointer access")
         assert (negative_prompt, sample_method, cfg_scale) == ("bad", "euler", 2.0)
         progress_callback(1, 900, 0.0)  # tensors are loaded lazily
+        if init_image is not None:
+            assert (init_image.mode, init_image.size) == ("RGB", (width, height))
+            assert mask_image is None or mask_image.mode == "L"
+            prompt = "x" * (init_image.getpixel((0, 0))[0] + (mask_image is not None))
+            sample_steps = min(sample_steps, int(sample_steps * strength) + 1)
         for step in range(sample_steps + 1):
             progress_callback(step, sample_steps, 0.0)
         return [Image.new("RGBA", (width, height), (seed, len(prompt), 0, 255))]
@@ -54,7 +64,11 @@ class Model:
     def parameters(self):
         return {"weight": mx.zeros((8, 4))}
 
-    def generate_image(self, seed, prompt, num_inference_steps, width, height, guidance):
+    def generate_image(self, seed, prompt, num_inference_steps, width, height, guidance,
+                       image_path=None, image_strength=None):
+        if image_path is not None:
+            prompt = "x" * Image.open(image_path).getpixel((0, 0))[0]
+            num_inference_steps -= max(1, int(num_inference_steps * image_strength))
         latents = mx.random.normal((4,), key=mx.random.key(seed))
         called = self.callbacks.callback
         called.call_before_loop(seed=seed, latents=latents, config=None)
@@ -91,9 +105,18 @@ def load(program, folder=""):
     return program.load(LoadRequest("model", str(folder), "fp16", "auto"), 60.0)
 
 
-def draw(program, prompt="fox", seed=7):
-    (drawn,) = program.generate(WORKLOAD, [ImageRequest(prompt, seed)], 1)
+def draw(program, prompt="fox", seed=7, given=None):
+    (drawn,) = program.generate(WORKLOAD, [ImageRequest(prompt, seed)], 1, 1, given)
     return drawn
+
+
+def give(red, mask=None, strength=0.7):
+    """Give a picture of one colour to start from."""
+    pngs = [io.BytesIO(), io.BytesIO()]
+    Image.new("RGB", (64, 48), (red, 0, 0)).save(pngs[0], "PNG")
+    Image.new("L", (64, 48), mask or 0).save(pngs[1], "PNG")
+    masked = None if mask is None else pngs[1].getvalue()
+    return GivenPicture(pngs[0].getvalue(), masked, strength)
 
 
 @pytest.fixture
@@ -122,6 +145,12 @@ def test_stable_diffusion_cpp_is_driven(start, sd_cpp, tmp_path):
     with pytest.raises(GenerationError, match="ValueError: NULL pointer access"):
         draw(program, "fail")
     assert draw(program).png == drawn.png
+    assert {"picture", "mask", "strength"} <= set(program.facts.accepts)
+    started = draw(program, given=give(9))
+    assert started.pixels[0, 0].tolist() == [7, 9, 0]
+    assert started.header.steps == 3  # int(3 * 0.7) + 1, its own rule
+    assert draw(program, given=give(9, mask=255)).pixels[0, 0].tolist() == [7, 10, 0]
+    assert draw(program, given=give(9, strength=0.4)).header.steps == 2
     assert program.stop() == 0
 
 
@@ -150,14 +179,19 @@ def test_mflux_is_driven(start, tmp_path):
     assert drawn.header.peak_bytes is not None
     assert set(drawn.header.stages) == {"encode_prompt", "denoise", "decode_latents", "deliver"}
     assert not draw(program, "nan").header.is_finite
+    assert {"picture", "strength"} <= set(program.facts.accepts)
+    started = draw(program, given=give(9, strength=0.4))
+    assert started.pixels[0, 0].tolist() == [7, 9, 0]
+    assert started.header.steps == 2  # its strength is what stays of the picture
 
 
 @pytest.fixture
 def comfyui(start, tmp_path):
     """Start the adapter with a stand-in server; ``left_out`` are placeholders that it lacks."""
 
-    def start_comfyui(fault="", **left_out):
-        text = json.dumps(comfyui_standin.WORKFLOW)
+    def start_comfyui(fault="", *, starts_from=False, **left_out):
+        standin = comfyui_standin
+        text = json.dumps(standin.FROM_A_PICTURE if starts_from else standin.WORKFLOW)
         for name, value in left_out.items():
             text = text.replace(f'"{{{name}}}"', value)
         workflow = tmp_path / "api.json"
@@ -184,6 +218,23 @@ def test_comfyui_is_driven_over_its_websocket(comfyui):
     server = psutil.Process(program.pid).children()[0]
     assert program.stop() == 0
     assert not server.is_running()
+
+
+def test_a_picture_is_uploaded_to_comfyui_and_named_in_the_workflow(comfyui):
+    program = comfyui(starts_from=True)
+    assert program.facts.accepts == ("steps", "guidance", "picture", "strength")
+    one, again, other = (draw(program, given=give(red)) for red in (1, 1, 2))
+    assert one.png == again.png != other.png
+    assert draw(program, given=give(1, strength=0.4)).png != one.png
+    for each in (one, again, other):
+        assert "encode_image" in each.header.stages
+    with pytest.raises(GenerationError, match=r"asks for the (picture|strength), which nobody"):
+        draw(program)
+    for _ in range(500):
+        if "uploads: 2" in program.last_words():
+            break
+        time.sleep(0.01)
+    assert "uploads: 2" in program.last_words()
 
 
 def test_loaders_of_a_workflow_keep_their_model(comfyui):

@@ -14,6 +14,7 @@ import pytest
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.process import ProgramProcess, TooLongError
 from sdperf.engines.external.program import LoadRequest
+from sdperf.engines.external.protocol import GivenPicture
 from sdperf.errors import EngineError, GenerationError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
 from tests.support import external_toy
@@ -229,3 +230,31 @@ def test_a_program_ends_with_the_process_that_asked_it():
     owner.wait()
     owner.stdout.close()
     assert is_gone(program)
+
+
+def test_a_picture_to_start_from_follows_the_line(start):
+    program = start("", "--takes", "picture mask strength")
+    assert program.facts.accepts == ("steps", "size", "threads", "picture", "mask", "strength")
+    png = external_toy.encode_png(8, 8, bytes(192))
+    other = external_toy.encode_png(8, 8, bytes([9]) * 192)
+    given = GivenPicture(png, strength=0.7)
+    (alone,) = draw(program)
+    (one,) = program.generate(WORKLOAD, (FOX,), 1, 1, given)
+    again, _ = program.generate(WORKLOAD, (FOX, FOX), 1, 1, given)
+    (masked,) = program.generate(WORKLOAD, (FOX,), 1, 1, GivenPicture(png, other, 0.7))
+    (last,) = draw(program)
+    assert one.png == again.png
+    assert alone.png == last.png
+    assert len({alone.png, one.png, masked.png}) == 3
+    assert (alone.header.steps, one.header.steps) == (3, 2)
+
+
+def test_a_large_picture_is_sent_while_answers_are_read(start):
+    program = start("queue", "--takes", "picture")
+    noise = os.urandom(2**22)  # far more than a pipe holds
+    given = GivenPicture(b"\x89PNG" + noise)
+    images = [ImageRequest("a fox", seed) for seed in range(4)]
+    drawn = program.generate(WORKLOAD, images, 1, 2, given)
+    assert [one.png for one in drawn] == [
+        one.png for one in program.generate(WORKLOAD, images, 1, 1, given)
+    ]

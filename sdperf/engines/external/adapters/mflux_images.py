@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import itertools
 import platform
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ _VARIANTS = {
         "flux2_klein_9b",
     ),
 }
+_ACCEPTS = ("steps", "size", "picture", "strength")
 _PACKAGES = ("mflux", "mlx", "mlx-cpu", "mlx-metal", "transformers")
 
 
@@ -61,7 +64,7 @@ class Mflux:
             "device": "mps" if sys.platform == "darwin" else "cpu",
             "device_name": f"MLX on {platform.machine()}",
             "precision": bits,
-            "accepts": ["steps", "size", *([] if options.no_guidance else ["guidance"])],
+            "accepts": [*_ACCEPTS, *([] if options.no_guidance else ["guidance"])],
             "largest_seed": 2**63 - 1,
             "versions": {name: found for name in _PACKAGES if (found := _find_version(name))},
         }
@@ -87,14 +90,16 @@ class Mflux:
         self._is_finite = True
         began_s = time.monotonic()
         named = {} if asked["guidance"] is None else {"guidance": float(asked["guidance"])}
-        drawn = self._model.generate_image(
-            seed=asked["seed"],
-            prompt=asked["prompt"],
-            num_inference_steps=asked["steps"],
-            width=asked["width"] or 512,
-            height=asked["height"] or 512,
-            **named,
-        )
+        with _given(asked) as given:
+            drawn = self._model.generate_image(
+                seed=asked["seed"],
+                prompt=asked["prompt"],
+                num_inference_steps=asked["steps"],
+                width=asked["width"] or 512,
+                height=asked["height"] or 512,
+                **named,
+                **given,
+            )
         ended_s = time.monotonic()
         step_seconds = [after - before for before, after in itertools.pairwise(self._marks)]
         stages = {
@@ -147,6 +152,22 @@ class Mflux:
             model_path=options.model,
             model_config=getattr(ModelConfig, config)(),
         )
+
+
+@contextlib.contextmanager
+def _given(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield how a picture to start from is named: mflux opens a file.
+
+    Its strength is the share of the picture that stays, ours the share of the steps that is drawn.
+    """
+    if asked["picture"] is None:
+        yield {}
+        return
+    strength = 0.8 if asked["strength"] is None else asked["strength"]
+    with tempfile.TemporaryDirectory(prefix="sdperf-mflux-") as folder:
+        path = Path(folder) / "given.png"
+        path.write_bytes(asked["picture"])
+        yield {"image_path": path, "image_strength": 1.0 - strength}
 
 
 def _find_version(name: str) -> str | None:

@@ -54,6 +54,8 @@ def serve(
     try:
         for line in sys.stdin.buffer:
             asked = json.loads(line)
+            for name in ("picture", "mask"):  # PNGs that follow the line; None: not sent
+                asked[name] = sys.stdin.buffer.read(asked.get(f"{name}_bytes") or 0) or None
             try:
                 reply, png = _answer(asked, describe, load, draw)
             except Exception as error:  # noqa: BLE001  # the next request is answered all the same
