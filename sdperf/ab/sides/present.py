@@ -12,17 +12,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Overlaid:
-    """The environment below: the one this process runs in.
+    """The environment below: the one this process runs in, or that of a program of the user's.
 
     Attributes:
         python: Its interpreter.
         folders: Where its packages lie, in order.
         packages: Hash of their names and versions.
+        version: ``sys.version`` of its interpreter.
     """
 
     python: str
     folders: tuple[str, ...]
     packages: str
+    version: str = sys.version
 
 
 def read_present_environment() -> Overlaid:

@@ -1,5 +1,6 @@
 """The adapters that ship, each with a stand-in of what it drives: real runs are in docs/results."""
 
+import dataclasses
 import io
 import json
 import sys
@@ -53,6 +54,14 @@ import mlx.core as mx
 import time
 from PIL import Image
 
+clear, clears = mx.clear_cache, []
+
+def note_clear():
+    clears.append(1)
+    clear()
+
+mx.clear_cache = note_clear
+
 class Registry:
     def register(self, callback):
         self.callback = callback
@@ -69,6 +78,7 @@ class Model:
         if image_path is not None:
             prompt = "x" * Image.open(image_path).getpixel((0, 0))[0]
             num_inference_steps -= max(1, int(num_inference_steps * image_strength))
+        print("clears:", len(clears), "at", width, flush=True)
         latents = mx.random.normal((4,), key=mx.random.key(seed))
         called = self.callbacks.callback
         called.call_before_loop(seed=seed, latents=latents, config=None)
@@ -117,6 +127,15 @@ def give(red, mask=None, strength=0.7):
     Image.new("L", (64, 48), mask or 0).save(pngs[1], "PNG")
     masked = None if mask is None else pngs[1].getvalue()
     return GivenPicture(pngs[0].getvalue(), masked, strength)
+
+
+def hear(program, words):
+    """Wait for words of a program, which arrive by another pipe than its pictures."""
+    for _ in range(500):
+        if words in program.last_words():
+            break
+        time.sleep(0.01)
+    assert words in program.last_words()
 
 
 @pytest.fixture
@@ -179,6 +198,10 @@ def test_mflux_is_driven(start, tmp_path):
     assert drawn.header.peak_bytes is not None
     assert set(drawn.header.stages) == {"encode_prompt", "denoise", "decode_latents", "deliver"}
     assert not draw(program, "nan").header.is_finite
+    other = dataclasses.replace(WORKLOAD, width=80)
+    for _ in range(2):
+        program.generate(other, [ImageRequest("fox", 7)], 1)
+    hear(program, "clears: 1 at 64 | clears: 2 at 80 | clears: 2 at 80")
     assert {"picture", "strength"} <= set(program.facts.accepts)
     started = draw(program, given=give(9, strength=0.4))
     assert started.pixels[0, 0].tolist() == [7, 9, 0]
@@ -230,22 +253,14 @@ def test_a_picture_is_uploaded_to_comfyui_and_named_in_the_workflow(comfyui):
         assert "encode_image" in each.header.stages
     with pytest.raises(GenerationError, match=r"asks for the (picture|strength), which nobody"):
         draw(program)
-    for _ in range(500):
-        if "uploads: 2" in program.last_words():
-            break
-        time.sleep(0.01)
-    assert "uploads: 2" in program.last_words()
+    hear(program, "uploads: 2")
 
 
 def test_loaders_of_a_workflow_keep_their_model(comfyui):
     program = comfyui()
     draw(program)
     draw(program, "another prompt")
-    for _ in range(500):  # its words arrive by another pipe than its pictures
-        if "Requested to load toy (1)" in program.last_words():
-            break
-        time.sleep(0.01)
-    assert "Requested to load toy (1)" in program.last_words()
+    hear(program, "Requested to load toy (1)")
     assert "(2)" not in program.last_words()
 
 

@@ -51,6 +51,7 @@ class Mflux:
         self._marks: list[float] = []
         self._ended_s = 0.0
         self._is_finite = True
+        self._size: tuple[int, int] | None = None
 
     def describe(self) -> Mapping[str, Any]:
         """Describe it."""
@@ -82,9 +83,13 @@ class Mflux:
         return sum(int(one.nbytes) for one in arrays)
 
     def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
-        """Draw one picture."""
+        """Draw one picture; what another case's shapes left in MLX's cache is dropped before."""
         import mlx.core as mx
 
+        size = asked["width"] or 512, asked["height"] or 512
+        if size != self._size:
+            mx.clear_cache()
+            self._size = size
         mx.reset_peak_memory()
         self._marks = []
         self._is_finite = True
@@ -95,8 +100,8 @@ class Mflux:
                 seed=asked["seed"],
                 prompt=asked["prompt"],
                 num_inference_steps=asked["steps"],
-                width=asked["width"] or 512,
-                height=asked["height"] or 512,
+                width=size[0],
+                height=size[1],
                 **named,
                 **given,
             )
@@ -170,6 +175,15 @@ def _given(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"image_path": path, "image_strength": 1.0 - strength}
 
 
+def _read_bits(text: str) -> int | None:
+    if text == "none":
+        return None
+    bits = text.removeprefix("q")
+    if bits not in ("3", "4", "5", "6", "8"):
+        raise argparse.ArgumentTypeError(f"{text}: none, q3, q4, q5, q6 or q8 is expected")
+    return int(bits)
+
+
 def _find_version(name: str) -> str | None:
     try:
         return version(name)
@@ -182,7 +196,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--variant", choices=tuple(_VARIANTS), default="z-image-turbo")
     parser.add_argument("--model", help="a folder, or a repository of the hub")
-    parser.add_argument("--quantize", type=int, choices=(3, 4, 5, 6, 8))
+    parser.add_argument(
+        "--quantize",
+        type=_read_bits,
+        metavar="none|q3|q4|q5|q6|q8",
+        help="bits of a weight; bf16 where none",
+    )
     parser.add_argument("--make", metavar="FILE:FUNCTION", help="builds the model another way")
     parser.add_argument("--no-guidance", action="store_true", help="the model takes no scale")
     options = parser.parse_args()
