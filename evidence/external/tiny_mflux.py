@@ -5,7 +5,6 @@
 
 import mlx.core as mx
 from mflux.callbacks.callback_registry import CallbackRegistry
-from mflux.models.common.compute_precision import ComputePrecision
 from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.common.tokenizer import LanguageTokenizer
 from mflux.models.flux2.model.flux2_text_encoder.qwen3_text_encoder import Qwen3TextEncoder
@@ -64,8 +63,8 @@ def make_z_image(quantize):
     model.bits = quantize
     model.lora_paths = model.lora_scales = None
     model.float32 = False
-    model.transformer.set_float32(False)
-    model.compute_precision = ComputePrecision(None)
+    if hasattr(model.transformer, "set_float32"):  # from later versions on
+        model.transformer.set_float32(False)
     model.set_dtype(ModelConfig.precision)
     return finish(model, quantize)
 
@@ -84,7 +83,7 @@ def make_flux2(quantize):
     model.prompt_cache = {}
     model.tokenizers = {"qwen3": make_tokenizer()}
     channels = (32, 32, 32, 32)
-    model.vae = Flux2VAE(decoder_block_out_channels=channels)
+    model.vae = Flux2VAE()
     model.vae.decoder = Flux2Decoder(block_out_channels=channels, layers_per_block=1)
     model.vae.encoder = Flux2Encoder(block_out_channels=channels, layers_per_block=1)
     model.transformer = Flux2Transformer(
@@ -105,7 +104,6 @@ def make_flux2(quantize):
     model.bits = quantize
     model.lora_paths = model.lora_scales = None
     model.small_text_encoder = model.small_decoder = False
-    model.compute_precision = ComputePrecision(None)
     model.set_dtype(ModelConfig.precision)
     return finish(model, quantize)
 
@@ -117,6 +115,12 @@ def finish(model, quantize):
     """
     if quantize:
         nn.quantize(model.transformer, bits=quantize)
+    try:
+        from mflux.models.common.compute_precision import ComputePrecision
+    except ImportError:  # older mflux has no choice of it
+        pass
+    else:
+        model.compute_precision = ComputePrecision(None)
     mx.eval(model.parameters())
     return model
 

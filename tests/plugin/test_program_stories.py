@@ -117,6 +117,26 @@ def test_batch(sd_quality):
     )
 
 
+def test_its_suite_of_pictures_is_compared_with_its_own_accepted_ones(draw, accept, pytester):
+    pytester.makepyfile(
+        test_own="""
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+
+        def test_images(sd_quality):
+            sd_quality.images()
+        """
+    )
+    ours = ("test_own.py", "--benchmark-autosave")
+    first = draw(*ours)
+    first.stdout.fnmatch_lines(["*8 of 8 images have no accepted image to be compared with*"])
+    assert accept() == 0
+    draw(*ours).stdout.fnmatch_lines(["images*8 images identical to the accepted*PASS"])
+    result = draw(*ours, noise="new")
+    result.stdout.fnmatch_lines(["*images*DEGRADED*"])
+    assert result.ret == 1
+
+
 def test_a_picture_reaches_a_program_that_takes_one(draw, pytester):
     draw("-k", "latency", takes="picture+strength", task="image-to-image").assert_outcomes(
         passed=1, deselected=1

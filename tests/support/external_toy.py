@@ -47,6 +47,19 @@ def enlarge(width, height, pixels):
     return b"".join(rows)
 
 
+def fork_twice():
+    """Leave a process that has no parent and no session of ours, as daemons do."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in (0, 1, 2):
+                os.dup2(null, number)
+            os.execvp("sleep", ["sleep", "600.25"])
+        os._exit(0)
+    os.wait()
+
+
 class Toy:
     def __init__(self, options):
         self.fault = options.fault
@@ -194,6 +207,8 @@ class Toy:
             subprocess.Popen(["sleep", "600"])
         if self.fault == "far-child" and not self.drawn:
             subprocess.Popen(["sleep", "600"], start_new_session=True)
+        if self.fault == "daemon" and not self.drawn:
+            fork_twice()
         width, height, pixels = self.make(asked)
         png = (
             b"GIF89a what is no picture"

@@ -24,6 +24,8 @@ from sdperf.engines.external.process import (
     ProcessKeeper,
     explain_end,
     kill_tree,
+    make_mark,
+    mark_environment,
     refuse_command,
 )
 from sdperf.engines.external.program import (
@@ -159,7 +161,8 @@ class TemplateProgram:
         self._environment = environment
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(temporary_folder("external"))
-        self._keeper = ProcessKeeper()
+        self._mark = make_mark()
+        self._keeper = ProcessKeeper(self._mark)
         self._request = LoadRequest("", "", "fp32", "auto")
         self._peak_bytes: int | None = None
         self._cpu_s: float | None = None
@@ -211,7 +214,7 @@ class TemplateProgram:
         """End the process that draws, if there is one, and remove the pictures."""
         self._keeper.close()
         if self._running is not None:
-            kill_tree(self._running, is_reaped=False)
+            kill_tree(self._running, self._mark, is_reaped=False)
         self._stack.close()
 
     def _draw(
@@ -276,7 +279,7 @@ class TemplateProgram:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=self._environment,
+                env=mark_environment(self._environment, self._mark),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -288,7 +291,7 @@ class TemplateProgram:
 
         def end_late() -> None:
             is_late.set()
-            kill_tree(process.pid, is_reaped=False)
+            kill_tree(process.pid, self._mark, is_reaped=False)
 
         timer = threading.Timer(self._limit_s, end_late)
         timer.start()
@@ -303,7 +306,7 @@ class TemplateProgram:
             yield heard
         finally:
             timer.cancel()
-            kill_tree(process.pid, is_reaped=True)
+            kill_tree(process.pid, self._mark, is_reaped=True)
             heard.finish()
 
     def _count(self, used: resource.struct_rusage) -> None:

@@ -82,6 +82,7 @@ def test_an_honest_program_keeps_every_clause(check):
         ("boast", "its own time is honest", "it tells"),
         ("bad-exit", "it ends when it is told", "exit code 1 after stop"),
         ("child", "it ends when it is told", "processes that went on after its end: "),
+        ("daemon", "it ends when it is told", "processes that went on after its end: 1"),
         ("noise", "the contract", "Loading pipeline components"),
         ("size", "the contract", "asked for 128 x 128 px, drawn 136 x 128 px"),
     ],
