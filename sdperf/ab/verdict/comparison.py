@@ -237,6 +237,9 @@ class CaseComparison:
         fresh_b: B's.
         starts_a: How A's process lives began, in order.
         starts_b: How B's did.
+        own_a_s: Seconds of A's timed rounds by the figure of a program of the user's, which begins
+            and ends inside of ours; empty where it tells none.
+        own_b_s: The same of B's.
     """
 
     case: MatrixCase
@@ -257,6 +260,8 @@ class CaseComparison:
     fresh_b: FreshRounds | None = None
     starts_a: tuple[LifeStart, ...] = ()
     starts_b: tuple[LifeStart, ...] = ()
+    own_a_s: tuple[float, ...] = ()
+    own_b_s: tuple[float, ...] = ()
 
     @property
     def contrasts(self) -> tuple[float, ...]:

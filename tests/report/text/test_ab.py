@@ -16,7 +16,7 @@ from sdperf.report.markdown.ab import (
     format_comparison_markdown,
     parse_comparison,
 )
-from sdperf.report.text.ab import describe_place, format_comparison
+from sdperf.report.text.ab import describe_place, format_comparison, list_own_figures
 from tests.support.ab_fakes import FakeBench, side
 
 OPTIONS = CompareOptions(guards="off")
@@ -172,3 +172,15 @@ def test_a_program_says_who_it_is_in_place_of_our_packages():
     )
     assert any(line.startswith("A  embedded: ") for line in told)
     assert any(line.startswith("B  hashes: ") for line in told)
+
+
+def test_a_programs_own_seconds_stand_beside_ours_with_the_difference():
+    record = compared({"own": 0.75}).record
+    (case,) = record.cases
+    assert case.own_a_s == ()
+    assert set(case.own_b_s) == {0.75}
+    said = "a round of B takes 1.00 s, 750 ms by its own figure: difference +250 ms"
+    assert list_own_figures(case) == [said]
+    assert f"  {said}" in lines(record)
+    assert said[1:] in format_comparison_markdown(record, judge_comparison(record))
+    assert parse_comparison(format_comparison_json(record)).cases[0].own_b_s == case.own_b_s
