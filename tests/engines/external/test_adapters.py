@@ -14,7 +14,7 @@ from PIL import Image
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import LoadRequest, fill_own_places
 from sdperf.engines.external.protocol import GivenPicture
-from sdperf.errors import GenerationError
+from sdperf.errors import GenerationError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
 from tests.support import comfyui_standin
 
@@ -273,8 +273,22 @@ def test_what_a_workflow_does_not_ask_for_cannot_be_told(comfyui):
 def test_each_fault_of_a_server_is_one_message(comfyui):
     with pytest.raises(GenerationError, match="ComfyUI failed in KSampler: out of memory"):
         draw(comfyui("error"))
-    with pytest.raises(GenerationError, match="closed the connection in the middle"):
-        draw(comfyui("gone"))
+
+
+def test_an_adapter_whose_server_is_gone_ends_so_that_the_next_case_gets_a_fresh_one(comfyui):
+    gone = comfyui("gone")
+    words = r"ended during a picture; got: exit code 1; it said: .*closed the connection in the mid"
+    with pytest.raises(WorkerError, match=words):
+        draw(gone)
+    killed = comfyui()
+    draw(killed)
+    for one in psutil.Process(killed.pid).children():
+        one.kill()
+        while one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+    with pytest.raises(WorkerError, match=r"exit code 1; it said: .*ComfyUI does not answer any"):
+        draw(killed)
+    assert draw(comfyui()).header.steps == 3
 
 
 def test_no_server_is_one_message(start, tmp_path):

@@ -35,7 +35,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import AdapterPicture, serve
+from serving import AdapterPicture, GoneForGoodError, serve
 
 _FILES = ("picture", "mask")
 _PLACES = (
@@ -105,6 +105,14 @@ class ComfyUI:
 
     def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         """Queue the workflow, follow it over the websocket, and fetch the picture."""
+        try:
+            return self._draw(asked)
+        except urllib.error.HTTPError:  # the server is there, and says no
+            raise
+        except OSError as error:
+            raise GoneForGoodError(f"ComfyUI does not answer any more: {error}") from error
+
+    def _draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         self._number += 1
         nonce = f"{self._client}-{self._number}"
         values = {**asked, **{name: self._upload(asked[name]) for name in _FILES}}
@@ -231,7 +239,7 @@ def _follow(messages: Iterator[Any], prompt_id: str, workflow: Mapping[str, Any]
             if stage == "denoise":
                 marks = [now_s]
     else:
-        raise RuntimeError("ComfyUI closed the connection in the middle")
+        raise GoneForGoodError("ComfyUI closed the connection in the middle")
     step_seconds = [after - before for before, after in zip(marks, marks[1:])]  # noqa: B905, RUF007
     return {"steps": steps or None, "stages": stages, "step_seconds": step_seconds}
 
