@@ -6,11 +6,11 @@ Plain values and pure functions; nothing here imports torch.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, get_args
 
 from sdperf import settings
-from sdperf.device import DeviceKind
+from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.entries import ALL, UNET_CLASSES, WEIGHTS, Optimisation
 
@@ -141,7 +141,7 @@ def check_device(
             others = ", ".join(kind for kind in ALL_DEVICES if kind not in one.refusals)
             raise ConfigurationError(
                 f"{one.name} cannot be used on {device}: {one.refusals[device]}",
-                got=f"{settings.OPTIMISATIONS} {'+'.join(names)}",
+                got="+".join(names),
                 expected=f"one of {others}",
                 hint=f"leave {one.name} out",
             )
@@ -153,6 +153,26 @@ def check_device(
                 expected=f"{_format_capability(least)} or newer",
                 hint=f"leave {one.name} out, or use int8_weights",
             )
+
+
+def refuse_unusable(
+    named: Iterable[Sequence[str]], describe_device: Callable[[], DeviceInfo]
+) -> None:
+    """Check sets of optimisations that were named, before anything is loaded.
+
+    Args:
+        named: The sets.
+        describe_device: Looks at the device, which takes a process seconds; called at most once,
+            and not where no set depends on it.
+
+    Raises:
+        ConfigurationError: One cannot be used on the device.
+    """
+    dependent = [names for names in named if depends_on_device(names)]
+    if dependent:
+        device = describe_device()
+        for names in dependent:
+            check_device(names, device.kind, device.compute_capability)
 
 
 def depends_on_device(names: Sequence[str]) -> bool:
