@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sdperf.device import DeviceKind
-from sdperf.engines.external.naming import divide_engines, parse_external
+from sdperf.engines.external.naming import (
+    divide_engines,
+    list_alternatives,
+    parse_external,
+    refuse_alternatives,
+)
 from sdperf.record.workload import EXTERNAL, TORCH, Precision, is_external, name_engine
 from sdperf.settings import ENGINE
 
@@ -207,7 +212,7 @@ def parse_engines(text: str) -> tuple[str, ...]:
     names = divide_engines(text)
     if names == [AUTO]:
         return tuple(name for name, one in ENGINES.items() if one.in_auto)
-    found = tuple(dict.fromkeys(map(parse_engine, names)))
+    found = tuple(dict.fromkeys(one for name in names for one in _list_engines(name)))
     short = [name_engine(one) for one in found]
     for name in short:
         if short.count(name) > 1:
@@ -218,6 +223,13 @@ def parse_engines(text: str) -> tuple[str, ...]:
     return found
 
 
+def _list_engines(name: str) -> list[str]:
+    """Read the name of an engine, or of a program with a choice in its command."""
+    if is_external(name):
+        return [one.engine for one in list_alternatives(name)]
+    return [parse_engine(name)]
+
+
 def parse_engine(name: str) -> str:
     """Read the name of one engine; a program's command is spelt out as ``external:NAME=COMMAND``.
 
@@ -225,7 +237,7 @@ def parse_engine(name: str) -> str:
         ValueError: It is unknown, or names no program.
     """
     if is_external(name):
-        return parse_external(name).engine
+        return refuse_alternatives(parse_external(name)).engine
     if name not in ENGINES:
         known = ", ".join((AUTO, *ENGINES, f"{EXTERNAL}COMMAND"))
         raise ValueError(f"one of {known}, not {name or 'an empty name'!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -127,6 +128,28 @@ def default_mask() -> InputFile:
     quarter = _MASK_EDGE_PX // 4
     ImageDraw.Draw(mask).rectangle((quarter, quarter, 3 * quarter - 1, 3 * quarter - 1), fill=255)
     return _pack(mask)
+
+
+def find_pixels(sha256: str, files: Sequence[InputFile], asked_by: str) -> InputFile:
+    """Find pixels by their hash: those that ship, or those that were handed over.
+
+    Args:
+        sha256: Of the pixels, see `compute_pixels_sha256`.
+        files: Pixels beside those that ship.
+        asked_by: The option that names a file, for messages.
+
+    Raises:
+        ConfigurationError: They are not here.
+    """
+    for one in (default_picture(), default_mask(), *files):
+        if one.sha256 == sha256:
+            return one
+    raise ConfigurationError(
+        "the pixels of the input picture are not here",
+        got=f"{sha256[:16]}...",
+        expected="the picture that ships, or one that was handed over with the model",
+        hint=f"give the file again: {asked_by} FILE",
+    )
 
 
 def fit_picture(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -7,6 +7,7 @@ can and cannot see: `docs/image-gates.md`.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sdperf.judging.inside.parity import judge_components, judge_trajectory
 from sdperf.record.floors import Floors
 from sdperf.record.measurement import ImageScores
 from sdperf.record.observation import (
+    ACCEPTED,
     ComponentParity,
     ImageParity,
     Observation,
@@ -46,6 +48,8 @@ SMALLEST_DROP: Final = 0.02
 NOISE_MULTIPLE: Final = 3.0
 SMALLEST_DROP_BELOW_NOISE: Final = 0.002
 """A smaller median drop of SSIM below the A/A floor of the machine class does not matter."""
+
+ACCEPT: Final = "sdperf baseline accept --reason TEXT keeps these images"
 
 CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
 
@@ -209,6 +213,10 @@ def judge_observation(
         return [judge_trajectory(seen, precision, floors)]
     if seen.against == "single-image":
         return [judge_images(seen.images, "single-image", SAME_PATH_FLOORS, {})]
+    if seen.against == ACCEPTED:
+        judged = judge_images(seen.images, ACCEPTED, SAME_PATH_FLOORS, entropies)
+        is_new = judged.outcome is Outcome.NO_BASELINE
+        return [dataclasses.replace(judged, next_step=ACCEPT) if is_new else judged]
     return judge_parity(seen, precision, floors, entropies, calibrate)
 
 

@@ -16,8 +16,7 @@ from typing import Any, Final
 
 import torch
 
-from sdperf.errors import ConfigurationError
-from sdperf.images.input_files import InputFile, default_mask, default_picture, fit_picture
+from sdperf.images.input_files import InputFile, find_pixels, fit_picture
 from sdperf.models.known_warnings import known_warnings_ignored
 from sdperf.models.tasks.calls import PictureCall, describe_call, settle_picture
 from sdperf.pipeline.borders import find_denoiser
@@ -113,11 +112,11 @@ def bind_picture(
     height, width = (
         getattr(workload, name) or _find_own_edge(pipeline, name) for name in ("height", "width")
     )
-    known = {one.sha256: one for one in (default_picture(), default_mask(), *files)}
-    fitted = fit_picture(_find(known, picture.sha256).decode(), width, height)
+    given = find_pixels(picture.sha256, files, str(INPUT_IMAGE))
+    fitted = fit_picture(given.decode(), width, height)
     arguments: dict[str, Any] = dict.fromkeys(call.pictures, fitted)
     if call.mask is not None and picture.mask_sha256 is not None:
-        mask = _find(known, picture.mask_sha256).decode()
+        mask = find_pixels(picture.mask_sha256, files, str(INPUT_IMAGE)).decode()
         arguments[call.mask] = fit_picture(mask, width, height)
     if call.takes_strength and picture.strength is not None:
         arguments["strength"] = picture.strength
@@ -209,17 +208,6 @@ def _list_drawing_modules(pipeline: Any) -> list[ModuleType]:
     names = {kind.__module__ for kind in type(pipeline).__mro__} | {_LATENTS_MODULE}
     modules = (sys.modules.get(name) for name in sorted(names))
     return [module for module in modules if module is not None and hasattr(module, _DRAW)]
-
-
-def _find(known: Mapping[str, InputFile], sha256: str) -> InputFile:
-    if sha256 not in known:
-        raise ConfigurationError(
-            "the pixels of the input picture are not here",
-            got=f"{sha256[:16]}...",
-            expected="the picture that ships, or one that was handed over with the model",
-            hint=f"give the file again: {INPUT_IMAGE} FILE",
-        )
-    return known[sha256]
 
 
 def _find_own_edge(pipeline: Any, name: str) -> int:

@@ -30,7 +30,7 @@ from sdperf.record.workload import (
     Precision,
     Task,
     Workload,
-    name_engine,
+    is_external,
     read_prompts,
 )
 from sdperf.settings.kinds import AUTO, Setting
@@ -340,10 +340,12 @@ def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
 
 def _check_draws_from_pictures(engines: Sequence[str]) -> None:
     """Refuse named engines that draw from the prompt alone."""
-    others = [name_engine(engine) for engine in engines if engine != TORCH]
+    others = [name for name in engines if name != TORCH and not is_external(name)]
     if others:
         raise _refuse(
-            settings.ENGINE, others[0], f"{TORCH}: other engines draw from the prompt alone"
+            settings.ENGINE,
+            others[0],
+            f"{TORCH} or a program of yours: other engines draw from the prompt alone",
         )
 
 

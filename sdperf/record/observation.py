@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from sdperf.errors import RecordError
 from sdperf.images import ComponentDistance, TrajectoryDistance
@@ -132,6 +132,10 @@ class TrajectoryParity:
         return (PictureTrajectory(self.image, self.distance, self.mismatch), *self.others)
 
 
+ACCEPTED: Final = "accepted"
+"""What the images of a program of the user's are compared with: its own accepted ones."""
+
+
 @dataclass(frozen=True)
 class ImageParity:
     """L4, and a batch compared with single images: images with their scores.
@@ -139,7 +143,8 @@ class ImageParity:
     Attributes:
         against: The comparison that is judged (`ImageScores.against`).
         images: The images.
-        keys: `Workload.image_key` of each image.
+        keys: `Workload.image_key` of each image; of a program of the user's with the hash of its
+            model.
     """
 
     against: str

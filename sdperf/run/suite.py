@@ -31,7 +31,6 @@ from sdperf.record.workload import (
     Variant,
     Workload,
     is_external,
-    name_engine,
 )
 from sdperf.run.machine import LiveMachine, Machine
 from sdperf.run.memory import (
@@ -51,8 +50,9 @@ from sdperf.run.pictures.images import SessionImages
 from sdperf.run.pictures.references import PlannedReferences, make_due
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.profiles import SessionProfiles
+from sdperf.run.program.given import check_given
 from sdperf.run.quality.questions import TakeImprint
-from sdperf.settings import ENGINE, GUIDANCE, STEPS
+from sdperf.settings import GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -154,12 +154,6 @@ class Suite:
             ConfigurationError: The subject is sampled in another way than the model.
         """
         spec = self.make_spec(precision, optimisations, engine)
-        if is_external(engine) and self.workload.picture is not None:
-            raise EngineError(
-                f"{name_engine(engine)} draws from the prompt alone",
-                got=self.workload.picture.describe(),
-                hint=f"{ENGINE} torch",
-            )
         refused = self._refused.get(spec)
         if refused is not None:
             raise refused
@@ -189,9 +183,11 @@ class Suite:
 
         Raises:
             ConfigurationError: The pipeline cannot take what was asked for.
+            EngineError: A program of the user's cannot.
         """
         report = worker.report
         if report.program is not None:
+            check_given(report.program, self.workload.picture)
             return
         picture = settle_picture(self.workload.picture, report.picture_call)
         if picture != self.workload.picture:

@@ -25,6 +25,7 @@ from typing import Final
 from sdperf.errors import ConfigurationError, ImageError, RecordError
 from sdperf.record.json import format_record
 from sdperf.record.measurement import Measurement
+from sdperf.record.observation import ACCEPTED, ImageParity
 from sdperf.record.verdict import Outcome
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
@@ -214,9 +215,8 @@ class BaselineStore:
             content_sha256=content,
             level_changed=_list_level_changes(run),
         )
-        _copy_images(
-            ImageStore(run.path.parent / IMAGES), ImageStore(folder / IMAGES), measurements
-        )
+        source, target = ImageStore(run.path.parent / IMAGES), ImageStore(folder / IMAGES)
+        _copy_images(source, target, _list_images(run))
         _remove_stale(folder)
         number = numbered[-1][0] + 1 if numbered else 1
         short = re.sub(r"[^0-9a-f]", "", (commit or "")[:8]) or "nocommit"
@@ -341,21 +341,19 @@ def _single_fingerprint(run: SavedRun, measurements: dict[str, Measurement]) -> 
     return found[0]
 
 
-def _copy_images(
-    source: ImageStore, target: ImageStore, measurements: dict[str, Measurement]
-) -> None:
-    for measurement in measurements.values():
-        for image in measurement.images:
-            source.read(image.sha256)  # raises where it is missing, changed or not an image
-            target.write(source.path(image.sha256).read_bytes())
+def _copy_images(source: ImageStore, target: ImageStore, wanted: set[str]) -> None:
+    for sha256 in sorted(wanted):
+        source.read(sha256)  # raises where it is missing, changed or not an image
+        target.write(source.path(sha256).read_bytes())
 
 
 def _list_images(run: SavedRun) -> set[str]:
+    """List the images that later sessions are compared with, by content hash."""
+    measured = [case.measurement for case in run.cases.values() if case.measurement is not None]
+    own = [one.seen for one in run.quality if isinstance(one.seen, ImageParity)]
     return {
-        image.sha256
-        for case in run.cases.values()
-        if case.measurement is not None
-        for image in case.measurement.images
+        *(image.sha256 for one in measured for image in one.images),
+        *(image.sha256 for one in own if one.against == ACCEPTED for image in one.images),
     }
 
 

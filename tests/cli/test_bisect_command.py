@@ -1,5 +1,6 @@
 """``sdperf bisect`` from the command line: real repositories, worktrees and workers, no torch."""
 
+import argparse
 import json
 import os
 import signal
@@ -15,8 +16,10 @@ from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.present import read_present_environment
 from sdperf.ab.turns import bench
 from sdperf.cli import main
+from sdperf.cli.bisect.ranges import join_range
 from sdperf.cli.shared import stepping
 from sdperf.images.png import decode_png
+from sdperf.sweep import releases
 from tests.ab.sides.test_environments import pretend_pip
 from tests.support.ab_standin import list_children, staged_stand_in
 from tests.support.repositories import Repository
@@ -304,3 +307,35 @@ def test_temporary_files_below_a_name_that_is_not_utf8(capsys, repository, tmp_p
     assert status == 0, err
     assert out.startswith("first bad commit: ")
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "texts"),
+    [
+        ([], ["mflux 1.0 .. 1.3"]),
+        (["1.0", "..", "1.3"], ["mflux"]),
+    ],
+)
+def test_a_range_may_be_typed_without_quotes(ends, texts):
+    arguments = argparse.Namespace(ends=ends, python_package=texts)
+    join_range(arguments)
+    assert (arguments.ends, arguments.python_package) == ([], ["mflux 1.0 .. 1.3"])
+    for left in (([], ["a==1", "a==2"]), (["v1", "v2"], [])):
+        arguments = argparse.Namespace(ends=left[0], python_package=left[1])
+        join_range(arguments)
+        assert (arguments.ends, arguments.python_package) == left
+
+
+def test_a_range_of_releases_is_all_of_them(monkeypatch, capsys, packages):
+    def offer(command, note):
+        note("Available versions: 1.4, 1.3, 1.2, 1.1, 1.0, 0.9\n")
+        return 0
+
+    monkeypatch.setattr(releases.list_releases, "__defaults__", (offer,))
+    typed = ("--python-package", "planted-sd", "1.0", "..", "1.3")
+    status, out, err = run(capsys, *typed, *SUBJECT, "--for", "image")
+    assert status == 0, err
+    assert out.splitlines()[0] == "first bad version: planted-sd 1.2"
+    report = Path("sdperf-bisect-planted-sd-1.2.md").read_text()
+    assert "planted-sd 1.0 to 1.3" in report
+    assert "--python-package 'planted-sd 1.0 .. 1.3'" in report

@@ -18,8 +18,9 @@ TOY = f"{sys.executable} -S {Path(external_toy.__file__)}"
 def draw(bench):
     """Run benchmarks with the toy as the engine."""
 
-    def run(*arguments, fault="", noise="", **changes):
-        more = (f" --fault {fault}" if fault else "") + (f" --noise {noise}" if noise else "")
+    def run(*arguments, fault="", noise="", takes="", **changes):
+        said = {"fault": fault, "noise": noise, "takes": takes}
+        more = "".join(f" --{name} {value}" for name, value in said.items() if value)
         settings = {"steps": 3, "guidance": "none", "size": "64x64"} | changes
         return bench(*arguments, f"--sd-engine=external:toy={TOY}{more}", **settings)
 
@@ -116,6 +117,35 @@ def test_batch(sd_quality):
     )
 
 
+def test_its_suite_of_pictures_is_compared_with_its_own_accepted_ones(draw, accept, pytester):
+    pytester.makepyfile(
+        test_own="""
+        def test_latency(sd_benchmark):
+            sd_benchmark.latency()
+
+        def test_images(sd_quality):
+            sd_quality.images()
+        """
+    )
+    ours = ("test_own.py", "--benchmark-autosave")
+    first = draw(*ours)
+    first.stdout.fnmatch_lines(["*8 of 8 images have no accepted image to be compared with*"])
+    assert accept() == 0
+    draw(*ours).stdout.fnmatch_lines(["images*8 images identical to the accepted*PASS"])
+    result = draw(*ours, noise="new")
+    result.stdout.fnmatch_lines(["*images*DEGRADED*"])
+    assert result.ret == 1
+
+
+def test_a_picture_reaches_a_program_that_takes_one(draw, pytester):
+    draw("-k", "latency", takes="picture+strength", task="image-to-image").assert_outcomes(
+        passed=1, deselected=1
+    )
+    (record,) = read_records(pytester)
+    assert record["workload"]["picture"]["task"] == "image-to-image"
+    assert record["execution"]["steps"] == 2  # of 3 at the strength of the model's class, 0.8
+
+
 def test_a_program_that_takes_requests_ahead_is_measured_in_async(draw):
     draw("-k", "throughput", fault="queue", mode="async").assert_outcomes(passed=1, deselected=1)
 
@@ -129,6 +159,10 @@ def test_a_program_that_takes_requests_ahead_is_measured_in_async(draw):
             "*a program of yours draws its own pictures and takes no code*",
         ),
         ({"optimisations": "channels_last"}, "*optimisations change a pipeline of diffusers*"),
+        (
+            {"task": "image-to-image"},
+            "*the program toy draws from the prompt alone; got: image-to-image from the default*",
+        ),
     ],
 )
 def test_what_does_not_go_with_a_program_is_refused(draw, changes, said):

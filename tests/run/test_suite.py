@@ -14,6 +14,7 @@ from sdperf.record.stages import PeakRate, StageTimes
 from sdperf.record.workload import (
     DEFAULT_PICTURE_SHA256,
     InputPicture,
+    ProgramFacts,
     Variant,
     Workload,
 )
@@ -137,5 +138,8 @@ def test_a_worker_that_knows_no_pictures_is_not_measured_in_the_place_of_one_tha
     suite = make_suite().with_changes(workload=dataclasses.replace(WORKLOAD, picture=picture))
     with pytest.raises(ConfigurationError, match="from the prompt alone"):
         suite.settle_picture(loaded(None))  # an older sdperf says nothing of it
-    with pytest.raises(EngineError, match="external-mine draws from the prompt alone"):
-        suite.acquire("fp32", 1, engine="external:mine=draw")
+    mine = ProgramFacts("mine", "1", "own", "cpu", accepts=("steps",))
+    with pytest.raises(EngineError, match="the program mine draws from the prompt alone"):
+        suite.settle_picture(loaded(None, mine))
+    suite.settle_picture(loaded(None, dataclasses.replace(mine, accepts=("picture",))))
+    assert suite.workload.picture == picture

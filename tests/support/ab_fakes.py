@@ -38,6 +38,7 @@ class FakeArm:
         self.behaviour = behaviour
         self.lives = ()
         self.starts = []
+        self.own_s = []
         self.loaded = False
         self.timed = False
         self.make_room = lambda: None
@@ -77,6 +78,8 @@ class FakeArm:
         seconds = self.behaviour.get("seconds", 1.0)
         seconds = next(seconds) if hasattr(seconds, "__next__") else seconds
         self.bench.now_s += seconds
+        if "own" in self.behaviour:
+            self.own_s.append(self.behaviour["own"])
         return seconds
 
     def draw(self):

@@ -39,6 +39,16 @@ WORKFLOW = {
     "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
     "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["8", 0]}},
 }
+FROM_A_PICTURE = {
+    **WORKFLOW,
+    "10": {"class_type": "LoadImage", "inputs": {"image": "{picture}"}},
+    "5": {"class_type": "VAEEncode", "inputs": {"pixels": ["10", 0], "vae": ["4", 2]}},
+    "3": {
+        "class_type": "KSampler",
+        "inputs": {**WORKFLOW["3"]["inputs"], "denoise": "{strength}"},
+    },
+}
+ORDER = ("4", "10", "5", "6", "3", "8", "9")
 
 
 class State:
@@ -48,6 +58,7 @@ class State:
         self.known = {}
         self.history = {}
         self.files = {}
+        self.uploads = {}
         self.loads = 0
         self.toy = Toy(argparse.Namespace(fault="", clock=None, noise=""))
 
@@ -56,14 +67,13 @@ class State:
         size = len(content)
         head = bytes([129, size]) if size < 126 else b"\x81\x7e" + struct.pack(">H", size)
         preview = b"\x82\x04prev"  # a binary message, which clients have to pass over
-        self.sockets[client].write(preview + head + content)
-        self.sockets[client].flush()
+        self.sockets[client].write(preview + head + content)  # unbuffered: the client may close now
 
     def run(self, prompt_id, workflow, client):
         tell = {"prompt_id": prompt_id}
         results, signatures = {}, {}
         self.send(client, "execution_start", **tell)
-        for node in WORKFLOW:
+        for node in (one for one in ORDER if one in workflow):
             content = workflow[node]
             inputs = {
                 key: signatures[value[0]] if isinstance(value, list) else value
@@ -101,8 +111,10 @@ class State:
             self.loads += 1
             print(f"Requested to load toy ({self.loads})", flush=True)
             return "model"
+        if node == "10":
+            return self.uploads[inputs["image"]]
         if node == "5":
-            return inputs["width"], inputs["height"]
+            return (inputs["width"], inputs["height"]) if "width" in inputs else (64, 48)
         if node == "6":
             return inputs["text"]
         if node == "3":
@@ -111,7 +123,8 @@ class State:
                 self.send(
                     client, "progress", value=step + 1, max=inputs["steps"], node=node, **tell
                 )
-            text = f"{results['6']} {inputs['cfg']}"
+            start = f"{results.get('10', '')} {inputs.get('denoise', '')}"
+            text = f"{results['6']} {inputs['cfg']} {start}"
             return self.toy.draw(inputs["seed"], text, inputs["steps"], width, height)
         return encode_png(*results["5"], results["3"]) if node == "8" else results["8"]
 
@@ -155,9 +168,25 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.reply({}, 404)
 
+    def take_upload(self, content):
+        border = self.headers["Content-Type"].partition("boundary=")[2].encode()
+        head, _, rest = content.partition(b"\r\n\r\n")
+        png, _, end = rest.rpartition(b"\r\n--" + border)
+        name = head.partition(b'filename="')[2].partition(b'"')[0].decode()
+        if end != b"--\r\n" or not png.startswith(b"\x89PNG"):
+            self.reply({}, 400)
+            return
+        self.state.uploads[name] = hashlib.sha256(png).hexdigest()
+        print(f"uploads: {len(self.state.uploads)}", flush=True)
+        self.reply({"name": name, "subfolder": "", "type": "input"})
+
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/prompt" or set(asked["prompt"]) != set(WORKFLOW):
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/upload/image":
+            self.take_upload(content)
+            return
+        asked = json.loads(content)
+        if self.path != "/prompt" or set(WORKFLOW) - set(asked["prompt"]):
             self.reply({"error": {"message": "Prompt has no outputs"}}, 400)
             return
         prompt_id = str(uuid.uuid4())

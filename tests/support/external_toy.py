@@ -47,11 +47,26 @@ def enlarge(width, height, pixels):
     return b"".join(rows)
 
 
+def fork_twice():
+    """Leave a process that has no parent and no session of ours, as daemons do."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in (0, 1, 2):
+                os.dup2(null, number)
+            os.execvp("sleep", ["sleep", "600.25"])
+        os._exit(0)
+    os.wait()
+
+
 class Toy:
     def __init__(self, options):
         self.fault = options.fault
         self.clock = options.clock
         self.noise = options.noise
+        self.takes = getattr(options, "takes", "").replace("+", " ").split()
+        self.start = ""
         self.kept = {}
         self.drawn = 0
         self.units = 0
@@ -70,6 +85,7 @@ class Toy:
         return self.units * UNIT_S if self.clock else time.monotonic()
 
     def draw(self, seed, prompt, steps, width, height):
+        prompt += self.start
         if self.noise:  # an update of the library changes what is drawn a little
             prompt += self.noise
         state = hashlib.sha256(f"{seed} {prompt}".encode()).digest()
@@ -86,6 +102,7 @@ class Toy:
         The rest begins with the next request, or when the test says that it rests.
         """
         drawn = Toy(argparse.Namespace(fault="", clock=None, noise=self.noise))
+        drawn.start = self.start
         pixels = drawn.draw(seed, prompt, steps, width, height)
 
         rests = Path(f"{self.clock}.rests")
@@ -103,11 +120,31 @@ class Toy:
         self.rest.start()
         return pixels
 
+    def read_start(self, asked):
+        """Read what follows the line of a request; it decides the picture beside the prompt."""
+        given = {}
+        for name in ("picture", "mask"):
+            content = sys.stdin.buffer.read(asked.get(f"{name}_bytes") or 0)
+            if content and not content.startswith(b"\x89PNG"):
+                raise ValueError(f"the {name} is no PNG")
+            given[name] = hashlib.sha256(content).hexdigest() if content else ""
+        given["strength"] = asked.get("strength") or ""
+        ignored = self.fault.removeprefix("ignores-")
+        used = [str(given[name]) for name in given if name != ignored and given[name]]
+        self.start = " ".join(used)
+        if self.fault == "fickle-picture" and given["picture"]:
+            self.start += str(self.drawn)
+
+    def count_steps(self, asked):
+        """Steps that a strength leaves to draw."""
+        strength = None if self.fault == "ignores-strength" else asked.get("strength")
+        return max(1, int(asked["steps"] * (strength or 1.0)))
+
     def make(self, asked):
         width, height = asked["width"] or 64, asked["height"] or 64
-        seed, prompt, steps = asked["seed"], asked["prompt"], asked["steps"]
+        seed, prompt, steps = asked["seed"], asked["prompt"], self.count_steps(asked)
         self.drawn += 1
-        key = (seed, prompt, steps, width, height)
+        key = (seed, prompt, steps, width, height, self.start)
         if self.fault == "memo" and key in self.kept:
             return width, height, self.kept[key]
         if self.fault == "fewer-steps":
@@ -138,7 +175,7 @@ class Toy:
             "model": "hashes",
             "device": "cpu",
             "precision": "u8",
-            "accepts": ["steps", "size", "threads"],
+            "accepts": ["steps", "size", "threads", *self.takes],
             "queue": 2 if self.fault == "queue" else 1,
             "versions": {"python": sys.version.split()[0]},
         }
@@ -162,12 +199,16 @@ class Toy:
             print("toy: Fatal: out of crayons", file=sys.stderr)
             sys.stderr.flush()
             os._exit(7)
+        if self.fault == "needs-picture" and not self.start:
+            return {"ok": False, "error": "where is the picture?"}, b""
         if self.fault == "refuse":
             return {"ok": False, "error": "no paint left"}, b""
         if self.fault == "child":
             subprocess.Popen(["sleep", "600"])
         if self.fault == "far-child" and not self.drawn:
             subprocess.Popen(["sleep", "600"], start_new_session=True)
+        if self.fault == "daemon" and not self.drawn:
+            fork_twice()
         width, height, pixels = self.make(asked)
         png = (
             b"GIF89a what is no picture"
@@ -175,7 +216,7 @@ class Toy:
             else encode_png(width, height, pixels)
         )
         seconds = self.read_clock() - began_s
-        steps = asked["steps"]
+        steps = self.count_steps(asked)
         if self.fault == "boast":
             seconds *= 2
         reply = {
@@ -195,6 +236,7 @@ class Toy:
         out = sys.stdout.buffer
         for line in sys.stdin.buffer:
             asked = json.loads(line)
+            self.read_start(asked)
             if self.fault == "noise" and asked["do"] == "generate":
                 out.write(b"Loading pipeline components...: 100%\n")
             reply, png = self.answer(asked)
@@ -219,6 +261,7 @@ def main():
     parser.add_argument("--fault", default="")
     parser.add_argument("--clock")
     parser.add_argument("--noise", default="")
+    parser.add_argument("--takes", default="", help="of picture, mask and strength")
     return Toy(parser.parse_args()).serve()
 
 

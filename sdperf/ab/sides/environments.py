@@ -135,13 +135,23 @@ class EnvironmentStore:
     run: RunProgram = run_aloud
 
     @classmethod
-    def of_user(cls, pip_options: Sequence[str], say: Callable[[str], None]) -> Self:
-        """Open the user's own store, over the environment of this process.
+    def of_user(
+        cls,
+        pip_options: Sequence[str],
+        say: Callable[[str], None],
+        below: Overlaid | None = None,
+    ) -> Self:
+        """Open the user's own store.
+
+        Args:
+            pip_options: Given to ``pip install``.
+            say: Shows what happens now.
+            below: The environment that all are laid over; ``None`` is that of this process.
 
         Raises:
             ConfigurationError: No folder for environments is known.
         """
-        below = read_present_environment()
+        below = read_present_environment() if below is None else below
         return cls(locate_environments(), below, tuple(pip_options), say=say)
 
     @contextlib.contextmanager
@@ -203,7 +213,7 @@ class EnvironmentStore:
         parts = {
             "requirements": sorted(requirements),
             "pip": self.pip_options,
-            "python": [platform.python_implementation(), sys.version, self.below.python],
+            "python": [platform.python_implementation(), self.below.version, self.below.python],
             "machine": [sys.platform, platform.machine()],
             "below": self.below.folders,
         }
@@ -241,7 +251,7 @@ class EnvironmentStore:
             record = EnvironmentRecord(
                 requirements=tuple(requirements),
                 versions=versions,
-                python=platform.python_version(),
+                python=self.below.version.split()[0],
                 below=self.below.packages,
                 conflicts=find_conflicts(output),
                 built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Overlaid:
-    """The environment below the others: that of this process.
+    """The environment below the others: that of this process, or of a program of the user's.
 
     Attributes:
         python: Its interpreter.
         folders: The folders of its packages, in order.
         packages: Hash of their names and versions.
+        version: ``sys.version`` of its interpreter.
     """
 
     python: str
     folders: tuple[str, ...]
     packages: str
+    version: str = sys.version
 
 
 def read_present_environment() -> Overlaid:

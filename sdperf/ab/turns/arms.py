@@ -89,11 +89,13 @@ class LiveArm(CaseArm):
         pool: The suite's pool.
         side: The side.
         starts: Start of each set of its workers, the present one last.
+        own_s: Seconds of the timed rounds by a program's own figure, as far as it tells.
     """
 
     pool: LifePool
     side: Side
     starts: list[LifeStart] = field(default_factory=list)
+    own_s: list[float] = field(default_factory=list)
     _drawn: dict[ImageRequest, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
@@ -144,6 +146,9 @@ class LiveArm(CaseArm):
     def measure_s(self) -> float:
         """Run one timed round and return its seconds."""
         seconds = super().measure_s()
+        told_s = self._loaded().last_own_s
+        if told_s is not None:
+            self.own_s.append(told_s)
         for request, hashes in self._loaded().drawn.items():
             self._drawn[request] = self._drawn.get(request, frozenset()) | hashes
         return seconds

@@ -92,6 +92,8 @@ class CaseState:
             fresh_b=self.fresh.get("B"),
             starts_a=() if pairing is None else tuple(pairing.a.starts),
             starts_b=() if pairing is None else tuple(pairing.b.starts),
+            own_a_s=() if pairing is None else tuple(pairing.a.own_s),
+            own_b_s=() if pairing is None else tuple(pairing.b.own_s),
         )
 
     def _find_exactness(self) -> bool | None:

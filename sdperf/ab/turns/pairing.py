@@ -48,6 +48,11 @@ class BlamedArm:
         return self.arm.starts
 
     @property
+    def own_s(self) -> Sequence[float]:
+        """As in `LiveArm`."""
+        return self.arm.own_s
+
+    @property
     def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
         """See `LiveArm`."""
         return self.arm.drawn

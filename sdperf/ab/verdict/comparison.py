@@ -238,6 +238,9 @@ class CaseComparison:
         fresh_b: B's rounds of such requests.
         starts_a: The start of each set of A's processes, in order.
         starts_b: The start of each set of B's processes.
+        own_a_s: Seconds of A's timed rounds by the figure of a program of the user's, which begins
+            and ends inside of ours; empty where it tells none.
+        own_b_s: The same of B's.
     """
 
     case: MatrixCase
@@ -258,6 +261,8 @@ class CaseComparison:
     fresh_b: FreshRounds | None = None
     starts_a: tuple[LifeStart, ...] = ()
     starts_b: tuple[LifeStart, ...] = ()
+    own_a_s: tuple[float, ...] = ()
+    own_b_s: tuple[float, ...] = ()
 
     @property
     def contrasts(self) -> tuple[float, ...]:

@@ -310,7 +310,8 @@ def _judge_images(case: CaseComparison) -> list[Finding]:
 def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
     """Compare each stage's seconds of both sides with each other, pair by pair.
 
-    A stage that either side lacks in any round is left out.
+    A stage that either side lacks in any round is left out. Where they have none in common, as with
+    a program that tells none, what is left says nothing.
     """
     if not case.profiles:
         return ()
@@ -327,7 +328,7 @@ def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
             changes.append(
                 StageChange(name, statistics.median(a_s), statistics.median(b_s), bounds)
             )
-    return tuple(changes)
+    return tuple(changes) if any(one.name != "rest" for one in changes) else ()
 
 
 def _bound_ratio(a_s: Sequence[float], b_s: Sequence[float]) -> YuenBounds | None:

@@ -56,7 +56,12 @@ examples:
                 --python-package torch==2.14.1
   sdperf bisect --python-package 'torch==2.13.0 diffusers==0.42.1' \\
                 --python-package 'torch==2.14.1 diffusers==0.43.0'
+  sdperf bisect --python-package mflux 0.20.0 .. 0.24.0 --set steps=4,size=512x512 \\
+                --set 'engine=external:mflux=ENV/bin/python adapter.py'
   sdperf bisect --list-environments
+
+The environment of a program of yours is searched by the Python that its command names: sdperf's own
+stays as it is.
 
 A step that does not import, install or draw is skipped; one that stays undecided after 18 blocks is
 left open. Where that leaves several suspects, all of them are named, not one of them. The chance of
@@ -85,7 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[],
         metavar="STEP",
         help="in place of revisions: exact versions of one or more packages, once for each step, "
-        "the good one first",
+        "the good one first; or a range of releases, such as 'mflux 0.20 .. 0.24'",
     )
     search.add_argument(
         "--for",

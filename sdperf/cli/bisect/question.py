@@ -30,7 +30,9 @@ def read_question(arguments: argparse.Namespace, here: Path) -> BisectQuestion:
     from sdperf.bisect.packages import name_step, parse_package_steps
     from sdperf.bisect.search import History, make_chain
     from sdperf.bisect.state import BisectQuestion
+    from sdperf.cli.bisect.ranges import join_range, spell_steps
 
+    join_range(arguments)
     ends, texts = arguments.ends, arguments.python_package
     if bool(ends) == bool(texts) or (ends and len(ends) != 2):
         raise ConfigurationError(
@@ -46,6 +48,7 @@ def read_question(arguments: argparse.Namespace, here: Path) -> BisectQuestion:
         good, bad = (resolve_commit(repository, name) for name in ends)
         history = read_history(repository, good, bad, first_parent=arguments.first_parent)
     else:
+        texts = spell_steps(texts, asked.pip_options)
         good, *steps = (name_step(step) for step in parse_package_steps(texts))
         history = make_chain(steps)
     aspects: tuple[Aspect, ...] = ASPECTS

@@ -74,6 +74,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_setting(parser, MODEL, shown="the program's own")
     add_setting(parser, DEVICE, default="auto")
     add_setting(parser, TIMEOUT, default=_TIMEOUT_S)
+    parser.add_argument(
+        "--needs-picture",
+        action="store_true",
+        help="it draws nothing from the prompt alone: start every picture from the one that ships",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         load=LoadRequest(model, folder, arguments.precision, arguments.device),
         limit_s=arguments.timeout,
+        needs_picture=arguments.needs_picture,
     )
     result = check_program(request)
     print_lines(_format(result))

@@ -13,6 +13,7 @@ from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.ab.sides.environments import EnvironmentStore
+    from sdperf.ab.sides.present import Overlaid
     from sdperf.bisect.state import BisectQuestion
     from sdperf.bisect.steps import SideSource, SideTester
     from sdperf.sweep.state import SweepQuestion
@@ -50,6 +51,12 @@ def opened_tester(
     """
     from sdperf.ab.sides.worktree import clear_leftovers
     from sdperf.ab.turns.bench import LiveBench
+    from sdperf.bisect.programs import (
+        ProgramVersions,
+        find_interpreter,
+        find_program,
+        read_environment,
+    )
     from sdperf.bisect.steps import Commits, SideTester, Versions, make_template
     from sdperf.cli.ab.view import TerminalView
 
@@ -64,6 +71,10 @@ def opened_tester(
             folders = format_quantity(left, "temporary folder")
             say(f"removed {folders} that a killed command left")
         source = Commits(here, template)
+    elif (named := find_program(question.cases)) is not None:
+        word = find_interpreter(named)
+        store = open_store(question.pip_options, say, read_environment(word))
+        source = ProgramVersions(store, template, named, word, companions)
     else:
         source = Versions(open_store(question.pip_options, say), template, companions)
     with contextlib.ExitStack() as stack:
@@ -77,8 +88,10 @@ def opened_tester(
         yield stack.enter_context(tester)
 
 
-def open_store(pip_options: Sequence[str], say: Callable[[str], None]) -> EnvironmentStore:
-    """Open the user's environments."""
+def open_store(
+    pip_options: Sequence[str], say: Callable[[str], None], below: Overlaid | None = None
+) -> EnvironmentStore:
+    """Open the user's environments, over this process's or over another one."""
     from sdperf.ab.sides.environments import EnvironmentStore
 
-    return EnvironmentStore.of_user(pip_options, say)
+    return EnvironmentStore.of_user(pip_options, say, below)

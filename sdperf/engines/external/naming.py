@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ _NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,38}[a-z0-9])?"
 _NAMED: Final = re.compile(rf"({_NAME})=(.*)", re.DOTALL)
 _IN_FILE: Final = re.compile(rf"(.+\.toml):({_NAME})")
 _STARTERS: Final = re.compile(r"(?:python|pypy|bash|dash|zsh|sh|env|node|uv|uvx|nice)[0-9.]*")
+_CHOICE: Final = re.compile(r"\{([^{}|]*(?:\|[^{}|]*)+)\}")
 _MOST_FILE_BYTES: Final = 1 << 16
 _MOST_CHARACTERS: Final = 4096
 
@@ -74,6 +76,59 @@ def parse_external(text: str, folder: Path | None = None) -> NamedCommand:
     return NamedCommand(_name(words) if named is None else named.group(1), words)
 
 
+def list_alternatives(text: str, folder: Path | None = None) -> list[NamedCommand]:
+    """Read how a user named a program whose command may leave a choice: ``--quantize {q4|q8}``.
+
+    Args:
+        text: As for `parse_external`.
+        folder: As for `parse_external`.
+
+    Returns:
+        A program for each combination; its name ends with what was chosen, such as ``mflux-q4``.
+
+    Raises:
+        ValueError: It names no program; says what is expected.
+    """
+    named = parse_external(text, folder)
+    found = [(named.name, named.command)]
+    while any(_find_choice(command) for _, command in found):
+        found = [one for name, command in found for one in _choose(name, command)]
+    bad = next((name for name, _ in found if not re.fullmatch(_NAME, name)), None)
+    if bad is not None:
+        raise ValueError(f"choices whose names with the program's have at most 40 letters: {bad}")
+    return [NamedCommand(name, command) for name, command in found]
+
+
+def refuse_alternatives(named: NamedCommand) -> NamedCommand:
+    """Return a program whose command leaves no choice.
+
+    Raises:
+        ValueError: It leaves one.
+    """
+    choice = _find_choice(named.command)
+    if choice is not None:
+        raise ValueError(f"one program: choose one of {choice.group(0)}")
+    return named
+
+
+def _find_choice(command: Sequence[str]) -> re.Match[str] | None:
+    return next(filter(None, map(_CHOICE.search, command)), None)
+
+
+def _choose(name: str, command: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    """List a program with each value of the first choice of its command."""
+    choice = _find_choice(command)
+    if choice is None:
+        return [(name, command)]
+    return [
+        (
+            f"{name}-{_slugify(value) or 'none'}",
+            tuple(word.replace(choice.group(0), value, 1) for word in command),
+        )
+        for value in choice.group(1).split("|")
+    ]
+
+
 def divide_engines(text: str) -> list[str]:
     """Divide a list of engines at its commas; those of a command in quotes belong to it. Pure."""
     found, quote = [""], ""
@@ -109,8 +164,12 @@ def _name(words: tuple[str, ...]) -> str:
         chosen = words[words.index("-m") + 1].rpartition(".")[2]
     else:
         chosen = left[0] if starters[0] and left else words[0]
-    name = re.sub(r"[^a-z0-9._-]+", "-", Path(chosen).stem.lower()).strip("-._")[:40].strip("-._")
-    return name or "program"
+    return _slugify(Path(chosen).stem) or "program"
+
+
+def _slugify(text: str) -> str:
+    """Make of a text what can stand in a name."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:40].strip("-._")
 
 
 def _read_table(path: Path, name: str) -> NamedCommand:

@@ -26,6 +26,7 @@ from sdperf.engines.external.protocol import (
     MOST_LINE_BYTES,
     MOST_PNG_BYTES,
     PROTOCOL,
+    GivenPicture,
     Loaded,
     PictureHeader,
     ReplyError,
@@ -101,7 +102,12 @@ class PipedProgram:
         return self._parse(lambda: parse_loaded(reply))
 
     def generate(
-        self, workload: Workload, images: Sequence[ImageRequest], threads: int, at_once: int = 1
+        self,
+        workload: Workload,
+        images: Sequence[ImageRequest],
+        threads: int,
+        at_once: int = 1,
+        given: GivenPicture | None = None,
     ) -> list[DrawnPicture]:
         """Have it draw pictures, in order; see `sdperf.engines.external.program.Program`."""
         for image in images:
@@ -111,6 +117,7 @@ class PipedProgram:
                     got=image.seed,
                     expected=f"at most {self.facts.largest_seed}",
                 )
+        pngs = b"" if given is None else given.pngs
         waiting: deque[tuple[ImageRequest, int, float]] = deque()
         drawn: list[DrawnPicture] = []
         failures: list[GenerationError] = []
@@ -118,10 +125,11 @@ class PipedProgram:
         while left or waiting:
             while left and len(waiting) < at_once and not failures:
                 image, number = left.popleft(), self._number()
-                fields = format_generate(workload, image, threads, number)
+                fields = format_generate(workload, image, threads, number, given)
+                message = format_request("generate", **fields)
                 self._refuse_stray(is_idle=not waiting)
                 waiting.append((image, number, self._clock()))
-                self._write("a picture", format_request("generate", **fields), self._limit_s)
+                self._write("a picture", message + pngs, self._limit_s)
             if not waiting:
                 break
             image, number, start_s = waiting.popleft()

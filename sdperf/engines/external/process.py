@@ -1,7 +1,9 @@
 """A program as a process: started, spoken to within deadlines, ended with all that it started.
 
-The program has a session of its own, so that one signal reaches everything that it starts. A
-keeper, a shell that waits on a pipe, ends that session when this process is killed without warning.
+The program has a session of its own, so that one signal reaches everything that it starts. What
+leaves the session and its parents (a daemon that forked twice) is known by a variable of its
+environment, which is another one for each program. A keeper, a shell that waits on a pipe, ends
+all of them when this process is killed without warning.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO, Final, cast
@@ -25,9 +28,16 @@ from sdperf.streams import strip_controls
 EXIT_WAIT_S: Final = 10.0
 """Seconds that a program has to end itself after ``stop``."""
 
+MARK: Final = "SDPERF_PROGRAM"
+"""Variable of a program's environment, and of all that it starts: says whose they are."""
+
 _KEEPER: Final = (
-    'while read -r group; do last=$group; done; [ "${last:-0}" -gt 1 ] && kill -KILL "-$last"'
+    'while read -r group; do last=$group; done; [ "${last:-0}" -gt 1 ] && kill -KILL "-$last"; '
+    'for one in $(grep -ls "$0" /proc/[0-9]*/environ); do one=${one%/environ}; '
+    'kill -KILL "${one#/proc/}"; done'
 )
+_MOST_SCANS: Final = 5
+"""How often processes are looked for that started others before they were ended."""
 _KEPT_LINES: Final = 200
 _SHOWN_LINES: Final = 3
 _LINE_BYTES: Final = 500
@@ -65,13 +75,14 @@ class ProgramProcess:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> None:
+        self._mark = make_mark()
         try:
             self._process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment,
+                env=mark_environment(environment, self._mark),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -80,7 +91,7 @@ class ProgramProcess:
             cast("IO[bytes]", pipe)
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
-        self._keeper = ProcessKeeper()
+        self._keeper = ProcessKeeper(self._mark)
         self._keeper.keep(self._process.pid)
         self.words = LastWords(stderr)
         self._buffer = bytearray()
@@ -166,10 +177,11 @@ class ProgramProcess:
             self._helpers = psutil.Process(self.pid).children(recursive=True)
 
     def count_leftovers(self) -> int:
-        """Count what has outlived it: of its session, and noted ones in sessions of their own."""
-        _, alive = psutil.wait_procs(self._helpers, timeout=_HELPERS_WAIT_S)
-        helpers = {one.pid for one in alive if _lives(one)}
-        return len(helpers | {one.pid for one in _list_session(self.pid)})
+        """Count what has outlived it: of its session, and what has left it."""
+        left = {*self._helpers, *_list_session(self.pid), *_list_marked(self._mark)}
+        left = {one for one in left if one.pid != self.pid and _lives(one)}
+        _, alive = psutil.wait_procs(left, timeout=_HELPERS_WAIT_S)
+        return sum(map(_lives, alive))
 
     def last_words(self) -> str:
         """Return the end of what it printed on standard error, in one line."""
@@ -180,7 +192,7 @@ class ProgramProcess:
     def kill(self) -> None:
         """End it and all that it started, at once; safe to call twice."""
         self._keeper.close()  # before the number of what it keeps can be given away
-        kill_tree(self._process.pid, is_reaped=self._process.returncode is not None)
+        kill_tree(self._process.pid, self._mark, is_reaped=self._process.returncode is not None)
         self._process.wait()
         for helper in self._helpers:
             with contextlib.suppress(psutil.Error):
@@ -292,12 +304,16 @@ def explain_end(code: int | None) -> str:
 class ProcessKeeper:
     """Ends a program's session as soon as this process is gone, also by ``kill -9``.
 
-    It is a shell that reads the number of the session to end until its input ends.
+    It is a shell that reads the number of the session to end until its input ends; where the system
+    shows the environments of processes as files, it ends those that left the session too.
+
+    Args:
+        mark: Of the program's environment, see `make_mark`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mark: str) -> None:
         self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER],
+            ["/bin/sh", "-c", _KEEPER, mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -320,12 +336,23 @@ class ProcessKeeper:
                 self._shell.stdin.close()
 
 
-def kill_tree(pid: int, *, is_reaped: bool) -> None:
-    """Kill a program, its session, and what it started in sessions of their own.
+def make_mark() -> str:
+    """Return a value of `MARK` that no other program has."""
+    return uuid.uuid4().hex
+
+
+def mark_environment(environment: Mapping[str, str] | None, mark: str) -> dict[str, str]:
+    """Return variables of a program, ours where none are given, that say whose it is."""
+    return {**(os.environ if environment is None else environment), MARK: mark}
+
+
+def kill_tree(pid: int, mark: str, *, is_reaped: bool) -> None:
+    """Kill a program, its session, and what it started that has left the session.
 
     Args:
         pid: The program, which leads its session.
-        is_reaped: Whether it has ended and was waited for: only its session is left then.
+        mark: Of its environment.
+        is_reaped: Whether it has ended and was waited for: only what it started is left then.
     """
     found = list(_list_session(pid))
     if not is_reaped:
@@ -336,6 +363,26 @@ def kill_tree(pid: int, *, is_reaped: bool) -> None:
     for one in found:
         with contextlib.suppress(psutil.Error):
             one.kill()
+    for _ in range(_MOST_SCANS):
+        left = [one for one in _list_marked(mark) if _lives(one)]
+        for one in left:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        if not left:
+            return
+
+
+def _list_marked(mark: str) -> list[psutil.Process]:
+    """List the processes with a mark in their environment, whoever their parents are."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            process = psutil.Process(pid)
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+        except (OSError, psutil.Error):  # gone, or another user's
+            continue
+    return found
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sdperf.engines.external.protocol import Loaded, PictureHeader, show_value
+from sdperf.engines.external.protocol import GivenPicture, Loaded, PictureHeader, show_value
 from sdperf.errors import ImageError, WorkerError
 from sdperf.images.png import decode_png, read_png_frame
 from sdperf.record.execution import explain_size
@@ -76,7 +76,12 @@ class Program(Protocol):
         """
 
     def generate(
-        self, workload: Workload, images: Sequence[ImageRequest], threads: int, at_once: int
+        self,
+        workload: Workload,
+        images: Sequence[ImageRequest],
+        threads: int,
+        at_once: int,
+        given: GivenPicture | None = None,
     ) -> list[DrawnPicture]:
         """Have it draw pictures, in order.
 
@@ -85,6 +90,8 @@ class Program(Protocol):
             images: What to draw.
             threads: CPU threads that it may use.
             at_once: Requests that are sent before the first one is answered.
+            given: What all are drawn from; ``None`` is the prompt alone. It has to be among what
+                the program accepts.
 
         Raises:
             WorkerError: It ended, was late, drew something else or what is no picture.

@@ -1,7 +1,8 @@
 """What sdperf and an external program say to each other, version 1. Pure.
 
 Requests and replies are lines of JSON, one object a line. The reply to ``generate`` is followed by
-as many bytes of a PNG as it announces.
+as many bytes of a PNG as it announces. A request that starts from a picture is followed by the
+PNGs of the picture and the mask in the same way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final, get_args
 from sdperf.device import DeviceKind
 from sdperf.errors import EngineError, GenerationError
 from sdperf.record.stages import STAGES
-from sdperf.record.workload import PRECISIONS, ImageRequest, ProgramFacts, Workload
+from sdperf.record.workload import PRECISIONS, ImageRequest, ProgramFacts, Task, Workload
 from sdperf.streams import strip_controls
 
 PROTOCOL: Final = 1
@@ -35,6 +36,9 @@ ACCEPTED: Final = (
     "threads",
     "scheduler",
     "model",
+    "picture",
+    "mask",
+    "strength",
 )
 """What a program may be told beside the prompt and the seed."""
 
@@ -92,6 +96,28 @@ class PictureHeader:
     is_finite: bool = True
 
 
+@dataclass(frozen=True)
+class GivenPicture:
+    """What a picture is drawn from beside its prompt, as it crosses the pipe.
+
+    Attributes:
+        picture: A PNG: RGB, 8 bits.
+        mask: A PNG of the same size: grey, 8 bits, white where is drawn anew; ``None`` is none.
+        strength: Share of the steps that are drawn; ``None`` leaves it to the program.
+        task: What is done with it, as in `sdperf.record.workload.Task`.
+    """
+
+    picture: bytes = field(repr=False)
+    mask: bytes | None = field(default=None, repr=False)
+    strength: float | None = None
+    task: Task = "image-to-image"
+
+    @property
+    def pngs(self) -> bytes:
+        """What follows the line of the request."""
+        return self.picture + (self.mask or b"")
+
+
 def show_value(value: object) -> str:
     """Return the beginning of what a program said, in one line for people."""
     try:
@@ -109,7 +135,11 @@ def format_request(do: str, **fields: object) -> bytes:
 
 
 def format_generate(
-    workload: Workload, image: ImageRequest, threads: int, number: int
+    workload: Workload,
+    image: ImageRequest,
+    threads: int,
+    number: int,
+    given: GivenPicture | None = None,
 ) -> dict[str, object]:
     """Return the fields of a request for one picture, numbers before texts.
 
@@ -118,6 +148,7 @@ def format_generate(
         image: Prompt and seed.
         threads: CPU threads that the program may use.
         number: Comes back in the reply.
+        given: What is drawn from; ``None`` is the prompt alone, and adds no field.
     """
     return {
         "id": number,
@@ -127,9 +158,19 @@ def format_generate(
         "width": workload.width,
         "height": workload.height,
         "threads": threads,
+        **({} if given is None else _format_given(given)),
         "scheduler": workload.scheduler,
         "prompt": image.prompt,
         "negative_prompt": workload.negative_prompt,
+    }
+
+
+def _format_given(given: GivenPicture) -> dict[str, object]:
+    return {
+        "picture_bytes": len(given.picture),
+        "mask_bytes": len(given.mask or b""),
+        "strength": given.strength,
+        "task": given.task,
     }
 
 

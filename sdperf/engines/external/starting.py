@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sdperf.engines.external.naming import NamedCommand, parse_external
+from sdperf.engines.external.naming import NamedCommand, parse_external, refuse_alternatives
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import Program, choose_environment, fill_own_places
 from sdperf.engines.external.template import TemplateProgram, is_template
@@ -20,7 +20,7 @@ def read_engine(engine: str) -> NamedCommand:
         ConfigurationError: It names no program.
     """
     try:
-        return parse_external(engine)
+        return refuse_alternatives(parse_external(engine))
     except ValueError as error:
         raise ConfigurationError(
             f"{ENGINE} cannot be used", got=engine, expected=str(error)

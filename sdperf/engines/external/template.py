@@ -24,6 +24,8 @@ from sdperf.engines.external.process import (
     ProcessKeeper,
     explain_end,
     kill_tree,
+    make_mark,
+    mark_environment,
     refuse_command,
 )
 from sdperf.engines.external.program import (
@@ -32,13 +34,18 @@ from sdperf.engines.external.program import (
     decode_picture,
     describe_breach,
 )
-from sdperf.engines.external.protocol import MOST_PNG_BYTES, Loaded, PictureHeader
+from sdperf.engines.external.protocol import (
+    MOST_PNG_BYTES,
+    GivenPicture,
+    Loaded,
+    PictureHeader,
+)
 from sdperf.engines.external.reading import read_regular
 from sdperf.errors import EngineError
 from sdperf.leftovers import temporary_folder
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.record.workload import ImageRequest, ProgramFacts, Workload
-from sdperf.settings import GUIDANCE, SIZE, TIMEOUT
+from sdperf.settings import GUIDANCE, SIZE, STRENGTH, TASK, TIMEOUT
 
 NAMES: Final = (
     "prompt",
@@ -52,6 +59,9 @@ NAMES: Final = (
     "model",
     "precision",
     "device",
+    "picture",
+    "mask",
+    "strength",
     "out",
 )
 """What can stand in braces in a command line."""
@@ -65,7 +75,19 @@ _TOLD_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "precision": ("precision",),
     "threads": ("threads",),
     "model": ("model",),
+    "picture": ("picture",),
+    "mask": ("mask",),
+    "strength": ("strength",),
 }
+_SAID_BY: Final[Mapping[str, str]] = {
+    "width": f"{SIZE} 512x512",
+    "height": f"{SIZE} 512x512",
+    "guidance": f"{GUIDANCE} 7.5",
+    "picture": f"{TASK} image-to-image",
+    "mask": f"{TASK} inpaint",
+    "strength": f"{STRENGTH} 0.6",
+}
+"""What is typed where a command line has a place for something that nobody said."""
 
 
 def list_places(words: Sequence[str]) -> frozenset[str]:
@@ -81,6 +103,18 @@ def is_template(words: Sequence[str]) -> bool:
 def fill_places(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
     """Put values in the places; what a value holds is never read as a place. Pure."""
     return [_PLACE.sub(lambda found: values[found.group(1)], word) for word in words]
+
+
+def _write(given: GivenPicture | None, folder: Path) -> dict[str, object]:
+    """Put what is drawn from into files; return the values of their places."""
+    if given is None:
+        return dict.fromkeys(("picture", "mask", "strength"))
+    picture, mask = folder / "given.png", None
+    picture.write_bytes(given.picture)
+    if given.mask is not None:
+        mask = folder / "mask.png"
+        mask.write_bytes(given.mask)
+    return {"picture": picture, "mask": mask, "strength": given.strength}
 
 
 def _hear_out(heard: LastWords) -> str:
@@ -127,7 +161,8 @@ class TemplateProgram:
         self._environment = environment
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(temporary_folder("external"))
-        self._keeper = ProcessKeeper()
+        self._mark = make_mark()
+        self._keeper = ProcessKeeper(self._mark)
         self._request = LoadRequest("", "", "fp32", "auto")
         self._peak_bytes: int | None = None
         self._cpu_s: float | None = None
@@ -153,9 +188,10 @@ class TemplateProgram:
         images: Sequence[ImageRequest],
         threads: int,
         at_once: int = 1,  # noqa: ARG002
+        given: GivenPicture | None = None,
     ) -> list[DrawnPicture]:
         """Draw pictures, a process each; see `sdperf.engines.external.program.Program`."""
-        return [self._draw(workload, image, threads) for image in images]
+        return [self._draw(workload, image, threads, given) for image in images]
 
     def read_peak_bytes(self) -> int | None:
         """Return the largest resident set of a process so far; what it starts counts apart."""
@@ -178,14 +214,21 @@ class TemplateProgram:
         """End the process that draws, if there is one, and remove the pictures."""
         self._keeper.close()
         if self._running is not None:
-            kill_tree(self._running, is_reaped=False)
+            kill_tree(self._running, self._mark, is_reaped=False)
         self._stack.close()
 
-    def _draw(self, workload: Workload, image: ImageRequest, threads: int) -> DrawnPicture:
+    def _draw(
+        self,
+        workload: Workload,
+        image: ImageRequest,
+        threads: int,
+        given: GivenPicture | None,
+    ) -> DrawnPicture:
         folder = Path(tempfile.mkdtemp(dir=self._folder))  # a fresh one: nothing lies at {out} yet
         out = folder / "picture.png"
-        words = fill_places(self._command, self._list_values(workload, image, threads, out))
         try:
+            values = self._list_values(workload, image, threads, out)
+            words = fill_places(self._command, self._refuse_unsaid(values | _write(given, folder)))
             start_s = self._clock()
             with self._running_to_its_end(words) as heard:
                 png = self._read(out, heard)
@@ -197,8 +240,8 @@ class TemplateProgram:
 
     def _list_values(
         self, workload: Workload, image: ImageRequest, threads: int, out: Path
-    ) -> dict[str, str]:
-        values = {
+    ) -> dict[str, object]:
+        return {
             "prompt": image.prompt,
             "negative_prompt": workload.negative_prompt,
             "seed": image.seed,
@@ -212,11 +255,18 @@ class TemplateProgram:
             "device": self._request.device,
             "out": out,
         }
-        for name in ("width", "height", "guidance"):
-            if values[name] is None and name in list_places(self._command):
+
+    def _refuse_unsaid(self, values: Mapping[str, object]) -> dict[str, str]:
+        """Return values as words.
+
+        Raises:
+            EngineError: The command line has a place for something that nobody said.
+        """
+        places = list_places(self._command)
+        for name, said_by in _SAID_BY.items():
+            if values[name] is None and name in places:
                 raise EngineError(
-                    f"the command line asks for the {name}, which nobody said",
-                    hint=f"{GUIDANCE} 7.5" if name == "guidance" else f"{SIZE} 512x512",
+                    f"the command line asks for the {name}, which nobody said", hint=said_by
                 )
         return {name: str(value) for name, value in values.items()}
 
@@ -229,7 +279,7 @@ class TemplateProgram:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=self._environment,
+                env=mark_environment(self._environment, self._mark),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -241,7 +291,7 @@ class TemplateProgram:
 
         def end_late() -> None:
             is_late.set()
-            kill_tree(process.pid, is_reaped=False)
+            kill_tree(process.pid, self._mark, is_reaped=False)
 
         timer = threading.Timer(self._limit_s, end_late)
         timer.start()
@@ -256,7 +306,7 @@ class TemplateProgram:
             yield heard
         finally:
             timer.cancel()
-            kill_tree(process.pid, is_reaped=True)
+            kill_tree(process.pid, self._mark, is_reaped=True)
             heard.finish()
 
     def _count(self, used: resource.struct_rusage) -> None:

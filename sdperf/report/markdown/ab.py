@@ -24,7 +24,12 @@ from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.pictures.side_by_side import compose_side_by_side
 from sdperf.report.table import Column, Table
-from sdperf.report.text.ab import describe_place, describe_side, tabulate_stages
+from sdperf.report.text.ab import (
+    describe_place,
+    describe_side,
+    list_own_figures,
+    tabulate_stages,
+)
 from sdperf.stats.paired import YuenBounds
 from sdperf.units import UNKNOWN, format_change, format_score
 
@@ -161,6 +166,9 @@ def _format_case(verdict: CaseVerdict) -> Iterator[str]:
     if verdict.stages:
         yield ""
         yield from format_stages(verdict, ("stage", "A", "B", "B saves", "time (95 %)"))
+    for told in list_own_figures(case):
+        yield ""
+        yield f"{told[0].upper()}{told[1:]}."
     if case.images:
         yield ""
         header = ("image", "SSIM", "worst tile", "PSNR", "entropy A", "entropy B")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 from typing import Final
 
 from sdperf.ab.sides.interpreters import TELLING, compare_packages
-from sdperf.ab.sides.sides import describe_case
-from sdperf.ab.verdict.comparison import AbComparison, SideRecord
+from sdperf.ab.sides.sides import SideName, describe_case
+from sdperf.ab.verdict.comparison import (
+    AbComparison,
+    CaseComparison,
+    SideRecord,
+    list_rounds_s,
+)
 from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, StageChange
 from sdperf.ab.verdict.words import describe_change
 from sdperf.record.verdict import Outcome
@@ -153,6 +159,29 @@ def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
             yield from wrap_line(f"note: {note}", "yellow")
     if verdict.stages:
         yield from _format_stages(verdict)
+    for told in list_own_figures(case):
+        yield from wrap_line(f"  {told}")
+
+
+def list_own_figures(case: CaseComparison) -> list[str]:
+    """Say for each side that is a program what a round takes by its own figure, beside ours. Pure.
+
+    Args:
+        case: What was compared.
+    """
+    lines = []
+    figures: dict[SideName, tuple[float, ...]] = {"A": case.own_a_s, "B": case.own_b_s}
+    for side, told_s in figures.items():
+        ours_s = list_rounds_s(case.blocks, side)
+        if not told_s or not ours_s:
+            continue
+        ours, own = statistics.median(ours_s), statistics.median(told_s)
+        sign = "+" if ours >= own else "-"
+        lines.append(
+            f"a round of {side} takes {format_seconds(ours)}, {format_seconds(own)} by its own "
+            f"figure: difference {sign}{format_seconds(abs(ours - own))}"
+        )
+    return lines
 
 
 def _format_stages(verdict: CaseVerdict) -> Iterator[Line]:

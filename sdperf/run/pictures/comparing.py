@@ -75,12 +75,24 @@ def add_scores(
     Raises:
         ImageError: Two images differ in size.
     """
-    pairs = [(png, [Other.of_png(against, other)]) for png, other in zip(pngs, others, strict=True)]
+    named = [Other.of_png(against, other) for other in others]
+    return add_other_scores(suite, records, pngs, named)
+
+
+def add_other_scores(
+    suite: Suite, records: Sequence[ImageRecord], pngs: Sequence[bytes], others: Sequence[Other]
+) -> list[ImageRecord]:
+    """Compare images with one other each; see `add_scores`.
+
+    Raises:
+        ImageError: Two images differ in size.
+    """
+    pairs = [(png, [other]) for png, other in zip(pngs, others, strict=True)]
     with suite.pool.ledger.spend("comparing"):
         examined = suite.images.scores.examine(pairs)
     for seen, other, png in zip(examined, others, pngs, strict=True):
         if not seen.scores:
-            require_same_shape(decode_png(other), decode_png(png))
+            require_same_shape(other.read(), decode_png(png))
     return [
         dataclasses.replace(one, scores=(*one.scores, *seen.scores))
         for one, seen in zip(records, examined, strict=True)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final, TypeVar, cast
 
 from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.engines.external.program import DrawnPicture, LoadRequest
+from sdperf.engines.external.protocol import GivenPicture
 from sdperf.engines.external.starting import read_engine, start_program
 from sdperf.errors import ConfigurationError, EngineError, GenerationError, UnsupportedError
 from sdperf.measure.clock import Interval, timed, wait_until
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import EngineUse, MemoryUsage
 from sdperf.record.stages import StageCost, StageTimes
-from sdperf.record.workload import Mode, ProgramFacts, Workload
+from sdperf.record.workload import ImageRequest, Mode, ProgramFacts, Workload
 from sdperf.run.messages import (
     DeliveredImage,
     DeviceSpeed,
@@ -25,6 +27,7 @@ from sdperf.run.messages import (
     WorkerReport,
     WorkerSpec,
 )
+from sdperf.run.program.given import check_given, make_given
 from sdperf.run.quality.questions import GenerateBatch, Question
 from sdperf.settings import ENGINE, OPTIMISATIONS, PRECISION, SUBJECT
 
@@ -50,6 +53,8 @@ class AskedProgram:
 
     def __init__(self, spec: WorkerSpec) -> None:
         _check_askable(spec)
+        self._pictures = spec.pictures
+        self._given: tuple[Workload, GivenPicture | None] | None = None
         limit_s = (spec.limit_s or _LIMIT_S) * _SHARE_OF_LIMIT
         self._program = start_program(read_engine(spec.engine), limit_s)
         try:
@@ -67,6 +72,7 @@ class AskedProgram:
                 hint="deselect the stage cases: -k 'not stage'",
             )
         at_once = 1 if request.mode == "sync" else self._count_at_once()
+        self._make_given(request.workload)
         before_s = self._program.read_cpu_s()
         wait_until(request.start_at_s)
         interval = self._generate(request, at_once)
@@ -97,9 +103,7 @@ class AskedProgram:
 
     def profile(self, request: RoundRequest) -> StageTimes:
         """Draw the first image and return the stage times that the program reports."""
-        (drawn,) = self._program.generate(
-            request.workload, request.images[:1], request.threads, at_once=1
-        )
+        (drawn,) = self._draw(request.workload, request.images[:1], request.threads, 1)
         stages = dict(drawn.header.stages) or {"whole": drawn.latency_s}
         return StageTimes(
             total_s=drawn.latency_s,
@@ -130,9 +134,9 @@ class AskedProgram:
         images = question.images
         if self._facts.queue > 1:
             at_once = min(self._facts.queue, len(images))
-            drawn = self._program.generate(question.workload, images, question.threads, at_once)
+            drawn = self._draw(question.workload, images, question.threads, at_once)
         else:  # in another order: effects of one picture on the next one would show
-            drawn = self._program.generate(question.workload, images[::-1], question.threads, 1)
+            drawn = self._draw(question.workload, images[::-1], question.threads, 1)
             drawn.reverse()
         made = tuple(_as_delivered(one, question.workload) for one in drawn)
         return cast("T", made)
@@ -191,11 +195,22 @@ class AskedProgram:
 
     def _generate(self, request: RoundRequest, at_once: int) -> Interval[list[DrawnPicture]]:
         return timed(
-            lambda: self._program.generate(
-                request.workload, request.images, request.threads, at_once
-            ),
+            lambda: self._draw(request.workload, request.images, request.threads, at_once),
             synchronize=lambda: None,
         )
+
+    def _draw(
+        self, workload: Workload, images: Sequence[ImageRequest], threads: int, at_once: int
+    ) -> list[DrawnPicture]:
+        given = self._make_given(workload)
+        return self._program.generate(workload, images, threads, at_once, given)
+
+    def _make_given(self, workload: Workload) -> GivenPicture | None:
+        """Make ready what is drawn from, once: it is the same for all rounds of a workload."""
+        if self._given is None or self._given[0] != workload:
+            check_given(self._facts, workload.picture)
+            self._given = workload, make_given(workload, self._pictures)
+        return self._given[1]
 
 
 def explain_no_overlap(facts: ProgramFacts) -> str:
@@ -222,6 +237,7 @@ def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str)
         if workload.width is None
         else f"the size of {workload.width} x {workload.height} px",
         "scheduler": None if workload.scheduler is None else f"the scheduler {workload.scheduler}",
+        "strength": None if workload.strength is None else f"strength {workload.strength:g}",
     }
     found = [
         f"{words}: {facts.name} cannot be told"
@@ -254,12 +270,29 @@ def explain_alone(what: str) -> str:
 
 def _as_delivered(drawn: DrawnPicture, workload: Workload) -> DeliveredImage:
     height, width = drawn.pixels.shape[:2]
-    steps = workload.num_inference_steps
+    executed = drawn.header.steps
     faults = explain_differences(
-        AskedExecution(steps, steps, workload.width, workload.height),
-        Execution(steps=drawn.header.steps, width=width, height=height),
+        plan_execution(workload, executed), Execution(steps=executed, width=width, height=height)
     )
     return DeliveredImage(drawn.png, drawn.latency_s, not drawn.header.is_finite, faults)
+
+
+def plan_execution(workload: Workload, executed: int | None) -> AskedExecution:
+    """Return what a program was asked to execute. Pure.
+
+    Some programs leave out the steps that a strength leaves out, others take all steps over what is
+    left of the noise; both are what was asked for.
+
+    Args:
+        workload: What was asked for.
+        executed: Steps by its own word; ``None`` unknown.
+    """
+    steps, fewest = workload.num_inference_steps, workload.fewest_drawn_steps
+    is_between = executed is not None and fewest <= executed <= steps
+    planned = executed if is_between else fewest
+    return AskedExecution(
+        planned, fewest, workload.width, workload.height, strength=workload.strength
+    )
 
 
 def _check_askable(spec: WorkerSpec) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from sdperf.images import (
 )
 from sdperf.record.measurement import ImageRecord
 from sdperf.record.observation import (
+    ACCEPTED,
     ComponentParity,
     ImageParity,
     PictureComponents,
@@ -27,15 +28,16 @@ from sdperf.record.observation import (
 )
 from sdperf.record.workload import TORCH, ImageRequest, Precision, Variant, is_external
 from sdperf.run.messages import DeliveredImage
-from sdperf.run.pictures.comparing import add_scores, record_images
+from sdperf.run.pictures.comparing import add_other_scores, add_scores, record_images
 from sdperf.run.pictures.references import (
     choose_reference,
     fetch_plain,
     make_recording,
     make_recordings,
 )
+from sdperf.run.pictures.scoring import Other
 from sdperf.run.pictures.sources import Source
-from sdperf.run.program.asked import explain_alone
+from sdperf.run.program.asked import explain_alone, find_model_hash
 from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMemory
 from sdperf.run.quality.recorded import Floats, Recording, Replay
 from sdperf.run.suite import Suite
@@ -47,6 +49,9 @@ FEWEST_IMAGES: Final = 8
 
 ENCODER: Final = "picture encoder"
 """Name of the component that turns the input picture into latents."""
+
+FindAccepted = Callable[[], Mapping[str, Other]]
+"""Finds accepted images by their keys."""
 
 BATCH: Final = 3
 """How many images the batch has that is compared with single ones: odd, and more than two."""
@@ -141,13 +146,33 @@ class QualityBench:
 
     def observe_images(self, precision: Precision) -> ImageParity:
         """L4: compare every image with the reference image of its prompt and seed."""
-        if is_external(self.engine):
-            raise UnsupportedError(
-                "a program of yours has no reference but its own earlier pictures: its measured "
-                "cases are compared with those of the accepted runs"
-            )
         images = self._make_images(precision)
         return ImageParity("reference", images, tuple(map(self._key, self._requests())))
+
+    def observe_own_images(self, precision: Precision, find: FindAccepted) -> ImageParity:
+        """L4 of a program of the user's: compare every image with its own accepted one.
+
+        Args:
+            precision: What it is told.
+            find: Finds the accepted images by their keys, once the program has loaded.
+
+        Raises:
+            ImageError: An accepted image has another size, is missing or was changed.
+        """
+        images = self._make_images(precision)
+        use = self.suite.acquire(precision, 1, engine=self.engine)[0].report.engine
+        model = find_model_hash("", use)[:16]
+        keys = tuple(f"{self._key(request)}-{model}" for request in self._requests())
+        accepted = find()
+        known = [index for index, key in enumerate(keys) if key in accepted]
+        scored = add_other_scores(
+            self.suite,
+            [images[index] for index in known],
+            [self.pngs[images[index].sha256] for index in known],
+            [accepted[keys[index]] for index in known],
+        )
+        records = dict(enumerate(images)) | dict(zip(known, scored, strict=True))
+        return ImageParity(ACCEPTED, tuple(records[index] for index in range(len(images))), keys)
 
     def observe_batch(self, precision: Precision) -> ImageParity:
         """Make several images in one call, and compare each with the same image made alone."""

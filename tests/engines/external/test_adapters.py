@@ -1,5 +1,7 @@
 """The adapters that ship, each with a stand-in of what it drives: real runs are in docs/results."""
 
+import dataclasses
+import io
 import json
 import sys
 import time
@@ -7,10 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import LoadRequest, fill_own_places
-from sdperf.errors import GenerationError
+from sdperf.engines.external.protocol import GivenPicture
+from sdperf.errors import GenerationError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
 from tests.support import comfyui_standin
 
@@ -24,13 +28,20 @@ class StableDiffusion:
         print("loading", model_path, wtype, flush=True)
         os.write(1, b"printed by C\\n")
         self.wtype = wtype
+        assert not vae_decode_only
 
     def generate_image(self, prompt, negative_prompt, width, height, seed, sample_steps,
-                       sample_method, progress_callback, cfg_scale):
+                       sample_method, progress_callback, cfg_scale, init_image=None,
+                       mask_image=None, strength=0.75):
         if prompt == "fail":
             raise ValueError("NULL pointer access")
         assert (negative_prompt, sample_method, cfg_scale) == ("bad", "euler", 2.0)
         progress_callback(1, 900, 0.0)  # tensors are loaded lazily
+        if init_image is not None:
+            assert (init_image.mode, init_image.size) == ("RGB", (width, height))
+            assert mask_image is None or mask_image.mode == "L"
+            prompt = "x" * (init_image.getpixel((0, 0))[0] + (mask_image is not None))
+            sample_steps = min(sample_steps, int(sample_steps * strength) + 1)
         for step in range(sample_steps + 1):
             progress_callback(step, sample_steps, 0.0)
         return [Image.new("RGBA", (width, height), (seed, len(prompt), 0, 255))]
@@ -43,6 +54,14 @@ import mlx.core as mx
 import time
 from PIL import Image
 
+clear, clears = mx.clear_cache, []
+
+def note_clear():
+    clears.append(1)
+    clear()
+
+mx.clear_cache = note_clear
+
 class Registry:
     def register(self, callback):
         self.callback = callback
@@ -54,7 +73,12 @@ class Model:
     def parameters(self):
         return {"weight": mx.zeros((8, 4))}
 
-    def generate_image(self, seed, prompt, num_inference_steps, width, height, guidance):
+    def generate_image(self, seed, prompt, num_inference_steps, width, height, guidance,
+                       image_path=None, image_strength=None):
+        if image_path is not None:
+            prompt = "x" * Image.open(image_path).getpixel((0, 0))[0]
+            num_inference_steps -= max(1, int(num_inference_steps * image_strength))
+        print("clears:", len(clears), "at", width, flush=True)
         latents = mx.random.normal((4,), key=mx.random.key(seed))
         called = self.callbacks.callback
         called.call_before_loop(seed=seed, latents=latents, config=None)
@@ -91,9 +115,27 @@ def load(program, folder=""):
     return program.load(LoadRequest("model", str(folder), "fp16", "auto"), 60.0)
 
 
-def draw(program, prompt="fox", seed=7):
-    (drawn,) = program.generate(WORKLOAD, [ImageRequest(prompt, seed)], 1)
+def draw(program, prompt="fox", seed=7, given=None):
+    (drawn,) = program.generate(WORKLOAD, [ImageRequest(prompt, seed)], 1, 1, given)
     return drawn
+
+
+def give(red, mask=None, strength=0.7):
+    """Give a picture of one colour to start from."""
+    pngs = [io.BytesIO(), io.BytesIO()]
+    Image.new("RGB", (64, 48), (red, 0, 0)).save(pngs[0], "PNG")
+    Image.new("L", (64, 48), mask or 0).save(pngs[1], "PNG")
+    masked = None if mask is None else pngs[1].getvalue()
+    return GivenPicture(pngs[0].getvalue(), masked, strength)
+
+
+def hear(program, words):
+    """Wait for words of a program, which arrive by another pipe than its pictures."""
+    for _ in range(500):
+        if words in program.last_words():
+            break
+        time.sleep(0.01)
+    assert words in program.last_words()
 
 
 @pytest.fixture
@@ -122,6 +164,12 @@ def test_stable_diffusion_cpp_is_driven(start, sd_cpp, tmp_path):
     with pytest.raises(GenerationError, match="ValueError: NULL pointer access"):
         draw(program, "fail")
     assert draw(program).png == drawn.png
+    assert {"picture", "mask", "strength"} <= set(program.facts.accepts)
+    started = draw(program, given=give(9))
+    assert started.pixels[0, 0].tolist() == [7, 9, 0]
+    assert started.header.steps == 3  # int(3 * 0.7) + 1, its own rule
+    assert draw(program, given=give(9, mask=255)).pixels[0, 0].tolist() == [7, 10, 0]
+    assert draw(program, given=give(9, strength=0.4)).header.steps == 2
     assert program.stop() == 0
 
 
@@ -150,14 +198,23 @@ def test_mflux_is_driven(start, tmp_path):
     assert drawn.header.peak_bytes is not None
     assert set(drawn.header.stages) == {"encode_prompt", "denoise", "decode_latents", "deliver"}
     assert not draw(program, "nan").header.is_finite
+    other = dataclasses.replace(WORKLOAD, width=80)
+    for _ in range(2):
+        program.generate(other, [ImageRequest("fox", 7)], 1)
+    hear(program, "clears: 1 at 64 | clears: 2 at 80 | clears: 2 at 80")
+    assert {"picture", "strength"} <= set(program.facts.accepts)
+    started = draw(program, given=give(9, strength=0.4))
+    assert started.pixels[0, 0].tolist() == [7, 9, 0]
+    assert started.header.steps == 2  # its strength is what stays of the picture
 
 
 @pytest.fixture
 def comfyui(start, tmp_path):
     """Start the adapter with a stand-in server; ``left_out`` are placeholders that it lacks."""
 
-    def start_comfyui(fault="", **left_out):
-        text = json.dumps(comfyui_standin.WORKFLOW)
+    def start_comfyui(fault="", *, starts_from=False, **left_out):
+        standin = comfyui_standin
+        text = json.dumps(standin.FROM_A_PICTURE if starts_from else standin.WORKFLOW)
         for name, value in left_out.items():
             text = text.replace(f'"{{{name}}}"', value)
         workflow = tmp_path / "api.json"
@@ -186,15 +243,24 @@ def test_comfyui_is_driven_over_its_websocket(comfyui):
     assert not server.is_running()
 
 
+def test_a_picture_is_uploaded_to_comfyui_and_named_in_the_workflow(comfyui):
+    program = comfyui(starts_from=True)
+    assert program.facts.accepts == ("steps", "guidance", "picture", "strength")
+    one, again, other = (draw(program, given=give(red)) for red in (1, 1, 2))
+    assert one.png == again.png != other.png
+    assert draw(program, given=give(1, strength=0.4)).png != one.png
+    for each in (one, again, other):
+        assert "encode_image" in each.header.stages
+    with pytest.raises(GenerationError, match=r"asks for the (picture|strength), which nobody"):
+        draw(program)
+    hear(program, "uploads: 2")
+
+
 def test_loaders_of_a_workflow_keep_their_model(comfyui):
     program = comfyui()
     draw(program)
     draw(program, "another prompt")
-    for _ in range(500):  # its words arrive by another pipe than its pictures
-        if "Requested to load toy (1)" in program.last_words():
-            break
-        time.sleep(0.01)
-    assert "Requested to load toy (1)" in program.last_words()
+    hear(program, "Requested to load toy (1)")
     assert "(2)" not in program.last_words()
 
 
@@ -207,8 +273,22 @@ def test_what_a_workflow_does_not_ask_for_cannot_be_told(comfyui):
 def test_each_fault_of_a_server_is_one_message(comfyui):
     with pytest.raises(GenerationError, match="ComfyUI failed in KSampler: out of memory"):
         draw(comfyui("error"))
-    with pytest.raises(GenerationError, match="closed the connection in the middle"):
-        draw(comfyui("gone"))
+
+
+def test_an_adapter_whose_server_is_gone_ends_so_that_the_next_case_gets_a_fresh_one(comfyui):
+    gone = comfyui("gone")
+    words = r"ended during a picture; got: exit code 1; it said: .*closed the connection in the mid"
+    with pytest.raises(WorkerError, match=words):
+        draw(gone)
+    killed = comfyui()
+    draw(killed)
+    for one in psutil.Process(killed.pid).children():
+        one.kill()
+        while one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+    with pytest.raises(WorkerError, match=r"exit code 1; it said: .*ComfyUI does not answer any"):
+        draw(killed)
+    assert draw(comfyui()).header.steps == 3
 
 
 def test_no_server_is_one_message(start, tmp_path):

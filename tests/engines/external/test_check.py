@@ -25,8 +25,9 @@ def check(tmp_path):
     def read_s(program=None):
         return counted.stat().st_size * external_toy.UNIT_S
 
-    def run(fault, *, size=(128, 128)):
+    def run(fault, *, size=(128, 128), takes="", **more):
         command = (sys.executable, "-S", str(TOY), "--clock", str(counted), "--fault", fault)
+        command = (*command, "--takes", takes)
         rests = tmp_path / "work.rests"
 
         def rest(seconds):
@@ -37,7 +38,7 @@ def check(tmp_path):
                     time.sleep(0.01)
 
         bench = CheckBench(read_s, read_s, rest)
-        return check_program(CheckRequest(NamedCommand("toy", command), size=size), bench)
+        return check_program(CheckRequest(NamedCommand("toy", command), size=size, **more), bench)
 
     return run
 
@@ -81,6 +82,7 @@ def test_an_honest_program_keeps_every_clause(check):
         ("boast", "its own time is honest", "it tells"),
         ("bad-exit", "it ends when it is told", "exit code 1 after stop"),
         ("child", "it ends when it is told", "processes that went on after its end: "),
+        ("daemon", "it ends when it is told", "processes that went on after its end: 1"),
         ("noise", "the contract", "Loading pipeline components"),
         ("size", "the contract", "asked for 128 x 128 px, drawn 136 x 128 px"),
     ],
@@ -96,3 +98,47 @@ def test_a_small_size_that_cannot_be_told_is_found_without_naming_one(check):
     assert list(found) == ["the contract"]
     assert "asked for 128 x 128 px, drawn 64 x 64 px" in found["the contract"]
     assert broken(check("", size=None)) == {}
+
+
+USED = "the picture that it starts from is used"
+
+
+def test_a_program_that_takes_a_picture_is_tried_with_several(check):
+    result = check("", takes="picture mask strength")
+    assert broken(result) == {}
+    words = {one.name: one.words for one in result.clauses}[USED]
+    assert words.startswith("a house and its middle at strength 0.5, its mirrored negative and ")
+    assert "a house and its left half at strength 0.5" in words
+    assert "a house and its middle at strength 0.9, the prompt alone: each drew another" in words
+    assert result.pictures == 28
+    alone = {one.name: one.words for one in check("", takes="picture").clauses}[USED]
+    assert alone == "a house, its mirrored negative, the prompt alone: each drew another picture"
+
+
+@pytest.mark.parametrize(
+    ("cheat", "said"),
+    [
+        ("ignores-picture", "its middle at strength 0.5 and its mirrored negative and its middle "),
+        ("ignores-mask", "its middle at strength 0.5 and a house and its left half at strength "),
+        ("ignores-strength", "at strength 0.5 and a house and its middle at strength 0.9 drew one"),
+        ("fickle-picture", "a house and its middle at strength 0.5 twice drew two pictures"),
+    ],
+)
+def test_a_part_of_the_picture_that_is_ignored_is_red(check, cheat, said):
+    found = broken(check(cheat, takes="picture mask strength"))
+    assert list(found) == [USED]
+    assert said in found[USED]
+
+
+def test_a_picture_that_is_ignored_is_red_where_nothing_else_can_be_told(check):
+    found = broken(check("ignores-picture", takes="picture"))
+    assert found == {
+        USED: "a house and its mirrored negative drew one picture: a part of it is ignored"
+    }
+
+
+def test_a_program_that_needs_a_picture_is_never_asked_without_one(check):
+    assert broken(check("", takes="picture strength", needs_picture=True)) == {}
+    found = broken(check("needs-picture", takes="picture strength"))
+    assert "where is the picture?" in found["the contract"]
+    assert broken(check("needs-picture", takes="picture strength", needs_picture=True)) == {}

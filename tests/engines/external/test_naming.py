@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from sdperf.engines.external.naming import divide_engines, parse_external
+from sdperf.engines.catalogue import parse_engine, parse_engines
+from sdperf.engines.external.naming import divide_engines, list_alternatives, parse_external
 from sdperf.engines.external.program import choose_environment
 from sdperf.engines.external.starting import read_engine
 from sdperf.errors import ConfigurationError
@@ -92,3 +93,38 @@ def test_another_pythons_program_starts_without_our_packages():
     ours = {"PYTHONPATH": "/ours", "HOME": "/home"}
     assert choose_environment(["/envs/a/bin/python", "a.py"], ours) == {"HOME": "/home"}
     assert choose_environment(["{python}", "a.py"], ours) == ours
+
+
+def test_a_choice_in_a_command_is_a_program_for_each_value():
+    found = list_alternatives("external:mflux=draw --quantize {none|q4|q8} {out}")
+    assert [one.name for one in found] == ["mflux-none", "mflux-q4", "mflux-q8"]
+    assert found[1].command == ("draw", "--quantize", "q4", "{out}")
+    both = list_alternatives("external:d=draw {a|b} --x={1|2}")
+    assert [one.engine for one in both] == [
+        "external:d-a-1=draw a --x=1",
+        "external:d-a-2=draw a --x=2",
+        "external:d-b-1=draw b --x=1",
+        "external:d-b-2=draw b --x=2",
+    ]
+    assert list_alternatives("external:draw {prompt}") == [parse_external("external:draw {prompt}")]
+    engines = parse_engines("torch,external:mflux=draw --quantize {q4|q8}")
+    assert [name_engine(one) for one in engines] == [
+        "torch",
+        "external-mflux-q4",
+        "external-mflux-q8",
+    ]
+
+
+def test_a_choice_is_refused_where_one_program_is_meant():
+    with pytest.raises(ValueError, match=r"one program: choose one of \{q4\|q8\}"):
+        parse_engine("external:mflux=draw --quantize {q4|q8}")
+    with pytest.raises(ConfigurationError, match=r"choose one of \{q4\|q8\}"):
+        read_engine("external:mflux=draw --quantize {q4|q8}")
+    with pytest.raises(ValueError, match="two are called m-q4"):
+        parse_engines("external:m=draw {q4|Q4}")
+    with pytest.raises(ValueError, match="at most 40 letters"):
+        parse_engines(f"external:m=draw {{{'x' * 40}|y}}")
+    assert [one.name for one in list_alternatives("external:m=draw {|--fast}")] == [
+        "m-none",
+        "m-fast",
+    ]

@@ -14,6 +14,7 @@ import pytest
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.process import ProgramProcess, TooLongError
 from sdperf.engines.external.program import LoadRequest
+from sdperf.engines.external.protocol import GivenPicture
 from sdperf.errors import EngineError, GenerationError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
 from tests.support import external_toy
@@ -172,6 +173,38 @@ def test_a_helper_in_a_session_of_its_own_is_counted_and_ended(start, monkeypatc
     assert is_gone(child)
 
 
+def find_daemons():
+    """Find the toy's processes that forked twice."""
+    return [
+        one
+        for one in psutil.process_iter(["cmdline"])
+        if one.info["cmdline"] == ["sleep", "600.25"] and one.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def await_daemon(before):
+    """Return the new one, once it has become what it will be."""
+    for _ in range(600):
+        new = [one for one in find_daemons() if one not in before]
+        if new:
+            return new[0]
+        time.sleep(0.05)
+    raise AssertionError("no daemon was started")
+
+
+def test_a_daemon_that_forked_twice_is_counted_and_ended(start, monkeypatch):
+    monkeypatch.setattr("sdperf.engines.external.process._HELPERS_WAIT_S", 0.01)
+    before = find_daemons()
+    program = start("daemon")
+    draw(program)
+    daemon = await_daemon(before)
+    assert daemon.pid not in {one.pid for one in psutil.Process(program.pid).children()}
+    assert program.end() == 0
+    assert program.count_leftovers() == 1
+    program.kill()
+    assert is_gone(daemon)
+
+
 def test_a_program_that_will_not_stop_is_killed(start, monkeypatch):
     monkeypatch.setattr("sdperf.engines.external.piped.EXIT_WAIT_S", 0.3)
     program = start("stubborn")
@@ -181,7 +214,7 @@ def test_a_program_that_will_not_stop_is_killed(start, monkeypatch):
 
 
 def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
-    """A helper that left the session lives on; it ends when the test lets it."""
+    """A helper that left the session and its environment lives on, until the test lets it end."""
     monkeypatch.setattr("sdperf.engines.external.process._WORDS_WAIT_S", 0.05)
     fifo = tmp_path / "until"
     os.mkfifo(fifo)
@@ -190,7 +223,7 @@ def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
-        f"        open({str(fifo)!r}).read()\n"
+        f"        os.execve('/bin/cat', ['cat', {str(fifo)!r}], {{}})\n"
         "    os._exit(0)\n"
         "os.wait()\n"
     )
@@ -219,13 +252,49 @@ def test_a_program_ends_with_the_process_that_asked_it():
     script = (
         "import sys, time\n"
         "from sdperf.engines.external.piped import PipedProgram\n"
-        f"program = PipedProgram('toy', [sys.executable, {str(TOY)!r}, '--fault', 'child'], 60)\n"
+        "from tests.engines.external.test_piped import FOX, WORKLOAD\n"
+        f"program = PipedProgram('toy', [sys.executable, {str(TOY)!r}, '--fault', 'daemon'], 60)\n"
+        "program.generate(WORKLOAD, (FOX,), 1)\n"
         "print(program.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
+    before = find_daemons()
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     program = psutil.Process(int(owner.stdout.readline()))
+    daemon = await_daemon(before)
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
     assert is_gone(program)
+    if sys.platform == "linux":  # where environments are files, which the keeper can read
+        assert is_gone(daemon)
+    else:
+        daemon.kill()
+
+
+def test_a_picture_to_start_from_follows_the_line(start):
+    program = start("", "--takes", "picture mask strength")
+    assert program.facts.accepts == ("steps", "size", "threads", "picture", "mask", "strength")
+    png = external_toy.encode_png(8, 8, bytes(192))
+    other = external_toy.encode_png(8, 8, bytes([9]) * 192)
+    given = GivenPicture(png, strength=0.7)
+    (alone,) = draw(program)
+    (one,) = program.generate(WORKLOAD, (FOX,), 1, 1, given)
+    again, _ = program.generate(WORKLOAD, (FOX, FOX), 1, 1, given)
+    (masked,) = program.generate(WORKLOAD, (FOX,), 1, 1, GivenPicture(png, other, 0.7))
+    (last,) = draw(program)
+    assert one.png == again.png
+    assert alone.png == last.png
+    assert len({alone.png, one.png, masked.png}) == 3
+    assert (alone.header.steps, one.header.steps) == (3, 2)
+
+
+def test_a_large_picture_is_sent_while_answers_are_read(start):
+    program = start("queue", "--takes", "picture")
+    noise = os.urandom(2**22)  # far more than a pipe holds
+    given = GivenPicture(b"\x89PNG" + noise)
+    images = [ImageRequest("a fox", seed) for seed in range(4)]
+    drawn = program.generate(WORKLOAD, images, 1, 2, given)
+    assert [one.png for one in drawn] == [
+        one.png for one in program.generate(WORKLOAD, images, 1, 1, given)
+    ]

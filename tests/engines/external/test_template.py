@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdperf.engines.external.process import LastWords
+from sdperf.engines.external.protocol import GivenPicture
 from sdperf.engines.external.template import TemplateProgram, fill_places, is_template
 from sdperf.errors import EngineError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
@@ -17,7 +18,7 @@ sys.path.insert(0, {folder!r})
 from external_toy import Toy, encode_png
 import argparse
 parser = argparse.ArgumentParser()
-for name in ("prompt", "seed", "steps", "out", "fault"):
+for name in ("prompt", "seed", "steps", "out", "fault", "picture", "mask", "strength"):
     parser.add_argument("--" + name, default="")
 asked = parser.parse_args()
 print("drawing", repr(asked.prompt), file=sys.stderr)
@@ -27,6 +28,9 @@ if asked.fault == "hang":
     import time
     time.sleep(600)
 toy = Toy(argparse.Namespace(fault="", clock=None, noise=""))
+toy.start = asked.strength + "".join(
+    open(path, "rb").read().hex() for path in (asked.picture, asked.mask) if path
+)
 pixels = toy.draw(int(asked.seed), asked.prompt, int(asked.steps or 2), 64, 48)
 import os
 if asked.fault == "fifo":
@@ -138,3 +142,37 @@ def test_a_size_that_nobody_said_is_asked_for(make):
     unsized = Workload("hashes", ("a fox",), 3, None)
     with pytest.raises(EngineError, match="--sd-size"):
         make("{width}").generate(unsized, [ImageRequest("fox", 1)], 1)
+
+
+def test_a_picture_to_start_from_is_a_file(make):
+    program = make(
+        *("--picture", "{picture}", "--mask", "{mask}", "--strength", "{strength}"),
+    )
+    assert program.facts.accepts == ("steps", "picture", "mask", "strength")
+    givens = [
+        GivenPicture(b"house", b"middle", 0.5),
+        GivenPicture(b"tree", b"middle", 0.5),
+        GivenPicture(b"house", b"edge", 0.5),
+        GivenPicture(b"house", b"middle", 0.6),
+    ]
+    fox = ImageRequest("fox", 1)
+    drawn = [
+        program.generate(WORKLOAD, [fox], 1, 1, given)[0].png for given in (*givens, givens[0])
+    ]
+    assert len(set(drawn)) == len(givens)
+    assert drawn[-1] == drawn[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "option"),
+    [
+        ("picture", None, "--sd-task image-to-image"),
+        ("mask", GivenPicture(b"house"), "--sd-task inpaint"),
+        ("strength", GivenPicture(b"house"), "--sd-strength"),
+    ],
+)
+def test_what_a_place_needs_and_nobody_said_is_asked_for(make, place, given, option):
+    program = make(f"--{place}", f"{{{place}}}")
+    with pytest.raises(EngineError, match=f"asks for the {place}, which nobody said") as raised:
+        program.generate(WORKLOAD, [ImageRequest("fox", 1)], 1, 1, given)
+    assert option in str(raised.value)

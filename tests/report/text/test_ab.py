@@ -5,10 +5,11 @@ import pytest
 
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.turns.comparing import compare
-from sdperf.ab.verdict.comparison import CompareOptions
-from sdperf.ab.verdict.judging import judge_comparison
+from sdperf.ab.verdict.comparison import CompareOptions, ProfiledPair
+from sdperf.ab.verdict.judging import compute_stage_changes, judge_comparison
 from sdperf.errors import RecordError
 from sdperf.record.guard import Guard
+from sdperf.record.stages import StageTimes
 from sdperf.record.workload import ProgramFacts
 from sdperf.report.markdown.ab import (
     compose_pictures,
@@ -16,7 +17,7 @@ from sdperf.report.markdown.ab import (
     format_comparison_markdown,
     parse_comparison,
 )
-from sdperf.report.text.ab import describe_place, format_comparison
+from sdperf.report.text.ab import describe_place, format_comparison, list_own_figures
 from tests.support.ab_fakes import FakeBench, side
 
 OPTIONS = CompareOptions(guards="off")
@@ -172,3 +173,27 @@ def test_a_program_says_who_it_is_in_place_of_our_packages():
     )
     assert any(line.startswith("A  embedded: ") for line in told)
     assert any(line.startswith("B  hashes: ") for line in told)
+
+
+def test_a_programs_own_seconds_stand_beside_ours_with_the_difference():
+    record = compared({"own": 0.75}).record
+    (case,) = record.cases
+    assert case.own_a_s == ()
+    assert set(case.own_b_s) == {0.75}
+    said = "a round of B takes 1.00 s, 750 ms by its own figure: difference +250 ms"
+    assert list_own_figures(case) == [said]
+    assert f"  {said}" in lines(record)
+    assert said[1:] in format_comparison_markdown(record, judge_comparison(record))
+    assert parse_comparison(format_comparison_json(record)).cases[0].own_b_s == case.own_b_s
+
+
+def test_a_program_that_tells_no_stages_is_compared_without_them():
+    record = compared({"seconds": 2.0}).record
+    (case,) = record.cases
+    told = StageTimes(1.0, 0.1, denoise_s=0.8, decode_latents_s=0.05)
+    pair = ProfiledPair("AB", told, StageTimes(2.0, whole_s=2.0))
+    case = dataclasses.replace(case, profiles=(pair, pair))
+    assert compute_stage_changes(case) == ()
+    said = lines(dataclasses.replace(record, cases=(case,)))
+    assert any(line.startswith("SLOWER  +100.0 %") for line in said)
+    assert not any("denoise" in line for line in said)

@@ -1,21 +1,45 @@
 """A program in a worker: in processes of its own, gone with them, and without torch."""
 
 import dataclasses
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from sdperf.engines.external.naming import NamedCommand
-from sdperf.errors import EngineError, GenerationError, UnsupportedError, WorkerError
+from sdperf.errors import (
+    ConfigurationError,
+    EngineError,
+    GenerationError,
+    UnsupportedError,
+    WorkerError,
+)
+from sdperf.images.input_files import read_picture
 from sdperf.models.loader import ResolvedModel
+from sdperf.record.execution import Execution, explain_differences
 from sdperf.record.measurement import EngineUse
-from sdperf.record.workload import ImageRequest, ProgramFacts, Variant, Workload
+from sdperf.record.workload import (
+    DEFAULT_MASK_SHA256,
+    DEFAULT_PICTURE_SHA256,
+    ImageRequest,
+    InputPicture,
+    ProgramFacts,
+    Variant,
+    Workload,
+)
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
-from sdperf.run.program.asked import AskedProgram, find_model_hash, list_without_effect
+from sdperf.run.program.asked import (
+    AskedProgram,
+    find_model_hash,
+    list_without_effect,
+    plan_execution,
+)
+from sdperf.run.program.given import check_given, make_given
 from sdperf.run.quality.questions import GenerateBatch, SoilMemory
 from tests.support import external_toy
 
@@ -25,21 +49,25 @@ WORKLOAD = Workload("hashes", ("fox",), 3, None, width=64, height=64)
 IMAGES = tuple(ImageRequest("fox", seed) for seed in range(4))
 
 
-def make_spec(fault="", **changes):
-    command = (sys.executable, "-S", str(TOY), "--fault", fault)
+def make_spec(fault="", *more, **changes):
+    command = (sys.executable, "-S", str(TOY), "--fault", fault, *more)
     return WorkerSpec(MODEL, "fp32", "auto", engine=NamedCommand("toy", command).engine, **changes)
 
 
-def ask(images=IMAGES[:1], mode="sync"):
-    return RoundRequest(WORKLOAD, images, mode, 1)
+def ask(images=IMAGES[:1], mode="sync", workload=WORKLOAD):
+    return RoundRequest(workload, images, mode, 1)
+
+
+def start_from(picture):
+    return dataclasses.replace(WORKLOAD, picture=picture)
 
 
 @pytest.fixture
 def asked():
     programs = []
 
-    def start(fault=""):
-        programs.append(AskedProgram(make_spec(fault)))
+    def start(fault="", *more, **changes):
+        programs.append(AskedProgram(make_spec(fault, *more, **changes)))
         return programs[-1]
 
     yield start
@@ -151,3 +179,68 @@ def test_a_case_keeps_its_name_when_the_command_moves():
     assert one.id == other.id == "fp32-sync-1w-external-toy"
     assert one != other
     assert one.identity == other.identity
+
+
+HOUSE = InputPicture(DEFAULT_PICTURE_SHA256, strength=0.7, task="image-to-image")
+FACTS = ProgramFacts("toy", "1.2.3", "hashes", "cpu", accepts=("picture", "strength"))
+
+
+def test_a_picture_reaches_a_program_that_takes_one(asked, tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    red = read_picture(tmp_path / "red.png", "--sd-input-image")
+    program = asked("", "--takes", "picture mask strength", pictures=(red,))
+    drawn = [
+        program.run_round(ask(workload=start_from(picture))).images[0]
+        for picture in (
+            None,
+            HOUSE,
+            dataclasses.replace(HOUSE, sha256=red.sha256),
+            dataclasses.replace(HOUSE, mask_sha256=DEFAULT_MASK_SHA256),
+            dataclasses.replace(HOUSE, strength=1.0),
+            HOUSE,
+        )
+    ]
+    assert drawn[-1].png == drawn[1].png
+    assert len({one.png for one in drawn}) == 5
+    assert [one.faults for one in drawn] == [()] * 6  # 2 of 3 steps at strength 0.7
+    batch = program.ask(GenerateBatch(start_from(HOUSE), IMAGES[:1], 1))
+    assert batch[0].png == drawn[1].png
+
+
+def test_a_picture_comes_in_the_size_that_is_asked_for():
+    given = make_given(start_from(dataclasses.replace(HOUSE, mask_sha256=DEFAULT_MASK_SHA256)))
+    picture, mask = (Image.open(io.BytesIO(png)) for png in (given.picture, given.mask))
+    assert (picture.mode, picture.size) == ("RGB", (64, 64))
+    assert (mask.mode, mask.size, mask.getextrema()) == ("L", (64, 64), (0, 255))
+    assert (given.strength, given.task) == (0.7, "image-to-image")
+    unsized = dataclasses.replace(start_from(HOUSE), width=None, height=None)
+    assert Image.open(io.BytesIO(make_given(unsized).picture)).size == (512, 512)
+    assert make_given(WORKLOAD) is None
+    with pytest.raises(ConfigurationError, match="pixels of the input picture are not here"):
+        make_given(start_from(InputPicture("ab" * 32)))
+
+
+def test_a_picture_or_a_mask_that_a_program_does_not_take_is_refused():
+    check_given(FACTS, None)
+    check_given(FACTS, HOUSE)
+    masked = dataclasses.replace(HOUSE, mask_sha256=DEFAULT_MASK_SHA256)
+    with pytest.raises(EngineError, match=r"takes a picture and no mask.*default mask"):
+        check_given(FACTS, masked)
+    with pytest.raises(EngineError, match=r"draws from the prompt alone.*--sd-engine torch"):
+        check_given(dataclasses.replace(FACTS, accepts=("steps",)), masked)
+
+
+def test_a_strength_that_it_cannot_be_told_is_said():
+    told = dataclasses.replace(FACTS, accepts=("picture", "steps", "size"))
+    said = list_without_effect(told, start_from(HOUSE), "fp32")
+    assert "strength 0.7: toy cannot be told" in said
+
+
+@pytest.mark.parametrize(("executed", "is_fault"), [(1, True), (2, False), (3, False), (4, True)])
+def test_the_steps_that_a_strength_leaves_or_all_of_them_were_asked_for(executed, is_fault):
+    found = explain_differences(
+        plan_execution(start_from(HOUSE), executed), Execution(steps=executed)
+    )
+    assert bool(found) == is_fault
+    if is_fault:
+        assert found[0] == f"asked for 2 steps at strength 0.7, executed {executed}"

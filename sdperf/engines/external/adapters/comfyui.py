@@ -3,7 +3,9 @@
     sdperf external check 'python3 {adapters}/comfyui.py --workflow api.json'
 
 In the workflow stand ``"{prompt}"``, ``"{negative_prompt}"``, ``"{seed}"``, ``"{steps}"``,
-``"{guidance}"``, ``"{width}"`` and ``"{height}"`` in the place of values. ``--start COMMAND``
+``"{guidance}"``, ``"{width}"`` and ``"{height}"`` in the place of values; ``"{picture}"`` and
+``"{mask}"`` where a loader of images names its file, and ``"{strength}"`` for the sampler's
+``denoise``. The file is uploaded once for each picture that is started from. ``--start COMMAND``
 starts a server of its own on a free port (``{port}`` in the command), so that its memory is
 measured and it ends with the session.
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import shlex
@@ -32,13 +35,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import AdapterPicture, serve
+from serving import AdapterPicture, GoneForGoodError, serve
 
-_PLACES = ("prompt", "negative_prompt", "seed", "steps", "guidance", "width", "height")
+_FILES = ("picture", "mask")
+_PLACES = (
+    *("prompt", "negative_prompt", "seed", "steps", "guidance", "width", "height", "strength"),
+    *_FILES,
+)
+_TOLD = ("steps", "guidance", "negative_prompt", "strength", *_FILES)
 _STAGES = (
     ("CLIPTextEncode", "encode_prompt"),
     ("KSampler", "denoise"),
     ("SamplerCustom", "denoise"),
+    ("VAEEncode", "encode_image"),
     ("VAEDecode", "decode_latents"),
     ("Empty", "draw_noise"),
 )
@@ -67,6 +76,7 @@ class ComfyUI:
             self._server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=2)
         self._client = uuid.uuid4().hex
         self._number = 0
+        self._uploaded: dict[bytes, str] = {}
 
     def describe(self) -> Mapping[str, Any]:
         """Ask the server what it is; wait for one that was started."""
@@ -75,7 +85,7 @@ class ComfyUI:
         first: Mapping[str, Any] = next(iter(stats.get("devices", [])), {})
         text = json.dumps(self._workflow)
         told = {name for name in _PLACES if f"{{{name}}}" in text}
-        accepts = [name for name in ("steps", "guidance", "negative_prompt") if name in told]
+        accepts = [name for name in _TOLD if name in told]
         versions = {"torch": system.get("pytorch_version"), "python": system.get("python_version")}
         return {
             "name": "ComfyUI",
@@ -95,10 +105,19 @@ class ComfyUI:
 
     def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         """Queue the workflow, follow it over the websocket, and fetch the picture."""
+        try:
+            return self._draw(asked)
+        except urllib.error.HTTPError:  # the server is there, and says no
+            raise
+        except OSError as error:
+            raise GoneForGoodError(f"ComfyUI does not answer any more: {error}") from error
+
+    def _draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
         self._number += 1
         nonce = f"{self._client}-{self._number}"
+        values = {**asked, **{name: self._upload(asked[name]) for name in _FILES}}
         workflow = {
-            node: _fill_node(content, asked, nonce) for node, content in self._workflow.items()
+            node: _fill_node(content, values, nonce) for node, content in self._workflow.items()
         }
         with _websocket(self._url, self._client) as messages:
             queued = self._post("/prompt", {"prompt": workflow, "client_id": self._client})
@@ -136,6 +155,26 @@ class ComfyUI:
         with urllib.request.urlopen(f"{self._url}/view?{urllib.parse.urlencode(names)}") as reply:
             return bytes(reply.read())
 
+    def _upload(self, png: bytes | None) -> str | None:
+        """Upload a picture, once, and return the name that a loader of images takes.
+
+        Source: RFC 7578, 4.
+        """
+        if png is None:
+            return None
+        if png not in self._uploaded:
+            border, name = uuid.uuid4().hex, f"sdperf-{hashlib.sha256(png).hexdigest()[:16]}.png"
+            disposition = f'form-data; name="image"; filename="{name}"'
+            head = f"--{border}\r\nContent-Disposition: {disposition}\r\n"
+            content = f"{head}Content-Type: image/png\r\n\r\n".encode() + png
+            content += f"\r\n--{border}--\r\n".encode()
+            kind = {"Content-Type": f"multipart/form-data; boundary={border}"}
+            request = urllib.request.Request(f"{self._url}/upload/image", content, kind)
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                stored = json.load(reply)
+            self._uploaded[png] = "/".join(filter(None, (stored.get("subfolder"), stored["name"])))
+        return self._uploaded[png]
+
     def _get_json(self, path: str) -> Any:
         with urllib.request.urlopen(self._url + path, timeout=30) as reply:
             return json.load(reply)
@@ -168,7 +207,7 @@ def _fill_value(value: Any, asked: Mapping[str, Any]) -> Any:
         return value
     for name in _PLACES:
         if value == f"{{{name}}}":
-            if asked[name] is None:
+            if asked.get(name) is None:
                 raise ValueError(f"the workflow asks for the {name}, which nobody said")
             return asked[name]
     return value
@@ -200,7 +239,7 @@ def _follow(messages: Iterator[Any], prompt_id: str, workflow: Mapping[str, Any]
             if stage == "denoise":
                 marks = [now_s]
     else:
-        raise RuntimeError("ComfyUI closed the connection in the middle")
+        raise GoneForGoodError("ComfyUI closed the connection in the middle")
     step_seconds = [after - before for before, after in zip(marks, marks[1:])]  # noqa: B905, RUF007
     return {"steps": steps or None, "stages": stages, "step_seconds": step_seconds}
 

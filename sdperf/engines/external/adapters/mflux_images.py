@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import itertools
 import platform
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ _VARIANTS = {
         "flux2_klein_9b",
     ),
 }
+_ACCEPTS = ("steps", "size", "picture", "strength")
 _PACKAGES = ("mflux", "mlx", "mlx-cpu", "mlx-metal", "transformers")
 
 
@@ -48,6 +51,7 @@ class Mflux:
         self._marks: list[float] = []
         self._ended_s = 0.0
         self._is_finite = True
+        self._size: tuple[int, int] | None = None
 
     def describe(self) -> Mapping[str, Any]:
         """Describe it."""
@@ -61,7 +65,7 @@ class Mflux:
             "device": "mps" if sys.platform == "darwin" else "cpu",
             "device_name": f"MLX on {platform.machine()}",
             "precision": bits,
-            "accepts": ["steps", "size", *([] if options.no_guidance else ["guidance"])],
+            "accepts": [*_ACCEPTS, *([] if options.no_guidance else ["guidance"])],
             "largest_seed": 2**63 - 1,
             "versions": {name: found for name in _PACKAGES if (found := _find_version(name))},
         }
@@ -79,22 +83,28 @@ class Mflux:
         return sum(int(one.nbytes) for one in arrays)
 
     def draw(self, asked: Mapping[str, Any]) -> AdapterPicture:
-        """Draw one picture."""
+        """Draw one picture; what another case's shapes left in MLX's cache is dropped before."""
         import mlx.core as mx
 
+        size = asked["width"] or 512, asked["height"] or 512
+        if size != self._size:
+            mx.clear_cache()
+            self._size = size
         mx.reset_peak_memory()
         self._marks = []
         self._is_finite = True
         began_s = time.monotonic()
         named = {} if asked["guidance"] is None else {"guidance": float(asked["guidance"])}
-        drawn = self._model.generate_image(
-            seed=asked["seed"],
-            prompt=asked["prompt"],
-            num_inference_steps=asked["steps"],
-            width=asked["width"] or 512,
-            height=asked["height"] or 512,
-            **named,
-        )
+        with _given(asked) as given:
+            drawn = self._model.generate_image(
+                seed=asked["seed"],
+                prompt=asked["prompt"],
+                num_inference_steps=asked["steps"],
+                width=size[0],
+                height=size[1],
+                **named,
+                **given,
+            )
         ended_s = time.monotonic()
         step_seconds = [after - before for before, after in itertools.pairwise(self._marks)]
         stages = {
@@ -149,6 +159,31 @@ class Mflux:
         )
 
 
+@contextlib.contextmanager
+def _given(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield how a picture to start from is named: mflux opens a file.
+
+    Its strength is the share of the picture that stays, ours the share of the steps that is drawn.
+    """
+    if asked["picture"] is None:
+        yield {}
+        return
+    strength = 0.8 if asked["strength"] is None else asked["strength"]
+    with tempfile.TemporaryDirectory(prefix="sdperf-mflux-") as folder:
+        path = Path(folder) / "given.png"
+        path.write_bytes(asked["picture"])
+        yield {"image_path": path, "image_strength": 1.0 - strength}
+
+
+def _read_bits(text: str) -> int | None:
+    if text == "none":
+        return None
+    bits = text.removeprefix("q")
+    if bits not in ("3", "4", "5", "6", "8"):
+        raise argparse.ArgumentTypeError(f"{text}: none, q3, q4, q5, q6 or q8 is expected")
+    return int(bits)
+
+
 def _find_version(name: str) -> str | None:
     try:
         return version(name)
@@ -161,7 +196,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--variant", choices=tuple(_VARIANTS), default="z-image-turbo")
     parser.add_argument("--model", help="a folder, or a repository of the hub")
-    parser.add_argument("--quantize", type=int, choices=(3, 4, 5, 6, 8))
+    parser.add_argument(
+        "--quantize",
+        type=_read_bits,
+        metavar="none|q3|q4|q5|q6|q8",
+        help="bits of a weight; bf16 where none",
+    )
     parser.add_argument("--make", metavar="FILE:FUNCTION", help="builds the model another way")
     parser.add_argument("--no-guidance", action="store_true", help="the model takes no scale")
     options = parser.parse_args()

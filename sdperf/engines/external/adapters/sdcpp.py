@@ -8,6 +8,7 @@ Without ``--model`` it loads the folder that sdperf was told: a diffusers folder
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import time
@@ -36,7 +37,7 @@ class StableDiffusionCpp:
         """Describe it; which backends were built in is the package's affair."""
         options = self._options
         own = options.type or "the file's own types"
-        accepts = ["steps", "guidance", "negative_prompt", "size"]
+        accepts = ["steps", "guidance", "negative_prompt", "size", "picture", "mask", "strength"]
         accepts += [] if options.model else ["model"]
         return {
             "name": "stable-diffusion.cpp",
@@ -61,7 +62,7 @@ class StableDiffusionCpp:
             model_path=str(path),
             n_threads=options.threads,
             wtype=options.type or own_type,
-            vae_decode_only=True,
+            vae_decode_only=False,  # a picture to start from is encoded
             verbose=False,
         )
         files = [path] if path.is_file() else list(path.glob("*/*.safetensors"))
@@ -71,7 +72,17 @@ class StableDiffusionCpp:
         """Draw one picture; the steps are those that the program reports."""
         marks: list[float] = []
         began_s = time.monotonic()
-        named = {} if asked["guidance"] is None else {"cfg_scale": float(asked["guidance"])}
+        named: dict[str, Any] = {}
+        planned = asked["steps"]
+        if asked["guidance"] is not None:
+            named["cfg_scale"] = float(asked["guidance"])
+        if asked["picture"] is not None:
+            named["init_image"] = _decode(asked["picture"])
+            named["mask_image"] = None if asked["mask"] is None else _decode(asked["mask"])
+            if asked["strength"] is not None:
+                named["strength"] = float(asked["strength"])
+                # its own rule: one step more than the strength leaves
+                planned = min(planned, int(planned * asked["strength"]) + 1)
         (picture,) = self._model.generate_image(
             prompt=asked["prompt"],
             negative_prompt=asked["negative_prompt"],
@@ -80,7 +91,7 @@ class StableDiffusionCpp:
             seed=asked["seed"],
             sample_steps=asked["steps"],
             sample_method=self._options.method,
-            progress_callback=lambda step, steps, _: _note(marks, step, steps, asked),
+            progress_callback=lambda step, steps, _: _note(marks, step, steps, planned),
             **named,
         )
         ended_s = time.monotonic()
@@ -102,10 +113,18 @@ class StableDiffusionCpp:
             self._model.close()
 
 
-def _note(marks: list[float], step: int, steps: int, asked: Mapping[str, Any]) -> None:
+def _note(marks: list[float], step: int, steps: int, planned: int) -> None:
     """Note the end of a step of the sampler: other work reports its own steps by the same way."""
-    if steps == asked["steps"] and step == len(marks):
+    if steps == planned and step == len(marks):
         marks.append(time.monotonic())
+
+
+def _decode(png: bytes) -> Any:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png))
+    picture.load()
+    return picture
 
 
 def main() -> None:

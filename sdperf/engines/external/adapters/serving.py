@@ -14,6 +14,10 @@ from typing import Any
 PROTOCOL = 1
 
 
+class GoneForGoodError(Exception):
+    """What the program needs is gone: it ends, and sdperf starts a fresh one for the next case."""
+
+
 @dataclass
 class AdapterPicture:
     """A picture of an adapter.
@@ -54,8 +58,12 @@ def serve(
     try:
         for line in sys.stdin.buffer:
             asked = json.loads(line)
+            for name in ("picture", "mask"):  # PNGs that follow the line; None: not sent
+                asked[name] = sys.stdin.buffer.read(asked.get(f"{name}_bytes") or 0) or None
             try:
                 reply, png = _answer(asked, describe, load, draw)
+            except GoneForGoodError as error:
+                raise SystemExit(str(error)) from error  # on standard error, with exit status 1
             except Exception as error:  # noqa: BLE001  # the next request is answered all the same
                 reply, png = {"ok": False, "error": f"{type(error).__name__}: {error}"[:500]}, b""
             if png:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,30 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class GivenTrial:
+    """One picture of the first seed that was drawn from another picture.
+
+    Attributes:
+        trial: What came.
+        start: Name of the picture that it started from.
+        mask: Name of the mask; empty is none.
+        strength: Share of the steps that was asked for; ``None`` where it cannot be told.
+    """
+
+    trial: Trial
+    start: str
+    mask: str = ""
+    strength: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What it was drawn from, for messages."""
+        mask = f" and {self.mask}" if self.mask else ""
+        strength = "" if self.strength is None else f" at strength {self.strength:g}"
+        return f"{self.start}{mask}{strength}"
+
+
+@dataclass(frozen=True)
 class Trials:
     """Everything that was tried.
 
@@ -84,6 +109,9 @@ class Trials:
         asked_size: Width and height that were asked for; ``None`` is the program's own.
         is_started_each: Whether each picture is a process of its own.
         unknown_stages: Names of stages that sdperf does not know.
+        given: The first of the fresh ones, each from something else, and the first of these once
+            more at the end; empty where no picture is taken.
+        needs_picture: Whether all others started from one too.
     """
 
     fresh: Sequence[Trial]
@@ -100,6 +128,8 @@ class Trials:
     asked_size: tuple[int, int] | None = None
     is_started_each: bool = False
     unknown_stages: Sequence[str] = field(default_factory=tuple)
+    given: Sequence[GivenTrial] = ()
+    needs_picture: bool = False
 
     @property
     def all_pictures(self) -> list[Trial]:
@@ -134,6 +164,7 @@ def judge_trials(trials: Trials) -> list[Clause]:
         _judge_finished(trials),
         _judge_told_time(trials),
         _judge_end(trials),
+        *([_judge_given(trials)] if trials.given else []),
         Clause("standard output", "kept", "replies and pictures only"),
     ]
 
@@ -246,6 +277,29 @@ def _judge_told_time(trials: Trials) -> Clause:
     left = statistics.median(ours_s - told_s for told_s, ours_s in pairs)
     words = f"it tells {share:.0%} of ours; {format_seconds(left)} are delivery and what it leaves"
     return Clause(name, "kept", f"{words} out")
+
+
+def _judge_given(trials: Trials) -> Clause:
+    name = "the picture that it starts from is used"
+    *different, again = trials.given
+    first = different[0].trial
+    if again.trial.sha256 != first.sha256:
+        return Clause(name, "broken", f"{different[0].words} twice drew two pictures")
+    for one in different:
+        told, fewest = one.trial.told_steps, math.floor(one.trial.steps * (one.strength or 1.0))
+        if told is not None and one.strength is not None and not fewest <= told <= one.trial.steps:
+            words = f"asked for {fewest} to {one.trial.steps} steps from {one.words}"
+            return Clause(name, "broken", f"{words}, executed {told} by its own word")
+    drawn = {one.words: one.trial.sha256 for one in different}
+    if not trials.needs_picture:
+        drawn["the prompt alone"] = trials.fresh[0].sha256
+    for (one_words, one_sha256), (other_words, other_sha256) in itertools.combinations(
+        drawn.items(), 2
+    ):
+        if one_sha256 == other_sha256:
+            words = f"{one_words} and {other_words} drew one picture: a part of it is ignored"
+            return Clause(name, "broken", words)
+    return Clause(name, "kept", f"{', '.join(drawn)}: each drew another picture")
 
 
 def _judge_end(trials: Trials) -> Clause:

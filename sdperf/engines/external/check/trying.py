@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdperf.engines.external.check.judging import Clause, Trial, Trials, judge_trials
+from sdperf.engines.external.check.giving import list_given
+from sdperf.engines.external.check.judging import Clause, GivenTrial, Trial, Trials, judge_trials
 from sdperf.engines.external.naming import NamedCommand
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import DrawnPicture, LoadRequest, Program
+from sdperf.engines.external.protocol import GivenPicture
 from sdperf.engines.external.starting import start_program
 from sdperf.engines.external.template import TemplateProgram
 from sdperf.errors import GenerationError, WorkerError
@@ -43,6 +45,8 @@ class CheckRequest:
         threads: CPU threads that it may use.
         load: What it is told before its first picture.
         limit_s: Time limit of one picture, seconds.
+        needs_picture: Whether the program draws nothing from the prompt alone: every picture starts
+            from the one that ships.
     """
 
     named: NamedCommand
@@ -54,6 +58,7 @@ class CheckRequest:
     threads: int = 1
     load: LoadRequest = field(default_factory=lambda: LoadRequest("", "", "fp32", "auto"))
     limit_s: float = 600.0
+    needs_picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class _Check:
         self.made = 0
         self._unknown_stages: set[str] = set()
         self._size = request.size
+        self._needs_picture = request.needs_picture
 
     def run(self) -> Trials:
         """Try everything, in an order in which new pictures are new."""
@@ -146,6 +152,8 @@ class _Check:
         more_steps = [self._draw(seeds[0], steps + more) for more in range(1, MORE_STEPS + 1)]
         tripled = [self._draw(asked.seed + 20 + k, 3 * steps) for k in range(3)]
         halved = self._draw_other_size(steps) if can_size else []
+        self._say("from another picture")
+        given = self._draw_given(seeds[0], steps, (fresh[0].width, fresh[0].height))
         self._say("after a rest")
         pause_s = min(_LONGEST_REST_S, max(_SHORTEST_REST_S, 2 * fresh[-1].seconds))
         rested, afterwards_cpu_s = self._draw_rested(steps, pause_s)
@@ -169,6 +177,8 @@ class _Check:
             asked_size=self._size if can_size else None,
             is_started_each=isinstance(self._program, TemplateProgram),
             unknown_stages=sorted(self._unknown_stages),
+            given=given,
+            needs_picture=self._needs_picture,
         )
 
     def close(self) -> None:
@@ -182,6 +192,8 @@ class _Check:
         request = self._request
         self._program = start_program(request.named, request.limit_s, self._bench.clock)
         self.facts = self._program.facts
+        if isinstance(self._program, TemplateProgram):  # what it has a place for, it needs
+            self._needs_picture = "picture" in self.facts.accepts
         self._program.load(request.load, 10 * request.limit_s)
 
     def _draw(
@@ -192,9 +204,13 @@ class _Check:
         size: tuple[int, int] | None = None,
         *,
         is_examined: bool = False,
+        given: GivenPicture | None = None,
     ) -> Trial:
         assert self._program is not None
+        assert self.facts is not None
         width, height = size or self._size or (None, None)
+        if given is None and self._needs_picture:
+            given = list_given(self.facts.accepts, size or self._size, strength=1.0)[0].given
         workload = Workload(
             model=self._request.load.model or "external",
             prompts=(self._request.prompt,),
@@ -205,7 +221,7 @@ class _Check:
         )
         image = ImageRequest(prompt or self._request.prompt, seed)
         before_s = self._bench.read_cpu_s(self._program)
-        (drawn,) = self._program.generate(workload, [image], self._request.threads, 1)
+        (drawn,) = self._program.generate(workload, [image], self._request.threads, 1, given)
         after_s = self._bench.read_cpu_s(self._program)
         self.made += 1
         self._unknown_stages.update(drawn.header.unknown_stages)
@@ -232,6 +248,19 @@ class _Check:
             self._draw(seed + 40, steps, size=(2 * self._size[0], 2 * self._size[1]))
             return []
         return [self._draw(seed + 40 + k, steps, size=(width, height)) for k in range(3)]
+
+    def _draw_given(self, seed: int, steps: int, size: tuple[int, int]) -> list[GivenTrial]:
+        """Draw one seed from other pictures, with other masks and strengths, as far as told."""
+        assert self.facts is not None
+        if "picture" not in self.facts.accepts:
+            return []
+        starts = list_given(self.facts.accepts, size)
+        return [
+            GivenTrial(
+                self._draw(seed, steps, given=one.given), one.start, one.mask, one.given.strength
+            )
+            for one in (*starts, starts[0])
+        ]
 
     def _draw_rested(self, steps: int, pause_s: float) -> tuple[list[Trial], float | None]:
         assert self._program is not None

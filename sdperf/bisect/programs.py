@@ -1,0 +1,136 @@
+"""Steps of package versions in the environment of an external engine, which has its own Python.
+
+sdperf's environment stays as it is: what was asked for is laid over that of the interpreter which
+the program's command names, and the command is given the new interpreter in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sdperf.ab.sides.environments import EnvironmentStore
+from sdperf.ab.sides.present import Overlaid
+from sdperf.ab.sides.sides import MatrixCase, Side
+from sdperf.bisect.packages import label_step
+from sdperf.engines.external.naming import NamedCommand, parse_external
+from sdperf.engines.external.program import PYTHON
+from sdperf.errors import ConfigurationError
+from sdperf.record.workload import is_external
+
+_INTERPRETER: Final = re.compile(r"(?:python|pypy)[0-9.]*t?")
+_TIMEOUT_S: Final = 60.0
+_DESCRIBE: Final = """
+import sys, hashlib, importlib.metadata as metadata, json, site, sysconfig
+candidates = [*site.getsitepackages(), sysconfig.get_path("purelib")]
+folders = list(dict.fromkeys(one for one in sys.path if one in candidates))
+names = sorted(
+    "%s==%s" % (one.metadata["Name"], one.version) for one in metadata.distributions(path=folders)
+)
+packages = hashlib.sha256("\\n".join(names).encode()).hexdigest()[:16]
+sys.stdout.write(json.dumps({"folders": folders, "packages": packages, "version": sys.version}))
+"""
+
+
+def find_program(cases: Sequence[MatrixCase]) -> NamedCommand | None:
+    """Return the program whose environment is searched; ``None``: it is sdperf's own.
+
+    A command with ``{python}`` in it runs in sdperf's environment, as all steps do then.
+
+    Args:
+        cases: What is measured, each by the same engine.
+    """
+    engines = {one.variant.engine for one in cases}
+    if len(engines) != 1 or not is_external(engine := engines.pop()):
+        return None
+    named = parse_external(engine)
+    return None if any(PYTHON in word for word in named.command) else named
+
+
+def find_interpreter(named: NamedCommand) -> str:
+    """Return the word of a command that names its Python.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    for word in named.command:
+        if _INTERPRETER.fullmatch(Path(word).name):
+            return word
+    raise ConfigurationError(
+        f"the command of {named.name} names no Python whose packages could change",
+        got=shlex.join(named.command),
+        expected="an interpreter among its words, such as ENV/bin/python",
+        hint="name the interpreter of the program's environment, not a script of that environment",
+    )
+
+
+def read_environment(word: str) -> Overlaid:
+    """Ask an interpreter which packages it finds, and where.
+
+    Args:
+        word: Its path, or its name on the search path.
+
+    Raises:
+        ConfigurationError: It cannot be started, or is no Python.
+    """
+    found = shutil.which(word)
+    try:
+        if found is None:
+            raise FileNotFoundError("no such program")
+        path = str(Path(found).absolute())  # unresolved: a link may be what makes it an environment
+        done = subprocess.run(
+            [path, "-I", "-c", _DESCRIBE],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=True,
+        )
+        told = json.loads(done.stdout)
+        return Overlaid(path, tuple(told["folders"]), str(told["packages"]), str(told["version"]))
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
+        raise ConfigurationError(
+            "the program's Python cannot be asked for its packages",
+            got=f"{word}: {str(error).splitlines()[0][:200]}",
+            expected="an interpreter that starts",
+        ) from error
+
+
+@dataclass
+class ProgramVersions:
+    """Sides of package versions in a program's environment; workers run in sdperf's own.
+
+    Attributes:
+        store: Environments over the program's.
+        template: What all sides share.
+        named: The program.
+        interpreter: The word of its command that each step's interpreter takes the place of.
+        companions: Requirements that every environment holds too.
+    """
+
+    store: EnvironmentStore
+    template: Side
+    named: NamedCommand
+    interpreter: str
+    companions: tuple[str, ...] = ()
+
+    @contextlib.contextmanager
+    def opened(self, step: str) -> Iterator[Side]:
+        """Build an environment, or take the one that is there."""
+        with self.store.opened([*step.split(), *self.companions]) as (python, _):
+            words = list(self.named.command)
+            words[words.index(self.interpreter)] = str(python)
+            command = NamedCommand(self.named.name, tuple(words))
+            yield dataclasses.replace(
+                self.template,
+                label=label_step(step),
+                variant_changes={**self.template.variant_changes, "engine": command.engine},
+            )
