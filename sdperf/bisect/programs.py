@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -121,11 +121,17 @@ class ProgramVersions:
     named: NamedCommand
     interpreter: str
     companions: tuple[str, ...] = ()
+    _conflicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def list_conflicts(self, step: str) -> tuple[str, ...]:
+        """List what pip named when the step's environment was built."""
+        return self._conflicts.get(step, ())
 
     @contextlib.contextmanager
     def opened(self, step: str) -> Iterator[Side]:
         """Build an environment, or take the one that is there."""
-        with self.store.opened([*step.split(), *self.companions]) as (python, _):
+        with self.store.opened([*step.split(), *self.companions]) as (python, record):
+            self._conflicts[step] = record.conflicts
             words = list(self.named.command)
             words[words.index(self.interpreter)] = str(python)
             command = NamedCommand(self.named.name, tuple(words))

@@ -121,8 +121,7 @@ class Case:
         )
         self._call_second_alone()
         if any(worker.first_call_s is None for worker in self._workers):
-            first = (self.suite.workload.image(0),)
-            request = self.suite.request(first, "sync", self._threads)
+            request = self.suite.request((self.suite.workload.image(0),), "sync", self._threads)
             with self._ledger.spend("first calls"):
                 results = self.suite.pool.run_round([request] * len(self._workers)).results
             for worker, result in zip(self._workers, results, strict=True):
@@ -130,10 +129,7 @@ class Case:
                     worker.first_call_s = result.duration_s
 
     def _call_second_alone(self) -> None:
-        """Let the second worker make its first call alone, so it shows a fresh process's image.
-
-        The quality suite compares this image with the one of the first process.
-        """
+        """Let the second worker draw its first image alone: the suite compares two processes."""
         pool, variant = self.suite.pool, self.variant
         made = [worker.first_call_s is not None for worker in self._workers[:2]]
         if made != [True, False] or variant.optimisations or pool.is_elsewhere:
@@ -423,9 +419,8 @@ class Case:
     def _watch(self) -> ResourceUsage:
         """Watch the whole process tree during separate rounds, which are not timed.
 
-        All workers take part. Of a long batch, each worker draws only enough images to overlap. The
-        plain loop draws further images of the workload, since the quality suite needs more images
-        than a batch has.
+        All workers take part. Of a long batch, each worker draws only enough images to overlap; the
+        plain loop draws further images, since the quality suite needs more than a batch has.
         """
         shares = self._shares(self.batch if self._is_bare else 0)
         if self._rounds[-1].duration_s > LONGEST_WHOLE_S:

@@ -102,7 +102,7 @@ class GivenPicture:
 
     Attributes:
         picture: A PNG: RGB, 8 bits.
-        mask: A PNG of the same size: grey, 8 bits, white where is drawn anew; ``None`` is none.
+        mask: A PNG of the same size: grey, 8 bits, white where it is drawn again; ``None`` is none.
         strength: Share of the steps that are drawn; ``None`` leaves it to the program.
         task: What is done with it, as in `sdperf.record.workload.Task`.
     """
