@@ -213,6 +213,25 @@ def tool(name):
     return found
 
 
+def test_each_night_tries_the_oldest_and_the_newest_versions_on_the_first_and_the_last_python():
+    nightly = load(FOLDER / "nightly.yml")
+    job = nightly["jobs"]["versions"]
+    assert "schedule" in nightly["on"]
+    assert job["strategy"] == {
+        "fail-fast": False,
+        "matrix": {"python": ["3.11", "3.13"], "versions": ["oldest", "newest"]},
+    }
+    assert job["steps"][1]["with"]["python-version"] == "${{ matrix.python }}"
+    (tries,) = (step for step in job["steps"] if "run" in step)
+    assert tries == {
+        "run": 'make "test-$VERSIONS"',
+        "env": {"VERSIONS": "${{ matrix.versions }}"},
+    }
+    rules = (FOLDER.parents[1] / "Makefile").read_text()
+    for versions in job["strategy"]["matrix"]["versions"]:
+        assert re.search(rf"^test-{versions}: ", rules, re.MULTILINE)
+
+
 def test_zizmor_finds_nothing():
     command = [tool("zizmor"), "--offline", "--no-progress", "--quiet", str(FOLDER)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -229,15 +248,41 @@ def test_zizmor_would_find_something(tmp_path):
     assert result.returncode != 0
 
 
-def test_the_schema_holds():
-    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows"]
-    result = subprocess.run(
-        [*command, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 ACTION = FOLDER.parents[1] / "action.yml"
+FORMS = FOLDER.parent / "ISSUE_TEMPLATE"
+WITH_SCHEMA = {
+    "github-workflows": (WORKFLOWS, "jobs:"),
+    "github-actions": ([ACTION, FOLDER.parents[1] / "nightly" / "action.yml"], "runs:"),
+    "github-issue-forms": ([FORMS / "bug.yml", FORMS / "figures.yml"], "body:"),
+    "github-issue-config": ([FORMS / "config.yml"], "blank_issues_enabled:"),
+    "citation-file-format": ([FOLDER.parents[1] / "CITATION.cff"], "authors:"),
+}
+"""Files by their schema, with a line that each needs."""
+
+
+def check_schema(schema, paths):
+    command = [tool("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("schema", WITH_SCHEMA)
+def test_the_schema_holds_and_would_see_a_damage(schema, tmp_path):
+    paths, needed = WITH_SCHEMA[schema]
+    result = check_schema(schema, paths)
+    assert result.returncode == 0, result.stdout + result.stderr
+    damaged = tmp_path / paths[0].name
+    text = paths[0].read_text()
+    assert f"\n{needed}" in f"\n{text}"
+    damaged.write_text(re.sub(rf"^{needed}", f"un{needed}", text, flags=re.MULTILINE))
+    assert check_schema(schema, [damaged]).returncode == 1
+
+
+def test_who_reports_a_fault_is_asked_what_doctor_says_of_the_machine():
+    form = yaml.safe_load((FORMS / "bug.yml").read_text())
+    asked = {one["id"]: one for one in form["body"]}
+    assert asked["doctor"]["attributes"]["label"] == "sdperf doctor --json"
+    assert asked["doctor"]["attributes"]["render"] == "json"
+    assert asked["doctor"]["validations"] == {"required": True}
 
 
 def find_action_faults(document):

@@ -19,7 +19,7 @@ gate says `CHANGED`, which fails with `--sd-exact` or `--sd-strict` (`sdperf ab 
 
 - *latency*, *batch*: one picture, and four, by the floors of the references that ship.
 - *L4*: the quality suite's eight pictures, each by its floors and all together by the paired test.
-- *base*: the timed cases held against an earlier run of this machine: pictures, what passed between the components (imprints), and what was executed.
+- *base*: the timed cases compared with an earlier run of this machine: pictures, what passed between the components (imprints), and what was executed.
 - *ab*: the engine of `sdperf ab` from end to end (eight pictures a side, a block of rounds, fresh requests), its workers in one process.
 - *L2/L3*: components on equal inputs, and the latents of every step, of the eight pictures beside the plain pipeline's.
 
@@ -35,7 +35,7 @@ draw equal bytes for equal code.
 
 ## What no picture shows
 
-Planted in the record of a measured case (a hundred rounds, a load and a first call of 1 s), and held against the same
+Planted in the record of a measured case (a hundred rounds, a load and a first call of 1 s), and compared with the same
 record without it. `tests/plugin/ending/test_start_stories.py` and `tests/plugin/test_soak_stories.py` plant the same in sessions.
 
 | damage | gates that fail |

@@ -1,7 +1,7 @@
-"""Suspects measured again in the same session: paired with the baseline's own code, or repeated.
+"""Measures suspects again in the same session: paired with the baseline's code, or repeated.
 
-Before that the same code is compared with itself, in every session that compares (null control).
-Everything that touches a machine is passed in: arms, clock, and where the baseline's code is.
+Before that, every session that compares measures the same code against itself (null control).
+Everything that touches a machine is passed in: arms, clock, and the place of the baseline's code.
 """
 
 from __future__ import annotations
@@ -38,22 +38,23 @@ from sdperf.units import format_change, format_seconds
 FRESH_PROCESSES: Final = 3
 
 RENEW_EVERY_BLOCK: Final = 1
-"""A suite confirms many suspects: with processes that live for three blocks, the luck of single
-processes made 5 % of unchanged runs red on simulated laptops (docs/results/gate-power.md)."""
+"""How many blocks share a process: a suite confirms many suspects, and with processes that live for
+three blocks, chance of single processes made 5 % of unchanged runs red on simulated laptops
+(docs/results/gate-power.md)."""
 
 CONTROL_SHARE: Final = 0.5
-"""Share of the time for measuring again that a null control may be expected to take, and that it
-is given: an estimate does not know how long processes take to start."""
+"""Shares of the time for measuring again: the most that a null control may be estimated to take,
+and the most that it gets. An estimate does not know how long processes take to start."""
 
 
 @dataclass(frozen=True)
 class BaselineCode:
-    """Where the baseline's own code can be run.
+    """The baseline's code, which can be run.
 
     Attributes:
         subject: ``module:function`` of the baseline.
-        code: Folders to search for it.
-        commit: Its commit, for people.
+        code: Folders to search for its module.
+        commit: Commit of the code, for people.
     """
 
     subject: str
@@ -62,43 +63,43 @@ class BaselineCode:
 
 
 class Bench(Protocol):
-    """What makes arms and knows the baseline's code."""
+    """Makes arms and knows the baseline's code."""
 
     @property
     def can_pair(self) -> bool:
-        """Whether two arms can live at once."""
+        """Whether two arms can exist at the same time."""
 
     def find_baseline_code(self, case: str) -> BaselineCode | str:
-        """Return the baseline's code of a case, or say why it cannot be run."""
+        """Return the baseline's code of a case, or raise where it cannot be run."""
 
     def estimate_s(self, case: str, *, blocks: int, renewals: int, rounds: int) -> float:
-        """Estimate what paired blocks of a case take, starting its processes included.
+        """Estimate the seconds of paired blocks of a case, including starting its processes.
 
         Args:
             case: Its test id.
-            blocks: Blocks of four executions.
-            renewals: How often both arms start anew.
-            rounds: Rounds of an execution.
+            blocks: Number of blocks of four executions.
+            renewals: How often both arms start fresh processes.
+            rounds: Number of rounds of an execution.
         """
 
     def make_current(self, case: str) -> Arm:
-        """Make an arm of the current code, on workers of its own."""
+        """Make an arm of the current code, on separate workers."""
 
     def make_baseline(self, case: str, code: BaselineCode) -> Arm:
-        """Make an arm of the baseline's code, on workers of its own."""
+        """Make an arm of the baseline's code, on separate workers."""
 
 
 @dataclass
 class Confirmer:
-    """Measures again, within a budget of time.
+    """Measures suspects again, within a budget of time.
 
     Attributes:
         bench: Makes the arms.
         budget_s: Seconds for everything together.
-        rounds: Rounds of each fresh process where a case is repeated.
+        rounds: Number of rounds of each fresh process where a case is repeated.
         clock: Returns seconds.
         say: Shows what happens now.
-        now: Returns the present instant, for the record.
+        now: Returns the present time, for the record.
     """
 
     bench: Bench
@@ -118,8 +119,8 @@ class Confirmer:
     ) -> Confirmation:
         """Compare the same code with itself, then measure the suspects again, the quickest first.
 
-        Where the same code differs from itself the session is void and the suspects are left. An
-        interrupt ends the work, and what was settled by then stands.
+        Where the same code differs from itself, the session is void and the suspects are not
+        measured. An interrupt ends the work; suspects that were settled before it stay settled.
         """
         self._started_s = self.clock()
         void, was_interrupted = None, False
@@ -192,7 +193,7 @@ class Confirmer:
         return NullControl(control.case, measured_at, control.limit, contrasts, is_sound, reason)
 
     def _settle(self, suspect: Suspect, limits: LatencyLimits, suspects: int, left: int) -> None:
-        """Settle one suspect in its share of the time: what is left, divided by who is left."""
+        """Settle one suspect in its share of the time left, which is equal for all suspects."""
         name = suspect.case.data.case
         if not self._has_time():
             self._notes.append(f"{shorten_case(name)}: not measured again, out of time ({CONFIRM})")
@@ -214,7 +215,7 @@ class Confirmer:
             self._notes.append(f"{shorten_case(name)}: not measured again: {error}")
 
     def _pair(self, suspect: Suspect, alpha: float, code: BaselineCode, left: int) -> None:
-        """Measure blocks until they are decided; one that stays open leaves time to the others."""
+        """Measure blocks until they are decided, or until this suspect's share of time is over."""
         name, rounds = suspect.case.data.case, count_rounds(suspect.case.data.current_s)
         blocks = DEFAULT_LOOKS[0]
         first_look_s = self.bench.estimate_s(
@@ -276,7 +277,7 @@ class Confirmer:
         return max(0.0, self.budget_s - (self.clock() - self._started_s))
 
     def _limit(self, share_s: float) -> Callable[[], bool]:
-        """Return what tells whether a user of the time has some left of its share, from now on."""
+        """Return a function that tells whether time is left of a share that begins now."""
         ends_s = self.clock() + share_s
         return lambda: self._has_time() and self.clock() < ends_s
 
@@ -286,12 +287,12 @@ class Confirmer:
 
 
 def _explain_void(control: NullControl) -> str | None:
-    """Say why a session does not count; ``None`` where it does."""
+    """Say why a session is void; ``None`` where it is not."""
     if control.is_sound is not False:
         return None
     return f"the same code differs from itself by {format_change(control.ratio)}"
 
 
 def _describe_pass(finding: Finding) -> str:
-    """Say why a suspect was cleared; what was not cleared is explained under the table."""
+    """Say why a suspect was cleared; other suspects are explained below the table."""
     return f"; {finding.reason}" if finding.outcome is Outcome.PASS else ""

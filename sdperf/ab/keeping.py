@@ -1,7 +1,7 @@
-"""Finished cases of a comparison, on the disk before the next one begins.
+"""Keeps finished cases of a comparison on the disk before the next case begins.
 
-A comparison that was killed goes on where it stood, if it is asked to and nothing that decides its
-numbers differs: sides, code, settings, cases, machine, packages.
+A killed comparison can be continued where it ended, if the user asks for it and nothing differs
+that decides its numbers: sides, code, settings, cases, machine, packages.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ FOLDER: Final = Path(".sdperf") / "ab"
 FORMAT_VERSION: Final = 1
 LARGEST_BYTES: Final = 256 * 2**20
 MOST_KEPT: Final = 5
-"""Interrupted comparisons that stay in a folder; the oldest go first."""
+"""The most interrupted comparisons in a folder; the oldest are removed first."""
 
 
 @dataclass(frozen=True)
 class KeptCases:
-    """What a comparison had finished.
+    """The finished part of a comparison.
 
     Attributes:
-        question: Hash of all that decides its numbers.
+        question: Hash of everything that decides its numbers.
         started_at: When it began, ISO 8601 in UTC.
         cases: Its finished cases, in order.
         control: Blocks of A against itself; empty where there was none.
@@ -55,7 +55,7 @@ class KeptCases:
 
 
 class Keeper(Protocol):
-    """Keeps finished cases, and knows those of an earlier process."""
+    """Keeps finished cases, and returns those of an earlier process."""
 
     def open(
         self,
@@ -64,15 +64,15 @@ class Keeper(Protocol):
         cases: Sequence[MatrixCase],
         created: str,
     ) -> tuple[KeptCases, Mapping[str, bytes]]:
-        """Return what counts of an earlier process, with its pictures by content hash."""
+        """Return the cases of an earlier process that count, with pictures by content hash."""
 
     def add(
         self, case: CaseComparison, control: tuple[Block, ...], pngs: Mapping[str, bytes]
     ) -> None:
-        """Put a finished case on the disk, its pictures first."""
+        """Write a finished case to the disk, its pictures first."""
 
     def close(self) -> None:
-        """Forget the comparison: it is done."""
+        """Remove the kept comparison, since it is done."""
 
 
 class NoKeeper:
@@ -101,10 +101,10 @@ class FileKeeper:
     """Keeps the cases of a comparison in ``.sdperf/ab/QUESTION.json`` below a folder.
 
     Args:
-        root: Where the command was called.
-        code_sha256: Hash of the code of sides that are no commit; ``None`` where it cannot be told.
-        resume: Whether to take up what an earlier process left.
-        tell: Says a line to the user.
+        root: The folder in which the command was called.
+        code_sha256: Hash of the code of sides that are not a commit; ``None`` where it is unknown.
+        resume: Whether to continue an earlier process.
+        tell: Shows a line to the user.
     """
 
     def __init__(self, root: Path, code_sha256: str | None, *, resume: bool, tell: Any) -> None:
@@ -128,11 +128,11 @@ class FileKeeper:
         cases: Sequence[MatrixCase],
         created: str,
     ) -> tuple[KeptCases, Mapping[str, bytes]]:
-        """Take up what an earlier process left, where that is asked for.
+        """Return what an earlier process left, where the user asks for it.
 
         Raises:
-            ConfigurationError: There is nothing to go on with, or the code cannot be told.
-            RecordError: What was left is damaged.
+            ConfigurationError: There is nothing to continue, or the code is unknown.
+            RecordError: The kept cases are damaged.
         """
         remove_oldest(self._root / FOLDER)
         question = hash_question(sides, options, cases, self._code_sha256)
@@ -175,7 +175,7 @@ class FileKeeper:
     def add(
         self, case: CaseComparison, control: tuple[Block, ...], pngs: Mapping[str, bytes]
     ) -> None:
-        """Put a finished case on the disk, its pictures first; a full disk ends no comparison."""
+        """Write a finished case to the disk; a full disk does not end the comparison."""
         if self._is_broken:
             return
         kept = self._kept
@@ -192,7 +192,7 @@ class FileKeeper:
             self._tell(f"finished cases cannot be kept: {error.strerror or error}")
 
     def close(self) -> None:
-        """Remove what was kept: the comparison is done, and its results are printed."""
+        """Remove the kept cases: the comparison is done, and its results are printed."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
             shutil.rmtree(self._path.with_suffix(""), ignore_errors=True)
@@ -201,12 +201,12 @@ class FileKeeper:
 
 
 def remove_oldest(folder: Path, keep: int = MOST_KEPT) -> None:
-    """Remove the oldest interrupted comparisons, and pictures whose comparison is gone.
+    """Remove the oldest interrupted comparisons, and pictures without a comparison.
 
     A folder that cannot be written is left as it is.
 
     Args:
-        folder: Where they lie, each a file and a folder of pictures of the same name.
+        folder: Their folder; each has a file and a folder of pictures of the same name.
         keep: How many stay.
     """
     with contextlib.suppress(OSError):
@@ -220,10 +220,10 @@ def remove_oldest(folder: Path, keep: int = MOST_KEPT) -> None:
 
 
 def read_kept(path: Path) -> KeptCases:
-    """Read what a comparison left.
+    """Read the kept cases of a comparison.
 
     Raises:
-        RecordError: It is too large, damaged, or of another version.
+        RecordError: The file is too large, damaged, or of another version.
     """
     hint = f"rm {path}, and measure everything"
     try:
@@ -244,13 +244,13 @@ def hash_question(
     cases: Sequence[MatrixCase],
     code_sha256: str | None,
 ) -> str:
-    """Hash all that decides a comparison's numbers and verdicts, as far as it is known before it.
+    """Hash everything that decides a comparison's numbers and verdicts and is known before it.
 
     Args:
-        sides: What is compared, with packages, model and commit.
-        options: How.
-        cases: What is measured; the error is divided among them.
-        code_sha256: Hash of code that is no commit.
+        sides: The two sides, with packages, model and commit.
+        options: How they are compared.
+        cases: The measured cases; the error is divided among them.
+        code_sha256: Hash of code that is not a commit.
     """
     known = {
         "sides": [format_record(side) for side in sides],

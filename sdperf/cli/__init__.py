@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sdperf import __version__
+from sdperf.cli.shared.parser import CommandParser
 from sdperf.cli.shared.spelling import make_respeller
 from sdperf.errors import SdperfError
 from sdperf.streams import EXIT_LOST, TolerantOutput, format_error, tolerant_output
@@ -64,7 +65,7 @@ def make_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     Args:
         names: The commands that it shall know; each is imported.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sdperf",
         description=_DESCRIPTION,
         epilog=_EPILOG,

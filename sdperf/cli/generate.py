@@ -86,13 +86,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     from sdperf.engines.requirements import require_installed
     from sdperf.models.loader import resolve_model
+    from sdperf.pipeline.optimisations.catalogue import refuse_unusable
+    from sdperf.run import worker
 
     kind: DeviceKind = "cpu" if arguments.device == "auto" else arguments.device
     require_installed((), profile.optimisations, kind)
+    refuse_unusable([profile.optimisations], lambda: worker.describe_device(arguments.device))
     model = resolve_model(workload.model, pipeline_class=chosen.pipeline_class)
     workload = settle_workload(workload, model.pipeline_class)
     print(f"loading {workload.model} ...", file=sys.stderr)
-    from sdperf.run import worker
     from sdperf.run.messages import RoundRequest, WorkerSpec
     from sdperf.run.suite import count_cpu_threads
     from sdperf.store.files import write_atomically

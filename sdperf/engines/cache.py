@@ -2,7 +2,7 @@
 
 An entry is a folder with a manifest that lists every file with its digest. It is built under
 another name and takes its own by one rename, so that a build that was killed leaves no entry; it is
-verified each time it is opened, and made anew where a file is missing, cut short or changed. A lock
+verified each time it is opened, and rebuilt where a file is missing, cut short or changed. A lock
 per entry keeps two processes from converting the same thing, and one from removing what another
 one loads.
 """

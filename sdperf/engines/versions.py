@@ -18,7 +18,7 @@ def collect_versions(choice: EngineChoice) -> dict[str, str]:
     """Return versions of the engine, of what exports to it, of the machine, and of our own code.
 
     Equal versions convert alike. ``code`` is a digest of the engine's own modules and of the parts,
-    so that a change of the conversion makes conversions anew without anybody's doing.
+    so that a change of the conversion makes conversions again without anybody's doing.
     """
     others = {name: version for name in _CONVERTERS if (version := find_version(name)) is not None}
     return {

@@ -1,4 +1,4 @@
-"""How far two images are apart in colour, as an eye sees it: CIEDE2000, whole and worst tile."""
+"""Computes how far two images are apart in visible colour: CIEDE2000, whole and worst tile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def compute_ciede2000_map(baseline: Image, current: Image) -> NDArray[np.float64
     """Compute the colour difference of each pixel; 0 where the pixels are equal.
 
     About 1 is the smallest difference that an eye can see between two patches side by side. SSIM
-    hardly sees a shift of all colours, and this hardly sees lost detail: neither stands alone.
+    hardly shows a shift of all colours, and this hardly shows lost detail: both are needed.
 
     Args:
         baseline: ``(H, W, 3) uint8``, sRGB.

@@ -24,7 +24,7 @@ LARGEST_TILE_PX: Final = 64
 
 @dataclass(frozen=True)
 class WorstTile:
-    """The tile of lowest SSIM; of equals, the one of lowest PSNR, then the first.
+    """The tile of lowest SSIM; among equal tiles, that of lowest PSNR, then the first.
 
     Attributes:
         row: Row of the tile, 0 at the top.
@@ -168,7 +168,7 @@ def _require_window(image: Image) -> None:
 
 
 def _describe_identical(height: int, width: int, edge_px: int) -> ImageComparison:
-    """Return what the arithmetic gives for equal pixels, without it: every tile scores 1."""
+    """Return the scores of equal pixels without computing them: every tile scores 1."""
     box = (0, 0, min(edge_px, width), min(edge_px, height))
     first = WorstTile(row=0, column=0, box=box, ssim=1.0, psnr_db=None)
     return ImageComparison(

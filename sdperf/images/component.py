@@ -1,4 +1,4 @@
-"""How far one component's output is from another precision's or device's, on equal inputs (L2)."""
+"""Computes how far a component's output is from another precision's or device's (L2)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ComponentDistance:
     """Distance between two outputs of one component.
 
     Attributes:
-        component: ``text encoder``, ``picture encoder``, ``denoiser`` or ``vae``: whose floor
+        component: ``text encoder``, ``picture encoder``, ``denoiser`` or ``vae``, whose floor
             applies.
-        output: Which output of it, such as ``prompt_embeds`` or ``step 10 of 20``.
+        output: The name of the output, such as ``prompt_embeds`` or ``step 10 of 20``.
         psnr_db: Peak signal-to-noise ratio; ``None`` when identical or not finite.
         cosine: Cosine of the angle between the two, in [-1, 1]; ``None`` when not finite.
-        nonfinite: NaN or infinite values in the current output.
+        nonfinite: Number of NaN or infinite values in the current output.
         identical: Whether all values are equal.
-        rounding_db: PSNR of the current output beside itself with a time step that is one rounding
-            of its number format away; ``None`` where that was not tried.
+        rounding_db: PSNR in dB between the current output and one with a time step that is one
+            rounding of the number format away; ``None`` where that was not tried.
     """
 
     component: str
@@ -48,8 +48,8 @@ def compute_component_distance(
     """Compute how far two outputs of one component are apart.
 
     Args:
-        component: Whose floor applies.
-        output: Which output.
+        component: The component, whose floor applies.
+        output: The name of the output.
         baseline: Float array of any shape, finite.
         current: The same shape.
         peak: Largest possible value; ``None`` takes the largest magnitude in the baseline, as

@@ -1,4 +1,4 @@
-"""Pictures looked at on all cores: threads that live no longer than the call they serve."""
+"""Runs work on pictures on all cores, with threads that end with the call that started them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PEAK_BYTES_PER_PIXEL: Final = 160
-"""Memory that `compare_images` holds at its peak, bytes per pixel of one picture.
+"""Peak memory of `compare_images`, bytes per pixel of one picture.
 
 Measured with `tracemalloc` on 512 x 512 px: 160.3.
 """
 
 SHARE_OF_FREE_MEMORY: Final = 1 / 4
-"""Share of the free memory that comparisons may hold at once."""
+"""The share of the free memory that comparisons may use at the same time."""
 
 
 def count_usable_cores() -> int:
@@ -29,13 +29,13 @@ def count_usable_cores() -> int:
 
 
 def count_at_once(items: int, pixels: int, *, cores: int, free_bytes: int) -> int:
-    """Count the pictures that are looked at at once. Pure.
+    """Count the pictures that are processed at the same time. Pure.
 
     Args:
-        items: Pictures, or pairs of pictures.
-        pixels: Pixels of the largest of them.
-        cores: Processors.
-        free_bytes: Memory that nobody uses.
+        items: Number of pictures, or of pairs of pictures.
+        pixels: Number of pixels of the largest of them.
+        cores: Number of processors.
+        free_bytes: Bytes of free memory.
 
     Returns:
         At least 1.
@@ -49,13 +49,13 @@ def map_on_all_cores(work: Callable[[T], R], items: Sequence[T], *, pixels: int 
     """Apply a function to each item, many at once, and return when all are done.
 
     Threads suffice: decoding and filtering run outside of Python's lock (on two cores, 24
-    comparisons of 512 px took 1.1 s instead of 1.9 s). They are gone when this returns, so
-    that nothing of them is left while anything is timed.
+    comparisons of 512 px took 1.1 s instead of 1.9 s). The threads have ended when this returns, so
+    that they cannot disturb a timed round.
 
     Args:
         work: Called with each item, from any thread.
-        items: What to work on.
-        pixels: Pixels of the largest picture among them; bounds the memory that is held.
+        items: The items to work on.
+        pixels: Number of pixels of the largest picture, which limits the memory in use.
 
     Returns:
         The results, in the order of the items. The first error is raised once all have ended.

@@ -20,13 +20,14 @@ BLACK_LEVEL: Final = 8
 
 @dataclass(frozen=True)
 class ImageDescription:
-    """What can be said of one image without another to hold against it.
+    """The facts of one image alone, without another image to compare with.
 
     Attributes:
         shape: Shape of the array as it was given.
         dtype: Its dtype.
-        entropy_bits: Entropy of the grey levels; ``None`` where the array is no image.
-        faults: Each hard fault in words; empty when there is none.
+        entropy_bits: Entropy of the grey levels, bits per pixel; ``None`` where the array is not an
+            image.
+        faults: The hard faults in words; empty without a fault.
     """
 
     shape: tuple[int, ...]
@@ -96,8 +97,8 @@ def _reduce_to_channels(
 ) -> NDArray[np.uint8]:
     """Return the extreme of each channel, ``(3,) uint8``.
 
-    Rows are reduced before columns: numpy then works along whole rows, some hundred times as fast
-    as along pixels of three values each.
+    Rows are reduced before columns: numpy then works along whole rows, about a hundred times as
+    fast as along pixels of three values each.
     """
     rows = reduce(image.reshape(image.shape[0], -1), axis=0)
     return reduce(rows.reshape(-1, 3), axis=0)

@@ -1,4 +1,4 @@
-"""The picture of where two images differ."""
+"""Draws the picture of the difference of two images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sdperf.images.image_array import Image, require_same_shape
 
 DEFAULT_GAIN: Final = 8.0
-"""Makes a difference of 32 of 255 levels fully bright."""
+"""Factor on the difference: with 8, a difference of 32 of 255 levels is fully bright."""
 
 
 def difference_image(baseline: Image, current: Image, *, gain: float = DEFAULT_GAIN) -> Image:

@@ -1,7 +1,7 @@
-"""Whether a picture is a smaller one, scaled up. Pure.
+"""Tells whether a picture is a smaller picture that was scaled up. Pure.
 
-Scaling up by a linear filter puts every picture into a space of as many dimensions as the smaller
-one has pixels. What of a picture lies outside of that space cannot have come out of the filter.
+Scaling up by a linear filter puts every picture into a space with as many dimensions as the smaller
+picture has pixels. The part of a picture outside that space cannot have come from the filter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FACTORS: Final = (4, 3, 2)
-"""The smallest spaces first: what lies in one is the least likely to lie there by chance."""
+"""Factors of scaling, the smallest space first: a picture is least likely in it by chance."""
 
 FILTERS: Final = {
     "nearest": Image.Resampling.NEAREST,
@@ -24,22 +24,22 @@ FILTERS: Final = {
 }
 
 MOST_OUTSIDE: Final = 0.6
-"""Root mean square outside of the space, in levels of 255, that rounding alone explains: it leaves
-0.29."""
+"""Largest root mean square outside the space that rounding alone explains, in levels of 255;
+rounding leaves 0.29."""
 
 LEAST_DETAIL: Final = 4.0
-"""Root mean square around the mean, in levels, below which a picture is too flat to tell."""
+"""Smallest root mean square around the mean, in levels: flatter pictures tell nothing."""
 
 
 def find_enlargement(pixels: NDArray[np.uint8]) -> str | None:
-    """Say from which smaller size a picture was scaled up.
+    """Tell from which smaller size a picture was scaled up.
 
     Args:
         pixels: (H, W, 3) uint8.
 
     Returns:
-        Such as ``32 x 32 px by bilinear``; ``None`` where no factor of `FACTORS` and filter of
-        `FILTERS` explains it, or where it is too flat to tell.
+        Words such as ``32 x 32 px by bilinear``; ``None`` where no factor of `FACTORS` and filter
+        of `FILTERS` explains it, or where it is too flat to tell.
     """
     picture = pixels[..., 1].astype(np.float64)
     picture -= picture.mean()

@@ -1,4 +1,4 @@
-"""Entropy of the grey levels: a tripwire for flat frames and lost detail, nothing more."""
+"""Computes the entropy of the grey levels, which shows flat frames and lost detail only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sdperf.images.image_array import Image, compute_grey_levels, require_image
 def compute_entropy_bits(image: Image) -> float:
     """Compute the Shannon entropy of an image's grey-level histogram.
 
-    It sees flat frames and losses of detail. It cannot see where pixels are: shuffled pixels score
-    the same, and noise scores higher than the picture it destroyed.
+    It shows flat frames and losses of detail. It does not depend on the places of pixels: shuffled
+    pixels score the same, and noise scores higher than the picture that it destroyed.
 
     Args:
         image: ``(H, W, 3) uint8``.

@@ -1,4 +1,4 @@
-"""What counts as an image here, and the one message for what does not."""
+"""Defines what an image is, with the one message for arrays that are not images."""
 
 from __future__ import annotations
 

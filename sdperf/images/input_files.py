@@ -1,8 +1,7 @@
-"""Pictures that a generation starts from: read from a file with every doubt, and fitted.
+"""Reads the pictures that a generation starts from, checks them, and fits their size.
 
-A file is decoded once, in the process that was asked; what travels on is plain pixels. Only PNG and
-JPEG are tried, the size is looked at before anything is decoded, and what a file says beside its
-pixels is dropped.
+A file is decoded once, in the process that the user started; other processes receive plain pixels.
+Only PNG and JPEG are tried, the size is checked before decoding, and metadata is dropped.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from sdperf.units import format_bytes
 KINDS: Final = ("PNG", "JPEG")
 MOST_FILE_BYTES: Final = 64 * 2**20
 MOST_PIXELS: Final = 50_000_000
-"""A camera's 48 megapixels fit."""
+"""The most pixels of a file; the 48 megapixels of a camera fit."""
 
 FEWEST_EDGE_PX: Final = 8
 _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
-"""Of 8 bits a channel or fewer; PIL would clip the values of others without a word."""
+"""Modes of 8 bits per channel or fewer; PIL would silently clip the values of others."""
 
 _PNG_START: Final = b"\x89PNG"
 _STARTS: Final = {
@@ -39,13 +38,13 @@ _STARTS: Final = {
     b"\x89PNG": "a PNG whose header is damaged",
     b"\xff\xd8\xff": "a JPEG whose header is damaged",
 }
-"""What other files begin with, and our own where they are cut."""
+"""First bytes of other kinds of files, and of damaged PNG and JPEG files."""
 
 _PNG_DEPTH_AT: Final = 24
-"""Of a PNG's header, which is its first chunk: signature, length, name, width, height, depth."""
+"""Position of the depth in a PNG: after signature, length, name, width and height."""
 
 _DEFAULT: Final = Path(__file__).parent / "input" / "picture.png"
-"""In a folder without modules, which goes with the package wherever its modules are copied."""
+"""Folder of the shipped pictures: it has no modules, so it is linked where modules are copied."""
 _MASK_EDGE_PX: Final = 512
 
 Mode = Literal["RGB", "L"]
@@ -53,12 +52,12 @@ Mode = Literal["RGB", "L"]
 
 @dataclass(frozen=True)
 class InputFile:
-    """Decoded pixels, as they travel to a worker.
+    """Decoded pixels in the form in which they are sent to a worker.
 
     Attributes:
-        sha256: Of the pixels, see `compute_pixels_sha256`; equal ones are the same picture.
-        png: A PNG of them and of nothing else.
-        name: Of the file that they were read from, without its folder; empty where they ship.
+        sha256: Hash of the pixels, see `compute_pixels_sha256`; equal hashes are equal pictures.
+        png: A PNG of the pixels without metadata.
+        name: Name of the file that they were read from, without its folder; empty for shipped ones.
     """
 
     sha256: str
@@ -73,7 +72,7 @@ class InputFile:
 
 
 def compute_pixels_sha256(image: Image.Image) -> str:
-    """Hash what is seen: mode, size and pixels, 64 hexadecimal digits."""
+    """Hash the visible content: mode, size and pixels; 64 hexadecimal digits."""
     head = f"{image.mode} {image.width}x{image.height} ".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
 
@@ -86,20 +85,21 @@ def read_picture(path: Path, asked_by: str) -> InputFile:
         asked_by: The option that named it, for messages.
 
     Raises:
-        ConfigurationError: It cannot be read, or is no picture of a size and kind that is taken.
+        ConfigurationError: The file cannot be read, or is not a picture of an accepted size and
+            kind.
     """
     return _pack(_on_ground(_decode(path, asked_by), "RGB", "white"), path.name)
 
 
 def read_mask(path: Path, asked_by: str) -> InputFile:
-    """Read a mask: white is drawn anew, black is kept; transparent is black.
+    """Read a mask: white is drawn again, black is kept; transparent is black.
 
     Args:
         path: A PNG or JPEG.
         asked_by: The option that named it, for messages.
 
     Raises:
-        ConfigurationError: As for `read_picture`, or nothing of it is white.
+        ConfigurationError: For the reasons of `read_picture`, or no part of it is white.
     """
     mask = _on_ground(_decode(path, asked_by), "L", "black")
     brightest = mask.getextrema()[1]
@@ -107,7 +107,7 @@ def read_mask(path: Path, asked_by: str) -> InputFile:
         raise ConfigurationError(
             f"nothing of the mask {path} is white, so that nothing would be drawn",
             got=f"a brightest pixel of {brightest}",
-            expected="white (255) where the picture is drawn anew",
+            expected="white (255) where the picture is drawn again",
             hint=f"give {asked_by} a mask with a white part",
         )
     return _pack(mask, path.name)
@@ -158,7 +158,7 @@ def _decode(path: Path, asked_by: str) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more than PIL opens", hint) from error
-    except UnidentifiedImageError as error:  # its words are of an object in memory
+    except UnidentifiedImageError as error:  # PIL's message names an object in memory
         raise ConfigurationError(
             f"{path} is no PNG or JPEG that can be read",
             got=_tell_kind(content),
@@ -175,7 +175,7 @@ def _decode(path: Path, asked_by: str) -> Image.Image:
 
 
 def _tell_kind(content: bytes) -> str:
-    """Say by its first bytes what a file is that PIL opens as none of ours."""
+    """Tell from its first bytes what a file is that is neither PNG nor JPEG to PIL."""
     if not content:
         return "an empty file"
     for start, kind in _STARTS.items():
@@ -219,7 +219,7 @@ def _read_bytes(path: Path, hint: str) -> bytes:
 
 
 def _check_bits(content: bytes, path: Path) -> None:
-    """Look at the depth of a PNG: PIL opens colours of 16 bits as 8, and keeps the upper ones."""
+    """Check the depth of a PNG: PIL reads 16-bit colours as 8 bits and drops the lower ones."""
     if content.startswith(_PNG_START) and content[_PNG_DEPTH_AT] > 8:
         raise ConfigurationError(
             f"{path} has pixels that are not taken",
@@ -230,7 +230,7 @@ def _check_bits(content: bytes, path: Path) -> None:
 
 
 def _check_shape(image: Image.Image, path: Path, hint: str) -> None:
-    """Look at what a file's header says before its pixels are decoded."""
+    """Check a file's header before its pixels are decoded."""
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise _too_large(path, f"{width} x {height} pixels", hint)
@@ -261,7 +261,7 @@ def _too_large(path: Path, got: str, hint: str) -> ConfigurationError:
 
 
 def _on_ground(image: Image.Image, mode: Mode, ground: str) -> Image.Image:
-    """Convert a picture, what is transparent of it laid on a colour."""
+    """Convert a picture, with its transparent parts on a colour."""
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
@@ -269,9 +269,7 @@ def _on_ground(image: Image.Image, mode: Mode, ground: str) -> Image.Image:
 
 
 def _pack(image: Image.Image, name: str = "") -> InputFile:
-    plain = Image.frombytes(
-        image.mode, image.size, image.tobytes()
-    )  # without what it said of itself
+    plain = Image.frombytes(image.mode, image.size, image.tobytes())  # without its metadata
     buffer = io.BytesIO()
     plain.save(buffer, format="PNG", compress_level=1)
     return InputFile(compute_pixels_sha256(plain), buffer.getvalue(), name)

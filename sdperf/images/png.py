@@ -1,4 +1,4 @@
-"""PNG bytes and pixels: what a generation delivers, and how it is named by its content."""
+"""Converts between PNG bytes and pixels, and names images by their content."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def encode_fast_png(image: NDArray[np.uint8]) -> bytes:
 
 
 _COLOUR_TYPES: Final = {3: 2, 4: 6}
-"""Of a PNG's header, by channels: Qwen-Image 2.1 draws transparency too."""
+"""Colour type in a PNG's header, by number of channels; Qwen-Image 2.1 draws transparency too."""
 
 _UP: Final = 2
 _STRIPS: Final = 16
@@ -113,7 +113,7 @@ def _make_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def read_png_frame(png: bytes) -> tuple[int, int, int] | None:
-    """Read what frames a PNG, without decoding it.
+    """Read the beginning and the end of a PNG, without decoding it.
 
     Args:
         png: The file's content.
@@ -141,13 +141,13 @@ def decode_png(png: bytes, name: str = "the image") -> NDArray[np.uint8]:
 
     Args:
         png: The file's content.
-        name: What to call it in an error.
+        name: The name of the image, for messages.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ImageError: The bytes are no PNG, are damaged, or hold over 8192 x 8192 pixels.
+        ImageError: The bytes are not a PNG, are damaged, or hold over 8192 x 8192 pixels.
     """
     import numpy as np
 

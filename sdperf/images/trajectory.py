@@ -1,4 +1,4 @@
-"""Where along the denoising steps two runs of the same seed part (L3)."""
+"""Computes at which denoising step two runs of the same seed begin to differ (L3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrajectoryDistance:
         cosine_distances: Per step, 1 - cosine of the angle between the latents, in [0, 2];
             ``None`` from the first step with NaN or infinite latents on.
         relative_rms: Per step, the root mean square of the difference over that of the two latents
-            together, in [0, 2]; ``None`` for the same steps.
+            together, in [0, 2]; ``None`` where ``cosine_distances`` is.
         first_non_finite_step: First step (0-based) with NaN or infinite latents in either run.
     """
 
@@ -49,12 +49,12 @@ def compute_trajectory_distance(
     """Compute how far two runs' latents are apart after each denoising step.
 
     Same seed, same scheduler and same starting noise are assumed. Distances grow along the steps
-    even for legal changes (denoising is chaotic), so the first step that parts says more than the
+    even for legal changes (denoising is chaotic), so the first differing step tells more than the
     last distance.
 
     Args:
         baseline: Per step, latents ``(B, C, H, W) float`` (any shape, the same in both runs).
-        current: As many steps of the same shapes.
+        current: The same number of steps, of the same shapes.
 
     Returns:
         Distances per step, symmetric in the two runs.

@@ -1,1 +1,1 @@
-"""The judges: measured numbers and their history in, `sdperf.record.verdict.Finding` out. Pure."""
+"""The judges: they turn measured numbers and history into a `Finding` of `sdperf.record`. Pure."""

@@ -1,8 +1,8 @@
-"""Are the pictures still bit for bit what they have been until now? Pure.
+"""Are the pictures still bit for bit the same as before? Pure.
 
-The strongest claim that can be made of an image, and one that only a machine on which equal code
-draws equal bytes can make: there, any difference is a change of what the code computes, however
-small. It is told as CHANGED and fails no run by itself; floors say whether it is a loss.
+Equal bytes are the strongest claim about an image. Only a machine on which equal code draws equal
+bytes can make it: there, any difference is a change of what the code computes, however small. It
+is reported as CHANGED and does not fail a run by itself; floors say whether it is a loss.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdperf.settings import EXACT
 from sdperf.units import format_quantity
 
 ARITHMETIC_PACKAGES: Final = ("torch",)
-"""Another version of these may round differently: nothing is claimed across it."""
+"""Packages that may round differently in another version: then nothing is claimed."""
 
 GATE: Final = "exactness"
 
@@ -40,8 +40,8 @@ class Exactness:
 def explain_inexact(saved: Measurement, current: Measurement) -> str | None:
     """Say why equal bytes cannot be expected of two sessions; ``None`` where they can.
 
-    The code under test may differ, and what it is made of (diffusers, weights): that is what the
-    claim is about. What rounds may not: torch, its threads, the variables that steer it.
+    The code under test may differ, and so may diffusers and the weights: the claim is about them.
+    What decides on rounding may not differ: torch, its threads, and the variables that steer it.
     """
     if saved.repeatable is not True or current.repeatable is not True:
         return "equal requests were not made twice, or gave other bytes"
@@ -61,9 +61,9 @@ def explain_inexact(saved: Measurement, current: Measurement) -> str | None:
 def find_exactness(
     image: ImageRecord, history: Sequence[Measurement | None], current: Measurement
 ) -> Exactness | None:
-    """Tell since when an image has been the same; ``None`` where that is not known.
+    """Tell for how long an image has been the same; ``None`` where that is unknown.
 
-    One session tells if its own rounds drew equal bytes. Of several, the last two have to agree:
+    One session is enough if its rounds drew equal bytes. Of several, the last two have to agree:
     where the last two differ, the machine is not exact, or somebody accepted a change just now.
 
     Args:
@@ -94,9 +94,9 @@ def is_plain_fp32(variant: Variant) -> bool:
 def judge_exactness(
     current: Measurement, history: Sequence[Measurement | None]
 ) -> tuple[Finding | None, bool]:
-    """Judge whether the images of a case are still what they have been.
+    """Judge whether the images of a case are still the same.
 
-    Bytes that any earlier session drew are no change: a machine that chooses between two kernels
+    Bytes that any earlier session drew are not a change: a machine that chooses between two kernels
     from day to day draws either.
 
     Args:
@@ -150,7 +150,7 @@ def judge_exact_pairs(
         is_exact: Whether all of the reference's rounds drew the bytes of its picture.
 
     Returns:
-        CHANGED; ``None`` where all are the same, or nothing can be claimed.
+        CHANGED; ``None`` where all images are the same, or where nothing can be claimed.
     """
     differ = [
         other

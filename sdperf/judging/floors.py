@@ -1,4 +1,4 @@
-"""Where floors come from: measured legal noise less a margin, else published anchors. Pure.
+"""Sets floors: measured legal noise minus a margin, else published anchors. Pure.
 
 `docs/image-gates.md` explains each number and what its gate cannot see.
 """
@@ -23,7 +23,7 @@ WORST_TILE_MARGIN: Final = 0.02
 PSNR_MARGIN_DB: Final = 3.0
 ENTROPY_MARGIN_BITS: Final = 0.05
 COMPONENT_MARGIN_DB: Final = 6.0
-"""Twice the error of the worst legal change."""
+"""Margin in dB below the worst legal change: twice its error."""
 
 TRAJECTORY_FACTOR: Final = 2.0
 CIEDE2000_FACTOR: Final = 2.0
@@ -47,7 +47,7 @@ SAME_PATH_FLOORS: Final = Floors(
     worst_tile_ciede2000=1.0,
     evidence="equal code, seed and precision is near bit-exact: docs/image-gates.md",
 )
-"""For two runs of one precision on one machine, and a batch beside its single images."""
+"""Floors for two runs of one precision on one machine, and for a batch beside single images."""
 
 EXACT_MACHINE_FLOORS: Final = Floors(
     ssim=0.995,
@@ -59,7 +59,7 @@ EXACT_MACHINE_FLOORS: Final = Floors(
     worst_tile_ciede2000=STRICTEST_WORST_TILE_CIEDE2000,
     evidence="equal code was bit-exact here; other kernels stay above these: docs/image-gates.md",
 )
-"""For two runs in fp32 on a machine where equal code has been bit-exact until now."""
+"""Floors for two runs in fp32 on a machine where equal code has been bit-exact until now."""
 
 EXACT_FLOORS: Final = Floors(
     ssim=EXACT_SSIM,
@@ -67,7 +67,7 @@ EXACT_FLOORS: Final = Floors(
     entropy_drop_bits=0.2,
     evidence="other kernels and another order of sums: docs/optimisations.md",
 )
-"""For an exact optimisation beside the plain pipeline of the same precision."""
+"""Floors for an exact optimisation beside the plain pipeline of the same precision."""
 
 ENGINE_FLOORS: Final = Floors(
     ssim=0.99,
@@ -75,7 +75,7 @@ ENGINE_FLOORS: Final = Floors(
     entropy_drop_bits=0.2,
     evidence="the same arithmetic in fp32 on another engine: docs/engines.md",
 )
-"""For another engine in fp32 beside torch in fp32."""
+"""Floors for another engine in fp32 beside torch in fp32."""
 
 FEWER_BITS_FLOORS: Final = Floors(
     ssim=0.97,
@@ -83,7 +83,7 @@ FEWER_BITS_FLOORS: Final = Floors(
     entropy_drop_bits=0.3,
     evidence="weights in fewer bits: docs/engines.md",
 )
-"""For an engine that stores weights in fewer bits than the precision says, against anything."""
+"""Floors for an engine that stores weights in fewer bits than the precision, for any reference."""
 
 APPROXIMATE_FLOORS: Final = Floors(
     ssim=APPROXIMATE_SSIM,
@@ -91,7 +91,7 @@ APPROXIMATE_FLOORS: Final = Floors(
     entropy_drop_bits=0.5,
     evidence="step caching leaves arithmetic out, quantised weights round: docs/optimisations.md",
 )
-"""For an optimisation that leaves arithmetic out, against anything."""
+"""Floors for an optimisation that leaves arithmetic out, for any reference."""
 
 ACROSS_PRECISIONS_FLOORS: Final = Floors(
     ssim=0.95,
@@ -99,19 +99,20 @@ ACROSS_PRECISIONS_FLOORS: Final = Floors(
     entropy_drop_bits=0.3,
     evidence="a precision of its own: docs/optimisations.md",
 )
-"""For an exact optimisation beside the plain pipeline of another precision."""
+"""Floors for an exact optimisation beside the plain pipeline of another precision."""
 
 ANCHOR_COMPONENTS: Final[Mapping[str, ComponentFloor]] = {
     "fp32": ComponentFloor(psnr_db=60.0, cosine=0.99999),
     "fp16": ComponentFloor(psnr_db=35.0, cosine=0.999),
     "bf16": ComponentFloor(psnr_db=29.0, cosine=0.998),
 }
-"""For models without measured floors: 35 dB and 0.999 are what Apple's ml-stable-diffusion and
-coreml-diffusion-benchmarks hold fp16 components to; bf16 has three bits less of mantissa (18 dB),
-of which a third is asked; fp32 differs by rounding only."""
+"""Component floors for models without measured floors. Apple's ml-stable-diffusion and
+coreml-diffusion-benchmarks require 35 dB and 0.999 of fp16 components. The mantissa of bf16 is
+three bits shorter (18 dB), a third of which is allowed; fp32 differs by rounding only."""
 
 ANCHOR_TRAJECTORY_RMS: Final[Mapping[str, float]] = {"fp32": 0.02, "fp16": 0.35, "bf16": 0.5}
-"""Guesses for models without measured floors, wide because denoising amplifies rounding."""
+"""Tolerances of latents for models without measured ones: guesses, wide since denoising
+amplifies rounding."""
 
 
 def choose_component_floor(precision: str, component: str, floors: Floors | None) -> ComponentFloor:
@@ -159,9 +160,9 @@ def derive_floors(
 
     Args:
         rungs: The measured ladder.
-        precision: Whose floors.
+        precision: The precision whose floors are set.
         source: Where the ladder is kept, for the evidence.
-        reference: Precision of what the ladder was compared with.
+        reference: Precision of the images that the ladder was compared with.
 
     Raises:
         ValueError: The ladder has no legal rung for this precision.

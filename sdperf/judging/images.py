@@ -1,4 +1,4 @@
-"""Judges pictures: sound or not, and against the floors of their precision. Pure."""
+"""Judges pictures: whether they are sound, and whether they keep the floors. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdperf.units import format_score
 
 
 class Picture(Protocol):
-    """What tells one picture of a workload from another."""
+    """What identifies a picture within a workload."""
 
     @property
     def prompt(self) -> str:
@@ -30,14 +30,14 @@ def name_picture(picture: Picture) -> str:
 
 
 def judge_soundness(images: Sequence[ImageRecord], *, repeatable: bool | None) -> list[Finding]:
-    """Judge what needs no other image: hard faults, and equal bytes for equal seeds.
+    """Judge images by themselves: hard faults, and equal bytes for equal seeds.
 
     Args:
         images: The delivered images.
         repeatable: Whether equal requests gave equal bytes; ``None`` when none was made twice.
 
     Returns:
-        A finding for each gate that failed; none when all is sound.
+        A finding for each gate that failed; no finding when all images are sound.
     """
     findings = [
         Finding(
@@ -124,11 +124,11 @@ def exhibit_image(image: ImageRecord, score: ImageScores, caption: str) -> Exhib
 
 
 def degraded_by(exhibits: Sequence[Exhibit], judged: int) -> Finding:
-    """Say which image fell below its floor, the worst of them, and where to look at it.
+    """Say which image fell below its floor, the worst one, and where to look at it.
 
     Args:
         exhibits: At least one, the worst first.
-        judged: Images that were judged.
+        judged: How many images were judged.
     """
     worst = exhibits[0]
     rest = f"; {len(exhibits)} of {judged} images fell below a floor" if len(exhibits) > 1 else ""
@@ -146,10 +146,10 @@ class _Fault:
     """A floor that an image fell below.
 
     Attributes:
-        margin: By how much, relative to the floor, which makes scores comparable: 0 at the floor,
-            -1 where nothing is left.
-        words: The score, against what, and the floor.
-        is_ssim: Whether it is SSIM's, of the frame or of a tile.
+        margin: By how much the image fell, relative to the floor so that scores are comparable: 0
+            at the floor, -1 where nothing is left.
+        words: The score, what it is against, and the floor.
+        is_ssim: Whether the floor is one of SSIM, of the frame or of a tile.
     """
 
     margin: float
@@ -158,7 +158,7 @@ class _Fault:
 
 
 def _describe_faults(faults: Sequence[_Fault]) -> str:
-    """Name SSIM first where it fell, since readers know it; then what fell furthest."""
+    """Sort SSIM first where it fell, since readers know it; then the score that fell furthest."""
     furthest = min(faults, key=lambda fault: fault.margin)
     ssim = min((one for one in faults if one.is_ssim), key=lambda one: one.margin, default=None)
     if ssim is None or ssim is furthest:

@@ -1,6 +1,6 @@
-"""Is a case slower than its accepted sessions? Offline in one step, in a run by screen and confirm.
+"""Is a case slower than its accepted sessions? A run screens and confirms; offline is one step.
 
-`docs/statistics.md` holds the formulas, `docs/results/gate-power.md` how often each rule is wrong.
+`docs/statistics.md` has the formulas, `docs/results/gate-power.md` how often each rule is wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULT_FAMILY_ERROR: Final = 0.01
 """Chance that any case of an unchanged suite is called SLOWER."""
 
 SCREEN_SHARE: Final = 2 / 3
-"""A case is a suspect from this share of its limit on (2 % of the default 3 %)."""
+"""A case that rose by this share of its limit is a suspect (by 2 % of the default 3 %)."""
 
 OFFLINE_SHARE: Final = 0.8
 """Share of the family error that the bars of saved numbers may spend.
@@ -43,12 +43,13 @@ _MORE_PROCESSES: Final = f"pytest {PROCESSES} 5: fresh processes choose differen
 
 @dataclass(frozen=True)
 class LatencyLimits:
-    """What holds for the whole suite; each case carries its own ``max_slowdown``.
+    """The limits of the whole suite; each case has its own ``max_slowdown``.
 
     Attributes:
         suite_slowdown: Tolerated shift of all cases together, as a fraction.
-        gross_slowdown: What fails without a spread to judge by (fewer than five sessions).
-        family_error: Chance that an unchanged suite has any SLOWER in it.
+        gross_slowdown: Slowdown that fails while the spread is unknown (fewer than five sessions),
+            as a fraction.
+        family_error: Chance that any case of an unchanged suite is called SLOWER.
     """
 
     suite_slowdown: float = DEFAULT_MAX_SLOWDOWN
@@ -58,7 +59,7 @@ class LatencyLimits:
 
 @dataclass(frozen=True)
 class SuiteFindings:
-    """One finding a case, and one for what all cases have in common.
+    """One finding per case, and one for what all cases have in common.
 
     Attributes:
         cases: Case name to finding, in order.
@@ -74,7 +75,7 @@ class Suspect:
     """A case to be measured again.
 
     Attributes:
-        case: What the accepted sessions say of it.
+        case: Where it stands against the accepted sessions.
         is_shown: Whether `judge_offline` would call it SLOWER without measuring again.
     """
 
@@ -84,10 +85,10 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Screening:
-    """What the accepted sessions say before anything is measured again.
+    """The judgement by the accepted sessions, before anything is measured again.
 
     Attributes:
-        findings: Final unless the case is a suspect; a suspect's says INCONCLUSIVE until then.
+        findings: The finding of each case; that of a suspect is INCONCLUSIVE and not final.
         suspects: Cases to confirm on fresh measurements.
     """
 
@@ -105,9 +106,10 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
       unchanged suites, by tails as heavy as those of the accepted sessions themselves;
     - more weight than any accepted session has against the others, since what happened without a
       change can happen again;
-    - a rise that is left when a good part of the rounds was disturbed;
+    - a rise that stays even if a good part of the rounds was disturbed;
     - less than 15 % where the accepted sessions of any case fall in two modes (a choice of kernel)
-      or the machine changed speed within a case (throttling): that far it goes by itself;
+      or the machine changed speed within a case (throttling): such a machine moves that far by
+      itself;
     - noise below the gross limit (25 %): a machine whose sessions go further than that by
       themselves has shown too few of them to be known.
 
@@ -132,7 +134,7 @@ def judge_offline(estimate: SuiteEstimate, limits: LatencyLimits | None = None) 
 
 
 def screen_latency(estimate: SuiteEstimate, limits: LatencyLimits | None = None) -> Screening:
-    """Pick the cases that have to be measured again before anything is said of them.
+    """Pick the cases that have to be measured again before they are judged.
 
     A suspect rose by two thirds of its limit or more, and above the prediction interval or on a
     machine too noisy for the limit. The screen alone never turns a run red, except for the
@@ -190,7 +192,7 @@ def judge_repeats(
 ) -> Finding:
     """Judge a suspect by repeating it in fresh processes, where the baseline cannot be run.
 
-    SLOWER when the first measurement would do offline (`judge_offline`), the median of all
+    SLOWER when the first measurement is enough for it offline (`judge_offline`), the median of all
     processes is above the limit, and every fresh process is suspicious by itself; with fewer than
     five accepted sessions, when every process is above the gross limit. Processes that fall in two
     clusters are INCONCLUSIVE, unless the faster ones are above the gross limit too. Drift since the
@@ -218,7 +220,7 @@ def judge_repeats(
         f"({', '.join(_percent(one) for one in rises)}), limit {format_change(1 + limit)}"
     )
     modes = detect_bimodality(medians_s)
-    is_beyond = is_gross and min(rises) > math.log1p(limit)  # so is the faster of two modes
+    is_beyond = is_gross and min(rises) > math.log1p(limit)  # so is the faster mode
     if modes is not None and not is_beyond:
         split = f"{modes.slow_share:.0%} of processes run {modes.ratio:.2f}x slower"
         return Finding(Outcome.INCONCLUSIVE, "latency", f"{seen}; {split}", _MORE_PROCESSES)
@@ -257,7 +259,7 @@ def _judge_by_history(
     limits: LatencyLimits,
     significant: Significant,
 ) -> Finding:
-    """Judge a case by its accepted sessions; where there is a spread, this never says SLOWER."""
+    """Judge a case by its accepted sessions; where the spread is known, this never says SLOWER."""
     seen = _describe(case, shift)
     if case.rise_log is None:
         return Finding(Outcome.NO_BASELINE, "latency", seen, "sdperf baseline accept --reason TEXT")
@@ -287,7 +289,7 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
         case: The case.
         rise_log: Its rise, log.
         limits: The suite's limits.
-        seen: The rise in words, without a limit: the case's own does not bind yet.
+        seen: The rise in words, without a limit, since the case's own limit does not bind yet.
     """
     kind = "more session" if case.data.saved else "more accepted session"
     missing = format_quantity(FEWEST_SESSIONS - case.sessions, kind)
@@ -347,12 +349,12 @@ def _is_suspect(case: CaseEstimate, limits: LatencyLimits) -> bool:
 
 
 def choose_limit(case: CaseEstimate, limits: LatencyLimits) -> float:
-    """Return the slowdown that fails a case, as a fraction: gross before a spread is known."""
+    """Return the slowdown that fails a case, as a fraction: gross while the spread is unknown."""
     return _gross_limit(case, limits) if case.interval is None else case.data.max_slowdown
 
 
 def _gross_limit(case: CaseEstimate, limits: LatencyLimits) -> float:
-    """Return what fails before a spread is known; a case's own limit may be the wider one."""
+    """Return the slowdown that fails while the spread is unknown; a case's limit may be wider."""
     return max(limits.gross_slowdown, case.data.max_slowdown)
 
 
@@ -369,7 +371,7 @@ def _suggest_repeat(case: CaseEstimate) -> str | None:
 
 
 def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
-    """Say what was measured against what, and the limit where it binds."""
+    """Say what was measured, what it is compared with, and the limit where it binds."""
     seen = _describe_change(case, shift)
     if case.baseline_s is None or case.rise_log is None or case.interval is None:
         return seen
@@ -377,7 +379,7 @@ def _describe(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
 
 
 def _describe_change(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
-    """Say by how much a case changed; what it did beside the others follows what it did."""
+    """Say by how much a case changed, and then by how much compared with the other cases."""
     if case.baseline_s is None or case.rise_log is None:
         return f"{format_seconds(case.data.current_s)}; no compared session has this case"
     sessions = format_sessions(case.sessions, case.data.saved)
@@ -395,7 +397,7 @@ def _describe_change(case: CaseEstimate, shift: ShiftEstimate | None) -> str:
 
 
 def format_sessions(sessions: int, saved: int = 0) -> str:
-    """Say how many sessions were compared with; accepted ones and saved runs are two counts.
+    """Say how many sessions a case is compared with, accepted ones and saved runs apart.
 
     >>> format_sessions(1, saved=1), format_sessions(5, saved=2)
     ('1 saved run', '3 accepted sessions and 2 saved runs')

@@ -1,4 +1,4 @@
-"""Limits of two parts as people type them, as the values that judge. Pure."""
+"""Parses limits of two parts, as people type them, into the values that judge. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def parse_growth(text: str) -> MemoryLimits:
     """Parse ``10%+64MiB``.
 
     Raises:
-        ValueError: It is not a percentage and a size in KiB, MiB or GiB.
+        ValueError: The text is not a percentage and a size in KiB, MiB or GiB.
     """
     return MemoryLimits(*GROWTH.parse(text))
 
@@ -20,6 +20,6 @@ def parse_start_limits(text: str) -> StartLimits:
     """Parse ``50%+2s``.
 
     Raises:
-        ValueError: It is not a percentage and seconds.
+        ValueError: The text is not a percentage and a number of seconds.
     """
     return StartLimits(*START.parse(text))

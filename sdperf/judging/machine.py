@@ -1,4 +1,4 @@
-"""What a report is made of: saved runs by machine, each machine's last one judged. Pure.
+"""The data of a report: saved runs by machine, with the last run of each machine judged. Pure.
 
 A report and its replay call the same `judge_machine`, so equal data give equal verdicts.
 """
@@ -32,12 +32,12 @@ _NOTHING: Final = Finding(Outcome.NO_BASELINE, "latency", "there is no run to co
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One saved run, fit to be shown.
+    """One saved run, cleaned so that it can be shown.
 
     Attributes:
         name: What people call it; a file name.
         document: The JSON as read.
-        run: What it holds, its words fit to be shown.
+        run: Its contents, with words cleaned so that they can be shown.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ReportedRun:
 
     @property
     def measurements(self) -> dict[str, Measurement]:
-        """The records that can be read, by test id."""
+        """The readable records, by test id."""
         return {
             name: case.measurement
             for name, case in self.run.cases.items()
@@ -55,22 +55,22 @@ class ReportedRun:
 
     @property
     def environment(self) -> Environment | None:
-        """Where it was measured, where the records say."""
+        """Where the run was measured; ``None`` where no record says."""
         return next((one.environment for one in self.measurements.values()), None)
 
     @property
     def machine(self) -> str:
-        """The kind of machine: its fingerprint, else what pytest-benchmark wrote of it."""
+        """The kind of machine: its fingerprint, else pytest-benchmark's description of it."""
         where = self.environment
         return (self.run.machine or "unknown machine") if where is None else where.fingerprint()
 
 
 @dataclass(frozen=True)
 class CaseShape:
-    """What a case measures, whatever came out.
+    """What a case measures, without its result.
 
     Attributes:
-        kind: As in `Measurement`.
+        kind: Kind of case, as `Measurement` names it.
         variant: The cell of the matrix.
         images_per_round: Images of a round, of all workers together.
     """
@@ -81,7 +81,7 @@ class CaseShape:
 
     @classmethod
     def of(cls, one: Measurement) -> CaseShape:
-        """Return a record's."""
+        """Return what a record measured."""
         return cls(one.kind, one.variant, one.images_per_round)
 
 
@@ -91,18 +91,18 @@ class ReportedCase:
 
     Attributes:
         name: Its test id.
-        verdict: What is said of it.
-        measurement: Its record; ``None`` where it has none that can be read.
+        verdict: The verdict on it.
+        measurement: Its record; ``None`` where no readable record exists.
         rounds_s: Seconds of its rounds; empty where it was not timed.
-        baseline_s: Geometric mean of the medians of rounds that it was compared with; ``None`` also
-            where only bases have the case and their rounds are not of equally many images.
-        baseline_range_s: With five sessions or more, where an unchanged one would fall; with
-            several, from the lowest to the highest median; with one, the 95 % interval of its
-            median.
+        baseline_s: Geometric mean of the bases' median rounds, seconds; ``None`` also where only
+            bases have the case and their rounds differ in the number of images.
+        baseline_range_s: Seconds: with five sessions or more, the range of an unchanged session;
+            with several, from the lowest to the highest median; with one, the 95 % interval of
+            its median.
         sessions: How many sessions it was compared with.
-        seen: What a case of the quality suite saw; ``None`` of all others.
-        base: What a case that the head did not time measures, by the last base's record; ``None``
-            of all others.
+        seen: What a case of the quality suite found; ``None`` for all other cases.
+        base: What the case measures by the last base's record, where the head did not time it;
+            ``None`` for all other cases.
     """
 
     name: str
@@ -122,22 +122,22 @@ class ReportedCase:
 
     @property
     def images_per_round(self) -> int:
-        """Images of a round, the head's or the bases'; 1 where no record says."""
+        """Images of a round, of the head or of the bases; 1 where no record says."""
         return 1 if self.shape is None else self.shape.images_per_round
 
     @property
     def short(self) -> str:
-        """The name without file and ``test_``."""
+        """The name of the case without its file and ``test_``."""
         return shorten_case(self.name)
 
     @property
     def current_s(self) -> float | None:
-        """Median of the rounds."""
+        """Median seconds of the rounds."""
         return statistics.median(self.rounds_s) if self.rounds_s else None
 
     @property
     def current_range_s(self) -> tuple[float, float] | None:
-        """The 95 % interval of that median; the extremes where there are too few rounds."""
+        """The 95 % interval of that median, seconds; the extremes where rounds are too few."""
         if len(self.rounds_s) < 2:
             return None
         interval = compute_median_interval(self.rounds_s)
@@ -152,17 +152,17 @@ class ReportedCase:
 
 @dataclass(frozen=True)
 class JudgedMachine:
-    """All that a report says of one machine.
+    """The part of a report on one machine.
 
     Attributes:
         machine: Its fingerprint.
         head: The run that is judged.
         bases: The runs it is compared with, oldest first.
-        cases: All cases of the head, then those that only bases hold.
+        cases: All cases of the head, then the cases that only bases hold.
         suite: What all cases have in common; ``None`` where it cannot be told.
-        limits: What was tolerated.
+        limits: The limits that it was judged by.
         settled: What measuring again had settled, by test id.
-        notes: What else there is to know, one line each.
+        notes: Further remarks, one line each.
     """
 
     machine: str
@@ -182,10 +182,10 @@ class JudgedMachine:
 
 
 def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
-    """Turn a saved run's JSON into what a report needs, checking everything that is used.
+    """Turn a saved run's JSON into the data of a report, checking everything that is used.
 
     Raises:
-        RecordError: It is no pytest-benchmark run with its rounds, or is damaged.
+        RecordError: The JSON is damaged, or is not a pytest-benchmark run with its rounds.
     """
     name = clean_words(name)
     run = parse_run(Path(name), clean_words(dict(document)), needs_rounds=True)
@@ -196,10 +196,10 @@ Words = TypeVar("Words")
 
 
 def clean_words(value: Words) -> Words:
-    """Replace characters that no page, picture or terminal should get: controls, halves of pairs.
+    """Replace characters that harm pages, pictures or terminals: controls, single surrogates.
 
-    Anybody may have written a run, and a branch may be called anything. Marks that turn the
-    direction of the text after them are replaced too: what follows would read as something else.
+    Anybody may have written a run, and a branch may have any name. Marks that turn the direction
+    of the following text are replaced too, since that text would look like another one.
     """
     if isinstance(value, str):
         return cast("Words", _UNFIT.sub("\ufffd", value.replace("\n", " ").replace("\t", " ")))
@@ -225,18 +225,18 @@ def judge_machine(
     settled: Mapping[str, SettledCase] | None = None,
     notes: Sequence[str] = (),
 ) -> JudgedMachine:
-    """Judge the last of a machine's runs against the others.
+    """Judge the last run of a machine against its other runs.
 
-    What the saved numbers tell is judged as a session would, and so is the lack of something to
-    compare with. What the run saw itself (images, dead workers) is repeated, and so is what it
-    settled by measuring again. Without other runs the run's own verdicts stand.
+    The saved numbers are judged by the rules of a session, also where there is nothing to compare
+    with. What only the run itself could see (images, dead workers) is taken from its record, and so
+    is what it settled by measuring again. Without other runs the run's own verdicts stand.
 
     Args:
-        runs: Of one machine, oldest first, one or more.
-        limits: What is tolerated.
-        settled: What stands of the speed of cases, by test id; ``None`` takes what the run itself
-            keeps of it, as far as it is compared with the same sessions with the same limits.
-        notes: To be passed on.
+        runs: Runs of one machine, oldest first, one or more.
+        limits: The limits to judge by.
+        settled: What was settled about the speed of cases, by test id; ``None`` takes what the run
+            stored, where it is compared with the same sessions by the same limits.
+        notes: Remarks to pass on.
 
     Raises:
         RecordError: The other runs share no case with the last one.
@@ -323,10 +323,10 @@ def _find_range(compared: ComparedCase, held: Sequence[SavedCase]) -> tuple[floa
 
 
 def require_runs(runs: Sequence[ReportedRun]) -> None:
-    """Refuse to report on nothing.
+    """Refuse a report without a run or a case.
 
     Raises:
-        RecordError: There is no run, or one without any case.
+        RecordError: There is no run, or a run without a case.
     """
     if not runs:
         raise RecordError("there is nothing to report", hint="pytest benchmarks")

@@ -1,7 +1,7 @@
-"""What the gate would do on this very machine, from sessions of unchanged code. Pure.
+"""Tells what the gate would do on this machine, from sessions of unchanged code. Pure.
 
-Each session in turn is compared with all others: any SLOWER is a false alarm. Then one case of it
-is slowed down on paper, further and further, until the gate sees it.
+Each session in turn is compared with all others: any SLOWER is a false alarm. Then one of its cases
+is slowed down in the numbers, more and more, until the gate finds it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FEWEST_TO_CALIBRATE: Final = FEWEST_SESSIONS + 1
 SLOWDOWNS: Final = tuple(
     percent / 100 for percent in (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 35, 50, 75, 100)
 )
-"""Slowdowns that are tried on paper, as fractions."""
+"""Slowdowns that are tried in the numbers, as fractions."""
 
 MOST_CASES_TRIED: Final = 12
 POWER: Final = 0.95
@@ -35,20 +35,20 @@ Session = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class MachineNoise:
-    """What unchanged sessions say of a machine and of the gate on it.
+    """What unchanged sessions tell about a machine and about the gate on it.
 
     Attributes:
         sessions: Sessions of unchanged code.
-        cases: Cases that all of them hold.
+        cases: How many cases all of them hold.
         max_slowdown: The limit that was tried, as a fraction.
         red_sessions: Sessions that the saved numbers alone call SLOWER somewhere: false alarms.
         red_bound: The true share of red sessions is below this with 95 % confidence.
         suspicious_sessions: Sessions in which a case would be measured again.
         smallest_proven: Slowdown of one case that the saved numbers alone prove in 95 % of trials;
-            ``None`` where even the largest one tried is not.
+            ``None`` where even the largest tried one is not proven.
         smallest_suspected: Slowdown of one case that is measured again in 95 % of trials.
-        telling_width: Change that an unchanged case stays below in 95 % of sessions, as a
-            fraction; the noisiest case.
+        telling_width: Change that the noisiest unchanged case stays below in 95 % of sessions, as
+            a fraction.
         noisiest: Name of that case.
         widths: The same for every case, by name.
     """
@@ -123,7 +123,7 @@ def compute_machine_noise(sessions: Sequence[Session], max_slowdown: float) -> M
 
 
 def compute_upper_bound(seen: int, trials: int, confidence: float = 0.95) -> float:
-    """Bound the probability of an event that was seen so often.
+    """Bound the probability of an event from how often it was seen.
 
     >>> round(compute_upper_bound(0, 8), 3)
     0.312

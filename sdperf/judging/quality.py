@@ -36,16 +36,16 @@ from sdperf.stats.sign_flip import compute_sign_flip_p_value
 from sdperf.units import format_score
 
 FEWEST_PAIRS: Final = 8
-"""Eight pairs can reach p = 1/256; with fewer the test could never speak."""
+"""Eight pairs can reach p = 1/256; with fewer pairs the test could never fail."""
 
 SIGNIFICANCE: Final = 1 / 64
-"""Chance that unchanged pictures are called worse, shared by the four scores of the paired test:
+"""Chance that unchanged pictures are called worse. The four scores of the paired test share it:
 each has 1/256, which eight pairs reach only where all of them are worse."""
 
 SMALLEST_DROP: Final = 0.02
 NOISE_MULTIPLE: Final = 3.0
 SMALLEST_DROP_BELOW_NOISE: Final = 0.002
-"""Against the A/A floor of the same machine class, less than this on the median is nothing."""
+"""A smaller median drop of SSIM below the A/A floor of the machine class does not matter."""
 
 CALIBRATE: Final = "sdperf quality calibrate --model MODEL"
 
@@ -90,9 +90,9 @@ class _PairedScore:
 
     Attributes:
         name: The field of `ImageScores`.
-        words: What a loss of it is called.
+        words: The words for a loss of this score.
         sign: 1 where a loss makes it smaller, -1 where it makes it larger.
-        scale: Of the smallest loss that matters, where 1 is that of SSIM.
+        scale: The smallest loss that matters, as a multiple of that of SSIM.
     """
 
     name: str
@@ -107,8 +107,8 @@ class _PairedScore:
 
 
 COLOUR_SCALE: Final = 30.0
-"""The smallest rise of a colour difference that matters, over the smallest drop of SSIM: 0.06 where
-the smallest drop is 0.002: a level of rounding in every twentieth value makes 0.04."""
+"""The smallest rise of a colour difference that matters, over the smallest drop of SSIM. The rise
+is 0.06 where the drop is 0.002; rounding by one level in every twentieth value makes 0.04."""
 
 _PAIRED: Final = (
     _PairedScore("ssim", "SSIM fell", 1, 1.0),
@@ -126,14 +126,14 @@ def judge_quality(
     Four scores are tested: SSIM and colour difference, of the whole frame and of the worst tile.
     DEGRADED when a one-sided exact sign-flip test of one of them is significant (`SIGNIFICANCE`,
     shared by the four) *and* the median loss exceeds both the smallest one that matters and three
-    times the noise of unchanged code. A score that a side lacks is left out. Faster never
-    outweighs it.
+    times the noise of unchanged code. A score that a side lacks is left out. A gain of speed never
+    makes up for a loss.
 
     Args:
         pairs: At least eight; fewer are INCONCLUSIVE.
-        noise: From an A/A run; zero where generation is bit-exact.
-        smallest_drop: Median drop of SSIM that matters; of a colour difference the rise of
-            `COLOUR_SCALE` times as much.
+        noise: Noise of the scores from an A/A run; zero where generation is bit-exact.
+        smallest_drop: Smallest median drop of SSIM that matters; for a colour difference, the
+            smallest rise is `COLOUR_SCALE` times as large.
 
     Returns:
         DEGRADED, INCONCLUSIVE (too few pairs), INCOMPARABLE (another reference), NO BASELINE (no
@@ -187,12 +187,12 @@ def judge_observation(
     entropies: Mapping[str, float],
     calibrate: str = CALIBRATE,
 ) -> list[Finding]:
-    """Judge what one case of the quality suite saw.
+    """Judge what one case of the quality suite found.
 
     Args:
-        seen: The observation.
+        seen: What the case observed.
         precision: Precision of the pipeline under test.
-        floors: The model's measured floors for it; ``None`` where nobody calibrated.
+        floors: The model's measured floors for it; ``None`` without a calibration.
         entropies: Entropy in bits of the shipped references, by content hash.
         calibrate: The command that measures the floors of this session's images.
 
@@ -245,8 +245,8 @@ def judge_sound(seen: Soundness) -> list[Finding]:
 def judge_repeats(seen: Repeats) -> Finding:
     """L1: the same seed is the same image, here and in a fresh process.
 
-    In one process any difference is DEGRADED: uninitialised memory and unseeded generators show
-    so. A fresh process may choose other kernels; there the same-path floors decide.
+    In one process any difference is DEGRADED, since uninitialised memory and unseeded generators
+    cause one. A fresh process may choose other kernels: there the same-path floors decide.
     """
     same = seen.image.score("same-process")
     if same is not None and not same.identical:
@@ -288,7 +288,7 @@ def judge_parity(
     """L4: every image against its reference and its floors, then all of them by the paired test.
 
     The paired test asks whether scores are lower than legal noise made them when the floors were
-    measured (the A/A floor stored with them); it is left out where no pair has one.
+    measured (the A/A floor stored with them). It is left out where no pair has such a floor.
     """
     if floors is None:
         return [
@@ -333,7 +333,7 @@ def judge_parity(
 
 
 def _with_exhibits(paired: Finding, seen: ImageParity) -> Finding:
-    """Show all images of a paired loss, the lowest SSIM first."""
+    """Make the evidence of a paired loss: all images, the lowest SSIM first."""
     scored = [
         (image, score) for image in seen.images if (score := image.score(seen.against)) is not None
     ]

@@ -56,18 +56,18 @@ _ACCEPT = "sdperf baseline accept"
 _PROGRAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _OWN_COMMAND = "{} is the command that you use for this program"
 _BATCH = 4
-"""Images of a throughput round that ``sdperf ab`` takes by itself."""
+"""How many images of a throughput round ``sdperf ab`` takes by default."""
 
 
 @dataclass(frozen=True)
 class Typed:
-    """What a measurement does not tell of how its session was asked for.
+    """How a session was started, as far as its measurements do not tell.
 
     Attributes:
         options: The session's own options, word by word; ``None`` is unknown.
-        prompts: The file that the prompts come from; ``None`` are the built-in ones, or unknown.
-        device: The device that was asked for; ``None`` was left to choose, or is unknown.
-        baselines: The folder of the accepted sessions; ``None`` is the usual one.
+        prompts: The file of the prompts; ``None`` for the built-in prompts, or where it is unknown.
+        device: The device that was asked for; ``None`` where none was, or where it is unknown.
+        baselines: The folder of the accepted sessions; ``None`` for the default folder.
     """
 
     options: Sequence[str] | None = None
@@ -80,7 +80,7 @@ UNKNOWN: Final = Typed()
 
 
 def _name_program(engine: str, typed: Typed) -> str:
-    """Name an engine to copy: a command that a saved run brings is nothing to copy and run."""
+    """Name an engine for a command to copy: a saved run must not choose what its reader runs."""
     if typed.options is not None or not is_external(engine):
         return engine
     name = name_engine(engine).partition("-")[2]
@@ -97,14 +97,14 @@ def suggest_ab(
     """Return the command that measures two sessions' code against each other in one sitting.
 
     Args:
-        saved: What was compared with.
-        current: What was judged.
+        saved: The measurement that was compared with.
+        current: The measurement that was judged.
         is_here: Whether the current code is the working tree, so that ``.`` names it.
-        typed: How the session was asked for.
+        typed: How the session was started.
 
     Returns:
-        The command, with what has to be known about it in brackets; ``None`` where neither a commit
-        nor a package differs as far as is known, so that there is nothing to hold against.
+        The command, with remarks in brackets; ``None`` where no commit or package is known to
+        differ, so that there are no two sides.
     """
     before, now = saved.environment.commit, current.environment.commit
     packages = _list_changed_packages(saved, current)
@@ -137,10 +137,10 @@ def suggest_ab(
 
 
 def suggest_bisect(measured: Measurement, aspect: str) -> tuple[str, ...]:
-    """Return what follows ``sdperf bisect GOOD BAD`` to search for what made a case worse.
+    """Return the options of ``sdperf bisect GOOD BAD`` that search for what made a case worse.
 
     Args:
-        measured: The case, as a saved run has it.
+        measured: The measurement of the case in a saved run.
         aspect: ``speed``, ``image`` or ``memory``.
     """
     engine = _name_program(measured.variant.engine, UNKNOWN)
@@ -187,7 +187,7 @@ def _describe_case(measured: Measurement, prompts: str | None, engine: str) -> l
 
 
 def _list_variant_settings(variant: Variant) -> list[tuple[Setting[Any], Any]]:
-    """Name what the case's name in the matrix of ``sdperf ab`` does not say."""
+    """Return the options that the case's name in the matrix of ``sdperf ab`` does not imply."""
     settings: list[tuple[Setting[Any], Any]] = []
     if variant.engine != TORCH:
         settings.append((ENGINE, variant.engine))
@@ -199,7 +199,7 @@ def _list_variant_settings(variant: Variant) -> list[tuple[Setting[Any], Any]]:
 
 
 def _list_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
-    """Name what differs from the preset of the model's name; without one, steps and guidance."""
+    """Return what differs from the preset of the model; without a preset, steps and guidance."""
     preset = PRESETS.get(workload.model)
     settings: list[tuple[Setting[Any], Any]] = []
     if preset is None or workload.num_inference_steps != preset.num_inference_steps:
@@ -221,7 +221,7 @@ def _list_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
 
 
 def _list_picture_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]:
-    """Name what is drawn from beside the prompt; files are not known by a record."""
+    """Return the options for input beside the prompt; a record does not know its files."""
     picture = workload.picture
     if picture is None:
         return []
@@ -230,7 +230,7 @@ def _list_picture_settings(workload: Workload) -> list[tuple[Setting[Any], Any]]
 
 
 def _note_pictures(workload: Workload) -> list[str]:
-    """Say which files a command lacks, of which a record knows the hash alone."""
+    """Say which files a command lacks; a record knows only their hashes."""
     picture = workload.picture
     if picture is None:
         return []
@@ -246,7 +246,7 @@ def _list_missing(picture: InputPicture) -> list[Setting[Any]]:
 
 
 def name_baselines(step: str | None, typed: Typed) -> str | None:
-    """Complete a suggested ``sdperf baseline accept`` by the session's own folder.
+    """Add the session's own folder to a suggested ``sdperf baseline accept``.
 
     >>> name_baselines("sdperf baseline accept --reason TEXT", Typed(baselines="my runs"))
     "sdperf baseline accept --baselines 'my runs' --reason TEXT"
@@ -261,8 +261,8 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
 
     Args:
         case: Its test id.
-        measured: What was measured; ``None`` where there is no record of it.
-        typed: How the session was asked for; without its options the measurement tells what it can.
+        measured: What was measured; ``None`` without a record.
+        typed: How the session was started; without its options, the measurement is used.
     """
     options, note = typed.options, ""
     if options is None and measured is not None:
@@ -278,12 +278,12 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
 
 
 def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
-    """Return the command that measures the floors of what a session drew.
+    """Return the command that measures the floors for what a session drew.
 
     Args:
         workload: What was drawn.
-        precision: In which precision.
-        typed: How the session was asked for.
+        precision: The precision in which it was drawn.
+        typed: How the session was started.
     """
     words = ["sdperf", "quality", "calibrate"]
     for setting, value in (*_list_drawn(workload), *_list_picture_settings(workload)):
@@ -300,12 +300,12 @@ def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN
 
 
 def _list_options(measured: Measurement, engine: str) -> list[str]:
-    """Return the options of pytest that the measurement tells of."""
+    """Return the pytest options that follow from the measurement."""
     variant, chosen = measured.variant, _list_drawn(measured.workload)
     if measured.subject is not None:
         chosen.append((SUBJECT, measured.subject))
     chosen += _list_picture_settings(measured.workload)
-    if variant.precision != "fp32":  # else a device that only emulates it would skip it
+    if variant.precision != "fp32":  # a device that only emulates the precision would skip it
         chosen.append((PRECISION, variant.precision))
     if variant.workers > 1:
         chosen.append((WORKERS, variant.workers))
@@ -321,6 +321,6 @@ def _list_options(measured: Measurement, engine: str) -> list[str]:
 
 
 def _list_drawn(workload: Workload) -> list[tuple[Setting[Any], Any]]:
-    """Name what is drawn, the model first."""
+    """Return the options that say what is drawn, the model first."""
     model = [(MODEL, workload.model)] if workload.model != EMBEDDED else []
     return [*model, *_list_settings(workload)]

@@ -14,11 +14,11 @@ from sdperf.stats.tail_shape import compute_normal_scores
 
 @dataclass(frozen=True)
 class Significant:
-    """What differs beyond chance; the suite-wide shift is named ``None``.
+    """The cases that differ by more than chance; the suite-wide shift has the name ``None``.
 
     Attributes:
-        slower: Names above their bar.
-        faster: Names as far below.
+        slower: Names of cases above their bar.
+        faster: Names of cases as far below it.
     """
 
     slower: frozenset[str | None]
@@ -32,7 +32,7 @@ def find_significant(estimate: SuiteEstimate, budget: float) -> Significant:
 
     Args:
         estimate: All cases of the session.
-        budget: Chance, each direction by itself, that an unchanged suite has any of them.
+        budget: Chance that an unchanged suite has such a case, for each direction by itself.
     """
     judged = [
         (case.data.case, case.rise_log, case.interval, math.log1p(case.data.max_slowdown))

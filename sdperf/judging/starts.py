@@ -1,4 +1,4 @@
-"""Did loading, or the first call, become slower? Fresh processes only, of equal caches. Pure."""
+"""Did loading or the first call become slower? Only for fresh processes with equal caches. Pure."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ START_GATES: Final[tuple[StartGate, ...]] = ("load", "first call")
 DEFAULT_MAX_SLOWDOWN: Final = 0.5
 DEFAULT_MAX_LONGER_S: Final = 2.0
 FEWEST_NARROWING: Final = 5
-"""Accepted sessions from which on their spread narrows the limits."""
+"""With this many accepted sessions, their spread narrows the limits."""
 
 NARROWEST_SLOWDOWN: Final = 0.1
 NARROWEST_LONGER_S: Final = 0.25
-"""No spread narrows the limits below these: another file system cache, another import order."""
+"""No spread narrows the limits below these: file system caches and import orders differ."""
 
 CONFIDENCE: Final = 0.999
-"""Of the prediction interval whose upper bound is the narrowed limit."""
+"""Coverage of the prediction interval whose upper bound is the narrowed limit."""
 
 REPEATS: Final = 2
-"""Fresh processes in which a suspect is measured again."""
+"""How many fresh processes measure a suspect again."""
 
 _LOOK: Final = "look at imports and caches"
 
@@ -41,7 +41,7 @@ class StartLimits:
 
     Attributes:
         max_slowdown: Tolerated slowdown as a fraction.
-        max_longer_s: Tolerated seconds.
+        max_longer_s: Tolerated additional seconds.
     """
 
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN
@@ -50,13 +50,13 @@ class StartLimits:
 
 @dataclass(frozen=True)
 class StartBaseline:
-    """What accepted sessions make of one start.
+    """The baseline of one start, from the accepted sessions.
 
     Attributes:
         baseline_s: Median of the sessions, seconds.
-        limit_s: Seconds above which it is slower.
-        sessions: Sessions that count.
-        caches: The state of the caches that they share, in words.
+        limit_s: Seconds above which a start is slower.
+        sessions: How many sessions count.
+        caches: The state of the caches that these sessions share, in words.
     """
 
     baseline_s: float
@@ -66,14 +66,14 @@ class StartBaseline:
 
 
 def read_start_s(gate: StartGate, measurement: Measurement) -> float | None:
-    """Return the seconds of a start; ``None`` where unknown or no fresh process made it."""
+    """Return the seconds of a start; ``None`` where unknown, or where no fresh process made it."""
     if measurement.start is None or not measurement.start.is_fresh:
         return None
     return measurement.load_s if gate == "load" else measurement.first_call_s
 
 
 def describe_caches(gate: StartGate, measurement: Measurement) -> str:
-    """Name the state of the caches that a start depends on: its identity beside the case's."""
+    """Name the state of the caches that a start depends on; only starts with equal ones compare."""
     start = measurement.start
     if start is None:
         return "caches unknown"
@@ -89,10 +89,10 @@ def choose_baseline(
     history: Sequence[Measurement | None],
     limits: StartLimits | None = None,
 ) -> StartBaseline | None:
-    """Choose what a start is compared with: sessions with the same caches, from fresh processes.
+    """Choose the sessions that a start is compared with: fresh processes with the same caches.
 
     Args:
-        gate: Which start.
+        gate: The name of the start.
         current: The current measurement.
         history: The compared sessions, oldest first.
         limits: The widest limits; five sessions or more narrow them.
@@ -140,15 +140,15 @@ def judge_start(
     """Judge one start, and its repeats in fresh processes where it was suspect.
 
     Args:
-        gate: Which start.
+        gate: The name of the start.
         current: The current measurement.
         history: The compared sessions, oldest first.
         limits: The widest limits.
         repeats_s: Seconds of the same start in more fresh processes with the same caches;
-            ``None`` judges by the one number alone, an empty sequence says that none could be had.
+            ``None`` judges by the one number alone, an empty sequence says that none was possible.
 
     Returns:
-        SLOWER, INCONCLUSIVE, PASS; ``None`` where there is nothing to judge.
+        SLOWER, INCONCLUSIVE or PASS; ``None`` where there is nothing to judge.
     """
     seconds = read_start_s(gate, current)
     baseline = choose_baseline(gate, current, history, limits)
@@ -178,11 +178,11 @@ def judge_start(
 def find_first_of_each_load(
     measurements: Sequence[tuple[str, Measurement]], key: Callable[[Measurement], object]
 ) -> list[str]:
-    """Name the first case of each set of loaded workers: all that share it repeat its figures.
+    """Name the first case of each set of loaded workers: later cases on it repeat its figures.
 
     Args:
         measurements: Case ids with their measurements, in the order in which they ran.
-        key: What tells sets of workers apart.
+        key: Returns what identifies a set of workers.
     """
     first: dict[object, str] = {}
     for name, measurement in measurements:

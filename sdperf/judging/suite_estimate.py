@@ -1,9 +1,9 @@
 """How far each case of a session is from its accepted sessions, and how sure that is.
 
-All cases are estimated together: the session's mood (suite-wide shift) is taken out of every
-session, each case's spread borrows strength from the spreads of the others, each case's drift is
-believed as far as the slopes of all scatter, and the accepted sessions, each compared with the
-others, tell how heavy the tails are.
+All cases are estimated together. The suite-wide shift is taken out of every session. The spread of
+each case is estimated with the help of the spreads of the others. The drift of each case counts as
+far as the slopes of all cases scatter. The accepted sessions, each compared with the others, tell
+how heavy the tails are.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sdperf.stats.summaries import compute_median, compute_median_interval
 from sdperf.stats.tail_shape import NORMAL, TailShape, compute_normal_scores, fit_tail_shape
 
 FEWEST_SESSIONS: Final = 5
-"""Accepted sessions from which on spreads between sessions are believed."""
+"""With this many accepted sessions, the spread between sessions counts as known."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CaseSessions:
         settle: Command that would settle an open answer; ``None`` where none is known.
         saved: How many of the sessions that hold it are saved runs, which nobody accepted.
         repeat: Command that measures the case again; ``None`` where none is known.
-        images_per_round: Images of a round, all of whose seconds count.
+        images_per_round: How many images a round has; its seconds are those of all of them.
     """
 
     case: str
@@ -78,11 +78,11 @@ class CaseEstimate:
     """Where one case stands against its accepted sessions.
 
     Attributes:
-        data: What it was estimated from.
-        sessions: Accepted sessions that hold the case.
-        baseline_s: Geometric mean of their medians; ``None`` without any.
-        rise_log: Log ratio of current to what was expected of this session, suite-wide shift
-            removed; ``None`` without any.
+        data: The measurements that it was estimated from.
+        sessions: How many accepted sessions hold the case.
+        baseline_s: Geometric mean of their medians, seconds; ``None`` without a session.
+        rise_log: Log ratio of the current median to the expected one, suite-wide shift removed;
+            ``None`` without a session.
         lowest_rise_log: The same for the lower end of the current rounds' 95 % interval of their
             median: what is left of the rise if a good part of the rounds was disturbed.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
@@ -92,8 +92,8 @@ class CaseEstimate:
         faster_p_value: Chance of falling at least this far when nothing changed; ``None`` where
             there is no interval.
         drift_log: What the case's drift over the accepted sessions adds to their mean for this
-            one; 0 where the suite's cases do not drift.
-        modes: Two clusters among the accepted sessions, if they fall in two.
+            session, log ratio; 0 where the suite's cases do not drift.
+        modes: The two clusters of the accepted sessions, if they fall into two.
     """
 
     data: CaseSessions
@@ -113,7 +113,7 @@ class ShiftEstimate:
     """What all cases of the session have in common.
 
     Attributes:
-        sessions: Compared sessions.
+        sessions: How many sessions are compared with.
         rise_log: Log ratio of the current session to the mean of the accepted ones.
         interval: Where an unchanged session would fall, as a log ratio around 0; ``None`` with
             fewer than five sessions.
@@ -140,7 +140,7 @@ class SuiteEstimate:
         has_steps: Whether the machine changed speed within the current rounds of any case.
         tails: How heavy the tails of unchanged sessions are.
         outlier_p_value: The smallest chance among the accepted sessions themselves, each compared
-            with the others of its case; 1 without any.
+            with the others of its case; 1 without a session.
     """
 
     cases: tuple[CaseEstimate, ...]
@@ -151,7 +151,7 @@ class SuiteEstimate:
 
 
 def compute_suite_estimate(cases: Sequence[CaseSessions]) -> SuiteEstimate:
-    """Estimate every case's rise over its accepted sessions and the chance of it.
+    """Estimate how far every case rose over its accepted sessions, and the chance of that.
 
     Args:
         cases: All cases of the session; their histories name the same sessions in the same order.
@@ -216,7 +216,7 @@ def _drop_absent(log_medians: NDArray[np.float64]) -> CaseHistory:
 def _fit_together(
     histories: Sequence[CaseHistory], modes: Sequence[Bimodality | None], next_time: int
 ) -> tuple[list[DriftFit | None], PooledSpread]:
-    """Fit every case with enough sessions; the pool is of those that do not fall in two modes."""
+    """Fit every case with enough sessions; cases that fall into two modes are not pooled."""
     enough = [
         one
         for one, two in zip(histories, modes, strict=True)
@@ -295,7 +295,7 @@ def _estimate_case(
 
 
 def _score_held_out(fit: DriftFit, pool: PooledSpread) -> NDArray[np.float64]:
-    """Compare each accepted session with the others, as the current one is compared with all."""
+    """Compare each accepted session with the others, as the current one is with all of them."""
     shrunk = [
         shrink_spread(max(float(variance), SPREAD_FLOOR**2), fit.count - 2, pool)
         for variance in fit.held_out_variances

@@ -15,8 +15,8 @@ class CaseNoise:
     """How far an unchanged case moves from session to session on this kind of machine.
 
     Attributes:
-        width: Change that it stays below in 95 % of sessions, as a fraction.
-        source: Where that stands, for people.
+        width: Change that the case stays below in 95 % of sessions, as a fraction.
+        source: Where the calibration is, for people.
     """
 
     width: float
@@ -28,7 +28,7 @@ def explain_unsupported(limit: float, noise: CaseNoise) -> str | None:
 
     Args:
         limit: Tolerated slowdown, as a fraction.
-        noise: Of the case.
+        noise: The noise of the case.
     """
     if noise.width <= limit:
         return None
@@ -46,7 +46,7 @@ def suggest_limit(noise: CaseNoise) -> str:
 def judge_support(finding: Finding, limit: float, noise: CaseNoise | None) -> Finding:
     """Leave a pass open where the machine could not have seen a slowdown of the limit.
 
-    What was found in spite of the noise stands.
+    A finding that was made in spite of the noise stays.
     """
     reason = None if noise is None else explain_unsupported(limit, noise)
     if noise is None or reason is None or finding.outcome is not Outcome.PASS:

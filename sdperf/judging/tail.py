@@ -1,4 +1,4 @@
-"""Do some rounds take far longer than the others? What a median cannot see. Pure."""
+"""Do some rounds take far longer than the others? A median does not show it. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sdperf.units import format_change, format_quantity
 
 GATE: Final = "tail"
 FEWEST_ROUNDS: Final = 20
-"""With twenty rounds, one in ten slow shows in two of them, and p95 is above the next slowest."""
+"""Fewest rounds: one slow round in ten shows twice in twenty, and p95 is above the next slowest."""
 
 DEFAULT_MAX_TAIL: Final = 0.5
 """Tolerated growth of p95 over the median, as a fraction, where few sessions are compared."""
 
 NARROWED_MAX_TAIL: Final = 0.25
-"""The same from `FEWEST_NARROWING` sessions on: fewer say little of how far tails vary."""
+"""The same with `FEWEST_NARROWING` sessions or more: fewer tell little about how tails vary."""
 
 REPEATS: Final = 2
-"""Fresh processes in which a suspect is measured again; their rounds are judged together."""
+"""How many fresh processes measure a suspect again; their rounds are judged together."""
 
 QUANTILE: Final = 0.95
 
@@ -36,7 +36,7 @@ class Tail:
     Attributes:
         p95: Quantile 0.95 over the median.
         worst: The slowest round over the median.
-        rounds: How many there were.
+        rounds: How many rounds there were.
     """
 
     p95: float
@@ -45,9 +45,10 @@ class Tail:
 
 
 def compute_tail(rounds_s: Sequence[float]) -> Tail:
-    """Compute the slow end of rounds; at least one.
+    """Compute the slow end of one or more rounds.
 
-    Relative to their own median: a case that is slower as a whole is the latency gate's affair.
+    It is relative to the median of the rounds: the latency gate judges a case that is slower as a
+    whole.
     """
     median_s = statistics.median(rounds_s)
     return Tail(
@@ -58,7 +59,7 @@ def compute_tail(rounds_s: Sequence[float]) -> Tail:
 
 
 def has_tail(measurement: Measurement) -> bool:
-    """Tell whether a case has rounds enough for its tail to be judged."""
+    """Tell whether a case has enough rounds for its tail to be judged."""
     return len(measurement.rounds_s) >= FEWEST_ROUNDS
 
 
@@ -71,14 +72,14 @@ def judge_tail(
     """Judge the slow end of a case's rounds against that of the compared sessions.
 
     SLOWER when p95 over the median is above the largest of all compared sessions by more than the
-    limit, the worst round is above theirs too, and so again in fresh processes together.
+    limit, the worst round is above theirs too, and both repeat in the fresh processes together.
 
     Args:
         rounds_s: Seconds of the current rounds.
         history: The compared sessions; those with too few rounds do not count.
         max_tail: Tolerated growth of p95 over the median, as a fraction; `FEWEST_NARROWING`
             sessions or more narrow it to `NARROWED_MAX_TAIL`.
-        repeats: Rounds of the same case in fresh processes; ``None`` judges without.
+        repeats: Seconds of rounds of the same case in fresh processes; ``None`` judges without.
 
     Returns:
         SLOWER or PASS; ``None`` with too few rounds here or there.
@@ -110,7 +111,7 @@ def judge_tail(
 
 
 def _pool_rounds(repeats: Sequence[Sequence[float]]) -> list[float]:
-    """Put the rounds of several processes together, each over the median of its process."""
+    """Join the rounds of several processes, each divided by the median of its process."""
     pooled: list[float] = []
     for rounds_s in repeats:
         median_s = statistics.median(rounds_s)

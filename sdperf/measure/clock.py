@@ -12,8 +12,8 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 monotonic_clock: Clock = time.perf_counter
-"""Seconds from a start that all processes of this machine share (CLOCK_MONOTONIC on Linux,
-mach_absolute_time on macOS), so that intervals of two workers can be laid over each other."""
+"""Seconds since a start that all processes of this machine share (CLOCK_MONOTONIC on Linux,
+mach_absolute_time on macOS), so that times of two workers can be compared."""
 
 
 process_clock: Clock = time.process_time
@@ -26,9 +26,9 @@ class Interval(Generic[T]):
 
     Attributes:
         start_s: Reading of the clock at the first border.
-        end_s: Reading at the second.
-        result: What the work returned.
-        cpu_s: Processor seconds of this process meanwhile, of all threads; ``None`` is unknown.
+        end_s: Reading of the clock at the second border.
+        result: The return value of the work.
+        cpu_s: Processor seconds of all threads of this process meanwhile; ``None`` is unknown.
     """
 
     start_s: float
@@ -48,7 +48,7 @@ def timed(
     """Run ``work`` between two borders at which the device's queue is empty.
 
     Args:
-        work: Called once. What it raises passes through; nothing is timed then.
+        work: Called once. Its exceptions pass through, and then nothing is timed.
         synchronize: Returns when the device's queue is empty; called before each clock reading.
         clock: Returns seconds.
 
@@ -67,10 +67,10 @@ def timed(
 def timed_block(
     note: Callable[[float, float], None], *, synchronize: Callable[[], None], clock: Clock
 ) -> Iterator[None]:
-    """Put the borders of `timed` around a block, whose work may lie inside of another call.
+    """Put the borders of `timed` around a block, whose work may be inside another call.
 
     Args:
-        note: Given the block's start and end, seconds; not called where the block raises.
+        note: Receives the block's start and end, seconds; not called where the block raises.
         synchronize: As for `timed`.
         clock: As for `timed`.
     """
@@ -82,7 +82,7 @@ def timed_block(
 
 
 class VirtualClock:
-    """A clock that shows what it is told; pytest-benchmark reads it as its ``timer=``.
+    """A clock that shows a time that it is given; pytest-benchmark reads it as its ``timer=``.
 
     A round is measured in a worker. Its seconds reach ``stats.data`` unchanged: before each round
     the clock is reset to zero, so the difference of the two readings is exactly the told value.
@@ -96,7 +96,7 @@ class VirtualClock:
         return self._now_s
 
     def reset(self) -> None:
-        """Go back to zero, before a round."""
+        """Set the clock to zero, before a round."""
         self._now_s = 0.0
 
     def show(self, seconds: float) -> None:
@@ -105,7 +105,7 @@ class VirtualClock:
 
 
 def wait_until(instant_s: float | None) -> None:
-    """Wait for an instant of the shared clock, the last stretch without sleeping."""
+    """Wait for a time of the shared clock, without sleeping at the end."""
     if instant_s is None:
         return
     rest_s = instant_s - monotonic_clock()

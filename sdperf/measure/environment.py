@@ -44,7 +44,7 @@ PACKAGES: Final = (
     "scikit-image",
     "torchao",
 )
-"""Packages whose version is kept with every record, apart from sdperf itself."""
+"""Packages whose versions are kept with every record, beside sdperf itself."""
 
 _VARIABLE_PREFIXES: Final = (
     "ATEN_",
@@ -66,7 +66,7 @@ _VARIABLE_PREFIXES: Final = (
     "VECLIB_",
 )
 _PLACE_SUFFIXES: Final = ("_HOME", "_PATH", "_DIR", "_ROOT", "_FILE", "_TOKEN")
-"""Ends of variables that say where something lies; they change no result and name private paths."""
+"""Endings of variables with paths, which change no result and show private names."""
 
 _SYSCTL_KEYS: Final = (
     "machdep.cpu.brand_string",
@@ -84,8 +84,9 @@ _SYSCTL_KEYS: Final = (
 )
 
 _FAST_SHARES: Final = {"cpu_capacity": 0.6, "cpufreq/cpuinfo_max_freq": 0.8}
-"""Cores with at least this share of the largest capacity count as fast; middle cores do. Where the
-kernel gives no capacity the highest clock stands in, in which small cores come closer."""
+"""Cores with at least this share of the largest capacity count as fast, which includes middle
+cores. Where the kernel gives no capacity, the highest clock is used, in which small cores are
+closer."""
 
 _POWER_PROFILES: Final[Mapping[str, str]] = {
     "low-power": "low",
@@ -115,19 +116,19 @@ def collect_environment(
     gpu_cores: int | None = None,
     system: System = LIVE_SYSTEM,
 ) -> Environment:
-    """Collect what a record says about the machine and software it was measured on.
+    """Collect a record's facts on its machine and software.
 
     Args:
-        device_kind: Where the pipeline runs.
+        device_kind: The kind of device that the pipeline runs on.
         device_name: Name of the GPU; where it is empty the processor's own name is taken. torch
             has no name for an Apple GPU, so that one is looked up.
         gpu_cores: GPU cores or multiprocessors, where the caller knows them; those of an Apple
             GPU are looked up.
-        system: Where to ask.
+        system: The source of the facts.
 
     Returns:
-        The environment; whatever the system does not tell is ``None``, or ``unknown`` in a text
-        that must be there. The commit is that of the folder this process works in.
+        The environment; a fact that the system does not tell is ``None``, or ``unknown`` in a
+        required text. The commit is that of the folder this process works in.
     """
     host = _read_host(system)
     gpu = read_apple_gpu(system) if device_kind == "mps" else None
@@ -225,14 +226,14 @@ def read_thermal_level(system: System = LIVE_SYSTEM) -> str | None:
 
 
 def read_package_versions(system: System = LIVE_SYSTEM) -> dict[str, str]:
-    """Read the versions of sdperf and of what is installed of `PACKAGES`; imports none of them."""
+    """Read the versions of sdperf and of the installed `PACKAGES`, without importing them."""
     versions = {name: system.package_version(name) for name in PACKAGES}
     installed = {name: version for name, version in versions.items() if version is not None}
     return installed | {"sdperf": __version__}
 
 
 def read_result_variables(system: System = LIVE_SYSTEM) -> dict[str, str]:
-    """Read the environment variables that change times or pixels; none that names a place."""
+    """Read the environment variables that change times or pixels, without those of paths."""
     return {
         name: value
         for name, value in sorted(system.environ.items())
@@ -244,13 +245,13 @@ GIT_QUIET: Final = (
     *("--no-optional-locks", "--no-pager", "-c", "core.hooksPath=/dev/null"),
     *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "diff.external="),
 )
-"""git's options before a command: no hook or watcher of a repository runs, and it is only read."""
+"""Options of git before a command: with them no hook or watcher runs, and nothing is written."""
 
 
 def read_commit(system: System = LIVE_SYSTEM) -> str | None:
     """Read the commit of the folder this process works in, ``-dirty`` where files have changes.
 
-    Files that git does not follow are no changes. On a Mac without developer tools git is a stub
+    Files that git does not track are not changes. On a Mac without developer tools git is a stub
     that opens a dialog, so it is not called there.
     """
     git = system.find_program("git")

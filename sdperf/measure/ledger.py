@@ -1,6 +1,7 @@
-"""Where a session's wall time goes: seconds by activity, each second counted once.
+"""Counts where a session's wall time goes: seconds by activity, each second once.
 
-Activities nest; what happens inside another one is taken from it. The clock is passed in.
+Activities nest: the time of an inner activity does not count for the outer one. The clock is passed
+in.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ Activity = Literal[
     "waiting",
     "the rest",
 ]
-"""``start-up`` lasts until the first worker's process runs, and all that were started with it;
-``process starts`` are those after it, imports included; ``profiled rounds`` are those that are
-watched, profiled or counted; ``device's peak`` is measured without the pipeline; ``references``
-are images and recordings of the pipeline that others are compared with; ``comparing`` scores
-images, judges, and measures suspects again; ``waiting`` reads the machine's
-guards and repeats rounds in which it did not hold still."""
+"""The activities. ``start-up`` lasts until the first worker's process runs, with all that were
+started together with it. ``process starts`` are later ones, imports included. ``profiled rounds``
+are rounds that are watched, profiled or counted. ``device's peak`` is measured without the
+pipeline. ``references`` are images and recordings of reference pipelines. ``comparing`` scores
+images, judges, and measures suspects again. ``waiting`` reads the machine's guards and repeats
+rounds in which the machine was not steady."""
 
 ACTIVITIES: Final[tuple[Activity, ...]] = get_args(Activity)
 USEFUL: Final[tuple[Activity, ...]] = ("warm-up rounds", "measured rounds", "profiled rounds")
@@ -46,9 +47,8 @@ class Durations:
 
     Attributes:
         seconds: Seconds of each activity that took any, in the order of `ACTIVITIES`.
-        loads: Pipelines loaded, by what was loaded and into which worker, such as
-            ``fp32, worker 1``.
-        reloads: Those of them that were loaded again into a worker that nobody asked to be fresh.
+        loads: The loaded pipelines, each with its worker, such as ``fp32, worker 1``.
+        reloads: The pipelines that were loaded again although no fresh process was needed.
     """
 
     seconds: Mapping[str, float]
@@ -62,11 +62,11 @@ class Durations:
 
     @property
     def share_outside(self) -> float | None:
-        """Share of the time after start-up that no round took, in [0, 1].
+        """Share of the time after start-up that was not spent in rounds, in [0, 1].
 
-        Rounds are timed, or warm up, or are profiled and watched for stages and resources.
+        Rounds are timed rounds, warm-ups, and profiled or watched rounds.
 
-        ``None`` before there is such time.
+        ``None`` until there is such time.
         """
         after_s = self.total_s - self.seconds.get("start-up", 0.0)
         useful_s = sum(self.seconds.get(name, 0.0) for name in USEFUL)
@@ -74,7 +74,7 @@ class Durations:
 
 
 class Ledger:
-    """Counts the wall time of one thread by activity; what other threads spend is theirs.
+    """Counts the wall time of one thread by activity, without the time of other threads.
 
     Args:
         clock: Returns seconds.
@@ -91,7 +91,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def spend(self, activity: Activity) -> Iterator[None]:
-        """Count what happens meanwhile as an activity, apart from what is counted inside it."""
+        """Count this block as an activity, without the activities that are counted inside it."""
         if threading.get_ident() != self._thread:
             yield
             return
@@ -104,7 +104,7 @@ class Ledger:
             self._open.pop()
 
     def move(self, seconds: float, origin: Activity, target: Activity) -> None:
-        """Count seconds that were spent as one activity as another; never more than there are."""
+        """Move seconds from one activity to another, at most as many as were counted."""
         self._settle()
         moved_s = min(max(seconds, 0.0), self._seconds[origin])
         self._seconds[origin] -= moved_s
@@ -114,8 +114,8 @@ class Ledger:
         """Note that a worker loaded a pipeline.
 
         Args:
-            what: Which pipeline into which worker.
-            is_fresh: Whether a fresh process was wanted: loading again is no waste then.
+            what: The pipeline and the worker.
+            is_fresh: Whether a fresh process was needed, so that loading again is not waste.
         """
         if self._loads[what] and not is_fresh:
             self._reloads.append(what)
@@ -126,7 +126,7 @@ class Ledger:
             self._open[0] = "the rest"
 
     def read(self) -> Durations:
-        """Return what was spent so far."""
+        """Return the times so far."""
         self._settle()
         spent = ((name, self._seconds[name]) for name in ACTIVITIES)
         seconds: dict[str, float] = {name: seconds for name, seconds in spent if seconds > 0}

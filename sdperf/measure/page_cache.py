@@ -1,4 +1,4 @@
-"""How much of a model's files the system holds in memory: what a load is quick or slow by."""
+"""Reads how much of a model's files is in the page cache, which decides how fast it loads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COLD_SHARE: Final = 0.05
 
 
 def describe_page_cache(files: Iterable[Path]) -> CacheState | None:
-    """Tell whether files are in the system's page cache; ``None`` where it cannot be asked.
+    """Tell whether files are in the system's page cache; ``None`` where it is unknown.
 
-    Nothing is read: pages are mapped, not touched.
+    The files are not read: their pages are mapped but not touched.
     """
     resident = pages = 0
     for path in files:
@@ -35,7 +35,7 @@ def describe_page_cache(files: Iterable[Path]) -> CacheState | None:
 
 
 def describe_compile_cache() -> CacheState:
-    """Tell whether torch's compiler has left anything on this machine: warm, else cold."""
+    """Tell whether torch's compiler has a cache on this machine: warm, else cold."""
     named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     user = os.environ.get("USER") or "root"
     folder = Path(named) if named else Path(tempfile.gettempdir()) / f"torchinductor_{user}"

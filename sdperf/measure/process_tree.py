@@ -1,4 +1,4 @@
-"""Memory and processor time of another program and of all that it started."""
+"""Memory and processor time of another program and of all its child processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PEAK: Final = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 
 
 def list_tree(pid: int) -> list[psutil.Process]:
-    """List a process and all below it; empty where it is gone."""
+    """List a process and all below it; empty where it has ended."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -24,16 +24,16 @@ def list_tree(pid: int) -> list[psutil.Process]:
 
 
 def read_tree_peak_bytes(pid: int) -> int | None:
-    """Sum the largest resident set of each process of a tree that runs now; ``None`` unknown.
+    """Sum the largest resident sets of the running processes of a tree; ``None`` is unknown.
 
-    The processes need not have had their peaks together, so that the sum is an upper limit. macOS
-    keeps no such number for others; the present memory stands for it there.
+    The processes may have had their peaks at different times, so the sum is an upper limit. macOS
+    has no such number for other processes; there the present memory is used.
     """
     return _sum(pid, _read_peak_bytes)
 
 
 def read_tree_resident_bytes(pid: int) -> int | None:
-    """Sum the memory that a tree's processes hold now; ``None`` unknown.
+    """Sum the present memory of a tree's processes; ``None`` is unknown.
 
     Linux: resident pages without those of files and shared memory; macOS: ``phys_footprint``.
     """
@@ -41,7 +41,7 @@ def read_tree_resident_bytes(pid: int) -> int | None:
 
 
 def read_tree_cpu_s(pid: int) -> float | None:
-    """Sum the processor seconds of a tree, of the children that it has waited for too."""
+    """Sum the processor seconds of a tree, including children that have ended."""
     total = 0.0
     found = list_tree(pid)
     for process in found:

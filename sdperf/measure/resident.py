@@ -1,4 +1,4 @@
-"""How much memory this process holds for itself right now, as the kernel counts it."""
+"""Reads the memory that this process holds for itself now, as the kernel counts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def read_resident_bytes() -> int | None:
     """Read the memory that is resident for this process alone; ``None`` where it cannot be known.
 
     Linux: resident pages without those of files and shared memory, so that weights that are mapped
-    from a file, and read in bit by bit, do not look like growth. macOS: the footprint, which
+    from a file and read step by step do not look like growth. macOS: the footprint, which
     includes what Metal holds and what was compressed. Memory that was swapped out on Linux is
     missing.
     """

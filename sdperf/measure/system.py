@@ -1,4 +1,4 @@
-"""The operating system behind a small protocol, so that everything that asks it can be tested."""
+"""The operating system behind a small protocol, so that all code that asks it can be tested."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PRIO_DARWIN_PROCESS: Final = 4
 
 
 class Stream(Protocol):
-    """What a program that goes on running has printed so far."""
+    """The output of a program that keeps running."""
 
     def read_new(self) -> str:
-        """Return what was printed since the last call; never waits."""
+        """Return the output since the last call; never wait."""
 
     def stop(self) -> None:
-        """End the program and forget what it printed."""
+        """End the program and discard its output."""
 
 
 class System(Protocol):
-    """What sdperf asks an operating system. Every answer may be missing; none raises for that."""
+    """The operating system as sdperf needs it. Any answer may be missing, without an error."""
 
     @property
     def platform(self) -> str:
@@ -76,13 +76,13 @@ class System(Protocol):
 
 
 class LiveStream:
-    """A running program whose output goes to a nameless file, so that it never waits for us.
+    """A running program whose output goes to a nameless file, so that it never waits for sdperf.
 
     Args:
         command: Absolute path and arguments.
 
     Raises:
-        OSError: It cannot be started.
+        OSError: The program cannot be started.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -102,7 +102,7 @@ class LiveStream:
             raise
 
     def read_new(self) -> str:
-        """Return what was printed since the last call; half a character waits for its rest."""
+        """Return the output since the last call; an incomplete character waits for its rest."""
         fresh = bytearray()
         while piece := os.pread(self._file.fileno(), _PIECE_BYTES, self._read_bytes):
             fresh += piece
@@ -110,7 +110,7 @@ class LiveStream:
         return self._decoder.decode(bytes(fresh))
 
     def stop(self) -> None:
-        """Ask the program to end, insist after two seconds, and close the file."""
+        """Ask the program to end, kill it after two seconds, and close the file."""
         self._process.terminate()
         try:
             self._process.wait(timeout=2.0)

@@ -1,6 +1,6 @@
-"""What nightly runs came to, and one issue about cases that stay worse.
+"""Results of nightly runs, and one issue about cases that stay worse.
 
-Two jobs use it: the one that measures notes its night in a small file, and another one, which runs
-no code under test, reads the last nights and may write an issue. The second has Python alone: what
+Two jobs use it. One measures and notes its night in a small file. The other runs no code under
+test, reads the last nights and may write an issue. The second job has Python alone: all that
 `python -m sdperf.nightly issue` loads comes with Python.
 """

@@ -1,4 +1,4 @@
-"""``python -m sdperf.nightly note`` and ``issue``: what the two jobs of a nightly workflow call."""
+"""``python -m sdperf.nightly note`` and ``issue``: commands of a nightly workflow's two jobs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sdperf.nightly.wording import format_body, format_closing, format_title
 from sdperf.streams import strip_controls
 
 NIGHTS: Final = 20
-"""Nights that are looked at; the last good one has to be among them for a bisect command."""
+"""How many nights are read; the last good one has to be among them for a bisect command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the two; return the exit status."""
+    """Run one of the two commands; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sdperf.nightly", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     note = commands.add_parser("note", help="leave what a run came to as a small file")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_night(run: Path, out: Path) -> None:
-    """Leave a run's night as a file; where there is no run to read, the night says nothing.
+    """Write a run's night to a file; without a readable run the night says nothing.
 
     Raises:
         OSError: The file cannot be written.
@@ -67,10 +67,10 @@ def write_night(run: Path, out: Path) -> None:
 
 
 def run_issue(environment: Mapping[str, str], branch: str, artefact: str, *, is_dry: bool) -> str:
-    """Look at the last nights, do what is to be done, and say it.
+    """Read the last nights, open, update or close the issue, and report it.
 
     Raises:
-        SdperfError: This is no job of GitHub's, or GitHub did not answer.
+        SdperfError: This is not a job on GitHub, or GitHub did not answer.
     """
     github, workflow = make_github(environment)
     nights = github.list_nights(workflow, branch, artefact, NIGHTS)

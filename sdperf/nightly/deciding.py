@@ -1,4 +1,4 @@
-"""What is to become of the issue, by the last nights. Pure."""
+"""Decides by the last nights what to do with the issue. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from sdperf.nightly.night import Night, NightAnswer
 
 BAD_NIGHTS: Final = 3
-"""Nights in a row in which a case has to be bad before anybody is told."""
+"""How many nights in a row a case has to be bad before an issue is opened."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class BadCase:
 
     Attributes:
         name: Its test id.
-        nights: The nights in a row that said so, the first one first; nights that settled nothing
-            of the case are left out.
-        last_good: The night before them that said that it was well; ``None`` where none is known.
+        nights: The nights in a row that found it bad, the first one first; nights without an answer
+            on the case are left out.
+        last_good: The night before them that found it good; ``None`` where no such night is known.
     """
 
     name: str
@@ -32,14 +32,14 @@ class BadCase:
 
 @dataclass(frozen=True)
 class KnownIssue:
-    """The issue as it is.
+    """The present issue.
 
     Attributes:
         number: Its number.
         cases: Test ids that it lists.
         closed_on: Day on which it was closed, ``2026-11-30``; ``None`` where it is open.
-        digests: Of the cases that it is about beside those, `digest_name`.
-        is_over: Whether sdperf itself closed it, since every case was well.
+        digests: Digests (`digest_name`) of further cases that it is about.
+        is_over: Whether sdperf itself closed it, since every case was good.
         body: Its text.
     """
 
@@ -52,18 +52,18 @@ class KnownIssue:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is."""
+        """Whether the issue is open."""
         return self.closed_on is None
 
     def is_about(self, name: str) -> bool:
-        """Whether it was made of this case among others."""
+        """Whether this case is one of those that the issue is about."""
         return name in self.cases or (bool(self.digests) and digest_name(name) in self.digests)
 
 
 def digest_name(name: str) -> str:
-    """Return four characters that stand for a test id where there is no room for it.
+    """Return four characters that replace a test id where there is no room for it.
 
-    Of 5,000 cases a new one is taken for one of them once in 3,000.
+    With 5,000 cases, a new case has the digest of one of them with a chance of 1 in 3,000.
     """
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).digest()
     return base64.urlsafe_b64encode(digest[:3]).decode()
@@ -71,13 +71,13 @@ def digest_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class NightDecision:
-    """What to do.
+    """A decision on the issue.
 
     Attributes:
         act: ``open``, ``update``, ``close`` or ``nothing``.
-        reason: Why, one sentence.
-        bad: The cases that the issue is to list.
-        absent: Those of them that the last night did not measure.
+        reason: The reason, one sentence.
+        bad: The cases for the issue to list.
+        absent: Those of these cases that the last night did not measure.
     """
 
     act: str
@@ -87,14 +87,14 @@ class NightDecision:
 
 
 def find_bad_case(name: str, nights: Sequence[Night]) -> BadCase | None:
-    """Return in which nights, up to the last that settled anything of it, a case was bad.
+    """Return the nights in a row, up to the last with an answer, in which a case was bad.
 
     Args:
         name: Its test id.
-        nights: Oldest first; nights that settle nothing of the case count neither way.
+        nights: The nights, oldest first; nights without an answer on the case do not count.
 
     Returns:
-        ``None`` where the last night that settled it found it well, or none settled it.
+        ``None`` where the last night with an answer found it good, or no night had an answer.
     """
     row: list[Night] = []
     last_good = None
@@ -115,19 +115,19 @@ def _get_settled(name: str, night: Night) -> NightAnswer | None:
 
 
 def _is_well(name: str, nights: Sequence[Night]) -> bool:
-    """Tell whether the last night that settled a case found it well."""
+    """Tell whether the last night with an answer on a case found it good."""
     settled = (_get_settled(name, night) for night in reversed(nights))
     last = next((one for one in settled if one is not None), None)
     return last is not None and not last.is_bad
 
 
 def decide(nights: Sequence[Night], issue: KnownIssue | None) -> NightDecision:
-    """Say what is to become of the issue.
+    """Decide what to do with the issue.
 
-    A case gets into it after three bad nights in a row and leaves it when a night finds it well; an
-    answer that settles nothing (INCONCLUSIVE, NO BASELINE, INCOMPARABLE, CHANGED) counts neither
-    way, and a case that is measured no longer stays. Somebody who closed the issue is not
-    told the same again: only a case that it did not list opens another.
+    A case enters it after three bad nights in a row and leaves it when a night finds it good. An
+    open answer (INCONCLUSIVE, NO BASELINE, INCOMPARABLE, CHANGED) does not count, and a case that
+    is no longer measured stays. A person who closed the issue is not told about the same cases
+    again: only a case that it did not list opens another issue.
 
     Args:
         nights: The last nights, oldest first.
@@ -162,9 +162,9 @@ def decide(nights: Sequence[Night], issue: KnownIssue | None) -> NightDecision:
 
 
 def _is_told(row: BadCase, closed: KnownIssue) -> bool:
-    """Tell whether a case is bad without a break since somebody closed an issue about it.
+    """Tell whether a case has been bad without a break since a person closed an issue about it.
 
-    An issue that sdperf closed, since all was well, tells of nothing that came after it.
+    An issue that sdperf closed, since all was good, does not cover later nights.
     """
     if closed.is_over:
         return False

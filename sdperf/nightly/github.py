@@ -1,4 +1,4 @@
-"""The few calls of GitHub's API that the issue takes, by what comes with Python.
+"""The few calls of GitHub's API that the issue needs, with Python's standard library.
 
 Source: GitHub REST API, version 2022-11-28: actions/workflow-runs, actions/artifacts, issues.
 """
@@ -36,20 +36,20 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class GitHubError(SdperfError):
-    """GitHub did not answer, or not as its documentation says."""
+    """GitHub did not answer, or its answer differs from its documentation."""
 
 
 class ArtefactError(GitHubError):
-    """One thing that was asked for is gone or too large; what else there is can be read."""
+    """One requested item is gone or too large; other items can be read."""
 
 
 class _NoTokenElsewhere(urllib.request.HTTPRedirectHandler):
-    """Follows to where an artefact lies, without the token: that place is another host's."""
+    """Follows a redirect to an artefact, without the token: it is on another host."""
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Drop the token where the host changes; follow to no address that is read in the open."""
+        """Drop the token where the host changes; follow no address without encryption."""
         if not _is_safe_address(newurl):
             raise urllib.error.URLError("it sends to an address that is not https")
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -66,7 +66,7 @@ class GitHub:
     Attributes:
         api: Address of its API.
         repository: ``owner/name``.
-        token: What it may be written with.
+        token: The token that allows writing to it.
     """
 
     api: str
@@ -76,13 +76,13 @@ class GitHub:
     def list_nights(self, workflow: str, branch: str, artefact: str, most: int) -> list[Night]:
         """Return the last nights of a workflow that a timer started, oldest first.
 
-        A run that left no night says nothing; so does one whose file cannot be read.
+        A run without a night says nothing, and so does a run whose file cannot be read.
 
         Args:
             workflow: File name of the workflow.
-            branch: Whose runs count; no other code starts by a timer.
+            branch: The branch whose runs count; a timer starts no other code.
             artefact: Name of the artefact that holds a night.
-            most: How many to look at.
+            most: The most runs to read.
 
         Raises:
             GitHubError: GitHub did not answer.
@@ -94,7 +94,7 @@ class GitHub:
         return nights[::-1]
 
     def find_issue(self) -> KnownIssue | None:
-        """Return the open issue, else the one that was made last.
+        """Return the open issue, else the newest closed one.
 
         Raises:
             GitHubError: GitHub did not answer.
@@ -122,7 +122,7 @@ class GitHub:
         return number
 
     def update_issue(self, number: int, title: str, body: str) -> None:
-        """Write an issue anew.
+        """Replace the title and text of an issue.
 
         Raises:
             GitHubError: GitHub did not answer.
@@ -130,12 +130,12 @@ class GitHub:
         self._send("PATCH", f"issues/{number}", {"title": title, "body": body})
 
     def close_issue(self, number: int, comment: str, body: str) -> None:
-        """Say why, and close an issue, which keeps that it was not closed by hand.
+        """Close an issue with a comment, and mark in its text that sdperf closed it.
 
         Args:
             number: Its number.
-            comment: Why.
-            body: Its text until now.
+            comment: The reason.
+            body: Its present text.
 
         Raises:
             GitHubError: GitHub did not answer.
@@ -219,17 +219,17 @@ _HINTS: Final = {
 
 
 def make_github(environment: Mapping[str, str]) -> tuple[GitHub, str]:
-    """Read from a job's environment which repository and which workflow it is about.
+    """Read the repository and the workflow from a job's environment.
 
     Args:
-        environment: As GitHub's runner sets it, with ``GITHUB_TOKEN``.
+        environment: The environment that GitHub's runner sets, with ``GITHUB_TOKEN``.
 
     Returns:
         The repository, and the workflow's file name.
 
     Raises:
-        ConfigurationError: This is no job of GitHub's, or its token or the address
-            of the API cannot be used.
+        ConfigurationError: This is not a job on GitHub, or its token or the address of the API
+            cannot be used.
     """
     repository = environment.get("GITHUB_REPOSITORY", "")
     workflow = environment.get("GITHUB_WORKFLOW_REF", "").partition("@")[0].rpartition("/")[2]
@@ -261,7 +261,7 @@ def make_github(environment: Mapping[str, str]) -> tuple[GitHub, str]:
 
 
 def _is_safe_address(address: str) -> bool:
-    """Tell whether a token may go there: by https, or by http to this very machine."""
+    """Tell whether a token may be sent to an address: by https, or by http to this machine."""
     if not re.fullmatch(r"[!-~]+", address):
         return False
     try:
@@ -282,7 +282,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _read_issue(document: Any) -> KnownIssue | None:
-    """Read an issue; ``None`` for one of somebody else, and for a pull request."""
+    """Read an issue; ``None`` for an issue that is not sdperf's, and for a pull request."""
     if not isinstance(document, dict) or "pull_request" in document:
         return None
     number, body = document.get("number"), document.get("body")
@@ -296,7 +296,7 @@ def _read_issue(document: Any) -> KnownIssue | None:
 
 
 def _unpack(content: bytes) -> bytes:
-    """Return the night that an artefact holds, and unpack nothing else of it."""
+    """Return the night in an artefact, without unpacking anything else."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(NIGHT_FILE) as member:
             return member.read(LARGEST_NIGHT_BYTES + 1)
@@ -318,7 +318,7 @@ _UNPACKING: Final = (
     RuntimeError,
     NotImplementedError,
 )
-"""What `zipfile` and its decompressors raise where an archive is damaged."""
+"""Exceptions of `zipfile` and its decompressors for a damaged archive."""
 
 
 def _list(answer: Any, key: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A night: what one nightly run said of each case, as the small file that its job leaves. Pure."""
+"""A night: the answers of one nightly run on each case, as a small file of its job. Pure."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ FORMAT_VERSION: Final = 1
 NIGHT_FILE: Final = "night.json"
 LARGEST_NIGHT_BYTES: Final = 2**20
 ALL_CASES: Final = "all cases together"
-"""The name under which a night says what its cases have in common."""
+"""The name under which a night has the answer for all cases together."""
 
 _MOST_CASES: Final = 5_000
 _LONGEST_NAME: Final = 500
 _LONGEST_REASON: Final = 300
 _MOST_WORDS: Final = 40
 _HEAD_BYTES: Final = 8_192
-"""Room for what a file holds beside its cases: a reason of 300 characters, at 12 bytes at most."""
+"""Bytes for the parts of a file beside its cases: a reason of 300 characters of 12 bytes each."""
 _MOST_LEFT_OUT: Final = 10**9
 
 
 @dataclass(frozen=True)
 class NightAnswer:
-    """What a night said of a case.
+    """The answer of a night on a case.
 
     Attributes:
-        outcome: In the words of `sdperf.record.verdict.Outcome`.
-        reason: What was seen; empty where nothing was said.
-        bisect: What follows ``sdperf bisect GOOD BAD`` to ask since when this case is worse; empty
-            where it is not, or where nothing is known to ask.
+        outcome: A value of `sdperf.record.verdict.Outcome`.
+        reason: The reason; empty without one.
+        bisect: Options after ``sdperf bisect GOOD BAD`` that search for the cause; empty where the
+            case is not worse, or where no options are known.
     """
 
     outcome: str
@@ -49,12 +49,12 @@ class NightAnswer:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the outcome says that the case is bad or that it is well; others say neither."""
+        """Whether the outcome says that the case is bad or good; open outcomes say neither."""
         return self.is_bad or self.outcome in _WELL
 
     @property
     def aspect(self) -> str | None:
-        """What ``sdperf bisect --for`` searches for; ``None`` where nothing is worse."""
+        """The value of ``sdperf bisect --for``; ``None`` where nothing is worse."""
         return ASPECTS.get(self.outcome)
 
 
@@ -66,7 +66,7 @@ ASPECTS: Final[Mapping[str, str]] = {
     Outcome.DEGRADED.value: "image",
     Outcome.BROKEN.value: "image",
 }
-"""What ``sdperf bisect --for`` searches for, by what a case came to."""
+"""The value of ``sdperf bisect --for`` for each outcome of a case."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Night:
     """One nightly run.
 
     Attributes:
-        cases: What was said of each case, by its test id.
+        cases: The answer on each case, by its test id.
         open: Why the night says nothing: it was void, interrupted, or measured nothing; ``None``
-            where it does.
-        commit: Commit that was measured, all 40 digits; empty unknown.
-        date: Day on which it began, ``2026-11-30``; empty unknown.
-        url: Where the run can be looked at; empty unknown.
+            where it has answers.
+        commit: Commit that was measured, all 40 digits; empty where unknown.
+        date: Day on which it began, ``2026-11-30``; empty where unknown.
+        url: Address of the run's page; empty where unknown.
         left_out: How many more cases it had than its file has room for.
     """
 
@@ -92,7 +92,7 @@ class Night:
 
     @property
     def is_judged(self) -> bool:
-        """Whether it says anything."""
+        """Whether the night has any answer."""
         return self.open is None
 
     def list_bad(self) -> list[str]:
@@ -103,8 +103,8 @@ class Night:
 def format_night(night: Night) -> str:
     """Return a night as JSON; commit, day and address come from GitHub, not from the file.
 
-    It keeps within what `parse_night` takes: names are shortened, then the words for bisect are
-    left out, then cases, the bad ones last, and their number is kept.
+    The file stays within the limits of `parse_night`: names are shortened, then the options for
+    bisect are left out, then cases, the bad ones last; the number of left-out cases is kept.
     """
     entries = [
         (_fit_name(name), answer)
@@ -126,7 +126,7 @@ def format_night(night: Night) -> str:
 def _choose_cases(
     entries: Sequence[tuple[str, NightAnswer]], *, has_words: bool
 ) -> dict[str, dict[str, object]]:
-    """Return as many cases as a file may hold, the bad ones before the others, in their order."""
+    """Return as many cases as a file may hold, bad ones first, in their order."""
     documents = {name: _describe(answer, has_words=has_words) for name, answer in entries}
     bad_first = sorted(entries, key=lambda entry: not entry[1].is_bad)
     chosen: set[str] = set()
@@ -151,7 +151,7 @@ def _describe(answer: NightAnswer, *, has_words: bool) -> dict[str, object]:
 
 
 def _fit_name(name: str) -> str:
-    """Return a test id that the file takes: a long one keeps its start, and a hash of the whole."""
+    """Return a test id that fits the file: a long one keeps its start and gets a hash."""
     if len(name) <= _LONGEST_NAME:
         return name or "(no name)"
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
@@ -159,16 +159,17 @@ def _fit_name(name: str) -> str:
 
 
 def parse_night(content: bytes, *, commit: str = "", date: str = "", url: str = "") -> Night:
-    """Read a night; nothing in the file is trusted.
+    """Read a night; no part of the file is trusted.
 
     Args:
         content: The file.
-        commit: Of the run, as GitHub has it.
-        date: Likewise.
-        url: Likewise.
+        commit: Hash of the commit that the run measured; empty where it is unknown.
+        date: Day on which the run began, ``2026-11-30``; empty where it is unknown.
+        url: Address of the run's page on GitHub; empty where it is unknown.
 
     Raises:
-        RecordError: It is too large, no JSON, of another version, or says what no night says.
+        RecordError: The file is too large, not JSON, of another version, or has values that no
+            night has.
     """
     if len(content) > LARGEST_NIGHT_BYTES:
         raise RecordError("the night's file is too large", got=f"{len(content)} bytes")

@@ -1,4 +1,4 @@
-"""From a saved run to its night, in the job that measured. Pure."""
+"""Makes the night of a saved run, in the job that measured. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sdperf.store.runs import SavedRun
 
 
 def note_night(run: SavedRun) -> Night:
-    """Say of each case of a run what it came to, and what to ask where it is worse.
+    """Return the outcome of each case of a run, with options for bisect where it is worse.
 
     A run that is void or was interrupted says nothing: neither that a case is bad nor that it is
-    well.
+    good.
     """
     summary = run.summary
     if summary is None:

@@ -1,4 +1,4 @@
-"""The issue in words, and what of it is read back. Pure."""
+"""Writes the text of the issue, and reads parts of it back. Pure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _HIDDEN: Final = re.compile(r"\A<!-- sdperf-nightly (\{.*?\}) -->", re.DOTALL)
 _MOST_LISTED: Final = 500
 _MOST_LISTED_CHARACTERS: Final = 12_000
 _MOST_DIGESTS: Final = 5_001
-"""As many as a night has cases, and the name of all of them together."""
+"""The most names: those of a night's cases, and the name of all of them together."""
 _DIGESTS: Final = re.compile(r"(?:[\w-]{4}){0,5001}", re.ASCII)
 _LONGEST_COMMAND: Final = 2_000
-"""GitHub takes 65,536 characters of an issue."""
+"""The most characters of an issue; GitHub accepts 65,536."""
 
 
 def format_title(bad: Sequence[BadCase]) -> str:
@@ -44,10 +44,10 @@ def format_title(bad: Sequence[BadCase]) -> str:
 
 
 def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
-    """Return the issue's text; what it lists is kept in it for the nights to come.
+    """Return the issue's text, with hidden data on its cases for later nights.
 
     Args:
-        decision: What is to be listed.
+        decision: The decision with the cases to list.
         nights: The last nights, oldest first.
     """
     listed = _choose_listed(decision.bad)
@@ -69,7 +69,7 @@ def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
         "",
         *format_markdown_table(_tabulate_nights(nights[-_MOST_NIGHTS:])),
         "",
-        "This text is written anew after each night. A case leaves the table when a night finds it "
+        "This text is rewritten after each night. A case leaves the table when a night finds it "
         "well (PASS or FASTER), and the issue is closed with the last one. Who closes it by hand "
         "is not told of the same cases again.",
     ]
@@ -77,7 +77,7 @@ def format_body(decision: NightDecision, nights: Sequence[Night]) -> str:
 
 
 def format_closing(last: Night) -> str:
-    """Return the comment that goes with closing."""
+    """Return the comment for closing the issue."""
     return (
         f"Every case that this issue listed is well again in the night of {last.date or 'today'}"
         f"{_name_run(last)}."
@@ -85,9 +85,9 @@ def format_closing(last: Night) -> str:
 
 
 def read_listed(body: object) -> tuple[str, ...] | None:
-    """Read back which cases an issue lists; ``None`` where it is no issue of ours.
+    """Read back which cases an issue lists; ``None`` where it is not an issue of sdperf.
 
-    Somebody may have edited the text: what cannot be read is an issue that lists nothing.
+    A person may have edited the text: an unreadable issue counts as one that lists nothing.
     """
     mark = _read_mark(body)
     if mark is None:
@@ -119,7 +119,7 @@ def mark_over(body: str) -> str:
 
 
 def _read_mark(body: object) -> dict[str, Any] | None:
-    """Return what is hidden in an issue; ``None`` where it is none of ours."""
+    """Return the hidden data of an issue; ``None`` where it is not an issue of sdperf."""
     found = _HIDDEN.match(body) if isinstance(body, str) else None
     if found is None:
         return None
@@ -131,7 +131,7 @@ def _read_mark(body: object) -> dict[str, Any] | None:
 
 
 def _choose_listed(bad: Sequence[BadCase]) -> list[str]:
-    """Return as many names as an issue has room for."""
+    """Return the names for which an issue has room."""
     sizes = itertools.accumulate(len(_hide(one.name)) + 2 for one in bad)
     fits = (
         one.name for one, size in zip(bad, sizes, strict=True) if size <= _MOST_LISTED_CHARACTERS
@@ -140,7 +140,7 @@ def _choose_listed(bad: Sequence[BadCase]) -> list[str]:
 
 
 def _hide(value: object) -> str:
-    """Return JSON that ends no HTML comment."""
+    """Return JSON that cannot end an HTML comment."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -168,7 +168,7 @@ def _tabulate_cases(decision: NightDecision) -> Table:
 
 
 def _format_commands(bad: Sequence[BadCase]) -> Iterator[str]:
-    """Say what to type, the same question once, and where no command can be given, why."""
+    """Return the commands to type, equal ones once, or why no command can be given."""
     commands = dict.fromkeys(one for case in bad if (one := suggest_command(case)) is not None)
     if not commands:
         yield (
@@ -186,8 +186,8 @@ def _format_commands(bad: Sequence[BadCase]) -> Iterator[str]:
 def suggest_command(case: BadCase) -> str | None:
     """Return the command that searches for the commit; ``None`` where an end is unknown.
 
-    The bad end is the first night of the row that was bad in what is searched for: a night that was
-    slower is no end of a search for the commit that broke the image.
+    The bad end is the first night of the row that was bad in the searched aspect: a slower night
+    cannot be the end of a search for the commit that broke the image.
     """
     if not case.nights or case.last_good is None:
         return None
@@ -202,11 +202,11 @@ def suggest_command(case: BadCase) -> str | None:
 
 
 def _is_suggestion(words: Sequence[str], aspect: str | None) -> bool:
-    """Tell whether words are such as sdperf suggests: a file may bring others.
+    """Tell whether options are ones that sdperf suggests, since a file may contain others.
 
     Args:
-        words: What follows the two ends, `sdperf.judging.settling.suggest_bisect`.
-        aspect: What has to be searched for.
+        words: The options after the two ends, from `sdperf.judging.settling.suggest_bisect`.
+        aspect: The aspect that has to be searched for.
     """
     options, values = words[::2], words[1::2]
     if not words or len(options) != len(values) or len({*options}) != len(options):
@@ -232,7 +232,7 @@ _SUGGESTED: Final = {
         r"(?:negative_prompt=[^=]+)?"
     ),
 }
-"""The options that are suggested, and what each may be set to."""
+"""The options that sdperf suggests, with the values that each may have."""
 
 
 def _tabulate_nights(nights: Sequence[Night]) -> Table:

@@ -1,7 +1,7 @@
 """The pytest plugin: options, parametrisation, fixtures, gates. Imports no torch.
 
-Installed through the ``pytest11`` entry point, it stays out of the way of sessions that use none
-of its fixtures: hooks import what they need once there is a test or an option of ours.
+It is installed through the ``pytest11`` entry point and does nothing in sessions that use none of
+its fixtures: hooks import what they need once a test or an option of sdperf is there.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
 _SHIPPED_SUITE: Final = Path(__file__).parents[1] / "suite"
 _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
-"""Why the settings of an ini file cannot be used; raised once everything is collected."""
+"""The error of an ini file's settings; it is raised once everything is collected."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register our options and the ini settings of the same names.
+    """Register sdperf's options and the ini settings of the same names.
 
-    Where standard output is closed pytest itself breaks down with a traceback before it says
-    anything; it gets an output that is thrown away, and `pytest_configure` says why it ends.
+    Where standard output is closed, pytest itself would fail with a traceback. So it gets an output
+    that is thrown away, and `pytest_configure` says why the session ends.
     """
     add_options(parser)
     if sys.stdout is None:
@@ -106,10 +106,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _read_host_options(config: pytest.Config) -> None:
-    """Check pytest-benchmark's options before it reads them, and take over what it cannot do.
+    """Check pytest-benchmark's options before it reads them, and take over what it lacks.
 
     Raises:
-        ConfigurationError: They cannot be meant.
+        ConfigurationError: The options cannot be meant so.
         RecordError: An accepted session is damaged.
     """
     option, has_baselines = config.option, False
@@ -140,13 +140,13 @@ def _take_over_accepted(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """Note every ``--benchmark-compare-fail``: argparse would keep the last one only."""
+    """Note every ``--benchmark-compare-fail``, since argparse would keep only the last one."""
     early_config.stash[_COMPARE_FAIL] = list_compare_fail(args)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
-    """Refuse a run that pytest-benchmark would stumble over with a traceback."""
+    """Refuse a run for which pytest-benchmark would raise a traceback."""
     fault = find_fault(compared_benchmark)
     if fault is not None:
         raise pytest.UsageError(f"the run to compare with cannot be used: {fault}")
@@ -154,7 +154,7 @@ def pytest_benchmark_compare_machine_info(compared_benchmark: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Show progress where pytest reports; a reader that goes away loses no session of ours."""
+    """Show progress where pytest reports; a session survives the end of its output's reader."""
     session.config.stash[_OUTPUT] = guard_terminal(session.config.get_terminal_writer())
     live = session.config.stash.get(KEY, None)
     if live is not None:
@@ -183,9 +183,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_pycollect_makemodule(
     module_path: Path, parent: pytest.Collector
 ) -> pytest.Module | None:
-    """Name the cases of the suite that the wheel brings as those of a copied folder are named.
+    """Give the cases of the installed suite the names that a copied folder would have.
 
-    Their path would name the environment in which they lie, and no baseline would know them.
+    Their own path would name the environment, and no baseline would know it.
     """
     if module_path.parent != _SHIPPED_SUITE:
         return None
@@ -197,7 +197,7 @@ def pytest_pycollect_makemodule(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put our cases in order, and stop where the ini settings cannot be used."""
+    """Put sdperf's cases in order, and stop where the ini settings cannot be used."""
     if _INI_FAULT in config.stash:
         raise pytest.UsageError(config.stash[_INI_FAULT])
     ours = [item for item in items if is_ours(item)]
@@ -209,7 +209,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Plan for the tests that are left, in their order: ``-k`` has deselected the others."""
+    """Plan for the remaining tests, in their order: ``-k`` has deselected the others."""
     ours = [item for item in session.items if is_ours(item)]
     if ours and _INI_FAULT not in session.config.stash:
         from sdperf.plugin.collecting import plan
@@ -232,7 +232,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     host = getattr(session.config, "_benchmarksession", None)
     if not any(map(is_ours, session.items)):
         if live.asked.compares_with_accepted and host is not None:
-            host.compare = True  # no case of ours: what it meant to pytest-benchmark
+            host.compare = True  # no sdperf case: pytest-benchmark handles it
             host.handle_loading()
         return
     from sdperf.plugin.live.session import take_over_host
@@ -260,7 +260,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 
 def _open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
-    """Make sure of the folder, and begin the journal or go on with the one that was left.
+    """Lock and check the folder, and begin the journal or continue the interrupted one.
 
     Raises:
         ConfigurationError: Another session measures here, something cannot be written, or there is
@@ -297,7 +297,7 @@ def _open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let the last run of a case count, where another plugin runs a failed test again."""
+    """Count the last run of a case, where another plugin runs a failed test again."""
     live = item.config.stash.get(KEY, None)
     if live is not None and item.nodeid in live.log.reports:
         live.forget(item.nodeid, getattr(item.config, "_benchmarksession", None))
@@ -305,7 +305,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """End the session where its journal cannot be written any more: all that is done is kept."""
+    """End the session where its journal cannot be written any more; finished cases are kept."""
     live = item.config.stash.get(KEY, None)
     if live is not None and live.journal is not None and live.journal.complaint is not None:
         item.session.shouldstop = live.journal.complaint
@@ -315,9 +315,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Measure a pipeline's first case again when its last one is done, before it is let go.
+    """Measure a pipeline's first case again after its last one, before it is unloaded.
 
-    Being asked to end (SIGTERM, a closed terminal) in a case of ours is like Ctrl-C.
+    A request to end (SIGTERM, a closed terminal) during an sdperf case is like Ctrl-C.
     """
     if not is_ours(item):
         return (yield)
@@ -363,7 +363,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
-    """Judge, keep the evidence, and let nothing that failed be saved as a baseline."""
+    """Judge, keep the evidence, and keep failed runs from being saved as baselines."""
     live = session.config.stash.get(KEY, None)
     if live is None:
         return (yield)
@@ -392,13 +392,13 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 
 
 def _ended_before_a_case(session: pytest.Session, live: LiveSession) -> bool:
-    """Tell whether the user ended the session in its first case: it is said, and not saved."""
+    """Tell whether the user ended the session in its first case, which is then not saved."""
     return session.exitstatus == pytest.ExitCode.INTERRUPTED and bool(live.list_left_out())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Say in every saved run what became of each of its cases, and what the quality suite saw."""
+    """Add to every saved run the outcome of each case, and the quality suite's observations."""
     live = config.stash.get(KEY, None)
     if live is not None and live.outcome is not None:
         from sdperf.plugin.ending.saving import list_quality_cases, summarise_run
@@ -417,7 +417,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Drop the momentary clock frequency, which makes equal machines look different."""
+    """Remove the momentary clock frequency, which makes equal machines look different."""
     cpu = machine_info.get("cpu")
     if isinstance(cpu, dict):
         for key in ("hz_actual", "hz_actual_friendly"):
@@ -434,12 +434,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave no worker behind, however the session ended."""
+    """End all workers, in whatever way the session ended."""
     session = config.stash.get(KEY, None)
     if session is not None:
         session.suites.close()
         if session.lock is not None and session.journal is not None:
-            # The end of the session was not reached, as when a pager closed standard output.
+            # The session did not reach its end, for example because a pager closed its output.
             with contextlib.suppress(OSError):
                 print(
                     "sdperf: the session ended early; what it finished is kept: sdperf resume",

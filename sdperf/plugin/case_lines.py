@@ -1,4 +1,4 @@
-"""One whole line a case of ours, where pytest writes a letter; and what is left of the session."""
+"""One line per sdperf case, where pytest writes a letter, with the time left of the session."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _COLOURS: Final = {"passed": "", "failed": "red", "skipped": "yellow", "rerun": 
 
 
 class CaseLines:
-    """Shows what each case came to on a line of its own.
+    """Shows the result of each case on a separate line.
 
-    Where pytest writes a line a test itself (``-v``), the figure is added to that line.
+    Where pytest itself writes one line per test (``-v``), the figure is added to that line.
 
     Args:
-        line: The live line, which knows what a case came to.
+        line: The live line, which knows the result of a case.
         reporter: pytest's own terminal reporter.
-        ids: Cases of ours, in the order in which they run.
-        last_id: The session's last test, behind which pytest writes that all is done.
+        ids: Ids of sdperf's cases, in the order in which they run.
+        last_id: Id of the session's last test; after it pytest writes that all is done.
     """
 
     def __init__(self, line: LiveLine, reporter: Any, ids: Sequence[str], last_id: str) -> None:
@@ -46,7 +46,7 @@ class CaseLines:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Keep pytest from beginning a line of letters, and note what a case takes."""
+        """Keep pytest from beginning a line of letters, and note the time of a case."""
         node_id = item.nodeid
         if node_id not in self._numbers:
             return (yield)
@@ -70,7 +70,7 @@ class CaseLines:
     def pytest_report_teststatus(
         self, report: pytest.TestReport
     ) -> Generator[None, Any, tuple[str, str, Any]]:
-        """Leave out the letter: the case's own line says what it says."""
+        """Leave out the letter: the case's own line has the outcome."""
         status: tuple[str, str, Any] = yield
         category, letter, word = status
         if self._is_verbose or not letter or report.nodeid not in self._numbers:
@@ -79,7 +79,7 @@ class CaseLines:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Show what became of a case, after pytest has counted it."""
+        """Show the outcome of a case, after pytest has counted it."""
         if report.nodeid not in self._numbers or (report.when != "call" and report.passed):
             return
         end, verdict = self._line.take_end(), getattr(report, VERDICT_MARK, None)
@@ -89,9 +89,9 @@ class CaseLines:
                 self._line.add_to_line(text)
             return
         if text is None and report.skipped:
-            return  # nothing was begun; the summary counts it with its reason
+            return  # the case was not begun; the summary counts it with its reason
         if verdict is not None and self._shown.get(report.nodeid, "").startswith(str(verdict)):
-            return  # a case of the quality suite has said so when it ended
+            return  # a case of the quality suite said so when it ended
         self._shown[report.nodeid] = text or ""
         where = "" if report.when == "call" else f" at {report.when}"
         self._line.show_case(
@@ -107,12 +107,12 @@ class CaseLines:
 
 
 def show_case_lines(config: pytest.Config, line: LiveLine, ours: Sequence[pytest.Item]) -> None:
-    """Show a line of each case, unless another plugin has put a reporter of its own in the place.
+    """Show a line for each case, unless another plugin has replaced pytest's reporter.
 
     Args:
-        config: pytest's.
+        config: pytest's configuration.
         line: The live line.
-        ours: Our cases, in the order in which they run.
+        ours: sdperf's cases, in the order in which they run.
     """
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if type(reporter) is pytest.TerminalReporter and not config.option.collectonly:

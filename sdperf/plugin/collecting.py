@@ -1,4 +1,4 @@
-"""Collection: spreads tests of ours over the matrix, orders them, gives them the virtual clock."""
+"""Collection: spreads sdperf's tests over the matrix, orders them, gives them the virtual clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SUFFIXES: Final = {"sd_workers": "w", "sd_threads": "t"}
 
 
 def spread_over_matrix(session: LiveSession, metafunc: pytest.Metafunc) -> None:
-    """Spread a test of ours over the axes of the matrix, unless it does so itself."""
+    """Spread an sdperf test over the axes of the matrix, unless it does so itself."""
     own = {
         name.strip()
         for marker in metafunc.definition.iter_markers("parametrize")
@@ -57,7 +57,7 @@ def spread_over_matrix(session: LiveSession, metafunc: pytest.Metafunc) -> None:
 
 
 def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str, ...]:
-    """Spread over what was asked for; a gain that is about engines takes all others unasked."""
+    """Spread over the requested engines; a gain about engines takes all others by default."""
     if settings.engines != (TORCH,):
         return settings.engines
     matrix = metafunc.definition.get_closest_marker("sd_matrix")
@@ -70,14 +70,14 @@ def _choose_engines(metafunc: pytest.Metafunc, settings: Settings) -> tuple[str,
 def _choose_optimisations(
     metafunc: pytest.Metafunc, settings: Settings
 ) -> tuple[tuple[str, ...], ...]:
-    """Spread over what was asked for; unasked, gains are of the device's default."""
+    """Spread over the requested optimisations; by default, gains are of the device's default."""
     if settings.optimisations is not None:
         return settings.optimisations
     return ((DEFAULT,),) if _GAIN_FIXTURE in metafunc.fixturenames else ()
 
 
 def _name_value(name: str, value: str | int | tuple[str, ...]) -> Any:
-    if value == TORCH:  # a case keeps its name, and with it its baselines, beside other engines
+    if value == TORCH:  # a case keeps its name and its baselines, also beside other engines
         return pytest.HIDDEN_PARAM
     if isinstance(value, tuple):
         return "+".join(value) or PLAIN
@@ -90,12 +90,12 @@ def _parametrised_names(marker: pytest.Mark) -> list[str]:
 
 
 def arrange(session: LiveSession, items: list[pytest.Item], ours: list[pytest.Item]) -> None:
-    """Give our cases the virtual clock, and put equal pipelines together: one load each.
+    """Give sdperf's cases the virtual clock, and put equal pipelines together: one load each.
 
     Args:
         session: The sdperf session.
         items: All tests, put in order in place.
-        ours: Those of ours among them, put in order in place.
+        ours: The sdperf tests among them, put in order in place.
     """
     own_ids = set(map(id, ours))
     for item in ours:
@@ -110,11 +110,11 @@ def arrange(session: LiveSession, items: list[pytest.Item], ours: list[pytest.It
 
 
 def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
-    """Plan for our cases that are left after deselection, and show a line of each.
+    """Plan for sdperf's remaining cases after deselection, and show a line for each.
 
     Args:
         session: The sdperf session.
-        ours: Our cases, in the order in which they run.
+        ours: sdperf's cases, in the order in which they run.
     """
     session.suites.plan = Plan(
         [
@@ -133,7 +133,7 @@ def plan(session: LiveSession, ours: list[pytest.Item]) -> None:
 
 
 def _is_skipped(settings: Settings, item: pytest.Item) -> bool:
-    """Tell whether a case will be skipped whatever the machine: it is marked, or a soak unasked."""
+    """Tell whether a case is skipped on any machine: by its mark, or as a soak nobody asked for."""
     if item.get_closest_marker("skip") is not None:
         return True
     asks = find_asked(getattr(getattr(item, "function", None), "__code__", None))
@@ -158,11 +158,11 @@ def _read_own_limit(session: LiveSession, item: pytest.Item) -> None:
 
 
 def ends_pipeline(item: pytest.Item, following: pytest.Item | None) -> bool:
-    """Whether a case of ours is timed and no timed case of its pipeline follows directly.
+    """Tell whether a case is timed and no timed case of its pipeline follows directly.
 
     Args:
-        item: A case of ours.
-        following: What runs next, if anything.
+        item: An sdperf case.
+        following: The next test; ``None`` after the last one.
     """
     if _is_quality(item):
         return False
@@ -184,19 +184,19 @@ def _is_gain(item: pytest.Item) -> bool:
 
 
 def _pipeline_rank(item: pytest.Item) -> tuple[int, int, str, tuple[str, ...], bool]:
-    """Order by precision, engine, optimisations; then quality, which takes what images there are.
+    """Order by precision, engine, optimisations; then quality, which uses existing images.
 
-    The quality of what is optimised is asked nowhere, so that it comes before such cases.
+    The quality suite never asks about optimised pipelines, so it comes before their cases.
     """
     variant = _read_variant(item)
     precision, engine = variant.precision, variant.engine
-    engines = list(ENGINES)  # programs of the user's come last
+    engines = list(ENGINES)  # external programs come last
     rank = engines.index(engine) if engine in ENGINES else len(engines)
     return PRECISIONS.index(precision), rank, engine, variant.optimisations, _is_quality(item)
 
 
 def _read_variant(item: pytest.Item) -> Variant:
-    """Return the cell of the matrix that a test was spread to; what it sets itself is not seen."""
+    """Return the cell of the matrix that a test was spread to, without what it sets itself."""
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else callspec.params
     precision = params.get("sd_precision")

@@ -1,4 +1,4 @@
-"""pytest's command line: our options, what cannot be meant, and the words to type it again."""
+"""pytest's command line: sdperf's options, refused combinations, and the words to repeat it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from sdperf.judging.settling import Typed
 
 OLDEST_HOST: Final = (5, 3, 1)
-"""Of pytest-benchmark; older ones keep ``--benchmark-json`` open, and a run would be lost at its
-end."""
+"""The oldest usable pytest-benchmark; older versions keep ``--benchmark-json`` open, and a run
+would be lost at its end."""
 
 NOT_REPEATED: Final = (PROCESSES, TRACE, HTML, MARKDOWN, IN_PROCESS, DURATIONS, RESUME)
-"""Options that say where a result goes, or what a suggested command decides itself."""
+"""Options for the place of a result, and options that a suggested command sets itself."""
 
 COMPARE_FAIL: Final = "--benchmark-compare-fail"
 STATS: Final = frozenset({"min", "max", "mean", "stddev", "median", "iqr", "rounds", "outliers"})
-"""What pytest-benchmark's table and checks read of a case."""
+"""Figures of a case that pytest-benchmark's table and checks read."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -62,7 +62,7 @@ def find_value(config: pytest.Config, setting: Setting[Any]) -> Any:
 
 
 def escape_help(text: str) -> str:
-    """Double each ``%``, which argparse takes for the beginning of a placeholder. Pure.
+    """Double each ``%``, since argparse reads it as the beginning of a placeholder. Pure.
 
     >>> escape_help("3%, and up to 25%")
     '3%%, and up to 25%%'
@@ -96,13 +96,13 @@ def list_compare_fail(arguments: Sequence[str]) -> list[list[str]]:
 
 
 def check_host_version(version: str) -> None:
-    """Refuse an old pytest-benchmark before anything is measured, where pip could not.
+    """Refuse an old pytest-benchmark before anything is measured, in case pip did not.
 
     Args:
-        version: pytest-benchmark's own.
+        version: Version of pytest-benchmark.
 
     Raises:
-        ConfigurationError: It is too old.
+        ConfigurationError: The version is too old.
     """
     if tuple(map(int, re.findall(r"\d+", version)[:3])) < OLDEST_HOST:
         oldest = ".".join(map(str, OLDEST_HOST))
@@ -118,7 +118,7 @@ def check_timing(config: pytest.Config) -> None:
     """Refuse a session whose cases would not be timed by pytest-benchmark.
 
     Raises:
-        ConfigurationError: It is switched off, or pytest-codspeed takes its place.
+        ConfigurationError: pytest-benchmark is switched off, or pytest-codspeed replaces it.
     """
     manager = config.pluginmanager
     if not manager.hasplugin("benchmark"):
@@ -136,7 +136,7 @@ def check_timing(config: pytest.Config) -> None:
 
 
 def check_swallowed_path(compare: object) -> None:
-    """Refuse ``pytest --benchmark-compare benchmarks``: the path became the run's name; and none.
+    """Refuse ``pytest --benchmark-compare benchmarks``, where the path became the run's name.
 
     Raises:
         ConfigurationError: The run to compare with is a folder or a test file.
@@ -165,7 +165,7 @@ def check_compare_fail(option: Any, *, has_baselines: bool) -> None:
 
     Args:
         option: pytest's parsed options.
-        has_baselines: Whether a bare ``--benchmark-compare`` has anything accepted to go by.
+        has_baselines: Whether a bare ``--benchmark-compare`` has accepted sessions to use.
 
     Raises:
         ConfigurationError: Nothing is compared, or nothing is timed.
@@ -197,7 +197,7 @@ def find_fault(document: Any) -> str | None:
     """Say why pytest-benchmark could not compare with a saved run; ``None`` when it can. Pure.
 
     Args:
-        document: What it read as JSON.
+        document: The JSON of the run.
     """
     if not isinstance(document, dict) or not isinstance(document.get("machine_info"), dict):
         return "it has no machine_info"
@@ -215,7 +215,7 @@ def find_fault(document: Any) -> str | None:
 
 
 def read_typed(config: pytest.Config) -> Typed:
-    """Read how a session was asked for; ini settings need no repeating, they are read again."""
+    """Read how a session was started, without ini settings, which are always read again."""
     from sdperf.judging.settling import Typed
 
     prompts, device = find_value(config, PROMPTS), find_value(config, DEVICE)

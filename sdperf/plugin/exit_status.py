@@ -1,4 +1,4 @@
-"""Exit statuses of a session that pytest does not have."""
+"""Exit statuses that sdperf adds to those of pytest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The session's journal: what each finished case leaves in it, and what a resumed session takes."""
+"""The session's journal: finished cases are written to it, and a resumed session reads them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ UNMEASURED: Final = frozenset(
         "resume",
     }
 )
-"""Settings that take no part in measuring: they may differ when a session is resumed. Every other
+"""Settings that do not affect measuring: they may differ when a session is resumed. Every other
 setting of `Settings`, also one that is added later, has to be equal."""
 
 _MOMENTARY: Final = frozenset({"thermal_level"})
@@ -82,13 +82,13 @@ _MOMENTARY: Final = frozenset({"thermal_level"})
 
 @dataclass(frozen=True)
 class ExpectedCase:
-    """What a case has to be for its journal entry to count.
+    """The properties that a case must have for its journal entry to count.
 
     Attributes:
-        kind: What a round is.
-        variant: How to run.
+        kind: Kind of the case.
+        variant: The variant.
         stage: The stage of a ``stage`` case.
-        rounds: Timed rounds, of all processes together; ``None`` takes as many as there are.
+        rounds: Number of timed rounds of all processes together; ``None`` accepts any number.
     """
 
     kind: CaseKind
@@ -99,16 +99,16 @@ class ExpectedCase:
 
 @dataclass
 class SessionJournal:
-    """A session's journal, and what it took from an earlier process.
+    """A session's journal, with the cases that it took from an earlier process.
 
     Attributes:
-        journal: What this process appends to; ``None`` where the session keeps none.
-        images: Where pictures lie.
+        journal: The journal that this process writes; ``None`` where the session keeps none.
+        images: The folder of pictures.
         earlier: Finished cases of earlier processes, by test id.
         kept: When the process began that measured each case that was taken over, by test id.
         measured_anew: Why cases of an earlier process were measured again, by test id.
         complaint: Why the journal cannot be written any more; ``None`` where it can.
-        lines: What to tell people.
+        lines: Lines to show to people.
     """
 
     images: ImageStore
@@ -120,7 +120,7 @@ class SessionJournal:
     lines: list[str] = field(default_factory=list)
 
     def find_timed(self, suite: Suite, case: str, expected: ExpectedCase) -> CaseResult | None:
-        """Return what an earlier process measured of a case; ``None`` where nothing counts."""
+        """Return an earlier process's measurement of a case; ``None`` where it does not count."""
         from sdperf.run.case import CaseResult
 
         entry = self.earlier.get(case)
@@ -143,7 +143,7 @@ class SessionJournal:
     def find_quality(
         self, suite: Suite, case: str, precision: Precision
     ) -> tuple[Observation, dict[str, bytes]] | None:
-        """Return what an earlier process saw in a case of the quality suite, with its pictures."""
+        """Return an earlier process's observation of a quality case, with its pictures."""
         entry = self.earlier.get(case)
         if entry is None:
             return None
@@ -164,7 +164,7 @@ class SessionJournal:
         return seen.seen, pngs
 
     def add_timed(self, suite: Suite, case: str, result: CaseResult) -> None:
-        """Put a finished case on the disk, its pictures first."""
+        """Write a finished case to the disk, its pictures first."""
         against = {
             scores.against_sha256: suite.images.find_plain(scores.against_sha256)
             for image in result.measurement.images
@@ -177,12 +177,12 @@ class SessionJournal:
     def add_quality(
         self, suite: Suite, case: str, result: QualityResult, shelf: Mapping[str, bytes]
     ) -> None:
-        """Put a finished case of the quality suite on the disk, its pictures first.
+        """Write a finished case of the quality suite to the disk, its pictures first.
 
         Args:
-            suite: Of the session.
+            suite: The suite of the session.
             case: Its test id.
-            result: What it came to.
+            result: Its result.
             shelf: Every image that the quality suite made, by content hash.
         """
         record = format_quality(
@@ -238,16 +238,16 @@ class SessionJournal:
 def open_journal(
     live: LiveSession, arguments: Sequence[str], folder: Path, *, is_disabled: bool
 ) -> None:
-    """Begin the session's journal, or go on with the one that was left.
+    """Begin the session's journal, or continue the interrupted one.
 
     Args:
         live: The session.
-        arguments: What stood behind ``pytest``.
-        folder: Where it was called.
+        arguments: The words after ``pytest``.
+        folder: The folder in which it was called.
         is_disabled: Whether ``--benchmark-disable`` was given.
 
     Raises:
-        ConfigurationError: There is nothing to resume, or what there is does not count.
+        ConfigurationError: There is no session to resume, or it does not count.
         RecordError: The journal is damaged.
         OSError: It cannot be written.
     """
@@ -291,7 +291,7 @@ def open_journal(
 
 
 def describe_left(content: JournalContent) -> str:
-    """Say what an interrupted session left, one line."""
+    """Describe an interrupted session in one line."""
     head = content.head
     since = content.processes[0].started_at if content.processes else head.session
     cases = format_quantity(len(content.entries), "finished case")
@@ -319,7 +319,7 @@ def _find_resumable(root: Path, left: Sequence[Path]) -> JournalContent:
 
 
 def list_settings(settings: Settings, *, is_disabled: bool) -> dict[str, str]:
-    """Return every setting that takes part in measuring, as text by name. Pure."""
+    """Return every setting that affects measuring, as text by name. Pure."""
     texts = {"benchmark_disable": str(is_disabled)}
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
@@ -332,7 +332,7 @@ def list_settings(settings: Settings, *, is_disabled: bool) -> dict[str, str]:
 
 
 def list_code_places(root: Path, subject: str | None, folder: Path) -> list[Path]:
-    """Return where the code lies that takes part: the project's, sdperf's and the subject's."""
+    """Return the places of the code that affects measuring: project, sdperf and subject."""
     import sys
 
     import sdperf
@@ -348,7 +348,7 @@ def list_code_places(root: Path, subject: str | None, folder: Path) -> list[Path
 def _explain_other_case(
     suite: Suite, entry: JournalEntry, measurement: Measurement, expected: ExpectedCase
 ) -> str | None:
-    """Say why a journal's measurement is not the one that is wanted now; ``None`` where it is."""
+    """Say why a journal's measurement does not fit the present case; ``None`` where it does."""
     pairs: tuple[tuple[str, object, object], ...] = (
         ("the kind", measurement.kind, expected.kind),
         ("the variant", measurement.variant, expected.variant),
@@ -365,7 +365,7 @@ def _explain_other_case(
 
 
 def _explain_other_place(suite: Suite, entry: JournalEntry) -> str | None:
-    """Say in what the machine, its software or the model differ; ``None`` where in nothing."""
+    """Say how the machine, its software or the model differ; ``None`` where they do not."""
     if entry.model_hash != suite.model.model_hash:
         return f"the model was {entry.model_hash} and is {suite.model.model_hash}"
     before, now = parse_record(Environment, entry.environment), suite.environment()

@@ -1,4 +1,4 @@
-"""Where a session's state lies and which tests are ours; imports nothing of sdperf."""
+"""The key of a session's state, and which tests are sdperf's; imports no sdperf module."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from sdperf.plugin.live.session import LiveSession
 
 KEY: pytest.StashKey[LiveSession] = pytest.StashKey()
-"""The session's state; absent for as long as no test and no option asks for any of ours."""
+"""Key of the session's state; it is absent until a test or an option of sdperf is used."""
 
 FIXTURES: Final = frozenset({"sd_benchmark", "sd_gain", "sd_quality"})
-"""The fixtures that make a test one of ours."""
+"""The fixtures that make a test an sdperf test."""
 
 
 def is_ours(item: pytest.Item) -> bool:
-    """Tell whether a test asks for one of our fixtures."""
+    """Tell whether a test uses one of sdperf's fixtures."""
     return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

@@ -1,4 +1,4 @@
-"""What a session writes and needs, which is tried before anything is measured."""
+"""Checks what a session writes and needs before anything is measured."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sdperf.engines.requirements import require_installed
 from sdperf.outputs import Output, list_temporary_folders
-from sdperf.pipeline.optimisations.catalogue import (
-    check_device,
-    check_library,
-    depends_on_device,
-    find_c_library,
-)
+from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
@@ -23,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[Output]:
-    """List what a session writes.
+    """List the files and folders that a session writes.
 
     Args:
         settings: The options.
@@ -47,16 +42,16 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[Output]:
 
 
 def check_packages(settings: Settings, root: Path) -> None:
-    """Refuse what was asked for by name and is not installed, before anything is loaded.
+    """Refuse named engines and packages that are not installed, before anything is loaded.
 
     Args:
-        settings: What was asked for.
+        settings: The options.
         root: pytest's root folder.
 
     Raises:
         ConfigurationError: A package is missing; the message says how to install it.
     """
-    if settings.cluster is None:  # else they are needed where its workers run
+    if settings.cluster is None:  # on a cluster they are needed where its workers run
         kind = "cpu" if settings.device == "auto" else settings.device
         require_installed(
             () if settings.engine_is_auto else settings.engines,
@@ -76,11 +71,11 @@ def check_packages(settings: Settings, root: Path) -> None:
 def check_model_and_device(suites: SessionSuites) -> None:
     """Find the model, and refuse optimisations that the device cannot run, before anything loads.
 
-    A set counts where the user named it and a selected test is about it. Nobody asks what the
-    device is where any will do.
+    A set of optimisations counts where the user named it and a selected test uses it. The device is
+    not looked up where the answer does not depend on it.
 
     Args:
-        suites: The session's, its tests planned.
+        suites: The session's suites, with planned tests.
 
     Raises:
         ConfigurationError: An optimisation cannot be used on the device.
@@ -92,10 +87,8 @@ def check_model_and_device(suites: SessionSuites) -> None:
         suites.own()
     tested = {one.variant.optimisations for one in suites.plan.tests if not one.is_skipped}
     named = [names for names in suites.settings.optimisations or () if names in tested]
-    if any(map(depends_on_device, named)):
-        device = suites.own().describe_device()
-        for names in named:
-            if depends_on_device(names):
-                check_device(names, device.kind, device.compute_capability)
-                if suites.settings.cluster is None:  # else the worker says what its host lacks
-                    check_library(names, find_c_library())
+    refuse_unusable(
+        named,
+        lambda: suites.own().describe_device(),
+        is_here=suites.settings.cluster is None,
+    )

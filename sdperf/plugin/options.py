@@ -1,4 +1,4 @@
-"""The `Settings` of a pytest session: what was typed, the profile and the ini file, checked."""
+"""The `Settings` of a pytest session: typed options, the profile and the ini file, checked."""
 
 from __future__ import annotations
 
@@ -53,52 +53,53 @@ class Settings:
         workload: What is generated; its prompts are those of a whole batch.
         device: A choice of the setting `DEVICE`.
         precisions: Precisions to parametrise over.
-        precision_is_auto: Whether those that are not native shall be skipped.
+        precision_is_auto: Whether precisions that are not native are skipped.
         modes: Modes to parametrise over.
         workers: Worker counts to parametrise over.
-        workers_are_auto: Whether counts above the performance cores shall be skipped.
+        workers_are_auto: Whether counts above the performance cores are skipped.
         threads: CPU threads of a worker to parametrise over; ``None`` is automatic.
         optimisations: Sets of optimisations to parametrise over; ``None`` is automatic.
         engines: Engines to parametrise over.
-        engine_is_auto: Whether those that are not installed or not native shall be skipped.
-        images: Images in a batch.
-        rounds: Timed rounds of a latency case.
-        batch_rounds: Timed rounds of a throughput case.
-        warmup: Untimed rounds before them.
-        timeout_s: Time limit of one generation.
+        engine_is_auto: Whether engines that are not installed or not native are skipped.
+        images: Number of images in a batch.
+        rounds: Number of timed rounds of a latency case.
+        batch_rounds: Number of timed rounds of a throughput case.
+        warmup: Number of untimed rounds before them.
+        timeout_s: Time limit of one generation, seconds.
         pictures: Pixels that the workload names, beside those that ship.
         pipeline_class: Class of diffusers that the model is opened as; ``None`` is its own.
-        sampling_source: Where steps and guidance come from that were left open; ``None``: none was.
+        sampling_source: Where steps and guidance come from where the user left one of them open;
+            ``None`` where the user gave both.
         subject: ``module:function``, or ``None`` for the plain pipeline.
-        guards: What to do about a machine that is not fit to be measured on.
-        allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
-        trace: Where a Chrome trace of one image goes, or ``None``.
-        html: Where the report of the run goes, or ``None``.
+        guards: The policy for a machine that is not fit to be measured on.
+        allowed_unknown: Guards that a strict policy allows to be unknown, as they are typed.
+        trace: File for a Chrome trace of one image, or ``None``.
+        html: File for the report of the run, or ``None``.
         max_slowdown: Tolerated slowdown of a case as a fraction; ``None`` is automatic.
         max_suite_slowdown: Tolerated slowdown of all cases together as a fraction.
         memory: Tolerated growth of peak memory.
         max_load: Tolerated growth of the seconds that loading takes.
-        max_first_call: Tolerated growth of the first call's.
+        max_first_call: Tolerated growth of the seconds that the first call takes.
         max_tail: Tolerated growth of p95 over the median, as a fraction.
-        max_leak_bytes: Tolerated growth of memory from picture to picture.
-        max_energy_j: Tolerated energy of a picture; ``None`` tolerates any.
-        min_cores: Cores that have to be busy at least; ``None`` asks for none.
-        soak_s: How long a case of the soak runs, seconds; ``None`` is not at all.
-        budget_s: How long the session may take, seconds; ``None`` is as long as it takes.
-        processes: Fresh processes to measure each case in.
-        confirm_s: Time for measuring suspicious cases again, seconds; 0 is not at all.
-        limit_is_typed: Whether ``max_slowdown`` stands on the command line.
+        max_leak_bytes: Tolerated growth of memory, bytes per picture.
+        max_energy_j: Tolerated energy of a picture, joules; ``None`` tolerates any.
+        min_cores: Least number of busy cores; ``None`` sets no limit.
+        soak_s: Seconds that a case of the soak runs; ``None`` runs no soak.
+        budget_s: Seconds that the session may take; ``None`` sets no limit.
+        processes: Number of fresh processes that measure each case.
+        confirm_s: Seconds for measuring suspects again; 0 measures nothing again.
+        limit_is_typed: Whether ``max_slowdown`` is on the command line.
         baselines: Folder of the accepted sessions, absolute.
-        calibration: Folder of what was calibrated, absolute.
-        history: Where runs are kept: a URL or file, ``""`` for the default, ``None`` for nowhere.
-        markdown: Where a Markdown summary goes, or ``None``.
+        calibration: Folder of the calibrations, absolute.
+        history: The history: a URL or file, ``""`` for the default, ``None`` for no history.
+        markdown: File for a Markdown summary, or ``None``.
         in_process: Whether to run in pytest's own process.
-        unwatched: Whether to leave out the rounds that are not timed but looked at.
-        cluster: Scheduler of the Dask cluster whose workers are used; ``None`` starts our own.
-        durations: Whether to say where the wall time went.
+        unwatched: Whether to leave out the rounds that are watched and not timed.
+        cluster: Scheduler of the Dask cluster whose workers are used; ``None`` for local workers.
+        durations: Whether to show where the wall time went.
         strict: Whether an open answer fails the run.
-        exact: Whether an image that is no longer bit for bit what it was fails the run.
-        resume: Whether to go on with an interrupted session.
+        exact: Whether an image fails the run that is no longer bit for bit the same.
+        resume: Whether to continue an interrupted session.
     """
 
     workload: Workload
@@ -152,10 +153,10 @@ class Settings:
     resume: bool = False
 
     def limits(self, own: Mapping[str, float]) -> Limits:
-        """Return what the judges tolerate.
+        """Return the limits of the judges.
 
         Args:
-            own: Tolerated slowdown of each test that has a limit of its own, by id.
+            own: Tolerated slowdown of each test that has its own limit, by id.
         """
         from sdperf.judging.latency import DEFAULT_GROSS_SLOWDOWN, DEFAULT_MAX_SLOWDOWN
         from sdperf.judging.session.limits import Limits
@@ -181,7 +182,7 @@ class Settings:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Read and check all options; what the command line leaves out comes from the ini file.
+    """Read and check all options; missing ones come from the ini file.
 
     Raises:
         ConfigurationError: A value cannot be used.
@@ -253,7 +254,7 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 class _Texts:
-    """All settings of a session as text: what was typed, else the profile's, else the ini file's.
+    """All settings of a session as text: command line first, then profile, then ini file.
 
     Args:
         config: pytest's configuration.
@@ -274,7 +275,7 @@ class _Texts:
         return str(self._texts[setting])
 
     def is_auto(self, setting: Setting[Any]) -> bool:
-        """Tell whether a setting is left open."""
+        """Tell whether a setting is ``auto``."""
         return self[setting].strip() == AUTO
 
     def read(self, setting: Setting[T]) -> T:
@@ -285,7 +286,7 @@ class _Texts:
         """Read a setting that takes more than one value of its kind.
 
         Raises:
-            ConfigurationError: It cannot be used.
+            ConfigurationError: The value cannot be used.
         """
         try:
             return parse(self[setting].strip())
@@ -302,7 +303,7 @@ class _Texts:
 
 
 def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
-    """Return the workload, where steps and guidance come from that were left open, and pixels."""
+    """Return the workload, the source of steps and guidance that were left open, and pixels."""
     text = texts[settings.MODEL]
     model = str(Path(text).expanduser()) if text.startswith("~") else text
     sampling = choose_sampling(
@@ -338,7 +339,7 @@ def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
 
 
 def _check_draws_from_pictures(engines: Sequence[str]) -> None:
-    """Refuse engines that were named and draw from the prompt alone."""
+    """Refuse named engines that draw from the prompt alone."""
     others = [name_engine(engine) for engine in engines if engine != TORCH]
     if others:
         raise _refuse(
@@ -367,7 +368,7 @@ def _check_together(
 
 
 def _choose_history(texts: _Texts) -> str | None:
-    """Return a URL or path, ``""`` for the default; ``None`` for nowhere."""
+    """Return a URL or path, ``""`` for the default, ``None`` for no history."""
     chosen = texts.read_or_auto(settings.HISTORY)
     return "" if chosen is None else None if chosen == "off" else chosen
 
@@ -379,10 +380,10 @@ def _refuse(setting: Setting[Any], got: str, expected: str) -> ConfigurationErro
 
 
 def parse_guards(text: str) -> tuple[GuardPolicy, frozenset[str]]:
-    """Parse ``strict,allow=clock-governor`` to the policy and the guards that may be unknown.
+    """Parse ``strict,allow=clock-governor`` into the policy and the guards that may be unknown.
 
     Raises:
-        ValueError: There is no such policy or guard, or guards are allowed without ``strict``.
+        ValueError: The policy or guard does not exist, or guards are allowed without ``strict``.
     """
     first, *rest = (part.strip() for part in text.split(","))
     policy = cast("GuardPolicy", settings.GUARDS.parse(first))

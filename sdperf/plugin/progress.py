@@ -18,20 +18,20 @@ from sdperf.units import format_seconds, shorten_middle
 LINE_WIDTH = 100
 
 _FREE_LINE: Final = f"{CLEAR_LINE}\x1b[A\n"
-"""Empties a terminal's line and lets pytest's writer know, which counts from the last line break:
-the cursor goes a line up and comes down again."""
+"""Control codes that clear the terminal's line. pytest's writer counts from the last line break, so
+the cursor goes up a line and down again."""
 
 
 @dataclass
 class LiveLine:
-    """One line that says what happens now, rewritten in place on a terminal.
+    """One line that shows what happens now, rewritten in place on a terminal.
 
     Attributes:
-        reporter: pytest's terminal reporter; ``None`` is silent.
+        reporter: pytest's terminal reporter; ``None`` shows nothing.
         clock: Returns seconds.
-        place: Which case of the session runs, such as ``3/12``; empty where nobody counts.
-        left_s: Returns the seconds that the session's cases still take; ``None`` unknown.
-        is_reported: Whether somebody takes each case's end (`take_end`) and shows it.
+        place: Number of the running case, such as ``3/12``; empty where cases are not counted.
+        left_s: Returns the seconds that the session's cases still take; ``None`` is unknown.
+        is_reported: Whether other code takes each case's end (`take_end`) and shows it.
     """
 
     reporter: pytest.TerminalReporter | None = None
@@ -42,6 +42,7 @@ class LiveLine:
     _shown: bool = False
     _case: str = ""
     _planned: int = 0
+    _warmup: int = 0
     _seen_s: list[float] = field(default_factory=list)
     _started_s: float = 0.0
     _end: str | None = None
@@ -55,28 +56,33 @@ class LiveLine:
             and os.environ.get("TERM", "") != "dumb"
         )
 
-    def start(self, case: str, planned: int) -> None:
-        """Begin a case of ``planned`` rounds, warm-up included."""
-        self._case, self._planned, self._seen_s = case, planned, []
+    def start(self, case: str, planned: int, warmup: int = 0) -> None:
+        """Begin a case of ``planned`` timed rounds behind ``warmup`` untimed ones."""
+        self._case, self._planned, self._warmup, self._seen_s = case, planned, warmup, []
         self._started_s = self.clock()
         self.say("starting")
 
     def round_done(self, seconds: float) -> None:
         """Note a finished round and show what is left of the case."""
         self._seen_s.append(seconds)
-        done = len(self._seen_s)
-        self.say(f"round {done} of {self._planned}, {format_seconds(seconds)}")
+        done, of = len(self._seen_s), self._planned
+        kind = "round"
+        if done <= self._warmup:
+            kind, of = "warm-up", self._warmup
+        else:
+            done -= self._warmup
+        self.say(f"{kind} {done} of {of}, {format_seconds(seconds)}")
 
     def _describe_left(self) -> str:
         """Say what is left of the session; before a case is done, of the case."""
         left_s = self.left_s()
         if left_s is not None and left_s < 1:
-            return ""  # what now runs was not planned: nobody knows how long it takes
+            return ""  # the present work was not planned: its time is unknown
         if left_s is not None:
             return f"; about {format_seconds(left_s)} left"
         if not self._seen_s:
             return ""
-        rounds = self._planned - len(self._seen_s)
+        rounds = self._warmup + self._planned - len(self._seen_s)
         if rounds <= 0:
             return ""
         case_s = statistics.median(self._seen_s) * rounds
@@ -98,7 +104,7 @@ class LiveLine:
             self.reporter.write(f"{CLEAR_LINE}{text}", flush=True)
 
     def announce(self, what: str) -> None:
-        """Say what begins now: on the live line, or as a plain line where there is none."""
+        """Show what begins now: on the live line, or as a plain line where there is none."""
         if self.is_live:
             self.say(what)
         elif self.reporter is not None:
@@ -107,7 +113,7 @@ class LiveLine:
                 self.reporter.write_line(f"sdperf {self._case}: {what}", flush=True)
 
     def tell(self, what: str) -> None:
-        """Say something about the session as a whole, on a line of its own that stays."""
+        """Show a text about the whole session, on a separate line that stays."""
         if self.reporter is not None:
             self.wipe()
             self._start_line(self.reporter)
@@ -115,7 +121,7 @@ class LiveLine:
                 self.reporter.write_line(f"sdperf: {what}", flush=True)
 
     def end_case(self, summary: str) -> None:
-        """End a case: what it came to is shown when pytest reports the test, on one whole line."""
+        """End a case: its result is shown when pytest reports the test, on one line."""
         if not self.is_reported:
             self.finish(summary)
             return
@@ -124,18 +130,18 @@ class LiveLine:
         self._case = ""
 
     def take_end(self) -> str | None:
-        """Return what the case that ended last came to, once; ``None`` where none began."""
+        """Return the result of the last case, once; ``None`` where no case began."""
         end, self._end = self._end, None
         return end
 
     def show_case(self, case: str, text: str, colour: str, *, is_last: bool = False) -> None:
-        """Show on a line of its own what became of a case.
+        """Show the result of a case on a separate line.
 
         Args:
             case: Its short name.
-            text: What it came to.
+            text: Its result.
             colour: ``red``, ``yellow``, ``green`` or ``""``.
-            is_last: Whether pytest ends the line: it writes that all is done behind it.
+            is_last: Whether pytest ends the line by writing behind it that all is done.
         """
         if self.reporter is None:
             return
@@ -153,7 +159,7 @@ class LiveLine:
                 self.reporter.write(f"  {strip_controls(text)}", flush=True)
 
     def finish(self, summary: str) -> None:
-        """End what is no test: wipe the live line, or print one plain line where there is none."""
+        """End work that is not a test: clear the live line, or print one plain line."""
         if self.reporter is None:
             return
         if self.is_live:
@@ -167,7 +173,7 @@ class LiveLine:
 
     @staticmethod
     def _start_line(reporter: pytest.TerminalReporter) -> None:
-        """Leave the line that pytest's own progress stands on, also after its last dot."""
+        """Leave the line of pytest's own progress, also after its last dot."""
         with _uncaptured(reporter):
             reporter.ensure_newline()
             terminal = reporter.config.get_terminal_writer()
@@ -183,7 +189,7 @@ class LiveLine:
 
 
 def _find_width(reporter: pytest.TerminalReporter) -> int:
-    """Return how many columns a line may fill: one that breaks could not be rewritten."""
+    """Return how many columns a line may fill: a wrapped line could not be rewritten."""
     return min(LINE_WIDTH, reporter.config.get_terminal_writer().fullwidth)
 
 

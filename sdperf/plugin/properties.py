@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def record_properties(item: pytest.Item, results: Mapping[str, CaseResult]) -> None:
     """Record what a case measured, as the fixture ``record_property`` would.
 
-    Its verdict is not among them: speed is judged when all cases are done, and by then pytest has
-    closed its report of this one. ``sdperf export --format junit`` has both.
+    The verdict is missing: speed is judged when all cases are done, and by then pytest has closed
+    its report of this one. ``sdperf export --format junit`` has both.
     """
     result = results.get(item.nodeid)
     if result is None:

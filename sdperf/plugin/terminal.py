@@ -1,4 +1,4 @@
-"""pytest's terminal over a standard output that may fail: a session with cases of ours goes on."""
+"""pytest's terminal on a standard output that may fail: sessions with sdperf cases continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdperf.streams import TolerantOutput, format_error
 
 
 def tell_error(error: SdperfError) -> str:
-    """Return what pytest prints of an error behind its own word for it."""
+    """Return the text that pytest prints of an error after its own word for it."""
     return format_error("", error.list_parts(), sys.stderr)
 
 
@@ -22,9 +22,9 @@ class GuardedTerminal:
     """pytest's terminal while writes to it cannot raise.
 
     Attributes:
-        writer: pytest's own, which has no public way to change its file.
-        original: The file it had.
-        output: What stands in for it.
+        writer: pytest's own writer, which has no public way to change its file.
+        original: The file that it had.
+        output: The stream that replaces the file.
     """
 
     writer: Any
@@ -32,7 +32,7 @@ class GuardedTerminal:
     output: TolerantOutput
 
     def check(self) -> None:
-        """Refuse to measure what nobody could read; a reader that went away may do so.
+        """Refuse to measure where standard output fails; a reader that went away is allowed.
 
         Raises:
             pytest.UsageError: Standard output cannot be written: a full disk, say.
@@ -47,10 +47,10 @@ class GuardedTerminal:
             )
 
     def give_back(self) -> None:
-        """Leave a session without cases of ours as it was, with the failure that it had.
+        """Restore the terminal of a session without sdperf cases, with its failure.
 
         Raises:
-            OSError: What the file raised when it was written.
+            OSError: The error of the file when it was written.
         """
         self.output.stream.flush()
         self.writer._file = self.original
@@ -58,7 +58,7 @@ class GuardedTerminal:
             raise self.output.failure
 
     def end(self) -> bool:
-        """Write what is left; tell whether words were lost that somebody was waiting for."""
+        """Write the rest; tell whether text was lost that a reader waited for."""
         if self.writer._file is not self.output.stream:
             return False
         self.output.settle()
@@ -66,7 +66,7 @@ class GuardedTerminal:
 
 
 def guard_terminal(writer: Any) -> GuardedTerminal | None:
-    """Put a tolerant stream below pytest's terminal; ``None`` where it is no plain stdout."""
+    """Put a tolerant stream below pytest's terminal; ``None`` unless it is plain stdout."""
     original = getattr(writer, "_file", None)
     if original is None or original is not sys.__stdout__:
         return None
@@ -76,10 +76,10 @@ def guard_terminal(writer: Any) -> GuardedTerminal | None:
 
 
 def make_failure(item: pytest.Item, message: str) -> Any:
-    """Make what pytest shows of a failed test out of a message: its lines fit the terminal.
+    """Turn a message into what pytest shows of a failed test, with lines that fit the terminal.
 
-    What tools read (the short summary, a JUnit report's ``message``) keeps the message whole, and
-    the place is the test's own.
+    The short summary and a JUnit report's ``message``, which tools read, keep the whole message.
+    The place is that of the test.
 
     Args:
         item: The test.

@@ -1,1 +1,1 @@
-"""What a run writes down, as frozen values: workload, measurement, guards, floors and verdicts."""
+"""The records of a run as frozen values: workload, measurement, guards, floors and verdicts."""

@@ -1,4 +1,4 @@
-"""Which code a run measured, as pytest-benchmark wrote it down: a placeholder is never a value."""
+"""The code that a run measured, from pytest-benchmark's record; a placeholder is not a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CommitInfo:
 
     Attributes:
         id: Its hash, hexadecimal digits.
-        is_dirty: Whether the code had changes of its own; unknown where the commit is.
+        is_dirty: Whether the code had uncommitted changes; unknown where the commit is unknown.
         branch: The branch that was checked out.
     """
 
@@ -48,7 +48,7 @@ def parse_commit_info(raw: object) -> CommitInfo:
 
 
 def parse_commit_id(value: object) -> str | None:
-    """Return a commit's hash; ``None`` for anything that is none. Pure.
+    """Return a commit's hash; ``None`` for any other text. Pure.
 
     >>> parse_commit_id("unversioned") is None, parse_commit_id("67774c3")
     (True, '67774c3')

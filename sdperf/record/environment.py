@@ -1,4 +1,4 @@
-"""The machine and the software that something was measured on."""
+"""The machine and the software of a measurement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Environment:
 
     Attributes:
         chip: Processor or system on a chip, such as ``Apple M4 Max``.
-        device_kind: Where the pipeline ran.
+        device_kind: The kind of device that the pipeline ran on: ``cpu``, ``cuda`` or ``mps``.
         device_name: Name of the GPU, or of the processor for ``cpu``.
         gpu_cores: GPU cores (Apple) or multiprocessors (CUDA).
         ram_bytes: Installed (or allotted, in a container) main memory.
@@ -68,10 +68,10 @@ class Environment:
         return _join_slugs(*self._hardware(), *software, self._power())
 
     def machine_name(self) -> str:
-        """Name the machine without its software: what stays when the OS or torch is updated.
+        """Name the machine without its software, which stays when the OS or torch is updated.
 
-        Made like `fingerprint`, but for the OS and torch. The history keys its series by it, so
-        that a level that changes with an update is seen, and seen beside the update.
+        It is made like `fingerprint`, without the OS and torch. The history keys its series by it,
+        so that a change of level is visible beside the update that caused it.
         """
         return _join_slugs(*self._hardware(), self._power())
 

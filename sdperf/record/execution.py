@@ -1,4 +1,4 @@
-"""What a worker executed beside what it was asked for; a difference breaks the case. Pure."""
+"""Compares what a worker executed with what it was asked for; a difference is BROKEN. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sdperf.settings import SCHEDULER
 
 @dataclass(frozen=True)
 class AskedExecution:
-    """What was asked for, as far as a worker can count it. ``None`` holds nothing to it.
+    """The request, as far as a worker can count it; ``None`` is not compared.
 
     Attributes:
-        steps: Steps that the scheduler plans for the steps that were asked for: Heun's takes about
+        steps: Steps that the scheduler plans for the requested steps: Heun's scheduler takes about
             twice as many.
-        fewest_steps: The steps that were asked for, less those that the strength leaves out; what
-            holds where the plan is not known.
+        fewest_steps: The requested steps minus those that the strength leaves out; used where the
+            plan is unknown.
         width: Pixels.
         height: Pixels.
         guided: Whether classifier-free guidance is on.
         precision: Number format of the denoiser's weights.
         scheduler: Class name of the scheduler.
-        images_per_call: Images that go through the denoiser together.
-        strength: Share of the steps that a picture leaves to draw; ``None`` is all of them.
-        is_models_scheduler: Whether nobody named the scheduler, so that the model's own is meant.
+        images_per_call: How many images go through the denoiser together.
+        strength: Share of the steps that are drawn from a picture; ``None`` draws all of them.
+        is_models_scheduler: Whether no scheduler was named, so that the model's own is expected.
     """
 
     steps: int | None = None
@@ -41,7 +41,7 @@ class AskedExecution:
 
 @dataclass(frozen=True)
 class Execution:
-    """What the first whole round of a worker executed, counted while it ran. ``None``: not seen.
+    """What the first whole round of a worker executed, counted while it ran; ``None`` is unknown.
 
     Attributes:
         steps: Steps that the scheduler took for one call of the pipeline.
@@ -49,14 +49,14 @@ class Execution:
         denoiser_batch: Largest batch of these calls; guidance doubles it.
         guided: Whether the denoiser saw each image with and without its prompt.
         guidance_argument: The argument of the pipeline's call that took the guidance scale.
-        picture_arguments: Those that took input picture, mask, strength and size; empty where the
-            prompt alone was drawn from.
+        picture_arguments: The arguments that took input picture, mask, strength and size; empty
+            where it drew from the prompt alone.
         precision: Number format of most of the denoiser's floating-point weights.
         scheduler: Class name of the pipeline's scheduler after the round.
         width: Pixels of the delivered picture.
         height: Pixels of the delivered picture.
-        optimisations: Whether each switched-on optimisation took effect, by name; those whose
-            effect cannot be looked at are left out.
+        optimisations: Whether each switched-on optimisation took effect, by name; without those
+            whose effect cannot be checked.
     """
 
     steps: int | None = None
@@ -73,9 +73,9 @@ class Execution:
 
 
 def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str, ...]:
-    """Say where a worker executed something else than was asked for, both values each.
+    """Name each difference between execution and request, with both values.
 
-    What was not seen or not asked for is no difference.
+    A value that is unknown or was not requested is not a difference.
     """
     differences = []
     if None not in (asked.steps, executed.steps) and asked.steps != executed.steps:
@@ -117,11 +117,11 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
 def explain_size(
     asked_width: int | None, asked_height: int | None, width: int | None, height: int | None
 ) -> str | None:
-    """Say that a picture has another size than was asked for; ``None`` where it has not.
+    """Say that a picture has another size than was requested; ``None`` where it has that size.
 
     Args:
-        asked_width: Pixels; ``None`` asks for none.
-        asked_height: Pixels; ``None`` asks for none.
+        asked_width: Requested pixels; ``None`` accepts any.
+        asked_height: Requested pixels; ``None`` accepts any.
         width: Pixels that were drawn; ``None`` is unknown.
         height: Pixels that were drawn; ``None`` is unknown.
     """

@@ -1,4 +1,4 @@
-"""Floors that pictures and components are held to, as frozen values."""
+"""Floors that pictures and components must not fall below, as frozen values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class PairNoise:
-    """What legal noise cost one (prompt, seed) pair: the A/A floor of the paired test.
+    """The effect of legal noise on one (prompt, seed) pair: the A/A floor of the paired test.
 
     Attributes:
         key: `Workload.image_key` of the request.
@@ -40,7 +40,7 @@ class ComponentFloor:
 
 @dataclass(frozen=True)
 class Floors:
-    """The lowest scores that one precision may have; what is ``None`` or missing is not judged.
+    """The lowest scores that one precision may have; a score that is ``None`` is not judged.
 
     Attributes:
         ssim: Lowest mean SSIM against the reference.
@@ -51,9 +51,9 @@ class Floors:
         worst_tile_psnr_db: Lowest PSNR of the worst tile.
         ciede2000: Largest mean colour difference (CIEDE2000).
         worst_tile_ciede2000: Largest mean colour difference of any tile.
-        components: By ``text encoder``, ``denoiser`` and ``vae``.
+        components: Floors of ``text encoder``, ``denoiser`` and ``vae``, by that name.
         trajectory_rms: Largest relative RMS between the latents and fp32's after any step.
-        pairs: What legal noise cost each pair, for the paired test.
+        pairs: The effect of legal noise on each pair, for the paired test.
     """
 
     ssim: float

@@ -30,18 +30,18 @@ GUARD_NAMES: Final = (
     "GPU memory limit",
     "order",
 )
-"""All guards of all platforms; a machine has those that mean something on it."""
+"""All guards of all platforms; a machine has those that are meaningful on it."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """One answer.
+    """One answer of one guard.
 
     Attributes:
-        name: What was looked at, such as ``thermal level``.
+        name: What the guard checks, such as ``thermal level``.
         state: ``ok``, ``warn``, ``fail``, or ``unknown``, which is never ok.
-        value: What was found, in words; ``None`` where nothing was.
-        sentence: What it means for a measurement.
+        value: The value that was found, in words; ``None`` where it is unknown.
+        sentence: What the value means for a measurement.
         hint: What to do about it.
     """
 
@@ -53,12 +53,12 @@ class Guard:
 
     @property
     def slug(self) -> str:
-        """Its name as it is typed: ``clock-governor``."""
+        """Its name in the form in which it is typed: ``clock-governor``."""
         return slugify_guard(self.name)
 
 
 def slugify_guard(name: str) -> str:
-    """Return a guard's name as it is typed.
+    """Return a guard's name in the form in which it is typed.
 
     >>> slugify_guard("other GPU users")
     'other-gpu-users'

@@ -1,8 +1,8 @@
-"""What a component gave, in a few bytes: enough to tell whether, and how far, another run differs.
+"""A component's output in a few bytes: they tell whether, and how far, another run differs.
 
-Arrays of every step of every picture would be megabytes a session. A hash tells whether two runs
-gave the same values; a sketch (a count sketch: each value is added to one of a few sums, with a
-sign) tells about how far apart they are, without either array.
+Arrays of every step of every picture would be megabytes per session. A hash tells whether two runs
+gave the same values. A sketch (a count sketch: each value is added to one of a few sums, with a
+sign) tells roughly how far apart they are, without the arrays.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from sdperf.errors import RecordError
 from sdperf.units import format_shape
 
 SUMS: Final = 16
-"""Sums of a sketch: a distance read from two of them is off by 18 % (one standard deviation)."""
+"""How many sums a sketch has: a distance read from two sketches has a standard error of 18 %."""
 
 HASH_DIGITS: Final = 16
-"""Hexadecimal digits of SHA-256 that are kept: equal by chance once in 1.8e19."""
+"""How many hexadecimal digits of SHA-256 are kept: equal by chance once in 1.8e19."""
 
 _SKETCH: Final = struct.Struct(f"<{SUMS}f")
 
 
 def pack_sketch(sums: Sequence[float]) -> str:
-    """Pack `SUMS` finite sums as they are stored."""
+    """Pack `SUMS` finite sums in their stored form."""
     return base64.b64encode(_SKETCH.pack(*sums)).decode()
 
 
 @dataclass(frozen=True)
 class OutputImprint:
-    """What is kept of one output of a component.
+    """The imprint of one output of a component.
 
     Attributes:
         hash: First digits of the SHA-256 of its values as float32.
@@ -54,13 +54,13 @@ class OutputImprint:
 
 @dataclass(frozen=True)
 class PictureImprint:
-    """What passed between the components while one picture was drawn, in a round of its own.
+    """Imprints of the values between the components of one picture, drawn in a separate round.
 
     Attributes:
         prompt: Its prompt.
         seed: Seed of its starting noise.
-        text: What text encoding gave, by its place in what ``encode_prompt`` returned.
-        denoiser: What each call of the denoiser gave, in order.
+        text: Outputs of text encoding, by their place in the result of ``encode_prompt``.
+        denoiser: Output of each call of the denoiser, in order.
         latents: The latents after each step; empty where the pipeline does not show them.
         pixels: The picture before it is rounded to 8 bits.
     """
@@ -77,17 +77,17 @@ class PictureImprint:
 class Parting:
     """Where two runs of one picture give different values for the first time.
 
-    All that came before is equal, so that the component named here had equal inputs in both.
+    Everything before is equal, so the named component had equal inputs in both runs.
 
     Attributes:
         component: ``text encoder``, ``denoiser``, ``scheduler`` or ``vae``.
-        step: Step, 0 first; ``None`` for what is not called in steps.
-        relative_rms: About how far the two are apart there; ``None`` where that is unknown.
+        step: Step, 0 first; ``None`` for a component that is not called in steps.
+        relative_rms: Estimated distance of the two there; ``None`` where that is unknown.
         farthest_rms: The largest distance of the latents after any step; ``None`` where unknown and
             where latents hold NaN or infinity in one run.
         farthest_step: That step, 0 first.
         is_finite: Whether neither run's latents hold NaN or infinity.
-        mismatch: Other numbers of steps or other shapes, in words; ``None`` where they agree.
+        mismatch: The different numbers of steps or shapes, in words; ``None`` where they agree.
     """
 
     component: str
@@ -104,7 +104,7 @@ def estimate_relative_rms(before: OutputImprint, after: OutputImprint) -> float 
 
     Returns:
         Root mean square of the difference over that of the two together, in [0, 2]; ``None`` where
-        the shapes differ or one of them is not finite. Equal hashes are exactly 0.
+        the shapes differ or one output is not finite. Equal hashes give exactly 0.
 
     Source: Charikar, Chen and Farach-Colton (2002), Finding frequent items in data streams; the
         variance of the squared distance is 2/`SUMS` of its square at most.
@@ -119,11 +119,11 @@ def estimate_relative_rms(before: OutputImprint, after: OutputImprint) -> float 
 
 
 def find_parting(before: PictureImprint, after: PictureImprint) -> Parting | None:
-    """Find where two runs of one picture part; ``None`` where all that both show is equal.
+    """Find where two runs of one picture begin to differ; ``None`` where common outputs are equal.
 
     Args:
-        before: Of the baseline.
-        after: Of the current run, the same prompt and seed.
+        before: Imprints of the baseline.
+        after: Imprints of the current run, of the same prompt and seed.
     """
     mismatch = _explain_mismatch(before, after)
     for component, step, one, other in _list_in_order(before, after):
@@ -194,7 +194,7 @@ def _read_sketch(text: str) -> tuple[float, ...]:
     """Read a sketch.
 
     Raises:
-        RecordError: It is none.
+        RecordError: The text is not a sketch.
     """
     try:
         sums = _SKETCH.unpack(base64.b64decode(text, validate=True))

@@ -1,7 +1,7 @@
-"""What is written down as JSON, and read back with every doubt: the one reader of sdperf's records.
+"""Writes records as JSON and reads them back with every check: sdperf's only reader of records.
 
-msgspec decodes; it is loaded with the first record that is read, so that a worker and a session
-that reads nothing do without it. Pure.
+msgspec decodes. It is loaded with the first record that is read, so that a worker, or a session
+that reads no record, does not load it. Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sdperf.units import shorten
 T = TypeVar("T")
 
 UPGRADE: Final = "pip install --upgrade sdperf"
-"""What helps where a newer sdperf wrote a file."""
+"""The command to type where a newer sdperf wrote a file."""
 
 _WORDS: Final = {
     "array": "a list",
@@ -34,7 +34,7 @@ _WORDS: Final = {
     "object": "an object",
     "str": "text",
 }
-"""msgspec's names of JSON values, in words."""
+"""Words for msgspec's names of JSON values."""
 
 _LONGEST_SHOWN: Final = 60
 
@@ -46,12 +46,12 @@ def decode_object(
 
     Args:
         content: The text.
-        what: What it is, for messages.
+        what: A name of the object, for messages.
         hint: What to do where it is damaged.
-        refusal: What is said of JSON that is no object.
+        refusal: The message for JSON that is not an object.
 
     Raises:
-        RecordError: It is truncated, nested too deep, names NaN or an infinite number, or is no
+        RecordError: It is truncated, nested too deep, names NaN or an infinite number, or is not an
             object.
     """
     try:
@@ -68,16 +68,16 @@ def decode_object(
 
 
 def check_format_version(what: str, version: object, known: int, hint: str = UPGRADE) -> None:
-    """Refuse what was written in another format.
+    """Refuse data in another format version.
 
     Args:
-        what: What it is, for the message.
-        version: As read; anything.
+        what: A name of the data, for the message.
+        version: The version as read, which may be any value.
         known: The version that this sdperf reads.
         hint: What to do.
 
     Raises:
-        RecordError: It is another version, or none.
+        RecordError: The version is another one, or missing.
     """
     if version != known or type(version) is not int:
         raise RecordError(
@@ -154,10 +154,10 @@ def format_measurement(measurement: Measurement) -> dict[str, Any]:
 
 
 def escape_surrogates(value: Any) -> Any:
-    """Return plain JSON values in which every lone surrogate of a text is spelt out.
+    """Return plain JSON values in which lone surrogates are written as escapes.
 
-    Bytes of a file's name that are no UTF-8 become such; a JSON file can hold them, a database and
-    a page cannot.
+    Bytes of a file's name that are not UTF-8 become lone surrogates. A JSON file can hold them; a
+    database and a page cannot.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
@@ -188,10 +188,10 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _check_numbers(document: object, where: str) -> None:
-    """Refuse numbers that are no finite float; msgspec 0.19 reads 10**400 as -1.0.
+    """Refuse numbers that are not finite floats; msgspec 0.19 reads 10**400 as -1.0.
 
     Raises:
-        RecordError: There is one.
+        RecordError: There is such a number.
     """
     if _is_finite(document):
         return
@@ -219,7 +219,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _explain(kind: type, document: object, message: str) -> RecordError:
-    """Say in sdperf's words what msgspec refused, and where."""
+    """Describe in sdperf's words what msgspec refused, and where."""
     complaint, _, place = message.partition(" - at `")
     path = re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", place.rpartition("$")[2])
     where = kind.__name__ + place.rpartition("$")[2].rstrip("`")
@@ -244,7 +244,7 @@ def _explain(kind: type, document: object, message: str) -> RecordError:
 
 
 def _list_choices(kind: Any, path: list[tuple[str, str]]) -> tuple[Any, ...]:
-    """Return what a field may be, of those that may be a few words only."""
+    """Return the allowed words of a field that allows only a few words."""
     for name, index in [*path, ("", "")]:
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
             kind = next(one for one in typing.get_args(kind) if one is not type(None))

@@ -1,4 +1,4 @@
-"""What was measured, as frozen values, and their JSON form (`FORMAT_VERSION`)."""
+"""Measurements as frozen values, and the version of their JSON form (`FORMAT_VERSION`)."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ FORMAT_VERSION: Final = 1
 
 CaseKind = Literal["latency", "throughput", "stage"]
 CacheState = Literal["cold", "partly", "warm"]
-"""How much of what a start needs was at hand: nearly nothing, some of it, nearly all."""
+"""How much of the needed data was in a cache at the start: nearly nothing, a part, nearly all."""
 
 GuardPolicy = Literal["strict", "warn", "off"]
 
 LARGEST_FRESH_RATIO: Final = 2.0
-"""A request that was never made may take so many times as long as one that was. Caches of tokens
-and of embeddings stay far below; pictures or evaluations from memory do not."""
+"""A fresh request may take this many times as long as a repeated one. Caches of tokens and of
+embeddings stay far below it; pictures or network outputs from memory do not."""
 
 LARGEST_FRESH_GROWTH: Final = 1.5
-"""So many times what it was in the compared session is no noise of that ratio, nor of seconds."""
+"""A change by this factor against the compared session is not noise of the ratio or of seconds."""
 
 SMALLEST_FRESH_S: Final = 0.002
-"""Less than this between the two is the clock's and the scheduler's affair."""
+"""Seconds: a smaller difference between the two can come from the clock and the scheduler."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class MemoryUsage:
         peak_rss_bytes: Sum over workers of the largest resident set since the worker started.
         peak_device_bytes: Sum over workers of the largest device allocation in the rounds.
         peak_device_sampled: True where the device peak was sampled at borders, not tracked.
-        live_device_bytes: Sum over workers of what tensors held at the end of the last round.
-        driver_device_bytes: Sum over workers of what torch had from the driver then, its cache
-            of free blocks included.
-        weight_bytes: What one worker's networks hold of weights as they are stored, by component:
-            parameters, scales and buffers. Empty where nobody counted.
+        live_device_bytes: Sum over workers of the bytes of tensors at the end of the last round.
+        driver_device_bytes: Sum over workers of the bytes that torch had from the driver then,
+            including its cache of free blocks.
+        weight_bytes: Bytes of one worker's weights as they are stored, by component: parameters,
+            scales and buffers. Empty where they were not counted.
     """
 
     peak_rss_bytes: int | None = None
@@ -66,13 +66,13 @@ class MemoryUsage:
 
 @dataclass(frozen=True)
 class Start:
-    """What loading and first call were measured on: they are only compared with their like.
+    """The processes and caches of loading and first call; only equal ones are compared.
 
     Attributes:
         is_fresh: Whether every worker was a process that had loaded nothing before.
         page_cache: Whether the model's files were in memory when loading began; ``None`` unknown.
-        compile_cache: Whether what the first call compiles had been compiled before; ``None``
-            where it compiles nothing that is known of.
+        compile_cache: Whether the work of the first call had been compiled before; ``None`` where
+            it is not known to compile anything.
     """
 
     is_fresh: bool
@@ -82,12 +82,12 @@ class Start:
 
 @dataclass(frozen=True)
 class FreshRepeats:
-    """What a suspect came to when it was measured again in fresh processes, before it was judged.
+    """The repeats of a suspect, measured in fresh processes before it was judged.
 
     Attributes:
         load_s: Seconds of loading with the same caches, where loading was suspect; empty where no
-            process could be had. ``None`` was not measured again.
-        first_call_s: Likewise of the first call.
+            such process was possible. ``None`` where it was not measured again.
+        first_call_s: Seconds of the first call with the same caches, where it was suspect.
         rounds_s: Seconds of the rounds of each process, where the tail was suspect.
     """
 
@@ -98,13 +98,13 @@ class FreshRepeats:
 
 @dataclass(frozen=True)
 class FreshRounds:
-    """Rounds whose prompts and seeds were never asked for before; they are no timed ones.
+    """Rounds whose prompts and seeds were never asked for before; they are not timed rounds.
 
     Attributes:
-        rounds_s: Seconds of each; more than one only where the first took far too long.
+        rounds_s: Seconds of each round; more than one only where the first took far too long.
         repeated: How many of their pictures had been drawn before, byte for byte.
         known_again_s: Seconds of one more round of known requests, made where every fresh one took
-            too long: on a machine that has become busy it takes long too. ``None`` where none was.
+            too long: on a machine that has become busy it takes long too. ``None`` without one.
     """
 
     rounds_s: tuple[float, ...]
@@ -112,18 +112,18 @@ class FreshRounds:
     known_again_s: float | None = None
 
     def is_doubtful(self, known_s: float) -> bool:
-        """Tell whether even the quickest took so long that more rounds are wanted.
+        """Tell whether even the quickest round took so long that more rounds are needed.
 
         Args:
-            known_s: Median seconds of rounds that made the same requests again and again.
+            known_s: Median seconds of rounds of known requests.
         """
         return self._exceeds(known_s, LARGEST_FRESH_GROWTH)
 
     def is_remembered(self, known_s: float) -> bool:
-        """Tell whether even the quickest took too long for known requests to be honest.
+        """Tell whether even the quickest round took so long that known requests must be cached.
 
         Args:
-            known_s: Median seconds of rounds that made the same requests again and again.
+            known_s: Median seconds of rounds of known requests.
         """
         return self._exceeds(max(known_s, self.known_again_s or 0.0), LARGEST_FRESH_RATIO)
 
@@ -137,7 +137,7 @@ class ExcludedRound:
     """A round that was measured and does not count.
 
     Attributes:
-        duration_s: How long it took.
+        duration_s: Seconds that it took.
         reason: What happened to the machine meanwhile.
     """
 
@@ -151,12 +151,12 @@ class GuardLog:
 
     Attributes:
         policy: A choice of the setting ``guards``.
-        before: All guards right before the first round; those that only mean something at rest
-            (load, other users of the GPU) as they were before the session's first worker.
-        during: What changed for the worse in rounds that count.
-        after: The guards that mean something after work, right after the last round.
-        excluded: Rounds that do not count.
-        allowed: Guards that ``strict`` lets be unknown, as they are typed.
+        before: All guards right before the first round; those that need a machine at rest (load,
+            other users of the GPU) from before the session's first worker.
+        during: The guards that changed for the worse in rounds that count.
+        after: The guards that are meaningful after work, right after the last round.
+        excluded: The rounds that do not count.
+        allowed: Guards that ``strict`` allows to be unknown, as they are typed.
     """
 
     policy: GuardPolicy
@@ -173,7 +173,7 @@ class ImageScores:
 
     Attributes:
         against: ``fp32-sync`` (same run; ``bf16-sync`` or ``fp16-sync`` where the memory does not
-            hold fp32), ``plain`` (same run: what a gain is against), ``reference`` (shipped) or
+            hold fp32), ``plain`` (same run: the plain side of a gain), ``reference`` (shipped) or
             ``baseline`` (compared run).
         against_sha256: Content hash of the other image.
         ssim: Mean structural similarity, in [-1, 1].
@@ -230,19 +230,19 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times as fast as the plain pipeline a case is, both measured in turns.
+    """How many times as fast as the plain pipeline a case is; both are measured in turns.
 
-    Rounds come in blocks of four, ABBA and BAAB in turn, so that drift cancels within a block. Both
-    sides ran in one process each: it holds for these two on this machine on this day.
+    Rounds come in blocks of four, ABBA and BAAB in turn, so that drift cancels within a block. Each
+    side ran in one process: the result holds for these two processes on this machine on this day.
 
     Attributes:
         against: What it was measured against: the plain, synchronous pipeline of one worker.
         ratio: Seconds per image of the plain pipeline over the case's: median of the blocks.
         lower: Lower end of its interval.
-        upper: Upper end.
-        coverage: Of the interval, which order statistics give; few blocks cover less.
+        upper: Upper end of its interval.
+        coverage: Coverage of the interval, from order statistics; few blocks cover less.
         plain_rounds_s: Seconds of each of the plain pipeline's rounds, in order.
-        plain_images_per_round: Images in each of them.
+        plain_images_per_round: Images in each of these rounds.
     """
 
     against: Variant
@@ -261,16 +261,16 @@ class Gain:
 
 @dataclass(frozen=True)
 class EngineUse:
-    """Another engine than torch, and what it made of the pipeline.
+    """Another engine than torch, and how it holds the pipeline.
 
     Attributes:
-        name: As in the variant.
-        version: Of the engine's own package.
+        name: Its name in the variant.
+        version: Version of the engine's own package.
         provider: What it ran on, in its own words, such as ``CPUExecutionProvider``.
         model_bytes: Weights and programs of all parts as the engine holds them; ``None`` unknown.
-        conversion_s: Seconds that converting took when it was done; ``None`` where none is needed.
-        was_cached: Whether all of it was converted before and found.
-        program: What a program of the user's says of itself; ``None`` for engines of sdperf's.
+        conversion_s: Seconds of the conversion when it was made; ``None`` where none is needed.
+        was_cached: Whether all conversions were found in the cache.
+        program: The facts that an external program tells about itself; ``None`` for other engines.
         own_load_s: Seconds of loading by the program's own figure; ``None`` unknown.
     """
 
@@ -292,49 +292,49 @@ class Measurement:
         kind: ``latency``: a round is one image per worker; ``throughput``: a batch of prompts;
             ``stage``: one stage of one image.
         workload: What was generated.
-        variant: How.
-        environment: Where.
+        variant: How it was run.
+        environment: The machine and software.
         model_hash: Hash of the model's weights and configuration.
         subject: ``module:function`` that made the pipeline; ``None`` is the model's own.
-        is_the_models: Whether the pipeline is of the class that the model names; where a subject
-            returned another one, the model's own floors say nothing of it.
+        is_the_models: Whether the pipeline has the class that the model names; the model's own
+            floors do not hold for another class, which a subject may return.
         loras: LoRAs that were loaded into the model, in order.
         sampling_source: Where steps and guidance come from that the user left open; ``None`` where
-            the user said both, or it is not known.
+            the user gave both, or where it is unknown.
         images_per_round: Images delivered in one round by all workers together.
         rounds_s: Seconds of each timed round, in order; the same values as ``stats.data``.
         image_latencies_s: Per round, the mean seconds from start to delivery of one image.
-        load_s: Seconds to load the pipeline, the slowest worker's.
+        load_s: Seconds to load the pipeline, of the slowest worker.
         first_call_s: Seconds of the first generation of the slowest worker (compiles, cold caches).
         warmup_s: Seconds of each untimed warm-up: one image per worker.
         images: The images of the last round.
         repeatable: Whether all rounds delivered the same bytes for the same seed.
         stages: Stage times of a profiled round of one image, where taken.
-        memory: Peaks.
+        memory: Peaks of memory.
         worker_threads: CPU threads given to each worker.
-        processes: Fresh sets of workers that the rounds were divided among, in order and evenly.
+        processes: How many fresh sets of workers the rounds were divided among, evenly and in
+            order.
         stage: The stage that a ``stage`` case measured.
-        limits: The stages against what the device could do, where counted.
-        resources: What watched rounds, which are no timed ones, took from the machine.
+        limits: The stages compared with the device's limits, where counted.
+        resources: The resources that watched rounds took; they are not the timed rounds.
         guards: Whether the machine was fit to be measured on.
         gain: How much faster it is than the plain pipeline, where that was asked.
-        engine: What ran the networks; ``None`` for torch.
+        engine: The engine that ran the networks; ``None`` for torch.
         rounds_cpu_s: Processor seconds of all workers in each timed round; empty is unknown.
         rounds_own_s: Seconds of each timed round by a program's own figure, of the slowest worker;
-            empty is unknown, and for engines of sdperf's.
-        rounds_resident_bytes: Sum over workers of the memory that was resident for each process
-            alone after each timed round; empty where unknown, or where the pipeline does not have
-            the process for itself.
-        rounds_device_bytes: Sum over workers of what tensors held on the device after each timed
+            empty where unknown, and for engines that are not external.
+        rounds_resident_bytes: Sum over workers of the resident memory of each process alone after
+            each timed round; empty where unknown, or where the pipeline shares its process.
+        rounds_device_bytes: Sum over workers of the bytes of tensors on the device after each timed
             round; empty where unknown.
         execution: What the first worker executed, counted in its first call.
         fresh: Rounds of requests that were never made before; once a session for each pipeline and
             mode, ``None`` for its other cases.
         without_effect: Settings and parts that changed nothing, in words.
-        imprints: What passed between the components of its images, drawn once more by the plain
-            loop; empty for other variants, and short where drawing takes long.
-        start: What `load_s` and `first_call_s` were measured on; ``None`` where unknown.
-        repeats: What measuring suspects again came to; ``None`` where nothing was suspect.
+        imprints: Imprints of the values between the components of its images, drawn once more by
+            the plain loop; empty for other variants, and fewer where drawing takes long.
+        start: The processes and caches of `load_s` and `first_call_s`; ``None`` where unknown.
+        repeats: The repeats of suspects; ``None`` where nothing was suspect.
         format_version: Version of this record.
     """
 
@@ -428,7 +428,7 @@ class Measurement:
 
     @property
     def cores_busy(self) -> float | None:
-        """Processor seconds a second of all workers, the median round; ``None`` is unknown."""
+        """Processor seconds per second of all workers, the median round; ``None`` is unknown."""
         if not self.rounds_cpu_s:
             return None
         pairs = zip(self.rounds_cpu_s, self.rounds_s, strict=True)

@@ -1,4 +1,4 @@
-"""What the quality suite saw, as frozen values; `sdperf.judging.quality` judges them."""
+"""The observations of the quality suite, as frozen values; `sdperf.judging.quality` judges them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Soundness:
 
     Attributes:
         images: All images of the suite.
-        image: The one whose latents were watched.
-        steps: Steps that were watched; 0 where the pipeline does not show its latents.
+        image: The image whose latents were watched.
+        steps: How many steps were watched; 0 where the pipeline does not show its latents.
         nonfinite_step: First step (0-based) with NaN or infinity in them.
     """
 
@@ -32,7 +32,7 @@ class Soundness:
     nonfinite_step: int | None
 
     def __post_init__(self) -> None:
-        """Refuse what saw nothing.
+        """Refuse an observation without an image.
 
         Raises:
             RecordError: There is no image.
@@ -47,7 +47,7 @@ class Repeats:
 
     Attributes:
         image: The image made last.
-        fresh_process_refused: Why no fresh process was tried, if so.
+        fresh_process_refused: Why no fresh process was tried; ``None`` where one was.
     """
 
     image: ImageRecord
@@ -56,11 +56,11 @@ class Repeats:
 
 @dataclass(frozen=True)
 class PictureComponents:
-    """The components of one picture beside the reference's.
+    """The components of one picture compared with the reference's.
 
     Attributes:
         image: The image that the inputs come from.
-        distances: One an output.
+        distances: One distance per output.
         mismatch: Outputs of another shape than the reference's, in words.
     """
 
@@ -74,11 +74,11 @@ class ComponentParity:
     """L2: each component on the inputs that it had in the reference.
 
     Attributes:
-        against: What the reference is, in words.
+        against: The reference in words.
         image: The first image that the inputs come from.
-        distances: One an output.
+        distances: One distance per output.
         mismatch: Outputs of another shape than the reference's, in words.
-        others: The further images, as many as there was time for.
+        others: The further images, as many as time allowed.
     """
 
     against: str
@@ -95,7 +95,7 @@ class ComponentParity:
 
 @dataclass(frozen=True)
 class PictureTrajectory:
-    """The latents of one picture beside the reference's.
+    """The latents of one picture compared with the reference's.
 
     Attributes:
         image: The image.
@@ -110,14 +110,14 @@ class PictureTrajectory:
 
 @dataclass(frozen=True)
 class TrajectoryParity:
-    """L3: the latents after each step beside the reference's.
+    """L3: the latents after each step compared with the reference's.
 
     Attributes:
-        against: What the reference is, in words.
+        against: The reference in words.
         image: The first image.
         distance: Distances per step; of no step where they cannot be compared with each other.
         mismatch: Another number of steps or size of the latents, in words.
-        others: The further images, as many as there was time for.
+        others: The further images, as many as time allowed.
     """
 
     against: str
@@ -134,12 +134,12 @@ class TrajectoryParity:
 
 @dataclass(frozen=True)
 class ImageParity:
-    """L4, and a batch beside single images: images with their scores.
+    """L4, and a batch compared with single images: images with their scores.
 
     Attributes:
-        against: Which comparison is judged (`ImageScores.against`).
+        against: The comparison that is judged (`ImageScores.against`).
         images: The images.
-        keys: `Workload.image_key` of each.
+        keys: `Workload.image_key` of each image.
     """
 
     against: str
@@ -152,12 +152,12 @@ Observation = Soundness | Repeats | ComponentParity | TrajectoryParity | ImagePa
 
 @dataclass(frozen=True)
 class Rung:
-    """One change to a generation and what it cost: a rung of the quality ladder.
+    """One change to a generation with its effect: a rung of the quality ladder.
 
     Attributes:
         name: The change.
         sort: ``legal`` noise that must pass, or a ``change`` that the ladder places.
-        precision: Whose floor it informs; ``None`` informs none.
+        precision: Precision whose floors it sets; ``None`` sets no floors.
         images: Number of images.
         ssim_mean: Mean SSIM over the images.
         ssim_min: Lowest SSIM.

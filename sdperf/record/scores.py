@@ -18,7 +18,7 @@ def compute_scores(
     """Score an image against another of the same shape, as stored in the record.
 
     Args:
-        against: What the other image is.
+        against: Name of the other image.
         sha256: The other image's content hash.
         baseline: (H, W, 3) uint8.
         current: The same shape.

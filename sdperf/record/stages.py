@@ -18,8 +18,8 @@ StageName = Literal[
     "whole",
     "deliver",
 ]
-"""All stages of a generation in their order; ``whole`` stands for those in between where the
-pipeline cannot be divided."""
+"""All stages of a generation in their order. Where the pipeline cannot be divided, ``whole`` stands
+for the stages in between."""
 
 Reading = Literal["compute-bound", "launch-bound", "starved"]
 """What limits a stage: arithmetic, the host's cost per operator, or something else."""
@@ -30,12 +30,12 @@ STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds of each stage in one profiled round of one image; ``None`` is a stage unknown.
+    """Seconds of each stage in one profiled round of one image; ``None`` is unknown.
 
     The round was synchronised at every border, so the sum can exceed an unprofiled round.
 
     Attributes:
-        total_s: The whole profiled round.
+        total_s: The whole profiled round, from its start to its delivery.
         tokenise_s: Prompt to token ids, on the CPU.
         encode_prompt_s: Token ids to prompt embeddings.
         denoise_s: All denoising steps.
@@ -65,7 +65,7 @@ class StageTimes:
 
     @property
     def rest_s(self) -> float:
-        """What no stage explains: the whole less all known stages, seconds."""
+        """Seconds that no stage explains: the whole minus all known stages."""
         return self.total_s - sum(self.by_name().values())
 
     def overlappable_share(self) -> float | None:
@@ -99,7 +99,7 @@ class PeakRate:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage of one image asks of the device, counted in a round of its own.
+    """The operations of one stage of one image, counted in a separate round.
 
     Attributes:
         stage: Its name.
@@ -107,10 +107,10 @@ class StageCost:
             everything else are not counted.
         operators: Calls of torch's operators, views included.
         flop_per_s: ``flop`` over the stage's seconds in the profiled round.
-        share_of_peak: That over the measured peak.
+        share_of_peak: ``flop_per_s`` over the measured peak.
         reading: What limits the stage; see `sdperf.run.share`.
-        fresh_flop: ``flop`` of a request that was never made before; counted only where that of a
-            known one came to nothing.
+        fresh_flop: ``flop`` of a request that was never made before; counted only where a known
+            request had none.
     """
 
     stage: StageName
@@ -124,12 +124,12 @@ class StageCost:
 
 @dataclass(frozen=True)
 class DeviceLimits:
-    """The stages compared with what the device could do, all measured in the same session.
+    """The stages compared with the device's limits, all measured in the same session.
 
     Attributes:
         peak: The fastest matrix product; ``None`` where it could not be measured.
-        operator_s: Seconds of an operator that has next to nothing to compute.
-        stages: What each stage costs.
+        operator_s: Seconds of an operator that has almost nothing to compute.
+        stages: The operations of each stage.
     """
 
     peak: PeakRate | None

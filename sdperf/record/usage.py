@@ -1,9 +1,9 @@
-"""What a run took from the machine: one frozen record, each number with its scope in its name.
+"""The resources that a run took: one frozen record, each number with its scope in its name.
 
 Scopes: ``tree`` is this process and all below it; ``system`` the whole machine, other programs
 included; ``gpu_board`` an NVIDIA card with its memory; ``gpu_soc`` the GPU part alone of an Apple
-chip; ``cpu_soc`` the processors of a chip, and its like other parts; ``machine`` everything behind
-the plug or battery. Numbers of different scopes never compare.
+chip; ``cpu_soc`` the processors of a chip, and similar names its other parts; ``machine`` all
+behind the plug or battery. Numbers of different scopes never compare.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 MAX_TIMELINE_POINTS: Final = 200
-"""Points a curve keeps at most."""
+"""The most points that a curve keeps."""
 
 Gauge = Literal[
     "tree_cpu_percent",
@@ -59,7 +59,7 @@ Counter = Literal[
     "dram_soc_energy_j",
     "ane_soc_energy_j",
 ]
-"""Numbers that only grow; what counts is their growth over the window."""
+"""Numbers that only grow; their growth over the window is recorded."""
 
 GAUGES: Final[tuple[Gauge, ...]] = get_args(Gauge)
 COUNTERS: Final[tuple[Counter, ...]] = get_args(Counter)
@@ -80,11 +80,11 @@ class Curve:
     """One gauge over the window; values in the unit of the gauge's name.
 
     Attributes:
-        mean: Mean of all samples, which are evenly spaced but for the two at the borders.
+        mean: Mean of all samples, which are evenly spaced except for the two at the borders.
         p95: Quantile 0.95 of all samples.
         peak: Largest sample; a shorter spike between two samples is missed.
         low: Smallest sample.
-        samples: How many there were.
+        samples: How many samples there were.
         times_s: Seconds since the window's start, at most `MAX_TIMELINE_POINTS`.
         values: Value at each of these times; the mean of several samples where there were more.
     """
@@ -101,7 +101,7 @@ class Curve:
         """Refuse a curve whose values have no times.
 
         Raises:
-            ValueError: There are more of the one than of the other.
+            ValueError: The numbers of times and values differ.
         """
         if len(self.times_s) != len(self.values):
             raise ValueError(f"{len(self.times_s)} times for {len(self.values)} values")
@@ -112,9 +112,9 @@ class ProcessUsage:
     """One process of the tree.
 
     Attributes:
-        pid: Its number; numbers are reused and say nothing across runs.
+        pid: Its process id; ids are reused and cannot be compared across runs.
         name: Name of its program.
-        cpu_s: Processor time it used within the window.
+        cpu_s: Processor seconds that it used within the window.
         cpu_percent: That time over the window; 100 is one core busy throughout.
         rss_peak_bytes: Largest sampled resident set; memory shared with others is counted whole.
         footprint_peak_bytes: Largest sampled footprint (macOS), Metal memory included.
@@ -130,19 +130,19 @@ class ProcessUsage:
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """What a watched window took from the machine. ``None`` is not known, never zero.
+    """The resources that a watched window took. ``None`` is unknown, never zero.
 
     ``docs/resources.md`` says for each number where it comes from and what it does not prove.
 
     Attributes:
-        window_s: Length of the window.
-        images: Images delivered within it, where the caller knows.
+        window_s: Seconds of the window.
+        images: How many images were delivered within it, where the caller knows.
         ticks: How often the probes were asked.
-        interval_s: Time between two ticks, as asked for at the end of the window.
-        watching_s: Time the probes took, summed; they run beside the work, not within it.
-        watching_cpu_s: Processor time of this process's sampling thread therein.
+        interval_s: Seconds between two ticks, as set at the end of the window.
+        watching_s: Seconds that the probes took, summed; they run beside the work, not within it.
+        watching_cpu_s: Processor seconds of this process's sampling thread in that time.
         probes: Names of the probes that were asked.
-        faults: Probes that broke down, each with what it said.
+        faults: Probes that failed, each with its error.
         processes: The tree's processes, busiest first, at most 32.
     """
 

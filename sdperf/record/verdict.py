@@ -1,4 +1,4 @@
-"""What sdperf says of a case: one `Outcome`, with its reasons. Pure.
+"""The verdict of sdperf on a case: one `Outcome`, with its reasons. Pure.
 
 Speed and image are judged apart (`sdperf.judging.latency`, `judge_images`) and combined here:
 faster but worse is a failure. Every collected case ends as exactly one outcome.
@@ -42,7 +42,7 @@ class Outcome(enum.Enum):
 
     @property
     def is_always_told(self) -> bool:
-        """Whether a finding is shown also where another one decides the case."""
+        """Whether a finding is shown even where another finding decides the case."""
         return self is Outcome.CHANGED
 
     @property
@@ -56,12 +56,12 @@ _OPEN: Final = frozenset(
     {Outcome.CHANGED, Outcome.INCOMPARABLE, Outcome.INCONCLUSIVE, Outcome.NO_BASELINE}
 )
 EVIDENCE_PATH: Final = ".sdperf/evidence"
-"""Where a run lays failing images beside what they were compared with."""
+"""The folder in which a run saves failing images beside their references."""
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
 def shorten_case(case: str) -> str:
-    """Return a test id as tables show it: without file and ``test_``.
+    """Return a test id in the form of tables: without file and ``test_``.
 
     >>> shorten_case("benchmarks/test_latency.py::test_latency[fp32-sync-1w]")
     'latency[fp32-sync-1w]'
@@ -71,7 +71,7 @@ def shorten_case(case: str) -> str:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """Two images to be laid side by side as the evidence of a finding.
+    """Two images to show side by side as the evidence of a finding.
 
     Attributes:
         prompt: The prompt of both.
@@ -80,7 +80,7 @@ class Exhibit:
         against_sha256: Its content hash.
         current_sha256: Content hash of the current image.
         tile_box: The tile to outline as (left, top, right, bottom), pixels.
-        caption: What was seen, one line.
+        caption: What was found, in one line.
     """
 
     prompt: str
@@ -103,8 +103,9 @@ class Finding:
 
     Attributes:
         outcome: The answer.
-        gate: Which judge spoke: ``latency``, ``image``, ``memory`` or ``worker``.
-        reason: What was seen, against what, by how much; one line.
+        gate: The judge that answered: ``latency``, ``image``, ``memory`` or ``worker``, for
+            example.
+        reason: What was found, against what, and by how much; one line.
         next_step: What to type or look at next, where there is something to do.
         exhibits: The images that fell below a floor, the worst first.
     """
@@ -118,17 +119,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class SettledCase:
-    """What a run said of a case's speed where its saved numbers alone do not tell it.
+    """A run's finding on a case's speed that its saved numbers alone do not give.
 
-    It was measured again, its fresh processes ran at two speeds, or the user had named a check.
+    The case was measured again, its fresh processes ran at two speeds, or the user named a check.
 
     Attributes:
-        outcome: In the words of `Outcome`.
-        reason: One line.
+        outcome: A value of `Outcome`.
+        reason: The reason, one line.
         max_slowdown: Tolerated slowdown that it was judged with, as a fraction.
-        gross_slowdown: What failed with fewer than five sessions, as a fraction.
+        gross_slowdown: Slowdown that failed with fewer than five sessions, as a fraction.
         history_s: Median seconds of the case in each compared session that counted, oldest first;
-            a reader who compares with others judges anew.
+            a reader who compares with other sessions judges again.
     """
 
     outcome: str
@@ -147,13 +148,13 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst finding's outcome; a case that nobody judged has no baseline."""
+        """The worst finding's outcome; NO BASELINE for a case without a finding."""
         outcomes = [finding.outcome for finding in self.findings]
         return min(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NO_BASELINE)
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """The findings to show: those that decide, and those that are always told."""
+        """The findings to show: those that decide, and those that are always shown."""
         return tuple(
             finding
             for finding in self.findings

@@ -19,12 +19,12 @@ from sdperf.units import format_quantity, shorten_middle
 Precision = Literal["fp32", "fp16", "bf16"]
 Mode = Literal["sync", "async"]
 Task = Literal["text-to-image", "image-to-image", "inpaint", "edit", "control"]
-"""What a pipeline draws from: the prompt alone, or a picture beside it."""
+"""The task of a pipeline: it draws from the prompt alone, or also from a picture."""
 
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 REFERENCE_PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
-"""What others are compared with, the widest first: bf16 has the range of fp32, so that nothing
-overflows in it that does not there."""
+"""Precisions of the reference, the widest first. bf16 comes before fp16, since it has the range of
+fp32 and so does not overflow where fp32 does not."""
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
@@ -32,15 +32,15 @@ EMBEDDED: Final = "embedded"
 """The name of the small pipeline that ships inside the package."""
 
 TORCH: Final = "torch"
-"""The engine that is diffusers as it comes."""
+"""The engine that runs diffusers itself."""
 
 EXTERNAL: Final = "external:"
-"""What the name of an engine begins with that is a program of the user's."""
+"""The beginning of the name of an engine that is an external program."""
 
 _MAX_PROMPTS_FILE_BYTES: Final = 1 << 20
 DEFAULT_PICTURE_SHA256: Final = "98bee11cfa2121ecfcb5c69cd48a9ffc3015c44faf48cb45a144d3b298da05b3"
 DEFAULT_MASK_SHA256: Final = "72b7d6d132693722de0b31b4589da821fa840f0593d171a9fd7f29ba48dbaf98"
-"""Hashes of the picture and mask that ship; records are told by them without decoding anything."""
+"""Hashes of the shipped picture and mask; records are recognised by them without decoding."""
 
 _LONGEST_NAME: Final = 60
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -48,16 +48,16 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class InputPicture:
-    """The picture that a generation starts from. The pixels themselves travel beside it.
+    """The picture that a generation starts from. The pixels themselves are sent separately.
 
     Attributes:
-        sha256: Of its decoded pixels, see `sdperf.images.input_files.compute_pixels_sha256`.
-        mask_sha256: Of the mask's; ``None`` where the pipeline takes none.
+        sha256: Hash of its decoded pixels, see `sdperf.images.input_files.compute_pixels_sha256`.
+        mask_sha256: Hash of the mask's pixels; ``None`` where the pipeline takes no mask.
         strength: Share of the steps that are drawn, above 0 and at most 1; ``None`` where the
             pipeline takes none.
-        task: What the pipeline does with the picture; ``None`` is not known before it is loaded.
-        arguments: Names of the arguments of the pipeline's call that take all of this; empty is not
-            known before it is loaded.
+        task: What the pipeline does with the picture; ``None`` before the pipeline is loaded.
+        arguments: Names of the arguments of the pipeline's call that take these; empty before the
+            pipeline is loaded.
     """
 
     sha256: str
@@ -80,10 +80,10 @@ class InputPicture:
             )
 
     def describe(self, names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Say in a few words what is drawn from.
+        """Describe in a few words what the images are drawn from.
 
         Args:
-            names: Of files by the hash of their pixels, where they are known.
+            names: Names of files by the hash of their pixels, where they are known.
         """
         picture, mask = self.name_picture(names), self.name_mask(names)
         return f"{self.task or 'drawn'} from {picture}{f', {mask}' if mask else ''}"
@@ -95,7 +95,7 @@ class InputPicture:
         return _name_pixels("picture", self.sha256, names)
 
     def name_mask(self, names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Name the mask by its hash, and its file where that is known; empty where none is."""
+        """Name the mask by its hash, and its file where that is known; empty without a mask."""
         if self.mask_sha256 is None:
             return ""
         if self.mask_sha256 == DEFAULT_MASK_SHA256:
@@ -105,21 +105,21 @@ class InputPicture:
 
 @dataclass(frozen=True)
 class Workload:
-    """What one generation is asked for. Equal workloads give comparable images and times.
+    """The request to a pipeline. Equal workloads give comparable images and times.
 
     Attributes:
         model: ``embedded``, a path of a local diffusers folder, or a hub id.
         prompts: The prompts in order; image ``i`` of a batch takes prompt ``i`` (cyclically).
         negative_prompt: Shared by all prompts; empty means none.
         seed: Image ``i`` draws its starting noise from ``seed + i``.
-        height: Pixels; ``None`` is the pipeline's own size.
-        width: Pixels; ``None`` is the pipeline's own size.
+        height: Pixels; ``None`` for the pipeline's own size.
+        width: Pixels; ``None`` for the pipeline's own size.
         num_inference_steps: Denoising steps per image.
         guidance_scale: Classifier-free guidance; 1.0 or less switches it off. ``None`` leaves it to
             the pipeline, whose call names no single scale.
-        scheduler: Class name of a diffusers scheduler; ``None`` is the model's own.
-        picture: What the images start from beside the prompt; ``None`` is the prompt alone.
-        lora: LoRAs that are loaded into the model, as the setting ``lora`` is typed.
+        scheduler: Class name of a diffusers scheduler; ``None`` for the model's own.
+        picture: The picture that images start from; ``None`` draws from the prompt alone.
+        lora: LoRAs that are loaded into the model, in the form of the setting ``lora``.
     """
 
     model: str
@@ -167,17 +167,17 @@ class Workload:
 
     @property
     def strength(self) -> float | None:
-        """Share of the steps that are drawn; ``None`` where no picture says it."""
+        """Share of the steps that are drawn; ``None`` without a picture that has a strength."""
         return None if self.picture is None else self.picture.strength
 
     @property
     def fewest_drawn_steps(self) -> int:
-        """Steps that are drawn at least: the strength leaves the first ones out."""
+        """The least number of steps that are drawn: the strength leaves out the first ones."""
         return math.floor(self.num_inference_steps * (self.strength or 1.0))
 
     @property
     def is_guided(self) -> bool:
-        """Whether a scale above 1 is asked for; not so where it is left to the pipeline."""
+        """Whether a scale above 1 is asked for; false where it is left to the pipeline."""
         return self.guidance_scale is not None and self.guidance_scale > 1
 
     def describe_sampling(
@@ -186,8 +186,8 @@ class Workload:
         """Say steps and guidance, such as ``20 steps, guidance 3``, and what is drawn from.
 
         Args:
-            source: Where steps and guidance come from, which is said behind them.
-            names: Of files by the hash of their pixels, where they are known.
+            source: Where steps and guidance come from, which is added to the text.
+            names: Names of files by the hash of their pixels, where they are known.
         """
         own = self.guidance_scale is None
         guidance = "the pipeline's own guidance" if own else f"guidance {self.guidance_scale:g}"
@@ -203,7 +203,7 @@ class Workload:
         return ImageRequest(prompt=self.prompts[index % len(self.prompts)], seed=self.seed + index)
 
     def fingerprint(self) -> str:
-        """Hash everything that decides the image, apart from where the model lies.
+        """Hash everything that decides the image, except the place of the model.
 
         Returns:
             16 hexadecimal digits. The model's own identity is its weights' hash and is kept
@@ -213,7 +213,7 @@ class Workload:
 
     @property
     def task(self) -> Task | None:
-        """What is drawn from the picture; ``None`` where the prompt is all, or it is not known."""
+        """The task with the picture; ``None`` without a picture, or where the task is unknown."""
         return None if self.picture is None else self.picture.task
 
     def image_key(self, image: ImageRequest) -> str:
@@ -223,7 +223,7 @@ class Workload:
         return _hash_fields(fields)
 
     def _list_decisive(self) -> dict[str, object]:
-        """Return what decides an image, by field; without a picture as before there were any."""
+        """Return what decides an image, by field; without a picture the fields of old versions."""
         fields = asdict(self)
         del fields["model"], fields["lora"]
         if self.picture is None:
@@ -245,11 +245,11 @@ class Variant:
 
     Attributes:
         precision: Number format of the weights and activations.
-        mode: ``sync`` is the plain diffusers call, ``async`` overlaps what is not the device's.
-        workers: Processes with a pipeline of their own.
+        mode: ``sync`` is the plain diffusers call, ``async`` overlaps the host's work.
+        workers: How many processes with a pipeline each.
         optimisations: Names of switched-on optimisations, in order.
-        engine: What runs the networks, see `sdperf.engines.catalogue`; ``external:NAME=COMMAND`` is
-            a program of the user's that draws.
+        engine: The engine that runs the networks, see `sdperf.engines.catalogue`;
+            ``external:NAME=COMMAND`` is an external program that draws.
         threads: CPU threads of each worker; ``None`` divides the performance cores among them.
     """
 
@@ -262,23 +262,23 @@ class Variant:
 
     @property
     def team(self) -> tuple[str, ...]:
-        """Workers, and their threads where they are named, as in `id`: ``1w``, ``8t``."""
+        """Workers, and their threads where they are named, in the form of `id`: ``1w``, ``8t``."""
         workers = f"{self.workers}w"
         return (workers,) if self.threads is None else (workers, f"{self.threads}t")
 
     @property
     def pipeline(self) -> tuple[str, str, tuple[str, ...]]:
-        """What one worker loads; variants with equal ones share workers."""
+        """The pipeline that one worker loads; variants with equal pipelines share workers."""
         return self.precision, self.engine, self.optimisations
 
     @property
     def is_external(self) -> bool:
-        """Whether a program of the user's draws, and no pipeline of diffusers."""
+        """Whether an external program draws, in place of a pipeline of diffusers."""
         return is_external(self.engine)
 
     @property
     def identity(self) -> Variant:
-        """What has to be equal for two results to be compared: a program by its name alone."""
+        """The parts that two compared results must share; of a program, its name alone."""
         return replace(self, engine=name_engine(self.engine))
 
     @property
@@ -294,12 +294,12 @@ class Variant:
 
 
 def name_sync(precision: Precision) -> str:
-    """Name the plain synchronous image of a precision as what another is compared with."""
+    """Return the name of the plain synchronous image of a precision as a reference."""
     return f"{precision}-sync"
 
 
 SYNC_REFERENCES: Final = tuple(map(name_sync, REFERENCE_PRECISIONS))
-"""What images of this run can be compared with; a run has one of them."""
+"""Names of the references of this run's images; a run has one of them."""
 
 
 @dataclass(frozen=True)
@@ -309,8 +309,8 @@ class LoraUse:
     Attributes:
         name: Name of its file.
         sha256: Hash of its content.
-        scale: How strongly it was taken.
-        is_fused: Whether it was merged into the weights, so that a step has no layers of its own
+        scale: Strength of its effect.
+        is_fused: Whether it was merged into the weights, so that a step needs no separate layers
             for it.
     """
 
@@ -321,7 +321,7 @@ class LoraUse:
 
     @property
     def key(self) -> tuple[str, float, bool]:
-        """What makes two the same: content, scale, and whether it is fused."""
+        """The parts that make two LoRAs equal: content, scale, and whether it is fused."""
         return self.sha256, self.scale, self.is_fused
 
     def describe(self) -> str:
@@ -335,20 +335,20 @@ class LoraUse:
 
 @dataclass(frozen=True)
 class ProgramFacts:
-    """What a program answered when it was asked to describe itself.
+    """An external program's answer to the request to describe itself.
 
     Attributes:
         name: Its name, such as ``mflux``.
         version: Its version.
-        model: What it draws with, in its own words.
+        model: The model that it draws with, in its own words.
         device: ``cpu``, ``cuda`` or ``mps``.
         device_name: The device in its own words; empty is unknown.
-        precision: Number format that it runs where it is told none, such as ``q8``.
-        precisions: Number formats of ours that it can be told; empty is none.
-        accepts: What it can be told beside prompt and seed; see `docs/external.md`.
-        queue: Requests that it takes before it has answered the first of them.
-        largest_seed: The largest seed that it tells from others.
-        versions: Versions of the packages that it is made of.
+        precision: Number format that it uses by default, such as ``q8``.
+        precisions: Precisions of sdperf that it accepts; empty where it accepts none.
+        accepts: Settings that it accepts beside prompt and seed; see `docs/external.md`.
+        queue: How many requests it takes before it has answered the first one.
+        largest_seed: The largest seed that it distinguishes from others.
+        versions: Versions of its packages.
     """
 
     name: str
@@ -365,14 +365,14 @@ class ProgramFacts:
 
 
 def is_external(engine: str) -> bool:
-    """Tell whether an engine is a program of the user's and runs no pipeline of diffusers."""
+    """Tell whether an engine is an external program, which runs no pipeline of diffusers."""
     return engine.startswith(EXTERNAL)
 
 
 def name_engine(engine: str) -> str:
     """Return the short name of an engine: ``external-NAME`` of ``external:NAME=COMMAND``.
 
-    The command stays out of it, so that a program keeps its cases when its environment moves.
+    The command is not part of it, so that a program keeps its cases when its environment moves.
     """
     if not is_external(engine):
         return engine

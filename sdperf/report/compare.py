@@ -1,19 +1,20 @@
 """Compares saved sessions: the verdicts of ``sdperf compare`` and their forms. Pure.
 
-The same judges speak as in a run, but nothing is measured again: see `judge_offline`.
+The judges are the same as in a run, but nothing is measured again: see `judge_offline`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sdperf.judging.session.saved import ComparedCase, SavedComparison
-from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.verdict import Finding, Outcome, shorten_case
 from sdperf.report.markdown.table import format_markdown_table
-from sdperf.report.markdown.words import escape_markdown
-from sdperf.report.table import Code, Column, Marked, RowStyle, Table
+from sdperf.report.markdown.words import escape_markdown, format_code
+from sdperf.report.table import Column, Marked, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
 from sdperf.units import (
@@ -25,10 +26,12 @@ from sdperf.units import (
 )
 
 FORMAT_VERSION = 1
+_CASE_WIDTH: Final = 50
+"""Characters of a case's name in the table."""
 
 
 def format_comparison_table(comparison: SavedComparison) -> list[Line]:
-    """Lay the comparison out for a terminal: a line a case, then what is not a plain pass.
+    """Lay the comparison out for a terminal: one line per case, then all but the plain passes.
 
     Cases that the head did not run (``-k``, one file of several, a renamed test) share a line.
     """
@@ -63,7 +66,7 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
 def describe_absent(comparison: SavedComparison) -> str | None:
     """Say which cases of the bases the head did not run; ``None`` where it ran all of them.
 
-    Whether somebody left them out on purpose is not in a run: strictly, they fail it.
+    A saved run does not tell whether somebody left them out on purpose: ``--strict`` fails them.
     """
     names = [one.verdict.case for one in comparison.cases if one.is_absent]
     absent = [name.rpartition("::")[2] for name in names]
@@ -101,13 +104,14 @@ def format_comparison_markdown(comparison: SavedComparison) -> str:
 
 def _tabulate(comparison: SavedComparison) -> Table:
     rows, run = [], _list_run(comparison)
-    for case in run:
+    names = name_cases([case.verdict.case for case in run])
+    for case, name in zip(run, names, strict=True):
         outcome = case.verdict.outcome
         reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
         detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
         rows.append(
             (
-                Code(case.verdict.case),
+                Marked(name, format_code(case.verdict.case)),
                 format_seconds(case.baseline_s),
                 format_seconds(case.current_s),
                 format_change(case.change),
@@ -117,7 +121,7 @@ def _tabulate(comparison: SavedComparison) -> Table:
     colours = (colour_of(case.verdict.outcome) for case in run)
     return Table(
         (
-            Column("case", is_text=True, most=50, keeps_end=True),
+            Column("case", is_text=True, most=_CASE_WIDTH, keeps_end=True),
             Column("baseline", least=11),
             Column("current", least=11),
             Column("change", least=9),
@@ -126,6 +130,19 @@ def _tabulate(comparison: SavedComparison) -> Table:
         tuple(rows),
         {number: RowStyle(colour) for number, colour in enumerate(colours)},
     )
+
+
+def name_cases(ids: Sequence[str]) -> list[str]:
+    """Return how the table names cases: by their ids, where these fit into its column.
+
+    Where one does not, all go without file and ``test_``, unless that makes two of them equal.
+
+    >>> name_cases(["test_a.py::test_a[1]", "benchmarks/a_name_of_a_file/test_b.py::test_b[1]"])
+    ['a[1]', 'b[1]']
+    """
+    short = [shorten_case(name) for name in ids]
+    fits = all(len(name) <= _CASE_WIDTH for name in ids)
+    return list(ids) if fits or len(set(short)) < len(set(ids)) else short
 
 
 def format_comparison_json(comparison: SavedComparison) -> str:

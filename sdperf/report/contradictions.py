@@ -10,7 +10,7 @@ from sdperf.report.text.session.cases import Row
 
 
 def format_contradictions(rows: Iterable[Row]) -> list[Line]:
-    """Name each case whose figure another one contradicts, and what to look at."""
+    """Name each case whose figure contradicts another figure, and what to look at."""
     measured = {row.case: row.measurement for row in rows if row.measurement is not None}
     lines: list[Line] = []
     for one in find_contradictions(measured):

@@ -18,7 +18,7 @@ from sdperf.stats.summaries import compute_median_interval
 Direction = Literal["smaller", "bigger"]
 
 SCORE: Final = "SSIM"
-"""Unit of what has none."""
+"""Unit of a number without a unit."""
 
 LONGEST_BENCHER_NAME: Final = 1024
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,13 +30,13 @@ class Figure:
     """One number of one case.
 
     Attributes:
-        measure: What it is, in words that are a slug at once.
+        measure: What the number is, in words that also serve as a slug.
         value: The number.
-        unit: Its unit.
-        better: Which way is better.
+        unit: The unit of the number.
+        better: Whether a lower or a higher number is better.
         lower: Lower end of its interval; ``None`` where it has none.
-        upper: Upper end.
-        note: What to know about it.
+        upper: Upper end of its interval; ``None`` where it has none.
+        note: A remark for readers of the number.
     """
 
     measure: str
@@ -54,10 +54,10 @@ class ExportedCase:
 
     Attributes:
         name: Its test id.
-        figures: Its numbers; empty for one that left none.
+        figures: Its numbers; empty where it left none.
         total_s: Seconds of all its rounds.
         outcome: What the run said of it; ``None`` where it did not say.
-        reasons: Why, a line each.
+        reasons: Why the case ended so, one line per reason.
     """
 
     name: str
@@ -72,7 +72,7 @@ def list_figures(rounds_s: Sequence[float], measurement: Measurement | None) -> 
 
     Args:
         rounds_s: Seconds of its rounds.
-        measurement: What sdperf recorded; ``None`` where it did not.
+        measurement: What sdperf recorded; ``None`` where it recorded nothing.
     """
     images = 1 if measurement is None else measurement.images_per_round
     median_s = statistics.median(rounds_s) / images
@@ -123,7 +123,7 @@ def format_github_action_benchmark(cases: Sequence[ExportedCase], direction: Dir
 
     Args:
         cases: The run.
-        direction: The tool reads one direction from a file.
+        direction: Which numbers to write; the tool reads one direction from a file.
 
     Source: the tool's README: a list of objects with name, value, unit, range and extra.
     """
@@ -139,7 +139,7 @@ def format_github_action_benchmark(cases: Sequence[ExportedCase], direction: Dir
             }
             if one.lower is not None and one.upper is not None:
                 reach = max(one.upper - one.value, one.value - one.lower)
-                entry["range"] = f"± {reach:#.4g}"  # the tool reads no single digit
+                entry["range"] = f"± {reach:#.4g}"  # the tool cannot read a single digit
             outcome = "" if case.outcome is None else f"verdict: {case.outcome.value}"
             entry["extra"] = "\n".join(part for part in (one.note, outcome) if part)
             entries.append(entry)
@@ -169,13 +169,13 @@ def format_bencher(cases: Sequence[ExportedCase]) -> str:
 
 
 def format_junit(cases: Sequence[ExportedCase], when: str | None) -> str:
-    """Lay a run out as JUnit XML: a test case each, its numbers as properties, failures as such.
+    """Lay a run out as JUnit XML: one test case per case, with its numbers as properties.
 
     Open answers (no baseline, inconclusive) are properties of cases that did not fail.
 
     Args:
         cases: The run.
-        when: Instant of the run, ISO 8601.
+        when: When the run was made, ISO 8601.
     """
     failing = [case for case in cases if case.outcome is not None and case.outcome.is_failure]
     total_s = sum(case.total_s for case in cases)

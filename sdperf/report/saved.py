@@ -12,6 +12,6 @@ def read_reported_run(path: Path) -> ReportedRun:
     """Read a saved run.
 
     Raises:
-        RecordError: The file is missing, too large, damaged, or no pytest-benchmark run.
+        RecordError: The file is missing, too large or damaged, or it is not a pytest-benchmark run.
     """
     return parse_reported_run(path.name, read_document(path))

@@ -76,7 +76,7 @@ def format_sweep_lines(summary: SweepSummary) -> list[Line]:
 
 
 def describe_sweep(summary: SweepSummary) -> str:
-    """Say in a line what was swept, and how far it came."""
+    """Say in a line what was swept, and how much of it was measured."""
     points = summary.curves[0].points
     measured = sum(one.state == "measured" for one in points)
     ends = f"{points[0].name} .. {points[-1].name}"
@@ -93,7 +93,7 @@ def describe_sweep(summary: SweepSummary) -> str:
 
 
 def describe_run(summary: SweepSummary) -> str:
-    """Say what was drawn, where, and how much of it."""
+    """Say what was drawn, on which device, and how many images."""
     question, where = summary.question, summary.environment
     drawn = f"{question.workload.model}: {question.workload.describe_sampling()}"
     machine = "" if where is None else f", on {where.device_kind}"
@@ -157,7 +157,7 @@ def tabulate_steps(curve: VersionCurve, *, with_stages: bool = False) -> Table:
 
     Args:
         curve: The case.
-        with_stages: Whether the stages that differ have a column; else they stand beneath the row.
+        with_stages: Whether the stages that differ have a column; else they stand below the row.
     """
     columns = [
         Column("step", is_text=True, least=8, most=2 * _BEFORE + 4),
@@ -182,7 +182,7 @@ def tabulate_steps(curve: VersionCurve, *, with_stages: bool = False) -> Table:
 
 
 def _indent(text: str) -> list[str]:
-    """Wrap what stands beneath a row; none where there is nothing."""
+    """Wrap the text below a row into lines; no lines where there is no text."""
     return wrap_text(text, 94, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 

@@ -1,4 +1,4 @@
-"""Sweeps out of the history as text and as JSON. Pure."""
+"""Sweeps from the history as text and as JSON. Pure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Marked(str):
     """A cell that Markdown shows in another way than as itself.
 
     Attributes:
-        markdown: How, its words escaped.
+        markdown: The cell in Markdown, its words escaped.
     """
 
     markdown: str
@@ -31,15 +31,15 @@ class Marked(str):
 
 @dataclass(frozen=True)
 class Column:
-    """What a column is, for those renderers that lay it out.
+    """The layout of a column, for the renderers that need it.
 
     Attributes:
         title: Its heading.
-        is_text: Whether it is words, which begin at the left; numbers end at the right.
-        least: Characters that it takes at least, in text.
-        most: Characters after which its cells are cut, in text; ``None`` cuts none.
-        keeps_end: Whether a cell is cut at its beginning.
-        gap: Blanks before it, in text.
+        is_text: Whether it holds words, aligned left; numbers are aligned right.
+        least: Least width in characters, in text.
+        most: Most characters of a cell, in text; ``None`` cuts no cell.
+        keeps_end: Whether a long cell is cut at its beginning, so that its end stays.
+        gap: Blanks before the column, in text.
     """
 
     title: str
@@ -55,11 +55,11 @@ class RowStyle:
     """How a row differs from others.
 
     Attributes:
-        colour: Name of a colour, in text.
-        below: Lines beneath it, in text.
-        across: Words in place of all its cells but the first and the last, in text; ``None`` shows
+        colour: Name of the row's colour, in text.
+        below: Lines below the row, in text.
+        across: Words in place of all cells but the first and the last, in text; ``None`` shows
             the cells.
-        is_marked: Whether HTML points at it.
+        is_marked: Whether HTML highlights the row.
     """
 
     colour: str = ""
@@ -73,9 +73,9 @@ class Table:
     """A table.
 
     Attributes:
-        columns: What its columns are.
-        rows: Cells, as many in each as there are columns.
-        styles: How rows differ from others, by their number.
+        columns: The layout of its columns.
+        rows: The cells of each row, one per column.
+        styles: How rows differ from others, by the row's index.
     """
 
     columns: tuple[Column, ...]
@@ -84,7 +84,7 @@ class Table:
 
     @classmethod
     def of(cls, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Self:
-        """Make one of plain words: the first column is text, all others are numbers."""
+        """Make a table of plain words: the first column is text, all others are numbers."""
         columns = (Column(name, is_text=number == 0) for number, name in enumerate(header))
         return cls(tuple(columns), tuple(rows))
 

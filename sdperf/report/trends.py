@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sdperf.store.history.database import Database
 
 DEFAULT_WINDOW: Final = 200
-"""Of the latest runs, how many are searched."""
+"""How many of the latest runs are searched."""
 
 
 def load_trends(
@@ -27,12 +27,12 @@ def load_trends(
 ) -> list[tuple[str, list[Trend]]]:
     """Read and analyse the series of each machine.
 
-    All cases of a machine take part in telling what they share, also where one is asked for.
+    All cases of a machine are used to find what they share, even where one case is asked for.
 
     Args:
         database: The history.
         metric: Which figure.
-        case: Which cases are returned; a test id, a part of it, or a pattern.
+        case: The cases to return: a test id, a part of one, or a pattern.
         machine: A part of the machine's name.
         branch: Only runs of this branch.
         window: How many of the latest runs are searched.
@@ -67,10 +67,10 @@ def load_trends(
 def find_machine_trends(
     machines: Sequence[JudgedMachine], database: Database | None
 ) -> dict[str, list[Trend]]:
-    """Find each machine's trend: from the history, or from its own runs where that knows none.
+    """Find the trend of each machine: from the history, else from the runs of the report.
 
     Args:
-        machines: Of a report.
+        machines: The machines of a report.
         database: The history; ``None`` without one.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Workload + variant -> measurement and images: the worker, its pool, and one case's life."""
+"""Turns a workload and a variant into a measurement and images: workers, pool, life of a case."""

@@ -1,4 +1,4 @@
-"""The life of one case: prepare, warm up, rounds, and the measurement that comes of them."""
+"""The life of one case: it is prepared, warmed up, run in rounds, and becomes a measurement."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ from sdperf.settings import IMAGES
 from sdperf.stats.summaries import keep_complete, sum_known
 
 FEWEST_OVERLAPPING: Final = 2
-"""Images of each worker in a watched asynchronous round: one is delivered, the next is made."""
+"""Images per worker of a watched async round: one is delivered while the next is made."""
 
 SHORTEST_WATCH_S: Final = 1.0
 LONGEST_WHOLE_S: Final = 5.0
-"""A round that took no longer is watched with all of its images: how busy a stream keeps the device
-does not show in its first two."""
+"""Seconds: a timed round that was shorter is watched with all of its images, since the first two
+images do not show how busy a stream keeps the device."""
 
 MOST_WATCHED_ROUNDS: Final = 5
-"""Watched rounds go on until both a second has passed, or this many have: power and energy of
-most boards are published a few times a second, and a shorter window would hold none of them."""
+"""Watched rounds go on until a second has passed, or until there were this many. Most boards
+publish power and energy a few times per second, and a shorter window could miss all of these
+values."""
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What a case leaves behind: the record, and the images it names, by content hash."""
+    """The result of a case: its record, and the images that it names, by content hash."""
 
     measurement: Measurement
     pngs: dict[str, bytes]
@@ -52,20 +53,20 @@ class CaseResult:
 
 @dataclass
 class Case:
-    """One cell of the matrix under measurement.
+    """One cell of the matrix while it is measured.
 
-    A latency round is one image per worker, the same image, all at once: with several workers it
-    shows what company costs an image. A throughput round is a batch divided among the workers. A
-    stage round is one stage of one image, on fixed inputs.
+    In a latency round all workers draw the same image at the same time: with several workers it
+    shows what the other workers cost an image. A throughput round is a batch divided among the
+    workers. A stage round is one stage of one image, on fixed inputs.
 
     Attributes:
-        suite: What the session shares.
+        suite: The suite, which all cases of the session share.
         kind: ``latency``, ``throughput`` or ``stage``.
-        variant: How to run.
+        variant: The variant to run.
         batch: Images of a throughput round.
         stage: The stage of a ``stage`` case.
-        redo_budget: How many rounds may be measured again because the machine did not hold still.
-        watched: Whether to watch resources, profile and count in rounds of their own.
+        redo_budget: How many rounds may be measured again because the machine was not steady.
+        watched: Whether to watch resources, profile and count in separate rounds.
         imprinted: Whether to draw the plain loop's images once more for their imprints.
     """
 
@@ -88,13 +89,13 @@ class Case:
     _leftovers: dict[str, None] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Load what is missing and make each fresh worker's first call, untimed.
+        """Load missing workers and make the first call of each fresh worker, untimed.
 
         Raises:
             ModelError: The pipeline cannot be loaded.
             WorkerError: A worker died or hung.
             GenerationError: The first generation failed.
-            UnfitError: A guard fails, and the policy is strict.
+            UnfitError: A guard fails, and the policy of the guards is strict.
         """
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
@@ -129,9 +130,9 @@ class Case:
                     worker.first_call_s = result.duration_s
 
     def _call_second_alone(self) -> None:
-        """Have a second worker's first call be one worker's work: what a fresh process makes of it.
+        """Let the second worker make its first call alone, so it shows a fresh process's image.
 
-        The quality suite asks whether that is the image that the first process made.
+        The quality suite compares this image with the one of the first process.
         """
         pool, variant = self.suite.pool, self.variant
         made = [worker.first_call_s is not None for worker in self._workers[:2]]
@@ -146,7 +147,7 @@ class Case:
 
     @property
     def reason_to_skip(self) -> str | None:
-        """Say why a prepared case cannot be measured on this pipeline, where that is so."""
+        """Say why a prepared case cannot be measured on this pipeline; ``None`` where it can."""
         report = self._workers[0].report
         reason = find_no_overlap(report.program, self.variant.mode)
         if reason is not None or self.stage is None or report.is_separable:
@@ -154,9 +155,10 @@ class Case:
         return f"{report.pipeline} is called whole: its stages cannot be measured alone"
 
     def renew(self, warmup: int) -> None:
-        """Go on in fresh processes: load, first call and warm-up, untimed.
+        """Continue in fresh processes: load, first call and warm-up, untimed.
 
-        Equal images are only asked for within a process: each may choose its own kernels.
+        Images have to be equal within a process only, since each process may choose its own
+        kernels.
         """
         self._was_repeatable = self._was_repeatable and self._is_repeatable() is not False
         self._hashes.clear()
@@ -167,7 +169,7 @@ class Case:
             self.warm_up()
 
     def warm_up(self) -> float:
-        """Run one untimed image per worker, the shape of all; return the seconds all the same."""
+        """Run one untimed image per worker, of the timed shape; return its seconds."""
         with self._ledger.spend("warm-up rounds"):
             self._warmups.append(self._run([share[:1] for share in self._shares()]))
         return self._warmups[-1].duration_s
@@ -175,10 +177,10 @@ class Case:
     def measure_round(self) -> float:
         """Run one timed round and return its seconds, the worker's own figure.
 
-        A round in which the machine did not hold still is measured again.
+        A round in which the machine was not steady is measured again.
 
         Raises:
-            UnfitError: That happened more often than the budget allows.
+            UnfitError: The machine was unsteady more often than the budget allows.
         """
         if self._rounds:
             self._rounds[-1] = self._rounds[-1].without_pictures()
@@ -201,7 +203,7 @@ class Case:
         """Run rounds like the timed ones once more, after other cases.
 
         Returns:
-            The rounds; ``None`` where the workers are no longer the processes that ran the first.
+            The rounds; ``None`` where other processes ran the first rounds.
         """
         pids = [worker.report.pid for worker in self._workers]
         running = self.suite.pool.find_loaded(self._spec, len(pids))
@@ -212,11 +214,11 @@ class Case:
 
     @property
     def leftovers(self) -> tuple[str, ...]:
-        """What requests left changed in the workers, in words."""
+        """The changes that requests left in the workers, in words."""
         return tuple(self._leftovers)
 
     def collect(self) -> CaseResult:
-        """Score the last round's images and make the record; nothing of this is timed."""
+        """Score the images of the last round and make the record, untimed."""
         last = self._rounds[-1].pair_with(self._shares())
         self._keep_bare(last)
         fresh = self._draw_fresh() if self.watched else None
@@ -226,7 +228,7 @@ class Case:
                 after = self.suite.machine.judge_after(self.suite.describe_device().kind)
         with self._ledger.spend("profiled rounds"):
             resources = self._watch() if self.watched else None
-            # One image alone would say nothing of the stages of several together.
+            # One image alone would not show the stages of several images together.
             divided = self.watched and count_images_per_call(self.variant.optimisations) == 1
             stages = self.suite.profiles.profile(self.suite, self.variant) if divided else None
             limits = self.suite.profiles.limits(self.suite, self.variant) if divided else None
@@ -290,7 +292,7 @@ class Case:
         return CaseResult(measurement, pngs)
 
     def describe_start(self) -> Start:
-        """Say what loading and first call of the present workers were measured on."""
+        """Describe the processes and caches of the present workers' loading and first call."""
         reports = [worker.report for worker in self._workers]
         pages = {report.page_cache for report in reports}
         engine, compiled = reports[0].engine, reports[0].compile_cache
@@ -306,19 +308,19 @@ class Case:
 
     @property
     def load_s(self) -> float:
-        """Seconds in which the slowest of the present workers loaded."""
+        """Seconds of loading of the slowest present worker."""
         return max(worker.report.load_s for worker in self._workers)
 
     @property
     def first_call_s(self) -> float | None:
-        """Seconds of the slowest of the present workers' first calls; ``None`` before them."""
+        """Seconds of the slowest first call of the present workers; ``None`` before it."""
         return max(worker.first_call_s or 0.0 for worker in self._workers) or None
 
     def _draw_fresh(self) -> FreshRounds | None:
-        """Run a round of requests that were never made; once for each pipeline and mode.
+        """Run a round of requests that were never made before, once for each pipeline and mode.
 
-        A stage that is measured alone would need an image of its own for that; what its pipeline
-        keeps shows in the counted round.
+        A stage that is measured alone would need a separate image for that; what its pipeline keeps
+        is seen in the counted round.
         """
         if self.stage is not None or not self.suite.claims_fresh(self.variant):
             return None
@@ -326,7 +328,7 @@ class Case:
             return self.draw_fresh(statistics.median(one.duration_s for one in self._rounds))
 
     def draw_fresh(self, known_s: float) -> FreshRounds:
-        """Run rounds of the case's size, of requests that were never made before.
+        """Run rounds of the case's size with requests that were never made before.
 
         Args:
             known_s: Median seconds of the timed rounds.
@@ -336,7 +338,7 @@ class Case:
 
     @property
     def _is_bare(self) -> bool:
-        """Whether this is the plain loop of one worker, whose images others are compared with."""
+        """Whether this is the plain loop of one worker, with whose images others are compared."""
         variant = self.variant
         bare = Variant(variant.precision, engine=variant.engine)
         return self.stage is None and variant == bare
@@ -351,7 +353,7 @@ class Case:
         return self.suite.take_imprints(self.variant, [request for request, _ in made])
 
     def _keep_bare(self, made: Iterable[tuple[ImageRequest, DeliveredImage]]) -> None:
-        """Keep what the plain loop made for whoever wants such images later."""
+        """Keep the images of the plain loop for later cases that need them."""
         if self._is_bare:
             for request, delivered in made:
                 self.suite.images.keep_made(
@@ -360,7 +362,7 @@ class Case:
 
     @property
     def drawn(self) -> dict[ImageRequest, frozenset[str]]:
-        """Content hashes of everything that these workers drew of each request so far."""
+        """Content hashes of all images of each request that these workers drew so far."""
         return {request: frozenset(hashes) for request, hashes in self._hashes.items()}
 
     @property
@@ -380,7 +382,7 @@ class Case:
         """Divide a round's images among the workers; every worker gets at least one.
 
         Args:
-            start: Number of a batch's first image in the workload.
+            start: Index of the batch's first image in the workload.
         """
         workers = self.variant.workers
         workload = self.suite.workload
@@ -403,7 +405,7 @@ class Case:
         return done
 
     def _run_unkept(self, shares: list[tuple[ImageRequest, ...]]) -> PoolRound:
-        """Run a round and keep nothing of it."""
+        """Run a round and discard it."""
         requests = [
             self.suite.request(share, self.variant.mode, self._threads, self.stage)
             for share in shares
@@ -414,11 +416,11 @@ class Case:
         return done
 
     def _watch(self) -> ResourceUsage:
-        """Watch rounds of their own, which are not timed, over the whole process tree.
+        """Watch the whole process tree during separate rounds, which are not timed.
 
-        All workers take part; of a batch that takes long each makes only as many images as it takes
-        to overlap. The plain loop goes on in the workload: the quality suite wants more images than
-        a batch has.
+        All workers take part. Of a long batch, each worker draws only enough images to overlap. The
+        plain loop draws further images of the workload, since the quality suite needs more images
+        than a batch has.
         """
         shares = self._shares(self.batch if self._is_bare else 0)
         if self._rounds[-1].duration_s > LONGEST_WHOLE_S:
@@ -427,7 +429,7 @@ class Case:
             shares = [share[:least] for share in shares]
         images, passed_s, rounds = 0, 0.0, 0
         apart = self.suite.pool.stock.pids
-        if self.variant.is_external:  # it only passes on what the program below it is asked
+        if self.variant.is_external:  # this process only passes requests on to the program
             apart |= {worker.report.pid for worker in self._workers}
         with self.suite.machine.watch(apart) as sampler:
             while rounds < MOST_WATCHED_ROUNDS and (rounds == 0 or passed_s < SHORTEST_WATCH_S):
@@ -439,7 +441,7 @@ class Case:
         return sampler.stop(images)
 
     def _is_repeatable(self) -> bool | None:
-        """Tell whether equal requests gave equal bytes; ``None`` when none was made twice."""
+        """Tell whether equal requests gave equal bytes; ``None`` when no request was repeated."""
         made = len(self._rounds) + len(self._warmups)
         if self.kind != "throughput":
             made *= self.variant.workers

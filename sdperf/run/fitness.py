@@ -1,4 +1,4 @@
-"""Rounds that count: measured again while the machine did not hold still."""
+"""Rounds that count: a round is measured again where the machine was not steady."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sdperf.settings import GUARDS
 
 @dataclass
 class GuardedRounds:
-    """Measures rounds between two readings of the machine, and again where they differ badly.
+    """Measures rounds between two readings of the machine, and again where these differ too much.
 
-    The reading after a round is the one before the next, so that rounds stay back to back.
+    The reading after a round is also the one before the next, so that nothing is between rounds.
 
     Attributes:
         read: Reads the machine's condition.
         budget: How many rounds may be measured again.
-        during: What changed for the worse in rounds that count.
-        excluded: Rounds that do not count.
+        during: The guards that changed for the worse in rounds that count.
+        excluded: The rounds that do not count.
         own_cpu_s: Returns the processor seconds of this process so far; workers count their own.
     """
 
@@ -45,7 +45,7 @@ class GuardedRounds:
     _total_s: float = 0.0
 
     def measure(self, run: Callable[[], PoolRound]) -> PoolRound:
-        """Run rounds until one is valid, and return that one.
+        """Run rounds until one is valid, and return the valid round.
 
         Raises:
             UnfitError: The budget is spent.
@@ -74,21 +74,21 @@ class GuardedRounds:
                 )
 
     def _count_others(self, before: Conditions, after: Conditions, done: PoolRound) -> None:
-        """Add up what other programs took of the processors, where workers know their own share."""
+        """Add up the processor time of other programs, where workers know their own share."""
         own_s = self.own_cpu_s()
         spent_s, self._last_own_s = own_s - self._last_own_s, own_s
         if done.cpu_s is None:
             return
         counted = compute_other_work(before, after, spent_s + done.cpu_s)
         if counted is not None:
-            # Between readings workers also prepare a round; of the round itself others had no more
+            # Between readings workers also prepare a round; in the round itself others had no more
             # than it left.
             left_s = max(0.0, done.duration_s * (os.cpu_count() or 1) - done.cpu_s)
             self._other_s += min(counted[0], left_s)
             self._total_s += counted[1]
 
     def list_during(self) -> tuple[Guard, ...]:
-        """Return what was worse while the rounds ran that count."""
+        """Return the guards that were worse while the counting rounds ran."""
         others = judge_other_work(self._other_s, self._total_s)
         return (*self.during, *(() if others is None else (others,)))
 
@@ -96,12 +96,12 @@ class GuardedRounds:
 def check_fit(
     guards: Sequence[Guard], policy: GuardPolicy, allowed: frozenset[str] = frozenset()
 ) -> None:
-    """Refuse, where the policy is strict, to measure on a machine that is not known to be fit.
+    """Refuse to measure on a machine that is not known to be fit, where the policy is strict.
 
     Args:
-        guards: What was found.
-        policy: Only ``strict`` refuses.
-        allowed: Slugs of guards that may be unknown; what fails is refused all the same.
+        guards: The answers of the guards.
+        policy: The policy of the guards; only ``strict`` refuses.
+        allowed: Slugs of guards that may be unknown; a guard that fails is refused anyway.
 
     Raises:
         UnfitError: A guard fails, or cannot be read and is not allowed.
@@ -133,7 +133,7 @@ def make_log(
     after: tuple[Guard, ...],
     allowed: frozenset[str] = frozenset(),
 ) -> GuardLog:
-    """Put together what a case's record says of the machine."""
+    """Make the part of a case's record on the machine."""
     if rounds is None:
         return GuardLog(policy)
     return GuardLog(

@@ -1,4 +1,4 @@
-"""Rounds on requests that were never made before: what memory of earlier ones cannot answer."""
+"""Rounds on requests that were never made before, which no cache of earlier ones can answer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sdperf.record.workload import ImageRequest
 from sdperf.run.pool import PoolRound
 
 MOST_FRESH: Final = 3
-"""Rounds of fresh requests; the quickest of them counts, so that a disturbed one accuses nobody."""
+"""Number of rounds of fresh requests; the quickest counts, so that a disturbed one does no harm."""
 
 _SEED_BITS: Final = 31
 
 
 def make_fresh_request(like: ImageRequest) -> ImageRequest:
-    """Make a request that nobody can have made before: other words of equal length, another seed.
+    """Make a request that was never made before: other words of equal length, another seed.
 
-    Its letters are those of the known prompt in another order, so that it costs what that costs
-    and yet no text, no embedding and no noise is known.
+    Its letters are those of the known prompt in another order, so that both requests cost the same.
+    Its text, its embedding and its noise are all new.
 
     Args:
         like: A request of the workload.
@@ -38,15 +38,15 @@ def draw_fresh(
     known_s: float,
     known: Collection[str],
 ) -> FreshRounds:
-    """Run rounds of fresh requests until one takes as long as known ones do, at most three.
+    """Run rounds of fresh requests, at most three, until one is as quick as known requests.
 
-    Where none does, a round of known requests is made once more, after them: it tells memory from
-    a machine that has become busy since the timed rounds.
+    Where no round is as quick, a round of known requests is run once more: it tells a cache from a
+    machine that has become busy since the timed rounds.
 
     Args:
-        shares: Each worker's images of an ordinary round.
+        shares: The images of each worker in an ordinary round.
         run: Runs a round of such shares.
-        known_s: Median seconds of the rounds that made the same requests again and again.
+        known_s: Median seconds of the rounds of known requests.
         known: Content hashes of all pictures that were drawn before.
     """
     rounds_s: list[float] = []

@@ -1,4 +1,4 @@
-"""Work that leaves something behind unless it is told to end: worktrees, workers, half a study."""
+"""Handles signals during work that has to clean up: worktrees, workers, unfinished studies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sdperf.measure.system import LIVE_SYSTEM, System
 
 @contextlib.contextmanager
 def ended_like_interrupted() -> Iterator[None]:
-    """Treat being asked to end (SIGTERM, a closed terminal) like Ctrl-C: clean up, say so far.
+    """Treat SIGTERM and a closed terminal like Ctrl-C: clean up, and report the results so far.
 
-    Only the main thread can be asked; in any other nothing changes. A signal that somebody else
-    takes already stays theirs, and one that is ignored stays so: ``nohup`` outlives a terminal.
-    So does a handler that somebody sets meanwhile. Being asked a second time changes nothing: it
-    would cut the cleaning up off. A process that was forked off is ended, as it is elsewhere.
+    Only the main thread receives signals; in other threads nothing changes. A signal that other
+    code handles keeps its handler, also where that is set meanwhile, and an ignored signal stays
+    ignored, so that ``nohup`` works. A second signal has no effect, since it would interrupt the
+    cleaning up. A forked process is ended by the signal as usual.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,9 +53,9 @@ def ended_like_interrupted() -> Iterator[None]:
 
 
 def read_caught_signals(system: System = LIVE_SYSTEM) -> frozenset[int]:
-    """Read which signals this process catches, also where only C code knows of it.
+    """Read which signals this process catches, also those caught by C code.
 
-    ``faulthandler.register`` is such code. Linux tells them; elsewhere none is known.
+    ``faulthandler.register`` is such code. Only Linux reports them; elsewhere the result is empty.
     """
     found = re.search(
         r"^SigCgt:\s*([0-9a-f]+)$", system.read_text("/proc/self/status") or "", re.MULTILINE

@@ -1,4 +1,4 @@
-"""The machine under a run as the test process sees it: its condition, and probes that watch it."""
+"""The machine of a run, seen from the test process: its condition, and probes that watch it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from sdperf.measure.system import LIVE_SYSTEM, System
 from sdperf.record.guard import Guard
 
 AT_REST_ONLY: Final = frozenset({"load", "other GPU users", "background work", "GPU clocks"})
-"""Guards that one's own work moves: judged before the session's first worker, and not after."""
+"""Guards that sdperf's own work changes: they are judged only before the first worker starts."""
 
 
 class Machine(Protocol):
-    """What a case needs of the machine."""
+    """The parts of the machine that a case uses."""
 
     def look_at_rest(self) -> None:
-        """Read the machine's condition before anything of one's own runs; only the first counts."""
+        """Read the machine's condition before sdperf's own work; only the first reading counts."""
 
     def judge_before(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
         """Judge the machine right before rounds."""
 
     def judge_after(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
-        """Judge what means something right after rounds."""
+        """Judge the guards that are meaningful right after rounds."""
 
     def read(self, device_kind: DeviceKind) -> Conditions:
         """Read the condition between two rounds, quickly."""
@@ -41,11 +41,11 @@ class Machine(Protocol):
         """Return a sampler over all probes, not yet started.
 
         Args:
-            apart: Processes of our own that take no part in what is watched.
+            apart: Processes of sdperf that do not belong to the watched work.
         """
 
     def close(self) -> None:
-        """Let go of probes."""
+        """Close the probes."""
 
 
 @dataclass
@@ -53,9 +53,9 @@ class LiveMachine:
     """This machine.
 
     Attributes:
-        system: Where to ask.
+        system: The source of the machine's facts.
         find_probes: Opens the probes that watch resources.
-        interval_s: Time between samples.
+        interval_s: Seconds between samples.
     """
 
     system: System = LIVE_SYSTEM
@@ -66,13 +66,13 @@ class LiveMachine:
     _probes: Sequence[Probe] | None = field(default=None)
 
     def look_at_rest(self) -> None:
-        """Read thoroughly; what only means something at rest is taken from here ever after."""
+        """Read everything; guards that need a machine at rest use this reading from now on."""
         if self._at_rest is None:
             guess: DeviceKind = "mps" if self.system.platform == "darwin" else "cpu"
             self._at_rest = self._read(guess, thorough=True)
 
     def judge_before(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
-        """Judge the machine now, and at rest what only means something then."""
+        """Judge the machine now; guards that need rest use the first reading."""
         self.look_at_rest()
         now = judge_guards(self.read(device_kind))
         if self._at_rest is None:
@@ -86,12 +86,12 @@ class LiveMachine:
         )
 
     def judge_after(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
-        """Judge the machine now, without what only means something at rest."""
+        """Judge the machine now, without the guards that need a machine at rest."""
         guards = judge_guards(self.read(device_kind))
         return tuple(guard for guard in guards if guard.name not in AT_REST_ONLY)
 
     def read(self, device_kind: DeviceKind) -> Conditions:
-        """Read what can change while a round runs."""
+        """Read the values that can change while a round runs."""
         return self._read(device_kind, thorough=False)
 
     def watch(self, apart: frozenset[int] = frozenset()) -> Sampler:

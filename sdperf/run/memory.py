@@ -1,4 +1,4 @@
-"""What the memory of several workers comes to, and whether it holds them. Pure."""
+"""Computes the memory of several workers, and whether they fit. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from sdperf.stats.summaries import sum_peaks
 from sdperf.units import format_bytes
 
 RAM_SHARE: Final = 0.7
-"""Resident workers may fill this share of main memory together: beyond it machines swap."""
+"""Resident workers may fill this share of main memory together; with more, machines swap."""
 
 DEVICE_SHARE: Final = 0.85
-"""Likewise of a device's own memory; the rest is contexts, fragments and other programs."""
+"""Resident workers may fill this share of a device's own memory together.
+
+The rest is for contexts, fragments and other programs.
+"""
 
 FITS_EVERYWHERE_BYTES: Final = 2**30
-"""What no machine lacks that runs a diffusion model: nobody has to be asked for its memory."""
+"""Bytes that every machine has that runs a diffusion model: its memory need not be read."""
 
 WEIGHT_BYTES: Final[Mapping[Precision, int]] = {"fp32": 4, "fp16": 2, "bf16": 2}
 
@@ -29,8 +32,8 @@ class Room:
     """The memory that the workers of a session share.
 
     Attributes:
-        total_bytes: That of each device: its own, what Metal recommends of unified memory, or main
-            memory.
+        total_bytes: Memory of each device in bytes: its own, the part of unified memory that Metal
+            recommends, or main memory.
         share: How much of it workers may fill, in [0, 1].
         devices: How many such devices workers take in turn.
     """
@@ -41,14 +44,14 @@ class Room:
 
     @property
     def fillable_bytes(self) -> int:
-        """What the workers of one device may fill together."""
+        """Bytes that the workers of one device may fill together."""
         return int(self.share * self.total_bytes)
 
     def holds(self, needs: Sequence[int]) -> bool:
         """Tell whether workers fit beside each other.
 
         Args:
-            needs: Bytes of each, in the order in which they take devices.
+            needs: Bytes of each worker, in the order in which workers take devices.
         """
         fullest = max(sum(needs[first :: self.devices]) for first in range(self.devices))
         return fullest <= self.fillable_bytes
@@ -64,11 +67,11 @@ class Room:
 
 
 def find_room(device: DeviceInfo, ram_bytes: int | None) -> Room | None:
-    """Return the room of a device; ``None`` where nobody knows its memory.
+    """Return the room of a device; ``None`` where its memory is unknown.
 
     Args:
-        device: Where workers run.
-        ram_bytes: Main memory, or what a container allots.
+        device: The device of the workers.
+        ram_bytes: Bytes of main memory, or of a container's limit.
     """
     if device.kind != "cpu" and device.memory_bytes is not None:
         return Room(device.memory_bytes, DEVICE_SHARE, device.count)
@@ -79,9 +82,9 @@ def choose_widest(weights: int | None, room: Room | None, native: Sequence[str])
     """Choose the precision that others are compared with: the widest that the memory holds.
 
     Args:
-        weights: Of the pipeline; ``None`` is not known, and fp32 then.
-        room: The memory; ``None`` is not known, likewise.
-        native: What the device runs natively; where none of them fits, the narrowest.
+        weights: How many weights the pipeline has; ``None`` is unknown and chooses fp32.
+        room: The memory; ``None`` is unknown and chooses fp32.
+        native: What the device runs natively; where nothing fits, the narrowest is chosen.
     """
     if weights is None or room is None:
         return "fp32"
@@ -91,12 +94,12 @@ def choose_widest(weights: int | None, room: Room | None, native: Sequence[str])
 
 
 def find_peak(memory: MemoryUsage, workers: int, device: DeviceInfo) -> int | None:
-    """Return what one of several workers took at most where room is short, bytes.
+    """Return the most bytes that one of several workers took of the scarce memory.
 
     Args:
-        memory: Peaks of all of them.
-        workers: How many they were.
-        device: Where they ran.
+        memory: Peaks of all workers together.
+        workers: How many workers there were.
+        device: The device that they ran on.
     """
     on_host = device.kind == "cpu"
     peak_bytes = memory.peak_rss_bytes if on_host else memory.peak_device_bytes
@@ -106,11 +109,11 @@ def find_peak(memory: MemoryUsage, workers: int, device: DeviceInfo) -> int | No
 def sum_memory(
     rounds: Sequence[Sequence[MemoryUsage]], weight_bytes: Mapping[str, int]
 ) -> MemoryUsage:
-    """Sum over workers each one's peaks over the rounds, and what it held after the last one.
+    """Sum the workers' peaks over the rounds, and their memory after the last round.
 
     Args:
-        rounds: What each worker said after each round, one or more.
-        weight_bytes: What one worker's networks hold of weights, by component.
+        rounds: The results of each worker after each round, one or more rounds.
+        weight_bytes: Bytes of the weights of one worker, by component.
     """
 
     def peak(name: str, among: Sequence[Sequence[MemoryUsage]]) -> int | None:

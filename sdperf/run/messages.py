@@ -1,4 +1,4 @@
-"""What crosses the border between the test process and a worker: plain, picklable values."""
+"""The messages between the test process and a worker: plain values that can be pickled."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sdperf.record.workload import TORCH, ImageRequest, Mode, Precision, Program
 
 @dataclass(frozen=True)
 class EngineShape:
-    """What of a workload decides the programs of an engine.
+    """The parts of a workload that decide which programs an engine needs.
 
     Attributes:
-        height: Pixels; ``None`` is the pipeline's own size.
-        width: Pixels; ``None`` is the pipeline's own size.
+        height: Pixels; ``None`` for the pipeline's own size.
+        width: Pixels; ``None`` for the pipeline's own size.
         guided: Whether the UNet's batch is doubled by classifier-free guidance.
     """
 
@@ -32,26 +32,26 @@ class EngineShape:
 
     @classmethod
     def of(cls, workload: Workload) -> EngineShape:
-        """Pick it from a workload."""
+        """Take the shape from a workload."""
         return cls(workload.height, workload.width, workload.is_guided)
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker loads: two workers of equal spec are interchangeable.
+    """The specification of what a worker loads; workers of equal spec are interchangeable.
 
     Attributes:
         model: The resolved model.
         precision: Number format of the weights.
         device: A choice of the setting ``device``.
-        subject: ``module:function`` that builds the pipeline; ``None`` is the plain one.
-        code: Folders to search for the subject's module before all others: another revision's.
+        subject: ``module:function`` that builds the pipeline; ``None`` builds the plain pipeline.
+        code: Folders to search first for the subject's module, such as another revision's.
         optimisations: Names of switched-on optimisations.
-        limit_s: Time limit of one generation, which a program of the user's is held to.
-        slot: Which worker of several this is, from 0; workers of all slots are interchangeable.
-        engine: What runs the networks.
-        pictures: Pixels that workloads name, beside those that ship.
-        shape: What another engine than torch makes its programs for; ``None`` for torch.
+        limit_s: Time limit of one generation in seconds, for an external program.
+        slot: Index of this worker among several, from 0; workers of all slots are interchangeable.
+        engine: Name of the engine that runs the networks.
+        pictures: Pixels of input pictures that workloads name, beside those that ship.
+        shape: The shape that another engine makes its programs for; ``None`` for torch.
     """
 
     model: ResolvedModel
@@ -69,7 +69,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says once its pipeline is loaded.
+    """A worker's report once its pipeline is loaded.
 
     Attributes:
         pid: Its process id.
@@ -77,13 +77,13 @@ class WorkerReport:
         load_s: Seconds to load the pipeline and move it to the device, imports excluded.
         pipeline: Name of the pipeline's class.
         is_separable: Whether the pipeline divides into stages.
-        is_the_models: Whether it is of the class that the model names, or of a subclass.
+        is_the_models: Whether the pipeline has the class that the model names, or a subclass.
         picture_call: How its call takes pictures; ``None`` where it draws from the prompt alone.
-        is_offloaded: Whether its networks come to the device when they are called, and go again.
-        weight_bytes: What its networks' weights take as they are stored, by component.
-        engine: What runs the networks; ``None`` for torch.
+        is_offloaded: Whether networks move to the device only while they are called.
+        weight_bytes: Bytes of the stored weights of its networks, by component.
+        engine: The engine that runs the networks; ``None`` for torch.
         page_cache: Whether the model's files were in memory when loading began.
-        compile_cache: Whether torch's compiler had left anything on this machine.
+        compile_cache: Whether torch's compiler had cached its work on this machine.
     """
 
     pid: int
@@ -101,7 +101,7 @@ class WorkerReport:
 
     @property
     def program(self) -> ProgramFacts | None:
-        """What a program of the user's says of itself; ``None`` where diffusers draws."""
+        """The facts that an external program tells about itself; ``None`` where diffusers draws."""
         return None if self.engine is None else self.engine.program
 
 
@@ -111,12 +111,13 @@ class RoundRequest:
 
     Attributes:
         workload: Settings of all images; its prompts are not read.
-        images: What to generate, in order.
-        mode: How.
+        images: The images to generate, in order.
+        mode: ``sync`` or ``async``.
         threads: CPU threads for this worker's operators.
-        start_at_s: Instant of the shared clock at which to start, so that workers start together;
+        start_at_s: Time of the shared clock at which to start, so that workers start together;
             ``None`` starts at once.
-        stage: Only this stage of the one image is timed, on fixed inputs; ``None`` is all of it.
+        stage: The stage of the one image that is timed, on fixed inputs; ``None`` times the whole
+            image.
     """
 
     workload: Workload
@@ -129,13 +130,13 @@ class RoundRequest:
 
 @dataclass(frozen=True)
 class DeliveredImage:
-    """One generation's product.
+    """The result of one generation.
 
     Attributes:
         png: The delivered bytes.
         latency_s: Seconds from the start of its generation to its delivery.
-        nonfinite: Whether NaN or infinity was met among its pixel values before rounding.
-        faults: Where something else was executed than was asked for, in words with both values.
+        nonfinite: Whether NaN or infinity was among its pixel values before rounding.
+        faults: Differences between what was executed and what was asked, in words with both values.
     """
 
     png: bytes
@@ -150,17 +151,17 @@ class RoundResult:
 
     Attributes:
         start_s: When the round began.
-        end_s: When the device had nothing more to do.
-        images: What was delivered, in order.
+        end_s: When the device had finished all work.
+        images: The delivered images, in order.
         memory: Largest resident set of the process since it started, largest device allocation of
-            the round, and what tensors and torch's cache hold after it.
-        cpu_s: Processor seconds of the process within the borders, of all its threads.
-        execution: What the worker's first whole round of this workload executed.
-        without_effect: What was asked for and changed nothing, in words; said once of each prompt.
-        resident_bytes: Memory that is resident for the process alone after the round.
-        own_s: Seconds of the round by a program's own figure; ``None`` unknown.
-        leftovers: What the request before left changed in the process, in words; put back before
-            this round.
+            the round, and the memory of tensors and of torch's cache after it.
+        cpu_s: Processor seconds of all threads of the process within the timed borders.
+        execution: The work that the worker's first whole round of this workload executed.
+        without_effect: Settings and parts without effect, in words; reported once for each prompt.
+        resident_bytes: Resident memory of the process alone after the round.
+        own_s: Seconds of the round by the program's own figure; ``None`` is unknown.
+        leftovers: Changes that the request before left in the process, in words; they were undone
+            before this round.
     """
 
     start_s: float
@@ -175,11 +176,11 @@ class RoundResult:
     own_s: float | None = None
 
     OLDER_FIELDS: ClassVar = frozenset(item.name for item in fields(MemoryUsage))
-    """What a worker of an older revision says of its memory one by one."""
+    """Fields of memory that workers of older revisions send one by one."""
 
     @classmethod
     def from_wire(cls, **values: Any) -> RoundResult:
-        """Make it of what came from another interpreter, whose sdperf may be older."""
+        """Make a result from the message of another interpreter, whose sdperf may be older."""
         older = {name: values.pop(name) for name in cls.OLDER_FIELDS & set(values)}
         if older:
             values["memory"] = MemoryUsage(**older)

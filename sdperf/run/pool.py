@@ -1,8 +1,8 @@
 """The workers of a session, seen from the test process: started, reused, killed, replaced.
 
 Each worker is a `concurrent.futures.ProcessPoolExecutor` of one spawned process, so that a crash
-takes one worker along and not the session. Executors are made by a factory that is passed in; the
-in-process executor serves debuggers and tests.
+ends one worker and not the session. A factory that is passed in makes the executors; the in-process
+executor serves debuggers and tests.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from sdperf.settings import TIMEOUT
 T = TypeVar("T")
 
 START_LEAD_S = 0.005
-"""How far ahead the shared start of several workers lies; longer than a message takes."""
+"""Seconds until the shared start of several workers; longer than a message takes."""
 
 
 UNLOAD_LIMIT_S = 30.0
-"""Seconds that programs of the user's have to end before they are killed."""
+"""Seconds that external programs have to end before they are killed."""
 
 
 @dataclass
 class Worker:
-    """A loaded worker: its host, what it reported, and its first call's seconds once made.
+    """A loaded worker: its host, its report, and the seconds of its first call.
 
     Attributes:
-        host: Where it lives.
-        report: What it said when it had loaded.
-        first_call_s: Seconds of its first generation.
+        host: The place where it lives.
+        report: Its report after loading.
+        first_call_s: Seconds of its first generation; ``None`` before it.
         is_fresh: Whether its process had loaded nothing before.
     """
 
@@ -78,14 +78,14 @@ class PoolRound:
 
     Attributes:
         duration_s: From the first worker's start to the last worker's end, seconds.
-        results: One result a worker, in the order of the requests.
+        results: One result per worker, in the order of the requests.
     """
 
     duration_s: float
     results: tuple[RoundResult, ...]
 
     def without_pictures(self) -> PoolRound:
-        """Return the round without its PNG bytes: of many rounds only the last is looked at."""
+        """Return the round without its PNG bytes: only the last round's images are examined."""
         results = tuple(
             replace(one, images=tuple(replace(image, png=b"") for image in one.images))
             for one in self.results
@@ -95,10 +95,10 @@ class PoolRound:
     def pair_with(
         self, shares: Sequence[tuple[ImageRequest, ...]]
     ) -> list[tuple[ImageRequest, DeliveredImage]]:
-        """Pair what was asked for with what came, in batch order, each request once.
+        """Pair each request with its image, in batch order, each request once.
 
         Args:
-            shares: What each worker was asked for.
+            shares: The requests of each worker.
         """
         pairs = {
             request: delivered
@@ -109,7 +109,7 @@ class PoolRound:
 
     @property
     def own_s(self) -> float | None:
-        """Seconds by a program's own figure, of the slowest worker; ``None`` is unknown."""
+        """Seconds of the slowest worker by the program's own figure; ``None`` is unknown."""
         known = [one.own_s for one in self.results if one.own_s is not None]
         return max(known) if known and len(known) == len(self.results) else None
 
@@ -130,16 +130,16 @@ class WorkerPool:
     """All workers of a session. At most one `WorkerSpec` is loaded at a time.
 
     Attributes:
-        host_factory: Makes the place where a worker lives.
+        host_factory: Makes the host of a worker.
         timeout_s: Time limit of one generation; a load gets ten times as much.
         clock: The clock that workers share.
-        ledger: Where the time of starting and loading is counted.
-        name: Tells pools of one session apart in the ledger.
-        start_lead_s: How far ahead the shared start of several workers lies.
+        ledger: Counts the time of starting and loading.
+        name: Identifies the pool in the session's ledger.
+        start_lead_s: Seconds until the shared start of several workers.
         is_elsewhere: Whether the workers run on other machines, whose environment has to be asked.
-        shared_stock: Processes at hand, where another pool of the session owns them.
-        keeps_processes: Whether another spec is loaded into the processes that run. Their resident
-            memory then includes what came before; see `sdperf.run.worker.renewal`.
+        shared_stock: Idle processes, where another pool of the session owns them.
+        keeps_processes: Whether another spec is loaded into running processes. Their resident
+            memory then includes that of earlier pipelines; see `sdperf.run.worker.renewal`.
     """
 
     host_factory: Callable[[], WorkerHost] = SpawnedHost
@@ -163,11 +163,11 @@ class WorkerPool:
 
     @property
     def stock(self) -> Stock:
-        """The processes at hand for new workers."""
+        """The idle processes for new workers."""
         return self._own_stock if self.shared_stock is None else self.shared_stock
 
     def make_beside(self, name: str = "", ledger: Ledger | None = None) -> WorkerPool:
-        """Return an empty pool whose workers live where these do; both take from one stock."""
+        """Return an empty pool with hosts of the same kind; both share the idle processes."""
         return WorkerPool(
             host_factory=self.host_factory,
             timeout_s=self.timeout_s,
@@ -181,19 +181,19 @@ class WorkerPool:
 
     @property
     def loaded(self) -> WorkerSpec | None:
-        """What the workers that run have loaded; ``None`` where none runs."""
+        """The spec that the running workers have loaded; ``None`` without a running worker."""
         return self._spec if self._workers else None
 
     def acquire(self, spec: WorkerSpec, count: int, role: str = "") -> Sequence[Worker]:
-        """Return ``count`` loaded workers of ``spec``, reusing those that run.
+        """Return ``count`` loaded workers of ``spec``, reusing running workers.
 
         Workers of another spec are ended or emptied first, so that two models never share the
         memory.
 
         Args:
-            spec: What they load.
-            count: How many.
-            role: Tells a load in the ledger from others of the same precision.
+            spec: The specification that they load.
+            count: How many workers.
+            role: Distinguishes a load in the ledger from others of the same precision.
 
         Raises:
             ModelError: The pipeline cannot be loaded.
@@ -208,7 +208,7 @@ class WorkerPool:
             self._spec = spec
         missing = count - len(self._workers)
         if missing > 0:
-            # A process at hand has imported torch, which a program's worker does without.
+            # An idle process has imported torch, which a program's worker does not need.
             take = self.host_factory if is_external(spec.engine) else self.stock.take
             hosts = [*kept, *(take() for _ in range(missing - len(kept)))]
             loads = [
@@ -234,11 +234,11 @@ class WorkerPool:
         return self._workers[:count]
 
     def find_loaded(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
-        """Return up to ``count`` loaded workers of ``spec``; none where another is loaded."""
+        """Return up to ``count`` loaded workers of ``spec``; no worker where another is loaded."""
         return self._workers[:count] if spec == self._spec else []
 
     def settle(self) -> None:
-        """Wait until no process imports any more, so that what comes next has the machine."""
+        """Wait until no process imports any more, so that the next work has the machine alone."""
         if not self.stock.is_ready():
             with self.ledger.spend("process starts"):
                 self.stock.wait(self.timeout_s)
@@ -255,7 +255,7 @@ class WorkerPool:
         self._wants_fresh = False
 
     def start_afresh(self) -> None:
-        """End all workers because fresh processes are wanted: loading again is no waste then."""
+        """End all workers because fresh processes are wanted; loading again is then not waste."""
         self._end_workers()
         self._wants_fresh = True
 
@@ -297,7 +297,7 @@ class WorkerPool:
         return self._ask_first("a profiled generation", worker.profile_round, request)
 
     def count(self, request: RoundRequest) -> tuple[StageCost, ...]:
-        """Count on the first worker what the stages of one image ask of the device.
+        """Count on the first worker the operations of the stages of one image.
 
         Raises:
             GenerationError: The generation failed, or cannot be counted.
@@ -315,7 +315,7 @@ class WorkerPool:
         self._ask_first("a traced generation", worker.trace_round, request, str(path))
 
     def measure_speed(self, request: RoundRequest) -> DeviceSpeed:
-        """Measure on the first worker what the device can do.
+        """Measure the limits of the device on the first worker.
 
         Raises:
             WorkerError: The worker died or outlived the time limit.
@@ -331,14 +331,14 @@ class WorkerPool:
 
     @property
     def is_in_process(self) -> bool:
-        """Whether the pipeline lives in this process, so that no fresh one can be had."""
+        """Whether the pipeline lives in this process, so that no fresh process is possible."""
         return self.host_factory is InProcessHost
 
     def ask(self, question: Question[T]) -> T:
         """Ask the first worker a question of the quality suite.
 
         Raises:
-            GenerationError: The pipeline failed, or cannot be asked this.
+            GenerationError: The pipeline failed, or cannot answer the question.
             WorkerError: The worker died or outlived the time limit.
         """
         first = self._workers[0]
@@ -349,7 +349,7 @@ class WorkerPool:
             return _outcome(first.host, future, limit_s, "an inspected generation")
 
     def describe_device(self, choice: str) -> DeviceInfo:
-        """Ask a process, one at hand or its own, what a choice of the setting ``device`` means.
+        """Ask an idle or a new process what a choice of the setting ``device`` means.
 
         Raises:
             ConfigurationError: torch sees no such device.
@@ -383,9 +383,9 @@ class WorkerPool:
         return self._ask_first("looking at the machine", collect)
 
     def close(self) -> None:
-        """End all processes. Safe to call twice, from a signal's unwinding, or with none.
+        """End all processes. It may be called twice, after a signal, or without processes.
 
-        Those at hand stay, where another pool owns them.
+        Idle processes that another pool owns stay.
         """
         self._end_workers()
         self._own_stock.close()
@@ -400,10 +400,10 @@ class WorkerPool:
             one.host.kill()
 
     def _unload(self, workers: Sequence[Worker]) -> None:
-        """Let programs of the user's end as they are told to: a server has things to clear up."""
+        """Ask external programs to end by themselves, since a server has to clean up."""
         told = []
         for one in workers:
-            with contextlib.suppress(RuntimeError):  # its process is gone
+            with contextlib.suppress(RuntimeError):  # its process has ended
                 told.append(one.host.executor.submit(worker.unload))
         wait(told, timeout=UNLOAD_LIMIT_S)
 
@@ -411,9 +411,9 @@ class WorkerPool:
     def _ended_on_error(
         self, hosts: Sequence[WorkerHost], *, loading: bool = False
     ) -> Iterator[None]:
-        """End the given hosts when one died, hung or never loaded, or the user interrupted.
+        """End the given hosts when one died, hung or did not load, or the user interrupted.
 
-        An error that a loaded worker reports of itself leaves it fit for the next request.
+        A loaded worker that reports an error is still fit for the next request.
         """
         try:
             yield
@@ -428,7 +428,7 @@ class WorkerPool:
 
 
 def _outcome(host: WorkerHost, future: Future[T], limit_s: float, doing: str) -> T:
-    """Return a future's result, or say in one error why there is none."""
+    """Return a future's result, or raise one error that says why there is no result."""
     if not future.done():
         raise WorkerError(
             f"{doing} outlived its time limit",

@@ -1,4 +1,4 @@
-"""What is measured once of a pipeline, and not for every case: its stages against the device."""
+"""Measures once per pipeline, and not for every case, its stages and the device's limits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _COUNTED_STAGES: Final = ("encode_prompt", "encode_image", "denoise", "decode_latents", "whole")
-"""Stages that no network can do without operations."""
+"""Stages that always need operations of a network."""
 
 _Key = tuple[Precision, int, tuple[str, ...], str]
-"""Precision, threads, optimisations and engine."""
+"""The key of a profile: precision, threads, optimisations and engine."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SessionProfiles:
     """Stage times, device limits and memory of the pipelines of one session.
 
     Attributes:
-        peaks: The most that one worker of a pipeline took, bytes, by `Variant.pipeline`.
+        peaks: The most bytes that one worker of a pipeline took, by `Variant.pipeline`.
     """
 
     peaks: dict[tuple[str, str, tuple[str, ...]], int] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class SessionProfiles:
     def profile(self, suite: Suite, variant: Variant) -> StageTimes | None:
         """Return stage times of one image of this precision and thread count, measured once.
 
-        A round of its own: the timed rounds carry no instrumentation. Needs a worker of the
-        variant's precision to be running. ``None`` where the pipeline cannot be profiled.
+        It is a separate round, since the timed rounds have no instruments. A worker of the
+        variant's precision has to be running. ``None`` where the pipeline cannot be profiled.
         """
         threads = suite.threads_for(variant)
         key = (variant.precision, threads, variant.optimisations, variant.engine)
@@ -59,9 +59,9 @@ class SessionProfiles:
         return self._stages[key]
 
     def limits(self, suite: Suite, variant: Variant) -> DeviceLimits | None:
-        """Return the stages against the device's limits, of this precision and thread count.
+        """Return the stages with the device's limits, for this precision and thread count.
 
-        Counted and measured once, in rounds of their own, on a worker that runs; ``None`` where
+        They are counted and measured once, in separate rounds, on a running worker. ``None`` where
         the pipeline cannot be counted, and for engines whose operators torch does not see.
         """
         if variant.engine != TORCH:
@@ -75,7 +75,7 @@ class SessionProfiles:
                 if is_recorded(variant.optimisations):  # the host calls none of them
                     costs = tuple(dataclasses.replace(cost, operators=0) for cost in costs)
                 speed = self._speeds.get(key[:2])
-                if speed is None:  # of the device: optimisations make no difference to it
+                if speed is None:  # the device's limits do not depend on optimisations
                     with suite.pool.ledger.spend("device's peak"):
                         speed = self._speeds[key[:2]] = suite.pool.measure_speed(request)
             except GenerationError as error:
@@ -89,10 +89,10 @@ class SessionProfiles:
 
 
 def _count(pool: WorkerPool, request: RoundRequest) -> tuple[StageCost, ...]:
-    """Count a request; where a stage asks for nothing, count one that was never made beside it.
+    """Count a request; where a stage has no operations, also count one that was never made.
 
-    Nothing is counted of compiled or foreign networks either, so that only the two together
-    tell whether outputs are kept.
+    Compiled and foreign networks have no counted operations either, so that only both requests
+    together tell whether outputs are cached.
     """
     costs = pool.count(request)
     if all(cost.flop for cost in costs if cost.stage in _COUNTED_STAGES):

@@ -1,4 +1,4 @@
-"""What limits each stage: its operations and seconds against what the device could do. Pure."""
+"""Finds what limits each stage, from its operations, its seconds and the device's limits. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from sdperf.record.stages import DeviceLimits, PeakRate, Reading, StageCost, StageTimes
 
 COMPUTE_BOUND_SHARE: Final = 0.4
-"""Real networks mix shapes that reach the peak with ones that cannot; from here on arithmetic
-takes most of the time."""
+"""Share of the peak from which arithmetic takes most of the time: real networks mix shapes that
+reach the peak with shapes that cannot."""
 
 LAUNCH_BOUND_SHARE: Final = 0.5
-"""From here on the bare cost of calling the operators is at least half of the stage."""
+"""Share of the stage's time from which calling operators counts as the limit: half of it."""
 
 
 def read_stage(
@@ -26,17 +26,17 @@ def read_stage(
 ) -> Reading | None:
     """Say in a word what limits a stage.
 
-    - ``compute-bound``: it reaches `COMPUTE_BOUND_SHARE` of the peak or more.
+    - ``compute-bound``: the stage reaches `COMPUTE_BOUND_SHARE` of the peak or more.
     - ``launch-bound``: it does not, and calling that many operators would take
       `LAUNCH_BOUND_SHARE` of its time even if they computed nothing: the device waits for the
       host. Larger batches, fewer and fused operators help.
-    - ``starved``: neither; the arithmetic waits for something else, most often memory, or runs on
-      shapes that fill the device badly.
+    - ``starved``: the stage is neither; arithmetic waits for something else, most often memory, or
+      runs on shapes that use the device badly.
 
     Args:
         duration_s: Seconds of the stage, with the device's queue empty at both ends.
         flop: Its floating-point operations.
-        operators: Calls of operators.
+        operators: Its number of operator calls.
         peak_flop_per_s: The device's measured peak in this format.
         operator_s: Seconds of an operator with nothing to compute.
 

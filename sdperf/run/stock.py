@@ -1,8 +1,8 @@
-"""Processes that stand ready: they have imported what a model needs, and have loaded nothing.
+"""Idle processes: they have imported what a model needs, and have loaded nothing.
 
-Importing torch and diffusers takes seconds of processor time, so that a process that is started
-while something is generated takes the processor from it: several times as long were seen on two
-cores. Processes are started together, before anything is, and waited for.
+Importing torch and diffusers takes seconds of processor time. A process that starts during a
+generation takes the processor from it: on two cores the generation took several times as long. So
+all processes are started together, before any generation, and waited for.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from sdperf.run.hosts.local import WorkerHost
 
 IDLE_BYTES: Final = 450 * 2**20
-"""What a process holds that has imported torch and diffusers: 431 MiB were seen (CPU build)."""
+"""Bytes that a process takes after importing torch and diffusers; 431 MiB were seen (CPU build)."""
 
 SHARE_OF_MEMORY: Final = 1 / 8
-"""Share of the machine's memory that processes may hold which nobody wants yet."""
+"""Share of the machine's memory that idle processes may take."""
 
 
 def count_that_fit(total_bytes: int | None = None) -> int:
@@ -38,14 +38,14 @@ def count_that_fit(total_bytes: int | None = None) -> int:
 
 
 class Stock:
-    """Processes at hand for the pools of a session.
+    """The idle processes for the pools of a session.
 
     Args:
-        make_host: Makes the place where a worker lives.
-        is_open: Whether processes can be started ahead at all.
+        make_host: Makes the host of a worker.
+        is_open: Whether processes can be started ahead of need.
 
     Attributes:
-        is_open: As given.
+        is_open: Whether processes can be started ahead of need.
     """
 
     def __init__(self, make_host: Callable[[], WorkerHost], *, is_open: bool = True) -> None:
@@ -56,41 +56,41 @@ class Stock:
 
     @property
     def pids(self) -> frozenset[int]:
-        """The processes that have imported all and take part in nothing."""
+        """The ids of processes that have imported everything and do nothing."""
         done = (imported for _, imported in self._waiting if imported.done())
         return frozenset(imported.result() for imported in done if imported.exception() is None)
 
     def fill(self, count: int, model: ResolvedModel) -> None:
-        """Start processes until so many are at hand.
+        """Start processes until a number of them is idle.
 
         Args:
-            count: How many there shall be.
-            model: What they will load.
+            count: The number of idle processes.
+            model: The model that they will load.
         """
         for _ in range(count - len(self._waiting) if self.is_open else 0):
             host = self._make_host()
             self._waiting.append((host, host.executor.submit(worker.import_ahead, model)))
 
     def is_ready(self) -> bool:
-        """Tell whether none of them imports any more."""
+        """Tell whether all of them have finished importing."""
         return all(imported.done() for _, imported in self._waiting)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until none of them imports any more."""
+        """Wait until all of them have finished importing."""
         wait([imported for _, imported in self._waiting], timeout=timeout_s)
 
     def peek(self) -> WorkerHost | None:
-        """Return the process that will be taken next, to ask it something; it stays here."""
+        """Return the process that will be taken next, for a question; it stays idle."""
         self._drop_dead()
         return self._waiting[0][0] if self._waiting else None
 
     def take(self) -> WorkerHost:
-        """Return a host for a new worker: one at hand, unless it died, or a new one."""
+        """Return a host for a new worker: an idle one that is alive, else a new one."""
         self._drop_dead()
         return self._waiting.pop(0)[0] if self._waiting else self._make_host()
 
     def close(self) -> None:
-        """End all that wait. Safe to call twice."""
+        """End all idle processes. It may be called twice."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for host, _ in waiting:

@@ -60,7 +60,7 @@ _DECIDES_RESULTS: Final = ("workload", "model", "device", "subject", "code", "cp
 """Fields of a suite that decide what is drawn and how fast."""
 
 IMPRINT_BUDGET_S: Final = 10.0
-"""Seconds a pipeline in which images are drawn once more for their imprints, beyond the first."""
+"""Seconds per pipeline for drawing images once more for imprints, beyond the first image."""
 
 
 @dataclass
@@ -73,9 +73,9 @@ class Suite:
         pool: The workers.
         device: A choice of the setting ``device``.
         subject: ``module:function`` under test, or ``None``.
-        sampling_source: Where the model's steps and guidance come from, as far as the user left
-            them open; ``None`` where the user said both.
-        code: Folders to search for the subject's module before all others.
+        sampling_source: Where the model's steps and guidance come from, where the user left one of
+            them open; ``None`` where the user gave both.
+        code: Folders to search first for the subject's module.
         compares_with_fp32: Whether images are compared with this run's plain ones, in fp32 where
             the memory holds it.
         asked_precisions: Precisions that the user named; fp32 among them is loaded whatever the
@@ -83,12 +83,12 @@ class Suite:
         cpu_threads: Threads divided among the workers of a case.
         pictures: Pixels that the workload names, beside those that ship.
         shipped: Reference images that ship with the model, if any.
-        guards: What to do about a machine that is not fit, or does not stay so.
-        allowed_unknown: Guards that a strict policy lets be unknown, as they are typed.
+        guards: The policy for a machine that is not fit, or does not stay fit.
+        allowed_unknown: Guards that a strict policy allows to be unknown, as they are typed.
         machine: The machine, watched and guarded.
-        planned: What the session's tests will want of reference pipelines.
-        images: What was made so far.
-        profiles: What was measured of its pipelines once.
+        planned: The references that the session's tests will need.
+        images: The images that were made so far.
+        profiles: The measurements that are made once per pipeline.
     """
 
     workload: Workload
@@ -120,13 +120,13 @@ class Suite:
     _is_of_another_class: bool | None = None
 
     def with_changes(self, **changes: Any) -> Suite:
-        """Return this suite with other values in some of its fields.
+        """Return this suite with some fields changed.
 
-        Images, profiles and refusals are shared with this one where they hold for both; those of
-        other code, another model, workload or device are its own.
+        Images, profiles and refusals are shared with this suite where they hold for both. With
+        other code, another model, workload or device the new suite has its own.
 
         Args:
-            changes: Fields of the suite.
+            changes: New values by field of the suite.
         """
         changed = dataclasses.replace(self, **changes)
         if any(getattr(changed, name) != getattr(self, name) for name in _DECIDES_RESULTS):
@@ -146,11 +146,11 @@ class Suite:
     ) -> list[Worker]:
         """Return loaded workers of a precision; see `WorkerPool.acquire`.
 
-        What they will be compared with is made before, as far as the session planned it.
+        The references that the session planned for them are made before.
 
         Raises:
-            EngineError: The engine cannot take the pipeline; said again at once when asked again,
-                because converting up to where it fails can take minutes.
+            EngineError: The engine cannot run the pipeline. A repeated call raises at once, since
+                converting up to the failure can take minutes.
             ConfigurationError: The subject is sampled in another way than the model.
         """
         spec = self.make_spec(precision, optimisations, engine)
@@ -168,7 +168,7 @@ class Suite:
         try:
             workers = list(self.pool.acquire(spec, count))
             if any(map(_has_converted, workers)):
-                # Exporters leave memory behind; fresh processes find the work done.
+                # Exporters do not free all memory; fresh processes find the conversion done.
                 self.pool.start_afresh()
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
@@ -178,14 +178,14 @@ class Suite:
         except EngineError as error:
             self._refused[spec] = error
             raise
-        if self._device_info is None or not is_external(engine):  # torch's word for it goes first
+        if self._device_info is None or not is_external(engine):  # torch's facts win
             self._device_info = workers[0].report.device
         return workers
 
     def settle_picture(self, worker: Worker) -> None:
-        """Say in the workload what the pipeline draws from; a function's is known from now on.
+        """Add to the workload what the pipeline draws from; a subject's input is known only now.
 
-        What was made for another workload is dropped.
+        Images of another workload are dropped.
 
         Raises:
             ConfigurationError: The pipeline cannot take what was asked for.
@@ -199,7 +199,7 @@ class Suite:
             self.images = SessionImages(scores=self.images.scores)
 
     def _check_sampling(self, worker: Worker) -> None:
-        """Refuse to measure a subject of another kind with the model's own steps and guidance."""
+        """Refuse to measure a subject of another class with the model's own steps and guidance."""
         if self.sampling_source is None or worker.report.is_the_models:
             return
         use = worker.report.engine
@@ -218,7 +218,7 @@ class Suite:
         )
 
     def _note_class(self, spec: WorkerSpec, worker: Worker) -> None:
-        """Remember that the subject makes a pipeline of another class than the model's."""
+        """Remember that the subject makes a pipeline of another class than the model."""
         if self.subject is not None and spec.engine == TORCH:
             self._is_of_another_class = not worker.report.is_the_models
         self.settle_picture(worker)
@@ -227,13 +227,13 @@ class Suite:
     def is_own_reference(self) -> bool:
         """Whether the subject is compared with itself in the widest precision, not with the model.
 
-        What another class of pipeline does says nothing of the subject. It is known once the
+        A pipeline of another class tells nothing about the subject. The answer is known once the
         subject was loaded.
         """
         return bool(self._is_of_another_class)
 
     def learn_class(self, spec: WorkerSpec) -> None:
-        """Load a subject that nobody has loaded yet, because its class decides its reference.
+        """Load a subject that was not loaded yet, because its class decides its reference.
 
         Args:
             spec: The pipeline under test.
@@ -243,11 +243,11 @@ class Suite:
 
     @property
     def pictures_of_the_model(self) -> ReferenceImages | None:
-        """The shipped pictures, where the pipeline under test is of the class that drew them."""
+        """The shipped pictures, where the pipeline under test has the class that drew them."""
         return None if self.is_own_reference else self.shipped
 
     def make_references(self, variant: Variant) -> None:
-        """Make what a variant's tests will be compared with, as far as the session planned it."""
+        """Make the references of a variant's tests that the session planned."""
         make_due(self, self.make_spec(variant.precision, variant.optimisations, variant.engine))
 
     def make_spec(
@@ -256,7 +256,7 @@ class Suite:
         optimisations: tuple[str, ...] = (),
         engine: str = TORCH,
     ) -> WorkerSpec:
-        """Say what a worker of this session loads."""
+        """Return the specification that a worker of this session loads."""
         return WorkerSpec(
             self.model,
             precision,
@@ -279,14 +279,14 @@ class Suite:
     def reference_precision(self) -> Precision:
         """The precision that others are compared with: the widest that the memory holds.
 
-        It is chosen when it is first asked for and kept, so that a session has one reference.
+        It is chosen at the first use and kept, so that a session has one reference.
         """
         if self.images.plain_precision is None:
             self.images.plain_precision = self._choose_reference_precision()
         return self.images.plain_precision
 
     def is_reference(self, variant: Variant) -> bool:
-        """Tell whether a variant is compared with nothing of this run: the reference, a program."""
+        """Tell whether a variant has no reference in this run: the reference itself, a program."""
         return variant.is_external or variant == Variant(self.reference_precision)
 
     def _choose_reference_precision(self) -> Precision:
@@ -298,10 +298,10 @@ class Suite:
         return choose_widest(weights, self.find_room(), self.describe_device().native_precisions)
 
     def find_need_bytes(self, variant: Variant) -> int | None:
-        """Return what one worker of a variant is known to take at least, bytes.
+        """Return the least bytes that one worker of a variant is known to take.
 
-        It is the most that one took in this session, else what the plain pipeline's weights take,
-        which another engine than torch has loaded before it converts them.
+        It is the most that one worker took in this session, else the size of the plain pipeline's
+        weights, which another engine than torch also loads before it converts them.
         """
         peak_bytes = self.profiles.peaks.get(variant.pipeline)
         if peak_bytes is not None or self.weights is None:
@@ -310,7 +310,7 @@ class Suite:
         return None if has_fewer_bits else self.weights * WEIGHT_BYTES[variant.precision]
 
     def note_memory(self, variant: Variant, memory: MemoryUsage) -> None:
-        """Remember what a variant's workers took, for how many of them there is room."""
+        """Remember the memory of a variant's workers, which tells how many fit."""
         peak_bytes = find_peak(memory, variant.workers, self.describe_device())
         if peak_bytes is not None and not variant.is_external:
             seen = self.profiles.peaks
@@ -318,11 +318,11 @@ class Suite:
 
     @property
     def weights(self) -> int | None:
-        """How many weights the pipeline has; of a subject not known before one is loaded."""
+        """How many weights the pipeline has; unknown for a subject before it is loaded."""
         return self.model.weights if self.subject is None else self._own_weights
 
     def _note_weights(self, spec: WorkerSpec, worker: Worker) -> None:
-        """Count a subject's weights, where it was loaded as it is; offloaded ones fit anyway."""
+        """Count a subject's weights, unless they are offloaded, which always fit."""
         if self.subject is None or spec.optimisations or spec.engine != TORCH:
             return
         if worker.report.is_offloaded:
@@ -331,7 +331,7 @@ class Suite:
             self._own_weights = stored // WEIGHT_BYTES[spec.precision]
 
     def describe_device(self) -> DeviceInfo:
-        """Return the device's facts, from a worker that runs or from one started for it."""
+        """Return the device's facts, from a running worker or from one started for this."""
         if self._device_info is None:
             self._device_info = self.pool.describe_device(self.device)
         return self._device_info
@@ -345,14 +345,14 @@ class Suite:
     def threads_per_worker(self, workers: int) -> int:
         """Divide the processor's threads among the workers; each gets at least one.
 
-        Workers elsewhere have been told their own threads by whoever started them.
+        Workers on other machines have the threads that they were started with.
         """
         if self.pool.is_elsewhere:
             return self.cpu_threads
         return max(1, self.cpu_threads // workers)
 
     def threads_for(self, variant: Variant) -> int:
-        """Return the threads of each worker of a variant, which may name them itself."""
+        """Return the threads of each worker of a variant, which may name their number."""
         return variant.threads or self.threads_per_worker(variant.workers)
 
     def request(
@@ -362,7 +362,7 @@ class Suite:
         threads: int,
         stage: SeparateStage | None = None,
     ) -> RoundRequest:
-        """Make the request of one worker's round."""
+        """Make the request for one worker's round."""
         return RoundRequest(self.workload, images, mode, threads, stage=stage)
 
     def claims_fresh(self, variant: Variant) -> bool:
@@ -375,10 +375,10 @@ class Suite:
     def take_imprints(
         self, variant: Variant, images: Sequence[ImageRequest]
     ) -> tuple[PictureImprint, ...]:
-        """Return imprints of a plain variant's images, each drawn once more for it in a session.
+        """Return imprints of a plain variant's images; each is drawn once more in a session.
 
-        The first one is drawn whatever it takes, more of them while all of the pipeline's took
-        less than `IMPRINT_BUDGET_S`. Needs a worker of the variant to be running.
+        The first image is always drawn, and further ones while all images of the pipeline took less
+        than `IMPRINT_BUDGET_S`. A worker of the variant has to be running.
         """
         if variant.is_external:
             return ()
@@ -397,7 +397,7 @@ class Suite:
         return tuple(taken[image][0] for image in images if image in taken)
 
     def trace(self, variant: Variant, path: Path) -> None:
-        """Write a Chrome trace of one image; ends the workers, whose memory it has swollen.
+        """Write a Chrome trace of one image, and end the workers, whose memory it has increased.
 
         Raises:
             GenerationError: The generation failed, or the trace cannot be written.
@@ -409,7 +409,7 @@ class Suite:
             self.pool.start_afresh()
 
     def close(self) -> None:
-        """End the workers and let go of the machine's probes."""
+        """End the workers and close the machine's probes."""
         self.pool.close()
         self.machine.close()
 
@@ -420,7 +420,7 @@ def _has_converted(worker: Worker) -> bool:
 
 
 def _check_hosted(spec: WorkerSpec, worker: Worker) -> None:
-    """Check that a worker runs on the engine that was asked for: an older sdperf knows none."""
+    """Check that a worker runs on the requested engine: an older sdperf has no engines."""
     use = worker.report.engine
     if spec.engine != (TORCH if use is None else use.name):
         raise EngineError(
@@ -431,5 +431,5 @@ def _check_hosted(spec: WorkerSpec, worker: Worker) -> None:
 
 
 def count_cpu_threads() -> int:
-    """Return the threads that a case divides among its workers: the performance cores."""
+    """Return the threads that a case divides among its workers: one per performance core."""
     return count_performance_cores() or os.cpu_count() or 1

@@ -1,6 +1,6 @@
 """Lines for the file that pytest reads its settings from, put in beside what stands there. Pure.
 
-Only lines are added: the file is never written anew from what was parsed, so comments and layout
+Only lines are added: the file is never rewritten from what was parsed, so comments and layout
 stay. What comes out is parsed again, and has to hold what it held, and the new settings.
 """
 

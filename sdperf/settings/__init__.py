@@ -217,7 +217,7 @@ MASK: Final = Setting(
     "mask",
     "FILE",
     kinds.PATH,
-    "PNG or JPEG that is white where the input image is drawn anew",
+    "PNG or JPEG that is white where the input image is drawn again",
     AUTO,
     auto="is the middle of the picture, where the pipeline takes a mask",
 )
@@ -225,7 +225,7 @@ STRENGTH: Final = Setting(
     "strength",
     "X",
     kinds.number(0.01, 1),
-    "how much of the input image is drawn anew: the share of the steps that are made",
+    "how much of the input image is drawn again: the share of the steps that are made",
     AUTO,
     auto="is the default of the pipeline's call",
 )

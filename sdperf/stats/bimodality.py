@@ -1,4 +1,4 @@
-"""Two modes among fresh processes: some pick a kernel that is far slower, and keep it."""
+"""Finds two modes among fresh processes: some choose a far slower kernel and keep it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SMALLEST_GAP_LOG: Final = math.log(1.15)
-"""Modes closer than 15 % are not told apart from noise."""
+"""Two modes have to differ by this ratio: closer ones cannot be told from noise (15 %)."""
 
 GAP_TO_RANGE: Final = 4.0
 """The gap between two modes exceeds the range within either one by this factor."""
@@ -38,15 +38,15 @@ def detect_bimodality(medians_s: Sequence[float]) -> Bimodality | None:
     """Split process (or session) medians at their widest gap, if it is a real one.
 
     Two modes are reported where the widest gap is at least 15 % and at least four times the range
-    within either side. One slow process of three is reported too: that is when to take more
-    processes. No report does not prove a single mode: with a slow share of 40 %, three processes
-    all agree in 28 % of sessions, five in 9 %.
+    within either side. One slow process of three is reported too, so that more processes are
+    measured. A result of ``None`` does not prove a single mode: with a slow share of 40 %, three
+    processes all agree in 28 % of sessions, five processes in 9 %.
 
     Args:
         medians_s: Median seconds of each fresh process, all positive.
 
     Returns:
-        The two modes, or ``None``: one mode, or fewer than two processes.
+        The two modes; ``None`` for one mode, or for fewer than two processes.
 
     Raises:
         ValueError: A median that is not positive and finite.

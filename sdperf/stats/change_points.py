@@ -1,10 +1,10 @@
-"""Where the level of a series changed: few false alarms on noise of any shape, changes by size.
+"""Finds where the level of a series changed, with few false alarms on noise of any shape.
 
-A permutation test of the largest contrast that a search can find (Olshen and Venkatraman 2004,
-circular binary segmentation): the search is part of the statistic, so looking at every place costs
-no false alarms, whatever the distribution of the noise. What permuting destroys and noise may have
-is memory: each change has to be large also against errors that the autocorrelation of what is left
-beside the levels widens. ``evidence/trend_power`` measures how often this is wrong.
+It is a permutation test of the largest contrast that a search can find (Olshen and Venkatraman
+2004, circular binary segmentation). The search is part of the statistic, so looking at every place
+costs no false alarms, whatever the distribution of the noise. Noise may have memory, which
+permuting destroys. So each change also has to be large against errors that are widened by the
+autocorrelation of the residuals. ``evidence/trend_power`` measures how often this is wrong.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ BUMP_ALPHA: Final = 0.00025
 """Chance that independent noise shows a level that came and went, per series."""
 
 LEAST_CONTRAST: Final = 4.0
-"""Standard errors that a change has to be large, those widened by the noise's memory."""
+"""Least size of a change in standard errors, which are widened for the noise's memory."""
 
 SMALLEST_SEGMENT: Final = 3
-"""Runs that make a level: one or two deviating runs are spikes."""
+"""Fewest runs of a level: one or two deviating runs are spikes."""
 
 FEWEST_RUNS: Final = 14
-"""Below it no arrangement of runs is rare enough: 2 / C(13, 6) exceeds `STEP_ALPHA`."""
+"""Fewest runs: with fewer no arrangement is rare enough, 2 / C(13, 6) exceeds `STEP_ALPHA`."""
 
 PERMUTATIONS: Final = 3999
 CLIP: Final = 5.0
-"""Robust standard deviations beyond which a value counts no more: spikes have little leverage."""
+"""Values are cut at this many robust standard deviations, so that spikes have little leverage."""
 
 PLACE_CUT: Final = 7.0
-"""Rise of the squared error, in variances, up to which a place belongs to the 95 % set."""
+"""A place belongs to the 95 % set up to this rise of the squared error, in variances."""
 
 _BATCHES: Final = (49, 200, 750, 1000, 2000)
 _SEED: Final = 20261123
@@ -59,7 +59,7 @@ class ChangePoint:
         latest: Last position of that set.
         effect: New level less old level, in the unit of the values.
         lower: Lower end of a 95 % interval for the effect.
-        upper: Upper end.
+        upper: Upper end of that interval.
     """
 
     index: int
@@ -75,10 +75,10 @@ class Segmentation:
     """A series as levels with changes between them.
 
     Attributes:
-        changes: In order.
+        changes: The changes of level, in order.
         levels: Level of each segment, one more than changes.
         spread: Robust standard deviation of a value around its level.
-        autocorrelation: Of neighbouring residuals, corrected for bias, in [0, 0.8].
+        autocorrelation: Autocorrelation of neighbouring residuals, corrected for bias, in [0, 0.8].
     """
 
     changes: tuple[ChangePoint, ...]
@@ -101,16 +101,16 @@ def segment_series(
     """Find the changes of level in a series.
 
     Args:
-        values: In order of time; log seconds, or any other unit.
-        spread_floor: Smallest standard deviation believed, in the unit of the values.
+        values: Values in order of time; log seconds, or any other unit.
+        spread_floor: Smallest plausible standard deviation, in the unit of the values.
         smallest_effect: Changes smaller than this are not reported.
 
     Returns:
-        The changes; none in series of fewer than `FEWEST_RUNS` values. What it does not prove:
-        that the code changed. Machines and their surroundings change level too.
+        The changes; no change in a series of fewer than `FEWEST_RUNS` values. A change does not
+        prove that the code changed: machines and their surroundings change level too.
 
     Raises:
-        ValueError: No values, one that is not finite, or a floor that is not positive.
+        ValueError: There are no values, one is not finite, or the floor is not positive.
 
     Source: Olshen, Venkatraman, Lucito and Wigler (2004), circular binary segmentation;
         permutation p-value with its +1 from Phipson and Smyth (2010), stopped early when it can
@@ -141,11 +141,11 @@ def compute_level_difference(
     """Compare two levels of one series whose spread is known from all of it.
 
     Args:
-        before: Values of the one level.
-        after: Values of the other.
+        before: Values of one level.
+        after: Values of the other level.
         spread: Standard deviation of a value around its level.
-        autocorrelation: Of neighbouring values, in [0, 1).
-        confidence: Two-sided, in (0, 1).
+        autocorrelation: Autocorrelation of neighbouring values, in [0, 1).
+        confidence: Two-sided confidence, in (0, 1).
 
     Returns:
         The difference of the levels and both ends of its interval.
@@ -163,13 +163,13 @@ def compute_level_difference(
 
 
 def _error_of(before: int, after: int, spread: float, autocorrelation: float) -> float:
-    """Standard error of a difference of two levels, widened for the memory of the noise."""
+    """Compute the standard error of a difference of levels, widened for the noise's memory."""
     inflation = math.sqrt((1 + autocorrelation) / (1 - autocorrelation))
     return spread * inflation * math.sqrt(1 / before + 1 / after)
 
 
 def _find_weakest(found: Segmentation, count: int, smallest_effect: float) -> ChangePoint | None:
-    """Return the change that stands out least, where that is too little."""
+    """Return the least clear change where it is not clear enough; ``None`` where all are."""
     borders = [0, *(change.index for change in found.changes), count]
     contrasts = []
     for number, change in enumerate(found.changes):
@@ -182,7 +182,7 @@ def _find_weakest(found: Segmentation, count: int, smallest_effect: float) -> Ch
 
 
 def _find_places(series: Array, offset: int, floor: float) -> list[int]:
-    """Split a stretch as long as splitting it beats what permuting it can show."""
+    """Split a stretch as long as its split is larger than permutations of it can explain."""
     if series.size < FEWEST_RUNS:
         return []
     clipped = _clip(series, floor)
@@ -219,7 +219,7 @@ def _is_rarer_than(
 
 
 def _clip(series: Array, floor: float) -> Array:
-    """Return the series in robust standard deviations from its median, spikes cut off."""
+    """Return the series in robust standard deviations from its median, with spikes cut."""
     centred = (series - np.median(series)) / _spread_of(series, floor)
     return np.asarray(np.clip(centred, -CLIP, CLIP))
 
@@ -302,7 +302,7 @@ def _settle(series: Array, places: list[int], floor: float) -> list[int]:
 
 
 def _errors_by_place(values: Array) -> Array:
-    """Squared error around two levels for each place between them, in noise variances."""
+    """Compute the squared error around two levels for each place of a step, in noise variances."""
     total = float(((values - values.mean()) ** 2).sum())
     return np.asarray(total - _steps(values[None])[0] ** 2)
 
@@ -337,6 +337,6 @@ def _describe(series: Array, places: list[int], floor: float) -> Segmentation:
 
 
 def _level(values: Array, spread: float) -> float:
-    """Mean of the values, those far from their median drawn in."""
+    """Compute the mean of the values after drawing in those far from their median."""
     middle = float(np.median(values))
     return float(np.clip(values, middle - 3 * spread, middle + 3 * spread).mean())

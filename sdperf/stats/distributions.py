@@ -14,7 +14,7 @@ def compute_student_t_quantile(probability: float, degrees_of_freedom: float) ->
     """Return x with P(T <= x) = probability for Student's t.
 
     Args:
-        probability: In (0, 1).
+        probability: A probability in (0, 1).
         degrees_of_freedom: More than 0; may be fractional, or ``inf`` for the normal distribution.
 
     Raises:

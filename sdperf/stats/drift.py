@@ -1,8 +1,8 @@
-"""Cases that creep: a little slower (or faster) every session, each at its own pace.
+"""Predicts cases that creep: each gets slower (or faster) every session, at its own rate.
 
-Compared with the mean of its past, a case that creeps by 0.15 % a session stands 0.7 % too high
-after eight. No single case shows so small a slope; all cases together show how far slopes scatter,
-and each slope is believed that far.
+Compared with the mean of its past, a case that creeps by 0.15 % per session is 0.7 % too high after
+eight sessions. No single case shows so small a slope. All cases together show how far slopes
+scatter, and each slope counts that far.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_CASES_TO_DRIFT: Final = 10
-"""With fewer cases the scatter of slopes is not told from noise; none is assumed."""
+"""Fewest cases. With fewer the scatter of slopes cannot be told from noise; none is assumed."""
 
 FEWEST_SESSIONS_TO_DRIFT: Final = 5
-"""With fewer sessions a slope has hardly any noise of its own to be compared with."""
+"""Fewest sessions. With fewer the noise of a slope can hardly be estimated."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CaseHistory:
     """One case's accepted sessions.
 
     Attributes:
-        times: ``(K,)`` number of each session that holds the case, increasing.
+        times: ``(K,)`` number of each session with the case, increasing.
         log_medians: ``(K,)`` log seconds.
     """
 
@@ -35,23 +35,23 @@ class CaseHistory:
 
     @property
     def count(self) -> int:
-        """Sessions that hold the case."""
+        """How many sessions have the case."""
         return int(self.log_medians.size)
 
 
 @dataclass(frozen=True)
 class DriftFit:
-    """What a case's sessions say of the next one.
+    """What a case's sessions predict for the next one.
 
     Attributes:
-        count: Sessions, K.
-        mean: Mean log median.
+        count: Number of sessions, K.
+        mean: Mean log median of the sessions.
         predicted: Expected log median of the next session.
-        variance: Between sessions, log units squared, with K - 1 degrees of freedom.
+        variance: Variance between sessions, log units squared, with K - 1 degrees of freedom.
         error_factor: Variance of the next session about `predicted` over `variance`.
-        held_out: ``(K,)`` each session less what the others predict for it, log units.
-        held_out_factors: ``(K,)`` variance of those over `variance`.
-        held_out_variances: ``(K,)`` what `variance` is without the session, K - 2 degrees of
+        held_out: ``(K,)`` each session minus the prediction of the others for it, log units.
+        held_out_factors: ``(K,)`` variance of each ``held_out`` over `variance`.
+        held_out_variances: ``(K,)`` value of `variance` without the session, K - 2 degrees of
             freedom.
     """
 
@@ -71,14 +71,14 @@ def estimate_drift_ratio(
     """Estimate the variance of slopes between cases, in units of the variance between sessions.
 
     Args:
-        histories: Of cases with at least five sessions.
+        histories: Histories of cases with at least five sessions.
         residual_variances: Each case's variance about its own line, shrunk towards the pool.
         bias: Mean of 1 / residual variance times the true one, less than 1 in the denominator:
             ``df / (df - 2)`` of the shrunk variances.
 
     Returns:
-        Slope variance over session variance, per session squared; 0 where the slopes scatter no
-        more than noise makes them, or where there are fewer than ten cases.
+        Slope variance over session variance, per session squared; 0 where noise explains the
+        scatter of the slopes, or with fewer than ten cases.
 
     Source: method of moments for a variance component, E[slope^2] = s^2 (1 / S + ratio), S the sum
         of squared centred times; cut at 0.
@@ -100,15 +100,15 @@ def compute_line_variance(history: CaseHistory) -> float:
 
 
 def fit_drift(history: CaseHistory, next_time: float, ratio: float) -> DriftFit:
-    """Predict the next session of a case whose slope is believed as far as ``ratio`` allows.
+    """Predict the next session of a case; its slope counts as far as ``ratio`` allows.
 
     Args:
-        history: Two sessions or more.
+        history: The history of two sessions or more.
         next_time: Number of the next session.
         ratio: From `estimate_drift_ratio`; 0 predicts the mean.
 
     Raises:
-        ValueError: Fewer than two sessions, or a negative ratio.
+        ValueError: There are fewer than two sessions, or the ratio is negative.
 
     Source: best linear unbiased prediction with random slopes (Laird and Ware, 1982); held-out
         sessions by the cross-validation formulas of kriging (Dubrule, 1983).
@@ -138,7 +138,7 @@ def fit_drift(history: CaseHistory, next_time: float, ratio: float) -> DriftFit:
 
 
 def _fit_line(history: CaseHistory) -> tuple[float, float, float]:
-    """Return the slope, the sum of squared centred times, and that of centred values."""
+    """Return the slope, and the sums of squared centred times and of squared centred values."""
     times = history.times - history.times.mean()
     values = history.log_medians - history.log_medians.mean()
     leverage = float(times @ times)

@@ -11,7 +11,7 @@ from typing import Final
 from sdperf.stats.distributions import compute_student_t_quantile
 
 SPREAD_FLOOR: Final = 0.003
-"""Smallest spread between sessions believed, in log seconds (0.3 %).
+"""Smallest plausible spread between sessions, in log seconds (0.3 %).
 
 Eight sessions that happen to agree to 0.01 % do not make a machine that repeats to 0.01 %.
 """
@@ -19,14 +19,15 @@ Eight sessions that happen to agree to 0.01 % do not make a machine that repeats
 
 @dataclass(frozen=True)
 class PredictionInterval:
-    """Range in which one more session of unchanged code falls with the confidence, each side.
+    """Range in which one more session of unchanged code falls, with the confidence on each side.
 
     Attributes:
         centre: Mean of the accepted sessions' log medians.
         half_width: Distance from the centre to either bound, log units.
-        standard_error: Of the difference between one new session and the centre, log units.
-        degrees_of_freedom: Behind the spread; may be fractional where it is pooled.
-        confidence: One-sided: 0.95 leaves 5 % above the upper bound and 5 % below the lower.
+        standard_error: Standard error of one new session minus the centre, log units.
+        degrees_of_freedom: Degrees of freedom of the spread; may be fractional where it is pooled.
+        confidence: One-sided confidence: 0.95 leaves 5 % above the upper bound and 5 % below the
+            lower one.
     """
 
     centre: float
@@ -55,19 +56,19 @@ def compute_prediction_interval(
     confidence: float = 0.95,
     error_factor: float | None = None,
 ) -> PredictionInterval:
-    """Compute the interval from a spread, be it one case's own or one pooled over a suite.
+    """Compute the interval from a spread, either of one case or pooled over a suite.
 
     Args:
         centre: Mean of the accepted sessions' log medians.
         spread: Standard deviation between sessions, log units; raised to `SPREAD_FLOOR`.
-        count: Accepted sessions behind the centre, 1 or more.
-        degrees_of_freedom: Behind the spread.
-        confidence: One-sided, in (0.5, 1).
+        count: Number of accepted sessions behind the centre, 1 or more.
+        degrees_of_freedom: Degrees of freedom of the spread.
+        confidence: One-sided confidence, in (0.5, 1).
         error_factor: Variance of the next session about the centre over the squared spread;
             ``None`` is 1 + 1/K, that of a plain mean.
 
     Raises:
-        ValueError: A count, spread or confidence out of range.
+        ValueError: A count, spread or confidence is out of range.
 
     Source: m +- t(df, confidence) s sqrt(1 + 1/K), the prediction interval of one more normal
         observation (Hahn and Meeker, Statistical Intervals, 4.7).
@@ -90,14 +91,14 @@ def compute_prediction_interval(
 def predict_next_session(
     log_medians: Sequence[float], *, confidence: float = 0.95
 ) -> PredictionInterval:
-    """Compute the interval from one case's own sessions alone.
+    """Compute the interval from the sessions of one case alone.
 
     Args:
         log_medians: Natural log of each accepted session's median, two or more.
-        confidence: One-sided.
+        confidence: One-sided confidence.
 
     Raises:
-        ValueError: Fewer than two sessions, or a confidence out of range.
+        ValueError: There are fewer than two sessions, or the confidence is out of range.
     """
     if len(log_medians) < 2:
         raise ValueError("a spread between sessions needs at least two of them")

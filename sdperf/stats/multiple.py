@@ -1,4 +1,4 @@
-"""Error control over a family of tests: 60 cases at 5 % each is a red suite most of the time."""
+"""Error control over a family of tests: 60 tests at 5 % each would fail a suite most times."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ def place_bars(
     compute_tails: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     alpha: float,
 ) -> tuple[float, ...]:
-    """Place a bar for each case, so that an unchanged suite crosses any with chance ``alpha``.
+    """Place a bar for each case, so that an unchanged suite crosses one with chance ``alpha``.
 
-    No bar lies below its limit. Precise cases hardly ever rise above the limit by chance and so
-    spend next to nothing of ``alpha``; noisy ones get what is left. An equal share each, as in
-    Bonferroni, would leave the share of the precise cases unused.
+    No bar lies below its limit. Precise cases hardly ever rise above the limit by chance, and so
+    use almost nothing of ``alpha``; noisy cases get the rest. Equal shares, as Bonferroni has them,
+    would leave the share of the precise cases unused.
 
     Args:
         limits: Rise of each case below which it is never reported, log units, positive.
         errors: Standard error of each rise, log units, positive.
-        compute_tails: From one rise a case to the chance of exceeding each when nothing changed.
-        alpha: In (0, 1).
+        compute_tails: Takes one rise per case and returns the chance of exceeding each of them when
+            nothing changed.
+        alpha: Chance in (0, 1).
 
     Returns:
         ``limit + m error^2 / (2 limit)`` with the smallest m >= 0 at which the chances add up to
         no more than ``alpha``.
 
     Raises:
-        ValueError: The lengths differ, or a limit, an error or alpha is out of range.
+        ValueError: The lengths differ, or a limit, an error or ``alpha`` is out of range.
 
     Source: Boole's inequality for the error; the form of the bars is the most powerful one of
         Spjotvoll (1972) for normal rises of twice the limit.

@@ -1,4 +1,4 @@
-"""Baseline (A) against current (B) on fresh executions in ABBA blocks, decided in a few looks."""
+"""Compares baseline (A) and current (B) by fresh ABBA blocks, and decides in a few looks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CYCLE: Final = 4
 """Turns of a mirrored cycle, such as ``ABBA``."""
 
 DEFAULT_LOOKS: Final = (4, 6, 9, 12)
-"""Numbers of blocks after which the evidence is weighed."""
+"""Numbers of blocks after which a decision is tried."""
 
 BLOCK_SPREAD_FLOOR: Final = 0.0015
-"""Smallest standard error believed, in log seconds (0.15 %)."""
+"""Smallest plausible standard error, in log seconds (0.15 %)."""
 
 
 TRIMMED_SHARE: Final = 0.2
@@ -27,16 +27,16 @@ TRIMMED_SHARE: Final = 0.2
 
 
 class Decision(Enum):
-    """What the blocks so far say."""
+    """The decision that the blocks so far allow."""
 
     FAIL = "fail"
-    """Slower, and by more than the limit."""
+    """B is slower, and by more than the limit."""
     PASS = "pass"
     """Any slowdown is below the limit."""
     CONTINUE = "continue"
-    """Undecided, and a later look remains."""
+    """It is undecided, and a later look remains."""
     INCONCLUSIVE = "inconclusive"
-    """Undecided after the last look."""
+    """It is undecided after the last look."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class YuenBounds:
         mean: Trimmed mean, log ratio B/A; positive is slower.
         lower: One-sided lower bound, log ratio.
         upper: One-sided upper bound, log ratio.
-        standard_error: Of the trimmed mean, log units.
-        degrees_of_freedom: Of Student's t.
+        standard_error: Standard error of the trimmed mean, log units.
+        degrees_of_freedom: Degrees of freedom of Student's t.
     """
 
     mean: float
@@ -60,12 +60,12 @@ class YuenBounds:
 
 @dataclass(frozen=True)
 class PairedResult:
-    """A decision and the look it rests on.
+    """A decision and the look that it was made at.
 
     Attributes:
-        decision: The answer.
-        blocks: Blocks used, which is the deciding look, or all so far.
-        bounds: At that look; ``None`` before the first.
+        decision: The decision.
+        blocks: How many blocks were used: those of the deciding look, or all so far.
+        bounds: The bounds at that look; ``None`` before the first look.
     """
 
     decision: Decision
@@ -76,14 +76,14 @@ class PairedResult:
 def choose_block_order(block: int, *, current_first: bool = False, cycles: int = 1) -> str:
     """Return the order of the arms in a block, A baseline and B current.
 
-    Each cycle of four is its own mirror image and neighbours are each other's, so that linear drift
-    cancels within a cycle and the advantage of a position over two. Many short turns see less of a
-    machine's wandering than few long ones of the same total length.
+    Each cycle of four turns is symmetric, and the next cycle mirrors it: linear drift cancels
+    within a cycle, and the advantage of a position within two. Many short turns are less affected
+    by slow changes of the machine than few long ones of the same total length.
 
     Args:
         block: Number of the block.
         current_first: Whether block 0 begins with B.
-        cycles: Cycles of four turns in a block.
+        cycles: Number of cycles of four turns in a block.
 
     >>> choose_block_order(0), choose_block_order(1), choose_block_order(0, current_first=True)
     ('ABBA', 'BAAB', 'BAAB')
@@ -98,20 +98,21 @@ def choose_block_order(block: int, *, current_first: bool = False, cycles: int =
 def compute_block_contrast(order: str, durations_s: Sequence[float]) -> float:
     """Compute a block's log ratio B/A, free of linear drift.
 
-    Each two neighbouring turns of different arms give a log ratio. Their median where B comes
-    second and their median where A does are averaged: what a drift or the change of arms adds to
-    the one it takes from the other, and a machine that changes its speed spoils only the pairs
-    that it changes between. In a single cycle that is the mean log of B less the mean log of A.
+    Each two neighbouring turns of different arms give a log ratio. The median of the pairs in which
+    B comes second and the median of the pairs in which A comes second are averaged. What a drift or
+    the change of arms adds to one median, it takes from the other. A machine that changes its speed
+    spoils only the pair at that moment. In a single cycle the result is the mean log of B minus the
+    mean log of A.
 
     Args:
         order: Arms in order of execution, such as ``ABBA``.
-        durations_s: As many durations, seconds.
+        durations_s: One duration per turn, seconds.
 
     Returns:
         The log ratio; positive is slower.
 
     Raises:
-        ValueError: Lengths differ, an arm is missing, or a duration is not positive and finite.
+        ValueError: The lengths differ, an arm is missing, or a duration is not positive and finite.
 
     Source: balanced interleaving, Abedi and Brecht (2017).
     """
@@ -138,7 +139,7 @@ def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:
         alpha: Error of each one-sided bound, in (0, 0.5).
 
     Raises:
-        ValueError: Too few contrasts, one that is not finite, or alpha out of range.
+        ValueError: There are too few contrasts, one is not finite, or ``alpha`` is out of range.
 
     Source: Yuen (1974), one-sample trimmed mean with the winsorised standard deviation.
     """
@@ -167,24 +168,24 @@ def decide_by_blocks(
     looks: Sequence[int] = DEFAULT_LOOKS,
     is_two_sided: bool = False,
 ) -> PairedResult:
-    """Weigh the blocks at each look reached so far; the first look that decides binds.
+    """Test the blocks at each look reached so far; the first look that decides is final.
 
-    At a look: FAIL when the lower bound is above 0 *and* the trimmed mean above the limit; PASS
-    when the upper bound is below the limit. A true slowdown of about the limit stays undecided.
-    Two-sided, PASS also waits until a gain is told from none: the lower bound is above the limit's
-    mirror image, or the upper bound below 0 and the mean below that.
+    At a look, the decision is FAIL when the lower bound is above 0 *and* the trimmed mean is above
+    the limit. It is PASS when the upper bound is below the limit. A true slowdown of about the
+    limit stays undecided. If two-sided, PASS also waits until a gain is decided: the lower bound is
+    above the negative limit, or the upper bound is below 0 and the mean below the negative limit.
 
     Args:
         contrasts: Block log ratios in order of measurement.
         limit_log: Largest slowdown allowed, log ratio, positive (``log(1.03)`` for 3 %).
         alpha: Chance of a false FAIL over all looks together; divide it by the number of cases
             that are confirmed together.
-        looks: Increasing numbers of blocks, the first at least 2.
-        is_two_sided: Whether a gain beyond the limit is to be told as surely as a loss. A false
-            one has the chance ``alpha`` too, beside that of a false FAIL.
+        looks: Increasing numbers of blocks; the first is at least 2.
+        is_two_sided: Whether a gain beyond the limit is decided as surely as a loss. The chance of
+            a false gain is ``alpha`` too, in addition to that of a false FAIL.
 
     Raises:
-        ValueError: Limits, levels, looks or contrasts out of range.
+        ValueError: A limit, level, look or contrast is out of range.
 
     Source: Bonferroni spending of alpha over the looks.
     """
@@ -211,19 +212,19 @@ def is_null_control_sound(
     alpha: float = 0.01,
     looks: Sequence[int] = DEFAULT_LOOKS,
 ) -> bool:
-    """Tell whether A against A, measured as A against B would be, shows no difference.
+    """Tell whether A compared with itself, in the same way as with B, shows no difference.
 
-    A control that FAILs in either direction makes the session void: the machine is unfit, and
-    nothing that it says of other cases counts.
+    A control that FAILs in either direction makes the session void: the machine is not fit, and no
+    timing of other cases counts.
 
     Args:
         contrasts: Block log ratios of the same code on both sides.
-        limit_log: As in `decide_by_blocks`.
+        limit_log: Largest difference allowed, as `decide_by_blocks` takes it.
         alpha: Chance of voiding a sound session.
-        looks: As in `decide_by_blocks`.
+        looks: Numbers of blocks, as `decide_by_blocks` takes them.
 
     Raises:
-        ValueError: As in `decide_by_blocks`.
+        ValueError: For the reasons of `decide_by_blocks`.
     """
     mirrored = [-contrast for contrast in contrasts]
     return all(

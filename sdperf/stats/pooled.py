@@ -1,9 +1,9 @@
-"""One case's spread, strengthened by the spreads of all other cases of the suite.
+"""Estimates one case's spread with the help of the spreads of all other cases.
 
 Eight sessions give a case's own spread only seven degrees of freedom, and a test strict enough for
-60 cases then needs a slowdown of six spreads. The cases of a suite run on one machine and their
-spreads resemble each other; how much so is estimated from the spreads themselves, and each case's
-spread is drawn that far towards the common one.
+60 cases then needs a slowdown of six spreads. The cases of a suite run on one machine, and their
+spreads are similar. How similar they are is estimated from the spreads themselves, and each case's
+spread is moved that far towards the common one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sdperf.stats.distributions import compute_digamma, compute_trigamma, invert
 
 @dataclass(frozen=True)
 class PooledSpread:
-    """What the suite's cases say about the spread of a further one.
+    """What the cases of a suite tell about the spread of another case.
 
     Attributes:
         variance: Common variance, log units squared.
-        degrees_of_freedom: What the common variance is worth: 0 when the cases have nothing in
-            common, ``inf`` when they differ no more than chance makes them.
+        degrees_of_freedom: The weight of the common variance: 0 when the cases have nothing in
+            common, ``inf`` when chance explains all differences.
     """
 
     variance: float
@@ -37,7 +37,7 @@ class ModeratedSpread:
 
     Attributes:
         spread: Standard deviation, log units.
-        degrees_of_freedom: Its own plus those of the pool; use it in Student's t.
+        degrees_of_freedom: Those of the case plus those of the pool, for Student's t.
     """
 
     spread: float
@@ -49,10 +49,10 @@ def pool_variances(variances: Sequence[float], degrees_of_freedom: Sequence[floa
 
     Args:
         variances: Each case's variance between sessions, log units squared, positive.
-        degrees_of_freedom: Behind each, positive.
+        degrees_of_freedom: Degrees of freedom of each variance, positive.
 
     Returns:
-        The pool; of no worth (0 degrees of freedom) with fewer than three cases.
+        The pool; it has 0 degrees of freedom with fewer than three cases.
 
     Raises:
         ValueError: The lengths differ, or an entry is not positive and finite.
@@ -90,12 +90,12 @@ def pool_variances(variances: Sequence[float], degrees_of_freedom: Sequence[floa
 def shrink_spread(
     variance: float, degrees_of_freedom: float, pool: PooledSpread
 ) -> ModeratedSpread:
-    """Draw one case's spread towards the pool's.
+    """Move one case's spread towards that of the pool.
 
     Args:
-        variance: The case's own, log units squared; 0 is allowed.
-        degrees_of_freedom: Behind it; 0 for a case without a spread of its own.
-        pool: From `pool_variances`.
+        variance: Variance of the case itself, log units squared; 0 is allowed.
+        degrees_of_freedom: Its degrees of freedom; 0 for a case without its own spread.
+        pool: The pool from `pool_variances`.
 
     Raises:
         ValueError: Neither the case nor the pool has any degrees of freedom.

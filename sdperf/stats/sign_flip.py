@@ -12,20 +12,20 @@ RANDOM_FLIPS: Final = 99_999
 
 
 def compute_sign_flip_p_value(drops: Sequence[float]) -> float:
-    """Compute the one-sided p-value that drops this large come from mere sign luck.
+    """Compute the one-sided p-value that drops this large are random signs.
 
-    Under "nothing changed" each pair's difference is as likely up as down. Up to 16 pairs all sign
-    patterns are enumerated; beyond that 99,999 random ones (fixed seed) stand for them, which is
-    still a valid test. Eight pairs can reach 1/256, six only 1/64.
+    If nothing changed, each pair's difference is as likely up as down. For up to 16 pairs all sign
+    patterns are enumerated. For more pairs 99,999 random patterns (fixed seed) replace them, which
+    is still a valid test. Eight pairs can reach 1/256, six only 1/64.
 
     Args:
-        drops: Per (prompt, seed), baseline score minus current score; positive is a loss.
+        drops: Baseline score minus current score per (prompt, seed); positive is a loss.
 
     Returns:
         Share of sign patterns whose sum is at least the observed one, in (0, 1].
 
     Raises:
-        ValueError: No pairs, or a difference that is not finite.
+        ValueError: There are no pairs, or a difference is not finite.
 
     Source: Fisher's randomisation test (1935); the +1 of the random version from Phipson and
         Smyth (2010).

@@ -1,8 +1,8 @@
-"""Does a series go on rising? Its slope per value, with an interval that a single step cannot move.
+"""Does a series keep rising? Computes its slope with an interval that a single step cannot move.
 
-Memory over the rounds of one process rises in steps: an allocator takes an arena, a cache fills.
+Memory over the rounds of one process rises in steps: an allocator takes an arena, or a cache fills.
 A straight line through such a series has a slope, and an interval that assumes independent values.
-What tells a leak from a step is that it goes on: it shows between all stretches of the series.
+A leak differs from a step because it goes on: it shows between all stretches of the series.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Final
 from sdperf.stats.summaries import compute_median_interval
 
 STRETCHES: Final = 12
-"""Stretches of equal length that a series is divided into; eleven rises lie between them, and the
-second smallest and second largest of eleven enclose their median with 98.8 %."""
+"""Number of equal stretches that a series is divided into. There are eleven rises between them, and
+the second smallest and second largest of eleven enclose their median with 98.8 %."""
 
 FEWEST_VALUES: Final = 48
-"""With fewer a stretch has fewer than three values."""
+"""Fewest values of a series: with fewer a stretch has fewer than three values."""
 
 _SETTLING: Final = 8
-"""One value in so many is left out at the beginning: allocators and caches fill there."""
+"""One in this many values is left out at the beginning, where allocators and caches fill."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Slope:
     """How much a series rises from one value to the next.
 
     Attributes:
-        per_value: Median rise between stretches over the values of a stretch.
+        per_value: Median rise between stretches over the number of values of a stretch.
         lower: Lower end of its interval.
-        upper: Upper end.
-        coverage: Probability of enclosing the median rise, were rises independent draws.
-        values: Values of the series, those that were left out included.
+        upper: Upper end of its interval.
+        coverage: Probability of enclosing the median rise, if rises were independent draws.
+        values: Number of values of the series, including those that were left out.
     """
 
     per_value: float
@@ -48,13 +48,13 @@ class Slope:
 def compute_slope(series: Sequence[float], confidence: float = 0.95) -> Slope | None:
     """Compute the slope of a series.
 
-    The series is divided into equal stretches; the rises between the medians of neighbours are
-    taken as a sample of their own. One step moves one of eleven rises, and so neither the median
+    The series is divided into equal stretches, and the rises between the medians of neighbouring
+    stretches are the sample. One step moves one of eleven rises, and so neither the median
     nor its interval; a rise that goes on moves all of them.
 
     Args:
         series: Values in order, finite.
-        confidence: Of the interval.
+        confidence: Confidence of the interval.
 
     Returns:
         The slope; ``None`` with fewer than `FEWEST_VALUES`.

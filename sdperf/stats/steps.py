@@ -1,4 +1,4 @@
-"""A jump of level within the rounds of one process: the machine changed speed while it measured."""
+"""Finds a jump within the rounds of one process: the machine changed speed while measuring."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SMALLEST_STEP_LOG: Final = math.log(1.10)
-"""Jumps below 10 % are not told apart from noise."""
+"""Smallest jump that is reported: smaller ones cannot be told from noise (10 %)."""
 
 FEWEST_ROUNDS_A_SIDE: Final = 2
 
@@ -22,7 +22,7 @@ def has_step(rounds_s: Sequence[float]) -> bool:
         rounds_s: Seconds of the rounds in order of measurement, all positive.
 
     Raises:
-        ValueError: A duration that is not positive and finite.
+        ValueError: A duration is not positive and finite.
     """
     if not all(0 < duration < math.inf for duration in rounds_s):
         raise ValueError("durations are positive and finite")

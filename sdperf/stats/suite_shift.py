@@ -1,4 +1,4 @@
-"""What all cases of a session have in common: a warm day, another OS build, a new torch."""
+"""Finds what all cases of a session have in common: a warm day, another OS build, a new torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_CASES_TO_SHARE: Final = 5
-"""With fewer cases a change of one of them could pass for a shift of all."""
+"""Fewest cases: with fewer, the change of one case could pass for a shift of all."""
 
 
 @dataclass(frozen=True)
 class SuiteShift:
-    """The part of each session that all its cases share, and what is left of each case.
+    """The part of each session that all its cases share, and the rest of each case.
 
     Attributes:
         history: ``(K,)`` log shift of each accepted session; their mean is 0.
@@ -36,15 +36,15 @@ def compute_suite_shift(
     """Split log medians into session shift and case, ``y[k, c] = m[c] + g[k] + rest``.
 
     The shift is a median over cases, so up to half of the cases may change without moving it much.
-    A change that hits most cases alike is the shift, which therefore needs a limit of its own.
+    A change that affects most cases equally becomes the shift, so the shift needs a separate limit.
 
     Args:
-        history: ``(K, C)`` log seconds, a row a session, NaN where a session lacks the case.
+        history: ``(K, C)`` log seconds, one row per session, NaN where a session lacks the case.
         current: ``(C,)`` log seconds, NaN where the session lacks the case.
 
     Returns:
-        The split, or ``None`` where a session shares fewer than five cases with the others: then
-        nothing can be told apart from one case's own change.
+        The split; ``None`` where a session shares fewer than five cases with the others, since a
+        shift then cannot be told from the change of one case.
 
     Raises:
         ValueError: The shapes do not fit.

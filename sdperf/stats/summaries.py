@@ -1,4 +1,4 @@
-"""A handful of measurements in a few numbers, and how well they pin down the median."""
+"""Summarises a few measurements, with the uncertainty of their median."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Final, TypeVar
 Number = TypeVar("Number", int, float)
 
 LARGEST_EXACT_COUNT: Final = 1000
-"""Above it the binomial count of values below the median is taken as normal."""
+"""With more values the binomial count of values below the median is treated as normal."""
 
 
 @dataclass(frozen=True)
 class MedianInterval:
     """Two order statistics that enclose the median of the distribution.
 
-    Valid for independent draws of any continuous distribution. The rounds of one process are not
-    independent: for them it describes this process only, never the next one.
+    It is valid for independent draws of any continuous distribution. The rounds of one process are
+    not independent: for them it describes this process only, never the next one.
 
     Attributes:
         lower: Lower end, a measured value.
         upper: Upper end, a measured value.
-        coverage: Exact probability of enclosing the median; below what was asked for where there
-            are too few values (5 values reach 93.75 %, 6 reach 96.9 %).
+        coverage: Exact probability of enclosing the median; below the requested one where values
+            are too few (5 values reach 93.75 %, 6 reach 96.9 %).
     """
 
     lower: float
@@ -37,7 +37,7 @@ def compute_median(values: Sequence[float]) -> float:
     """Compute the median.
 
     Raises:
-        ValueError: No values, or one that is not finite.
+        ValueError: There are no values, or one is not finite.
     """
     return float(statistics.median(_require_finite(values)))
 
@@ -49,7 +49,7 @@ def compute_quantile(values: Sequence[float], probability: float) -> float:
     1.75
 
     Raises:
-        ValueError: No values, one that is not finite, or a probability outside [0, 1].
+        ValueError: There are no values, one is not finite, or the probability is outside [0, 1].
 
     Source: Hyndman and Fan (1996), type 7; numpy's default.
     """
@@ -67,14 +67,14 @@ def compute_quantile(values: Sequence[float], probability: float) -> float:
 def compute_median_interval(values: Sequence[float], confidence: float = 0.95) -> MedianInterval:
     """Enclose the median of the distribution between two order statistics.
 
-    Takes the narrowest symmetric pair that still reaches the confidence, or the extremes where
-    none does, and reports the coverage that is really reached.
+    It takes the narrowest symmetric pair that still reaches the confidence, or the extremes where
+    no pair does, and reports the coverage that is really reached.
 
     >>> compute_median_interval([5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
     MedianInterval(lower=1.0, upper=6.0, coverage=0.96875)
 
     Raises:
-        ValueError: No values, one that is not finite, or a confidence outside (0, 1).
+        ValueError: There are no values, one is not finite, or the confidence is outside (0, 1).
 
     Source: David and Nagaraja, Order Statistics, 7.1: P(x(k) < median < x(n+1-k)) is
         1 - 2 P(Binomial(n, 1/2) <= k - 1).
@@ -114,21 +114,21 @@ def _require_finite(values: Sequence[float]) -> Sequence[float]:
 
 
 def keep_complete(values: Iterable[Number | None]) -> tuple[Number, ...]:
-    """Return the values where all are known, else none."""
+    """Return the values where all are known, else an empty tuple."""
     listed = list(values)
     known = tuple(one for one in listed if one is not None)
     return known if len(known) == len(listed) else ()
 
 
 def sum_known(values: Iterable[int | None]) -> int | None:
-    """Sum the values where all are known; else nothing is known of the sum."""
+    """Sum the values where all are known; else the sum is unknown (``None``)."""
     listed = list(values)
     known = keep_complete(listed)
     return sum(known) if listed and len(known) == len(listed) else None
 
 
 def sum_peaks(rounds: Iterable[Sequence[int | None]]) -> int | None:
-    """Sum over workers of each one's peak over the rounds; ``None`` when one is unknown."""
+    """Sum the peaks of all workers over the rounds; ``None`` when one is unknown."""
     total = 0
     for peaks in zip(*rounds, strict=True):
         known = [peak for peak in peaks if peak is not None]

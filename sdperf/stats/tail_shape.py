@@ -1,8 +1,8 @@
-"""How much heavier than normal are the tails? Learned from the accepted sessions of all cases.
+"""Learns from the accepted sessions of all cases how much heavier than normal the tails are.
 
-Sixty cases and eight sessions hold 480 little experiments in which nothing was changed: each
-session of each case against the other sessions of that case. Where the current session is judged
-one in ten thousand, they tell whether this machine makes such sessions more often than that.
+Sixty cases and eight sessions contain 480 small experiments in which nothing changed: each session
+of each case against the other sessions of that case. Where the normal distribution calls the
+current session one in ten thousand, they tell whether this machine makes such sessions more often.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RECIPROCALS: Final = (0.0, *(step / 50 for step in range(1, 21)))
-"""1 / degrees of freedom: 0 is normal, 0.4 has hardly a variance left."""
+"""Values of 1 / degrees of freedom: 0 is normal, 0.4 is close to an infinite variance."""
 
 NORMAL_SHARE: Final = 0.5
-"""What is believed before looking: as likely normal as not ..."""
+"""Prior probability that the tails are normal ..."""
 
 HEAVY_MEAN: Final = 0.15
 """... and if not, 1 / degrees of freedom is exponential with this mean (cut at 0.4)."""
@@ -30,7 +30,7 @@ class TailShape:
     """A mixture of Student's t distributions, all of variance 1.
 
     Attributes:
-        weights: Of each of `RECIPROCALS`; they add up to 1.
+        weights: Weight of each of `RECIPROCALS`; they add up to 1.
     """
 
     weights: tuple[float, ...]
@@ -59,14 +59,14 @@ NORMAL: Final = TailShape((1.0, *(0.0,) * (len(RECIPROCALS) - 1)))
 def fit_tail_shape(scores: Sequence[float] | NDArray[np.float64]) -> TailShape:
     """Weigh each shape by how well it explains the scores of unchanged sessions.
 
-    Few scores say little of tails: then about half the weight stays on heavy ones, and p-values
-    come out larger than the normal ones.
+    Few scores tell little about tails: then about half the weight stays on heavy tails, and
+    p-values are larger than the normal ones.
 
     Args:
-        scores: Normal scores of held-out sessions; none gives what is believed before looking.
+        scores: Normal scores of held-out sessions; without scores the result is the prior.
 
     Raises:
-        ValueError: A score that is not finite.
+        ValueError: A score is not finite.
 
     Source: Bayes' rule on a grid; an empirical null as in Efron (2004), with the t family of Lange,
         Little and Taylor (1989).
@@ -87,7 +87,7 @@ def compute_normal_scores(t: ArrayLike, degrees_of_freedom: ArrayLike) -> NDArra
     """Turn values of Student's t into the normal values of the same upper tail.
 
     Args:
-        t: Any shape.
+        t: Values of Student's t, any shape.
         degrees_of_freedom: Broadcasts with ``t``; ``inf`` leaves a value as it is.
 
     Source: ``scipy.special.ndtri`` and ``stdtr`` of the smaller tail, accurate far out.

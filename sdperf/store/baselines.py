@@ -1,9 +1,9 @@
-"""Accepted sessions: what later runs are compared with. Nothing gets in but by `accept_run`.
+"""Accepted sessions: later runs are compared with them. Only `accept_run` adds one.
 
 ``<folder>/<fingerprint>/NNNN_<time>_<commit>_<content>.json`` are ordinary pytest-benchmark files,
 so that ``pytest-benchmark --storage <folder> compare`` reads them too; their images lie in
 ``<fingerprint>/images/<sha256>.png``. Images are written first and the session last, each file
-atomically: a kill at any moment leaves the old state or the new one, at worst with spare images.
+atomically: a kill at any moment leaves the old state or the new one, at worst with unused images.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class AcceptedSession:
     """One accepted session.
 
     Attributes:
-        fingerprint: The kind of machine it was measured on.
+        fingerprint: The kind of machine that it was measured on.
         number: Its place in the order of acceptance, from 1.
         run: The run.
-        acceptance: When, why and of which commit.
+        acceptance: When and why it was accepted, and the commit that was measured.
     """
 
     fingerprint: str
@@ -62,7 +62,7 @@ class AcceptedSession:
 
     @property
     def images(self) -> ImageStore:
-        """Where its images lie."""
+        """The folder of its images."""
         return ImageStore(self.run.path.parent / IMAGES)
 
 
@@ -71,7 +71,7 @@ class BaselineStore:
     """A folder of accepted sessions.
 
     Attributes:
-        folder: ``benchmarks/baselines`` of the project.
+        folder: The folder, ``benchmarks/baselines`` of the project.
     """
 
     folder: Path
@@ -81,15 +81,15 @@ class BaselineStore:
         return sorted({path.parent.name for path in self.folder.glob("*/*.json")})
 
     def is_empty(self) -> bool:
-        """Tell whether nothing was accepted for any machine."""
+        """Tell whether no machine has an accepted session."""
         return not self.list_fingerprints()
 
     def load(self, fingerprint: str) -> list[AcceptedSession]:
         """Read the accepted sessions of one kind of machine, oldest first.
 
         Raises:
-            RecordError: One of them is damaged. Nothing is skipped: a baseline that shrinks
-                silently lets slowdowns pass.
+            RecordError: One of them is damaged. No session is skipped: a baseline that lost a
+                session unnoticed would let slowdowns pass.
         """
         return [
             _read_accepted(path, number)
@@ -109,10 +109,10 @@ class BaselineStore:
         ]
 
     def check_images(self) -> None:
-        """Check that every picture that was accepted is there and is the one that was accepted.
+        """Check that every accepted picture exists and has not changed.
 
         Raises:
-            RecordError: One is gone or was changed: without it no picture can be held to it.
+            RecordError: A picture is missing or was changed, so that none can be compared with it.
         """
         for session in self.load_all():
             for sha256 in sorted(_list_images(session.run)):
@@ -128,8 +128,8 @@ class BaselineStore:
         """Find one session by its number, the beginning of its name, or its file.
 
         Raises:
-            ConfigurationError: There is none, or more than one.
-            RecordError: It is damaged.
+            ConfigurationError: No session fits, or more than one.
+            RecordError: The session is damaged.
         """
         wanted = Path(name).name.removesuffix(".json")
         paths = [
@@ -160,15 +160,15 @@ class BaselineStore:
 
         Args:
             run: A run that the plugin wrote, its images beside it in ``images/``.
-            reason: Why; must not be empty.
-            intended_change: Accept cases that were SLOWER, HEAVIER or DEGRADED. They begin a new
-                history. What was BROKEN is never accepted.
-            now: The instant to note; the present one if not given.
+            reason: Why it is accepted; must not be empty.
+            intended_change: Whether to accept cases that were SLOWER, HEAVIER or DEGRADED. They
+                begin a new history. A case that was BROKEN is never accepted.
+            now: The time of acceptance; the present time by default.
 
         Raises:
-            ConfigurationError: It is not fit to be a baseline, or was accepted before.
+            ConfigurationError: The run is not fit to be a baseline, or was accepted before.
             RecordError: Its records are damaged.
-            ImageError: An image that it names is missing or was changed.
+            ImageError: One of its images is missing or was changed.
             OSError: The folder cannot be written.
         """
         measurements = check_acceptable(run, intended_change=intended_change)
@@ -180,7 +180,7 @@ class BaselineStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let no other process number, add or remove sessions meanwhile; leaves no file behind."""
+        """Keep other processes from changing the sessions; leaves no file behind."""
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
@@ -226,13 +226,13 @@ class BaselineStore:
         return AcceptedSession(fingerprint, number, dataclasses.replace(run, path=path), acceptance)
 
     def reject(self, session: AcceptedSession) -> list[Path]:
-        """Take a session out again, with the images that no other session of its machine needs.
+        """Remove a session, with the images that no other session of its machine needs.
 
         Returns:
-            What was removed.
+            The session that was removed.
 
         Raises:
-            RecordError: Another session is damaged, so that its images cannot be told.
+            RecordError: Another session is damaged, so that its images are unknown.
             OSError: A file cannot be removed.
         """
         with self._locked():
@@ -255,13 +255,13 @@ class BaselineStore:
 
 
 def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measurement]:
-    """Compare a run with what a baseline needs. Pure.
+    """Check that a run meets the needs of a baseline. Pure.
 
     Returns:
         Its measurements by test id.
 
     Raises:
-        ConfigurationError: Something failed, was void, interrupted or resumed, or nothing was
+        ConfigurationError: A case failed, the run was void, interrupted or resumed, or nothing was
             measured.
         RecordError: A record cannot be used.
     """
@@ -322,7 +322,7 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
 
 
 def _list_level_changes(run: SavedRun) -> tuple[str, ...]:
-    """Name the cases that begin a new history: those that changed, or all that changed together."""
+    """Name the cases that begin a new history: those that changed alone, or all together."""
     changes = {one.value for one in _LEVEL_CHANGES}
     if run.summary is None:
         return ()
@@ -346,7 +346,7 @@ def _copy_images(
 ) -> None:
     for measurement in measurements.values():
         for image in measurement.images:
-            source.read(image.sha256)  # raises where it is missing, changed or no image
+            source.read(image.sha256)  # raises where it is missing, changed or not an image
             target.write(source.path(image.sha256).read_bytes())
 
 
@@ -394,7 +394,7 @@ def _content_sha256(run: SavedRun) -> str:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what a killed writer left half done, once nobody can still be writing it."""
+    """Remove the unfinished files of a killed writer, once nobody can still be writing them."""
     for path in (*folder.glob(".*.tmp"), *(folder / IMAGES).glob(".*.tmp")):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_S:

@@ -1,4 +1,4 @@
-"""What ``sdperf calibrate`` found on a kind of machine: written by it, read by every run there."""
+"""The results of ``sdperf calibrate`` for a kind of machine, which every run there reads."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class CalibratedCase:
     """How far one case moves by itself from session to session.
 
     Attributes:
-        width: Change that it stays below in 95 % of sessions, as a fraction.
-        workload: What was generated; ``None`` where the sessions did not say.
-        images_per_round: Images of a round; ``None`` where the sessions did not say.
+        width: Change that the case stays below in 95 % of sessions, as a fraction.
+        workload: What was generated; ``None`` where the sessions did not record it.
+        images_per_round: Images of a round; ``None`` where the sessions did not record it.
     """
 
     width: float
@@ -40,7 +40,7 @@ class CalibratedCase:
             raise RecordError("a width is a fraction of 0 or more", got=self.width)
 
     def is_of(self, workload: Workload, images_per_round: int | None = None) -> bool:
-        """Tell whether it speaks of a case: the same work, wherever the model lies."""
+        """Tell whether it is about a case: the same work, with the model in any place."""
         if self.workload is None or (
             images_per_round is not None and images_per_round != self.images_per_round
         ):
@@ -50,15 +50,15 @@ class CalibratedCase:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sessions of unchanged code on one kind of machine, and what they say of each case.
+    """Sessions of unchanged code on one kind of machine, and the noise of each case in them.
 
     Attributes:
         fingerprint: The kind of machine.
-        measured_at: Instant, ISO 8601, UTC.
+        measured_at: When they were measured, ISO 8601, UTC.
         command: The command that made it.
         max_slowdown: The limit that was tried, as a fraction.
         supports_limit: Whether every case can support it.
-        calibrated: By test id.
+        calibrated: The noise of each case, by test id.
         cases: Test ids in the order of ``sessions``.
         sessions: Seconds of the rounds of each case in each session, oldest first.
         format_version: Version of this record.
@@ -76,18 +76,18 @@ class Calibration:
 
 
 def write_calibration(folder: Path, found: Calibration, noise: Mapping[str, Any]) -> Path:
-    """Store what was found, in place of what was known of this kind of machine.
+    """Store a calibration in place of the former one of this kind of machine.
 
     Args:
-        folder: Where all calibrations lie.
-        found: What a run reads.
-        noise: What people read beside it.
+        folder: The folder of all calibrations.
+        found: The calibration that runs read.
+        noise: The noise of the machine, which people read beside it.
 
     Returns:
         The file.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     name = re.sub(r"[^A-Za-z0-9.-]", "-", found.fingerprint)[:_LONGEST_NAME]
     path = folder / f"{name}.json"
@@ -100,11 +100,11 @@ def write_calibration(folder: Path, found: Calibration, noise: Mapping[str, Any]
 
 
 def read_calibrations(folder: Path) -> dict[str, Calibration]:
-    """Read what is known of every kind of machine, by fingerprint.
+    """Read the calibrations of every kind of machine, by fingerprint.
 
     Raises:
-        RecordError: A file is damaged, or another sdperf wrote it. None is skipped: a limit that a
-            machine cannot support must not bind because nobody looked.
+        RecordError: A file is damaged, or another sdperf wrote it. No file is skipped: otherwise a
+            limit that the machine cannot support would bind unnoticed.
     """
     found = {}
     for path in sorted(folder.glob("*.json")):

@@ -1,4 +1,4 @@
-"""One hash over all code that could take part in a measurement."""
+"""Computes one hash over all code that could take part in a measurement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SUFFIXES: Final = frozenset(
 """Files that count as code or as its settings."""
 
 SKIPPED: Final = frozenset({"__pycache__", "node_modules", "build", "dist"})
-"""Folders that hold nothing of one's own; folders that begin with a point are left out too."""
+"""Folders without code of the user; folders that begin with a point are left out too."""
 
 MOST_FILES: Final = 20_000
 MOST_BYTES: Final = 512 * 2**20
@@ -43,8 +43,8 @@ MOST_BYTES: Final = 512 * 2**20
 def hash_code(places: Iterable[Path]) -> str | None:
     """Hash code: names and contents, in an order that does not depend on the file system.
 
-    Virtual environments inside the folders are left out; versions of packages are a matter of the
-    record's environment.
+    Virtual environments inside the folders are left out: the record's environment has the versions
+    of packages.
 
     Args:
         places: Folders, and single files.
@@ -72,11 +72,11 @@ def hash_code(places: Iterable[Path]) -> str | None:
 
 
 def locate_module(module: str, search_path: Sequence[str]) -> Path | None:
-    """Return where a module's outermost package lies, without importing it.
+    """Return the place of a module's outermost package, without importing it.
 
     Args:
         module: Its dotted name.
-        search_path: As ``sys.path``.
+        search_path: Folders to search, as in ``sys.path``.
 
     Returns:
         The package's folder, or the module's file; ``None`` where it cannot be found.

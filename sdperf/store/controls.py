@@ -1,7 +1,7 @@
-"""Null controls: the same code compared with itself, and the log of all that were run here.
+"""Null controls (the same code compared with itself), and the log of all that were run here.
 
-Only a session that passed its control can be accepted, so the accepted ones cannot tell how often a
-machine fails: the log keeps every control, whatever became of its session.
+Only a session that passed its control can be accepted, so accepted sessions cannot tell how often a
+machine fails. The log keeps every control, whether its session was accepted or not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdperf.errors import RecordError
 from sdperf.record.json import format_record, parse_record
 
 CONTROL_LOG: Final = ".sdperf/null-controls.jsonl"
-"""Where runs keep every null control, below pytest's root folder."""
+"""The file in which runs keep every null control, below pytest's root folder."""
 
 LARGEST_LOG_BYTES: Final = 64 * 2**20
 
@@ -30,11 +30,11 @@ class NullControl:
 
     Attributes:
         case: Test id of the case that was run.
-        measured_at: Instant, ISO 8601, UTC.
+        measured_at: When it was measured, ISO 8601, UTC.
         limit: Slowdown that a case of the session is allowed, as a fraction.
         contrasts: Log ratio of the code to itself in each block.
         is_sound: Whether the machine is fit; ``None`` where there is no answer.
-        reason: Why there is none; ``None`` where there is.
+        reason: Why there is no answer; ``None`` where there is one.
     """
 
     case: str
@@ -46,7 +46,7 @@ class NullControl:
 
     @property
     def ratio(self) -> float | None:
-        """Geometric mean of the blocks' ratios; ``None`` without any."""
+        """Geometric mean of the blocks' ratios; ``None`` without a block."""
         return math.exp(statistics.fmean(self.contrasts)) if self.contrasts else None
 
 
@@ -60,11 +60,11 @@ class _Entry:
 
 @dataclass(frozen=True)
 class ControlLog:
-    """What a log holds of one kind of machine.
+    """The part of a log on one kind of machine.
 
     Attributes:
-        controls: Those with an answer, in the order of the log.
-        damaged: Lines that could not be read: a killed writer leaves half a line.
+        controls: The controls with an answer, in the order of the log.
+        damaged: How many lines could not be read: a killed writer leaves half a line.
     """
 
     controls: tuple[NullControl, ...] = ()
@@ -72,7 +72,7 @@ class ControlLog:
 
 
 def append_control(path: Path, fingerprint: str, control: NullControl) -> None:
-    """Add a control to a log, in one write, so that several runs may add at once.
+    """Add a control to a log in one write, so that several runs may add at the same time.
 
     Raises:
         OSError: The file cannot be written.
@@ -116,7 +116,7 @@ def read_controls(path: Path, fingerprint: str) -> ControlLog:
 
 
 def merge_controls(*sources: Iterable[NullControl]) -> tuple[NullControl, ...]:
-    """Join controls of several sources, each once, oldest first. Pure."""
+    """Join the controls of several sources, each control once, oldest first. Pure."""
     found = {
         (one.measured_at, one.case, one.contrasts): one
         for source in sources

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Final
 
 _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
-"""On a Mac ``fsync`` hands the bytes to the drive, which may keep them in its own memory for a
-while; this command waits until they are on the medium. ``None`` on other systems, whose ``fsync``
-does that itself."""
+"""The command of ``fcntl`` that waits until bytes are on the medium. On a Mac ``fsync`` hands them
+to the drive only, which may keep them in its memory for a while. ``None`` on other systems, where
+``fsync`` waits for the medium itself."""
 
 _GITIGNORE: Final = b"# Made by sdperf: its own files.\n*\n"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def sync_to_disk(descriptor: int) -> None:
-    """Wait until what was written to an open file is on the medium.
+    """Wait until the bytes written to an open file are on the medium.
 
     Raises:
-        OSError: It cannot be written there.
+        OSError: The bytes cannot be written to the medium.
     """
     if _FULL_SYNC is not None:
         with contextlib.suppress(OSError):  # network and foreign file systems have no such command
@@ -34,7 +34,8 @@ def sync_to_disk(descriptor: int) -> None:
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the medium, as far as its file system can tell.
 
-    A file's content may be safe while its name is not: after a loss of power it would be gone.
+    A file's content may be safe while its name is not: after a loss of power the file would be
+    gone.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -48,13 +49,13 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> 
     """Write a file so that it appears whole or not at all, even when killed or out of space.
 
     The folder is made when missing, and the umask decides who may read the file. The bytes reach
-    the disk before the name does, and the name before this returns. A device or a pipe, such as
-    ``/dev/stdout``, is written to and never replaced.
+    the disk before the name does, and the name does before this returns. A device or a pipe, such
+    as ``/dev/stdout``, is written to and never replaced.
 
     Args:
         path: The file.
-        content: What it holds then.
-        mode: Who may read and write it, as ``st_mode`` has it; ``None`` leaves it to the umask.
+        content: The new content.
+        mode: Who may read and write it, as in ``st_mode``; ``None`` leaves it to the umask.
 
     Raises:
         OSError: The folder cannot be made or written.
@@ -83,16 +84,16 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> 
 def _open_temporary(path: Path) -> tuple[int, Path]:
     """Open a new file beside a path, and lock it.
 
-    Its name is always the same, so that one that a killed process left is replaced by the next
-    writer of the path. Where two write at once, the second takes a name of chance.
+    Its name is always the same, so that the next writer of the path replaces the file of a killed
+    process. Where two processes write at the same time, the second takes a random name.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be made.
     """
     usual = path.parent / f".{path.name[:100]}.tmp"
     _remove_abandoned(usual)
     with contextlib.suppress(FileExistsError):
-        handle = os.open(usual, _CREATE, 0o666)  # less the umask
+        handle = os.open(usual, _CREATE, 0o666)  # minus the umask
         if _try_lock(handle) and _is_named(handle, usual):
             return handle, usual
         os.close(handle)  # another writer took it for abandoned
@@ -126,7 +127,7 @@ def _is_named(handle: int, path: Path) -> bool:
 
 
 def is_spelt_in_utf8(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8; other bytes of a file's name cannot."""
+    """Tell whether a text can be written as UTF-8; some bytes of file names cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -135,15 +136,15 @@ def is_spelt_in_utf8(text: str) -> bool:
 
 
 def encode_text(text: str) -> bytes:
-    """Return a text as UTF-8; bytes of a file's name that are no UTF-8 are spelt out in it.
+    """Return a text as UTF-8; bytes of file names that are not UTF-8 are written as escapes.
 
-    Python keeps such bytes as lone surrogates, which no encoding takes.
+    Python keeps such bytes as lone surrogates, which cannot be encoded.
     """
     return text.encode("utf-8", "backslashreplace")
 
 
 def keep_out_of_git(folder: Path) -> None:
-    """Have git leave sdperf's own folder alone.
+    """Make git ignore sdperf's own folder.
 
     Raises:
         OSError: The folder cannot be written.

@@ -23,13 +23,13 @@ class ImageStore:
     """A folder of content-addressed images.
 
     Attributes:
-        folder: Made on the first write.
+        folder: The folder, which is made by the first write.
     """
 
     folder: Path
 
     def write(self, png: bytes) -> str:
-        """Store an image and return its hash; an image that is there is left alone."""
+        """Store an image and return its hash; an existing image is left as it is."""
         sha256 = compute_png_sha256(png)
         path = self.path(sha256)
         if not path.exists():
@@ -37,21 +37,21 @@ class ImageStore:
         return sha256
 
     def read(self, sha256: str) -> NDArray[np.uint8]:
-        """Read an image back, checked against its name.
+        """Read an image, and check it by its name.
 
         Returns:
             (H, W, 3) uint8.
 
         Raises:
-            ImageError: It is missing, is not what its name says, or cannot be decoded.
+            ImageError: The image is missing, differs from its hash, or cannot be decoded.
         """
         return decode_png(self.read_png(sha256), str(self.path(sha256)))
 
     def read_png(self, sha256: str) -> bytes:
-        """Read an image's file back, checked against its name.
+        """Read an image's file, and check it by its name.
 
         Raises:
-            ImageError: It is missing, or is not what its name says.
+            ImageError: The image is missing, or differs from its hash.
         """
         path = self.path(sha256)
         try:
@@ -68,7 +68,7 @@ class ImageStore:
         return png
 
     def path(self, sha256: str) -> Path:
-        """Return where an image lies.
+        """Return the path of an image.
 
         Raises:
             ImageError: The hash is not 64 hexadecimal digits (it may come from a hostile file).

@@ -1,8 +1,8 @@
-"""The journal of a session: every finished case is on the disk before the next one begins.
+"""The journal of a session: every finished case is on the disk before the next case begins.
 
 A journal is the folder ``.sdperf/journal/<session>/`` with one append-only file, a JSON line for
 each thing that happened: the session's head, each process that worked on it, each finished case.
-A line carries a checksum of its entry. Pictures lie by content in ``.sdperf/images``, and are
+A line has a checksum of its entry. Pictures are in ``.sdperf/images`` under their hashes, and are
 written before the line that names them. See ``docs/decisions/0035-a-journal-for-every-session.md``.
 """
 
@@ -27,7 +27,7 @@ JOURNAL_FILE: Final = "journal.jsonl"
 JOURNAL_FORMAT_VERSION: Final = 1
 
 MOST_JOURNALS: Final = 5
-"""Unfinished journals that stay in a folder; the oldest go when a new session begins."""
+"""The most unfinished journals in a folder; a new session removes the oldest."""
 
 LARGEST_JOURNAL_BYTES: Final = 256 * 2**20
 
@@ -36,14 +36,14 @@ EntryKind = Literal["timed", "quality"]
 
 @dataclass(frozen=True)
 class JournalHead:
-    """What a session is: two processes work on the same one only where all of it is equal.
+    """The identity of a session: two processes work on the same session only where it is equal.
 
     Attributes:
-        session: Its name, which is its folder's.
-        settings: Every setting that takes part in measuring, as text by name.
-        code_sha256: Hash of the code under test; ``None`` where it could not be told.
-        arguments: What stood behind ``pytest`` on the command line.
-        folder: Where pytest was called.
+        session: Its name, which is also the name of its folder.
+        settings: Every setting that affects measuring, as text by name.
+        code_sha256: Hash of the code under test; ``None`` where it is unknown.
+        arguments: The words after ``pytest`` on the command line.
+        folder: The folder in which pytest was called.
         planned: Number of cases that were collected.
         format_version: Version of the journal's format.
     """
@@ -77,10 +77,10 @@ class JournalEntry:
     Attributes:
         case: Its test id.
         kind: ``timed``, or ``quality`` of a case of the quality suite.
-        record: What is saved of it, in the form of `sdperf.record.json.format_measurement`
+        record: Its record, in the form of `sdperf.record.json.format_measurement`
             or of `sdperf.store.quality.format_quality`.
-        environment: Where it was measured, as `sdperf.record.json` formats it.
-        model_hash: Hash of the model that it was measured on.
+        environment: Where it was measured, in the form of `sdperf.record.json`.
+        model_hash: Hash of the model that was measured.
         images: Content hashes of its pictures.
         started_at: When the process that measured it began.
     """
@@ -96,14 +96,14 @@ class JournalEntry:
 
 @dataclass(frozen=True)
 class JournalContent:
-    """What a journal's file holds.
+    """The content of a journal's file.
 
     Attributes:
         path: The file.
-        head: What the session is.
+        head: The identity of the session.
         processes: The processes that worked on it, in order.
-        entries: The finished cases by test id; of a case that was repeated, the last one.
-        whole_bytes: Length of the part that is whole; what follows it was torn by the end.
+        entries: The finished cases by test id; for a repeated case, the last entry.
+        whole_bytes: Length of the intact part; the rest was cut off when the process ended.
     """
 
     path: Path
@@ -130,9 +130,9 @@ class Journal:
         """Begin the journal of a new session.
 
         Args:
-            root: Folder that ``.sdperf`` lies in.
-            head: What the session is.
-            process: Who appends.
+            root: The folder that has ``.sdperf``.
+            head: The identity of the session.
+            process: The process that appends.
 
         Raises:
             OSError: It cannot be written.
@@ -147,7 +147,7 @@ class Journal:
 
     @classmethod
     def go_on(cls, content: JournalContent, process: JournalProcess) -> Journal:
-        """Go on with a journal whose process is gone; what was torn at its end is cut off.
+        """Continue a journal whose process has ended; a torn line at its end is cut off.
 
         Raises:
             OSError: It cannot be written.
@@ -161,15 +161,15 @@ class Journal:
         """Append a finished case; returns when it is on the disk.
 
         Raises:
-            OSError: It cannot be written; what was there before stays whole.
+            OSError: The entry cannot be written; earlier entries stay intact.
         """
         self._append(entry.kind, format_record(entry))
 
     def remove(self) -> None:
-        """Remove it: its session was saved as a whole.
+        """Remove the journal, since its session was saved as a whole.
 
         Raises:
-            OSError: It cannot be removed.
+            OSError: The journal cannot be removed.
         """
         remove_marked(self.path.parent, JOURNAL_FILE)
 
@@ -203,15 +203,15 @@ def list_journals(root: Path) -> list[Path]:
 
 
 def choose_journal(journals: Sequence[Path]) -> Path:
-    """Return the journal to go on with: the newest that holds a finished case, else the newest.
+    """Return the journal to continue: the newest with a finished case, else the newest.
 
-    A session that was ended before its first case keeps nobody from one that measured fifteen.
+    A session that ended before its first case must not hide one that measured fifteen.
     """
     return next((one for one in reversed(journals) if not _holds_nothing(one)), journals[-1])
 
 
 def remove_oldest(root: Path, keep: int) -> int:
-    """Remove the oldest journals, so that at most ``keep`` stay; return how many went.
+    """Remove the oldest journals, so that at most ``keep`` stay; return how many were removed.
 
     Raises:
         OSError: One cannot be removed.
@@ -224,7 +224,7 @@ def remove_oldest(root: Path, keep: int) -> int:
 
 
 def remove_empty(root: Path) -> None:
-    """Remove journals that hold no finished case: their sessions ended before there was one.
+    """Remove journals without a finished case: their sessions ended before the first one.
 
     Raises:
         OSError: One cannot be removed.
@@ -243,11 +243,11 @@ def _holds_nothing(path: Path) -> bool:
 
 
 def read_journal(path: Path) -> JournalContent:
-    """Read a journal. A last line that is torn is passed over: its case did not finish.
+    """Read a journal. A torn last line is skipped: its case did not finish.
 
     Raises:
-        RecordError: It cannot be read, is too large, another line than the last is damaged, or a
-            newer sdperf wrote it.
+        RecordError: The journal cannot be read, is too large, has a damaged line before the last,
+            or was written by a newer sdperf.
     """
     try:
         if path.stat().st_size > LARGEST_JOURNAL_BYTES:
@@ -263,14 +263,14 @@ def read_journal(path: Path) -> JournalContent:
 
 
 def parse_journal(path: Path, content: bytes) -> JournalContent:
-    """Turn a journal's bytes into what it holds. Pure.
+    """Turn a journal's bytes into its content. Pure.
 
     Args:
-        path: Where they came from, for messages.
+        path: The file, for messages.
         content: The bytes.
 
     Raises:
-        RecordError: As `read_journal`.
+        RecordError: For the reasons of `read_journal`.
     """
     lines = content.splitlines(keepends=True)
     head: JournalHead | None = None
@@ -309,7 +309,7 @@ def parse_journal(path: Path, content: bytes) -> JournalContent:
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """Return a line's entry; ``None`` where the line is not whole."""
+    """Return a line's entry; ``None`` where the line is not intact."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -348,7 +348,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> JournalEntry:
 
 @dataclass(frozen=True)
 class _SlimEntry:
-    """The part of an entry whose form this module knows."""
+    """The part of an entry that this module can read."""
 
     case: str
     kind: EntryKind
@@ -358,7 +358,7 @@ class _SlimEntry:
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
-    """Write every byte; the system may take fewer at a time, on a disk that fills up above all."""
+    """Write every byte; the system may write fewer at a time, for example on a full disk."""
     view: memoryview | bytes = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -370,9 +370,9 @@ def explain_other_session(
     """Say why a journal's cases do not count now; ``None`` where they do. Pure.
 
     Args:
-        head: What the journal's session was.
-        settings: The settings of now.
-        code_sha256: Hash of the code of now.
+        head: The identity of the journal's session.
+        settings: The present settings.
+        code_sha256: Hash of the present code.
     """
     if head.code_sha256 is None or code_sha256 is None:
         return "it could not be told whether the code is the same: too many or unreadable files"

@@ -40,20 +40,20 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings of a workload and how it is run, with what is known of them.
+    """Settings of a workload and of how it is run, with their origin.
 
     Attributes:
-        model: As in `sdperf.record.workload.Workload`.
-        num_inference_steps: Likewise.
-        guidance_scale: Likewise; ``None`` leaves it to the pipeline.
-        scheduler: Likewise; ``None`` is the model's own.
+        model: The model, as `sdperf.record.workload.Workload` names it.
+        num_inference_steps: Denoising steps of an image.
+        guidance_scale: Strength of guidance; ``None`` leaves it to the pipeline.
+        scheduler: Class of the scheduler; ``None`` is the model's own.
         width: Pixels; ``None`` is the model's own size.
         height: Pixels; ``None`` exactly where ``width`` is.
-        precision: As in `sdperf.record.workload.Variant`.
-        mode: Likewise.
-        workers: Likewise.
-        optimisations: Likewise; a batch is one of them (``batch4``).
-        evidence: Where the settings come from, for people; nothing is run by it.
+        precision: Precision of the pipeline, as `sdperf.record.workload.Variant` names it.
+        mode: ``sync`` or ``async``.
+        workers: How many workers draw at once.
+        optimisations: Names of optimisations; a batch is one of them (``batch4``).
+        evidence: Where the settings come from, for people; no command uses it.
     """
 
     model: str
@@ -69,9 +69,9 @@ class Profile:
     evidence: Mapping[str, Scalar] = field(default_factory=dict)
 
     def as_texts(self) -> dict[str, str]:
-        """Return the settings as the options of a pytest run and the settings of a side spell them.
+        """Return the settings in the spelling of pytest options and of a side's settings.
 
-        Their keys are the same in both.
+        Both use the same keys.
         """
         texts: dict[Setting[Any], str] = {
             MODEL: MODEL.format(self.model),
@@ -126,7 +126,7 @@ def read_profile(path: Path) -> Profile:
     """Read a profile.
 
     Raises:
-        ConfigurationError: The file is missing, too large, or no profile.
+        ConfigurationError: The file is missing, too large, or not a profile.
     """
     hint = "sdperf tune writes one"
     try:
@@ -152,14 +152,14 @@ def read_profile(path: Path) -> Profile:
 
 
 def parse_profile(text: str, name: str = "the profile") -> Profile:
-    """Read a profile's text, every field checked.
+    """Read a profile's text, and check every field.
 
     Args:
         text: TOML.
-        name: What to call it in an error.
+        name: The name of the profile, for messages.
 
     Raises:
-        ConfigurationError: It is no TOML, of another format, or a value cannot be used.
+        ConfigurationError: The text is not TOML, has another format, or a value cannot be used.
     """
     try:
         document = tomllib.loads(text)
@@ -218,12 +218,12 @@ def _format_value(value: Scalar | tuple[str, ...]) -> str:
 
 
 def _format_text(text: str) -> str:
-    """Quote a text: JSON's escapes are TOML's, but for DEL, which TOML wants escaped too."""
+    """Quote a text: TOML has the escapes of JSON, and requires one for DEL too."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read(kind: Kind[Any], types: tuple[type, ...]) -> Callable[[object], Any]:
-    """Read a value of TOML by a kind, where it has one of the kind's types."""
+    """Read a TOML value as a kind of setting, where it has a type of that kind."""
 
     def read(value: object) -> Any:
         if isinstance(value, bool) or not isinstance(value, types):

@@ -1,6 +1,6 @@
-"""What the quality suite saw, inside a saved run: its cases are no pytest-benchmark entries.
+"""The quality suite's cases inside a saved run; they are not entries of pytest-benchmark.
 
-They lie at the top of the JSON under ``sdperf_quality``, and are read back as the values they were.
+They are at the top of the JSON under ``sdperf_quality``, and are read back as equal values.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _KINDS: Final[Mapping[str, type[Observation]]] = {
 
 @dataclass(frozen=True)
 class QualityFinding:
-    """What a gate said of the images, as it was saved.
+    """The saved finding of a gate on the images.
 
     Attributes:
-        outcome: In the words of `sdperf.record.verdict.Outcome`.
-        reason: What was seen.
+        outcome: A value of `sdperf.record.verdict.Outcome`.
+        reason: The reason for it.
     """
 
     outcome: str
@@ -51,10 +51,10 @@ class QualityCase:
 
     Attributes:
         case: Its test id.
-        precision: Of the pipeline that was looked at.
-        outcome: The worst of its findings.
-        findings: What the gates said.
-        seen: What they were shown.
+        precision: Precision of the pipeline under test.
+        outcome: The worst outcome of its findings.
+        findings: The findings of the gates.
+        seen: What the case observed, which the gates judged.
     """
 
     case: str
@@ -78,7 +78,7 @@ class _Header:
 def make_quality_case(
     case: str, precision: Precision, seen: Observation, findings: tuple[Finding, ...]
 ) -> QualityCase:
-    """Put together what is saved of a case."""
+    """Make the saved form of a case."""
     return QualityCase(
         case=case,
         precision=precision,
@@ -101,14 +101,14 @@ def format_quality(cases: tuple[QualityCase, ...]) -> dict[str, Any]:
 
 
 def parse_quality(path: Path, document: Mapping[str, Any]) -> tuple[QualityCase, ...]:
-    """Read the cases back from a run's JSON; none where the run had none.
+    """Read the cases from a run's JSON; an empty result where the run had no such case.
 
     Args:
-        path: Where it came from, for messages.
+        path: The file, for messages.
         document: The whole JSON.
 
     Raises:
-        RecordError: They cannot be read, or a newer sdperf wrote them.
+        RecordError: The cases cannot be read, or a newer sdperf wrote them.
     """
     block = document.get(QUALITY_KEY)
     if block is None:

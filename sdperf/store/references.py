@@ -18,7 +18,7 @@ from sdperf.record.workload import ImageRequest, Task, Workload
 from sdperf.store.files import write_atomically
 
 REFERENCES_FOLDER: Final = Path("benchmarks/references")
-"""Beside the baselines, to be committed with them."""
+"""The folder of references, beside the baselines and committed with them."""
 
 LADDER_NAME: Final = "ladder.json"
 
@@ -26,13 +26,13 @@ LADDER_NAME: Final = "ladder.json"
 def locate_references(
     root: Path, model_hash: str, device_kind: str, task: Task | None = None
 ) -> Path:
-    """Return where a model's own references lie: a folder for each kind of device and task.
+    """Return the folder of a model's own references; each kind of device and task has one.
 
     Args:
-        root: Folder that all lie below.
-        model_hash: The model's.
-        device_kind: Kind of device that drew them; empty is the folder of all kinds.
-        task: What is drawn from a picture; ``None`` is the prompt alone.
+        root: The folder above the references of all models.
+        model_hash: Hash of the model.
+        device_kind: Kind of device that drew them; empty for the folder of all kinds.
+        task: The task that draws from a picture; ``None`` draws from the prompt alone.
     """
     name = device_kind if task is None else f"{device_kind}-{task}"
     return root / REFERENCES_FOLDER / model_hash[:16] / name
@@ -48,18 +48,18 @@ def write_references(
     made_with: Mapping[str, str],
     reference_precision: str = "fp32",
 ) -> ReferenceList:
-    """Write reference images and their list, replacing those that are there.
+    """Write reference images and their list, replacing existing ones.
 
-    The list goes last, so that a run that is killed leaves the old list or a visible fault.
+    The list is written last, so that a killed run leaves the old list or a visible fault.
 
     Args:
-        folder: Where to.
+        folder: The folder to write to.
         workload: Its settings are part of each image's key.
         model_hash: The model that drew the images.
         images: Requests with PNG bytes.
-        floors: By precision.
-        made_with: Versions, device and command.
-        reference_precision: That of the pipeline that drew the images.
+        floors: Floors by precision.
+        made_with: Versions, device and command that made the references.
+        reference_precision: Precision of the pipeline that drew the images.
 
     Raises:
         OSError: The folder cannot be written.
@@ -83,7 +83,7 @@ def write_references(
 
 
 def write_ladder(path: Path, rungs: Sequence[Rung], made_with: Mapping[str, str]) -> None:
-    """Write the evidence: what was measured under each change.
+    """Write the evidence: the measurements under each change.
 
     Raises:
         OSError: The file cannot be written.
@@ -91,14 +91,14 @@ def write_ladder(path: Path, rungs: Sequence[Rung], made_with: Mapping[str, str]
     rows = []
     for rung in rungs:
         row = format_record(rung)
-        # Each pair's scores stand in the references, beside the floors that rest on them.
+        # The references have each pair's scores, beside the floors that follow from them.
         del row["pairs"]
         rows.append(row)
     write_atomically(path, format_json({"made_with": dict(made_with), "rungs": rows}))
 
 
 def format_json(document: object) -> bytes:
-    """Format a document as it is kept in a repository: one value a line, a final newline."""
+    """Format a document for a repository: one value per line, and a final newline."""
     return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
 
 

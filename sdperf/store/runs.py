@@ -1,6 +1,6 @@
-"""Saved runs: pytest-benchmark's JSON with sdperf's records in it, whoever wrote it.
+"""Reads saved runs: pytest-benchmark's JSON with sdperf's records in it, whoever wrote it.
 
-`read_run` is the one reader; nothing in a file is trusted.
+`read_run` is the only reader; no part of a file is trusted.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ RUN_KEY: Final = "sdperf"
 """Key of sdperf's own part, at the top of the JSON and in each case's ``extra_info``."""
 
 ACCEPTED_KEY: Final = "sdperf_accepted"
-"""Key of what `sdperf.store.baselines` says of an accepted run."""
+"""Key of the acceptance that `sdperf.store.baselines` adds to a run."""
 
 RUN_FORMAT_VERSION: Final = 1
 
 RUN_GATE: Final = "run"
-"""Gate of what a run said of a case without saying why."""
+"""Gate of a run's outcome for a case that has no reason."""
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
 MOST_CASES: Final = 20_000
@@ -48,7 +48,7 @@ SHORTEST_DURATION_S: Final = 1e-12
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a whole run came to: every collected case, also those that left no measurement.
+    """The result of a whole run: every collected case, also the cases without a measurement.
 
     Attributes:
         outcomes: Outcome of each judged case by test id, in the words of
@@ -56,16 +56,15 @@ class RunSummary:
         suite: Outcome of all cases together; ``None`` where it could not be told.
         void: Why nothing that was timed counts; ``None`` where it does.
         interrupted: Whether the run was ended before all cases were measured and judged.
-        guards: What was said of the machine's fitness; ``None`` where nobody asked.
+        guards: The answers of the guards on the machine's fitness; ``None`` without guards.
         null_control: The same code compared with itself; ``None`` where nothing was compared.
         durations: Where the wall time went until the run was judged; ``None`` where nobody counted.
         format_version: Version of this record.
         earlier: Cases that an earlier process of the same session measured, before it was
             interrupted: when that process began, by test id.
-        repeated: Runs of a case that another plugin made and that do not count, by test id: the
-            last one was chosen.
-        settled: What was said of a case's speed that its saved numbers alone do not tell, by test
-            id; none in runs of before it was kept.
+        repeated: How often another plugin ran a case again, by test id; only its last run counts.
+        settled: Findings on a case's speed that its saved numbers alone do not give, by test id;
+            empty in runs from before they were kept.
     """
 
     outcomes: Mapping[str, str]
@@ -82,22 +81,22 @@ class RunSummary:
 
     @property
     def was_resumed(self) -> bool:
-        """Whether its cases come from more than one process of pytest."""
+        """Whether its cases were measured by more than one pytest process."""
         return bool(self.earlier)
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """Why a session is a baseline; stands in its file under ``sdperf_accepted``.
+    """Why a session is a baseline; it is in the session's file under ``sdperf_accepted``.
 
     Attributes:
-        reason: In the words of whoever accepted it.
-        accepted_at: Instant, ISO 8601, UTC.
+        reason: The reason, in the words of the person who accepted it.
+        accepted_at: When it was accepted, ISO 8601, UTC.
         commit: Commit of the code that was measured, ``-dirty`` appended where it had changes;
             ``None`` where unknown.
         content_sha256: Hash of the run as it was before acceptance.
-        level_changed: Cases whose level this session changes on purpose: what was accepted of
-            them before is history and no longer compared with.
+        level_changed: Cases whose level this session changes on purpose: earlier accepted sessions
+            are no longer compared with them.
     """
 
     reason: str
@@ -114,12 +113,12 @@ class SavedCase:
     Attributes:
         name: Its test id.
         measurement: Its record; ``None`` where it could not be read.
-        outcome: What the run said of it; ``None`` where it did not say.
-        unusable: Why its record cannot be compared with; ``None`` where it can.
+        outcome: The run's outcome for it; ``None`` where the run has none.
+        unusable: Why its record cannot be used in a comparison; ``None`` where it can.
         rounds_s: Seconds of its rounds, in order, as pytest-benchmark saved them; empty where it
-            did not, or where they are no durations.
-        is_ours: Whether sdperf recorded anything of it.
-        findings: What the run itself said of it, and why.
+            did not save them, or where they are not durations.
+        is_ours: Whether sdperf recorded the case.
+        findings: The run's own findings on it, with reasons.
     """
 
     name: str
@@ -139,7 +138,7 @@ class SavedRun:
         path: Its file.
         cases: Timed cases by test id, in the order of the file.
         document: The JSON as read.
-        summary: What the run came to; ``None`` where sdperf did not say.
+        summary: The result of the run; ``None`` where sdperf did not record one.
         quality: Cases of the quality suite, in their order.
         acceptance: Why it is a baseline; ``None`` where nobody accepted it.
         machine: System, architecture and processor as pytest-benchmark wrote them; ``None`` where
@@ -187,7 +186,7 @@ class SavedRun:
 
     @functools.cached_property
     def findings(self) -> Mapping[str, tuple[Finding, ...]]:
-        """What the run itself said of its cases by test id, also of those without timings."""
+        """The run's own findings on its cases by test id, also for cases without timings."""
         found = {name: case.findings for name, case in self.cases.items() if case.findings}
         for one in self.quality:
             if one.findings:
@@ -207,10 +206,10 @@ def read_run(path: Path, *, needs_rounds: bool = False) -> SavedRun:
         needs_rounds: Whether a case without its rounds refuses the whole run.
 
     Raises:
-        RecordError: The file is missing, larger than 256 MiB, truncated, no JSON, holds NaN or
-            infinity, is no pytest-benchmark run, of another format version, names a case twice, or
-            misses rounds that are needed. A single case that cannot be used does not raise: it
-            says so itself.
+        RecordError: The file is missing, larger than 256 MiB, truncated or not JSON; it holds NaN
+            or infinity, is not a pytest-benchmark run, has another format version, names a case
+            twice, or lacks rounds that are needed. A single case that cannot be used raises no
+            error; its ``unusable`` has the reason.
     """
     return parse_run(path, read_document(path), needs_rounds=needs_rounds)
 
@@ -219,12 +218,12 @@ def parse_run(path: Path, document: Mapping[str, Any], *, needs_rounds: bool = F
     """Turn a JSON object into a run, checking everything that is used. Pure.
 
     Args:
-        path: Where it came from, for messages.
+        path: The file, for messages.
         document: The JSON.
         needs_rounds: Whether a case without its rounds refuses the whole run.
 
     Raises:
-        RecordError: As `read_run`, but for the file itself.
+        RecordError: For the reasons of `read_run` that do not concern the file itself.
     """
     benchmarks = document.get("benchmarks")
     if not isinstance(benchmarks, list) or len(benchmarks) > MOST_CASES:
@@ -266,8 +265,8 @@ def read_document(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file that anybody may have written.
 
     Raises:
-        RecordError: It is missing, unreadable, larger than 256 MiB, truncated, nested too deep, or
-            no JSON object.
+        RecordError: The file is missing, unreadable, larger than 256 MiB, truncated, nested too
+            deep, or not a JSON object.
     """
     try:
         size_bytes = path.stat().st_size
@@ -290,19 +289,19 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def format_content(document: Mapping[str, Any], *, allow_nan: bool = True) -> bytes:
-    """Return a run's content in one layout, without what acceptance added to it. Pure.
+    """Return a run's content in one fixed layout, without its acceptance. Pure.
 
     Equal runs have equal content, whoever laid the file out.
 
     Raises:
-        ValueError: It holds an infinite number, where those are not allowed.
+        ValueError: It holds an infinite number where such numbers are not allowed.
     """
     content = {key: value for key, value in document.items() if key != ACCEPTED_KEY}
     return json.dumps(content, sort_keys=True, allow_nan=allow_nan).encode()
 
 
 def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:
-    """Read one case of a saved run; what is wrong with it becomes its ``unusable``. Pure."""
+    """Read one case of a saved run; a fault becomes its ``unusable``. Pure."""
     extra, stats = saved.get("extra_info"), saved.get("stats")
     is_ours = isinstance(extra, dict) and RUN_KEY in extra
     record = extra.get(RUN_KEY) if isinstance(extra, dict) else None
@@ -340,14 +339,14 @@ def parse_rounds(where: str, stats: object) -> tuple[float, ...]:
     """Read the rounds that pytest-benchmark saved of a case.
 
     Args:
-        where: Where they stand, for messages.
+        where: The place of the rounds, for messages.
         stats: pytest-benchmark's own figures, as read.
 
     Returns:
         Seconds, in order; one or more, positive.
 
     Raises:
-        RecordError: There are none, too many, or one is no duration.
+        RecordError: There are no rounds, or too many, or one is not a duration.
     """
     data = stats.get("data") if isinstance(stats, dict) else None
     if not isinstance(data, list) or not data:
@@ -370,14 +369,14 @@ def parse_rounds(where: str, stats: object) -> tuple[float, ...]:
 
 
 def is_duration(value: object) -> bool:
-    """Tell whether it is a number of seconds that a round can take."""
+    """Tell whether a value is a number of seconds that a round can take."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return SHORTEST_DURATION_S <= value <= LONGEST_DURATION_S
 
 
 def _find_fault(stats: object, measurement: Measurement) -> str | None:
-    """Say what is wrong with pytest-benchmark's own figures beside a sound record."""
+    """Say how pytest-benchmark's own figures disagree with a sound record."""
     if not isinstance(stats, dict):
         return "it holds no stats"
     for key, value in stats.items():

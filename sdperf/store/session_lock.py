@@ -1,4 +1,4 @@
-"""One session or comparison a folder: the lock, and who has it."""
+"""The lock that allows one session or comparison per folder, and its owner."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LOCK_FILE: Final = "session.lock"
 class FolderLock:
     """The lock of a folder in which one session at a time measures.
 
-    The system lets go of it when its process ends, however it ends; the file that a killed process
-    left is taken over by the next one.
+    The system releases the lock when its process ends, in any way; the next process takes over the
+    file of a killed one.
 
     Attributes:
         file: The open lock file.
@@ -35,10 +35,10 @@ class FolderLock:
         """Take the lock.
 
         Args:
-            folder: ``.sdperf``; made when missing.
+            folder: The folder ``.sdperf``, which is made when missing.
 
         Raises:
-            ConfigurationError: Another session has it.
+            ConfigurationError: Another session has the lock.
             OSError: The folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,19 +70,19 @@ class FolderLock:
         return cls(file)
 
     def release(self) -> None:
-        """Let go of it, and leave no file behind."""
+        """Release the lock, and leave no file behind."""
         path = Path(self.file.name)
         with contextlib.suppress(OSError):
             self.file.truncate(0)
         with contextlib.suppress(OSError, ValueError):
             if _is_still_there(self.file, path):
-                path.unlink()  # while it is locked: whoever opened it meanwhile opens it again
+                path.unlink()  # while it is locked: another process that opened it opens it again
         with contextlib.suppress(OSError):
             self.file.close()
 
 
 def _is_still_there(file: IO[str], path: Path) -> bool:
-    """Tell whether an open file is the one of its name: its last owner may have removed it."""
+    """Tell whether an open file still has its name: its last owner may have removed it."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False

@@ -6,4 +6,4 @@ Importing this package loads neither Optuna nor torch.
 from typing import Final
 
 DEFAULT_FILE: Final = ".sdperf/tune.db"
-"""Where studies are kept unless something else is said, below the current folder."""
+"""The default file of studies, below the current folder."""

@@ -1,7 +1,7 @@
-"""What a study found, measured again beside the default: only that makes a winner.
+"""Measures the best settings of a study again beside the default: only this makes a winner.
 
-Fresh processes, fresh seeds, mirrored blocks of the paired engine. The order in which settings are
-looked at comes from the study, what is said of them does not.
+It uses fresh processes, fresh seeds and mirrored blocks of the paired engine. The study decides
+only the order of the settings, not the judgement of them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from sdperf.tune.study.study import TuningStudy
 
 CONFIRMED: Final = "sdperf:confirmed"
-"""Notes of a study: what was measured again, by trial."""
+"""Kind of a study's notes on confirmations, by trial."""
 
 MOST_CANDIDATES: Final = 3
 FRESH_SEEDS: Final = 10_000
-"""How far the seeds of a confirmation lie from the study's: other noise, so other images."""
+"""Distance of a confirmation's seeds from the study's seeds, so that other images are drawn."""
 
 Judgement = Literal["beats", "not faster", "unlike", "misses a limit", "failed", "void"]
 
@@ -50,20 +50,20 @@ class WinnerConfirmation:
     """A setting of the front beside the default, on fresh measurements.
 
     Attributes:
-        number: Its trial.
-        setting: What was measured.
-        created: When, UTC, ISO 8601.
-        judgement: Only ``beats`` can be a winner.
-        reason: In words.
-        fidelity: Its images of fresh seeds against the reference's; ``None`` where there are none.
+        number: Number of its trial.
+        setting: The setting that was measured.
+        created: When it was measured, ISO 8601, UTC.
+        judgement: The answer; only ``beats`` can be a winner.
+        reason: The reason in words.
+        fidelity: Its images of fresh seeds against the reference's; ``None`` without images.
         log_ratio: Log of its seconds over the default's; ``None`` where it was not timed.
-        lower: Lower bound of that.
-        upper: Upper bound.
-        error: Chance that ``beats`` is said of a setting that is not faster, over all candidates.
-        blocks: Blocks of four executions that count.
+        lower: Lower bound of ``log_ratio``.
+        upper: Upper bound of ``log_ratio``.
+        error: Chance that a setting which is not faster is called ``beats``, over all candidates.
+        blocks: How many blocks of four executions count.
         default_s: The default's median seconds per image in those blocks.
-        seconds: The setting's.
-        memory_bytes: The setting's peak there.
+        seconds: The setting's median seconds per image in those blocks.
+        memory_bytes: The setting's peak memory in those blocks, bytes.
     """
 
     number: int
@@ -92,7 +92,7 @@ class WinnerConfirmation:
 def list_candidates(question: StudyQuestion, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the front's settings that could beat the default, the best first.
 
-    They keep every limit and the floor of a winner, and were faster than the default.
+    These settings keep every limit and the floor of a winner, and were faster than the default.
     """
     measured = [
         (one, one.tried.point)
@@ -114,10 +114,9 @@ def list_candidates(question: StudyQuestion, trials: Sequence[TrialRecord]) -> l
 def find_winner(
     candidates: Sequence[TrialRecord], confirmations: Sequence[WinnerConfirmation]
 ) -> WinnerConfirmation | None:
-    """Return the best candidate that beat the default; ``None`` where none did.
+    """Return the best candidate that beat the default; ``None`` where no candidate did.
 
-    Which one is best was decided by the study, so that nobody wins by the measurement that it is
-    announced with.
+    The study decided which candidate is best, so that no setting wins by a lucky confirmation.
     """
     known = {one.number: one for one in confirmations}
     for candidate in candidates:
@@ -128,10 +127,10 @@ def find_winner(
 
 
 def read_confirmations(study: TuningStudy) -> list[WinnerConfirmation]:
-    """Return what was measured again, in the order of the trials.
+    """Return the confirmations, in the order of the trials.
 
     Raises:
-        RecordError: The study holds something else there.
+        RecordError: The study's notes are not confirmations.
     """
     notes = study.read_notes(CONFIRMED)
     found = [parse_record(WinnerConfirmation, value) for value in notes.values()]
@@ -151,21 +150,22 @@ def confirm(
 ) -> list[WinnerConfirmation]:
     """Measure candidates beside the default until one beats it.
 
-    What was measured before is not measured again: a setting has one chance, or chance would find
-    a winner in time. A void comparison, on a machine that differs from itself, does not count.
+    A confirmed setting is not confirmed again: with several tries chance would find a winner in the
+    end. A void comparison, on a machine that differs from itself, does not count.
 
     Args:
         study: The study.
         rig: Draws fresh images; its workers are ended before anything is timed.
-        bench: Times.
-        options: How is compared; its error is shared among the candidates.
-        most: Candidates to measure at most.
-        view: Shows how it goes.
+        bench: Times the two sides.
+        options: The options of the comparison; its error is shared among the candidates.
+        most: The most candidates to measure.
+        view: Shows the progress.
         blocks_view: Shows the blocks.
-        spell: Says what went wrong, with the options of the command that is typed.
+        spell: Formats an error with the options of the command that the user typed.
 
     Returns:
-        All confirmations, those of before included; a void one is among them, though not kept.
+        All confirmations, including earlier ones; a void one is among them, although it is not
+        kept.
 
     Raises:
         SdperfError: The default itself cannot be measured.
@@ -245,7 +245,7 @@ def _confirm_one(
 def make_side(
     label: str, setting: TrialSetting, question: StudyQuestion, workload: Workload
 ) -> Side:
-    """Make a side of the paired engine of a setting."""
+    """Make a side of the paired engine from a setting."""
     return Side(
         label,
         setting.apply_to(workload),
@@ -259,12 +259,12 @@ def make_side(
 
 
 def choose_fresh_seed(seed: int) -> int:
-    """Return a seed whose images are none of the study's."""
+    """Return a seed whose images are not in the study."""
     return seed + FRESH_SEEDS if seed < 2**62 else seed - FRESH_SEEDS
 
 
 def judge_likeness(question: StudyQuestion, fidelity: Fidelity) -> str | None:
-    """Say why images are not like enough; ``None`` where they are."""
+    """Say why images are not similar enough; ``None`` where they are."""
     if fidelity.ssim < question.winning_ssim:
         return (
             f"SSIM {format_score(fidelity.ssim)} on fresh images, "
@@ -281,7 +281,7 @@ def judge_likeness(question: StudyQuestion, fidelity: Fidelity) -> str | None:
 def judge_confirmation(
     base: WinnerConfirmation, question: StudyQuestion, compared: Compared, verdict: AbVerdict
 ) -> WinnerConfirmation:
-    """Say what a comparison with the default says of a setting. Pure."""
+    """Judge a setting by its comparison with the default. Pure."""
     if verdict.void is not None:
         return dataclasses.replace(base, judgement="void", reason=verdict.void)
     case = compared.record.cases[0]
@@ -324,7 +324,7 @@ def _median_s(case: CaseComparison, side: str, images: int) -> float:
 
 
 def find_default_point(question: StudyQuestion, trials: Sequence[TrialRecord]) -> Point | None:
-    """Return where the default stands in the study."""
+    """Return the default's seconds and likeness in the study."""
     for one in trials:
         tried = one.tried
         if one.setting == question.default and tried is not None:

@@ -1,4 +1,4 @@
-"""A study in one value: for `sdperf tune show`, the report, and a file to keep."""
+"""The summary of a study: for `sdperf tune show`, for the report, and as a file."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _MAX_FILE_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A study as it stands.
+    """The present state of a study.
 
     Attributes:
         study: Its name.
         machine: The kind of machine whose times it holds.
-        question: What it asks.
-        trials: All of them, in order; small pictures only of the front and the default.
-        front: Numbers of the trials that nobody dominates, the fastest first.
-        default: Where the default stands; ``None`` where it was not measured.
-        importances: Of ``seconds`` and ``ssim``: how much each dimension decides, as shares of 1.
-        confirmations: What was measured again beside the default.
+        question: Its question.
+        trials: All trials, in order; only the front and the default have small pictures.
+        front: Numbers of the trials that no other dominates, the fastest first.
+        default: The default's trial; ``None`` where it was not measured.
+        importances: How much each dimension decides ``seconds`` and ``ssim``, as shares of 1.
+        confirmations: The settings that were measured again beside the default.
         winner: The number of the winner's trial; ``None`` where nothing beat the default.
         candidates: How many settings could still be measured beside the default.
         format_version: Version of this record.
@@ -69,11 +69,11 @@ class StudySummary:
         return next(one for one in self.trials if one.number == number)
 
     def find_winner(self) -> WinnerConfirmation | None:
-        """Return the winner as it was confirmed."""
+        """Return the winner's confirmation."""
         return next((one for one in self.confirmations if one.number == self.winner), None)
 
     def count(self, ending: str) -> int:
-        """Count the trials that ended in one way."""
+        """Count the trials with one ending."""
         return sum(one.ending == ending for one in self.trials)
 
 
@@ -82,7 +82,7 @@ def summarise_study(study: TuningStudy, void: Sequence[WinnerConfirmation] = ())
 
     Args:
         study: The study.
-        void: Confirmations that were not kept, because the machine differed from itself.
+        void: Confirmations that were not kept, since the machine differed from itself.
     """
     question, trials = study.question, study.list_trials()
     front = list_front(trials)
@@ -134,7 +134,7 @@ def read_summary(path: Path) -> StudySummary:
     """Read a summary from a file.
 
     Raises:
-        RecordError: It is missing, too large, no JSON, or no summary.
+        RecordError: The file is missing, too large, not JSON, or not a summary.
     """
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:

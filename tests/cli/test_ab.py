@@ -14,9 +14,11 @@ import pytest
 from sdperf.ab.sides import worktree
 from sdperf.ab.turns import bench
 from sdperf.cli import main
+from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError
 from sdperf.images.png import decode_png
 from sdperf.report.markdown.ab import format_comparison_json, parse_comparison
+from sdperf.run.pool import WorkerPool
 from sdperf.store.session_lock import FolderLock
 from tests.ab.sides.test_worktree import git
 from tests.cli.test_lost_output import sdperf as end_output
@@ -71,6 +73,23 @@ def run(capsys, *arguments):
 def test_sides_that_are_the_same_are_told(capsys, b, is_said):
     _, _, err = run(capsys, "--a", "mode=sync", "--b", b)
     assert ("both sides are the same code and settings" in err) == is_said
+
+
+def test_what_the_device_cannot_run_is_refused_before_a_side_is_loaded(capsys, monkeypatch):
+    looked = []
+
+    def look(pool, choice):
+        looked.append(choice)
+        return DeviceInfo("cpu", "", ("fp32",), None, None)
+
+    monkeypatch.setattr(WorkerPool, "describe_device", look)
+    monkeypatch.setattr(bench, "staged_harness", lambda *_: pytest.fail("a side was loaded"))
+    sides = ("--a", "optimisations=cuda_graphs", "--b", "optimisations=loop_graph")
+    status, out, err = run(capsys, *sides)
+    assert (status, out) == (2, "")
+    assert err.startswith("sdperf ab: cuda_graphs cannot be used on cpu: ")
+    assert "got: cuda_graphs; " in err
+    assert looked == ["auto"]
 
 
 def test_two_settings_give_one_line_and_the_stages(capsys):

@@ -40,6 +40,32 @@ def runs(tmp_path):
     return paths
 
 
+LONG = "benchmarks/test_optimisations.py::test_speedup[loop_graph+stored_png-fp16-sync-1w]"
+OTHER = "benchmarks/test_latency.py::test_latency[fp16-sync-1w]"
+SAME = "benchmarks/old/test_optimisations.py::test_speedup[loop_graph+stored_png-fp16-sync-1w]"
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        ([LONG, OTHER], ["speedup[loop_graph+stored_png-fp16-sync-1w]", "latency[fp16-sync-1w]"]),
+        ([OTHER[-40:]], [OTHER[-40:]]),
+        ([LONG, SAME], None),
+    ],
+)
+def test_ids_are_whole_in_the_table_or_cut_where_they_differ(tmp_path, capsys, ids, names):
+    path = tmp_path / "run.json"
+    cases = [{"fullname": name, "stats": {"data": [1.0, 1.01]}} for name in ids]
+    path.write_text(json.dumps({"benchmarks": cases}))
+    run(path, path)
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2 : 2 + len(ids)]]
+    assert len(set(shown)) == len(ids)
+    assert shown == names or (names is None and all("..." in one for one in shown))
+    run(path, path, "--format", "markdown")
+    shown = capsys.readouterr().out
+    assert all(f"| `{name}` |" in shown for name in ids)
+
+
 def test_a_regression_is_exit_status_1(runs, capsys):
     assert run(*runs) == 1
     assert "SLOWER  test_7:" in capsys.readouterr().out

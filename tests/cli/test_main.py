@@ -6,6 +6,7 @@ from PIL import Image
 
 from sdperf.cli import COMMANDS, main
 from sdperf.images.png import decode_png
+from sdperf.store.profile import Profile, format_profile
 from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -57,6 +58,44 @@ def test_a_command_that_is_none_is_one_line_with_the_nearest(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "\x1b" not in line
     assert line.endswith("do: sdperf --help")
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "told"),
+    [
+        (
+            ["compare", "a.json", "b.json", "--max-slodown=3%"],
+            "usage: sdperf compare ",
+            "sdperf compare: there is no option --max-slodown; expected: --max-slowdown, probably; "
+            "do: sdperf compare --help",
+        ),
+        (
+            ["baseline", "accept", "--reason=x", "--\x1b[31mzzz"],
+            "usage: sdperf baseline accept ",
+            "sdperf baseline accept: there is no option --?[31mzzz; "
+            "do: sdperf baseline accept --help",
+        ),
+        (
+            ["doctor", "mine", "--json"],
+            "usage: sdperf doctor ",
+            "sdperf doctor: it does not take mine; expected: what its usage names; "
+            "do: sdperf doctor --help",
+        ),
+        (
+            ["--versoin"],
+            "usage: sdperf ",
+            "sdperf: there is no option --versoin; expected: --version, probably; "
+            "do: sdperf --help",
+        ),
+    ],
+)
+def test_what_a_command_does_not_know_is_refused_with_its_own_usage(words, usage, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].startswith(usage)
+    assert shown[-1] == told
 
 
 def test_generate_draws_the_size_that_is_asked_for(tmp_path, tiny_folder):
@@ -111,6 +150,17 @@ def test_generate_refuses_in_one_line_and_writes_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not list(tmp_path.iterdir())
+
+
+def test_generate_refuses_what_the_device_cannot_run_before_it_loads(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    profile = tmp_path / "tuned.toml"
+    profile.write_text(format_profile(Profile("embedded", 2, 3.0, optimisations=("loop_graph",))))
+    words = ["red apple", "-o", "apple.png", "--device", "cpu", "--profile", str(profile)]
+    assert main(["generate", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sdperf generate: loop_graph cannot be used on cpu: ")
+    assert list(tmp_path.iterdir()) == [profile]
 
 
 WITHOUT = """

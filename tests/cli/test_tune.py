@@ -43,12 +43,16 @@ class Rig(FakeRig):
     def __init__(self, model, device, subject, cpu_threads, pool, pictures=()):
         super().__init__(noise=like, fails=self.fail)
         self.model, self.subject, self.pictures = model, subject, pictures
+        self.device = device
         self.draws = 0
 
     def fail(self, setting):
         self.draws += 1
         if self.interrupts_after is not None and self.draws > self.interrupts_after:
             raise KeyboardInterrupt
+
+    def describe_device(self):
+        return ABILITIES.device
 
     def examine(self, workload):
         return ABILITIES
@@ -227,6 +231,20 @@ def test_nothing_better_is_no_winner_and_no_profile(tune, tmp_path, monkeypatch,
 def test_what_cannot_be_used_is_refused(tune, typed, words, capsys):
     assert tune("--trials", "1", *typed) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [("--search", "optimisations=none|loop_graph"), ("--default", "optimisations=loop_graph")],
+)
+def test_what_the_device_cannot_run_is_refused_before_anything_is_loaded(
+    tune, typed, monkeypatch, capsys
+):
+    monkeypatch.setattr(Rig, "examine", lambda *_: pytest.fail("a pipeline was loaded"))
+    assert tune("--trials", "1", *typed) == 2
+    told = capsys.readouterr().err
+    assert "sdperf tune: loop_graph cannot be used on cpu: " in told
+    assert "got: loop_graph; " in told
 
 
 def test_a_live_rig_learns_draws_and_reports(tiny_folder):

@@ -165,6 +165,19 @@ def test_before_a_case_is_done_the_line_counts_what_is_left_of_this_one(terminal
     assert terminal.screen.rows[-1].endswith("round 3 of 3, 500 ms")
 
 
+def test_a_warm_up_is_no_round_of_a_case(terminal):
+    line = make_line(terminal)
+    line.start("latency fp32-sync-1w", 2, 1)
+    line.round_done(0.5)
+    left = "about 1.00 s left in this case"
+    assert terminal.screen.rows[-1].endswith(f": warm-up 1 of 1, 500 ms; {left}")
+    line.round_done(0.5)
+    left = "about 500 ms left in this case"
+    assert terminal.screen.rows[-1].endswith(f": round 1 of 2, 500 ms; {left}")
+    line.round_done(0.5)
+    assert terminal.screen.rows[-1].endswith(": round 2 of 2, 500 ms")
+
+
 def test_a_long_name_is_cut_in_its_middle_so_that_the_time_left_is_seen(terminal):
     line = make_line(terminal, left_s=185.0)
     line.start(f"latency {'very-' * 30}long", 3)

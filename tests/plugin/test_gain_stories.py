@@ -112,7 +112,8 @@ def test_what_no_selected_case_or_no_user_names_is_not_refused(
     hosts, bench, pytester, monkeypatch, arguments
 ):
     looks = []
-    monkeypatch.setattr("sdperf.plugin.opening.check_device", lambda *named: looks.append(named))
+    check = "sdperf.pipeline.optimisations.catalogue.check_device"
+    monkeypatch.setattr(check, lambda *named: looks.append(named))
     pytester.makepyfile(
         test_bench="""
 import pytest

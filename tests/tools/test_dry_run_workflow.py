@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TEXT = """
 on: [push]
+concurrency:
+  group: the-moon
+  queue: max
 jobs:
   good:
     runs-on: ${{ matrix.image }}
@@ -40,6 +43,13 @@ jobs:
       - name: Of another system
         if: runner.os == 'Plan9'
         run: exit 1
+  asked:
+    if: vars.MOON == 'yes'
+    runs-on: moon-1
+    steps:
+      - name: On the moon
+        shell: bash
+        run: echo landed
   bad:
     runs-on: moon-1
     steps:
@@ -70,7 +80,7 @@ def test_a_plan_names_machines_values_and_actions():
 @pytest.mark.parametrize(
     ("text", "name", "chosen", "complaint"),
     [
-        (TEXT, "absent", {}, "no such job; got: absent; expected: good, bad"),
+        (TEXT, "absent", {}, "no such job; got: absent; expected: good, asked, bad"),
         (TEXT, "good", {"image": "sun"}, "no such value; got: image:sun"),
         (TEXT.replace("runs-on: moon-1", "container: x"), "bad", {}, "a job with container"),
         (TEXT.replace("- run: echo", "- uses: ./here #"), "bad", {}, "cannot be stood in for"),
@@ -145,6 +155,13 @@ def test_every_step_runs_in_a_fresh_clone(checkout, capfd):
     assert "under a condition: Of another system (runner.os == 'Plan9')" in text
     assert "Run Main Of another system" not in text
     assert not (checkout / "kept").exists()
+
+
+@pytest.mark.parametrize(("value", "is_run"), [("yes", True), ("no", False)])
+def test_a_variable_of_the_repository_decides_whether_a_job_runs(checkout, capfd, value, is_run):
+    status, text = run(checkout, capfd, "asked", "--var", f"MOON={value}")
+    assert status == 0, text
+    assert ("landed" in text) is is_run
 
 
 def test_the_first_failure_ends_it(checkout, capfd):

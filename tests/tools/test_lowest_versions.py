@@ -14,6 +14,12 @@ def test_each_lower_bound_is_pinned_and_markers_are_heeded():
     assert list_lowest(project, ["x"]) == ["b==2.10", "psycopg==3.2.1"]
 
 
+def test_a_second_bound_holds_for_a_later_python_only():
+    bounds = ["a>=2.0", "a>=2.1; python_version >= '3'", "b>=2.0", "b>=2.1; python_version >= '4'"]
+    project = {"dependencies": bounds, "optional-dependencies": {}}
+    assert list_lowest(project, []) == ["a==2.1", "b==2.0"]
+
+
 def test_the_project_promises_what_the_command_installs():
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     found = list_lowest(project, ["dev", "nvidia"])

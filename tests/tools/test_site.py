@@ -11,6 +11,8 @@ from tools.site.staging import (
     BEGIN,
     END,
     LISTED_FOLDERS,
+    OTHER_PAGES,
+    TOP_PAGES,
     add_title,
     find_anchors,
     lead_links,
@@ -18,6 +20,7 @@ from tools.site.staging import (
     resolve,
     stage,
 )
+from tools.site.unfit import find_unfit
 
 ROOT = Path(__file__).parents[2]
 DOORS = """\
@@ -109,6 +112,32 @@ def test_a_page_without_a_title_gets_its_name():
         "<style>@import url(//example.org/font.css);</style>",
         "<style>@font-face{src:url('https://example.org/a.woff2')}</style>",
         '<p style="background:url(https://example.org/a.png)">',
+        r'<img src="\\example.org/a.png">',
+        r'<img src="/\example.org/a.png">',
+        '<img src="ht\ntps://example.org/a.png">',
+        '<img src="\x01https://example.org/a.png">',
+        '<img src="https:example.org/a.png">',
+        '<img src="&#104;ttps://example.org/a.png">',
+        '<img srcset="a.png 1x, https://example.org/b.png 2x">',
+        '<link rel="preload" imagesrcset="a.png 1x,//example.org/b.png 2x" href="a.png">',
+        '<base href="https://example.org/">',
+        '<meta http-equiv="Refresh" content="0; url=https://example.org">',
+        '<svg><image href="https://example.org/a.png"/></svg>',
+        '<svg><use xlink:href="//example.org/a.svg#b"/></svg>',
+        '<input type="image" src="https://example.org/a.png">',
+        '<video><track src="https://example.org/a.vtt"></video>',
+        '<body background="https://example.org/a.png">',
+        '<a href="a.html" ping="https://example.org/count">there</a>',
+        '<a href="javascript:fetch(`//example.org`)">there</a>',
+        '<iframe srcdoc="&lt;img src=//example.org/a.png&gt;"></iframe>',
+        '<iframe src="data:text/html,here"></iframe>',
+        "<p onclick=\"fetch('https://example.org')\">",
+        '<script>new WebSocket("wss://example.org")</script>',
+        r'<script>fetch("\x68ttps:\/\/example.org")</script>',
+        '<style>a{background:image-set("https://example.org/a.png" 1x)}</style>',
+        r'<style>@\69mport "\68 ttps://example.org/a.css";</style>',
+        '<style>a{content:"/*";background:url(//example.org/a.png);quotes:"*/"}</style>',
+        '<style>@import/**/"//example.org/a.css";</style>',
     ],
 )
 def test_what_a_page_loads_from_elsewhere_is_found(html):
@@ -124,6 +153,12 @@ def test_what_a_page_loads_from_elsewhere_is_found(html):
         '<link rel="stylesheet" href="../_static/a.css">',
         "<p>url(https://example.org/a.png) in words</p>",
         '<img src="data:image/png;base64,AAAA">',
+        '<p title="see https://example.org">words</p>',
+        '<meta name="description" content="of https://example.org">',
+        '<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>',
+        "<style>/* https://example.org */ a{background:url('data:image/svg+xml;utf8,"
+        '<svg xmlns="http://www.w3.org/2000/svg"/>\')}</style>',
+        "<script>/* from https://example.org */ const a = 'a.js' // words</script>",
     ],
 )
 def test_links_and_what_lies_beside_a_page_are_not_foreign(html):
@@ -133,16 +168,69 @@ def test_links_and_what_lies_beside_a_page_are_not_foreign(html):
 def test_pages_are_checked_with_their_style_sheets_and_search(tmp_path):
     (tmp_path / "a.html").write_text('<script src="//example.org/a.js"></script>')
     (tmp_path / "a.css").write_text("@import 'https://example.org/b.css';")
+    (tmp_path / "b.svg").write_text('<svg><image href="//example.org/a.png"/></svg>')
+    (tmp_path / "c.js").write_text("fetch('//example.org/a')")
     (tmp_path / "searchindex.js").write_text('{"docnames":["docs/known"]}')
     assert list(check_pages(tmp_path, ["docs/known.md", "docs/lost.md"])) == [
         "a.html loads //example.org/a.js",
+        "b.svg loads //example.org/a.png",
         "a.css loads https://example.org/b.css",
+        "c.js loads //example.org/a",
         "search does not know docs/lost.md",
     ]
     assert find_in_style("a{background:url(../a.png)}") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```{include} a.txt\n```",
+        "- in a list\n  ~~~ {eval-rst}\n  ~~~",
+        "[^1]:\n    ```{image} a.png\n    ```",
+        "---\nmyst: {enable_extensions: [colon_fence]}\n---\n# Page",
+        "[out](../../a.txt)",
+        "[out](%2e%2e/../a.txt)",
+        "[out](/etc/hostname)",
+        "![out](../../a.png)",
+        "[out][1]\n\n[1]: ../../a.txt",
+        "<path:../../a.txt>",
+        "[out](file:///etc/hostname)",
+    ],
+)
+def test_what_sphinx_would_carry_out_or_take_along_is_found(text):
+    assert list(find_unfit("docs/a.md", text))
+
+
+def test_what_github_shows_too_is_fit_for_a_page():
+    text = "# Page\n\n```console\n$ echo {a}\n```\n\n[a](../README.md#top) [b](#part) [c](b.md)\n"
+    more = "<https://example.org> [d](mailto:a@example.org) ![e](images/a.png) `{name}`\n\n---\n"
+    assert list(find_unfit("docs/a.md", text + more)) == []
+
+
+def test_staging_takes_nothing_from_outside_of_the_repository(tmp_path):
+    root, out = tmp_path / "root", tmp_path / "within" / "out"
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "secret.md").write_text("# secret")
+    for page in (*TOP_PAGES, *OTHER_PAGES, "docs/README.md"):
+        (root / page).parent.mkdir(parents=True, exist_ok=True)
+        (root / page).write_text("# Page\n")
+    links = "[a](../../secret.txt) [b](here.txt) [c](folder/) [d](kept.txt)\n"
+    (root / "docs" / "a.md").write_text(f"# A\n\n{links}")
+    (root / "docs" / "here.txt").symlink_to(tmp_path / "secret.txt")
+    (root / "docs" / "here.md").symlink_to(tmp_path / "secret.md")
+    (root / "docs" / "folder").mkdir()
+    (root / "docs" / "folder" / "there.txt").symlink_to(tmp_path / "secret.txt")
+    (root / "docs" / "kept.txt").write_text("kept")
+    assert "docs/here.md" not in stage(root, out)
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and root not in path.parents]
+    holding = [path.name for path in files if "secret" in path.read_text().splitlines()]
+    assert holding == ["secret.txt"]
+    assert (out / "docs" / "kept.txt").read_text() == "kept"
 
 
 def test_a_link_is_followed_from_the_folder_of_its_page():
     assert resolve("../README.md", "docs") == "README.md"
     assert resolve("decisions/", "docs") == "docs/decisions"
     assert resolve("https://example.org/a.md", "docs") is None
+    assert resolve("../../a.md", "docs") is None
+    assert resolve("/a.md", "docs") is None

@@ -10,7 +10,7 @@ import yaml
 
 from sdperf.errors import ConfigurationError, SdperfError
 from tools.dry_run_workflow.plan import make_plan
-from tools.dry_run_workflow.running import clone, run_job
+from tools.dry_run_workflow.running import clone, forget_queue, run_job
 
 
 def parse_axes(pairs: list[str]) -> dict[str, str]:
@@ -47,6 +47,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="for the steps"
     )
+    parser.add_argument(
+        "--var", action="append", default=[], metavar="NAME=VALUE", help="of the repository"
+    )
     parser.add_argument("--root", type=Path, default=Path(), help="the checkout (this folder)")
     asked = parser.parse_args(words)
     try:
@@ -67,7 +70,8 @@ def main(words: list[str] | None = None) -> int:
                 print(f"under a condition: {step} ({condition})")
             sys.stdout.flush()
             scratch = Path(name) / "act"
-            status = run_job(plan, relative, asked.job, folder, scratch, asked.env)
+            forget_queue(folder / relative)
+            status = run_job(plan, relative, asked.job, folder, scratch, asked.env, asked.var)
     except (SdperfError, OSError, ValueError, yaml.YAMLError) as error:
         print(f"dry_run_workflow: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ runs:
       env:
         INPUTS: ${{{{ toJSON(inputs) }}}}
 """
+_QUEUE: Final = re.compile(r"^  queue: .*\n", re.MULTILINE)
 _FORGOTTEN: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "GITHUB_TOKEN")
 
 
@@ -62,8 +64,24 @@ def clone(root: Path, folder: Path) -> tuple[str, int]:
     return commit, len(changed.splitlines())
 
 
+def forget_queue(path: Path) -> None:
+    """Drop from a workflow how many runs may wait for one machine: act 0.2 does not know the key.
+
+    Args:
+        path: The file, in a clone.
+    """
+    text = path.read_text(encoding="utf-8")
+    path.write_text(_QUEUE.sub("", text), encoding="utf-8")
+
+
 def run_job(
-    plan: Plan, workflow: str, job: str, folder: Path, scratch: Path, env: Sequence[str] = ()
+    plan: Plan,
+    workflow: str,
+    job: str,
+    folder: Path,
+    scratch: Path,
+    env: Sequence[str] = (),
+    variables: Sequence[str] = (),
 ) -> int:
     """Run a job; its output goes where this process's goes.
 
@@ -74,6 +92,7 @@ def run_job(
         folder: The clone.
         scratch: An empty folder for what act keeps.
         env: ``NAME=VALUE`` for the steps.
+        variables: ``NAME=VALUE`` of the repository.
 
     Returns:
         act's exit status.
@@ -91,6 +110,8 @@ def run_job(
         command += ["--local-repository", f"{action}={place}"]
     for pair in env:
         command += ["--env", pair]
+    for pair in variables:
+        command += ["--var", pair]
     return subprocess.run(
         command, cwd=folder, env=make_environment(os.environ, scratch), check=False
     ).returncode

@@ -5,7 +5,8 @@
     python -m tools.site --damage        see that each check fails on a page that is damaged
 
 Checked besides what Sphinx warns of (a link or an anchor that leads nowhere, a page that no list
-names): no page loads anything from another host, and search knows every page.
+names): no page has a directive or a link that leads out of the repository, none loads anything from
+another host, and search knows every page.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from tools.site.foreign import find_foreign, find_in_style
+from tools.site.foreign import find_foreign, find_in_script, find_in_style
 from tools.site.staging import stage
+from tools.site.unfit import find_unfit
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DAMAGES: Final = {
@@ -27,10 +29,22 @@ DAMAGES: Final = {
     "a link to no page": "[gone](gone.md)",
     "a link to no part of a page": "[gone](options.md#no-such-part)",
     "a picture that is not there": "![gone](images/gone.png)",
+    "a directive": "```{include} ../pyproject.toml\n```",
+    "a file outside of the repository": "[out](../../outside.txt)",
     "a script from elsewhere": '<script src="https://example.org/count.js"></script>',
+    "a picture that a script fetches": "<script>new Image().src = '//example.org/a'</script>",
     "a font from elsewhere": "<style>@import url(//example.org/font.css);</style>",
 }
 """What is put at the end of a page, one after the other, and has to be found; but for nothing."""
+
+
+_LOOKS: Final[tuple[tuple[str, Callable[[str], list[str]]], ...]] = (
+    ("*.html", find_foreign),
+    ("*.svg", find_foreign),
+    ("*.css", find_in_style),
+    ("*.js", find_in_script),
+)
+"""What is looked into of the site, and how."""
 
 
 def build(root: Path, folder: Path, builder: str = "html", *, damage: str = "") -> list[str]:
@@ -49,6 +63,9 @@ def build(root: Path, folder: Path, builder: str = "html", *, damage: str = "") 
     pages = stage(root, source)
     with (source / "docs" / "verdicts.md").open("a", encoding="utf-8") as page:
         page.write(f"\n{damage}\n" if damage else "")
+    unfit = [one for name in pages for one in find_unfit(name, _read(source / name))]
+    if unfit:
+        return unfit
     done = subprocess.run(
         [
             *(sys.executable, "-m", "sphinx", "-b", builder, "--fail-on-warning", "--keep-going"),
@@ -68,16 +85,18 @@ def build(root: Path, folder: Path, builder: str = "html", *, damage: str = "") 
 
 def check_pages(out: Path, pages: list[str]) -> Iterator[str]:
     """Find what Sphinx does not warn of: what is loaded from elsewhere, pages that search lacks."""
-    for path in sorted(out.rglob("*.html")):
-        for address in find_foreign(path.read_text(encoding="utf-8")):
-            yield f"{path.relative_to(out)} loads {address}"
-    for path in sorted(out.rglob("*.css")):
-        for address in find_in_style(path.read_text(encoding="utf-8")):
-            yield f"{path.relative_to(out)} loads {address}"
-    index = (out / "searchindex.js").read_text(encoding="utf-8")
+    for pattern, find in _LOOKS:
+        for path in sorted(out.rglob(pattern)):
+            for address in find(_read(path)):
+                yield f"{path.relative_to(out)} loads {address}"
+    index = _read(out / "searchindex.js")
     for page in pages:
         if f'"{page.rpartition(".")[0]}"' not in index:
             yield f"search does not know {page}"
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def try_damages(root: Path) -> list[str]:

@@ -70,16 +70,18 @@ def list_doors(text: str, folder: str = "docs") -> list[Door]:
 
 
 def resolve(target: str, folder: str) -> str | None:
-    """Return where a link leads, from the root; ``None`` for an address elsewhere.
+    """Return where a link leads, from the root; ``None`` for what is not within it.
 
     >>> resolve("../README.md", "docs"), resolve("https://example.org", "docs")
     ('README.md', None)
     """
-    if ":" in target:
+    if ":" in target or target.startswith("/"):
         return None
     parts: list[str] = []
     for part in PurePosixPath(folder, target).parts:
-        if part == ".." and parts:
+        if part == "..":
+            if not parts:
+                return None
             parts.pop()
         elif part != ".":
             parts.append(part)
@@ -131,6 +133,11 @@ def lead_links(text: str, folder: str, to: Mapping[str, str]) -> str:
     return _LINK.sub(rename, text)
 
 
+def find_targets(text: str) -> list[str]:
+    """Return where the links of a page lead that are followed here, without parts of pages."""
+    return [target for _, target, _ in _LINK.findall(text)]
+
+
 def add_title(text: str, name: str) -> str:
     """Give a page its file's name as a title where it has none: a list shows titles."""
     return text if re.match(r"# \S", text) else f"# {name}\n\n{text}"
@@ -138,7 +145,7 @@ def add_title(text: str, name: str) -> str:
 
 def list_linked_files(text: str, folder: str) -> Iterator[str]:
     """Return the files beside pages that a page links to or shows, from the root."""
-    for _, target, _ in _LINK.findall(text):
+    for target in find_targets(text):
         path = resolve(target, folder)
         if path is not None and not path.endswith((".md", ".rst")) and path not in LISTED_FOLDERS:
             yield path
@@ -194,11 +201,14 @@ def stage(root: Path, out: Path) -> list[str]:
         *OTHER_PAGES,
         *sorted(path.relative_to(root).as_posix() for path in (root / "docs").rglob("*.md")),
     ]
+    pages = [page for page in pages if _is_within(root, page)]
     texts = {page: (root / page).read_text(encoding="utf-8") for page in pages}
     to = {folder: f"{folder}/index.rst" for folder in LISTED_FOLDERS}
     for page, text in texts.items():
         to |= find_anchors(page, text)
         for linked in list_linked_files(text, PurePosixPath(page).parent.as_posix()):
+            if not _is_within(root, linked):
+                continue  # a link that leads nowhere, which Sphinx warns of
             if (root / linked).is_file():
                 _copy(root / linked, out / linked)
             elif (root / linked).is_dir() and linked not in to:
@@ -223,7 +233,11 @@ def _lay_folder(root: Path, out: Path, folder: str, pages: Sequence[str]) -> str
     """Return the page of a linked folder; where it has none, make one that offers its files."""
     if f"{folder}/README.md" in pages:
         return f"{folder}/README.md"
-    names = sorted(path.name for path in (root / folder).iterdir() if path.is_file())
+    names = sorted(
+        path.name
+        for path in (root / folder).iterdir()
+        if path.is_file() and _is_within(root, f"{folder}/{path.name}")
+    )
     for name in names:
         if not name.endswith(".md"):  # a page
             _copy(root / folder / name, out / folder / name)
@@ -234,6 +248,11 @@ def _lay_folder(root: Path, out: Path, folder: str, pages: Sequence[str]) -> str
     )
     _write(out / folder / "index.rst", f":orphan:\n\n{title}\n{'=' * len(title)}\n\n{files}\n")
     return f"{folder}/index.rst"
+
+
+def _is_within(root: Path, path: str) -> bool:
+    """Tell whether a path leads to something in the repository, through links of the disk too."""
+    return (root / path).resolve().is_relative_to(root.resolve())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,1 +1,1 @@
-"""What is compared: two sides, how each is spelled, made and installed."""
+"""The two sides of a comparison: how each is written, made and installed."""

@@ -1,10 +1,10 @@
 """Python environments with other versions of some packages, built once and kept.
 
-An environment is a virtual environment over the present one: what was asked for is installed into
-it, everything else is found where it already lies, so that other versions of one package do not
-download all the others again. A folder is an environment once its marker stands in it; one without
-was left by a build that was killed, and is built anew. Locks keep two processes from building or
-removing what the other one uses.
+An environment is a virtual environment over the present one: the requested packages are installed
+into it, and all others are found in the present one. So another version of one package does not
+download all the others again. A folder is an environment once it has its marker. A folder without a
+marker was left by a killed build and is built again. Locks keep two processes from building or
+removing an environment that the other one uses.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from sdperf.store.files import write_atomically
 MARKER: Final = "sdperf-environment.json"
 OVERLAY: Final = "sdperf-overlay.pth"
 _PIP_VARIABLES: Final = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON")
-"""They would send the packages elsewhere."""
+"""Options of pip that would install the packages elsewhere."""
 
 _TELLING: Final = (
     *("Collecting", "Downloading", "Processing", "Building", "Installing", "Successfully"),
     "ERROR",
 )
-"""How lines begin that say what pip does now; the log has all of them."""
+"""Beginnings of pip's lines that are shown; the log has all lines."""
 
 _ASK_VERSIONS: Final = (
     "import importlib.metadata, json, sys; "
@@ -56,15 +56,15 @@ _ASK_VERSIONS: Final = (
 
 @dataclass(frozen=True)
 class EnvironmentRecord:
-    """What the marker of a finished environment says.
+    """The marker of a finished environment.
 
     Attributes:
-        requirements: What was installed over the present environment.
-        versions: The versions that are found in it, by the names that were asked for.
+        requirements: The requirements that were installed over the present environment.
+        versions: The versions in it, by the names of the requirements.
         python: Version of the interpreter.
-        below: Hash of the packages of the environment below, as they were.
-        conflicts: What pip noted about packages that no longer fit each other.
-        built_at: When, ISO 8601, UTC.
+        below: Hash of the packages of the environment below at that time.
+        conflicts: pip's notes on packages that no longer fit each other.
+        built_at: When it was built, ISO 8601, UTC.
     """
 
     requirements: tuple[str, ...]
@@ -80,9 +80,9 @@ class StoredEnvironment:
     """A folder of the store.
 
     Attributes:
-        folder: Where it lies.
-        record: Its marker; ``None`` for a build that was not finished.
-        size_bytes: What its own files take.
+        folder: Its path.
+        record: Its marker; ``None`` for an unfinished build.
+        size_bytes: Bytes of its own files.
     """
 
     folder: Path
@@ -119,11 +119,11 @@ class EnvironmentStore:
     """Environments below one folder, each named after the hash of what makes it.
 
     Attributes:
-        folder: Where they lie.
-        below: The environment that they are laid over.
+        folder: The folder of all environments.
+        below: The environment that they are made over.
         pip_options: Given to ``pip install``, such as ``--index-url``.
         say: Shows what happens now.
-        wait_s: Pauses while another process builds.
+        wait_s: Waits a number of seconds while another process builds.
         run: Runs pip.
     """
 
@@ -139,20 +139,20 @@ class EnvironmentStore:
         """Open the user's own store, over the environment of this process.
 
         Raises:
-            ConfigurationError: There is no folder to keep environments in.
+            ConfigurationError: No folder for environments is known.
         """
         below = read_present_environment()
         return cls(locate_environments(), below, tuple(pip_options), say=say)
 
     @contextlib.contextmanager
     def opened(self, requirements: Sequence[str]) -> Iterator[tuple[Path, EnvironmentRecord]]:
-        """Yield the interpreter of an environment, building it where there is none.
+        """Yield the interpreter of an environment, which is built where it does not exist.
 
         While it is open, no other process removes it.
 
         Raises:
             PackageError: These versions cannot be installed here.
-            ConfigurationError: No network, no room, no pip, or the folder cannot be written.
+            ConfigurationError: There is no network, room or pip, or the folder cannot be written.
         """
         key = self._compute_key(requirements)
         folder = self.folder / key
@@ -170,7 +170,7 @@ class EnvironmentStore:
             yield _python_of(folder), record
 
     def list_environments(self) -> list[StoredEnvironment]:
-        """Return what the store holds, oldest first, unfinished builds last."""
+        """Return the environments of the store, oldest first, unfinished builds last."""
         folders = [path for path in list_folder(self.folder) if path.is_dir()]
         found = [
             StoredEnvironment(path, _read_marker(path), measure_bytes(path)) for path in folders
@@ -217,7 +217,7 @@ class EnvironmentStore:
         )
 
     def _find_ready(self, folder: Path, requirements: Sequence[str]) -> EnvironmentRecord | None:
-        """Return the marker of an environment that works and lies over what it was built over."""
+        """Return the marker of an environment that works, if the one below has not changed."""
         record = _read_marker(folder)
         if record is None or record.below != self.below.packages:
             return None
@@ -274,7 +274,7 @@ class EnvironmentStore:
         (own / OVERLAY).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _install(self, folder: Path, requirements: Sequence[str]) -> str:
-        """Run pip and return what it said; keep that beside the environment too."""
+        """Run pip and return its output, which is also kept beside the environment."""
         command = [
             *(str(_python_of(folder)), "-m", "pip", "install"),
             *("--no-input", "--disable-pip-version-check", "--progress-bar", "off"),

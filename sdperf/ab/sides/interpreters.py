@@ -1,4 +1,4 @@
-"""What an interpreter holds: its version and packages, asked for without importing any of them."""
+"""Reads an interpreter's version and packages without importing the packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdperf.run.hosts.interpreter import Launch
 
 OLDEST_PYTHON: Final = (3, 11)
 NEEDED: Final = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
-"""What a worker imports, as named by package registries."""
+"""Packages that a worker imports, as registries name them."""
 
 TELLING: Final = ("torch", "diffusers", "transformers", "tokenizers", "numpy", "accelerate")
 """Packages that people look for first, in this order."""
@@ -40,8 +40,8 @@ class Interpreter:
     """A Python that can run workers.
 
     Attributes:
-        path: Where it is; never stored.
-        version: Such as ``3.11.7``.
+        path: Its path, which is never stored.
+        version: Its version, such as ``3.11.7``.
         packages: Version of every distribution by its normalised name.
     """
 
@@ -52,7 +52,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class PackageDifference:
-    """A package that two interpreters do not hold alike; ``None`` is not installed."""
+    """A package whose versions differ between two interpreters; ``None`` is not installed."""
 
     name: str
     a: str | None
@@ -64,10 +64,10 @@ def examine_interpreter(path: Path, import_path: tuple[str, ...] = ()) -> Interp
 
     Args:
         path: The interpreter.
-        import_path: Folders searched before its own, as the side's worker will.
+        import_path: Folders that the side's worker searches before its own.
 
     Raises:
-        ConfigurationError: It is no Python, too old, or lacks what a worker needs.
+        ConfigurationError: It is not a Python, is too old, or lacks packages that a worker needs.
     """
     hint = "--python takes the path of an interpreter, such as OLD_VENV/bin/python"
     try:
@@ -126,12 +126,12 @@ def compare_packages(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Packag
 
 
 def label_interpreters(interpreters: Sequence[Interpreter]) -> tuple[str, ...]:
-    """Name interpreters by what tells them apart: a package's version, Python's, or a number.
+    """Name interpreters by their difference: a package's version, Python's version, or a number.
 
-    Never by their paths, which would end up in stored results.
+    Their paths are not used, since they would end up in stored results.
 
     Args:
-        interpreters: Two.
+        interpreters: The two interpreters.
     """
     a, b = interpreters
     for name in TELLING:

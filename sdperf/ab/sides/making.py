@@ -1,10 +1,11 @@
-"""From what a user asked for to two sides: revisions, interpreters and settings in any mixture."""
+"""Makes two sides from the user's request: revisions, interpreters and settings in any mixture."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -13,24 +14,25 @@ from sdperf.ab.sides.interpreters import Interpreter, examine_interpreter, label
 from sdperf.ab.sides.revisions import WORKING_TREE, RevisionCode, opened_revisions
 from sdperf.ab.sides.settings import SideSettings
 from sdperf.ab.sides.sides import MatrixCase, Side
-from sdperf.device import DeviceKind
+from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.engines.requirements import require_installed
 from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 
 _EXPECTED = "two revisions, two --python, or --a and --b"
 
 
 @dataclass(frozen=True)
 class SidesRequest:
-    """What a user asked to have compared.
+    """The user's request for a comparison.
 
     Attributes:
-        revisions: None, one (against the working tree) or two.
-        pythons: None, one (for both sides) or two.
+        revisions: No revision, one (against the working tree) or two.
+        pythons: No interpreter, one (for both sides) or two.
         a: Settings of A alone.
         b: Settings of B alone.
-        both: Settings of both, which those of a side outdo.
-        labels: Names of the sides; empty makes them.
+        both: Settings of both sides, which the settings of a side override.
+        labels: Names of the sides; empty for automatic names.
         pictures: How many prompts are drawn to compare the images; ``None`` is all.
     """
 
@@ -48,7 +50,7 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
     """Make the two sides; worktrees of revisions are removed afterwards.
 
     Raises:
-        ConfigurationError: Nothing is compared with anything, or something named is not there.
+        ConfigurationError: There are no two sides to compare, or something named does not exist.
     """
     revisions, pythons = request.revisions, request.pythons
     for what, given in (
@@ -75,8 +77,9 @@ def made_sides(request: SidesRequest, here: Path) -> Iterator[tuple[Side, Side]]
             codes = stack.enter_context(opened_revisions(names, here))
         pairs = interpreters if len(interpreters) == 2 else (interpreters * 2)[:2]
         labels = request.labels or _make_labels(names, interpreters, (request.a, request.b))
+        look = functools.cache(_describe_device)
         a, b = (
-            _make_side(labels[i], settings[i], codes[i], pairs[i] if pairs else None, request)
+            _make_side(labels[i], settings[i], codes[i], pairs[i] if pairs else None, request, look)
             for i in range(2)
         )
         yield a, b
@@ -88,6 +91,7 @@ def _make_side(
     code: RevisionCode | None,
     interpreter: Interpreter | None,
     request: SidesRequest,
+    describe_device: Callable[[str], DeviceInfo],
 ) -> Side:
     chosen = settings.choose_picture()
     workload = settings.make_workload(chosen.picture)
@@ -106,6 +110,7 @@ def _make_side(
         variant = side.variant_for(MatrixCase())
         kind = "cpu" if side.device == "auto" else side.device
         require_installed([variant.engine], variant.optimisations, cast("DeviceKind", kind))
+        refuse_unusable([variant.optimisations], lambda: describe_device(side.device))
     if code is None:
         return side
     return dataclasses.replace(
@@ -118,10 +123,17 @@ def _make_side(
     )
 
 
+def _describe_device(choice: str) -> DeviceInfo:
+    """Ask a process of this interpreter what a choice of the setting ``device`` means."""
+    from sdperf.run.pool import WorkerPool
+
+    return WorkerPool().describe_device(choice)
+
+
 def _make_labels(
     revisions: Sequence[str], interpreters: Sequence[Interpreter], settings: Sequence[SideSettings]
 ) -> tuple[str, str]:
-    """Name the sides by what tells them apart."""
+    """Name the sides by their differences."""
     parts: tuple[list[str], list[str]] = ([], [])
     told = label_interpreters(interpreters) if len(interpreters) == 2 else ("", "")
     for i in range(2):

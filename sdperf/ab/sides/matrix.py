@@ -14,7 +14,7 @@ from sdperf.record.stages import SEPARATE_STAGES
 from sdperf.record.workload import MODES, PRECISIONS, Variant
 
 WORKERS: Final = (1, 2, 4)
-"""Worker counts that patterns stand for; others are named in full."""
+"""Worker counts that patterns include; other counts are typed in full."""
 
 DEFAULT_BATCH: Final = 4
 _KINDS: Final[tuple[CaseKind, ...]] = ("latency", "throughput")
@@ -25,7 +25,7 @@ def list_matrix(
     workers: Iterable[int] = WORKERS,
     threads: Iterable[int | None] = (None,),
 ) -> tuple[MatrixCase, ...]:
-    """List the cases of the matrix, named as in a pytest run."""
+    """List the cases of the matrix by their names in a pytest run."""
     counts, thread_counts = tuple(workers), tuple(threads)
     variants = [
         Variant(precision=precision, mode=mode, workers=workers, threads=threads)
@@ -55,10 +55,10 @@ def parse_cases(text: str, batch: int = DEFAULT_BATCH) -> tuple[MatrixCase, ...]
             ``throughput[bf16-async-3w]``, ``latency[fp32-sync-1w-2t]``), patterns with ``*``
             (``latency[*-1w]``), or a kind: ``latency`` and ``throughput`` are fp32, sync, one
             worker, ``stage`` is all fp32 stages.
-        batch: Images of a throughput round.
+        batch: Number of images of a throughput round.
 
     Raises:
-        ConfigurationError: A name is none, or a pattern matches nothing.
+        ConfigurationError: A name is not a case, or a pattern matches no case.
     """
     found: dict[MatrixCase, None] = {}
     for name in filter(None, (part.strip() for part in text.split(","))):

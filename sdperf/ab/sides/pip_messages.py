@@ -1,4 +1,4 @@
-"""What pip said, in one clear error. Pure."""
+"""Turns pip's output into one clear error. Pure."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ _LONGEST_REASON: Final = 300
 
 
 def explain_pip_failure(output: str, requirements: Sequence[str], log: str) -> SdperfError:
-    """Say in one error why an installation failed.
+    """Return one error that says why an installation failed.
 
     Args:
         output: Everything that pip printed.
-        requirements: What was to be installed.
-        log: Where all that pip printed can be read.
+        requirements: The packages to install.
+        log: The file with all of pip's output.
 
     Returns:
-        `PackageError` where these versions cannot be installed here, whatever the weather;
-        `ConfigurationError` where something else was in the way (no network, no room, no pip), so
-        that trying again may help.
+        `PackageError` where these versions can never be installed here. `ConfigurationError` where
+        there was another obstacle (no network, no room, no pip), so that trying again may help.
     """
     wanted = " ".join(requirements)
     refused = _NO_VERSION.search(output)
@@ -87,7 +86,7 @@ def explain_pip_failure(output: str, requirements: Sequence[str], log: str) -> S
 
 
 def find_conflicts(output: str) -> tuple[str, ...]:
-    """Return what pip noted about packages that no longer fit each other after an installation."""
+    """Return pip's notes on packages that no longer fit each other after an installation."""
     found = re.findall(r"^(\S+ \S+ requires .+?, but you have .+?)\.?$", output, re.MULTILINE)
     return tuple(dict.fromkeys(re.sub(r" which is incompatible$", "", line) for line in found))
 

@@ -1,4 +1,4 @@
-"""The environment that this process runs in, which others are laid over."""
+"""The environment of this process, which other environments are made over."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Overlaid:
-    """The environment below: the one this process runs in.
+    """The environment below the others: that of this process.
 
     Attributes:
         python: Its interpreter.
-        folders: Where its packages lie, in order.
+        folders: The folders of its packages, in order.
         packages: Hash of their names and versions.
     """
 

@@ -1,4 +1,4 @@
-"""Git revisions as sides: worktrees beside the working tree, and what of them can take part."""
+"""Git revisions as sides: worktrees beside the working tree, and their importable folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sdperf.leftovers import note_leftover
 from sdperf.units import format_bytes
 
 WORKING_TREE: Final = "."
-"""The name of the working tree as it is, uncommitted changes included."""
+"""The name of the working tree in its present state, with uncommitted changes."""
 
 _GITLINK: Final = "160000"
 _SPARE_BYTES: Final = 64 * 2**20
@@ -35,14 +35,14 @@ _SPARE_BYTES: Final = 64 * 2**20
 
 @dataclass(frozen=True)
 class RevisionCode:
-    """Where the code of a revision lies.
+    """The place of a revision's code.
 
     Attributes:
-        label: As the user named it.
-        commit: Its commit; ``None`` is the working tree as it is.
-        code: Folders to search for modules before all others.
+        label: The name that the user gave.
+        commit: Its commit; ``None`` is the present working tree.
+        code: Folders to search first for modules.
         folder: Where its workers work: the current folder's place in the revision.
-        replaces_sdperf: Whether it holds the sdperf that runs now, in its own version.
+        replaces_sdperf: Whether it contains the package of the running sdperf in its own version.
         repository: Top of the repository.
     """
 
@@ -60,15 +60,15 @@ def opened_revisions(
 ) -> Iterator[tuple[RevisionCode, ...]]:
     """Check revisions out into temporary worktrees, which are removed afterwards.
 
-    Everything that can be wrong is looked for before the first worktree is made.
+    All possible errors are checked before the first worktree is made.
 
     Args:
-        names: Anything git knows as a commit, or `WORKING_TREE`.
+        names: Names of commits for git, or `WORKING_TREE`.
         here: A folder of the repository.
-        search_path: Python's; ``None`` is ``sys.path``.
+        search_path: Python's search path; ``None`` is ``sys.path``.
 
     Raises:
-        ConfigurationError: A name is no commit, a submodule has uncommitted changes, or there is
+        ConfigurationError: A name is not a commit, a submodule has uncommitted changes, or there is
             no room.
     """
     repository = find_repository(here).resolve()
@@ -94,7 +94,7 @@ def resolve_revision(repository: Path, name: str) -> str:
     """Return the commit that a name stands for.
 
     Raises:
-        ConfigurationError: It stands for none.
+        ConfigurationError: It is not the name of a commit.
     """
     try:
         if name.startswith("-"):
@@ -116,10 +116,10 @@ def resolve_revision(repository: Path, name: str) -> str:
 
 
 def refuse_dirty_submodules(repository: Path) -> None:
-    """Refuse uncommitted changes inside submodules: no revision can name them.
+    """Refuse uncommitted changes inside submodules, since a revision cannot contain them.
 
     Raises:
-        ConfigurationError: A submodule has some.
+        ConfigurationError: A submodule has such changes.
     """
     status = run_git(repository, "status", "--porcelain=v2", "--ignore-submodules=untracked", "-z")
     dirty = [
@@ -139,7 +139,7 @@ def refuse_full_disk(repository: Path, commits: Sequence[str]) -> None:
     """Refuse worktrees that would not fit into the temporary folder.
 
     Raises:
-        ConfigurationError: They would not.
+        ConfigurationError: They would not fit.
     """
     folder = tempfile.gettempdir()
     needed_bytes = _SPARE_BYTES
@@ -161,7 +161,7 @@ def refuse_full_disk(repository: Path, commits: Sequence[str]) -> None:
 def _submodules_checked_out(repository: Path, commit: str, top: Path) -> Iterator[None]:
     """Fill the submodules of a worktree from those that the repository has checked out.
 
-    Nothing is fetched: a submodule that is not here, or not with that commit, stays empty, as git
+    Nothing is fetched: a submodule that is missing here, or lacks that commit, stays empty, as git
     itself leaves it.
     """
     with contextlib.ExitStack() as stack:
@@ -184,17 +184,18 @@ def _submodules_checked_out(repository: Path, commit: str, top: Path) -> Iterato
 
 
 def refuse_stray_subject(side: Side, name: SideName, file: str | None) -> None:
-    """Refuse a subject that a revision lacks and that was imported from the working tree instead.
+    """Refuse a subject that was imported from the working tree because the revision lacks it.
 
-    A subject from outside the repository may be meant: the repository may hold a package it uses.
+    A subject from outside the repository is allowed: the repository may have a package that it
+    uses.
 
     Args:
         side: The side.
-        name: Which.
-        file: Where the subject's module came from.
+        name: The letter of the side.
+        file: The file of the subject's module.
 
     Raises:
-        SideError: It came from the working tree.
+        SideError: The module came from the working tree.
     """
     if side.revision is None or side.repository is None or file is None:
         return
@@ -219,7 +220,7 @@ def _find_code(
     here: Path,
     search_path: Sequence[str],
 ) -> RevisionCode:
-    """Find the folders of a revision that modules may come from; those that exist."""
+    """Find the existing folders of a revision that modules may come from."""
     place = top / here.relative_to(repository)
     searched = [here, repository, repository / "src"]
     searched += [Path(entry).resolve() for entry in search_path if entry]

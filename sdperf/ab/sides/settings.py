@@ -78,18 +78,18 @@ EDGES: Final = ("height", "width")
 """Keys of the two numbers of a size, in pixels."""
 
 _BORDER: Final = re.compile(r",(?=[a-z_]+=)")
-"""A comma that begins the next setting; others belong to the value."""
+"""Matches a comma that begins the next setting; other commas belong to the value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SideSettings:
-    """Settings of a side; what is not mentioned is as everywhere else.
+    """Settings of a side; settings that are not mentioned have their usual values.
 
     Attributes:
-        text: As written, for labels.
-        workload: Fields of `Workload`.
-        variant: Fields of `Variant`.
-        picture: Fields of `AskedPicture`.
+        text: The settings as typed, for labels.
+        workload: Typed fields of `Workload`.
+        variant: Typed fields of `Variant`.
+        picture: Typed fields of `AskedPicture`.
         subject: ``module:function``.
         device: A choice of the setting `DEVICE`.
     """
@@ -102,7 +102,7 @@ class SideSettings:
     device: str | None = None
 
     def over(self, base: SideSettings) -> SideSettings:
-        """Return these settings with another's where these say nothing."""
+        """Return these settings, completed by those of another."""
         return SideSettings(
             text=self.text,
             workload={**base.workload, **self.workload},
@@ -113,10 +113,10 @@ class SideSettings:
         )
 
     def choose_picture(self) -> ChosenPicture:
-        """Return what is drawn from beside the prompt, files read.
+        """Read the input files, and return what is drawn from beside the prompt.
 
         Raises:
-            ConfigurationError: A file cannot be used, or the model cannot do what is asked.
+            ConfigurationError: A file cannot be used, or the model cannot draw from it.
         """
         model = self.workload.get("model", EMBEDDED)
         asked = AskedPicture(**self.picture)
@@ -126,10 +126,10 @@ class SideSettings:
         """Return the workload; steps and guidance are the model's preset where not set.
 
         Args:
-            picture: From `choose_picture`.
+            picture: The result of `choose_picture`.
 
         Raises:
-            ConfigurationError: It cannot be generated.
+            ConfigurationError: The workload cannot be generated.
         """
         model = self.workload.get("model", EMBEDDED)
         sampling = choose_sampling(
@@ -152,7 +152,7 @@ def parse_settings(texts: Sequence[str]) -> SideSettings:
     which stands for all settings of a profile.
 
     Args:
-        texts: Each a comma list; later ones win, also over a profile's.
+        texts: Comma lists; later values override earlier ones and those of a profile.
 
     Raises:
         ConfigurationError: A key is unknown, or a value cannot be read.
@@ -191,7 +191,7 @@ def list_keys() -> list[str]:
 
 
 def _suggest_key(key: str, value: str) -> str:
-    """Say what to type in place of a setting that nobody knows."""
+    """Say what to type in place of an unknown setting."""
     near = difflib.get_close_matches(key.lower(), list_keys(), n=1, cutoff=0.7)
     if near:
         return f"type {near[0]}={value.strip()}"
@@ -199,7 +199,7 @@ def _suggest_key(key: str, value: str) -> str:
 
 
 def _split(text: str) -> Iterator[tuple[str, str]]:
-    """Split a comma list into keys and values, a profile into those that it stands for."""
+    """Split a comma list into keys and values; a profile becomes the settings in it."""
     for part in _BORDER.split(text):
         key, equals, value = part.partition("=")
         key = key.strip()
@@ -237,7 +237,7 @@ _PARSERS: Final[Mapping[Setting[Any], Callable[[str], Any]]] = {
     SCHEDULER: SCHEDULER.parse_or_auto,
     **{one: one.parse_or_auto for one in (TASK, INPUT_IMAGE, MASK, STRENGTH)},
 }
-"""What reads a setting of a side in another way than its kind does."""
+"""Readers of those settings of a side that are not read by their kind."""
 
 _VARIANT_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(Variant))
 _PICTURE_FIELDS: Final = frozenset(one.name for one in dataclasses.fields(AskedPicture))

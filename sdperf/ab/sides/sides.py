@@ -1,4 +1,4 @@
-"""One side of a comparison: whose code, in which interpreter, with which settings. Pure."""
+"""One side of a comparison: its code, its interpreter, its settings. Pure."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ SIDES: Final[tuple[SideName, ...]] = get_args(SideName)
 
 @dataclass(frozen=True)
 class Side:
-    """What is measured on one side.
+    """One side of a comparison.
 
     Attributes:
-        label: How people know it: ``main``, ``torch 2.14.1``, ``precision=fp16``.
+        label: Its name for people: ``main``, ``torch 2.14.1``, ``precision=fp16``.
         workload: What is generated; all of its prompts are drawn once to compare the images.
         pictures: Pixels that the workload names, beside those that ship.
-        subject: ``module:function`` that makes the pipeline; ``None`` is the model's own.
+        subject: ``module:function`` that makes the pipeline; ``None`` for the model's own pipeline.
         device: A choice of the setting ``device``.
         interpreter: The Python that runs the worker; ``None`` is this one.
-        code: Folders searched for modules before all others: a revision's.
-        replaces_sdperf: Whether ``code`` holds the revision's own sdperf, which the worker runs in
+        code: Folders of a revision that are searched first for modules.
+        replaces_sdperf: Whether ``code`` has the revision's own sdperf, which the worker runs in
             place of this one.
-        folder: Where the worker works; ``None`` is the current folder.
-        revision: Commit of the code; ``None`` is the working tree, or no repository at all.
-        repository: Top of the repository that the code is of.
-        variant_changes: Fields of `Variant` that this side sets, whatever the case says.
+        folder: Working folder of the worker; ``None`` is the current folder.
+        revision: Commit of the code; ``None`` for the working tree, or without a repository.
+        repository: Top of the code's repository.
+        variant_changes: Fields of `Variant` that this side sets in every case.
     """
 
     label: str
@@ -63,10 +63,10 @@ class MatrixCase:
     """A case of the benchmark matrix.
 
     Attributes:
-        kind: As in `sdperf.run.case.Case`.
-        variant: How to run, where a side does not say otherwise.
+        kind: ``latency``, ``throughput`` or ``stage``.
+        variant: The variant to run, unless a side changes it.
         stage: The stage of a ``stage`` case.
-        batch: Images of a ``throughput`` round.
+        batch: Number of images of a ``throughput`` round.
     """
 
     kind: CaseKind = "latency"
@@ -83,19 +83,19 @@ class MatrixCase:
 
 
 def describe_case(case: MatrixCase, a: Variant, b: Variant) -> str:
-    """Name a case by how the sides really run it."""
+    """Name a case by the variants that the sides really run."""
     one = dataclasses.replace(case, variant=a).id
     other = dataclasses.replace(case, variant=b)
     return one if a == b else f"{one[:-1]} | {other.variant.id}]"
 
 
 class SideError(SdperfError):
-    """A side cannot be measured; says which, and carries what happened.
+    """A side cannot be measured; the error names the side and has the cause.
 
     Args:
-        side: Which of the two.
+        side: Letter of the side.
         label: Its label.
-        cause: What happened.
+        cause: The error of the side.
     """
 
     def __init__(self, side: SideName, label: str, cause: SdperfError) -> None:

@@ -22,14 +22,14 @@ _PLACES: Final = (
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF"),
     *("GIT_PAGER", "GIT_EDITOR", "GIT_TEMPLATE_DIR", "GIT_QUARANTINE_PATH"),
 )
-"""Variables that a hook of another repository hands on: they would lead git elsewhere."""
+"""Variables from hooks of another repository, which would lead git to that repository."""
 
 
 def find_repository(folder: Path) -> Path:
-    """Return the top folder of the git repository that a folder lies in.
+    """Return the top folder of a folder's git repository.
 
     Raises:
-        ConfigurationError: It lies in none, or there is no git.
+        ConfigurationError: The folder is not in a repository, or git is missing.
     """
     return Path(run_git(folder, "rev-parse", "--show-toplevel").strip())
 
@@ -78,7 +78,7 @@ def remove_worktree(repository: Path, folder: Path) -> None:
 
 
 def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) -> tuple[str, ...]:
-    """Return where the worktree keeps what Python's search path finds in the repository. Pure.
+    """Return the worktree's folders for the repository's entries in Python's search path. Pure.
 
     Args:
         search_path: ``sys.path``, with the current folder for ``""``.
@@ -94,13 +94,13 @@ def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) 
 
 
 def make_git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return git's variables: none that names another repository, none that fetches. Pure."""
+    """Return git's variables without those that name another repository or allow fetching. Pure."""
     kept = {name: value for name, value in environ.items() if name not in _PLACES}
     return kept | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 
 def read_refusal(stderr: str) -> tuple[str | None, str | None]:
-    r"""Return what git complained of, and the command that it advises, where it does. Pure.
+    r"""Return git's complaint, and the command that git advises, if any. Pure.
 
     >>> read_refusal("fatal: dubious ownership\nTo add an exception, call:\n  git config x")
     ('fatal: dubious ownership', 'git config x')
@@ -117,9 +117,9 @@ def is_shallow(repository: Path) -> bool:
 
 
 def is_tracked(path: Path) -> bool:
-    """Tell whether git tracks a file: it came with the repository, or will go with it.
+    """Tell whether git tracks a file, which then belongs to the repository.
 
-    Links are followed; without git, or outside of a repository of git's, nothing is tracked.
+    Links are followed; without git, or outside a git repository, no file is tracked.
     """
     resolved = path.resolve()
     try:
@@ -132,7 +132,7 @@ def run_git(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return what it printed.
 
     Raises:
-        ConfigurationError: It failed, there is no git, or it took too long.
+        ConfigurationError: git failed, is missing, or took too long.
     """
     try:
         done = subprocess.run(

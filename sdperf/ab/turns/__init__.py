@@ -1,1 +1,1 @@
-"""Taking turns: the block engine, its arms, and what both sides need to be compared fairly."""
+"""Taking turns: the block engine, its arms, and what makes the comparison of two sides fair."""

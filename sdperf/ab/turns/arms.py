@@ -1,4 +1,4 @@
-"""One side at work on one case: workers of its own, measured a round at a time."""
+"""One side at work on one case: it has its own workers, and is measured one round at a time."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from sdperf.run.suite import Suite
 
 @dataclass
 class LifePool(WorkerPool):
-    """A pool that keeps the memory peaks of each life of its workers.
+    """A pool that keeps the memory peaks of every set of workers it started.
 
     Attributes:
-        ended: Peaks of the lives that ended, each summed over its workers.
+        ended: Peaks of the sets that ended, each summed over its workers.
     """
 
     ended: list[MemoryUsage] = field(default_factory=list)
@@ -39,7 +39,7 @@ class LifePool(WorkerPool):
         return (*self.ended, *([sum_peaks(list(self._peaks.values()))] if self._peaks else []))
 
     def run_round(self, requests: Sequence[RoundRequest], first: int = 0) -> PoolRound:
-        """Run a round and keep what its workers' memory came to."""
+        """Run a round and keep the peaks of its workers."""
         done = super().run_round(requests, first)
         for worker, result in enumerate(done.results, start=first):
             before = self._peaks.get(worker, result.memory)
@@ -55,7 +55,7 @@ class LifePool(WorkerPool):
         return self._ask_first("locating a module", remote.locate_module, name)
 
     def close(self) -> None:
-        """End all workers; a life ends with them."""
+        """End all workers, and with them the present set."""
         self.ended, self._peaks = [*self.lives], {}
         super().close()
 
@@ -64,12 +64,12 @@ _COUNTS = ("peak_rss_bytes", "peak_device_bytes", "live_device_bytes", "driver_d
 
 
 def merge_peaks(one: MemoryUsage, other: MemoryUsage) -> MemoryUsage:
-    """Return the larger of each peak of one worker; what is unknown in either stays so. Pure."""
+    """Return the larger of each peak of one worker; a peak that one lacks stays unknown. Pure."""
     return _combine([one, other], max)
 
 
 def sum_peaks(workers: Sequence[MemoryUsage]) -> MemoryUsage:
-    """Sum each peak over workers; what is unknown of one is unknown. Pure."""
+    """Sum each peak over workers; a peak is unknown where one worker's is. Pure."""
     return _combine(workers, sum)
 
 
@@ -88,7 +88,7 @@ class LiveArm(CaseArm):
     Attributes:
         pool: The suite's pool.
         side: The side.
-        starts: How each life of its workers began, the present one last.
+        starts: Start of each set of its workers, the present one last.
     """
 
     pool: LifePool
@@ -107,7 +107,7 @@ class LiveArm(CaseArm):
             pool: The suite's pool.
             side: The side.
             case: The case.
-            warmup: Untimed rounds of each fresh process after its first call.
+            warmup: Number of untimed rounds of each fresh process after its first call.
         """
         return cls(
             suite=suite,
@@ -127,7 +127,7 @@ class LiveArm(CaseArm):
 
     @property
     def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
-        """Content hashes of everything that timed rounds of all lives drew of each request."""
+        """Content hashes of all images of each request that timed rounds drew."""
         return self._drawn
 
     def describe_device(self) -> DeviceInfo:
@@ -135,7 +135,7 @@ class LiveArm(CaseArm):
         return self.suite.describe_device()
 
     def describe_program(self) -> ProgramFacts | None:
-        """Return what a program of the user's says of itself; ``None`` where diffusers draws."""
+        """Return an external program's facts about itself; ``None`` where diffusers draws."""
         self._loaded()
         variant = self.variant
         spec = self.suite.make_spec(variant.precision, variant.optimisations, variant.engine)
@@ -157,7 +157,7 @@ class LiveArm(CaseArm):
         return list(zip(images, done.results[0].images, strict=True))
 
     def draw_fresh(self, known_s: float) -> FreshRounds | None:
-        """Run rounds of requests that were never made; ``None`` for a stage that is timed alone."""
+        """Run rounds of fresh requests; ``None`` for a stage that is timed alone."""
         return None if self.stage is not None else self._loaded().draw_fresh(known_s)
 
     def profile(self) -> StageTimes | None:
@@ -191,7 +191,7 @@ class LiveArm(CaseArm):
         return None if subject is None else self.pool.locate_module(subject.partition(":")[0])
 
     def _begin(self) -> Case:
-        """Start fresh workers; what images should be is no question of one side alone."""
+        """Start fresh workers, without references, since one side alone has none."""
         case = self._make_case()
         case.renew(self.warmup)
         reason = case.reason_to_skip

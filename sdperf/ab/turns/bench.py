@@ -1,4 +1,4 @@
-"""The bench that sides are measured on: interpreters, models, machine and chance."""
+"""The bench that measures sides: interpreters, models, machine and random choices."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from sdperf.store.references import locate_references
 
 @dataclass
 class LiveBench:
-    """This machine. Use it as a context manager: what it makes is gone afterwards.
+    """This machine. Use it as a context manager, which removes all that it makes.
 
     Attributes:
         machine: Its guards and probes.
-        clock: Seconds.
-        chance: Draws lots.
-        root: Where calibrated floors are kept below.
+        clock: Returns seconds.
+        chance: Makes random choices.
+        root: Folder above the calibrated floors.
     """
 
     machine: Machine = field(default_factory=LiveMachine)
@@ -68,7 +68,7 @@ class LiveBench:
         self.machine.close()
 
     def look_at_rest(self, policy: GuardPolicy) -> None:
-        """Read the machine before anything of ours runs on it."""
+        """Read the machine before sdperf's own work on it."""
         if policy != "off":
             self.machine.look_at_rest()
 
@@ -76,7 +76,7 @@ class LiveBench:
         """Judge the machine before the first timed round.
 
         Raises:
-            UnfitError: A guard fails and the policy is strict.
+            UnfitError: A guard fails, and the policy is strict.
         """
         if policy == "off":
             return ()
@@ -89,7 +89,7 @@ class LiveBench:
         return None if policy == "off" else GuardedBlocks(lambda: self.machine.read(kind))
 
     def draw_lot(self) -> bool:
-        """Return true or false by chance."""
+        """Return true or false at random."""
         return self.chance.random() < 0.5
 
     def make_arm(self, side: Side, case: MatrixCase, *, warmup: int, timeout_s: float) -> LiveArm:
@@ -114,12 +114,12 @@ class LiveBench:
         return LiveArm.of_side(suite, pool, side, case, warmup)
 
     def fit(self, workers: Sequence[MemoryUsage], device: DeviceInfo) -> bool:
-        """Tell whether workers of these peaks can be resident together."""
+        """Tell whether workers with these peaks fit into the memory together."""
         ram_bytes = self.environment(device).ram_bytes
         return fit_together(workers, ram_bytes=ram_bytes, device=device)
 
     def resolve_model(self, side: Side) -> ResolvedModel:
-        """Find a side's model, once; its folder is absolute, for workers that work elsewhere."""
+        """Find a side's model, once; its folder is absolute, for workers in other folders."""
         name, picture = side.workload.model, side.workload.picture
         lora, task = side.workload.lora, None if picture is None else picture.task
         if (name, lora, task) not in self._models:
@@ -133,7 +133,7 @@ class LiveBench:
         return self._models[name, lora, task]
 
     def examine(self, side: Side) -> Interpreter:
-        """Say which interpreter a side runs in, asking it once."""
+        """Return a side's interpreter, which is asked once."""
         asked = side.interpreter or Path(sys.executable), _list_outside(side)
         if asked not in self._interpreters:
             self._interpreters[asked] = examine_interpreter(*asked)
@@ -166,7 +166,7 @@ class LiveBench:
 
 
 def _list_outside(side: Side) -> tuple[str, ...]:
-    """List what ``PYTHONPATH`` adds to a side that runs in this interpreter."""
+    """List the folders that ``PYTHONPATH`` adds to a side in this interpreter."""
     own = os.environ.get("PYTHONPATH", "") if side.interpreter is None else ""
     return tuple(
         entry
@@ -182,7 +182,7 @@ def is_below(entry: str, folder: Path) -> bool:
 
 @dataclass
 class GuardedBlocks:
-    """Tells the blocks in which a guard changed for the worse.
+    """Detects blocks in which a guard changed for the worse.
 
     Attributes:
         read: Reads the machine's condition.
@@ -196,7 +196,7 @@ class GuardedBlocks:
         self._before = self.read()
 
     def end(self) -> str | None:
-        """Read it again, and say what changed for the worse."""
+        """Read the machine again, and say what changed for the worse."""
         if self._before is None:
             return None
         changes = compare_guards(self._before, self.read())

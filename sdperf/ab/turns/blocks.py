@@ -21,15 +21,15 @@ from sdperf.stats.paired import (
 )
 
 RENEW_EVERY: Final = 3
-"""Blocks after which both arms start over in fresh processes: memory layout and kernel choices
-belong to a process, and one process's luck must not decide."""
+"""How many blocks share a pair of processes: memory layout and kernel choices belong to a process,
+and chance of a single process must not decide."""
 
 CONTROL_BLOCKS: Final = DEFAULT_LOOKS[0]
 
 SHORTEST_EXECUTION_S: Final = 0.25
 MOST_ROUNDS: Final = 25
-"""An execution of a short case is the median of as many rounds as fill a quarter of a second, or of
-25: three milliseconds alone would measure the scheduler."""
+"""An execution of a short case is the median of so many rounds that they take a quarter of a
+second, at most 25: three milliseconds alone would measure the operating system's scheduler."""
 
 
 class Arm(Protocol):
@@ -46,18 +46,18 @@ class Arm(Protocol):
 
 
 class BlockWatch(Protocol):
-    """Tells whether the machine held still during a block."""
+    """Tells whether the machine was steady during a block."""
 
     def begin(self) -> None:
-        """A block begins."""
+        """Begin a block."""
 
     def end(self) -> str | None:
-        """Say why the block that ended does not count; ``None`` where it does."""
+        """End a block, and say why it does not count; ``None`` where it does."""
 
 
 @dataclass(frozen=True)
 class BlockRun:
-    """What a series of blocks came to.
+    """The result of a series of blocks.
 
     Attributes:
         result: The decision so far.
@@ -70,22 +70,22 @@ class BlockRun:
 
 @dataclass
 class BlockSeries:
-    """Blocks of two arms, measured one at a time, with what they say so far.
+    """Blocks of two arms, measured one at a time, with the decision so far.
 
     Attributes:
         baseline: The arm A.
         current: The arm B.
         limit_log: Tolerated slowdown, log ratio.
         alpha: Chance of a false FAIL over all looks.
-        looks: Numbers of blocks after which the evidence is weighed.
+        looks: Numbers of blocks after which a decision is tried.
         current_first: Whether the first block begins with B.
-        rounds: Rounds of each execution; their median is its duration.
-        cycles: Cycles of four executions in a block.
-        is_two_sided: Whether blocks go on until a gain is told as surely as a loss.
+        rounds: Number of rounds of each execution; their median is its duration.
+        cycles: Number of cycles of four executions in a block.
+        is_two_sided: Whether blocks go on until a gain is decided as surely as a loss.
         clock: Returns seconds, for the executions' starts.
         watch: Tells which blocks do not count; ``None`` counts all.
-        renew_every: Blocks that share a pair of processes.
-        blocks: All that was measured, discarded blocks included.
+        renew_every: How many blocks share a pair of processes.
+        blocks: All measured blocks, including discarded ones.
     """
 
     baseline: Arm
@@ -110,7 +110,7 @@ class BlockSeries:
 
     @property
     def result(self) -> PairedResult:
-        """What the looks so far say."""
+        """The decision of the looks so far."""
         return decide_by_blocks(
             self.contrasts,
             self.limit_log,
@@ -125,7 +125,7 @@ class BlockSeries:
         return self.result.decision is not Decision.CONTINUE
 
     def measure_block(self) -> Block:
-        """Measure one more block, in fresh processes where it is their turn."""
+        """Measure one more block, in fresh processes where they are due."""
         number = len(self.contrasts)
         if number % self.renew_every == 0 and number != self._renewed_for:
             self.baseline.renew()
@@ -143,7 +143,7 @@ class BlockSeries:
     def measure(
         self, may_go_on: Callable[[], bool], on_block: Callable[[Block], None] = lambda _: None
     ) -> None:
-        """Measure blocks until a look decides, the last look is over, or time is.
+        """Measure blocks until a look decides, the last look is over, or the time is over.
 
         Args:
             may_go_on: Asked before each block.
@@ -160,12 +160,12 @@ def take_turns(
     rounds: int = 1,
     clock: Clock = monotonic_clock,
 ) -> tuple[SideTurn, ...]:
-    """Run two sides one at a time: only one works at any moment.
+    """Run two sides in turns: only one works at any moment.
 
     Args:
-        order: Whose turn it is, such as ``ABBA``.
-        sides: What runs a round of a side and returns its seconds, by its letter.
-        rounds: Rounds of each turn.
+        order: The order of the sides' turns, such as ``ABBA``.
+        sides: By letter, a function that runs a round of the side and returns its seconds.
+        rounds: Number of rounds of each turn.
         clock: Returns seconds, for the start of each turn.
     """
     taken = []
@@ -198,7 +198,7 @@ def measure_until_decided(
     rounds: int = 1,
     renew_every: int = RENEW_EVERY,
 ) -> BlockRun:
-    """Measure blocks until a look decides, the last look is over, or time is.
+    """Measure blocks until a look decides, the last look is over, or the time is over.
 
     Args:
         baseline: The arm A.
@@ -236,20 +236,20 @@ def measure_null_control(
     may_go_on: Callable[[], bool] = lambda: True,
     on_block: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[bool | None, tuple[float, ...]]:
-    """Measure the same code against itself, as it would be measured against another.
+    """Measure the same code against itself, in the same way as against another.
 
     Args:
         one: An arm.
         other: A second arm of the same code.
-        limit_log: As in `measure_until_decided`.
+        limit_log: Tolerated slowdown, log ratio.
         rounds: Rounds of each execution.
         renew_every: Blocks that share a pair of processes.
         may_go_on: Asked before each block.
         on_block: Called with the blocks done and the most that may come.
 
     Returns:
-        Whether the machine is fit (``None`` where the time did not suffice to tell), and the log
-        ratio that each block saw.
+        Whether the machine is fit (``None`` where the time was too short to tell), and the log
+        ratio of each block.
     """
     series = make_null_control(
         one, other, limit_log=limit_log, rounds=rounds, renew_every=renew_every

@@ -1,4 +1,4 @@
-"""One side of a paired comparison: a case on workers of its own."""
+"""One side of a paired comparison: a case on its own workers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class CaseArm:
     """A case that is measured one round at a time, in processes that can be renewed.
 
     Attributes:
-        suite: A suite with a pool of its own.
-        kind: As in `Case`.
-        variant: As in `Case`.
-        batch: As in `Case`.
-        stage: As in `Case`.
-        warmup: Untimed rounds after the first call of each fresh process.
+        suite: A suite with its own pool.
+        kind: ``latency``, ``throughput`` or ``stage``.
+        variant: The variant to run.
+        batch: Number of images of a throughput round.
+        stage: The stage of a ``stage`` case.
+        warmup: Number of untimed rounds after the first call of each fresh process.
     """
 
     suite: Suite
@@ -38,15 +38,15 @@ class CaseArm:
     _has_timed: bool = False
 
     def before_load(self, make_room: Callable[[], None]) -> None:
-        """Have something called before workers are started, to make room for them."""
+        """Set a function that is called before workers are started, to make room for them."""
         self._make_room = make_room
 
     def load(self) -> None:
-        """Start the workers, make the first call and warm up, unless that was done."""
+        """Start the workers, make the first call and warm up, where this is not done yet."""
         self._loaded()
 
     def renew(self) -> None:
-        """End the workers if anything was timed in them; what comes next starts fresh ones."""
+        """End the workers if they ran a timed round, so that the next round starts fresh ones."""
         if self._has_timed:
             self.close()
 
@@ -57,7 +57,7 @@ class CaseArm:
         return seconds
 
     def start(self) -> Case:
-        """Start fresh workers and make their first call; return what they run."""
+        """Start fresh workers and make their first call; return the case that they run."""
         self.close()
         self._make_room()
         self._case = case = self._make_case()
@@ -98,12 +98,12 @@ def make_arm(
     """Make an arm that measures a case again.
 
     Args:
-        suite: The session's suite; images that it made are used again, its workers are not.
-        measurement: The case.
+        suite: The session's suite; its images are used again, its workers are not.
+        measurement: The measurement of the case.
         pool: The arm's own workers.
         warmup: Untimed rounds of each fresh process.
         subject: The code under test.
-        code: Folders to search for it before all others.
+        code: Folders to search first for its module.
     """
     own = suite.with_changes(
         pool=pool, subject=subject, code=code, guards="off", planned=PlannedReferences()

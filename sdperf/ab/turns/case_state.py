@@ -1,4 +1,4 @@
-"""A case under measurement, and small decisions about it."""
+"""A case while it is measured, and small decisions about it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from sdperf.record.usage import ResourceUsage
 from sdperf.stats.paired import CYCLE
 
 BLOCK_S: Final = 8.0
-"""A block of short generations has as many cycles as fill this, or `MOST_CYCLES`."""
+"""Seconds: a block of short generations has as many cycles as fill them, or `MOST_CYCLES`."""
 
 MOST_CYCLES: Final = 5
 
 QUIET_SPREAD: Final = 0.7
-"""Spread of the blocks, in limits, with which nine of them exclude a slowdown of the limit every
-other time."""
+"""Spread of the blocks, as a multiple of the limit, with which nine blocks exclude a slowdown of
+the limit in half of all cases."""
 
 MOST_LENGTHENING: Final = 3
-"""A noisy machine gets blocks that are as many times as long, at most."""
+"""The most times that blocks are lengthened on a noisy machine."""
 
 STAGE_ROUNDS: Final = 5
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """How a block is divided.
+    """The division of a block.
 
     Attributes:
-        rounds: Rounds of one turn, whose median counts.
-        cycles: Cycles of four turns.
+        rounds: Number of rounds of one turn, whose median counts.
+        cycles: Number of cycles of four turns.
     """
 
     rounds: int = 1
@@ -52,7 +52,7 @@ class BlockPlan:
 
 @dataclass
 class CaseState:
-    """A case under measurement; becomes a `CaseComparison` at any moment."""
+    """A case while it is measured; it can become a `CaseComparison` at any moment."""
 
     case: MatrixCase
     a: Side
@@ -71,7 +71,7 @@ class CaseState:
     fresh: dict[SideName, FreshRounds | None] = field(default_factory=dict)
 
     def finish(self) -> CaseComparison:
-        """Return what there is."""
+        """Return the comparison of the case so far."""
         pairing, series = self.pairing, self.series
         return CaseComparison(
             case=self.case,
@@ -95,7 +95,7 @@ class CaseState:
         )
 
     def _find_exactness(self) -> bool | None:
-        """Tell whether A's rounds drew the bytes of its picture; ``None`` where none can tell."""
+        """Tell whether A's rounds drew the bytes of its picture; ``None`` where it is unknown."""
         if self.pairing is None or not self.is_same_arithmetic:
             return None
         drawn = {(one.prompt, one.seed): seen for one, seen in self.pairing.a.drawn.items()}
@@ -110,11 +110,11 @@ class CaseState:
 def plan_block(case: MatrixCase, image_s: float) -> BlockPlan:
     """Choose rounds and cycles so that a side gets about four seconds in a block. Pure.
 
-    Turns are as short as the clock allows, since a machine that wanders (clocks, neighbours,
-    caches) differs less between neighbouring turns the shorter they are.
+    Turns are as short as the clock allows: a machine that changes slowly (clocks, neighbours,
+    caches) changes less between neighbouring turns when they are short.
 
     Args:
-        case: What a round is.
+        case: The case, which tells what a round is.
         image_s: Seconds of one image.
     """
     if case.kind == "stage":
@@ -126,11 +126,11 @@ def plan_block(case: MatrixCase, image_s: float) -> BlockPlan:
 
 
 def choose_lengthening(contrasts: Sequence[float], limit_log: float) -> int:
-    """Choose how many times as long blocks are as they would be on a quiet machine. Pure.
+    """Choose how many times as long as on a quiet machine blocks are. Pure.
 
-    Turns of a noisy machine are noisy one by one, so that a block of four times the turns spreads
-    half as much. The null control's blocks tell the noise before anything is compared, so that the
-    choice cannot favour a side.
+    On a noisy machine the noise of single turns is independent, so a block with four times the
+    turns spreads half as much. The null control's blocks tell the noise before anything is
+    compared, so the choice cannot favour a side.
 
     Args:
         contrasts: Log ratios of the null control's blocks.

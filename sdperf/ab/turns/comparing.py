@@ -1,8 +1,8 @@
 """Two sides measured against each other until they decide: the engine of ``sdperf ab``.
 
-Of each case: both sides draw every prompt's image; A is compared with itself once (null control);
-then ABBA and BAAB blocks until a look decides, each followed by a profiled round of either side;
-then watched windows, where the machine tells energy. Only one side works at any moment.
+For each case, both sides draw every prompt's image. A is compared with itself once (null control).
+Then ABBA and BAAB blocks follow until a look decides; after each block both sides run a profiled
+round. Then windows are watched, where the machine tells energy. Only one side works at any moment.
 """
 
 from __future__ import annotations
@@ -64,23 +64,23 @@ def compare(
     """Measure two sides against each other, case by case.
 
     Args:
-        a: The reference.
-        b: What is judged.
-        cases: What to measure; they share the error.
-        options: How.
+        a: The reference side.
+        b: The side that is judged.
+        cases: The cases to measure; they share the error.
+        options: How the sides are compared.
         bench: Makes arms and knows the machine; ``None`` is this machine. A bench can serve many
             comparisons.
-        view: Shows how it goes; ``None`` is silent.
-        keeper: Keeps finished cases where a kill does not reach them; ``None`` keeps nothing.
+        view: Shows the progress; ``None`` shows nothing.
+        keeper: Keeps finished cases on the disk; ``None`` keeps nothing.
 
     Returns:
-        Everything measured, for `sdperf.ab.verdict.judging.judge_comparison`. An interrupt (Ctrl-C)
-        returns what there is, with ``record.was_interrupted``.
+        All measurements, for `sdperf.ab.verdict.judging.judge_comparison`. An interrupt (Ctrl-C)
+        returns the measurements so far, with ``record.was_interrupted``.
 
     Raises:
         SideError: A side cannot be loaded or run, or died.
-        ConfigurationError: Nothing of a revision takes part, so that both sides are the same.
-        UnfitError: The policy is strict and the machine is not fit.
+        ConfigurationError: No code of a revision is used, so that both sides are the same.
+        UnfitError: The policy is strict, and the machine is not fit.
     """
     with contextlib.ExitStack() as stack:
         stage = bench if bench is not None else stack.enter_context(LiveBench())
@@ -92,15 +92,15 @@ def compare(
 
 @dataclass
 class _Run:
-    """A comparison under way.
+    """A running comparison.
 
     Attributes:
-        a: The reference.
-        b: What is judged.
-        options: How.
-        bench: The world.
-        view: Who watches.
-        keeper: Who keeps finished cases.
+        a: The reference side.
+        b: The side that is judged.
+        options: How the sides are compared.
+        bench: Makes arms and knows the machine.
+        view: Shows the progress.
+        keeper: Keeps finished cases.
     """
 
     a: Side
@@ -124,7 +124,7 @@ class _Run:
     _notes: list[str] = field(default_factory=list)
 
     def measure(self, cases: Sequence[MatrixCase]) -> Compared:
-        """Measure all cases, or as many as the user lets."""
+        """Measure all cases, or as many as possible until the user ends it."""
         self._started_s = self.bench.clock()
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         given = self.options.b_first
@@ -175,7 +175,7 @@ class _Run:
         return Compared(record, self._pngs)
 
     def _keep(self, state: CaseState | CaseComparison) -> None:
-        """Have a finished case kept; what is cut short by the user is not."""
+        """Keep a finished case; a case that the user cut short is not kept."""
         if isinstance(state, CaseState):
             case = state.finish()
             control = () if self._control is None else tuple(self._control.blocks)
@@ -183,7 +183,7 @@ class _Run:
             self.keeper.add(case, control, {sha256: self._pngs[sha256] for sha256 in hashes})
 
     def _measure_case(self, case: MatrixCase, alpha: float) -> bool:
-        """Measure one case; return whether the next one is worth measuring."""
+        """Measure one case; return whether to measure the next one."""
         state = CaseState(case, self.a, self.b, alpha)
         self._states.append(state)
         with contextlib.ExitStack() as stack:
@@ -206,7 +206,7 @@ class _Run:
         return BlamedArm(arm, name, side.label)
 
     def _draw(self, state: CaseState, pairing: Pairing) -> None:
-        """Draw the images of both sides, and learn what runs here and what fits."""
+        """Draw the images of both sides, and learn whether both fit into the memory."""
         case = state.case
         drawn_a = self._draw_side("A", pairing.a, case)
         pairing.make_room()
@@ -261,7 +261,7 @@ class _Run:
         return drawn
 
     def _refuse_equal_revisions(self) -> None:
-        """Refuse two revisions of which nothing takes part in a generation."""
+        """Refuse two revisions whose code is not used in a generation."""
         if self.a.code == self.b.code or any(self._modules.values()):
             return
         raise ConfigurationError(
@@ -339,7 +339,7 @@ class _Run:
         return True
 
     def _draw_fresh(self, state: CaseState, pairing: Pairing) -> None:
-        """Have both sides draw what was never asked for: rounds from memory cannot."""
+        """Let both sides draw fresh requests, which no cache can answer."""
         for name in SIDES:
             rounds_s = [] if state.series is None else list_rounds_s(state.series.blocks, name)
             if rounds_s:
@@ -347,7 +347,7 @@ class _Run:
                 state.fresh[name] = arm.draw_fresh(statistics.median(rounds_s))
 
     def _watch_energy(self, state: CaseState, pairing: Pairing) -> None:
-        """Watch windows in mirrored order, if the first one shows that energy is known."""
+        """Watch windows in mirrored order, if the first window shows that energy is known."""
         if state.series is None or not state.series.contrasts:
             return
         self.view.announce(f"{self._title(state.case)}: looking for energy")
@@ -379,7 +379,7 @@ class _Run:
         )
 
     def _complete(self, name: SideName, side: SideRecord, modules: dict[str, str]) -> SideRecord:
-        """Add what was known once the side had drawn."""
+        """Add the facts that are known once the side has drawn."""
         return dataclasses.replace(
             side,
             modules=modules,

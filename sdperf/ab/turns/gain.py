@@ -1,4 +1,4 @@
-"""A case and the plain pipeline in turns: how many times as fast is the one?"""
+"""Measures a case and the plain pipeline in turns: how many times as fast is the case?"""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
 
 ROUNDS_PER_BLOCK = 2
-"""Of each side."""
+"""Number of rounds of each side in a block."""
 
 
 @dataclass
 class GainCase:
-    """Two resident sides that take turns; measured and used like a `Case`.
+    """Two resident sides that take turns; they are measured and used like a `Case`.
 
     Every round of the case has a round of the plain side right before or after it, in the order of
     ABBA and BAAB blocks.
 
     Attributes:
         case: The case whose gain is asked.
-        plain: The same work on the plain pipeline, on workers of its own.
+        plain: The same work on the plain pipeline, on its own workers.
     """
 
     case: Case
@@ -40,7 +40,7 @@ class GainCase:
 
     @property
     def reason_to_skip(self) -> str | None:
-        """Say why a prepared case cannot be measured, where that is so."""
+        """Say why a prepared case cannot be measured; ``None`` where it can."""
         return self.case.reason_to_skip
 
     @property
@@ -52,13 +52,13 @@ class GainCase:
         """Load both sides and make their first calls, untimed.
 
         Raises:
-            SdperfError: As for `Case.prepare`.
+            SdperfError: For the reasons of `Case.prepare`.
         """
         self.plain.prepare()
         self.case.prepare()
 
     def renew(self, warmup: int) -> None:
-        """Go on in fresh processes on both sides."""
+        """Continue in fresh processes on both sides."""
         self.plain.renew(warmup)
         self.case.renew(warmup)
 
@@ -80,7 +80,7 @@ class GainCase:
         return [one.rounds_s[0] for one in self._taken if one.side == side]
 
     def collect(self) -> CaseResult:
-        """Make the record, with the gain and the images compared with the plain side's."""
+        """Make the record, with the gain and with scores against the plain side's images."""
         result = self.case.collect()
         measurement, pngs = result.measurement, dict(result.pngs)
         plain = self.plain.collect()
@@ -127,7 +127,7 @@ def compute_gain(
     Args:
         against: The plain side.
         plain_rounds_s: Its rounds in order, seconds; as many as the case's.
-        plain_images: Images in each of them.
+        plain_images: Number of images in each of these rounds.
         rounds_s: The case's rounds in order, seconds. A last round without a partner in its block
             makes a block of one pair.
         images: Images in each of them.

@@ -1,4 +1,4 @@
-"""Two arms on one machine: who may be resident beside whom, and whose fault an error is."""
+"""Two arms on one machine: which may be loaded together, and which side an error belongs to."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sdperf.run.messages import DeliveredImage
 
 @dataclass
 class BlamedArm:
-    """An arm whose errors say which side they are of.
+    """An arm whose errors name their side.
 
     Attributes:
         arm: The arm.
         name: Its side.
         label: The side's label.
         is_eager: Whether fresh processes are loaded at once, so that both sides are warm when a
-            block begins; not where the sides alternate.
+            block begins; false where the sides alternate.
     """
 
     arm: LiveArm
@@ -39,78 +39,78 @@ class BlamedArm:
 
     @property
     def lives(self) -> tuple[MemoryUsage, ...]:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         return self.arm.lives
 
     @property
     def starts(self) -> Sequence[LifeStart]:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         return self.arm.starts
 
     @property
     def drawn(self) -> Mapping[ImageRequest, frozenset[str]]:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         return self.arm.drawn
 
     def load(self) -> None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             self.arm.load()
 
     def renew(self) -> None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             self.arm.renew()
             if self.is_eager:
                 self.arm.load()
 
     def measure_s(self) -> float:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.measure_s()
 
     def draw(self) -> list[tuple[ImageRequest, DeliveredImage]]:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.draw()
 
     def draw_fresh(self, known_s: float) -> FreshRounds | None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.draw_fresh(known_s)
 
     def profile(self) -> StageTimes | None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.profile()
 
     def watch(self) -> ResourceUsage:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.watch()
 
     def list_modules(self) -> dict[str, str]:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.list_modules()
 
     def locate_subject(self) -> str | None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.locate_subject()
 
     def describe_device(self) -> DeviceInfo:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.describe_device()
 
     def describe_program(self) -> ProgramFacts | None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         with self._blamed():
             return self.arm.describe_program()
 
     def close(self) -> None:
-        """As in `LiveArm`."""
+        """See `LiveArm`."""
         self.arm.close()
 
     @contextlib.contextmanager
@@ -124,12 +124,12 @@ class BlamedArm:
 
 
 class Pairing:
-    """The arms of one case. Both stay resident where they fit, else each load ends the other.
+    """The arms of one case. Both stay loaded where they fit, else each load ends the other.
 
     Args:
-        a: The reference.
-        b: What is judged.
-        bench: Knows what fits.
+        a: The reference side.
+        b: The side that is judged.
+        bench: Knows what fits into the memory.
     """
 
     def __init__(self, a: BlamedArm, b: BlamedArm, bench: LiveBench) -> None:
@@ -139,17 +139,17 @@ class Pairing:
         self._third: BlamedArm | None = None
 
     def make_room(self) -> None:
-        """Before B is loaded for the first time: a second A would have to fit."""
+        """Decide before B is first loaded whether both fit: a second A would have to fit."""
         if not self._fits(self.a, self.a):
             self._alternate(self.a, self.b)
 
     def settle(self) -> None:
-        """Now that both are known: decide again."""
+        """Decide again, now that the memory of both sides is known."""
         if not self.alternates and not self._fits(self.a, self.b):
             self._alternate(self.a, self.b)
 
     def admit(self, third: BlamedArm) -> None:
-        """Make room for a second A; B goes where three do not fit."""
+        """Make room for a second A; B is ended where three do not fit."""
         self._third = third
         if self.alternates:
             self._alternate(self.a, self.b, third)

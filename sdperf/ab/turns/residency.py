@@ -1,4 +1,4 @@
-"""Do workers fit beside each other? Where not, the sides alternate and load anew. Pure."""
+"""Tells whether workers fit beside each other; else the sides alternate and load again. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sdperf.run.memory import DEVICE_SHARE, RAM_SHARE
 def fit_together(
     workers: Sequence[MemoryUsage], *, ram_bytes: int | None, device: DeviceInfo
 ) -> bool:
-    """Tell whether workers of these peaks can be resident together; unknown counts as fitting.
+    """Tell whether workers with these peaks fit together; unknown peaks count as fitting.
 
     On unified memory (mps) the device's share comes out of main memory.
 
     Args:
-        workers: Peaks of each.
-        ram_bytes: Main memory.
-        device: Where they run.
+        workers: Peaks of each worker.
+        ram_bytes: Bytes of main memory.
+        device: The device that they run on.
     """
     rss_bytes = sum(one.peak_rss_bytes or 0 for one in workers)
     device_bytes = sum(

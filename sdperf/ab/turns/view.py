@@ -1,4 +1,4 @@
-"""What a comparison shows while it runs: values for whoever watches."""
+"""The progress that a comparison shows while it runs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sdperf.stats.paired import YuenBounds, compute_yuen_bounds
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a series of blocks stands.
+    """The state of a series of blocks.
 
     Attributes:
         what: ``null control``, or the case's name.
-        blocks: Blocks that count so far.
-        most: Blocks after which it ends at the latest.
-        is_look: Whether the evidence was weighed after this block.
-        bounds: What the blocks say so far, between looks for show only; ``None`` with fewer than
-            two.
+        blocks: Number of blocks that count so far.
+        most: Number of blocks after which it ends at the latest.
+        is_look: Whether a decision was tried after this block.
+        bounds: The bounds so far, which between looks are for show only; ``None`` with fewer than
+            two blocks.
         discarded: Why the block just measured does not count.
-        elapsed_s: Since the comparison began, seconds.
-        left_s: Until this series ends at the latest, seconds.
+        elapsed_s: Seconds since the comparison began.
+        left_s: Seconds until this series ends at the latest.
     """
 
     what: str
@@ -36,13 +36,13 @@ class Progress:
 
 
 def make_progress(what: str, series: BlockSeries, *, elapsed_s: float, series_s: float) -> Progress:
-    """Say where a series stands after a block. Pure.
+    """Return the state of a series after a block. Pure.
 
     Args:
         what: The series' name.
-        series: With at least one block.
-        elapsed_s: Since the comparison began, seconds.
-        series_s: Since the series began, seconds.
+        series: The series, with at least one block.
+        elapsed_s: Seconds since the comparison began.
+        series_s: Seconds since the series began.
     """
     contrasts, last = series.contrasts, series.blocks[-1]
     blocks, most = len(contrasts), series.looks[-1]
@@ -62,20 +62,20 @@ def make_progress(what: str, series: BlockSeries, *, elapsed_s: float, series_s:
 
 
 class View(Protocol):
-    """Somebody who watches."""
+    """A view that shows the progress."""
 
     def announce(self, what: str) -> None:
-        """Say what begins now: loading, drawing, a series."""
+        """Show what begins now: loading, drawing, a series."""
 
     def show(self, progress: Progress) -> None:
-        """Show where a series stands, after each block."""
+        """Show the state of a series, after each block."""
 
     def finish(self) -> None:
-        """End the show, so that what is printed next stands on a clean line."""
+        """End the view, so that the next output begins on a clean line."""
 
 
 class SilentView:
-    """Nobody watches."""
+    """A view that shows nothing."""
 
     def announce(self, what: str) -> None:
         """Say nothing."""

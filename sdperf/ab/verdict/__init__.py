@@ -1,1 +1,1 @@
-"""What a paired comparison found, judged and put into words. Pure."""
+"""The results of a paired comparison, judged and put into words. Pure."""

@@ -1,6 +1,6 @@
-"""What a comparison measured, whole: every execution, every image, every note. Frozen values.
+"""All measurements of a comparison: every execution, every image, every note. Frozen values.
 
-Verdicts are no part of it: `sdperf.ab.verdict.judging` makes them from it, again and again alike.
+Verdicts are not part of it: `sdperf.ab.verdict.judging` makes them from it, always the same.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ class CompareOptions:
         max_slowdown: Tolerated slowdown of a case, as a fraction.
         memory: Tolerated growth of peak memory.
         alpha: Chance that two equal sides are called SLOWER, over all cases and looks together.
-        looks: Numbers of blocks after which the evidence is weighed.
+        looks: Numbers of blocks after which a decision is tried.
         rounds: Rounds of one execution, whose median counts, four executions a block; ``None``
             takes short executions, and as many as give each side about four seconds of a block.
         warmup: Untimed rounds of each fresh process after its first call.
         budget_s: Seconds after which no further block begins; ``None`` is no limit, and with 0
             nothing is timed.
         timeout_s: Time limit of one generation, seconds.
-        guards: What to do about a machine that is not fit, or does not stay so.
+        guards: The policy for a machine that is not fit, or does not stay fit.
         discards: How many blocks of a case may be measured again because a guard changed.
         null_control: Whether A is first compared with itself; its failure voids the comparison.
         stages: Whether each block is followed by a profiled round of each side.
-        b_first: Whether the first block begins with B; ``None`` draws by lot.
+        b_first: Whether the first block begins with B; ``None`` decides at random.
         min_ssim: Floor of the whole frame between A's and B's images; ``None`` takes the floor
             that the pair has by itself (see `sdperf.ab.verdict.judging`).
-        min_tile_ssim: Likewise of the worst tile.
-        is_two_sided: Whether blocks go on until a gain beyond the limit is told as surely as a
+        min_tile_ssim: Floor of the worst tile between A's and B's images; ``None`` takes the
+            floor that the pair has by itself.
+        is_two_sided: Whether blocks go on until a gain beyond the limit is decided as surely as a
             loss.
     """
 
@@ -71,7 +72,7 @@ class CompareOptions:
 
     @property
     def is_timed(self) -> bool:
-        """Whether there are blocks at all; pictures, memory and starts are compared without."""
+        """Whether there are blocks; pictures, memory and starts are compared without them too."""
         return self.budget_s != 0.0
 
 
@@ -80,9 +81,9 @@ class SideTurn:
     """One turn of a side: timed rounds back to back.
 
     Attributes:
-        side: Whose.
+        side: Letter of the side.
         start_s: Its start, seconds of a clock that all executions share.
-        rounds_s: How long each round took, seconds.
+        rounds_s: Seconds of each round.
     """
 
     side: SideName
@@ -101,7 +102,7 @@ class Block:
 
     Attributes:
         order: ``ABBA``, ``BAAB`` or several of them, such as ``ABBABAAB``.
-        executions: In order.
+        executions: The executions in order.
         discarded: Why it does not count; ``None`` where it does.
     """
 
@@ -110,7 +111,7 @@ class Block:
     discarded: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a block that counts and cannot be judged, such as one of a damaged file.
+        """Refuse a counting block that cannot be judged, such as one of a damaged file.
 
         Raises:
             ValueError: The order does not fit the executions, or a duration is not positive.
@@ -137,7 +138,7 @@ def list_rounds_s(blocks: Sequence[Block], side: SideName) -> list[float]:
 
 @dataclass(frozen=True)
 class ProfiledPair:
-    """One profiled round of each side, right after each other.
+    """One profiled round of each side, one right after the other.
 
     Attributes:
         order: ``AB`` or ``BA``.
@@ -190,9 +191,9 @@ class EnergyPair:
     """Joules per image of watched windows, taken in mirrored order; the scope is the same.
 
     Attributes:
-        scope: ``gpu_board`` or ``gpu_soc``: what the joules are of.
-        a_j: Of each of A's windows.
-        b_j: Of each of B's windows.
+        scope: ``gpu_board`` or ``gpu_soc``: the part whose energy was measured.
+        a_j: Joules per image of each of A's windows.
+        b_j: Joules per image of each of B's windows.
     """
 
     scope: str
@@ -226,17 +227,17 @@ class CaseComparison:
         profiles: Profiled rounds.
         memory_a: A's memory.
         memory_b: B's memory.
-        images: One pair a prompt.
+        images: One pair per prompt.
         energy: Energy per image; ``None`` where it is not known here.
         floors: The floors of B's images, each beside A's; ``None`` judges no likeness.
-        unjudged: Why likeness is not judged, where that is so.
-        notes: What people should know of how it went.
+        unjudged: Why likeness is not judged; ``None`` where it is.
+        notes: Remarks for people on the measurement.
         is_exact: Whether all of A's rounds drew the bytes of its picture, and B is asked for the
             same arithmetic; ``None`` where that is not so or not known.
         fresh_a: A's rounds of requests that were never made before; ``None`` where none was run.
-        fresh_b: B's.
-        starts_a: How A's process lives began, in order.
-        starts_b: How B's did.
+        fresh_b: B's rounds of such requests.
+        starts_a: The start of each set of A's processes, in order.
+        starts_b: The start of each set of B's processes.
     """
 
     case: MatrixCase
@@ -266,20 +267,20 @@ class CaseComparison:
 
 @dataclass(frozen=True)
 class SideRecord:
-    """What a side was.
+    """The facts of a side.
 
     Attributes:
-        label: As given or made.
+        label: Its label, given or automatic.
         python: Version of its interpreter.
         packages: Every distribution its interpreter has, by name.
         workload: What it generated.
         model_hash: Hash of its model's weights and configuration.
         device: The kind of device it ran on.
-        subject: ``module:function``, where it had one.
-        revision: Commit of its code, where it was one.
+        subject: ``module:function``; ``None`` without one.
+        revision: Commit of its code; ``None`` where it was not a commit.
         modules: Modules that came from the revision's folders, each with the start of its
             file's SHA-256.
-        program: What a program of the user's says of itself, which draws in place of diffusers.
+        program: An external program's facts about itself; ``None`` where diffusers draws.
     """
 
     label: str
@@ -296,21 +297,21 @@ class SideRecord:
 
 @dataclass(frozen=True)
 class AbComparison:
-    """Everything that a comparison found.
+    """All results of a comparison.
 
     Attributes:
         created: Start, UTC, ISO 8601.
         options: How it was made.
-        a: The reference.
-        b: What is judged.
+        a: The reference side.
+        b: The side that is judged.
         environment: The machine, and this process's own packages.
-        cases: Those that were reached, in order.
+        cases: The cases that were reached, in order.
         b_first: Whether first blocks began with B.
         control: Blocks of A against A, ``B`` being the second A; empty where there was none.
         guards: The machine before the first round.
-        notes: What people should know of how it went.
+        notes: Remarks for people on the measurement.
         was_interrupted: Whether the user ended it.
-        duration_s: How long it took, loading included.
+        duration_s: Seconds that it took, including loading.
         format_version: Version of this record.
     """
 

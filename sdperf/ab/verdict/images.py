@@ -1,4 +1,4 @@
-"""The images of two sides: compared with each other, where they ought to be alike. Pure."""
+"""Compares the images of two sides with each other, where they should be similar. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_DROP_LIMIT_BITS: Final = 8.0
 
 
 def pair_images(a: Drawn, b: Drawn, *, of_one_size: bool = False) -> tuple[ImagePair, ...]:
-    """Look at both sides' images and score B's against A's, prompt by prompt.
+    """Examine both sides' images and score B's against A's, prompt by prompt.
 
     Images of different sizes are not scored. Where one side has more prompts, the rest of them
     have no partner and are left out.
@@ -51,12 +51,12 @@ def pair_images(a: Drawn, b: Drawn, *, of_one_size: bool = False) -> tuple[Image
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """What decides a side's images.
+    """Everything that decides a side's images.
 
     Attributes:
-        workload: What was asked for.
-        model_hash: The weights.
-        variant: How.
+        workload: The workload.
+        model_hash: Hash of the weights.
+        variant: The variant.
     """
 
     workload: Workload
@@ -68,7 +68,7 @@ ANOTHER_PROGRAM: Final = (
     "another program: prompt, seed, steps, size and guidance are equal as asked; noise, scheduler, "
     "text encoder precision and weights cannot be"
 )
-"""Why pictures of two programs are not compared with floors."""
+"""The reason why pictures of two programs are not compared with floors."""
 
 
 def choose_floors(
@@ -79,18 +79,19 @@ def choose_floors(
 ) -> tuple[Floors | None, str | None]:
     """Choose the floors of B's images beside A's.
 
-    - Floors given by the user hold always.
+    - Floors given by the user always hold.
     - Different weights, prompts, seeds, sizes, steps, guidance or scheduler draw different
       pictures on purpose: nothing is compared with the other.
-    - Another program of the user's: nothing; the same one in two environments: one path.
-    - Other optimisations or another engine: what is asked of it beside the plain pipeline.
+    - Another external program: there are no floors; the same program in two environments: the
+      floors of one path.
+    - Other optimisations or another engine: their floors beside the plain pipeline.
     - One precision on both sides: the floors of one path (`SAME_PATH_FLOORS`).
-    - fp32 against 16 bits: what was measured for the model in that precision.
+    - fp32 against 16 bits: the floors that were measured for the model in that precision.
 
     Args:
         a: The reference.
-        b: What is judged.
-        options: May hold the user's floors.
+        b: The side that is judged.
+        options: The options, which may have the user's floors.
         find_floors: Returns the measured floors of a precision.
 
     Returns:
@@ -124,7 +125,7 @@ def choose_floors(
 
 
 def list_differences(a: Drawing, b: Drawing) -> list[str]:
-    """Name what makes two sides draw different pictures on purpose."""
+    """Name the settings by which two sides draw different pictures on purpose."""
     changed = ["weights"] if a.model_hash != b.model_hash else []
     for item in dataclasses.fields(Workload):
         if item.name == "model":

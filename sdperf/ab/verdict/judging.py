@@ -1,4 +1,4 @@
-"""What a comparison says: speed, memory, energy and images of each case, and one line. Pure."""
+"""Judges a comparison: speed, memory, energy and images of each case, and one line. Pure."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from sdperf.stats.paired import (
 from sdperf.units import format_change
 
 LEAST_SHOWN: Final = 0.5
-"""Share of a gain, as log ratios, that the profiled rounds show at least."""
+"""Least share of a gain, as log ratios, that the profiled rounds have to show."""
 
 LARGEST_UNSHOWN: Final = 2.0
-"""Times as fast that a side may be by its timed rounds where its stages do not show it."""
+"""The largest ratio of speeds in timed rounds that the stages need not show."""
 
 SMALLEST_TOLD_LOG: Final = 0.1
-"""A gain below this, as a log ratio, may hide in the noise of the profiled rounds."""
+"""A smaller gain, as a log ratio, may be hidden by the noise of the profiled rounds."""
 
 FEWEST_PROFILES: Final = 3
 
 STAGE_ERROR: Final = 0.025
-"""Error of each bound of a stage's interval: 95 % in all, of one stage, for orientation."""
+"""Error of each bound of a stage's interval, which has 95 % in all for one stage alone."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class StageChange:
 
     Attributes:
         name: The stage, or ``rest`` for what no stage explains.
-        a_s: Median of A, seconds an image.
-        b_s: Median of B.
+        a_s: Median of A, seconds per image.
+        b_s: Median of B, seconds per image.
         bounds: Log ratio B over A with a 95 % interval; ``None`` with fewer than two pairs.
     """
 
@@ -67,21 +67,22 @@ class StageChange:
 
     @property
     def saved_s(self) -> float:
-        """Seconds an image that B saves here; negative where it takes longer."""
+        """Seconds per image that B saves here; negative where it takes longer."""
         return self.a_s - self.b_s
 
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """What is said of one case.
+    """The verdict on one case.
 
     Attributes:
-        case: What was measured.
+        case: The measurements.
         speed: The decision over its blocks, with bounds; log ratios B over A.
-        bounds: What to show of the speed: those of the deciding look, else of all blocks so far.
+        bounds: The bounds to show: those of the deciding look, else of all blocks so far.
         stages: Where the time went, in the order in which stages run.
-        findings: Of ``latency``, ``memory`` and ``image``; their worst is the outcome.
-        outcome: The worst of them; being faster is a PASS, its finding says FASTER.
+        findings: The findings on ``latency``, ``memory`` and ``image``.
+        outcome: The worst outcome of the findings; a faster side is a PASS, its finding says
+            FASTER.
         line: The verdict in one line: "B is 12.1 % faster (10.8 to 13.4), same memory, ...: PASS".
     """
 
@@ -96,13 +97,13 @@ class CaseVerdict:
 
 @dataclass(frozen=True)
 class AbVerdict:
-    """What a comparison says.
+    """The verdict on a comparison.
 
     Attributes:
-        cases: In order.
+        cases: The verdicts on its cases, in order.
         control: Mean log ratio of A against itself; ``None`` where it was not measured.
-        void: Why nothing that was timed counts; ``None`` where it does.
-        outcome: The worst case's, ``INCONCLUSIVE`` where void or nothing was measured.
+        void: Why no timing counts; ``None`` where timings do.
+        outcome: The worst outcome of a case, ``INCONCLUSIVE`` where void or nothing was measured.
     """
 
     cases: tuple[CaseVerdict, ...]
@@ -112,7 +113,7 @@ class AbVerdict:
 
 
 def judge_comparison(comparison: AbComparison) -> AbVerdict:
-    """Judge every case of a comparison, with equal results for equal records."""
+    """Judge every case of a comparison; equal records give equal verdicts."""
     options = comparison.options
     contrasts = [block.contrast for block in comparison.control if block.discarded is None]
     control = statistics.fmean(contrasts) if contrasts else None
@@ -135,7 +136,7 @@ def judge_case(
     """Judge one case.
 
     Args:
-        case: What was measured.
+        case: The measurements.
         options: Limits and looks.
         is_interrupted: Whether the user ended it.
     """
@@ -220,7 +221,7 @@ def _judge_memory(case: CaseComparison, options: CompareOptions) -> list[Finding
 
 
 def _judge_plausibility(case: CaseComparison, bounds: YuenBounds | None) -> list[Finding]:
-    """Judge whether the difference can be: pictures from memory, gains that no stage shows."""
+    """Judge whether the difference is possible: pictures from memory, gains that no stage shows."""
     findings = []
     for side, fresh in (("A", case.fresh_a), ("B", case.fresh_b)):
         rounds_s = list_rounds_s(case.blocks, "A" if side == "A" else "B")
@@ -245,10 +246,10 @@ def _judge_plausibility(case: CaseComparison, bounds: YuenBounds | None) -> list
 
 
 def _find_shown_share(case: CaseComparison, bounds: YuenBounds | None) -> float | None:
-    """Return how much of a gain the profiled rounds show, as log ratios; ``None`` where untold.
+    """Return how much of a gain the profiled rounds show, as log ratios; ``None`` is unknown.
 
-    Only a gain of a plain loop on both sides can be told: what overlaps or is divided among
-    workers does not show in one image that is profiled alone.
+    It is known only for a plain loop on both sides: overlap and the division among workers do not
+    show in one image that is profiled alone.
     """
     is_plain = all(
         (one.mode, one.workers) == ("sync", 1) for one in (case.variant_a, case.variant_b)

@@ -1,4 +1,4 @@
-"""The words of a verdict: what B is beside A, in the terms that people use. Pure."""
+"""The words of a verdict: B compared with A, in the terms that people use. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdperf.stats.paired import Decision, YuenBounds
 from sdperf.units import format_score
 
 SAME_MEMORY: Final = 0.02
-"""Peaks closer than this are called the same."""
+"""Peaks that differ by less than this fraction are called the same."""
 
 
 def describe_speed(bounds: YuenBounds | None, decision: Decision) -> str:
@@ -24,7 +24,7 @@ def describe_speed(bounds: YuenBounds | None, decision: Decision) -> str:
 
     Args:
         bounds: Log ratio B over A; ``None`` where too little was measured.
-        decision: What the looks say.
+        decision: The decision of the looks.
     """
     if bounds is None:
         return "speed unknown"
@@ -41,7 +41,7 @@ def describe_speed(bounds: YuenBounds | None, decision: Decision) -> str:
 
 
 def describe_ratio(log_ratio: float) -> str:
-    """Say of a log ratio of times how much faster or slower it is.
+    """Say how much faster or slower a log ratio of times is.
 
     >>> describe_ratio(math.log(0.9)), describe_ratio(math.log(1.2)), describe_ratio(0.0)
     ('10.0 % faster', '20.0 % slower', 'equal')
@@ -54,7 +54,7 @@ def describe_ratio(log_ratio: float) -> str:
 
 
 def describe_change(bounds: YuenBounds) -> str:
-    """Give a change of time with its interval, signed; minus is faster.
+    """Format a change of time with its interval, signed; minus is faster.
 
     >>> describe_change(YuenBounds(math.log(0.9), math.log(0.85), math.log(1.05), 0.01, 3))
     '-10.0 % (-15.0 to +5.0)'
@@ -66,7 +66,7 @@ def describe_change(bounds: YuenBounds) -> str:
 
 
 def describe_memory(a: MemoryUsage, b: MemoryUsage) -> str | None:
-    """Say how B's peak compares: the device's where both know it alike, else resident memory."""
+    """Say how B's peak compares: of the device where both know it equally, else resident memory."""
     pairs = [(a.peak_device_bytes, b.peak_device_bytes), (a.peak_rss_bytes, b.peak_rss_bytes)]
     if a.peak_device_sampled != b.peak_device_sampled:
         pairs = pairs[1:]
@@ -90,7 +90,7 @@ def describe_energy(energy: EnergyPair | None) -> str | None:
 
 
 def describe_images(images: Sequence[ImagePair], unjudged: str | None) -> str | None:
-    """Say how alike the images are: the worst of all prompts."""
+    """Say how similar the images are, by the worst one of all prompts."""
     if not images:
         return None
     scores = [pair.b.score(AGAINST) for pair in images]

@@ -184,7 +184,7 @@ class _Teller:
         if state is not None and state.end is not None:
             self.say(
                 f"going on after {1 + len(state.steps)} tests, begun {state.started} "
-                f"(--no-resume begins anew)"
+                f"(--no-resume starts again)"
             )
 
     def begin(self, what: str, step: str, standing: Standing) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdperf.judging.session.limits import Limits
 
 _EPILOG: Final = """\
-What the numbers inside the report tell is judged anew, as the session did. What the run saw itself
+What the numbers inside the report tell is judged again, as the session did. What the run saw itself
 (images, dead workers) and what it settled by measuring again is taken from its record. Nothing in
 the file is run.
 

@@ -70,7 +70,7 @@ def add_steps_options(group: Options) -> None:
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="go on where the same question was left (default), or begin anew",
+        help="go on where the same question was left (default), or start from the beginning",
     )
     group.add_argument(
         "--pip-option",

@@ -50,7 +50,7 @@ def describe_plan(
     if state is not None and (state.pairs or state.failed):
         yield (
             f"going on after {format_quantity(len(state.pairs), 'comparison')}, begun "
-            f"{state.started} (--no-resume begins anew)"
+            f"{state.started} (--no-resume starts again)"
         )
     if took and left:
         each_s = sum(took) / len(took)

@@ -56,7 +56,7 @@ class OnnxEngine:
         return {part.name: self._prepare_part(part, request, say) for part in parts}
 
     def set_threads(self, threads: int) -> None:
-        """Open the sessions anew where they have another number of threads."""
+        """Open the sessions again where they have another number of threads."""
         if threads == self._threads:
             return
         self._threads = threads

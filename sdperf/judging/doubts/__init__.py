@@ -1,1 +1,1 @@
-"""What makes a figure doubtful: contradictions, impossible gains, order, another execution."""
+"""Reasons to doubt a figure: contradictions, impossible gains, order, different execution."""

@@ -9,38 +9,62 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
 
 _OWN_AFFAIR: Final = frozenset({"model", "lora"})
-"""Paths or hub ids: the same may lie elsewhere on another day; `model_hash` and `loras` tell."""
+"""Fields not compared: paths or hub ids, which may change; `model_hash` and `loras` tell."""
 
 
-_ANOTHER_WORKLOAD: Final = "another workload: "
 _ACCEPT: Final = "sdperf baseline accept --reason TEXT"
 _PROMPT_ALONE: Final = "the prompt alone"
-"""What is drawn from where there is no picture."""
+"""The words for a workload without an input picture."""
 
 
-def explain_difference(saved: Measurement, current: Measurement) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Why a saved case and the one of today cannot be compared.
+
+    Attributes:
+        reason: The words that a person reads.
+        is_of_workload: Whether the two were asked for different work, on the same machine.
+    """
+
+    reason: str
+    is_of_workload: bool = False
+
+    def suggest(self, otherwise: str) -> str:
+        """Return the next step: about the workload where that differs, else ``otherwise``."""
+        if self.is_of_workload:
+            return "ask for the workload of then, or accept a baseline of this one: " + _ACCEPT
+        return otherwise
+
+
+def explain_difference(saved: Measurement, current: Measurement) -> Difference | None:
     """Say why two measurements of one test id are not comparable; ``None`` when they are.
 
-    Another model hash is not a reason: retrained or converted weights are a change to be judged.
+    A different model hash is no obstacle: retrained or converted weights are a change to judge.
     """
     if saved.kind != current.kind or saved.images_per_round != current.images_per_round:
-        return f"{saved.images_per_round} images a round against {current.images_per_round} now"
+        return Difference(
+            f"{saved.images_per_round} images a round against {current.images_per_round} now"
+        )
     if saved.variant.identity != current.variant.identity:
-        return f"variant {saved.variant.id} against {current.variant.id} now"
+        return Difference(f"variant {saved.variant.id} against {current.variant.id} now")
     for field in dataclasses.fields(saved.workload):
         before, now = (getattr(one.workload, field.name) for one in (saved, current))
         if field.name in _OWN_AFFAIR or before == now:
             continue
         if field.name == "picture":
-            return f"{_ANOTHER_WORKLOAD}{explain_pictures(before, now)}"
-        return f"{_ANOTHER_WORKLOAD}{field.name} was {_show(before)} and is {_show(now)}"
+            return _tell_workload(explain_pictures(before, now))
+        return _tell_workload(f"{field.name} was {_show(before)} and is {_show(now)}")
     if [one.key for one in saved.loras] != [one.key for one in current.loras]:
         was, now = (_name_loras(one) for one in (saved, current))
-        return f"{_ANOTHER_WORKLOAD}{was} was loaded into the model, and now {now}"
+        return _tell_workload(f"{was} was loaded into the model, and now {now}")
     before, now = saved.environment.fingerprint(), current.environment.fingerprint()
     if before != now:
-        return f"measured on {before}, this is {now}"
+        return Difference(f"measured on {before}, this is {now}")
     return None
+
+
+def _tell_workload(what: str) -> Difference:
+    return Difference(f"another workload: {what}", is_of_workload=True)
 
 
 def _name_loras(measured: Measurement) -> str:
@@ -48,7 +72,7 @@ def _name_loras(measured: Measurement) -> str:
 
 
 def explain_pictures(before: InputPicture | None, now: InputPicture | None) -> str:
-    """Say in words what two workloads are drawn from, and of two pictures only what differs."""
+    """Say in words what two workloads are drawn from; for two pictures, only what differs."""
     if before is None or now is None:
         return f"it was drawn from {_describe(before)}, and now from {_describe(now)}"
     was, is_now = list_picture_parts(before), list_picture_parts(now)
@@ -57,7 +81,7 @@ def explain_pictures(before: InputPicture | None, now: InputPicture | None) -> s
 
 
 def list_picture_parts(picture: InputPicture | None) -> dict[str, str]:
-    """Say in words, field by field, what is drawn from; the same fields without a picture."""
+    """Describe the input of a workload field by field; the fields exist without a picture too."""
     given = InputPicture(DEFAULT_PICTURE_SHA256) if picture is None else picture
     parts = {
         "picture": given.name_picture().removeprefix("picture "),
@@ -71,18 +95,6 @@ def list_picture_parts(picture: InputPicture | None) -> dict[str, str]:
     return dict.fromkeys(parts, "none") | {"picture": _PROMPT_ALONE}
 
 
-def suggest_comparison(reason: str, otherwise: str) -> str:
-    """Return the next step where nothing can be compared.
-
-    Args:
-        reason: As `explain_difference` says it, the session's name before it.
-        otherwise: What to do where it is another thing than the workload.
-    """
-    if _ANOTHER_WORKLOAD in reason:
-        return "ask for the workload of then, or accept a baseline of this one: " + _ACCEPT
-    return otherwise
-
-
 def _describe(picture: InputPicture | None) -> str:
     if picture is None:
         return _PROMPT_ALONE
@@ -93,7 +105,7 @@ def _describe(picture: InputPicture | None) -> str:
 
 
 def _show(value: object) -> str:
-    """Show a field in words: prompts one by one, nothing as nothing."""
+    """Show a field in words: prompts one by one, and an empty field as left open."""
     if value is None:
         return "left open"
     return ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)

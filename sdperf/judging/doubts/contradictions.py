@@ -1,6 +1,6 @@
-"""Figures of one run that contradict each other, named: an instrument may not believe both. Pure.
+"""Names figures of one run that contradict each other: both cannot be true. Pure.
 
-Nothing here needs a baseline. A contradiction fails no case: it says which figure not to trust.
+This needs no baseline. A contradiction does not fail a case: it says which figure not to trust.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ STAGE_TOLERANCE: Final = 0.10
 """A stage alone may be this much longer than the image that contains it, as a fraction."""
 
 SUM_RANGE: Final = (0.80, 1.20)
-"""All stages alone over the image that they make up."""
+"""Tolerated ratio of the sum of all stages, each measured alone, to the whole image."""
 
 BATCH_TOLERANCE: Final = 0.10
 """A batch may take this much longer per image than single images, as a fraction."""
 
 _BUSY_STAGES: Final = (None, "denoise")
-"""Cases whose work is the denoiser's: other stages keep fewer cores busy by their nature."""
+"""Cases in which the denoiser does the work: other stages keep fewer cores busy by nature."""
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """One case whose figure another one contradicts.
+    """One case whose figure contradicts another figure.
 
     Attributes:
         case: The case that is named.
-        sentence: Both figures, and what they say against each other.
-        hint: What to look at or type next.
+        sentence: Both figures, and how they contradict each other.
+        hint: What to look at, or the command to type next.
     """
 
     case: str
@@ -62,9 +62,9 @@ def find_contradictions(cases: Mapping[str, Measurement]) -> list[Contradiction]
 
 
 def _find_lost_cores(cases: Mapping[str, Measurement]) -> Iterator[Contradiction]:
-    """Name one-worker cases that keep fewer cores busy than the first of their precision.
+    """Name cases on one worker that keep fewer cores busy than the first case of their precision.
 
-    A second team of OpenMP threads shows so, and whatever else takes the processor away.
+    A second team of OpenMP threads has this effect, and so does any other work on the processor.
     """
     firsts: dict[tuple[object, ...], tuple[str, float]] = {}
     for name, one in cases.items():
@@ -156,6 +156,6 @@ def _select(one: Measurement) -> str:
 
 
 def compute_cores_busy(cpu_s: Sequence[float], seconds: Sequence[float]) -> float | None:
-    """Return the median of processor seconds a second over rounds; ``None`` without rounds."""
+    """Return the median of processor seconds per second over rounds; ``None`` without rounds."""
     pairs = list(zip(cpu_s, seconds, strict=False))
     return statistics.median(cpu / wall for cpu, wall in pairs) if pairs else None

@@ -1,4 +1,4 @@
-"""Did two runs of one workload execute the same? Pictures and steps, both values each. Pure."""
+"""Did two runs of one workload execute the same work? Compares pictures and steps. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HELD_EQUAL: Final = {
     "precision": "the denoiser's weights in",
     "scheduler": "the scheduler",
 }
-"""Calls of the denoiser are recorded only: leaving some out is a change that its pictures judge."""
+"""What is compared. Denoiser calls are only recorded: pictures judge a change that skips some."""
 
 
 def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
@@ -27,7 +27,7 @@ def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
         base: What it is compared with.
 
     Returns:
-        BROKEN with both values; ``None`` where they agree, or one of them was not seen.
+        BROKEN with both values; ``None`` where they agree, or where one value is unknown.
     """
     seen = _list_differences(current, base)
     if not seen:
@@ -66,5 +66,5 @@ def _list_differences(current: Measurement, base: Measurement) -> list[str]:
 
 
 def _name(value: object) -> object:
-    """Return a value as it is shown; a switch is on or off."""
+    """Format a value; a switch is shown as on or off."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

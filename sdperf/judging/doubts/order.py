@@ -14,7 +14,7 @@ from sdperf.units import format_change, format_seconds
 ORDER: Final = "order"
 ROUNDS_AGAIN: Final = 2
 SMALLEST_MOVE: Final = 0.05
-"""A smaller move of the median is no warning, as a fraction."""
+"""A smaller move of the median, as a fraction, causes no warning."""
 
 _HINT: Final = (
     "measure the cases in between alone (-k); docs/what-a-case-leaves-behind.md says what can stay"
@@ -29,15 +29,15 @@ def judge_order(
     *,
     is_strict: bool = False,
 ) -> Guard:
-    """Hold rounds of a pipeline's first case, measured again at the end, against its own.
+    """Compare rounds of a pipeline's first case, measured again at the end, with its first rounds.
 
-    It moved when all rounds lie outside of all that the first made, by more than `SMALLEST_MOVE`
-    from their median; or when it keeps less than `FEWEST_CORES_KEPT` of the cores busy that it
-    kept, which a machine that others use shows less than the seconds do.
+    The case moved when all new rounds lie outside the range of the first ones, by more than
+    `SMALLEST_MOVE` from their median. It also moved when it keeps less than `FEWEST_CORES_KEPT` of
+    the earlier number of cores busy: other users of the machine change that less than the seconds.
 
     Args:
         case: Name of the case.
-        first: What was measured of it at first.
+        first: The first measurement of the case.
         again_s: Seconds of its rounds now.
         again_cpu_s: Processor seconds of all workers in each of them; empty is unknown.
         is_strict: Whether a move fails.
@@ -70,7 +70,7 @@ def judge_order(
 
 
 def _explain(kept: float | None, *, is_faster: bool) -> str:
-    """Say what can have moved a case, as far as the cores that it kept busy tell it.
+    """Say what may have moved a case, judged by the cores that it kept busy.
 
     Args:
         kept: Cores busy at the end over those at first; ``None`` is unknown.
@@ -94,7 +94,7 @@ def _explain(kept: float | None, *, is_faster: bool) -> str:
 
 
 def describe_leftovers(leftovers: Sequence[str]) -> Guard | None:
-    """Say what requests left changed in a worker; ``None`` where nothing was."""
+    """Name what requests left changed in a worker; ``None`` where nothing changed."""
     if not leftovers:
         return None
     said = "; ".join(dict.fromkeys(leftovers))

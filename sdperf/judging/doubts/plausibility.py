@@ -1,4 +1,4 @@
-"""Can it be? What no honest change can do: answer from memory, or outrun the device. Pure."""
+"""Finds figures that no real speed-up can give: answers from memory, more than the peak. Pure."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from sdperf.units import format_seconds
 GATE: Final = "plausibility"
 
 LARGEST_SHARE_OF_PEAK: Final = 3.0
-"""Counted operations a second over the measured peak: fast convolutions (Winograd) do with 2.25
-times fewer multiplications than are counted, and a peak is measured on a disturbed machine too."""
+"""Largest plausible ratio of counted operations per second to the measured peak. Fast convolutions
+(Winograd) need 2.25 times fewer multiplications than are counted, and a disturbed machine
+measures too low a peak."""
 
 LEAST_REPEATED_SHARE: Final = 0.5
-"""Operations counted for a request made before, over those of one never made."""
+"""Smallest plausible ratio of the operations of a repeated request to those of a fresh one."""
 
 _HINT: Final = "look for pictures, embeddings or outputs that are kept from one request to the next"
 
 
 def judge_fresh(known_s: float, fresh: FreshRounds, who: str = "") -> Finding | None:
-    """Judge rounds of fresh requests; BROKEN, or ``None`` where nothing is odd.
+    """Judge rounds of fresh requests; BROKEN, or ``None`` where nothing is suspicious.
 
     Args:
         known_s: Median seconds of the timed rounds.
         fresh: Rounds of the same size whose requests were never made before.
-        who: Whose, in words that a sentence begins with; empty is the case's own.
+        who: Whose rounds they are, as the start of a sentence; empty for the case itself.
     """
     if fresh.repeated:
         return Finding(
@@ -59,20 +60,21 @@ def judge_fresh(known_s: float, fresh: FreshRounds, who: str = "") -> Finding | 
 
 
 def judge_fresh_against(current: Measurement, base: Measurement) -> Finding | None:
-    """Judge whether known requests became quicker, and those that were never made did not.
+    """Judge whether known requests became quicker while fresh ones did not.
 
-    A faster pipeline is faster for both. That is sharper than the ratio of one session, which
-    honest caches of tokens and embeddings may raise: half of an image's work kept shows here.
+    A faster pipeline is faster for both. This is sharper than the ratio within one session, which
+    honest caches of tokens and embeddings may raise: a cache of half of an image's work shows here.
 
     Args:
         current: What was just measured.
         base: The compared session's measurement of the case.
 
     Returns:
-        BROKEN with the seconds of both; ``None`` where nothing is odd or one of them drew none.
+        BROKEN with the seconds of both; ``None`` where nothing is suspicious, or where one session
+        drew no fresh requests.
     """
     if current.fresh is None or base.fresh is None or current.fresh.known_again_s is None:
-        return None  # one of them took no longer than known ones do
+        return None  # one fresh round took no longer than known ones
     (fresh_s, known_s), (fresh_then_s, known_then_s) = map(_compare_fresh, (current, base))
     is_apart = fresh_s / known_s > LARGEST_FRESH_GROWTH * max(1.0, fresh_then_s / known_then_s)
     is_quicker = known_then_s > LARGEST_FRESH_GROWTH * known_s

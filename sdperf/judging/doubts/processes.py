@@ -1,4 +1,4 @@
-"""Do the fresh processes of one case agree? Some pick a kernel that is far slower, and keep it."""
+"""Do the fresh processes of one case agree? Some choose a far slower kernel and keep it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What passed between the components, beside a reference or an earlier session."""
+"""Compares the values between components with a reference or an earlier session."""

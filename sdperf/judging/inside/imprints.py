@@ -1,9 +1,9 @@
-"""L2 and L3 against the compared sessions: where does a picture part from what it was? Pure.
+"""L2 and L3 against the compared sessions: where does a picture begin to differ? Pure.
 
-Imprints tell in every session that compares which component is the first to give something else,
-on inputs that are equal until there, and how far the latents are apart in the end. A small
-difference on a machine that has been exact is told as CHANGED; latents farther apart than the
-tolerance of the precision are a loss, other steps and other sizes are other work.
+Imprints tell in every comparing session which component is the first to give another output, with
+equal inputs until there, and how far the latents are apart in the end. A small difference on a
+machine that has been exact is reported as CHANGED. Latents farther apart than the tolerance of the
+precision are a loss. Other steps and other sizes are other work.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ _WHERE: Final = {
 
 
 def judge_imprints(current: Measurement, history: Sequence[Measurement | None]) -> Finding | None:
-    """Judge where the pictures of a case part from those of the compared sessions.
+    """Judge where the pictures of a case begin to differ from those of the compared sessions.
 
-    The latest session that imprinted a picture is what it is compared with. What any compared
-    session gave is no change: a machine that chooses between two kernels from day to day gives
-    either.
+    A picture is compared with the latest session that imprinted it. What any compared session gave
+    is not a change: a machine that chooses between two kernels from day to day gives either.
 
     Args:
         current: What was just measured.
@@ -43,8 +42,8 @@ def judge_imprints(current: Measurement, history: Sequence[Measurement | None]) 
 
     Returns:
         BROKEN (other steps or sizes, or latents that are not finite now), DEGRADED, CHANGED, or
-        ``None`` where all that both imprinted is equal, or the difference is within what cannot
-        be told from another kernel.
+        ``None`` where all common imprints are equal, or where another kernel could explain the
+        difference.
     """
     found = [*_find_partings(current, history)]
     if not found:
@@ -90,7 +89,7 @@ def _find_partings(
 
 
 def _choose_limit(current: Measurement, *, is_exact: bool) -> float:
-    """Choose how far latents may be apart, as relative RMS: a saved run is judged alike."""
+    """Choose how far latents may be apart, as relative RMS; a saved run gets the same limit."""
     if is_exact and is_plain_fp32(current.variant):
         return STRICTEST_TRAJECTORY_RMS
     return choose_trajectory_rms(current.variant.precision, None)
@@ -139,7 +138,7 @@ def _judge(
 
 
 def describe_parting(parting: Parting, steps: int) -> str:
-    """Say where two runs part, and by how much there."""
+    """Say where two runs begin to differ, and by how much."""
     where = _WHERE[parting.component]
     step = "" if parting.step is None else f" at step {parting.step + 1} of {steps}"
     rms = parting.relative_rms

@@ -1,4 +1,4 @@
-"""L2 and L3: components and latents of the suite's pictures beside the reference's. Pure."""
+"""L2 and L3: compares components and latents of pictures with the reference's. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CALIBRATE: Final = (
     "measure this model's floors (sdperf quality calibrate), or compare with accepted pictures"
 )
 _TWICE_DB: Final = 6.0
-"""Twice the error, dB: the time step is rounded twice, as it is and times 1000."""
+"""Twice the error, in dB: the time step is rounded twice, once itself and once times 1000."""
 
 _OTHER_WORK: Final = (
     f"ask for what is meant (pytest {STEPS}, {SIZE}), so that the reference draws it too"
@@ -120,10 +120,10 @@ def describe_components(seen: ComponentParity) -> str:
 
 
 def judge_trajectory(seen: TrajectoryParity, precision: str, floors: Floors | None) -> Finding:
-    """L3: where along the steps the latents part from the reference's; the worst picture decides.
+    """L3: at which step the latents leave those of the reference; the worst picture decides.
 
     Returns:
-        BROKEN (NaN, another number of steps, another size), DEGRADED, INCONCLUSIVE or PASS.
+        BROKEN (NaN, other number of steps, other size), DEGRADED, INCONCLUSIVE or PASS.
     """
     tolerance = choose_trajectory_rms(precision, floors)
     judged = [_judge_trajectory(one, seen.against, tolerance) for one in seen.pictures]
@@ -161,7 +161,7 @@ def _judge_trajectory(picture: PictureTrajectory, against: str, tolerance: float
 
 
 def describe_trajectory(seen: TrajectoryParity) -> str:
-    """Say in a few words where the latents are farthest apart."""
+    """Say in a few words at which step the latents are farthest apart."""
     known = [
         (value, step, len(one.distance.relative_rms))
         for one in seen.pictures

@@ -1,1 +1,1 @@
-"""Judges of what a case takes from the machine beside time: memory, its growth, energy, cores."""
+"""Judges of the resources of a case beside time: memory, its growth, energy, cores."""

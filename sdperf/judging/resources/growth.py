@@ -1,4 +1,4 @@
-"""Does memory grow from picture to picture? A leak needs nothing to be compared with. Pure."""
+"""Does memory grow from picture to picture? A leak shows without a baseline. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdperf.units import format_bytes
 
 GATE: Final = "growth"
 DEFAULT_MAX_LEAK_BYTES: Final = 256 * 2**10
-"""Tolerated growth a picture. Nothing that an image is made of is as small, but for its latents."""
+"""Tolerated growth in bytes per picture. Of the parts of an image only latents are as small."""
 
 Memory = Literal["resident memory", "device memory"]
 
@@ -24,12 +24,12 @@ class Growth:
     """How much one kind of memory grows from picture to picture, in one process.
 
     Attributes:
-        memory: Which.
-        per_image_bytes: Bytes a picture; negative where it shrinks.
-        lower_bytes: Lower end of the interval.
-        upper_bytes: Upper end.
-        coverage: Of the interval; see `sdperf.stats.slope`.
-        images: Pictures of the whole series.
+        memory: The kind of memory.
+        per_image_bytes: Bytes per picture; negative where it shrinks.
+        lower_bytes: Lower end of the interval, bytes per picture.
+        upper_bytes: Upper end of the interval, bytes per picture.
+        coverage: Chance that the interval holds the true growth; see `sdperf.stats.slope`.
+        images: How many pictures the whole series has.
     """
 
     memory: Memory
@@ -43,10 +43,10 @@ class Growth:
 def compute_growth(measurement: Measurement) -> list[Growth]:
     """Compute the growth of each kind of memory that is known after enough rounds.
 
-    Rounds in several sets of processes say nothing together: each begins anew.
+    Rounds of several sets of processes cannot be joined: each set starts fresh.
 
     Args:
-        measurement: Of one case.
+        measurement: The measurement of one case.
     """
     if measurement.processes > 1:
         return []
@@ -74,8 +74,8 @@ def compute_drift(measurement: Measurement) -> Slope | None:
     """Compute how much longer each round takes than the one before, as a share of the median.
 
     Returns:
-        The slope in shares of the median round; ``None`` with too few rounds, or in several sets
-        of processes.
+        The slope in shares of the median round; ``None`` with too few rounds, or where several sets
+        of processes made them.
     """
     if measurement.processes > 1:
         return None
@@ -90,16 +90,17 @@ def judge_growth(
 ) -> Finding | None:
     """Judge whether memory grows from picture to picture.
 
-    HEAVIER when the whole interval lies above the limit; INCONCLUSIVE when the growth does and its
-    interval does not. What a compared session grew by already is no news: the limit comes on top.
+    HEAVIER when the whole interval lies above the limit; INCONCLUSIVE when only the growth does.
+    The growth of a compared session is tolerated too: the limit is added to it.
 
     Args:
         current: The current measurement.
         history: The compared sessions; none are needed.
-        max_leak_bytes: Tolerated growth a picture.
+        max_leak_bytes: Tolerated growth in bytes per picture.
 
     Returns:
-        The worse answer of the kinds of memory; ``None`` where none is known after enough rounds.
+        The worst answer among the kinds of memory; ``None`` where no kind is known after enough
+        rounds.
     """
     known = [growth for saved in history if saved is not None for growth in compute_growth(saved)]
     findings = [
@@ -127,7 +128,7 @@ def _judge_memory(growth: Growth, known: Sequence[Growth], max_leak_bytes: float
 
 
 def describe_growth(growth: Growth) -> str:
-    """Say how much a memory grows, between which bounds, over how many pictures."""
+    """Say how much one kind of memory grows, with its bounds and the number of pictures."""
     return (
         f"{growth.memory} grows by {format_bytes(growth.per_image_bytes)} a picture "
         f"({format_bytes(growth.lower_bytes)} to {format_bytes(growth.upper_bytes)}, "

@@ -43,7 +43,7 @@ def judge_memory(
         limits: Both limits.
 
     Returns:
-        The worse of the two answers; NO BASELINE where no accepted session knows either peak.
+        The worse of the two answers; NO BASELINE where no accepted session knows any of the peaks.
     """
     limits = limits or MemoryLimits()
     device_history = [past for past in history if past.peak_device_bytes is not None]

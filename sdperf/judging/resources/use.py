@@ -13,7 +13,7 @@ CORES: Final = "cores"
 
 
 def read_energy_per_image_j(measurement: Measurement) -> tuple[float, str] | None:
-    """Return joules a picture and what took them: the device that the pipeline ran on.
+    """Return joules per picture, and the name of the device that took them.
 
     Returns:
         ``None`` where nothing was watched, or the device's energy is not known.
@@ -32,14 +32,14 @@ def read_energy_per_image_j(measurement: Measurement) -> tuple[float, str] | Non
 
 
 def judge_energy(measurement: Measurement, max_energy_j: float | None) -> Finding | None:
-    """Judge the energy of a picture against a limit; unknown is never fine.
+    """Judge the energy of a picture against a limit; unknown energy never passes.
 
     Args:
-        measurement: Of one case. A stage alone delivers no picture.
-        max_energy_j: Tolerated joules a picture; ``None`` judges nothing.
+        measurement: The measurement of one case; a stage alone delivers no picture.
+        max_energy_j: Tolerated joules per picture; ``None`` judges nothing.
 
     Returns:
-        HEAVIER, PASS, INCONCLUSIVE where the energy is not known; ``None`` where nothing is asked.
+        HEAVIER, PASS, or INCONCLUSIVE where the energy is unknown; ``None`` without a limit.
     """
     if max_energy_j is None or measurement.kind == "stage":
         return None
@@ -60,12 +60,12 @@ def judge_cores(measurement: Measurement, min_cores: float | None) -> Finding | 
     """Judge whether a case keeps enough cores busy.
 
     Args:
-        measurement: Of one case; stages alone are not judged.
-        min_cores: Processor seconds a second at least; ``None`` judges nothing.
+        measurement: The measurement of one case; stages alone are not judged.
+        min_cores: Least processor seconds per second; ``None`` judges nothing.
 
     Returns:
-        SLOWER (seconds are left on the table), PASS, INCONCLUSIVE where it is not known; ``None``
-        where nothing is asked.
+        SLOWER (cores were idle that could have saved time), PASS, or INCONCLUSIVE where the number
+        is unknown; ``None`` without a limit.
     """
     if min_cores is None or measurement.kind == "stage":
         return None

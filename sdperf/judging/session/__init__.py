@@ -1,1 +1,1 @@
-"""A whole session judged: against saved runs, accepted sessions, and after confirmation."""
+"""Judges a whole session: against saved runs or accepted sessions, and after confirmation."""

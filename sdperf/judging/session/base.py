@@ -1,4 +1,4 @@
-"""What a session and everybody who reads its saved run make of a base: one rule each. Pure."""
+"""The rules by which a base counts, for a session and for readers of its saved run. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sdperf.judging.doubts.comparable import explain_difference
+from sdperf.judging.doubts.comparable import Difference, explain_difference
 from sdperf.judging.doubts.execution import judge_execution
 from sdperf.judging.doubts.plausibility import judge_fresh_against
 from sdperf.judging.inside.imprints import judge_imprints
@@ -27,11 +27,11 @@ class Base(Protocol):
 
     @property
     def cases(self) -> Mapping[str, SavedCase]:
-        """What it holds, by test id."""
+        """Its cases, by test id."""
 
     @property
     def level_changed(self) -> tuple[str, ...]:
-        """Cases whose earlier history it ends."""
+        """Cases whose earlier history this session ends."""
 
     @property
     def is_accepted(self) -> bool:
@@ -43,7 +43,7 @@ class Base(Protocol):
 
     @property
     def was_resumed(self) -> bool:
-        """Whether its cases come from more than one process of pytest."""
+        """Whether its cases were measured by more than one pytest process."""
 
     @property
     def failed_guards(self) -> tuple[str, ...]:
@@ -59,18 +59,18 @@ class Held:
     """What the bases hold of a case.
 
     Attributes:
-        cases: The case in each base, oldest first; ``None`` where that does not count.
-        reason: Why the last one that does not count does not; ``None`` where none says.
-        saved: How many of those that count are saved runs, which nobody accepted.
+        cases: The case in each base, oldest first; ``None`` where it does not count.
+        difference: Why the last base that does not count is left out; ``None`` without a reason.
+        saved: How many of the bases that count are saved runs, which nobody accepted.
     """
 
     cases: tuple[SavedCase | None, ...]
-    reason: str | None
+    difference: Difference | None
     saved: int
 
     @property
     def history(self) -> tuple[Measurement | None, ...]:
-        """The records of those that count."""
+        """The records of the bases that count."""
         return tuple(None if one is None else one.measurement for one in self.cases)
 
 
@@ -82,16 +82,17 @@ def find_held(
     needs_records: bool = False,
     takes_unfit: bool = False,
 ) -> Held:
-    """Find what the bases hold of a case that can be compared with.
+    """Find the records of a case in the bases that it can be compared with.
 
     Args:
         bases: Oldest first.
         head: The session that is judged.
         name: The case, which the head holds.
-        needs_records: Whether a base's case without a record does not count.
-        takes_unfit: Whether a base counts during which a guard failed that held for the head.
+        needs_records: Whether a base's case counts only with a record.
+        takes_unfit: Whether a base counts if a guard failed in it that was ok for the head.
     """
-    first, cases, reason = find_level(bases, name), list[SavedCase | None](), None
+    first, cases = find_level(bases, name), list[SavedCase | None]()
+    difference: Difference | None = None
     for index, base in enumerate(bases):
         saved = base.cases.get(name) if index >= first else None
         complaint = None
@@ -99,35 +100,39 @@ def find_held(
             complaint = _explain_unusable(base, head, name, needs_records=needs_records)
             if complaint is None and not takes_unfit:
                 complaint = _explain_unfit(base, head)
-            reason = reason if complaint is None else f"{base.source}: {complaint}"
+            if complaint is not None:
+                told = f"{base.source}: {complaint.reason}"
+                difference = Difference(told, complaint.is_of_workload)
         cases.append(saved if complaint is None else None)
     saved_runs = sum(
         one is not None and not base.is_accepted for one, base in zip(cases, bases, strict=True)
     )
-    return Held(tuple(cases), reason, saved_runs)
+    return Held(tuple(cases), difference, saved_runs)
 
 
-def _explain_unusable(base: Base, head: Base, name: str, *, needs_records: bool) -> str | None:
+def _explain_unusable(
+    base: Base, head: Base, name: str, *, needs_records: bool
+) -> Difference | None:
     then, now = base.cases[name], head.cases[name]
     if base.void is not None:
-        return f"that run was void: {base.void}"
+        return Difference(f"that run was void: {base.void}")
     if base.was_resumed:
-        return "that run was resumed after an interruption: its cases share no process"
+        return Difference("that run was resumed after an interruption: its cases share no process")
     reason = find_unusable(base, name) if then.is_ours or needs_records else None
     if reason is not None:
-        return reason
+        return Difference(reason)
     if now.is_ours and now.unusable is not None:
-        return f"in {head.source} {now.unusable}"
+        return Difference(f"in {head.source} {now.unusable}")
     if then.measurement is not None and now.measurement is not None:
         return explain_difference(then.measurement, now.measurement)
     if base.machine is not None and head.machine is not None and base.machine != head.machine:
-        return f"measured on {base.machine}, {head.source} on {head.machine}"
+        return Difference(f"measured on {base.machine}, {head.source} on {head.machine}")
     return None
 
 
-def _explain_unfit(base: Base, head: Base) -> str | None:
+def _explain_unfit(base: Base, head: Base) -> Difference | None:
     odd = [guard for guard in base.failed_guards if guard not in head.failed_guards]
-    return name_guards(odd, "it") if odd else None
+    return Difference(name_guards(odd, "it")) if odd else None
 
 
 def name_guards(names: Sequence[str], run: str) -> str:
@@ -136,12 +141,12 @@ def name_guards(names: Sequence[str], run: str) -> str:
 
 
 def find_level(bases: Sequence[Base], name: str) -> int:
-    """Return the first base of a case's present level; earlier ones were left behind on purpose."""
+    """Return the first base of a case's present level; earlier bases are of another level."""
     return max((index for index, base in enumerate(bases) if name in base.level_changed), default=0)
 
 
 def find_unusable(base: Base, name: str) -> str | None:
-    """Say why a base's record of a case cannot be compared with; ``None`` when it can."""
+    """Say why a base's record of a case is not comparable; ``None`` when it is."""
     saved = base.cases[name]
     if saved.unusable is None and not base.is_accepted and saved.outcome in _FAILED:
         return f"the case was {saved.outcome} in that run"
@@ -161,8 +166,8 @@ def judge_inside(
 
     Args:
         measurement: The case.
-        history: What each base holds of it, one or more that count; ``None`` where that does not.
-        memory: Tolerated growth of peak memory; ``None`` judges no memory.
+        history: The record of each base, one or more of which count; ``None`` where one does not.
+        memory: Tolerated growth of peak memory; ``None`` does not judge memory.
     """
     inside = judge_imprints(measurement, history)
     findings = [] if inside is None else [inside]

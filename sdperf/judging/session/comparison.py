@@ -26,16 +26,17 @@ class ComparedSession:
 
     Attributes:
         source: Its file's name, as shown to people.
-        cases: What it holds, by test id.
-        images: Where its images lie.
-        level_changed: Cases whose earlier history it ends.
+        cases: Its cases, by test id.
+        images: The folder of its images.
+        level_changed: Cases whose earlier history this session ends.
         is_accepted: Whether somebody accepted it, failures and all.
         stats: pytest-benchmark's own figures by test id, as read.
         path: Its file.
-        void: Why nothing that was timed in it counts; not asked, since such a run is not saved.
-        was_resumed: Whether its cases share no process; not asked, since such a run is not saved.
-        failed_guards: Guards of the machine that failed; not asked.
-        machine: System, architecture and processor; its records tell.
+        void: Why no timing of it counts; always ``None``, since such a run is not saved.
+        was_resumed: Whether several processes measured it; always false, since such a run is not
+            saved.
+        failed_guards: Guards of the machine that failed; always empty, since nobody asks here.
+        machine: System, architecture and processor; always ``None``, since its records tell.
     """
 
     source: str
@@ -58,7 +59,7 @@ class Comparison:
     Attributes:
         is_asked: Whether ``--benchmark-compare`` was given.
         sessions: Oldest first.
-        lines: What to tell people about the choice.
+        lines: Lines that explain the choice to people.
     """
 
     is_asked: bool = False
@@ -79,9 +80,9 @@ def compare_with_accepted(
     """Compare a session with the accepted ones of its machine. Pure.
 
     Args:
-        accepted: Oldest first, one or more.
+        accepted: The accepted sessions, oldest first, one or more.
         limit: Binding limit of a case, as a fraction.
-        gross: What fails before the limit binds.
+        gross: Slowdown that fails before the limit binds, as a fraction.
     """
     return Comparison(
         is_asked=True,
@@ -111,13 +112,13 @@ def compare_with_accepted(
 def compare_with_saved(
     compared: Mapping[Any, Mapping[str, Any]], storage: Path, limit: float, gross: float
 ) -> Comparison:
-    """Compare a session with what pytest-benchmark loaded. Pure, but for knowing paths.
+    """Compare a session with the runs that pytest-benchmark loaded. Pure, but for resolving paths.
 
     Args:
         compared: Path to benchmarks by test id, as in ``BenchmarkSession.compared_mapping``.
         storage: Folder that relative paths start from.
         limit: Binding limit of a case, as a fraction.
-        gross: What fails before the limit binds.
+        gross: Slowdown that fails before the limit binds, as a fraction.
     """
     sessions = []
     for relative, benchmarks in compared.items():
@@ -170,7 +171,7 @@ def load_last_saved(storage: Any) -> dict[Any, dict[str, Any]]:
 def describe_nearest(
     store: BaselineStore, fingerprint: str, measured: Mapping[str, Measurement]
 ) -> list[str]:
-    """Show the baselines of the machine most like this one, for information only.
+    """Show the baselines of the most similar machine, for information only.
 
     Args:
         store: The accepted sessions of all machines.
@@ -217,11 +218,11 @@ def count_shared_parts(one: str, other: str) -> int:
 def find_damage(storage: Any, compare: object, loaded: Iterable[Any]) -> RecordError | None:
     """Find a saved run that was asked for but could not be loaded.
 
-    pytest-benchmark passes over it with a warning and compares with an older one.
+    pytest-benchmark skips such a run with a warning and compares with an older one.
 
     Args:
         storage: pytest-benchmark's storage.
-        compare: What ``--benchmark-compare`` names; ``True`` is the last run.
+        compare: The value of ``--benchmark-compare``; ``True`` is the last run.
         loaded: Paths that were loaded.
     """
     if not hasattr(storage, "query"):

@@ -1,4 +1,4 @@
-"""What measuring suspects again found, and the control that belongs to it. Pure."""
+"""What measuring suspects again found, and the null control that goes with it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdperf.record.verdict import Finding, Outcome
 from sdperf.store.controls import NullControl
 
 INTERRUPTED: Final = "interrupted"
-"""Why nothing was measured again: the user ended the session."""
+"""The reason given where nothing was measured again because the user ended the session."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class ControlCase:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What measuring again came to.
+    """The result of measuring suspects again.
 
     Attributes:
-        findings: The answer on each suspect that was settled, by test id.
-        paired: Those that were settled by paired blocks with the baseline's own code.
+        findings: The finding on each suspect that was settled, by test id.
+        paired: Suspects that were settled by paired blocks with the baseline's own code.
         null_control: The same code compared with itself; ``None`` where nothing was compared.
-        void: Why nothing that was timed in this session counts; ``None`` where it does.
-        notes: What to tell people, a line each.
+        void: Why no timing of this session counts; ``None`` where it does.
+        notes: Lines to show to people.
         was_interrupted: Whether the user ended it.
     """
 
@@ -52,9 +52,9 @@ class Confirmation:
 
 
 def leave_suspected(finding: Finding) -> Finding:
-    """Leave a slowdown open that an interruption kept from being measured again. Pure.
+    """Leave a slowdown open where an interruption prevented measuring it again. Pure.
 
-    Nothing passes by that: an interrupted session exits 2 and is never saved.
+    A slowdown does not pass in this way: an interrupted session exits 2 and is never saved.
     """
     if finding.outcome is not Outcome.SLOWER:
         return finding
@@ -63,7 +63,7 @@ def leave_suspected(finding: Finding) -> Finding:
 
 
 def choose_control(cases: Sequence[CaseEstimate], limits: LatencyLimits) -> ControlCase | None:
-    """Choose the quickest case that is compared with something; ``None`` without any. Pure."""
+    """Choose the quickest case that has a baseline; ``None`` where no case has one. Pure."""
     compared = [case for case in cases if case.rise_log is not None]
     if not compared:
         return None

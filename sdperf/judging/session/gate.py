@@ -1,4 +1,4 @@
-"""Judging a session: every case's verdict, before pytest-benchmark saves anything."""
+"""Judges a session: the verdict of every case, before pytest-benchmark saves anything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sdperf.errors import ImageError
 from sdperf.images import require_same_shape
 from sdperf.images.png import decode_png
-from sdperf.judging.doubts.comparable import suggest_comparison
 from sdperf.judging.doubts.plausibility import judge_plausibility
 from sdperf.judging.exactness import is_plain_fp32, judge_exactness
 from sdperf.judging.floors import (
@@ -51,14 +50,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JudgedCase:
-    """A case judged by everything but its speed, which is a matter of the whole suite.
+    """A case judged by everything but its speed, which is judged for the whole suite at once.
 
     Attributes:
         measurement: The measurement, with scores against the baseline's images added.
-        findings: Of image and memory, and why there is nothing to compare with, if so.
-        history: The measurement that each compared session holds of it, ``None`` where it holds
+        findings: Findings on images and memory, and the reason where nothing can be compared.
+        history: The measurement of the case in each compared session; ``None`` where a session has
             none that counts.
-        saved: How many of those that count are saved runs, which nobody accepted.
+        saved: How many of the sessions that count are saved runs, which nobody accepted.
     """
 
     measurement: Measurement
@@ -68,7 +67,7 @@ class JudgedCase:
 
     @property
     def held(self) -> HeldCase:
-        """What its numbers are judged by."""
+        """The numbers of the case and its bases, for the judges of numbers."""
         return HeldCase(
             rounds_s=self.measurement.rounds_s,
             measurement=self.measurement,
@@ -80,13 +79,13 @@ class JudgedCase:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a session's cases are compared with.
+    """Judges the cases of a session by what they are compared with.
 
     Attributes:
         comparison: The sessions to compare with.
         references: Images and floors that ship with the model, if any.
-        memory: Tolerated growth of peak memory; ``None`` judges no memory.
-        pictures: What is known of pictures that were compared before.
+        memory: Tolerated growth of peak memory; ``None`` does not judge memory.
+        pictures: Scores of pictures that were compared before.
     """
 
     comparison: Comparison
@@ -95,7 +94,7 @@ class Gate:
     pictures: PictureScores = field(default_factory=PictureScores)
 
     def judge(self, case: str, result: CaseResult) -> JudgedCase:
-        """Judge a case's images and memory, and find what its speed can be compared with."""
+        """Judge a case's images and memory, and find the bases for its speed."""
         measurement = result.measurement
         findings = [*judge_plausibility(measurement), *self._judge_images(measurement)]
         held, complaint = _find_history(self.comparison, case, measurement)
@@ -113,7 +112,7 @@ class Gate:
         return JudgedCase(measurement, tuple(findings), history, held.saved)
 
     def _judge_images(self, measurement: Measurement) -> list[Finding]:
-        """Judge what needs no saved run: hard faults, repeatability, references, plain sync."""
+        """Judge without a saved run: hard faults, repeatability, references, plain sync."""
         images, variant = measurement.images, measurement.variant
         findings = judge_soundness(images, repeatable=measurement.repeatable)
         references = self.references
@@ -124,7 +123,7 @@ class Gate:
             entropies = references.entropies()
             findings.append(judge_images(images, "reference", floors, entropies))
         if variant.is_external:
-            return findings  # its model and noise are others: its own earlier pictures judge it
+            return findings  # a program has another model and noise: its earlier pictures judge it
         if measurement.gain is not None:
             floors = choose_gain_floors(variant, measurement.gain.against)
             findings.append(judge_images(images, "plain", floors, {}))
@@ -138,12 +137,12 @@ class Gate:
         return findings
 
     def _choose_plain_floors(self, measurement: Measurement, widest: Precision) -> Floors | None:
-        """Choose what a case's images may differ by from those of the plain reference.
+        """Choose how far a case's images may differ from those of the plain reference.
 
         Args:
             measurement: The case.
-            widest: The reference's precision. The model's floors were measured against that of
-                the pictures that they came with, and judge beside no other.
+            widest: The reference's precision. The model's floors hold for one reference precision
+                only: that of the pictures that they came with.
         """
         variant = measurement.variant
         if variant.precision == widest:
@@ -163,7 +162,7 @@ class Gate:
 
 
 def _find_reference_precision(measurement: Measurement) -> Precision:
-    """Find by a case's scores in which precision the plain reference of its run was."""
+    """Find from a case's scores the precision of the plain reference of its run."""
     named = {score.against for image in measurement.images for score in image.scores}
     found = (one for one in REFERENCE_PRECISIONS if name_sync(one) in named)
     return next(found, "fp32")
@@ -172,7 +171,7 @@ def _find_reference_precision(measurement: Measurement) -> Precision:
 def _judge_against_saved(
     measurement: Measurement, history: Sequence[Measurement | None]
 ) -> list[Finding]:
-    """Judge the images against the latest session's, by what this machine can tell."""
+    """Judge the images against those of the latest session, as exactly as this machine allows."""
     saved = next(one for one in reversed(history) if one is not None)
     changed, is_exact = judge_exactness(measurement, history)
     is_tight = is_exact and is_plain_fp32(measurement.variant)
@@ -185,15 +184,15 @@ def _judge_against_saved(
 def _find_history(
     comparison: Comparison, case: str, measurement: Measurement
 ) -> tuple[Held, Finding | None]:
-    """Return what counts of each session; where nothing does, the finding that says why."""
+    """Return the record that counts from each session; where none does, a finding says why."""
     now = SavedCase(case, measurement, rounds_s=measurement.rounds_s)
     head = ComparedSession("this session", {case: now}, ImageStore(Path()))
     held = find_held(comparison.sessions, head, case, needs_records=True)
     if not comparison.is_asked or any(saved is not None for saved in held.cases):
         return held, None
-    if held.reason is not None:
-        step = suggest_comparison(held.reason, "save or accept a run to compare with")
-        return held, Finding(Outcome.INCOMPARABLE, "latency", held.reason, step)
+    if held.difference is not None:
+        step = held.difference.suggest("save or accept a run to compare with")
+        return held, Finding(Outcome.INCOMPARABLE, "latency", held.difference.reason, step)
     return held, Finding(
         Outcome.NO_BASELINE,
         "latency",
@@ -205,7 +204,7 @@ def _find_history(
 def _score_against(
     saved: Measurement, store: ImageStore, result: CaseResult, pictures: PictureScores
 ) -> tuple[Measurement, Finding | None]:
-    """Add scores against a saved run's images; an image that is missing is an answer by itself."""
+    """Add scores against a saved run's images; a missing image becomes a finding."""
     earlier = {(image.prompt, image.seed): image for image in saved.images}
     records, pairs, complaints = [], [], []
     for image in result.measurement.images:

@@ -1,4 +1,4 @@
-"""A case of a session and what each base holds of it, whoever judges it. Pure."""
+"""A case of a session with its record in each base, for every judge. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sdperf.record.measurement import Measurement
 
 @dataclass(frozen=True)
 class HeldCase:
-    """A case that is judged, and what each base holds of it.
+    """A case that is judged, with its record in each base.
 
     Attributes:
         rounds_s: Seconds of its rounds, in order.
-        measurement: Its record; ``None`` where it has none, as a suite that does not use sdperf.
-        history: The record that each base holds of it, oldest first; ``None`` where that does not
+        measurement: Its record; ``None`` without one, such as in a suite that does not use sdperf.
+        history: The record of the case in each base, oldest first; ``None`` where a base does not
             count, or has no record.
         history_s: Median seconds of each base, oldest first; ``None`` where it does not count.
-        saved: How many of those that count are saved runs, which nobody accepted.
+        saved: How many of the bases that count are saved runs, which nobody accepted.
     """
 
     rounds_s: tuple[float, ...]
@@ -57,9 +57,9 @@ def estimate_session(
     """Estimate where all cases of a session stand against its bases.
 
     Args:
-        cases: By test id; their histories name the same bases in the same order.
-        limits: What is tolerated.
-        typed: How the session was asked for.
+        cases: Cases by test id; their histories name the same bases in the same order.
+        limits: The limits to judge by.
+        typed: How the session was started.
         is_here: Whether its code is the working tree.
     """
     return compute_suite_estimate(
@@ -80,7 +80,7 @@ def estimate_session(
 
 
 def _suggest_ab(one: HeldCase, typed: Typed, *, is_here: bool) -> str | None:
-    """Return what would settle a case: its code against that of the latest base."""
+    """Return the command that would settle a case: its code against that of the latest base."""
     saved = next((each for each in reversed(one.history) if each is not None), None)
     if saved is None or one.measurement is None:
         return None

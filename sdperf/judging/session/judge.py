@@ -1,4 +1,4 @@
-"""The one function that judges a session: as it ends, and whenever its saved run is read again.
+"""The one function that judges a session: at its end, and whenever its saved run is read.
 
 Pure, but for what `Again` measures.
 """
@@ -28,18 +28,18 @@ _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 @dataclass(frozen=True)
 class Again:
-    """What is known of a session while it lives: how it measures again, and how it was asked for.
+    """What only a running session has: how it measures again, and how it was started.
 
     Attributes:
-        confirm: Measures suspects of the median again; ``None`` judges by the saved numbers alone.
+        confirm: Measures cases with a suspect median again; ``None`` judges by saved numbers alone.
         unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
-        repeat: Measures suspects of starts and tails again; ``None`` takes what is on record.
-        processes: When the process began that measured a case, by test id; only of cases that an
-            earlier process measured than the present one.
-        noises: How far cases move by themselves, as calibrated, by test id.
-        typed: How the session was asked for.
+        repeat: Measures suspect starts and tails again; ``None`` takes what the record holds.
+        processes: When the process began that measured a case, by test id; only for cases that an
+            earlier process measured.
+        noises: How far cases move by themselves by the calibration, by test id.
+        typed: How the session was started.
         is_here: Whether its code is the working tree.
-        is_void: Whether nothing counts that was timed, whatever is measured again.
+        is_void: Whether no timing counts, even after measuring again.
     """
 
     confirm: Confirm | None = None
@@ -54,12 +54,12 @@ class Again:
 
 @dataclass(frozen=True)
 class JudgedSession:
-    """What the numbers of a session say.
+    """The judgement of the numbers of a session.
 
     Attributes:
         cases: The cases by test id; suspects that were measured again say so in their records.
-        speed: What is said of the speed of each case, and of all together.
-        recorded: What is said of starts, tails, growth, energy and cores, by test id.
+        speed: The findings on the speed of each case, and of all together.
+        recorded: The findings on starts, tails, growth, energy and cores, by test id.
     """
 
     cases: Mapping[str, HeldCase] = field(default_factory=dict)
@@ -73,8 +73,8 @@ def judge_session(
     """Judge all cases of a session by their numbers: speed together, then each record.
 
     Args:
-        cases: Its timed cases by test id, in the order in which they ran, with what the bases hold.
-        limits: What is tolerated.
+        cases: Its timed cases by test id, in the order in which they ran, with their bases.
+        limits: The limits to judge by.
         again: How it measures its suspects again; a saved run cannot.
     """
     if not cases:
@@ -118,17 +118,17 @@ def _list_recorded(cases: Mapping[str, HeldCase]) -> dict[str, RecordedCase]:
 def settle_case(
     verdict: Verdict, judged: JudgedSession, limits: Limits, *, is_doubted: bool
 ) -> SettledCase | None:
-    """Return what readers of the run have to take over of a case's speed.
+    """Return the finding on a case's speed that readers of the run have to take over.
 
     Args:
-        verdict: What the session said of the case.
+        verdict: The session's verdict on the case.
         judged: The session.
-        limits: What it tolerated.
-        is_doubted: Whether readers doubt the speed of the whole session, as of one on an unfit
-            machine, whatever the session made of that.
+        limits: The limits that it was judged by.
+        is_doubted: Whether readers leave the speed of the whole session open, for example because
+            the machine was not fit.
 
     Returns:
-        ``None`` where the saved numbers alone say the same, or nothing was said.
+        ``None`` where the saved numbers alone give the same answer, or where there is none.
     """
     name, held = verdict.case, judged.cases.get(verdict.case)
     latency = [one for one in verdict.findings if one.gate == "latency"]

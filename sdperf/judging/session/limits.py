@@ -1,4 +1,4 @@
-"""What the judges of a session tolerate, whoever calls them."""
+"""The limits by which a session is judged, whoever calls the judges."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sdperf.judging.session.recorded import RecordedLimits
 
 @dataclass(frozen=True)
 class Limits:
-    """What the judges tolerate.
+    """The limits by which a session is judged.
 
     Attributes:
-        max_slowdown: Of each case, as a fraction.
-        suite_slowdown: Of all cases together.
-        gross_slowdown: Of a case with fewer than five sessions to go by.
-        max_growth: Of peak memory, as a fraction.
-        max_growth_bytes: Of peak memory; both have to be exceeded.
-        own_slowdowns: Of single cases by test id.
-        recorded: What else is in the records: starts, tails, growth, energy.
+        max_slowdown: Tolerated slowdown of each case, as a fraction.
+        suite_slowdown: Tolerated slowdown of all cases together, as a fraction.
+        gross_slowdown: Tolerated slowdown of a case with fewer than five sessions, as a fraction.
+        max_growth: Tolerated growth of peak memory, as a fraction.
+        max_growth_bytes: Tolerated growth of peak memory in bytes; a failure exceeds both.
+        own_slowdowns: Tolerated slowdowns of single cases, as fractions by test id.
+        recorded: Limits of the other records: starts, tails, growth, energy.
     """
 
     max_slowdown: float = DEFAULT_MAX_SLOWDOWN

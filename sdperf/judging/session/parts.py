@@ -1,8 +1,8 @@
-"""Judging a session that was resumed: the cases of each process by themselves. Pure.
+"""Judges a session that was resumed: the cases of each process by themselves. Pure.
 
-What all cases of a session have in common (a warm day, a busy neighbour, the luck of a boot)
-belongs to a process and is not the same on both sides of an interruption. So each process's cases
-are judged as if they had been a session: see
+What all cases of a session have in common (a warm day, a busy neighbour, the state after a boot)
+belongs to a process and differs between the two sides of an interruption. So the cases of each
+process are judged as if they had been a session: see
 ``docs/decisions/0036-a-resumed-session-is-judged-in-parts.md``.
 """
 
@@ -31,7 +31,7 @@ def divide(
 
     Args:
         judged: The cases by test id.
-        kept: When the process began that measured a case, for those of earlier processes.
+        kept: When the process began that measured a case, for cases of earlier processes.
 
     Returns:
         The cases of the present process (``None``), then those of each earlier one, the latest
@@ -51,14 +51,14 @@ def judge_parts(
     confirm: Confirm | None,
     unconfirmed: str,
 ) -> SpeedVerdict:
-    """Judge each part, and put together what was said.
+    """Judge each part, and join the answers.
 
-    The code is compared with itself once, in the first part that has something to compare with: the
-    null control is of the code and of the machine of now. Where that fails, all parts are void.
+    The code is compared with itself once, in the first part that has a baseline, since the null
+    control tests the present code on the present machine. Where it fails, all parts are void.
 
     Args:
-        parts: As `divide` returns them.
-        judge: Judges one of them.
+        parts: The parts that `divide` returned.
+        judge: Judges one part.
         confirm: Measures again; ``None`` judges by the saved numbers alone.
         unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
     """
@@ -77,7 +77,7 @@ def judge_parts(
 
 
 def merge_verdicts(verdicts: Sequence[tuple[str | None, SpeedVerdict]]) -> SpeedVerdict:
-    """Put together what was said of each part; of the suite, the worst answer counts."""
+    """Join the answers of all parts; for the suite, the worst answer counts."""
     if len(verdicts) == 1:
         return verdicts[0][1]
     confirmations = [one.confirmation for _, one in verdicts]

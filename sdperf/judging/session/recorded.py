@@ -1,7 +1,7 @@
-"""Judges what is in the records beside the median: starts, tails, growth, energy, cores. Pure.
+"""Judges the records beside the median: starts, tails, growth, energy, cores. Pure.
 
-A session and everybody who reads its saved run call the same `judge_recorded` with the same values:
-where the session measured a suspect again, the record holds what came of it.
+A session and every reader of its saved run call the same `judge_recorded` with the same values:
+where the session measured a suspect again, the record holds the result.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from sdperf.record.measurement import FreshRepeats, Measurement
 from sdperf.record.verdict import Finding, Outcome
 
 RECORDED_GATES: Final = frozenset({*START_GATES, tail.GATE, GATE, ENERGY, CORES})
-"""Gates that `judge_recorded` speaks for."""
+"""The gates that `judge_recorded` judges."""
 
 
 @dataclass(frozen=True)
 class RecordedLimits:
-    """What the gates beside the median tolerate.
+    """The limits of the gates beside the median.
 
     Attributes:
-        load: Of loading.
-        first_call: Of the first call.
-        max_tail: Growth of p95 over the median, as a fraction.
-        max_leak_bytes: Growth of memory from picture to picture.
-        max_energy_j: Energy of a picture; ``None`` tolerates any.
-        min_cores: Cores that have to be busy; ``None`` asks for none.
+        load: Limits of loading.
+        first_call: Limits of the first call.
+        max_tail: Tolerated growth of p95 over the median, as a fraction.
+        max_leak_bytes: Tolerated growth of memory, bytes per picture.
+        max_energy_j: Tolerated energy of a picture, joules; ``None`` tolerates any.
+        min_cores: Least number of busy cores; ``None`` sets no limit.
     """
 
     load: StartLimits = field(default_factory=StartLimits)
@@ -52,8 +52,8 @@ class RecordedCase:
 
     Attributes:
         measurement: Its record.
-        history: The measurement of each compared session, oldest first; ``None`` where it holds
-            none that counts.
+        history: The measurement in each compared session, oldest first; ``None`` where a session
+            has none that counts.
     """
 
     measurement: Measurement
@@ -62,11 +62,11 @@ class RecordedCase:
 
 @dataclass(frozen=True)
 class Repeated:
-    """What one fresh process made of a suspect.
+    """What one fresh process measured of a suspect.
 
     Attributes:
-        start: Like the measurement's, for `sdperf.judging.starts`.
-        rounds_s: Timed rounds, where the tail was suspect.
+        start: Its start, in the form of the measurement's, for `sdperf.judging.starts`.
+        rounds_s: Seconds of timed rounds, where the tail was suspect.
     """
 
     start: Measurement
@@ -74,7 +74,7 @@ class Repeated:
 
 
 Repeat = Callable[[str, int], Repeated | None]
-"""Runs a case with so many rounds in a fresh process; ``None`` where none can be had any more."""
+"""Runs a case for a number of rounds in a fresh process; ``None`` where no process is left."""
 
 
 def judge_recorded(
@@ -87,8 +87,8 @@ def judge_recorded(
 
     Args:
         cases: By test id, in the order in which they ran.
-        limits: What is tolerated.
-        is_void: Whether nothing counts that was timed: memory and energy still do.
+        limits: The limits to judge by.
+        is_void: Whether no timing counts; memory and energy still do.
 
     Returns:
         Findings by test id.
@@ -113,15 +113,15 @@ def judge_recorded(
 def repeat_suspects(
     cases: Mapping[str, RecordedCase], limits: RecordedLimits, repeat: Repeat
 ) -> dict[str, FreshRepeats]:
-    """Measure again what is suspect of starts and tails; what came of it goes into the record.
+    """Measure suspect starts and tails again; the result goes into the record.
 
     Args:
         cases: By test id, in the order in which they ran.
-        limits: What is tolerated.
+        limits: The limits to judge by.
         repeat: Measures a case again.
 
     Returns:
-        What came of it, by test id; only of suspects.
+        The new measurements, by test id; only of suspects.
     """
     found: dict[str, FreshRepeats] = {}
     for gate in START_GATES:
@@ -148,7 +148,7 @@ def _list_first_of_each_load(cases: Mapping[str, RecordedCase]) -> list[str]:
 
 
 def _judge_start(gate: StartGate, case: RecordedCase, limits: RecordedLimits) -> Finding | None:
-    """Judge a start, and what came of measuring it again where that was done."""
+    """Judge a start, and its repeats where it was measured again."""
     of_start = limits.of_start(gate)
     found = starts.judge_start(gate, case.measurement, case.history, of_start)
     repeats = case.measurement.repeats
@@ -159,9 +159,9 @@ def _judge_start(gate: StartGate, case: RecordedCase, limits: RecordedLimits) ->
 
 
 def _judge_tail(case: RecordedCase, limits: RecordedLimits) -> Finding | None:
-    """Judge a tail, and what came of measuring it again where that was done.
+    """Judge a tail, and its repeats where it was measured again.
 
-    Where other work took processors, a long tail is as likely that work's: it stays open.
+    Where other work took processors, that work may have made the tail long: the answer stays open.
     """
     rounds_s, repeats = case.measurement.rounds_s, case.measurement.repeats
     again = None if repeats is None else repeats.rounds_s
@@ -185,7 +185,7 @@ def _is_slower(finding: Finding | None) -> bool:
 
 
 def _identify_workers(measurement: Measurement) -> object:
-    """Tell sets of workers apart: those of one load share its seconds to the last digit."""
+    """Return what identifies a set of workers: cases of one load share its exact seconds."""
     variant = measurement.variant
     pipeline = (variant.precision, variant.optimisations, variant.engine, variant.workers)
     return (*pipeline, measurement.load_s)
@@ -194,7 +194,7 @@ def _identify_workers(measurement: Measurement) -> object:
 def _repeat_start(
     gate: StartGate, name: str, current: Measurement, repeat: Repeat
 ) -> tuple[float, ...]:
-    """Measure a start in more fresh processes; only those with the same caches count."""
+    """Measure a start in further fresh processes; only processes with the same caches count."""
     repeats_s: list[float] = []
     for _ in range(starts.REPEATS):
         seen = repeat(name, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sdperf.errors import RecordError
-from sdperf.judging.doubts.comparable import suggest_comparison
+from sdperf.judging.doubts.comparable import Difference
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
 from sdperf.judging.doubts.plausibility import judge_plausibility
@@ -35,7 +35,7 @@ from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_
 from sdperf.store.runs import SavedRun
 
 _SPEEDS: Final = (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS, Outcome.INCONCLUSIVE)
-"""What can be told of a case's speed once there are sessions to go by."""
+"""The outcomes that a run may have settled for a case with compared sessions."""
 
 _MEASURE_FIT: Final = "sdperf doctor; measure again in one session, on a machine that is fit"
 
@@ -45,15 +45,15 @@ class ComparedCase:
     """One case of the head, or one that only the bases hold.
 
     Attributes:
-        verdict: What is said of it.
-        baseline_s: Geometric mean of the bases' medians; ``None`` without a usable one.
-        current_s: Median of the head; ``None`` where the head lacks the case.
+        verdict: The verdict on it.
+        baseline_s: Geometric mean of the bases' medians, seconds; ``None`` without a usable base.
+        current_s: Median of the head, seconds; ``None`` where the head lacks the case.
         ratio: Current over baseline without the suite-wide shift; ``None`` where unknown.
-        sessions: Bases that it was compared with.
-        unchanged: Between which ratios an unchanged session would fall with 95 % confidence on
-            each side; ``None`` with fewer than five usable bases.
-        settled: What its own run settled of its speed, where that stands.
-        is_absent: Whether only bases hold it and the head says nothing of it.
+        sessions: How many bases it was compared with.
+        unchanged: The range of ratios of an unchanged session, with 95 % confidence on each side;
+            ``None`` with fewer than five usable bases.
+        settled: What its own run settled about its speed, where that still holds.
+        is_absent: Whether only bases have the case and the head does not mention it.
     """
 
     verdict: Verdict
@@ -67,7 +67,7 @@ class ComparedCase:
 
     @property
     def change(self) -> float | None:
-        """Current over baseline seconds, as they stand; `ratio` is what a case is judged by."""
+        """Current over baseline seconds, not adjusted; a case is judged by `ratio`."""
         if self.current_s is None or not self.baseline_s:
             return None
         return self.current_s / self.baseline_s
@@ -75,12 +75,12 @@ class ComparedCase:
 
 @dataclass(frozen=True)
 class SavedComparison:
-    """What saved sessions say of the last of them.
+    """The judgement of a saved session by earlier ones.
 
     Attributes:
         bases: Names of the files compared with.
         head: Name of the file judged.
-        cases: Every case of the head in its order, then those that only bases hold.
+        cases: Every case of the head in its order, then the cases that only bases hold.
         suite: What all cases have in common; ``None`` where it cannot be told.
     """
 
@@ -90,11 +90,11 @@ class SavedComparison:
     suite: Finding | None
 
     def is_failed(self, *, strict: bool = False, exact: bool = False) -> bool:
-        """Tell whether anything failed; strictly, also whether anything stayed open.
+        """Tell whether anything failed or, if strict, stayed open.
 
         Args:
-            strict: Whether what stayed open fails.
-            exact: Whether an image that is no longer bit for bit what it was fails.
+            strict: Whether open answers fail.
+            exact: Whether an image fails that is no longer bit for bit the same.
         """
         told = [finding.outcome for case in self.cases for finding in case.verdict.told]
         if (exact or strict) and Outcome.CHANGED in told:
@@ -116,19 +116,19 @@ def compare_sessions(
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
     cannot be read; so is a whole base that was void or resumed. A case that only bases hold is
-    INCOMPARABLE: renamed or lost, it must not vanish silently. What the head's own run said of a
-    case and no number tells (of its images, of a worker that died) is repeated, also of cases
-    without timings; so is what it settled of a case's speed, where it is compared with the same
-    sessions with the same limit.
-    Where a guard failed for one side only, no speed is told between the two, whichever side it was:
-    such a base's seconds are left out where others are fit, else all speed is open. Where the head
+    INCOMPARABLE: a renamed or lost case must not vanish silently. The head's own findings that no
+    number tells (on images, on a worker that died) are repeated, also for cases without timings.
+    What it settled about a case's speed is repeated where it is compared with the same sessions by
+    the same limit.
+    Where a guard failed on one side only, the speeds of the two sides are not compared. The seconds
+    of such a base are left out where other bases are fit; else all speed is open. Where the head
     is void or was resumed, its speed is open too.
 
     Args:
         bases: Oldest first, one or more.
         head: The session to judge.
-        limits: What is tolerated.
-        settled: What stands of the speed of cases, whatever the numbers say, by test id.
+        limits: The limits to judge by.
+        settled: Findings on speed that hold whatever the numbers say, by test id.
 
     Raises:
         RecordError: No base shares a single case with the head.
@@ -158,7 +158,7 @@ def compare_sessions(
             estimate,
             _weigh(speed.cases[name], doubt),
             settled.get(name),
-            found[name].reason,
+            found[name].difference,
             None if held[name].has_history else _find_doubt(found[name], unfit),
             [
                 *_repeat_said(head, name),
@@ -185,10 +185,10 @@ def compare_sessions(
 def _find_settled(
     head: SavedRun, held: Mapping[str, HeldCase], limits: Limits
 ) -> dict[str, SettledCase]:
-    """Return what the head's own run settled, where it is compared with the same now.
+    """Return what the head's own run settled, where it is now compared with the same sessions.
 
-    A run says it of itself, so it counts for no more than measuring again could have shown: it
-    tells a speed, of a case that has sessions to go by, in a run whose speed can be told.
+    A run could claim anything about itself. So only a finding counts that measuring again could
+    have given: on the speed of a case with compared sessions, in a run whose speed can be told.
     """
     if head.summary is None or _doubt_head(head) is not None:
         return {}
@@ -222,7 +222,7 @@ def _hold(
 
 
 def _find_doubt(found: Held, unfit: Mapping[int, str]) -> str | None:
-    """Say why the last base that holds a case, an unfit one, tells nothing of its speed."""
+    """Say why the last base that holds a case, which was not fit, does not tell its speed."""
     reasons = [reason for index, reason in unfit.items() if found.cases[index] is not None]
     return reasons[-1] if reasons else None
 
@@ -231,8 +231,8 @@ def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, st
     """Find bases whose machine was not fit while the head's was, or the other way round.
 
     Returns:
-        Why seconds of a base are left out, by its index, where others count; and why all speed is
-        open: of the head, or of each base that would count. ``None`` where it can be told.
+        First, why the seconds of a base are left out, by its index, where other bases count.
+        Second, why all speed is open, by the head or by each base; ``None`` where it is not.
     """
     counting = [
         index
@@ -255,7 +255,7 @@ def _find_unfit(bases: Sequence[SavedRun], head: SavedRun) -> tuple[dict[int, st
 
 
 def _doubt_head(head: SavedRun) -> str | None:
-    """Say why nothing can be told of the head's speed; ``None`` where it can."""
+    """Say why the head's speed cannot be told; ``None`` where it can."""
     if head.void is not None:
         return f"{head.source} is void: {head.void}"
     if head.was_resumed:
@@ -267,7 +267,7 @@ def _doubt_head(head: SavedRun) -> str | None:
 
 
 def _weigh(finding: Finding, doubt: str | None) -> Finding:
-    """Leave speed open where there is a doubt of it: a change, and as much that there is none."""
+    """Leave speed open where it is in doubt: both a change and the lack of one."""
     if doubt is None or finding.outcome not in (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS):
         return finding
     return replace(
@@ -282,16 +282,16 @@ def _compare_case(
     estimate: CaseEstimate,
     latency: Finding,
     settled: SettledCase | None,
-    reason: str | None,
+    difference: Difference | None,
     doubt: str | None,
     others: Sequence[Finding],
 ) -> ComparedCase:
     name = estimate.data.case
     if doubt is not None:
         latency = Finding(Outcome.INCONCLUSIVE, "latency", doubt, _MEASURE_FIT)
-    elif estimate.sessions == 0 and reason is not None:
-        step = suggest_comparison(reason, "compare with a session of this machine")
-        latency = Finding(Outcome.INCOMPARABLE, "latency", reason, step)
+    elif estimate.sessions == 0 and difference is not None:
+        step = difference.suggest("compare with a session of this machine")
+        latency = Finding(Outcome.INCOMPARABLE, "latency", difference.reason, step)
     if settled is not None and latency.outcome in _SPEEDS:
         latency = parse_finding(settled.outcome, "latency", settled.reason)
     return ComparedCase(
@@ -310,9 +310,9 @@ def _compare_case(
 
 
 def _judge_record(case: HeldCase, limits: MemoryLimits) -> list[Finding]:
-    """Judge one case's record as `sdperf.judging.session.gate` does, as far as it needs no image.
+    """Judge one case's record as `sdperf.judging.session.gate` does, where no image is needed.
 
-    Scores that were taken against another base's image say nothing of these.
+    Scores against the image of another base tell nothing about this comparison.
     """
     if case.measurement is None:
         return []
@@ -327,7 +327,7 @@ def _judge_record(case: HeldCase, limits: MemoryLimits) -> list[Finding]:
 
 
 def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:
-    """Leave out scores against the baseline's images that are not this base's."""
+    """Leave out scores against a baseline's image that are not of this base."""
     hashes = {image.sha256 for image in saved.images}
     images = tuple(
         replace(
@@ -344,13 +344,13 @@ def _drop_other_scores(current: Measurement, saved: Measurement) -> Measurement:
 
 
 _JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, IMPRINT, PLAUSIBILITY, WORK}
-"""Gates whose answers follow from the saved numbers; all others saw what no file holds."""
+"""Gates whose answers follow from the saved numbers; other gates saw what no file holds."""
 
 
 def _repeat_said(head: SavedRun, name: str) -> list[Finding]:
-    """Repeat what the run itself said of a case and nobody can judge again: images, workers.
+    """Repeat the run's own findings that nobody can judge again: on images and workers.
 
-    That the run compared with nothing is not repeated: here it is compared.
+    A finding that the run was compared with nothing is not repeated, since here it is compared.
     """
     case = head.cases.get(name)
     said = [
@@ -372,7 +372,7 @@ _SAID_BY_THE_RUN = frozenset({Outcome.BROKEN.value, Outcome.DEGRADED.value})
 
 
 def _repeat_untimed(name: str, head: SavedRun) -> ComparedCase:
-    """Repeat what the run said of a case that left no timings: a dead worker, the pictures."""
+    """Repeat the run's findings on a case without timings: a dead worker, the pictures."""
     return ComparedCase(Verdict(name, tuple(head.findings[name])), None, None, None, 0)
 
 

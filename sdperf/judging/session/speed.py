@@ -1,4 +1,4 @@
-"""Speed is judged over the whole suite at once, and suspects are measured again. Pure."""
+"""Judges speed over the whole suite at once, and has suspects measured again. Pure."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from sdperf.judging.support import CaseNoise, judge_support
 from sdperf.record.verdict import Finding, Outcome
 
 Confirm = Callable[[Screening, LatencyLimits, ControlCase | None], Confirmation]
-"""Compares the same code with itself and measures the suspects of a screening again."""
+"""Measures the suspects of a screening again, and compares the same code with itself."""
 
 
 @dataclass(frozen=True)
 class SpeedVerdict:
-    """What is said of every case's speed, and of all together.
+    """The findings on the speed of every case, and of all cases together.
 
     Attributes:
         cases: A finding for each case, by test id.
         suite: What all cases have in common; ``None`` where it cannot be told.
         estimates: Where each case stands against its bases, by test id.
-        confirmation: What measuring again came to.
-        offline: What the saved numbers alone say of each case, by test id.
+        confirmation: The result of measuring again.
+        offline: The finding of the saved numbers alone for each case, by test id.
     """
 
     cases: Mapping[str, Finding] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class SpeedVerdict:
 
     @property
     def changes(self) -> dict[str, float]:
-        """Current over baseline median, by test id; only of cases that have a baseline."""
+        """Current over baseline median, by test id; only for cases that have a baseline."""
         return {
             name: one.data.current_s / one.baseline_s
             for name, one in self.estimates.items()
@@ -71,17 +71,17 @@ def judge_speed(
 ) -> SpeedVerdict:
     """Judge the speed of all cases together.
 
-    A suspect that was not settled by measuring again keeps what the saved numbers alone say of it,
-    so that a gross slowdown does not pass for want of time. Where the user ended the session, it is
-    a suspicion and open: such a session fails by its status, and is never saved.
+    A suspect that was not settled by measuring again keeps the finding of the saved numbers alone,
+    so that a gross slowdown does not pass for lack of time. Where the user ended the session, the
+    suspect stays open: such a session fails by its status, and is never saved.
 
     Args:
         cases: The session's cases by test id.
-        limits: What is tolerated.
+        limits: The limits to judge by.
         confirm: Measures again; ``None`` judges by the saved numbers alone.
         unconfirmed: Why nothing is measured again, where ``confirm`` is ``None``.
-        noises: How far cases move by themselves, as calibrated, by test id.
-        typed: How the session was asked for.
+        noises: How far cases move by themselves by the calibration, by test id.
+        typed: How the session was started.
         is_here: Whether its code is the working tree.
     """
     estimate = estimate_session(cases, limits, typed, is_here=is_here)
@@ -126,7 +126,7 @@ def _weigh_noise(
     limits: LatencyLimits,
     noises: Mapping[str, CaseNoise],
 ) -> dict[str, Finding]:
-    """Leave open what passed a limit that this machine cannot support."""
+    """Leave cases open that passed a limit which this machine cannot support."""
     return {
         case.data.case: judge_support(
             findings[case.data.case], choose_limit(case, limits), noises.get(case.data.case)
@@ -136,7 +136,7 @@ def _weigh_noise(
 
 
 def void_finding(reason: str) -> Finding:
-    """Say that nothing timed in this session counts."""
+    """Return findings that no timing of this session counts."""
     return Finding(
         Outcome.INCONCLUSIVE,
         "latency",

@@ -1,1 +1,1 @@
-"""Changes of level over all runs of a machine, and what came with them. Pure."""
+"""Changes of level over all runs of a machine, and what changed at the same time. Pure."""

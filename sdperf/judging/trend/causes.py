@@ -1,4 +1,4 @@
-"""What a change of level came with: the code, an update, the machine, a day. Pure."""
+"""The cause of a change of level: the code, an update, the machine, a single day. Pure."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ A_DAY: Final = timedelta(hours=24)
 
 
 class Cause(Enum):
-    """What a change of level came with."""
+    """What changed together with the level."""
 
     CODE = "code"
-    """Nothing but another commit: the code, as far as this history can tell."""
+    """Only the commit changed: it was the code, as far as this history can tell."""
     ENVIRONMENT = "environment"
-    """An update of the system or a package; the code may have changed too."""
+    """The system or a package was updated; the code may have changed too."""
     MACHINE = "machine"
-    """Neither: the same commit was measured on both levels."""
+    """Neither changed: the same commit was measured on both levels."""
     PASSING = "passing"
-    """It came and went within a day."""
+    """The level came and went within a day."""
 
 
 @dataclass(frozen=True)
 class TrendChange:
-    """One change of level and what came with it.
+    """One change of level and its cause.
 
     Attributes:
         change: Where and how much, as positions in `Trend.points`.
-        cause: What it came with.
-        reason: In words.
+        cause: What changed at the same time.
+        reason: The cause in words.
         after: The last run that surely was on the old level.
         until: The first run that surely was on the new level.
-        is_fresh: Whether all runs since are of one day: a warm day is not excluded then.
+        is_fresh: Whether all runs since are of one day, so that a warm day may be the cause.
     """
 
     change: ChangePoint
@@ -52,7 +52,7 @@ class TrendChange:
 def explain_changes(
     found: Segmentation, points: Sequence[TrendPoint], used: Sequence[int]
 ) -> list[TrendChange]:
-    """Say of each change of level what it came with.
+    """Find the cause of each change of level.
 
     Args:
         found: The levels.
@@ -117,7 +117,7 @@ def _find_cause(
 
 
 def _list_differences(before: Sequence[TrendPoint], after: Sequence[TrendPoint]) -> list[str]:
-    """List what was one thing in all runs of the old level and another in all of the new."""
+    """List fields with one value in all runs of the old level and another in all new runs."""
     names = sorted(set(before[-1].environment) & set(after[0].environment))
     differing = []
     for name in names:
@@ -140,7 +140,7 @@ def _find_same_commit(before: Sequence[TrendPoint], after: Sequence[TrendPoint])
 
 
 def _describe_passing(found: Segmentation, number: int, points: Sequence[TrendPoint]) -> str | None:
-    """Say that a level came and went within a day, where it did."""
+    """Say so where a level came and went within a day."""
     changes = found.changes
     for first, second in ((number, number + 1), (number - 1, number)):
         if first < 0 or second >= len(changes):

@@ -1,7 +1,7 @@
-"""What a series of runs says: where its level changed, by how much, and what came with it. Pure.
+"""Finds where the level of a series changed, by how much, and from which cause. Pure.
 
-A change of level is not yet a change of the code. What was measured on both levels with the same
-commit, what came with another torch, what was over the same day: each has its own answer.
+A change of level need not be a change of the code. The same commit may have both levels, torch may
+have been updated, or the level may have lasted a day: each has its own cause.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ from sdperf.stats.change_points import Segmentation, compute_level_difference, s
 from sdperf.stats.suite_shift import FEWEST_CASES_TO_SHARE, compute_suite_shift
 
 ANCHOR_RUNS: Final = 10
-"""First runs of a series that it is compared with for good; they never move."""
+"""How many first runs form the anchor of a series; the anchor never moves."""
 
 FEWEST_ANCHOR_RUNS: Final = 5
 FEWEST_RECENT_RUNS: Final = 3
 CREEP_ALPHA: Final = 0.001
-"""Chance that noise shows a creep, per series and direction."""
+"""Chance that noise alone is reported as a creep, per series and direction."""
 
 CREEP_FACTOR: Final = 3
-"""How many times the smallest change worth a word a creep has to be."""
+"""A creep has to be this many times the smallest change that is reported."""
 
 ALL_CASES: Final = "all cases together"
 
 
 @dataclass(frozen=True)
 class Creep:
-    """The latest runs against the anchor.
+    """The latest runs compared with the anchor.
 
     Attributes:
         drift: Latest level less the anchor's, on the metric's scale.
         lower: Lower end of its 95 % interval.
-        upper: Upper end.
-        unexplained: What of it no change of level explains.
-        is_significant: Whether that is worse, and more than noise and than the metric's smallest.
-        anchor_runs: Runs of the anchor.
-        recent_runs: Latest runs that it was compared with.
+        upper: Upper end of its 95 % interval.
+        unexplained: The part of the drift that no change of level explains.
+        is_significant: Whether that part is for the worse, above noise and above the smallest
+            change of the metric that is reported.
+        anchor_runs: How many runs the anchor has.
+        recent_runs: How many latest runs are compared with the anchor.
         anchor_ends: The last run of the anchor.
     """
 
@@ -61,21 +62,21 @@ class Creep:
 
 @dataclass(frozen=True)
 class Trend:
-    """One series, read.
+    """One series with its changes of level.
 
     Attributes:
         case: Test id, or `ALL_CASES`.
         machine: The machine without its software.
         metric: What was measured.
         points: The runs that were looked at, in order of time.
-        values: What was searched: values on the metric's scale without what all cases share; NaN
-            where a run does not count. For `ALL_CASES` the shared part itself.
+        values: The searched values, on the metric's scale without the part that all cases share;
+            NaN where a run does not count. For `ALL_CASES`, the shared part itself.
         levels: The level at each point, on the same scale; NaN where nothing was searched.
-        changes: In order.
+        changes: The changes of level, in order of time.
         updates: Positions at which the environment differs from the point before, with words.
-        creep: Against the anchor; ``None`` where there are too few runs.
-        spread: Noise of one run, on the scale; ``None`` where there are too few runs.
-        is_adjusted: Whether what all cases share was taken out.
+        creep: The latest runs against the anchor; ``None`` where there are too few runs.
+        spread: Noise of one run, on the metric's scale; ``None`` where there are too few runs.
+        is_adjusted: Whether the part that all cases share was taken out.
     """
 
     case: str
@@ -109,18 +110,18 @@ def analyse_machine(
     """Read all series of one machine together.
 
     What all cases of a run have in common (a warm day, another build of the system, a change that
-    all of them run through) is taken out of each and read as a series of its own, where enough
-    cases share their runs.
+    affects all of them) is taken out of each case and read as a separate series, where enough cases
+    share their runs.
 
     Args:
         series: Points of each case, in order of time: the first ones, and the latest.
         machine: The machine.
         metric: What was measured.
         window: How many of the latest are searched; of those before, the first are the anchor.
-        only: Cases to read; all take part in telling what they share.
+        only: Cases to read; what all cases share is computed from all of them.
 
     Returns:
-        What all cases share, where it could be told, and each case.
+        The series of what all cases share, where it is known, then the series of each case.
     """
     shifts = _compute_shifts(series, metric) if metric.name == "seconds" else {}
     trends = []
@@ -157,7 +158,7 @@ def analyse_series(
         machine: The machine.
         metric: What was measured.
         points: In order of time: the first ones, and the latest.
-        values: What to search, on the metric's scale; NaN where a run does not count.
+        values: The values to search, on the metric's scale; NaN where a run does not count.
         window: How many of the latest are searched.
 
     Raises:
@@ -221,7 +222,7 @@ def _compute_shifts(series: Mapping[str, Sequence[TrendPoint]], metric: Metric) 
 def _share_points(
     series: Mapping[str, Sequence[TrendPoint]], shifts: Mapping[int, float]
 ) -> list[TrendPoint]:
-    """Make the points of what all cases share: a factor on their seconds."""
+    """Make the points of the shared part: a factor on the seconds of all cases."""
     found: dict[int, TrendPoint] = {}
     for points in series.values():
         for point in points:
@@ -252,7 +253,7 @@ def _measure_creep(
         found: The levels of the runs that were searched.
         values: Those runs.
         metric: What was measured.
-        earlier: Runs from before them: the anchor, where there are enough.
+        earlier: Runs from before them, which are the anchor where they are enough.
         first: All runs that count.
     """
     borders = [change.index for change in found.changes]

@@ -14,11 +14,11 @@ class Metric:
     """One figure that has a trend.
 
     Attributes:
-        name: What it is called on the command line.
-        columns: Columns of the history, the first that is known counts.
+        name: Its name on the command line.
+        columns: Columns of the history; the first known one counts.
         is_ratio: Whether changes are ratios; else they are differences.
-        spread_floor: Smallest noise believed, log units or the metric's own.
-        smallest: Smallest change and creep worth a word, in the same unit.
+        spread_floor: Smallest plausible noise, in log units or in the metric's own unit.
+        smallest: Smallest change and creep that are reported, in the same unit.
         worse: +1 where more is worse, -1 where less is.
     """
 
@@ -30,11 +30,11 @@ class Metric:
     worse: int
 
     def scale(self, value: float) -> float:
-        """Bring a value to the scale on which changes are differences."""
+        """Convert a value to the scale on which changes are differences."""
         return math.log(value) if self.is_ratio else value
 
     def accepts(self, value: float | None) -> bool:
-        """Tell whether a value can be taken to the scale."""
+        """Tell whether a value can be converted to the scale."""
         return value is not None and math.isfinite(value) and (value > 0 or not self.is_ratio)
 
 
@@ -58,10 +58,10 @@ class TrendPoint:
 
     Attributes:
         run: Its number in the history.
-        measured_at: When.
+        measured_at: When it was measured.
         commit: Commit that was measured, ``-dirty`` appended where it had changes.
-        value: The metric; positive where it is a ratio's.
-        environment: What the machine and its software were, by name; see `flatten_environment`.
+        value: The value of the metric; positive where changes are ratios.
+        environment: Facts on the machine and its software, by name; see `flatten_environment`.
         disturbance: Why the run is shown and does not count; ``None`` where it counts.
         is_accepted: Whether it was accepted as a baseline.
     """
@@ -76,7 +76,7 @@ class TrendPoint:
 
 
 def flatten_environment(document: Mapping[str, Any]) -> dict[str, str]:
-    """Turn a record's environment into names and values whose change may change times. Pure."""
+    """Return the names and values in a record's environment that may change times. Pure."""
     flat = {}
     system = [document.get(key) for key in ("os_name", "os_version", "os_build")]
     if any(system):

@@ -61,7 +61,7 @@ def judge_supply(now: Conditions) -> tuple[Guard, ...]:
 
 
 def compare_board(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
-    """Find what heat and supply did during a round; empty where nothing, or nothing was read."""
+    """Find the effects of heat and supply during a round; empty without an effect or a reading."""
     found = []
     grown = (after.throttle_count or 0) - (before.throttle_count or 0)
     if None not in (before.throttle_count, after.throttle_count) and grown:

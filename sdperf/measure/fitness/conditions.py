@@ -59,31 +59,31 @@ _VIRTUAL_MAKERS: Final = re.compile(r"QEMU|KVM|VMware|Xen|Amazon EC2|Google")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was read of the machine at one moment; ``None`` is not known.
+    """The readings of the machine at one moment; ``None`` is unknown.
 
     Attributes:
         platform: ``sys.platform``.
-        device_kind: Where the pipeline runs.
-        thermal_level: macOS' level.
+        device_kind: The kind of device that the pipeline runs on.
+        thermal_level: macOS' thermal level.
         power_source: ``ac`` or ``battery``.
         has_battery: Whether the machine could run on one (Linux).
         power_mode: ``low``, ``normal``, ``high``.
         memory_pressure: macOS' level: ``normal``, ``warn``, ``critical``.
         available_share: Available memory over all memory (Linux).
         swap_used_bytes: Swap in use.
-        swapped_in_bytes: Brought back from swap since boot.
-        swapped_out_bytes: Moved to swap since boot.
+        swapped_in_bytes: Bytes read back from swap since boot.
+        swapped_out_bytes: Bytes moved to swap since boot.
         load_per_core: Load average of the last minute over all processors of the machine.
         background: Busy system programs (macOS), percent of one core by name.
         backup_running: Whether Time Machine is copying.
-        virtual_machine: Whether this is one.
+        virtual_machine: Whether this is a virtual machine.
         translated: Whether Python runs under Rosetta.
         variables: Environment variables that change results.
         gpu_busy_percent: Load of the GPU, all programs.
         gpu_users: Processes that compute on an NVIDIA board.
         clock_events: NVML's bit mask.
         limits: The control group's limits.
-        cpu_times: Processor time since boot, with what the hypervisor took.
+        cpu_times: Processor time since boot, including the time that the hypervisor took.
         governor: Linux' clock governor.
         throttle_count: How often processors slowed down for heat since boot (Linux, Intel).
         gpu_wired_limit_bytes: How much memory the GPU may use, set by hand (Mac); 0 is macOS' own
@@ -137,11 +137,11 @@ def read_conditions(
     """Read the machine's condition.
 
     Args:
-        device_kind: Where the pipeline runs.
-        system: Where to ask.
-        gpu: The NVIDIA board, where there is one.
-        thorough: Also ask what only matters before a run (load by program, backup, GPU load);
-            between rounds it only costs time in which clocks cool down.
+        device_kind: The kind of device that the pipeline runs on.
+        system: The source of the readings.
+        gpu: The NVIDIA board; ``None`` without one.
+        thorough: Whether to read also what matters only before a run (load by program, backup, GPU
+            load); between rounds this would cost time in which clocks cool down.
     """
     if system.platform == "darwin":
         return _read_mac(device_kind, system, thorough=thorough)

@@ -1,7 +1,7 @@
-"""What changed on the machine during a round: the readings before and after, held together. Pure.
+"""Finds what changed on the machine during a round, from readings before and after it. Pure.
 
-A guard that got worse makes the round invalid; `sdperf.measure.fitness.guards` judges one moment
-alone.
+A guard that got worse makes the round invalid. `sdperf.measure.fitness.guards` judges a single
+moment.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from sdperf.units import format_bytes
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 OTHER_SHARE: Final = 0.10
-"""Share of all processors' time that other work may take while rounds run."""
+"""The share of all processors' time that other work may take while rounds run."""
 _FEWEST_PROCESSOR_S: Final = 2.0
-"""Processor seconds, idle ones included, below which ticks are too coarse to tell."""
+"""Fewest processor seconds, idle ones included: over fewer seconds ticks are too coarse."""
 
 
 def compute_other_work(
     before: Conditions, after: Conditions, own_cpu_s: float
 ) -> tuple[float, float] | None:
-    """Count what other programs took of the processors between two readings.
+    """Count the processor time of other programs between two readings.
 
     Args:
         before: One reading.
         after: A later one.
-        own_cpu_s: Processor seconds of one's own processes between the two.
+        own_cpu_s: Processor seconds of sdperf's own processes between the two.
 
     Returns:
         Processor seconds of others, and of everything with idle time included; ``None`` where the
@@ -47,14 +47,14 @@ def compute_other_work(
 
 
 def judge_other_work(other_s: float, total_s: float) -> Guard | None:
-    """Judge how much others took while a case's rounds ran; ``None`` where that is little.
+    """Judge how much time others took while a case's rounds ran; ``None`` where it is little.
 
-    The load average is read once, before a session's first worker: it knows nothing of work that
-    begins later, and it would count one's own.
+    The load average is read once, before a session's first worker: it does not show work that
+    begins later, and later it would include sdperf's own work.
 
     Args:
-        other_s: Processor seconds of others.
-        total_s: Processor seconds of everything, idle time included.
+        other_s: Processor seconds of other programs.
+        total_s: Processor seconds in all, idle time included.
     """
     if total_s < _FEWEST_PROCESSOR_S or other_s < OTHER_SHARE * total_s:
         return None
@@ -67,9 +67,9 @@ def compare_guards(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
     """Find what changed during a round.
 
     Returns:
-        Only what is not ok: a round with a ``fail`` among them is invalid, for the sentence's
-        reason; ``warn`` is kept with the round. What could not be read on both sides is not
-        listed; `judge_guards` has said so already.
+        Only guards that are not ok. A round with a ``fail`` among them is invalid, for the reason
+        in its sentence; a ``warn`` is kept with the round. A guard that could not be read on both
+        sides is left out, since `judge_guards` has reported it already.
     """
     found = (
         _compare_thermal(before, after),

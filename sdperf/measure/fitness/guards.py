@@ -1,9 +1,9 @@
-"""Is this machine fit to be measured on, and did it stay so? Judged before any time is looked at.
+"""Is this machine fit to be measured on, and did it stay fit? This is judged before any time.
 
-`judge_guards` turns one reading of the machine's conditions into guards; `guard_changes` holds the
-readings before and after a round against each other. Both are pure. A guard that cannot be read is
-``unknown``, which is never ``ok``; one that means nothing here (the hypervisor's share on real
-hardware, a GPU where the CPU is measured) is left out.
+`judge_guards` turns one reading of the machine's conditions into guards; `guard_changes` compares
+the readings before and after a round. Both are pure. A guard that cannot be read is ``unknown``,
+which is never ``ok``. A guard without a meaning here (the hypervisor's share on real hardware, a
+GPU where the CPU is measured) is left out.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ STOLEN_SHARE: Final = (0.01, 0.05)
 def judge_guards(
     conditions: Conditions, *, own_pids: frozenset[int] = frozenset()
 ) -> tuple[Guard, ...]:
-    """Judge the machine before a run, while nothing of one's own runs.
+    """Judge the machine before a run, while none of sdperf's own processes work.
 
     Args:
         conditions: A thorough reading.
-        own_pids: Processes whose use of the GPU is one's own.
+        own_pids: Ids of sdperf's own processes, whose use of the GPU does not count.
 
     Returns:
         The guards that exist on this platform and device, in a fixed order.

@@ -1,1 +1,1 @@
-"""Resources: what a run takes from the machine, read by probes and summarised by a sampler."""
+"""The resources that a run takes from the machine: probes read them, a sampler summarises them."""

@@ -17,18 +17,18 @@ from sdperf.measure.system import LIVE_SYSTEM, System
 from sdperf.record.usage import Counter, Gauge
 
 _SHORTEST_SPAN_S: Final = 0.05
-"""Processor times advance in steps of 10 ms; a share over less time than this is noise."""
+"""Processor times advance in steps of 10 ms; a share over fewer seconds than this is noise."""
 
 _UNBORN: Final = ProcessSample(
     pid=0, started_s=0.0, name="", cpu_s=0.0, rss_bytes=0, disk_read_bytes=0, disk_written_bytes=0
 )
-"""What a process that started within the window had used before it."""
+"""The use of a process before the window, where it started within the window."""
 
 _WATCHERS: Final = frozenset({"ioreg", "macmon", "powermetrics", "sudo", "vcgencmd"})
-"""Programs that probes start; they hang in the tree and are no part of what is watched."""
+"""Programs that probes start; they are in the process tree but are not watched."""
 
 _TREE_AGE_S: Final = 2.0
-"""How long a list of the tree's processes is used; making one reads all processes."""
+"""Seconds for which a list of the tree's processes is used; making one reads all processes."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class SystemSample:
     """The whole machine at one moment; counters run since boot.
 
     Attributes:
-        cpu_busy_s: Processor time spent on anything, summed over processors.
-        cpu_total_s: That and idle time.
-        available_bytes: Memory that could be had without swapping.
-        swap_used_bytes: Swap space in use.
-        swapped_in_bytes: Brought back from swap.
-        swapped_out_bytes: Moved to swap.
-        disk_read_bytes: Read from all disks.
-        disk_written_bytes: Written to all disks.
+        cpu_busy_s: Processor seconds of all work, summed over processors.
+        cpu_total_s: Processor seconds of all work and of idle time.
+        available_bytes: Bytes of memory that are available without swapping.
+        swap_used_bytes: Bytes of swap space in use.
+        swapped_in_bytes: Bytes read back from swap.
+        swapped_out_bytes: Bytes moved to swap.
+        disk_read_bytes: Bytes read from all disks.
+        disk_written_bytes: Bytes written to all disks.
     """
 
     cpu_busy_s: float
@@ -57,7 +57,7 @@ class SystemSample:
 
 
 class HostSource(Protocol):
-    """Where `HostProbe` reads from."""
+    """The source of the readings of `HostProbe`."""
 
     def read_processes(self) -> tuple[ProcessSample, ...]:
         """Read the tree's processes that are alive and may be read."""
@@ -69,12 +69,12 @@ class HostSource(Protocol):
 class HostProbe:
     """Turns samples of processes and machine into readings.
 
-    Processes come and go: what a process used before it ended stays counted, and one that starts
+    Processes start and end: the use of an ended process stays counted, and a process that starts
     within the window counts from its start. A process that starts and ends between two readings
     is not seen.
 
     Attributes:
-        apart: Ids of the tree's processes that are left out, because they take no part.
+        apart: Ids of the tree's processes that are left out, since they are not watched.
     """
 
     name = "psutil"
@@ -89,7 +89,7 @@ class HostProbe:
         self._marked: tuple[float, float, SystemSample] | None = None
 
     def begin(self) -> None:
-        """Compute shares from the next reading on; what the tree used stays counted."""
+        """Compute shares from the next reading on; the tree's use so far stays counted."""
         self._marked = None
 
     def read(self) -> Reading:
@@ -122,7 +122,7 @@ class HostProbe:
         """Hold nothing."""
 
     def _count(self, processes: tuple[ProcessSample, ...]) -> None:
-        """Add to the tree's totals what each process used since it was last seen."""
+        """Add to the tree's totals the use of each process since its last reading."""
         for now in processes:
             then = now if self._seen is None else self._seen.get((now.pid, now.started_s), _UNBORN)
             self._add("tree_cpu_s", now.cpu_s, then.cpu_s)
@@ -157,9 +157,9 @@ class PsutilSource:
     """This machine and the tree below one of its processes, from psutil.
 
     Args:
-        pid: The tree's root; this process where it is not given.
-        clock: Seconds; decides when the list of processes is made anew.
-        system: Where swap counters are read on Linux.
+        pid: The tree's root; this process by default.
+        clock: Returns seconds; decides when the list of processes is read again.
+        system: The source of swap counters on Linux.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ def _read_process(process: psutil.Process) -> ProcessSample | None:
 
 
 def _read_disk(process: psutil.Process) -> tuple[int | None, int | None]:
-    """Read a process's storage traffic; psutil has none on macOS, and some kernels count none."""
+    """Read a process's storage traffic; psutil lacks it on macOS, and so do some kernels."""
     ask: Callable[[], object] | None = getattr(process, "io_counters", None)
     if ask is None:
         return None, None

@@ -1,4 +1,4 @@
-"""All probes there are, what each of them fills, and which this machine can have."""
+"""All probes, the values that each of them gives, and the probes that this machine can have."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ProbeKind:
     """A probe that a machine may have.
 
     Attributes:
-        name: As in `Probe`.
-        scope: Whose numbers it gives, in words.
-        gives: What it gives, in words.
-        platforms: Values of ``sys.platform`` it exists on.
-        find: Tells cheaply whether it can be had; opens nothing that stays open.
+        name: Its name in `Probe`.
+        scope: The part that it measures, in words.
+        gives: The numbers that it gives, in words.
+        platforms: Values of ``sys.platform`` that it exists on.
+        find: Tells cheaply whether it is available; opens nothing that stays open.
         open: Opens it.
-        machines: Architectures it exists on; empty is all.
+        machines: Architectures that it exists on; empty for all.
     """
 
     name: str
@@ -47,8 +47,8 @@ class ProbeKind:
 def open_probes(system: System = LIVE_SYSTEM) -> tuple[Probe, ...]:
     """Open every probe that this machine can have; the caller closes them.
 
-    ``powermetrics`` runs as root and costs processor time: it is only opened where ``macmon``,
-    which gives the same, is not there.
+    ``powermetrics`` runs as root and costs processor time: it is opened only where ``macmon``,
+    which gives the same numbers, is missing.
     """
     probes: list[Probe] = []
     for kind in list_probe_kinds(system):

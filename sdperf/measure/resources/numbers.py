@@ -1,4 +1,4 @@
-"""Numbers from outside, checked: a value that cannot be what it claims to be is ``None``."""
+"""Checks numbers from outside: an impossible value becomes ``None``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import re
 def parse_count(text: str | None) -> int | None:
     """Read a non-negative whole number of at most 19 digits."""
     found = re.fullmatch(r"\s*([0-9]{1,19})\s*", text or "")
-    return int(found[1]) if found else None  # not of the text: \s takes separators, int() does not
+    return int(found[1]) if found else None  # \s accepts separators that int() does not
 
 
 def parse_number(value: object) -> float | None:
-    """Accept a finite number; booleans and texts are none."""
+    """Accept a finite number; booleans and texts are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

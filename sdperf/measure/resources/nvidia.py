@@ -1,4 +1,4 @@
-"""One NVIDIA board through its management library, which needs neither root nor torch."""
+"""Reads one NVIDIA board through its management library, which needs neither root nor torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdperf.record.usage import Counter, Gauge
 T = TypeVar("T")
 
 POWER_CAP: Final = 0x4
-"""Clock-event bit: the board holds its power limit. Usual under full load."""
+"""Clock-event bit: the board is at its power limit, which is usual under full load."""
 
 SLOWDOWN: Final = 0x8 | 0x20 | 0x40 | 0x80
 """Clock-event bits of real throttling: hardware slowdown, thermal (driver, hardware), power brake.
@@ -46,7 +46,7 @@ class GpuUser:
 
 
 class NvmlGpu:
-    """One board. Each question is answered with ``None`` where the board or driver cannot."""
+    """One board. Each answer is ``None`` where the board or the driver does not know it."""
 
     def __init__(self, nvml: ModuleType | Any, handle: Any) -> None:
         self._nvml = nvml
@@ -60,7 +60,7 @@ class NvmlGpu:
         return name.decode(errors="replace") if isinstance(name, bytes) else name
 
     def read_multiprocessors(self) -> int | None:
-        """Compute the multiprocessors from the board's cores and its compute capability."""
+        """Compute the number of multiprocessors from the board's cores and compute capability."""
         cores = self._ask(lambda: self._nvml.nvmlDeviceGetNumGpuCores(self._handle))
         version = self._ask(lambda: self._nvml.nvmlDeviceGetCudaComputeCapability(self._handle))
         if cores is None or version is None:
@@ -71,13 +71,13 @@ class NvmlGpu:
         return None if each is None else int(cores) // each
 
     def read_clock_events(self) -> int | None:
-        """Read why the clock is below its maximum right now: a bit mask."""
+        """Read the reasons why the clock is below its maximum now, as a bit mask."""
         return parse_whole(
             self._ask(lambda: self._nvml.nvmlDeviceGetCurrentClocksEventReasons(self._handle))
         )
 
     def read_utilisation(self) -> tuple[float | None, float | None]:
-        """Read the share of the last moment with a kernel running, and with memory moving."""
+        """Read the shares of the last moment with a running kernel and with memory traffic."""
         rates = self._ask(lambda: self._nvml.nvmlDeviceGetUtilizationRates(self._handle))
         return parse_percent(getattr(rates, "gpu", None)), parse_percent(
             getattr(rates, "memory", None)
@@ -94,7 +94,7 @@ class NvmlGpu:
         return tuple(GpuUser(one.pid, parse_whole(one.usedGpuMemory)) for one in found)
 
     def read_gauges(self) -> dict[Gauge, float]:
-        """Read what has a value at this moment."""
+        """Read the values of this moment."""
         nvml, handle = self._nvml, self._handle
         busy, memory_busy = self.read_utilisation()
         memory = self._ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
@@ -139,7 +139,7 @@ class NvmlProbe:
 
     Args:
         gpu: The board.
-        read_pids: Numbers of the processes that are ours.
+        read_pids: Returns the ids of sdperf's own processes.
     """
 
     name = "nvml"
@@ -153,7 +153,7 @@ class NvmlProbe:
         """Remember nothing."""
 
     def read(self) -> Reading:
-        """Ask the board; memory of our processes is left out where a container hides them."""
+        """Read the board, without sdperf's own memory where a container hides its processes."""
         gauges = self._gpu.read_gauges()
         pids = self._read_pids()
         ours = [user.memory_bytes for user in self._gpu.read_users() or () if user.pid in pids]
@@ -167,7 +167,7 @@ class NvmlProbe:
         return Reading(gauges, counters)
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Release the library."""
         self._gpu.close()
 
 
@@ -177,8 +177,8 @@ def open_nvml(
     """Open the first board that CUDA would show.
 
     Args:
-        visible_devices: Value of ``CUDA_VISIBLE_DEVICES``. A number is taken as NVML's own, which
-            is CUDA's where the boards are alike or ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``.
+        visible_devices: Value of ``CUDA_VISIBLE_DEVICES``. A number is read as NVML's own, which
+            equals CUDA's where all boards are alike or ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``.
         load: Imports the library.
     """
     first = None if visible_devices is None else visible_devices.split(",")[0].strip()

@@ -1,4 +1,4 @@
-"""The one thing a source of numbers has to be: something that can be asked, cheaply and often."""
+"""The interface of a probe: a source of numbers that can be read cheaply and often."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class ProcessSample:
     """One process of the tree at one moment.
 
     Attributes:
-        pid: Its number.
-        started_s: When it started, by any fixed clock; tells reused numbers apart.
+        pid: Its process id.
+        started_s: When it started, by any fixed clock; distinguishes reused process ids.
         name: Name of its program.
-        cpu_s: Processor time since it started.
-        rss_bytes: Resident set.
-        footprint_bytes: macOS' footprint, where known.
-        disk_read_bytes: Read from storage since it started, where known.
-        disk_written_bytes: Written to storage since it started, where known.
+        cpu_s: Processor seconds since it started.
+        rss_bytes: Bytes of its resident set.
+        footprint_bytes: Bytes of its footprint (macOS); ``None`` is unknown.
+        disk_read_bytes: Bytes read from storage since it started; ``None`` is unknown.
+        disk_written_bytes: Bytes written to storage since it started; ``None`` is unknown.
     """
 
     pid: int
@@ -36,7 +36,7 @@ class ProcessSample:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a probe knows at one moment; a number that is not known is not there."""
+    """The numbers of a probe at one moment; unknown numbers are left out."""
 
     gauges: Mapping[Gauge, float] = field(default_factory=dict)
     counters: Mapping[Counter, float] = field(default_factory=dict)
@@ -44,32 +44,32 @@ class Reading:
 
 
 class Probe(Protocol):
-    """A source of numbers. It is asked by one thread at a time.
+    """A source of numbers, which one thread reads at a time.
 
     Attributes:
-        name: Short and fixed, such as ``nvml``.
-        period_s: It need not be asked more often than this.
+        name: Its short, fixed name, such as ``nvml``.
+        period_s: Seconds between readings; more frequent readings give nothing new.
     """
 
     name: str
     period_s: float
 
     def begin(self) -> None:
-        """A window begins: forget what came before it, such as the start of a rate."""
+        """Begin a window: forget earlier readings, such as the start of a rate."""
 
     def read(self) -> Reading:
-        """Return what is known now; never block for long."""
+        """Return the present values; never block for long."""
 
     def close(self) -> None:
-        """Let go of what it holds; it is not asked again."""
+        """Release its resources; it is not read again."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a probe cannot be had.
+    """Why a probe is not available.
 
     Attributes:
-        reason: What is not there, as one sentence without a full stop.
+        reason: What is missing, as one sentence without a full stop.
         hint: What to type or do to get it; ``None`` where nothing helps on this machine.
     """
 

@@ -1,4 +1,4 @@
-"""Asks probes in step while other code works, and sums up what they said."""
+"""Reads probes at regular ticks while other code works, and summarises their values."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from sdperf.stats.summaries import compute_quantile
 
 DEFAULT_INTERVAL_S: Final = 0.5
 MAX_SAMPLES: Final = 8192
-"""Samples kept of a curve; when there are more, every second is dropped and ticks come half as
-often, so that memory stays bounded however long a window lasts."""
+"""The most samples of a curve. When there are more, every second one is dropped and ticks come half
+as often, so that memory stays bounded in a window of any length."""
 
 MAX_PROCESSES: Final = 32
 
@@ -39,7 +39,7 @@ SHORTEST_ENERGY_WINDOW_S: Final[dict[Counter, float]] = {
     "dram_soc_energy_j": 10.0,
     "ane_soc_energy_j": 10.0,
 }
-"""Apple's counters are published in batches up to about 2 s apart: shorter windows say little."""
+"""Seconds: Apple's counters are published up to about 2 s apart, so shorter windows tell little."""
 
 LOOKING_BACK: Final[frozenset[Gauge]] = frozenset(
     {
@@ -48,17 +48,17 @@ LOOKING_BACK: Final[frozenset[Gauge]] = frozenset(
         "gpu_soc_utilisation_percent",
     }
 )
-"""Gauges that tell of the moment before they are read: what they say as a window opens is about
-the time before it."""
+"""Gauges of the time before they are read: their value at the start of a window belongs to the time
+before the window."""
 
 _RATED: Final[frozenset[Counter]] = frozenset(RATES.values())
 
 FROZEN_AT_ZERO: Final[frozenset[Counter]] = frozenset({"cpu_soc_energy_j", "dram_soc_energy_j"})
-"""Counters that stand still on macOS 27: no growth over a busy window is no reading."""
+"""Counters that do not count on macOS 27: zero growth over a busy window is not a reading."""
 
 
 def compute_curve(times_s: Sequence[float], values: Sequence[float]) -> Curve | None:
-    """Sum up samples in time order; ``None`` where there are none.
+    """Summarise samples in time order; ``None`` without samples.
 
     >>> compute_curve([0.0, 1.0], [2.0, 4.0]).mean
     3.0
@@ -81,9 +81,9 @@ def compute_curve(times_s: Sequence[float], values: Sequence[float]) -> Curve | 
 
 
 def compute_rate(times_s: Sequence[float], totals: Sequence[float]) -> Curve | None:
-    """Turn totals in time order into growth per second, at the middle of each two of them.
+    """Turn totals in time order into growth per second, in the middle of each pair of totals.
 
-    A total that falls (a process of the tree ended and took its own with it) tells no rate.
+    A total that falls gives no rate: a process of the tree ended and its part is missing.
 
     >>> compute_rate([0.0, 2.0], [10.0, 16.0]).values
     (3.0,)
@@ -119,13 +119,13 @@ class _Asked:
 
 
 class ResourceRecorder:
-    """Keeps what probes said, tick by tick. It waits for nothing and owns no thread.
+    """Keeps the values of probes, tick by tick. It never waits and has no thread.
 
     Args:
-        probes: Earlier ones are believed where two know the same number.
-        interval_s: Time between ticks.
-        clock: Seconds.
-        cpu_clock: Processor seconds of the thread that ticks.
+        probes: The probes; where two know the same number, the earlier one counts.
+        interval_s: Seconds between ticks.
+        clock: Returns seconds.
+        cpu_clock: Returns processor seconds of the thread that ticks.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class ResourceRecorder:
         self._spent_cpu_s = 0.0
 
     def tick(self, *, border: bool = False) -> None:
-        """Ask every probe that is due; all of them at the borders of the window."""
+        """Read every probe that is due; at the borders of the window read all of them."""
         before_s, before_cpu_s = self._clock(), self._cpu_clock()
         if self._ticks == 0:
             self._start_s = before_s
@@ -165,10 +165,10 @@ class ResourceRecorder:
         self._spent_cpu_s += self._cpu_clock() - before_cpu_s
 
     def summarise(self, images: int | None = None) -> ResourceUsage:
-        """Sum up the window from the first tick to the last.
+        """Summarise the window from the first tick to the last.
 
         Args:
-            images: Images delivered in it.
+            images: How many images were delivered in the window.
         """
         window_s = self._end_s - self._start_s
         numbers: dict[str, Any] = {name: self._curve(name) for name in GAUGES}
@@ -283,7 +283,7 @@ class ResourceRecorder:
 
 
 class Sampler:
-    """Ticks a recorder from a thread of its own, and at both borders of the window.
+    """Ticks a recorder from a separate thread, and at both borders of the window.
 
     Use it around rounds that are watched, never around timed ones:
 
@@ -318,10 +318,10 @@ class Sampler:
         self._thread.start()
 
     def stop(self, images: int | None = None) -> ResourceUsage:
-        """End the window with a tick in the calling thread; a second call only sums up again.
+        """End the window with a tick in the calling thread; a second call only summarises again.
 
         Args:
-            images: Images delivered in the window.
+            images: How many images were delivered in the window.
         """
         if not self._ended.is_set():
             self._ended.set()

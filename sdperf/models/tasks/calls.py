@@ -32,7 +32,7 @@ class PictureCall:
         task: What it does with them.
         pictures: Arguments that take the picture.
         mask: The argument that takes the mask; ``None`` where it takes none.
-        takes_strength: Whether it is told how much of the picture to draw anew.
+        takes_strength: Whether it takes a number for how much of the picture to draw again.
         strength: The strength of a call that names none.
         is_needed: Whether it draws nothing without a picture.
         sizes: Arguments that hold it to the size of the picture.

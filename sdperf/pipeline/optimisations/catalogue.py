@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import difflib
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, get_args
 
 from sdperf import settings
-from sdperf.device import DeviceKind
+from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.entries import ALL, UNET_CLASSES, WEIGHTS, Optimisation
 
@@ -142,7 +142,7 @@ def check_device(
             others = ", ".join(kind for kind in ALL_DEVICES if kind not in one.refusals)
             raise ConfigurationError(
                 f"{one.name} cannot be used on {device}: {one.refusals[device]}",
-                got=f"{settings.OPTIMISATIONS} {'+'.join(names)}",
+                got="+".join(names),
                 expected=f"one of {others}",
                 hint=f"leave {one.name} out",
             )
@@ -179,6 +179,32 @@ def check_library(names: Sequence[str], library: str) -> None:
                 expected=f"Linux with {one.library}",
                 hint=f"leave {one.name} out",
             )
+
+
+def refuse_unusable(
+    named: Iterable[Sequence[str]],
+    describe_device: Callable[[], DeviceInfo],
+    *,
+    is_here: bool = True,
+) -> None:
+    """Check sets of optimisations that were named, before anything is loaded.
+
+    Args:
+        named: The sets.
+        describe_device: Looks at the device, which takes a process seconds; called at most once,
+            and not where no set depends on it.
+        is_here: Whether workers run on this host; on another one they say what it lacks.
+
+    Raises:
+        ConfigurationError: One cannot be used on the device, or with the C library.
+    """
+    dependent = [names for names in named if depends_on_device(names)]
+    if dependent:
+        device = describe_device()
+        for names in dependent:
+            check_device(names, device.kind, device.compute_capability)
+            if is_here:
+                check_library(names, find_c_library())
 
 
 def depends_on_device(names: Sequence[str]) -> bool:

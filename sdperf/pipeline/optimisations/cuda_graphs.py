@@ -21,7 +21,7 @@ _bypassed = False
 
 
 class RecordGraph(Protocol):
-    """Records a function that takes nothing: returns its result and what computes it anew."""
+    """Records a function that takes nothing: returns its result and what computes it again."""
 
     def __call__(self, work: Callable[[], Any], warmups: int) -> tuple[Any, Callable[[], None]]:
         """Call ``work`` a few times, then record it."""
@@ -71,7 +71,7 @@ class Graphed:
         places = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
 
         def work() -> Any:
-            args, keywords = tree_unflatten(places, spec)  # anew: a call may fill the lists it gets
+            args, keywords = tree_unflatten(places, spec)  # new: a call may fill its lists
             return self._function(*args, **keywords)
 
         output, replay = self._record(work, self._warmups)

@@ -203,7 +203,7 @@ _MIXED_BLOCKS: Final = ("Flux2Transformer2DModel",)
 def enable_cache(denoiser: Any, name: str) -> None:
     """Let diffusers cache between a transformer's steps, in place.
 
-    Thresholds are diffusers' own defaults. Both see two sides of guidance apart, and begin anew at
+    Thresholds are diffusers' own defaults. Both keep the two sides of guidance apart and restart at
     the end of the pipeline's call.
 
     Args:

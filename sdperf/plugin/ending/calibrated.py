@@ -1,4 +1,4 @@
-"""Limits compared with what this machine was calibrated to tell: refused in the open."""
+"""Compares limits with this machine's calibration, and refuses limits that it cannot support."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_typed_limits(live: LiveSession, cases: list[str]) -> None:
     """Refuse limits of the command line and of markers that this machine cannot support.
 
-    Asks which machine this is, which takes a process of its own, only where there is both a
+    It identifies the machine, which takes a separate process, only where there is both a
     calibration and such a limit.
 
     Args:
@@ -61,7 +61,7 @@ def check_typed_limits(live: LiveSession, cases: list[str]) -> None:
 
 
 def find_noise(live: LiveSession, measured: Mapping[str, Measurement]) -> dict[str, CaseNoise]:
-    """Return what was calibrated of the session's cases, by test id."""
+    """Return the calibrated noise of the session's cases, by test id."""
     found = {}
     for case, measurement in measured.items():
         known = live.asked.calibrations.get(measurement.environment.fingerprint())

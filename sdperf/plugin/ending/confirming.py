@@ -1,4 +1,4 @@
-"""The bench that cases are measured again on: fresh workers, and the baseline's worktree."""
+"""The bench that measures cases again: with fresh workers, and the baseline's worktree."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def confirm_suspects(
 
 
 def describe_done(confirmation: Confirmation, suspects: int) -> str:
-    """Say what was measured again, and that the user ended it. Pure.
+    """Describe what was measured again, also where the user ended it. Pure.
 
     >>> describe_done(Confirmation(was_interrupted=True), 1)
     'measured 0 of 1 suspect again, interrupted'
 
     Args:
-        confirmation: What it came to.
-        suspects: How many cases were to be measured again.
+        confirmation: The result.
+        suspects: How many cases had to be measured again.
     """
     settled, named = len(confirmation.findings), format_quantity(suspects, "suspect")
     share = "" if settled == suspects else f"{settled} of "
@@ -81,12 +81,12 @@ def describe_done(confirmation: Confirmation, suspects: int) -> str:
 
 
 class SessionBench:
-    """Makes arms of a session's cases.
+    """Makes arms from a session's cases.
 
     Args:
         live: The session.
         judged: Its cases.
-        stack: Where worktrees are cleaned up.
+        stack: The stack that cleans up worktrees.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class SessionBench:
 
     @property
     def can_pair(self) -> bool:
-        """Whether two arms can live at once: not in pytest's own process."""
+        """Whether two arms can exist at the same time, which pytest's own process cannot."""
         return not self._live.settings.in_process
 
     def find_baseline_code(self, case: str) -> BaselineCode | str:
-        """Return the code of the latest session that counts, or say why it cannot be run."""
+        """Return the code of the latest session that counts, or raise where it cannot be run."""
         judged = self._judged[case]
         saved = next(one for one in reversed(judged.history) if one is not None)
         reason = explain_unpaired(saved, judged.measurement)
@@ -117,7 +117,7 @@ class SessionBench:
             return str(error)
 
     def estimate_s(self, case: str, *, blocks: int, renewals: int, rounds: int) -> float:
-        """Estimate what paired blocks of a case take, from what the session itself took."""
+        """Estimate the seconds of paired blocks of a case from the session's own seconds."""
         measurement, settings = self._judged[case].measurement, self._live.settings
         starts = 2 * renewals if self._fit_together(measurement) else 3 * blocks
         return estimate_blocks_s(
@@ -176,13 +176,13 @@ class SessionBench:
 
 
 def estimate_blocks_s(measurement: Measurement, *, starts: int, warmup: int, rounds: int) -> float:
-    """Estimate what blocks take: starting processes, and rounds on them. Pure.
+    """Estimate the seconds of blocks: starting processes, and running rounds. Pure.
 
     Args:
-        measurement: What the session measured of the case; what it does not know counts as nothing.
-        starts: Sets of workers that are started, each with its first call and warm-up.
-        warmup: Untimed rounds of each.
-        rounds: Timed rounds altogether.
+        measurement: The session's measurement of the case; unknown seconds count as 0.
+        starts: How many sets of workers are started, each with its first call and warm-up.
+        warmup: How many untimed rounds each set runs.
+        rounds: How many timed rounds run in all.
     """
     round_s = statistics.median(measurement.rounds_s)
     start_s = (measurement.load_s or 0.0) + (measurement.first_call_s or 0.0)
@@ -192,8 +192,8 @@ def estimate_blocks_s(measurement: Measurement, *, starts: int, warmup: int, rou
 def explain_unpaired(saved: Measurement, current: Measurement) -> str | None:
     """Say why the baseline's code cannot be run beside the current one; ``None`` when it can. Pure.
 
-    The two would share everything but the subject's module, so anything else that changed since
-    would be hidden: that has to be the same.
+    The two share everything but the subject's module. Any other change would be hidden, so the rest
+    has to be the same.
     """
     commit = saved.environment.commit
     if saved.subject is None:

@@ -1,9 +1,9 @@
-"""Failing verdicts in pytest's own counts, and in every view that is made of them.
+"""Adds failing verdicts to pytest's own counts, and so to every view of them.
 
-A case is judged when all cases are known, after its test has passed. Its report is then taken back
-and a failed one goes through the same hook as every report does: the terminal, a JUnit report,
-``--lf`` and other plugins count it as they count any failed test. Under xdist no case of live runs:
-there each is an error already.
+A case is judged when all cases are known, after its test has passed. Its report is then taken back,
+and a failed report goes through the same hook as every other one. So the terminal, a JUnit report,
+``--lf`` and other plugins count it like any failed test. Under xdist no case runs: there each case
+is an error already.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Retraction:
-    """Takes the report that passed back before the failed one comes.
+    """Takes back a passed report before the failed report comes.
 
     Args:
-        config: pytest's.
+        config: pytest's configuration.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -34,7 +34,7 @@ class Retraction:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Make room for a verdict."""
+        """Remove a passed report, which a verdict replaces."""
         if not hasattr(report, VERDICT_MARK) or report.when != "call":
             return
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -50,12 +50,12 @@ class Retraction:
 def list_failing(
     outcome: SessionOutcome, reports: Mapping[str, str], *, is_strict: bool
 ) -> list[Verdict]:
-    """Return the verdicts that make the run exit 1 and that pytest still counts as passed.
+    """Return the verdicts that make the run exit 1 but that pytest counts as passed.
 
     Args:
-        outcome: What the session came to.
-        reports: pytest's word on each test, by id.
-        is_strict: Whether what stayed open fails.
+        outcome: The outcome of the session.
+        reports: pytest's outcome of each test, by id.
+        is_strict: Whether open answers fail.
     """
     is_strict = is_strict and outcome.void is None
     return [
@@ -77,7 +77,7 @@ def count_failing(session: pytest.Session, failing: Sequence[Verdict]) -> None:
 
 
 def describe_verdict(verdict: Verdict) -> str:
-    """Return a failing verdict as a failed test's message: its outcome, reasons and next step."""
+    """Return the message of a failing verdict: its outcome, reasons and next step."""
     worst = [one for one in verdict.findings if one.outcome is verdict.outcome]
     lines = [f"{verdict.outcome.value}: {one.reason}" for one in worst] or [verdict.outcome.value]
     lines += [f"next: {one.next_step}" for one in worst[:1] if one.next_step is not None]
@@ -85,7 +85,7 @@ def describe_verdict(verdict: Verdict) -> str:
 
 
 def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport]:
-    """Make what pytest makes of a test that fails: a failed call, and a teardown that ends it."""
+    """Make the reports of a failed test: a failed call, and a teardown that ends it."""
     longrepr = make_failure(item, describe_verdict(verdict))
     common: dict[str, Any] = {
         "nodeid": item.nodeid,

@@ -1,4 +1,4 @@
-"""Failing images laid beside what they were compared with, for eyes to judge."""
+"""Saves failing images beside their references, for people to look at."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sdperf.run.suite import Suite
 
 MOST_EXHIBITS: Final = 64
-"""Pictures laid side by side in one run; the worst of each case come first."""
+"""The most pairs of pictures of one run; the worst ones of each case come first."""
 
 
 def write_evidence(
@@ -29,14 +29,14 @@ def write_evidence(
     verdicts: Iterable[tuple[str, Verdict]],
     find: Callable[[str], NDArray[np.uint8] | None],
 ) -> int:
-    """Lay every failing image beside what it was compared with.
+    """Save every failing image beside its reference.
 
-    What an earlier run left there is removed, so that the folder shows this run.
+    Files of an earlier run are removed, so that the folder shows this run only.
 
     Args:
-        folder: Where to write.
-        verdicts: Cases with what was said of them.
-        find: Returns the pixels of an image by its content hash, ``None`` where it is gone.
+        folder: The folder to write to.
+        verdicts: Cases with their verdicts.
+        find: Returns the pixels of an image by its content hash, ``None`` where it is missing.
 
     Returns:
         How many pictures were written.
@@ -75,8 +75,8 @@ class PixelFinder:
     """Finds an image by its content hash.
 
     Attributes:
-        pngs: What the session delivered, by content hash.
-        suite: Has the fp32 sync images and those that ship with the model.
+        pngs: PNG bytes of the session's images, by content hash.
+        suite: The suite, with the fp32 sync images and those that ship with the model.
         sessions: The compared sessions, oldest first.
     """
 
@@ -85,7 +85,7 @@ class PixelFinder:
     sessions: Sequence[ComparedSession]
 
     def find(self, sha256: str) -> NDArray[np.uint8] | None:
-        """Return its pixels; ``None`` where it is gone."""
+        """Return its pixels; ``None`` where it is missing."""
         png = self.pngs.get(sha256) or self.suite.images.find_plain(sha256)
         if png is not None:
             return decode_png(png)

@@ -38,14 +38,14 @@ REFUSALS: Final = {
 }
 
 EXIT_UNSAVED: Final = 3
-"""Exit status of a session that could not write what was asked for; what it found is kept."""
+"""Exit status of a session that could not write a requested file; its results are kept."""
 
 
 def finish_session(session: pytest.Session, live: LiveSession) -> SessionOutcome:
     """Judge all cases, before pytest-benchmark saves.
 
-    Verdicts and scores go into ``extra_info``; images are stored by content hash beside whatever
-    is saved, and the whole run as the last one, for ``sdperf baseline accept``. A run with a
+    Verdicts and scores go into ``extra_info``. Images are stored by content hash beside each saved
+    file, and the whole run is stored as the last one, for ``sdperf baseline accept``. A run with a
     failure exits 1, a void one 6, and neither is saved as a run to compare with.
     """
     host = getattr(session.config, "_benchmarksession", None)
@@ -112,9 +112,9 @@ def _store(
     folders: list[Path],
     storage: Path | None,
 ) -> str | None:
-    """Store the run, its evidence first; return it as it was stored, ``None`` where it was not.
+    """Store the run, its evidence first; return the stored run, ``None`` where it was not stored.
 
-    A run without a result stores nothing: it would overwrite one that has some.
+    A run without a result is not stored, since it would overwrite a run that has results.
     """
     root, host = session.config.rootpath, getattr(session.config, "_benchmarksession", None)
     delivered = {
@@ -142,9 +142,9 @@ def _store(
 
 
 def close_session(session: pytest.Session, live: LiveSession) -> None:
-    """Say what could not be written, and remove the journal of a session that is saved as a whole.
+    """Report what could not be written, and remove the journal of a session that was fully saved.
 
-    Comes after pytest-benchmark has saved.
+    It runs after pytest-benchmark has saved.
     """
     journal = live.journal
     is_whole = not (live.stored.unsaved or live.interrupted or live.list_left_out()) and (
@@ -159,7 +159,7 @@ def close_session(session: pytest.Session, live: LiveSession) -> None:
 def is_failing(outcome: SessionOutcome, settings: Settings) -> bool:
     """Tell whether the run fails: a case, the suite as a whole, nothing compared, nothing run.
 
-    A void session leaves everything that was timed open, and is void instead, also when strict.
+    A void session leaves all timings open, and ends as void instead, also when strict.
     """
     outcomes = [row.verdict.outcome for row in outcome.rows]
     if outcome.speed.suite is not None:
@@ -167,7 +167,7 @@ def is_failing(outcome: SessionOutcome, settings: Settings) -> bool:
     is_strict = settings.strict and outcome.void is None
     if settings.exact or settings.strict:
         told = (finding.outcome for row in outcome.rows for finding in row.verdict.told)
-        if Outcome.CHANGED in told:  # no matter of the clock: a void session fails by it too
+        if Outcome.CHANGED in told:  # this does not depend on times: a void session fails by it too
             return True
     if outcome.no_overlap is not None or outcome.nothing_ran is not None:
         return True

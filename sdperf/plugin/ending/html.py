@@ -1,4 +1,4 @@
-"""The setting ``html``: the session as a report, with the verdicts that the session gave."""
+"""The setting ``html``: writes the session as a report, with the session's own verdicts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class ReportError(Exception):
-    """The report could not be made; the run itself is judged and stored."""
+    """The report could not be made, although the run itself is judged and stored."""
 
     @property
     def is_unwritten(self) -> bool:
-        """Whether the file could not be written, as on a full disk: all else is of the drawing."""
+        """Whether writing failed, for example on a full disk, and not the drawing."""
         causes = (self.__cause__, getattr(self.__cause__, "__cause__", None))
         return any(isinstance(cause, OSError) for cause in causes)
 
@@ -31,15 +31,15 @@ def write_html(live: LiveSession, outcome: SessionOutcome, root: Path, path: Pat
 
     Args:
         live: The session.
-        outcome: What it came to.
+        outcome: The outcome of the session.
         root: pytest's root folder.
-        path: Where to.
+        path: The file to write.
 
     Returns:
-        What became of it, for the summary.
+        A line about the report, for the summary.
 
     Raises:
-        ReportError: It could not be made, whatever the reason was.
+        ReportError: The report could not be made, for any reason.
     """
     from sdperf.report.html.files import write_report
     from sdperf.report.pictures.pictures import locate_pictures
@@ -65,8 +65,8 @@ def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
 
     Args:
         judged: The session.
-        history: The URL of the history. Where it is not there or cannot be read, the session's own
-            runs tell the trend; keeping the run has said by then what is wrong.
+        history: The URL of the history. Where it is missing or cannot be read, the session's own
+            runs give the trend; an error was reported before, when the run was kept.
     """
     from sdperf.report.trends import find_machine_trends
     from sdperf.store.history.database import open_database
@@ -86,7 +86,7 @@ def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
 def judge_stored(
     limits: Limits, outcome: SessionOutcome, last_run: Path, paths: list[Path]
 ) -> JudgedMachine:
-    """Judge the stored run as a replay will; what only the session could settle it says itself.
+    """Judge the stored run as a replay will; the record has what only the session could settle.
 
     Raises:
         RecordError: A file cannot be read.

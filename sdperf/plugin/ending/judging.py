@@ -1,4 +1,4 @@
-"""Judges a session that has ended: what was measured, against what it is to be compared with."""
+"""Judges a session that has ended, against the runs that it is compared with."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 
 def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
-    """Judge images and memory case by case, the numbers together, and write down every verdict.
+    """Judge images and memory case by case and the numbers together, and record every verdict.
 
     Args:
-        live: The session; suspects are measured again on workers of its own.
+        live: The session; suspects are measured again on separate workers.
         host: pytest-benchmark's session; ``None`` without one.
     """
     ids, log = live.log.judged_ids(), live.log
@@ -105,14 +105,14 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
 
 
 def _explain_nothing(live: LiveSession, host: Any) -> str | None:
-    """Say that no case ran; whoever typed ``--benchmark-skip`` knows it."""
+    """Say that no case ran, unless the user typed ``--benchmark-skip``."""
     if live.interrupted or (host is not None and host.skip):
         return None
     return live.log.explain_nothing(is_strict=live.settings.strict)
 
 
 def _again(live: LiveSession, timed: Mapping[str, JudgedCase]) -> Again:
-    """Say how the session measures its suspects again, as far as it may."""
+    """Return how the session measures its suspects again, as far as it may."""
     settings = live.settings
     confirm, repeat = None, None
     if settings.confirm_s > 0 and not live.interrupted:
@@ -134,7 +134,7 @@ def _again(live: LiveSession, timed: Mapping[str, JudgedCase]) -> Again:
 def _settle(
     live: LiveSession, numbers: JudgedSession, rows: tuple[Row, ...]
 ) -> dict[str, SettledCase]:
-    """Return what readers of the run cannot tell from its numbers."""
+    """Return the findings that readers cannot derive from the run's numbers."""
     is_doubted = (
         numbers.speed.confirmation.void is not None
         or bool(live.kept)
@@ -151,7 +151,7 @@ def _settle(
 def _judge_speed_of(
     node_id: str, judged: JudgedCase, numbers: JudgedSession, *, is_timed: bool
 ) -> list[Finding]:
-    """Return what is said of a case's speed, where it has something to be compared with."""
+    """Return the finding on a case's speed, where it has a baseline."""
     if not judged.held.has_history:
         return []
     if node_id in numbers.speed.cases:
@@ -195,7 +195,7 @@ def _judge_compare_fail(
 def _choose_comparison(
     live: LiveSession, host: Any, complete: Mapping[str, CaseResult]
 ) -> Comparison:
-    """Find what to compare with; a bare ``--benchmark-compare`` prefers accepted sessions."""
+    """Find the runs to compare with; a bare ``--benchmark-compare`` prefers accepted sessions."""
     limits = live.read_limits()
     limit, gross = limits.max_slowdown, limits.gross_slowdown
     if host is None or not (live.asked.compares_with_accepted or host.compare) or not complete:
@@ -221,7 +221,7 @@ def _choose_comparison(
 
 
 def _explain_no_overlap(comparison: Comparison, rows: list[Row]) -> str | None:
-    """Say that nothing was compared although there was something to compare with."""
+    """Say that nothing was compared although there were runs to compare with."""
     sessions, measured = comparison.sessions, [row for row in rows if row.measurement]
     names = {name for one in sessions for name in one.cases}
     if not sessions or not measured or names & {row.verdict.case for row in measured}:

@@ -1,6 +1,6 @@
-"""What becomes of a finished run beside its own files: the history, and the Markdown summary.
+"""Keeps a finished run in the history, and writes the Markdown summary.
 
-Neither may lose or fail a run: what goes wrong is said in the terminal, with what to do about it.
+Neither may lose or fail a run: an error is shown in the terminal, with what to do about it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from sdperf.plugin.live.session import LiveSession
 
 STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
-"""GitHub's file for a job's summary: other steps' words in it stay."""
+"""GitHub's variable with the file of a job's summary, which may hold text of other steps."""
 
 
 def keep_in_history(given: str, run: str, root: Path) -> list[str]:
-    """Keep the run, whatever became of it.
+    """Keep the run in the history, with any outcome.
 
     Args:
-        given: Where runs are kept: a URL or file, ``""`` for the default.
-        run: The run as it was stored.
+        given: The history: a URL or file, ``""`` for the default.
+        run: The stored run.
         root: pytest's root folder.
 
     Returns:
@@ -58,8 +58,8 @@ def write_markdown(
 
     Args:
         live: The session.
-        outcome: What it came to.
-        path: Where to.
+        outcome: The outcome of the session.
+        path: The file to write.
         has_failed: Whether the run fails.
 
     Returns:

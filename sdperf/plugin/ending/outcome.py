@@ -1,4 +1,4 @@
-"""What a session came to: the value that its summary, its reports and its files are made of."""
+"""The outcome of a session: its summary, its reports and its files are made from this value."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class SessionOutcome:
 
     Attributes:
         rows: Its cases with their verdicts, in the order in which they ran.
-        comparison: What it was compared with.
-        speed: What is said of its speed.
-        settled: What was said of a case's speed that its saved numbers alone do not tell, by id.
-        no_overlap: Why nothing was compared although something was asked for.
-        nothing_ran: Why a session without a case that ran is no success; ``None`` where it is one.
+        comparison: The runs that it was compared with.
+        speed: The findings on its speed.
+        settled: Findings on a case's speed that its saved numbers alone do not give, by id.
+        no_overlap: Why nothing was compared although a comparison was asked for.
+        nothing_ran: Why a session in which no case ran fails; ``None`` where it does not fail.
         tails_left_out: Why the tails of some cases were not judged; ``None`` where all were.
     """
 
@@ -36,12 +36,12 @@ class SessionOutcome:
 
     @property
     def void(self) -> str | None:
-        """Why nothing that was timed counts; ``None`` where it does."""
+        """Why no timing counts; ``None`` where timings do."""
         return self.speed.confirmation.void
 
 
 def find_guards(rows: tuple[Row, ...]) -> tuple[Guard, ...] | None:
-    """Return what was said of the machine's fitness; ``None`` where nobody asked."""
+    """Return the guards on the machine's fitness; ``None`` where no guard was asked."""
     logs = (row.measurement.guards for row in rows if row.measurement is not None)
     log = next((each for each in logs if each is not None), None)
     return None if log is None or log.policy == "off" else log.before

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its images, its evidence, and itself as the last run."""
+"""Writes a run to the disk: its images, its evidence, and the run itself as the last one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store_last_run(config: pytest.Config, host: Any) -> str:
     """Keep the run as ``.sdperf/last-run.json``, an ordinary pytest-benchmark JSON.
 
     Returns:
-        What was written.
+        The written run.
 
     Raises:
         OSError: It cannot be written.
@@ -56,7 +56,7 @@ def store_last_run(config: pytest.Config, host: Any) -> str:
 
 
 def summarise_run(live: LiveSession, outcome: SessionOutcome) -> RunSummary:
-    """Return what the run came to, for whoever wants to accept it.
+    """Return the result of the run, for accepting it later.
 
     Every file of a run says the same: the history knows a run by its content.
     """
@@ -77,7 +77,7 @@ def summarise_run(live: LiveSession, outcome: SessionOutcome) -> RunSummary:
 
 
 def list_quality_cases(results: Mapping[str, QualityResult]) -> tuple[QualityCase, ...]:
-    """Return what the quality suite saw, for the saved run."""
+    """Return the quality suite's observations, for the saved run."""
     return tuple(
         make_quality_case(node_id, one.precision, one.observation, one.findings)
         for node_id, one in results.items()
@@ -97,10 +97,10 @@ def find_storage_folder(host: Any) -> Path | None:
 
 
 def guard_saving(unsaved: list[str], host: Any) -> None:
-    """Have pytest-benchmark say in one line what it could not write, rather than end pytest.
+    """Make pytest-benchmark report in one line what it could not write, without ending pytest.
 
     Args:
-        unsaved: Gets what could not be written.
+        unsaved: Receives a line for each file that could not be written.
         host: pytest-benchmark's session, which is about to save.
     """
 
@@ -132,7 +132,7 @@ def write_images(folder: Path, pngs: Mapping[str, bytes]) -> None:
 
 
 def store_null_control(control: NullControl | None, suite: Suite, root: Path) -> None:
-    """Keep the session's null control in the log, whatever becomes of the session.
+    """Keep the session's null control in the log, for any outcome of the session.
 
     Raises:
         OSError: The log cannot be written.

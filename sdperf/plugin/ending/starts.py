@@ -1,4 +1,4 @@
-"""What measures suspects of a slow start or a long tail again, in fresh processes."""
+"""Measures suspects of a slow start or a long tail again, in fresh processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def explain_tails(judged: Mapping[str, JudgedCase]) -> str | None:
 
 
 def make_repeat(live: LiveSession, judged: Mapping[str, JudgedCase], budget_s: float) -> Repeat:
-    """Make what measures a case again on workers of its own, while the time lasts.
+    """Make a function that measures a case again on separate workers, while time is left.
 
     Args:
         live: The session.
@@ -61,7 +61,7 @@ def make_repeat(live: LiveSession, judged: Mapping[str, JudgedCase], budget_s: f
             return _run_again(arm, measurement, rounds)
         except SdperfError:
             return None
-        except KeyboardInterrupt:  # what was judged stands, as in `confirm_suspects`
+        except KeyboardInterrupt:  # the first judgement stays, as in `confirm_suspects`
             live.interrupted = True
             return None
         finally:

@@ -113,7 +113,7 @@ def format_skips(reasons: Iterable[str]) -> list[Line]:
 
 
 def _explain_skip(reason: str) -> str:
-    """Say why cases did not run; pytest-benchmark's own words say nothing of images."""
+    """Say why cases did not run; pytest-benchmark's own words do not fit the quality suite."""
     if "--benchmark-only" not in reason:
         return reason
     return (
@@ -123,7 +123,7 @@ def _explain_skip(reason: str) -> str:
 
 
 def _format_suite(outcome: SessionOutcome) -> list[Line]:
-    """Say what all cases have in common, on lines of their own."""
+    """Say what all cases have in common, on separate lines."""
     suite = outcome.speed.suite
     texts = []
     if suite is not None:
@@ -169,7 +169,7 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
 
 
 def _describe_repeated(repeated: Counter[str]) -> str:
-    """Say that what counts is a chosen run: one that passed after others had failed."""
+    """Say where the last run of a case counts that was run again after it had failed."""
     shown = format_names([shorten_case(node_id) for node_id in repeated])
     cases = format_quantity(len(repeated), "case")
     runs = format_quantity(repeated.total() + len(repeated), "run")
@@ -180,7 +180,7 @@ def _describe_repeated(repeated: Counter[str]) -> str:
 
 
 def _describe_interruption(left: list[str], outcome: SessionOutcome) -> str:
-    """Say that this is no whole verdict, what it leaves out, and how to go on."""
+    """Say that this verdict is not complete, what it leaves out, and how to continue."""
     if not outcome.rows:
         cases = format_quantity(len(left), "case")
         return (
@@ -243,7 +243,7 @@ def describe_run(rows: Iterable[Row], pictures: Iterable[InputFile] = ()) -> lis
 
     Args:
         rows: The cases.
-        pictures: What was drawn from and was read from files, for their names.
+        pictures: The input pictures that were read from files, for their names.
     """
     known = [row.measurement for row in rows if row.measurement is not None]
     if not known:
@@ -261,7 +261,7 @@ def _find_program(measured: Measurement) -> ProgramFacts | None:
 
 
 def _name_drawer(measured: Measurement) -> str:
-    """Name what drew, and on what."""
+    """Name the pipeline or program that drew, and its device."""
     where, program = measured.environment, _find_program(measured)
     device = f"{where.device_kind} ({where.device_name or where.chip})"
     if program is not None:
@@ -273,7 +273,7 @@ def _name_drawer(measured: Measurement) -> str:
 
 
 def list_without_effect(rows: Iterable[Row]) -> list[str]:
-    """Say once which settings changed nothing: whoever reads the figures counts on them."""
+    """Say once which settings had no effect, since readers of the figures rely on them."""
     texts: dict[str, None] = {}
     for row in rows:
         for text in () if row.measurement is None else row.measurement.without_effect:

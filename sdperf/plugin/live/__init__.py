@@ -1,1 +1,1 @@
-"""A session of pytest while it runs: what it knows, what its tests left, its workers."""
+"""A running pytest session: its state, the results of its tests, its workers."""

@@ -1,7 +1,7 @@
-"""What the tests of a session will want, so that it can be had before it is wanted. Pure.
+"""Finds what the tests of a session will need, so that it can be made ahead of need. Pure.
 
-Processes are started together, and what pipelines are compared with is made in one visit to each
-reference. Nothing depends on it but time: what was not foreseen is made when it is asked for.
+Processes are started together, and references are drawn in one load of each reference pipeline.
+This only saves time: what was not foreseen is made when a test needs it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from sdperf.engines.catalogue import ENGINES
 from sdperf.record.workload import TORCH, Precision, Variant
 
 MEASURED: Final = frozenset({"latency", "throughput", "stage", "soak"})
-"""What a test can ask of ``sd_benchmark`` and ``sd_gain``."""
+"""The questions that a test can ask of ``sd_benchmark`` and ``sd_gain``."""
 
 SOAKED: Final = frozenset({"soak"})
-"""What only a soak asks, which takes the time that is asked for."""
+"""The question of a soak, which takes the requested time."""
 
 INSPECTED: Final = frozenset({"components", "trajectory"})
 """Questions of the quality suite that need a recording of the reference."""
 
 DRAWN: Final = frozenset({"soundness", "repeatability", "images", "batch"})
-"""Questions of the quality suite that need its pictures."""
+"""Questions of the quality suite that need the reference's pictures."""
 
 FRESH: Final = "repeatability"
-"""The question that needs a process which has made nothing."""
+"""The question that needs a fresh process."""
 
 _ANYTHING: Final = MEASURED | INSPECTED | DRAWN
 
 
 def find_asked(code: CodeType | None) -> frozenset[str]:
-    """Find what a test may ask, by the names in its code; anything, where it names nothing known.
+    """Find the questions that a test may ask from the names in its code; all where it has none.
 
-    A test that asks through a helper is taken to ask for anything.
+    A test that asks through a helper counts as asking all questions.
 
     Args:
-        code: Of the test's function; ``None`` where there is none.
+        code: Code object of the test's function; ``None`` where there is none.
     """
     named = frozenset() if code is None else frozenset(_list_names(code))
     return named & _ANYTHING or _ANYTHING
@@ -54,15 +54,15 @@ def _list_names(code: CodeType) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class ExpectedWork:
-    """What a test will ask of the workers.
+    """The needs of a test.
 
     Attributes:
         node_id: Id of the test.
-        variant: What they load, and how many of them.
+        variant: The pipeline that workers load, and how many workers.
         is_timed: Whether it is a benchmark; the quality suite is not.
         has_plain_side: Whether it is measured in turns with the plain pipeline.
-        asks: What it may ask; see `find_asked`.
-        is_skipped: Whether it is known to be skipped, whatever the machine.
+        asks: The questions that it may ask; see `find_asked`.
+        is_skipped: Whether it is known to be skipped on any machine.
     """
 
     node_id: str
@@ -74,14 +74,14 @@ class ExpectedWork:
 
     @property
     def pipeline(self) -> tuple[object, ...]:
-        """What one worker loads; tests with equal ones share workers."""
+        """The pipeline that one worker loads; tests with equal pipelines share workers."""
         return self.variant.pipeline
 
     def is_plain(self, reference: Precision = "fp32") -> bool:
         """Tell whether its pipeline is the plain one that others are compared with.
 
         Args:
-            reference: That one's precision.
+            reference: Precision of the reference.
         """
         return self.pipeline == (reference, TORCH, ())
 
@@ -110,16 +110,16 @@ class ExpectedWork:
 
 @dataclass(frozen=True)
 class Plan:
-    """All tests in order; those with equal pipelines lie together.
+    """All tests in order; tests with equal pipelines are together.
 
     Attributes:
-        tests: What each will ask.
+        tests: The needs of each test.
     """
 
     tests: Sequence[ExpectedWork] = ()
 
     def is_first_of_its_pipeline(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> bool:
-        """Tell whether no test before asked for the pipeline of this one.
+        """Tell whether no earlier test used the pipeline of this one.
 
         Args:
             node_id: The test.
@@ -129,11 +129,11 @@ class Plan:
         return next((one.node_id for one in asking), None) == node_id
 
     def count_now(self, node_id: str, is_skipped: Callable[[Variant], bool]) -> int:
-        """Count the processes that the tests of this one's pipeline want."""
+        """Count the processes that the tests of this one's pipeline need."""
         return _count(self._find_group(node_id), is_skipped)
 
     def count_all(self, is_skipped: Callable[[Variant], bool]) -> int:
-        """Count the processes that the whole session wants."""
+        """Count the processes that the whole session needs."""
         return sum(_count(group, is_skipped) for group in self._divide())
 
     def count_pictures(
@@ -143,7 +143,7 @@ class Plan:
         is_skipped: Callable[[Variant], bool],
         reference: Precision = "fp32",
     ) -> int:
-        """Count the reference's pictures that the session wants; see `Wanted.count_pictures`."""
+        """Count the reference's pictures that the session needs; see `Wanted.count_pictures`."""
         return max(
             (
                 one.count_pictures(images, quality_images, reference)
@@ -192,9 +192,9 @@ class Plan:
 
 
 def _count(group: Iterable[ExpectedWork], is_skipped: Callable[[Variant], bool]) -> int:
-    """Count the processes of one pipeline: its workers, and one for each reason to want another.
+    """Count the processes of one pipeline: its workers, and one for each reason to need another.
 
-    Repeatability asks for a fresh process; a second worker has been one. A gain has its plain side.
+    Repeatability needs a fresh process, which a second worker has been. A gain has its plain side.
     """
     asking = [one for one in group if not (one.variant.is_external or is_skipped(one.variant))]
     workers = max((one.variant.workers for one in asking), default=0)

@@ -1,4 +1,4 @@
-"""What a session costs, said before and after its first image, and the time that it may take."""
+"""Tells what a session costs, before and after its first image, and keeps its time budget."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class SessionBudget:
-    """Tells what a session costs; with a budget, which cases there is time for.
+    """Tells what a session costs and, with a budget, which cases fit into the time.
 
-    The first case is always measured, in fewer rounds where its first image says that the session
-    would take longer: what the others take is known from it.
+    The first case is always measured, since it tells what the others take. It gets fewer rounds
+    where its first image shows that the session would take too long.
 
     Attributes:
         suites: The session's plan, its settings, and what is skipped.
         clock: Returns seconds.
-        rounds: Timed rounds of a latency case, of which a budget may leave fewer.
+        rounds: Number of timed rounds of a latency case, which a budget may reduce.
     """
 
     suites: SessionSuites
@@ -61,7 +61,7 @@ class SessionBudget:
         self._started_s = self.clock()
 
     def tell_cost(self) -> None:
-        """Say, before anything is drawn, how much the session is going to draw."""
+        """Say, before anything is drawn, how much the session will draw."""
         if self._images:
             return
         suites = self.suites
@@ -81,10 +81,10 @@ class SessionBudget:
         )
 
     def note_first_image(self, seconds: float) -> None:
-        """Say how long the session takes, once its first image is there.
+        """Say how long the session takes, after its first image.
 
         Args:
-            seconds: What the image took; not that of a first call, which prepares much else.
+            seconds: Seconds of the image, but not of a first call, which also prepares much else.
         """
         if self._has_told_pace or not self._images:
             return
@@ -97,7 +97,7 @@ class SessionBudget:
 
     @property
     def is_first(self) -> bool:
-        """Whether there is a budget, and nothing is known yet of what an image takes."""
+        """Whether there is a budget, and the seconds of an image are still unknown."""
         return self.suites.settings.budget_s is not None and not self._image_s
 
     def bound_first(self, node_id: str, variant: Variant, image_s: float) -> int:
@@ -105,7 +105,7 @@ class SessionBudget:
 
         Args:
             node_id: The case.
-            variant: What it measures.
+            variant: Its variant.
             image_s: Seconds of its first image.
         """
         budget_s = self.suites.settings.budget_s
@@ -135,7 +135,7 @@ class SessionBudget:
         return rounds
 
     def note(self, measurement: Measurement) -> None:
-        """Remember what an image and a load of a pipeline took."""
+        """Remember the seconds of an image and of a load of a pipeline."""
         if measurement.stage is None:
             pipeline, workers = measurement.variant.pipeline, measurement.variant.workers
             self._workers[pipeline] = max(workers, self._workers.get(pipeline, 0))
@@ -146,7 +146,7 @@ class SessionBudget:
     def explain(self, node_id: str) -> str | None:
         """Say why there is no time for a case; ``None`` where there is.
 
-        What is left is divided anew before each case, by what its like took so far.
+        What is left is divided again before each case, by what similar cases took so far.
 
         Args:
             node_id: The case.
@@ -193,7 +193,7 @@ class SessionBudget:
         return not self.suites.is_skipped(wanted.variant)
 
     def _choose_rounds(self, left: list[ExpectedWork], left_s: float) -> None:
-        """Take the most rounds with which all fits, else the fewest."""
+        """Take the most rounds with which all cases fit, else the fewest rounds."""
         for rounds in list_rounds(self.rounds):
             self.rounds = rounds
             if len(self._choose(left, left_s)) == len(left):
@@ -242,7 +242,7 @@ class SessionBudget:
 
     @staticmethod
     def _guess(known_s: dict[tuple[object, ...], float], pipeline: tuple[object, ...]) -> float:
-        """Take what a pipeline took, else what the last one that was measured did."""
+        """Return the seconds of a pipeline, else those of the last measured pipeline."""
         return known_s.get(pipeline, next(reversed(known_s.values())))
 
     def _amounts(self) -> Amounts:

@@ -1,8 +1,8 @@
-"""What the tests of a session will cost, in images, and which of them fit into a time. Pure.
+"""Computes the cost of a session's tests in images, and which of them fit into a time. Pure.
 
-Images stand for time: an image of each worker, a picture of the quality suite and a reference are
-one each, whatever mode and precision. What workers draw at a time they draw on one device, so that
-two images of two workers take as long as two of one.
+Images are the unit of time: an image of a worker, a picture of the quality suite and a reference
+count as one each, in any mode and precision. All workers draw on one device, so two images of two
+workers take as long as two images of one.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from sdperf.record.workload import TORCH, Variant
 from sdperf.units import format_quantity
 
 FEWEST_ROUNDS: Final = 3
-"""Rounds of a latency case that a budget leaves: a median of fewer is one round's whim."""
+"""Fewest rounds of a latency case under a budget: the median of fewer rounds is too noisy."""
 
 FEWEST_KEPT: Final = 20
-"""From so many rounds on a budget leaves them alone: the gates of tails and growth need them."""
+"""A budget leaves this many rounds or more as they are: gates of tails and growth need them."""
 
 _WATCHED: Final = 2
-"""Images of each worker that are watched for resources, or never made before, beside the timed."""
+"""Images per worker that are watched for resources or fresh, beside the timed images."""
 
 _PROFILED: Final = 3
-"""Images a pipeline that are profiled, counted and drawn once more for their imprints."""
+"""Images per pipeline that are profiled, counted and drawn once more for their imprints."""
 
 _RECORDED: Final = 8
-"""Pictures whose components are recorded, and run again."""
+"""How many pictures have their components recorded and run again."""
 
 _ORDER: Final = 2
-"""Rounds of a pipeline's first case that are measured again when its last one is done."""
+"""How many rounds of a pipeline's first case are measured again after its last one."""
 
 MOST_RECORDING_S: Final = 60.0
 """Seconds in which a pipeline's further recordings are made, beside the first one."""
 
 _STAGE_SHARE: Final = 0.5
-"""A round of one stage of four, as a share of an image: denoising is nearly all of it, and the
-other three nearly nothing; what comes before a stage is drawn for it once."""
+"""Mean cost of a round of one of the four stages, as a share of an image: denoising is nearly a
+whole image, and the other three are nearly nothing. The input of a stage is drawn once."""
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is asked of each case.
+    """The amounts that are measured for each case.
 
     Attributes:
-        rounds: Timed rounds of a latency case.
-        batch_rounds: Timed rounds of a throughput case, and of a stage.
-        images: Images of a throughput case.
-        quality_images: Pictures of the quality suite.
-        warmup: Untimed images of each worker before them.
-        processes: Fresh processes of each case.
-        is_watched: Whether rounds are watched and profiled besides.
+        rounds: Number of timed rounds of a latency case.
+        batch_rounds: Number of timed rounds of a throughput case, and of a stage.
+        images: Number of images of a throughput case.
+        quality_images: Number of pictures of the quality suite.
+        warmup: Number of untimed images of each worker before them.
+        processes: Number of fresh processes of each case.
+        is_watched: Whether further rounds are watched and profiled.
     """
 
     rounds: int
@@ -68,12 +68,12 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a session costs before anybody knows how long an image takes.
+    """The cost of a session while the seconds of an image are unknown.
 
     Attributes:
-        cases: Tests that are not skipped.
-        loads: Pipelines that are loaded, one a worker.
-        images: Images, references and recordings included, rounded.
+        cases: Number of tests that are not skipped.
+        loads: Number of pipelines that are loaded, one per worker.
+        images: Number of images, including references and recordings, rounded.
     """
 
     cases: int
@@ -89,16 +89,16 @@ class Cost:
 
 
 def count_images(wanted: ExpectedWork, amounts: Amounts) -> float:
-    """Count the images of one test, those of its reference left out.
+    """Count the images of one test, without those of its reference.
 
     Args:
-        wanted: What the test asks.
-        amounts: How much of it.
+        wanted: The needs of the test.
+        amounts: The amounts of a case.
     """
     if not wanted.is_timed:
         return _count_quality_images(wanted, amounts)
     if wanted.asks == SOAKED:
-        return 0  # its time is asked for
+        return 0  # the user gave its time
     workers = wanted.variant.workers
     warmup = amounts.warmup * workers
     timed: float
@@ -115,7 +115,7 @@ def count_images(wanted: ExpectedWork, amounts: Amounts) -> float:
 
 
 def _count_quality_images(wanted: ExpectedWork, amounts: Amounts) -> float:
-    """Count what one question needs; the pictures themselves are drawn once for all of them."""
+    """Count the images of one question; the suite's pictures are drawn once for all of them."""
     pictures = amounts.quality_images
     each = {
         "soundness": pictures + 1,
@@ -131,11 +131,11 @@ def _count_quality_images(wanted: ExpectedWork, amounts: Amounts) -> float:
 def estimate_cost(
     asked: Sequence[ExpectedWork], amounts: Amounts, *, loads: int, references: int
 ) -> Cost:
-    """Estimate what the tests of a session cost.
+    """Estimate the cost of the tests of a session.
 
     Args:
         asked: The tests that are not skipped.
-        amounts: How much is asked of each.
+        amounts: The amounts of each case.
         loads: Pipelines that are loaded, references included; each draws a first image.
         references: Pictures and recordings of references.
     """
@@ -157,10 +157,10 @@ def count_references(plan: Plan, pictures: int, is_skipped: Callable[[Variant], 
 
 
 def rank(wanted: ExpectedWork) -> tuple[int, str]:
-    """Say how telling a test is, the most telling first, and what such tests are called.
+    """Return the rank of a test, 0 for the most telling, and the name of its kind.
 
-    One image of the plain pipeline and whether it is right come first, how fast a batch is next;
-    what several workers, single stages and other ways to draw it make of that comes after.
+    The speed and the correctness of one image of the plain pipeline come first, then the speed of a
+    batch. Several workers, single stages and other ways to draw come after that.
     """
     variant = wanted.variant
     if wanted.has_plain_side or variant.optimisations:
@@ -182,14 +182,14 @@ def rank(wanted: ExpectedWork) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Priced:
-    """A test with what it takes.
+    """A test with its cost.
 
     Attributes:
         wanted: The test.
         images_s: Seconds of its images.
-        load_s: Seconds of each worker that its pipeline loads.
-        once_s: Seconds that a pipeline takes once, for whichever of its tests comes first.
-        pictures: Pictures of the reference that it is compared with, from the first one.
+        load_s: Seconds to load its pipeline into one worker.
+        once_s: Seconds that a pipeline takes once, for the first of its tests.
+        pictures: Number of the reference's pictures that it is compared with, from the first one.
         is_plain: Whether its pipeline is the reference itself.
     """
 
@@ -203,12 +203,12 @@ class Priced:
 
 @dataclass(frozen=True)
 class ReferencePrice:
-    """What the pictures and recordings of the reference cost, and what is there of them.
+    """The cost of the reference's pictures and recordings, and those that exist already.
 
     Attributes:
         image_s: Seconds of a picture.
         load_s: Seconds of loading the reference beside another pipeline.
-        drawn: Pictures that were drawn.
+        drawn: Number of pictures that were drawn.
         recorded: Precision and engine of pipelines whose references were recorded.
     """
 
@@ -218,7 +218,7 @@ class ReferencePrice:
     recorded: frozenset[tuple[str, str]] = frozenset()
 
     def add(self, one: Priced) -> tuple[float, ReferencePrice]:
-        """Return the seconds that a test's references take, and what is there after it."""
+        """Return the seconds of a test's references, and the state after it."""
         variant = one.wanted.variant
         key = variant.precision, variant.engine
         missing_s = max(0, one.pictures - self.drawn) * self.image_s
@@ -232,10 +232,10 @@ class ReferencePrice:
 
 
 def count_once(amounts: Amounts, *, is_known: bool) -> int:
-    """Count the images that a pipeline takes once, whatever is asked of it.
+    """Count the images that a pipeline takes once, for any test.
 
     Args:
-        amounts: How much is asked of each case.
+        amounts: The amounts of each case.
         is_known: Whether it was profiled before.
     """
     if not amounts.is_watched:
@@ -251,16 +251,16 @@ def choose_cases(
 ) -> frozenset[str]:
     """Choose the tests that fit into a time, the most telling first.
 
-    One that does not fit is passed over for less telling ones that do.
+    A test that does not fit is left out, and less telling tests that fit are taken.
 
     Args:
-        tests: What could be run, in the order in which it would be.
+        tests: The tests that could be run, in the order in which they would be.
         left_s: The time, seconds.
         loaded: Workers of each pipeline that were loaded before.
-        reference: What tests are compared with; ``None`` costs nothing.
+        reference: The reference that tests are compared with; ``None`` costs nothing.
 
     Returns:
-        Ids of those that fit.
+        Ids of the tests that fit.
     """
     chosen: set[str] = set()
     workers_of = dict(loaded)

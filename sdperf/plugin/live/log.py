@@ -1,4 +1,4 @@
-"""What the tests of ours left so far: pytest's word on each, and what it measured."""
+"""The results of sdperf's tests so far: pytest's outcome of each, and its measurement."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TestLog:
-    """What each test of ours left, by its id.
+    """The results of sdperf's tests, each by the test's id.
 
     Attributes:
-        results: What it measured.
-        reports: Its outcome: ``passed``, ``failed`` or ``skipped``.
-        complaints: What went wrong in each failed test.
+        results: The result of each test.
+        reports: The outcome of each test: ``passed``, ``failed`` or ``skipped``.
+        complaints: The errors of each failed test.
         first_with_fault: The test that met an error first, by the error's text.
         unfit: Tests that failed because the machine was not fit.
-        skipped: Why each skipped test was.
-        short_of_memory: Skipped tests that the memory does not hold.
+        skipped: The reason of each skipped test.
+        short_of_memory: Skipped tests that do not fit into the memory.
         repeated: How many runs of a test came before the one that counts.
     """
 
@@ -41,14 +41,14 @@ class TestLog:
     repeated: Counter[str] = field(default_factory=Counter)
 
     def note_report(self, report: pytest.TestReport) -> None:
-        """Keep what pytest says of one phase of one of our tests."""
+        """Keep pytest's report of one phase of an sdperf test."""
         node_id = report.nodeid
         if report.skipped:
             self.reports[node_id] = "skipped"
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
             self.skipped[node_id] = reason.removeprefix("Skipped: ")
         elif report.failed and report.when == "teardown" and self.reports.get(node_id) == "skipped":
-            return  # pytest counts that error itself; a case that did not run is none
+            return  # pytest counts that error itself; a case that did not run is not counted
         elif report.failed:
             self.reports[node_id] = "failed"
             crash = getattr(report.longrepr, "reprcrash", None)
@@ -58,7 +58,7 @@ class TestLog:
             self.reports.setdefault(node_id, "passed")
 
     def forget(self, node_id: str) -> None:
-        """Drop what an earlier run of a test left: another plugin runs it again."""
+        """Drop the result of an earlier run of a test, since another plugin runs it again."""
         self.repeated[node_id] += 1
         for kept in (self.reports, self.complaints, self.skipped, self.results):
             kept.pop(node_id, None)
@@ -66,10 +66,10 @@ class TestLog:
         self.short_of_memory.discard(node_id)
 
     def explain_nothing(self, *, is_strict: bool) -> str | None:
-        """Say that no case ran where this must not pass; ``None`` where one did, or it may.
+        """Say that no case ran where this must fail; ``None`` where a case ran or it may pass.
 
-        What the memory does not hold was asked for and never tried; a strict session takes no
-        other reason to skip all of its cases for an answer either.
+        Cases that do not fit into the memory were asked for and never tried, which fails. A strict
+        session fails for any other reason to skip all of its cases too.
 
         Args:
             is_strict: Whether an open answer fails the run.

@@ -29,7 +29,7 @@ class OrderWatch:
     _cases: dict[str, Case] = field(default_factory=dict)
 
     def note(self, session: LiveSession, node_id: str, case: Case) -> None:
-        """Note a case that was just measured, and say what its rounds left behind."""
+        """Note a case that was just measured, and report the changes that its rounds left."""
         pipeline = case.variant.pipeline
         if pipeline != self._pipeline:
             self._pipeline, self._cases = pipeline, {}
@@ -72,7 +72,7 @@ class OrderWatch:
                 self.void[node_id] = guard.sentence
 
     def judge(self, node_id: str) -> Finding | None:
-        """Leave a case open that was measured while the order of cases mattered."""
+        """Leave a case open that was measured while the order of cases had an effect."""
         reason = self.void.get(node_id)
         if reason is None:
             return None

@@ -1,4 +1,4 @@
-"""What a session of pytest knows while it runs; what it came to is `SessionOutcome`."""
+"""The state of a running pytest session; its outcome is `SessionOutcome`."""
 
 from __future__ import annotations
 
@@ -35,15 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class AskedComparison:
-    """What a session is to be compared with, and what it may differ by.
+    """The comparison that the user asked for, and its limits.
 
     Attributes:
-        compares_with_accepted: Whether a bare ``--benchmark-compare`` is ours to answer, because
-            there are accepted sessions.
+        compares_with_accepted: Whether sdperf answers a bare ``--benchmark-compare``, since there
+            are accepted sessions.
         compare_fail: The checks of ``--benchmark-compare-fail``, taken over from pytest-benchmark.
-        limits: Tolerated slowdown of each test that has a limit of its own, by id.
-        calibrations: What ``sdperf calibrate`` found out of each kind of machine, where the session
-            compares.
+        limits: Tolerated slowdown of each test that has its own limit, as a fraction by id.
+        calibrations: The calibration of each kind of machine, where the session compares.
     """
 
     compares_with_accepted: bool = False
@@ -54,25 +53,25 @@ class AskedComparison:
 
 @dataclass
 class LiveSession:
-    """What the plugin keeps for a session, from the first option or test of ours on.
+    """The plugin's state of a session, from the first sdperf option or test on.
 
     Attributes:
         settings: The options.
-        live_line: Where progress is shown.
+        live_line: The line that shows progress.
         root: pytest's root folder.
-        typed: How the session was asked for, for the commands that it suggests.
+        typed: How the session was started, for the commands that it suggests.
         suites: Its model and workers.
         clock: The virtual clock that pytest-benchmark reads.
-        log: What its tests left.
-        quality: What the quality suite left.
-        order: Whether the order of cases makes a difference.
-        budget: What it costs, and what it has time for.
-        asked: What it is to be compared with.
-        journal: What keeps each finished case on the disk; ``None`` before it is opened.
+        log: The results of its tests.
+        quality: The results of the quality suite.
+        order: Checks whether the order of cases makes a difference.
+        budget: Its cost, and the cases that it has time for.
+        asked: The comparison that was asked for.
+        journal: Keeps each finished case on the disk; ``None`` before it is opened.
         lock: Keeps other sessions out of the folder; ``None`` before it is taken.
         interrupted: Whether the user ended it.
-        outcome: What it came to; ``None`` before it has ended.
-        stored: What became of its files.
+        outcome: Its outcome; ``None`` before its end.
+        stored: The state of its files.
     """
 
     settings: Settings
@@ -107,20 +106,20 @@ class LiveSession:
         return {} if self.journal is None else self.journal.kept
 
     def read_limits(self) -> Limits:
-        """Return what its judges tolerate."""
+        """Return the limits of its judges."""
         return self.settings.limits(self.asked.limits)
 
     def keep(self, node_id: str, result: CaseResult) -> None:
         """Keep a case's result for the gates and for the image folder, and put it on the disk.
 
-        Where the disk refuses, the session ends after this case and judges what it has.
+        Where the disk cannot be written, the session ends after this case and judges what it has.
         """
         self.log.results[node_id] = result
         if self.journal is not None and node_id not in self.journal.kept:
             self.journal.add_timed(self.suites.own(), node_id, result)
 
     def forget(self, node_id: str, host: Any) -> None:
-        """Drop what an earlier run of a test left: another plugin runs it again, and that counts.
+        """Drop the result of an earlier run of a test, since the repeat by another plugin counts.
 
         Args:
             node_id: The test.
@@ -164,7 +163,7 @@ def session_of(config: pytest.Config) -> LiveSession:
 
 
 def take_over_host(asked: AskedComparison, host: Any) -> None:
-    """Take from pytest-benchmark what it does late or silently: checks, and damaged runs.
+    """Do early what pytest-benchmark does late or silently: checks, and refusing damaged runs.
 
     Args:
         asked: What the session is to be compared with.

@@ -1,4 +1,4 @@
-"""Which cases of the matrix a session leaves out that nobody asked for by name, and why."""
+"""Decides which automatic cases of the matrix a session leaves out, and why."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def find_skip_reason(
     """Say why an automatic case does not suit this machine, naming the flag to force it.
 
     Args:
-        settings: What was asked for.
-        suite: Knows the device, its threads and its memory.
-        cluster: Whose workers are used; ``None`` where they are our own.
+        settings: The options.
+        suite: The suite, which knows the device, its threads and its memory.
+        cluster: The cluster whose workers are used; ``None`` for local workers.
         variant: The case.
-        beside: What is loaded beside it, one worker each.
+        beside: Variants that are loaded beside it, one worker each.
     """
     if cluster is not None:
         there = len(cluster.list_workers())
@@ -60,12 +60,12 @@ def find_skip_reason(
 
 
 def find_batch_reason(suite: Suite, variant: Variant, images: int) -> str | None:
-    """Say why so many images cannot be made in one call, by what one image was seen to take.
+    """Say why several images do not fit into one call, judged by the memory of one image.
 
     Args:
-        suite: Knows the memory, and what was taken.
+        suite: The suite, which knows the memory and its use so far.
         variant: The pipeline.
-        images: How many at a time.
+        images: How many images at a time.
     """
     peak_bytes = suite.profiles.peaks.get(variant.pipeline)
     weights, room = suite.weights, suite.find_room()
@@ -80,7 +80,7 @@ def find_batch_reason(suite: Suite, variant: Variant, images: int) -> str | None
 
 @contextlib.contextmanager
 def skipping_chosen_engine(settings: Settings, name: str) -> Iterator[None]:
-    """Skip a case whose engine the user did not name, where it cannot take the pipeline."""
+    """Skip a case whose engine the user did not name, where it cannot run the pipeline."""
     try:
         yield
     except (ConfigurationError, EngineError) as error:
@@ -115,15 +115,15 @@ def _find_engine_reason(settings: Settings, suite: Suite, variant: Variant) -> s
 def find_memory_reason(
     settings: Settings, suite: Suite, variant: Variant, beside: Sequence[Variant] = ()
 ) -> str | None:
-    """Say what of an automatic choice the memory does not hold; what was typed is run as typed.
+    """Say which automatic choice does not fit into the memory; a typed choice is always run.
 
-    One worker of a pipeline that ran in this session is not asked again whether it fits: it does.
+    One worker of a pipeline that ran in this session is known to fit.
 
     Args:
-        settings: What was asked for.
-        suite: Knows the memory, and what was taken.
+        settings: The options.
+        suite: The suite, which knows the memory and its use so far.
         variant: The case.
-        beside: What is loaded beside it, one worker each.
+        beside: Variants that are loaded beside it, one worker each.
     """
     need_bytes = None if variant.is_external else suite.find_need_bytes(variant)
     if need_bytes is None or need_bytes * (variant.workers + len(beside)) <= FITS_EVERYWHERE_BYTES:

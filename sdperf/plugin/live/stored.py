@@ -1,4 +1,4 @@
-"""What became of the files of a session that has ended."""
+"""The files of a session that has ended."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sdperf.measure.ledger import Durations
 
 @dataclass
 class StoredRun:
-    """What a session wrote, and what it could not.
+    """The files that a session wrote, and those that it could not write.
 
     Attributes:
-        instant: When the run was first written down; all its files say the same.
-        durations: Where the wall time went until the run was saved first; ``None`` before.
-        images: Where the run's images lie, once stored.
-        exhibits: Failing images laid beside what they were compared with.
-        report: What became of the report that was asked for, one line.
-        refused_save: Why a save that was asked for was refused; ``None`` where it was not.
-        unsaved: What was asked for and could not be written, and what became of the run instead.
-        undrawn: What was asked for and could not be drawn of a run that is stored.
-        unkept: What else went wrong once the run was over.
+        instant: When the run was first written; all its files have the same time.
+        durations: Where the wall time went until the run was first saved; ``None`` before.
+        images: The folder of the run's images, once stored.
+        exhibits: How many failing images were saved beside their references.
+        report: One line about the requested report.
+        refused_save: Why a requested save was refused; ``None`` where it was not.
+        unsaved: Lines on requested files that could not be written, and where the run is instead.
+        undrawn: Lines on requested pages that could not be drawn from the stored run.
+        unkept: Lines on other errors after the end of the run.
     """
 
     instant: datetime | None = None

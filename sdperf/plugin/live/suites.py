@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ class SessionSuites:
 
     Attributes:
         settings: The options.
-        live_line: Where progress is shown.
+        live_line: The line that shows progress.
         root: pytest's root folder.
-        ledger: Where the session's wall time goes.
-        plan: What our tests will ask of the workers, in order.
-        traced: Whether the trace that was asked for has been written.
+        ledger: Counts the session's wall time.
+        plan: The needs of sdperf's tests, in order.
+        traced: Whether the requested trace has been written.
     """
 
     settings: Settings
@@ -98,7 +98,7 @@ class SessionSuites:
         return self._suite
 
     def _make_pool(self) -> WorkerPool:
-        """Make the pool of the session: of a cluster's workers, of our own, or of this process."""
+        """Make the pool of the session: on a cluster, on this machine, or in this process."""
         from sdperf.run.hosts.local import InProcessHost, SpawnedHost
         from sdperf.run.pool import WorkerPool
 
@@ -140,35 +140,43 @@ class SessionSuites:
             calibrated = load_references(locate_references(self.root, model_hash, kind, task))
             suite.shipped = calibrated or suite.shipped
 
-    def start_ahead(self, node_id: str) -> None:
-        """Have processes ready for a test's pipeline, all of the session's before its first one."""
+    def start_ahead(self, node_id: str, tell_cost: Callable[[], None] | None = None) -> None:
+        """Start processes for a test's pipeline, all of the session's before its first one.
+
+        Args:
+            node_id: The test.
+            tell_cost: Says what the session will cost; called before all that takes time here.
+        """
         from sdperf.run.stock import count_that_fit
 
         suite = self.own()
         stock = suite.pool.stock
+        tell_cost = tell_cost or (lambda: None)
         if not stock.is_open:
             if not self._has_stocked:
                 self._has_stocked = True
                 self._plan_references()
+            tell_cost()
             return
         if suite.guards != "off":
             suite.machine.look_at_rest()
         if self.plan.is_first_of_its_pipeline(node_id, self.is_skipped):
             stock.fill(self.plan.count_now(node_id, self.is_skipped), suite.model)
+        tell_cost()  # not before a process is at hand, which may be asked what the device is
         if not self._has_stocked:
             self._has_stocked = True
             stock.fill(min(self.count_loads(), count_that_fit()), suite.model)
         suite.pool.settle()
 
     def count_loads(self) -> int:
-        """Count the pipelines that the session loads, one a worker, references included."""
+        """Count the pipelines that the session loads, one per worker, including references."""
         return self.plan.count_all(self.is_skipped) + self._plan_references()
 
     def plan_references(self, tests: Sequence[ExpectedWork]) -> None:
-        """Have no more made of the references than these tests are compared with.
+        """Limit the references to those that these tests need.
 
         Args:
-            tests: Those of the session that a budget has time for.
+            tests: The tests of the session for which a budget has time.
         """
         self._plan_references(Plan(tests))
 
@@ -177,11 +185,11 @@ class SessionSuites:
         return len(self.own().images.plain)
 
     def reference_precision(self) -> Precision:
-        """Return the precision of the pipeline that others are compared with."""
+        """Return the precision of the reference pipeline."""
         return self.own().reference_precision
 
     def _plan_references(self, plan: Plan | None = None) -> int:
-        """Tell the suite what its tests are compared with; count the processes that it takes."""
+        """Tell the suite the references of its tests; return the number of needed processes."""
         plan = plan or self.plan
         from sdperf.run.pictures.references import PlannedReferences, list_reference_specs
         from sdperf.run.quality.bench import FEWEST_IMAGES
@@ -205,7 +213,7 @@ class SessionSuites:
         return is_empty or self.reason_to_skip(variant) is not None
 
     def find_default_optimisations(self) -> tuple[str, ...]:
-        """Return what is on by default on the session's device, for its model's pipeline."""
+        """Return the default optimisations of the session's device for its model's pipeline."""
         suite = self.own()
         return default_for(suite.describe_device().kind, suite.model.pipeline_class)
 
@@ -219,7 +227,7 @@ class SessionSuites:
         return find_skip_reason(self.settings, self.own(), self._cluster, variant, beside)
 
     def is_short_of_memory(self, variant: Variant, beside: Sequence[Variant] = ()) -> bool:
-        """Tell whether a case that is left out is one that the memory does not hold.
+        """Tell whether a left-out case does not fit into the memory.
 
         Args:
             variant: The case.
@@ -228,7 +236,7 @@ class SessionSuites:
         return find_memory_reason(self.settings, self.own(), variant, beside) is not None
 
     def close(self) -> None:
-        """End all workers and let go of the machine's probes."""
+        """End all workers and close the machine's probes."""
         if self._plain_suite is not None:
             self._plain_suite.pool.close()
         if self._suite is not None:

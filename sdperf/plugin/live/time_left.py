@@ -1,4 +1,4 @@
-"""How long a session's cases still take, from what those before them took. Pure."""
+"""Estimates how long a session's cases still take, from the seconds of earlier cases. Pure."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from dataclasses import dataclass, field
 
 @dataclass
 class TimeLeft:
-    """What cases took and which are left.
+    """The seconds of finished cases, and the cases that are left.
 
     Attributes:
         planned: Ids of all cases, in order.
-        took_s: Seconds of each that is done, by its id.
+        took_s: Seconds of each finished case, by its id.
     """
 
     planned: tuple[str, ...]
     took_s: dict[str, float] = field(default_factory=dict)
 
     def note(self, node_id: str, seconds: float) -> None:
-        """Note that a case is done; one that runs again counts once."""
+        """Note that a case is done; a case that runs again counts once."""
         self.took_s[node_id] = seconds
 
     def estimate_s(self, running: str, spent_s: float) -> float | None:
         """Estimate the seconds until the last case is done.
 
-        A case is taken to need what the cases of its test took on average, else what all did.
+        A case is estimated by the mean of its test's cases, else by the mean of all cases.
 
         Args:
-            running: Id of the case that runs; empty between two.
+            running: Id of the running case; empty between two cases.
             spent_s: Seconds since it began.
 
         Returns:
-            ``None`` before a case is done.
+            The seconds; ``None`` before the first case is done.
         """
         done = {name: seconds for name, seconds in self.took_s.items() if name != running}
         if not done:

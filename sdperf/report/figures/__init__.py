@@ -19,13 +19,13 @@ from sdperf.report.figures.workers import draw_workers
 from sdperf.report.pictures.pictures import PictureSource
 
 MOST_WATCHED: Final = 6
-"""Cases whose resources are drawn; the others' are in the table."""
+"""How many cases have their resources drawn; those of the others are in the table."""
 
 
 def draw_all(
     machine: JudgedMachine, source: PictureSource, trends: Sequence[Trend] = ()
 ) -> list[Drawn]:
-    """Draw everything that the data allow: the study's five figures, then what explains them."""
+    """Draw everything that the data allow: the five main figures, then those that explain them."""
     drawn: Iterable[Drawn | None] = (
         draw_time(machine),
         *draw_watched(machine),

@@ -27,7 +27,7 @@ def format_csv(table: Table) -> str:
 
 
 def _make_plain(cell: str) -> str:
-    """Return a cell on one line that a spreadsheet takes for text, or for the number that it is.
+    """Return a cell on one line that a spreadsheet reads as text, or as a number where it is one.
 
     Source: OWASP, CSV Injection: what begins with ``= + - @`` is calculated; an apostrophe before
         it makes it text.
@@ -42,12 +42,12 @@ class Drawn:
     """One figure.
 
     Attributes:
-        name: Names its file and its ids: letters, digits and dashes.
-        title: What it answers.
+        name: The name of its file and of its ids: letters, digits and dashes.
+        title: The question that the figure answers.
         caption: What is shown, and what it does not prove.
         figure: The drawing.
         table: Its numbers.
-        hints: By the ``gid`` of an artist, the words to show over it.
+        hints: Words to show over an artist, by the artist's ``gid``.
     """
 
     name: str

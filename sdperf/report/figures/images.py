@@ -1,4 +1,4 @@
-"""Figure 5: example images; and where along the denoising steps the latents part."""
+"""Figure 5: example images, and the denoising step at which the latents begin to differ."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 MOST_EXAMPLES: Final = 8
 _SMALLEST_RMS: Final = 1e-9
-"""Where a distance of 0 is drawn; rounding to fp32 alone is 100 times as much."""
+"""The relative RMS at which a distance of 0 is drawn; rounding to fp32 alone makes 100 times it."""
 
 
 def draw_divergence(machine: JudgedMachine) -> Drawn | None:
-    """Draw each precision's distance of the latents per step; ``None`` where nobody looked."""
+    """Draw the distance of each precision's latents per step; ``None`` where none was measured."""
     seen = [
         (one.precision, one.seen)
         for one in machine.head.run.quality

@@ -1,4 +1,4 @@
-"""Several machines beside each other: seconds, and what does not depend on the hardware's speed."""
+"""Several machines beside each other: seconds, and figures that hardware speed does not change."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class PlatformRow:
     Attributes:
         case: Kind and variant.
         platform: The device in words.
-        seconds_per_image: Median.
-        share_of_peak: Of one whole image: operations over seconds over the device's measured peak.
-        images_per_j: Images a joule.
-        energy_scope: What those joules feed: a whole board is more than the GPU part of a chip.
-        memory_bytes: Peak, of the device where it has memory of its own.
+        seconds_per_image: Median seconds of an image.
+        share_of_peak: Operations of one whole image over its seconds, over the measured peak.
+        images_per_j: Images per joule.
+        energy_scope: The part whose joules were measured: a board takes more than the GPU alone.
+        memory_bytes: Peak memory in bytes; of the device where it has its own memory.
     """
 
     case: str
@@ -107,7 +107,7 @@ def compute_share_of_peak(one: Measurement) -> float | None:
 
 
 def find_unlike(machines: Sequence[JudgedMachine]) -> list[str]:
-    """Say what makes the machines' workloads incomparable, if anything."""
+    """Name the fields in which the machines' workloads differ, so that times do not compare."""
     firsts = [next(iter(machine.head.measurements.values()), None) for machine in machines]
     known = [one for one in firsts if one is not None]
     unlike = []

@@ -1,8 +1,8 @@
-"""The colours of figures and reports by role, light and dark; told apart without colour too.
+"""The colours of figures and reports by role, light and dark; signs and words repeat them.
 
-Failures are vermilion and soundness is teal or blue: people who confuse red and green tell them
-apart, and every colour goes with a sign and a word. Texts reach a contrast of 4.5 to 1 on both
-papers.
+Failures are vermilion and good answers are teal or blue: people who confuse red and green can
+tell them apart, and every colour comes with a sign and a word. Texts reach a contrast of 4.5 to 1
+on both papers.
 """
 
 from __future__ import annotations

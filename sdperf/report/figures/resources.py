@@ -29,7 +29,7 @@ _SCOPES: Final = {
 
 @dataclass(frozen=True)
 class _Line:
-    """One curve in a panel: field, colour role, what divides its values, a name of its own."""
+    """One curve in a panel: field, colour role, divisor of its values, and its name."""
 
     field: str
     role: str
@@ -105,9 +105,9 @@ def draw_resources(name: str, case: str, usage: ResourceUsage) -> Drawn | None:
     """Draw CPU, GPU, memory, disk and power over time; ``None`` where no curve is known.
 
     Args:
-        name: Of the figure.
-        case: Of the case.
-        usage: What its watched rounds took.
+        name: Name of the figure.
+        case: Name of the case.
+        usage: The resources that its watched rounds took.
     """
     panels = [(panel, known) for panel in _PANELS if (known := _known(panel, usage))]
     if not panels:

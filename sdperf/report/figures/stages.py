@@ -30,7 +30,7 @@ _ROLES: Final = {
     "rest": "rule",
 }
 _FEWEST_INSIDE: Final = 0.09
-"""Share of the widest bar from which on a part has room for its own words."""
+"""A part of at least this share of the widest bar has room for its own words."""
 
 
 def select_profiled(machine: JudgedMachine) -> list[Measurement]:

@@ -27,14 +27,14 @@ DPI: Final = 200
 _SVG: Final = "http://www.w3.org/2000/svg"
 _XLINK: Final = "http://www.w3.org/1999/xlink"
 _PLACES: Final = re.compile(r"(\.\d{2})\d+")
-"""Digits beyond a hundredth of a point, which nobody sees."""
+"""Matches digits beyond a hundredth of a point, which nobody sees."""
 
 _FONT: Final = re.compile(r"font: ((?:[\w-]+ )*[\d.]+px) [^;]*")
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw in the house's style within this block; nothing outside it changes."""
+    """Draw in sdperf's style within this block; nothing outside the block changes."""
     import matplotlib as mpl
 
     settings: dict[Any, Any] = {
@@ -116,11 +116,11 @@ def label_ends(
 
 
 _NO_XML: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
-"""UTF-8 of what no XML may hold: texts of a figure may come out of a file."""
+"""Matches UTF-8 that XML may not hold: texts of a figure may come from a file."""
 
 
 def render_svg(figure: Figure) -> bytes:
-    """Render a figure as a file of its own, texts as outlines so that no font is needed."""
+    """Render a figure as a separate file, with texts as outlines so that no font is needed."""
     return _save(figure, "path", light("paper"))
 
 
@@ -145,7 +145,7 @@ def render_inline_svg(figure: Figure, name: str, label: str, hints: Mapping[str,
         figure: The figure.
         name: Goes in front of every id, so that pages hold many figures.
         label: What the figure shows, for those who cannot see it.
-        hints: By the ``gid`` of an artist, the words to show over it.
+        hints: Words to show over an artist, by the artist's ``gid``.
 
     Returns:
         An ``svg`` element that takes its colours from the page's CSS variables.

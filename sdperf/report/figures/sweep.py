@@ -27,10 +27,10 @@ _ROLES: Final[dict[SpeedAnswer, str]] = {
 _LONGEST_NAME: Final = 14
 _MIB: Final = 2**20
 _LEAST_SHOWN: Final = 0.05
-"""The axis of the pictures reaches at least the floor of one path: less would look like much."""
+"""The axis of the pictures reaches at least this far: otherwise small differences look large."""
 
 _MOST_NAMES: Final = 24
-"""Versions whose names fit below the axis; of more, every second or third is named."""
+"""How many version names fit below the axis; of more, every second or third is named."""
 
 
 def draw_sweep(summary: SweepSummary, number: int = 0) -> Drawn | None:
@@ -38,7 +38,7 @@ def draw_sweep(summary: SweepSummary, number: int = 0) -> Drawn | None:
 
     Args:
         summary: The sweep.
-        number: Which of its cases.
+        number: Index of the case in the sweep.
     """
     curve = summary.curves[number]
     if sum(point.change_log is not None for point in curve.points) < 2:

@@ -1,4 +1,4 @@
-"""Time over many runs: levels, where they changed, and what came with it."""
+"""Time over many runs: the levels, where they changed, and what changed at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_SERIES: Final = 6
 FEWEST_RUNS: Final = 5
-"""Runs from which on a series is worth drawing."""
+"""The fewest runs for which a series is drawn."""
 
 _CAUSES: Final = {
     Cause.CODE: "code",
@@ -37,8 +37,8 @@ _CAUSES: Final = {
 def list_points(runs: Sequence[ReportedRun]) -> dict[str, list[TrendPoint]]:
     """Turn saved runs of one machine, oldest first, into the series of their cases.
 
-    A run whose record says when it was measured is a point of every case it holds; a case that was
-    void or failed for another reason than its speed is shown and does not count.
+    A run whose record says when it was measured is a point of every case it holds. A case that was
+    void, or failed for another reason than its speed, is shown and does not count.
     """
     series: dict[str, list[TrendPoint]] = {}
     for number, run in enumerate(runs):
@@ -75,7 +75,7 @@ def list_points(runs: Sequence[ReportedRun]) -> dict[str, list[TrendPoint]]:
 
 
 def select_trends(trends: Sequence[Trend]) -> list[Trend]:
-    """Pick the series that tell most: what all share, then what got worse, then what changed."""
+    """Pick the most telling series: what all cases share, then the worse ones, then the changed."""
     drawable = [one for one in trends if sum(map(math.isfinite, one.values)) >= FEWEST_RUNS]
     return sorted(drawable, key=lambda one: (not one.is_worse, not one.changes))[:MOST_SERIES]
 
@@ -84,7 +84,7 @@ def draw_trend(trends: Sequence[Trend]) -> Drawn | None:
     """Draw series with their change points; ``None`` where none has enough runs.
 
     Args:
-        trends: Of one machine, as `sdperf.judging.trend.changes.analyse_machine` reads them.
+        trends: Trends of one machine, from `sdperf.judging.trend.changes.analyse_machine`.
     """
     chosen = select_trends(trends)
     if not chosen:

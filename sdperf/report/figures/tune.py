@@ -1,4 +1,4 @@
-"""Figures of a study: the front of seconds against likeness, what decides, how it went."""
+"""Figures of a study: the front of seconds and likeness, what decides, and how it went."""
 
 from __future__ import annotations
 

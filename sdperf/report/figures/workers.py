@@ -173,7 +173,7 @@ def _draw_overlaps(
 
 
 def _name_ceiling(overlap: Overlap) -> str:
-    """Return the ceiling as a number where it stands out of the noise, else in words."""
+    """Return the ceiling as a number where it is above the noise, else in words."""
     if overlap.ceiling < overlap.noise:
         return f"nothing to overlap: {overlap.obstacle}"
     return f"{overlap.ceiling:.1%}"

@@ -1,1 +1,1 @@
-"""The report as one HTML file: it asks nobody for anything, and trusts no name in a run."""
+"""The report as one HTML file: it loads nothing from elsewhere, and trusts no name in a run."""

@@ -14,20 +14,20 @@ from sdperf.report.table import RowStyle, Table
 from sdperf.units import UNKNOWN, shorten
 
 MOST_RUNS: Final = 4
-"""Runs side by side; of more, the latest."""
+"""The most runs that are shown side by side; of more, the latest are shown."""
 
 _LONGEST: Final = 200
 _MOMENTARY: Final = frozenset({"measured at", "commit time"})
-"""Differs in every run and says nothing of why."""
+"""Fields that differ in every run and explain nothing."""
 
 
 @dataclass(frozen=True)
 class EnvironmentTable:
-    """What was recorded of several runs, a column each.
+    """The recorded surroundings of several runs, one column per run.
 
     Attributes:
         differing: Fields whose values differ.
-        equal: All others.
+        equal: All other fields.
     """
 
     differing: Table

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST_PAIRS: Final = 12
 LARGEST_PAIRS_CHARACTERS: Final = 2_500_000
-"""Of all pairs together, as they stand in the page."""
+"""The most characters that all pairs together may take in the page."""
 
 LARGEST_SHEET_CHARACTERS: Final = 900_000
 _THUMBNAIL_PX: Final = 256
@@ -41,18 +41,18 @@ class Exhibited:
     """A pair with its pictures.
 
     Attributes:
-        title: Which image.
+        title: The prompt and seed of the image.
         precision: Of the pipeline that drew it.
         against: What it was compared with.
-        caption: Scores in words.
+        caption: Its scores in words.
         cases: Cases whose image of this prompt differs, in words.
         baseline: What it was compared with.
         current: This run's image.
         difference: Where they differ, brightened.
-        gain: By what factor.
+        gain: By what factor the difference is brightened.
         box: The worst tile as left, top, width and height, percent of the image.
-        tile: The same in pixels, in words.
-        is_degraded: Whether a case that delivered it got worse by its images.
+        tile: The worst tile in pixels, in words.
+        is_degraded: Whether a case that delivered the image is DEGRADED.
     """
 
     title: str
@@ -92,11 +92,11 @@ class Evidence:
     """All pictures of one machine.
 
     Attributes:
-        pairs: To look at with the slider, the worst first.
-        left_out: Differing images that are not among them.
-        missing: Differing images whose pictures are not there any more.
-        identical: Images that equal what they were compared with.
-        sheet: Every prompt.
+        pairs: Pairs to look at with the slider, the worst first.
+        left_out: How many differing images are not among the pairs.
+        missing: How many differing images have lost their pictures.
+        identical: How many images equal what they were compared with.
+        sheet: The contact sheet: every prompt with its images.
     """
 
     pairs: tuple[Exhibited, ...]
@@ -107,7 +107,7 @@ class Evidence:
 
 
 def gather_evidence(machine: JudgedMachine, source: PictureSource) -> Evidence:
-    """Find, pair and encode a machine's pictures, within what a page may weigh."""
+    """Find, pair and encode a machine's pictures, within the size limit of a page."""
     pairs: list[Exhibited] = []
     left_out, missing, room = 0, 0, LARGEST_PAIRS_CHARACTERS
     worse = {
@@ -175,7 +175,7 @@ def _exhibit(
 
 
 def _lay_sheet(samples: Sequence[Sample], source: PictureSource) -> list[SheetRow]:
-    """Lay out every prompt; the pictures shrink where there are many, and end where it is full."""
+    """Lay out every prompt; pictures shrink where there are many, until the page is full."""
     count = sum(len(sample.images) + 1 for sample in samples)
     largest_px = _THUMBNAIL_PX if count <= 64 else _SMALL_THUMBNAIL_PX
     known: dict[str, Embedded | None] = {}

@@ -1,4 +1,4 @@
-"""A report onto the disk."""
+"""Writes a report to the disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_report(
     tunings: Sequence[StudySummary] = (),
     sweeps: Sequence[SweepSummary] = (),
 ) -> int:
-    """Render a report and write it whole or not at all.
+    """Render a report and write the whole file or nothing.
 
     Returns:
         Its size in bytes.
@@ -45,7 +45,7 @@ def require_drawing() -> None:
     """Say what to install where the drawing packages are missing.
 
     Raises:
-        ConfigurationError: They are.
+        ConfigurationError: The packages are missing.
     """
     try:
         import jinja2

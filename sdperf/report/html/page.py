@@ -75,10 +75,10 @@ def render_page(
     """Render a report.
 
     Args:
-        machines: One or more, or none beside a study or a sweep; the first one's verdict is the
-            title.
-        source: Where pictures are found.
-        trends: What each machine's many runs say, by `JudgedMachine.machine`.
+        machines: One or more machines, or none where a study or a sweep is shown; the verdict of
+            the first one is the title.
+        source: Finds the pictures.
+        trends: The trends of each machine, by `JudgedMachine.machine`.
         tunings: Studies of `sdperf tune` to show below.
         sweeps: What `sdperf sweep` found, to show below.
 

@@ -1,4 +1,4 @@
-"""The raw data inside a report, and back out of a file that anybody may have written.
+"""Packs the raw data into a report, and reads them from a file that anybody may have written.
 
 One ``<script type="application/octet-stream" id="sdperf-raw-data">`` holds JSON, packed with gzip
 and base64: it runs nowhere, and no byte of a prompt can end the element early. Pure, but for
@@ -34,20 +34,20 @@ ELEMENT_ID: Final = "sdperf-raw-data"
 FORMAT_VERSION: Final = 1
 LARGEST_REPORT_BYTES: Final = 64 * 2**20
 LARGEST_DATA_BYTES: Final = 256 * 2**20
-"""Unpacked; a few kilobytes can unpack to gigabytes."""
+"""The most bytes of unpacked data; a few kilobytes can unpack to gigabytes."""
 
 _NOT_JUDGED: Final = frozenset({"resources", "limits", "stages", "guards"})
-"""Parts of a record that no judge reads, left out of the runs that are only compared with."""
+"""Parts of a record that judges do not read; bases are stored without them."""
 
 
 def pack_machines(machines: Sequence[JudgedMachine]) -> str:
-    """Pack everything that the verdicts rest on, and the verdicts.
+    """Pack the verdicts and everything that they were judged by.
 
-    The judged runs are whole; of those that they are compared with, stages, resources and guards
-    are left out. Equal data give equal text.
+    The judged runs are packed whole. The runs that they are compared with are packed without
+    stages, resources and guards. Equal data give equal text.
 
     Returns:
-        Base64, one line.
+        Base64 text in one line.
     """
     document = {
         "format_version": FORMAT_VERSION,
@@ -92,7 +92,7 @@ def read_report(
 ) -> list[tuple[JudgedMachine, dict[str, str]]]:
     """Read a report's raw data and judge it again.
 
-    Nothing of the page is run or shown; only the text of one element is looked at.
+    Nothing in the page is run or shown; only the text of one element is read.
 
     Args:
         path: The report.

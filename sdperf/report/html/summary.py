@@ -20,7 +20,7 @@ MOST_SHOWN: Final = 6
 
 @dataclass(frozen=True)
 class Count:
-    """How many cases ended as one outcome."""
+    """How many cases ended with one outcome."""
 
     outcome: str
     sign: str
@@ -61,7 +61,7 @@ class Summary:
         facts: Name and value of what was measured, and where.
         between: What differs between the runs.
         changed: The worst results first.
-        more: Results that did not fit.
+        more: How many results did not fit.
         sure: How sure all this is.
     """
 
@@ -77,7 +77,7 @@ class Summary:
 
 
 def summarise(machine: JudgedMachine) -> Summary:
-    """Sum a machine up."""
+    """Summarise a machine."""
     counts = Counter(case.verdict.outcome for case in machine.cases)
     headline, outcome = _write_headline(machine, counts)
     items = _list_changed(machine)
@@ -125,7 +125,7 @@ def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[s
 
 
 def _list_changed(machine: JudgedMachine) -> list[Item]:
-    """List the suite's shift, then every case that is no plain pass; equal reasons once."""
+    """List the suite's shift, then every case but the plain passes; equal reasons stand once."""
     items = []
     if machine.suite is not None and machine.suite.outcome is not Outcome.PASS:
         items.append(_make_item(machine.suite, "all cases together"))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CurveView:
-    """A case of a sweep as the page shows it; the plot is ``None`` with too little to draw."""
+    """A case of a sweep as the page shows it; the plot is ``None`` where data are too few."""
 
     case: str
     words: tuple[str, ...]
@@ -54,7 +54,7 @@ def view_sweep(summary: SweepSummary, ident: str, plot: Callable[[Drawn, str], P
 
     Args:
         summary: The sweep.
-        ident: Goes in front of ids.
+        ident: Prefix of the ids in the page.
         plot: Renders a figure for the page.
     """
     curves = []

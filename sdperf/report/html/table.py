@@ -8,7 +8,7 @@ from sdperf.report.table import Code, Table
 
 
 def format_html_table(table: Table) -> str:
-    """Lay a table out: the headings, then a line a row, whose first cell names it."""
+    """Lay a table out: the headings, then one line per row, whose first cell names the row."""
     headings = "".join(f'<th scope="col">{escape(title)}</th>' for title in table.header)
     rows = (
         _format_row(row, is_marked=table.style_of(number).is_marked)

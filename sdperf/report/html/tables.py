@@ -41,7 +41,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True)
 class Mark:
-    """A round in the small strip: where, and what to say over it."""
+    """A round in the small strip: its position, and the words to show over it."""
 
     x: float
     y: float
@@ -181,7 +181,7 @@ def _describe_rounds(case: ReportedCase) -> str:
 
 
 def list_columns(rows: Sequence[CaseRow]) -> list[tuple[str, str]]:
-    """Return field and heading of each column of numbers that anything is known of."""
+    """Return field and heading of each column of numbers in which at least one value is known."""
     return [
         (name, heading)
         for name, heading in _COLUMNS
@@ -190,7 +190,7 @@ def list_columns(rows: Sequence[CaseRow]) -> list[tuple[str, str]]:
 
 
 def list_choices(rows: Sequence[CaseRow]) -> dict[str, list[str]]:
-    """Return what each filter offers; filters with one choice only stay out."""
+    """Return the choices of each filter; filters with one choice are left out."""
     choices = {
         name: sorted({str(getattr(row, name)) for row in rows} - {""})
         for name in ("kind", "precision", "mode", "workers")

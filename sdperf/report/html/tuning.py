@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdperf.report.html.plot import Plot
 
 _LARGEST_THUMBNAIL: Final = 60_000
-"""Characters of a picture's base64: more is none that a study made."""
+"""The most characters of a picture's base64; a study never writes more."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Peek:
     """A picture that shows over a figure.
 
     Attributes:
-        left: Where it stands, percent of the figure's width.
-        top: Likewise of its height.
+        left: Where it stands from the left, percent of the figure's width.
+        top: Where it stands from the top, percent of the figure's height.
         uri: The picture.
-        words: What it is.
+        words: What the picture shows, in words.
     """
 
     left: float
@@ -61,7 +61,7 @@ def view_tuning(
 
     Args:
         summary: The study.
-        ident: Goes in front of ids.
+        ident: Prefix of the ids in the page.
         plot: Renders a figure for the page.
     """
     front = draw_front(summary)
@@ -110,7 +110,7 @@ def _peek(summary: StudySummary, places: dict[int, tuple[float, float]]) -> list
 
 
 def is_picture(text: str | None) -> bool:
-    """Tell whether a text out of a file is the base64 of a WebP and nothing else."""
+    """Tell whether a text from a file is the base64 of a WebP and nothing else."""
     if text is None or len(text) > _LARGEST_THUMBNAIL:
         return False
     try:

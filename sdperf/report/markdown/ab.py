@@ -1,4 +1,4 @@
-"""A comparison as files: JSON with everything, Markdown to paste, pictures to look at. Pure."""
+"""A comparison as files: JSON with all data, Markdown to paste, pictures to look at. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sdperf.record.measurement import ImageRecord
 
 KIND: Final = "sdperf ab"
-"""What a stored comparison calls itself."""
+"""The name of the format of a stored comparison."""
 
 
 def format_comparison_json(comparison: AbComparison) -> str:
@@ -50,7 +50,7 @@ def parse_comparison(text: str) -> AbComparison:
     """Read what `format_comparison_json` wrote, checking every field.
 
     Raises:
-        RecordError: It is something else, damaged, or of a newer sdperf.
+        RecordError: The text is no comparison, is damaged, or comes from a newer sdperf.
     """
     document = decode_object(text, "the comparison")
     if document.get("kind") != KIND:
@@ -95,7 +95,7 @@ def _plain_case(verdict: CaseVerdict) -> dict[str, Any]:
 
 
 def _plain_bounds(bounds: YuenBounds | None) -> dict[str, float] | None:
-    """Give ratios B over A: above 1 is slower."""
+    """Return ratios of B over A: above 1 is slower."""
     if bounds is None:
         return None
     return {name: math.exp(getattr(bounds, name)) for name in ("mean", "lower", "upper")}
@@ -137,7 +137,7 @@ def format_stages(verdict: CaseVerdict, titles: Sequence[str]) -> Iterator[str]:
 
     Args:
         verdict: What was compared.
-        titles: Of the stage, both sides, what is saved, and how its time changed.
+        titles: Headings: the stage, both sides, what is saved, and how its time changed.
     """
     last = len(titles) - 1
     columns = (Column(one, is_text=number in (0, last)) for number, one in enumerate(titles))

@@ -1,4 +1,4 @@
-"""What a search found, as Markdown that is ready to be filed as an issue. Pure."""
+"""The result of a search, as Markdown that can be filed as an issue. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORSE: Final[dict[Aspect, str]] = {
 
 
 def format_bisect_markdown(report: BisectReport) -> str:
-    """Lay a search out whole; nothing of a commit's words becomes markup, a link or a call."""
+    """Lay out a whole search; no word of a commit becomes markup, a link or a mention."""
     lines = [f"# {escape_markdown(_capital(format_headline(report)))}", ""]
     lines += _format_what(report)
     lines += _format_step(report)

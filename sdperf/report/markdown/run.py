@@ -14,20 +14,20 @@ from sdperf.report.text.session.cases import Row, format_counts
 from sdperf.units import format_change, format_score, format_seconds
 
 LONGEST: Final = 60_000
-"""Characters; GitHub takes 65,536 in a comment."""
+"""The most characters of a summary; GitHub accepts 65,536 in a comment."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What there is to say of a run.
+    """The contents of a run's summary.
 
     Attributes:
         rows: Its judged cases.
         skipped: How many cases were skipped.
-        description: What was measured, where.
-        comparison: What it was compared with.
+        description: What was measured and where, one entry per part.
+        comparison: What the run was compared with.
         suite: What all cases have in common; ``None`` where it could not be told.
-        notes: What was left undone, and what to do next.
+        notes: Lines on what was left undone, and what to do next.
         has_failed: Whether the run fails.
     """
 
@@ -41,10 +41,10 @@ class RunReport:
 
 
 def format_run_markdown(report: RunReport) -> str:
-    """Lay a run out: the verdict first, then only what is not a plain pass.
+    """Lay a run out: the verdict first, then every case but the plain passes.
 
-    Prompts, branches and names in it are hostile: nothing of them becomes markup, a link, a
-    picture or a call of a person.
+    Prompts, branches and names may be hostile: no part of them becomes markup, a link, a picture
+    or the mention of a person.
     """
     answer = "failed" if report.has_failed else "passed"
     counts = format_counts(report.rows, report.skipped)

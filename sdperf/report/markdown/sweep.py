@@ -20,7 +20,7 @@ from sdperf.units import format_bytes
 
 
 def format_sweep_markdown(summary: SweepSummary) -> str:
-    """Lay a sweep out whole; nothing of a version's words becomes markup, a link or a call."""
+    """Lay out a whole sweep; no word of a version becomes markup, a link or a mention."""
     return "\n".join(_format(summary)).rstrip() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A table as Markdown; words out of files stand for themselves. Pure."""
+"""A table as Markdown; words from files are escaped. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIGURES: Final = re.compile(r"(?<!\])\\([+()])")
 
 
 def format_markdown_table(table: Table) -> Iterator[str]:
-    """Lay a table out: its header, how its columns stand, then a line a row."""
+    """Lay a table out: its header, the alignment of its columns, then one line per row."""
     yield _join([_format_cell(name) for name in table.header])
     yield _join(["---" if column.is_text else "---:" for column in table.columns])
     for row in table.rows:
@@ -27,7 +27,7 @@ def _format_cell(cell: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape words; signs and brackets of figures stand, which are no markup within a cell."""
+    """Escape words; signs and brackets of figures stay, since they are not markup within a cell."""
     return _FIGURES.sub(r"\1", escape_markdown(text))
 
 

@@ -48,7 +48,7 @@ def format_summary_markdown(summary: StudySummary) -> str:
 
 
 def _tabulate(summary: StudySummary) -> Table:
-    """Tabulate the front, its settings in a column of their own."""
+    """Tabulate the front, with the settings in a separate column."""
     table = tabulate_front(summary, summary.front)
     default = summary.question.default
     settings = [

@@ -1,4 +1,4 @@
-"""Words out of files in Markdown: they stand for themselves, on one line. Pure."""
+"""Escapes words from files for Markdown: they show as they are, on one line. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]()+!|~])")
 _CALLS: Final = re.compile(r"([@#])(?=\w)")
 _JOINER: Final = "\u2060"
-"""Has no width; keeps ``@name`` from calling somebody and ``#12`` from linking an issue."""
+"""A character without width; with it ``@name`` notifies nobody and ``#12`` links no issue."""
 
 
 def escape_markdown(text: str) -> str:
-    r"""Make text stand for itself on one line, also in a table's cell.
+    r"""Escape text so that it shows as it is, on one line, also in a table's cell.
 
     >>> print(escape_markdown("a|b <script> [x](y)"))
     a\|b &lt;script> \[x\]\(y\)

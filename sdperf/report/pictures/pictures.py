@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AGAINST: Final = ("baseline", "reference", *SYNC_REFERENCES)
-"""What an image is compared with, the strictest first."""
+"""The kinds of reference that an image is compared with, the strictest first."""
 
 _LARGEST_LOSSLESS_BYTES: Final = 60_000
 _QUALITY: Final = 88
@@ -40,7 +40,7 @@ class Embedded:
         uri: ``data:image/webp;base64,...``.
         width: Pixels of the original.
         height: Pixels of the original.
-        is_exact: Whether every pixel is the original's.
+        is_exact: Whether every pixel equals the original's.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class PicturePair:
 
     Attributes:
         image: The image of this run.
-        score: The comparison.
+        score: The scores of the comparison.
         precision: Of the pipeline that drew it.
         cases: Short names of the cases whose image of this prompt differs.
     """
@@ -73,9 +73,9 @@ class Sample:
     Attributes:
         prompt: The prompt.
         seed: Its seed.
-        against: What the first image is; ``None`` where there is none.
-        against_sha256: Its hash.
-        images: This run's image of each precision.
+        against: What the reference image is; ``None`` where there is none.
+        against_sha256: Content hash of the reference image.
+        images: The image of this run in each precision.
     """
 
     prompt: str
@@ -98,7 +98,7 @@ class PictureSource:
     references: tuple[ReferenceImages, ...] = ()
 
     def find(self, sha256: str) -> NDArray[np.uint8] | None:
-        """Return (H, W, 3) uint8; ``None`` where the image is not there, or not what it was."""
+        """Return (H, W, 3) uint8; ``None`` where the image is missing or was changed."""
         for store in self.stores:
             with contextlib.suppress(ImageError):
                 return store.read(sha256)
@@ -129,7 +129,7 @@ def locate_pictures(runs: Iterable[Path], others: Iterable[Path] = ()) -> Pictur
 
 
 def embed(pixels: NDArray[np.uint8], *, largest_px: int | None = None) -> Embedded:
-    """Encode an image for a page: exactly where that is small, else good to the eye.
+    """Encode an image for a page: without loss where that is small, else with little visible loss.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -157,14 +157,14 @@ def _encode(picture: Image.Image, *, lossless: bool) -> bytes:
 def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
     """Return all images of a machine's last run as (precision, short case name, image).
 
-    The score of a picture that is the reference itself is left out: it was compared with nothing.
+    The score of a picture that is itself the reference is left out: it was compared with nothing.
     """
     listed: list[tuple[str, str, ImageRecord]] = []
     for case in machine.cases:
         if case.measurement is None:
             continue
         variant, images = case.measurement.variant, case.measurement.images
-        if variant.is_plain and case.measurement.kind != "stage":  # those are drawn in another way
+        if variant.is_plain and case.measurement.kind != "stage":  # others draw in another way
             images = tuple(_drop_itself(image, variant.precision) for image in images)
         listed += [(variant.precision, case.short, image) for image in images]
     for case in machine.cases:
@@ -178,7 +178,7 @@ def list_images(machine: JudgedMachine) -> list[tuple[str, str, ImageRecord]]:
 
 
 def _drop_itself(image: ImageRecord, precision: Precision) -> ImageRecord:
-    """Leave out the score of a picture against the plain one of its precision, if that is it.
+    """Leave out the score against the plain picture of the same precision, if it is this picture.
 
     A picture of the same name whose bytes differ is another, and its score stays.
     """
@@ -193,8 +193,8 @@ def _drop_itself(image: ImageRecord, precision: Precision) -> ImageRecord:
 def list_pairs(machine: JudgedMachine) -> list[PicturePair]:
     """Return the images that differ from what they were compared with, the worst first.
 
-    Each image is compared with the strictest that it has. Of those that differ by their case only,
-    the worst is listed, once.
+    Each image is compared with the strictest reference that it has. Of images that differ in their
+    case only, the worst one is listed.
     """
     pairs: dict[tuple[str, int, str], PicturePair] = {}
     for precision, case, image in list_images(machine):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALLEST_PANEL_PX: Final = 320
-"""Smaller images are enlarged by a whole factor, so that their pixels stay visible."""
+"""Pixels; smaller images are enlarged by a whole factor, so that their pixels stay visible."""
 
 _GAP_PX: Final = 12
 _TEXT_PX: Final = 15
@@ -45,8 +45,8 @@ def compose_side_by_side(
         baseline: (H, W, 3) uint8.
         current: The same shape.
         tile_box: The tile to outline as (left, top, right, bottom), pixels of the images.
-        title: First line: which image.
-        caption: What was seen; wrapped to the width.
+        title: The first line, which names the image.
+        caption: What was found; wrapped to the width.
         against: What the first image is.
         current_name: What the second image is.
 

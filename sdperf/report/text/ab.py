@@ -1,4 +1,4 @@
-"""A comparison on the terminal: the verdict in one line a case, then where the time went. Pure."""
+"""A comparison on the terminal: one line per case, then where the time went. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdperf.report.text.table import format_text_table
 from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
 
 SHOWN_PACKAGES: Final = 12
-"""Packages that differ and stand on the terminal; all of them stand in JSON and Markdown."""
+"""The most differing packages that the terminal shows; JSON and Markdown list all of them."""
 
 _REVISION: Final = 12
 _QUIET: Final = (Outcome.PASS, Outcome.FASTER)
@@ -48,7 +48,7 @@ def format_count(verdict: AbVerdict) -> str:
 
 
 def describe_side(side: SideRecord) -> str:
-    """Say in a line what a side is."""
+    """Describe a side in one line."""
     parts = [side.label]
     if side.revision is not None:
         parts.append(f"commit {side.revision[:_REVISION]}")
@@ -172,8 +172,8 @@ def tabulate_stages(verdict: CaseVerdict, columns: tuple[Column, ...], unknown: 
 
     Args:
         verdict: What was compared.
-        columns: Stage, seconds of both sides, what is saved, and how its time changed.
-        unknown: Stands where it cannot be told how a stage's time changed.
+        columns: Headings: stage, seconds of both sides, what is saved, and how its time changed.
+        unknown: The cell for a stage whose change of time is unknown.
     """
     seconds = [
         tuple(map(format_seconds, (stage.a_s, stage.b_s, stage.saved_s)))
@@ -194,8 +194,8 @@ def describe_stage(stage: StageChange) -> str:
 def describe_place(verdict: CaseVerdict) -> str | None:
     """Say which stage most of the difference lies in, where the speeds differ at all.
 
-    The profiled rounds have to show at least half of what the timed ones do: otherwise they were
-    disturbed, or the difference is not in the stages, and none is named.
+    The profiled rounds have to show at least half of the timed difference. Otherwise they were
+    disturbed, or the difference is not in the stages, and no stage is named.
     """
     bounds = verdict.bounds
     if bounds is None or bounds.lower <= 0 <= bounds.upper or not verdict.stages:

@@ -1,4 +1,4 @@
-"""What a search found, as a few lines for a terminal. Pure; the whole is `bisect_markdown`."""
+"""The result of a search, as a few lines for a terminal. Pure; `bisect_markdown` has it all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdperf.report.text.lines import Line, wrap_line
 from sdperf.units import format_quantity, format_seconds
 
 EXPLAINED_AT_LEAST: Final = 0.6
-"""Share of the bad end's loss; where the first bad step explains less, other steps lose too."""
+"""Share of the bad end's loss; if the first bad step explains less, other steps lose too."""
 
 _COLOURS: Final[dict[Ending, str]] = {
     "found": "red",
@@ -32,12 +32,12 @@ _FACTS_SHOWN: Final = 2
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What people know a step by.
+    """What identifies a step to people.
 
     Attributes:
         name: What it is called: a short hash, or versions.
         title: Subject line of a commit; empty for versions.
-        facts: What else there is to say, as pairs of a word and its value.
+        facts: Further facts, as pairs of a word and its value.
         files: What a commit changed: letter of the change and path.
     """
 
@@ -56,7 +56,7 @@ class BisectPicture:
 
     Attributes:
         path: The file, relative to the report.
-        caption: What is seen.
+        caption: What the picture shows.
     """
 
     path: str
@@ -65,16 +65,16 @@ class BisectPicture:
 
 @dataclass(frozen=True)
 class BisectReport:
-    """All there is to say of a search.
+    """The result of a search, with all that its report tells.
 
     Attributes:
-        conclusion: What it came to.
-        steps: What people know the steps by; the good end among them.
+        conclusion: The outcome of the search.
+        steps: What identifies each step to people; the good end is among them.
         end: The bad end against the good end, as judged; empty before that.
         closing: The first bad step against the one before it, case by case.
-        comparison: A comparison that says where all of this was measured.
+        comparison: A comparison whose record tells where all of this was measured.
         pictures: Images of the first bad step beside those before it.
-        command: What asks the same question again.
+        command: The command that asks the same question again.
         noun: What a step is: ``commit`` or ``version``.
         version: Of sdperf.
     """
@@ -92,11 +92,11 @@ class BisectReport:
 
     @property
     def state(self) -> BisectState:
-        """All that was tested."""
+        """The state of the search: every step that was tested."""
         return self.conclusion.state
 
     def info(self, step: str) -> StepInfo:
-        """Return what people know a step by."""
+        """Return what identifies a step to people."""
         return self.steps.get(step, StepInfo(step))
 
     @property
@@ -107,7 +107,7 @@ class BisectReport:
 
 
 def format_headline(report: BisectReport) -> str:
-    """Say in one line what the search came to."""
+    """Say in one line how the search ended."""
     ending, standing = report.conclusion.ending, report.conclusion.standing
     question = report.state.question
     ends = f"{report.info(question.good).name} and {report.info(question.bad).name}"
@@ -187,7 +187,7 @@ def describe_effort(report: BisectReport) -> str:
 
 
 def list_doubts(report: BisectReport) -> Iterator[str]:
-    """Say what the answer does not explain."""
+    """Say which part of the loss the answer does not explain."""
     state = report.state
     if report.conclusion.ending == "range":
         for record in state.steps:
@@ -235,7 +235,7 @@ def describe_record(record: StepRecord, info: StepInfo) -> str:
 
 
 def format_case_change(record: StepRecord) -> str:
-    """Say how much slower or faster a step was, of the case that decided."""
+    """Say how much slower or faster a step was, in the case that decided."""
     for case in reversed(record.cases):
         if (
             case.change_log is not None
@@ -247,5 +247,5 @@ def format_case_change(record: StepRecord) -> str:
 
 
 def count_planned(report: BisectReport) -> int:
-    """Return the tests among which the error was divided first."""
+    """Return how many tests the allowed error was divided by at first."""
     return count_tests(report.state.question) + 2

@@ -20,7 +20,7 @@ _COLUMNS: Final = (
     Column("entropy", least=8),
     Column("latents", least=9),
 )
-"""Rungs are printed as they are measured, so that their columns are as wide as these say."""
+"""Widths of the columns in characters; rungs are printed while others are still measured."""
 
 
 def format_rung(rung: Rung) -> str:
@@ -46,7 +46,7 @@ def _lay_out(*cells: str) -> str:
 
 
 def format_floors(floors: Mapping[str, Floors]) -> list[str]:
-    """Format the floors, one precision a block of lines."""
+    """Format the floors, one block of lines per precision."""
     lines = []
     for precision, floor in floors.items():
         lines.append(

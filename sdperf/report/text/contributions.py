@@ -81,7 +81,7 @@ def format_table(bundles: Mapping[str, Contribution]) -> str:
 
 
 def replace_table(page: str, table: str) -> str | None:
-    """Put a table between the two marks of a page; ``None`` where they are not there once each."""
+    """Put a table between the two marks of a page; ``None`` unless each mark is there once."""
     if page.count(TABLE_BEGIN) != 1 or page.count(TABLE_END) != 1:
         return None
     before, _, rest = page.partition(TABLE_BEGIN)

@@ -30,10 +30,10 @@ class ProbeReport:
 
     Attributes:
         name: Its name.
-        scope: Whose numbers it gives.
-        gives: What it gives.
-        reason: Why it cannot be had; ``None`` where it can.
-        hint: How to get it.
+        scope: Whose resources it measures.
+        gives: Which numbers it gives.
+        reason: Why it is not available; ``None`` where it is.
+        hint: How to make it available.
     """
 
     name: str
@@ -48,13 +48,13 @@ class DoctorReport:
     """Everything the doctor found.
 
     Attributes:
-        environment: The machine and software, for the best device there is.
-        fingerprint: What would key a baseline measured here.
+        environment: The machine and software, for the best available device.
+        fingerprint: The fingerprint that a baseline measured here would have.
         native_precisions: 16-bit formats the processor computes in itself.
-        checks: Software without which nothing runs, or runs elsewhere than expected.
+        checks: Checks of the software that every run needs, or that decides on the device.
         guards: The machine's condition at this moment.
         probes: Sources of resource numbers.
-        models: Published models, and whether they fit into the memory there is.
+        models: Published models, and whether they fit into this machine's memory.
         took_s: How long the examination took.
     """
 
@@ -154,7 +154,7 @@ def _format_heading(title: str) -> Iterator[Line]:
 def _format_state(state: str, name: str, text: str, hint: str | None) -> Iterator[Line]:
     margin = " " * (_STATE_WIDTH + _NAME_WIDTH)
     head = f"  {state:<{_STATE_WIDTH - 2}}{name:<{_NAME_WIDTH}}"
-    if len(head) > len(margin) or not head.endswith(" "):  # a long name has a line of its own
+    if len(head) > len(margin) or not head.endswith(" "):  # a long name has a separate line
         yield Line(head.rstrip(), _COLOURS[state])
         head = margin
     yield from _format_row(head, text, _COLOURS[state])
@@ -163,7 +163,7 @@ def _format_state(state: str, name: str, text: str, hint: str | None) -> Iterato
 
 
 def _format_row(head: str, text: str, colour: str = "") -> Iterator[Line]:
-    """Wrap a row under its own text; what has no gap to wrap at is broken."""
+    """Wrap a row under its own text; words without a space to wrap at are broken."""
     wrapped = wrap_text(text, WIDTH - len(head)) or [""]
     yield Line(f"{head}{wrapped[0]}".rstrip(), colour)
     for rest in wrapped[1:]:

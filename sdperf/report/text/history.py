@@ -19,7 +19,7 @@ SHORT_COMMIT = 10
 
 
 def format_runs(heads: Sequence[RunHead], total: int) -> list[str]:
-    """Lay runs out, a line each."""
+    """Lay runs out, one line per run."""
     table = Table(
         (
             Column("run", least=7),
@@ -44,7 +44,7 @@ def format_runs(heads: Sequence[RunHead], total: int) -> list[str]:
 
 
 def format_run(head: RunHead, results: Mapping[str, Figures]) -> list[str]:
-    """Lay one run out: where it comes from, and a line a case."""
+    """Lay one run out: where it comes from, and one line per case."""
     lines = [
         f"run {head.id}, measured {head.measured_at:%Y-%m-%d %H:%M:%S} UTC",
         f"  commit   {head.commit_id or UNKNOWN}{' with changes' if head.is_dirty else ''}",

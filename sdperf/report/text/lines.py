@@ -14,7 +14,7 @@ class Line:
     """A line of text with the colour that a terminal may give it.
 
     Attributes:
-        text: At most `WIDTH` characters; what a terminal or a workflow's log would obey is gone.
+        text: At most `WIDTH` characters, without codes that a terminal or a log would obey.
         colour: ``red``, ``yellow``, ``green`` or ``""``.
         bold: Whether to stress it.
     """
@@ -24,7 +24,7 @@ class Line:
     bold: bool = False
 
     def __post_init__(self) -> None:
-        """Take what a file's names could bring: control characters, line breaks, commands."""
+        """Remove what names from files can contain: control characters, line breaks, commands."""
         object.__setattr__(self, "text", strip_controls(self.text))
 
 

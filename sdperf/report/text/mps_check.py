@@ -1,4 +1,4 @@
-"""What a generation would meet on MPS, as text of at most 100 columns and as Markdown. Pure."""
+"""The faults that a generation would meet on MPS, as text of 100 columns and Markdown. Pure."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ class Glyphs:
     Attributes:
         value: A value.
         level: The level that was found.
-        out: A value that does not count.
+        out: A value that is shown but does not count.
         corner: Where the axes meet.
-        side: The upright axis.
-        floor: The level axis.
+        side: The vertical axis.
+        floor: The horizontal axis.
     """
 
     value: str
@@ -56,13 +56,13 @@ def format_plot(
     """Draw values in their order, neighbours sharing a column where there are too many.
 
     Args:
-        values: NaN where there is none.
+        values: The values; NaN where there is none.
         levels: A line through them, of the same length; NaN where there is none.
-        marks: A character below a position; of several in one column the last stands.
-        left_out: Values that are shown and do not count, by position.
-        format_value: Words for the upright axis.
+        marks: A character below a position; of several in one column the last one is shown.
+        left_out: Values that are shown but do not count, by position.
+        format_value: Formats a value for the vertical axis.
         width: Columns of the whole plot.
-        glyphs: Characters.
+        glyphs: Characters to draw with.
 
     Returns:
         `HEIGHT` lines, the axis, and one line with the marks where there are any; none without a

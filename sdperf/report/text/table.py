@@ -10,11 +10,11 @@ from sdperf.units import shorten, shorten_apart
 
 
 def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
-    """Lay a table out: a bold header, then a line a row, and what stands beneath it.
+    """Lay a table out: a bold header, then one line per row with the lines below it.
 
     Args:
         table: The table.
-        indent: Blanks before each line of it; what stands beneath a row has its own.
+        indent: Blanks before each line of the table; lines below a row have their own.
     """
     rows = _cut(table)
     widths = [
@@ -33,7 +33,7 @@ def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
 
 
 def _cut(table: Table) -> list[list[str]]:
-    """Return header and rows with cells as short as their columns want; rows stay distinct."""
+    """Return header and rows with cells cut to their columns' limits; rows stay distinct."""
     rows = [table.header, *table.rows]
     cut = [
         [row[number] for row in rows]
@@ -47,7 +47,7 @@ def _cut(table: Table) -> list[list[str]]:
 def _lay_across(
     columns: Sequence[Column], widths: Sequence[int], row: Sequence[str], words: str
 ) -> str:
-    """Lay out a row whose words stand in place of all cells but the first and the last."""
+    """Lay out a row in which words replace all cells but the first and the last."""
     between = zip(columns[1:-1], widths[1:-1], strict=True)
     room = sum(column.gap + width for column, width in between) - columns[1].gap
     ends = (columns[0], Column("", is_text=True, gap=columns[1].gap), columns[-1])
@@ -58,9 +58,9 @@ def lay_out(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[st
     """Lay one row out; nothing is padded at its end.
 
     Args:
-        columns: What its columns are.
-        widths: Characters of each.
-        cells: What stands in them.
+        columns: The layout of its columns.
+        widths: Characters of each column.
+        cells: The text of each cell.
     """
     laid = ""
     for number, (column, width, cell) in enumerate(zip(columns, widths, cells, strict=True)):

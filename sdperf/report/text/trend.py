@@ -94,7 +94,7 @@ def _find_disturbance(result: SeriesResult) -> str | None:
 
 
 def label_series(keys: Sequence[SeriesKey]) -> dict[int, str]:
-    """Name series of one machine: by the case, and by what differs where a case has several."""
+    """Name the series of one machine by case; where a case has several, also by what differs."""
     labels: dict[int, str] = {}
     for key in keys:
         twins = [other for other in keys if other.case == key.case]
@@ -123,12 +123,12 @@ def _flatten_setup(setup: Mapping[str, Any]) -> dict[str, str]:
 def format_trends(
     trends: Sequence[Trend], *, every_plot: bool, glyphs: Glyphs = UNICODE
 ) -> list[Line]:
-    """Lay the trends of one machine out: a plot and words where there is something to say.
+    """Lay out the trends of one machine: a plot and words where something changed.
 
     Args:
-        trends: Of one machine.
+        trends: Trends of one machine.
         every_plot: Draw also those in which nothing changed.
-        glyphs: Characters of the plots.
+        glyphs: Characters to draw the plots with.
     """
     lines = []
     has_plot = False
@@ -174,7 +174,7 @@ def _reversed(trend: Trend) -> tuple[list[TrendPoint], list[float]]:
 def _draw(trend: Trend, glyphs: Glyphs) -> list[str]:
     metric = trend.metric
     offset = 0.0
-    if trend.is_adjusted:  # what was searched has the shared part taken out: show it in seconds
+    if trend.is_adjusted:  # the searched values lack the shared part: show seconds again
         pairs = zip(trend.points, trend.values, strict=True)
         rests = [
             metric.scale(point.value) - value for point, value in pairs if math.isfinite(value)

@@ -47,7 +47,7 @@ def describe_study(summary: StudySummary) -> str:
 
 
 def describe_winner(summary: StudySummary) -> str:
-    """Say who won, by how much and how sure; or that nobody did, and why."""
+    """Say which setting won, by how much and how sure; or why no setting won."""
     winner = summary.find_winner()
     if winner is not None and winner.speedup is not None and winner.fidelity is not None:
         middle, least, most = winner.speedup
@@ -79,7 +79,7 @@ def format_winner(summary: StudySummary) -> list[Line]:
 
 
 def describe_tried(tried: Tried) -> str:
-    """Say what became of a setting."""
+    """Say how the trial of a setting ended."""
     parts = [
         None if tried.seconds is None else f"{format_seconds(tried.seconds)} an image",
         None if tried.fidelity is None else f"SSIM {format_score(tried.fidelity.ssim)}",
@@ -108,7 +108,7 @@ def _format_front(summary: StudySummary) -> list[Line]:
 
 
 def tabulate_front(summary: StudySummary, numbers: Iterable[int]) -> Table:
-    """Tabulate trials of the front; their settings stand beneath their numbers in text."""
+    """Tabulate trials of the front; in text, their settings are below their numbers."""
     rows: list[tuple[str, ...]] = []
     styles: dict[int, RowStyle] = {}
     for number in numbers:
@@ -182,7 +182,7 @@ def _wrap(text: str, indent: str, first: str = "") -> list[str]:
 
 
 def _cut(line: str, indent: str) -> list[str]:
-    """Cut a line that holds one long word, after commas where there are any."""
+    """Cut a line that is one long word, after commas where it has some."""
     pieces = []
     while len(line) > WIDTH:
         ends = (line.rfind(mark, len(indent) + 1, WIDTH - 1) + 1 for mark in ",+")

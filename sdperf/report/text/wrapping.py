@@ -1,4 +1,4 @@
-"""The width of what is printed, and long texts broken to it. Pure."""
+"""The width of the printed output, and wrapping to it. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ WIDTH: Final = 100
 
 
 def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
-    """Break a text at its spaces only: a path or an option that is divided cannot be copied.
+    """Break a text at its spaces only, so that paths and options can be copied.
 
     Args:
         text: One paragraph.
         width: Columns of a line.
-        **options: As `textwrap.wrap` takes them, indents for the most part.
+        **options: Further options of `textwrap.wrap`, such as indents.
     """
     return textwrap.wrap(text, width, break_on_hyphens=False, **options)

@@ -1,10 +1,10 @@
-"""Workers on a Dask cluster: one more place where a worker lives, behind `sdperf.run.pool`.
+"""Workers on a Dask cluster: another place where the workers of `sdperf.run.pool` live.
 
-Each worker of the pool is one worker process of the cluster, and nobody else's meanwhile. Requests
-go through Dask's executor; clocks of other machines are translated into this one's.
+Each worker of the pool is one worker process of the cluster, which nobody else uses meanwhile.
+Requests go through Dask's executor. Times of other machines are converted to this machine's clock.
 
-Whoever can reach a Dask scheduler can run code on its workers, and pickle travels between them:
-`docs/cluster.md` says what trust that needs.
+Everyone who can reach a Dask scheduler can run code on its workers, and the workers exchange
+pickles: `docs/cluster.md` says which trust that needs.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ T = TypeVar("T")
 EXTRA: Final = "cluster"
 CONNECT_S: Final = 10.0
 START_LEAD_S: Final = 0.1
-"""How far ahead the shared start of several workers lies: a message through the scheduler takes
-some ten milliseconds."""
+"""Seconds until the shared start of several workers: a message through the scheduler takes about
+ten milliseconds."""
 
 _CONNECT_SPARE_S: Final = 2.0
 _PINGS: Final = 9
@@ -42,11 +42,11 @@ _POLL_S: Final = 0.5
 _RESTART_S: Final = 30.0
 _START: Final = "dask scheduler --port 8786, then: dask worker tcp://HOST:8786 --nworkers 2"
 _EQUAL: Final = ("python", "sdperf", "distributed")
-"""Versions that have to be the same: pickle travels between the two."""
+"""Packages whose versions have to be equal, since both sides exchange pickles."""
 
 
 class Cluster:
-    """A connection to a scheduler, and which of its workers are taken.
+    """A connection to a scheduler, with the list of its workers that are taken.
 
     Args:
         url: ``tcp://HOST:PORT`` or ``tls://HOST:PORT`` of the scheduler.
@@ -76,17 +76,17 @@ class Cluster:
         """
         try:
             found: dict[str, int] = self.client.nthreads()
-        except (OSError, CancelledError, AttributeError) as error:  # the last: it was closed
+        except (OSError, CancelledError, AttributeError) as error:  # AttributeError: it was closed
             raise WorkerError(
                 "the scheduler of the cluster is gone", got=f"{self._url}: {error}", hint=_START
             ) from error
         return dict(sorted(found.items()))
 
     def make_host(self) -> ClusterHost:
-        """Take a worker of the cluster that is free.
+        """Take a free worker of the cluster.
 
         Raises:
-            ConfigurationError: All are taken.
+            ConfigurationError: All workers are taken.
         """
         with self._lock:
             there = self.list_workers()
@@ -108,25 +108,25 @@ class Cluster:
             self._taken.discard(address)
 
     def count_before(self, address: str) -> int:
-        """Count the taken workers on the same machine that come before one: its slot there."""
+        """Return a worker's slot: the number of earlier taken workers on the same machine."""
         with self._lock:
             machine = _machine_of(address)
             return sorted(one for one in self._taken if _machine_of(one) == machine).index(address)
 
     def close(self) -> None:
-        """Leave the cluster; its workers go on."""
+        """Leave the cluster; its workers keep running."""
         with contextlib.suppress(OSError, TimeoutError):
             self.client.close()
 
     def _check(self) -> int:
-        """Check that there are workers of our versions; return the fewest threads of one."""
+        """Check that workers have this machine's versions; return their fewest threads."""
         there = self.list_workers()
         if not there:
             raise ConfigurationError(
                 "the cluster has no workers", got=self._url, hint=f"start some: {_START}"
             )
         own = read_versions()
-        # Python's first: code does not travel between two of its versions.
+        # Python comes first, since code cannot be sent between two of its versions.
         python = {
             address: {"python": found["host"]["python"]}
             for address, found in self.client.get_versions()["workers"].items()
@@ -137,7 +137,7 @@ class Cluster:
 
 
 class ClusterHost:
-    """One worker process of the cluster, as `sdperf.run.hosts.local.WorkerHost` wants it."""
+    """One worker process of the cluster, in the form of `sdperf.run.hosts.local.WorkerHost`."""
 
     def __init__(self, cluster: Cluster, address: str) -> None:
         self._cluster = cluster
@@ -146,21 +146,21 @@ class ClusterHost:
         self.executor: Executor = self._requests
 
     def exit_code(self) -> int | None:
-        """Return ``None``: another machine's exit codes are not known."""
+        """Return ``None``: exit codes of another machine are unknown."""
         return None
 
     def last_words(self) -> str:
-        """Return nothing: it prints to the terminal that it was started in."""
+        """Return an empty text: the worker prints to its own terminal."""
         return ""
 
     def kill(self) -> None:
-        """Free the pipeline, and restart the process where it still computes."""
+        """Free the pipeline, and restart the process where it is still computing."""
         self._requests.end()
         self._cluster.release(self._address)
 
 
 class ClusterExecutor(Executor):
-    """Sends requests to one worker of a cluster; a lost worker fails what it was asked.
+    """Sends requests to one worker of a cluster; requests fail where the worker is lost.
 
     Args:
         cluster: The connection.
@@ -180,7 +180,7 @@ class ClusterExecutor(Executor):
         self._has_plugin = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Ask for a call; loading goes through a plugin of the worker."""
+        """Request a call; loading goes through a plugin of the worker."""
         if fn is worker.load:
             return self._watched(lambda: self._load(*args))
         if fn is worker.run_round:
@@ -214,7 +214,7 @@ class ClusterExecutor(Executor):
         return self._call(take_report)
 
     def _run_round(self, request: RoundRequest) -> RoundResult:
-        """Run a round, with instants of this machine's clock on both ways."""
+        """Run a round, with times of this machine's clock in both directions."""
         if request.start_at_s is not None:
             request = dataclasses.replace(request, start_at_s=request.start_at_s + self._offset_s)
         done: RoundResult = self._call(worker.run_round, request)
@@ -223,7 +223,7 @@ class ClusterExecutor(Executor):
         )
 
     def _measure_offset_s(self) -> float:
-        """Measure how far the worker's clock is ahead: half the fastest round trips' error."""
+        """Measure how far the worker's clock is ahead, within half of the fastest round trip."""
         pings = []
         for _ in range(_PINGS):
             before_s = monotonic_clock()
@@ -237,7 +237,7 @@ class ClusterExecutor(Executor):
         return result
 
     def _watched(self, work: Callable[[], T]) -> Future[T]:
-        """Do something that waits for the worker, in a thread; end early where it is lost."""
+        """Run a function that waits for the worker, in a thread; end early where it is lost."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
@@ -289,22 +289,22 @@ class ClusterExecutor(Executor):
 
 
 def read_versions() -> dict[str, str | None]:
-    """Return the versions here of what has to be equal on both sides."""
+    """Return this machine's versions of the packages that have to be equal on both sides."""
     return _make_reader()()
 
 
 def check_versions(
     own: Mapping[str, str | None], others: Mapping[str, Mapping[str, str | None]]
 ) -> None:
-    """Check that all workers run our versions. Pure.
+    """Check that all workers run the versions of this machine. Pure.
 
     Args:
-        own: Version by package, here.
-        others: The same of each worker by its address; packages that it does not name are not
-            looked at.
+        own: Version by package on this machine.
+        others: Version by package of each worker, by its address; packages that a worker does not
+            name are not compared.
 
     Raises:
-        ConfigurationError: One differs; the message names the first and counts the rest.
+        ConfigurationError: A version differs; the message names the first and counts the rest.
     """
     wrong = [
         (name, address, found[name])
@@ -331,7 +331,7 @@ def _comparable(name: str, version: str | None) -> str | None:
 
 
 def _make_reader() -> Callable[[], dict[str, str | None]]:
-    """Make a function that travels by value: the other side may have no sdperf at all."""
+    """Make a function that is sent by value, since the other side may not have sdperf."""
     names, python = [name for name in _EQUAL if name != "python"], platform.python_version
 
     def read() -> dict[str, str | None]:
@@ -356,13 +356,13 @@ def _connect(url: str, connect_s: float) -> Any:
         ) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of versions; ours are checked with a message
+            warnings.simplefilter("ignore")  # of versions; sdperf checks them with a message
             client: Any = Client
             return _within(
                 connect_s + _CONNECT_SPARE_S,
                 lambda: client(url, timeout=connect_s, set_as_default=False),
             )
-    except Exception as error:  # whatever stands there: a wrong certificate, another protocol
+    except Exception as error:  # for any reason: a wrong certificate, another protocol
         raise ConfigurationError(
             "no Dask scheduler answers",
             got=f"{url}: {type(error).__name__}{_explain_tls(url)}",
@@ -372,10 +372,10 @@ def _connect(url: str, connect_s: float) -> Any:
 
 
 def _within(limit_s: float, work: Callable[[], T]) -> T:
-    """Do something that has no limit of its own, such as dask's handshake with a silent port.
+    """Run a function without its own time limit, such as dask's handshake with a silent port.
 
     Raises:
-        TimeoutError: It took longer; it goes on in a thread that nobody waits for.
+        TimeoutError: It took too long; it goes on in a thread that nobody waits for.
     """
     done: Future[T] = Future()
 

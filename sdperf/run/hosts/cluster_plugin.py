@@ -1,6 +1,6 @@
-"""What runs on a Dask worker before the first request: the pipeline is loaded there.
+"""Loads the pipeline on a Dask worker before the first request.
 
-Imports `distributed` at module level: loaded only where a cluster is used.
+It imports `distributed` at module level, so it is loaded only where a cluster is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class PreloadPipeline(WorkerPlugin):
 
     Args:
         spec: What to load.
-        address: The worker; on all others nothing happens, also on those that join later.
+        address: The worker; the plugin does nothing on other workers, also on later ones.
     """
 
     def __init__(self, spec: WorkerSpec, address: str) -> None:
@@ -29,10 +29,10 @@ class PreloadPipeline(WorkerPlugin):
         self._address = address
 
     async def setup(self, worker: Worker) -> None:
-        """Load beside the event loop, which has to go on answering the scheduler.
+        """Load in a thread, since the event loop has to keep answering the scheduler.
 
         Raises:
-            ModelError: The worker's files are others, or do not make the pipeline.
+            ModelError: The worker's files differ, or do not make the pipeline.
             ConfigurationError: The device or the subject cannot be used there.
             GenerationError: The user's own subject raised.
         """
@@ -49,10 +49,10 @@ class PreloadPipeline(WorkerPlugin):
 
 
 def localise(spec: WorkerSpec) -> WorkerSpec:
-    """Find the model's files on this machine; they may lie elsewhere than on the asking one.
+    """Find the model's files on this machine; their path may differ from the asking machine's.
 
     Raises:
-        ModelError: They are not here, or are others.
+        ModelError: The files are missing here, or differ.
     """
     asked = spec.model
     here = resolve_model(asked.name, lora=asked.lora, pipeline_class=asked.pipeline_class)
@@ -67,7 +67,7 @@ def localise(spec: WorkerSpec) -> WorkerSpec:
 
 
 def take_report() -> WorkerReport:
-    """Return what the worker said when it had loaded.
+    """Return the worker's report after loading.
 
     Raises:
         GenerationError: It has no pipeline.

@@ -1,8 +1,8 @@
 """Workers in another interpreter: any Python 3.11 or newer with torch and diffusers.
 
-sdperf need not be installed there. The worker's import path begins with a staged folder that holds
-this sdperf's modules and nothing else, so that packages of this interpreter do not leak into that
-one; folders of a revision come with it. See `sdperf.run.hosts.remote` for the far end.
+sdperf need not be installed there. The worker's import path begins with a staged folder that has
+only this sdperf's modules, so that packages of this interpreter do not leak into the other one.
+Folders of a revision come with it. `sdperf.run.hosts.remote` is the other end.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sdperf.run.hosts.wire import WireError, decode, encode, read_frame, write_f
 T = TypeVar("T")
 
 REMOTE_PACKAGE: Final = "sdperf_remote"
-"""Name of the far end on the worker's import path."""
+"""Module name of the other end on the worker's import path."""
 
 _KEPT_LINES: Final = 200
 _SHOWN_LINES: Final = 3
 _EXIT_WAIT_S: Final = 5.0
 _STRAY_VARIABLES: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
-"""What would make another interpreter load this one's files."""
+"""Environment variables that would make another interpreter load this one's files."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Launch:
 
     Attributes:
         python: The interpreter.
-        import_path: Folders searched before the interpreter's own, in order; `staged_harness`'s
-            among them.
-        folder: Where it works; ``None`` is the current folder.
+        import_path: Folders that are searched before the interpreter's own, in order; the folder of
+            `staged_harness` is among them.
+        folder: Its working folder; ``None`` is the current folder.
     """
 
     python: Path
@@ -60,9 +60,9 @@ class Launch:
 
 @contextlib.contextmanager
 def staged_harness() -> Iterator[Path]:
-    """Make a folder with a copy of this sdperf's modules and the far end; removed afterwards.
+    """Make a folder with a copy of this sdperf's modules and of the other end; it is removed later.
 
-    A copy, so that a change of the files while workers are renewed is not measured.
+    It is a copy, so that files that change while workers are renewed are not measured.
     """
     package = Path(__file__).parents[2]
     sweep(kind="worker-")
@@ -84,7 +84,7 @@ def staged_harness() -> Iterator[Path]:
 
 
 def _copy_modules(package: Path, target: Path) -> None:
-    """Copy a package's modules; folders without any (weights) are linked."""
+    """Copy a package's modules; folders without modules (weights) are linked."""
     target.mkdir()
     for entry in sorted(package.iterdir()):
         if entry.is_dir() and entry.name != "__pycache__":
@@ -103,7 +103,7 @@ class InterpreterHost:
         launch: How to start it.
 
     Raises:
-        ConfigurationError: There is no such program.
+        ConfigurationError: The program does not exist.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -134,7 +134,7 @@ class InterpreterHost:
         self.executor: Executor = PipeExecutor(requests, replies)
 
     def exit_code(self) -> int | None:
-        """Exit code of the worker, waited for a moment; ``None`` when it has none yet."""
+        """Exit code of the worker, after a short wait; ``None`` when it has none yet."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(_EXIT_WAIT_S)
         return None
@@ -146,7 +146,7 @@ class InterpreterHost:
         return summarise_words(list(self._words))
 
     def kill(self) -> None:
-        """Kill the worker and whatever it started, and close the pipes."""
+        """Kill the worker and all that it started, and close the pipes."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -164,8 +164,8 @@ class PipeExecutor(Executor):
     """Sends the functions of `sdperf.run.worker` over a pair of pipes, by name.
 
     Args:
-        requests: Where requests go.
-        replies: Where replies come from.
+        requests: The pipe for requests.
+        replies: The pipe for replies.
     """
 
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
@@ -178,10 +178,10 @@ class PipeExecutor(Executor):
         self._reader.start()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Ask for a call; the future fails with `BrokenProcessPool` when the worker dies.
+        """Request a call; the future fails with `BrokenProcessPool` when the worker dies.
 
         Raises:
-            TypeError: An argument does not travel between interpreters.
+            TypeError: An argument cannot be sent between interpreters.
         """
         if kwargs:
             raise TypeError("a worker's functions take no named arguments")
@@ -214,7 +214,7 @@ class PipeExecutor(Executor):
                 self._replies.close()
 
     def _read(self) -> None:
-        """Hand each reply to its future; when no more can come, fail those that wait."""
+        """Hand each reply to its future; fail the waiting futures when no more reply can come."""
         with contextlib.suppress(OSError, ValueError, WireError):
             while (message := read_frame(self._replies)) is not None:
                 with self._lock:
@@ -242,7 +242,7 @@ def _resolve(future: Future[Any], message: dict[str, Any]) -> None:
 
 
 def _as_own_error(error: dict[str, Any]) -> Exception:
-    """Turn an error into ours; a class that only the other sdperf has becomes the plain one."""
+    """Turn an error into one of this sdperf; a class that only the other has becomes the base."""
     try:
         return decode(error)  # type: ignore[no-any-return]
     except WireError:
@@ -271,7 +271,7 @@ def _explain_failure(message: dict[str, Any]) -> WorkerError:
 
 
 def summarise_words(lines: Sequence[str]) -> str:
-    """Cut what a worker printed to the few lines that tell most: where it crashed, or the end."""
+    """Cut a worker's output to the most telling lines: where it crashed, or the end."""
     said = [line.strip() for line in lines if line.strip()]
     fatal = next((i for i, line in enumerate(said) if line.startswith("Fatal Python error")), None)
     if fatal is None:

@@ -16,7 +16,7 @@ _EXIT_WAIT_S = 5.0
 
 
 class WorkerHost(Protocol):
-    """Where one worker lives."""
+    """The place where one worker lives."""
 
     executor: Executor
 
@@ -24,14 +24,14 @@ class WorkerHost(Protocol):
         """Exit code of a worker that died; ``None`` when unknown."""
 
     def last_words(self) -> str:
-        """What it printed last, where that does not stand on the terminal already."""
+        """Its last output, where that is not on the terminal already."""
 
     def kill(self) -> None:
-        """End the worker at once, whatever it does."""
+        """End the worker at once, even while it works."""
 
 
 class _RecordingContext(SpawnContext):
-    """A spawn context that keeps hold of the process it starts, for its exit code."""
+    """A spawn context that remembers the process it starts, for its exit code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class SpawnedHost:
         )
 
     def exit_code(self) -> int | None:
-        """Exit code of the child, waited for a moment; ``None`` when it has none yet."""
+        """Exit code of the child, after a short wait; ``None`` when it has none yet."""
         for process in self._context.started:
             # The executor's own thread may be reaping the child: until it has, `join` returns at
             # once and there is no code yet.
@@ -65,7 +65,7 @@ class SpawnedHost:
         return None
 
     def last_words(self) -> str:
-        """Return nothing: the child prints to our own terminal."""
+        """Return an empty text: the child prints to the terminal of this process."""
         return ""
 
     def kill(self) -> None:
@@ -83,15 +83,15 @@ class InProcessHost:
         self.executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="sdperf-in-process")
 
     def exit_code(self) -> int | None:
-        """Return ``None``: it would be our own."""
+        """Return ``None``: the exit code would be that of this process."""
         return None
 
     def last_words(self) -> str:
-        """Return nothing: it prints to our own terminal."""
+        """Return an empty text: it prints to the terminal of this process."""
         return ""
 
     def kill(self) -> None:
-        """Free the pipeline; a generation that hangs in our own process cannot be ended."""
+        """Free the pipeline; a generation that hangs in this process cannot be ended."""
         with contextlib.suppress(RuntimeError):
             self.executor.submit(worker.unload)
         self.executor.shutdown(wait=False, cancel_futures=True)
@@ -119,10 +119,10 @@ def explain_exit(code: int | None) -> str:
 
 
 def suggest_after(exit_code: int | None) -> str:
-    """Say what to do about a worker that died: less memory for one that was killed. Pure.
+    """Say what to do about a worker that died, such as using less memory. Pure.
 
     Args:
-        exit_code: As `multiprocessing` gives it; ``None`` is not known.
+        exit_code: The exit code from `multiprocessing`; ``None`` is unknown.
     """
     if exit_code == -signal.SIGKILL:
         return (

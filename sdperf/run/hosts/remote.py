@@ -1,8 +1,8 @@
-"""The far end of `sdperf.run.hosts.interpreter`: a worker in any Python 3.11 or newer.
+"""The other end of `sdperf.run.hosts.interpreter`: a worker in any Python 3.11 or newer.
 
-Runs copied out of its package, beside the sdperf of whatever revision is measured, and therefore
-imports only the standard library until it is asked for something. Standard input and output carry
-frames; what the code under test prints goes to standard error.
+A copy of this file runs outside its package, beside the sdperf of the measured revision. So it
+imports only the standard library until the first request. Standard input and output carry frames;
+the output of the code under test goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Final
 from .wire import WireError, decode, encode, read_frame, write_frame
 
 ORPHANED: Final = 113
-"""Exit code of a worker whose parent is gone; that of `sdperf.run.worker` too."""
+"""Exit code of a worker whose parent has ended; `sdperf.run.worker` has the same."""
 
 _TRACE_LINES: Final = 12
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
@@ -32,10 +32,10 @@ _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 def list_modules_in(folders: Sequence[str]) -> dict[str, str]:
     """List the modules imported so far whose files lie in any of the folders.
 
-    What is installed does not count, though the environment may lie in one of them.
+    Installed modules do not count, although the environment may be in one of the folders.
 
     Returns:
-        The start of the SHA-256 of each one's file, by the module's name.
+        The start of the SHA-256 of each module's file, by the module's name.
     """
     roots = [Path(folder).resolve() for folder in folders]
     prefixes = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
@@ -54,7 +54,7 @@ def list_modules_in(folders: Sequence[str]) -> dict[str, str]:
 
 
 def locate_module(name: str) -> str | None:
-    """Return the file of a module that was imported; ``None`` where there is none."""
+    """Return the file of an imported module; ``None`` where it has none."""
     file = getattr(sys.modules.get(name), "__file__", None)
     return None if file is None else str(Path(file).resolve())
 
@@ -62,8 +62,8 @@ def locate_module(name: str) -> str | None:
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests one after another until the other side closes its end.
 
-    Requests are read by a thread of their own, so that a worker leaves as soon as its parent is
-    gone, whatever it does at that moment.
+    A separate thread reads requests, so that a worker ends as soon as its parent has ended,
+    even while it works.
     """
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
@@ -80,7 +80,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 
 def answer(message: dict[str, Any]) -> dict[str, Any]:
-    """Do what a request asks for and return the reply, which may be an error."""
+    """Execute a request and return the reply, which may be an error."""
     number = message.get("id")
     try:
         module_name, _, name = str(message["call"]).partition(":")
@@ -108,7 +108,7 @@ def _import_worker(name: str) -> Any:
 
 
 def main() -> None:
-    """Take the pipes away from everybody else's prints, then serve."""
+    """Keep the pipes free of other code's output, then serve requests."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")

@@ -1,9 +1,9 @@
 """Values and frames between two interpreters: JSON with the type of each value beside it.
 
-Not pickle: the two may run different versions of Python and, beside another revision, of sdperf.
-Fields that one side does not know are left out, those that it misses take their defaults, and only
-dataclasses and errors of sdperf are ever made. Imports nothing of sdperf at module level: a copy
-of this file runs beside whatever sdperf a revision holds.
+It is not pickle, since the two may run different versions of Python and of sdperf. Fields that one
+side does not know are left out, and missing fields take their defaults. Only dataclasses and errors
+of sdperf are ever made. The module imports no sdperf at module level: a copy of this file runs
+beside the sdperf of any revision.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class WireError(Exception):
 
 
 def encode(value: Any) -> Any:
-    """Turn a value into what JSON holds.
+    """Turn a value into JSON values.
 
     Raises:
-        WireError: It is of a type that does not travel.
+        WireError: The value has a type that cannot be sent.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -59,10 +59,10 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """Turn what `encode` made back into the value.
+    """Turn the result of `encode` back into the value.
 
     Raises:
-        WireError: It is malformed, names a class that is not here, or lacks what that class needs.
+        WireError: It is malformed, names an unknown class, or lacks fields that the class needs.
     """
     if isinstance(value, list):
         return tuple(decode(item) for item in value)
@@ -80,7 +80,7 @@ def write_frame(stream: BinaryIO, message: dict[str, Any]) -> None:
     """Write one message: its length, then JSON.
 
     Raises:
-        OSError: The other side is gone.
+        OSError: The other side has ended.
     """
     payload = json.dumps(message).encode()
     stream.write(_LENGTH.pack(len(payload)) + payload)
@@ -91,7 +91,7 @@ def read_frame(stream: BinaryIO) -> dict[str, Any] | None:
     """Read one message; ``None`` where the other side has closed its end.
 
     Raises:
-        WireError: What came is no frame.
+        WireError: The received bytes are not a frame.
     """
     header = stream.read(_LENGTH.size)
     if len(header) < _LENGTH.size:

@@ -1,1 +1,1 @@
-"""The images of a session: drawn for comparison, looked at, scored."""
+"""The images of a session: drawn for comparison, examined and scored."""

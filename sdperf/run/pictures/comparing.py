@@ -1,4 +1,4 @@
-"""A session's images compared with those that they should be: looked at once, scored once."""
+"""Compares a session's images with their references; each is examined and scored once."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def record_images(
     *,
     is_external: bool = False,
 ) -> list[ImageRecord]:
-    """Look at delivered images: hard faults, entropy, scores; on all cores, each picture once.
+    """Examine delivered images for hard faults, entropy and scores, on all cores.
 
-    Each is compared with this run's image of the plain reference and with the shipped one.
+    Each is compared with this run's image of the plain reference and with the shipped reference.
 
     Args:
-        suite: Whose pictures they are.
-        made: What was asked for, and what came.
-        is_external: Whether a program of the user's drew them, whose model and noise are others:
-            they are compared with its own earlier ones only.
+        suite: The suite that drew the pictures.
+        made: Each request with its delivered image.
+        is_external: Whether an external program drew them. It has another model and other noise, so
+            its pictures are compared with its own earlier ones only.
     """
     wanted = [(one.png, [] if is_external else _list_others(suite, image)) for image, one in made]
     with suite.pool.ledger.spend("comparing"):
@@ -44,7 +44,7 @@ def record_images(
 
 
 def _list_others(suite: Suite, image: ImageRequest) -> list[Other]:
-    """List what an image is compared with."""
+    """List the images that an image is compared with."""
     plain, others = fetch_plain(suite, image), []
     if plain is not None:
         others.append(Other.of_png(name_sync(suite.reference_precision), plain))
@@ -63,14 +63,14 @@ def add_scores(
     *,
     against: str,
 ) -> list[ImageRecord]:
-    """Compare images with others that were made in this session too; see `record_images`.
+    """Compare images with other images of the same session; see `record_images`.
 
     Args:
-        suite: Whose pictures they are.
-        records: What is known of the images; a score is added to each.
+        suite: The suite that drew the pictures.
+        records: The records of the images; a score is added to each.
         others: PNG bytes of the other images, in order.
         pngs: PNG bytes of the images, in order.
-        against: What the others are.
+        against: Name of the other images.
 
     Raises:
         ImageError: Two images differ in size.

@@ -1,4 +1,4 @@
-"""The images that a session has made so far, and what is known of them."""
+"""The images that a session has made so far, with their scores."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _Made = dict[tuple[Precision, str, ImageRequest], DeliveredImage]
 
 @dataclass
 class SessionImages:
-    """What was made of one workload by one code on one device.
+    """The images of one workload, drawn by one code on one device.
 
     Attributes:
-        plain: Images that the plain reference delivered in sync mode; ``None`` where it could not.
-        plain_precision: The reference's precision; ``None`` before it was chosen.
-        recordings: Generations opened up by where they come from, or why there is none.
+        plain: Images of the plain reference in sync mode; ``None`` where it could not draw one.
+        plain_precision: Precision of the reference; ``None`` before it was chosen.
+        recordings: Recorded generations by their source, or the reason why there is none.
         recording_s: Seconds that the recordings of each source took.
-        scores: What is known of the pictures by their content, whoever made them.
+        scores: Faults and scores of pictures by their content, for all pipelines.
     """
 
     plain: dict[ImageRequest, bytes | None] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class SessionImages:
     def keep_made(
         self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
     ) -> None:
-        """Remember an image that one worker delivered in sync mode, nothing optimised."""
+        """Remember an image that one worker delivered in sync mode without optimisations."""
         self._made.setdefault((precision, engine, image), delivered)
         if (precision, engine) == (self.plain_precision or "fp32", TORCH):
             self.keep_plain(image, delivered.png)
@@ -59,7 +59,7 @@ class SessionImages:
     def keep_first(
         self, precision: Precision, engine: str, image: ImageRequest, delivered: DeliveredImage
     ) -> None:
-        """Remember an image that a fresh process made alone, its first, nothing optimised."""
+        """Remember the first image of a fresh process, drawn alone without optimisations."""
         self._first.setdefault((precision, engine, image), delivered)
 
     def find_first(

@@ -1,9 +1,9 @@
-"""What a session will want of reference pipelines, made in one visit to each.
+"""Draws everything that a session needs from reference pipelines, with one load of each.
 
 A pipeline under test is compared with pictures of the plain pipeline in fp32, or in the widest
-precision that the memory holds, and against a recording of its components. One pipeline is loaded
-at a time, so that every change of mind costs two loads: a session that knows what its tests will
-ask has all of it made while a reference is loaded, before the pipeline under test is.
+precision that the memory holds, and with a recording of its components. One pipeline is loaded at a
+time, so that every return to a reference costs two loads. So a session that knows the needs of its
+tests draws everything while a reference is loaded, before it loads the pipeline under test.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RECORDED_IMAGES: Final = 8
-"""Images whose components and latents are looked at, where there is time: those of the suite."""
+"""How many images of the suite have their components and latents compared, where time allows."""
 
 RECORDING_BUDGET_S: Final = 60.0
-"""Seconds a pipeline in which further images than the first are opened up."""
+"""Seconds per pipeline for recording further images than the first."""
 
 ROLE: Final = "reference"
-"""What a pipeline that only serves as a reference is called in the ledger."""
+"""Name in the ledger of a pipeline that serves only as a reference."""
 
 
 @dataclass(frozen=True)
 class PlannedReferences:
-    """What the tests of a session will ask for.
+    """The references that the tests of a session will need.
 
     Attributes:
-        pictures: How many of the workload's pictures are wanted of plain fp32, from the first one.
+        pictures: How many of the workload's pictures are needed from plain fp32, from the first on.
         inspected: Precision and engine of each pipeline whose components or latents are compared
             with a recording.
     """
@@ -51,14 +51,14 @@ class PlannedReferences:
 
 
 def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | None:
-    """Find whose recording a pipeline's components are compared with.
+    """Find the pipeline whose recording a pipeline's components are compared with.
 
     The reference of a 16-bit precision, of a subject and of another engine is the plain pipeline
-    in fp32 on the same device; that of plain fp32 on an accelerator is plain fp32 on the CPU. Plain
-    fp32 on the CPU is compared with itself with another number of threads: what is left is the
-    noise floor. A subject of another class than the model's takes the model's place: the model's
-    pipeline says nothing of it. Where the memory does not hold fp32, the widest precision that it
-    holds takes its place, and the plain pipeline in that precision has no reference: ``None``.
+    in fp32 on the same device. The reference of plain fp32 on an accelerator is plain fp32 on the
+    CPU. Plain fp32 on the CPU is compared with itself with another number of threads, which gives
+    the noise floor. A subject of another class than the model's is its own model, since the model's
+    pipeline tells nothing about it. Where the memory does not hold fp32, the widest precision that
+    fits takes its place; the plain pipeline in that precision has no reference: ``None``.
     """
     threads = suite.threads_per_worker(1)
     kind = suite.describe_device().kind
@@ -85,7 +85,7 @@ def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | 
 
 
 def choose_reference(suite: Suite, precision: Precision, engine: str) -> Source:
-    """Return what `find_reference` finds.
+    """Return the reference from `find_reference`, or raise.
 
     Raises:
         UnsupportedError: Nothing wider fits into memory.
@@ -105,7 +105,7 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
     """Return the recording of a generation, made once for each source.
 
     Raises:
-        SdperfError: It could not be made; said again when asked again.
+        SdperfError: It could not be made; a repeated call raises the same error.
     """
     if (source, image) not in suite.images.recordings:
         try:
@@ -125,13 +125,13 @@ def make_recording(suite: Suite, source: Source, image: ImageRequest) -> Recordi
 
 
 def make_recordings(suite: Suite, source: Source) -> list[tuple[ImageRequest, Recording]]:
-    """Return the recordings of the quality suite's images, as many as there is time for.
+    """Return the recordings of the quality suite's images, as many as time allows.
 
-    The first one is made whatever it takes, more of them while all that were made of the source
-    took less than `RECORDING_BUDGET_S`; one that cannot be made ends the list.
+    The first recording is always made, and further ones while all recordings of the source took
+    less than `RECORDING_BUDGET_S`. A recording that cannot be made ends the list.
 
     Raises:
-        SdperfError: The first one could not be made.
+        SdperfError: The first recording could not be made.
     """
     made = []
     for number in range(RECORDED_IMAGES):
@@ -153,12 +153,13 @@ def make_recordings(suite: Suite, source: Source) -> list[tuple[ImageRequest, Re
 
 
 def make_due(suite: Suite, spec: WorkerSpec) -> None:
-    """Make what the tests of a pipeline will be compared with, before that pipeline is loaded.
+    """Draw the references for the tests of a pipeline, before that pipeline is loaded.
 
-    What fails is logged or said when it is asked for; the pipeline under test is none the worse.
+    A failure is logged, or reported when the reference is needed; the pipeline under test still
+    runs.
 
     Args:
-        suite: What the session shares.
+        suite: The suite of the session.
         spec: The pipeline that is about to be loaded.
     """
     if not suite.compares_with_fp32 or suite.planned == PlannedReferences():
@@ -172,13 +173,13 @@ def make_due(suite: Suite, spec: WorkerSpec) -> None:
     _record_all(suite, of_plain)
     if spec != plain:
         _draw_planned(suite)
-    _record_all(suite, of_others)  # but those that were made before
+    _record_all(suite, of_others)  # except those that were made before
 
 
 def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
-    """Draw those of the plain reference's pictures that nobody has drawn; untimed, one by one.
+    """Draw the missing pictures of the plain reference, untimed and one by one.
 
-    ``None`` is kept for a picture that it cannot draw here, and for all that are left where it
+    ``None`` is stored for a picture that it cannot draw here, and for all missing pictures where it
     cannot be loaded or its worker died; the reason is logged once.
     """
     precision = suite.reference_precision
@@ -199,7 +200,7 @@ def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
 
 
 def fetch_plain(suite: Suite, image: ImageRequest) -> bytes | None:
-    """Return the plain reference's image of this run, generating it untimed where no case did.
+    """Return the plain reference's image of this run; it is drawn untimed where no case drew it.
 
     ``None`` when it cannot run here; the reason is logged once.
     """
@@ -213,7 +214,7 @@ def _draw_planned(suite: Suite) -> None:
 
 
 def list_reference_specs(suite: Suite) -> set[WorkerSpec]:
-    """List the pipelines that the plan wants as references, whether or not they are tested too."""
+    """List the pipelines that the plan needs as references, also those that are tested."""
     found = [find_reference(suite, *one) for one in suite.planned.inspected]
     specs = {one.spec for one in found if one is not None}
     plain = suite.make_spec(suite.reference_precision)
@@ -221,7 +222,7 @@ def list_reference_specs(suite: Suite) -> set[WorkerSpec]:
 
 
 def _list_due(suite: Suite, spec: WorkerSpec) -> list[Source]:
-    """List the recordings that the tests of a pipeline will ask for, and that are not made."""
+    """List the missing recordings that the tests of a pipeline will need."""
     image = suite.workload.image(0)
     asking = [
         one for one in suite.planned.inspected if suite.make_spec(one[0], engine=one[1]) == spec
@@ -243,7 +244,7 @@ def _record_all(suite: Suite, sources: list[Source]) -> None:
 
 
 def _name_role(suite: Suite, source: Source) -> str:
-    """Name a pipeline that is loaded as a reference only; one under test keeps its name."""
+    """Name a pipeline that is loaded only as a reference; a pipeline under test keeps its name."""
     spec, subject = source.spec, suite.subject
     is_tested = subject is None and spec.device == suite.device
     return "" if is_tested else ROLE

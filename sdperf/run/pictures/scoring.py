@@ -1,6 +1,6 @@
-"""Pictures looked at and compared: each picture and each pair once in a session, on all cores.
+"""Examines and compares pictures: each picture and each pair once in a session, on all cores.
 
-Nothing here runs while anything is timed: it is called between cases, and returns when it is done.
+This never runs while something is timed: it is called between cases, and returns when it is done.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Other:
-    """What a picture is compared with.
+    """A picture that another one is compared with.
 
     Attributes:
-        against: What it is, such as ``fp32-sync``.
+        against: Its name, such as ``fp32-sync``.
         sha256: Content hash of its PNG.
         read: Returns its pixels, (H, W, 3) uint8.
     """
@@ -38,19 +38,19 @@ class Other:
 
     @classmethod
     def of_png(cls, against: str, png: bytes) -> Other:
-        """Take PNG bytes."""
+        """Make it from PNG bytes."""
         return cls(against, compute_png_sha256(png), lambda: decode_png(png))
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is seen in one picture alone.
+    """The facts of one picture alone.
 
     Attributes:
         width: Pixels.
         height: Pixels.
         entropy_bits: Entropy of its grey levels, bits per pixel.
-        faults: Each hard fault in words.
+        faults: The hard faults in words.
     """
 
     width: int
@@ -61,13 +61,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Examined:
-    """A picture, looked at and compared.
+    """A picture with its facts and its scores.
 
     Attributes:
         sha256: Content hash of its PNG.
-        look: What is seen in it alone.
-        scores: One for each other picture of its shape, in the order that was asked for.
-        other_sizes: In words, each other picture that has another size, which no score tells.
+        look: The facts of the picture alone.
+        scores: One for each other picture of its shape, in the order of the request.
+        other_sizes: Other pictures of another size, in words; they have no score.
     """
 
     sha256: str
@@ -81,9 +81,10 @@ class Examined:
         """Make the record of the picture.
 
         Args:
-            image: What was asked for.
-            delivered: What came, with what its worker has to say against it.
-            of_one_size: Whether another size than those it is compared with is a fault.
+            image: The request.
+            delivered: The delivered image, with the faults that its worker found.
+            of_one_size: Whether it is a fault to have another size than the pictures to compare
+                with.
         """
         faults = [*delivered.faults, *self.look.faults]
         if delivered.nonfinite:
@@ -104,10 +105,10 @@ class Examined:
 
 @dataclass
 class PictureScores:
-    """What is known of a session's pictures, by content hash.
+    """The facts and scores of a session's pictures, by content hash.
 
-    Cases of one pipeline deliver equal bytes in every mode and for every count of workers, so that
-    most pictures have been looked at before.
+    Cases of one pipeline deliver equal bytes in every mode and with any number of workers, so that
+    most pictures have been examined before.
     """
 
     _looks: dict[str, Look] = field(default_factory=dict)
@@ -115,14 +116,14 @@ class PictureScores:
     _sizes: dict[str, str] = field(default_factory=dict)
 
     def examine(self, pictures: Sequence[tuple[bytes, Sequence[Other]]]) -> list[Examined]:
-        """Look at pictures, and compare each with others; only what is unknown is worked on.
+        """Examine pictures and compare each with others; known results are not computed again.
 
         Args:
-            pictures: PNG bytes, and what to compare them with. An other of another shape is left
+            pictures: PNG bytes, and the pictures to compare them with; one of another shape is left
                 out.
 
         Returns:
-            One for each picture.
+            One result for each picture.
 
         Raises:
             ImageError: A picture cannot be read, or is too small to be compared.
@@ -163,7 +164,7 @@ class PictureScores:
         pairs: list[tuple[str, str]],
         unseen: list[str],
     ) -> None:
-        """Decode what is needed, then look at what is new, then compare; each step on all cores."""
+        """Decode needed pictures, examine new ones, then compare; each step uses all cores."""
         read = map_on_all_cores(lambda reader: reader(), list(readers.values()))
         pixels = dict(zip(readers, read, strict=True))
         for sha256, one in pixels.items():

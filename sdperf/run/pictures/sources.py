@@ -1,4 +1,4 @@
-"""Where a recording of a generation comes from."""
+"""The pipeline that a recording of a generation comes from."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sdperf.run.messages import WorkerSpec
 
 @dataclass(frozen=True)
 class Source:
-    """Where a recording comes from.
+    """The pipeline that a recording comes from.
 
     Attributes:
-        spec: What is loaded.
+        spec: The specification of the loaded pipeline.
         threads: CPU threads of its operators.
-        words: What it is, for the report.
+        words: Its description for the report.
     """
 
     spec: WorkerSpec

@@ -1,1 +1,1 @@
-"""A worker whose pictures a program of the user's draws: `asked` answers what a pipeline would."""
+"""A worker whose pictures an external program draws: `asked` answers in place of a pipeline."""

@@ -1,4 +1,4 @@
-"""A program of the user's in a worker: it answers what `LoadedPipeline` answers. Loads no torch."""
+"""An external program in a worker: it answers like `LoadedPipeline`. Torch is not loaded."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from sdperf.settings import ENGINE, OPTIMISATIONS, PRECISION, SUBJECT
 T = TypeVar("T")
 
 MOST_AT_ONCE: Final = 3
-"""Requests that are sent ahead in async: one being read, one being drawn, one being delivered."""
+"""Requests at the same time in async: one is read, one is drawn, one is delivered."""
 
 _LIMIT_S: Final = 600.0
 _SHARE_OF_LIMIT: Final = 0.95
-"""The program's limit is a little shorter than that of the pool, whose message knows less."""
+"""Share of the pool's time limit that the program has, so that its better message comes first."""
 
 
 class AskedProgram:
     """A program that was started and has loaded.
 
     Args:
-        spec: What the worker was asked for.
+        spec: The specification of the worker.
 
     Attributes:
-        report: What the worker says of it.
+        report: The worker's report of it.
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
@@ -60,7 +60,7 @@ class AskedProgram:
         self._execution: Execution | None = None
 
     def run_round(self, request: RoundRequest) -> RoundResult:
-        """Run one round between two timed borders; the pictures are decoded inside of them."""
+        """Run one round between two timed borders; decoding the pictures is timed too."""
         if request.stage is not None:
             raise ConfigurationError(
                 "a program of yours draws whole pictures: its stages cannot be measured alone",
@@ -96,7 +96,7 @@ class AskedProgram:
         )
 
     def profile(self, request: RoundRequest) -> StageTimes:
-        """Draw the first image and return the stages that the program tells."""
+        """Draw the first image and return the stage times that the program reports."""
         (drawn,) = self._program.generate(
             request.workload, request.images[:1], request.threads, at_once=1
         )
@@ -116,14 +116,14 @@ class AskedProgram:
         raise GenerationError("a program of yours cannot be traced: torch's profiler cannot see it")
 
     def measure_speed(self, request: RoundRequest) -> DeviceSpeed:  # noqa: ARG002
-        """Return nothing: what the program reaches of the device is its own affair."""
+        """Return ``None``: the limits of the device are unknown for an external program."""
         return DeviceSpeed(None, None)
 
     def ask(self, question: Question[T]) -> T:
-        """Answer what can be asked of a program: several images at a time.
+        """Answer the questions that suit a program: several images at a time.
 
         Raises:
-            UnsupportedError: It is about components, latents or the device's memory.
+            UnsupportedError: The question is about components, latents or the device's memory.
         """
         if not isinstance(question, GenerateBatch):
             raise UnsupportedError("a program of yours shows neither components nor latents")
@@ -131,14 +131,14 @@ class AskedProgram:
         if self._facts.queue > 1:
             at_once = min(self._facts.queue, len(images))
             drawn = self._program.generate(question.workload, images, question.threads, at_once)
-        else:  # in another order: what one picture leaves behind changes another one
+        else:  # in another order: effects of one picture on the next one would show
             drawn = self._program.generate(question.workload, images[::-1], question.threads, 1)
             drawn.reverse()
         made = tuple(_as_delivered(one, question.workload) for one in drawn)
         return cast("T", made)
 
     def free(self) -> None:
-        """Ask the program to end, and end it where it does not."""
+        """Ask the program to end, and end it where it does not end itself."""
         self._program.stop()
 
     @property
@@ -204,14 +204,14 @@ def explain_no_overlap(facts: ProgramFacts) -> str:
 
 
 def find_no_overlap(facts: ProgramFacts | None, mode: Mode) -> str | None:
-    """Say why a program cannot be measured in a mode; ``None`` where it can, or is none. Pure."""
+    """Say why a program cannot be measured in a mode; ``None`` where it can. Pure."""
     if facts is None or mode == "sync" or facts.queue > 1:
         return None
     return explain_no_overlap(facts)
 
 
 def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str) -> tuple[str, ...]:
-    """List what was asked for and a program cannot be told, in words. Pure."""
+    """List the requested settings that a program cannot take, in words. Pure."""
     asked = {
         "steps": f"{workload.num_inference_steps} steps",
         "guidance": None
@@ -236,9 +236,9 @@ def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str)
 
 
 def find_model_hash(model_hash: str, use: EngineUse | None) -> str:
-    """Return the hash of what draws: the model's files, or a program's words for its model. Pure.
+    """Return the hash of the model's files, or of a program's words for its model. Pure.
 
-    Versions are no part of it: they are a change to be judged.
+    It does not include versions, since another version is a change to be judged.
     """
     if use is None or use.program is None:
         return model_hash
@@ -263,7 +263,7 @@ def _as_delivered(drawn: DrawnPicture, workload: Workload) -> DeliveredImage:
 
 
 def _check_askable(spec: WorkerSpec) -> None:
-    """Refuse what only a pipeline of diffusers can be told.
+    """Refuse settings that only a pipeline of diffusers can take.
 
     Raises:
         ConfigurationError: A subject or an optimisation was asked for.

@@ -1,1 +1,1 @@
-"""The quality suite's questions to a worker, and what they recorded."""
+"""The quality suite's questions to a worker, and the recorded answers."""

@@ -1,4 +1,4 @@
-"""The cases of the quality suite: what each asks of the workers, and what it saw."""
+"""The cases of the quality suite: the questions of each to the workers, and its answers."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from sdperf.settings import IN_PROCESS
 from sdperf.units import format_shape
 
 FEWEST_IMAGES: Final = 8
-"""Pairs that the exact paired test needs to be able to speak."""
+"""The fewest pairs with which the exact paired test can fail."""
 
 ENCODER: Final = "picture encoder"
-"""What turns the input picture into latents, as a component."""
+"""Name of the component that turns the input picture into latents."""
 
 BATCH: Final = 3
-"""Images in the batch that is compared with single ones: more than two, and odd."""
+"""How many images the batch has that is compared with single ones: odd, and more than two."""
 
 
 @dataclass
@@ -59,10 +59,10 @@ class QualityBench:
     `sdperf.run.pictures.references.choose_reference` says which reference a pipeline has.
 
     Attributes:
-        suite: What the session shares.
-        count: Images of the suite.
-        engine: What runs the networks of the pipeline under test; its reference runs on torch.
-        pngs: Every image made here, by content hash.
+        suite: The suite of the session.
+        count: How many images the suite has.
+        engine: The engine of the pipeline under test; its reference runs on torch.
+        pngs: PNG bytes of every image made here, by content hash.
     """
 
     suite: Suite
@@ -81,24 +81,24 @@ class QualityBench:
         return Soundness(images, first, len(recording.latents), recording.nonfinite_step)
 
     def observe_repeats(self, precision: Precision) -> Repeats:
-        """L1: make the first image again in soiled memory, then in a fresh process."""
+        """L1: make the first image again in memory full of NaN, then in a fresh process."""
         request = self.suite.workload.image(0)
         before = self._make_images(precision)[0]
         self.suite.acquire(precision, 1, engine=self.engine)
         threads = self.suite.threads_per_worker(1)
-        if not is_external(self.engine):  # whose memory is not this process's
+        if not is_external(self.engine):  # a program's memory is in another process
             self.suite.pool.ask(SoilMemory(self.suite.workload, (request,), threads))
         again = self._generate((request,))[0]
         if self.suite.pool.is_in_process:
             refused = f"not tried with {IN_PROCESS}"
             return Repeats(self._compared([again], [before], "same-process")[0], refused)
-        anew = self._make_afresh(precision, request)
-        (scored,) = self._compared([anew], [again], "fresh-process")
+        fresh = self._make_afresh(precision, request)
+        (scored,) = self._compared([fresh], [again], "fresh-process")
         repeated = self._compared([again], [before], "same-process")[0].scores[-1]
         return Repeats(replace(scored, scores=(*scored.scores, repeated)))
 
     def _make_afresh(self, precision: Precision, request: ImageRequest) -> ImageRecord:
-        """Make an image in a process that made none; a case's second worker may have done so."""
+        """Make an image in a process that made none yet, unless a case's second worker did so."""
         first = self.suite.images.find_first(precision, self.engine, request)
         if first is not None:
             return self._keep([(request, first)])[0]
@@ -107,7 +107,7 @@ class QualityBench:
         return self._generate((request,))[0]
 
     def observe_components(self, precision: Precision) -> ComponentParity:
-        """L2: run each component on the inputs that it had in the reference."""
+        """L2: run each component on its recorded inputs in the reference."""
         self._refuse_external("components, which are compared on equal inputs")
         reference, current = self._reference(precision), self._current(precision)
         recordings = make_recordings(self.suite, reference)
@@ -172,7 +172,7 @@ class QualityBench:
         return self.suite.workload.image_key(request)
 
     def _make_images(self, precision: Precision) -> tuple[ImageRecord, ...]:
-        """Make the suite's images of a precision, once, but for those that measured cases made."""
+        """Make the suite's images of a precision once, except those that measured cases made."""
         if not is_external(self.engine):
             self.suite.make_references(Variant(precision, engine=self.engine))
             for request in self._list_missing(precision):
@@ -195,7 +195,7 @@ class QualityBench:
         return [one for one in self._requests() if (precision, one) not in self._records]
 
     def _generate(self, requests: tuple[ImageRequest, ...]) -> list[ImageRecord]:
-        """Generate images one by one on the worker that is loaded."""
+        """Generate images one by one on the loaded worker."""
         threads = self.suite.threads_per_worker(1)
         done = self.suite.pool.run_round([self.suite.request(requests, "sync", threads)])
         return self._keep(tuple(zip(requests, done.results[0].images, strict=True)))
@@ -209,7 +209,7 @@ class QualityBench:
     def _compared(
         self, images: Sequence[ImageRecord], others: Sequence[ImageRecord], against: str
     ) -> list[ImageRecord]:
-        """Add the scores of images against other ones that were made here."""
+        """Add the scores of images against other images of this session."""
         return add_scores(
             self.suite,
             images,
@@ -261,10 +261,10 @@ def _compare_components(
 
 
 def _compare_latents(image: ImageRequest, before: Recording, after: Recording) -> PictureTrajectory:
-    """Compare two pictures' latents with each other, where they can be.
+    """Compare the latents of two pictures with each other, where that is possible.
 
     Raises:
-        UnsupportedError: A pipeline does not show them.
+        UnsupportedError: A pipeline does not show its latents.
     """
     if not before.latents or not after.latents:
         raise UnsupportedError("the pipeline does not show its latents after each step")
@@ -281,7 +281,7 @@ def _compare_latents(image: ImageRequest, before: Recording, after: Recording) -
 
 
 def measure_components(recording: Recording, replayed: Replay) -> tuple[ComponentDistance, ...]:
-    """Compute how far each component's output is from what was recorded, on equal inputs.
+    """Compute how far each component's output is from the recorded one, on equal inputs.
 
     Raises:
         ImageError: The shapes differ, or the recording itself is not finite.

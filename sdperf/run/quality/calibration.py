@@ -1,8 +1,8 @@
-"""Measuring what legal changes cost the images, so that floors rest on evidence.
+"""Measures how much legal changes move the images, so that floors are based on evidence.
 
-Each `Setting` generates the same images in another way. Legal ones (another thread count, another
-kernel, another place in a batch) must pass every gate; the worst of them sets the floors. A ladder
-of real changes shows how much room there is below.
+Each `Setting` generates the same images in another way. Legal changes (another thread count,
+another kernel, another place in a batch) must pass every gate, and the worst of them sets the
+floors. A ladder of real changes shows the distance between the floors and real damage.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ OLD_PROCESSOR: Final[Mapping[str, str]] = {
     "MKL_CBWR": "COMPATIBLE",
     "ONEDNN_MAX_CPU_ISA": "SSE41",
 }
-"""Makes torch, MKL and oneDNN take the kernels of a processor without vector extensions: the
-rounding of another machine, had on this one."""
+"""Environment variables that make torch, MKL and oneDNN use the kernels of a processor without
+vector extensions. This gives the rounding of another machine on this one."""
 
 IDENTICAL_DB: Final = 200.0
-"""Stands for the PSNR of identical outputs where a number is needed to compare with."""
+"""PSNR in dB that stands for identical outputs where a comparison needs a number."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,18 @@ class CalibratedSetting:
     """One way to generate the same images.
 
     Attributes:
-        name: What is different, in words.
+        name: The change in words.
         sort: ``legal`` noise that must pass, or a ``change`` that the ladder places.
-        floors_of: Precision whose floors it informs; ``None`` informs none.
+        floors_of: Precision whose floors it sets; ``None`` sets no floors.
         precision: Precision of the weights.
         threads: CPU threads; ``None`` is the usual number.
-        batch: Images of one call.
-        kernels: Which implementations torch takes.
+        batch: How many images one call draws.
+        kernels: The implementations that torch uses.
         subject: Another way to make the pipeline, ``module:function``.
         environ: Environment variables of the worker, which is then a fresh process.
         fresh: Whether to start a fresh process.
-        workload: Fields of the workload that are replaced.
-        seed_shift: Added to every image's seed.
+        workload: Fields of the workload to replace.
+        seed_shift: A number that is added to every image's seed.
     """
 
     name: str
@@ -102,9 +102,10 @@ def list_legal_settings(
     """List the legal noise that can be made on one machine.
 
     Args:
-        kind: The device.
+        kind: The kind of device.
         threads: The usual number of CPU threads.
-        precisions: The reference's first; each other one is legal noise for its own floors.
+        precisions: Precisions, that of the reference first; each other one is legal noise for its
+            own floors.
     """
     reference = precisions[0]
     own = CalibratedSetting("the same again", "legal", reference, precision=reference)
@@ -136,7 +137,7 @@ def list_legal_settings(
 
 @dataclass
 class Calibrator:
-    """Generates the same images under one setting after the other.
+    """Generates the same images under one setting after another.
 
     Attributes:
         pool: The workers; needs spawned ones.
@@ -170,7 +171,7 @@ class Calibrator:
         return self._plain
 
     def _record_plain(self, plain: CalibratedSetting) -> Iterator[tuple[ImageRequest, Recording]]:
-        """Open up as many images as the gates will look at, where there is time."""
+        """Record the images that the gates will compare, as many as time allows."""
         started_s = time.monotonic()
         for number, image in enumerate(self.requests[:RECORDED_IMAGES]):
             if number and time.monotonic() - started_s >= RECORDING_BUDGET_S:
@@ -178,7 +179,7 @@ class Calibrator:
             yield image, self._ask(plain, RecordImage(self.workload, image, 0))
 
     def measure(self, setting: CalibratedSetting) -> Rung:
-        """Measure what a setting costs the images and, where it is legal, the components.
+        """Measure how a setting changes the images and, where it is legal, the components.
 
         Raises:
             GenerationError: The pipeline failed, or drew NaN or infinity.
@@ -205,7 +206,7 @@ class Calibrator:
     def _inspect(
         self, setting: CalibratedSetting, image: ImageRequest, recording: Recording
     ) -> tuple[tuple[ComponentDistance, ...], float | None]:
-        """Measure component parity and the latents' distance; nothing where that is impossible."""
+        """Measure component parity and the latents' distance; empty where that is impossible."""
         if not recording.embeds or not recording.latents:
             return (), None
         replayed = self._ask(setting, ReplayRecording(self.workload, image, 0, recording))
@@ -231,7 +232,7 @@ class Calibrator:
         return tuple(pngs)
 
     def _ask(self, setting: CalibratedSetting, question: Question[T]) -> T:
-        """Ask a worker of the setting, starting a fresh one where its environment demands it."""
+        """Ask a worker of the setting; start a fresh one where its environment needs that."""
         spec = WorkerSpec(
             self.model,
             setting.precision,
@@ -266,7 +267,7 @@ def compute_rung(
         setting: What was changed.
         keys: `Workload.image_key` of each image.
         plain: (H, W, 3) uint8 each.
-        changed: As many, of the same shapes.
+        changed: The changed images, in the same number and shapes.
         components: Component parity, where measured.
         trajectory_rms: Largest relative RMS of the latents, where measured.
     """
@@ -315,7 +316,7 @@ def compute_rung(
 def _find_worst_components(
     distances: Sequence[ComponentDistance],
 ) -> dict[str, ComponentFloor]:
-    """Return each component's lowest agreement; one that was identical throughout is left out."""
+    """Return each component's lowest agreement, without components that were always identical."""
     worst: dict[str, ComponentFloor] = {}
     for one in distances:
         if one.identical or one.cosine is None or one.psnr_db is None:
@@ -330,7 +331,7 @@ def _find_worst_components(
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the workers that are started inside."""
+    """Set environment variables for the workers that are started in this block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -1,8 +1,8 @@
-"""What the quality suite asks of a worker, and the plain values that come back: never tensors.
+"""The quality suite's questions to a worker, and their answers: plain values, never tensors.
 
-An fp32 worker makes a `Recording`; a worker of another precision, device or revision replays its
-inputs, so that each component is judged on equal inputs and not on what came out of the one
-before. Importing this module loads no torch: that happens in the worker, in `answer`.
+An fp32 worker makes a `Recording`. A worker of another precision, device or revision replays its
+inputs, so that each component is judged on equal inputs and not on the output of the component
+before. Importing this module does not load torch: `answer` loads it in the worker.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 class Question(Protocol[Answer_co]):
-    """Something asked of the pipeline that a worker holds; it crosses the process border."""
+    """A question to the pipeline in a worker; it is sent to another process."""
 
     @property
     def workload(self) -> Workload:
@@ -38,12 +38,12 @@ class Question(Protocol[Answer_co]):
         """CPU threads for the worker's operators."""
 
     def answer(self, stages: Stages) -> Answer_co:
-        """Find the answer, on the thread that owns the device."""
+        """Answer the question, on the thread that owns the device."""
 
 
 @dataclass(frozen=True)
 class _OfOneImage:
-    """What is asked about one image.
+    """A question about one image.
 
     Attributes:
         workload: Settings that the pipeline is bound to.
@@ -63,7 +63,7 @@ class _OfOneImage:
 
 @dataclass(frozen=True)
 class RecordImage(_OfOneImage):
-    """Generate one image and keep what passes between the components."""
+    """Generate one image and keep the values between the components."""
 
     def answer(self, stages: Stages) -> Recording:
         """Generate it."""
@@ -74,7 +74,7 @@ class RecordImage(_OfOneImage):
 
 @dataclass(frozen=True)
 class TakeImprint(_OfOneImage):
-    """Draw one image by the plain call and imprint what passes between the components."""
+    """Draw one image by the plain call and imprint the values between the components."""
 
     def answer(self, stages: Stages) -> PictureImprint:
         """Draw it."""
@@ -119,8 +119,8 @@ class GenerateBatch:
 class SoilMemory:
     """Leave NaN in the memory that the device's allocator hands out next.
 
-    An operator that reads memory before it was written gives another image after this; without
-    it, the allocator tends to hand out what the round before wrote there, and the images agree.
+    An operator that reads memory before it was written gives another image after this. Without it,
+    the allocator often hands out memory with the values of the round before, and the images agree.
     """
 
     workload: Workload
@@ -128,7 +128,7 @@ class SoilMemory:
     threads: int
 
     def answer(self, stages: Stages) -> int:
-        """Soil it; return how many bytes were."""
+        """Fill the memory with NaN; return how many bytes were filled."""
         from sdperf.run.worker.recording import soil_memory
 
         return soil_memory(stages.pipeline._execution_device)
@@ -136,7 +136,7 @@ class SoilMemory:
 
 @dataclass(frozen=True)
 class UnderKernels(Generic[Answer]):
-    """Another question, answered with other kernels: legal noise that every gate must bear."""
+    """Another question, answered with other kernels: legal noise that must pass every gate."""
 
     question: Question[Answer]
     kernels: Kernels

@@ -1,4 +1,4 @@
-"""What the quality suite records of a worker, as frozen values."""
+"""The recorded answers of a worker to the quality suite, as frozen values."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Floats = NDArray[np.float32]
 
 
 Kernels = Literal["own", "without oneDNN", "plain attention"]
-"""Which implementations torch takes: its own choice, no oneDNN (CPU), no fused attention."""
+"""Implementations that torch uses: its own choice, no oneDNN (CPU), or no fused attention."""
 
 
 @dataclass(frozen=True)
 class DenoiserCall:
-    """One call of the denoising network with what it returned.
+    """One call of the denoising network with its output.
 
     Attributes:
         step: Index of the call, 0 first.
-        steps: Calls that the scheduler plans.
+        steps: How many calls the scheduler plans.
         arguments: Positional arguments, with arrays where there were tensors.
         named: Named arguments, with arrays where there were tensors.
         output: Predicted noise (or velocity), float32, batch first; a list of equal shapes stacked.
@@ -37,10 +37,10 @@ class DenoiserCall:
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """One encoding of an input picture, or of what a mask leaves of it.
+    """One encoding of an input picture, or of the part that a mask keeps.
 
     Attributes:
-        given: What the encoder was given, float32, batch first.
+        given: Input of the encoder, float32, batch first.
         latents: The mean of the distribution that it returned, float32, batch first.
     """
 
@@ -50,16 +50,16 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class Recording:
-    """One generation, opened up.
+    """One generation with the values between its components.
 
     Attributes:
-        embeds: What text encoding gave, by argument name, or by its place in what `encode_prompt`
-            returned; empty where it cannot be asked alone.
+        embeds: Outputs of text encoding, by argument name, or by their place in the result of
+            `encode_prompt`; empty where text encoding cannot run alone.
         calls: The denoiser's first, middle and last call.
         latents: The latents after each step; empty where the pipeline does not show them.
         pixels: (H, W, 3) float32 in [0, 1].
-        decoded: What the VAE was given, of a pipeline that is called whole; ``None`` where decoding
-            it again does not give the pixels.
+        decoded: Input of the VAE, for a pipeline that is called whole; ``None`` where decoding it
+            again does not give the same pixels.
         encoded: Encodings of the input picture, in order; empty where there were none.
     """
 
@@ -72,7 +72,7 @@ class Recording:
 
     @property
     def nonfinite_step(self) -> int | None:
-        """First step (0-based) whose latents hold NaN or infinity."""
+        """First step (0-based) with NaN or infinity in its latents; ``None`` without one."""
         return next(
             (step for step, each in enumerate(self.latents) if not np.isfinite(each).all()), None
         )
@@ -80,15 +80,16 @@ class Recording:
 
 @dataclass(frozen=True)
 class Replay:
-    """The components' outputs on the inputs of a recording; shapes as there.
+    """The components' outputs on the inputs of a recording, with the recording's shapes.
 
     Attributes:
-        embeds: By argument name.
-        outputs: The denoiser's, one a recorded call.
-        pixels: The VAE's, of the recording's last latents; ``None`` where it cannot be asked alone.
-        nudged: The denoiser's outputs with a time step that is one rounding away, one a recorded
+        embeds: Outputs of text encoding, by argument name.
+        outputs: Outputs of the denoiser, one per recorded call.
+        pixels: Output of the VAE for the recording's last latents; ``None`` where the VAE cannot
+            run alone.
+        nudged: Outputs of the denoiser with a time step that is one rounding away, one per recorded
             call; ``None`` for a call that is near its recording, or takes no time step in floats.
-        encoded: The picture encoder's, one a recorded encoding.
+        encoded: Outputs of the picture encoder, one per recorded encoding.
     """
 
     embeds: Mapping[str, Floats]

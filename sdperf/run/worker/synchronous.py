@@ -45,7 +45,7 @@ def divide_into_calls(
 ) -> Iterator[tuple[ImageRequest, ...]]:
     """Divide images into calls of one size; the last is filled up with its own last image.
 
-    A size of its own would be compiled and recorded anew. Who asked for fewer drops the rest.
+    A smaller call would be compiled and recorded again. Who asked for fewer images drops the rest.
     """
     for start in range(0, len(images), images_per_call):
         call = tuple(images[start : start + images_per_call])

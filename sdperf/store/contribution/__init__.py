@@ -1,1 +1,1 @@
-"""The figures of a run in a file that names nobody."""
+"""The figures of a run in a file without names of persons, machines or places."""

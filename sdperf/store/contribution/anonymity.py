@@ -1,4 +1,4 @@
-"""What could name a person, a machine or a place, and what of an environment names none. Pure."""
+"""Finds what could name a person, a machine or a place, and keeps the rest. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HARDWARE: Final = re.compile(
     r"|Tesla|VirtualApple)\b"
     r"[A-Za-z0-9 ()@.,+/-]{0,70}"
 )
-"""Names as manufacturers give them; a board that nobody thought of becomes ``unknown``."""
+"""Matches names of hardware as manufacturers give them; an unlisted board becomes ``unknown``."""
 
 _MACHINES: Final = frozenset({"aarch64", "AMD64", "arm64", "armv7l", "ppc64le", "x86_64"})
 _SYSTEMS: Final = frozenset(
@@ -66,7 +66,7 @@ _PUBLIC_FIELDS: Final = re.compile(
     r"\.(?:chip|device_kind|device_name|machine|os_name|kind|stage|model|prompts|variant|outcome"
     r"|guards\.[^.]*|disturbed\[[0-9]+\])$"
 )
-"""Words that manufacturers, distributions and sdperf chose; somebody may be called like one."""
+"""Words of manufacturers, distributions and sdperf, which may also be a person's name."""
 
 _SHORTEST_NAME: Final = 3
 
@@ -76,7 +76,7 @@ class Identity:
     """Names that must not leave the machine.
 
     Attributes:
-        names: Host and user names, in any spelling; those under three letters are not looked for.
+        names: Host and user names, in any spelling; names under three letters are not searched for.
     """
 
     names: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def clean_hash(text: str) -> str:
 
 
 def clean_environment(environment: Environment) -> Environment:
-    """Return an environment without commit, places and anything that was typed by somebody."""
+    """Return an environment without its commit, places and anything that somebody typed."""
     is_mac = environment.os_name == "macOS"
     build = (_MAC_BUILD if is_mac else _VERSION).match(environment.os_build or "")
     return replace(
@@ -129,14 +129,14 @@ def is_clean_environment(environment: Environment) -> bool:
 
 
 def find_identifying(document: object, identity: Identity) -> list[str]:
-    """Find what in a JSON value could name somebody or some place.
+    """Find the parts of a JSON value that could name a person or a place.
 
     Args:
         document: Plain JSON values.
-        identity: Names to look for; they are not looked for in names of hardware.
+        identity: Names to search for; names of hardware are not searched.
 
     Returns:
-        Where it stands and what it is, never the text itself.
+        The place and the kind of each finding, never the text itself.
     """
     names = [
         re.compile(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", re.IGNORECASE)

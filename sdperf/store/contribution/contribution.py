@@ -1,8 +1,8 @@
-"""A result that names nobody: what of a saved run is handed on, and how a received one is checked.
+"""An anonymous result: the part of a saved run that is handed on, and the check of a received one.
 
-A contribution is built field by field from what is known to be harmless; nothing is copied whole.
-Prompts, paths, subjects, commits, host, user and process names, and images stay where they are. The
-finished text is searched once more for what could name somebody, and refused if it does.
+A contribution is built field by field from values that are known to be harmless; nothing is copied
+whole. Prompts, paths, subjects, commits, host, user and process names, and images stay behind. The
+finished text is searched once more for names, and refused if it has any.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class ContributedCase:
     Attributes:
         kind: ``latency``, ``throughput`` or ``stage``.
         stage: The stage of a ``stage`` case.
-        variant: Precision, mode, workers and optimisations, as in test ids.
-        model: A published model or ``embedded``; ``None`` is somebody's own.
+        variant: Precision, mode, workers and optimisations, as test ids name them.
+        model: A published model or ``embedded``; ``None`` for a private model.
         model_hash: Hash of the model's weights and configuration.
-        has_subject: Whether code of somebody's own made the pipeline.
-        prompts: Whose they were; they themselves are not told.
+        has_subject: Whether the user's own code made the pipeline.
+        prompts: Whose prompts they were; the prompts themselves stay behind.
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance; ``None`` is the pipeline's own.
-        scheduler: A diffusers scheduler; ``None`` is the model's own, or one of somebody's own.
+        scheduler: A diffusers scheduler; ``None`` for the model's own, or for a private one.
         width: Pixels.
         height: Pixels.
         images_per_round: Images of a round.
@@ -69,17 +69,17 @@ class ContributedCase:
         load_s: Seconds to load the pipeline.
         first_call_s: Seconds of the first generation.
         warmup_s: Seconds of each warm-up.
-        processes: Fresh sets of workers.
+        processes: How many fresh sets of workers measured it.
         repeatable: Whether all rounds delivered the same bytes.
         stages: Stage times of a profiled image.
-        memory: Peaks.
+        memory: Peaks of memory.
         resources: Means of gauges and growths of counters, by name.
         guards: State of each guard before the first round, by name.
         disturbed: Guards that changed for the worse in rounds that count.
-        excluded_rounds: Rounds that did not count.
-        lowest_ssim: Lowest against a reference image; ``None`` where there was none.
-        lowest_tile_ssim: The same of the worst tile.
-        outcome: What the run said of it.
+        excluded_rounds: How many rounds did not count.
+        lowest_ssim: Lowest SSIM against a reference image; ``None`` where there was none.
+        lowest_tile_ssim: Lowest SSIM of a tile against a reference image.
+        outcome: The run's outcome for the case.
     """
 
     kind: CaseKind
@@ -113,7 +113,7 @@ class ContributedCase:
 
     @property
     def seconds_per_image(self) -> float:
-        """Median round over the images of a round."""
+        """Median seconds of a round over its images."""
         ordered = sorted(self.rounds_s)
         middle = len(ordered) // 2
         pair = (ordered[middle], ordered[~middle])
@@ -125,8 +125,8 @@ class Contribution:
     """A run that can be handed on.
 
     Attributes:
-        environment: Machine and software, cleaned.
-        cases: What was measured.
+        environment: Machine and software, without names.
+        cases: The measured cases.
         contribution_version: Version of this layout.
     """
 
@@ -145,10 +145,10 @@ class Contribution:
 
 
 def build_contribution(run: SavedRun) -> Contribution:
-    """Take from a run what may be handed on. Pure.
+    """Take from a run the values that may be handed on. Pure.
 
     Raises:
-        RecordError: Nothing of the run can be used, or it is void.
+        RecordError: No case of the run can be used, or the run is void.
     """
     if run.summary is not None and run.summary.void is not None:
         raise RecordError(f"{run.path} does not count", got=run.summary.void)
@@ -170,14 +170,14 @@ def build_contribution(run: SavedRun) -> Contribution:
 
 
 def format_contribution(contribution: Contribution, identity: Identity) -> bytes:
-    """Turn a contribution into the bytes of its file, after a last look for names.
+    """Turn a contribution into the bytes of its file, after a last search for names.
 
     Args:
         contribution: From `build_contribution`.
-        identity: Names of the machine and person it comes from.
+        identity: Names of the machine and the person that it comes from.
 
     Raises:
-        ConfigurationError: It would name somebody. That is a fault of sdperf's.
+        ConfigurationError: It would name somebody, which is a fault of sdperf.
     """
     document = format_record(contribution)
     found = find_identifying(document, identity)
@@ -191,10 +191,11 @@ def format_contribution(contribution: Contribution, identity: Identity) -> bytes
 
 
 def parse_contribution(content: bytes) -> Contribution:
-    """Read a contribution that a stranger may have made, with every doubt. Pure.
+    """Read a contribution that a stranger may have made, and check everything. Pure.
 
     Raises:
-        RecordError: It is no contribution, of another version, names somebody, or cannot be true.
+        RecordError: It is not a contribution, has another version, names somebody, or cannot be
+            true.
     """
     if len(content) > MOST_BYTES:
         raise RecordError("the bundle is too large", got=len(content), expected=MOST_BYTES)
@@ -223,7 +224,7 @@ def parse_contribution(content: bytes) -> Contribution:
 
 
 def _holds_the_same(given: Any, made: Any) -> bool:
-    """Tell whether a bundle says what is made of it; fields that are newer than it are empty."""
+    """Tell whether a bundle reads back as itself; fields newer than the bundle are empty."""
     if isinstance(given, dict) and isinstance(made, dict):
         is_known = all(
             name in made and _holds_the_same(value, made[name]) for name, value in given.items()
@@ -285,7 +286,7 @@ def _build_case(measured: Measurement, outcome: str | None) -> ContributedCase:
 
 
 def _keep_scheduler(name: str | None) -> str | None:
-    """Keep a name that can be one of diffusers' own."""
+    """Keep a name that can be a class of diffusers."""
     return name if name and re.fullmatch(r"[A-Z][A-Za-z]{1,60}Scheduler", name) else None
 
 
@@ -298,7 +299,7 @@ def _keep_outcome(outcome: str | None) -> str | None:
 
 
 def _sum_up(usage: ResourceUsage | None) -> dict[str, float]:
-    """Keep means and growths; timelines, processes and faults stay behind."""
+    """Keep means and growths; curves over time, processes and faults stay behind."""
     if usage is None:
         return {}
     numbers: dict[str, float] = {"window_s": usage.window_s}

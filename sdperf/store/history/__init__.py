@@ -1,5 +1,5 @@
-"""The history: every run that was kept, in SQLite or PostgreSQL, by one schema with migrations.
+"""The history: every kept run, in SQLite or PostgreSQL, with one schema and its migrations.
 
-Nothing here judges. Runs that failed, were void or interrupted are kept like all others, with what
-they came to; whoever reads decides what counts.
+Nothing here judges. Runs that failed, were void or were interrupted are kept like all others, with
+their outcomes; the reader decides what counts.
 """

@@ -1,4 +1,4 @@
-"""Opening a history: where it lies, its lock, its migrations, and its errors in plain words."""
+"""Opens a history: finds its place, takes its lock, migrates it, and explains its errors."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from sdperf.urls import mask_url
 
 DEFAULT_FILE: Final = ".sdperf/history.db"
 VARIABLE: Final = "SDPERF_HISTORY"
-"""Environment variable with the history's URL: one with a password has no place in a shell's list
-of commands."""
+"""Environment variable with the history's URL: a URL with a password does not belong in the list of
+commands that a shell keeps."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_S: Final = 30
 """Seconds to wait for another writer."""
 
 ANSWER_S: Final = 10
-"""Seconds to wait for a server to answer; a run's end waits with it."""
+"""Seconds to wait for a server to answer; the end of a run waits as long."""
 
 _WRITES: Final = "sdperf_writes"
 _LOCK: Final = 0x5D9E4F
-"""PostgreSQL's advisory lock of whoever writes: batches of two writers come one after another."""
+"""Number of PostgreSQL's advisory lock for writers: two writers write one after the other."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Database:
 
     Attributes:
         engine: SQLAlchemy's engine.
-        shown: Its URL without any credential, for people.
+        shown: Its URL without credentials, to show to people.
     """
 
     engine: Engine
@@ -59,7 +59,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a connection that only reads; SQLAlchemy's errors come out as ours.
+        """Open a connection that only reads; SQLAlchemy's errors become sdperf's.
 
         Raises:
             RecordError: The database cannot be used.
@@ -69,7 +69,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open a transaction that no other writer disturbs; left normally, it is kept.
+        """Open a transaction that no other writer disturbs; a normal exit commits it.
 
         Raises:
             RecordError: The database cannot be used.
@@ -85,7 +85,7 @@ class Database:
             yield connection
 
     def compact(self) -> None:
-        """Give the room of removed rows back; PostgreSQL does so by itself.
+        """Free the disk space of removed rows; PostgreSQL frees it by itself.
 
         Raises:
             RecordError: The database cannot be written.
@@ -95,22 +95,22 @@ class Database:
                 raw.cursor().execute("VACUUM")
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def locate_history(given: str | None, root: Path) -> str:
-    """Return the history's URL: what was given, the environment variable's, or the default file.
+    """Return the history's URL: the given one, that of the environment, or the default file.
 
     Args:
         given: A URL, a path of an SQLite file, or ``None``.
-        root: Folder that the default file lies below.
+        root: Folder above the default file.
 
     Returns:
         A URL. It may hold a password: show `Database.shown` to people instead.
 
     Raises:
-        ConfigurationError: The name of its place is not UTF-8.
+        ConfigurationError: The name of the file or folder is not UTF-8.
     """
     chosen = given or os.environ.get(VARIABLE) or str(root / DEFAULT_FILE)
     if not is_spelt_in_utf8(chosen):
@@ -127,7 +127,7 @@ def require_driver(url: str) -> None:
     """Make sure that the driver of a history is installed, without connecting to it.
 
     Args:
-        url: As `locate_history` returns it.
+        url: A URL from `locate_history`.
 
     Raises:
         ConfigurationError: The URL cannot be used, or its driver is missing.
@@ -140,13 +140,13 @@ def open_database(url: str, *, create: bool) -> Database:
     """Open a history and bring its tables up to date.
 
     Args:
-        url: As `locate_history` returns it: ``sqlite:///...`` or ``postgresql://...``.
-        create: Whether to make an SQLite file that is not there.
+        url: A URL from `locate_history`: ``sqlite:///...`` or ``postgresql://...``.
+        create: Whether to make an SQLite file that does not exist.
 
     Raises:
-        ConfigurationError: The URL cannot be used, its driver is missing, there is no such file,
+        ConfigurationError: The URL cannot be used, its driver is missing, the file does not exist,
             or the database was written by a newer sdperf.
-        RecordError: The database cannot be reached, is damaged, or is none of ours.
+        RecordError: The database cannot be reached, is damaged, or is not one of sdperf.
     """
     parsed = _parse_url(url)
     shown = mask_url(parsed.render_as_string(hide_password=True))
@@ -213,13 +213,13 @@ def _create_engine(url: URL, shown: str) -> Engine:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    """Take the beginning of transactions from Python's driver, which would delay it too long."""
+    """Begin transactions here, since Python's driver would begin them too late."""
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Lock at once where something will be written: a lock that is raised later can fail."""
+    """Take the write lock at the beginning: a read lock that becomes one later can fail."""
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -238,7 +238,7 @@ def _explaining(shown: str) -> Iterator[None]:
 
 
 def _migrate(database: Database) -> None:
-    """Bring the tables up to date; alembic is only loaded where there is something to do."""
+    """Bring the tables up to date; alembic is loaded only where they are not."""
     with database.reading() as connection:
         revision = _read_revision(connection, database.shown)
     if revision == HEAD_REVISION:
@@ -259,7 +259,7 @@ def _upgrade(connection: Connection, folder: Path) -> None:
 
 
 def _read_revision(connection: Connection, shown: str) -> str | None:
-    """Return the revision of the tables; ``None`` where there are none yet."""
+    """Return the revision of the tables; ``None`` where no table exists yet."""
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" not in tables:
         strangers = sorted(tables & set(metadata.tables))

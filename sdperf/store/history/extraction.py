@@ -1,6 +1,6 @@
-"""What the history keeps of a run: its head, a line of figures a case, and the run itself. Pure.
+"""The parts of a run that the history keeps: its head, figures per case, and the run. Pure.
 
-Nothing in the document is trusted, whoever wrote it.
+The document is not trusted, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sdperf.store.history.schema import LONGEST_NAME
 from sdperf.store.runs import RUN_KEY, SavedRun, format_content, parse_run, read_document
 
 _MOMENTARY: Final = ("commit", "thermal_level")
-"""Parts of a record's environment that are of the moment and not of the machine."""
+"""Parts of a record's environment that belong to the moment and not to the machine."""
 
 _SETUP: Final = ("kind", "images_per_round", "stage", "variant", "subject")
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -46,8 +46,8 @@ class SeriesPlace:
     Attributes:
         sha256: Hash of ``document``.
         fingerprint: Machine and software whose times are comparable.
-        machine: The same without software: what a series goes on over.
-        document: Canonical JSON of the record's environment, without what is of the moment.
+        machine: The fingerprint without software; a series continues over changes of software.
+        document: Canonical JSON of the record's environment, without the parts of the moment.
     """
 
     sha256: str
@@ -62,9 +62,9 @@ class KeptCase:
 
     Attributes:
         name: Its test id.
-        place: Where; ``None`` for a case that left no measurement.
+        place: Where it was measured; ``None`` for a case without a measurement.
         setup: Canonical JSON of workload, variant and subject; ``None`` without a measurement.
-        figures: What it came to.
+        figures: Its figures.
     """
 
     name: str
@@ -80,16 +80,16 @@ class KeptRun:
     Attributes:
         content_sha256: Hash of its content, whatever the layout of its file.
         measured_at: When pytest-benchmark wrote it, UTC.
-        source: Where it came from, for people.
+        source: The file that it came from, for people.
         commit_id: Commit of the code that was measured.
-        is_dirty: Whether that code had changes of its own.
+        is_dirty: Whether that code had uncommitted changes.
         branch: Branch of the code that was measured.
         project: Project, as pytest-benchmark names it.
-        suite_outcome: What was said of all cases together.
-        void: Why nothing in it counts; ``None`` where it does.
+        suite_outcome: Outcome of all cases together.
+        void: Why no timing of it counts; ``None`` where it does.
         is_interrupted: Whether it was ended early.
         is_accepted: Whether this file is an accepted session.
-        cases: Every case, also those that left no measurement.
+        cases: Every case, also the cases without a measurement.
         content: The run, deflated JSON.
     """
 
@@ -112,21 +112,21 @@ def read_kept_run(path: Path) -> KeptRun:
     """Read a pytest-benchmark JSON, whoever wrote it.
 
     Raises:
-        RecordError: It is missing, too large, no JSON, or no run.
+        RecordError: The file is missing, too large, not JSON, or not a run.
     """
     return extract_run(read_document(path), str(path))
 
 
 def extract_run(document: Mapping[str, Any], source: str) -> KeptRun:
-    """Take from a run what the history keeps.
+    """Take from a run the parts that the history keeps.
 
     Args:
         document: The JSON.
-        source: Where it came from, for messages.
+        source: The file that it came from, for messages.
 
     Raises:
-        RecordError: It cannot be used (`sdperf.store.runs.parse_run`), holds NaN or an infinite
-            number, or does not say when it was measured.
+        RecordError: The run cannot be used (`sdperf.store.runs.parse_run`), holds NaN or an
+            infinite number, or does not say when it was measured.
     """
     try:
         content = format_content(document, allow_nan=False)
@@ -157,7 +157,7 @@ def inflate(content: bytes) -> dict[str, Any]:
     """Turn a stored run back into its JSON.
 
     Raises:
-        RecordError: It is damaged.
+        RecordError: The stored run is damaged.
     """
     try:
         document = json.loads(zlib.decompress(content))
@@ -241,10 +241,10 @@ def _parse_place(document: str) -> SeriesPlace | None:
 
 
 def _describe_setup(record: Mapping[str, Any]) -> str:
-    """Return what has to be equal for two results of a case to be held against each other.
+    """Return what has to be equal for two results of a case to be compared with each other.
 
-    Where the model lies does not belong to it, and neither do its weights, which are a change to
-    be seen; its name does.
+    The place of the model may differ, and so may its weights, whose change should be seen. The name
+    of the model may not differ.
     """
     if not record:
         return "{}"
@@ -253,7 +253,7 @@ def _describe_setup(record: Mapping[str, Any]) -> str:
     setup = {key: record.get(key) for key in _SETUP}
     variant = setup["variant"]
     if isinstance(variant, dict):
-        # Records of before these could be chosen name none: their series go on.
+        # Records from before these could be chosen do not name them: their series continue.
         unsaid = {"engine": TORCH, "threads": None}.items()
         setup["variant"] = {
             key: name_engine(value) if key == "engine" and isinstance(value, str) else value

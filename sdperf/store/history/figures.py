@@ -14,35 +14,35 @@ from sdperf.store.runs import MOST_ROUNDS, SavedCase, is_duration
 
 LONGEST_TEXT: Final = 500
 SCORED_AGAINST: Final = ("reference", *SYNC_REFERENCES)
-"""What image scores are taken from, first to last: what they are against never moves."""
+"""The references whose scores are kept, the first choice first; these references never change."""
 
 _OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)
 _UNSAFE: Final = dict.fromkeys(
     (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "?"
 )
-"""Control characters, and those that reverse the order of text."""
+"""Matches control characters, and characters that reverse the order of text."""
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a case came to; ``None`` is unknown. The fields are columns of ``results``.
+    """The figures of a case; ``None`` is unknown. The fields are columns of ``results``.
 
     Attributes:
-        outcome: What its run said of it, in the words of `sdperf.record.verdict.Outcome`.
-        unusable: Why there are no durations, where there are none.
-        disturbance: Why the machine was not fit then; ``None`` where nothing speaks against it.
-        rounds: Rounds that count.
-        excluded_rounds: Rounds that do not.
+        outcome: The outcome that its run gave it, a value of `sdperf.record.verdict.Outcome`.
+        unusable: Why it has no durations; ``None`` where it has some.
+        disturbance: Why the machine was not fit; ``None`` where no guard failed.
+        rounds: How many rounds count.
+        excluded_rounds: How many rounds do not count.
         seconds_per_image: Median round over its images; over 1 where images are unknown.
-        first_call_s: First generation of the slowest worker.
-        load_s: Loading.
+        first_call_s: Seconds of the first generation of the slowest worker.
+        load_s: Seconds of loading.
         peak_rss_bytes: Peak of main memory.
         peak_device_bytes: Peak of the device's allocator.
-        gpu_energy_per_image_j: Joules of the board, or of the GPU part of an Apple chip.
+        gpu_energy_per_image_j: Joules per image of the board, or of an Apple chip's GPU part.
         ssim: Lowest SSIM of its images against the model's references, else this run's fp32.
-        worst_tile_ssim: Lowest SSIM of any tile, against the same.
-        entropy_bits: Lowest entropy of its images.
+        worst_tile_ssim: Lowest SSIM of any tile, against the same references.
+        entropy_bits: Lowest entropy of its images, bits.
     """
 
     outcome: str | None = None
@@ -68,9 +68,9 @@ def extract_figures(case: SavedCase, stats: Mapping[str, Any], outcome: object) 
     """Take the figures of one case.
 
     Args:
-        case: As read; where sdperf recorded it but the record cannot be used, there are none.
-        stats: pytest-benchmark's own figures, of cases that sdperf did not record.
-        outcome: What the run said of the case, where the record does not say.
+        case: The case as read; there are no figures where sdperf's record of it cannot be used.
+        stats: pytest-benchmark's own figures, for cases that sdperf did not record.
+        outcome: The run's outcome for the case, where the record does not have it.
     """
     said = outcome_word(case.outcome) or outcome_word(outcome)
     measured = case.measurement
@@ -105,7 +105,7 @@ def extract_figures(case: SavedCase, stats: Mapping[str, Any], outcome: object) 
 
 
 def _extract_foreign(case: SavedCase, stats: Mapping[str, Any], outcome: str | None) -> Figures:
-    """Take the figures of a case that pytest-benchmark alone recorded; one image a round."""
+    """Take the figures of a case that only pytest-benchmark recorded, with one image per round."""
     rounds: int | None = len(case.rounds_s)
     if case.rounds_s:
         middle_s = statistics.median(case.rounds_s)
@@ -135,10 +135,10 @@ def _read_scores(measured: Measurement) -> tuple[float | None, float | None]:
 
 
 def _find_disturbance(guards: GuardLog) -> str | None:
-    """Say which guard failed beside the rounds, or that heat changed while they ran.
+    """Say which guard failed around the rounds, or that heat changed while they ran.
 
-    Rounds in which something failed were measured again; what a guard only warned of (a share of
-    a virtual machine's time, a governor) is the everyday noise of many machines.
+    Rounds in which a guard failed were measured again. A mere warning (a share of a virtual
+    machine's time, a governor) is the everyday noise of many machines.
     """
     for guard in guards.during:
         if "thermal" in guard.name:
@@ -155,7 +155,7 @@ def as_object(value: object) -> Mapping[str, Any]:
 
 
 def is_count(value: object) -> bool:
-    """Tell whether it is a whole number from 1 that a database can hold."""
+    """Tell whether a value is a whole number from 1 that a database can hold."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_INTEGER
 
 
@@ -164,7 +164,7 @@ def _count(value: object) -> int | None:
 
 
 def text(value: object, longest: int = LONGEST_TEXT) -> str | None:
-    """Return text that every database and terminal takes: no controls, no halves of characters."""
+    """Return text that every database and terminal accepts: no controls, no lone surrogates."""
     if not isinstance(value, str):
         return None
     return value[:longest].encode("utf-8", "replace").decode().translate(_UNSAFE) or None

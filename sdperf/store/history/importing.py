@@ -1,4 +1,4 @@
-"""Many saved runs into the history: read by several processes, written by this one."""
+"""Imports many saved runs into the history: several processes read, this one writes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sdperf.store.history.writing import Kept, keep_runs
 
 BATCH_FILES: Final = 256
 BATCH_BYTES: Final = 32 * 2**20
-"""A batch ends at either: what is in memory at a time does not grow with what is imported."""
+"""A batch ends at this many files or bytes, so that memory does not grow with the import."""
 
 FEWEST_FOR_PROCESSES: Final = 512
-"""Files from which on starting other processes pays."""
+"""With this many files it is faster to start other processes."""
 
 MOST_PROCESSES: Final = 4
 
 
 @dataclass
 class ImportReport:
-    """What became of the files.
+    """The result of an import.
 
     Attributes:
-        added: Runs that are new.
-        known: Runs that were there.
-        refused: Files that hold no run, with the reason; the others went in all the same.
+        added: How many runs are new.
+        known: How many runs were already there.
+        refused: Files without a run, with the reason; the other files were imported.
     """
 
     added: int = 0
@@ -45,7 +45,7 @@ class ImportReport:
 
 
 def list_run_files(places: Iterable[Path]) -> Iterator[Path]:
-    """Go through files, and through every ``*.json`` below folders, in order of their names.
+    """Yield files, and every ``*.json`` below folders, in order of their names.
 
     Raises:
         ConfigurationError: A place does not exist.
@@ -70,15 +70,15 @@ def import_files(
     processes: int | None = None,
     show: Callable[[ImportReport], None] = lambda _: None,
 ) -> ImportReport:
-    """Keep every run among the files; one that is no run is named and does not stop the others.
+    """Keep every run among the files; a file that is not a run is named and stops nothing.
 
-    Importing again, or something that a pytest run kept itself, changes nothing.
+    Importing a run again, or a run that pytest kept itself, changes nothing.
 
     Args:
         database: The history.
         paths: Files.
-        processes: How many read; by default as many as there are processors, at most four, for
-            large imports.
+        processes: How many processes read; by default one per processor, at most four, for large
+            imports.
         show: Called after each batch.
 
     Raises:
@@ -140,10 +140,10 @@ def _read_ahead(executor: Executor, chunks: Iterator[list[Path]], ahead: int) ->
 
 
 def read_chunk(paths: Sequence[Path]) -> _Chunk:
-    """Read some files; those that hold no run come back with the reason."""
+    """Read some files; files without a run are returned with the reason."""
     runs, refused = [], []
     was_enabled = gc.isenabled()
-    gc.disable()  # JSON has no cycles; looking for them takes a fifth of the time
+    gc.disable()  # JSON has no cycles; searching for them takes a fifth of the time
     try:
         for path in paths:
             try:

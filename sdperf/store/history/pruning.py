@@ -1,4 +1,4 @@
-"""Making a history smaller, without moving what trends are held against."""
+"""Makes a history smaller, without removing what trends are compared with."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sdperf.store.history.writing import MOST_PARAMETERS
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """What would go.
+    """The runs that pruning would remove.
 
     Attributes:
-        run_ids: Runs that go, the oldest first.
-        anchors: Runs that were meant too but stay, because trends are held against them.
+        run_ids: Runs that are removed, the oldest first.
+        anchors: How many runs that were asked for too but stay, because trends are compared with
+            them.
     """
 
     run_ids: tuple[int, ...]
@@ -29,15 +30,15 @@ class PrunePlan:
 def plan_pruning(
     database: Database, filters: Filters, *, keep_latest: int = 0, anchor_runs: int
 ) -> PrunePlan:
-    """Choose the runs that go.
+    """Choose the runs to remove.
 
     The first runs of every series stay, and so do accepted ones: the anchor that slow creep is
     measured against never moves.
 
     Args:
         database: The history.
-        filters: Which runs are meant.
-        keep_latest: How many of the latest of those stay.
+        filters: The runs that may be removed.
+        keep_latest: How many of the latest of these runs stay.
         anchor_runs: How many first runs of every series stay.
     """
     meant = list_run_ids(database, filters)
@@ -79,14 +80,14 @@ def prune_runs(database: Database, run_ids: Sequence[int], *, only_documents: bo
 
     Args:
         database: The history.
-        run_ids: Which.
-        only_documents: Keep heads and figures: lists and trends go on as before.
+        run_ids: The runs to remove.
+        only_documents: Whether to keep heads and figures, so that lists and trends stay the same.
 
     Returns:
-        How many rows went.
+        How many rows were removed.
 
     Raises:
-        RecordError: The database cannot be written; then nothing went.
+        RecordError: The database cannot be written; then nothing is removed.
     """
     table = schema.documents if only_documents else schema.runs
     column = schema.documents.c.run_id if only_documents else schema.runs.c.id

@@ -1,4 +1,4 @@
-"""The runs of the history: which there are, what they came to, and each as it was."""
+"""Reads the runs of the history: the list of runs, their figures, and each run as it was saved."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RunHead:
     Attributes:
         id: Its number in this history.
         content_sha256: Hash of its content.
-        measured_at: When.
-        source: Where it came from.
+        measured_at: When it was measured.
+        source: The file that it came from.
         commit_id: Commit that was measured.
-        is_dirty: Whether it had changes of its own.
-        branch: Branch.
-        suite_outcome: What was said of all cases together.
-        void: Why nothing in it counts.
+        is_dirty: Whether the code had uncommitted changes.
+        branch: Branch that was measured.
+        suite_outcome: Outcome of all cases together.
+        void: Why no timing of it counts; ``None`` where it does.
         is_interrupted: Whether it was ended early.
         is_accepted: Whether it was accepted as a baseline.
-        outcomes: Number of cases by outcome; those without one under ``None``.
-        machines: Fingerprints of where it was measured.
+        outcomes: Number of cases by outcome; cases without an outcome under ``None``.
+        machines: Fingerprints of the machines that measured it.
     """
 
     id: int
@@ -55,14 +55,14 @@ class RunHead:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which runs are meant; ``None`` means all.
+    """A choice of runs; ``None`` in a field means all.
 
     Attributes:
-        case: Pattern of a case's name, as in a shell; runs that hold one.
-        branch: Branch.
-        commit: Beginning of a commit.
-        since: From this instant on.
-        before: Up to it.
+        case: Shell pattern of a case's name; chooses runs that hold such a case.
+        branch: Branch that was measured.
+        commit: Beginning of the hash of the measured commit.
+        since: Earliest time of measurement.
+        before: Latest time of measurement.
     """
 
     case: str | None = None
@@ -73,7 +73,7 @@ class Filters:
 
 
 def count_runs(database: Database, filters: Filters | None = None) -> int:
-    """Return how many runs there are, or how many are meant."""
+    """Return how many runs there are, in all or among the chosen ones."""
     query = _filtered(select(func.count()).select_from(schema.runs), filters or Filters())
     with database.reading() as connection:
         return connection.scalar(query) or 0
@@ -86,8 +86,8 @@ def list_runs(
 
     Args:
         database: The history.
-        filters: Which; all by default.
-        limit: How many at most.
+        filters: The choice of runs; all by default.
+        limit: The most runs to return.
     """
     runs = schema.runs
     query = _filtered(select(runs), filters or Filters())
@@ -108,7 +108,7 @@ def find_run(database: Database, name: str) -> RunHead:
     """Find one run by its number, or by the beginning of its hash or commit.
 
     Raises:
-        ConfigurationError: There is none, or more than one.
+        ConfigurationError: No run fits, or more than one.
     """
     runs = schema.runs
     query = select(runs)
@@ -133,10 +133,10 @@ def find_run(database: Database, name: str) -> RunHead:
 
 
 def load_document(database: Database, run_id: int) -> dict[str, Any] | None:
-    """Return a run as it was, or ``None`` where only its figures were kept.
+    """Return a run as it was saved, or ``None`` where only its figures were kept.
 
     Raises:
-        RecordError: It is damaged.
+        RecordError: The stored run is damaged.
     """
     query = select(schema.documents.c.content).where(schema.documents.c.run_id == run_id)
     with database.reading() as connection:
@@ -145,7 +145,7 @@ def load_document(database: Database, run_id: int) -> dict[str, Any] | None:
 
 
 def load_results(database: Database, run_id: int) -> dict[str, Figures]:
-    """Return what each case of a run came to, by test id, in order of their names."""
+    """Return the figures of each case of a run, by test id, in order of their names."""
     results, cases = schema.results, schema.cases
     query = (
         select(cases.c.name, *(results.c[name] for name in FIGURES))
@@ -180,7 +180,7 @@ def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:
 
 
 def _load_heads(connection: Connection, rows: Sequence[Row[Any]]) -> list[RunHead]:
-    """Add to rows of ``runs`` what their cases came to and where they were measured."""
+    """Add to rows of ``runs`` the outcomes of their cases and the machines that measured them."""
     results, environments = schema.results, schema.environments
     outcomes: dict[int, dict[str | None, int]] = {row.id: {} for row in rows}
     machines: dict[int, list[str]] = {row.id: [] for row in rows}

@@ -1,4 +1,4 @@
-"""The tables. ``migrations/versions`` makes them; a test holds the two against each other."""
+"""The tables. ``migrations/versions`` makes them; a test compares the two."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sqlalchemy import (
 )
 
 HEAD_REVISION: Final = "0002"
-"""The newest migration; a test holds it against the folder."""
+"""The newest migration; a test compares it with the folder."""
 
 LONGEST_NAME: Final = 1000
-"""Characters of a case's name; PostgreSQL's index entries end at 2,704 bytes."""
+"""The most characters of a case's name; PostgreSQL's index entries end at 2,704 bytes."""
 
 Id = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only in a plain INTEGER."""
+"""Type of row ids: SQLite numbers rows by itself only in a plain INTEGER."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -40,11 +40,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Turn an instant of any zone into UTC."""
+        """Convert a time of any zone to UTC."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Say of what comes back that it is UTC."""
+        """Mark a time that was read as UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -113,7 +113,7 @@ series = Table(
     Column("machine", Text, nullable=False),
     Column("setup", Text, nullable=False),
     Index(None, "case_id"),
-    comment="what may be held against each other: one case, one machine, one workload and variant",
+    comment="what may be compared with each other: one case, one machine, one workload and variant",
 )
 
 results = Table(

@@ -1,4 +1,4 @@
-"""The series of a case: what results may be held against each other, in order of time."""
+"""The series of a case: the results that may be compared with each other, in order of time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sdperf.store.history.figures import FIGURES, Figures
 
 @dataclass(frozen=True)
 class SeriesKey:
-    """What results may be held against each other.
+    """The results that may be compared with each other.
 
     Attributes:
         id: Its number in this history.
         case: Test id.
         machine: The machine without its software.
-        setup: Workload, variant, subject.
+        setup: Workload, variant and subject, as JSON.
     """
 
     id: int
@@ -36,18 +36,18 @@ class SeriesKey:
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """One result of a series, with what it needs from its run.
+    """One result of a series, with the needed facts of its run.
 
     Attributes:
-        run_id: Its run.
-        measured_at: When.
+        run_id: Number of its run.
+        measured_at: When it was measured.
         commit_id: Commit that was measured.
-        is_dirty: Whether it had changes of its own.
-        branch: Branch.
+        is_dirty: Whether the code had uncommitted changes.
+        branch: Branch that was measured.
         is_accepted: Whether its run was accepted as a baseline.
         counts: Whether its run was neither void nor interrupted.
-        environment_id: Its environment; see `load_environments`.
-        figures: What it came to.
+        environment_id: Number of its environment; see `load_environments`.
+        figures: Its figures.
     """
 
     run_id: int
@@ -79,11 +79,11 @@ class KnownEnvironment:
 def list_series(
     database: Database, case: str | None = None, machine: str | None = None
 ) -> list[SeriesKey]:
-    """Return what there are series of, by machine and name.
+    """Return the keys of all series, ordered by machine and name.
 
     Args:
         database: The history.
-        case: A test id, a part of it, or a pattern as in a shell.
+        case: A test id, a part of it, or a shell pattern.
         machine: A part of the machine's name.
     """
     series, cases = schema.series, schema.cases
@@ -100,7 +100,7 @@ def list_series(
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Tell whether a test id is meant by a pattern: the id, a part of it, or with ``*``. Pure."""
+    """Tell whether a pattern matches a test id: the id, a part of it, or with ``*``. Pure."""
     return pattern in name or ("*" in pattern and fnmatch.fnmatchcase(name, pattern))
 
 
@@ -112,8 +112,8 @@ def load_series(
     Args:
         database: The history.
         series_id: The series.
-        last: How many of the latest.
-        first: How many of the earliest with durations in runs that count, at most.
+        last: How many of the latest results to return.
+        first: The most results to return of the earliest that have durations and count.
         branch: Only runs of this branch.
     """
     results, runs = schema.results, schema.runs

@@ -1,4 +1,4 @@
-"""The versions that sweeps measured: a sweep that is asked again takes its own rows' place."""
+"""The versions that sweeps measured; a sweep that is run again replaces its rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class KeptVersion:
 
     Attributes:
         sweep: Key of the sweep's question; 16 hexadecimal digits.
-        series: Hash of all that versions have to share to stand in one series.
+        series: Hash of everything that versions of one series have to share.
         begun_at: When the sweep began.
         about: What differs between the versions: a package's name, or ``commits``.
         case_name: The case.
         machine: The machine without its software, as `Environment.machine_name` names it.
-        setup: What was drawn with what, for people; JSON.
+        setup: Workload and variant, for people; JSON.
         anchor: The version that all are compared with.
         is_timed: Whether images were timed.
         position: Place in the sweep; 0 is its oldest version.
@@ -36,21 +36,22 @@ class KeptVersion:
         speed: Against the anchor: ``slower``, ``faster``, ``same`` or ``open``; ``None`` for the
             anchor, and where that was not measured.
         change_log: Log ratio against the anchor; 0 for the anchor itself.
-        lower_log: Its lower bound.
-        upper_log: Its upper bound.
+        lower_log: Lower bound of ``change_log``.
+        upper_log: Upper bound of ``change_log``.
         peak_rss_bytes: Peak resident memory.
         peak_device_bytes: Peak device memory.
         first_call_s: Seconds of the first generation.
         load_s: Seconds of loading.
-        before: The version that it was compared with as its neighbour; ``None`` where it was not.
-        step_speed: What that comparison says of speed, in the same words.
+        before: The version before, which it was compared with; ``None`` where it was not.
+        step_speed: The speed against the version before, in the words of ``speed``.
         step_change_log: Log ratio against the version before.
-        step_lower_log: Its lower bound.
-        step_upper_log: Its upper bound.
-        memory: What it says of peaks: ``more``, ``less``, ``same`` or ``unknown``.
-        pictures: ``equal``, ``alike``, ``changed``, ``broken`` or ``unknown``.
+        step_lower_log: Lower bound of ``step_change_log``.
+        step_upper_log: Upper bound of ``step_change_log``.
+        memory: Peaks against the version before: ``more``, ``less``, ``same`` or ``unknown``.
+        pictures: Pictures against the version before: ``equal``, ``alike``, ``changed``, ``broken``
+            or ``unknown``.
         ssim: Lowest SSIM of all prompts against the version before.
-        worst_tile_ssim: Lowest of their worst tiles.
+        worst_tile_ssim: Lowest SSIM of their worst tiles.
     """
 
     sweep: str
@@ -87,12 +88,12 @@ class KeptVersion:
 
 
 def keep_sweep(database: Database, sweep: str, versions: Sequence[KeptVersion]) -> None:
-    """Store what a sweep found in place of what was stored of it before, all or nothing.
+    """Store the results of a sweep in place of its former rows, all or nothing.
 
     Args:
         database: The history.
         sweep: Key of the sweep's question.
-        versions: What it has found by now.
+        versions: The versions that it has measured until now.
 
     Raises:
         RecordError: The database cannot be written.
@@ -110,12 +111,12 @@ def load_versions(
     case: str | None = None,
     machine: str | None = None,
 ) -> list[KeptVersion]:
-    """Return what sweeps found, oldest sweep first, its versions in their order.
+    """Return the results of sweeps, oldest sweep first, with versions in their order.
 
     Args:
         database: The history.
-        about: Only of this package, or ``commits``.
-        case: A case's name, a part of it, or a pattern as in a shell.
+        about: Only sweeps of this package, or of ``commits``.
+        case: A case's name, a part of it, or a shell pattern.
         machine: Only machines with this in their name.
 
     Raises:

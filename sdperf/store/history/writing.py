@@ -1,4 +1,4 @@
-"""Runs into the history: a batch is one transaction, and what is there already stays as it is."""
+"""Writes runs into the history: a batch is one transaction, and existing runs stay as they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdperf.store.history.database import Database
 from sdperf.store.history.extraction import KeptCase, KeptRun
 
 MOST_PARAMETERS: Final = 5000
-"""Values in one question; SQLite takes 32,766, PostgreSQL 65,535."""
+"""The most values in one query; SQLite accepts 32,766, PostgreSQL 65,535."""
 
 _HEAD: Final = tuple(
     field.name for field in dataclasses.fields(KeptRun) if field.name not in ("cases", "content")
@@ -26,31 +26,31 @@ _HEAD: Final = tuple(
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of a batch.
+    """The result of storing a batch.
 
     Attributes:
-        added: Runs that are new.
-        known: Runs that were there, or stood twice in the batch.
+        added: How many runs are new.
+        known: How many runs were already there, or were in the batch twice.
     """
 
     added: int = 0
     known: int = 0
 
     def __add__(self, other: Kept) -> Kept:
-        """Add two batches up."""
+        """Add the counts of two batches."""
         return Kept(self.added + other.added, self.known + other.known)
 
 
 def keep_runs(database: Database, batch: Sequence[KeptRun], now: datetime | None = None) -> Kept:
-    """Store runs, all or none of them.
+    """Store all runs, or no run where one fails.
 
-    A run that is there by its content is not stored again; where it has been accepted since, that
-    is noted.
+    A run with the content of a stored one is not stored again; where it has been accepted since,
+    that is noted.
 
     Args:
         database: The history.
         batch: Runs, in any order.
-        now: The instant to note; the present one if not given.
+        now: The time to note; the present time by default.
 
     Raises:
         RecordError: The database cannot be written.
@@ -141,7 +141,7 @@ def _hash_series(*parts: str) -> str:
 def _find_or_add(
     connection: Connection, table: Table, key: Column[Any], rows: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Return the id of each row by its key, adding those that are missing."""
+    """Return the id of each row by its key, adding missing rows."""
     ids = _find_ids(connection, table, key, rows)
     missing = {name: dict(row) for name, row in rows.items() if name not in ids}
     if missing:

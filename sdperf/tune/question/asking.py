@@ -1,14 +1,15 @@
-"""From what a user typed to a question, and from a winner to a profile."""
+"""Makes a question from what a user typed, and a profile from a winner."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sdperf.ab.sides.settings import parse_settings
-from sdperf.device import DeviceInfo
+from sdperf.device import DeviceInfo, DeviceKind
+from sdperf.engines.requirements import require_installed
 from sdperf.errors import ConfigurationError
 from sdperf.images.input_files import default_mask, default_picture
 from sdperf.models.sampling import choose_sampling
@@ -18,10 +19,11 @@ from sdperf.models.tasks.choosing import (
     choose_picture,
     settle_workload,
 )
+from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.record.workload import DEFAULT_PROMPTS, Workload
-from sdperf.settings import INPUT_IMAGE, MASK, STRENGTH, TASK
+from sdperf.settings import INPUT_IMAGE, MASK, OPTIMISATIONS, STRENGTH, TASK
 from sdperf.store.profile import Scalar, format_profile
-from sdperf.tune.question.making_space import make_space
+from sdperf.tune.question.making_space import make_space, read_switches
 from sdperf.tune.question.question import StudyLimits, StudyQuestion
 from sdperf.tune.question.setting import TrialSetting, make_setting, take_guidance
 from sdperf.tune.summary import StudySummary
@@ -32,15 +34,15 @@ DEFAULT_IMAGES = 4
 
 @dataclass(frozen=True)
 class Asked:
-    """What was typed of a question; what was not is as the study has it, or the default.
+    """The typed parts of a question; the other parts come from the study, or are the defaults.
 
     Attributes:
-        workload: Fields of `Workload`.
+        workload: Typed fields of `Workload`.
         prompts: All prompts of a file.
-        images: Images of a round.
-        default: Settings as ``KEY=VALUE,...``.
-        search: Choices by key.
-        limits: Fields of `Limits`.
+        images: How many images a round has.
+        default: The default setting as ``KEY=VALUE,...``.
+        search: Choices to search, by key.
+        limits: Typed fields of `Limits`.
     """
 
     workload: Mapping[str, Any] = field(default_factory=dict)
@@ -54,19 +56,23 @@ class Asked:
 def make_question(
     asked: Asked, rig: LiveRig, stored: StudyQuestion | None
 ) -> tuple[StudyQuestion, DeviceInfo]:
-    """Make the question of what was typed, over that of a study where there is one.
+    """Make the question from what was typed, and from the study where there is one.
 
     Args:
-        asked: What was typed.
-        rig: Where it will be tried; loads the plain pipeline to learn what it can.
+        asked: The typed parts.
+        rig: Runs the trials; loads the plain pipeline to learn its abilities.
         stored: The study's question.
 
     Returns:
-        The question, and the device that it is asked of.
+        The question, and the device that it is about.
 
     Raises:
-        ConfigurationError: Something cannot be asked here.
+        ConfigurationError: A part of the question is not possible here.
     """
+    named = _list_named(asked)
+    kind: DeviceKind = "cpu" if rig.device == "auto" else cast("DeviceKind", rig.device)
+    require_installed((), [name for names in named for name in names], kind)
+    refuse_unusable(named, rig.describe_device)
     pipeline_class = rig.model.pipeline_class if rig.subject is None else None
     workload = _make_workload(asked, rig.model.name, stored, pipeline_class)
     abilities = rig.examine(dataclasses.replace(workload, scheduler=None))
@@ -90,22 +96,29 @@ def make_question(
     ), abilities.device
 
 
+def _list_named(asked: Asked) -> list[Sequence[str]]:
+    """List the sets of optimisations that were typed: the default's, and each that is searched."""
+    default = parse_settings(asked.default).variant.get(OPTIMISATIONS.name, ())
+    searched = read_switches(asked.search.get(OPTIMISATIONS.name, ()))
+    return [default, *([name] for name in searched)]
+
+
 def choose_for_study(
     model: str, asked: AskedPicture, stored: StudyQuestion | None, *, is_subject: bool
 ) -> ChosenPicture:
-    """Choose what a study draws from: what was typed, else what the study that is there has.
+    """Choose what a study draws from: the typed picture, else that of the existing study.
 
     Args:
-        model: As for `sdperf.models.sampling.preset_for`.
-        asked: What was typed.
-        stored: The question of the study that is there.
-        is_subject: Whether a function of the user's makes the pipeline.
+        model: The model, as `sdperf.models.sampling.preset_for` takes it.
+        asked: The typed parts.
+        stored: The question of the existing study.
+        is_subject: Whether the user's function makes the pipeline.
 
     Returns:
-        Its picture is ``None`` where nothing was typed: it is as the study has it.
+        The choice; its picture is ``None`` where nothing was typed, so that the study's is used.
 
     Raises:
-        ConfigurationError: A file cannot be used or is missing, or the model cannot do it.
+        ConfigurationError: A file cannot be used or is missing, or the model cannot draw from it.
     """
     picture = None if stored is None else stored.workload.picture
     if picture is None or not asked.is_open:
@@ -137,14 +150,14 @@ def choose_for_study(
 def _make_workload(
     asked: Asked, model: str, stored: StudyQuestion | None, pipeline_class: str | None
 ) -> Workload:
-    """Make the workload of what was typed, over that of a study where there is one.
+    """Make the workload from what was typed, and from the study where there is one.
 
     Args:
-        asked: What was typed.
-        model: As a user names it.
+        asked: The typed parts.
+        model: The model, as a user names it.
         stored: The study's question.
-        pipeline_class: The class of diffusers that decides what picture is taken; ``None`` where
-            a function of the user's makes the pipeline.
+        pipeline_class: The diffusers class that decides which picture is taken; ``None`` where the
+            user's function makes the pipeline.
     """
     if stored is not None:
         images = stored.images if asked.images is None else asked.images
@@ -180,7 +193,7 @@ def _make_default(asked: Asked, workload: Workload, stored: StudyQuestion | None
 
 
 def make_profile(summary: StudySummary) -> str | None:
-    """Return the winner as the text of a profile; ``None`` without one."""
+    """Return the winner as the text of a profile; ``None`` without a winner."""
     winner = summary.find_winner()
     if winner is None or winner.speedup is None or winner.fidelity is None:
         return None

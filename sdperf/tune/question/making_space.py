@@ -1,4 +1,4 @@
-"""Which settings are worth a search: what this device and this pipeline can do. Pure."""
+"""Chooses the settings that are worth a search on this device and pipeline. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SEARCHED_SCHEDULERS: Final = (
     "HeunDiscreteScheduler",
     "PNDMScheduler",
 )
-"""Those of diffusers that add no noise of their own, so that images can be held to a reference."""
+"""Schedulers of diffusers that add no noise, so that images can be compared with a reference."""
 
 NOT_SEARCHED: Final = {
     "embed_cache": "prompts come again in every round, which would flatter it",
@@ -57,28 +57,28 @@ NOT_SEARCHED: Final = {
     ),
     **dict.fromkeys(QUANTISATIONS, "each needs a package of its own, and compiled code to pay"),
 }
-"""Optimisations that a search leaves out unless it is told to, each with the reason; those with a
-long first call are left out too."""
+"""Optimisations that a search leaves out unless the user names them, each with the reason.
+Optimisations with a long first call are left out too."""
 
 FEWEST_STEPS_SHARE: Final = 0.2
 GUIDANCE_STEP: Final = 0.5
 WORKERS: Final = (1, 2, 4)
 
 KEYS: Final = (*PLAIN_KEYS, settings.OPTIMISATIONS.name)
-"""What can be searched or held fixed, as typed."""
+"""The keys that can be searched or fixed, as they are typed."""
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What decides which settings can be tried.
+    """The abilities of a device and pipeline, which decide the settings that can be tried.
 
     Attributes:
-        device: Its kind and native precisions.
+        device: The device's kind and native precisions.
         family: The pipeline's family, ``whole`` where it cannot be divided.
-        schedulers: Classes that suit the pipeline, its own first.
-        cpu_threads: Threads that workers share.
-        weights: How many weights the pipeline has; ``None`` unknown.
-        room: Memory that workers share; ``None`` unknown.
+        schedulers: Scheduler classes that suit the pipeline, its own first.
+        cpu_threads: How many threads workers share.
+        weights: How many weights the pipeline has; ``None`` is unknown.
+        room: Memory that workers share; ``None`` is unknown.
     """
 
     device: DeviceInfo
@@ -89,7 +89,7 @@ class Abilities:
     room: Room | None = None
 
     def fits(self, precision: Precision, workers: int = 1) -> bool:
-        """Tell whether the memory holds the weights of so many workers; unknown is taken to."""
+        """Tell whether the memory holds the weights of several workers; yes where unknown."""
         if self.weights is None or self.room is None:
             return True
         return self.room.holds([self.weights * WEIGHT_BYTES[precision]] * workers)
@@ -104,10 +104,10 @@ def make_space(
     """Make the space of a device and a pipeline.
 
     Args:
-        workload: At full steps, with as many prompts as a round has images.
-        default: What a winner has to beat; always part of the space.
-        abilities: What can be run here.
-        asked: By key of `KEYS`, the choices that a user typed in place of the automatic ones.
+        workload: The workload at full steps, with one prompt per image of a round.
+        default: The setting that a winner has to beat; it is always part of the space.
+        abilities: The abilities of the device and pipeline.
+        asked: The choices that a user typed in place of the automatic ones, by key of `KEYS`.
 
     Raises:
         ConfigurationError: A key or a choice cannot be used here.
@@ -159,7 +159,7 @@ def _list_steps(full: int) -> list[int]:
 
 
 def _list_guidance(full: float) -> list[float]:
-    """List scales from none to a little above the model's own; one that is off stays off."""
+    """List scales from 1 to a little above the model's own; guidance that is off stays off."""
     if full <= 1.0:
         return [full]
     count = math.floor((full - 1.0) / GUIDANCE_STEP) + 2
@@ -167,7 +167,7 @@ def _list_guidance(full: float) -> list[float]:
 
 
 def _list_precisions(abilities: Abilities) -> list[Precision]:
-    """List what the device computes in itself and holds; the CPU's 16 bits only if asked for."""
+    """List the native precisions that fit; 16 bits on the CPU only if asked for."""
     native = ("fp32",) if abilities.device.kind == "cpu" else abilities.device.native_precisions
     return [one for one in PRECISIONS if one in native and abilities.fits(one)]
 
@@ -183,7 +183,7 @@ def _list_schedulers(usable: Sequence[str]) -> list[str]:
 def _choose_switches(
     asked: Sequence[str] | None, default: TrialSetting, abilities: Abilities
 ) -> list[str]:
-    """Return the optimisations to be searched, in the catalogue's order."""
+    """Return the optimisations to search, in the catalogue's order."""
     if asked is None:
         chosen = {
             name
@@ -193,7 +193,7 @@ def _choose_switches(
             and _find_obstacle(name, abilities) is None
         }
     else:
-        chosen = {name for text in asked for name in _read_switches(text)}
+        chosen = set(read_switches(asked))
         for name in sorted(chosen):
             obstacle = _find_obstacle(name, abilities)
             if obstacle is not None:
@@ -201,14 +201,23 @@ def _choose_switches(
     return list(sort_names([*chosen, *default.optimisations]))
 
 
+def read_switches(asked: Iterable[str]) -> list[str]:
+    """Read the optimisations that a user would have searched.
+
+    Raises:
+        ConfigurationError: One is none.
+    """
+    return [name for text in asked for name in _read_switches(text) if name]
+
+
 def _read_switches(text: str) -> list[str]:
-    """Read names joined by ``+`` or ``,``; they need not go together."""
+    """Read names joined by ``+`` or ``,``; they may exclude each other."""
     if text == PLAIN:
         return []
     try:
         return [parse_optimisations(name)[0] if name else "" for name in text.split("+")]
     except ValueError as error:
-        if text in OPTIMISATIONS:  # one that only goes with another
+        if text in OPTIMISATIONS:  # it is only possible with another one
             return [text]
         raise ConfigurationError(
             "an optimisation cannot be searched", got=text, expected=str(error)
@@ -231,7 +240,7 @@ def _find_obstacle(name: str, abilities: Abilities) -> str | None:
 def _group(switches: Sequence[str]) -> list[NameDimension]:
     """Divide switches into dimensions whose choices never conflict.
 
-    Those of one group, and those that need one of them, share a dimension; every valid
+    Switches of one group, and switches that need one of them, share a dimension; every valid
     combination of them is a choice.
     """
     parties: list[set[str]] = []
@@ -284,7 +293,7 @@ def _read(key: str, typed: str) -> Any:
     """Read one choice of a plain key.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: The choice cannot be used.
     """
     try:
         chosen = _KINDS[key].parse(typed)

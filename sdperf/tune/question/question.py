@@ -1,6 +1,6 @@
-"""What a study asks: on what, against what, within which limits. Pure.
+"""The question of a study: its workload, its default, its space and its limits. Pure.
 
-It is kept in the study, so that whoever joins asks the same.
+It is kept in the study, so that everyone who joins asks the same question.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from sdperf.tune.study.front import Point
 Aim = Literal["front", "seconds", "likeness"]
 
 WINNING_SSIM: Final = APPROXIMATE_SSIM
-"""What a winner's images are held to where no floor was given: the floor of approximations."""
+"""The floor of a winner's images where no floor was given: that of approximations."""
 
 BROKEN: Final = "broken"
-"""The constraint that a setting violates which gives no usable image at all."""
+"""Name of the constraint that a setting without a usable image violates."""
 
 BROKEN_VIOLATION: Final = 10.0
-"""More than any limit can be missed by: those settings are the last to be tried again."""
+"""Violation of a setting without a usable image: larger than a limit can be missed by."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Images of a setting against the reference: the same prompts and seeds, each the worst one's.
+    """Scores of a setting's images against the reference; each is that of the worst image.
 
     Attributes:
         ssim: Lowest SSIM of a whole frame.
-        mean_ssim: Mean SSIM.
+        mean_ssim: Mean SSIM over the images.
         worst_tile_ssim: Lowest SSIM of a tile.
         psnr_db: Lowest PSNR; ``None`` where every image is identical.
-        entropy_drop_bits: Largest loss of entropy.
+        entropy_drop_bits: Largest loss of entropy, bits.
     """
 
     ssim: float
@@ -48,15 +48,15 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class StudyLimits:
-    """What a setting has to keep; ``None`` asks nothing.
+    """The limits that a setting has to keep; ``None`` is no limit.
 
     Attributes:
         min_ssim: Floor of every image's SSIM.
-        max_seconds: Seconds per image.
-        max_memory_bytes: Peak of the device's memory where it has its own, else of the processes'.
+        max_seconds: Most seconds per image.
+        max_memory_bytes: Most bytes of the device's own memory, else of the processes' memory.
         min_tile_ssim: Floor of every image's worst tile.
         min_psnr_db: Floor of every image's PSNR.
-        max_entropy_drop_bits: Entropy that an image may lose.
+        max_entropy_drop_bits: Bits of entropy that an image may lose.
     """
 
     min_ssim: float | None = None
@@ -72,10 +72,10 @@ class StudyLimits:
         seconds: float | None = None,
         memory_bytes: int | None = None,
     ) -> dict[str, float]:
-        """Say by how much each limit that can be judged is missed; 0 or less keeps it.
+        """Compute by how much each limit is missed; 0 or less keeps it.
 
-        A limit that was given and whose quantity is known takes part. Memory that cannot be
-        measured cannot be held to a limit, and counts as keeping it.
+        Only limits that were given and whose quantity is known are judged. Memory that cannot be
+        measured counts as keeping its limit.
         """
         found: dict[str, float] = {}
         if fidelity is not None:
@@ -95,16 +95,17 @@ class StudyLimits:
 
 @dataclass(frozen=True)
 class StudyQuestion:
-    """What a study asks.
+    """The question of a study.
 
     Attributes:
-        workload: At full steps: the reference's. One prompt an image of a round.
-        model_hash: The weights.
-        device_kind: Where it runs.
+        workload: The workload of the reference, at full steps, with one prompt per image of a
+            round.
+        model_hash: Hash of the weights.
+        device_kind: The kind of device that it runs on.
         subject: ``module:function`` that makes the pipeline, or ``None``.
-        default: What a winner has to beat.
-        space: What may be tried.
-        limits: What has to be kept.
+        default: The setting that a winner has to beat.
+        space: The settings that may be tried.
+        limits: The limits that a setting has to keep.
     """
 
     workload: Workload
@@ -117,14 +118,14 @@ class StudyQuestion:
 
     @property
     def aim(self) -> Aim:
-        """What is sought: the fastest above a floor, the likest within a time, or the front."""
+        """The aim: the fastest above a floor, the most similar within a time, or the front."""
         if self.limits.min_ssim is not None:
             return "seconds"
         return "front" if self.limits.max_seconds is None else "likeness"
 
     @property
     def reference(self) -> TrialSetting:
-        """How the reference images are drawn: full steps, fp32, plain."""
+        """The setting of the reference images: full steps, fp32, plain."""
         workload = self.workload
         return TrialSetting(
             workload.num_inference_steps, take_guidance(workload), scheduler=workload.scheduler
@@ -140,11 +141,11 @@ class StudyQuestion:
 
     @property
     def images(self) -> int:
-        """Images of a round."""
+        """How many images a round has."""
         return len(self.workload.prompts)
 
     def describe_aim(self) -> str:
-        """Say what is sought, in words."""
+        """Describe the aim in words."""
         limits = self.limits
         if self.aim == "seconds":
             words = f"the fewest seconds an image at SSIM {limits.min_ssim:g} or better"
@@ -156,7 +157,7 @@ class StudyQuestion:
         return "the front of seconds an image against SSIM"
 
     def rank(self, point: Point) -> tuple[float, float]:
-        """Return what settings are ordered by, the best first."""
+        """Return the key that orders settings, the best first."""
         if self.aim == "likeness":
             return -point.ssim, point.seconds
         return point.seconds, -point.ssim

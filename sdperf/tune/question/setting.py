@@ -18,24 +18,24 @@ from sdperf.store.profile import Profile, Scalar
 _BATCHES: Final = {
     one.images_per_call: one.name for one in OPTIMISATIONS.values() if one.images_per_call > 1
 }
-"""Images that go through the pipeline together: the optimisation that does it."""
+"""Beginning of the name of the optimisation that draws several images in one call."""
 
 BATCHES: Final = (1, *sorted(_BATCHES))
 
 
 @dataclass(frozen=True)
 class TrialSetting:
-    """How images are drawn.
+    """A setting: how images are drawn.
 
     Attributes:
-        num_inference_steps: As in `Workload`.
-        guidance_scale: As in `Workload`.
-        batch: Images that go through the pipeline together.
-        precision: As in `Variant`.
-        scheduler: As in `Workload`.
-        mode: As in `Variant`.
-        workers: As in `Variant`.
-        optimisations: As in `Variant`, without the batch.
+        num_inference_steps: Denoising steps per image.
+        guidance_scale: Classifier-free guidance.
+        batch: How many images go through the pipeline together.
+        precision: Number format of the weights and activations.
+        scheduler: Class name of the scheduler; ``None`` for the model's own.
+        mode: ``sync`` or ``async``.
+        workers: How many processes with a pipeline each.
+        optimisations: Names of switched-on optimisations, without the batch.
     """
 
     num_inference_steps: int
@@ -58,14 +58,14 @@ class TrialSetting:
 
     @property
     def variant(self) -> Variant:
-        """How it is run; the batch is one of the optimisations."""
+        """The variant of this setting; the batch is one of its optimisations."""
         batch = (_BATCHES[self.batch],) if self.batch > 1 else ()
         return Variant(
             self.precision, self.mode, self.workers, sort_names((*self.optimisations, *batch))
         )
 
     def make_profile(self, workload: Workload, evidence: Mapping[str, Scalar]) -> Profile:
-        """Return it as a profile for a workload's model and size."""
+        """Return the setting as a profile for a workload's model and size."""
         variant = self.variant
         sized = workload.width is not None and workload.height is not None
         return Profile(
@@ -83,7 +83,7 @@ class TrialSetting:
         )
 
     def describe(self, base: TrialSetting | None = None) -> str:
-        """Spell it as ``sdperf ab`` reads it; beside a base, only what differs from that.
+        """Spell the setting as ``sdperf ab`` reads it; beside a base, only the differences.
 
         >>> Setting(9, 3.0, batch=2).describe(Setting(20, 3.0))
         'steps=9,optimisations=batch2'
@@ -105,10 +105,10 @@ class TrialSetting:
 
 
 def take_guidance(workload: Workload) -> float:
-    """Return the scale that a search begins at.
+    """Return the guidance scale that a search begins at.
 
     Raises:
-        ConfigurationError: It is left to the pipeline.
+        ConfigurationError: The scale is left to the pipeline.
     """
     if workload.guidance_scale is None:
         raise ConfigurationError(
@@ -119,10 +119,10 @@ def take_guidance(workload: Workload) -> float:
 
 
 def make_setting(settings: SideSettings) -> TrialSetting:
-    """Make a setting of what a user typed as ``KEY=VALUE,...`` over the model's preset.
+    """Make a setting from ``KEY=VALUE,...`` as typed, and from the model's preset.
 
     Raises:
-        ConfigurationError: Two batches, or what is typed is no part of a setting.
+        ConfigurationError: There are two batches, or a key does not belong to a setting.
     """
     workload = settings.make_workload()
     variant = Variant(**settings.variant)

@@ -1,6 +1,6 @@
-"""The settings that are searched: what this device and this pipeline can do. Pure.
+"""The space of a search: the settings that this device and this pipeline can run. Pure.
 
-Every point of a space can be run: switches that exclude each other are values of one dimension.
+Every point of a space can run: switches that exclude each other are values of one dimension.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sdperf.tune.question.setting import BATCHES, TrialSetting
 Choice = str | int | float
 
 OWN_SCHEDULER: Final = AUTO
-"""The model's own, as everywhere on the command line."""
+"""The word for the model's own scheduler, as everywhere on the command line."""
 
 BATCH: Final = "batch"
-"""The key of how many images go through the pipeline together."""
+"""Key of the number of images that go through the pipeline together."""
 
 PLAIN_KEYS: Final = (
     STEPS.name,
@@ -41,7 +41,7 @@ PLAIN_KEYS: Final = (
 
 @dataclass(frozen=True)
 class NumberDimension:
-    """A dimension whose near choices are alike: steps, guidance, batch, workers.
+    """A dimension whose neighbouring choices are similar: steps, guidance, batch, workers.
 
     Attributes:
         name: One of the plain keys.
@@ -58,7 +58,7 @@ class NameDimension:
 
     Attributes:
         name: One of the plain keys, or the name of a switch or of a group of switches.
-        choices: A switch's are ``none`` and names joined by ``+``.
+        choices: The choices; those of a switch are ``none`` and names joined by ``+``.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Space:
     Attributes:
         numbers: Dimensions whose choices are numbers.
         names: Dimensions whose choices are names.
-        images: Images of a round; a batch is never larger than a worker's share of them.
+        images: How many images a round has; a batch is never larger than a worker's share of them.
     """
 
     numbers: tuple[NumberDimension, ...]
@@ -107,17 +107,17 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many points there are; some of them are the same setting."""
+        """The number of points; some points are the same setting."""
         return math.prod(len(one.choices) for one in self.dimensions)
 
     def make_setting(self, point: Mapping[str, Choice]) -> TrialSetting:
         """Return the setting at a point.
 
-        What a point cannot have is left out: batches beyond a worker's share are cut to it, and a
-        loop on the device goes where the scheduler cannot have one.
+        Impossible parts of a point are left out: batches are cut to a worker's share, and a loop on
+        the device is dropped where the scheduler does not allow it.
 
         Raises:
-            ConfigurationError: A dimension is missing, or a choice is none of its own.
+            ConfigurationError: A dimension is missing, or a choice does not belong to it.
         """
         for one in self.dimensions:
             if point.get(one.name) not in one.choices:
@@ -153,7 +153,7 @@ class Space:
         """Return the point of a setting.
 
         Raises:
-            ConfigurationError: It is outside.
+            ConfigurationError: The setting is outside the space.
         """
         point = choose_plain_keys(setting)
         left = set(setting.optimisations)
@@ -174,7 +174,7 @@ class Space:
         return point
 
     def draw(self, chance: random.Random) -> dict[str, Choice]:
-        """Draw a point, each with the same chance."""
+        """Draw a random point, each with the same chance."""
         return {one.name: chance.choice(list_choices(one)) for one in self.dimensions}
 
     def list_settings(self) -> list[TrialSetting]:

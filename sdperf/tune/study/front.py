@@ -1,4 +1,4 @@
-"""Seconds against likeness: who dominates whom, the Pareto front, its hypervolume. Pure."""
+"""Seconds and likeness: domination, the Pareto front, and its hypervolume. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Point:
-    """What a setting comes to.
+    """The seconds and the likeness of a setting.
 
     Attributes:
         seconds: Seconds per image; less is better.
@@ -19,15 +19,15 @@ class Point:
     ssim: float
 
     def dominates(self, other: Point) -> bool:
-        """Tell whether it is as good in both and better in one."""
+        """Tell whether this point is as good in both and better in one."""
         as_good = self.seconds <= other.seconds and self.ssim >= other.ssim
         return as_good and (self.seconds < other.seconds or self.ssim > other.ssim)
 
 
 def find_front(points: Sequence[Point]) -> list[int]:
-    """Return the positions of the points that no other dominates, the fastest first.
+    """Return the positions of the points that no other point dominates, the fastest first.
 
-    Of equal points the first stands for all.
+    Of equal points only the first one is returned.
     """
     order = sorted(range(len(points)), key=lambda at: (points[at].seconds, -points[at].ssim, at))
     front: list[int] = []
@@ -38,10 +38,10 @@ def find_front(points: Sequence[Point]) -> list[int]:
 
 
 def compute_hypervolume(points: Iterable[Point], reference: Point) -> float:
-    """Compute the area between points and a reference that is worse than all that count.
+    """Compute the area between points and a reference point that is worse than all of them.
 
     Args:
-        points: In any order, dominated ones included.
+        points: Points in any order, dominated ones included.
         reference: The worst seconds and likeness; points beyond it add nothing.
 
     Returns:
@@ -62,5 +62,5 @@ def compute_hypervolume(points: Iterable[Point], reference: Point) -> float:
 
 
 def find_rival_s(points: Iterable[Point], ssim: float) -> float | None:
-    """Return the fewest seconds of points that are at least so alike; ``None`` without any."""
+    """Return the fewest seconds of points with at least this likeness; ``None`` without one."""
     return min((point.seconds for point in points if point.ssim >= ssim), default=None)

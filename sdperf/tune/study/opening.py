@@ -1,4 +1,4 @@
-"""Studies by name: begun, found again, joined by another machine of the same kind."""
+"""Opens studies by name: begins one, finds one, or joins one from a machine of the same kind."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _DIRECTIONS: Final[dict[Aim, list[Literal["minimize", "maximize"]]]] = {
 
 
 def find_study(url: URL, name: str) -> TuningStudy | None:
-    """Open a study that is there.
+    """Open an existing study.
 
     Returns:
-        ``None`` where there is none of this name.
+        The study; ``None`` where no study has this name.
 
     Raises:
-        RecordError: The storage failed, or the study is none of ours.
+        RecordError: The storage failed, or the study is not one of sdperf.
     """
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         return None
@@ -58,8 +58,8 @@ def list_studies(url: URL) -> list[str]:
     """Return the names of all studies of a storage.
 
     Raises:
-        ConfigurationError: There is no such storage.
-        RecordError: It failed.
+        ConfigurationError: The storage does not exist.
+        RecordError: The storage failed.
     """
     storage = open_storage(url, create=False, on_silence=retry)
     try:
@@ -70,17 +70,17 @@ def list_studies(url: URL) -> list[str]:
 
 
 def begin_study(url: URL, name: str, question: StudyQuestion, machine: str) -> TuningStudy:
-    """Begin a study; where another process did so at the same moment, join that one.
+    """Begin a study; where another process began it at the same moment, join that one.
 
     Args:
-        url: Where it is kept.
+        url: The place of the study.
         name: Its name.
-        question: What it asks.
+        question: Its question.
         machine: The kind of machine whose times it will hold.
 
     Raises:
         ConfigurationError: The other process asked something else.
-        RecordError: The storage failed, or a study of that name is none of ours.
+        RecordError: The storage failed, or a study of that name is not one of sdperf.
     """
     storage = open_storage(url, create=True, on_silence=retry)
 
@@ -104,7 +104,7 @@ def begin_study(url: URL, name: str, question: StudyQuestion, machine: str) -> T
 
 
 def check_machine(study: TuningStudy, machine: str) -> None:
-    """Refuse to mix times of two kinds of machine.
+    """Refuse to mix the times of two kinds of machine.
 
     Raises:
         ConfigurationError: The study's times are of another kind.
@@ -120,10 +120,11 @@ def check_machine(study: TuningStudy, machine: str) -> None:
 
 
 def check_question(study: TuningStudy, name: str, asked: StudyQuestion, *, hint: str) -> None:
-    """Refuse to go on with a study that asks something else.
+    """Refuse to continue a study with another question.
 
     Raises:
-        ConfigurationError: It does; the message names the first differences and ends with the hint.
+        ConfigurationError: The questions differ; the message names the first differences and ends
+            with the hint.
     """
     difference = describe_difference(study.question, asked)
     if difference:
@@ -133,7 +134,7 @@ def check_question(study: TuningStudy, name: str, asked: StudyQuestion, *, hint:
 
 
 def describe_difference(stored: StudyQuestion, asked: StudyQuestion) -> str:
-    """Name the first fields in which two questions differ; where the model lies is none."""
+    """Name the first fields in which two questions differ, without the place of the model."""
     one, other = _flatten(stored), _flatten(asked)
     return "; ".join(
         f"{name}: {json.dumps(one.get(name))[:60]} there, {json.dumps(other.get(name))[:60]} here"

@@ -1,4 +1,4 @@
-"""Which setting to try next: TPE or chance, never one that was tried before."""
+"""Chooses the next setting by TPE or by chance, never one that was tried before."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SamplerName = Literal["tpe", "random"]
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
 
 FEWEST_AT_RANDOM: Final = 10
-"""The default among them."""
+"""Name of the default sampler."""
 
 _ATTEMPTS: Final = 20
-"""How often a sampler may propose a known setting before chance finds a new one."""
+"""How many times a sampler may propose a known setting before chance finds a new one."""
 
 
 def make_distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a dimension as Optuna knows it: numbers as a range, so that near ones count as alike.
+    """Return a dimension in Optuna's form: numbers as a range, so that near ones count as similar.
 
     Numbers that are not evenly spaced are a range of their positions.
     """
@@ -54,7 +54,7 @@ def make_distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def is_uneven(dimension: Dimension) -> bool:
-    """Tell whether a dimension is known to Optuna by positions."""
+    """Tell whether Optuna has positions in place of the dimension's numbers."""
     if not isinstance(dimension, NumberDimension) or len(dimension.choices) < 3:
         return False
     pairs = itertools.pairwise(dimension.choices)
@@ -62,13 +62,13 @@ def is_uneven(dimension: Dimension) -> bool:
 
 
 def find_choice(dimension: NumberDimension, number: float) -> int | float:
-    """Return the choice that a number out of a range stands for; a whole one as such."""
+    """Return the choice for a number of a range, as an int where it is whole."""
     nearest = min(dimension.choices, key=lambda choice: abs(choice - number))
     return int(nearest) if float(nearest).is_integer() else nearest
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Choice]:
-    """Have a trial choose a point."""
+    """Let a trial choose a point."""
     raw: dict[str, Any] = {}
     for name, found in ((one.name, make_distribution(one)) for one in space.dimensions):
         if isinstance(found, IntDistribution):
@@ -81,7 +81,7 @@ def suggest(trial: Trial, space: Space) -> dict[str, Choice]:
 
 
 def find_point(space: Space, raw: Mapping[str, Any]) -> dict[str, Choice]:
-    """Return the point that Optuna's parameters stand for."""
+    """Return the point of Optuna's parameters."""
     point: dict[str, Choice] = {}
     for one in space.dimensions:
         found = raw[one.name]
@@ -104,9 +104,9 @@ def draw_start(space: Space, count: int, seed: int | None) -> list[dict[str, Cho
     """Draw points that together see every choice of a dimension about equally often.
 
     Args:
-        space: Where.
-        count: How many.
-        seed: Without one the start is always the same: whoever joins a study goes on with it.
+        space: The space.
+        count: How many points to draw.
+        seed: Without one the points are always the same, so that who joins a study continues them.
 
     Source: Latin hypercube sampling, McKay, Beckman and Conover (1979).
     """
@@ -115,7 +115,7 @@ def draw_start(space: Space, count: int, seed: int | None) -> list[dict[str, Cho
     for one in space.dimensions:
         choices = list_choices(one)
         shares = [(row + chance.random()) / count for row in range(count)]
-        if len(choices) >= count:  # one from each of so many strata
+        if len(choices) >= count:  # one from each stratum
             picked = [choices[int(share * len(choices))] for share in shares]
         else:  # each in turn
             shuffled = chance.sample(choices, len(choices))
@@ -126,13 +126,13 @@ def draw_start(space: Space, count: int, seed: int | None) -> list[dict[str, Cho
 
 @dataclass
 class FreshSampler(WrappingSampler):
-    """Proposes by another sampler, until it is something that was not tried yet.
+    """Proposes by another sampler until the setting is new.
 
     Equal settings at different points of the space count as one.
 
     Attributes:
         inner: Proposes each dimension.
-        space: What may be proposed.
+        space: The settings that may be proposed.
         list_tried: Returns the settings that need no second try.
         chance: Finds a new setting where the sampler keeps to known ones.
         start: Points to propose before anything else.
@@ -148,13 +148,13 @@ class FreshSampler(WrappingSampler):
         study: Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """Return the whole space: a point is proposed at once, to be compared with others."""
+        """Return the whole space: a point is proposed as a whole, to compare it with others."""
         return {one.name: make_distribution(one) for one in self.space.dimensions}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose a point whose setting is new, if there is any left that chance finds."""
+        """Propose a point whose setting is new, if chance finds one."""
         tried = self.list_tried()
         if len(tried) <= len(self.start):
             for first in self.start:
@@ -174,7 +174,7 @@ class FreshSampler(WrappingSampler):
         return point
 
     def reseed_rng(self) -> None:
-        """Begin with other random numbers."""
+        """Use other random numbers."""
         super().reseed_rng()
         self.chance.seed()
 
@@ -195,8 +195,8 @@ def make_sampler(
         space: What may be proposed.
         seed: ``None`` draws one.
         list_tried: Returns the settings that need no second try.
-        objectives: 2 for a front of seconds and likeness, 1 otherwise.
-        start_seed: As for `draw_start`; chance has no start.
+        objectives: Number of objectives: 2 for a front of seconds and likeness, 1 otherwise.
+        start_seed: Seed of `draw_start`; sampling by chance has no start.
     """
     chance = random.Random(seed)
     if name == "random":

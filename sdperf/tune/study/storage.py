@@ -1,6 +1,6 @@
-"""Where a study is kept: an SQLite file or a server, opened through Optuna, errors in plain words.
+"""Opens the place of a study, an SQLite file or a server, through Optuna; explains its errors.
 
-The one place that needs Optuna to be installed; import it behind `require_optuna`.
+This is the only module that needs Optuna to be installed; import it after `require_optuna`.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ BUSY_S: Final = 60
 ANSWER_S: Final = 10
 HEARTBEAT_S: Final = 30
 SILENCE_S: Final = 120
-"""A trial whose process was not heard of for this long is taken up by another machine."""
+"""Seconds without a sign of a trial's process after which another machine repeats the trial."""
 
 _COLLISIONS: Final = 3
 _PAUSE_S: Final = 0.3
 
 OWNER: Final = "sdperf:owner"
-"""Attribute of a trial: who runs it."""
+"""Attribute of a trial: the process that runs it."""
 
 RETRY_OF: Final = "sdperf:retry_of"
-"""Attribute of a trial: the number of the one that was cut off."""
+"""Attribute of a trial: the number of the cut-off trial that it repeats."""
 
 
 def require_optuna() -> None:
     """Say what to install where Optuna is missing.
 
     Raises:
-        ConfigurationError: It is.
+        ConfigurationError: Optuna is missing.
     """
     try:
         import optuna
@@ -71,14 +71,14 @@ def require_optuna() -> None:
 
 
 def locate_storage(given: str | None, root: Path) -> URL:
-    """Return where studies are kept: what was given, or the default file.
+    """Return the place of studies: the given one, or the default file.
 
     Args:
         given: A URL, a path of an SQLite file, or ``None``.
-        root: Folder that the default file lies below.
+        root: Folder above the default file.
 
     Raises:
-        ConfigurationError: It is no URL that SQLAlchemy reads.
+        ConfigurationError: It is not a URL that SQLAlchemy reads.
     """
     text = given or str(root / DEFAULT_FILE)
     if not is_spelt_in_utf8(text):
@@ -104,7 +104,7 @@ def locate_storage(given: str | None, root: Path) -> URL:
 
 
 def show_url(url: URL) -> str:
-    """Return a URL for people: without any credential."""
+    """Return a URL to show to people, without credentials."""
     return mask_url(url.render_as_string(hide_password=True))
 
 
@@ -114,13 +114,13 @@ def open_storage(
     """Open a storage.
 
     Args:
-        url: As `locate_storage` returns it.
-        create: Whether to make an SQLite file that is not there.
-        on_silence: Called with a trial whose process was not heard of for `SILENCE_S`.
+        url: The URL from `locate_storage`.
+        create: Whether to make an SQLite file that does not exist.
+        on_silence: Called with a trial whose process gave no sign for `SILENCE_S`.
 
     Raises:
-        ConfigurationError: Its driver is missing, or there is no such file.
-        RecordError: It cannot be reached, or holds something else.
+        ConfigurationError: Its driver is missing, or the file does not exist.
+        RecordError: It cannot be reached, or does not hold studies.
     """
     from optuna.exceptions import ExperimentalWarning
     from optuna.storages import RDBStorage
@@ -138,7 +138,7 @@ def open_storage(
             raise RecordError(f"{path.parent} cannot be made", got=error.strerror) from error
     connect: dict[str, Any] = {"timeout": BUSY_S} if is_file else {}
     # Optuna's heartbeat and a constructor that fails leave connections in a pool that nobody
-    # closes; those of a file cost nothing to open anew.
+    # closes; those of a file cost nothing to open again.
     pooling: dict[str, Any] = {"poolclass": NullPool} if is_file else {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql":
         connect = {"connect_timeout": ANSWER_S}
@@ -163,14 +163,14 @@ def open_storage(
 
 
 def close_storage(storage: RDBStorage) -> None:
-    """Let go of a storage's connections."""
+    """Close a storage's connections."""
     storage.remove_session()
     storage.engine.dispose()
 
 
 @contextlib.contextmanager
 def closed_on_error(storage: RDBStorage) -> Iterator[None]:
-    """Let go of a storage if what is done with it fails."""
+    """Close a storage if the work with it fails."""
     try:
         yield
     except BaseException:
@@ -179,10 +179,10 @@ def closed_on_error(storage: RDBStorage) -> Iterator[None]:
 
 
 def repeat_collided(work: Callable[[], T]) -> T:
-    """Do something that two processes may begin at the same moment, again where they collided.
+    """Run work that two processes may begin at the same moment; repeat it where they collided.
 
-    Optuna looks whether a table or a row is there and makes it if not; the second to make it fails,
-    and finds it there when it looks again.
+    Optuna checks whether a table or a row exists and makes it if not. The second process to make it
+    fails, and finds it when it checks again.
     """
     from optuna.exceptions import StorageInternalError
 
@@ -196,7 +196,7 @@ def repeat_collided(work: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def explaining(url: URL) -> Iterator[None]:
-    """Turn what a storage raises into one error.
+    """Turn the errors of a storage into one error.
 
     Raises:
         RecordError: The storage failed.
@@ -215,7 +215,7 @@ def explaining(url: URL) -> Iterator[None]:
 
 
 def describe_owner() -> dict[str, str | int | float]:
-    """Say which process this is, so that others can tell whether it still lives."""
+    """Name this process, so that other processes can tell whether it still runs."""
     process = psutil.Process(os.getpid())
     return {
         "host": socket.gethostname(),
@@ -226,9 +226,9 @@ def describe_owner() -> dict[str, str | int | float]:
 
 
 def is_gone(owner: object) -> bool:
-    """Tell whether a trial's process was one of this machine and has ended.
+    """Tell whether a trial's process was on this machine and has ended.
 
-    Of another machine's nothing can be known; its silence says it in time.
+    For a process of another machine this is unknown; its silence shows it later.
     """
     ours = describe_owner()
     if not isinstance(owner, dict) or owner.get("host") != ours["host"]:

@@ -1,7 +1,7 @@
 """A study: trials in a storage that several machines share and that outlives a kill.
 
-Optuna keeps parameters, values and constraints; what was seen of a setting is kept beside them as
-a record of our own, from which everything else is computed.
+Optuna keeps parameters, values and constraints. The results of a setting are kept beside them in
+sdperf's own record, from which everything else is computed.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ SETTING: Final = "sdperf:setting"
 TRIED: Final = "sdperf:tried"
 
 _LARGEST: Final = 1e9
-"""Violation and value bounds that every database stores."""
+"""Bound of violations and values, which every database can store."""
 
 
 class _KnownError(Exception):
-    """The setting was tried before."""
+    """Why a trial is a repeat: the setting was tried before."""
 
 
 @dataclass
 class TuningStudy:
-    """A study that is open.
+    """An open study.
 
     Attributes:
-        study: Optuna's.
-        url: Where it is kept.
-        question: What it asks.
+        study: Optuna's study.
+        url: The place of the study.
+        question: Its question.
         machine: The kind of machine whose times it holds.
-        storage: Where it is kept, open.
-        repeats: Proposals in a row that were known.
+        storage: Its open storage.
+        repeats: How many proposals in a row were known settings.
     """
 
     study: Study
@@ -70,7 +70,7 @@ class TuningStudy:
     _known: dict[int, TrialRecord] = field(default_factory=dict)
 
     def close(self) -> None:
-        """Let go of the storage's connections."""
+        """Close the storage's connections."""
         close_storage(self.storage)
 
     @property
@@ -82,7 +82,7 @@ class TuningStudy:
         """Return all trials in order.
 
         Raises:
-            RecordError: The storage failed, or holds a record that is none of ours.
+            RecordError: The storage failed, or holds a record that is not sdperf's.
         """
         with explaining(self.url):
             frozen = self.study.get_trials(deepcopy=False)
@@ -93,15 +93,15 @@ class TuningStudy:
         return [self._known[one.number] for one in frozen]
 
     def list_points(self) -> list[Point]:
-        """Return where the settings stand that were measured in full and keep every limit."""
+        """Return the points of the settings that were measured in full and keep every limit."""
         points = (one.tried.point for one in self.list_trials() if one.tried is not None)
         return [point for point in points if point is not None]
 
     def list_tried(self, before: int | None = None) -> set[TrialSetting]:
-        """Return the settings that need no second try: those that ended, and those under way.
+        """Return the settings that need no second try: finished ones and running ones.
 
         Args:
-            before: Only of trials with a lower number.
+            before: Number of a trial; only earlier trials count.
         """
         return {
             one.setting
@@ -112,27 +112,27 @@ class TuningStudy:
         }
 
     def count_ended(self) -> int:
-        """Return how many trials say something, whatever they say."""
+        """Return how many trials have ended with an answer."""
         return sum(one.tried is not None for one in self.list_trials())
 
     def count_running(self) -> int:
-        """Return how many trials are under way, here or elsewhere."""
+        """Return how many trials are running, here or on other machines."""
         return sum(one.ending == "running" for one in self.list_trials())
 
     def enqueue(self, setting: TrialSetting, **attributes: Any) -> None:
-        """Have a setting tried next."""
+        """Put a setting first in the queue."""
         with explaining(self.url):
             space = self.question.space
             parameters = find_parameters(space, space.find_point(setting))
             self.study.enqueue_trial(parameters, attributes)
 
     def take_up_cut_off(self) -> int:
-        """End the trials of processes of this machine that are gone; try their settings again.
+        """End the trials of ended processes of this machine; their settings are tried again.
 
-        A setting whose process died twice is left alone: it may have killed it.
+        A setting whose process died twice is not tried again, since it may have killed the process.
 
         Returns:
-            How many there were.
+            How many such trials there were.
         """
         count = 0
         with explaining(self.url):
@@ -155,13 +155,13 @@ class TuningStudy:
 
         Args:
             sampler: Proposes the setting.
-            seed: Of the sampler; mixed with the number of trials so far, so that a resumed study
-                does not propose the same again.
-            attempt: Tries a setting beside the points so far. Ctrl-C in it ends the trial as cut
-                off, to be tried again.
+            seed: Seed of the sampler; it is mixed with the number of trials so far, so that a
+                resumed study does not repeat its proposals.
+            attempt: Tries a setting, given the points so far. Ctrl-C ends the trial as cut off, so
+                that it is tried again.
 
         Returns:
-            The trial; ``None`` where what was proposed had been tried before.
+            The trial; ``None`` where the proposal had been tried before.
 
         Raises:
             RecordError: The storage failed.
@@ -200,7 +200,7 @@ class TuningStudy:
             self.repeats += 1
             raise _KnownError
         trial.set_user_attr(SETTING, format_record(setting))
-        if setting in self.list_tried(before=trial.number):  # another process had the same idea
+        if setting in self.list_tried(before=trial.number):  # another process proposed the same
             self.repeats += 1
             raise _KnownError
         self.repeats = 0
@@ -215,7 +215,7 @@ class TuningStudy:
         return tuple(values.values()) if aim == "front" else values[aim]
 
     def read_notes(self, kind: str) -> dict[str, Any]:
-        """Return what was noted of a kind, by key."""
+        """Return the notes of a kind, by key."""
         with explaining(self.url):
             found = self.study.user_attrs
         prefix = f"{kind}:"
@@ -226,14 +226,14 @@ class TuningStudy:
         }
 
     def note(self, kind: str, key: str, value: Any) -> None:
-        """Note something in the study."""
+        """Store a note in the study."""
         with explaining(self.url):
             self.study.set_user_attr(f"{kind}:{key}", value)
 
     def compute_importances(self) -> dict[str, dict[str, float]]:
-        """Say how much each dimension decides seconds and likeness, as shares of 1.
+        """Compute how much each dimension decides seconds and likeness, as shares of 1.
 
-        From trials that were measured in full; empty with fewer than four of them.
+        It uses trials that were measured in full; the result is empty with fewer than four of them.
 
         Source: PED-ANOVA (Watanabe, Bansal, Hutter, 2023), as in Optuna.
         """
@@ -268,7 +268,7 @@ class TuningStudy:
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
-    """Have a cut-off trial's setting tried again, once."""
+    """Queue the setting of a cut-off trial again, once."""
     if trial.params and RETRY_OF not in trial.user_attrs:
         study.enqueue_trial(trial.params, {RETRY_OF: trial.number})
 
@@ -277,7 +277,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
     """Read a trial back.
 
     Raises:
-        RecordError: A record is none of ours.
+        RecordError: A record is not sdperf's.
     """
     endings: dict[TrialState, Ending] = {
         TrialState.RUNNING: "running",

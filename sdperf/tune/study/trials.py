@@ -1,4 +1,4 @@
-"""One trial of a study as it stands."""
+"""One trial of a study in its present state."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Ending = Literal["complete", "pruned", "infeasible", "running", "cut off", "wait
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as it stands.
+    """One trial in its present state.
 
     Attributes:
         number: Its number in the study.
-        ending: What became of it; ``cut off`` died with its process or was interrupted.
-        setting: What was tried; ``None`` where it was cut off before that was known.
-        tried: What was seen; ``None`` unless it ended.
-        began: When, UTC, ISO 8601.
-        duration_s: How long it took.
-        host: Where.
+        ending: How it ended; a ``cut off`` trial died with its process or was interrupted.
+        setting: The tried setting; ``None`` where it was cut off before that was known.
+        tried: The result; ``None`` before its end.
+        began: When it began, ISO 8601, UTC.
+        duration_s: Seconds that it took.
+        host: Name of the machine.
     """
 
     number: int

@@ -1,9 +1,9 @@
-"""TPE for two objectives: each proposal weighs them anew.
+"""TPE for two objectives: each proposal draws its own weights for them.
 
-A Pareto front of a dozen settings is what TPE would learn from after fifty trials, fast and coarse
-ones among slow and fine ones, and what they have in common is little. Under one weight the good
-settings are neighbours. So each proposal has a weight of its own, makes one number of both
-objectives, and asks TPE about that.
+After fifty trials TPE would learn from a Pareto front of about a dozen settings: fast and coarse
+ones, slow and fine ones, which have little in common. Under one weight the good settings are
+neighbours. So each proposal draws its own weight, combines both objectives into one number, and
+asks TPE about that number.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 SUM_SHARE: Final = 0.05
-"""What the sum of both objectives adds to the larger one: of two settings that are equal in the one
-that counts, the better in the other is better."""
+"""Share of the sum of both objectives that is added to the larger one. Of two settings that are
+equal in the larger one, the better in the other then wins."""
 
 GOLDEN: Final = (math.sqrt(5) - 1) / 2
-"""Multiples of it, less their whole part, lie evenly in [0, 1] however many there are."""
+"""The fractional parts of its multiples are spread evenly in [0, 1], for any number of them."""
 
 CANDIDATES: Final = 48
-"""Points that TPE weighs for one proposal; twice Optuna's number found more on a recorded grid."""
+"""How many points TPE rates for a proposal; twice Optuna's number found more on a recorded grid."""
 
 GIVEN_UP: Final = 2.0
-"""What a setting counts that was given up; all that were measured in full are below 1.1."""
+"""The value of a setting that was given up; settings that were measured in full are below 1.1."""
 
 
 def weigh(points: Sequence[tuple[float, float]], weight: float) -> list[float]:
     """Make one number of seconds and likeness; smaller is better. Pure.
 
-    Seconds count by their logarithm: from 0.4 to 0.2 is worth as much as from 2 to 1.
+    Seconds count by their logarithm: from 0.4 to 0.2 is as good as from 2 to 1.
 
     Args:
         points: Seconds and likeness of settings.
-        weight: Of seconds, in [0, 1]; likeness has the rest.
+        weight: Weight of seconds, in [0, 1]; likeness has the rest.
 
     Returns:
         The augmented Tchebycheff norm of the distance to the best of both, each in units of its
-        range; in [0, 1.05]. Empty for none.
+        range; in [0, 1.05]. Empty without points.
 
     Source: ParEGO, Knowles (2006).
 
@@ -93,7 +93,7 @@ class WeighingSampler(WrappingSampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """Propose a point by what is good under the trial's own weight."""
+        """Propose a point that is good under the trial's own weight."""
         ended = [
             one
             for one in study.get_trials(

@@ -1,4 +1,4 @@
-"""A sampler around another one: what it does not change is the other one's."""
+"""A sampler around another one, which handles all that is not changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WrappingSampler(BaseSampler):
     """Leaves everything but whole points to another sampler.
 
     Attributes:
-        inner: The other one.
+        inner: The other sampler.
     """
 
     inner: BaseSampler
@@ -41,7 +41,7 @@ class WrappingSampler(BaseSampler):
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
-        """Begin with other random numbers."""
+        """Use other random numbers."""
         self.inner.reseed_rng()
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:

@@ -1,4 +1,4 @@
-"""Where settings are tried: workers that draw what they are told and say how long it took."""
+"""Runs settings: workers draw the requested images and report the time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from sdperf.device import DeviceInfo
 from sdperf.errors import GenerationError
 from sdperf.images.input_files import InputFile
 from sdperf.models.loader import ResolvedModel
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialRound:
-    """One round.
+    """The result of one round.
 
     Attributes:
         seconds_per_image: Wall seconds of the round over its images.
-        images: In the order in which they were asked for.
+        images: The images, in the order of the requests.
         memory_bytes: Peak of the device's memory where it has its own, else of the processes'
             resident memory, summed over workers; ``None`` where neither is known.
     """
@@ -37,14 +38,14 @@ class TrialRound:
 
 
 class Rig(Protocol):
-    """What a study needs of a machine."""
+    """The parts of a machine that a study needs."""
 
     @property
     def pictures(self) -> tuple[InputFile, ...]:
         """Pixels that workloads name, beside those that ship."""
 
     def load(self, workload: Workload, setting: TrialSetting) -> None:
-        """Have workers ready that have made their first call, untimed.
+        """Prepare workers that have made their first call, untimed.
 
         Raises:
             SdperfError: The setting cannot be loaded here.
@@ -68,9 +69,9 @@ class DescribePipeline:
     """Asks a worker what its pipeline is.
 
     Attributes:
-        workload: As in `sdperf.run.quality.questions.Question`.
-        images: Likewise.
-        threads: Likewise.
+        workload: What is generated, as `sdperf.run.quality.questions.Question` has it.
+        images: The images that the pipeline would draw.
+        threads: CPU threads of the worker.
     """
 
     workload: Workload
@@ -105,14 +106,14 @@ class LiveRig:
     pictures: tuple[InputFile, ...] = ()
 
     def examine(self, workload: Workload) -> Abilities:
-        """Load the plain pipeline and learn what can be tried with it.
+        """Load the plain pipeline and learn which settings it can run.
 
-        From then on CUDA's processes are kept from setting to setting. Elsewhere each pipeline
-        gets fresh ones: resident memory is their only peak on the CPU, and never falls again; on
-        MPS one thread of a process may touch the GPU.
+        On CUDA, processes are kept from setting to setting from then on. On other devices each
+        pipeline gets fresh processes: on the CPU the peak is that of resident memory, which never
+        falls, and on MPS only one thread of a process may use the GPU.
 
         Raises:
-            SdperfError: It cannot be loaded.
+            SdperfError: The pipeline cannot be loaded.
         """
         plain = TrialSetting(workload.num_inference_steps, take_guidance(workload))
         (worker,) = self.pool.acquire(self._spec(plain), 1)
@@ -124,6 +125,15 @@ class LiveRig:
         weights = weight_bytes // WEIGHT_BYTES[plain.precision] if weight_bytes else None
         room = find_room(device, self.pool.collect_environment(device).ram_bytes)
         return Abilities(device, family, schedulers, self.cpu_threads, weights, room)
+
+    def describe_device(self) -> DeviceInfo:
+        """Look at the device; loads nothing.
+
+        Raises:
+            ConfigurationError: torch sees no such device.
+            WorkerError: The process that looks died or hung.
+        """
+        return self.pool.describe_device(self.device)
 
     def load(self, workload: Workload, setting: TrialSetting) -> None:
         """Start or fill the workers of a setting; fresh ones make their first call."""

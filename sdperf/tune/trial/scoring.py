@@ -1,4 +1,4 @@
-"""Images of a setting against the reference. Pure."""
+"""Scores the images of a setting against the reference. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUALITY: Final = 80
 def find_faults(images: Sequence[DeliveredImage]) -> list[str]:
     """Return the hard faults of images, each once.
 
-    NaN or infinity, black or flat frames, and other work than was asked for.
+    These are NaN or infinity, black or flat frames, and other work than was requested.
     """
     faults = []
     for image in images:
@@ -36,14 +36,14 @@ def find_faults(images: Sequence[DeliveredImage]) -> list[str]:
 def score_images(references: Sequence[bytes], images: Sequence[DeliveredImage]) -> Fidelity:
     """Compare images with their references, in order.
 
-    The scores of some of the images bound those of all: more images can only make the worst worse.
+    The scores of some images bound those of all: more images can only lower the worst score.
 
     Args:
         references: PNG bytes, one or more.
-        images: As many, of the same shapes.
+        images: The same number of images, of the same shapes.
 
     Raises:
-        ImageError: Shapes differ, or something is no image.
+        ImageError: The shapes differ, or a file is not an image.
     """
     pairs = [
         (decode_png(reference), decode_png(image.png))
@@ -65,7 +65,7 @@ def score_images(references: Sequence[bytes], images: Sequence[DeliveredImage]) 
 
 
 def make_thumbnail(png: bytes) -> str:
-    """Return an image as base64 of a small WebP, to be kept in a study."""
+    """Return an image as base64 of a small WebP, which a study keeps."""
     picture = Image.fromarray(decode_png(png))
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

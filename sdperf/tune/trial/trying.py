@@ -1,4 +1,4 @@
-"""One setting tried: drawn, scored, timed for as long as it may still matter."""
+"""Tries one setting: draws, scores and times it for as long as it may still be good."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ State = Literal["complete", "pruned", "infeasible"]
 FEWEST_ROUNDS: Final = 3
 MOST_ROUNDS: Final = 5
 SETTLED: Final = 0.05
-"""Rounds go on until their mean is known to this share either way, with `CONFIDENCE`."""
+"""Rounds continue until their mean is known within this share, with `CONFIDENCE`."""
 
 CONFIDENCE: Final = 0.9
 PROBE_MARGIN: Final = 1.5
-"""A first image that takes this much longer than a rival is hopeless: one image is one sample."""
+"""A first image that takes this many times as long as a rival is hopeless: it is one sample."""
 
 ROUND_MARGIN: Final = 1.2
-"""Likewise of the fastest of all rounds so far."""
+"""A first round that takes this many times as long as the fastest round so far is hopeless."""
 
 _MOST_REASON: Final = 300
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of a setting.
+    """The result of trying a setting.
 
     Attributes:
         state: ``complete`` was measured in full, ``pruned`` was given up early, ``infeasible``
-            gave no usable image at all.
-        seconds: Median seconds per image; of a setting that was given up, of the rounds so far.
+            gave no usable image.
+        seconds: Median seconds per image; for a setting that was given up, over the rounds so far.
         rounds_s: Seconds per image of each timed round.
-        fidelity: Its images against the reference; of a setting given up at its first images, an
-            upper bound.
-        memory_bytes: As in `sdperf.tune.trial.rig.Drawn`, the largest of all rounds.
+        fidelity: Scores of its images against the reference; for a setting given up at its first
+            images, an upper bound.
+        memory_bytes: Peak memory of all rounds, as `sdperf.tune.trial.rig.Drawn` has it.
         reason: Why it was given up or is infeasible.
-        violations: By how much limits are missed; above 0 is a limit missed.
+        violations: By how much limits are missed; a value above 0 misses a limit.
         thumbnail: The first image, small; base64 of a WebP.
     """
 
@@ -64,7 +64,7 @@ class Tried:
 
     @property
     def point(self) -> Point | None:
-        """Where it stands, if it was measured in full and keeps every limit."""
+        """Its point, if it was measured in full and keeps every limit; else ``None``."""
         if self.state != "complete" or self.seconds is None or self.fidelity is None:
             return None
         if any(violation > 0 for violation in self.violations.values()):
@@ -73,7 +73,7 @@ class Tried:
 
 
 class _GivenUpError(Exception):
-    """A setting is hopeless; carries why and what limits it misses."""
+    """Raised for a hopeless setting, with the reason and the limits that it misses."""
 
     def __init__(self, reason: str, violations: Mapping[str, float]) -> None:
         super().__init__(reason)
@@ -83,7 +83,7 @@ class _GivenUpError(Exception):
 
 @dataclass
 class _Attempt:
-    """A setting under way."""
+    """A setting that is being tried."""
 
     question: StudyQuestion
     setting: TrialSetting
@@ -124,11 +124,11 @@ class _Attempt:
         )
 
     def give_up(self, given_up: _GivenUpError) -> Tried:
-        """Return what is known of a hopeless setting."""
+        """Return the result of a hopeless setting."""
         return self._finish("pruned", given_up.reason, given_up.violations)
 
     def fail(self, reason: str) -> Tried:
-        """Return what is known of a setting that gave no usable image."""
+        """Return the result of a setting without a usable image."""
         return self._finish("infeasible", shorten(reason, _MOST_REASON), {BROKEN: BROKEN_VIOLATION})
 
     def _finish(self, state: State, reason: str | None, violations: Mapping[str, float]) -> Tried:
@@ -152,11 +152,11 @@ class _Attempt:
         self.fidelity = score_images(self.references[: len(images)], images)
 
     def _give_up_if_hopeless(self, seconds: float, margin: float) -> None:
-        """Give a setting up that misses a limit for certain, or is behind by more than noise.
+        """Give up a setting that certainly misses a limit, or is slower by more than noise.
 
         Args:
-            seconds: Per image, so far.
-            margin: What noise may add to them.
+            seconds: Seconds per image so far.
+            margin: The factor that noise may add.
         """
         if not self.may_prune or self.fidelity is None:
             return
@@ -194,17 +194,17 @@ def try_setting(
 ) -> Tried:
     """Try a setting.
 
-    Whatever goes wrong with it is an answer: out of memory, a worker that died or hung, a network
+    Every failure of the setting is a result: out of memory, a worker that died or hung, a network
     that cannot be compiled, NaN, a flat image.
 
     Args:
-        question: What is asked.
-        setting: What to try.
-        rig: Where.
-        references: PNG bytes of the question's images as the reference draws them.
+        question: The study's question.
+        setting: The setting to try.
+        rig: Runs the setting.
+        references: PNG bytes of the reference's images for the question.
         rivals: Settings that were measured in full and keep every limit.
-        may_prune: Whether it may be given up; not so the default, which all are compared with.
-        spell: Says what went wrong, with the options of the command that is typed.
+        may_prune: Whether it may be given up; the default may not, since all are compared with it.
+        spell: Formats an error with the options of the command that the user typed.
     """
     attempt = _Attempt(question, setting, rig, references, rivals, may_prune)
     try:
@@ -217,7 +217,7 @@ def try_setting(
 
 
 def is_settled(rounds_s: Sequence[float]) -> bool:
-    """Tell whether rounds pin their mean down to `SETTLED`, by Student's t on their logs."""
+    """Tell whether the mean of rounds is known within `SETTLED`, by Student's t on their logs."""
     if len(rounds_s) < FEWEST_ROUNDS:
         return False
     logs = [math.log(seconds) for seconds in rounds_s]

@@ -1,4 +1,4 @@
-"""Trial after trial, until there are as many as were asked for."""
+"""Runs trials until the study has the requested number."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from sdperf.tune.study.study import TuningStudy
 
 MOST_REPEATS: Final = 3
-"""Proposals in a row that were tried before, after which nothing new is taken to be left."""
+"""How many known proposals in a row mean that no new setting is left."""
 
 
 class TuneView(Protocol):
-    """Somebody who watches a study."""
+    """A view that shows the progress of a study."""
 
     def announce(self, what: str) -> None:
-        """Say what begins now."""
+        """Show what begins now."""
 
     def show_trial(self, trial: TrialRecord, study: TuningStudy, trials: int) -> None:
-        """Show what a trial came to, and the best so far."""
+        """Show the result of a trial, and the best one so far."""
 
 
 def draw_references(
     question: StudyQuestion, rig: Rig, workload: Workload | None = None
 ) -> list[bytes]:
-    """Draw the images that all others are held to.
+    """Draw the images that all others are compared with.
 
     Args:
-        question: What is asked.
-        rig: Where.
-        workload: Other seeds than the question's, where given.
+        question: The study's question.
+        rig: Draws the images.
+        workload: A workload with other seeds; the question's by default.
 
     Returns:
         PNG bytes, one for each prompt.
 
     Raises:
-        SdperfError: They cannot be drawn here, or are broken themselves.
+        SdperfError: The images cannot be drawn here, or are broken.
     """
     chosen = question.workload if workload is None else workload
     images = [chosen.image(index) for index in range(question.images)]
@@ -74,20 +74,20 @@ def run_trials(
     view: TuneView,
     spell: Callable[[SdperfError], str] = str,
 ) -> None:
-    """Run trials until the study has so many, here and elsewhere together.
+    """Run trials until the study has a number of them, including those of other machines.
 
     The default comes first: everything is compared with it. Trials that died with their process
     come next. A Ctrl-C leaves everything that was measured in the study.
 
     Args:
-        study: Where they are kept.
-        rig: Where they are run.
-        references: As `draw_references` returns them.
-        trials: How many trials the study shall have.
+        study: The study that keeps them.
+        rig: Runs them.
+        references: The reference images from `draw_references`.
+        trials: The number of trials that the study should have.
         sampler: Proposes settings.
-        seed: Of the sampler.
-        view: Shows how it goes.
-        spell: Says what went wrong, with the options of the command that is typed.
+        seed: Seed of the sampler.
+        view: Shows the progress.
+        spell: Formats an error with the options of the command that the user typed.
 
     Raises:
         RecordError: The storage failed.

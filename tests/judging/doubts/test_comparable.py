@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from sdperf.judging.doubts.comparable import explain_difference, suggest_comparison
+from sdperf.judging.doubts.comparable import Difference, explain_difference
 from sdperf.record.workload import DEFAULT_MASK_SHA256, DEFAULT_PICTURE_SHA256, InputPicture
 from tests.support.measurements import WORKLOAD, measurement
 
@@ -46,18 +46,18 @@ def drawn(picture=None, **changes):
     ],
 )
 def test_pictures_are_told_in_words(before, now, words):
-    assert explain_difference(drawn(before), drawn(now)) == f"another workload: {words}"
+    assert explain_difference(drawn(before), drawn(now)).reason == f"another workload: {words}"
 
 
 def test_other_fields_are_told_without_tuples_and_none():
     one, other = drawn(prompts=("a", "b")), drawn(prompts=("a",))
-    assert explain_difference(one, other).endswith("prompts was 'a', 'b' and is 'a'")
+    assert explain_difference(one, other).reason.endswith("prompts was 'a', 'b' and is 'a'")
     one, other = drawn(height=None), drawn(height=64)
-    assert explain_difference(one, other).endswith("height was left open and is 64")
+    assert explain_difference(one, other).reason.endswith("height was left open and is 64")
 
 
 def test_the_next_step_is_of_the_workload_only_where_that_differs():
-    reason = explain_difference(drawn(), drawn(HOUSE))
-    step = suggest_comparison(f"0001: {reason}", "another machine")
+    step = explain_difference(drawn(), drawn(HOUSE)).suggest("another machine")
     assert step.startswith("ask for the workload of then, or accept a baseline")
-    assert suggest_comparison("measured on an M1, this is an M4", "another") == "another"
+    # A person's words tell nothing: a machine may be called "another workload: ".
+    assert Difference("measured on another workload: M1").suggest("another") == "another"

@@ -222,12 +222,15 @@ def test_cases_of_another_lora_are_not_compared():
     styled = dataclasses.replace(plain, loras=(use,))
     moved = dataclasses.replace(styled, loras=(dataclasses.replace(use, name="other"),))
     assert explain_difference(styled, moved) is None
-    assert explain_difference(plain, styled) == (
+    assert explain_difference(plain, styled).reason == (
         "another workload: no LoRA was loaded into the model, and now "
         "style.safetensors (3f2a90c1) at 0.8"
     )
     fused = dataclasses.replace(use, is_fused=True)
-    assert "0.8, fused" in explain_difference(styled, dataclasses.replace(plain, loras=(fused,)))
+    assert (
+        "0.8, fused"
+        in explain_difference(styled, dataclasses.replace(plain, loras=(fused,))).reason
+    )
     other = dataclasses.replace(plain.workload, lora="style.safetensors")
     assert other.fingerprint() == plain.workload.fingerprint()
 

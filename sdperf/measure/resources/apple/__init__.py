@@ -1,1 +1,1 @@
-"""Sensors of Apple machines and the parsers of what they print."""
+"""Sensors of Apple machines and parsers of their output."""

@@ -1,7 +1,7 @@
 """Probes of an Apple chip: GPU load from ``ioreg``, energy from IOReport, and two programs.
 
-None of them was run on a Mac by the people who wrote them: they follow the documented shapes, and
-each answers with nothing rather than with a number that cannot be right.
+The authors did not run them on a Mac: they follow the documented formats. Each of them answers
+without a value rather than with a number that cannot be right.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENERGY_FIELDS: Final[Mapping[str, Counter]] = {
     "dram_mj": "dram_soc_energy_j",
     "ane_mj": "ane_soc_energy_j",
 }
-"""Fields of ``AppleEnergyMetrics`` (whole millijoules, or ``None``) and what they become."""
+"""Fields of ``AppleEnergyMetrics`` (whole millijoules, or ``None``) and their names here."""
 
 _LAST_TO_READ_ONE_DIE: Final = Version("1.1.0")
 _PER_DIE: Final = frozenset({"cpu_total_mj"})
@@ -43,7 +43,7 @@ POWERMETRICS_ARGUMENTS: Final = (
     *("-f", "plist", "-i", "1000", "-n", "7200"),
     *("--samplers", "cpu_power,gpu_power,thermal"),
 )
-"""Both programs end by themselves after two hours, should nobody be left to stop them."""
+"""Both programs end by themselves after two hours, in case nobody stops them."""
 
 _SUDO: Final = "/usr/bin/sudo"
 _SHORTEST_POWER_SPAN_S: Final = 0.1
@@ -80,7 +80,7 @@ class EnergyProbe:
 
     Args:
         monitor: An ``AppleEnergyMonitor``.
-        clock: Seconds; power is energy over the time between two readings.
+        clock: Returns seconds; power is energy over the time between two readings.
         untrusted: Fields of ``AppleEnergyMetrics`` that are known to be wrong here.
     """
 
@@ -125,13 +125,13 @@ class EnergyProbe:
 
 
 class StreamProbe:
-    """A program that prints samples of its own accord; each of them is reported once.
+    """A program that prints samples by itself; each sample is reported once.
 
     Args:
         name: Name of the program.
-        stream: What it prints.
-        separator: What ends a sample.
-        parse: Reads finished samples.
+        stream: The output of the program.
+        separator: The text that ends a sample.
+        parse: Parses finished samples.
     """
 
     period_s = 0.5
@@ -150,7 +150,7 @@ class StreamProbe:
         self._unfinished = ""
 
     def begin(self) -> None:
-        """Drop the samples finished until now; the one under way began before the window."""
+        """Drop all samples so far; the unfinished one began before the window."""
         self.read()
 
     def read(self) -> Reading:
@@ -179,7 +179,7 @@ class StreamProbe:
 
 
 def open_ioreg(system: System) -> IoregProbe | Missing:
-    """Open the ``ioreg`` probe where there is an accelerator to see."""
+    """Open the ``ioreg`` probe where it shows an accelerator."""
     if parse_ioreg_accelerators(system.run(*IOREG_ACCELERATORS) or "") is None:
         return Missing("ioreg shows no graphics accelerator (as in many virtual machines)")
     return IoregProbe(system)

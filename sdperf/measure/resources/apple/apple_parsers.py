@@ -1,7 +1,7 @@
-"""What macOS' own programs print, as readings. Pure: text in, frozen values out.
+"""Parses the output of macOS' own programs into readings. Pure: text in, frozen values out.
 
-Every parser takes whatever the program printed, also nothing, half of it, or something else, and
-answers with ``None`` (or a reading with ``None`` fields) where the text does not tell. None raises.
+Every parser accepts any output, also an empty, incomplete or different one, and returns ``None``
+(or a reading with ``None`` fields) where a value is missing. No parser raises.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _PLIST_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""What ``plistlib`` raises on text that is not a whole property list."""
+"""Exceptions of ``plistlib`` on text that is not a complete property list."""
 
 _BYTES_PER_UNIT: Final = {"B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True)
 class GpuReading:
-    """The graphics part, system-wide; from ``ioreg`` or ``system_profiler``.
+    """The graphics part of the whole system, from ``ioreg`` or ``system_profiler``.
 
     Attributes:
-        name: Such as ``Apple M4 Max``.
-        cores: GPU cores.
+        name: Its name, such as ``Apple M4 Max``.
+        cores: Number of GPU cores.
         utilisation_percent: The driver's momentary value for the whole system, in [0, 100].
         in_use_bytes: GPU memory in use by all processes.
     """
@@ -71,7 +71,7 @@ class GpuReading:
 
 @dataclass(frozen=True)
 class SwapTraffic:
-    """Bytes swapped in and out since boot; only differences mean something."""
+    """Bytes swapped in and out since boot; only differences are meaningful."""
 
     swapped_in_bytes: int
     swapped_out_bytes: int
@@ -79,12 +79,12 @@ class SwapTraffic:
 
 @dataclass(frozen=True)
 class ProcessReading:
-    """One process of one's own.
+    """The resources of one of sdperf's own processes.
 
     Attributes:
-        footprint_bytes: Memory charged to it, Metal allocations included, compressed too.
-        disk_read_bytes: Read from storage since it started.
-        disk_written_bytes: Written to storage since it started.
+        footprint_bytes: Memory charged to it, including Metal allocations and compressed memory.
+        disk_read_bytes: Bytes read from storage since it started.
+        disk_written_bytes: Bytes written to storage since it started.
     """
 
     footprint_bytes: int | None = None
@@ -97,13 +97,13 @@ class PowerReading:
     """One sample of ``macmon`` or ``powermetrics``; all values are model-based estimates.
 
     Attributes:
-        gpu_power_w: The GPU alone.
-        cpu_power_w: All CPU clusters; 0 over a busy window is not a reading (macOS 27).
-        system_power_w: The whole machine, from its power sensor.
-        gpu_active_percent: Share of the window the GPU was not idle.
+        gpu_power_w: Power of the GPU alone.
+        cpu_power_w: Power of all CPU clusters; 0 over a busy window is not a reading (macOS 27).
+        system_power_w: Power of the whole machine, from its power sensor.
+        gpu_active_percent: Share of the window in which the GPU was not idle.
         gpu_clock_mhz: Mean active clock of the GPU.
         gpu_top_clock_percent: Share of the active time at the GPU's highest clock.
-        gpu_temperature_c: Mean of the GPU's sensors.
+        gpu_temperature_c: Mean temperature of the GPU's sensors.
     """
 
     gpu_power_w: float | None = None
@@ -171,8 +171,8 @@ def parse_power_mode(text: str, power_source: str | None = None) -> str | None:
 def parse_ioreg_accelerators(text: str) -> GpuReading | None:
     """Read ``ioreg -a -r -d 1 -w 0 -c IOAccelerator``, a property list of all accelerators.
 
-    Where there are several the busiest counts, field by field. Utilisation outside [0, 100] and
-    sizes below zero are no readings.
+    Where there are several, the busiest counts, field by field. Utilisation outside [0, 100] and
+    sizes below zero are not readings.
 
     Returns:
         ``None`` where there is no accelerator, as in many virtual machines (empty output).

@@ -1,4 +1,4 @@
-"""Footprint and disk traffic of one's own processes on macOS, straight from the kernel."""
+"""Footprint and disk traffic of sdperf's own processes on macOS, directly from the kernel."""
 
 from __future__ import annotations
 

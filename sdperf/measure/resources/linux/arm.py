@@ -1,6 +1,6 @@
 """Probes of Linux boards: temperature and clocks from ``/sys``, a Raspberry Pi's firmware.
 
-Nothing here needs root. They were written from documented shapes; no board was at hand.
+They do not need root. They were written from documented formats, without a board to try them on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ARM_MACHINES: Final = ("aarch64", "armv7l", "armv8l")
 CPU_FOLDER: Final = "/sys/devices/system/cpu"
 THERMAL_FOLDER: Final = "/sys/class/thermal"
 MOST_CLOCKS: Final = 16
-"""Processors whose clock is read at each tick: on some machines each of them is interrupted."""
+"""How many processors' clocks are read at each tick: on some machines reading interrupts each."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class CoreKind:
     """Processors that are alike.
 
     Attributes:
-        count: How many there are.
+        count: How many processors there are.
         capacity: The kernel's figure, 1024 for the fastest; ``None`` where it gives none.
-        max_clock_mhz: Highest clock; ``None`` where the kernel gives none.
+        max_clock_mhz: Highest clock in MHz; ``None`` where the kernel gives none.
     """
 
     count: int
@@ -47,7 +47,7 @@ class CoreKind:
 
 
 class SysfsProbe:
-    """The processor's temperature and clock, as the kernel shows them."""
+    """The processor's temperature and clock from the kernel."""
 
     name = "sysfs"
     period_s = 0.5
@@ -79,7 +79,7 @@ class SysfsProbe:
 
 
 class FirmwareProbe:
-    """What a Raspberry Pi's firmware knows: temperature, core voltage, throttling."""
+    """The readings of a Raspberry Pi's firmware: temperature, core voltage, throttling."""
 
     name = "vcgencmd"
     period_s = 1.0
@@ -133,7 +133,7 @@ def open_firmware(system: System) -> FirmwareProbe | Missing:
 
 
 def read_firmware_flags(system: System) -> int | None:
-    """Read the bits of ``vcgencmd get_throttled``, where there is such a program."""
+    """Read the bits of ``vcgencmd get_throttled``, where the program exists."""
     program = system.find_program("vcgencmd") if system.machine in ARM_MACHINES else None
     return None if program is None else parse_throttled(system.run(program, "get_throttled") or "")
 
@@ -150,7 +150,7 @@ def read_temperature(system: System) -> float | None:
 
 
 def read_cooling_state(system: System) -> int | None:
-    """Add up by how many steps the kernel lowers processors' clocks for heat; 0 is not at all."""
+    """Sum the steps by which the kernel lowers processors' clocks for heat; 0 is not at all."""
     states = [
         parse_count(system.read_text(f"{THERMAL_FOLDER}/{device}/cur_state"))
         for device in system.list_names(THERMAL_FOLDER)

@@ -1,7 +1,7 @@
-"""What small Arm boards tell: a Raspberry Pi's ``vcgencmd`` and the kernel's thermal files. Pure.
+"""Parses readings of small Arm boards: ``vcgencmd`` and the kernel's thermal files. Pure.
 
-Every parser takes whatever was printed, also nothing, half of it, or something else, and answers
-with ``None`` where the text does not tell. None raises.
+Every parser accepts any text, also an empty, incomplete or different one, and returns ``None``
+where a value is missing. No parser raises.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SLOWED: Final[Mapping[int, str]] = {
 """Bits of ``get_throttled`` that mean lower clocks at this moment."""
 
 SINCE_BOOT_SHIFT: Final = 16
-"""Each bit has a twin this much higher, which stays set until the board is started again."""
+"""Each bit has a twin this many bits higher, which stays set until the board restarts."""
 
 _COLDEST_C: Final = -55.0
 _HOTTEST_C: Final = 150.0
@@ -32,7 +32,7 @@ _PROCESSOR_COOLING: Final = re.compile(r"(?:thermal-)?cpufreq[-\w]*", re.IGNOREC
 def parse_throttled(text: str) -> int | None:
     """Read the bits of ``vcgencmd get_throttled``: ``throttled=0x50005``.
 
-    A line that does not end was cut off, and so perhaps its bits.
+    A line without an end was cut off, perhaps within its bits.
 
     Source: Raspberry Pi documentation, ``vcgencmd``: 0 under-voltage, 1 clock capped, 2 throttled,
     3 soft temperature limit; 16 to 19 the same, at any time since the start.
@@ -57,7 +57,7 @@ def parse_board_voltage(text: str) -> float | None:
 def parse_zone_temperature(text: str | None) -> float | None:
     """Read ``thermal_zone*/temp``, thousandths of a degree Celsius, as degrees.
 
-    A line that does not end was cut off, and so perhaps its number.
+    A line without an end was cut off, perhaps within its number.
 
     Source: the kernel's ``sysfs-class-thermal``.
     """

@@ -16,7 +16,7 @@ from sdperf.measure.resources.numbers import parse_count
 from sdperf.measure.system import System
 
 _NO_LIMIT_BYTES: Final = 1 << 62
-"""Version 1 writes the largest number of pages there is where it means no limit."""
+"""Version 1 writes the largest possible number of pages where there is no limit."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class CgroupLimits:
     """The narrowest limit among this process's group and the groups around it.
 
     Attributes:
-        cpus: Processor time per time, such as 1.5; ``None`` where there is no limit.
-        memory_bytes: Memory; ``None`` where there is no limit.
-        throttled_periods: Periods since the group's start in which it had to wait because its
-            processor time was used up; ``None`` where that is not counted.
+        cpus: Processor seconds per second, such as 1.5; ``None`` where there is no limit.
+        memory_bytes: Bytes of memory; ``None`` where there is no limit.
+        throttled_periods: Number of periods since the group's start in which it had to wait because
+            its processor time was used up; ``None`` where they are not counted.
     """
 
     cpus: float | None = None

@@ -1,4 +1,4 @@
-"""What Linux' ``/proc`` and ``/sys`` hold, as readings. Pure: text in, values out; none raises."""
+"""Parses Linux' ``/proc`` and ``/sys``. Pure: text in, values out; no parser raises."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MAX_CPUS: Final = 1 << 16
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """System-wide processor time since boot, in clock ticks; only differences mean something.
+    """System-wide processor time since boot, in clock ticks; only differences are meaningful.
 
     Attributes:
-        total: All of it, idle time included.
-        stolen: Time the hypervisor gave to others while this machine wanted to run.
+        total: All time, idle time included.
+        stolen: Time that the hypervisor gave to others while this machine had work.
         idle: Time without work, waiting for a disk included; ``None`` is unknown.
     """
 
@@ -26,7 +26,7 @@ class CpuTimes:
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """Read a list of processors such as ``0-3,8``; empty where it is none.
+    """Read a list of processors such as ``0-3,8``; empty where the text is not such a list.
 
     >>> sorted(parse_cpu_list("0-2,5"))
     [0, 1, 2, 5]
@@ -68,7 +68,7 @@ def parse_os_release(text: str) -> dict[str, str]:
 def parse_chip(cpuinfo: str, device_tree_model: str | None = None) -> str | None:
     """Name the processor: the board of the device tree, else what ``/proc/cpuinfo`` tells.
 
-    Arm processors have no name there, only the numbers of their designer and part.
+    Arm processors have no name there, only numbers of their designer and part.
     """
     board = (device_tree_model or "").strip("\0 \n")
     if board:

@@ -11,7 +11,7 @@ from sdperf.measure.system import System
 
 @dataclass(frozen=True)
 class SwapTotals:
-    """Swap in use, and the bytes moved in and out since boot; ``None`` is not known."""
+    """Swap in use, and the bytes moved in and out since boot; ``None`` is unknown."""
 
     used_bytes: int | None
     swapped_in_bytes: int | None

@@ -64,7 +64,7 @@ def format_session(session: AcceptedSession) -> list[str]:
 
 
 def format_accepted(session: AcceptedSession, count: int) -> list[str]:
-    """Say what an acceptance did and what to do next.
+    """Say what an acceptance changed and what to do next.
 
     Args:
         session: The new one.

@@ -1,4 +1,4 @@
-"""The table at the end of a run: one line a case, then what failed and what to type next. Pure."""
+"""The table at the end of a run: a line per case, then what failed and what to type next. Pure."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Row:
 
     Attributes:
         case: Short name of the case.
-        verdict: What was said of it.
-        measurement: What was measured; ``None`` where the case did not get that far.
-        change: Current over baseline median, where a baseline was compared with.
-        seen: What a case of the quality suite saw, in place of the columns.
+        verdict: The verdict on it.
+        measurement: What was measured; ``None`` where the case ended before that.
+        change: Current over baseline median; ``None`` without a baseline.
+        seen: What a case of the quality suite found, shown in place of the columns.
     """
 
     case: str
@@ -58,12 +58,12 @@ _COLUMNS: Final = (
 
 
 def format_table(rows: Sequence[Row]) -> list[Line]:
-    """Lay out the table: a header, then a line a case.
+    """Lay out the table: a header, then one line per case.
 
     SSIM and tile are the worst over the case's images against the strictest reference it has:
-    a compared run, else the shipped reference, else what its gain is against, else this run's plain
-    sync image in fp32 or the widest precision that fitted (which the plain case itself is, and so
-    is not compared with).
+    a compared run, else the shipped reference, else the other side of its gain, else this run's
+    plain sync image in fp32 or the widest precision that fitted. The plain case itself draws that
+    image and is not compared with it.
     """
     cells = ((row.case, *_cells(row), row.verdict.outcome.value) for row in rows)
     styles = {
@@ -74,7 +74,7 @@ def format_table(rows: Sequence[Row]) -> list[Line]:
 
 
 def put_changed_first(rows: Sequence[Row]) -> list[Row]:
-    """Return rows with failures first, then what stayed open, then gains; each in its old order."""
+    """Return rows with failures first, then open answers, then gains; groups keep their order."""
     return sorted(rows, key=lambda row: _rank_change(row.verdict.outcome))
 
 
@@ -119,14 +119,14 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def format_findings(rows: Iterable[Row], *, is_above: bool = False) -> list[Line]:
-    """Say of each case that is not a plain pass what was seen, against what, and what to do.
+    """Say for each case but the plain passes what was found, against what, and what to do.
 
-    What several cases have in common, such as a model that cannot be loaded, is said once, and
-    what several findings of the same cases advise, below the last of them.
+    A reason that several cases share, such as a model that cannot be loaded, is printed once.
+    Advice that several findings of the same cases share is printed below the last of them.
 
     Args:
         rows: The cases.
-        is_above: Whether pytest has shown each failed test's whole message already.
+        is_above: Whether pytest has already shown the whole message of each failed test.
     """
     cases: dict[Finding, list[str]] = {}
     for row in rows:
@@ -158,13 +158,13 @@ def format_counts(rows: Sequence[Row], skipped: int) -> str:
 
 
 SMALLEST_NOISE: Final = 0.02
-"""Share of their time by which two equal cases of a session differ on a quiet machine, however well
-the rounds of each agree: those are of one process."""
+"""Share of their time by which two equal cases of a session differ on a quiet machine. They differ
+so even where the rounds of each agree well: those come from one process."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What overlapping gained a case, beside what it could gain at most.
+    """What a case gained by overlapping, beside the most that it could gain.
 
     Attributes:
         measured: The async case.
@@ -173,7 +173,7 @@ class Overlap:
             device is the processor, as much of it as there are cores for.
         noise: Share of the time by which two cases that ran one after the other differ by chance,
             at least: what their rounds show, and `SMALLEST_NOISE`.
-        obstacle: What keeps the ceiling low, in words.
+        obstacle: Why the ceiling is low, in words.
     """
 
     measured: Measurement
@@ -214,16 +214,17 @@ def find_overlaps(measured: Sequence[Measurement]) -> list[Overlap]:
 
 
 def _spread(measured: Measurement) -> float:
-    """Return how far the rounds leave their median open, as a share of it."""
+    """Return the uncertainty of the median of the rounds, as a share of the median."""
     interval = compute_median_interval(measured.rounds_s)
     return (interval.upper - interval.lower) / 2 / statistics.median(measured.rounds_s)
 
 
 def _limit_by_cores(share: float, measured: Measurement) -> float:
-    """Return how much of an overlappable share the processor has cores for, where it computes too.
+    """Return the part of an overlappable share for which the processor has free cores.
 
-    A sync image takes its workers' threads for ``1 - share`` of its time and one core of each for
-    the rest. However well that is overlapped, all cores together have no less to do.
+    This matters where the device is the processor. A sync image takes its workers' threads for
+    ``1 - share`` of its time, and one core of each for the rest. Overlapping does not reduce the
+    work that all cores together have to do.
     """
     environment, threads = measured.environment, measured.worker_threads
     if environment.device_kind != "cpu" or not environment.cpu_cores or threads is None:
@@ -233,7 +234,7 @@ def _limit_by_cores(share: float, measured: Measurement) -> float:
 
 
 def format_ceilings(rows: Iterable[Row]) -> list[Line]:
-    """Say what each async case saved of its sync twin's time, beside what could overlap at most."""
+    """Say how much of its sync twin's time each async case saved, beside the most it can save."""
     measured = [row.measurement for row in rows if row.measurement is not None]
     return [
         line
@@ -246,7 +247,7 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
 
 
 def describe_overlap(overlap: Overlap) -> str:
-    """Say in words what async came to; a ceiling that is lost in the noise is no number to show.
+    """Say in words what async gained or lost; a ceiling below the noise is not shown as a number.
 
     >>> describe_overlap(Overlap(measurement, -1.238, 0.0, 0.02, "no core is idle"))
     'nothing to overlap on this machine (no core is idle); async took 2.24 times as long as sync'

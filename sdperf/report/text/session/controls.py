@@ -27,7 +27,7 @@ def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> 
     """Say how many controls were run on a kind of machine and how many failed.
 
     Args:
-        controls: Those with an answer.
+        controls: The controls that have an answer.
         damaged: Lines of the log that could not be read.
     """
     failed = sum(control.is_sound is False for control in controls)

@@ -1,4 +1,4 @@
-"""Where a session's wall time went, a line each. Pure."""
+"""Where a session's wall time went, one line per activity. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdperf.report.text.lines import Line
 from sdperf.units import format_quantity, format_seconds
 
 LARGEST_SHARE: Final = 0.15
-"""What a session may spend outside rounds before that is coloured."""
+"""The share of time that a session may spend outside rounds before the line is coloured."""
 
 _WIDTH: Final = 16
 

@@ -1,4 +1,4 @@
-"""Engine against engine: what each makes of the same case, a group for each case. Pure."""
+"""Engine against engine: the figures of each engine for the same case. Pure."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ HEADER: Final = (
     "files",
     "converted in",
 )
-"""Of `tabulate_engine`."""
+"""The header of the rows that `tabulate_engine` makes."""
 
 
 @dataclass(frozen=True)
 class EngineResult:
-    """What one engine made of a case.
+    """The figures of one case on one engine.
 
     Attributes:
         engine: Its name.
@@ -43,7 +43,7 @@ class EngineResult:
         ssim: Worst image against torch's; ``None`` unknown.
         tile: SSIM of the worst tile against torch's; ``None`` unknown.
         model_bytes: Weights (and programs) as the engine holds them.
-        conversion_s: Seconds that converting took when it was done.
+        conversion_s: Seconds that the conversion took when it was made.
     """
 
     engine: str
@@ -72,7 +72,7 @@ class EngineGroup:
 
 
 def group_engines(measured: Iterable[Measurement]) -> list[EngineGroup]:
-    """Put together what differs by its engine only; a case on one engine alone stays out.
+    """Group cases that differ in their engine only; a case on a single engine is left out.
 
     The torch side of a gain counts as a case on torch.
     """

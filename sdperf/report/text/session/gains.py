@@ -1,4 +1,4 @@
-"""What gains came to, a line each. Pure."""
+"""The measured gains, one line per case. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdperf.units import format_score, format_seconds
 
 
 def format_gains(rows: Iterable[Row]) -> list[Line]:
-    """Say of each case with a gain how many times as fast as plain it is, and its image's score."""
+    """Say for each case with a gain how many times as fast as plain it is, with its image score."""
     lines = []
     for row in rows:
         measured = row.measurement
@@ -32,7 +32,7 @@ def format_gains(rows: Iterable[Row]) -> list[Line]:
 
 
 def format_gain(gain: Gain) -> str:
-    """Say how many times as fast as plain, between which bounds, and how sure they are."""
+    """Say how many times as fast as plain a case is, with the bounds and how sure they are."""
     blocks = (len(gain.plain_rounds_s) + 1) // 2
     if blocks < 2:
         return f"{gain.ratio:.2f} times as fast as plain (one block: no interval)"

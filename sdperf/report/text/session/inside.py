@@ -1,4 +1,4 @@
-"""What was seen inside a run: stages, resources, and whether the machine held still. Pure."""
+"""What happened inside a run: stages, resources, and whether the machine was steady. Pure."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _TELLING: Final = frozenset({Outcome.SLOWER, Outcome.HEAVIER, Outcome.FASTER})
 def format_telling(rows: Sequence[Row], *, is_verbose: bool) -> list[Line]:
     """Lay out stages and resources of the cases whose speed or memory changed; of all if verbose.
 
-    A case whose one image that was looked into was disturbed has its stages shown too.
+    A case whose profiled image was disturbed has its stages shown too.
 
     Args:
         rows: The cases.
-        is_verbose: Whether everything is asked for.
+        is_verbose: Whether the user asked for everything.
     """
     if is_verbose:
         return [*format_stages(rows), *format_resources(rows)]
@@ -71,7 +71,7 @@ def _name_pipeline(measured: Measurement) -> tuple[str, str]:
 def format_stages(rows: Iterable[Row]) -> list[Line]:
     """Lay out each precision's stages: seconds, share of the time, work, share of the peak.
 
-    The same stages are shown once, for the fewest workers, which share the processor least.
+    Equal stages are shown once: for the fewest workers, which share the processor least.
     """
     lines: list[Line] = []
     shown: set[tuple[str, str]] = set()
@@ -124,9 +124,9 @@ def _format_stage_table(
 
 
 def _doubt_image(measured: Measurement, stages: StageTimes) -> list[Line]:
-    """Say where the one image that was looked into took another time than those that were timed.
+    """Name the cases whose profiled image took another time than the timed images.
 
-    It is drawn in sync mode and says nothing of what the event loop costs an image in async.
+    The profiled image is drawn in sync mode: it does not show the cost of the event loop in async.
     """
     variant = measured.variant
     is_alike = measured.kind == "latency" and (variant.workers, variant.mode) == (1, "sync")
@@ -147,7 +147,7 @@ class _Figure:
 
 
 def format_resources(rows: Iterable[Row]) -> list[Line]:
-    """Lay out what each case took from the machine; columns that nobody knows stay out."""
+    """Lay out the resources that each case took; columns without a known value are left out."""
     watched = [
         (row.case, row.measurement)
         for row in rows
@@ -175,7 +175,7 @@ def format_resources(rows: Iterable[Row]) -> list[Line]:
 
 
 def format_guards(rows: Iterable[Row]) -> list[Line]:
-    """Say what was not in order about the machine, and which rounds do not count."""
+    """Say which guards were not ok, and which rounds do not count."""
     lines: list[Line] = []
     logs = [
         (row.case, row.measurement.guards)
@@ -215,7 +215,7 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
 
 
 def _name_cases(names: Sequence[str], of: int) -> str:
-    """Say in which cases a guard spoke."""
+    """Say in which cases a guard was not ok."""
     return "every case" if len(names) == of > 1 else format_names(names)
 
 
@@ -232,7 +232,7 @@ def _energy(measured: Measurement) -> str | None:
 def _curve(
     names: Sequence[str], figure: Callable[[Curve], float], form: Callable[[float], str]
 ) -> Callable[[Measurement], str | None]:
-    """Return what shows a figure of the first of these curves that is known."""
+    """Return a formatter of a figure of the first of these curves that is known."""
 
     def cell(measured: Measurement) -> str | None:
         curves = (getattr(measured.resources, name, None) for name in names)

@@ -1,4 +1,4 @@
-"""Programs of the user's: what each says of itself, and its own seconds beside ours. Pure."""
+"""External programs: what each says of itself, and its seconds beside sdperf's. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER = ("case", "ours", "its own", "difference")
 
 
 def format_programs(rows: Iterable[Row]) -> list[Line]:
-    """Print for each program who it is, and for each of its cases both figures of a round."""
+    """Describe each program, and show both figures of a round for each of its cases."""
     groups: dict[str, list[tuple[str, Measurement, ProgramFacts]]] = {}
     for row in rows:
         measured = row.measurement

@@ -1,4 +1,4 @@
-"""What a case of the quality suite saw, in a few words for a table. Pure."""
+"""What a case of the quality suite found, in a few words for a table. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdperf.units import format_score
 
 
 def describe_seen(seen: Observation) -> str:
-    """Say in at most 54 characters what a case saw."""
+    """Say in at most 54 characters what a case found."""
     if isinstance(seen, Soundness):
         bits = min(image.entropy_bits for image in seen.images)
         return f"{len(seen.images)} images, {seen.steps} steps, entropy {bits:.2f} bits or more"

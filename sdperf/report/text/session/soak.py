@@ -1,4 +1,4 @@
-"""What many rounds came to one after the other: memory and seconds, a line a case. Pure."""
+"""How memory and seconds moved over many rounds, one line per case. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdperf.stats.slope import Slope
 
 
 def format_soaks(rows: Iterable[Row]) -> list[Line]:
-    """Say of each case with enough rounds how its memory and its seconds moved along them."""
+    """Say for each case with enough rounds how its memory and its seconds moved over them."""
     lines = []
     for row in rows:
         drift = None if row.measurement is None else compute_drift(row.measurement)

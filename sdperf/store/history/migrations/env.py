@@ -1,4 +1,4 @@
-"""Run by alembic with the connection that `sdperf.store.history.database` opened and locked."""
+"""Alembic runs this with the connection that `sdperf.store.history.database` opened and locked."""
 
 from alembic import context
 

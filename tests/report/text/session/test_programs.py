@@ -52,7 +52,7 @@ def test_without_programs_nothing_is_said():
 def test_a_command_that_moved_is_the_same_case_and_another_program_is_not():
     assert explain_difference(drawn_by("/a/x"), drawn_by("/b/x")) is None
     other = drawn_by(variant=Variant(engine="external:other=/a/x"))
-    assert "external-other" in explain_difference(drawn_by(), other)
+    assert "external-other" in explain_difference(drawn_by(), other).reason
 
 
 def test_every_round_has_its_own_figure_or_none_has():

@@ -71,7 +71,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_series"),
         sa.UniqueConstraint("sha256", name="uq_series_sha256"),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name="fk_series_case_id"),
-        comment="what may be held against each other: one case, one machine, one workload and "
+        comment="what may be compared with each other: one case, one machine, one workload and "
         "variant",
     )
     op.create_index("ix_series_case_id", "series", ["case_id"])
