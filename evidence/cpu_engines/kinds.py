@@ -8,9 +8,6 @@ from typing import Any
 
 import torch
 
-from sdperf.engines.openvino.converting import list_shapes
-from sdperf.engines.openvino.running import DEVICE
-
 CALLS = 12
 
 
@@ -21,6 +18,9 @@ def list_kinds(run: Any, inputs: Mapping[str, torch.Tensor]) -> list[dict[str, A
         run: The engine's `ProgramPart`.
         inputs: What the part is fed.
     """
+    from sdperf.engines.openvino.converting import list_shapes
+    from sdperf.engines.openvino.running import DEVICE
+
     rows = next(one.shape[0] for name, one in inputs.items() if name not in run._part.fixed)
     model = run._core.read_model(run._path)
     model.reshape(list_shapes(run._part, rows))

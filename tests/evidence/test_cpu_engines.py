@@ -7,12 +7,10 @@ import pytest
 
 from evidence.cpu_engines import __main__ as networks
 from evidence.cpu_engines import faults
+from evidence.cpu_engines.kinds import sum_kinds
 
 
 def test_layers_of_one_kernel_are_summed_and_what_takes_no_time_is_left_out():
-    pytest.importorskip("openvino")
-    from evidence.cpu_engines.kinds import sum_kinds
-
     layers = [
         ("Reorder", "reorder_f32", timedelta(milliseconds=2)),
         ("Convolution", "brgconv", timedelta(milliseconds=3)),

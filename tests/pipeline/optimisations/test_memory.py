@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations import memory
 from sdperf.pipeline.optimisations.catalogue import (
     check_device,
     check_library,
     find_c_library,
+    refuse_unusable,
 )
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.worker.hosting import check_hostable
@@ -152,3 +154,18 @@ def test_devices_with_memory_of_their_own_are_refused(device):
 def test_it_goes_with_every_engine():
     model = SimpleNamespace(is_as_stored=True)
     check_hostable(WorkerSpec(model, "fp32", "cpu", engine="onnx", optimisations=(NAME,)))
+
+
+def test_a_session_refuses_another_c_library_before_it_loads_unless_workers_run_elsewhere(
+    monkeypatch,
+):
+    def describe():
+        return DeviceInfo("cpu", "", ("fp32",), None, None)
+
+    monkeypatch.setattr(
+        "sdperf.pipeline.optimisations.catalogue.platform.libc_ver", lambda: ("musl", "")
+    )
+    with pytest.raises(ConfigurationError, match="a feature of glibc"):
+        refuse_unusable([(NAME,)], describe)
+    refuse_unusable([(NAME,)], describe, is_here=False)
+    refuse_unusable([("channels_last",)], describe)
