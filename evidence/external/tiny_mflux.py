@@ -31,6 +31,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 SEED = 7
+GROUP = 64
+"""Weights that share a scale when they are quantised."""
+
 WIDTH = 128
 """Of one attention head, which mflux's rotary embeddings expect."""
 
@@ -114,7 +117,13 @@ def finish(model, quantize):
     mflux quantises the text encoder too; on a CPU its 512 tokens would take minutes.
     """
     if quantize:
-        nn.quantize(model.transformer, bits=quantize)
+        nn.quantize(
+            model.transformer,
+            bits=quantize,
+            class_predicate=lambda _, part: (
+                hasattr(part, "to_quantized") and part.weight.shape[-1] % GROUP == 0
+            ),
+        )
     try:
         from mflux.models.common.compute_precision import ComputePrecision
     except ImportError:  # older mflux has no choice of it

@@ -323,11 +323,6 @@ class Case:
         with self._ledger.spend("profiled rounds"):
             return self.draw_fresh(statistics.median(one.duration_s for one in self._rounds))
 
-    @property
-    def last_own_s(self) -> float | None:
-        """Seconds of the last timed round by a program's own figure; ``None`` unknown."""
-        return self._rounds[-1].own_s if self._rounds else None
-
     def draw_fresh(self, known_s: float) -> FreshRounds:
         """Run rounds of the case's size with requests that were never made before.
 

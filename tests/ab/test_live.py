@@ -8,7 +8,7 @@ import pytest
 from sdperf.ab.sides.sides import Side
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
-from sdperf.ab.verdict.comparison import CompareOptions
+from sdperf.ab.verdict.comparison import CompareOptions, list_rounds_s
 from sdperf.ab.verdict.judging import judge_comparison
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Workload
@@ -51,6 +51,9 @@ def test_a_program_against_an_update_of_itself(tmp_path):
     assert compared.record.a.program.version == "1.2.3"
     (case,) = compared.record.cases
     assert case.memory_b.median().peak_rss_bytes > 2**20
+    ours_s = list_rounds_s(case.blocks, "B")
+    assert len(case.own_b_s) == len(ours_s)
+    assert all(0 < own_s < round_s for own_s, round_s in zip(case.own_b_s, ours_s, strict=True))
     (verdict,) = judge_comparison(compared.record).cases
     assert [stage.name for stage in verdict.stages][:2] == ["denoise", "decode_latents"]
     (image,) = (one for one in verdict.findings if one.gate == "image")

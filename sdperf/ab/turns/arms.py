@@ -28,9 +28,11 @@ class LifePool(WorkerPool):
 
     Attributes:
         ended: Peaks of the sets that ended, each summed over its workers.
+        last_own_s: Seconds of the last round by a program's own figure; ``None`` unknown.
     """
 
     ended: list[MemoryUsage] = field(default_factory=list)
+    last_own_s: float | None = None
     _peaks: dict[int, MemoryUsage] = field(default_factory=dict)
 
     @property
@@ -44,6 +46,7 @@ class LifePool(WorkerPool):
         for worker, result in enumerate(done.results, start=first):
             before = self._peaks.get(worker, result.memory)
             self._peaks[worker] = merge_peaks(before, result.memory)
+        self.last_own_s = done.own_s
         return done
 
     def list_modules(self, folders: tuple[str, ...]) -> dict[str, str]:
@@ -146,7 +149,7 @@ class LiveArm(CaseArm):
     def measure_s(self) -> float:
         """Run one timed round and return its seconds."""
         seconds = super().measure_s()
-        told_s = self._loaded().last_own_s
+        told_s = self.pool.last_own_s
         if told_s is not None:
             self.own_s.append(told_s)
         for request, hashes in self._loaded().drawn.items():
