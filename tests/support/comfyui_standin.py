@@ -156,8 +156,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Upgrade", "websocket")
             self.send_header("Connection", "Upgrade")
             self.send_header("Sec-WebSocket-Accept", accept)
+            self.state.sockets[asked["clientId"]] = self.wfile  # before a client sees it is open
             self.end_headers()
-            self.state.sockets[asked["clientId"]] = self.wfile
             self.rfile.read(1)  # until the client closes it
             self.close_connection = True
         elif parts.path.startswith("/history/"):
