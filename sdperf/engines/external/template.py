@@ -124,7 +124,7 @@ def _hear_out(heard: LastWords) -> str:
 
 
 class TemplateProgram:
-    """A program that is started anew for each picture.
+    """A program that is started for each picture.
 
     Args:
         name: What the user calls it, for messages.
