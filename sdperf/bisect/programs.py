@@ -6,22 +6,21 @@ the program's command names, and the command is given the new interpreter in its
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.present import Overlaid
 from sdperf.ab.sides.sides import MatrixCase, Side
 from sdperf.bisect.packages import label_step
+from sdperf.bisect.steps import Versions
 from sdperf.engines.external.naming import NamedCommand, parse_external
 from sdperf.engines.external.program import PYTHON
 from sdperf.errors import ConfigurationError
@@ -105,38 +104,24 @@ def read_environment(word: str) -> Overlaid:
 
 
 @dataclass
-class ProgramVersions:
+class ProgramVersions(Versions):
     """Sides of package versions in a program's environment; workers run in sdperf's own.
 
     Attributes:
-        store: Environments over the program's.
-        template: What all sides share.
         named: The program.
-        interpreter: The word of its command that each step's interpreter takes the place of.
-        companions: Requirements that every environment holds too.
+        word: The word of its command that each step's interpreter takes the place of.
     """
 
-    store: EnvironmentStore
-    template: Side
-    named: NamedCommand
-    interpreter: str
-    companions: tuple[str, ...] = ()
-    _conflicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    named: NamedCommand = field(kw_only=True)
+    word: str = field(kw_only=True)
 
-    def list_conflicts(self, step: str) -> tuple[str, ...]:
-        """List what pip named when the step's environment was built."""
-        return self._conflicts.get(step, ())
-
-    @contextlib.contextmanager
-    def opened(self, step: str) -> Iterator[Side]:
-        """Build an environment, or take the one that is there."""
-        with self.store.opened([*step.split(), *self.companions]) as (python, record):
-            self._conflicts[step] = record.conflicts
-            words = list(self.named.command)
-            words[words.index(self.interpreter)] = str(python)
-            command = NamedCommand(self.named.name, tuple(words))
-            yield dataclasses.replace(
-                self.template,
-                label=label_step(step),
-                variant_changes={**self.template.variant_changes, "engine": command.engine},
-            )
+    def make_side(self, step: str, interpreter: Path) -> Side:
+        """Let the program's command start the interpreter of a step."""
+        words = list(self.named.command)
+        words[words.index(self.word)] = str(interpreter)
+        engine = NamedCommand(self.named.name, tuple(words)).engine
+        return dataclasses.replace(
+            self.template,
+            label=label_step(step),
+            variant_changes={**self.template.variant_changes, "engine": engine},
+        )

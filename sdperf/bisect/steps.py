@@ -150,7 +150,11 @@ class Versions:
         """Build an environment, or take the one that is there."""
         with self.store.opened([*step.split(), *self.companions]) as (python, record):
             self._conflicts[step] = record.conflicts
-            yield dataclasses.replace(self.template, label=label_step(step), interpreter=python)
+            yield self.make_side(step, python)
+
+    def make_side(self, step: str, interpreter: Path) -> Side:
+        """Let the workers of a step run in its environment."""
+        return dataclasses.replace(self.template, label=label_step(step), interpreter=interpreter)
 
 
 class AskedSide(Protocol):

@@ -67,7 +67,7 @@ def test_a_step_changes_the_programs_interpreter_and_nothing_else(tmp_path):
     store = EnvironmentStore(tmp_path / "store", read_environment(sys.executable), run=pretend_pip)
     named = NamedCommand("draw", ("env", "A=1", sys.executable, "draw.py"))
     template = Side("", Workload("embedded", ("fox",), 2, None))
-    versions = ProgramVersions(store, template, named, sys.executable)
+    versions = ProgramVersions(store, template, named=named, word=sys.executable)
     with versions.opened("planted-sd==1.2") as side:
         assert side.interpreter is None
         assert side.label == "planted-sd 1.2"

@@ -74,7 +74,7 @@ def opened_tester(
     elif (named := find_program(question.cases)) is not None:
         word = find_interpreter(named)
         store = open_store(question.pip_options, say, read_environment(word))
-        source = ProgramVersions(store, template, named, word, companions)
+        source = ProgramVersions(store, template, companions, named=named, word=word)
     else:
         source = Versions(open_store(question.pip_options, say), template, companions)
     with contextlib.ExitStack() as stack:
