@@ -189,6 +189,7 @@ class TemplateProgram:
         threads: int,
         at_once: int = 1,  # noqa: ARG002
         given: GivenPicture | None = None,
+        case: int | None = None,  # noqa: ARG002
     ) -> list[DrawnPicture]:
         """Draw pictures, a process each; see `sdperf.engines.external.program.Program`."""
         return [self._draw(workload, image, threads, given) for image in images]
