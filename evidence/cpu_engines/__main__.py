@@ -89,9 +89,8 @@ def count_gflop(part: Part, inputs: Mapping[str, torch.Tensor]) -> float:
 
 def keep_norms(parts: Sequence[Part]) -> dict[str, Run]:
     """Convert parts with group normalisation as OpenVINO reads it, and compile them."""
-    import openvino
-
     from sdperf.engines.openvino.converting import MODEL_NAME, convert_part
+    from sdperf.engines.openvino.importing import openvino
     from sdperf.engines.openvino.running import ProgramPart
 
     core, runs = openvino.Core(), {}

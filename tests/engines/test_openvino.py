@@ -2,38 +2,39 @@
 
 import copy
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-openvino = pytest.importorskip(
-    "openvino", reason="OPENVINO IS NOT TESTED: pip install 'sdperf[openvino]'"
-)
+if find_spec("openvino") is None:
+    pytest.skip("OPENVINO IS NOT TESTED: pip install 'sdperf[openvino]'", allow_module_level=True)
 
-from sdperf.engines.attaching import attach_engine, make_engine  # noqa: E402
-from sdperf.engines.exporting import quiet_export  # noqa: E402
-from sdperf.engines.openvino import engine as engine_module  # noqa: E402
-from sdperf.engines.openvino import running  # noqa: E402
-from sdperf.engines.openvino.converting import (  # noqa: E402
+from sdperf.engines.attaching import attach_engine, make_engine
+from sdperf.engines.exporting import quiet_export
+from sdperf.engines.openvino import engine as engine_module
+from sdperf.engines.openvino import running
+from sdperf.engines.openvino.converting import (
     MODEL_NAME,
     convert_part,
     read_program,
 )
-from sdperf.engines.openvino.normalising import spread_group_norms  # noqa: E402
-from sdperf.engines.openvino.running import MOST_PROGRAMS, require_arithmetic  # noqa: E402
-from sdperf.engines.parity import (  # noqa: E402
+from sdperf.engines.openvino.importing import openvino
+from sdperf.engines.openvino.normalising import spread_group_norms
+from sdperf.engines.openvino.running import MOST_PROGRAMS, require_arithmetic
+from sdperf.engines.parity import (
     FP16_PARITY_DB,
     FP32_PARITY_DB,
     measure_parity,
 )
-from sdperf.engines.protocol import Part  # noqa: E402
-from sdperf.errors import EngineError, GenerationError  # noqa: E402
-from sdperf.pipeline.families import stages_for  # noqa: E402
-from sdperf.record.workload import Workload  # noqa: E402
-from tests.support.engine_bench import DTYPES, EngineBench  # noqa: E402
-from tests.support.tiny_pipelines import tiny_folder  # noqa: E402
+from sdperf.engines.protocol import Part
+from sdperf.errors import EngineError, GenerationError
+from sdperf.pipeline.families import stages_for
+from sdperf.record.workload import Workload
+from tests.support.engine_bench import DTYPES, EngineBench
+from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 

@@ -6,13 +6,11 @@ import copy
 from pathlib import Path
 from typing import Any, Final
 
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
 from sdperf.engines.exporting import quiet_export
 from sdperf.engines.openvino.complaints import explain_complaint
+from sdperf.engines.openvino.importing import FrontEndManager, TorchFXPythonDecoder, openvino
 from sdperf.engines.openvino.normalising import spread_group_norms
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError
@@ -24,7 +22,8 @@ MODEL_NAME: Final = "model.xml"
 def convert_part(part: Part, path: Path, *, half: bool = False) -> None:
     """Convert a part, with any number of rows; weights lie in a file beside it.
 
-    `openvino.convert_model` is not called: it reports its use over the network.
+    `openvino.convert_model` is not called: it would report its use over the network, as importing
+    OpenVINO does; see `sdperf.engines.openvino.importing`.
 
     Args:
         part: The part.

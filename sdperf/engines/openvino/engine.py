@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-import openvino
 import torch
 
 from sdperf.engines.catalogue import EngineChoice
 from sdperf.engines.openvino.converting import MODEL_NAME, convert_part
+from sdperf.engines.openvino.importing import openvino
 from sdperf.engines.openvino.running import DEVICE, ProgramPart, require_arithmetic
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 

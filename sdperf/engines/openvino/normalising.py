@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import openvino.opset15 as ops
+
+from sdperf.engines.openvino.importing import operators as ops
 
 _NAME: Final = "GroupNormalization"
 _IMAGE_RANK: Final = 4

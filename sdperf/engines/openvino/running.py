@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import openvino
 import torch
 
 from sdperf.engines.openvino.complaints import explain_complaint
 from sdperf.engines.openvino.converting import list_shapes
+from sdperf.engines.openvino.importing import openvino
 from sdperf.engines.protocol import Part
 from sdperf.errors import EngineError, GenerationError
 from sdperf.record.workload import Precision

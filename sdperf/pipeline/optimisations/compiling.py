@@ -1,20 +1,13 @@
-"""Compiles networks and parts of them, and keeps their code."""
+"""Compiles networks and parts of them."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
-import time
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-import sdperf
 from sdperf.errors import ConfigurationError
-from sdperf.models.hashing import default_cache_dir
 
 COMPILE_LIMIT: Final = 64
 """The most shapes for which one piece of code is compiled. Beyond them torch silently runs it
@@ -27,11 +20,6 @@ _TUNED: Final[dict[str, Any]] = {
     "epilogue_fusion": False,
 }
 """Settings of inductor. Source: diffusers' documentation, "Accelerate inference"."""
-
-_COMPILED: Final = "compiled"
-_UNUSED_DAYS: Final = 30
-_DAY_S: Final = 86_400
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def compile_function(
@@ -106,69 +94,6 @@ def allow_shapes() -> None:
         if hasattr(config, name):
             setattr(config, name, max(COMPILE_LIMIT, getattr(config, name)))
             return
-
-
-def keep_compiled_code() -> Path:
-    """Let torch's compiler keep its code in this user's cache folder from now on.
-
-    What lies there is executed by the next session that finds it. So the folder is this user's and
-    nobody else can write there; each version of sdperf and torch has its own, in which torch itself
-    looks code up by source, shapes, settings and GPU. Code of other versions goes once it was not
-    used for a month.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ConfigurationError: There is none that can be trusted.
-    """
-    cache = default_cache_dir()
-    if cache is None:
-        raise ConfigurationError(
-            "there is no folder to keep compiled code in", hint="set SDPERF_CACHE or HOME"
-        )
-    kept = cache / _COMPILED
-    folder = kept / f"sdperf-{sdperf.__version__}-torch-{torch.__version__}"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        for one in (kept, folder):
-            one.mkdir(mode=stat.S_IRWXU, exist_ok=True)
-        _refuse_writable(cache, stat.S_IWOTH)
-        for one in (kept, folder):
-            _refuse_writable(one, _WRITABLE_BY_OTHERS)
-        os.utime(folder)
-    except OSError as error:
-        raise ConfigurationError(
-            f"no compiled code can be kept in {folder}",
-            got=error.strerror or str(error),
-            hint="leave kept_code out, or point SDPERF_CACHE to another folder",
-        ) from error
-    _drop_unused(kept)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-    return folder
-
-
-def _refuse_writable(folder: Path, forbidden: int) -> None:
-    found = folder.lstat()
-    faults = {
-        "it is not a folder": not stat.S_ISDIR(found.st_mode),
-        "it is another user's": found.st_uid != os.getuid(),
-        "others can write there": bool(found.st_mode & forbidden),
-    }
-    fault = next((text for text, is_so in faults.items() if is_so), None)
-    if fault is not None:
-        raise ConfigurationError(
-            f"code that is kept in {folder} could be another's, and would be executed",
-            got=fault,
-            expected="a folder of yours that nobody else can write to",
-            hint=f"chmod go-w {folder}, or leave kept_code out",
-        )
-
-
-def _drop_unused(kept: Path) -> None:
-    for one in kept.iterdir():
-        if time.time() - one.lstat().st_mtime > _UNUSED_DAYS * _DAY_S:
-            shutil.rmtree(one, ignore_errors=True)
 
 
 def _options(names: Collection[str]) -> dict[str, Any]:

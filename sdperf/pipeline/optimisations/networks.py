@@ -10,6 +10,7 @@ import torch
 
 from sdperf.errors import ConfigurationError
 from sdperf.models.layout import DENOISERS
+from sdperf.pipeline.kept_code import keep_compiled_code
 from sdperf.pipeline.optimisations.attention import (
     OTHERS_KERNELS,
     TORCHS_KERNELS,
@@ -23,7 +24,6 @@ from sdperf.pipeline.optimisations.compiling import (
     compile_blocks,
     compile_decoder,
     compile_function,
-    keep_compiled_code,
 )
 from sdperf.pipeline.optimisations.cuda_graphs import (
     casts_vae,

@@ -17,6 +17,7 @@ from sdperf.device import DeviceInfo, select_device
 from sdperf.errors import GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
+from sdperf.pipeline.kept_code import keep_compiled_code, stop_keeping_code
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import is_external
 from sdperf.run.messages import DeviceSpeed, RoundRequest, RoundResult, WorkerReport, WorkerSpec
@@ -74,17 +75,29 @@ def load(spec: WorkerSpec) -> WorkerReport:
 
         _loaded = AskedProgram(spec)
         return _loaded.report
+    try:
+        _loaded = _load_pipeline(spec)
+    except BaseException:
+        _put_back()
+        raise
+    return _loaded.report
+
+
+def _load_pipeline(spec: WorkerSpec) -> LoadedPipeline:
     page_cache = describe_page_cache(spec.model.folder / name for name in spec.model.files)
     if "kept_code" in spec.optimisations:
-        from sdperf.pipeline.optimisations.compiling import keep_compiled_code
-
         keep_compiled_code()  # before it is asked whether anything lies there
     compile_cache = describe_compile_cache()
-    loaded = _loaded = LoadedPipeline(spec)
+    loaded = LoadedPipeline(spec)
     loaded.report = dataclasses.replace(
         loaded.report, page_cache=page_cache, compile_cache=compile_cache
     )
-    return loaded.report
+    return loaded
+
+
+def _put_back() -> None:
+    """Put back what optimisations set for the whole process."""
+    stop_keeping_code()
 
 
 def import_ahead(model: ResolvedModel) -> int:
@@ -114,9 +127,12 @@ def report() -> WorkerReport:
 def unload() -> None:
     """Free the pipeline of this process, if there is one."""
     global _loaded
-    if _loaded is not None:
-        _loaded.free()
-        _loaded = None
+    try:
+        if _loaded is not None:
+            _loaded.free()
+            _loaded = None
+    finally:
+        _put_back()
 
 
 def run_round(request: RoundRequest) -> RoundResult:
