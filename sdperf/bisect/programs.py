@@ -41,7 +41,7 @@ _PREFIXES: Final = {
     "chrt": ((), 1),
     "timeout": (("-k", "--kill-after", "-s", "--signal"), 1),
 }
-"""Programs that start another one: options that take the next word, and words before the program."""
+"""Programs that start another one: options that take the next word, and words before that one."""
 _TIMEOUT_S: Final = 60.0
 _DESCRIBE: Final = """
 import sys, hashlib, importlib.metadata as metadata, json, site, sysconfig
@@ -82,8 +82,8 @@ def find_interpreter(named: NamedCommand) -> str:
     raise ConfigurationError(
         f"the command of {named.name} starts no Python whose packages could change",
         got=shlex.join(named.command),
-        expected="an interpreter as its program, such as ENV/bin/python SCRIPT, also after env, nice "
-        "or taskset",
+        expected="an interpreter as its program, such as ENV/bin/python SCRIPT, also after env, "
+        "nice or taskset",
         hint="name the interpreter of the program's environment, not a script of that environment; "
         "what a container or another machine starts cannot be searched",
     )
