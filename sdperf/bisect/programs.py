@@ -27,6 +27,21 @@ from sdperf.errors import ConfigurationError
 from sdperf.record.workload import is_external
 
 _INTERPRETER: Final = re.compile(r"(?:python|pypy)[0-9.]*t?")
+_ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_PREFIXES: Final = {
+    "env": (("-u", "--unset", "-C", "--chdir"), 0),
+    "nice": (("-n", "--adjustment"), 0),
+    "ionice": (("-c", "--class", "-n", "--classdata"), 0),
+    "nohup": ((), 0),
+    "setsid": ((), 0),
+    "time": (("-f", "--format", "-o", "--output"), 0),
+    "stdbuf": (("-i", "--input", "-o", "--output", "-e", "--error"), 0),
+    "numactl": (("-N", "-m", "-C", "-i", "-p"), 0),
+    "taskset": ((), 1),
+    "chrt": ((), 1),
+    "timeout": (("-k", "--kill-after", "-s", "--signal"), 1),
+}
+"""Programs that start another one: options that take the next word, and words before that one."""
 _TIMEOUT_S: Final = 60.0
 _DESCRIBE: Final = """
 import sys, hashlib, importlib.metadata as metadata, json, site, sysconfig
@@ -56,20 +71,40 @@ def find_program(cases: Sequence[MatrixCase]) -> NamedCommand | None:
 
 
 def find_interpreter(named: NamedCommand) -> str:
-    """Return the word of a command that names its Python.
+    """Return the word of a command that names its Python: its program, after ``env`` and the like.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: The program is no Python.
     """
-    for word in named.command:
-        if _INTERPRETER.fullmatch(Path(word).name):
-            return word
+    word = _find_program_word(named.command)
+    if _INTERPRETER.fullmatch(Path(word).name):
+        return word
     raise ConfigurationError(
-        f"the command of {named.name} names no Python whose packages could change",
+        f"the command of {named.name} starts no Python whose packages could change",
         got=shlex.join(named.command),
-        expected="an interpreter among its words, such as ENV/bin/python",
-        hint="name the interpreter of the program's environment, not a script of that environment",
+        expected="an interpreter as its program, such as ENV/bin/python SCRIPT, also after env, "
+        "nice or taskset",
+        hint="name the interpreter of the program's environment, not a script of that environment; "
+        "what a container or another machine starts cannot be searched",
     )
+
+
+def _find_program_word(command: Sequence[str]) -> str:
+    """Return the first word of a command that is no prefix such as ``nice -n 5``; or nothing."""
+    words = list(command)
+    while words:
+        word = words.pop(0)
+        prefix = Path(word).name
+        if prefix not in _PREFIXES:
+            return word
+        valued, positional = _PREFIXES[prefix]
+        while words and words[0].startswith("-"):
+            if words.pop(0) in valued:
+                del words[:1]
+        del words[:positional]
+        while prefix == "env" and words and _ASSIGNMENT.fullmatch(words[0]):
+            del words[0]
+    return ""
 
 
 def read_environment(word: str) -> Overlaid:

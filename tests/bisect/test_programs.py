@@ -43,10 +43,41 @@ def test_the_environment_is_the_programs_where_its_command_names_a_python_of_its
     assert find_program([case("torch")]) is None
     assert find_program([case(own), case("torch")]) is None
     assert find_interpreter(parse_external(own)) == "/envs/mflux/bin/python3.12"
-    wrapped = NamedCommand("draw", ("env", "A=1", "envs/python/bin/python", "draw.py"))
-    assert find_interpreter(wrapped) == "envs/python/bin/python"
-    with pytest.raises(ConfigurationError, match="draw names no Python whose packages could"):
-        find_interpreter(NamedCommand("draw", ("sd-cli", "--model", "python.gguf")))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "{} draw.py",
+        "env A=1 B= {} draw.py",
+        "env -i -u HOME A=1 {} draw.py --backend python",
+        "nice -n 5 {} draw.py",
+        "nice -5 taskset -c 0-3 {} draw.py",
+        "/usr/bin/env nohup {} -m draw",
+        "timeout -k 5 600 numactl --cpunodebind=0 -m 0 {} draw.py",
+    ],
+)
+def test_a_python_is_found_as_the_program_also_after_a_prefix(command):
+    words = tuple(command.format("envs/python/bin/python").split())
+    assert find_interpreter(NamedCommand("draw", words)) == "envs/python/bin/python"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sd-cli --model python.gguf",
+        "mflux-generate --backend python",
+        "docker run img python a.py",
+        "ssh host python3 a.py",
+        "nice mflux-generate --backend python",
+        "taskset python",
+        "env A=1",
+    ],
+)
+def test_a_python_that_is_no_program_of_the_command_is_refused(command):
+    named = NamedCommand("draw", tuple(command.split()))
+    with pytest.raises(ConfigurationError, match="draw starts no Python whose packages could"):
+        find_interpreter(named)
 
 
 def test_an_interpreter_is_asked_for_what_it_holds(tmp_path):

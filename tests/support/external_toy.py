@@ -38,6 +38,41 @@ def encode_png(width, height, pixels):
     )
 
 
+def read_png(content, wide, high):
+    """Return the pixels of a PNG of 8 bits, RGB or grey, as sdperf sends them, in a size."""
+    width, height, _, colour = struct.unpack(">IIBB", content[16:26])
+    data, at = b"", 8
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        if content[at + 4 : at + 8] == b"IDAT":
+            data += content[at + 8 : at + 8 + length]
+        at += 12 + length
+    rows, step = zlib.decompress(data), 3 if colour == 2 else 1
+    above, found = bytearray(width * step), bytearray()
+    for row in range(height):
+        start = row * (width * step + 1)
+        kind, line = rows[start], bytearray(rows[start + 1 : start + 1 + width * step])
+        for i in range(len(line)):
+            left, up = (line[i - step] if i >= step else 0), above[i]
+            corner = above[i - step] if i >= step else 0
+            if kind == 4:
+                guess = left + up - corner
+                nearest = min((left, up, corner), key=lambda one: abs(guess - one))
+            else:
+                nearest = (0, left, up, (left + up) // 2)[kind]
+            line[i] = (line[i] + nearest) & 255
+        found += line
+        above = line
+    if (width, height) == (wide, high):
+        return bytes(found)
+    places = [
+        (y * height // high * width + x * width // wide) * step
+        for y in range(high)
+        for x in range(wide)
+    ]
+    return b"".join(found[at : at + step] for at in places)
+
+
 def enlarge(width, height, pixels):
     rows = []
     for row in range(height):
@@ -67,7 +102,8 @@ class Toy:
         self.noise = options.noise
         self.cases = getattr(options, "cases", None)
         self.takes = getattr(options, "takes", "").replace("+", " ").split()
-        self.start = ""
+        self.start = self.salt = ""
+        self.given = {}
         self.kept = {}
         self.drawn = 0
         self.units = 0
@@ -86,7 +122,7 @@ class Toy:
         return self.units * UNIT_S if self.clock else time.monotonic()
 
     def draw(self, seed, prompt, steps, width, height):
-        prompt += self.start
+        prompt += self.salt
         if self.noise:  # an update of the library changes what is drawn a little
             prompt += self.noise
         state = hashlib.sha256(f"{seed} {prompt}".encode()).digest()
@@ -103,7 +139,7 @@ class Toy:
         The rest begins with the next request, or when the test says that it rests.
         """
         drawn = Toy(argparse.Namespace(fault="", clock=None, noise=self.noise))
-        drawn.start = self.start
+        drawn.salt = self.salt
         pixels = drawn.draw(seed, prompt, steps, width, height)
 
         rests = Path(f"{self.clock}.rests")
@@ -128,13 +164,39 @@ class Toy:
             content = sys.stdin.buffer.read(asked.get(f"{name}_bytes") or 0)
             if content and not content.startswith(b"\x89PNG"):
                 raise ValueError(f"the {name} is no PNG")
-            given[name] = hashlib.sha256(content).hexdigest() if content else ""
+            given[name] = content
         given["strength"] = asked.get("strength") or ""
-        ignored = self.fault.removeprefix("ignores-")
-        used = [str(given[name]) for name in given if name != ignored and given[name]]
-        self.start = " ".join(used)
-        if self.fault == "fickle-picture" and given["picture"]:
-            self.start += str(self.drawn)
+        given.pop(self.fault.removeprefix("ignores-"), None)
+        self.given = given
+        hashed = [hashlib.sha256(str(given[name]).encode()).hexdigest() for name in given]
+        self.start = " ".join(hashed) if given.get("picture") else ""
+        self.salt = {
+            "salted": self.start,
+            "byte-lengths": str([len(str(one)) for one in given.values()]) * bool(self.start),
+            "salted-mask": str(given.get("mask")),
+            "fickle-picture": str(self.drawn) * bool(self.start),
+        }.get(self.fault, "")
+
+    def blend(self, width, height, noise):
+        """Lay noise over the picture to start from, where it is to be drawn again."""
+        if not self.given.get("picture") or self.fault in ("salted", "byte-lengths"):
+            return noise
+        strength = self.given.get("strength") or 0.8
+        if self.fault == "inverted-strength":
+            strength = 1 - strength
+        try:
+            pictured = read_png(self.given["picture"], width, height)
+        except (struct.error, zlib.error):  # a test sends any bytes
+            return noise
+        mask = b"\xff" * (width * height)
+        if self.given.get("mask") and self.fault != "salted-mask":
+            mask = read_png(self.given["mask"], width, height)
+        if self.fault == "inverted-mask":
+            mask = bytes(255 - one for one in mask)
+        return bytes(
+            int(drawn * strength + start * (1 - strength)) if mask[i // 3] > 127 else start
+            for i, (start, drawn) in enumerate(zip(pictured, noise, strict=True))
+        )
 
     def count_steps(self, asked):
         """Steps that a strength leaves to draw."""
@@ -146,7 +208,8 @@ class Toy:
         seed, prompt, steps = asked["seed"], asked["prompt"], self.count_steps(asked)
         self.drawn += 1
         key = (seed, prompt, steps, width, height, self.start)
-        if self.fault == "memo" and key in self.kept:
+        is_known = self.fault == "memo" or (self.fault == "memo-picture" and self.start)
+        if is_known and key in self.kept:
             return width, height, self.kept[key]
         if self.fault == "fewer-steps":
             steps = (steps + 1) // 2
@@ -163,7 +226,7 @@ class Toy:
             width += 8
         if self.fault == "one-size":
             width, height = 64, 64
-        pixels = self.draw(seed, prompt, steps, width, height)
+        pixels = self.blend(width, height, self.draw(seed, prompt, steps, width, height))
         self.kept[key] = pixels
         return width, height, pixels
 

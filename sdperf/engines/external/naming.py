@@ -6,10 +6,12 @@ divided into words as a shell divides it, and no shell ever runs it.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +31,10 @@ _NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,38}[a-z0-9])?"
 _NAMED: Final = re.compile(rf"({_NAME})=(.*)", re.DOTALL)
 _IN_FILE: Final = re.compile(rf"(.+\.toml):({_NAME})")
 _STARTERS: Final = re.compile(r"(?:python|pypy|bash|dash|zsh|sh|env|node|uv|uvx|nice)[0-9.]*")
-_CHOICE: Final = re.compile(r"\{([^{}|]*(?:\|[^{}|]*)+)\}")
+_VALUE: Final = r"[^{}|\s\"'`$;&()<>]*"
+_CHOICE: Final = re.compile(rf"(?<!\{{)\{{({_VALUE}(?:\|{_VALUE})+)\}}(?!\}})")
+_ESCAPED: Final = re.compile(rf"\{{(\{{{_VALUE}(?:\|{_VALUE})+\}})\}}")
+_MOST_ALTERNATIVES: Final = 32
 _MOST_FILE_BYTES: Final = 1 << 16
 _MOST_CHARACTERS: Final = 4096
 
@@ -85,18 +90,35 @@ def list_alternatives(text: str, folder: Path | None = None) -> list[NamedComman
 
     Returns:
         A program for each combination; its name ends with what was chosen, such as ``mflux-q4``.
+        One choice that stands in several places is chosen once. A choice has no blanks: what has
+        some is a shell's code, and stays as it is.
 
     Raises:
-        ValueError: It names no program; says what is expected.
+        ValueError: It names no program, or too many; says what is expected.
     """
     named = parse_external(text, folder)
-    found = [(named.name, named.command)]
-    while any(_find_choice(command) for _, command in found):
-        found = [one for name, command in found for one in _choose(name, command)]
-    bad = next((name for name, _ in found if not re.fullmatch(_NAME, name)), None)
+    choices = list(dict.fromkeys(one for word in named.command for one in _CHOICE.findall(word)))
+    values = [one.split("|") for one in choices]
+    count = math.prod(map(len, values))
+    if count > _MOST_ALTERNATIVES:
+        raise ValueError(
+            f"at most {_MOST_ALTERNATIVES} programs from the choices of a command, not {count}"
+        )
+    found = [
+        NamedCommand(
+            "-".join([named.name, *(_slugify(value) or "none" for value in chosen)]),
+            _fill_choices(named.command, dict(zip(choices, chosen, strict=True))),
+        )
+        for chosen in itertools.product(*values)
+    ]
+    names = [one.name for one in found]
+    bad = next((name for name in names if not re.fullmatch(_NAME, name)), None)
     if bad is not None:
         raise ValueError(f"choices whose names with the program's have at most 40 letters: {bad}")
-    return [NamedCommand(name, command) for name, command in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"choices that make different names: two make {twice}")
+    return found
 
 
 def refuse_alternatives(named: NamedCommand) -> NamedCommand:
@@ -105,28 +127,20 @@ def refuse_alternatives(named: NamedCommand) -> NamedCommand:
     Raises:
         ValueError: It leaves one.
     """
-    choice = _find_choice(named.command)
+    choice = next(filter(None, map(_CHOICE.search, named.command)), None)
     if choice is not None:
         raise ValueError(f"one program: choose one of {choice.group(0)}")
     return named
 
 
-def _find_choice(command: Sequence[str]) -> re.Match[str] | None:
-    return next(filter(None, map(_CHOICE.search, command)), None)
+def _fill_choices(command: Sequence[str], chosen: Mapping[str, str]) -> tuple[str, ...]:
+    """Put what was chosen in the place of each choice."""
+    return tuple(_CHOICE.sub(lambda found: chosen[found.group(1)], word) for word in command)
 
 
-def _choose(name: str, command: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
-    """List a program with each value of the first choice of its command."""
-    choice = _find_choice(command)
-    if choice is None:
-        return [(name, command)]
-    return [
-        (
-            f"{name}-{_slugify(value) or 'none'}",
-            tuple(word.replace(choice.group(0), value, 1) for word in command),
-        )
-        for value in choice.group(1).split("|")
-    ]
+def unescape_choices(word: str) -> str:
+    """Return a word of a command as the program gets it: ``{{a|b}}`` is ``{a|b}``. Pure."""
+    return _ESCAPED.sub(r"\1", word)
 
 
 def divide_engines(text: str) -> list[str]:

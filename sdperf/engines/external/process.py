@@ -33,7 +33,7 @@ MARK: Final = "SDPERF_PROGRAM"
 
 _KEEPER: Final = (
     'while read -r group; do last=$group; done; [ "${last:-0}" -gt 1 ] && kill -KILL "-$last"; '
-    'for one in $(grep -ls "$0" /proc/[0-9]*/environ); do one=${one%/environ}; '
+    'for one in $(grep -lszxF -- "$0" /proc/[0-9]*/environ); do one=${one%/environ}; '
     'kill -KILL "${one#/proc/}"; done'
 )
 _MOST_SCANS: Final = 5
@@ -313,7 +313,7 @@ class ProcessKeeper:
 
     def __init__(self, mark: str) -> None:
         self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, mark],
+            ["/bin/sh", "-c", _KEEPER, f"{MARK}={mark}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

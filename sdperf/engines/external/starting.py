@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
-from sdperf.engines.external.naming import NamedCommand, parse_external, refuse_alternatives
+from sdperf.engines.external.naming import (
+    NamedCommand,
+    parse_external,
+    refuse_alternatives,
+    unescape_choices,
+)
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import Program, choose_environment, fill_own_places
 from sdperf.engines.external.template import TemplateProgram, is_template
@@ -39,7 +44,7 @@ def start_program(named: NamedCommand, limit_s: float, clock: Clock = monotonic_
         EngineError: It cannot be started or used.
         WorkerError: It ended, was late, or said what is no reply.
     """
-    words = fill_own_places(named.command)
+    words = fill_own_places([unescape_choices(word) for word in named.command])
     make = TemplateProgram if is_template(words) else PipedProgram
     environment = choose_environment(named.command, os.environ)
     return make(named.name, words, limit_s, clock, environment)

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from sdperf.engines.external import adapters
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import LoadRequest, fill_own_places
 from sdperf.engines.external.protocol import GivenPicture
@@ -209,6 +211,15 @@ def test_mflux_is_driven(start, tmp_path):
     started = draw(program, given=give(9, strength=0.4))
     assert started.pixels[0, 0].tolist() == [7, 9, 0]
     assert started.header.steps == 2  # its strength is what stays of the picture
+
+
+@pytest.mark.parametrize(("steps", "strength"), [(20, 0.8), (10, 0.9), (10, 0.3), (4, 0.25)])
+def test_mflux_executes_the_steps_that_a_strength_leaves(monkeypatch, steps, strength):
+    monkeypatch.syspath_prepend(str(Path(adapters.__file__).parent))
+    monkeypatch.delitem(sys.modules, "serving", raising=False)
+    kept = runpy.run_path(str(Path(adapters.__file__).with_name("mflux_images.py")))
+    share = kept["_find_kept_share"](strength)
+    assert steps - int(steps * share) == round(steps * strength)  # as mflux counts
 
 
 @pytest.fixture

@@ -107,27 +107,45 @@ def test_a_program_that_takes_a_picture_is_tried_with_several(check):
     result = check("", takes="picture mask strength")
     assert broken(result) == {}
     words = {one.name: one.words for one in result.clauses}[USED]
-    assert words.startswith("a house and its middle at strength 0.5, its mirrored negative and ")
-    assert "a house and its left half at strength 0.5" in words
-    assert "a house and its middle at strength 0.9, the prompt alone: each drew another" in words
-    assert result.pictures == 28
+    assert words.startswith("a house and its middle at strength 0.3, its mirrored negative and ")
+    assert "a house and its middle at strength 0.9, " in words
+    assert "a house and all but its middle at strength 0.9, the prompt alone: each drew" in words
+    assert result.pictures == 31
+    drawn = {one.name: one.words for one in result.clauses}["every picture is drawn"]
+    assert "; a new one that starts from a picture " in drawn
     alone = {one.name: one.words for one in check("", takes="picture").clauses}[USED]
-    assert alone == "a house, its mirrored negative, the prompt alone: each drew another picture"
+    assert alone == (
+        "a house, its mirrored negative, the prompt alone: each drew another picture, as near to "
+        "what it was drawn from as it should be"
+    )
 
 
 @pytest.mark.parametrize(
     ("cheat", "said"),
     [
-        ("ignores-picture", "its middle at strength 0.5 and its mirrored negative and its middle "),
-        ("ignores-mask", "its middle at strength 0.5 and a house and its left half at strength "),
-        ("ignores-strength", "at strength 0.5 and a house and its middle at strength 0.9 drew one"),
-        ("fickle-picture", "a house and its middle at strength 0.5 twice drew two pictures"),
+        ("ignores-picture", "its middle at strength 0.3 and its mirrored negative and its middle "),
+        ("ignores-mask", "its middle at strength 0.9 and a house and all but its middle at "),
+        ("ignores-strength", "at strength 0.3 and a house and its middle at strength 0.9 drew one"),
+        ("fickle-picture", "a house and its middle at strength 0.3 twice drew two pictures"),
+        ("salted", "no nearer to their own than to the other one: "),
+        ("byte-lengths", "no nearer to their own than to the other one: "),
+        ("salted-mask", "a house outside of its middle, which the mask keeps, is no nearer to the"),
+        ("inverted-mask", "which the mask keeps, is no nearer to the original than drawn again: "),
+        ("inverted-strength", "a house at strength 0.3 is no nearer to the original than at 0.9: "),
     ],
 )
-def test_a_part_of_the_picture_that_is_ignored_is_red(check, cheat, said):
+def test_a_part_of_the_picture_that_is_ignored_or_misused_is_red(check, cheat, said):
     found = broken(check(cheat, takes="picture mask strength"))
     assert list(found) == [USED]
     assert said in found[USED]
+
+
+@pytest.mark.parametrize("takes", ["picture", "picture mask strength"])
+def test_a_picture_from_memory_is_red_where_only_those_from_pictures_are_kept(check, takes):
+    found = broken(check("memo-picture", takes=takes))
+    assert list(found) == ["every picture is drawn"]
+    assert "one that starts from a picture" in found["every picture is drawn"]
+    assert found["every picture is drawn"].endswith("it is answered from memory")
 
 
 def test_a_picture_that_is_ignored_is_red_where_nothing_else_can_be_told(check):

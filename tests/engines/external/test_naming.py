@@ -1,12 +1,19 @@
 import os
+import sys
 
 import pytest
 
 from sdperf.engines.catalogue import parse_engine, parse_engines
-from sdperf.engines.external.naming import divide_engines, list_alternatives, parse_external
+from sdperf.engines.external.naming import (
+    NamedCommand,
+    divide_engines,
+    list_alternatives,
+    parse_external,
+    unescape_choices,
+)
 from sdperf.engines.external.program import choose_environment
-from sdperf.engines.external.starting import read_engine
-from sdperf.errors import ConfigurationError
+from sdperf.engines.external.starting import read_engine, start_program
+from sdperf.errors import ConfigurationError, WorkerError
 from sdperf.record.workload import is_external, name_engine
 
 
@@ -120,7 +127,7 @@ def test_a_choice_is_refused_where_one_program_is_meant():
         parse_engine("external:mflux=draw --quantize {q4|q8}")
     with pytest.raises(ConfigurationError, match=r"choose one of \{q4\|q8\}"):
         read_engine("external:mflux=draw --quantize {q4|q8}")
-    with pytest.raises(ValueError, match="two are called m-q4"):
+    with pytest.raises(ValueError, match="choices that make different names: two make m-q4"):
         parse_engines("external:m=draw {q4|Q4}")
     with pytest.raises(ValueError, match="at most 40 letters"):
         parse_engines(f"external:m=draw {{{'x' * 40}|y}}")
@@ -128,3 +135,45 @@ def test_a_choice_is_refused_where_one_program_is_meant():
         "m-none",
         "m-fast",
     ]
+
+
+def test_choices_are_counted_before_they_are_made():
+    with pytest.raises(ValueError, match=r"at most 32 programs .* not 1048576"):
+        list_alternatives("external:m=draw " + " ".join(f"{{a{n}|b}}" for n in range(20)))
+    assert len(list_alternatives("external:m=draw {a|b|c|d} {1|2|3|4} {x|y}")) == 32
+
+
+def test_one_choice_in_several_places_is_one_axis():
+    found = list_alternatives("external:m=draw --q={q4|q8}/{q4|q8} --file m-{q4|q8}.bin {a|b}")
+    assert [one.engine for one in found] == [
+        "external:m-q4-a=draw --q=q4/q4 --file m-q4.bin a",
+        "external:m-q4-b=draw --q=q4/q4 --file m-q4.bin b",
+        "external:m-q8-a=draw --q=q8/q8 --file m-q8.bin a",
+        "external:m-q8-b=draw --q=q8/q8 --file m-q8.bin b",
+    ]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "f() { cat | sort; }; f",
+        '{print|"sort"}',
+        "{{q4|q8}}",
+        "{{ name | upper }}",
+        "{a; b|c}",
+    ],
+)
+def test_what_is_code_or_escaped_is_no_choice(word):
+    engine = NamedCommand("m", ("sh", "-c", word)).engine
+    (found,) = list_alternatives(engine)
+    assert found.command == ("sh", "-c", word)
+    assert read_engine(engine) == found
+
+
+def test_doubled_braces_reach_the_program_as_single_ones():
+    assert unescape_choices("--as={{q4|q8}}") == "--as={q4|q8}"
+    assert unescape_choices("{{ name | upper }}") == "{{ name | upper }}"
+    script = "import sys; sys.exit('got ' + sys.argv[1] + ' alone')"
+    named = NamedCommand("m", (sys.executable, "-c", script, "{{q4|q8}}"))
+    with pytest.raises(WorkerError, match=r"got \{q4\|q8\} alone"):
+        start_program(named, 60.0)

@@ -12,7 +12,13 @@ import psutil
 import pytest
 
 from sdperf.engines.external.piped import PipedProgram
-from sdperf.engines.external.process import ProgramProcess, TooLongError
+from sdperf.engines.external.process import (
+    MARK,
+    ProcessKeeper,
+    ProgramProcess,
+    TooLongError,
+    make_mark,
+)
 from sdperf.engines.external.program import LoadRequest
 from sdperf.engines.external.protocol import GivenPicture
 from sdperf.errors import EngineError, GenerationError, WorkerError
@@ -278,6 +284,32 @@ def test_a_program_ends_with_the_process_that_asked_it():
         assert is_gone(daemon)
     else:
         daemon.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="environments are files on Linux")
+def test_a_keeper_ends_only_who_has_exactly_its_mark():
+    mark = make_mark()
+    keeper = ProcessKeeper(mark)
+    plain = {"PATH": os.environ["PATH"]}
+    bystanders = [
+        {"NOTE": mark},
+        {"NOTE": f"{MARK}={mark}"},
+        {f"OTHER_{MARK}": mark},
+        {MARK: f"{mark}0"},
+    ]
+    started = [
+        subprocess.Popen(["sleep", "600"], env={**plain, **more})
+        for more in ({MARK: mark}, *bystanders)
+    ]
+    try:
+        keeper._shell.stdin.close()  # as when this process is gone
+        keeper._shell.wait(60)
+        assert started[0].wait(60) == -signal.SIGKILL
+        assert [one.poll() for one in started[1:]] == [None] * len(bystanders)
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
 
 
 def test_a_picture_to_start_from_follows_the_line(start):

@@ -196,7 +196,7 @@ def test_a_picture_reaches_a_program_that_takes_one(asked, tmp_path):
             HOUSE,
             dataclasses.replace(HOUSE, sha256=red.sha256),
             dataclasses.replace(HOUSE, mask_sha256=DEFAULT_MASK_SHA256),
-            dataclasses.replace(HOUSE, strength=1.0),
+            dataclasses.replace(HOUSE, strength=0.9),
             HOUSE,
         )
     ]

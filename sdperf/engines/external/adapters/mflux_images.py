@@ -169,11 +169,15 @@ def _given(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if asked["picture"] is None:
         yield {}
         return
-    strength = 0.8 if asked["strength"] is None else asked["strength"]
     with tempfile.TemporaryDirectory(prefix="sdperf-mflux-") as folder:
         path = Path(folder) / "given.png"
         path.write_bytes(asked["picture"])
-        yield {"image_path": path, "image_strength": 1.0 - strength}
+        yield {"image_path": path, "image_strength": _find_kept_share(asked["strength"])}
+
+
+def _find_kept_share(strength: float | None) -> float:
+    """Return the share of the picture that stays; without rounding 1 - 0.8 is less than 0.2."""
+    return round(1.0 - (0.8 if strength is None else strength), 6)
 
 
 def _read_bits(text: str) -> int | None:

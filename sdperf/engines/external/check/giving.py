@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from PIL import Image, ImageOps
 from sdperf.engines.external.protocol import GivenPicture
 from sdperf.images.input_files import default_mask, default_picture, fit_picture
 
-STRENGTH: Final = 0.5
+STRENGTH: Final = 0.3
 OTHER_STRENGTH: Final = 0.9
+
+_FEW_STEPS: Final = 4
+_STRENGTH_OF_FEW_STEPS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,10 @@ class NamedStart:
 def list_given(
     accepts: Sequence[str], size: tuple[int, int] | None, strength: float = STRENGTH
 ) -> list[NamedStart]:
-    """List what a program is to draw from: each differs from the first in one thing it accepts.
+    """List what a program is to draw from: another picture, another strength, another mask.
+
+    Each thing that it accepts is what alone tells two of them apart. The masks are compared at the
+    high strength, where what is drawn again differs most from what is kept.
 
     Args:
         accepts: What the program can be told; ``picture`` is among it.
@@ -44,8 +51,6 @@ def list_given(
     house, middle = default_picture().decode(), default_mask().decode()
     told = strength if "strength" in accepts else None
     has_mask = "mask" in accepts
-    edge = Image.new("L", middle.size, 0)
-    edge.paste(255, (0, 0, middle.width // 2, middle.height))
     first = NamedStart(
         "a house",
         "its middle" if has_mask else "",
@@ -58,13 +63,19 @@ def list_given(
             "its mirrored negative", first.mask, GivenPicture(inverted, first.given.mask, told)
         ),
     ]
-    if has_mask:
-        given = GivenPicture(first.given.picture, _fit(edge, size), told)
-        found.append(NamedStart(first.start, "its left half", given))
+    last = GivenPicture(first.given.picture, first.given.mask, told)
     if told is not None:
-        given = GivenPicture(first.given.picture, first.given.mask, OTHER_STRENGTH)
-        found.append(NamedStart(first.start, first.mask, given))
+        last = dataclasses.replace(last, strength=OTHER_STRENGTH)
+        found.append(NamedStart(first.start, first.mask, last))
+    if has_mask:
+        given = dataclasses.replace(last, mask=_fit(ImageOps.invert(middle), size))
+        found.append(NamedStart(first.start, "all but its middle", given))
     return found
+
+
+def choose_strength(steps: int) -> float:
+    """Return a low strength that leaves at least one of so many steps, as programs count."""
+    return STRENGTH if steps >= _FEW_STEPS else _STRENGTH_OF_FEW_STEPS
 
 
 def _fit(image: Image.Image, size: tuple[int, int] | None) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from sdperf.engines.external.check.nearness import Comparison
 from sdperf.units import format_quantity, format_seconds
 
 State = Literal["kept", "broken", "unknown"]
@@ -109,8 +110,10 @@ class Trials:
         asked_size: Width and height that were asked for; ``None`` is the program's own.
         is_started_each: Whether each picture is a process of its own.
         unknown_stages: Names of stages that sdperf does not know.
-        given: The first of the fresh ones, each from something else, and the first of these once
-            more at the end; empty where no picture is taken.
+        given: The first of the fresh ones, each from something else; empty where no picture is
+            taken.
+        given_again: The same requests once more, in the same order.
+        nearness: Distances of ``given`` from what they were drawn from.
         needs_picture: Whether all others started from one too.
     """
 
@@ -129,6 +132,8 @@ class Trials:
     is_started_each: bool = False
     unknown_stages: Sequence[str] = field(default_factory=tuple)
     given: Sequence[GivenTrial] = ()
+    given_again: Sequence[GivenTrial] = ()
+    nearness: Sequence[Comparison] = ()
     needs_picture: bool = False
 
     @property
@@ -197,11 +202,24 @@ def _judge_difference(trials: Trials) -> Clause:
 
 def _judge_drawn_anew(trials: Trials) -> Clause:
     name = "every picture is drawn"
-    fresh_s, again_s = _median(trials.fresh), _median(trials.again)
-    words = f"a new picture takes {format_seconds(fresh_s)}, a known one {format_seconds(again_s)}"
-    if again_s < LEAST_REPEAT * fresh_s and fresh_s - again_s > SMALLEST_S:
-        return Clause(name, "broken", f"{words}: it is answered from memory")
-    return Clause(name, "kept", words)
+    given, given_again = (
+        [one.trial for one in group] for group in (trials.given, trials.given_again)
+    )
+    said = []
+    groups: tuple[tuple[str, Sequence[Trial], Sequence[Trial]], ...] = (
+        ("picture", trials.fresh, trials.again),
+        ("one that starts from a picture", given, given_again),
+    )
+    for kind, fresh, again in groups:
+        if not fresh:
+            continue
+        fresh_s, again_s = _median(fresh), _median(again)
+        words = f"a new {kind} takes" if kind == "picture" else f"a new {kind}"
+        words += f" {format_seconds(fresh_s)}, a known one {format_seconds(again_s)}"
+        said.append(words)
+        if again_s < LEAST_REPEAT * fresh_s and fresh_s - again_s > SMALLEST_S:
+            return Clause(name, "broken", f"{words}: it is answered from memory")
+    return Clause(name, "kept", "; ".join(said))
 
 
 def _judge_steps(trials: Trials) -> Clause:
@@ -281,10 +299,10 @@ def _judge_told_time(trials: Trials) -> Clause:
 
 def _judge_given(trials: Trials) -> Clause:
     name = "the picture that it starts from is used"
-    *different, again = trials.given
-    first = different[0].trial
-    if again.trial.sha256 != first.sha256:
-        return Clause(name, "broken", f"{different[0].words} twice drew two pictures")
+    different = trials.given
+    for one, again in zip(different, trials.given_again, strict=True):
+        if again.trial.sha256 != one.trial.sha256:
+            return Clause(name, "broken", f"{one.words} twice drew two pictures")
     for one in different:
         told, fewest = one.trial.told_steps, math.floor(one.trial.steps * (one.strength or 1.0))
         if told is not None and one.strength is not None and not fewest <= told <= one.trial.steps:
@@ -299,7 +317,12 @@ def _judge_given(trials: Trials) -> Clause:
         if one_sha256 == other_sha256:
             words = f"{one_words} and {other_words} drew one picture: a part of it is ignored"
             return Clause(name, "broken", words)
-    return Clause(name, "kept", f"{', '.join(drawn)}: each drew another picture")
+    for compared in trials.nearness:
+        if not compared.is_kept:
+            distances = f"{compared.near:.1f} and {compared.far:.1f} of 255 away"
+            return Clause(name, "broken", f"{compared.words}: {distances}")
+    words = f"{', '.join(drawn)}: each drew another picture"
+    return Clause(name, "kept", f"{words}, as near to what it was drawn from as it should be")
 
 
 def _judge_end(trials: Trials) -> Clause:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdperf.engines.external.check.giving import list_given
+from sdperf.engines.external.check.giving import choose_strength, list_given
 from sdperf.engines.external.check.judging import Clause, GivenTrial, Trial, Trials, judge_trials
+from sdperf.engines.external.check.nearness import Drawn, compare_nearness
 from sdperf.engines.external.naming import NamedCommand
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import DrawnPicture, LoadRequest, Program
@@ -153,7 +154,9 @@ class _Check:
         tripled = [self._draw(asked.seed + 20 + k, 3 * steps) for k in range(3)]
         halved = self._draw_other_size(steps) if can_size else []
         self._say("from another picture")
-        given = self._draw_given(seeds[0], steps, (fresh[0].width, fresh[0].height))
+        size = (fresh[0].width, fresh[0].height)
+        given, drawn = self._draw_given(seeds[0], steps, size)
+        given_again, _ = self._draw_given(seeds[0], steps, size)
         self._say("after a rest")
         pause_s = min(_LONGEST_REST_S, max(_SHORTEST_REST_S, 2 * fresh[-1].seconds))
         rested, afterwards_cpu_s = self._draw_rested(steps, pause_s)
@@ -178,6 +181,8 @@ class _Check:
             is_started_each=isinstance(self._program, TemplateProgram),
             unknown_stages=sorted(self._unknown_stages),
             given=given,
+            given_again=given_again,
+            nearness=compare_nearness(drawn),
             needs_picture=self._needs_picture,
         )
 
@@ -204,8 +209,20 @@ class _Check:
         size: tuple[int, int] | None = None,
         *,
         is_examined: bool = False,
-        given: GivenPicture | None = None,
     ) -> Trial:
+        trial, drawn = self._ask(seed, steps, prompt, size)
+        if is_examined:
+            trial = dataclasses.replace(trial, enlarged=find_enlargement(drawn.pixels))
+        return trial
+
+    def _ask(
+        self,
+        seed: int,
+        steps: int,
+        prompt: str | None = None,
+        size: tuple[int, int] | None = None,
+        given: GivenPicture | None = None,
+    ) -> tuple[Trial, DrawnPicture]:
         assert self._program is not None
         assert self.facts is not None
         width, height = size or self._size or (None, None)
@@ -226,10 +243,7 @@ class _Check:
         self.made += 1
         self._unknown_stages.update(drawn.header.unknown_stages)
         known = None if before_s is None or after_s is None else after_s - before_s
-        trial = _look_at(drawn, image, steps, known)
-        if is_examined:
-            trial = dataclasses.replace(trial, enlarged=find_enlargement(drawn.pixels))
-        return trial
+        return _look_at(drawn, image, steps, known), drawn
 
     def _draw_other_size(self, steps: int) -> list[Trial]:
         """Ask for another size than the first picture's: one that cannot be told gives it away.
@@ -249,18 +263,22 @@ class _Check:
             return []
         return [self._draw(seed + 40 + k, steps, size=(width, height)) for k in range(3)]
 
-    def _draw_given(self, seed: int, steps: int, size: tuple[int, int]) -> list[GivenTrial]:
+    def _draw_given(
+        self, seed: int, steps: int, size: tuple[int, int]
+    ) -> tuple[list[GivenTrial], list[Drawn]]:
         """Draw one seed from other pictures, with other masks and strengths, as far as told."""
         assert self.facts is not None
+        trials: list[GivenTrial] = []
+        pictures: list[Drawn] = []
         if "picture" not in self.facts.accepts:
-            return []
-        starts = list_given(self.facts.accepts, size)
-        return [
-            GivenTrial(
-                self._draw(seed, steps, given=one.given), one.start, one.mask, one.given.strength
-            )
-            for one in (*starts, starts[0])
-        ]
+            return trials, pictures
+        for one in list_given(self.facts.accepts, size, choose_strength(steps)):
+            trial, drawn = self._ask(seed, steps, given=one.given)
+            named = one.start, one.mask, one.given.strength
+            trials.append(GivenTrial(trial, *named))
+            if (trial.width, trial.height) == size:
+                pictures.append(Drawn(*named, one.given, drawn.pixels))
+        return trials, pictures
 
     def _draw_rested(self, steps: int, pause_s: float) -> tuple[list[Trial], float | None]:
         assert self._program is not None
