@@ -13,6 +13,22 @@ from typing import IO, Final
 POLL_S: Final = 0.2
 
 
+def open_lock(path: Path) -> IO[str]:
+    """Open a lock file as it is, to read and to append; it is made when missing.
+
+    Its bytes stay until it is locked, and no link in its place is followed: the file that a link
+    leads to is not ours to write.
+
+    Raises:
+        OSError: It is a link, or cannot be opened.
+    """
+
+    def open_itself(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)  # minus the umask
+
+    return open(path, "a+", encoding="utf-8", opener=open_itself)
+
+
 def wait_for_lock(
     lock: IO[str],
     operation: int,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import Block, CaseComparison, CompareOptions, SideRecord
 from sdperf.errors import ConfigurationError, ImageError, RecordError
@@ -131,13 +132,15 @@ class FileKeeper:
         """Return what an earlier process left, where the user asks for it.
 
         Raises:
-            ConfigurationError: There is nothing to continue, or the code is unknown.
+            ConfigurationError: There is nothing to continue, the code is unknown, or a
+                repository's link leads to the place.
             RecordError: The kept cases are damaged.
         """
-        remove_oldest(self._root / FOLDER)
         question = hash_question(sides, options, cases, self._code_sha256)
         self._kept = KeptCases(question, created)
         path = self._path
+        refuse_tracked_links("comparison", path, self._images.folder)
+        remove_oldest(self._root / FOLDER)
         if not path.exists():
             if self._resume:
                 raise ConfigurationError(

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sdperf.ab.sides.worktree import find_tracked_link, is_tracked
+from sdperf.ab.sides.links import is_tracked, refuse_tracked_links
 from sdperf.ab.verdict.comparison import AbComparison, Compared
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.folders import open_lock
 from sdperf.record.json import decode_object, format_record, parse_record
 from sdperf.store.files import keep_out_of_git, write_atomically
 
@@ -83,6 +84,16 @@ class KeptFolder(abc.ABC, Generic[S]):
         """The folder of comparisons and images."""
         return self.parent / self.key
 
+    @property
+    def images(self) -> Path:
+        """The folder of images."""
+        return self.folder / "images"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that is locked while the question is worked on."""
+        return self.parent / f"{self.key}.lock"
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep another process from asking the same question at the same time.
@@ -91,13 +102,13 @@ class KeptFolder(abc.ABC, Generic[S]):
             ConfigurationError: One does, or the folder cannot be written, or a repository's link
                 leads to it.
         """
-        self._refuse_tracked_link()
+        self._refuse_tracked_links()
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
             keep_out_of_git(self.parent)
-            lock = (self.parent / f"{self.key}.lock").open("a+")
+            lock = open_lock(self.lock_path)
         except OSError as error:
-            raise self._unwritable(self.parent, error) from error
+            raise self._unwritable(Path(error.filename or self.parent), error) from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,7 +131,7 @@ class KeptFolder(abc.ABC, Generic[S]):
             RecordError: The file is damaged, or is of another question.
             ConfigurationError: It cannot be read, or came with the repository.
         """
-        self._refuse_tracked_link()
+        self._refuse_tracked_links()
         if is_tracked(self.path):
             raise ConfigurationError(
                 f"the {self.noun} kept here came with the repository: none of it was measured here",
@@ -151,7 +162,7 @@ class KeptFolder(abc.ABC, Generic[S]):
     def write_comparison(self, name: str, compared: Compared) -> str:
         """Keep a comparison and its images; return the name of its file."""
         for sha256, png in compared.pngs.items():
-            self._write(self.folder / "images" / f"{sha256}.png", png)
+            self._write(self.images / f"{sha256}.png", png)
         file_name = f"{name}.json"
         content = json.dumps(format_record(compared.record)).encode()
         self._write(self.folder / file_name, content)
@@ -175,7 +186,7 @@ class KeptFolder(abc.ABC, Generic[S]):
 
     def find_image(self, sha256: str) -> Path | None:
         """Return the file of an image by its content hash, where it was kept."""
-        path = self.folder / "images" / f"{sha256}.png"
+        path = self.images / f"{sha256}.png"
         return path if path.is_file() else None
 
     def forget(self) -> None:
@@ -183,17 +194,14 @@ class KeptFolder(abc.ABC, Generic[S]):
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _refuse_tracked_link(self) -> None:
-        """Refuse a place that a repository chose: files are written and removed there."""
-        if (link := find_tracked_link(self.path)) is not None:
-            raise ConfigurationError(
-                f"the place of the {self.noun} came with the repository: it may lead anywhere",
-                got=f"{link}, a link that git tracks",
-                expected="a folder, or a link of your own",
-                hint=f"git rm --cached {link.name}, then rm {link.name} (in {link.parent})",
-            )
+    def _refuse_tracked_links(self) -> None:
+        """Refuse places that a repository chose: files are written and removed there."""
+        ignored = self.parent / ".gitignore"
+        places = (self.path, self.lock_path, self.folder, self.images, ignored)
+        refuse_tracked_links(self.noun, *places)
 
     def _write(self, path: Path, content: bytes) -> None:
+        refuse_tracked_links(self.noun, path)
         try:
             write_atomically(path, content)
         except OSError as error:

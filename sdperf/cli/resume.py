@@ -147,7 +147,7 @@ def _leaves_out(word: str, next_one: str) -> bool:
 
 def _refuse_tracked(path: Path) -> None:
     """Refuse a journal that came with a repository, since its writer chose the command in it."""
-    from sdperf.ab.sides.worktree import is_tracked
+    from sdperf.ab.sides.links import is_tracked, refuse_tracked_links
 
     if is_tracked(path):
         raise ConfigurationError(
@@ -155,12 +155,15 @@ def _refuse_tracked(path: Path) -> None:
             got=f"{path}, which git tracks",
             hint="take it out with git rm -r --cached .sdperf; then sdperf resume --forget",
         )
+    refuse_tracked_links("session", path)
 
 
 def _forget(root: Path) -> int:
-    from sdperf.store.journal import remove_oldest
-    from sdperf.store.session_lock import FolderLock
+    from sdperf.ab.sides.links import refuse_tracked_links
+    from sdperf.store.journal import list_journals, remove_oldest
+    from sdperf.store.session_lock import LOCK_FILE, FolderLock
 
+    refuse_tracked_links("session", root / ".sdperf" / LOCK_FILE, *list_journals(root))
     try:
         lock = FolderLock.take(root / ".sdperf")
         try:

@@ -263,17 +263,18 @@ def _open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
     """Lock and check the folder, and begin the journal or continue the interrupted one.
 
     Raises:
-        ConfigurationError: Another session measures here, something cannot be written, or there is
-            nothing to resume.
+        ConfigurationError: Another session measures here, something cannot be written or lies
+            where a repository's link leads, or there is nothing to resume.
         RecordError: The journal is damaged.
     """
     from sdperf.outputs import check_outputs
     from sdperf.plugin.ending.saving import EVIDENCE_FOLDER
     from sdperf.plugin.journalling import open_journal
-    from sdperf.plugin.opening import list_outputs
+    from sdperf.plugin.opening import list_outputs, refuse_chosen_places
     from sdperf.store.files import keep_out_of_git
     from sdperf.store.session_lock import FolderLock
 
+    refuse_chosen_places(config.rootpath)
     check_outputs(list_outputs(live.settings, host, config.rootpath))
     parameters = config.invocation_params
     try:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.engines.requirements import require_installed
+from sdperf.folders import list_folder
 from sdperf.outputs import Output, list_temporary_folders
 from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
@@ -39,6 +41,24 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[Output]:
         option = "--benchmark-save" if host.save else "--benchmark-autosave"
         yield Output(option, Path(host.storage.path).absolute(), is_folder=True)
     yield from list_temporary_folders()
+
+
+def refuse_chosen_places(root: Path) -> None:
+    """Refuse a folder of the session that a repository chose by a link: files are removed there.
+
+    Args:
+        root: pytest's root folder.
+
+    Raises:
+        ConfigurationError: git tracks a link on the way to the session's files.
+    """
+    from sdperf.plugin.journalling import IMAGES
+    from sdperf.store.journal import JOURNAL_FOLDER
+    from sdperf.store.session_lock import LOCK_FILE
+
+    lock, journals = root / ".sdperf" / LOCK_FILE, root / JOURNAL_FOLDER
+    refuse_tracked_links("session", lock, root / IMAGES, journals)
+    refuse_tracked_links("session", *list_folder(journals))
 
 
 def check_packages(settings: Settings, root: Path) -> None:

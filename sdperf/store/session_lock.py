@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from sdperf.errors import ConfigurationError
-from sdperf.folders import try_lock
+from sdperf.folders import open_lock, try_lock
 
 LOCK_FILE: Final = "session.lock"
 
@@ -39,11 +39,11 @@ class FolderLock:
 
         Raises:
             ConfigurationError: Another session has the lock.
-            OSError: The folder cannot be written.
+            OSError: The folder cannot be written, or a link lies in the place of the lock.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOCK_FILE
-        file = path.open("a+", encoding="utf-8")
+        file = open_lock(path)
         try:
             if not try_lock(file, fcntl.LOCK_EX):
                 file.seek(0)

@@ -288,7 +288,7 @@ def test_a_step_that_needs_the_network_and_finds_none_ends_the_search(
 ):
     real = stepping.open_store
 
-    def fail(command, note):
+    def fail(command, note, _held):
         note("WARNING: Failed to establish a new connection: Name or service not known\n")
         return 1
 

@@ -66,14 +66,14 @@ def packages(monkeypatch, tmp_path):
     (here / "mine.py").write_text(BY_VERSION)
     monkeypatch.chdir(here)
 
-    def install(command, note):
+    def install(command, note, held):
         if "planted-sd==1.2" in command:
             note("ERROR: Could not find a version that satisfies the requirement planted-sd==1.2 "
                  "(from versions: 1.0, 1.1)\n")  # fmt: skip
             return 1
         if "other-sd==2.1" in command:
             note("planted-sd 1.0 requires other-sd<2.1, but you have other-sd 2.1.\n")
-        return pretend_pip(command, note)
+        return pretend_pip(command, note, held)
 
     store = EnvironmentStore(tmp_path / "store", read_present_environment(), run=install)
 

@@ -3,8 +3,9 @@
 An environment is a virtual environment over the present one: the requested packages are installed
 into it, and all others are found in the present one. So another version of one package does not
 download all the others again. A folder is an environment once it has its marker. A folder without a
-marker was left by a killed build and is built again. Locks keep two processes from building or
-removing an environment that the other one uses.
+marker was left by a killed build: it is removed and built again. Locks keep two processes from
+building or removing an environment that the other one uses. What writes into an environment holds
+its lock too: pip goes on for a while after ``kill -9`` of the process that started it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Self
@@ -47,6 +48,9 @@ _TELLING: Final = (
     "ERROR",
 )
 """Beginnings of pip's lines that are shown; the log has all lines."""
+
+_ATTEMPTS: Final = 3
+"""Times that an environment is looked for: another process may clean it between two locks."""
 
 _ASK_VERSIONS: Final = (
     "import importlib.metadata, json, sys; "
@@ -93,9 +97,24 @@ class StoredEnvironment:
 RunProgram = Callable[[Sequence[str], Callable[[str], None]], int]
 """Runs a program, passes on each line that it prints, and returns its exit status."""
 
+RunInstaller = Callable[[Sequence[str], Callable[[str], None], Collection[int]], int]
+"""Runs a program that inherits some descriptors, such as that of a lock."""
 
-def run_aloud(command: Sequence[str], note: Callable[[str], None]) -> int:
-    """Run a program to its end, or end it when interrupted."""
+
+def run_aloud(
+    command: Sequence[str], note: Callable[[str], None], held: Collection[int] = ()
+) -> int:
+    """Run a program to its end, or end it when interrupted.
+
+    Args:
+        command: The program and its words.
+        note: Called with each line that it prints.
+        held: Descriptors that it inherits. A lock among them stays taken until it ends, also when
+            this process is killed.
+
+    Returns:
+        Its exit status.
+    """
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -104,6 +123,7 @@ def run_aloud(command: Sequence[str], note: Callable[[str], None]) -> int:
         text=True,
         errors="replace",
         env=_clean_environment(),
+        pass_fds=tuple(held),
     )
     with process:
         try:
@@ -124,7 +144,7 @@ class EnvironmentStore:
         pip_options: Given to ``pip install``, such as ``--index-url``.
         say: Shows what happens now.
         wait_s: Waits a number of seconds while another process builds.
-        run: Runs pip.
+        run: Runs pip, which inherits the lock.
     """
 
     folder: Path
@@ -132,7 +152,7 @@ class EnvironmentStore:
     pip_options: tuple[str, ...] = ()
     say: Callable[[str], None] = lambda _: None
     wait_s: Callable[[float], None] = time.sleep
-    run: RunProgram = run_aloud
+    run: RunInstaller = run_aloud
 
     @classmethod
     def of_user(
@@ -162,7 +182,8 @@ class EnvironmentStore:
 
         Raises:
             PackageError: These versions cannot be installed here.
-            ConfigurationError: There is no network, room or pip, or the folder cannot be written.
+            ConfigurationError: There is no network, room or pip, the folder cannot be written, or
+                others remove the environment again and again.
         """
         key = self._compute_key(requirements)
         folder = self.folder / key
@@ -172,14 +193,7 @@ class EnvironmentStore:
                 lock = stack.enter_context((self.folder / f"{key}.lock").open("w"))
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
-            self._wait_for(lock, requirements, fcntl.LOCK_SH)
-            record = self._find_ready(folder, requirements)
-            if record is None:
-                fcntl.flock(lock, fcntl.LOCK_UN)  # two that both hold it would wait for ever
-                self._wait_for(lock, requirements, fcntl.LOCK_EX)
-                record = self._find_ready(folder, requirements)  # another built it meanwhile
-                record = record or self._build(folder, requirements)
-                fcntl.flock(lock, fcntl.LOCK_SH)
+            record = self._open_locked(lock, folder, requirements)
             yield _python_of(folder), record
 
     def list_environments(self) -> list[StoredEnvironment]:
@@ -219,6 +233,29 @@ class EnvironmentStore:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
+    def _open_locked(
+        self, lock: IO[str], folder: Path, requirements: Sequence[str]
+    ) -> EnvironmentRecord:
+        """Return the marker of an environment that stays while the lock is shared.
+
+        A lock cannot be turned from exclusive into shared without a moment between, in which
+        another process may remove what was built: so it is looked at again under the shared one.
+        """
+        for _ in range(_ATTEMPTS):
+            self._wait_for(lock, requirements, fcntl.LOCK_SH)
+            record = self._find_ready(folder, requirements)
+            if record is not None:
+                return record
+            fcntl.flock(lock, fcntl.LOCK_UN)  # two that both hold it would wait for ever
+            self._wait_for(lock, requirements, fcntl.LOCK_EX)
+            if self._find_ready(folder, requirements) is None:  # none built it meanwhile
+                self._build(folder, requirements, lock)
+        raise ConfigurationError(
+            f"the environment with {' '.join(requirements)} does not stay",
+            got=f"{folder} was gone or changed {_ATTEMPTS} times",
+            hint="end what cleans this folder, such as sdperf bisect --clean-environments",
+        )
+
     def _wait_for(self, lock: IO[str], requirements: Sequence[str], mode: int) -> None:
         wait_for_lock(
             lock,
@@ -236,15 +273,17 @@ class EnvironmentStore:
             return None
         return record if _ask_versions(folder, requirements) == record.versions else None
 
-    def _build(self, folder: Path, requirements: Sequence[str]) -> EnvironmentRecord:
+    def _build(self, folder: Path, requirements: Sequence[str], lock: IO[str]) -> None:
+        """Install into an environment, or into a fresh folder where none was finished."""
         wanted = " ".join(requirements)
         self.say(f"{wanted}: making an environment")
         try:
+            was_whole = _read_marker(folder) is not None and _ask_versions(folder, ()) is not None
             (folder / MARKER).unlink(missing_ok=True)
-            if _ask_versions(folder, ()) is None:
+            if not was_whole:
                 _remove(folder)
-                self._make_empty(folder)
-            output = self._install(folder, requirements)
+                self._make_empty(folder, lock)
+            output = self._install(folder, requirements, lock)
             versions = _ask_versions(folder, requirements)
             if versions is None:
                 raise PackageError(f"{wanted} was installed, but is not found", got=str(folder))
@@ -260,9 +299,8 @@ class EnvironmentStore:
             write_atomically(folder / MARKER, content)
         except OSError as error:
             raise _unwritable(folder, error) from error
-        return record
 
-    def _make_empty(self, folder: Path) -> None:
+    def _make_empty(self, folder: Path, lock: IO[str]) -> None:
         """Make a virtual environment that finds the packages of the one below after its own.
 
         Raises:
@@ -275,6 +313,7 @@ class EnvironmentStore:
             text=True,
             check=False,
             env=_clean_environment(),
+            pass_fds=(lock.fileno(),),
         )
         if made.returncode:
             raise ConfigurationError(
@@ -286,7 +325,7 @@ class EnvironmentStore:
         lines = [f"import site; site.addsitedir({below!r})" for below in self.below.folders]
         (own / OVERLAY).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _install(self, folder: Path, requirements: Sequence[str]) -> str:
+    def _install(self, folder: Path, requirements: Sequence[str], lock: IO[str]) -> str:
         """Run pip and return its output, which is also kept beside the environment."""
         command = [
             *(str(_python_of(folder)), "-m", "pip", "install"),
@@ -303,7 +342,7 @@ class EnvironmentStore:
                 self.say(f"{' '.join(requirements)}: {line.strip()}")
 
         try:
-            status = self.run(command, note)
+            status = self.run(command, note, (lock.fileno(),))
         finally:
             log.write_text("".join(lines), encoding="utf-8")
         output = "".join(lines)

@@ -126,28 +126,6 @@ def is_shallow(repository: Path) -> bool:
     return run_git(repository, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
-def is_tracked(path: Path) -> bool:
-    """Tell whether git tracks a file, which then belongs to the repository.
-
-    Links are followed; without git, or outside a git repository, no file is tracked.
-    """
-    resolved = path.resolve()
-    return _is_listed(resolved.parent, resolved.name)
-
-
-def find_tracked_link(path: Path) -> Path | None:
-    """Return the first link on the way to a file that git tracks: a repository chose where to."""
-    way = (*reversed(path.parents), path)
-    return next((one for one in way if one.is_symlink() and _is_listed(one.parent, one.name)), None)
-
-
-def _is_listed(folder: Path, name: str) -> bool:
-    try:
-        return bool(run_git(folder, "ls-files", "--", f"./{name}").strip())
-    except ConfigurationError:
-        return False
-
-
 def run_git(folder: Path, *arguments: str) -> str:
     """Run git in a folder and return what it printed.
 

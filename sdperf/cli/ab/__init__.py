@@ -184,10 +184,13 @@ def held_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
         tell: Shows a line to the user.
 
     Raises:
-        ConfigurationError: A session or another comparison measures there.
+        ConfigurationError: A session or another comparison measures there, or a repository's link
+            leads there.
     """
-    from sdperf.store.session_lock import FolderLock
+    from sdperf.ab.sides.links import refuse_tracked_links
+    from sdperf.store.session_lock import LOCK_FILE, FolderLock
 
+    refuse_tracked_links("comparison", folder / LOCK_FILE)
     try:
         lock = FolderLock.take(folder)
     except OSError as error:

@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
+from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.store.files import is_spelt_in_utf8
 from sdperf.tune import DEFAULT_FILE
@@ -78,8 +79,12 @@ def locate_storage(given: str | None, root: Path) -> URL:
         root: Folder above the default file.
 
     Raises:
-        ConfigurationError: It is not a URL that SQLAlchemy reads.
+        ConfigurationError: It is not a URL that SQLAlchemy reads, or a repository's link leads to
+            the default file.
     """
+    if not given:
+        files = (f"{DEFAULT_FILE}{suffix}" for suffix in ("", "-journal", "-wal", "-shm"))
+        refuse_tracked_links("study", *(root / name for name in files))
     text = given or str(root / DEFAULT_FILE)
     if not is_spelt_in_utf8(text):
         raise ConfigurationError(

@@ -1,5 +1,6 @@
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from sdperf.ab.sides import environments
 from sdperf.ab.sides.environments import MARKER, EnvironmentStore, locate_environments, run_aloud
 from sdperf.ab.sides.present import read_present_environment
 from sdperf.errors import ConfigurationError, PackageError
+from sdperf.folders import try_lock
 
 
 def make_wheel(folder, version, requires=()):
@@ -40,7 +42,7 @@ def store(present, tmp_path):
     return EnvironmentStore(tmp_path / "environments", present, run=pretend_pip)
 
 
-def pretend_pip(command, note):
+def pretend_pip(command, note, _held):
     (own,) = Path(command[0]).parents[1].glob("lib/python*/site-packages")
     note("Processing\n")
     for requirement in command:
@@ -257,3 +259,86 @@ def test_a_program_is_ended_with_what_reads_it():
         run_aloud([sys.executable, "-c", endless], note)
     assert lines == ["0\n"]
     assert run_aloud([sys.executable, "-c", "print('é'); exit(3)"], lines.append) == 3
+
+
+def test_what_a_killed_build_left_is_removed_and_no_part_of_the_next(store):
+    def die(command, note, held):
+        pretend_pip(command, note, held)
+        (Path(command[0]).parents[1] / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), replace(store, run=die).opened(["planted-sd==1.0"]):
+        pass
+    with store.opened(["planted-sd==1.0"]) as (python, _):
+        assert not (python.parents[1] / "half").exists()
+
+
+def test_pip_holds_the_lock_until_it_ends_also_when_sdperf_is_killed(tmp_path):
+    lock = (tmp_path / "key.lock").open("w")
+    assert try_lock(lock, fcntl.LOCK_EX)
+    os.mkfifo(tmp_path / "fifo")
+    was_free = []
+
+    def is_free():
+        with (tmp_path / "key.lock").open("w") as other:
+            return try_lock(other, fcntl.LOCK_EX)
+
+    def note(_line):
+        lock.close()  # as the system does for a process that is killed
+        was_free.append(is_free())
+        (tmp_path / "fifo").write_text("go on")
+
+    pip = f"print('Installing', flush=True); open({str(tmp_path / 'fifo')!r}).read()"
+    assert run_aloud([sys.executable, "-c", pip], note, (lock.fileno(),)) == 0
+    assert was_free == [False]
+    assert is_free()
+
+
+def test_all_that_writes_into_an_environment_holds_its_lock(store, monkeypatch):
+    seen = []
+    really_run = subprocess.run
+
+    def spy(command, **named):
+        if "venv" in command:
+            seen.extend(os.fstat(one) for one in named.get("pass_fds", ()))
+        return really_run(command, **named)
+
+    def run(command, note, held):
+        seen.extend(os.fstat(one) for one in held)
+        return pretend_pip(command, note, held)
+
+    monkeypatch.setattr(subprocess, "run", spy)
+    with replace(store, run=run).opened(["planted-sd==1.0"]) as (python, _):
+        own = python.parents[1].with_suffix(".lock").stat()
+    assert [os.path.samestat(one, own) for one in seen] == [True, True]
+
+
+def clean_between_locks(store, monkeypatch, times):
+    """Remove the environment in the moment before a lock is shared, so many times."""
+    really_lock, cleaned = fcntl.flock, []
+
+    def flock(file, operation):
+        marked = list(store.folder.glob(f"*/{MARKER}"))
+        if operation & fcntl.LOCK_SH and marked and len(cleaned) < times:
+            cleaned.append(marked)
+            really_lock(file, fcntl.LOCK_UN)
+            store.clean()
+        return really_lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    return cleaned
+
+
+def test_an_environment_that_is_removed_between_two_locks_is_built_again(store, monkeypatch):
+    store, builds = count_builds(store)
+    cleaned = clean_between_locks(store, monkeypatch, 1)
+    with store.opened(["planted-sd==1.0"]) as (python, _):
+        assert ask(python, "import planted_sd; print(planted_sd.VERSION)") == "1.0"
+    assert (len(cleaned), builds()) == (1, 2)
+
+
+def test_an_environment_that_is_removed_again_and_again_is_told(store, monkeypatch):
+    cleaned = clean_between_locks(store, monkeypatch, 9)
+    with pytest.raises(ConfigurationError, match="does not stay"):
+        store.opened(["planted-sd==1.0"]).__enter__()
+    assert len(cleaned) == 2
