@@ -10,7 +10,7 @@ from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.table import Code, Column, Table
-from sdperf.report.text.session.cases import Row, format_counts
+from sdperf.report.text.session.cases import Row, find_worst_scores, format_counts
 from sdperf.units import format_change, format_score, format_seconds
 
 LONGEST: Final = 60_000
@@ -87,11 +87,10 @@ def _tabulate(rows: Iterable[Row]) -> Table:
         measured = row.measurement
         cells = ("", "", "")
         if measured is not None:
-            scores = [score.ssim for image in measured.images for score in image.scores]
             bits = measured.entropy_bits
             cells = (
                 format_seconds(measured.seconds_per_image),
-                format_score(min(scores, default=None)),
+                format_score(find_worst_scores(measured)[0]),
                 "" if bits is None else f"{bits:.2f} bit",
             )
         seen = "" if row.seen is None else f" {row.seen}"
