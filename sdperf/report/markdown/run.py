@@ -29,6 +29,7 @@ class RunReport:
         suite: What all cases have in common; ``None`` where it could not be told.
         notes: Lines on what was left undone, and what to do next.
         has_failed: Whether the run fails.
+        was_interrupted: Whether it was ended early, so that this is the verdict so far.
     """
 
     rows: Sequence[Row]
@@ -38,6 +39,7 @@ class RunReport:
     suite: Finding | None
     notes: Sequence[str]
     has_failed: bool
+    was_interrupted: bool = False
 
 
 def format_run_markdown(report: RunReport) -> str:
@@ -47,6 +49,8 @@ def format_run_markdown(report: RunReport) -> str:
     or the mention of a person.
     """
     answer = "failed" if report.has_failed else "passed"
+    is_worse = any(row.verdict.outcome.is_failure for row in report.rows)
+    answer = "interrupted" if report.was_interrupted and not is_worse else answer
     counts = format_counts(report.rows, report.skipped)
     lines = [f"### sdperf {answer}: {escape_markdown(counts)}", ""]
     lines += [f"{escape_markdown(' '.join(report.description))}  "] if report.description else []

@@ -64,9 +64,17 @@ def test_the_worst_comes_first_and_new_cases_are_only_counted():
     assert "<details>" not in page(row("new", Outcome.NO_BASELINE))
 
 
+def test_an_interrupted_run_in_which_nothing_failed_is_not_called_failed():
+    still_open = row("slow", Outcome.INCONCLUSIVE)
+    text = page(still_open, has_failed=True, was_interrupted=True)
+    assert text.startswith("### sdperf interrupted: 1 case: 1 INCONCLUSIVE\n")
+    failed = page(row("slow", Outcome.SLOWER), has_failed=True, was_interrupted=True)
+    assert failed.startswith("### sdperf failed: 1 case: 1 SLOWER\n")
+
+
 def test_the_similarity_is_that_of_the_terminal():
     images = (image(scores=(scores("fp32-sync", 0.9999), scores("baseline", 1.0))),)
-    one = dataclasses.replace(row(), measurement=measurement(images=images))
+    one = dataclasses.replace(row(outcome=Outcome.SLOWER), measurement=measurement(images=images))
     (cells,) = [line.split("|") for line in page(one).splitlines() if "bit |" in line]
     assert cells[4].strip() == "1.0000"
 
