@@ -103,6 +103,7 @@ class ReportedCase:
         seen: What a case of the quality suite found; ``None`` for all other cases.
         base: What the case measures by the last base's record, where the head did not time it;
             ``None`` for all other cases.
+        is_absent: Whether only bases have the case and the head does not mention it.
     """
 
     name: str
@@ -114,6 +115,7 @@ class ReportedCase:
     sessions: int = 0
     seen: QualityCase | None = None
     base: CaseShape | None = None
+    is_absent: bool = False
 
     @property
     def shape(self) -> CaseShape | None:
@@ -304,6 +306,7 @@ def _judge_case(
         sessions=0 if compared is None else compared.sessions,
         seen=seen,
         base=CaseShape.of(bases[-1]) if is_gone else None,
+        is_absent=compared is not None and compared.is_absent,
     )
 
 

@@ -130,6 +130,8 @@ class SettledCase:
         gross_slowdown: Slowdown that failed with fewer than five sessions, as a fraction.
         history_s: Median seconds of the case in each compared session that counted, oldest first;
             a reader who compares with other sessions judges again.
+        was_measured_again: Whether the run measured the case again; ``None`` where an older run did
+            not keep that.
     """
 
     outcome: str
@@ -137,6 +139,7 @@ class SettledCase:
     max_slowdown: float | None = None
     gross_slowdown: float | None = None
     history_s: tuple[float, ...] = ()
+    was_measured_again: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from sdperf.units import (
     format_seconds,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 had the ratio beside the other cases as ``ratio``."""
 _CASE_WIDTH: Final = 50
 """Characters of a case's name in the table."""
 
@@ -158,7 +159,8 @@ def format_comparison_json(comparison: SavedComparison) -> str:
                 "outcome": case.verdict.outcome.value,
                 "baseline_s": case.baseline_s,
                 "current_s": case.current_s,
-                "ratio": case.ratio,
+                "ratio": case.change,
+                "ratio_beside_others": case.ratio_beside_others,
                 "sessions": case.sessions,
                 "findings": [_plain_finding(finding) for finding in case.verdict.findings],
             }

@@ -38,6 +38,10 @@ The last file is judged, the others are what it is compared with, oldest first: 
 JSON with stats.data (--benchmark-json, or --benchmark-save-data), also of a suite that does not use
 sdperf. With five or more the statistical gate binds; before that only gross slowdowns fail.
 
+--format json has, for each case, "baseline_s" and "current_s" (seconds of a round), "ratio" (the
+second over the first) and "ratio_beside_others", from which what all cases have in common is taken
+out: a case is judged by that one. Unknown is null.
+
 exit status: 0 nothing failed, 1 a regression (with --strict: or something stayed open),
 2 a file or the command line cannot be used
 

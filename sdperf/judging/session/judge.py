@@ -145,4 +145,5 @@ def settle_case(
         max_slowdown=limits.slowdown_of(name),
         gross_slowdown=limits.gross_slowdown,
         history_s=held.counted_s,
+        was_measured_again=is_confirmed,
     )

@@ -48,7 +48,8 @@ class ComparedCase:
         verdict: The verdict on it.
         baseline_s: Geometric mean of the bases' medians, seconds; ``None`` without a usable base.
         current_s: Median of the head, seconds; ``None`` where the head lacks the case.
-        ratio: Current over baseline without the suite-wide shift; ``None`` where unknown.
+        ratio_beside_others: Current over baseline without what all cases have in common, by which
+            a case is judged; ``None`` where unknown.
         sessions: How many bases it was compared with.
         unchanged: The range of ratios of an unchanged session, with 95 % confidence on each side;
             ``None`` with fewer than five usable bases.
@@ -59,7 +60,7 @@ class ComparedCase:
     verdict: Verdict
     baseline_s: float | None
     current_s: float | None
-    ratio: float | None
+    ratio_beside_others: float | None
     sessions: int
     unchanged: tuple[float, float] | None = None
     settled: SettledCase | None = None
@@ -67,7 +68,7 @@ class ComparedCase:
 
     @property
     def change(self) -> float | None:
-        """Current over baseline seconds, not adjusted; a case is judged by `ratio`."""
+        """Current over baseline seconds, not adjusted; see `ratio_beside_others`."""
         if self.current_s is None or not self.baseline_s:
             return None
         return self.current_s / self.baseline_s
@@ -298,7 +299,7 @@ def _compare_case(
         verdict=Verdict(name, (latency, *others)),
         baseline_s=estimate.baseline_s,
         current_s=estimate.data.current_s,
-        ratio=None if estimate.rise_log is None else math.exp(estimate.rise_log),
+        ratio_beside_others=(None if estimate.rise_log is None else math.exp(estimate.rise_log)),
         sessions=estimate.sessions,
         unchanged=(
             None
@@ -388,7 +389,7 @@ def _report_gone(name: str, bases: Sequence[SavedRun], head: SavedRun) -> Compar
         verdict=Verdict(name, (finding, *head.findings.get(name, ()))),
         baseline_s=statistics.geometric_mean(medians),
         current_s=None,
-        ratio=None,
+        ratio_beside_others=None,
         sessions=len(medians),
         is_absent=name not in head.findings,
     )

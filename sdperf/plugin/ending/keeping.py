@@ -83,6 +83,7 @@ def write_markdown(
             suite=outcome.speed.suite,
             notes=notes,
             has_failed=has_failed,
+            was_interrupted=live.interrupted,
         )
     )
     given = os.environ.get(STEP_SUMMARY)

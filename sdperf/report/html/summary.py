@@ -13,7 +13,7 @@ from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.figures.palette import SIGNS, role_of
 from sdperf.report.html.environments import list_differences
-from sdperf.units import UNKNOWN, format_bytes, format_change, format_quantity
+from sdperf.units import UNKNOWN, format_bytes, format_change, format_names, format_quantity
 
 MOST_SHOWN: Final = 6
 
@@ -77,8 +77,8 @@ class Summary:
 
 
 def summarise(machine: JudgedMachine) -> Summary:
-    """Summarise a machine."""
-    counts = Counter(case.verdict.outcome for case in machine.cases)
+    """Summarise a machine; cases that the run left out are only counted, in `Summary.sure`."""
+    counts = Counter(case.verdict.outcome for case in machine.cases if not case.is_absent)
     headline, outcome = _write_headline(machine, counts)
     items = _list_changed(machine)
     return Summary(
@@ -135,7 +135,7 @@ def _list_changed(machine: JudgedMachine) -> list[Item]:
         if outcome in (Outcome.PASS, Outcome.NO_BASELINE):
             continue
         for case in machine.cases:
-            if case.verdict.outcome is outcome:
+            if case.verdict.outcome is outcome and not case.is_absent:
                 finding = case.verdict.decisive[0]
                 grouped.setdefault((outcome, finding.reason), []).append(case)
                 findings[outcome, finding.reason] = finding
@@ -215,9 +215,15 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     if control is not None and control.ratio is not None:
         words = f"The same code compared with itself differed by {format_change(control.ratio)}"
         yield _trust(f"{words}.") if control.is_sound else _doubt(f"{words}: not fit.")
-    if machine.settled:
-        yield _trust(
-            f"{format_quantity(len(machine.settled), 'case')} measured again in the same run."
+    again = sum(one.was_measured_again is True for one in machine.settled.values())
+    if again:
+        yield _trust(f"{format_quantity(again, 'case')} measured again in the same run.")
+    absent = [case.short for case in machine.cases if case.is_absent]
+    if absent:
+        were = "was" if len(absent) == 1 else "were"
+        yield _doubt(
+            f"{format_quantity(len(absent), 'case')} of the earlier runs {were} not run: "
+            f"{format_names(absent)}; deselected, skipped or renamed?"
         )
     yield from (_doubt(f"{note}.") for note in machine.notes)
     yield from _list_guard_doubts(machine)

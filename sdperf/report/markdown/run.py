@@ -10,7 +10,7 @@ from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.table import Code, Column, Table
-from sdperf.report.text.session.cases import Row, format_counts
+from sdperf.report.text.session.cases import Row, find_worst_scores, format_counts
 from sdperf.units import format_change, format_score, format_seconds
 
 LONGEST: Final = 60_000
@@ -29,6 +29,7 @@ class RunReport:
         suite: What all cases have in common; ``None`` where it could not be told.
         notes: Lines on what was left undone, and what to do next.
         has_failed: Whether the run fails.
+        was_interrupted: Whether it was ended early, so that this is the verdict so far.
     """
 
     rows: Sequence[Row]
@@ -38,6 +39,7 @@ class RunReport:
     suite: Finding | None
     notes: Sequence[str]
     has_failed: bool
+    was_interrupted: bool = False
 
 
 def format_run_markdown(report: RunReport) -> str:
@@ -47,6 +49,8 @@ def format_run_markdown(report: RunReport) -> str:
     or the mention of a person.
     """
     answer = "failed" if report.has_failed else "passed"
+    is_worse = any(row.verdict.outcome.is_failure for row in report.rows)
+    answer = "interrupted" if report.was_interrupted and not is_worse else answer
     counts = format_counts(report.rows, report.skipped)
     lines = [f"### sdperf {answer}: {escape_markdown(counts)}", ""]
     lines += [f"{escape_markdown(' '.join(report.description))}  "] if report.description else []
@@ -87,11 +91,10 @@ def _tabulate(rows: Iterable[Row]) -> Table:
         measured = row.measurement
         cells = ("", "", "")
         if measured is not None:
-            scores = [score.ssim for image in measured.images for score in image.scores]
             bits = measured.entropy_bits
             cells = (
                 format_seconds(measured.seconds_per_image),
-                format_score(min(scores, default=None)),
+                format_score(find_worst_scores(measured)[0]),
                 "" if bits is None else f"{bits:.2f} bit",
             )
         seen = "" if row.seen is None else f" {row.seen}"

@@ -31,7 +31,7 @@ def test_what_the_numbers_say_as_well_is_not_kept():
     judged = judge_session({CASE: HELD}, Limits())
     assert judged.speed.cases[CASE].outcome is Outcome.SLOWER
     assert settle(Outcome.SLOWER, judged) is None
-    expected = SettledCase("PASS", "so", 0.03, 0.25, (1.0,))
+    expected = SettledCase("PASS", "so", 0.03, 0.25, (1.0,), was_measured_again=False)
     assert settle(Outcome.PASS, judged) == expected
     doubted = dataclasses.replace(expected, outcome="SLOWER")
     assert settle(Outcome.SLOWER, judged, is_doubted=True) == doubted
@@ -42,7 +42,8 @@ def test_what_was_measured_again_is_kept_whatever_came_of_it():
         return Confirmation(findings={CASE: Finding(Outcome.SLOWER, "latency", "so")})
 
     judged = judge_session({CASE: HELD}, Limits(), Again(confirm=confirm))
-    assert settle(Outcome.SLOWER, judged) == SettledCase("SLOWER", "so", 0.03, 0.25, (1.0,))
+    expected = SettledCase("SLOWER", "so", 0.03, 0.25, (1.0,), was_measured_again=True)
+    assert settle(Outcome.SLOWER, judged) == expected
 
 
 def test_a_case_without_a_history_settles_nothing():

@@ -1,9 +1,11 @@
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from sdperf.judging.machine import judge_machine, parse_reported_run
+from sdperf.record.verdict import SettledCase
 from sdperf.report.html.environments import MOST_RUNS, tabulate_environments
 from sdperf.report.html.page import render_page
 from sdperf.report.html.summary import summarise
@@ -172,6 +174,31 @@ def test_the_headline_is_the_verdict(documents, headline, role):
     summary = summarise(judged(*documents))
     assert summary.headline == headline
     assert summary.role == role
+
+
+def test_cases_that_were_left_out_are_counted_and_are_no_change():
+    head = real_run()
+    gone = [one["fullname"] for one in head["benchmarks"] if "test_stage" in one["fullname"]]
+    head["benchmarks"] = [one for one in head["benchmarks"] if one["fullname"] not in gone]
+    for name in gone:
+        head["sdperf"]["outcomes"].pop(name)
+    summary = summarise(judged(real_run(), head))
+    assert summary.headline == f"All {12 - len(gone)} cases pass"
+    assert [count.outcome for count in summary.counts] == ["PASS"]
+    assert summary.changed == ()
+    (said,) = [one.words for one in summary.sure if "not run" in one.words]
+    assert said.startswith(f"{len(gone)} cases of the earlier runs were not run: stage[")
+
+
+def test_only_cases_that_were_measured_again_are_said_to_be():
+    def list_again(again):
+        settled = {"a": SettledCase("PASS", "so", was_measured_again=again)}
+        machine = judged(real_run(), real_run())
+        machine = dataclasses.replace(machine, settled=settled)
+        return [one.words for one in summarise(machine).sure if "in the same run" in one.words]
+
+    assert list_again(True) == ["1 case measured again in the same run."]
+    assert list_again(False) == list_again(None) == []
 
 
 def test_what_differs_between_runs_is_named_and_put_first():

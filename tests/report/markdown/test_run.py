@@ -1,3 +1,4 @@
+import dataclasses
 import doctest
 
 import pytest
@@ -12,7 +13,7 @@ from sdperf.report.markdown.run import (
     format_run_markdown,
 )
 from sdperf.report.text.session.cases import Row
-from tests.support.measurements import measurement
+from tests.support.measurements import image, measurement, scores
 
 EVIL = "<script>alert(1)</script> @boss #12 ![x](http://evil) | `code`\n# head & *bold*"
 
@@ -61,6 +62,21 @@ def test_the_worst_comes_first_and_new_cases_are_only_counted():
     findings = [line for line in page(*rows, has_failed=True).splitlines() if line[:1] == "-"]
     assert [line.split("`")[1] for line in findings] == ["broken", "slow"]
     assert "<details>" not in page(row("new", Outcome.NO_BASELINE))
+
+
+def test_an_interrupted_run_in_which_nothing_failed_is_not_called_failed():
+    still_open = row("slow", Outcome.INCONCLUSIVE)
+    text = page(still_open, has_failed=True, was_interrupted=True)
+    assert text.startswith("### sdperf interrupted: 1 case: 1 INCONCLUSIVE\n")
+    failed = page(row("slow", Outcome.SLOWER), has_failed=True, was_interrupted=True)
+    assert failed.startswith("### sdperf failed: 1 case: 1 SLOWER\n")
+
+
+def test_the_similarity_is_that_of_the_terminal():
+    images = (image(scores=(scores("fp32-sync", 0.9999), scores("baseline", 1.0))),)
+    one = dataclasses.replace(row(outcome=Outcome.SLOWER), measurement=measurement(images=images))
+    (cells,) = [line.split("|") for line in page(one).splitlines() if "bit |" in line]
+    assert cells[4].strip() == "1.0000"
 
 
 def test_the_suite_has_a_line_where_it_is_not_plain():
