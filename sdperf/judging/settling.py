@@ -264,17 +264,26 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
         measured: What was measured; ``None`` without a record.
         typed: How the session was started; without its options, the measurement is used.
     """
-    options, note = typed.options, ""
-    if options is None and measured is not None:
-        engine = _name_program(measured.variant.engine, typed)
-        if engine != measured.variant.engine:
-            note = f" ({_OWN_COMMAND.format(engine)})"
-        options = _list_options(measured, engine)
-    options = options or ()
+    options, note = _repeat_options(measured, typed)
     compare = (
         () if any(word.startswith("--benchmark-compare=") for word in options) else (_COMPARE,)
     )
     return shlex.join(["pytest", case, *compare, str(PROCESSES), "5", *options]) + note
+
+
+def suggest_alone(case: str, measured: Measurement, typed: Typed = UNKNOWN) -> str:
+    """Return the command that measures a case once more, and no other; see `suggest_repeat`."""
+    options, note = _repeat_options(measured, typed)
+    return shlex.join(["pytest", case, *options]) + note
+
+
+def _repeat_options(measured: Measurement | None, typed: Typed) -> tuple[Sequence[str], str]:
+    """Return the options that a session was started with, and a remark in brackets."""
+    if typed.options is not None or measured is None:
+        return typed.options or (), ""
+    engine = _name_program(measured.variant.engine, typed)
+    note = "" if engine == measured.variant.engine else f" ({_OWN_COMMAND.format(engine)})"
+    return _list_options(measured, engine), note
 
 
 def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.judging.doubts.contradictions import find_contradictions
+from sdperf.judging.settling import UNKNOWN, Typed
 from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
 
 
-def format_contradictions(rows: Iterable[Row]) -> list[Line]:
-    """Name each case whose figure contradicts another figure, and what to look at."""
-    measured = {row.case: row.measurement for row in rows if row.measurement is not None}
+def format_contradictions(rows: Iterable[Row], typed: Typed = UNKNOWN) -> list[Line]:
+    """Name each case whose figure contradicts another figure, and what to look at.
+
+    Args:
+        rows: The cases.
+        typed: How the session was started.
+    """
+    measured, ids = {}, {}
+    for row in rows:
+        if row.measurement is not None:
+            measured[row.case] = row.measurement
+            ids[row.case] = row.verdict.case
     lines: list[Line] = []
-    for one in find_contradictions(measured):
+    for one in find_contradictions(measured, ids, typed):
         lines += wrap_line(f"contradiction  {one.case}: {one.sentence}", "yellow")
         lines += wrap_line(f"    next: {one.hint}", "")
     return [Line(""), *lines] if lines else []

@@ -277,20 +277,19 @@ NAMES: Final = _make(
 
 def file_such_as(example: str) -> Kind[Path]:
     """Return the kind of files in a folder that exists, as an absolute path."""
+    return _make(f"a file in a folder that exists, such as {example}", _find_file)
 
-    def find(text: str) -> Path | None:
-        path = Path(text).expanduser().absolute()
-        return path if text and path.parent.is_dir() and not path.is_dir() else None
 
-    return _make(f"a file in a folder that exists, such as {example}", find)
+def _find_file(text: str) -> Path | None:
+    path = Path(text).expanduser().absolute()
+    return path if text and path.parent.is_dir() and not path.is_dir() else None
 
 
 def _find_page(text: str) -> Path | None:
-    path = Path(text).expanduser().absolute()
-    return path if path.suffix in (".html", ".htm") and not path.is_dir() else None
+    return _find_file(text) if Path(text).suffix in (".html", ".htm") else None
 
 
-PAGE: Final = _make("a file that ends in .html, such as report.html", _find_page)
+PAGE: Final = _make("an .html file in a folder that exists, such as report.html", _find_page)
 CLUSTER: Final = matching("tcp://HOST:PORT or tls://HOST:PORT", r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 
 

@@ -112,13 +112,24 @@ class AbVerdict:
     outcome: Outcome
 
 
+def list_control_contrasts(comparison: AbComparison) -> list[float]:
+    """List the log ratios of A to itself, one per block of the null control that counts."""
+    return [block.contrast for block in comparison.control if block.discarded is None]
+
+
+def is_control_sound(comparison: AbComparison) -> bool | None:
+    """Tell whether A compared with itself shows no difference; ``None`` with too few blocks."""
+    limit_log = math.log1p(comparison.options.max_slowdown)
+    return judge_null_control(list_control_contrasts(comparison), limit_log)
+
+
 def judge_comparison(comparison: AbComparison) -> AbVerdict:
     """Judge every case of a comparison; equal records give equal verdicts."""
     options = comparison.options
-    contrasts = [block.contrast for block in comparison.control if block.discarded is None]
+    contrasts = list_control_contrasts(comparison)
     control = statistics.fmean(contrasts) if contrasts else None
     void = None
-    if judge_null_control(contrasts, math.log1p(options.max_slowdown)) is False:
+    if is_control_sound(comparison) is False:
         seen = format_change(math.exp(statistics.fmean(contrasts)))
         void = f"the same code differs from itself by {seen} on this machine now"
     cases = tuple(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdperf.judging.settling import UNKNOWN, Typed, suggest_alone
 from sdperf.record.measurement import Measurement
 from sdperf.record.stages import SEPARATE_STAGES
 from sdperf.record.workload import Variant
@@ -47,21 +48,29 @@ class Contradiction:
     hint: str
 
 
-def find_contradictions(cases: Mapping[str, Measurement]) -> list[Contradiction]:
+def find_contradictions(
+    cases: Mapping[str, Measurement],
+    ids: Mapping[str, str] | None = None,
+    typed: Typed = UNKNOWN,
+) -> list[Contradiction]:
     """Find all contradictions of a run.
 
     Args:
         cases: Measurements by the case's name, in the order in which they were measured.
+        ids: The test ids of the cases, by name; a name without one is its own.
+        typed: How the session was started.
     """
     return [
-        *_find_lost_cores(cases),
+        *_find_lost_cores(cases, ids or {}, typed),
         *_find_long_stages(cases),
         *_find_wrong_sums(cases),
         *_find_slow_batches(cases),
     ]
 
 
-def _find_lost_cores(cases: Mapping[str, Measurement]) -> Iterator[Contradiction]:
+def _find_lost_cores(
+    cases: Mapping[str, Measurement], ids: Mapping[str, str], typed: Typed
+) -> Iterator[Contradiction]:
     """Name cases on one worker that keep fewer cores busy than the first case of their precision.
 
     A second team of OpenMP threads has this effect, and so does any other work on the processor.
@@ -79,7 +88,7 @@ def _find_lost_cores(cases: Mapping[str, Measurement]) -> Iterator[Contradiction
                 name,
                 f"kept {busy:.2f} cores busy, {first} of the same precision kept {most:.2f}: "
                 "a case in between left something behind, or something else took the processor",
-                f"pytest benchmarks -k '{_select(one)}' measures it without the others",
+                f"{suggest_alone(ids.get(name, name), one, typed)} measures it without the others",
             )
 
 
@@ -148,11 +157,6 @@ def _pair_stages(
             image_name, image = images[plain]
             if image.worker_threads == one.worker_threads:
                 yield name, one, image_name, image
-
-
-def _select(one: Measurement) -> str:
-    words: Sequence[str] = (one.variant.precision, one.variant.mode, one.stage or one.kind)
-    return " and ".join(words)
 
 
 def compute_cores_busy(cpu_s: Sequence[float], seconds: Sequence[float]) -> float | None:

@@ -16,6 +16,9 @@ ROUNDS_AGAIN: Final = 2
 SMALLEST_MOVE: Final = 0.05
 """A smaller move of the median, as a fraction, causes no warning."""
 
+FULLY_BUSY: Final = 0.9
+"""Cores busy per thread below which a case's threads did not all have a core."""
+
 _HINT: Final = (
     "measure the cases in between alone (-k); docs/what-a-case-leaves-behind.md says what can stay"
 )
@@ -62,19 +65,22 @@ def judge_order(
         return Guard(ORDER, "ok", format_change(ratio), f"{case} kept its figure: {words}")
     state: GuardState = "fail" if is_strict else "warn"
     kept = busy_now / busy_before if is_on_cpu and busy_before and busy_now is not None else None
+    threads = (first.worker_threads or 0) * first.variant.workers
+    has_idle = busy_now is not None and busy_now < FULLY_BUSY * threads
     sentence = (
         f"{case} moved while the cases of its pipeline ran: {words}; "
-        f"{_explain(kept, is_faster=faster)}"
+        f"{_explain(kept, is_faster=faster, has_idle=has_idle)}"
     )
     return Guard(ORDER, state, format_change(ratio), sentence, _HINT)
 
 
-def _explain(kept: float | None, *, is_faster: bool) -> str:
+def _explain(kept: float | None, *, is_faster: bool, has_idle: bool) -> str:
     """Say what may have moved a case, judged by the cores that it kept busy.
 
     Args:
         kept: Cores busy at the end over those at first; ``None`` is unknown.
         is_faster: Whether it is faster at the end than at first.
+        has_idle: Whether fewer cores were busy than the case has threads.
     """
     if kept is None:
         return "a case in between left something behind, or the machine changed"
@@ -82,6 +88,11 @@ def _explain(kept: float | None, *, is_faster: bool) -> str:
         return "a case in between left something behind that takes cores, or others took them"
     if kept > 1 / FEWEST_CORES_KEPT:
         return "other work took cores when the first case was measured"
+    if has_idle:
+        return (
+            "fewer cores were busy than there are threads: other work took processor time, and "
+            "not always as much, or the threads waited for something"
+        )
     if is_faster:
         return (
             "as many cores were busy, so that nothing took them: the machine became faster "

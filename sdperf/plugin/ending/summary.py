@@ -61,7 +61,7 @@ def print_summary(
         *((Line(""), *findings) if findings else ()),
         *format_gains(rows),
         *format_ceilings(rows),
-        *format_contradictions(rows),
+        *format_contradictions(rows, live.typed),
         *format_engines(rows),
         *format_programs(rows),
         *format_soaks(rows),

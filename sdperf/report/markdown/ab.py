@@ -11,7 +11,13 @@ from sdperf.ab.sides.interpreters import compare_packages
 from sdperf.ab.sides.sides import describe_case
 from sdperf.ab.verdict.comparison import AB_FORMAT_VERSION, AbComparison
 from sdperf.ab.verdict.images import AGAINST
-from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, judge_comparison
+from sdperf.ab.verdict.judging import (
+    AbVerdict,
+    CaseVerdict,
+    is_control_sound,
+    judge_comparison,
+    list_control_contrasts,
+)
 from sdperf.errors import RecordError
 from sdperf.images.png import decode_png, encode_png
 from sdperf.record.json import (
@@ -30,8 +36,9 @@ from sdperf.report.text.ab import (
     list_own_figures,
     tabulate_stages,
 )
+from sdperf.report.text.session.controls import format_self_difference
 from sdperf.stats.paired import YuenBounds
-from sdperf.units import UNKNOWN, format_change, format_score
+from sdperf.units import UNKNOWN, format_score
 
 if TYPE_CHECKING:
     from sdperf.record.measurement import ImageRecord
@@ -127,7 +134,9 @@ def _format_markdown(comparison: AbComparison, verdict: AbVerdict) -> Iterator[s
     if verdict.void is not None:
         yield f"- **void**: {escape_markdown(verdict.void)}"
     elif verdict.control is not None:
-        seen = format_change(math.exp(verdict.control))
+        seen = format_self_difference(
+            list_control_contrasts(comparison), is_sound=is_control_sound(comparison)
+        )
         yield f"- null control: A differs from itself by {seen}"
     for note in comparison.notes:
         yield f"- {escape_markdown(note)}"

@@ -15,13 +15,20 @@ from sdperf.ab.verdict.comparison import (
     SideRecord,
     list_rounds_s,
 )
-from sdperf.ab.verdict.judging import AbVerdict, CaseVerdict, StageChange
+from sdperf.ab.verdict.judging import (
+    AbVerdict,
+    CaseVerdict,
+    StageChange,
+    is_control_sound,
+    list_control_contrasts,
+)
 from sdperf.ab.verdict.words import describe_change
 from sdperf.record.verdict import Outcome
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
+from sdperf.report.text.session.controls import format_self_difference
 from sdperf.report.text.table import format_text_table
-from sdperf.units import UNKNOWN, format_change, format_quantity, format_seconds
+from sdperf.units import UNKNOWN, format_quantity, format_seconds
 
 SHOWN_PACKAGES: Final = 12
 """The most differing packages that the terminal shows; JSON and Markdown list all of them."""
@@ -132,8 +139,10 @@ def _format_machine(comparison: AbComparison, verdict: AbVerdict) -> Iterator[Li
             "    next: find out what else uses this machine (sdperf doctor), then compare again"
         )
     elif verdict.control is not None:
-        seen = format_change(math.exp(verdict.control))
-        yield Line(f"null control: A differs from itself by {seen}")
+        seen = format_self_difference(
+            list_control_contrasts(comparison), is_sound=is_control_sound(comparison)
+        )
+        yield from wrap_line(f"null control: A differs from itself by {seen}")
 
 
 def _format_case(verdict: CaseVerdict) -> Iterator[Line]:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from sdperf.judging.doubts.contradictions import find_contradictions
+from sdperf.judging.settling import Typed
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import Gain, GuardLog
 from sdperf.record.workload import Variant
@@ -57,6 +58,20 @@ def test_a_second_team_is_named_in_each_case_that_it_slows_down():
     assert sentence["latency-async"].startswith(
         "kept 1.14 cores busy, latency-sync of the same precision kept 1.98"
     )
+
+
+def test_the_command_measures_that_case_only_and_as_it_was_measured():
+    """Words for ``-k`` took other cases too, and left out the options of the session."""
+    cases = {"first": make(), "late": make(busy=1.0, variant=Variant("bf16", "async"))}
+    ids = {"late": "benchmarks/test_latency.py::test_latency[bf16-async-1w]"}
+    typed = Typed(options=("--sd-engine=onnx", "--sd-steps=2"))
+    (one,) = find_contradictions(cases, ids, typed)
+    assert one.hint == (
+        "pytest 'benchmarks/test_latency.py::test_latency[bf16-async-1w]' --sd-engine=onnx "
+        "--sd-steps=2 measures it without the others"
+    )
+    (saved,) = find_contradictions(cases, ids)
+    assert "--sd-precision bf16" in saved.hint
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,18 @@ def test_equal_cores_accuse_no_case_of_taking_cores(again_s, busy, words):
     assert ("takes cores" in guard.sentence) == (busy < 1.5)
 
 
+@pytest.mark.parametrize(("threads", "busy", "is_idle"), [(1, 0.37, True), (1, 0.95, False)])
+def test_threads_without_a_core_each_were_not_alone(threads, busy, is_idle):
+    """A stranger read that nothing took cores where one thread had 0.37 of one."""
+    slow = {
+        "rounds_cpu_s": tuple(busy * one for one in first().rounds_s),
+        "worker_threads": threads,
+    }
+    sentence = judge((0.20, 0.21), busy=busy, first=slow).sentence
+    assert ("other work took processor time" in sentence) == is_idle
+    assert ("nothing took them" in sentence) != is_idle
+
+
 def test_unknown_cores_leave_the_cause_open():
     guard = judge((0.8, 0.82), first={"rounds_cpu_s": ()})
     assert guard.sentence.endswith(

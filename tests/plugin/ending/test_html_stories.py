@@ -87,11 +87,14 @@ def test_what_the_run_settled_is_replayed(bench, script, accept, read, pytester)
     assert main(["compare", *map(str, bases), str(pytester.path / ".sdperf/last-run.json")]) == 0
 
 
-@pytest.mark.parametrize("path", ["report.txt", "."])
-def test_a_path_that_cannot_be_meant_is_refused(bench, path):
+@pytest.mark.parametrize("path", ["report.txt", ".", "nope/report.html"])
+def test_a_path_that_cannot_be_meant_is_refused(bench, pytester, path):
     result = bench(f"--sd-html={path}")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*--sd-html cannot be used*ends in .html*"])
+    result.stderr.fnmatch_lines(
+        ["*--sd-html cannot be used*an .html file in a folder that exists*"]
+    )
+    assert not (pytester.path / "nope").exists()
 
 
 def test_a_report_that_cannot_be_written_is_found_out_before_anything_is_measured(
@@ -100,7 +103,9 @@ def test_a_report_that_cannot_be_written_is_found_out_before_anything_is_measure
     (pytester.path / "taken").write_text("")
     result = bench("--sd-html=taken/report.html")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*--sd-html: *taken cannot be written*nothing was measured*"])
+    result.stderr.fnmatch_lines(
+        ["*--sd-html cannot be used*taken/report.html*a folder that exists*"]
+    )
     assert script.rounds == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 
 from sdperf.judging.machine_noise import compute_upper_bound
@@ -16,11 +18,27 @@ def format_control(control: NullControl) -> str:
     name = shorten_case(control.case)
     if control.is_sound is None or control.ratio is None:
         return f"no null control: {control.reason or 'it was not finished'}"
+    seen = format_self_difference(control.contrasts, is_sound=control.is_sound)
     passed = "passed" if control.is_sound else "FAILED"
-    return (
-        f"null control {passed}: {name} differs from itself by {format_change(control.ratio)} in "
-        f"{len(control.contrasts)} blocks"
+    return f"null control {passed}: {name} differs from itself by {seen}"
+
+
+def format_self_difference(contrasts: Sequence[float], *, is_sound: bool | None = True) -> str:
+    """Format how far the same code is from itself, with the range of its blocks.
+
+    >>> format_self_difference([0.1, 0.0, -0.1, 0.08])
+    '+2.0 % in 4 blocks (-9.5 % to +10.5 %): within what they can tell'
+
+    Args:
+        contrasts: Log ratio of the code to itself in each block; at least one.
+        is_sound: Whether they show no difference; ``None`` where they are too few to tell.
+    """
+    mean, *ends = (
+        format_change(math.exp(one))
+        for one in (statistics.fmean(contrasts), min(contrasts), max(contrasts))
     )
+    told = f"{mean} in {format_quantity(len(contrasts), 'block')} ({' to '.join(ends)})"
+    return f"{told}: within what they can tell" if is_sound else told
 
 
 def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> list[str]:
