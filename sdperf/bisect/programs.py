@@ -29,17 +29,17 @@ from sdperf.record.workload import is_external
 _INTERPRETER: Final = re.compile(r"(?:python|pypy)[0-9.]*t?")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _PREFIXES: Final = {
-    "env": (("-u", "--unset", "-C", "--chdir"), 0),
-    "nice": (("-n", "--adjustment"), 0),
-    "ionice": (("-c", "--class", "-n", "--classdata"), 0),
-    "nohup": ((), 0),
-    "setsid": ((), 0),
-    "time": (("-f", "--format", "-o", "--output"), 0),
-    "stdbuf": (("-i", "--input", "-o", "--output", "-e", "--error"), 0),
-    "numactl": (("-N", "-m", "-C", "-i", "-p"), 0),
-    "taskset": ((), 1),
-    "chrt": ((), 1),
-    "timeout": (("-k", "--kill-after", "-s", "--signal"), 1),
+    "env": ("u unset C chdir", 0),
+    "nice": ("n adjustment", 0),
+    "ionice": ("c class n classdata", 0),
+    "nohup": ("", 0),
+    "setsid": ("", 0),
+    "time": ("f format o output", 0),
+    "stdbuf": ("i input o output e error", 0),
+    "numactl": ("N m C i p", 0),
+    "taskset": ("", 1),
+    "chrt": ("", 1),
+    "timeout": ("k kill-after s signal", 1),
 }
 """Programs that start another one: options that take the next word, and words before that one."""
 _TIMEOUT_S: Final = 60.0
@@ -99,7 +99,7 @@ def _find_program_word(command: Sequence[str]) -> str:
             return word
         valued, positional = _PREFIXES[prefix]
         while words and words[0].startswith("-"):
-            if words.pop(0) in valued:
+            if words.pop(0).lstrip("-") in valued.split():
                 del words[:1]
         del words[:positional]
         while prefix == "env" and words and _ASSIGNMENT.fullmatch(words[0]):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdperf.engines.external.check.giving import list_given
-from sdperf.engines.external.check.nearness import Drawn, compare_nearness
+from sdperf.engines.external.check.nearness import StartedPicture, compare_nearness
 
 ACCEPTS = ("picture", "mask", "strength")
 EDGE_PX = 128
@@ -39,7 +39,9 @@ def compare(accepts=ACCEPTS, **more):
     named = list_given(accepts, (EDGE_PX, EDGE_PX))
     return compare_nearness(
         [
-            Drawn(one.start, one.mask, one.given.strength, one.given, draw(one.given, n, **more))
+            StartedPicture(
+                one.start, one.mask, one.given.strength, one.given, draw(one.given, n, **more)
+            )
             for n, one in enumerate(named)
         ]
     )

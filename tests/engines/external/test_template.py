@@ -28,7 +28,7 @@ if asked.fault == "hang":
     import time
     time.sleep(600)
 toy = Toy(argparse.Namespace(fault="", clock=None, noise=""))
-toy.start = asked.strength + "".join(
+toy.salt = asked.strength + "".join(
     open(path, "rb").read().hex() for path in (asked.picture, asked.mask) if path
 )
 pixels = toy.draw(int(asked.seed), asked.prompt, int(asked.steps or 2), 64, 48)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from sdperf.engines.external.check.nearness import Comparison
+from sdperf.engines.external.check.nearness import Nearness
 from sdperf.units import format_quantity, format_seconds
 
 State = Literal["kept", "broken", "unknown"]
@@ -133,7 +133,7 @@ class Trials:
     unknown_stages: Sequence[str] = field(default_factory=tuple)
     given: Sequence[GivenTrial] = ()
     given_again: Sequence[GivenTrial] = ()
-    nearness: Sequence[Comparison] = ()
+    nearness: Sequence[Nearness] = ()
     needs_picture: bool = False
 
     @property

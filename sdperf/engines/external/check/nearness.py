@@ -33,7 +33,7 @@ _WHITE: Final = 128
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StartedPicture:
     """A picture that came, and what it was drawn from.
 
     Attributes:
@@ -52,7 +52,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Nearness:
     """Two distances of which one should be the smaller one, root mean squares of 8-bit values.
 
     Attributes:
@@ -73,7 +73,7 @@ class Comparison:
         return self.near <= self.most * self.far and self.far > 0
 
 
-def compare_nearness(drawn: Sequence[Drawn]) -> list[Comparison]:
+def compare_nearness(drawn: Sequence[StartedPicture]) -> list[Nearness]:
     """Compare what came with what it was drawn from.
 
     Args:
@@ -100,15 +100,15 @@ def compare_nearness(drawn: Sequence[Drawn]) -> list[Comparison]:
     return [*starts, *masks, *strengths]
 
 
-def _compare_starts(one: Drawn, other: Drawn) -> Comparison:
+def _compare_starts(one: StartedPicture, other: StartedPicture) -> Nearness:
     region = _read_region(one)
     own = math.hypot(_measure(one, one, region), _measure(other, other, region))
     crossed = math.hypot(_measure(one, other, region), _measure(other, one, region))
     words = f"the pictures from {one.start} and from {other.start} are no nearer to their own"
-    return Comparison(f"{words} than to the other one", own, crossed, MOST_OF_OTHER)
+    return Nearness(f"{words} than to the other one", own, crossed, MOST_OF_OTHER)
 
 
-def _compare_masks(one: Drawn, other: Drawn) -> list[Comparison]:
+def _compare_masks(one: StartedPicture, other: StartedPicture) -> list[Nearness]:
     """Compare each region that one mask keeps and the other one has drawn again."""
     found = []
     for keeping, drawing in ((one, other), (other, one)):
@@ -117,19 +117,19 @@ def _compare_masks(one: Drawn, other: Drawn) -> list[Comparison]:
             words = f"{keeping.start} outside of {keeping.mask}, which the mask keeps, is no nearer"
             words += " to the original than drawn again"
             kept, again = _measure(keeping, keeping, region), _measure(drawing, drawing, region)
-            found.append(Comparison(words, kept, again, MOST_KEPT))
+            found.append(Nearness(words, kept, again, MOST_KEPT))
     return found
 
 
-def _compare_strengths(one: Drawn, other: Drawn) -> Comparison:
+def _compare_strengths(one: StartedPicture, other: StartedPicture) -> Nearness:
     weak, strong = sorted((one, other), key=lambda drawn: drawn.strength or 0.0)
     region = _read_region(one)
     words = f"{weak.start} at strength {weak.strength:g} is no nearer to the original than at"
     distances = _measure(weak, weak, region), _measure(strong, strong, region)
-    return Comparison(f"{words} {strong.strength:g}", *distances, MOST_OF_STRONGER)
+    return Nearness(f"{words} {strong.strength:g}", *distances, MOST_OF_STRONGER)
 
 
-def _read_region(drawn: Drawn) -> NDArray[np.bool_]:
+def _read_region(drawn: StartedPicture) -> NDArray[np.bool_]:
     """Read where a picture is to be drawn again, height x width."""
     if drawn.given.mask is None:
         return np.ones(drawn.pixels.shape[:2], dtype=bool)
@@ -137,7 +137,7 @@ def _read_region(drawn: Drawn) -> NDArray[np.bool_]:
         return np.asarray(mask.convert("L")) >= _WHITE
 
 
-def _measure(drawn: Drawn, start: Drawn, region: NDArray[np.bool_]) -> float:
+def _measure(drawn: StartedPicture, start: StartedPicture, region: NDArray[np.bool_]) -> float:
     """Measure how far a picture is from a start in a region."""
     with Image.open(io.BytesIO(start.given.picture)) as image:
         original = np.asarray(image.convert("RGB"), dtype=np.float64)

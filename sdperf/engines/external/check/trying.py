@@ -11,7 +11,7 @@ from typing import Final
 
 from sdperf.engines.external.check.giving import choose_strength, list_given
 from sdperf.engines.external.check.judging import Clause, GivenTrial, Trial, Trials, judge_trials
-from sdperf.engines.external.check.nearness import Drawn, compare_nearness
+from sdperf.engines.external.check.nearness import StartedPicture, compare_nearness
 from sdperf.engines.external.naming import NamedCommand
 from sdperf.engines.external.piped import PipedProgram
 from sdperf.engines.external.program import DrawnPicture, LoadRequest, Program
@@ -265,11 +265,11 @@ class _Check:
 
     def _draw_given(
         self, seed: int, steps: int, size: tuple[int, int]
-    ) -> tuple[list[GivenTrial], list[Drawn]]:
+    ) -> tuple[list[GivenTrial], list[StartedPicture]]:
         """Draw one seed from other pictures, with other masks and strengths, as far as told."""
         assert self.facts is not None
         trials: list[GivenTrial] = []
-        pictures: list[Drawn] = []
+        pictures: list[StartedPicture] = []
         if "picture" not in self.facts.accepts:
             return trials, pictures
         for one in list_given(self.facts.accepts, size, choose_strength(steps)):
@@ -277,7 +277,7 @@ class _Check:
             named = one.start, one.mask, one.given.strength
             trials.append(GivenTrial(trial, *named))
             if (trial.width, trial.height) == size:
-                pictures.append(Drawn(*named, one.given, drawn.pixels))
+                pictures.append(StartedPicture(*named, one.given, drawn.pixels))
         return trials, pictures
 
     def _draw_rested(self, steps: int, pause_s: float) -> tuple[list[Trial], float | None]:
