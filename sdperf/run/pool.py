@@ -26,6 +26,7 @@ from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
+from sdperf.pipeline.optimisations.memory import changes_process
 from sdperf.record.environment import Environment
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH, ImageRequest, is_external, name_engine
@@ -139,7 +140,8 @@ class WorkerPool:
         is_elsewhere: Whether the workers run on other machines, whose environment has to be asked.
         shared_stock: Idle processes, where another pool of the session owns them.
         keeps_processes: Whether another spec is loaded into running processes. Their resident
-            memory then includes that of earlier pipelines; see `sdperf.run.worker.renewal`.
+            memory then includes that of earlier pipelines; see `sdperf.run.worker.renewal`. Not
+            where the loaded one changed its processes for good.
     """
 
     host_factory: Callable[[], WorkerHost] = SpawnedHost
@@ -201,7 +203,7 @@ class WorkerPool:
         """
         kept: list[WorkerHost] = []
         if spec != self._spec:
-            if self.keeps_processes and not is_external(spec.engine):
+            if self.keeps_processes and self._can_reuse_for(spec):
                 kept = [one.host for one in self._workers[:count]]
                 self._workers = self._workers[count:]
             self._end_workers()
@@ -232,6 +234,13 @@ class WorkerPool:
                 for host, report in zip(hosts, reports, strict=True)
             ]
         return self._workers[:count]
+
+    def _can_reuse_for(self, spec: WorkerSpec) -> bool:
+        """Tell whether another spec can be loaded into the processes of the one that is loaded."""
+        if is_external(spec.engine):
+            return False
+        loaded = () if self._spec is None else self._spec.optimisations
+        return changes_process(spec.optimisations) or not changes_process(loaded)
 
     def find_loaded(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
         """Return up to ``count`` loaded workers of ``spec``; no worker where another is loaded."""

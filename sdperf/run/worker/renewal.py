@@ -2,7 +2,8 @@
 
 Starting a process with CUDA takes some ten seconds, loading a pipeline one or two. What the first
 pipeline left behind in the process is put back; its host memory is not, because a process's
-resident peak never falls.
+resident peak never falls. Nor is glibc's allocator where freed memory was kept: the pool takes a
+new process then, see `sdperf.pipeline.optimisations.memory`.
 """
 
 from __future__ import annotations
