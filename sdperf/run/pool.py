@@ -26,7 +26,6 @@ from sdperf.errors import SdperfError, WorkerError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.ledger import Ledger
-from sdperf.pipeline.optimisations.memory import changes_process
 from sdperf.record.environment import Environment
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import TORCH, ImageRequest, is_external, name_engine
@@ -43,7 +42,7 @@ from sdperf.run.messages import (
 )
 from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
-from sdperf.run.worker.renewal import load_in_place
+from sdperf.run.worker.renewal import can_load_in_place, load_in_place
 from sdperf.settings import TIMEOUT
 
 T = TypeVar("T")
@@ -140,8 +139,7 @@ class WorkerPool:
         is_elsewhere: Whether the workers run on other machines, whose environment has to be asked.
         shared_stock: Idle processes, where another pool of the session owns them.
         keeps_processes: Whether another spec is loaded into running processes. Their resident
-            memory then includes that of earlier pipelines; see `sdperf.run.worker.renewal`. Not
-            where the loaded one changed its processes for good.
+            memory then includes that of earlier pipelines; see `sdperf.run.worker.renewal`.
     """
 
     host_factory: Callable[[], WorkerHost] = SpawnedHost
@@ -203,7 +201,7 @@ class WorkerPool:
         """
         kept: list[WorkerHost] = []
         if spec != self._spec:
-            if self.keeps_processes and self._can_reuse_for(spec):
+            if self.keeps_processes and can_load_in_place(spec, self._spec):
                 kept = [one.host for one in self._workers[:count]]
                 self._workers = self._workers[count:]
             self._end_workers()
@@ -234,13 +232,6 @@ class WorkerPool:
                 for host, report in zip(hosts, reports, strict=True)
             ]
         return self._workers[:count]
-
-    def _can_reuse_for(self, spec: WorkerSpec) -> bool:
-        """Tell whether another spec can be loaded into the processes of the one that is loaded."""
-        if is_external(spec.engine):
-            return False
-        loaded = () if self._spec is None else self._spec.optimisations
-        return changes_process(spec.optimisations) or not changes_process(loaded)
 
     def find_loaded(self, spec: WorkerSpec, count: int) -> Sequence[Worker]:
         """Return up to ``count`` loaded workers of ``spec``; no worker where another is loaded."""
