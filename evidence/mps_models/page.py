@@ -24,8 +24,8 @@ _HEAD: Final = """\
 
 Made by `python -m evidence.mps_models` from `docs/results/mps-models.json`; do not edit.
 Nothing here was tried on a Mac: {count} models were recorded at their published sizes, without
-weights, for two steps (diffusers {diffusers}), by [`sdperf mps-check`](mps-check.md), and held
-against what each torch registers for MPS and against the list of known limits ({limits}).
+weights, for two steps (diffusers {diffusers}), by [`sdperf mps-check`](mps-check.md), and compared
+with what each torch registers for MPS and with the list of known limits ({limits}).
 Numbers are not computed, so that a precision that overflows (SDXL's VAE in fp16) is not seen.
 
 ## In a minute

@@ -125,7 +125,7 @@ class KeptFolder(abc.ABC, Generic[S]):
             raise ConfigurationError(
                 f"the {self.noun} kept here came with the repository: none of it was measured here",
                 got=f"{self.path}, which git tracks",
-                hint="take it out with git rm -r --cached .sdperf, and begin anew with --no-resume",
+                hint="take it out with git rm -r --cached .sdperf, then add --no-resume",
             )
         try:
             return self.parse(decode_object(self.path.read_bytes(), "it"))
@@ -137,7 +137,7 @@ class KeptFolder(abc.ABC, Generic[S]):
             raise RecordError(
                 f"the {self.noun} kept in {self.path} cannot be read",
                 got=str(error)[:200],
-                hint="begin anew with --no-resume",
+                hint="start again with --no-resume",
             ) from error
 
     def write(self, state: S) -> None:
@@ -170,7 +170,7 @@ class KeptFolder(abc.ABC, Generic[S]):
             raise RecordError(
                 f"the comparison {path} cannot be read",
                 got=str(error)[:200],
-                hint="begin anew with --no-resume",
+                hint="start again with --no-resume",
             ) from error
 
     def find_image(self, sha256: str) -> Path | None:

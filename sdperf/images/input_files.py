@@ -45,7 +45,7 @@ _PNG_DEPTH_AT: Final = 24
 """Position of the depth in a PNG: after signature, length, name, width and height."""
 
 _DEFAULT: Final = Path(__file__).parent / "input" / "picture.png"
-"""Folder of the shipped pictures: it has no modules, so it is linked where modules are copied."""
+"""The shipped picture. Its folder has no modules, and goes with the package where it is copied."""
 _MASK_EDGE_PX: Final = 512
 
 Mode = Literal["RGB", "L"]

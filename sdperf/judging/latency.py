@@ -30,7 +30,7 @@ DEFAULT_FAMILY_ERROR: Final = 0.01
 """Chance that any case of an unchanged suite is called SLOWER."""
 
 SCREEN_SHARE: Final = 2 / 3
-"""A case that rose by this share of its limit is a suspect (by 2 % of the default 3 %)."""
+"""A case that rose by this share of its limit is a suspect: by 2 %, where the limit is 3 %."""
 
 OFFLINE_SHARE: Final = 0.8
 """Share of the family error that the bars of saved numbers may spend.

@@ -41,7 +41,7 @@ def read_tree_resident_bytes(pid: int) -> int | None:
 
 
 def read_tree_cpu_s(pid: int) -> float | None:
-    """Sum the processor seconds of a tree, including children that have ended."""
+    """Sum the processor seconds of a tree, and of ended children that it has waited for."""
     total = 0.0
     found = list_tree(pid)
     for process in found:

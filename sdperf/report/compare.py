@@ -137,7 +137,7 @@ def name_cases(ids: Sequence[str]) -> list[str]:
 
     Where one does not, all go without file and ``test_``, unless that makes two of them equal.
 
-    >>> name_cases(["test_a.py::test_a[1]", "benchmarks/a_name_of_a_file/test_b.py::test_b[1]"])
+    >>> name_cases(["a.py::test_a[1]", "benchmarks/in_one_longer_folder/test_b.py::test_b[1]"])
     ['a[1]', 'b[1]']
     """
     short = [shorten_case(name) for name in ids]

@@ -97,6 +97,7 @@ class Case:
             GenerationError: The first generation failed.
             UnfitError: A guard fails, and the policy of the guards is strict.
         """
+        self.suite.pool.cases += 1
         if self.suite.guards != "off":
             with self._ledger.spend("waiting"):
                 self.suite.machine.look_at_rest()

@@ -118,6 +118,7 @@ class RoundRequest:
             ``None`` starts at once.
         stage: The stage of the one image that is timed, on fixed inputs; ``None`` times the whole
             image.
+        case: Number of the case in its pool, for a program of the user's; ``None`` is no case.
     """
 
     workload: Workload
@@ -126,6 +127,7 @@ class RoundRequest:
     threads: int
     start_at_s: float | None = None
     stage: SeparateStage | None = None
+    case: int | None = None
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ class WorkerPool:
         shared_stock: Idle processes, where another pool of the session owns them.
         keeps_processes: Whether another spec is loaded into running processes. Their resident
             memory then includes that of earlier pipelines; see `sdperf.run.worker.renewal`.
+        cases: How many cases have begun; requests bear the number, so that programs see a new one.
     """
 
     host_factory: Callable[[], WorkerHost] = SpawnedHost
@@ -151,6 +152,7 @@ class WorkerPool:
     is_elsewhere: bool = False
     shared_stock: Stock | None = None
     keeps_processes: bool = False
+    cases: int = 0
     _spec: WorkerSpec | None = None
     _workers: list[Worker] = field(default_factory=list)
     _wants_fresh: bool = False

@@ -359,7 +359,8 @@ class Suite:
         stage: SeparateStage | None = None,
     ) -> RoundRequest:
         """Make the request for one worker's round."""
-        return RoundRequest(self.workload, images, mode, threads, stage=stage)
+        case = self.pool.cases
+        return RoundRequest(self.workload, images, mode, threads, stage=stage, case=case)
 
     def claims_fresh(self, variant: Variant) -> bool:
         """Tell whether a variant's pipeline and mode still lack a round of fresh requests."""

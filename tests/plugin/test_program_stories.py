@@ -18,8 +18,8 @@ TOY = f"{sys.executable} -S {Path(external_toy.__file__)}"
 def draw(bench):
     """Run benchmarks with the toy as the engine."""
 
-    def run(*arguments, fault="", noise="", takes="", **changes):
-        said = {"fault": fault, "noise": noise, "takes": takes}
+    def run(*arguments, fault="", noise="", takes="", cases="", **changes):
+        said = {"fault": fault, "noise": noise, "takes": takes, "cases": cases}
         more = "".join(f" --{name} {value}" for name, value in said.items() if value)
         settings = {"steps": 3, "guidance": "none", "size": "64x64"} | changes
         return bench(*arguments, f"--sd-engine=external:toy={TOY}{more}", **settings)
@@ -54,6 +54,15 @@ def test_a_program_is_measured_and_says_who_it_is(draw, pytester):
         assert record["memory"]["peak_rss_bytes"] > 2**20
         assert record["stages"]["denoise_s"] > record["stages"]["decode_latents_s"] > 0
         assert record["images"][0]["scores"] == []
+
+
+def test_a_process_that_draws_for_several_cases_is_told_where_the_next_one_begins(draw, pytester):
+    asked = pytester.path / "asked"
+    draw(cases=asked).assert_outcomes(passed=2)
+    pids, told = zip(*(line.split() for line in asked.read_text().splitlines()), strict=True)
+    assert len(set(pids)) == 1
+    assert list(told) == sorted(told)
+    assert set(told) == {"1", "2"}
 
 
 def test_its_pictures_are_compared_with_its_own_earlier_ones(draw, pytester):

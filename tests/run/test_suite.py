@@ -31,6 +31,7 @@ class NotedPool:
     """Answers like a pool, and notes what it was asked."""
 
     is_elsewhere = False
+    cases = 0
     stock = Stock(lambda: None)
 
     def __init__(self):

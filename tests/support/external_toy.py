@@ -65,6 +65,7 @@ class Toy:
         self.fault = options.fault
         self.clock = options.clock
         self.noise = options.noise
+        self.cases = getattr(options, "cases", None)
         self.takes = getattr(options, "takes", "").replace("+", " ").split()
         self.start = ""
         self.kept = {}
@@ -192,6 +193,9 @@ class Toy:
             self.asked_again.set()
             self.rest.join()
             self.asked_again.clear()
+        if self.cases:
+            with Path(self.cases).open("a") as file:
+                print(os.getpid(), asked.get("case"), file=file)
         began_s = self.read_clock()
         if self.fault == "hang":
             time.sleep(600)
@@ -261,6 +265,7 @@ def main():
     parser.add_argument("--fault", default="")
     parser.add_argument("--clock")
     parser.add_argument("--noise", default="")
+    parser.add_argument("--cases", help="file for the case of each request")
     parser.add_argument("--takes", default="", help="of picture, mask and strength")
     return Toy(parser.parse_args()).serve()
 

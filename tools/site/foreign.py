@@ -54,10 +54,11 @@ class _Loading(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Look at what an element names."""
         self._inside = tag
-        named = {name: value or "" for name, value in attrs}
+        told = [(name, value or "") for name, value in attrs]
+        named = dict(reversed(told))  # of an attribute that stands twice browsers take the first
         relations = set(named.get("rel", "").lower().split())
         is_named = tag == "link" and bool(relations) and not relations - _ONLY_NAMED
-        for name, value in named.items():
+        for name, value in told:
             if name == "srcdoc":
                 self.found += find_foreign(value)
             elif name == "style":
@@ -65,7 +66,7 @@ class _Loading(HTMLParser):
             elif name.startswith("on"):
                 self.found += find_in_script(value)
             elif tag == "meta" and "refresh" in named.get("http-equiv", "").lower():
-                self.found += _list_elsewhere(value.rpartition("=")[2].strip("'\""))
+                self.found += _list_elsewhere(value.partition("=")[2].strip().strip("'\""))
             elif (tag, name) in _ONLY_FOLLOWED:
                 self.found += [value] if _tidy(value).lower().startswith("javascript:") else []
             elif not (is_named or name in _WORDS or name.startswith(_WORDS_TOO)):
@@ -114,7 +115,7 @@ def _list_elsewhere(value: str) -> list[str]:
     whole = _tidy(value)
     parts = [part for part in re.split(r"[\s,]+", value) if part]
     found = [one for one in dict.fromkeys([whole, *map(_tidy, parts)]) if _ELSEWHERE.match(one)]
-    return [one for one in found if not _NAMESPACE.fullmatch(one)][:1]
+    return found[:1]
 
 
 def _tidy(address: str) -> str:

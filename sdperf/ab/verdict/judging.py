@@ -151,7 +151,9 @@ def judge_case(
     bounds = speed.bounds
     if bounds is None and len(case.contrasts) >= 2:
         bounds = compute_yuen_bounds(case.contrasts, case.alpha / len(options.looks))
-    findings = [judge_speed(case, speed, bounds, options, is_interrupted=is_interrupted)]
+    stages = compute_stage_changes(case)
+    where = "the stages below say where; " if stages else "no stage is known of both sides; "
+    findings = [judge_speed(case, speed, bounds, options, where, is_interrupted=is_interrupted)]
     findings += _judge_memory(case, options)
     findings += _judge_plausibility(case, bounds)
     findings += _judge_images(case)
@@ -168,7 +170,7 @@ def judge_case(
         case=case,
         speed=speed,
         bounds=bounds,
-        stages=compute_stage_changes(case),
+        stages=stages,
         findings=tuple(findings),
         outcome=outcome,
         line=f"{line}: {outcome.value}",
@@ -180,10 +182,11 @@ def judge_speed(
     speed: PairedResult,
     bounds: YuenBounds | None,
     options: CompareOptions,
+    where: str,
     *,
     is_interrupted: bool,
 ) -> Finding:
-    """Turn the decision over the blocks into a finding."""
+    """Turn the decision over the blocks into a finding; ``where`` begins what to do next."""
     limit = format_change(1 + options.max_slowdown)
     if bounds is None:
         why = "interrupted" if is_interrupted else "; ".join(case.notes) or "nothing was timed"
@@ -193,9 +196,7 @@ def judge_speed(
         f"{format_change(math.exp(bounds.upper))}) over {len(case.contrasts)} blocks, limit {limit}"
     )
     if speed.decision is Decision.FAIL:
-        return Finding(
-            Outcome.SLOWER, "latency", seen, "the stages below say where; sdperf bisect says when"
-        )
+        return Finding(Outcome.SLOWER, "latency", seen, f"{where}sdperf bisect says when")
     if speed.decision is Decision.PASS:
         is_faster = bounds.upper < 0
         return Finding(Outcome.FASTER if is_faster else Outcome.PASS, "latency", seen)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from typing import Any
+from typing import Any, Final
 
 from sdperf.streams import format_error
+
+_ALIKE: Final = 0.7
+"""How alike an option has to be to what was typed to be named, of 1 for the same."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -35,6 +38,6 @@ class CommandParser(argparse.ArgumentParser):
         if option is None:
             return [f"it does not take {left[0]}", "expected: what its usage names", do]
         name = option.partition("=")[0]
-        near = difflib.get_close_matches(name, self._option_string_actions, n=1)
+        near = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=_ALIKE)
         expected = [f"expected: {near[0]}, probably"] if near else []
         return [f"there is no option {name}", *expected, do]

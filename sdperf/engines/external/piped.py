@@ -108,6 +108,7 @@ class PipedProgram:
         threads: int,
         at_once: int = 1,
         given: GivenPicture | None = None,
+        case: int | None = None,
     ) -> list[DrawnPicture]:
         """Have it draw pictures, in order; see `sdperf.engines.external.program.Program`."""
         for image in images:
@@ -125,7 +126,7 @@ class PipedProgram:
         while left or waiting:
             while left and len(waiting) < at_once and not failures:
                 image, number = left.popleft(), self._number()
-                fields = format_generate(workload, image, threads, number, given)
+                fields = format_generate(workload, image, threads, number, given, case)
                 message = format_request("generate", **fields)
                 self._refuse_stray(is_idle=not waiting)
                 waiting.append((image, number, self._clock()))

@@ -82,6 +82,7 @@ class Program(Protocol):
         threads: int,
         at_once: int,
         given: GivenPicture | None = None,
+        case: int | None = None,
     ) -> list[DrawnPicture]:
         """Have it draw pictures, in order.
 
@@ -92,6 +93,7 @@ class Program(Protocol):
             at_once: Requests that are sent before the first one is answered.
             given: What all are drawn from; ``None`` is the prompt alone. It has to be among what
                 the program accepts.
+            case: Another number says that another case begins; ``None`` is no case.
 
         Raises:
             WorkerError: It ended, was late, drew something else or what is no picture.

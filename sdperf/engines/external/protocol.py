@@ -140,6 +140,7 @@ def format_generate(
     threads: int,
     number: int,
     given: GivenPicture | None = None,
+    case: int | None = None,
 ) -> dict[str, object]:
     """Return the fields of a request for one picture, numbers before texts.
 
@@ -149,6 +150,7 @@ def format_generate(
         threads: CPU threads that the program may use.
         number: Comes back in the reply.
         given: What is drawn from; ``None`` is the prompt alone, and adds no field.
+        case: Number of the case; ``None`` is none, and adds no field.
     """
     return {
         "id": number,
@@ -158,6 +160,7 @@ def format_generate(
         "width": workload.width,
         "height": workload.height,
         "threads": threads,
+        **({} if case is None else {"case": case}),
         **({} if given is None else _format_given(given)),
         "scheduler": workload.scheduler,
         "prompt": image.prompt,

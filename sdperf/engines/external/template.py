@@ -124,7 +124,7 @@ def _hear_out(heard: LastWords) -> str:
 
 
 class TemplateProgram:
-    """A program that is started anew for each picture.
+    """A program that is started for each picture.
 
     Args:
         name: What the user calls it, for messages.
@@ -189,6 +189,7 @@ class TemplateProgram:
         threads: int,
         at_once: int = 1,  # noqa: ARG002
         given: GivenPicture | None = None,
+        case: int | None = None,  # noqa: ARG002
     ) -> list[DrawnPicture]:
         """Draw pictures, a process each; see `sdperf.engines.external.program.Program`."""
         return [self._draw(workload, image, threads, given) for image in images]

@@ -63,6 +63,7 @@ class AskedProgram:
             self._program.kill()
             raise
         self._execution: Execution | None = None
+        self._case: int | None = None  # questions belong to the case that ran last
 
     def run_round(self, request: RoundRequest) -> RoundResult:
         """Run one round between two timed borders; decoding the pictures is timed too."""
@@ -73,6 +74,7 @@ class AskedProgram:
             )
         at_once = 1 if request.mode == "sync" else self._count_at_once()
         self._make_given(request.workload)
+        self._case = request.case
         before_s = self._program.read_cpu_s()
         wait_until(request.start_at_s)
         interval = self._generate(request, at_once)
@@ -203,7 +205,7 @@ class AskedProgram:
         self, workload: Workload, images: Sequence[ImageRequest], threads: int, at_once: int
     ) -> list[DrawnPicture]:
         given = self._make_given(workload)
-        return self._program.generate(workload, images, threads, at_once, given)
+        return self._program.generate(workload, images, threads, at_once, given, self._case)
 
     def _make_given(self, workload: Workload) -> GivenPicture | None:
         """Make ready what is drawn from, once: it is the same for all rounds of a workload."""

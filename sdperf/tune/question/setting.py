@@ -85,7 +85,7 @@ class TrialSetting:
     def describe(self, base: TrialSetting | None = None) -> str:
         """Spell the setting as ``sdperf ab`` reads it; beside a base, only the differences.
 
-        >>> Setting(9, 3.0, batch=2).describe(Setting(20, 3.0))
+        >>> TrialSetting(9, 3.0, batch=2).describe(TrialSetting(20, 3.0))
         'steps=9,optimisations=batch2'
         """
         words, others = self._words(), [] if base is None else base._words()

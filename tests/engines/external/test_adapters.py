@@ -202,6 +202,9 @@ def test_mflux_is_driven(start, tmp_path):
     for _ in range(2):
         program.generate(other, [ImageRequest("fox", 7)], 1)
     hear(program, "clears: 1 at 64 | clears: 2 at 80 | clears: 2 at 80")
+    for case in (1, 1, 2):  # the same size, and another case
+        program.generate(other, [ImageRequest("fox", 7)], 1, 1, None, case)
+    hear(program, "clears: 3 at 80 | clears: 3 at 80 | clears: 4 at 80")
     assert {"picture", "strength"} <= set(program.facts.accepts)
     started = draw(program, given=give(9, strength=0.4))
     assert started.pixels[0, 0].tolist() == [7, 9, 0]

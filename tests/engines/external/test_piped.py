@@ -78,6 +78,14 @@ def test_requests_are_sent_ahead_where_the_program_takes_them(start):
     assert [one.png for one in ahead] == [one.png for one in alone]
 
 
+def test_a_case_is_told_where_there_is_one(start, tmp_path):
+    asked = tmp_path / "asked"
+    program = start("", "--cases", str(asked))
+    for case in (1, 1, 2, None):
+        program.generate(WORKLOAD, (FOX,), 1, 1, None, case)
+    assert [line.split()[1] for line in asked.read_text().splitlines()] == ["1", "1", "2", "None"]
+
+
 def test_any_text_is_a_prompt(start):
     prompts = ['"quoted" \\ back', "two\nlines", "漢字 🦊", "$(reboot) `reboot` ; reboot", "-rf /"]
     program = start()

@@ -196,4 +196,5 @@ def test_a_program_that_tells_no_stages_is_compared_without_them():
     assert compute_stage_changes(case) == ()
     said = lines(dataclasses.replace(record, cases=(case,)))
     assert any(line.startswith("SLOWER  +100.0 %") for line in said)
-    assert not any("denoise" in line for line in said)
+    assert not any("denoise" in line or "below" in line for line in said)
+    assert "    next: no stage is known of both sides; sdperf bisect says when" in said

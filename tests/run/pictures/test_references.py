@@ -41,6 +41,7 @@ class NotedPool:
     """
 
     is_elsewhere = False
+    cases = 0
 
     def __init__(self, kind):
         self.kind, self.loaded, self.noted, self.fails = kind, None, [], {}

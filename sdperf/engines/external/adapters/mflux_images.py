@@ -51,7 +51,7 @@ class Mflux:
         self._marks: list[float] = []
         self._ended_s = 0.0
         self._is_finite = True
-        self._size: tuple[int, int] | None = None
+        self._shapes: tuple[object, ...] = ()
 
     def describe(self) -> Mapping[str, Any]:
         """Describe it."""
@@ -87,9 +87,10 @@ class Mflux:
         import mlx.core as mx
 
         size = asked["width"] or 512, asked["height"] or 512
-        if size != self._size:
+        shapes = (asked.get("case"), *size)
+        if shapes != self._shapes:
             mx.clear_cache()
-            self._size = size
+            self._shapes = shapes
         mx.reset_peak_memory()
         self._marks = []
         self._is_finite = True

@@ -249,7 +249,7 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
 def describe_overlap(overlap: Overlap) -> str:
     """Say in words what async gained or lost; a ceiling below the noise is not shown as a number.
 
-    >>> describe_overlap(Overlap(measurement, -1.238, 0.0, 0.02, "no core is idle"))
+    A gain of -1.238 below a ceiling of 0, where no core is idle, reads:
     'nothing to overlap on this machine (no core is idle); async took 2.24 times as long as sync'
     """
     gain, ceiling = overlap.gain, f"{100 * overlap.ceiling:.1f} %"
