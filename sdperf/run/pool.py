@@ -42,7 +42,7 @@ from sdperf.run.messages import (
 )
 from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
-from sdperf.run.worker.renewal import load_in_place
+from sdperf.run.worker.renewal import can_load_in_place, load_in_place
 from sdperf.settings import TIMEOUT
 
 T = TypeVar("T")
@@ -203,7 +203,7 @@ class WorkerPool:
         """
         kept: list[WorkerHost] = []
         if spec != self._spec:
-            if self.keeps_processes and not is_external(spec.engine):
+            if self.keeps_processes and can_load_in_place(spec, self._spec):
                 kept = [one.host for one in self._workers[:count]]
                 self._workers = self._workers[count:]
             self._end_workers()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from evidence.mapped_pipelines.families import FAMILIES
+from sdperf.pipeline.optimisations import memory
 from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, parse_optimisations
 from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.workload import PRECISIONS, Workload
@@ -48,6 +49,7 @@ ON_CPU = sorted(
 
 @pytest.fixture(autouse=True)
 def emptied(monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(memory, "_process", memory._Process())  # times are nothing to these tests
     monkeypatch.setenv("SDPERF_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
     worker.unload()

@@ -323,6 +323,21 @@ def test_a_pool_may_load_another_pipeline_into_its_processes(spec):
         pool.close()
 
 
+def test_a_process_that_kept_freed_memory_is_not_reused_without_it(spec, monkeypatch):
+    monkeypatch.setattr("sdperf.pipeline.optimisations.networks.keep_freed_memory", lambda: None)
+    pool = WorkerPool(host_factory=InProcessHost, timeout_s=120, keeps_processes=True)
+    kept, both = (
+        dataclasses.replace(spec, optimisations=names)
+        for names in (("keep_freed_memory",), ("device_loop", "keep_freed_memory"))
+    )
+    try:
+        hosts = [pool.acquire(one, 1)[0].host for one in (spec, kept, both, spec)]
+    finally:
+        pool.close()
+    assert hosts[0] is hosts[1] is hosts[2]
+    assert hosts[3] is not hosts[2]
+
+
 def test_a_killed_worker_is_told_to_take_less_and_a_crashed_one_to_be_looked_at():
     assert "--sd-precision bf16, --sd-workers 1 or a smaller --sd-size" in suggest_after(-9)
     assert "--sd-in-process" in suggest_after(-11)

@@ -18,6 +18,7 @@ from sdperf.errors import GenerationError, SdperfError
 from sdperf.leftovers import leave_with_parent
 from sdperf.measure.page_cache import describe_compile_cache, describe_page_cache
 from sdperf.pipeline.kept_code import keep_compiled_code, stop_keeping_code
+from sdperf.pipeline.optimisations.memory import give_freed_memory_back, refuse_changed_process
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import is_external
 from sdperf.run.messages import DeviceSpeed, RoundRequest, RoundResult, WorkerReport, WorkerSpec
@@ -63,7 +64,8 @@ def load(spec: WorkerSpec) -> WorkerReport:
 
     Raises:
         ModelError: The pipeline cannot be loaded.
-        ConfigurationError: The device or the subject cannot be used.
+        ConfigurationError: The device or the subject cannot be used, or an earlier
+            case changed this process for good.
         GenerationError: The user's own subject raised.
         EngineError: The engine or program cannot be started or used.
         WorkerError: A program of the user's ended, was late, or said what is no reply.
@@ -75,6 +77,7 @@ def load(spec: WorkerSpec) -> WorkerReport:
 
         _loaded = AskedProgram(spec)
         return _loaded.report
+    refuse_changed_process(spec.optimisations)
     try:
         _loaded = _load_pipeline(spec)
     except BaseException:
@@ -98,6 +101,7 @@ def _load_pipeline(spec: WorkerSpec) -> LoadedPipeline:
 def _put_back() -> None:
     """Put back what optimisations set for the whole process."""
     stop_keeping_code()
+    give_freed_memory_back()
 
 
 def import_ahead(model: ResolvedModel) -> int:

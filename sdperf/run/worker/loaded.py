@@ -17,7 +17,6 @@ from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import Interval, monotonic_clock, timed, wait_until
 from sdperf.measure.resident import read_peak_rss_bytes, read_resident_bytes
 from sdperf.models.failing_line import failures_explained
-from sdperf.pipeline.optimisations.memory import give_freed_memory_back
 from sdperf.record.execution import AskedExecution, Execution, explain_differences
 from sdperf.record.measurement import MemoryUsage
 from sdperf.record.stages import StageCost, StageTimes
@@ -254,7 +253,6 @@ class LoadedPipeline:
         def drop() -> None:
             self._stages = self._ahead = self._pipeline = self._own_scheduler = None
             self._separate = self._hosted = None
-            give_freed_memory_back(self._optimisations)
             self.device.empty_cache()
 
         self._on_device(drop)

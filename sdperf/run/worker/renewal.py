@@ -2,7 +2,8 @@
 
 Starting a process with CUDA takes some ten seconds, loading a pipeline one or two. What the first
 pipeline left behind in the process is put back; its host memory is not, because a process's
-resident peak never falls.
+resident peak never falls. Nor is glibc's allocator where freed memory was kept: the pool takes a
+new process then, see `sdperf.pipeline.optimisations.memory`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,21 @@ import gc
 import sys
 
 from sdperf.device import select_device
+from sdperf.pipeline.optimisations.memory import changes_process
+from sdperf.record.workload import is_external
 from sdperf.run import worker
 from sdperf.run.messages import WorkerReport, WorkerSpec
+
+
+def can_load_in_place(spec: WorkerSpec, loaded: WorkerSpec | None) -> bool:
+    """Tell whether a spec may be loaded into a process that holds another one.
+
+    Not where the other one changed its process for good, and a program has its own.
+    """
+    if is_external(spec.engine):
+        return False
+    before = () if loaded is None else loaded.optimisations
+    return changes_process(spec.optimisations) or not changes_process(before)
 
 
 def load_in_place(spec: WorkerSpec) -> WorkerReport:

@@ -16,8 +16,10 @@ from sdperf.pipeline.optimisations.catalogue import (
     find_c_library,
     refuse_unusable,
 )
+from sdperf.run import worker
 from sdperf.run.messages import WorkerSpec
 from sdperf.run.worker.hosting import check_hostable
+from tests.support.tiny_pipelines import resolve
 
 NAME = "keep_freed_memory"
 ROUNDS, BLOCKS, BLOCK_BYTES = 40, 30, 1500 * 1024
@@ -45,9 +47,17 @@ def kept():
     fill()
 
 found = [count(fill), count(kept)]
-give_freed_memory_back(["{NAME}"])
+give_freed_memory_back()
 print(json.dumps([*found, count(fill)]))
 """
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """What this process is thought to be; the real one is changed in no test."""
+    monkeypatch.setattr(memory, "_process", memory._Process())
+    return memory._process
+
 
 needs_glibc = pytest.mark.skipif(find_c_library() != "glibc", reason="the C library is not glibc")
 
@@ -106,21 +116,81 @@ def test_an_allocator_in_the_place_of_glibcs_is_refused_and_glibcs_values_put_ba
 
 
 def test_a_block_that_the_system_gave_is_no_block_of_a_heap(glibc):
-    blocks = iter((0, 1))
-
-    def look():
-        count = next(blocks)
-        return SimpleNamespace(uordblks=count * 2**24, hblks=count)
-
-    glibc(fake_library(mallinfo2=CFunction(look)))
+    glibc(Heap(own=False))
     with pytest.raises(ConfigurationError, match="another allocator"):
         memory.keep_freed_memory()
 
 
-def test_values_that_mallopt_does_not_take_are_refused(glibc):
-    glibc(fake_library(mallopt=lambda parameter, value: 0))
+@pytest.mark.parametrize("others_bytes", [-(2**23), 2**23, 2**25])
+def test_what_other_threads_take_and_free_meanwhile_is_not_taken_for_the_block(glibc, others_bytes):
+    glibc(Heap(own=True, others_bytes=[others_bytes] * 10 + [0] * 20))
+    memory.keep_freed_memory()
+    glibc(Heap(own=False, others_bytes=[others_bytes] * 40))
+    with pytest.raises(ConfigurationError, match="another allocator"):
+        memory.keep_freed_memory()
+
+
+class Heap:
+    """glibc's heaps as it counts them, while other threads use them too.
+
+    Args:
+        own: Whether blocks come out of them.
+        others_bytes: What other threads take while a block is made, block by block.
+    """
+
+    def __init__(self, own, others_bytes=()):
+        self._used_bytes, self._own, self._others_bytes = 0, own, iter(others_bytes)
+        self.mallopt = lambda parameter, value: 1
+        self.malloc_trim = lambda pad: 1
+        self.malloc, self.free = CFunction(self._take), CFunction(lambda block: None)
+        self.mallinfo2 = CFunction(lambda: SimpleNamespace(uordblks=self._used_bytes, hblks=0))
+
+    def _take(self, size_bytes):
+        self._used_bytes += (size_bytes + 16 if self._own else 0) + next(self._others_bytes, 0)
+        return 1
+
+
+def test_values_that_mallopt_does_not_take_are_refused_and_those_that_it_took_put_back(glibc):
+    told = []
+
+    def mallopt(parameter, value):
+        told.append((parameter, value))
+        return parameter != memory._KEPT[1][0]
+
+    glibc(fake_library(mallopt=mallopt))
     with pytest.raises(ConfigurationError, match="takes no such values"):
         memory.keep_freed_memory()
+    assert told == [*memory._KEPT[:2], *memory._GIVEN_BACK]
+
+
+def test_a_process_that_kept_memory_once_takes_no_case_that_does_not(glibc, tiny_folder):
+    spec = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+    glibc(Heap(own=True))
+    memory.keep_freed_memory()
+    memory.give_freed_memory_back()
+    with pytest.raises(ConfigurationError, match="cannot be undone") as refusal:
+        worker.load(spec)
+    assert "--sd-in-process" in refusal.value.hint
+    memory.refuse_changed_process((NAME, "device_loop"))
+
+
+def test_memory_is_given_back_when_loading_fails(glibc, tiny_folder, monkeypatch):
+    told = []
+    library = Heap(own=True)
+    library.mallopt = lambda *pair: told.append(pair) or 1
+    glibc(library)
+
+    def fail(spec):
+        memory.keep_freed_memory()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(worker, "LoadedPipeline", fail)
+    spec = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", optimisations=(NAME,))
+    with pytest.raises(ZeroDivisionError):
+        worker.load(spec)
+    assert told == [*memory._KEPT, *memory._GIVEN_BACK]
+    worker.unload()
+    assert len(told) == 6, "given back once"
 
 
 def test_before_glibc_2_33_values_that_are_taken_are_enough(glibc):
@@ -142,7 +212,7 @@ def test_another_c_library_is_refused_with_the_reason(library, monkeypatch):
     )
     with pytest.raises(ConfigurationError, match="a feature of glibc"):
         memory.keep_freed_memory()
-    memory.give_freed_memory_back([NAME])  # nothing to give, and no call of a library that lacks it
+    memory.give_freed_memory_back()  # nothing to give, and no call of a library that lacks it
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
