@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 UNKNOWN = "-"
 """The text for an unknown number; unknown is never 0."""
@@ -113,16 +114,20 @@ def shorten_middle(text: str, most: int, head: int | None = None) -> str:
 def shorten_apart(texts: Sequence[str], most: int, *, keeps_end: bool = False) -> list[str]:
     """Cut texts to a number of characters, outside their differences, so that they still differ.
 
-    Where no cut keeps all of them different, each ends in its number.
+    Where no cut keeps all of them different, each ends in its number. A test id is cut in the
+    parts that it has in common with the others, before it is cut near one of its ends.
 
     >>> shorten_apart(["draw[program-one]", "draw[program-two]"], 13)
     ['draw[...-one]', 'draw[...-two]']
+    >>> shorten_apart(["draw[fp32-1w-ov-quick]", "draw[fp32-1w-pt-quick]"], 15)
+    ['draw[...ov...]', 'draw[...pt...]']
     """
     distinct, kept = len(set(texts)), most - len(ELLIPSIS)
-    heads = (kept - kept // 2, *range(kept - 1, 0, -1))
     cuts = itertools.chain(
         ([shorten(text, most, keeps_end=keeps_end) for text in texts],),
-        ([shorten_middle(text, most, head) for text in texts] for head in heads),
+        ([shorten_middle(text, most) for text in texts],),
+        _shorten_ids(texts, most),
+        ([shorten_middle(text, most, head) for text in texts] for head in range(kept - 1, 0, -1)),
     )
     for cut in cuts:
         if len(set(cut)) == distinct:
@@ -132,6 +137,44 @@ def shorten_apart(texts: Sequence[str], most: int, *, keeps_end: bool = False) -
         text if len(text) <= most else f"{text[: most - len(numbers[text])]}{numbers[text]}"
         for text in texts
     ]
+
+
+def _shorten_ids(texts: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Cut test ids that are too long: what their parameters have in common, then long parameters.
+
+    Yields:
+        The texts, where all of them fit, with ever shorter parameters.
+    """
+    long = dict.fromkeys(text for text in texts if len(text) > most)
+    named = {text: text.removesuffix("]").partition("[") for text in long}
+    parts = {text: name[2].split("-") for text, name in named.items() if name[1]}
+    if len(parts) < len(named):
+        return
+    common = {
+        place
+        for place, found in enumerate(itertools.zip_longest(*parts.values()))
+        if len(parts) > 1 and len(set(found)) == 1
+    }
+    for longest in range(most, 2, -1):
+        cut = {
+            text: f"{named[text][0]}[{_join_parts(those, common, longest)}]"
+            for text, those in parts.items()
+        }
+        if all(len(short) <= most for short in cut.values()):
+            yield [cut.get(text, text) for text in texts]
+
+
+def _join_parts(parts: Sequence[str], left_out: Container[int], longest: int) -> str:
+    kept = [
+        ELLIPSIS
+        if place in left_out
+        else part
+        if len(part) <= longest + len(ELLIPSIS)
+        else f"{part[:longest]}{ELLIPSIS}"
+        for place, part in enumerate(parts)
+    ]
+    joined = "-".join(kept)
+    return re.sub(rf"(?:-?{re.escape(ELLIPSIS)}-?)+", ELLIPSIS, joined)
 
 
 def format_score(score: float | None, digits: int = 4) -> str:

@@ -65,6 +65,22 @@ def test_a_difference_is_kept_wherever_it_is():
         "aaaaa...one-b",
         "aaaaa...two-b",
     ]
+    ids = [
+        f"latency[fp32-{mode}-1w-1t-{engine}-{one}]"
+        for mode in ("sync", "async")
+        for engine in ("torch", "openvino")
+        for one in ("none", "keep_freed_memory")
+    ]
+    assert shorten_apart(ids, 34) == [
+        "latency[...sync...torch-none]",
+        "latency[...sync...torch-keep...]",
+        "latency[...sync...open...none]",
+        "latency[...sync...open...keep...]",
+        "latency[...async...torch-none]",
+        "latency[...async...torch-keep...]",
+        "latency[...async...open...none]",
+        "latency[...async...open...keep...]",
+    ]
     same_ends = [f"{'a' * 20}{middle}{'b' * 20}" for middle in "xy"]
     assert shorten_apart(same_ends, 12) == ["aaaaaaaa...1", "aaaaaaaa...2"]
     assert shorten_middle("abc", 3) == "abc"

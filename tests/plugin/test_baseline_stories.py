@@ -172,6 +172,23 @@ def test_faster_is_reported_with_the_hint_to_accept(bench, script, accept, pytes
     faster.stdout.fnmatch_lines(["1 case: 1 FASTER", "faster: sdperf baseline accept*"])
 
 
+def test_a_case_without_a_baseline_is_looked_for_in_the_last_saved_run(
+    bench, script, accept, pytester
+):
+    accept_sessions(pytester, partial(bench, "-k", "latency"), accept, count=1)
+    bench("--benchmark-save=both")
+    compared = bench("--benchmark-compare")
+    compared.stdout.fnmatch_lines(
+        [
+            "compared with the baselines of this machine: 1 accepted session*",
+            "no baseline has throughput*, but the saved run 0001_both.json does:*",
+            "*NO BASELINE*",
+        ]
+    )
+    named = bench("--benchmark-compare=0001")
+    named.stdout.fnmatch_lines(["compared with 0001_both.json", "2 cases: 2 PASS"])
+
+
 def test_each_case_in_fresh_processes_flags_two_speeds(bench, script, pytester):
     script.drift = lambda made: 1.8 if 4 < made <= 8 else 1.0  # 4 calls a process
     split = bench("-k", "latency", processes=3)

@@ -204,8 +204,11 @@ def test_a_missing_accepted_image_is_damage(bench, script, accept, pytester):
 def test_no_overlap_fails(bench, script, pytester):
     bench(*LATENCY, "--benchmark-save=one")
     pytester.makepyfile(test_bench="def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n")
-    renamed = bench("--benchmark-compare")
+    renamed = bench("--benchmark-compare", "--sd-html=report.html")
     assert renamed.ret == 1
+    page = (pytester.path / "report.html").read_text(encoding="utf-8")
+    assert "no overlap: 0001_one.json holds none of the 1 cases" in page
+    assert "Compared with no earlier run" not in page
     renamed.stdout.fnmatch_lines(
         [
             "no overlap: 0001_one.json holds none of the 1 cases*",

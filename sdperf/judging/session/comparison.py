@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from sdperf.errors import RecordError
 from sdperf.judging.session.words import format_sessions_missing
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import shorten_case
+from sdperf.record.workload import Variant
 from sdperf.store.baselines import AcceptedSession, BaselineStore
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase, parse_case
-from sdperf.units import format_change, format_quantity
+from sdperf.units import format_change, format_names, format_quantity
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Comparison:
     is_asked: bool = False
     sessions: tuple[ComparedSession, ...] = ()
     lines: tuple[str, ...] = ()
+
+    def telling(self, lines: Iterable[str]) -> Comparison:
+        """Return the same comparison with more lines about it."""
+        return dataclasses.replace(self, lines=(*self.lines, *lines))
 
     def list_absent(self, ran: Iterable[str]) -> list[str]:
         """Return the cases of the latest session that did not run now."""
@@ -166,6 +173,88 @@ def load_last_saved(storage: Any) -> dict[Any, dict[str, Any]]:
         path: {saved["fullname"]: saved for saved in document["benchmarks"]}
         for path, document in list(storage.load())[-1:]
     }
+
+
+def describe_renamed(
+    sessions: Sequence[ComparedSession], measured: Mapping[str, Measurement]
+) -> str | None:
+    """Say which cases no session holds by their ids, but the latest one by what they measure. Pure.
+
+    An option with one value is no part of an id; an axis that is named is. So ``none`` among the
+    optimisations gives the plain case another id.
+
+    Args:
+        sessions: The sessions compared with, oldest first.
+        measured: The current measurements by test id.
+
+    Returns:
+        ``None`` where there is no such case.
+    """
+    if not sessions:
+        return None
+    latest = sessions[-1]
+    known = {name for one in sessions for name in one.cases}
+    gone = {
+        _describe_work(name, case.measurement): name
+        for name, case in latest.cases.items()
+        if case.measurement is not None and name not in measured
+    }
+    renamed = {
+        shorten_case(gone[key]): shorten_case(name)
+        for name, one in measured.items()
+        if name not in known
+        and (key := _describe_work(name, one)) in gone
+        and _differ_by_an_axis(gone[key], name)
+    }
+    if not renamed:
+        return None
+    was, now = next(iter(renamed.items()))
+    count = format_quantity(len(renamed), "case")
+    return (
+        f"{latest.source} holds {count} of now under another id, because another axis is named "
+        f"now: {was} is {now}. Cases are compared by id: name the axes as then, or save a run "
+        "with these"
+    )
+
+
+def _describe_work(name: str, one: Measurement) -> tuple[str, str, Variant, int]:
+    """Return what makes two cases of one test the same, whatever their ids are."""
+    return name.partition("[")[0], one.kind, one.variant.identity, one.images_per_round
+
+
+def _differ_by_an_axis(one: str, other: str) -> bool:
+    """Tell whether one of two ids has all parts of the other, and more."""
+    parts, others = (
+        Counter(name.partition("[")[2].removesuffix("]").split("-")) for name in (one, other)
+    )
+    return parts != others and (parts <= others or others <= parts)
+
+
+def describe_elsewhere(
+    accepted: Sequence[ComparedSession],
+    saved: Sequence[ComparedSession],
+    measured: Iterable[str],
+) -> list[str]:
+    """Say which cases no accepted session holds, but a saved run does. Pure.
+
+    Args:
+        accepted: The accepted sessions that are compared with.
+        saved: The last saved run, if there is one.
+        measured: The current cases, by test id.
+
+    Returns:
+        One line, or none where every case has a baseline or no saved run helps.
+    """
+    known = {name for one in accepted for name in one.cases}
+    new = [name for name in measured if name not in known]
+    for one in saved[-1:]:
+        held = [shorten_case(name) for name in new if name in one.cases]
+        if held:
+            return [
+                f"no baseline has {format_names(held)}, but the saved run {one.source} does: "
+                f"--benchmark-compare={one.source.partition('_')[0]} compares with that run alone"
+            ]
+    return []
 
 
 def describe_nearest(

@@ -98,7 +98,8 @@ def judge_stored(
     require_runs([head])
     bases = [read_reported_run(path) for path in paths]
     runs = [*(base for base in bases if _is_alike(base, head)), head]
-    return judge_machine(runs, limits, notes=outcome.speed.confirmation.notes)
+    told = () if outcome.no_overlap is None else (outcome.no_overlap,)
+    return judge_machine(runs, limits, notes=(*told, *outcome.speed.confirmation.notes))
 
 
 def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:

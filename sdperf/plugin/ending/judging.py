@@ -14,7 +14,9 @@ from sdperf.judging.session.comparison import (
     Comparison,
     compare_with_accepted,
     compare_with_saved,
+    describe_elsewhere,
     describe_nearest,
+    describe_renamed,
     load_last_saved,
 )
 from sdperf.judging.session.confirmation import INTERRUPTED
@@ -93,12 +95,17 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
     for row in rows:
         if row.measurement is not None:
             _write_record(host, row.measurement, row.verdict)
+    measured = {name: result.measurement for name, result in complete.items()}
+    renamed = describe_renamed(comparison.sessions, measured)
+    no_overlap = _explain_no_overlap(comparison, rows, renamed)
+    if renamed is not None and no_overlap is None:
+        comparison = comparison.telling([renamed])
     return SessionOutcome(
         rows=tuple(rows),
         comparison=comparison,
         speed=numbers.speed,
         settled=_settle(live, numbers, tuple(rows)),
-        no_overlap=_explain_no_overlap(comparison, rows) or complaint,
+        no_overlap=no_overlap or complaint,
         nothing_ran=_explain_nothing(live, host),
         tails_left_out=None if void is not None else explain_tails(timed),
     )
@@ -208,7 +215,12 @@ def _choose_comparison(
     store = BaselineStore(live.settings.baselines)
     accepted = store.load(fingerprint)
     if accepted:
-        return compare_with_accepted(accepted, limit, gross)
+        chosen = compare_with_accepted(accepted, limit, gross)
+        known = {name for session in chosen.sessions for name in session.cases}
+        if known.issuperset(measured):
+            return chosen
+        saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
+        return chosen.telling(describe_elsewhere(chosen.sessions, saved.sessions, measured))
     saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
     return dataclasses.replace(
         saved,
@@ -220,15 +232,15 @@ def _choose_comparison(
     )
 
 
-def _explain_no_overlap(comparison: Comparison, rows: list[Row]) -> str | None:
+def _explain_no_overlap(comparison: Comparison, rows: list[Row], renamed: str | None) -> str | None:
     """Say that nothing was compared although there were runs to compare with."""
     sessions, measured = comparison.sessions, [row for row in rows if row.measurement]
     names = {name for one in sessions for name in one.cases}
     if not sessions or not measured or names & {row.verdict.case for row in measured}:
         return None
     return (
-        f"no overlap: {sessions[-1].source} holds none of the {len(measured)} cases; were they "
-        f"renamed, or is pytest run from another folder?"
+        f"no overlap: {sessions[-1].source} holds none of the {len(measured)} cases; "
+        f"{renamed or 'were they renamed, or is pytest run from another folder?'}"
     )
 
 

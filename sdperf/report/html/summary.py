@@ -191,7 +191,7 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     limit = format_change(1 + machine.limits.max_slowdown)
     gross = format_change(1 + machine.limits.gross_slowdown)
     if not sessions:
-        yield _doubt("Compared with no earlier run: times are shown, not judged.")
+        yield _doubt("No earlier run with these cases was compared: times are shown, not judged.")
     elif sessions < FEWEST_SESSIONS:
         runs = format_quantity(sessions, "earlier run")
         missing = FEWEST_SESSIONS - sessions

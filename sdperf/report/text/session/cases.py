@@ -11,7 +11,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, Verdict
-from sdperf.record.workload import SYNC_REFERENCES, name_sync
+from sdperf.record.workload import SYNC_REFERENCES, TORCH, Variant, name_engine, name_sync
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
@@ -240,10 +240,22 @@ def format_ceilings(rows: Iterable[Row]) -> list[Line]:
         line
         for one in find_overlaps(measured)
         for line in wrap_line(
-            f"async {one.measured.kind} {one.measured.variant.precision} "
-            f"{' '.join(one.measured.variant.team)}: {describe_overlap(one)}"
+            f"async {one.measured.kind} {_name_variant(one.measured.variant)}: "
+            f"{describe_overlap(one)}"
         )
     ]
+
+
+def _name_variant(variant: Variant) -> str:
+    """Name all but the mode, in words: engine and optimisations where they are not the plain ones.
+
+    >>> _name_variant(Variant("fp32", "async", 1, ("compile", "fused_qkv"), "openvino", 2))
+    'fp32 1w 2t openvino with compile, fused_qkv'
+    """
+    engine = name_engine(variant.engine)
+    words = [variant.precision, *variant.team, *([] if engine == TORCH else [engine])]
+    words += ["with", format_names(variant.optimisations)] if variant.optimisations else []
+    return " ".join(words)
 
 
 def describe_overlap(overlap: Overlap) -> str:

@@ -120,6 +120,26 @@ def test_a_ceiling_says_of_how_many_threads_it_is():
     assert two.startswith("async throughput fp32 1w 2t: saved 0.0 %")
 
 
+def test_a_gain_of_async_names_what_runs_the_networks():
+    stages = StageTimes(1.0, 0.05, 0.05, 0.7, 0.1, 0.1)
+    sync = measurement(kind="latency", images_per_round=1, rounds_s=(1.0,), stages=stages)
+    rows = [
+        row(
+            measured=dataclasses.replace(
+                sync, variant=Variant(mode=mode, engine=engine, optimisations=names)
+            )
+        )
+        for engine, names in (("torch", ()), ("torch", ("keep_freed_memory",)), ("openvino", ()))
+        for mode in ("sync", "async")
+    ]
+    said = [line.text for line in format_ceilings(rows) if line.text.startswith("async")]
+    assert [text.partition(":")[0] for text in said] == [
+        "async latency fp32 1w",
+        "async latency fp32 1w with keep_freed_memory",
+        "async latency fp32 1w openvino",
+    ]
+
+
 def test_async_gain_stands_beside_its_ceiling():
     stages = StageTimes(1.0, 0.05, 0.05, 0.7, 0.1, 0.1)
     sync = measurement(kind="throughput", images_per_round=4, rounds_s=(4.0,), stages=stages)
