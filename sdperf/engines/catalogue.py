@@ -7,6 +7,7 @@ worker only.
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -240,7 +241,9 @@ def parse_engine(name: str) -> str:
         return refuse_alternatives(parse_external(name)).engine
     if name not in ENGINES:
         known = ", ".join((AUTO, *ENGINES, f"{EXTERNAL}COMMAND"))
-        raise ValueError(f"one of {known}, not {name or 'an empty name'!r}")
+        near = difflib.get_close_matches(name.lower(), (AUTO, *ENGINES), n=1)
+        meant = f" ({near[0]} is the nearest)" if near else ""
+        raise ValueError(f"one of {known}, not {name or 'an empty name'!r}{meant}")
     return name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from sdperf.errors import ConfigurationError
@@ -36,7 +38,21 @@ def apply_scheduler(pipeline: Any, name: str | None) -> None:
             f"the scheduler cannot be used with {type(pipeline).__name__}",
             got=name,
             expected=", ".join(sorted(known)),
-            hint=f"{SCHEDULER} {type(current).__name__}",
+            hint=f"{SCHEDULER} {find_nearest(name, known) or type(current).__name__}",
         )
     with known_warnings_ignored():
         pipeline.scheduler = known[name].from_config(current.config)
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the scheduler that was probably meant; ``None`` where no name is much alike.
+
+    >>> find_nearest("Euler", ["EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler"])
+    'EulerDiscreteScheduler'
+    """
+    shortest_first = sorted(known, key=lambda one: (len(one), one))
+    asked = name.lower()
+    begun = [one for one in shortest_first if asked and one.lower().startswith(asked)]
+    alike = {one.lower(): one for one in shortest_first}
+    near = begun or [alike[one] for one in difflib.get_close_matches(asked, alike, n=1)]
+    return near[0] if near else None

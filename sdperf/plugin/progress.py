@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.streams import CLEAR_LINE, strip_controls
 from sdperf.units import format_seconds, shorten_middle
 
@@ -118,7 +119,8 @@ class LiveLine:
             self.wipe()
             self._start_line(self.reporter)
             with _uncaptured(self.reporter):
-                self.reporter.write_line(f"sdperf: {what}", flush=True)
+                for text in wrap_text(f"sdperf: {what}", subsequent_indent="    "):
+                    self.reporter.write_line(text, flush=True)
 
     def end_case(self, summary: str) -> None:
         """End a case: its result is shown when pytest reports the test, on one line."""

@@ -279,7 +279,14 @@ def read_document(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise RecordError(f"{path} cannot be read", got=reason or str(error)) from error
+        is_absent = isinstance(error, FileNotFoundError)
+        raise RecordError(
+            f"{path} cannot be read",
+            got=reason or str(error),
+            hint="name a file that exists; ls .sdperf .benchmarks shows saved runs"
+            if is_absent
+            else None,
+        ) from error
     return decode_object(
         content,
         str(path),

@@ -34,6 +34,11 @@ def test_other_names_are_refused_with_those_that_there_are(text):
         parse_engines(text)
 
 
+def test_a_mistyped_engine_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"not 'openvin' \(openvino is the nearest\)"):
+        parse_engines("openvin")
+
+
 def test_what_is_missing_is_named_with_the_extra():
     assert explain_absence(ENGINES["onnx"], "cpu", {}.get) == (
         "the engine onnx is not installed for cpu (onnxruntime, onnx, onnxscript missing): "

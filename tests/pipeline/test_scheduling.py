@@ -25,6 +25,20 @@ def test_no_name_and_the_own_name_keep_the_scheduler(sd):
     assert sd.scheduler.config == own.config
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("Euler", "EulerDiscreteScheduler"),
+        ("DIMScheduler", "DDIMScheduler"),
+        ("?", "PNDMScheduler"),
+    ],
+)
+def test_the_nearest_name_is_what_to_type_else_the_own_one(sd, typed, meant):
+    with pytest.raises(ConfigurationError) as caught:
+        apply_scheduler(sd, typed)
+    assert caught.value.hint == f"--sd-scheduler {meant}"
+
+
 @pytest.mark.parametrize("name", ["NoSuchScheduler", "AutoencoderKL", "__class__", ""])
 def test_another_name_lists_those_that_suit(sd, name):
     with pytest.raises(ConfigurationError, match=r"DDIMScheduler.*UniPC") as caught:

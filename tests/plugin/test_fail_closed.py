@@ -277,3 +277,13 @@ def test_other_peoples_benchmarks_compare_as_ever(bench, script, accept, pyteste
     compared = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--benchmark-compare")
     assert compared.ret == 0
     compared.stdout.fnmatch_lines(["*test_it (0001_theirs)*"])
+
+
+def test_a_run_that_does_not_exist_is_answered_with_those_that_do(bench, script):
+    bench(*LATENCY, "--benchmark-save=one")
+    bench(*LATENCY, "--benchmark-save=two")
+    refused = bench(*LATENCY, "--benchmark-compare=99")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(
+        ["ERROR: *no saved run '99'*0001, 0002 in *do: pytest benchmarks --benchmark-compare=0002*"]
+    )

@@ -93,7 +93,7 @@ def test_damage_is_named(tmp_path, content, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RecordError, match=r"absent\.json cannot be read"):
+    with pytest.raises(RecordError, match=r"absent\.json cannot be read.*do: name a file"):
         read_run(tmp_path / "absent.json")
 
 

@@ -12,6 +12,7 @@ from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.report.text.session.baselines import format_accepted, format_list, format_session
 from sdperf.report.text.session.controls import format_control_record
+from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.controls import CONTROL_LOG, merge_controls, read_controls
 from sdperf.store.runs import read_run
@@ -84,8 +85,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{error.filename or arguments.baselines} cannot be written", got=error.strerror
         ) from error
-    print_texts(lines)
+    print_texts(piece for line in lines for piece in _fit(line))
     return 0
+
+
+def _fit(line: str) -> list[str]:
+    """Break a line that is too wide, at its spaces."""
+    return [line] if len(line) <= WIDTH else wrap_text(line, subsequent_indent="    ")
 
 
 def _accept(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:

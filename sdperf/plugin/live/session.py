@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -162,6 +162,13 @@ def session_of(config: pytest.Config) -> LiveSession:
     return session
 
 
+_SHOWN_RUNS: Final = 8
+"""The most saved runs that a message lists, the newest ones."""
+
+_NUMBERED: Final = "[0-9][0-9][0-9][0-9]_"
+"""How pytest-benchmark names saved runs."""
+
+
 def take_over_host(asked: AskedComparison, host: Any) -> None:
     """Do early what pytest-benchmark does late or silently: checks, and refusing damaged runs.
 
@@ -187,8 +194,13 @@ def take_over_host(asked: AskedComparison, host: Any) -> None:
         raise damage
     if not host.compared_mapping and (host.compare is not True or asked.compare_fail):
         named = "" if host.compare is True else f" {host.compare!r}"
+        # A storage in Elasticsearch lists nothing.
+        saved = host.storage.query(_NUMBERED) if hasattr(host.storage, "query") else ()
+        numbers = [Path(file).stem.partition("_")[0] for file in saved]
         raise ConfigurationError(
             f"there is no saved run{named} to compare with",
-            got=f"none in {host.storage}",
-            hint="save one first: pytest benchmarks --benchmark-autosave",
+            got=f"{', '.join(numbers[-_SHOWN_RUNS:]) or 'none'} in {host.storage}",
+            hint=f"pytest benchmarks --benchmark-compare={numbers[-1]}"
+            if numbers
+            else "save one first: pytest benchmarks --benchmark-autosave",
         )

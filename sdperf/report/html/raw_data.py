@@ -110,7 +110,15 @@ def read_report(
             raise _damaged(path, f"{size_bytes} bytes", f"at most {LARGEST_REPORT_BYTES}")
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read", got=str(error)) from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        is_absent = isinstance(error, FileNotFoundError)
+        raise RecordError(
+            f"{path} cannot be read",
+            got=reason or str(error),
+            hint="name a report that exists; --sd-html and sdperf report write one"
+            if is_absent
+            else None,
+        ) from error
     packed = find_raw_data(text)
     if packed is None:
         raise RecordError(

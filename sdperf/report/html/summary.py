@@ -254,7 +254,9 @@ def _list_guard_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
         yield _doubt(f"Could not be told here: {', '.join(unknown)}.")
     excluded = sum(len(log.excluded) for log in logs)
     if excluded:
-        yield _doubt(f"{excluded} disturbed rounds were left out and measured again.")
+        were = "was" if excluded == 1 else "were"
+        rounds = format_quantity(excluded, "disturbed round")
+        yield _doubt(f"{rounds} {were} left out and measured again.")
 
 
 _STATES: Final[Sequence[str]] = ("fail", "warn", "unknown", "ok")

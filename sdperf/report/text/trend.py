@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +29,8 @@ from sdperf.units import (
 
 FORMAT_VERSION: Final = 1
 SHORT_COMMIT: Final = 10
+SHORT_HASH: Final = 12
+_HASH: Final = re.compile("[0-9a-f]{64}")
 
 _FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
     "seconds": format_seconds,
@@ -116,8 +120,19 @@ def _flatten_setup(setup: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= _flatten_setup(value)
         elif value is not None:
-            flat[name] = str(value)
+            flat[name] = _name_value(value)
     return flat
+
+
+def _name_value(value: object) -> str:
+    """Name a value of a setup in few words: a list by its items, a hash by its beginning."""
+    if isinstance(value, Mapping):
+        pairs = ((key, one) for key, one in value.items() if one is not None)
+        return " ".join(f"{key} {_name_value(one)}" for key, one in pairs)
+    if isinstance(value, list | tuple):
+        return "+".join(map(_name_value, value)) or "none"
+    text = str(value)
+    return text[:SHORT_HASH] if _HASH.fullmatch(text) else text
 
 
 def format_trends(
@@ -133,7 +148,11 @@ def format_trends(
     lines = []
     has_plot = False
     for trend in trends:
-        lines.append(_format_head(trend))
+        head = _format_head(trend)
+        lines += [
+            dataclasses.replace(head, text=text)
+            for text in wrap_text(head.text, subsequent_indent="    ")
+        ]
         if every_plot or trend.changes or trend.is_worse:
             lines += [Line(f"  {text}") for text in _draw(trend, glyphs)]
             has_plot = True
@@ -164,7 +183,7 @@ def _format_head(trend: Trend) -> Line:
         parts.append(f"{FEWEST_RUNS - len(counting)} more needed to see changes")
     elif not trend.changes:
         parts.append("no change of level")
-    return Line(f"{name}: {', '.join(parts)}"[:WIDTH], bold=True)
+    return Line(f"{name}: {', '.join(parts)}", bold=True)
 
 
 def _reversed(trend: Trend) -> tuple[list[TrendPoint], list[float]]:

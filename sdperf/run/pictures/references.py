@@ -20,6 +20,7 @@ from sdperf.run.messages import WorkerSpec
 from sdperf.run.pictures.sources import Source
 from sdperf.run.quality.questions import RecordImage
 from sdperf.run.quality.recorded import Recording
+from sdperf.units import shorten
 
 if TYPE_CHECKING:
     from sdperf.run.suite import Suite
@@ -34,6 +35,10 @@ RECORDING_BUDGET_S: Final = 60.0
 
 ROLE: Final = "reference"
 """Name in the ledger of a pipeline that serves only as a reference."""
+
+
+_LONGEST_REASON: Final = 40
+"""Characters of a logged reason; with pytest's words before it a line has about 100."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,8 @@ def draw_plain(suite: Suite, images: Iterable[ImageRequest]) -> None:
                     made = suite.pool.run_round([request]).results[0].images[0]
                     suite.images.keep_made(precision, TORCH, missing.pop(0), made)
         except SdperfError as error:
-            _log.warning("no %s sync image to compare with: %s", precision, error)
+            _log.warning("no %s sync image: %s", precision, shorten(error.what, _LONGEST_REASON))
+            _log.debug("the whole reason: %s", error)
             failed = missing[:1] if isinstance(error, GenerationError) else list(missing)
             suite.images.plain.update(dict.fromkeys(failed))
             del missing[: len(failed)]

@@ -116,7 +116,7 @@ def test_a_page_without_data_is_refused(tmp_path, text):
 
 
 def test_files_that_are_no_report_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match=r"read; got: No such file or directory; do: name a"):
         read_report(tmp_path / "none.html")
     (tmp_path / "bytes.html").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecordError, match="cannot be read"):

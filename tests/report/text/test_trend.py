@@ -148,6 +148,18 @@ def test_series_of_one_case_are_told_apart_by_what_differs():
     assert labels == {1: "a (steps 20)", 2: "a (steps 30)", 3: "b"}
     twins = label_series([key(1, "a"), key(2, "a")])
     assert twins == {1: "a", 2: "a #2"}
+    pictures = [key(1, "a", picture="0" * 64), key(2, "a", picture="f" * 64, lora=["x", "y"])]
+    assert label_series(pictures) == {
+        1: f"a (picture {'0' * 12})",
+        2: f"a (picture {'f' * 12}, lora x+y)",
+    }
+
+
+def test_a_head_wider_than_a_line_is_wrapped_and_kept_whole():
+    name = "latency[fp32] (" + " ".join(["steps 20"] * 15) + ")"
+    lines = text_of(analyse_machine({name: points_of(np.zeros(5))}, "m", SECONDS, 200))
+    assert max(map(len, lines)) <= WIDTH
+    assert "9 more needed to see changes" in " ".join(" ".join(lines).split())
 
 
 def draw(values, **changes):

@@ -190,6 +190,19 @@ def test_nan_in_an_fp32_picture_is_kept_for_the_cases_that_take_it_over():
     assert suite.images.find_made("fp32", "torch", image).nonfinite
 
 
+def test_a_reference_that_cannot_be_drawn_is_one_short_warning(caplog, monkeypatch):
+    suite = make_suite()
+
+    def fail(*_):
+        raise UnsupportedError("it cannot be drawn " + 30 * "here ", got="x" * 500, hint="y")
+
+    monkeypatch.setattr(suite.pool, "acquire", fail)
+    fetch_plain(suite, WORKLOAD.image(0))
+    (said,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert said.startswith("no fp32 sync image: it cannot be drawn")
+    assert len(said) <= 60
+
+
 GIB = 2**30
 
 
