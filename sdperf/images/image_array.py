@@ -39,7 +39,7 @@ def require_same_shape(baseline: NDArray[Any], current: NDArray[Any]) -> None:
         raise ImageError(
             "the images differ in size and cannot be compared",
             got=f"{current.shape[1]} x {current.shape[0]} px",
-            expected=f"{baseline.shape[1]} x {baseline.shape[0]} px, as the baseline",
+            expected=f"{baseline.shape[1]} x {baseline.shape[0]} px, as the other image",
             hint="generate both with the same width and height",
         )
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sdperf.ab.sides.sides import SideName
 from sdperf.ab.turns.blocks import take_turns
 from sdperf.ab.verdict.comparison import SideTurn
+from sdperf.errors import UnsupportedError
+from sdperf.images.png import decode_png
 from sdperf.record.measurement import Gain
 from sdperf.record.workload import Variant
 from sdperf.run.case import Case, CaseResult
 from sdperf.run.pictures.comparing import add_scores
+from sdperf.settings import SIZE
 from sdperf.stats.paired import choose_block_order, compute_block_contrast
 from sdperf.stats.summaries import compute_median_interval
 
@@ -80,7 +83,11 @@ class GainCase:
         return [one.rounds_s[0] for one in self._taken if one.side == side]
 
     def collect(self) -> CaseResult:
-        """Make the record, with the gain and with scores against the plain side's images."""
+        """Make the record, with the gain and with scores against the plain side's images.
+
+        Raises:
+            UnsupportedError: No size was asked for, and the sides draw different ones.
+        """
         result = self.case.collect()
         measurement, pngs = result.measurement, dict(result.pngs)
         plain = self.plain.collect()
@@ -92,6 +99,8 @@ class GainCase:
             for image, sha256 in zip(measurement.images, partners, strict=True)
             if sha256 is not None
         ]
+        if self.case.suite.workload.width is None:
+            refuse_other_sizes([(other, pngs[image.sha256]) for image, other in paired])
         scored = iter(
             add_scores(
                 self.case.suite,
@@ -113,6 +122,30 @@ class GainCase:
             measurement.images_per_round,
         )
         return CaseResult(dataclasses.replace(measurement, images=tuple(images), gain=gain), pngs)
+
+
+def refuse_other_sizes(pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse sides that each drew a size of their own, since that is not the same work.
+
+    Args:
+        pairs: PNG bytes of the plain side's image and of the case's.
+
+    Raises:
+        UnsupportedError: They differ in size.
+    """
+    for plain, own in pairs:
+        theirs, ours = (_name_size(png) for png in (plain, own))
+        if ours != theirs:
+            raise UnsupportedError(
+                f"no gain: no size was asked for, and the case draws {ours}, plain torch {theirs}, "
+                "which is not the same work",
+                hint=f"{SIZE} {ours}",
+            )
+
+
+def _name_size(png: bytes) -> str:
+    height, width = decode_png(png).shape[:2]
+    return f"{width}x{height}"
 
 
 def compute_gain(

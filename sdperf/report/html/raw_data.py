@@ -28,6 +28,7 @@ from sdperf.record.json import (
     parse_record,
 )
 from sdperf.record.verdict import SettledCase
+from sdperf.settings import HTML
 from sdperf.store.runs import RUN_KEY
 
 ELEMENT_ID: Final = "sdperf-raw-data"
@@ -115,7 +116,7 @@ def read_report(
         raise RecordError(
             f"{path} cannot be read",
             got=reason or str(error),
-            hint="name a report that exists; --sd-html and sdperf report write one"
+            hint=f"name a report that exists; {HTML} and sdperf report write one"
             if is_absent
             else None,
         ) from error

@@ -1,8 +1,11 @@
 """A gain is the ratio of seconds per image, free of drift, with an interval."""
 
+import numpy as np
 import pytest
 
-from sdperf.ab.turns.gain import GainCase, compute_gain
+from sdperf.ab.turns.gain import GainCase, compute_gain, refuse_other_sizes
+from sdperf.errors import UnsupportedError
+from sdperf.images.png import encode_png
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.worker.synchronous import divide_into_calls
 
@@ -68,3 +71,12 @@ def test_a_stream_is_divided_into_calls_of_one_size():
     assert [len(call) for call in calls] == [2, 2, 2]
     assert calls[-1] == (images[4], images[4])
     assert list(divide_into_calls(images, 1)) == [(image,) for image in images]
+
+
+def test_sides_that_draw_sizes_of_their_own_are_not_the_same_work():
+    plain, wide = (encode_png(np.zeros((128, width, 3), np.uint8)) for width in (128, 256))
+    refuse_other_sizes([(plain, plain)])
+    with pytest.raises(UnsupportedError, match="draws 256x128, plain torch 128x128") as caught:
+        refuse_other_sizes([(plain, plain), (plain, wide)])
+    assert caught.value.hint == "--sd-size 256x128"
+    assert "baseline" not in str(caught.value)
