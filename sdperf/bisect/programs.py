@@ -7,6 +7,7 @@ the program's command names, and the command is given the new interpreter in its
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sdperf.ab.sides.present import Overlaid
+from sdperf.ab.sides.present import Overlaid, describe_packages, make_overlaid
 from sdperf.ab.sides.sides import MatrixCase, Side
 from sdperf.bisect.packages import label_step
 from sdperf.bisect.steps import Versions
@@ -43,16 +44,14 @@ _PREFIXES: Final = {
 }
 """Programs that start another one: options that take the next word, and words before that one."""
 _TIMEOUT_S: Final = 60.0
-_DESCRIBE: Final = """
-import sys, hashlib, importlib.metadata as metadata, json, site, sysconfig
-candidates = [*site.getsitepackages(), sysconfig.get_path("purelib")]
-folders = list(dict.fromkeys(one for one in sys.path if one in candidates))
-names = sorted(
-    "%s==%s" % (one.metadata["Name"], one.version) for one in metadata.distributions(path=folders)
+_DESCRIBE: Final = "\n".join(
+    (
+        "from __future__ import annotations",
+        inspect.getsource(describe_packages),
+        "import json, sys",
+        "sys.stdout.write(json.dumps(describe_packages()))",
+    )
 )
-packages = hashlib.sha256("\\n".join(names).encode()).hexdigest()[:16]
-sys.stdout.write(json.dumps({"folders": folders, "packages": packages, "version": sys.version}))
-"""
 
 
 def find_program(cases: Sequence[MatrixCase]) -> NamedCommand | None:
@@ -128,8 +127,7 @@ def read_environment(word: str) -> Overlaid:
             timeout=_TIMEOUT_S,
             check=True,
         )
-        told = json.loads(done.stdout)
-        return Overlaid(path, tuple(told["folders"]), str(told["packages"]), str(told["version"]))
+        return make_overlaid(path, json.loads(done.stdout))
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
         raise ConfigurationError(
             "the program's Python cannot be asked for its packages",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import site
 import sys
-import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,37 @@ class Overlaid:
     version: str = sys.version
 
 
-def read_present_environment() -> Overlaid:
-    """Return the environment of this process."""
+def describe_packages() -> dict[str, Any]:
+    """Describe where the running interpreter finds packages, and which: fields of `Overlaid`.
+
+    Its source is also run by interpreters of any version that have nothing of ours: it imports
+    what it needs.
+    """
+    import hashlib
+    import importlib.metadata
+    import site
+    import sys
+    import sysconfig
+
     candidates = [*site.getsitepackages(), sysconfig.get_path("purelib")]
     if site.ENABLE_USER_SITE:
         candidates.insert(0, site.getusersitepackages())
-    folders = [folder for folder in sys.path if folder in candidates]
-    names = sorted(
-        f"{found.name}=={found.version}" for found in importlib.metadata.distributions(path=folders)
-    )
+    folders = list(dict.fromkeys(folder for folder in sys.path if folder in candidates))
+    found = importlib.metadata.distributions(path=folders)
+    names = sorted(f"{one.metadata['Name']}=={one.version}" for one in found)
     packages = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    return Overlaid(sys.executable, tuple(dict.fromkeys(folders)), packages)
+    return {"folders": folders, "packages": packages, "version": sys.version}
+
+
+def read_present_environment() -> Overlaid:
+    """Return the environment of this process."""
+    return make_overlaid(sys.executable, describe_packages())
+
+
+def make_overlaid(python: str, told: Mapping[str, Any]) -> Overlaid:
+    """Return the environment of an interpreter that told what `describe_packages` returns.
+
+    Raises:
+        KeyError, TypeError: It told something else.
+    """
+    return Overlaid(python, tuple(told["folders"]), str(told["packages"]), str(told["version"]))
