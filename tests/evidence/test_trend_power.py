@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
 
+pytest.importorskip(
+    "ruptures", reason="THE RIVALS ARE NOT TRIED: ruptures has no release for this Python"
+)
+
 from evidence.trend_power.__main__ import count_false, measure_delay, measure_placing
 from evidence.trend_power.noises import NOISES, draw_step
 from evidence.trend_power.rivals import SEARCHES
