@@ -33,6 +33,7 @@ from sdperf.report.table import Column, Table
 from sdperf.report.text.ab import (
     describe_place,
     describe_side,
+    describe_statistics,
     list_own_figures,
     tabulate_stages,
 )
@@ -156,10 +157,10 @@ def format_stages(verdict: CaseVerdict, titles: Sequence[str]) -> Iterator[str]:
     last = len(titles) - 1
     columns = (Column(one, is_text=number in (0, last)) for number, one in enumerate(titles))
     yield from format_markdown_table(tabulate_stages(verdict, tuple(columns), UNKNOWN))
-    told = describe_place(verdict)
-    if told is not None:
-        yield ""
-        yield f"{told[0].upper()}{told[1:]}."
+    for told in (describe_statistics(verdict), describe_place(verdict)):
+        if told is not None:
+            yield ""
+            yield f"{told[0].upper()}{told[1:]}."
 
 
 def _format_case(verdict: CaseVerdict) -> Iterator[str]:
