@@ -155,6 +155,13 @@ def test_what_will_certainly_be_skipped_is_not_counted_beforehand(hosts, bench, 
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*that is test_other*", "*a soak takes minutes*"])
     result.stdout.fnmatch_lines(["sdperf*1 case, 1 model load, about *"])
+    result.stdout.fnmatch_lines(["3 cases: * 2 skipped"])
+    kept = json.loads((pytester.path / ".sdperf" / "last-run.json").read_text())["sdperf"]
+    assert sorted(kept["skipped"].values()) == [
+        "a soak takes minutes: --sd-soak 10m",
+        "that is test_other",
+    ]
+    assert not set(kept["skipped"]) & set(kept["outcomes"])
 
 
 def test_benchmarks_spread_over_what_was_asked_for_and_over_nothing_unasked(bench):
