@@ -161,8 +161,8 @@ def _list_facts(machine: JudgedMachine) -> Iterable[tuple[str, str]]:
         yield "machine", machine.machine
         return
     if where.device_kind == "cpu":
-        cores = UNKNOWN if where.cpu_cores is None else str(where.cpu_cores)
-        yield "device", f"CPU: {where.device_name or where.chip}, {cores} cores"
+        cores = UNKNOWN if where.cpu_cores is None else format_quantity(where.cpu_cores, "core")
+        yield "device", f"CPU: {where.device_name or where.chip}, {cores}"
     else:
         yield "device", f"{where.device_kind.upper()}: {where.device_name or where.chip}"
         if where.chip not in where.device_name:
