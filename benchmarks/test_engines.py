@@ -8,7 +8,7 @@ the rest is skipped with a reason.
 import pytest
 
 
-@pytest.mark.sd_matrix("precision", "engine")
+@pytest.mark.sd_matrix("precision", "threads", "engine")
 def test_engine_latency_gain(sd_gain, sd_engine):
     """One image, prompt in to PNG out."""
     if sd_engine == "torch":

@@ -9,7 +9,7 @@ on the device is measured. Quantised weights are such names too (`docs/engines.m
 import pytest
 
 
-@pytest.mark.sd_matrix("precision", "optimisations")
+@pytest.mark.sd_matrix("precision", "threads", "optimisations")
 def test_latency_gain(sd_gain):
     """One image, prompt in to PNG out."""
     sd_gain.latency()
@@ -21,7 +21,9 @@ def test_throughput_gain(sd_gain):
     sd_gain.throughput()
 
 
-@pytest.mark.sd_matrix("precision", "optimisations", skips={"fp32": "that is test_latency_gain"})
+@pytest.mark.sd_matrix(
+    *("precision", "threads", "optimisations"), skips={"fp32": "that is test_latency_gain"}
+)
 def test_latency_gain_over_fp32(sd_gain):
     """One image, against plain fp32: what the precision and the optimisations give together."""
     sd_gain.latency(against="fp32")

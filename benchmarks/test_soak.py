@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.sd_matrix("precision", "engine", "optimisations")
+@pytest.mark.sd_matrix("precision", "threads", "engine", "optimisations")
 def test_soak(sd_benchmark):
     """One image after the other in one process, for as long as the option says."""
     sd_benchmark.soak()

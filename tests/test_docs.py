@@ -32,6 +32,25 @@ def test_each_link_leads_somewhere(page):
     assert broken_links(page.read_text(encoding="utf-8"), page.parent) == []
 
 
+_OWN_INSTALLS = re.compile(r"pip install[^`\n]* (?:--editable )?'?\.(?=[\['`\s]|$)[^`\n]*")
+
+
+def find_replacing_installs(text):
+    """Return the installs of this checkout that put a copy in its place."""
+    return [one for one in _OWN_INSTALLS.findall(text) if "--editable" not in one]
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_install_of_this_checkout_replaces_an_editable_one(page):
+    assert find_replacing_installs(page.read_text(encoding="utf-8")) == []
+
+
+def test_an_install_that_replaces_an_editable_one_is_found():
+    replacing = "pip install --constraint constraints.txt '.[report,tune]'"
+    text = f"`{replacing}` or `pip install .`\npip install --editable '.[tune]'\npip install 'a.b'"
+    assert find_replacing_installs(text) == [replacing, "pip install ."]
+
+
 def unlinked(results, pages):
     """Return the entries of a folder that no page links to, neither to them nor into them."""
     linked = {

@@ -17,6 +17,7 @@ LAYERS = {
     "folders": 0,
     "streams": 0,
     "suite": 0,
+    "git": 1,
     "leftovers": 1,
     "outputs": 1,
     "stats": 1,

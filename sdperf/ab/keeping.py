@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import Block, CaseComparison, CompareOptions, SideRecord
 from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.git.links import refuse_tracked_links
 from sdperf.record.json import (
     check_format_version,
     decode_object,

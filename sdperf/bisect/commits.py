@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.ab.sides.revisions import resolve_revision
-from sdperf.ab.sides.worktree import is_shallow, run_git
+from sdperf.ab.sides.worktree import is_shallow
 from sdperf.bisect.search import History
 from sdperf.errors import ConfigurationError
+from sdperf.git.command import run_git
 
 _FIELDS: Final = "%H%x1f%s%x1f%an%x1f%aI%x1f%P"
 

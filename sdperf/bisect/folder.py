@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sdperf.ab.sides.links import is_tracked, refuse_tracked_links
 from sdperf.ab.verdict.comparison import AbComparison, Compared
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.folders import open_lock
+from sdperf.git.links import is_tracked, refuse_tracked_links
 from sdperf.record.json import decode_object, format_record, parse_record
 from sdperf.store.files import keep_out_of_git, write_atomically
 

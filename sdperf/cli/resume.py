@@ -147,7 +147,7 @@ def _leaves_out(word: str, next_one: str) -> bool:
 
 def _refuse_tracked(path: Path) -> None:
     """Refuse a journal that came with a repository, since its writer chose the command in it."""
-    from sdperf.ab.sides.links import is_tracked, refuse_tracked_links
+    from sdperf.git.links import is_tracked, refuse_tracked_links
 
     if is_tracked(path):
         raise ConfigurationError(
@@ -159,7 +159,7 @@ def _refuse_tracked(path: Path) -> None:
 
 
 def _forget(root: Path) -> int:
-    from sdperf.ab.sides.links import refuse_tracked_links
+    from sdperf.git.links import refuse_tracked_links
     from sdperf.store.journal import list_journals, remove_oldest
     from sdperf.store.session_lock import LOCK_FILE, FolderLock
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdperf.errors import ImageError
+from sdperf.units import format_quantity
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def compute_trajectory_distance(
     if len(baseline) != len(current):
         raise ImageError(
             "the latent trajectories differ in their number of steps",
-            got=f"{len(current)} steps",
-            expected=f"{len(baseline)} steps, as the baseline",
+            got=format_quantity(len(current), "step"),
+            expected=f"{format_quantity(len(baseline), 'step')}, as the baseline",
         )
     cosine_distances: list[float | None] = []
     relative_rms: list[float | None] = []

@@ -16,7 +16,7 @@ from sdperf.record.measurement import ImageRecord, Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import TORCH, Variant
 from sdperf.settings import EXACT
-from sdperf.units import format_quantity
+from sdperf.units import UNKNOWN, format_quantity
 
 ARITHMETIC_PACKAGES: Final = ("torch",)
 """Packages that may round differently in another version: then nothing is claimed."""
@@ -54,7 +54,11 @@ def explain_inexact(saved: Measurement, current: Measurement) -> str | None:
     if before.variables != now.variables:
         return "other environment variables"
     if saved.worker_threads != current.worker_threads:
-        return f"{saved.worker_threads} threads against {current.worker_threads} now"
+        own, theirs = (
+            UNKNOWN if one.worker_threads is None else format_quantity(one.worker_threads, "thread")
+            for one in (saved, current)
+        )
+        return f"{own} against {theirs} now"
     return None
 
 

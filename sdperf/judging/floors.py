@@ -17,6 +17,7 @@ from sdperf.pipeline.optimisations.catalogue import (
 from sdperf.record.floors import ComponentFloor, Floors, PairNoise
 from sdperf.record.observation import Rung
 from sdperf.record.workload import Variant
+from sdperf.units import format_quantity
 
 SSIM_MARGIN: Final = 0.005
 WORST_TILE_MARGIN: Final = 0.02
@@ -198,7 +199,7 @@ def derive_floors(
         ),
         pairs=_derive_pair_noise(legal),
         evidence=(
-            f"worst legal noise over {legal[0].images} images "
+            f"worst legal noise over {format_quantity(legal[0].images, 'image')} "
             f"({', '.join(rung.name for rung in legal)}): SSIM {ssim}, worst tile {tile}, "
             f"PSNR {psnr_db} dB, worst tile {tile_psnr_db} dB, entropy drop {drop_bits} bits; "
             f"margins {SSIM_MARGIN}, {WORST_TILE_MARGIN}, {PSNR_MARGIN_DB} dB, "

@@ -19,6 +19,7 @@ from sdperf.judging.session.judge import judge_session
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.verdict import Outcome
+from sdperf.units import format_quantity
 
 FEWEST_TO_CALIBRATE: Final = FEWEST_SESSIONS + 1
 SLOWDOWNS: Final = tuple(
@@ -86,7 +87,9 @@ def compute_machine_noise(sessions: Sequence[Session], max_slowdown: float) -> M
     first = sessions[0] if sessions else {}
     names = [name for name in first if all(name in one for one in sessions)]
     if len(sessions) < FEWEST_TO_CALIBRATE or not names:
-        raise ValueError(f"{len(sessions)} sessions with {len(names)} cases in common")
+        raise ValueError(
+            f"{len(sessions)} sessions with {format_quantity(len(names), 'case')} in common"
+        )
     red = suspicious = 0
     widths: dict[str, list[float]] = {name: [] for name in names}
     proven: list[float] = []

@@ -35,7 +35,7 @@ from sdperf.record.observation import (
 )
 from sdperf.record.verdict import Exhibit, Finding, Outcome
 from sdperf.stats.sign_flip import compute_sign_flip_p_value
-from sdperf.units import format_score
+from sdperf.units import format_quantity, format_score
 
 FEWEST_PAIRS: Final = 8
 """Eight pairs can reach p = 1/256; with fewer pairs the test could never fail."""
@@ -159,7 +159,8 @@ def judge_quality(
         return Finding(
             Outcome.INCONCLUSIVE,
             "image",
-            f"{len(pairs)} pairs of prompt and seed, {FEWEST_PAIRS} are needed for the paired test",
+            f"{format_quantity(len(pairs), 'pair')} of prompt and seed, {FEWEST_PAIRS} are "
+            "needed for the paired test",
             "add prompts or seeds",
         )
     seen = []
@@ -245,7 +246,8 @@ def judge_sound(seen: Soundness) -> list[Finding]:
         Finding(
             Outcome.PASS,
             "image",
-            f"{len(seen.images)} images sound, entropy {bits:.2f} bits or more, {watched}",
+            f"{format_quantity(len(seen.images), 'image')} sound, entropy {bits:.2f} bits or "
+            f"more, {watched}",
         )
     ]
 

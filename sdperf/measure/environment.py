@@ -11,6 +11,7 @@ from typing import Final
 
 from sdperf import __version__
 from sdperf.device import DeviceKind
+from sdperf.git.command import GIT_QUIET
 from sdperf.measure.resources.apple.apple_parsers import (
     IOREG_ACCELERATORS,
     GpuReading,
@@ -239,13 +240,6 @@ def read_result_variables(system: System = LIVE_SYSTEM) -> dict[str, str]:
         for name, value in sorted(system.environ.items())
         if name.startswith(_VARIABLE_PREFIXES) and not name.endswith(_PLACE_SUFFIXES)
     }
-
-
-GIT_QUIET: Final = (
-    *("--no-optional-locks", "--no-pager", "-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "diff.external="),
-)
-"""Options of git before a command: with them no hook or watcher runs, and nothing is written."""
 
 
 def read_commit(system: System = LIVE_SYSTEM) -> str | None:

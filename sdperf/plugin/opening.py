@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.engines.requirements import require_installed
 from sdperf.folders import list_folder
+from sdperf.git.links import refuse_tracked_links
 from sdperf.outputs import Output, list_temporary_folders
 from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
@@ -44,7 +44,7 @@ def list_outputs(settings: Settings, host: Any, root: Path) -> Iterator[Output]:
 
 
 def refuse_chosen_places(root: Path) -> None:
-    """Refuse a folder of the session that a repository chose by a link: files are removed there.
+    """Refuse places of the session that a repository chose by a link: files are removed there.
 
     Args:
         root: pytest's root folder.
@@ -53,11 +53,14 @@ def refuse_chosen_places(root: Path) -> None:
         ConfigurationError: git tracks a link on the way to the session's files.
     """
     from sdperf.plugin.journalling import IMAGES
+    from sdperf.record.verdict import EVIDENCE_PATH
+    from sdperf.store.controls import CONTROL_LOG
     from sdperf.store.journal import JOURNAL_FOLDER
     from sdperf.store.session_lock import LOCK_FILE
 
-    lock, journals = root / ".sdperf" / LOCK_FILE, root / JOURNAL_FOLDER
-    refuse_tracked_links("session", lock, root / IMAGES, journals)
+    journals = root / JOURNAL_FOLDER
+    files = (f".sdperf/{LOCK_FILE}", CONTROL_LOG, EVIDENCE_PATH, IMAGES)
+    refuse_tracked_links("session", *(root / name for name in files), journals)
     refuse_tracked_links("session", *list_folder(journals))
 
 

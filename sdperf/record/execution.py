@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdperf.settings import SCHEDULER
+from sdperf.units import format_quantity
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
         planned = f" ({asked.steps} of this scheduler)" if asked.steps != asked.fewest_steps else ""
         if asked.strength is not None:
             planned = f" at strength {asked.strength:g}{planned}"
-        least = asked.fewest_steps or asked.steps
-        differences.append(f"asked for {least} steps{planned}, executed {executed.steps}")
+        least = asked.fewest_steps or asked.steps or 0
+        differences.append(
+            f"asked for {format_quantity(least, 'step')}{planned}, executed {executed.steps}"
+        )
     elif (
         asked.steps is None
         and asked.fewest_steps is not None
@@ -91,7 +94,8 @@ def explain_differences(asked: AskedExecution, executed: Execution) -> tuple[str
         and executed.steps < asked.fewest_steps
     ):
         differences.append(
-            f"asked for {asked.fewest_steps} steps or more, executed {executed.steps}"
+            f"asked for {format_quantity(asked.fewest_steps, 'step')} or more, executed "
+            f"{executed.steps}"
         )
     size = explain_size(asked.width, asked.height, executed.width, executed.height)
     if size is not None:

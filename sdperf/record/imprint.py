@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.errors import RecordError
-from sdperf.units import format_shape
+from sdperf.units import format_quantity, format_shape
 
 SUMS: Final = 16
 """How many sums a sketch has: a distance read from two sketches has a standard error of 18 %."""
@@ -179,7 +179,7 @@ def _find_farthest(
 def _explain_mismatch(before: PictureImprint, after: PictureImprint) -> str | None:
     steps = (len(before.latents), len(after.latents))
     if all(steps) and steps[0] != steps[1]:
-        return f"{steps[0]} steps in the baseline, {steps[1]} now"
+        return f"{format_quantity(steps[0], 'step')} in the baseline, {steps[1]} now"
     for what, one, other in (
         ("latents", before.latents[:1], after.latents[:1]),
         ("pixels", (before.pixels,), (after.pixels,)),

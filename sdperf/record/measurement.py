@@ -385,7 +385,7 @@ class Measurement:
         if self.processes < 1 or len(self.rounds_s) % self.processes:
             raise RecordError(
                 "rounds are divided evenly among processes",
-                got=f"{len(self.rounds_s)} rounds, {self.processes} processes",
+                got=f"{len(self.rounds_s)} of them, number of processes {self.processes}",
             )
         for seconds in (self.rounds_cpu_s, self.rounds_own_s):
             if seconds and len(seconds) != len(self.rounds_s):

@@ -89,7 +89,8 @@ def _list_run(comparison: SavedComparison) -> list[ComparedCase]:
 def format_comparison_markdown(comparison: SavedComparison) -> str:
     """Lay the comparison out as Markdown, for a job summary or a pull request."""
     lines = [
-        f"### {escape_markdown(comparison.head)} against {len(comparison.bases)} saved session(s)",
+        f"### {escape_markdown(comparison.head)} against "
+        f"{format_quantity(len(comparison.bases), 'saved session')}",
         "",
         "Seconds of a round, with all its images.",
         "",

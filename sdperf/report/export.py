@@ -14,6 +14,7 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.stats.summaries import compute_median_interval
+from sdperf.units import format_quantity
 
 Direction = Literal["smaller", "bigger"]
 
@@ -77,7 +78,10 @@ def list_figures(rounds_s: Sequence[float], measurement: Measurement | None) -> 
     images = 1 if measurement is None else measurement.images_per_round
     median_s = statistics.median(rounds_s) / images
     interval = compute_median_interval(rounds_s)
-    note = f"median of {len(rounds_s)} rounds; {interval.coverage:.0%} interval of this process"
+    note = (
+        f"median of {format_quantity(len(rounds_s), 'round')}; {interval.coverage:.0%} interval of "
+        "this process"
+    )
     lower, upper = interval.lower / images, interval.upper / images
     what = "round" if measurement is None else "image"
     figures = [

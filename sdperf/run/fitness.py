@@ -18,6 +18,7 @@ from sdperf.record.guard import Guard
 from sdperf.record.measurement import ExcludedRound, GuardLog, GuardPolicy
 from sdperf.run.pool import PoolRound
 from sdperf.settings import GUARDS
+from sdperf.units import format_quantity
 
 
 @dataclass
@@ -68,7 +69,10 @@ class GuardedRounds:
                 hints = [guard.hint for guard in failed if guard.hint is not None]
                 raise UnfitError(
                     "the machine did not hold still long enough to be measured",
-                    got=f"{len(self.excluded)} invalid rounds, the last because {reason}",
+                    got=(
+                        f"{format_quantity(len(self.excluded), 'invalid round')}, the last because "
+                        f"{reason}"
+                    ),
                     expected=f"at most {self.budget}",
                     hint="; ".join([*hints, f"{GUARDS} off measures all the same"]),
                 )

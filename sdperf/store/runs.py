@@ -65,6 +65,8 @@ class RunSummary:
         repeated: How often another plugin ran a case again, by test id; only its last run counts.
         settled: Findings on a case's speed that its saved numbers alone do not give, by test id;
             empty in runs from before they were kept.
+        skipped: Why each skipped case did not run, by test id; empty too in runs from before it was
+            kept.
     """
 
     outcomes: Mapping[str, str]
@@ -78,6 +80,7 @@ class RunSummary:
     earlier: Mapping[str, str] = field(default_factory=dict)
     repeated: Mapping[str, int] = field(default_factory=dict)
     settled: Mapping[str, SettledCase] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def was_resumed(self) -> bool:

@@ -1,11 +1,14 @@
 """``sdperf external check`` as it is typed."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 import pytest
 
 from sdperf.cli import main
+from sdperf.engines.external.starting import refuse_missing_script
+from sdperf.errors import EngineError
 from tests.support import external_toy
 
 TOY = f"{sys.executable} -S {Path(external_toy.__file__)}"
@@ -31,8 +34,34 @@ def test_what_cannot_be_started_is_one_message(capsys):
     assert main(["external", "check", "no-such-program --at all"]) == 2
     assert main(["external", "check", "external:"]) == 2
     assert main(["external", "check", f"{TOY} --fault version"]) == 2
+    assert main(["external", "check", f"{sys.executable} -u nope.py {{prompt}} {{out}}"]) == 2
+    assert main(["external", "check", "sh nope.sh --at all"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 5
     assert "no-such-program: No such file or directory" in lines[0]
     assert "external:COMMAND, external:NAME=COMMAND" in lines[1]
     assert "another version of the protocol" in lines[2]
+    assert "nope.py: No such file or directory" in lines[3]
+    assert "nope.sh: No such file or directory" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("words", "script"),
+    [
+        ("python nope.py", "nope.py"),
+        ("/usr/bin/python3.11 -I -u nope.py {out}", "nope.py"),
+        ("sh ./nope.sh", "./nope.sh"),
+        ("python -m nope", None),
+        ("python -W error nope.py", None),
+        ("sh -c nope", None),
+        ("sh {out}", None),
+        ("python", None),
+        ("nope nope.py", None),
+        (f"python {__file__} nope.py", None),
+    ],
+)
+def test_only_a_word_that_is_to_be_run_is_looked_for(words, script):
+    told = contextlib.nullcontext() if script is None else pytest.raises(EngineError)
+    with told as refused:
+        refuse_missing_script(words.split())
+    assert script is None or refused.value.got == f"{script}: No such file or directory"

@@ -37,7 +37,7 @@ def test_import_says_what_became_of_each_file(runs, capsys):
     (runs / "odd.json").write_text("{")
     assert main(["history", "import", ".benchmarks"]) == 1
     printed = capsys.readouterr()
-    assert printed.out == "30 runs added, 0 were there, 1 files skipped\n"
+    assert printed.out == "30 runs added, 0 were there, 1 file skipped\n"
     assert printed.err.startswith("skipped: .benchmarks/machine/odd.json is no JSON")
     assert main(["history", "import", ".benchmarks/machine/0003.json"]) == 0
     assert capsys.readouterr().out == "0 runs added, 1 were there, 0 files skipped\n"
@@ -94,6 +94,7 @@ def test_prune_says_what_it_would_do_and_does_it(kept, capsys):
         (["history", "show", "1"], "there is no history"),
         (["trend"], "there is no history"),
         (["history", "import", "absent"], "absent does not exist"),
+        (["history", "import", ".", "absent"], "absent does not exist"),
         (["history", "list", "--history", "mysql://x/y"], "URL cannot be used"),
     ],
 )
@@ -102,6 +103,7 @@ def test_what_cannot_be_used_is_one_message(tmp_path, monkeypatch, capsys, argum
     monkeypatch.delenv("SDPERF_HISTORY", raising=False)
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / ".sdperf").exists()
 
 
 @pytest.mark.parametrize(

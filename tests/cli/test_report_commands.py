@@ -65,6 +65,15 @@ def test_the_last_run_is_the_default(quick, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize("command", [["report"], ["baseline", "list"], ["baseline", "show", "1"]])
+def test_a_named_folder_of_accepted_sessions_has_to_exist(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / ".sdperf", real_run(), "last-run.json")
+    assert main([*command, "--baselines", "absent"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "no such folder of accepted sessions; got: absent" in told
+
+
 def test_a_run_alone_is_held_against_the_accepted_sessions(quick, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     document = real_run()

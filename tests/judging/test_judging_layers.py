@@ -53,6 +53,12 @@ def test_sound_images_pass_and_say_how_many_steps_were_watched():
     assert "all 20 steps" in finding.reason
 
 
+def test_one_image_of_one_step_is_counted_in_the_singular():
+    seen = Soundness((image(),), IMAGE, 1, None)
+    assert "1 image sound, " in judge(seen).reason
+    assert describe_seen(seen).startswith("1 image, 1 step, entropy ")
+
+
 def test_hidden_latents_are_said_to_be_unseen():
     assert "latents unseen" in judge(Soundness((image(),), IMAGE, 0, None)).reason
 

@@ -207,11 +207,11 @@ def test_no_overlap_fails(bench, script, pytester):
     renamed = bench("--benchmark-compare", "--sd-html=report.html")
     assert renamed.ret == 1
     page = (pytester.path / "report.html").read_text(encoding="utf-8")
-    assert "no overlap: 0001_one.json holds none of the 1 cases" in page
+    assert "no overlap: 0001_one.json holds no case of this run (1 case)" in page
     assert "Compared with no earlier run" not in page
     renamed.stdout.fnmatch_lines(
         [
-            "no overlap: 0001_one.json holds none of the 1 cases*",
+            "no overlap: 0001_one.json holds no case of this run (1 case)*",
             "NO BASELINE  speed*no compared run holds this case",
             "in the baseline, but not run now: test_latency*",
         ]

@@ -12,6 +12,7 @@ from sdperf.record.measurement import Gain
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import Variant
 from sdperf.run.case import CaseResult
+from sdperf.suite import list_suite_files
 from tests.support.measurements import image, measurement, scores
 
 GAINS = """
@@ -154,12 +155,33 @@ def test_what_will_certainly_be_skipped_is_not_counted_beforehand(hosts, bench, 
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*that is test_other*", "*a soak takes minutes*"])
     result.stdout.fnmatch_lines(["sdperf*1 case, 1 model load, about *"])
+    result.stdout.fnmatch_lines(["3 cases: * 2 skipped"])
+    kept = json.loads((pytester.path / ".sdperf" / "last-run.json").read_text())["sdperf"]
+    assert sorted(kept["skipped"].values()) == [
+        "a soak takes minutes: --sd-soak 10m",
+        "that is test_other",
+    ]
+    assert not set(kept["skipped"]) & set(kept["outcomes"])
 
 
 def test_benchmarks_spread_over_what_was_asked_for_and_over_nothing_unasked(bench):
     result = bench("--collect-only", "-q", "--sd-optimisations=none,stored_png", "-k=latency")
     result.stdout.fnmatch_lines(["*1w-none]", "*1w-stored_png]"])
     assert "none" not in bench("--collect-only", "-q").stdout.str()
+
+
+def test_threads_that_were_asked_for_hold_for_each_case_of_the_suite(bench, pytester):
+    for file in list_suite_files():
+        (pytester.path / file.name).write_bytes(file.read_bytes())
+    everything = ("--collect-only", "-q", "-k=not quality", "--sd-engine=torch,onnx")
+    asked = bench(*everything, "--sd-threads=1", "--sd-optimisations=none,stored_png")
+    cases = [line for line in asked.outlines if "::" in line and "test_bench" not in line]
+    assert {case.partition("::")[2].partition("[")[0] for case in cases} >= {
+        *("test_latency_gain", "test_latency_gain_over_fp32", "test_throughput_gain"),
+        *("test_engine_latency_gain", "test_latency", "test_throughput", "test_soak"),
+    }
+    assert [case for case in cases if "1t" not in case] == []
+    assert "1t" not in bench(*everything).stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_threads_of_a_worker_are_cases_of_their_own(bench, pytester):
     assert {name: one["worker_threads"] for name, one in records.items()} == {
         "test_latency[fp32-sync-1w-1t]": 1
     }
-    result.stdout.fnmatch_lines(["*1 workers of 3 threads on 1 performance cores; force with*"])
+    result.stdout.fnmatch_lines(["*1 worker of 3 threads on 1 performance core; force with*"])
 
 
 def test_named_workers_have_as_many_threads_as_are_named(bench, pytester):

@@ -20,9 +20,9 @@ from sdperf.ab.sides.worktree import (
     is_shallow,
     map_search_path,
     remove_worktree,
-    run_git,
 )
 from sdperf.errors import ConfigurationError
+from sdperf.git.command import run_git
 from sdperf.leftovers import note_leftover
 from sdperf.units import format_bytes
 

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from sdperf.errors import ConfigurationError
+from sdperf.git.command import run_git
 from sdperf.leftovers import note_leftover, sweep, temporary_folder
-from sdperf.measure.environment import GIT_QUIET
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
-_GIT_TIMEOUT_S: Final = 120.0
-_PLACES: Final = (
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
-    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF"),
-    *("GIT_PAGER", "GIT_EDITOR", "GIT_TEMPLATE_DIR", "GIT_QUARANTINE_PATH"),
-)
-"""Variables from hooks of another repository, which would lead git to that repository."""
 
 
 def find_repository(folder: Path) -> Path:
@@ -103,48 +94,6 @@ def map_search_path(search_path: Sequence[str], repository: Path, folder: Path) 
     return tuple(dict.fromkeys(mapped))
 
 
-def make_git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return git's variables without those that name another repository or allow fetching. Pure."""
-    kept = {name: value for name, value in environ.items() if name not in _PLACES}
-    return kept | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
-
-
-def read_refusal(stderr: str) -> tuple[str | None, str | None]:
-    r"""Return git's complaint, and the command that git advises, if any. Pure.
-
-    >>> read_refusal("fatal: dubious ownership\nTo add an exception, call:\n  git config x")
-    ('fatal: dubious ownership', 'git config x')
-    """
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    advised = next((line for line in lines if line.startswith("git ")), None)
-    fault = next((line for line in lines if line.startswith(("fatal:", "error:"))), None)
-    return fault or (lines[-1] if lines else None), advised
-
-
 def is_shallow(repository: Path) -> bool:
     """Tell whether the clone has only a part of the history."""
     return run_git(repository, "rev-parse", "--is-shallow-repository").strip() == "true"
-
-
-def run_git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder and return what it printed.
-
-    Raises:
-        ConfigurationError: git failed, is missing, or took too long.
-    """
-    try:
-        done = subprocess.run(
-            ["git", *GIT_QUIET, "-C", str(folder), *arguments],
-            env=make_git_environment(os.environ),
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigurationError("git cannot be run", got=str(error)) from error
-    if done.returncode:
-        got, hint = read_refusal(done.stderr)
-        raise ConfigurationError(f"git {arguments[0]} failed", got=got, hint=hint)
-    return done.stdout

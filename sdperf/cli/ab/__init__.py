@@ -187,7 +187,7 @@ def held_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
         ConfigurationError: A session or another comparison measures there, or a repository's link
             leads there.
     """
-    from sdperf.ab.sides.links import refuse_tracked_links
+    from sdperf.git.links import refuse_tracked_links
     from sdperf.store.session_lock import LOCK_FILE, FolderLock
 
     refuse_tracked_links("comparison", folder / LOCK_FILE)

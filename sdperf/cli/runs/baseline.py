@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sdperf.cli.shared.options import add_baselines
+from sdperf.cli.shared.options import add_baselines, require_baselines
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.report.text.session.baselines import format_accepted, format_list, format_session
@@ -16,6 +16,7 @@ from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.controls import CONTROL_LOG, merge_controls, read_controls
 from sdperf.store.runs import read_run
+from sdperf.units import format_quantity
 
 LAST_RUN: Final = ".sdperf/last-run.json"
 
@@ -78,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         "show": _show,
         "reject": _reject,
     }
+    if arguments.action != "accept":
+        require_baselines(arguments.baselines)
     store = BaselineStore(arguments.baselines)
     try:
         lines = actions[arguments.action](store, arguments)
@@ -137,4 +140,7 @@ def _reject(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
     session = store.find(arguments.session, arguments.fingerprint)
     removed = store.reject(session)
     images = len(removed) - 1
-    return [f"rejected {session.run.path} and {images} images that nothing else needs"]
+    return [
+        f"rejected {session.run.path} and {format_quantity(images, 'image')} that nothing else "
+        "needs"
+    ]

@@ -15,6 +15,7 @@ from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.settings import HISTORY
 from sdperf.streams import CLEAR_LINE
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.store.history.database import Database
@@ -116,7 +117,12 @@ def run(arguments: argparse.Namespace) -> int:
         "export": _export,
         "prune": _prune,
     }
-    database = open_given(arguments, create=arguments.action == "import")
+    is_import = arguments.action == "import"
+    if is_import:
+        from sdperf.store.history.importing import require_places
+
+        require_places(arguments.places)
+    database = open_given(arguments, create=is_import)
     try:
         return actions[arguments.action](database, arguments)
     finally:
@@ -141,7 +147,8 @@ def _import(database: Database, arguments: argparse.Namespace) -> int:
         where = "" if reason.startswith(str(path)) else f"{path}: "
         print(f"skipped: {where}{reason}", file=sys.stderr)
     print(
-        f"{report.added} runs added, {report.known} were there, {len(report.refused)} files skipped"
+        f"{format_quantity(report.added, 'run')} added, {report.known} were there, "
+        f"{format_quantity(len(report.refused), 'file')} skipped"
     )
     return 1 if report.refused else 0
 
@@ -202,7 +209,7 @@ def _export(database: Database, arguments: argparse.Namespace) -> int:
                 f"{arguments.output} cannot be written", got=error.strerror
             ) from error
     if to_folder:
-        print(f"{len(names) - lost} runs written to {arguments.output}")
+        print(f"{format_quantity(len(names) - lost, 'run')} written to {arguments.output}")
     return 1 if lost else 0
 
 

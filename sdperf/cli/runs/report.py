@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.cli.runs.compare import add_limit_arguments, read_limits
 from sdperf.cli.runs.history import add_history_option, open_given
-from sdperf.cli.shared.options import add_baselines
+from sdperf.cli.shared.options import add_baselines, require_baselines
 from sdperf.errors import ConfigurationError
 from sdperf.store.baselines import DEFAULT_FOLDER
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine, ReportedRun
@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         source, trends = locate_pictures([]), {}
         told = describe_winner(tunings[0]) if tunings else describe_sweep(sweeps[0])
     else:
+        require_baselines(arguments.baselines)
         machines, source = load_machines(arguments.runs, arguments.baselines, limits)
         trends, told = load_machine_trends(machines, arguments), describe(machines)
     size_bytes = write_report(arguments.output, machines, source, trends, tunings, sweeps)
@@ -136,7 +137,7 @@ def describe(machines: Sequence[JudgedMachine]) -> str:
     if len(machines) == 1:
         return summarise(machines[0]).headline
     cases = sum(len(machine.cases) for machine in machines)
-    return f"{len(machines)} machines, {cases} cases"
+    return f"{len(machines)} machines, {format_quantity(cases, 'case')}"
 
 
 def load_machines(

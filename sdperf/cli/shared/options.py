@@ -161,6 +161,22 @@ def add_baselines(options: Options, folder: Path) -> None:
     add_setting(options, sessions, default=folder)
 
 
+def require_baselines(folder: Path) -> None:
+    """Refuse a named folder of accepted sessions that does not exist; the usual one may be missing.
+
+    Raises:
+        ConfigurationError: There is no such folder.
+    """
+    from sdperf.store.baselines import DEFAULT_FOLDER
+
+    if folder != Path(DEFAULT_FOLDER) and not folder.is_dir():
+        raise ConfigurationError(
+            "there is no such folder of accepted sessions",
+            got=str(folder),
+            hint="name one that exists; sdperf baseline accept --reason TEXT makes the usual one",
+        )
+
+
 def add_strictness(options: Options, *, is_exact: bool = False) -> None:
     """Register the options that make a judgement stricter."""
     add_setting(options, STRICT)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from sdperf.engines.external.naming import (
     NamedCommand,
@@ -11,11 +16,17 @@ from sdperf.engines.external.naming import (
     unescape_choices,
 )
 from sdperf.engines.external.piped import PipedProgram
+from sdperf.engines.external.process import refuse_command
 from sdperf.engines.external.program import Program, choose_environment, fill_own_places
 from sdperf.engines.external.template import TemplateProgram, is_template
 from sdperf.errors import ConfigurationError
 from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.settings import ENGINE
+
+_PYTHON: Final = re.compile(r"(?:python|pypy)[0-9.]*")
+_SHELL: Final = re.compile(r"bash|dash|zsh|sh")
+_FLAGS: Final = re.compile(r"-[bBdEIiOPqRsSuvx]+")
+"""Options of Python that take no word."""
 
 
 def read_engine(engine: str) -> NamedCommand:
@@ -41,10 +52,31 @@ def start_program(named: NamedCommand, limit_s: float, clock: Clock = monotonic_
         clock: Times the pictures.
 
     Raises:
-        EngineError: It cannot be started or used.
+        EngineError: It cannot be started or used, or the script that it is to run is missing.
         WorkerError: It ended, was late, or said what is no reply.
     """
     words = fill_own_places([unescape_choices(word) for word in named.command])
+    refuse_missing_script(words)
     make = TemplateProgram if is_template(words) else PipedProgram
     environment = choose_environment(named.command, os.environ)
     return make(named.name, words, limit_s, clock, environment)
+
+
+def refuse_missing_script(words: Sequence[str]) -> None:
+    """Refuse a script that does not exist: its interpreter starts, and tells in words of its own.
+
+    A script is looked for where Python or a shell is the program, and no option that takes a word,
+    such as ``-c`` or ``-m``, stands before it.
+
+    Raises:
+        EngineError: There is no such script.
+    """
+    program = Path(words[0]).name
+    is_python = bool(_PYTHON.fullmatch(program))
+    if not (is_python or _SHELL.fullmatch(program)):
+        return
+    rest = (word for word in words[1:] if not (is_python and _FLAGS.fullmatch(word)))
+    script = next(rest, "-")
+    if script.startswith("-") or "{" in script or Path(script).exists():
+        return
+    raise refuse_command([script], FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))

@@ -7,6 +7,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
+from sdperf.units import format_quantity
 
 _OWN_AFFAIR: Final = frozenset({"model", "lora"})
 """Fields not compared: paths or hub ids, which may change; `model_hash` and `loras` tell."""
@@ -43,7 +44,8 @@ def explain_difference(saved: Measurement, current: Measurement) -> Difference |
     """
     if saved.kind != current.kind or saved.images_per_round != current.images_per_round:
         return Difference(
-            f"{saved.images_per_round} images a round against {current.images_per_round} now"
+            f"{format_quantity(saved.images_per_round, 'image')} a round against "
+            f"{current.images_per_round} now"
         )
     if saved.variant.identity != current.variant.identity:
         return Difference(f"variant {saved.variant.id} against {current.variant.id} now")

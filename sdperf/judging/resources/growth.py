@@ -10,7 +10,7 @@ from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.settings import SOAK
 from sdperf.stats.slope import Slope, compute_slope
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 GATE: Final = "growth"
 DEFAULT_MAX_LEAK_BYTES: Final = 256 * 2**10
@@ -132,5 +132,5 @@ def describe_growth(growth: Growth) -> str:
     return (
         f"{growth.memory} grows by {format_bytes(growth.per_image_bytes)} a picture "
         f"({format_bytes(growth.lower_bytes)} to {format_bytes(growth.upper_bytes)}, "
-        f"{growth.images} pictures)"
+        f"{format_quantity(growth.images, 'picture')})"
     )

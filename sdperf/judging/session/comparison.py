@@ -295,7 +295,10 @@ def describe_nearest(
             changes.append(current - statistics.fmean(map(math.log, medians)))
     if changes:
         change = format_change(math.exp(statistics.median(changes)))
-        lines.append(f"  {len(changes)} cases took {change} of its time in the median; not judged")
+        lines.append(
+            f"  {format_quantity(len(changes), 'case')} took {change} of its time in the "
+            "median; not judged"
+        )
     return lines
 
 

@@ -33,6 +33,7 @@ from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
 from sdperf.store.runs import SavedRun
+from sdperf.units import format_quantity
 
 _SPEEDS: Final = (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS, Outcome.INCONCLUSIVE)
 """The outcomes that a run may have settled for a case with compared sessions."""
@@ -138,7 +139,7 @@ def compare_sessions(
     if not shared:
         raise RecordError(
             f"{head.path} has no case in common with what it is compared with",
-            got=f"{len(head.cases)} cases",
+            got=format_quantity(len(head.cases), "case"),
             expected=f"test ids as in {', '.join(str(base.path) for base in bases)}",
             hint="run pytest from the same folder, so that test ids agree",
         )

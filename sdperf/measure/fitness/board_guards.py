@@ -7,6 +7,7 @@ from typing import Final
 from sdperf.measure.fitness.conditions import Conditions
 from sdperf.measure.resources.linux.arm_parsers import SINCE_BOOT_SHIFT, SLOWED, UNDER_VOLTAGE
 from sdperf.record.guard import Guard
+from sdperf.units import format_quantity
 
 _THROTTLING: Final = "thermal throttling"
 _SUPPLY: Final = "supply voltage"
@@ -18,7 +19,7 @@ def judge_throttling(now: Conditions) -> Guard:
     """Judge whether heat lowers the clocks now, as far as processor, kernel or firmware tell."""
     slowed = _name_slowed(now.firmware_flags or 0)
     if now.cooling_state:
-        slowed.append(f"the kernel lowers clocks by {now.cooling_state} steps")
+        slowed.append(f"the kernel lowers clocks by {format_quantity(now.cooling_state, 'step')}")
     warmth = "" if now.temperature_c is None else f", {now.temperature_c:.0f} degrees"
     if slowed:
         return Guard(_THROTTLING, "fail", f"now{warmth}", "; ".join(slowed), _COOL)
@@ -65,8 +66,8 @@ def compare_board(before: Conditions, after: Conditions) -> tuple[Guard, ...]:
     found = []
     grown = (after.throttle_count or 0) - (before.throttle_count or 0)
     if None not in (before.throttle_count, after.throttle_count) and grown:
-        sentence = f"processors slowed down for heat {grown} times"
-        found.append(Guard(_THROTTLING, "fail", f"{grown} times", sentence))
+        sentence = f"processors slowed down for heat {format_quantity(grown, 'time')}"
+        found.append(Guard(_THROTTLING, "fail", format_quantity(grown, "time"), sentence))
     was, is_now = before.cooling_state, after.cooling_state
     if was is not None and is_now is not None and is_now > was:
         sentence = f"the kernel lowered processors' clocks for heat, from step {was} to {is_now}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sdperf.errors import ModelError
 from sdperf.models.headers import check_safetensors, read_tensor_names
 from sdperf.models.layout import DENOISERS, INDEX_NAME, ModelIndex
-from sdperf.units import format_names
+from sdperf.units import format_names, format_quantity
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +125,7 @@ def read_single_file(path: Path, where: str) -> SingleFile:
     if alone is not None:
         raise ModelError(
             f"{where} holds {alone} only",
-            got=f"{len(names)} weights, such as {min(names)}",
+            got=f"{format_quantity(len(names), 'weight')}, such as {min(names)}",
             expected="all networks of a pipeline, or its denoiser alone",
             hint="give the file of the denoiser or of the checkpoint",
         )

@@ -43,14 +43,13 @@ def write_html(live: LiveSession, outcome: SessionOutcome, root: Path, path: Pat
     """
     from sdperf.report.html.files import write_report
     from sdperf.report.pictures.pictures import locate_pictures
-    from sdperf.store.history.database import locate_history
 
     last_run = root / ".sdperf" / "last-run.json"
     paths = [one.path for one in outcome.comparison.sessions if one.path is not None]
     try:
         judged = judge_stored(live.read_limits(), outcome, last_run, paths)
         source = locate_pictures([*paths, last_run])
-        trends = find_trends(judged, locate_history(live.settings.history or None, root))
+        trends = find_trends(judged, live.settings.history, root)
         size_bytes = write_report(path, [judged], source, trends)
     except SdperfError as error:
         raise ReportError(f"no report: {error}") from error
@@ -60,19 +59,21 @@ def write_html(live: LiveSession, outcome: SessionOutcome, root: Path, path: Pat
     return f"report: {_shown(path)} ({format_bytes(size_bytes)})"
 
 
-def find_trends(judged: JudgedMachine, history: str) -> dict[str, list[Trend]]:
+def find_trends(judged: JudgedMachine, given: str | None, root: Path) -> dict[str, list[Trend]]:
     """Find the trends of the machine, from its history where one is kept.
 
     Args:
         judged: The session.
-        history: The URL of the history. Where it is missing or cannot be read, the session's own
-            runs give the trend; an error was reported before, when the run was kept.
+        given: The history: a URL or file; the default is looked at where it is off. Where it is
+            missing or cannot be read, the session's own runs give the trend; an error was reported
+            before, when the run was kept.
+        root: pytest's root folder.
     """
     from sdperf.report.trends import find_machine_trends
-    from sdperf.store.history.database import open_database
+    from sdperf.store.history.database import locate_history, open_database
 
     try:
-        database = open_database(history, create=False)
+        database = open_database(locate_history(given or None, root), create=False)
     except SdperfError:
         return find_machine_trends([judged], None)
     try:

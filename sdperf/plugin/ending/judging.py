@@ -36,6 +36,7 @@ from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.settings import CONFIRM
 from sdperf.store.baselines import BaselineStore
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.plugin.live.session import LiveSession
@@ -239,7 +240,8 @@ def _explain_no_overlap(comparison: Comparison, rows: list[Row], renamed: str | 
     if not sessions or not measured or names & {row.verdict.case for row in measured}:
         return None
     return (
-        f"no overlap: {sessions[-1].source} holds none of the {len(measured)} cases; "
+        f"no overlap: {sessions[-1].source} holds no case of this run "
+        f"({format_quantity(len(measured), 'case')}); "
         f"{renamed or 'were they renamed, or is pytest run from another folder?'}"
     )
 

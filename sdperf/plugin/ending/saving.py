@@ -73,6 +73,7 @@ def summarise_run(live: LiveSession, outcome: SessionOutcome) -> RunSummary:
         earlier=dict(live.kept),
         repeated=dict(live.log.repeated),
         settled=outcome.settled,
+        skipped=dict(live.log.skipped),
     )
 
 

@@ -13,7 +13,7 @@ from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
-from sdperf.report.text.lines import Line, colour_of, wrap_line
+from sdperf.report.text.lines import Line, colour_of
 from sdperf.report.text.session.cases import (
     Row,
     format_ceilings,
@@ -28,6 +28,7 @@ from sdperf.report.text.session.engines import format_engines
 from sdperf.report.text.session.gains import format_gains
 from sdperf.report.text.session.inside import format_guards, format_telling
 from sdperf.report.text.session.programs import format_programs
+from sdperf.report.text.session.skips import format_skips
 from sdperf.report.text.session.soak import format_soaks
 from sdperf.report.text.wrapping import wrap_text
 from sdperf.streams import strip_controls
@@ -96,30 +97,6 @@ def print_summary(
             "nothing was compared: --benchmark-autosave keeps a run, --benchmark-compare judges"
         )
         reporter.write_line("    the next one by it")
-
-
-def format_skips(reasons: Iterable[str]) -> list[Line]:
-    """Say why cases did not run: each reason with its number of cases, one after the other. Pure.
-
-    Args:
-        reasons: One of each skipped case.
-    """
-    counted = Counter(reasons)
-    words = [
-        (f"{count} x " if len(counted) > 1 or count > 1 else "") + _explain_skip(reason)
-        for reason, count in counted.most_common()
-    ]
-    return wrap_line(f"skipped: {'; '.join(words)}") if words else []
-
-
-def _explain_skip(reason: str) -> str:
-    """Say why cases did not run; pytest-benchmark's own words do not fit the quality suite."""
-    if "--benchmark-only" not in reason:
-        return reason
-    return (
-        "not timed by pytest-benchmark (the quality suite), because of --benchmark-only; leave it "
-        "out to ask them too"
-    )
 
 
 def _format_suite(outcome: SessionOutcome) -> list[Line]:

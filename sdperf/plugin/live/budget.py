@@ -22,7 +22,7 @@ from sdperf.plugin.live.cost import (
 )
 from sdperf.record.workload import TORCH
 from sdperf.settings import BUDGET
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.plugin.live.ahead import ExpectedWork
@@ -125,12 +125,13 @@ class SessionBudget:
         if takes_s > left_s:
             self.suites.live_line.tell(
                 f"{BUDGET} {format_seconds(budget_s)}: the first case alone takes "
-                f"{format_seconds(takes_s)} in {rounds} rounds, and "
+                f"{format_seconds(takes_s)} in {format_quantity(rounds, 'round')}, and "
                 + (f"there are {format_seconds(left_s)} left" if left_s > 0 else "none is left")
             )
         elif rounds < self.rounds:
             self.suites.live_line.tell(
-                f"{BUDGET} {format_seconds(budget_s)}: {rounds} rounds of the first case"
+                f"{BUDGET} {format_seconds(budget_s)}: {format_quantity(rounds, 'round')} of "
+                "the first case"
             )
         return rounds
 
@@ -213,7 +214,7 @@ class SessionBudget:
         out = [one for one in left if one.node_id not in chosen]
         budget_s = self.suites.settings.budget_s
         fewer = self.rounds < self.suites.settings.rounds
-        rounds = f", {self.rounds} rounds of one image each" if fewer else ""
+        rounds = f", {format_quantity(self.rounds, 'round')} of one image each" if fewer else ""
         words = f"; left out unless time remains: {describe_left_out(out)}" if out else ""
         self.suites.live_line.tell(
             f"{BUDGET} {format_seconds(budget_s)}: {len(chosen)} of the {len(left)} cases that are "

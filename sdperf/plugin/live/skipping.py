@@ -15,7 +15,7 @@ from sdperf.plugin.options import Settings
 from sdperf.record.workload import TORCH, Variant, name_engine
 from sdperf.run.memory import FITS_EVERYWHERE_BYTES, WEIGHT_BYTES
 from sdperf.settings import ENGINE, OPTIMISATIONS, PRECISION, SUBJECT, WORKERS
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.run.hosts.cluster import Cluster
@@ -43,9 +43,12 @@ def find_skip_reason(
         if settings.workers_are_auto and variant.workers > there:
             return f"{variant.workers} workers in a cluster of {there}"
     elif settings.workers_are_auto and _count_busy(variant) > suite.cpu_threads:
-        each = "" if variant.threads is None else f" of {variant.threads} threads"
+        cores = format_quantity(suite.cpu_threads, "performance core")
+        each = (
+            "" if variant.threads is None else f" of {format_quantity(variant.threads, 'thread')}"
+        )
         return (
-            f"{variant.workers} workers{each} on {suite.cpu_threads} performance cores; "
+            f"{format_quantity(variant.workers, 'worker')}{each} on {cores}; "
             f"force with {WORKERS} {variant.workers}"
         )
     if settings.precision_is_auto and variant.precision != "fp32" and not variant.is_external:

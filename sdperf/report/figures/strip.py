@@ -14,7 +14,7 @@ from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
 from sdperf.report.table import Table
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,10 @@ def _draw_rounds(ax: Axes, cases: Sequence[ReportedCase], hints: dict[str, str])
         distances = [100 * (seconds / median - 1) for seconds in case.rounds_s]
         spread = max(spread, *(abs(each) for each in distances))
         gid = f"rounds-{position}"
-        hints[gid] = f"{case.short}: median {format_seconds(median)}, {len(case.rounds_s)} rounds"
+        hints[gid] = (
+            f"{case.short}: median {format_seconds(median)}, "
+            f"{format_quantity(len(case.rounds_s), 'round')}"
+        )
         count = len(distances)
         ax.plot(places[:count], distances, "o", ms=2.8, color=light("blue"), gid=gid)
         for number, (place, one) in enumerate(zip(places[count:], excluded, strict=True)):

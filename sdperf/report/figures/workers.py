@@ -14,7 +14,7 @@ from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, label_ends, new_figure
 from sdperf.report.table import Table
 from sdperf.report.text.session.cases import Overlap, describe_overlap, find_overlaps
-from sdperf.units import UNKNOWN, format_bytes, format_seconds
+from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,12 +56,13 @@ def draw_workers(machine: JudgedMachine) -> Drawn | None:
         for ax in axes[2:]:
             ax.set_xlabel("workers (processes with a pipeline each)")
     images = chosen[0].images_per_round
+    each = "" if threads is None else f", {format_quantity(threads, 'CPU thread')} a worker"
     return Drawn(
         name="workers",
         title="One worker against many, sync against async",
         caption=(
             f"{'A batch of ' + str(images) + ' prompts' if images > 1 else 'Single images'}"
-            f"{'' if threads is None else f', {threads} CPU threads a worker'}. Solid and "
+            f"{each}. Solid and "
             "filled: sync; dashed and hollow: async. Black dashes at the lower right: the most "
             "that overlap can save, the share of an image that is not the device's work; what lies "
             "beyond them is noise. Memory: resident sets and device memory of all workers together."

@@ -13,6 +13,7 @@ from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.figures.palette import SIGNS, role_of
 from sdperf.report.html.environments import list_differences
+from sdperf.report.text.session.skips import describe_skips
 from sdperf.units import UNKNOWN, format_bytes, format_change, format_names, format_quantity
 
 MOST_SHOWN: Final = 6
@@ -160,8 +161,8 @@ def _list_facts(machine: JudgedMachine) -> Iterable[tuple[str, str]]:
         yield "machine", machine.machine
         return
     if where.device_kind == "cpu":
-        cores = UNKNOWN if where.cpu_cores is None else str(where.cpu_cores)
-        yield "device", f"CPU: {where.device_name or where.chip}, {cores} cores"
+        cores = UNKNOWN if where.cpu_cores is None else format_quantity(where.cpu_cores, "core")
+        yield "device", f"CPU: {where.device_name or where.chip}, {cores}"
     else:
         yield "device", f"{where.device_kind.upper()}: {where.device_name or where.chip}"
         if where.chip not in where.device_name:
@@ -218,6 +219,13 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     again = sum(one.was_measured_again is True for one in machine.settled.values())
     if again:
         yield _trust(f"{format_quantity(again, 'case')} measured again in the same run.")
+    skipped = {} if summary is None else summary.skipped
+    if skipped:
+        were = "was" if len(skipped) == 1 else "were"
+        yield _doubt(
+            f"{format_quantity(len(skipped), 'more case')} {were} skipped and not counted above: "
+            f"{describe_skips(skipped.values(), MOST_SHOWN)}."
+        )
     absent = [case.short for case in machine.cases if case.is_absent]
     if absent:
         were = "was" if len(absent) == 1 else "were"

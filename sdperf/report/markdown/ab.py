@@ -33,12 +33,13 @@ from sdperf.report.table import Column, Table
 from sdperf.report.text.ab import (
     describe_place,
     describe_side,
+    describe_statistics,
     list_own_figures,
     tabulate_stages,
 )
 from sdperf.report.text.session.controls import format_self_difference
 from sdperf.stats.paired import YuenBounds
-from sdperf.units import UNKNOWN, format_score
+from sdperf.units import UNKNOWN, format_quantity, format_score
 
 if TYPE_CHECKING:
     from sdperf.record.measurement import ImageRecord
@@ -156,17 +157,17 @@ def format_stages(verdict: CaseVerdict, titles: Sequence[str]) -> Iterator[str]:
     last = len(titles) - 1
     columns = (Column(one, is_text=number in (0, last)) for number, one in enumerate(titles))
     yield from format_markdown_table(tabulate_stages(verdict, tuple(columns), UNKNOWN))
-    told = describe_place(verdict)
-    if told is not None:
-        yield ""
-        yield f"{told[0].upper()}{told[1:]}."
+    for told in (describe_statistics(verdict), describe_place(verdict)):
+        if told is not None:
+            yield ""
+            yield f"{told[0].upper()}{told[1:]}."
 
 
 def _format_case(verdict: CaseVerdict) -> Iterator[str]:
     case = verdict.case
     yield f"## {escape_markdown(describe_case(case.case, case.variant_a, case.variant_b))}"
     yield ""
-    yield f"**{escape_markdown(verdict.line)}** ({len(case.contrasts)} blocks)"
+    yield f"**{escape_markdown(verdict.line)}** ({format_quantity(len(case.contrasts), 'block')})"
     yield ""
     for finding in verdict.findings:
         yield f"- {finding.gate}: {finding.outcome.value}: {escape_markdown(finding.reason)}"

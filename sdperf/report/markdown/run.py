@@ -11,7 +11,7 @@ from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.table import Code, Column, Table
 from sdperf.report.text.session.cases import Row, find_worst_scores, format_counts
-from sdperf.units import format_change, format_score, format_seconds
+from sdperf.units import format_change, format_quantity, format_score, format_seconds
 
 LONGEST: Final = 60_000
 """The most characters of a summary; GitHub accepts 65,536 in a comment."""
@@ -116,4 +116,4 @@ def _within(lines: Iterable[str], longest: int) -> list[str]:
             kept.append(line)
         else:
             left_out += 1
-    return [*kept, *([f"and {left_out} more lines"] if left_out else [])]
+    return [*kept, *([f"and {format_quantity(left_out, 'more line')}"] if left_out else [])]

@@ -12,6 +12,7 @@ from sdperf.report.text.tune import (
     tabulate_front,
 )
 from sdperf.tune.summary import StudySummary
+from sdperf.units import format_quantity
 
 
 def format_summary_markdown(summary: StudySummary) -> str:
@@ -32,7 +33,10 @@ def format_summary_markdown(summary: StudySummary) -> str:
         told = f"- trial {one.number}: {escape_markdown(f'{one.judgement}, {one.reason}')}"
         if one.speedup is not None:
             middle, least, most = one.speedup
-            told += f"; {middle:.2f} times as fast ({least:.2f} to {most:.2f}), {one.blocks} blocks"
+            told += (
+                f"; {middle:.2f} times as fast ({least:.2f} to {most:.2f}), "
+                f"{format_quantity(one.blocks, 'block')}"
+            )
         lines.append(told)
     for name, shares in summary.importances.items():
         ordered = sorted(shares.items(), key=lambda pair: -pair[1])

@@ -200,9 +200,19 @@ def _format_stages(verdict: CaseVerdict) -> Iterator[Line]:
         Column("time", is_text=True, gap=2),
     )
     yield from format_text_table(tabulate_stages(verdict, columns), "  ")
-    told = describe_place(verdict)
-    if told is not None:
-        yield from wrap_line(f"  {told}")
+    for told in (describe_statistics(verdict), describe_place(verdict)):
+        if told is not None:
+            yield from wrap_line(f"  {told}")
+
+
+def describe_statistics(verdict: CaseVerdict) -> str | None:
+    """Say what the two statistics of the stages are, which may disagree where rounds scatter."""
+    if all(stage.bounds is None for stage in verdict.stages):
+        return None
+    return (
+        "seconds are medians of all profiled rounds; the change of time comes from rounds in pairs "
+        "and is surer where the two disagree"
+    )
 
 
 def tabulate_stages(verdict: CaseVerdict, columns: tuple[Column, ...], unknown: str = "") -> Table:

@@ -7,7 +7,7 @@ import math
 from sdperf.judging.machine_noise import MachineNoise
 from sdperf.report.text.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
-from sdperf.units import format_change
+from sdperf.units import format_change, format_quantity
 
 
 def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
@@ -19,7 +19,8 @@ def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
     proven = _format_slowdown(noise.smallest_proven)
     width = format_change(1 + noise.telling_width)
     texts = [
-        f"{noise.sessions} sessions of unchanged code, {noise.cases} cases, on {fingerprint}",
+        f"{noise.sessions} sessions of unchanged code, {format_quantity(noise.cases, 'case')}, "
+        f"on {fingerprint}",
         f"false alarms: {red} by saved numbers alone; the true share is below "
         f"{noise.red_bound:.0%} with 95 % confidence (more sessions say more)",
         again,

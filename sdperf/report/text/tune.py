@@ -169,7 +169,10 @@ def _format_confirmation(one: WinnerConfirmation) -> Iterable[Line]:
     text = f"trial {one.number} beside the default: {one.judgement}, {one.reason}"
     if one.speedup is not None:
         middle, least, most = one.speedup
-        text += f"; x {middle:.2f} ({least:.2f} to {most:.2f}) over {one.blocks} blocks"
+        text += (
+            f"; x {middle:.2f} ({least:.2f} to {most:.2f}) over "
+            f"{format_quantity(one.blocks, 'block')}"
+        )
     return [Line(part) for part in _wrap(text, "  ")]
 
 

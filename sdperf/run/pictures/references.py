@@ -20,7 +20,7 @@ from sdperf.run.messages import WorkerSpec
 from sdperf.run.pictures.sources import Source
 from sdperf.run.quality.questions import RecordImage
 from sdperf.run.quality.recorded import Recording
-from sdperf.units import shorten
+from sdperf.units import format_quantity, shorten
 
 if TYPE_CHECKING:
     from sdperf.run.suite import Suite
@@ -85,7 +85,7 @@ def find_reference(suite: Suite, precision: Precision, engine: str) -> Source | 
     if kind != "cpu":
         return Source(replace(plain, device="cpu"), threads, "fp32 on the CPU")
     other = 1 if threads > 1 else 2
-    words = f"itself with {other} instead of {threads} threads (A/A)"
+    words = f"itself with {other} instead of {format_quantity(threads, 'thread')} (A/A)"
     return Source(plain, other, words)
 
 

@@ -30,6 +30,7 @@ from sdperf.run.messages import (
 from sdperf.run.program.given import check_given, make_given
 from sdperf.run.quality.questions import GenerateBatch, Question
 from sdperf.settings import ENGINE, OPTIMISATIONS, PRECISION, SUBJECT
+from sdperf.units import format_quantity
 
 T = TypeVar("T")
 
@@ -230,7 +231,7 @@ def find_no_overlap(facts: ProgramFacts | None, mode: Mode) -> str | None:
 def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str) -> tuple[str, ...]:
     """List the requested settings that a program cannot take, in words. Pure."""
     asked = {
-        "steps": f"{workload.num_inference_steps} steps",
+        "steps": format_quantity(workload.num_inference_steps, "step"),
         "guidance": None
         if workload.guidance_scale is None
         else f"guidance {workload.guidance_scale:g}",

@@ -42,7 +42,7 @@ from sdperf.run.quality.questions import GenerateBatch, ReplayRecording, SoilMem
 from sdperf.run.quality.recorded import Floats, Recording, Replay
 from sdperf.run.suite import Suite
 from sdperf.settings import IN_PROCESS
-from sdperf.units import format_shape
+from sdperf.units import format_quantity, format_shape
 
 FEWEST_IMAGES: Final = 8
 """The fewest pairs with which the exact paired test can fail."""
@@ -295,7 +295,7 @@ def _compare_latents(image: ImageRequest, before: Recording, after: Recording) -
         raise UnsupportedError("the pipeline does not show its latents after each step")
     steps = len(before.latents), len(after.latents)
     if steps[0] != steps[1]:
-        words = f"drawn in {steps[1]} steps, the reference in {steps[0]}"
+        words = f"drawn in {format_quantity(steps[1], 'step')}, the reference in {steps[0]}"
         return PictureTrajectory(image, TrajectoryDistance((), (), None), words)
     for one, other in zip(before.latents, after.latents, strict=True):
         if one.shape != other.shape:

@@ -40,6 +40,7 @@ from sdperf.store.contribution.anonymity import (
     is_clean_environment,
 )
 from sdperf.store.runs import SavedRun
+from sdperf.units import format_quantity
 
 CONTRIBUTION_VERSION: Final = 1
 MOST_BYTES: Final = 1 << 20
@@ -160,7 +161,7 @@ def build_contribution(run: SavedRun) -> Contribution:
     if not usable:
         raise RecordError(
             f"{run.path} holds nothing that could be handed on",
-            got=f"{len(run.cases)} cases, none of them usable",
+            got=f"{format_quantity(len(run.cases), 'case')}, none of them usable",
             hint="pytest benchmarks --benchmark-json=run.json",
         )
     if len({measured.environment.fingerprint() for measured, _ in usable}) > 1:

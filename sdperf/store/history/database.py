@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.git.links import refuse_tracked_database
 from sdperf.settings import HISTORY
 from sdperf.store.files import is_spelt_in_utf8
 from sdperf.store.history.schema import HEAD_REVISION, metadata
@@ -110,9 +111,13 @@ def locate_history(given: str | None, root: Path) -> str:
         A URL. It may hold a password: show `Database.shown` to people instead.
 
     Raises:
-        ConfigurationError: The name of the file or folder is not UTF-8.
+        ConfigurationError: The name of the file or folder is not UTF-8, or a repository's link
+            leads to the default file.
     """
-    chosen = given or os.environ.get(VARIABLE) or str(root / DEFAULT_FILE)
+    chosen = given or os.environ.get(VARIABLE)
+    if not chosen:
+        refuse_tracked_database("history", root / DEFAULT_FILE)
+        chosen = str(root / DEFAULT_FILE)
     if not is_spelt_in_utf8(chosen):
         raise ConfigurationError(
             "the history cannot be kept in a place whose name is not UTF-8",

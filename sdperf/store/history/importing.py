@@ -44,11 +44,22 @@ class ImportReport:
     refused: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def list_run_files(places: Iterable[Path]) -> Iterator[Path]:
-    """Yield files, and every ``*.json`` below folders, in order of their names.
+def require_places(places: Iterable[Path]) -> None:
+    """Make sure that files and folders exist before anything is made or read.
 
     Raises:
         ConfigurationError: A place does not exist.
+    """
+    for place in places:
+        if not place.exists():
+            raise ConfigurationError(f"{place} does not exist", expected="a folder, or saved runs")
+
+
+def list_run_files(places: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, and every ``*.json`` below folders, in order of their names.
+
+    Args:
+        places: Files and folders that exist, see `require_places`.
     """
     for place in places:
         if place.is_dir():
@@ -57,10 +68,8 @@ def list_run_files(places: Iterable[Path]) -> Iterator[Path]:
                 for name in sorted(names):
                     if name.endswith(".json") and not name.startswith("."):
                         yield Path(folder) / name
-        elif place.exists():
-            yield place
         else:
-            raise ConfigurationError(f"{place} does not exist", expected="a folder, or saved runs")
+            yield place
 
 
 def import_files(

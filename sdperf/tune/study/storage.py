@@ -25,8 +25,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
-from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.errors import ConfigurationError, RecordError
+from sdperf.git.links import refuse_tracked_database
 from sdperf.store.files import is_spelt_in_utf8
 from sdperf.tune import DEFAULT_FILE
 from sdperf.urls import mask_url
@@ -83,8 +83,7 @@ def locate_storage(given: str | None, root: Path) -> URL:
             the default file.
     """
     if not given:
-        files = (f"{DEFAULT_FILE}{suffix}" for suffix in ("", "-journal", "-wal", "-shm"))
-        refuse_tracked_links("study", *(root / name for name in files))
+        refuse_tracked_database("study", root / DEFAULT_FILE)
     text = given or str(root / DEFAULT_FILE)
     if not is_spelt_in_utf8(text):
         raise ConfigurationError(

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from sdperf.ab.sides.revisions import resolve_revision
-from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path, run_git
+from sdperf.ab.sides.worktree import checked_out, find_repository, map_search_path
 from sdperf.errors import ConfigurationError
+from sdperf.git.command import run_git
 from tests.support.repositories import git
 
 

@@ -362,6 +362,8 @@ def test_the_table_fits_a_terminal():
     bases = [recorded("a" * 40, 1 + 0.01 * number, number) for number in range(6)]
     table = format_comparison_table(compare_sessions(bases, recorded("b" * 40, 1.09, 6)))
     assert max(len(line.text) for line in table) <= 100
+    one = compare_sessions(bases[:1], recorded("b" * 40, 1.09, 6))
+    assert " against 1 saved session\n" in format_comparison_markdown(one)
     assert "sdperf ab aaaaaaaaaaaa" in " ".join(line.text for line in table)
 
 

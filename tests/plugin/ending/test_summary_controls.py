@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from sdperf.plugin.ending.summary import describe_run, format_skips, list_without_effect
+from sdperf.plugin.ending.summary import describe_run, list_without_effect
+from sdperf.report.text.session.skips import format_skips
 
 EVIL = "a\x1b[2J\x07\u202e\nb"
 

@@ -190,6 +190,19 @@ def test_cases_that_were_left_out_are_counted_and_are_no_change():
     assert said.startswith(f"{len(gone)} cases of the earlier runs were not run: stage[")
 
 
+def test_skipped_cases_are_counted_beside_those_that_ran_and_say_why():
+    head = real_run()
+    head["sdperf"]["skipped"] = {"a[1]": "slow", "a[2]": "slow", "b": "<b>foreign"}
+    head["sdperf"]["skipped"] |= {f"c[{number}]": f"reason {number}" for number in range(7)}
+    summary = summarise(judged(head))
+    assert sum(count.number for count in summary.counts) == 12
+    (said,) = [one.words for one in summary.sure if "skipped and" in one.words]
+    assert said.startswith("10 more cases were skipped and not counted above: 2 x slow; 1 x <b>for")
+    assert said.endswith("; 3 more reasons.")
+    assert "1 x &lt;b&gt;foreign" in render_page([judged(head)], locate_pictures([]))
+    assert "skipped" not in " ".join(one.words for one in summarise(judged(real_run())).sure)
+
+
 def test_only_cases_that_were_measured_again_are_said_to_be():
     def list_again(again):
         settled = {"a": SettledCase("PASS", "so", was_measured_again=again)}

@@ -201,3 +201,26 @@ def test_a_program_that_tells_no_stages_is_compared_without_them():
     assert any(line.startswith("SLOWER  +100.0 %") for line in said)
     assert not any("denoise" in line or "below" in line for line in said)
     assert "    next: no stage is known of both sides; sdperf bisect says when" in said
+
+
+def test_seconds_and_change_of_a_stage_are_told_apart_since_they_can_disagree():
+    """B's median is the lower one, and three of its four rounds took longer than their partners."""
+    record = compared().record
+    pairs = tuple(
+        ProfiledPair("AB", *(StageTimes(s, denoise_s=s) for s in seconds))
+        for seconds in ((1.0, 1.9), (2.0, 2.1), (2.2, 1.9), (2.0, 2.05))
+    )
+    case = dataclasses.replace(record.cases[0], profiles=pairs)
+    record = dataclasses.replace(record, cases=(case,))
+    (denoise, *_) = compute_stage_changes(case)
+    assert denoise.saved_s > 0
+    assert denoise.bounds.mean > 0
+    said = (
+        "seconds are medians of all profiled rounds; the change of time comes from rounds in pairs"
+    )
+    told = " ".join(" ".join(lines(record)).split())
+    assert told.count(f"{said} and is surer where the two disagree") == 1
+    assert told.index("denoise") < told.index(said)
+    assert said[1:] in format_comparison_markdown(record, judge_comparison(record))
+    once = dataclasses.replace(record, cases=(dataclasses.replace(case, profiles=pairs[:1]),))
+    assert said not in " ".join(" ".join(lines(once)).split())

@@ -11,7 +11,7 @@ from sdperf.store.history import database as database_module
 from sdperf.store.history import importing
 from sdperf.store.history.database import open_database
 from sdperf.store.history.extraction import extract_run
-from sdperf.store.history.importing import import_files, list_run_files
+from sdperf.store.history.importing import import_files, list_run_files, require_places
 from sdperf.store.history.pruning import plan_pruning, prune_runs
 from sdperf.store.history.reading import (
     Filters,
@@ -97,7 +97,7 @@ def test_hostile_files_are_named_and_the_others_go_in(database, tmp_path):
 
 def test_a_place_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="does not exist"):
-        list(list_run_files([tmp_path / "absent"]))
+        require_places([tmp_path, tmp_path / "absent"])
 
 
 def test_several_processes_read_what_one_would(file, tmp_path, monkeypatch):

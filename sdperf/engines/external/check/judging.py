@@ -197,7 +197,9 @@ def _judge_difference(trials: Trials) -> Clause:
     if trials.other_prompt.sha256 == trials.fresh[0].sha256:
         words = f"{trials.fresh[0].prompt!r} and {trials.other_prompt.prompt!r} drew one picture"
         return Clause(name, "broken", words)
-    return Clause(name, "kept", f"{len(seen)} seeds and 2 prompts drew as many pictures")
+    return Clause(
+        name, "kept", f"{format_quantity(len(seen), 'seed')} and 2 prompts drew as many pictures"
+    )
 
 
 def _judge_drawn_anew(trials: Trials) -> Clause:
@@ -226,7 +228,10 @@ def _judge_steps(trials: Trials) -> Clause:
     name = "steps are executed"
     for one in trials.all_pictures:
         if one.told_steps is not None and one.told_steps != one.steps:
-            words = f"asked for {one.steps} steps, executed {one.told_steps} by its own word"
+            words = (
+                f"asked for {format_quantity(one.steps, 'step')}, executed {one.told_steps} by its "
+                "own word"
+            )
             return Clause(name, "broken", words)
     drawn = [trials.fresh[0], *trials.more_steps]
     for one, other in itertools.pairwise(drawn):

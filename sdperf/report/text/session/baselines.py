@@ -51,7 +51,8 @@ def format_session(session: AcceptedSession) -> list[str]:
         new = " (new history)" if case.name in acceptance.level_changed else ""
         lines += wrap_text(
             f"{case.name}: {format_seconds(measured.seconds_per_image)} per image, "
-            f"{len(measured.rounds_s)} rounds, RSS {format_bytes(measured.memory.peak_rss_bytes)}, "
+            f"{format_quantity(len(measured.rounds_s), 'round')}, RSS "
+            f"{format_bytes(measured.memory.peak_rss_bytes)}, "
             f"device {format_bytes(measured.memory.peak_device_bytes)}, images {images}: "
             f"{outcome}{new}",
             subsequent_indent="    ",

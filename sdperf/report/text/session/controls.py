@@ -49,7 +49,8 @@ def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> 
         damaged: Lines of the log that could not be read.
     """
     failed = sum(control.is_sound is False for control in controls)
-    unread = f"; {damaged} entries of the log cannot be read" if damaged else ""
+    lines = format_quantity(damaged, "line")
+    unread = f"; {lines} of the log cannot be read" if damaged else ""
     if not controls:
         text = f"null controls on this machine: none yet{unread}"
     else:

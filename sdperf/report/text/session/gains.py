@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdperf.record.measurement import Gain
-from sdperf.record.workload import TORCH, name_engine
+from sdperf.record.workload import TORCH, Variant, name_engine
 from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
-from sdperf.units import format_score, format_seconds
+from sdperf.units import format_quantity, format_score, format_seconds
 
 
 def format_gains(rows: Iterable[Row]) -> list[Line]:
@@ -22,13 +22,24 @@ def format_gains(rows: Iterable[Row]) -> list[Line]:
         ssim = min((score.ssim for score in scores if score is not None), default=None)
         own = (name_engine(measured.variant.engine), *measured.variant.optimisations)
         names = "+".join(name for name in own if name != TORCH) or "plain"
+        plain = f"plain {measured.gain.against.precision}"
+        if measured.variant.threads != measured.gain.against.threads:
+            names += f" with {_name_threads(measured.variant)}"
+            plain += f" with {_name_threads(measured.gain.against)}"
         lines.append(Line(f"{row.case}: {format_gain(measured.gain)}", bold=True))
         lines += wrap_line(
             f"    {names}: {format_seconds(measured.seconds_per_image)} an image against "
-            f"{format_seconds(measured.gain.plain_s_per_image)} of plain "
-            f"{measured.gain.against.precision} in turns; SSIM {format_score(ssim)}"
+            f"{format_seconds(measured.gain.plain_s_per_image)} of "
+            f"{plain} in turns; SSIM {format_score(ssim)}"
         )
     return lines
+
+
+def _name_threads(variant: Variant) -> str:
+    """Name the threads that each worker was asked for; without a number it takes all cores."""
+    if variant.threads is None:
+        return "as many threads as performance cores"
+    return format_quantity(variant.threads, "thread")
 
 
 def format_gain(gain: Gain) -> str:

@@ -39,3 +39,14 @@ def test_only_cases_with_a_gain_are_listed_beside_their_images_worst_score():
         "    channels_last+loop_graph: 400 ms an image against 1.00 s of plain fp32 in turns; "
         "SSIM 0.9712"
     )
+
+
+def test_threads_that_were_asked_for_stand_beside_those_of_the_plain_side():
+    plain = measurement()
+    variant = Variant(threads=1, optimisations=("channels_last",))
+    measured = dataclasses.replace(plain, variant=variant, gain=GAIN, rounds_s=(0.4,) * 6)
+    text = " ".join(line.text.strip() for line in format_gains([row(measured)]))
+    assert (
+        "channels_last with 1 thread: 400 ms an image against 1.00 s of plain fp32 with as many "
+        "threads as performance cores in turns" in text
+    )

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sdperf.ab.sides.worktree import run_git
 from sdperf.errors import ConfigurationError
+from sdperf.git.command import run_git
 
 
 def is_tracked(path: Path) -> bool:
@@ -40,6 +40,20 @@ def refuse_tracked_links(noun: str, *paths: Path) -> None:
     for path in paths:
         for link in _list_links(path.absolute(), seen):
             _refuse_tracked(noun, link)
+
+
+def refuse_tracked_database(noun: str, path: Path) -> None:
+    """Refuse an SQLite file whose place a repository chose, its own or of a file beside it.
+
+    Args:
+        noun: What the file holds, in messages.
+        path: The file, which need not exist.
+
+    Raises:
+        ConfigurationError: git tracks a link on the way, or cannot tell whether it does.
+    """
+    suffixes = ("", "-journal", "-wal", "-shm")
+    refuse_tracked_links(noun, *(path.with_name(path.name + one) for one in suffixes))
 
 
 def _refuse_tracked(noun: str, link: Path) -> None:

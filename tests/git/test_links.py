@@ -1,17 +1,21 @@
 """Places that a repository chose by a link are refused before anything is written there."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from sdperf.ab.keeping import FOLDER, FileKeeper
-from sdperf.ab.sides.links import refuse_tracked_links
 from sdperf.ab.sides.sides import MatrixCase
 from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.cli import main
 from sdperf.cli.ab import held_folder
 from sdperf.errors import ConfigurationError
 from sdperf.folders import open_lock
-from sdperf.plugin.opening import refuse_chosen_places
+from sdperf.git.links import refuse_tracked_links
+from sdperf.plugin.ending.keeping import keep_in_history
+from sdperf.plugin.opening import check_packages, refuse_chosen_places
 from sdperf.record.workload import Variant
+from sdperf.store.history.database import locate_history
 from sdperf.store.journal import Journal, JournalHead, JournalProcess
 from sdperf.store.session_lock import LOCK_FILE, FolderLock
 from sdperf.sweep.state import SweepFolder
@@ -157,11 +161,41 @@ def test_a_study_is_not_kept_at_a_place_that_a_repository_chose(cloned, victim, 
     assert locate_storage("mine.db", cloned).database == "mine.db"
 
 
-@pytest.mark.parametrize("name", [".sdperf", ".sdperf/images", ".sdperf/journal/one"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".sdperf", ".sdperf/images", ".sdperf/journal/one"),
+        *(".sdperf/evidence", ".sdperf/null-controls.jsonl"),
+    ],
+)
 def test_a_session_removes_nothing_at_a_place_that_a_repository_chose(cloned, victim, name):
     plant(cloned, name, victim)
     with pytest.raises(ConfigurationError, match="the session came with the repository"):
         refuse_chosen_places(cloned)
+
+
+@pytest.mark.parametrize(
+    "name", [".sdperf", *(f".sdperf/history.db{one}" for one in ("", "-journal", "-wal", "-shm"))]
+)
+def test_the_history_is_neither_made_nor_read_at_a_place_that_a_repository_chose(
+    cloned, victim, monkeypatch, capsys, name
+):
+    monkeypatch.delenv("SDPERF_HISTORY", raising=False)
+    plant(cloned, name, victim / ("pictures" if name == ".sdperf" else "new.db"))
+    with pytest.raises(ConfigurationError, match="the history came with the repository"):
+        check_packages(SimpleNamespace(cluster="x", history="", html=None), cloned)
+    (told,) = keep_in_history("", "{}", cloned)
+    assert "the history came with the repository" in told
+    monkeypatch.chdir(cloned)
+    assert main(["history", "import", "."]) == main(["history", "list"]) == 2
+    assert "the history came with the repository" in capsys.readouterr().err
+
+
+def test_a_history_that_the_user_names_is_where_it_is_named(cloned, victim, monkeypatch):
+    plant(cloned, ".sdperf/history.db", victim / "new.db")
+    assert locate_history("mine.db", cloned) == "sqlite:///mine.db"
+    monkeypatch.setenv("SDPERF_HISTORY", "postgresql://server/sdperf")
+    assert locate_history(None, cloned) == "postgresql://server/sdperf"
 
 
 @pytest.mark.parametrize("name", [".sdperf", ".sdperf/journal"])
