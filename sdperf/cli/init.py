@@ -15,6 +15,7 @@ from sdperf import __version__
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.scaffold.lines import split_lines
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.scaffold.plan import PlannedFile, Wanted
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("nothing was written" + ("" if asks else "; do: type it again with --yes"))
         return 1
     _write(root, written)
-    print_texts([f"wrote {len(written)} files", "", *_list_next(wanted)])
+    print_texts([f"wrote {format_quantity(len(written), 'file')}", "", *_list_next(wanted)])
     return 0
 
 
@@ -230,7 +231,8 @@ def _show(planned: Sequence[PlannedFile]) -> list[str]:
         if one.after is None:
             lines.append(f"  keep    {one.path:{width}}  {one.note}")
         elif one.before is None:
-            lines.append(f"  new     {one.path:{width}}  {len(split_lines(one.after))} lines")
+            length = format_quantity(len(split_lines(one.after)), "line")
+            lines.append(f"  new     {one.path:{width}}  {length}")
         else:
             lines.append(f"  change  {one.path:{width}}")
             difference = difflib.unified_diff(

@@ -51,6 +51,7 @@ from sdperf.store.references import (
     write_ladder,
     write_references,
 )
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceInfo
@@ -144,7 +145,10 @@ def run(arguments: argparse.Namespace) -> int:
             threads=threads,
             reference=reference,
         )
-        print(f"drawing {count} images on {device.kind} ({device.name}) ...", file=sys.stderr)
+        print(
+            f"drawing {format_quantity(count, 'image')} on {device.kind} ({device.name}) ...",
+            file=sys.stderr,
+        )
         pngs = calibrator.draw_plain()
         print(format_ladder_header(), flush=True)
         rungs = []
@@ -177,7 +181,8 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     for line in format_floors(floors):
         print(line)
-    drawn = f"{count} references" if reference == "fp32" else f"{count} references in {reference}"
+    drawn = format_quantity(count, "reference")
+    drawn += "" if reference == "fp32" else f" in {reference}"
     print(f"wrote {folder}: {drawn}, floors, evidence in {LADDER_NAME}")
     return 0
 

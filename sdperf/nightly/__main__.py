@@ -15,6 +15,7 @@ from sdperf.nightly.github import GitHub, make_github
 from sdperf.nightly.night import Night, format_night
 from sdperf.nightly.wording import format_body, format_closing, format_title
 from sdperf.streams import strip_controls
+from sdperf.units import format_quantity
 
 NIGHTS: Final = 20
 """How many nights are read; the last good one has to be among them for a bisect command."""
@@ -63,7 +64,7 @@ def write_night(run: Path, out: Path) -> None:
         night = Night(open=f"no run that can be read: {error}"[:300])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, format_night(night).encode())
-    print(f"{out}: {len(night.cases)} cases, {len(night.list_bad())} worse")
+    print(f"{out}: {format_quantity(len(night.cases), 'case')}, {len(night.list_bad())} worse")
 
 
 def run_issue(environment: Mapping[str, str], branch: str, artefact: str, *, is_dry: bool) -> str:

@@ -37,7 +37,7 @@ def test_import_says_what_became_of_each_file(runs, capsys):
     (runs / "odd.json").write_text("{")
     assert main(["history", "import", ".benchmarks"]) == 1
     printed = capsys.readouterr()
-    assert printed.out == "30 runs added, 0 were there, 1 files skipped\n"
+    assert printed.out == "30 runs added, 0 were there, 1 file skipped\n"
     assert printed.err.startswith("skipped: .benchmarks/machine/odd.json is no JSON")
     assert main(["history", "import", ".benchmarks/machine/0003.json"]) == 0
     assert capsys.readouterr().out == "0 runs added, 1 were there, 0 files skipped\n"

@@ -48,7 +48,7 @@ from sdperf.images.png import compute_png_sha256
 from sdperf.judging.exactness import ARITHMETIC_PACKAGES
 from sdperf.record.guard import Guard
 from sdperf.record.workload import ProgramFacts
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 
 def compare(
@@ -136,7 +136,8 @@ class _Run:
         if kept:
             self._notes.append(
                 "measured by an earlier process of this comparison, which began "
-                f"{left.started_at} and was interrupted: {len(kept)} of {len(cases)} cases"
+                f"{left.started_at} and was interrupted: {len(kept)} of "
+                f"{format_quantity(len(cases), 'case')}"
             )
         self.bench.look_at_rest(self.options.guards)
         was_interrupted = False

@@ -32,7 +32,7 @@ from sdperf.stats.paired import (
     compute_yuen_bounds,
     decide_by_blocks,
 )
-from sdperf.units import format_change
+from sdperf.units import format_change, format_quantity
 
 LEAST_SHOWN: Final = 0.5
 """Least share of a gain, as log ratios, that the profiled rounds have to show."""
@@ -204,7 +204,8 @@ def judge_speed(
         return Finding(Outcome.INCONCLUSIVE, "latency", f"too few blocks to tell: {why}")
     seen = (
         f"{format_change(math.exp(bounds.mean))} ({format_change(math.exp(bounds.lower))} to "
-        f"{format_change(math.exp(bounds.upper))}) over {len(case.contrasts)} blocks, limit {limit}"
+        f"{format_change(math.exp(bounds.upper))}) over "
+        f"{format_quantity(len(case.contrasts), 'block')}, limit {limit}"
     )
     if speed.decision is Decision.FAIL:
         return Finding(Outcome.SLOWER, "latency", seen, f"{where}sdperf bisect says when")

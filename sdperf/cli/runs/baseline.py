@@ -16,6 +16,7 @@ from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.controls import CONTROL_LOG, merge_controls, read_controls
 from sdperf.store.runs import read_run
+from sdperf.units import format_quantity
 
 LAST_RUN: Final = ".sdperf/last-run.json"
 
@@ -137,4 +138,5 @@ def _reject(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
     session = store.find(arguments.session, arguments.fingerprint)
     removed = store.reject(session)
     images = len(removed) - 1
-    return [f"rejected {session.run.path} and {images} images that nothing else needs"]
+    drawn = format_quantity(images, "image")
+    return [f"rejected {session.run.path} and {drawn} that nothing else needs"]

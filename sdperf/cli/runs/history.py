@@ -15,6 +15,7 @@ from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
 from sdperf.settings import HISTORY
 from sdperf.streams import CLEAR_LINE
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.store.history.database import Database
@@ -141,7 +142,8 @@ def _import(database: Database, arguments: argparse.Namespace) -> int:
         where = "" if reason.startswith(str(path)) else f"{path}: "
         print(f"skipped: {where}{reason}", file=sys.stderr)
     print(
-        f"{report.added} runs added, {report.known} were there, {len(report.refused)} files skipped"
+        f"{format_quantity(report.added, 'run')} added, {report.known} were there, "
+        f"{format_quantity(len(report.refused), 'file')} skipped"
     )
     return 1 if report.refused else 0
 
@@ -181,7 +183,9 @@ def _export(database: Database, arguments: argparse.Namespace) -> int:
     to_folder = arguments.output != Path("-")
     if not to_folder and len(names) != 1:
         raise ConfigurationError(
-            "only one run can be printed", got=f"{len(names)} runs", hint="-o FOLDER"
+            "only one run can be printed",
+            got=format_quantity(len(names), "run"),
+            hint="-o FOLDER",
         )
     lost = 0
     for name in names:
@@ -202,7 +206,7 @@ def _export(database: Database, arguments: argparse.Namespace) -> int:
                 f"{arguments.output} cannot be written", got=error.strerror
             ) from error
     if to_folder:
-        print(f"{len(names) - lost} runs written to {arguments.output}")
+        print(f"{format_quantity(len(names) - lost, 'run')} written to {arguments.output}")
     return 1 if lost else 0
 
 

@@ -13,7 +13,7 @@ from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.cli.shared.options import add_baselines
 from sdperf.errors import ConfigurationError
 from sdperf.store.baselines import DEFAULT_FOLDER
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine, ReportedRun
@@ -136,7 +136,7 @@ def describe(machines: Sequence[JudgedMachine]) -> str:
     if len(machines) == 1:
         return summarise(machines[0]).headline
     cases = sum(len(machine.cases) for machine in machines)
-    return f"{len(machines)} machines, {cases} cases"
+    return f"{format_quantity(len(machines), 'machine')}, {format_quantity(cases, 'case')}"
 
 
 def load_machines(

@@ -38,7 +38,7 @@ from sdperf.report.text.ab import (
 )
 from sdperf.report.text.session.controls import format_self_difference
 from sdperf.stats.paired import YuenBounds
-from sdperf.units import UNKNOWN, format_score
+from sdperf.units import UNKNOWN, format_quantity, format_score
 
 if TYPE_CHECKING:
     from sdperf.record.measurement import ImageRecord
@@ -166,7 +166,7 @@ def _format_case(verdict: CaseVerdict) -> Iterator[str]:
     case = verdict.case
     yield f"## {escape_markdown(describe_case(case.case, case.variant_a, case.variant_b))}"
     yield ""
-    yield f"**{escape_markdown(verdict.line)}** ({len(case.contrasts)} blocks)"
+    yield f"**{escape_markdown(verdict.line)}** ({format_quantity(len(case.contrasts), 'block')})"
     yield ""
     for finding in verdict.findings:
         yield f"- {finding.gate}: {finding.outcome.value}: {escape_markdown(finding.reason)}"

@@ -12,7 +12,14 @@ from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.history.figures import Figures
 from sdperf.store.history.reading import RunHead
-from sdperf.units import UNKNOWN, format_bytes, format_score, format_seconds, shorten
+from sdperf.units import (
+    UNKNOWN,
+    format_bytes,
+    format_quantity,
+    format_score,
+    format_seconds,
+    shorten,
+)
 
 FORMAT_VERSION = 1
 SHORT_COMMIT = 10
@@ -39,7 +46,8 @@ def format_runs(heads: Sequence[RunHead], total: int) -> list[str]:
             for head in heads
         ),
     )
-    shown = f"{len(heads)} of {total} runs" if len(heads) < total else f"{total} runs"
+    shown = format_quantity(total, "run")
+    shown = f"{len(heads)} of {shown}" if len(heads) < total else shown
     return [*(line.text for line in format_text_table(table)), shown]
 
 

@@ -116,8 +116,8 @@ def _format_stage_table(
         ordered = sorted(stages.steps_s)
         lines.append(
             Line(
-                f"  {len(ordered)} steps of denoise: fastest {format_seconds(ordered[0])}, "
-                f"slowest {format_seconds(ordered[-1])}"
+                f"  {format_quantity(len(ordered), 'step')} of denoise: fastest "
+                f"{format_seconds(ordered[0])}, slowest {format_seconds(ordered[-1])}"
             )
         )
     return lines

@@ -13,14 +13,16 @@ from sdperf.record.observation import (
     Soundness,
     TrajectoryParity,
 )
-from sdperf.units import format_score
+from sdperf.units import format_quantity, format_score
 
 
 def describe_seen(seen: Observation) -> str:
     """Say in at most 54 characters what a case found."""
     if isinstance(seen, Soundness):
         bits = min(image.entropy_bits for image in seen.images)
-        return f"{len(seen.images)} images, {seen.steps} steps, entropy {bits:.2f} bits or more"
+        images = format_quantity(len(seen.images), "image")
+        steps = format_quantity(seen.steps, "step")
+        return f"{images}, {steps}, entropy {bits:.2f} bits or more"
     if isinstance(seen, Repeats):
         told = [
             f"{name} {'identical' if score.identical else format_score(score.ssim)}"
@@ -40,7 +42,7 @@ def _describe_images(images: Iterable[ImageRecord], against: str) -> str:
     if not scores:
         return f"nothing to compare the images with ({against})"
     if all(score.identical for score in scores):
-        return f"{len(scores)} images identical to the {against}"
+        return f"{format_quantity(len(scores), 'image')} identical to the {against}"
     psnr_db = min(score.psnr_db for score in scores if score.psnr_db is not None)
     return (
         f"SSIM {format_score(min(score.ssim for score in scores))}, tile "
