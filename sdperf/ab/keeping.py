@@ -28,6 +28,7 @@ from sdperf.record.json import (
 )
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
+from sdperf.units import format_quantity
 
 FOLDER: Final = Path(".sdperf") / "ab"
 FORMAT_VERSION: Final = 1
@@ -171,7 +172,8 @@ class FileKeeper:
                 whole.append(case)
         self._kept = KeptCases(question, left.started_at, tuple(whole), left.control)
         self._tell(
-            f"kept {len(whole)} of {len(cases)} cases of the run that began {left.started_at}"
+            f"kept {len(whole)} of {format_quantity(len(cases), 'case')} of the run that began "
+            f"{left.started_at}"
         )
         return self._kept, pngs
 

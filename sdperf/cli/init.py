@@ -231,10 +231,8 @@ def _show(planned: Sequence[PlannedFile]) -> list[str]:
         if one.after is None:
             lines.append(f"  keep    {one.path:{width}}  {one.note}")
         elif one.before is None:
-            lines.append(
-                f"  new     {one.path:{width}}  "
-                f"{format_quantity(len(split_lines(one.after)), 'line')}"
-            )
+            length = format_quantity(len(split_lines(one.after)), "line")
+            lines.append(f"  new     {one.path:{width}}  {length}")
         else:
             lines.append(f"  change  {one.path:{width}}")
             difference = difflib.unified_diff(

@@ -181,7 +181,8 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     for line in format_floors(floors):
         print(line)
-    drawn = f"{count} references" if reference == "fp32" else f"{count} references in {reference}"
+    drawn = format_quantity(count, "reference")
+    drawn += "" if reference == "fp32" else f" in {reference}"
     print(f"wrote {folder}: {drawn}, floors, evidence in {LADDER_NAME}")
     return 0
 

@@ -58,11 +58,6 @@ def known_versions() -> tuple[str, ...]:
     return tuple(one["version"] for one in _read_table()["versions"])
 
 
-def versions_with_text(text: str) -> tuple[str, ...]:
-    """List the versions whose macOS library holds a message; none if it was not looked for."""
-    return tuple(_read_table()["texts"].get(text, ()))
-
-
 def versions_with_kernel(operator: str) -> tuple[str, ...]:
     """List the known versions in which an operator has a kernel for MPS.
 

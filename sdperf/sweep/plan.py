@@ -101,28 +101,19 @@ class SweepPlan:
             return alpha * kept / self.most_dense_pairs / 2
         return alpha * (1 - kept) / self.most_chosen_pairs / 2
 
-    def choose_next(
-        self,
-        done: Collection[tuple[str, str]],
-        failed: Collection[str],
-        eventful: Iterable[tuple[str, str]] = (),
-    ) -> PlannedPair | None:
-        """Return the comparison to make now; ``None`` when none is left.
-
-        Args:
-            done: Pairs that were compared, or could not be.
-            failed: Steps that cannot be measured.
-            eventful: Neighbours among the chosen steps between which something happened.
-        """
-        return next(self.list_left(done, failed, eventful), None)
-
     def list_left(
         self,
         done: Collection[tuple[str, str]],
         failed: Collection[str],
         eventful: Iterable[tuple[str, str]] = (),
     ) -> Iterator[PlannedPair]:
-        """Yield the comparisons that are left, as far as they are known now."""
+        """Yield the comparisons that are left, as far as they are known now.
+
+        Args:
+            done: Pairs that were compared, or could not be.
+            failed: Steps that cannot be measured.
+            eventful: Neighbours among the chosen steps between which something happened.
+        """
         anchor, live = self.find_anchor(failed), self.list_live(failed)
         if anchor is None:
             return

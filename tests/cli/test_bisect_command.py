@@ -177,7 +177,7 @@ def test_a_search_that_was_ended_goes_on_where_it_was(
     status, out, err = run(capsys, *asked)
     assert status == 0, err
     assert f"first bad commit: {culprit[:12]}" in out
-    assert "going on after 1 tests" in err
+    assert "going on after 1 test," in err
     assert err.count("the ends:") == 0, "the ends were compared again"
     for left in stand_in.iterdir():  # copies of the worker's modules: a killed process's own
         assert left.name.startswith("sdperf-worker-")

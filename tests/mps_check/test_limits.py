@@ -6,9 +6,10 @@ import pytest
 from packaging.version import Version
 
 from sdperf.errors import ConfigurationError
-from sdperf.mps_check.dispatch import known_versions, load_dispatch_table, versions_with_text
+from sdperf.mps_check.dispatch import TABLE_PATH, known_versions, load_dispatch_table
 from sdperf.mps_check.limits import load_limits, load_unseen, parse_limit
 from tests.support.mps_check_making import call, packed
+from tools.mps_tables.__main__ import read_versions
 from tools.mps_tables.listing import list_limits, list_unseen
 
 DOCS = Path(__file__).parents[2] / "docs" / "mps-check.md"
@@ -35,7 +36,8 @@ def test_ids_are_unique():
 @pytest.mark.parametrize("limit", WITH_MESSAGE, ids=lambda limit: limit.id)
 def test_a_message_stands_in_the_wheels_of_just_the_versions_that_are_named(limit):
     named = [version for version in known_versions() if limit.holds_for_torch(Version(version))]
-    assert named == list(versions_with_text(limit.wheel_text))
+    wheels = read_versions(TABLE_PATH, [limit.wheel_text])
+    assert named == [one["version"] for one in wheels if one["texts"]]
 
 
 @pytest.mark.parametrize("limit", load_limits(), ids=lambda limit: limit.id)

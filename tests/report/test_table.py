@@ -44,6 +44,26 @@ def test_text_has_columns_of_characters_and_what_stands_beneath_a_row():
     ]
 
 
+def test_a_table_wider_than_a_line_cuts_its_names_and_they_stay_apart():
+    names = [f"diffusers 0.{n}.0, transformers 5.{n}.0" for n in (40, 41)]
+    columns = (
+        Column("step", is_text=True, least=8, most=40),
+        *(Column("x" * 15, gap=2) for _ in range(4)),
+    )
+    rows = tuple((name, "1", "2", "3", "4") for name in names)
+    lines = [line.text for line in format_text_table(Table(columns, rows), "  ")]
+    assert [len(line) for line in lines] == [100] * 3
+    assert len({line[:32] for line in lines[1:]}) == 2
+    assert all(line[:32].strip() != name for line, name in zip(lines[1:], names, strict=True))
+    whole = [line.text for line in format_text_table(Table(columns, rows), "  ", width=200)]
+    assert all(name in line for line, name in zip(whole[1:], names, strict=True))
+
+
+def test_a_table_whose_names_may_not_be_cut_keeps_them_whole():
+    table = Table((Column("step", is_text=True), Column("n")), (("a" * 120, "1"),))
+    assert [line.text for line in format_text_table(table)][1] == f"{'a' * 120} 1"
+
+
 def test_markdown_says_how_columns_stand():
     assert list(format_markdown_table(TABLE)) == [
         "| case | s/image | verdict |",

@@ -12,7 +12,7 @@ STEPS = tuple("abcdefgh")
 def walk(plan, *, fails=(), is_eventful=lambda a, b: False):
     """Make a plan's comparisons one by one, as a sweep does; return those that were made."""
     done, failed, eventful, made = {}, set(), set(), []
-    while (pair := plan.choose_next(done, failed, eventful)) is not None:
+    while (pair := next(plan.list_left(done, failed, eventful), None)) is not None:
         dead = [step for step in (pair.a, pair.b) if step in fails]
         if dead:
             failed.add(dead[0])

@@ -71,6 +71,43 @@ def test_versions_and_steps_are_told_in_a_hundred_columns(rows):
     assert "3.0 cannot be measured: " in whole
 
 
+def test_long_names_and_slow_versions_still_fit_a_hundred_columns(rows):
+    (series,) = make_series(rows)
+    names = {
+        one.name: f"diffusers {one.name}.0, transformers 5.{one.name}"
+        for one in series.curve.points
+    }
+    slow = {"first_call_s": 754.0, "load_s": 754.0, "seconds_per_image": 754.0}
+    points = tuple(
+        dataclasses.replace(
+            one,
+            name=names[one.name],
+            figures=dataclasses.replace(one.figures, **slow),
+            seconds_per_image=754.0,
+            change_log=one.change_log and 2.0,
+            lower_log=-0.1,
+            upper_log=3.1,
+        )
+        for one in series.curve.points
+    )
+    steps = tuple(
+        dataclasses.replace(
+            one,
+            before=names[one.before],
+            after=names[one.after],
+            found=dataclasses.replace(one.found, change_log=2.0, lower_log=-0.1, upper_log=3.1),
+        )
+        for one in series.curve.steps
+    )
+    curve = dataclasses.replace(series.curve, points=points, steps=steps)
+    told = format_series(
+        [dataclasses.replace(series, curve=curve, anchor=names[series.anchor], is_timed=True)]
+    )
+    texts = [line.text for line in told]
+    assert max(map(len, texts)) == 100
+    assert any("(-9.5 % to " in text or "(-9.5 to " in text for text in texts)
+
+
 def test_json_holds_every_version_and_step(rows):
     (series,) = json.loads(format_series_json(make_series(rows)))["series"]
     assert [one["name"] for one in series["curve"]["points"]] == ["1.0", "2.0", "3.0", "4.0", "5.0"]

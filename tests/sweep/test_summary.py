@@ -19,7 +19,7 @@ from sdperf.report.figures.sweep import draw_sweep
 from sdperf.report.html.page import render_page
 from sdperf.report.markdown.sweep import format_sweep_markdown
 from sdperf.report.pictures.pictures import locate_pictures
-from sdperf.report.sweep import format_sweep_lines
+from sdperf.report.sweep import describe_error, format_sweep_lines
 from sdperf.sweep.summary import format_sweep_json, read_sweep
 from tests.support.bisecting import Machine, Planted
 from tests.support.reported_runs import HOSTILE
@@ -62,6 +62,13 @@ def test_a_terminal_says_the_largest_steps_first_and_fits_a_hundred_columns(summ
     assert "3.0 cannot be measured: " in whole
     assert "is below 1 % over all 9 comparisons that there can be" in whole
     assert max(map(len, texts)) <= 100
+
+
+def test_of_two_versions_there_is_one_comparison_and_it_is_told_as_one(tmp_path):
+    names = VERSIONS[:2]
+    machine = Machine({name: Planted() for name in names})
+    told = describe_error(summarise(run_sweep(tmp_path, sweep_question(names), machine)))
+    assert "is below 1 % over the only comparison that there can be" in told
 
 
 def test_markdown_has_both_tables_and_nothing_of_a_name_becomes_markup(conclusion):

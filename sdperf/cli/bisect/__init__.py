@@ -21,7 +21,7 @@ from sdperf.cli.shared.spelling import make_speller
 from sdperf.cli.shared.stepping import opened_tester, say_aloud
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 if TYPE_CHECKING:
     from sdperf.bisect.search import Standing
@@ -183,13 +183,13 @@ class _Teller:
         count, tests = len(question.history.steps), count_tests(question)
         self.say(
             f"{count} {noun} after {self.steps[question.good].name}, "
-            f"at most {tests + 1} tests if none is skipped"
+            f"at most {format_quantity(tests + 1, 'test')} if none is skipped"
         )
         state = kept.read()
         if state is not None and state.end is not None:
             self.say(
-                f"going on after {1 + len(state.steps)} tests, begun {state.started} "
-                f"(--no-resume starts again)"
+                f"going on after {format_quantity(1 + len(state.steps), 'test')}, begun "
+                f"{state.started} (--no-resume starts again)"
             )
 
     def begin(self, what: str, step: str, standing: Standing) -> None:
@@ -235,7 +235,7 @@ def _show_environments(*, clean: bool) -> int:
         built = "" if record is None else f"  Python {record.python}, {record.built_at}"
         print(f"{one.folder.name}  {format_bytes(one.size_bytes):>9}  {wanted}{built}")
     total = sum(one.size_bytes for one in found)
-    print(f"{len(found)} environments, {format_bytes(total)} in {store.folder}")
+    print(f"{format_quantity(len(found), 'environment')}, {format_bytes(total)} in {store.folder}")
     return 0
 
 

@@ -31,7 +31,7 @@ from sdperf.store.calibration import (
     write_calibration,
 )
 from sdperf.store.runs import SavedRun, read_run
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 _EPILOG: Final = f"""\
 Runs pytest again and again on unchanged code and compares each session with the others. Each run is
@@ -167,7 +167,8 @@ def _measure(sessions: int, arguments: Sequence[str], out: Path) -> list[Path]:
         except KeyboardInterrupt:
             if len(paths) < FEWEST_TO_CALIBRATE:
                 raise
-            print(f"interrupted: judging by {len(paths)} sessions", file=sys.stderr)
+            judged = format_quantity(len(paths), "session")
+            print(f"interrupted: judging by {judged}", file=sys.stderr)
             break
         if done.returncode or not path.exists():
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]

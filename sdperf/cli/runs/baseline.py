@@ -140,7 +140,5 @@ def _reject(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
     session = store.find(arguments.session, arguments.fingerprint)
     removed = store.reject(session)
     images = len(removed) - 1
-    return [
-        f"rejected {session.run.path} and {format_quantity(images, 'image')} that nothing else "
-        "needs"
-    ]
+    drawn = format_quantity(images, "image")
+    return [f"rejected {session.run.path} and {drawn} that nothing else needs"]

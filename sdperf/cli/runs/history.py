@@ -188,7 +188,9 @@ def _export(database: Database, arguments: argparse.Namespace) -> int:
     to_folder = arguments.output != Path("-")
     if not to_folder and len(names) != 1:
         raise ConfigurationError(
-            "only one run can be printed", got=f"{len(names)} runs", hint="-o FOLDER"
+            "only one run can be printed",
+            got=format_quantity(len(names), "run"),
+            hint="-o FOLDER",
         )
     lost = 0
     for name in names:

@@ -137,7 +137,7 @@ def describe(machines: Sequence[JudgedMachine]) -> str:
     if len(machines) == 1:
         return summarise(machines[0]).headline
     cases = sum(len(machine.cases) for machine in machines)
-    return f"{len(machines)} machines, {format_quantity(cases, 'case')}"
+    return f"{format_quantity(len(machines), 'machine')}, {format_quantity(cases, 'case')}"
 
 
 def load_machines(

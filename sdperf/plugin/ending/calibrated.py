@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sdperf.errors import ConfigurationError
 from sdperf.judging.support import CaseNoise, explain_unsupported, suggest_limit
 from sdperf.record.measurement import Measurement
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.plugin.live.session import LiveSession
@@ -78,4 +79,4 @@ def find_noise(live: LiveSession, measured: Mapping[str, Measurement]) -> dict[s
 def _name_source(live: LiveSession, known: Calibration) -> str:
     folder: Path = live.settings.calibration
     shown = folder.relative_to(live.root) if folder.is_relative_to(live.root) else folder
-    return f"{shown} ({len(known.sessions)} sessions, {known.measured_at[:10]})"
+    return f"{shown} ({format_quantity(len(known.sessions), 'session')}, {known.measured_at[:10]})"

@@ -17,7 +17,7 @@ from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
 from sdperf.report.table import Table
-from sdperf.units import UNKNOWN, format_change
+from sdperf.units import UNKNOWN, format_change, format_quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +123,9 @@ def _draw_series(ax: Axes, trend: Trend, number: int, hints: dict[str, str]) -> 
     counting = [i for i in places if math.isfinite(trend.values[i])]
     disturbed = [i for i in places if i not in set(counting)]
     gid = f"trend-{number}"
-    hints[gid] = f"{trend.case}: {len(counting)} runs, {len(trend.changes)} changes of level"
+    runs = format_quantity(len(counting), "run")
+    changes = format_quantity(len(trend.changes), "change")
+    hints[gid] = f"{trend.case}: {runs}, {changes} of level"
     shown = [scale(trend.values[i], first) for i in counting]
     ax.plot(counting, shown, "o", ms=2.6, color=light("blue-soft"), gid=gid)
     levels = [scale(level, first) if math.isfinite(level) else math.nan for level in trend.levels]
@@ -155,7 +157,7 @@ def _draw_series(ax: Axes, trend: Trend, number: int, hints: dict[str, str]) -> 
     if trend.creep is not None and trend.creep.is_significant:
         drift = _words(trend, trend.creep.drift)
         ax.annotate(
-            f"creep: {drift} since the first {trend.creep.anchor_runs} runs",
+            f"creep: {drift} since the first {format_quantity(trend.creep.anchor_runs, 'run')}",
             (1, 1),
             xycoords="axes fraction",
             ha="right",

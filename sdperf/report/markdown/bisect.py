@@ -24,7 +24,7 @@ from sdperf.report.text.bisect import (
     format_headline,
     list_doubts,
 )
-from sdperf.units import UNKNOWN, format_bytes, format_seconds
+from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_seconds
 
 _MOST_FILES: Final = 40
 _WORSE: Final[dict[Aspect, str]] = {
@@ -186,7 +186,7 @@ def _format_environment(report: BisectReport) -> Iterator[str]:
     yield (
         f"- {escape_markdown(workload.model)} ({format_code(comparison.a.model_hash[:12])}), "
         f"{workload.describe_sampling()}{size}, "
-        f"{len(workload.prompts)} prompts, seed {workload.seed}"
+        f"{format_quantity(len(workload.prompts), 'prompt')}, seed {workload.seed}"
     )
     changed = compare_packages(comparison.a.packages, comparison.b.packages)
     if changed:
@@ -213,7 +213,7 @@ def _describe_machine(where: Environment) -> str:
         where.chip,
         f"{where.device_kind} {device}".strip(),
         "" if where.ram_bytes is None else format_bytes(where.ram_bytes),
-        "" if where.cpu_cores is None else f"{where.cpu_cores} cores",
+        "" if where.cpu_cores is None else format_quantity(where.cpu_cores, "core"),
         f"{where.os_name} {where.os_version}",
         where.machine,
     ]

@@ -16,7 +16,7 @@ from sdperf.report.sweep import (
     tabulate_steps,
 )
 from sdperf.sweep.summary import SweepSummary
-from sdperf.units import format_bytes
+from sdperf.units import format_bytes, format_quantity
 
 
 def format_sweep_markdown(summary: SweepSummary) -> str:
@@ -74,7 +74,7 @@ def _format_where(summary: SweepSummary) -> Iterator[str]:
     yield ""
     parts = [
         where.chip,
-        "" if where.cpu_cores is None else f"{where.cpu_cores} cores",
+        "" if where.cpu_cores is None else format_quantity(where.cpu_cores, "core"),
         "" if where.ram_bytes is None else format_bytes(where.ram_bytes),
         f"{where.os_name} {where.os_version}",
         where.machine,

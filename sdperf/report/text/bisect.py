@@ -175,7 +175,7 @@ def describe_effort(report: BisectReport) -> str:
     words = [
         f"{format_quantity(len(tested), 'test')} over {format_quantity(suspects, report.noun)}"
     ]
-    words += [f"{blocks} blocks"] if blocks else []
+    words += [format_quantity(blocks, "block")] if blocks else []
     words.append(format_seconds(took_s))
     if skipped:
         words.append(f"{skipped} skipped")
@@ -230,7 +230,7 @@ def describe_record(record: StepRecord, info: StepInfo) -> str:
     blocks = sum(case.blocks for case in record.cases)
     parts = [record.answer, record.reason or "; ".join(case.seen for case in record.cases)]
     if blocks:
-        parts.append(f"{blocks} blocks")
+        parts.append(format_quantity(blocks, "block"))
     return f"{info.name}: {', '.join(filter(None, parts))}, {format_seconds(record.took_s)}"
 
 

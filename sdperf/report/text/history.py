@@ -46,7 +46,8 @@ def format_runs(heads: Sequence[RunHead], total: int) -> list[str]:
             for head in heads
         ),
     )
-    shown = f"{len(heads)} of {total} runs" if len(heads) < total else format_quantity(total, "run")
+    shown = format_quantity(total, "run")
+    shown = f"{len(heads)} of {shown}" if len(heads) < total else shown
     return [*(line.text for line in format_text_table(table)), shown]
 
 

@@ -13,14 +13,14 @@ from sdperf.units import format_change, format_quantity
 def format_machine_noise(noise: MachineNoise, fingerprint: str) -> list[str]:
     """Say how often the gate is wrong here, and what it would catch."""
     limit = format_change(1 + noise.max_slowdown)
-    red = f"{noise.red_sessions} of {noise.sessions} sessions red"
-    again = f"{noise.suspicious_sessions} of {noise.sessions} sessions would measure a case again"
+    sessions = format_quantity(noise.sessions, "session")
+    red = f"{noise.red_sessions} of {sessions} red"
+    again = f"{noise.suspicious_sessions} of {sessions} would measure a case again"
     suspected = _format_slowdown(noise.smallest_suspected)
     proven = _format_slowdown(noise.smallest_proven)
     width = format_change(1 + noise.telling_width)
     texts = [
-        f"{noise.sessions} sessions of unchanged code, {format_quantity(noise.cases, 'case')}, "
-        f"on {fingerprint}",
+        f"{sessions} of unchanged code, {format_quantity(noise.cases, 'case')}, on {fingerprint}",
         f"false alarms: {red} by saved numbers alone; the true share is below "
         f"{noise.red_bound:.0%} with 95 % confidence (more sessions say more)",
         again,

@@ -6,21 +6,26 @@ from collections.abc import Iterator, Sequence
 
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line
+from sdperf.report.text.wrapping import WIDTH
 from sdperf.units import shorten, shorten_apart
 
 
-def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
+def format_text_table(table: Table, indent: str = "", width: int = WIDTH) -> Iterator[Line]:
     """Lay a table out: a bold header, then one line per row with the lines below it.
+
+    Where that is wider than a line, the first column is cut, if its texts may be cut.
 
     Args:
         table: The table.
         indent: Blanks before each line of the table; lines below a row have their own.
+        width: Columns of a line.
     """
     rows = _cut(table)
-    widths = [
-        max(column.least, *(len(row[number]) for row in rows))
-        for number, column in enumerate(table.columns)
-    ]
+    widths = _measure(table, rows)
+    gaps = sum(column.gap for column in table.columns[1:])
+    if (over := len(indent) + sum(widths) + gaps - width) > 0:
+        rows = _cut_names(table, rows, widths[0] - over)
+        widths = _measure(table, rows)
     yield Line(f"{indent}{lay_out(table.columns, widths, rows[0])}", bold=True)
     for number, row in enumerate(rows[1:]):
         style = table.style_of(number)
@@ -30,6 +35,24 @@ def format_text_table(table: Table, indent: str = "") -> Iterator[Line]:
             laid = _lay_across(table.columns, widths, row, style.across)
         yield Line(f"{indent}{laid}", style.colour)
         yield from (Line(text, style.colour) for text in style.below)
+
+
+def _measure(table: Table, rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the characters that each column needs."""
+    return [
+        max(column.least, *(len(row[number]) for row in rows))
+        for number, column in enumerate(table.columns)
+    ]
+
+
+def _cut_names(table: Table, rows: list[list[str]], room: int) -> list[list[str]]:
+    """Return the rows with the first column cut to what is left of a line; rows stay distinct."""
+    names = table.columns[0]
+    if names.most is None:
+        return rows
+    room = max(room, names.least)
+    cut = shorten_apart([row[0] for row in rows], room, keeps_end=names.keeps_end)
+    return [[name, *row[1:]] for name, row in zip(cut, rows, strict=True)]
 
 
 def _cut(table: Table) -> list[list[str]]:

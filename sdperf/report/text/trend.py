@@ -236,7 +236,8 @@ def _say(trend: Trend) -> list[tuple[str, str]]:
     if out:
         reasons = {p.disturbance for p in trend.points if p.disturbance is not None}
         shown = "; ".join(sorted(reasons)[:2])
-        texts.append((f"left out   {out} of {len(trend.points)} runs: {shown}", ""))
+        runs = format_quantity(len(trend.points), "run")
+        texts.append((f"left out   {out} of {runs}: {shown}", ""))
     return texts
 
 
@@ -263,9 +264,9 @@ def _describe_creep(creep: Creep, metric: Metric) -> tuple[str, str]:
     return (
         f"{word:<10} {format_effect(metric, creep.drift)} "
         f"[{format_effect(metric, creep.lower)}, {format_effect(metric, creep.upper)}] "
-        f"since the first {creep.anchor_runs} runs (up to {_short(creep.anchor_ends)}, "
-        f"{creep.anchor_ends.measured_at:%Y-%m-%d}); no change of level explains "
-        f"{format_effect(metric, creep.unexplained)} of it",
+        f"since the first {format_quantity(creep.anchor_runs, 'run')} (up to "
+        f"{_short(creep.anchor_ends)}, {creep.anchor_ends.measured_at:%Y-%m-%d}); "
+        f"no change of level explains {format_effect(metric, creep.unexplained)} of it",
         colour,
     )
 

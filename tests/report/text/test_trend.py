@@ -69,6 +69,8 @@ def test_too_few_runs_say_how_many_are_missing():
 def test_runs_that_do_not_count_are_named():
     lines = text_of(read(step(size=0), disturbance=lambda i: "too hot" if i == 5 else None))
     assert lines[-1] == "  left out   1 of 60 runs: too hot"
+    (_, only) = text_of(read(np.zeros(1), disturbance=lambda _: "too hot"))
+    assert only == "  left out   1 of 1 run: too hot"
     nothing = text_of(read(np.zeros(3), disturbance=lambda _: "too hot"))
     assert nothing[0] == "test_0: no run that counts"
 

@@ -117,8 +117,7 @@ def _format_stage_table(
         lines.append(
             Line(
                 f"  {format_quantity(len(ordered), 'step')} of denoise: fastest "
-                f"{format_seconds(ordered[0])}, "
-                f"slowest {format_seconds(ordered[-1])}"
+                f"{format_seconds(ordered[0])}, slowest {format_seconds(ordered[-1])}"
             )
         )
     return lines

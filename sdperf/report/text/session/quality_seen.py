@@ -20,9 +20,9 @@ def describe_seen(seen: Observation) -> str:
     """Say in at most 54 characters what a case found."""
     if isinstance(seen, Soundness):
         bits = min(image.entropy_bits for image in seen.images)
-        images, steps = len(seen.images), seen.steps
-        drawn = f"{format_quantity(images, 'image')}, {format_quantity(steps, 'step')}"
-        return f"{drawn}, entropy {bits:.2f} bits or more"
+        images = format_quantity(len(seen.images), "image")
+        steps = format_quantity(seen.steps, "step")
+        return f"{images}, {steps}, entropy {bits:.2f} bits or more"
     if isinstance(seen, Repeats):
         told = [
             f"{name} {'identical' if score.identical else format_score(score.ssim)}"
