@@ -4,6 +4,7 @@ python -m evidence.tune_grid grid.json --device cpu          records; goes on wh
 python -m evidence.tune_grid part-0.json --part 0/4          a quarter of it, for four at once
 python -m evidence.tune_grid grid.json --merge part-*.json   puts the parts together
 python -m evidence.tune_grid grid.json --replay --json replay.json --markdown replay.md
+python -m evidence.tune_grid grid.json --replay --engines onnx=1.62,openvino=2.45   with engines
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from evidence.tune_grid.engines import add_engines, parse_factors
 from evidence.tune_grid.grid import Grid, merge, read, record, write
 from evidence.tune_grid.replay import LOOKS, Curve, mean_at, replay
 from sdperf.device import DEVICE_CHOICES
@@ -61,13 +63,21 @@ def main() -> None:
     parser.add_argument("--part", type=parse_part, default=(0, 1), metavar="K/N")
     parser.add_argument("--merge", type=Path, nargs="+", metavar="PART")
     parser.add_argument("--replay", action="store_true", help="only replay")
+    parser.add_argument(
+        "--engines",
+        type=parse_factors,
+        default={},
+        metavar="ENGINE=FACTOR,...",
+        help="replay as if these were searched too, so many times as fast as torch",
+    )
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     if arguments.replay:
-        show(read(arguments.grid), arguments)
+        grid = read(arguments.grid)
+        show(add_engines(grid, arguments.engines) if arguments.engines else grid, arguments)
     elif arguments.merge:
         whole = merge([read(path) for path in arguments.merge])
         write(arguments.grid, whole)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sdperf.cli.shared.options import add_picture, add_setting, read_picture_asked
 from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.models.sampling import choose_sampling
-from sdperf.record.workload import EMBEDDED, Workload
+from sdperf.record.workload import EMBEDDED, TORCH, Workload
 from sdperf.settings import (
     DEVICE,
     GUIDANCE,
@@ -73,6 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     profile = choose_profile(arguments)
     chosen = choose_picture(profile.model, read_picture_asked(arguments), is_subject=False)
+    if chosen.picture is not None and profile.engine != TORCH:
+        raise ConfigurationError(
+            f"the engine {profile.engine} of {arguments.profile} draws from the prompt alone",
+            got=chosen.picture.describe(),
+            hint="leave the profile out, or the picture",
+        )
     workload = Workload(
         model=profile.model,
         prompts=(arguments.prompt,),
@@ -90,12 +96,12 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.run import worker
 
     kind: DeviceKind = "cpu" if arguments.device == "auto" else arguments.device
-    require_installed((), profile.optimisations, kind)
+    require_installed([profile.engine], profile.optimisations, kind)
     refuse_unusable([profile.optimisations], lambda: worker.describe_device(arguments.device))
     model = resolve_model(workload.model, pipeline_class=chosen.pipeline_class)
     workload = settle_workload(workload, model.pipeline_class)
     print(f"loading {workload.model} ...", file=sys.stderr)
-    from sdperf.run.messages import RoundRequest, WorkerSpec
+    from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
     from sdperf.run.suite import count_cpu_threads
     from sdperf.store.files import write_atomically
 
@@ -105,6 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
             profile.precision,
             arguments.device,
             optimisations=profile.optimisations,
+            engine=profile.engine,
+            shape=EngineShape.of(workload),
             pictures=chosen.files,
         )
     )
@@ -120,10 +128,16 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigurationError(f"{output} cannot be written", got=error.strerror) from error
     device = report.device
+    by, converting, use = "", "", report.engine
+    if use is not None:
+        by = f" by {use.name}"
+        if use.conversion_s is not None and not use.was_cached:
+            converting = f", converting for {use.name} {format_seconds(use.conversion_s)}"
     print(
-        f"{output}: {arguments.prompt!r} in {format_seconds(result.duration_s)} on {device.kind} "
-        f"(first call, {format_quantity(workload.num_inference_steps, 'step')}; loading took "
-        f"{format_seconds(report.load_s)})"
+        f"{output}: {arguments.prompt!r} in {format_seconds(result.duration_s)} on "
+        f"{device.kind}{by} "
+        f"(first call, {workload.num_inference_steps} steps; loading took "
+        f"{format_seconds(report.load_s)}{converting})"
     )
     return 0
 

@@ -26,6 +26,9 @@ from sdperf.settings import ENGINE
 AUTO: Final = "auto"
 """Stands for every engine that is installed and native, torch included."""
 
+FAMILIES: Final = ("sd", "sdxl")
+"""The families of pipelines whose networks other engines than torch take over."""
+
 FindVersion = Callable[[str], str | None]
 """Looks up the version of an installed distribution; ``None`` where it is not installed."""
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import torch
 
+from sdperf.engines.catalogue import FAMILIES
 from sdperf.engines.protocol import Part, PartName
 from sdperf.errors import EngineError
 from sdperf.settings import ENGINE
 
-FAMILIES: Final = ("sd", "sdxl")
 EXAMPLE_ROWS: Final = 2
 """Rows of the example inputs: with one, exporters take the batch for a constant."""
 

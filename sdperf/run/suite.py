@@ -161,7 +161,7 @@ class Suite:
             make_due(self, spec)
         try:
             workers = list(self.pool.acquire(spec, count))
-            if any(map(_has_converted, workers)):
+            if any(map(has_converted, workers)):
                 # Exporters do not free all memory; fresh processes find the conversion done.
                 self.pool.start_afresh()
                 workers = list(self.pool.acquire(spec, count))
@@ -411,7 +411,8 @@ class Suite:
         self.machine.close()
 
 
-def _has_converted(worker: Worker) -> bool:
+def has_converted(worker: Worker) -> bool:
+    """Tell whether a worker's load converted the model; a fresh process is smaller then."""
     use = worker.report.engine
     return use is not None and use.conversion_s is not None and not use.was_cached
 

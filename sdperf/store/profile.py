@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import parse_named_optimisations
-from sdperf.record.workload import Mode, Precision
+from sdperf.record.workload import TORCH, Mode, Precision
 from sdperf.settings import (
+    ENGINE,
+    ENGINES,
     GUIDANCE,
     MODE,
     MODEL,
@@ -28,7 +30,7 @@ from sdperf.settings import (
     STEPS,
     WORKERS,
 )
-from sdperf.settings.kinds import EDGE, Kind, Setting
+from sdperf.settings.kinds import EDGE, Kind, Setting, choice
 
 PROFILE_VERSION: Final = 1
 DEFAULT_NAME: Final = "sdperf-tuned.toml"
@@ -53,6 +55,8 @@ class Profile:
         mode: ``sync`` or ``async``.
         workers: How many workers draw at once.
         optimisations: Names of optimisations; a batch is one of them (``batch4``).
+        engine: What runs the networks. A program of the user's cannot be one: its command would be
+            run by whoever reads the file.
         evidence: Where the settings come from, for people; no command uses it.
     """
 
@@ -66,6 +70,7 @@ class Profile:
     mode: Mode = "sync"
     workers: int = 1
     optimisations: tuple[str, ...] = ()
+    engine: str = TORCH
     evidence: Mapping[str, Scalar] = field(default_factory=dict)
 
     def as_texts(self) -> dict[str, str]:
@@ -80,6 +85,7 @@ class Profile:
             PRECISION: PRECISION.format(self.precision),
             MODE: MODE.format(self.mode),
             WORKERS: WORKERS.format(self.workers),
+            ENGINE: ENGINE.format(self.engine),
             OPTIMISATIONS: OPTIMISATIONS.format(self.optimisations),
         }
         if self.guidance_scale is not None:
@@ -100,6 +106,8 @@ def format_profile(profile: Profile) -> str:
         WORKERS.name: profile.workers,
         OPTIMISATIONS.name: profile.optimisations,
     }
+    if profile.engine != TORCH:  # an sdperf that knows no engine here reads all others
+        settings[ENGINE.name] = profile.engine
     if profile.scheduler is not None:
         settings[SCHEDULER.name] = profile.scheduler
     if profile.width is not None and profile.height is not None:
@@ -250,6 +258,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[object], Any]]]] = {
             (PRECISION, PRECISION.kind, (str,)),
             (MODE, MODE.kind, (str,)),
             (WORKERS, WORKERS.kind, (int,)),
+            (ENGINE, choice(ENGINES), (str,)),
         )
     },
     **{edge: (edge, _read(EDGE, (int,))) for edge in SIZE.fields},

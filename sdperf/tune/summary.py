@@ -68,6 +68,11 @@ class StudySummary:
         """Return a trial by its number."""
         return next(one for one in self.trials if one.number == number)
 
+    def find_default_trial(self) -> TrialRecord | None:
+        """Return the trial of the default; ``None`` before it was tried."""
+        default = self.question.default
+        return next((one for one in self.trials if one.setting == default), None)
+
     def find_winner(self) -> WinnerConfirmation | None:
         """Return the winner's confirmation."""
         return next((one for one in self.confirmations if one.number == self.winner), None)

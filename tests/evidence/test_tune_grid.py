@@ -1,9 +1,12 @@
 """The grid: recorded in pieces, replayed alike for equal seeds."""
 
+import argparse
+import dataclasses
 import json
 
 import pytest
 
+from evidence.tune_grid.engines import add_engines, parse_factors
 from evidence.tune_grid.grid import Grid, merge, read, record
 from evidence.tune_grid.replay import choose_reference, replay
 from sdperf.errors import GenerationError
@@ -75,3 +78,21 @@ def test_replays_repeat_and_never_shrink(grid):
     assert replay(whole, "random", 1, 102).at(102) == pytest.approx(1.0)
     reference = choose_reference(whole)
     assert all(p.seconds < reference.seconds for p in whole.points().values() if p is not None)
+
+
+def test_engines_are_added_to_plain_settings_and_replayed(grid):
+    recorded, _ = grid
+    wider = add_engines(recorded, parse_factors("onnx=1.5,openvino=2"))
+    assert wider.is_whole(), "each setting of the wider space has a cell"
+    assert len(wider.cells) == 3 * len(recorded.cells)
+    plain, hosted = recorded.points(), wider.points()
+    for setting, point in plain.items():
+        faster = hosted[dataclasses.replace(setting, engine="openvino")]
+        if point is None:
+            assert faster is None
+        else:
+            assert (faster.seconds, faster.ssim) == (point.seconds / 2, point.ssim)
+    assert 0.5 < replay(wider, "tpe", 1, 20).at(20) <= 1
+    for text in ("torch=2", "tensorrt=2", "onnx=fast"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            parse_factors(text)

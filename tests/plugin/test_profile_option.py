@@ -55,6 +55,19 @@ def test_a_profile_sets_workload_and_matrix(tmp_path, file):
     assert not settings.precision_is_auto
 
 
+def test_a_profile_brings_its_engine_and_one_without_means_torch(tmp_path, file):
+    hosted = tmp_path / "hosted.toml"
+    hosted.write_text(format_profile(Profile("embedded", 9, 2.5, engine="openvino")))
+    settings = read_settings(Config(tmp_path, {"profile": str(hosted)}, {}))
+    assert (settings.engines, settings.engine_is_auto) == (("openvino",), False)
+    ini = {"engine": "onnx"}
+    assert read_settings(Config(tmp_path, {"profile": str(file)}, ini)).engines == ("torch",)
+    typed = {"profile": str(hosted), "engine": "onnx"}
+    assert read_settings(Config(tmp_path, typed, {})).engines == ("onnx",)
+    with pytest.raises(ConfigurationError, match="draw from the prompt alone"):
+        read_settings(Config(tmp_path, {"profile": str(hosted), "task": "image-to-image"}, {}))
+
+
 def test_what_is_typed_wins_and_the_ini_file_loses(tmp_path, file):
     settings = read_settings(
         Config(tmp_path, {"profile": str(file), "steps": "30"}, {"steps": "7", "guidance": "1"})

@@ -25,6 +25,15 @@ def test_what_is_written_is_read_back():
     assert parse_profile(LINES) == TUNED
 
 
+def test_an_engine_is_written_where_it_is_not_torch():
+    """An sdperf that knows no engines in profiles reads those of torch as before."""
+    assert "engine" not in LINES
+    hosted = Profile("embedded", 9, 2.5, optimisations=("batch4",), engine="openvino")
+    assert 'engine = "openvino"' in format_profile(hosted)
+    assert parse_profile(format_profile(hosted)) == hosted
+    assert hosted.as_texts()["engine"] == "openvino"
+
+
 names = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 scalars = st.one_of(names, st.integers(-(2**60), 2**60), st.booleans(), st.floats(allow_nan=False))
 
@@ -50,6 +59,7 @@ def test_texts_are_those_of_the_options():
         "mode": "async",
         "workers": "2",
         "optimisations": "device_loop+batch4",
+        "engine": "torch",
     }
     plain = Profile("embedded", 20, 3.0, width=512, height=768).as_texts()
     assert (plain["optimisations"], plain["scheduler"]) == ("none", "auto")
@@ -70,6 +80,8 @@ def test_texts_are_those_of_the_options():
         ('"bf16"', "[]", "the setting precision"),
         ('"async"', '"threads"', "the setting mode"),
         ("workers = 2", "workers = 5000", "the setting workers"),
+        ("workers = 2", "workers = 2\nengine = 'tensorrt'", "the setting engine"),
+        ("workers = 2", "workers = 2\nengine = 'external:rm=rm -r x'", "the setting engine"),
         ('"batch4"', '"batch5"', "the setting optimisations"),
         ('"batch4"', '"step_cache2", "step_cache3"', "the setting optimisations"),
         ('["device_loop", "batch4"]', '["default"]', "the setting optimisations"),

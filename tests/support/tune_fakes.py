@@ -9,7 +9,7 @@ from sdperf.run.messages import DeliveredImage
 from sdperf.tune.question.making_space import Abilities, make_space
 from sdperf.tune.question.question import StudyLimits, StudyQuestion
 from sdperf.tune.question.setting import TrialSetting
-from sdperf.tune.trial.rig import TrialRound
+from sdperf.tune.trial.rig import TrialRound, TrialStart
 from tests.support.ab_fakes import picture
 
 WORKLOAD = Workload("embedded", ("red apple", "house"), 20, 3.0)
@@ -22,7 +22,7 @@ ABILITIES = Abilities(
 )
 
 
-def ask(limits=None, search=None, workload=WORKLOAD, default=DEFAULT):
+def ask(limits=None, search=None, workload=WORKLOAD, default=DEFAULT, abilities=ABILITIES):
     """A question over a small space: steps alone, unless something else is searched."""
     fixed = {
         "guidance": ["3"],
@@ -32,7 +32,7 @@ def ask(limits=None, search=None, workload=WORKLOAD, default=DEFAULT):
         "workers": ["1"],
         "optimisations": ["none"],
     }
-    space = make_space(workload, default, ABILITIES, fixed | (search or {}))
+    space = make_space(workload, default, abilities, fixed | (search or {}))
     return StudyQuestion(workload, "hash", "cpu", None, default, space, limits or StudyLimits())
 
 
@@ -44,6 +44,7 @@ class FakeRig:
         noise: Called with a setting; the standard deviation of its images' noise, in levels.
         seconds: Called with a setting; seconds of an image.
         fails: Called with a setting before it draws; raises what is to go wrong.
+        start: Called with a setting; what it costs to start it.
         journal: Every load and round.
     """
 
@@ -54,6 +55,7 @@ class FakeRig:
         self.seconds = seconds or (lambda setting: step_s * setting.num_inference_steps)
         self.fails = fails or (lambda setting: None)
         self.pixels = pixels or (lambda setting: None)
+        self.start = lambda setting: TrialStart()
         self.nonfinite = False
         self.memory_bytes = 2**30
         self.journal = []
@@ -62,6 +64,7 @@ class FakeRig:
     def load(self, workload, setting):
         self.journal.append(("load", setting))
         self.loaded = setting
+        return self.start(setting)
 
     def draw(self, workload, setting, images):
         assert self.loaded == setting, "a setting is loaded before it draws"

@@ -44,7 +44,8 @@ _SAMPLER_SEED: Final = kinds.whole(0, 999_999_999)
 
 _DESCRIPTION: Final = """\
 Search for the best settings of this machine: steps, guidance, batch, precision, scheduler, mode,
-workers and optimisations, seconds an image against likeness to the images at full steps in fp32.
+workers, engine and optimisations, seconds an image against likeness to the images at full steps
+in fp32 on torch.
 
 What the search finds is then measured beside the default in fresh processes, with fresh seeds, in
 mirrored blocks. Only what beats the default there is a winner, and is written as a profile.
@@ -59,8 +60,10 @@ what is sought:
 
 what is searched: by itself what the device and the pipeline can do; --search says otherwise:
   --search 'steps=10|15|20' --search precision=fp16 --search 'optimisations=cuda_graphs|loop_graph'
-  keys: steps, guidance, batch, precision, scheduler, mode, workers, optimisations (each of those
-  named is tried on and off, where they go together); one choice holds it fixed
+  --search 'engine=torch|openvino', --search engine=auto (what is installed and native), or
+  --search engine=torch (no other, where a CPU has another one installed)
+  keys: steps, guidance, batch, precision, scheduler, mode, workers, engine, optimisations (each of
+  those named is tried on and off, where they go together); one choice holds it fixed
 
 stopping and going on:
   Ctrl-C, or kill -9, loses nothing: the same command goes on. --trials is the study's total.

@@ -124,6 +124,11 @@ def find_conflict(names: Sequence[str]) -> str | None:
     return None
 
 
+def list_of_torch(names: Sequence[str]) -> tuple[str, ...]:
+    """List those optimisations that change torch's networks, which another engine replaces."""
+    return tuple(name for name in names if not OPTIMISATIONS[name].beside_engines)
+
+
 def check_device(
     names: Sequence[str], device: DeviceKind, capability: tuple[int, int] | None = None
 ) -> None:

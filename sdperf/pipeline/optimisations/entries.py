@@ -60,6 +60,8 @@ class Optimisation:
         first_call: Whether it makes the first call much longer: it compiles.
         distribution: The package that it needs, and the extra of sdperf that installs it.
         library: The C library that it is a feature of; ``None`` is any.
+        beside_engines: Whether it can be on beside another engine than torch: it changes none of
+            torch's networks.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Optimisation:
     first_call: bool = False
     distribution: tuple[str, str] | None = None
     library: str | None = None
+    beside_engines: bool = False
 
 
 _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
@@ -116,6 +119,7 @@ def _batch(images: int) -> Optimisation:
         families=WITH_PROMPTS,
         group="batch",
         images_per_call=images,
+        beside_engines=True,
     )
 
 
@@ -272,12 +276,14 @@ ALL: Final = (
         "embed_cache",
         "embeddings of prompts that come again are kept",
         families=WITH_PROMPTS,
+        beside_engines=True,
     ),
     Optimisation(
         "keep_freed_memory",
         "memory that is freed is kept for the next tensors and not given back to the system",
         refusals=_NO_TENSORS_IN_GLIBC,
         library="glibc",
+        beside_engines=True,
     ),
     Optimisation(
         "resident_vae",
@@ -289,11 +295,13 @@ ALL: Final = (
         "PNG files whose pixels are stored and not compressed: the same pixels in more bytes",
         group="png",
         default_elsewhere=("cuda",),
+        beside_engines=True,
     ),
     Optimisation(
         "fast_png",
         "PNG files compressed in strips beside each other: the same pixels",
         group="png",
+        beside_engines=True,
     ),
     *(_batch(images) for images in (2, 4, 8, 16)),
     *(_step_cache(interval) for interval in (2, 3, 5)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from sdperf.record.workload import TORCH
 from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
@@ -71,15 +72,16 @@ def draw_front(summary: StudySummary) -> tuple[Drawn, dict[int, tuple[float, flo
             if one.number in summary.front or one.setting == summary.question.default:
                 x, y = ax.transData.transform((point.seconds, point.ssim))
                 places[one.number] = (float(x / size[0]), float(1 - y / size[1]))
+    squares = "" if all(_is_on_torch(one) for one, _ in measured) else "; square: another engine"
     drawn = Drawn(
         name="front",
         title="Seconds against likeness",
         caption=(
             "Each dot a setting that was measured in full; blue: nobody is faster and likelier; "
-            "ring: the default; diamond: the winner. Likeness is held to the images at full steps "
-            "in fp32 and does not say which picture is better. Hover or focus a dot of the front "
-            "to see its first image. Seconds are medians of few rounds, which is why a winner is "
-            "measured again."
+            f"ring: the default; diamond: the winner{squares}. Likeness is held to the images at "
+            "full steps in fp32 and does not say which picture is better. Hover or focus a dot of "
+            "the front to see its first image. Seconds are medians of few rounds, which is why a "
+            "winner is measured again."
         ),
         figure=figure,
         table=Table.of(
@@ -212,7 +214,7 @@ def _draw_trial(ax: Axes, one: TrialRecord, point: Point, summary: StudySummary)
     ax.plot(
         point.seconds,
         point.ssim,
-        marker="D" if is_winner else "o",
+        marker="D" if is_winner else "o" if _is_on_torch(one) else "s",
         ms=7 if is_winner or is_default else 5 if is_front else 3.5,
         mfc="none" if is_default else light(role),
         mec=light("ink") if is_default else light(role),
@@ -221,6 +223,10 @@ def _draw_trial(ax: Axes, one: TrialRecord, point: Point, summary: StudySummary)
         gid=f"trial-{one.number}",
         zorder=3 if is_front or is_default else 2,
     )
+
+
+def _is_on_torch(one: TrialRecord) -> bool:
+    return one.setting is None or one.setting.engine == TORCH
 
 
 def _place(one: TrialRecord) -> Point | None:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Final
 from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.tune import draw_front, draw_history, draw_importances
 from sdperf.report.table import Code, Table
-from sdperf.report.text.tune import describe_study, describe_tried, describe_winner
+from sdperf.report.text.tune import (
+    describe_starts,
+    describe_study,
+    describe_tried,
+    describe_winner,
+)
 from sdperf.tune.summary import StudySummary
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ class TuningView:
     headline: str
     about: str
     machine: str
+    starts: tuple[str, ...]
     is_won: bool
     front: Plot | None
     peeks: tuple[Peek, ...]
@@ -71,6 +77,7 @@ def view_tuning(
         headline=describe_winner(summary),
         about=describe_study(summary),
         machine=summary.machine,
+        starts=tuple(describe_starts(summary)),
         is_won=summary.winner is not None,
         front=None if front is None else plot(front[0], ident),
         peeks=() if front is None else tuple(_peek(summary, front[1])),

@@ -6,6 +6,7 @@ from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.table import Code, Column, Table
 from sdperf.report.text.tune import (
+    describe_starts,
     describe_study,
     describe_tried,
     describe_winner,
@@ -18,15 +19,22 @@ from sdperf.units import format_quantity
 def format_summary_markdown(summary: StudySummary) -> str:
     """Format a study's summary as Markdown."""
     question = summary.question
-    reference = format_code(question.default.describe())
+    reference, default = (
+        format_code(one.describe()) for one in (question.reference, question.default)
+    )
+    compared = f"The default, and the reference of all images: {default}."
+    if question.default != question.reference:
+        compared = f"The default: {default}. The reference of all images: {reference}."
     lines = [
         f"**{escape_markdown(describe_winner(summary))}**",
         "",
         f"{escape_markdown(describe_study(summary))}. On {format_code(summary.machine)}.",
-        f"The default, and the reference of all images: {reference}.",
+        compared,
         "",
         *format_markdown_table(_tabulate(summary)),
     ]
+    for told in describe_starts(summary):
+        lines += ["", escape_markdown(f"{told[:1].upper()}{told[1:]}.")]
     if summary.confirmations:
         lines += ["", "Measured again beside the default, fresh processes and fresh seeds:", ""]
     for one in summary.confirmations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from sdperf.report.table import Column, Marked, RowStyle, Table
@@ -26,6 +27,8 @@ def format_study(summary: StudySummary) -> list[Line]:
     lines += [Line(text) for text in _wrap(f"default: {default}", "  ")]
     lines.append(Line(""))
     lines += _format_front(summary)
+    starts = [line for told in describe_starts(summary) for line in _wrap(told, "  ")]
+    lines += [Line(""), *map(Line, starts)] if starts else []
     lines += _format_importances(summary)
     lines += _format_reasons(summary)
     lines.append(Line(""))
@@ -92,6 +95,47 @@ def describe_tried(tried: Tried) -> str:
     return f"{tried.state}: {seen}"
 
 
+def describe_starts(summary: StudySummary) -> list[str]:
+    """Say what engines cost once, and from which picture on the winner is ahead of the default."""
+    told = []
+    for engine in summary.question.space.engines:
+        seconds = [
+            one.tried.conversion_s
+            for one in summary.trials
+            if one.tried is not None
+            and one.setting is not None
+            and one.setting.engine == engine
+            and one.tried.conversion_s is not None
+        ]
+        if seconds:
+            told.append(f"converting for {engine}: {format_seconds(max(seconds))}, once")
+    ahead = _describe_lead(summary)
+    return told if ahead is None else [*told, ahead]
+
+
+def _describe_lead(summary: StudySummary) -> str | None:
+    """Say when the winner has made up for its start; ``None`` where that is unknown."""
+    winner, first = summary.find_winner(), summary.find_default_trial()
+    if winner is None or first is None or winner.seconds is None or winner.default_s is None:
+        return None
+    ours, theirs = (one.tried for one in (summary.find_trial(winner.number), first))
+    if ours is None or theirs is None or ours.start_s is None or theirs.start_s is None:
+        return None
+    gain_s = winner.default_s - winner.seconds
+    if gain_s <= 0:
+        return None
+    late_s = ours.start_s + (ours.conversion_s or 0.0) - theirs.start_s
+    starts = (
+        f"to the first images: {format_seconds(ours.start_s)} the winner, "
+        f"{format_seconds(theirs.start_s)} the default"
+    )
+    if late_s <= 0:
+        return f"{starts}; the winner is ahead from the first image on"
+    converting = " and for converting" if ours.conversion_s is not None else ""
+    images = math.ceil(late_s / gain_s)
+    return f"{starts}; {format_quantity(images, 'image')} make up for that{converting}"
+
+
 def describe_memory(memory_bytes: int | None) -> str:
     """Format a peak."""
     return UNKNOWN if memory_bytes is None else format_bytes(memory_bytes)
@@ -109,6 +153,9 @@ def _format_front(summary: StudySummary) -> list[Line]:
 
 def tabulate_front(summary: StudySummary, numbers: Iterable[int]) -> Table:
     """Tabulate trials of the front; in text, their settings are below their numbers."""
+    numbers = tuple(numbers)
+    tries = [summary.find_trial(number).tried for number in numbers]
+    has_starts = any(one is not None and one.start_s is not None for one in tries)
     rows: list[tuple[str, ...]] = []
     styles: dict[int, RowStyle] = {}
     for number in numbers:
@@ -129,6 +176,7 @@ def tabulate_front(summary: StudySummary, numbers: Iterable[int]) -> Table:
                 format_score(fidelity.worst_tile_ssim),
                 "equal" if fidelity.psnr_db is None else f"{fidelity.psnr_db:.1f} dB",
                 describe_memory(tried.memory_bytes),
+                *((_format_start(tried),) if has_starts else ()),
             )
         )
     columns = (
@@ -139,8 +187,13 @@ def tabulate_front(summary: StudySummary, numbers: Iterable[int]) -> Table:
         Column("tile", least=7),
         Column("PSNR", least=8),
         Column("memory", least=9),
+        *((Column("start", least=8),) if has_starts else ()),
     )
     return Table(columns, tuple(rows), styles)
+
+
+def _format_start(tried: Tried) -> str:
+    return UNKNOWN if tried.start_s is None else format_seconds(tried.start_s)
 
 
 def _format_importances(summary: StudySummary) -> list[Line]:

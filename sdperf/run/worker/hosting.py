@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -14,14 +14,12 @@ from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.protocol import Engine, EngineRequest
 from sdperf.errors import ConfigurationError, EngineError
 from sdperf.pipeline.families import family_of, stages_for
+from sdperf.pipeline.optimisations.catalogue import list_of_torch
 from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.measurement import EngineUse
 from sdperf.record.workload import Workload
 from sdperf.run.messages import EngineShape, WorkerSpec
 from sdperf.settings import ENGINE, MODEL, OPTIMISATIONS, SUBJECT
-
-_NEUTRAL: Final = ("batch", "embed_cache", "keep_freed_memory", "stored_png", "fast_png")
-"""How optimisations are called that change none of torch's networks."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def check_hostable(spec: WorkerSpec) -> None:
             got=f"{MODEL} {spec.model.name}",
             hint=f"save that pipeline as a folder and give it to {MODEL}, or {ENGINE} torch",
         )
-    foreign = [name for name in spec.optimisations if not name.startswith(_NEUTRAL)]
+    foreign = list_of_torch(spec.optimisations)
     if foreign:
         raise ConfigurationError(
             f"{foreign[0]} changes torch's networks, which the engine {spec.engine} replaces",

@@ -21,7 +21,7 @@ from sdperf.models.tasks.choosing import (
 )
 from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.record.workload import DEFAULT_PROMPTS, Workload
-from sdperf.settings import INPUT_IMAGE, MASK, OPTIMISATIONS, STRENGTH, TASK
+from sdperf.settings import ENGINE, INPUT_IMAGE, MASK, OPTIMISATIONS, STRENGTH, TASK
 from sdperf.store.profile import Scalar, format_profile
 from sdperf.tune.question.making_space import make_space, read_switches
 from sdperf.tune.question.question import StudyLimits, StudyQuestion
@@ -71,18 +71,20 @@ def make_question(
     """
     named = _list_named(asked)
     kind: DeviceKind = "cpu" if rig.device == "auto" else cast("DeviceKind", rig.device)
-    require_installed((), [name for names in named for name in names], kind)
+    engines = _list_engines(asked, stored)
+    require_installed(engines, [name for names in named for name in names], kind)
     refuse_unusable(named, rig.describe_device)
     pipeline_class = rig.model.pipeline_class if rig.subject is None else None
     workload = _make_workload(asked, rig.model.name, stored, pipeline_class)
     abilities = rig.examine(dataclasses.replace(workload, scheduler=None))
+    require_installed(engines, (), abilities.device.kind)
     default = _make_default(asked, workload, stored)
     limits = StudyLimits(**asked.limits)
     if stored is not None:
         limits = dataclasses.replace(stored.limits, **asked.limits)
     is_asked_anew = bool(asked.search or asked.default)
     if stored is None or is_asked_anew or len(workload.prompts) != stored.images:
-        space = make_space(workload, default, abilities, asked.search)
+        space = make_space(workload, default, abilities, _complete_search(asked, stored))
     else:
         space = stored.space
     return StudyQuestion(
@@ -101,6 +103,20 @@ def _list_named(asked: Asked) -> list[Sequence[str]]:
     default = parse_settings(asked.default).variant.get(OPTIMISATIONS.name, ())
     searched = read_switches(asked.search.get(OPTIMISATIONS.name, ()))
     return [default, *([name] for name in searched)]
+
+
+def _list_engines(asked: Asked, stored: StudyQuestion | None) -> list[str]:
+    """List the engines that were typed, and those that the study has."""
+    default = parse_settings(asked.default).variant.get(ENGINE.fields[0])
+    typed = [*asked.search.get(ENGINE.name, ()), *([] if default is None else [default])]
+    return [*typed, *(() if stored is None else stored.space.engines)]
+
+
+def _complete_search(asked: Asked, stored: StudyQuestion | None) -> Mapping[str, Sequence[str]]:
+    """Keep to the engines of a study: what is installed may differ by now, and its question not."""
+    if stored is None or ENGINE.name in asked.search:
+        return asked.search
+    return {**asked.search, ENGINE.name: stored.space.engines}
 
 
 def choose_for_study(
@@ -209,6 +225,11 @@ def make_profile(summary: StudySummary) -> str | None:
         "blocks": winner.blocks,
         "ssim_of_the_worst_fresh_image": round(winner.fidelity.ssim, 4),
     }
+    tried = summary.find_trial(winner.number).tried
+    if tried is not None and tried.start_s is not None:
+        evidence["seconds_to_the_first_images"] = round(tried.start_s, 2)
+    if tried is not None and tried.conversion_s is not None:
+        evidence["seconds_of_converting_once"] = round(tried.conversion_s, 2)
     if winner.seconds is not None and winner.default_s is not None:
         evidence |= {"seconds_per_image": winner.seconds, "default_s": winner.default_s}
     return format_profile(winner.setting.make_profile(summary.question.workload, evidence))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdperf import settings
 from sdperf.device import DeviceInfo
+from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import (
     OPTIMISATIONS,
@@ -17,13 +18,14 @@ from sdperf.pipeline.optimisations.catalogue import (
     QUANTISATIONS,
     find_c_library,
     find_conflict,
-    parse_optimisations,
+    list_of_torch,
+    parse_named_optimisations,
     sort_names,
 )
-from sdperf.record.workload import MODES, PRECISIONS, Precision, Workload
+from sdperf.record.workload import MODES, PRECISIONS, TORCH, Precision, Workload
 from sdperf.run.memory import WEIGHT_BYTES, Room
-from sdperf.settings.kinds import Kind, choice
-from sdperf.tune.question.setting import BATCHES, TrialSetting, take_guidance
+from sdperf.settings.kinds import AUTO, Kind, choice
+from sdperf.tune.question.setting import BATCHES, TrialSetting, runs_on, take_guidance
 from sdperf.tune.question.space import (
     BATCH,
     OWN_SCHEDULER,
@@ -80,6 +82,8 @@ class Abilities:
         cpu_threads: How many threads workers share.
         weights: How many weights the pipeline has; ``None`` is unknown.
         room: Memory that workers share; ``None`` is unknown.
+        engines: The engines that ``auto`` takes: installed and native here, torch first.
+        bound_to_torch: Why no other engine can run the pipeline; ``None`` where one may.
     """
 
     device: DeviceInfo
@@ -88,6 +92,8 @@ class Abilities:
     cpu_threads: int
     weights: int | None = None
     room: Room | None = None
+    engines: tuple[str, ...] = (TORCH,)
+    bound_to_torch: str | None = None
 
     def fits(self, precision: Precision, workers: int = 1) -> bool:
         """Tell whether the memory holds the weights of several workers; yes where unknown."""
@@ -120,11 +126,20 @@ def make_space(
             "this cannot be searched", got=unknown[0], expected=", ".join(KEYS)
         )
     images = len(workload.prompts)
+    key = settings.PRECISION.name
+    precisions = [_read(key, typed) for typed in asked.get(key, ())] or _list_precisions(abilities)
+    engines = _choose_engines(
+        asked.get(settings.ENGINE.name), default, abilities, {*precisions, default.precision}
+    )
     automatic: dict[str, Sequence[Choice]] = {
         settings.STEPS.name: _list_steps(workload.num_inference_steps),
         settings.GUIDANCE.name: _list_guidance(take_guidance(workload)),
         BATCH: [batch for batch in BATCHES if batch <= images and abilities.family != "whole"],
-        settings.PRECISION.name: _list_precisions(abilities),
+        settings.PRECISION.name: [
+            one
+            for one in _list_precisions(abilities)
+            if any(runs_on(engine, one) for engine in engines)
+        ],
         settings.SCHEDULER.name: _list_schedulers(abilities.schedulers),
         settings.MODE.name: MODES,
         settings.WORKERS.name: [
@@ -136,7 +151,7 @@ def make_space(
     }
     required = choose_plain_keys(default)
     numbers, names = [], []
-    for key in PLAIN_KEYS:
+    for key in (one for one in PLAIN_KEYS if one != settings.ENGINE.name):
         choices: list[Any] = [_read(key, typed) for typed in asked[key]] if key in asked else []
         choices = list(dict.fromkeys([*(choices or automatic[key]), required[key]]))
         if isinstance(required[key], str):
@@ -151,7 +166,11 @@ def make_space(
                 expected=f"at most the {images} images of a round",
                 hint=f"{settings.IMAGES.flag} N draws more",
             )
-    switches = _choose_switches(asked.get(settings.OPTIMISATIONS.name), default, abilities)
+    if engines != (TORCH,):
+        _check_precisions(engines, names)
+        names.append(NameDimension(settings.ENGINE.name, engines))
+    named = asked.get(settings.OPTIMISATIONS.name)
+    switches = _choose_switches(named, default, abilities, engines)
     return Space(tuple(numbers), (*names, *_group(switches)), images)
 
 
@@ -181,8 +200,55 @@ def _list_schedulers(usable: Sequence[str]) -> list[str]:
     ]
 
 
+def _choose_engines(
+    asked: Sequence[str] | None,
+    default: TrialSetting,
+    abilities: Abilities,
+    precisions: Iterable[Precision],
+) -> tuple[str, ...]:
+    """Return the engines to search, torch first: on a CPU those that are installed and native."""
+    automatic = [one for one in abilities.engines if any(runs_on(one, each) for each in precisions)]
+    if asked is None:
+        chosen = set(automatic if abilities.device.kind == "cpu" else (TORCH,))
+    else:
+        read = (_read(settings.ENGINE.name, typed) for typed in asked)
+        chosen = {one for name in read for one in (automatic if name == AUTO else (name,))}
+    chosen.add(default.engine)
+    for name in sorted(chosen - {TORCH}):
+        refusals = ENGINES[name].refusals
+        obstacle = abilities.bound_to_torch or refusals.get(abilities.device.kind)
+        if obstacle is not None:
+            raise ConfigurationError(f"the engine {name} cannot be searched here", got=obstacle)
+    return tuple(name for name in ENGINES if name in chosen)
+
+
+def _check_precisions(engines: Sequence[str], names: Sequence[NameDimension]) -> None:
+    """Refuse a search in which an engine or a precision would never be tried."""
+    key = settings.PRECISION.name
+    searched = next(one.choices for one in names if one.name == key)
+    precisions = [one for one in PRECISIONS if one in searched]
+    for engine in engines:
+        if not any(runs_on(engine, one) for one in precisions):
+            raise ConfigurationError(
+                f"the engine {engine} cannot run any precision of the search",
+                got=", ".join(precisions),
+                expected=", ".join(ENGINES[engine].precisions),
+                hint=f"--search {key}={ENGINES[engine].precisions[0]}",
+            )
+    for one in precisions:
+        if not any(runs_on(engine, one) for engine in engines):
+            raise ConfigurationError(
+                f"no engine of the search can run {one}",
+                got=", ".join(engines),
+                hint=f"--search {settings.ENGINE.name}={TORCH}",
+            )
+
+
 def _choose_switches(
-    asked: Sequence[str] | None, default: TrialSetting, abilities: Abilities
+    asked: Sequence[str] | None,
+    default: TrialSetting,
+    abilities: Abilities,
+    engines: Sequence[str],
 ) -> list[str]:
     """Return the optimisations to search, in the catalogue's order."""
     if asked is None:
@@ -191,15 +257,31 @@ def _choose_switches(
             for name, one in OPTIMISATIONS.items()
             if name not in NOT_SEARCHED
             and not one.first_call
-            and _find_obstacle(name, abilities) is None
+            and _find_obstacle(name, abilities, engines) is None
         }
     else:
         chosen = set(read_switches(asked))
         for name in sorted(chosen):
-            obstacle = _find_obstacle(name, abilities)
+            obstacle = _find_obstacle(name, abilities, engines)
             if obstacle is not None:
                 raise ConfigurationError(f"{name} cannot be searched here", got=obstacle)
+        for name in sort_names(list(chosen)):
+            _require_needed(name, {*chosen, *default.optimisations}, abilities, engines)
     return list(sort_names([*chosen, *default.optimisations]))
+
+
+def _require_needed(
+    name: str, chosen: set[str], abilities: Abilities, engines: Sequence[str]
+) -> None:
+    """Refuse to search an optimisation without the others of which it needs one."""
+    needs = OPTIMISATIONS[name].needs
+    if needs and not chosen & set(needs):
+        usable = [one for one in needs if _find_obstacle(one, abilities, engines) is None]
+        raise ConfigurationError(
+            f"{name} cannot be searched alone: it is tried only with {' or '.join(needs)}",
+            got=f"--search {settings.OPTIMISATIONS.name}={'|'.join(sort_names(list(chosen)))}",
+            hint=f"name one of them too: {(usable or needs)[0]}|{name}",
+        )
 
 
 def read_switches(asked: Iterable[str]) -> list[str]:
@@ -208,25 +290,29 @@ def read_switches(asked: Iterable[str]) -> list[str]:
     Raises:
         ConfigurationError: One is none.
     """
-    return [name for text in asked for name in _read_switches(text) if name]
+    return [name for text in asked for name in _read_switches(text)]
 
 
 def _read_switches(text: str) -> list[str]:
     """Read names joined by ``+`` or ``,``; they may exclude each other."""
-    if text == PLAIN:
-        return []
-    try:
-        return [parse_optimisations(name)[0] if name else "" for name in text.split("+")]
-    except ValueError as error:
-        if text in OPTIMISATIONS:  # it is only possible with another one
-            return [text]
-        raise ConfigurationError(
-            "an optimisation cannot be searched", got=text, expected=str(error)
-        ) from error
+    names: list[str] = []
+    for name in text.split("+"):
+        if name in OPTIMISATIONS:  # also one that is only possible with another one
+            names.append(name)
+        elif name != PLAIN:
+            try:
+                names += parse_named_optimisations(name)
+            except ValueError as error:
+                raise ConfigurationError(
+                    "an optimisation cannot be searched", got=text, expected=str(error)
+                ) from error
+    return names
 
 
-def _find_obstacle(name: str, abilities: Abilities) -> str | None:
+def _find_obstacle(name: str, abilities: Abilities, engines: Sequence[str]) -> str | None:
     one = OPTIMISATIONS[name]
+    if TORCH not in engines and list_of_torch([name]):
+        return f"it changes torch's networks, which {' and '.join(engines)} replace"
     if one.images_per_call > 1:
         return "batches are searched as batch"
     if abilities.device.kind in one.refusals:
@@ -287,6 +373,7 @@ _KINDS: Final[dict[str, Kind[Any]]] = {
     settings.SCHEDULER.name: settings.SCHEDULER.kind,
     settings.MODE.name: settings.MODE.kind,
     settings.WORKERS.name: settings.WORKERS.kind,
+    settings.ENGINE.name: choice([AUTO, *ENGINES]),
 }
 
 

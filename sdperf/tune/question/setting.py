@@ -8,10 +8,30 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.ab.sides.settings import SideSettings
+from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, sort_names
-from sdperf.record.workload import Mode, Precision, Variant, Workload
-from sdperf.settings import GUIDANCE, MODE, MODEL, PRECISION, SCHEDULER, STEPS, WORKERS
+from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, list_of_torch, sort_names
+from sdperf.record.workload import (
+    TORCH,
+    Mode,
+    Precision,
+    Variant,
+    Workload,
+    is_external,
+    name_engine,
+)
+from sdperf.settings import (
+    DEVICE,
+    ENGINE,
+    GUIDANCE,
+    MODE,
+    MODEL,
+    PRECISION,
+    SCHEDULER,
+    STEPS,
+    SUBJECT,
+    WORKERS,
+)
 from sdperf.settings import OPTIMISATIONS as SWITCHES
 from sdperf.store.profile import Profile, Scalar
 
@@ -36,6 +56,7 @@ class TrialSetting:
         mode: ``sync`` or ``async``.
         workers: How many processes with a pipeline each.
         optimisations: Names of switched-on optimisations, without the batch.
+        engine: The engine that runs the networks, a name of `sdperf.engines.catalogue.ENGINES`.
     """
 
     num_inference_steps: int
@@ -46,6 +67,10 @@ class TrialSetting:
     mode: Mode = "sync"
     workers: int = 1
     optimisations: tuple[str, ...] = ()
+    engine: str = TORCH
+
+    def __post_init__(self) -> None:
+        check_known(self.engine)
 
     def apply_to(self, workload: Workload) -> Workload:
         """Return the workload with this setting's steps, guidance and scheduler."""
@@ -61,7 +86,11 @@ class TrialSetting:
         """The variant of this setting; the batch is one of its optimisations."""
         batch = (_BATCHES[self.batch],) if self.batch > 1 else ()
         return Variant(
-            self.precision, self.mode, self.workers, sort_names((*self.optimisations, *batch))
+            self.precision,
+            self.mode,
+            self.workers,
+            sort_names((*self.optimisations, *batch)),
+            self.engine,
         )
 
     def make_profile(self, workload: Workload, evidence: Mapping[str, Scalar]) -> Profile:
@@ -79,6 +108,7 @@ class TrialSetting:
             mode=self.mode,
             workers=self.workers,
             optimisations=variant.optimisations,
+            engine=self.engine,
             evidence=evidence,
         )
 
@@ -97,6 +127,7 @@ class TrialSetting:
             PRECISION.assign(variant.precision),
             MODE.assign(variant.mode),
             WORKERS.assign(variant.workers),
+            ENGINE.assign(variant.engine),
             STEPS.assign(self.num_inference_steps),
             GUIDANCE.assign(self.guidance_scale),
             SCHEDULER.assign(self.scheduler),
@@ -122,20 +153,25 @@ def make_setting(settings: SideSettings) -> TrialSetting:
     """Make a setting from ``KEY=VALUE,...`` as typed, and from the model's preset.
 
     Raises:
-        ConfigurationError: There are two batches, or a key does not belong to a setting.
+        ConfigurationError: There are two batches, a key does not belong to a setting, or the engine
+            cannot run it.
     """
     workload = settings.make_workload()
     variant = Variant(**settings.variant)
     batches = [OPTIMISATIONS[name].images_per_call for name in variant.optimisations]
-    startable = (PRECISION, MODE, WORKERS, SWITCHES, STEPS, GUIDANCE, SCHEDULER)
+    startable = (PRECISION, MODE, WORKERS, SWITCHES, ENGINE, STEPS, GUIDANCE, SCHEDULER)
     known = {MODEL.name, *(field for one in startable for field in one.fields)}
-    others = sorted(set(settings.workload) - known)
+    apart = {SUBJECT.name: settings.subject, DEVICE.name: settings.device}
+    typed = {*settings.workload, *settings.variant, *settings.picture}
+    typed |= {name for name, value in apart.items() if value is not None}
+    others = sorted(typed - known)
     if others:
         raise ConfigurationError(
             "a setting to start from cannot say this",
             got=others[0],
             expected=", ".join(one.name for one in startable),
         )
+    _check_engine(variant)
     return TrialSetting(
         workload.num_inference_steps,
         take_guidance(workload),
@@ -145,4 +181,53 @@ def make_setting(settings: SideSettings) -> TrialSetting:
         variant.mode,
         variant.workers,
         tuple(name for name in variant.optimisations if OPTIMISATIONS[name].images_per_call == 1),
+        variant.engine,
     )
+
+
+def check_known(engine: str) -> None:
+    """Refuse an engine that is unknown, such as that of a study of a later sdperf.
+
+    Raises:
+        ConfigurationError: It is unknown, or a program.
+    """
+    if engine not in ENGINES:
+        raise ConfigurationError(
+            "a setting names an engine that this sdperf cannot search",
+            got=name_engine(engine)[:80],
+            expected=", ".join(ENGINES),
+        )
+
+
+def runs_on(engine: str, precision: Precision) -> bool:
+    """Tell whether an engine runs in a number format, on whatever device."""
+    return precision in ENGINES[engine].precisions
+
+
+def _check_engine(variant: Variant) -> None:
+    """Refuse an engine together with what it cannot run.
+
+    Raises:
+        ConfigurationError: It is a program, or lacks the precision, or replaces the networks that
+            an optimisation changes.
+    """
+    engine = variant.engine
+    if is_external(engine):
+        raise ConfigurationError(
+            "a search cannot start from a program, which draws by settings that are its own",
+            got=ENGINE.assign(engine),
+            expected=", ".join(ENGINES),
+            hint="compare it with a setting: sdperf ab",
+        )
+    if not runs_on(engine, variant.precision):
+        raise ConfigurationError(
+            f"the engine {engine} cannot run {variant.precision}",
+            expected=", ".join(ENGINES[engine].precisions),
+        )
+    foreign = list_of_torch(variant.optimisations)
+    if engine != TORCH and foreign:
+        raise ConfigurationError(
+            f"{foreign[0]} changes torch's networks, which the engine {engine} replaces",
+            got=f"{ENGINE.assign(engine)},{SWITCHES.assign(variant.optimisations)}",
+            hint="leave one of the two out",
+        )

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import PLAIN, sort_names
+from sdperf.pipeline.optimisations.catalogue import PLAIN, list_of_torch, sort_names
 from sdperf.pipeline.optimisations.entries import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
-from sdperf.record.workload import Mode, Precision
-from sdperf.settings import GUIDANCE, MODE, PRECISION, SCHEDULER, STEPS, WORKERS
+from sdperf.record.workload import TORCH, Mode, Precision
+from sdperf.settings import ENGINE, GUIDANCE, MODE, PRECISION, SCHEDULER, STEPS, WORKERS
 from sdperf.settings.kinds import AUTO
-from sdperf.tune.question.setting import BATCHES, TrialSetting
+from sdperf.tune.question.setting import BATCHES, TrialSetting, check_known, runs_on
 
 Choice = str | int | float
 
@@ -36,7 +36,9 @@ PLAIN_KEYS: Final = (
     SCHEDULER.name,
     MODE.name,
     WORKERS.name,
+    ENGINE.name,
 )
+"""The keys whose choices are values of a setting, as they are typed."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def choose_plain_keys(setting: TrialSetting) -> dict[str, Choice]:
         SCHEDULER.name: setting.scheduler or OWN_SCHEDULER,
         MODE.name: setting.mode,
         WORKERS.name: setting.workers,
+        ENGINE.name: setting.engine,
     }
 
 
@@ -100,6 +103,10 @@ class Space:
     names: tuple[NameDimension, ...]
     images: int
 
+    def __post_init__(self) -> None:
+        for engine in self.engines:
+            check_known(engine)
+
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
         """All dimensions, in a fixed order."""
@@ -113,8 +120,10 @@ class Space:
     def make_setting(self, point: Mapping[str, Choice]) -> TrialSetting:
         """Return the setting at a point.
 
-        Impossible parts of a point are left out: batches are cut to a worker's share, and a loop on
-        the device is dropped where the scheduler does not allow it.
+        Impossible parts of a point are left out: batches are cut to a worker's share, a loop on the
+        device is dropped where the scheduler does not allow it, an engine where it lacks the
+        precision (the first one of the search that has it runs), and beside another engine than
+        torch the optimisations that change torch's networks.
 
         Raises:
             ConfigurationError: A dimension is missing, or a choice does not belong to it.
@@ -126,7 +135,8 @@ class Space:
                     got=point.get(one.name),
                     expected=", ".join(map(str, one.choices)),
                 )
-        scheduler = str(point[SCHEDULER.name])
+        scheduler, precision = str(point[SCHEDULER.name]), cast("Precision", point[PRECISION.name])
+        engine = self._choose_engine(str(point.get(ENGINE.name, TORCH)), precision)
         names: list[str] = []
         for dimension in self.names:
             choice = str(point[dimension.name])
@@ -136,18 +146,31 @@ class Space:
             known = RECORDED_SCHEDULERS if "loop_graph" in chosen else LOOP_SCHEDULERS
             if dimension.name != "loop" or scheduler in (OWN_SCHEDULER, *known):
                 names += chosen
+        if engine != TORCH:
+            names = [name for name in names if name not in list_of_torch(names)]
         workers = int(point[WORKERS.name])
         share = math.ceil(self.images / workers)
         return TrialSetting(
             num_inference_steps=int(point[STEPS.name]),
             guidance_scale=float(point[GUIDANCE.name]),
             batch=max(batch for batch in BATCHES if batch <= min(int(point[BATCH]), share)),
-            precision=cast("Precision", point[PRECISION.name]),
+            precision=precision,
             scheduler=None if scheduler == OWN_SCHEDULER else scheduler,
             mode=cast("Mode", point[MODE.name]),
             workers=workers,
             optimisations=sort_names(names),
+            engine=engine,
         )
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines of the search; a space of one has no dimension for it."""
+        found = (one.choices for one in self.names if one.name == ENGINE.name)
+        return next(found, (TORCH,))
+
+    def _choose_engine(self, asked: str, precision: Precision) -> str:
+        able = [one for one in (asked, *self.engines) if runs_on(one, precision)]
+        return able[0] if able else asked
 
     def find_point(self, setting: TrialSetting) -> dict[str, Choice]:
         """Return the point of a setting.
@@ -155,7 +178,14 @@ class Space:
         Raises:
             ConfigurationError: The setting is outside the space.
         """
-        point = choose_plain_keys(setting)
+        named = {one.name for one in self.dimensions}
+        point = {key: value for key, value in choose_plain_keys(setting).items() if key in named}
+        if setting.engine not in self.engines:
+            raise ConfigurationError(
+                f"{ENGINE.name} is outside of the search",
+                got=setting.engine,
+                expected=", ".join(self.engines),
+            )
         left = set(setting.optimisations)
         for dimension in self.names:
             if dimension.name in PLAIN_KEYS:

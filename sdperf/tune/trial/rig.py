@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from sdperf.device import DeviceInfo
+from sdperf.device import DeviceInfo, DeviceKind
+from sdperf.engines.catalogue import ENGINES, FAMILIES, explain_skip
 from sdperf.errors import GenerationError
 from sdperf.images.input_files import InputFile
 from sdperf.models.loader import ResolvedModel
-from sdperf.record.workload import ImageRequest, Workload
+from sdperf.record.workload import TORCH, ImageRequest, Workload
 from sdperf.run.memory import WEIGHT_BYTES, find_room
-from sdperf.run.messages import DeliveredImage, RoundRequest, WorkerSpec
-from sdperf.run.pool import WorkerPool
+from sdperf.run.messages import (
+    DeliveredImage,
+    EngineShape,
+    RoundRequest,
+    RoundResult,
+    WorkerSpec,
+)
+from sdperf.run.pool import Worker, WorkerPool
+from sdperf.run.suite import has_converted
 from sdperf.tune.question.making_space import Abilities
 from sdperf.tune.question.setting import TrialSetting, take_guidance
 
@@ -37,6 +45,22 @@ class TrialRound:
     memory_bytes: int | None
 
 
+@dataclass(frozen=True)
+class TrialStart:
+    """What it costs to start a setting.
+
+    Attributes:
+        seconds: Seconds from the beginning of loading to the first images, of the slowest worker,
+            without ``conversion_s``; workers that another trial started were asked for its steps.
+            ``None`` is unknown.
+        conversion_s: Seconds in which the engine converted the model when it did, once for all
+            sessions of the machine; ``None`` where it converts nothing.
+    """
+
+    seconds: float | None = None
+    conversion_s: float | None = None
+
+
 class Rig(Protocol):
     """The parts of a machine that a study needs."""
 
@@ -44,8 +68,8 @@ class Rig(Protocol):
     def pictures(self) -> tuple[InputFile, ...]:
         """Pixels that workloads name, beside those that ship."""
 
-    def load(self, workload: Workload, setting: TrialSetting) -> None:
-        """Prepare workers that have made their first call, untimed.
+    def load(self, workload: Workload, setting: TrialSetting) -> TrialStart:
+        """Prepare workers that have made their first call; no round is timed.
 
         Raises:
             SdperfError: The setting cannot be loaded here.
@@ -116,7 +140,7 @@ class LiveRig:
             SdperfError: The pipeline cannot be loaded.
         """
         plain = TrialSetting(workload.num_inference_steps, take_guidance(workload))
-        (worker,) = self.pool.acquire(self._spec(plain), 1)
+        (worker,) = self.pool.acquire(self._spec(workload, plain), 1)
         question = DescribePipeline(workload, (workload.image(0),), self._threads(plain))
         family, schedulers = self.pool.ask(question)
         device = worker.report.device
@@ -124,7 +148,17 @@ class LiveRig:
         weight_bytes = sum(worker.report.weight_bytes.values())
         weights = weight_bytes // WEIGHT_BYTES[plain.precision] if weight_bytes else None
         room = find_room(device, self.pool.collect_environment(device).ram_bytes)
-        return Abilities(device, family, schedulers, self.cpu_threads, weights, room)
+        bound_to_torch = self.explain_bond(workload, family)
+        return Abilities(
+            device,
+            family,
+            schedulers,
+            self.cpu_threads,
+            weights,
+            room,
+            list_automatic(device.kind) if bound_to_torch is None else (TORCH,),
+            bound_to_torch,
+        )
 
     def describe_device(self) -> DeviceInfo:
         """Look at the device; loads nothing.
@@ -135,16 +169,33 @@ class LiveRig:
         """
         return self.pool.describe_device(self.device)
 
-    def load(self, workload: Workload, setting: TrialSetting) -> None:
-        """Start or fill the workers of a setting; fresh ones make their first call."""
-        workers = self.pool.acquire(self._spec(setting), setting.workers)
-        if all(worker.first_call_s is not None for worker in workers):
-            return
-        images = tuple(workload.image(index) for index in range(setting.batch))
-        request = self._request(workload, setting, images)
-        results = self.pool.run_round([request] * len(workers)).results
-        for worker, result in zip(workers, results, strict=True):
-            worker.first_call_s = result.duration_s
+    def load(self, workload: Workload, setting: TrialSetting) -> TrialStart:
+        """Start or fill the workers of a setting; fresh ones make their first call.
+
+        Engines compile for each number of images in a call, so that a batch that does not divide a
+        worker's share makes a second call for the rest.
+        """
+        spec = self._spec(workload, setting)
+        workers = self.pool.acquire(spec, setting.workers)
+        if any(map(has_converted, workers)):  # exporters do not free all memory
+            self.pool.start_afresh()
+            workers = self.pool.acquire(spec, setting.workers)
+        if any(worker.first_call_s is None for worker in workers):
+            results = self._draw_untimed(workload, setting, setting.batch, len(workers))
+            for worker, result in zip(workers, results, strict=True):
+                worker.first_call_s = result.duration_s
+            images = len(workload.prompts)
+            shares = {images // len(workers), -(-images // len(workers))}
+            for rest in sorted({share % setting.batch for share in shares} - {0}):
+                self._draw_untimed(workload, setting, rest, len(workers))
+        return _describe_start(workers)
+
+    def _draw_untimed(
+        self, workload: Workload, setting: TrialSetting, images: int, workers: int
+    ) -> tuple[RoundResult, ...]:
+        drawn = tuple(workload.image(index) for index in range(images))
+        request = self._request(workload, setting, drawn)
+        return self.pool.run_round([request] * workers).results
 
     def draw(
         self, workload: Workload, setting: TrialSetting, images: Sequence[ImageRequest]
@@ -173,14 +224,31 @@ class LiveRig:
         """End all workers."""
         self.pool.close()
 
-    def _spec(self, setting: TrialSetting) -> WorkerSpec:
+    def explain_bond(self, workload: Workload, family: str) -> str | None:
+        """Say why no other engine than torch can run the pipeline; ``None`` where one may."""
+        if self.subject is not None:
+            return "it takes the model's own pipeline and no code"
+        if not self.model.is_as_stored:
+            return "it converts models that are folders, as they are stored"
+        if workload.picture is not None:
+            return f"it draws from the prompt alone, this is {workload.picture.describe()}"
+        if family not in FAMILIES:
+            return f"it cannot run a {self.model.pipeline_class}"
+        return None
+
+    def _spec(self, workload: Workload, setting: TrialSetting) -> WorkerSpec:
         variant = setting.variant
+        shape = None
+        if setting.engine != TORCH:
+            shape = EngineShape.of(setting.apply_to(workload))
         return WorkerSpec(
             self.model,
             variant.precision,
             self.device,
             self.subject,
             optimisations=variant.optimisations,
+            engine=setting.engine,
+            shape=shape,
             pictures=self.pictures,
         )
 
@@ -193,6 +261,24 @@ class LiveRig:
 
     def _threads(self, setting: TrialSetting) -> int:
         return max(1, self.cpu_threads // setting.workers)
+
+
+def list_automatic(device: DeviceKind) -> tuple[str, ...]:
+    """List the engines that ``auto`` takes on a device: installed and native, torch first."""
+    return tuple(
+        name for name, one in ENGINES.items() if one.in_auto and explain_skip(one, device) is None
+    )
+
+
+def _describe_start(workers: Sequence[Worker]) -> TrialStart:
+    starts = [
+        worker.report.load_s + worker.first_call_s
+        for worker in workers
+        if worker.first_call_s is not None
+    ]
+    uses = [worker.report.engine for worker in workers]
+    conversions = [use.conversion_s for use in uses if use is not None and use.conversion_s]
+    return TrialStart(max(starts, default=None), max(conversions, default=None))
 
 
 def _sum_known(peaks: Sequence[int | None]) -> int | None:

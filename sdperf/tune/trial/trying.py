@@ -15,7 +15,7 @@ from sdperf.stats.distributions import compute_student_t_quantile
 from sdperf.tune.question.question import BROKEN, BROKEN_VIOLATION, Fidelity, StudyQuestion
 from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point, find_rival_s
-from sdperf.tune.trial.rig import Rig
+from sdperf.tune.trial.rig import Rig, TrialStart
 from sdperf.tune.trial.scoring import find_faults, make_thumbnail, score_images
 from sdperf.units import format_score, format_seconds, shorten
 
@@ -51,6 +51,10 @@ class Tried:
         reason: Why it was given up or is infeasible.
         violations: By how much limits are missed; a value above 0 misses a limit.
         thumbnail: The first image, small; base64 of a WebP.
+        start_s: Seconds from the beginning of loading to the first images, as
+            `sdperf.tune.trial.rig.TrialStart` has it; ``None`` is unknown.
+        conversion_s: Seconds in which the engine converted the model, once; ``None`` where nothing
+            is converted, or it is unknown.
     """
 
     state: State
@@ -61,6 +65,8 @@ class Tried:
     reason: str | None = None
     violations: Mapping[str, float] = field(default_factory=dict)
     thumbnail: str | None = None
+    start_s: float | None = None
+    conversion_s: float | None = None
 
     @property
     def point(self) -> Point | None:
@@ -95,6 +101,7 @@ class _Attempt:
     fidelity: Fidelity | None = None
     memory_bytes: int | None = None
     first: DeliveredImage | None = None
+    start: TrialStart = field(default_factory=TrialStart)
 
     def run(self) -> Tried:
         """Draw a first image of each worker, then rounds."""
@@ -103,7 +110,7 @@ class _Attempt:
         if conflict is not None:
             raise ConfigurationError("the optimisations do not go together", got=conflict)
         images = [workload.image(index) for index in range(self.question.images)]
-        self.rig.load(workload, self.setting)
+        self.start = self.rig.load(workload, self.setting)
         few = images[: self.setting.workers * self.setting.batch]
         probe = self.rig.draw(workload, self.setting, few)
         self._look_at(probe.images)
@@ -142,6 +149,8 @@ class _Attempt:
             reason,
             violations,
             None if first is None else make_thumbnail(first.png),
+            self.start.seconds,
+            self.start.conversion_s,
         )
 
     def _look_at(self, images: Sequence[DeliveredImage]) -> None:

@@ -49,6 +49,7 @@ def test_a_profile_stands_for_its_settings_and_later_ones_win(tmp_path):
         "mode": "async",
         "workers": 1,
         "optimisations": (),
+        "engine": "torch",
     }
     assert found.make_workload() == Workload(
         "embedded", DEFAULT_PROMPTS, 11, 2.5, width=64, height=32

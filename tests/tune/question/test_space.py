@@ -5,8 +5,13 @@ import pytest
 
 from sdperf.ab.sides.settings import parse_settings
 from sdperf.device import DeviceInfo
-from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, find_conflict
+from sdperf.errors import ConfigurationError, RecordError
+from sdperf.pipeline.optimisations.catalogue import (
+    OPTIMISATIONS,
+    find_c_library,
+    find_conflict,
+    list_of_torch,
+)
 from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.memory import Room
@@ -19,6 +24,10 @@ from tests.support.tune_fakes import ABILITIES, DEFAULT, WORKLOAD
 CUDA = dataclasses.replace(
     ABILITIES, device=DeviceInfo("cuda", "H100", ("fp32", "fp16", "bf16"), 132, 80 * 2**30)
 )
+
+
+HOSTED = dataclasses.replace(ABILITIES, engines=("torch", "onnx", "openvino"))
+"""A CPU on which two engines are installed beside torch."""
 
 
 def by_name(space):
@@ -71,7 +80,80 @@ def test_a_model_without_guidance_stays_without():
     assert (found["guidance"], found["steps"]) == ((0.0,), (1,))
 
 
-@pytest.mark.parametrize("abilities", [ABILITIES, CUDA])
+def test_a_cpu_searches_the_engines_that_are_installed_and_a_gpu_those_that_are_named():
+    assert by_name(make_space(WORKLOAD, DEFAULT, HOSTED))["engine"] == HOSTED.engines
+    assert "engine" not in by_name(make_space(WORKLOAD, DEFAULT, ABILITIES)), "torch alone"
+    gpu = dataclasses.replace(CUDA, engines=("torch", "onnx"))
+    assert "engine" not in by_name(make_space(WORKLOAD, DEFAULT, gpu))
+    for asked in (["auto"], ["onnx"], ["onnx", "torch"]):
+        found = by_name(make_space(WORKLOAD, DEFAULT, gpu, {"engine": asked}))
+        assert found["engine"] == ("torch", "onnx")
+    alone = make_space(
+        WORKLOAD, dataclasses.replace(DEFAULT, engine="onnx"), HOSTED, {"engine": ["onnx"]}
+    )
+    assert alone.engines == ("onnx",)
+    assert "engine" not in by_name(make_space(WORKLOAD, DEFAULT, HOSTED, {"engine": ["torch"]}))
+
+
+def test_an_engine_is_never_proposed_with_what_it_cannot_run():
+    asked = {"precision": ["fp32", "bf16"], "optimisations": ["channels_last", "stored_png"]}
+    space = make_space(WORKLOAD, DEFAULT, HOSTED, asked)
+    point = space.find_point(DEFAULT) | {
+        "engine": "onnx", "channels_last": "channels_last", "stored_png": "stored_png", "batch": 2,
+    }  # fmt: skip
+    setting = space.make_setting(point)
+    assert setting.variant.optimisations == ("stored_png", "batch2"), "no network of torch's"
+    assert setting.engine == "onnx"
+    assert space.make_setting(space.find_point(setting)) == setting
+    in_bf16 = space.make_setting(point | {"precision": "bf16"})
+    assert (in_bf16.engine, in_bf16.precision) == ("torch", "bf16"), "onnx has no bf16"
+    assert "channels_last" in in_bf16.optimisations
+    able = space.make_setting(point | {"precision": "bf16", "engine": "openvino"})
+    assert (able.engine, able.precision) == ("openvino", "bf16")
+    torchless = dataclasses.replace(DEFAULT, engine="openvino", precision="bf16")
+    two = make_space(WORKLOAD, torchless, HOSTED, {"engine": ["onnx"], "precision": ["fp32"]})
+    switched = two.make_setting(two.find_point(torchless) | {"engine": "onnx"})
+    assert switched.engine == "openvino", "the other engine of the search has bf16"
+
+
+def test_beside_engines_alone_only_their_optimisations_are_searched():
+    hosted = dataclasses.replace(DEFAULT, engine="openvino")
+    found = by_name(make_space(WORKLOAD, hosted, HOSTED, {"engine": ["onnx"]}))
+    assert "channels_last" not in found
+    assert "loop" not in found
+    assert "stored_png" in found["png"]
+    with pytest.raises(ConfigurationError, match="which onnx and openvino replace"):
+        make_space(
+            WORKLOAD, hosted, HOSTED, {"engine": ["onnx"], "optimisations": ["channels_last"]}
+        )
+
+
+@pytest.mark.parametrize(
+    ("asked", "abilities", "complaint"),
+    [
+        ({"engine": ["tensorrt"]}, {}, "a choice of engine cannot be searched; got: tensorrt"),
+        ({"engine": ["external:x=y"]}, {}, "a choice of engine cannot be searched"),
+        ({"engine": ["coreml"]}, {}, "the engine coreml cannot be searched here; got: sdperf runs"),
+        ({"engine": ["onnx"]}, {"bound_to_torch": "it takes no code"}, "got: it takes no code"),
+        (
+            {"engine": ["coreml-ane"]},
+            {"device": DeviceInfo("mps", "M4", ("fp32",), 10, None)},
+            "coreml-ane cannot run any precision of the search; got: fp32; expected: fp16",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_run_here_is_refused(asked, abilities, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        make_space(WORKLOAD, DEFAULT, dataclasses.replace(HOSTED, **abilities), asked)
+
+
+def test_a_precision_that_no_engine_of_the_search_runs_is_refused():
+    hosted = dataclasses.replace(DEFAULT, engine="onnx")
+    with pytest.raises(ConfigurationError, match="no engine of the search can run bf16; got: onnx"):
+        make_space(WORKLOAD, hosted, HOSTED, {"engine": ["onnx"], "precision": ["bf16"]})
+
+
+@pytest.mark.parametrize("abilities", [ABILITIES, CUDA, HOSTED])
 def test_every_point_is_a_setting_that_can_be_run(abilities):
     space = make_space(WORKLOAD, DEFAULT, abilities)
     chance = random.Random(1)
@@ -87,8 +169,7 @@ def test_every_point_is_a_setting_that_can_be_run(abilities):
         )
         assert Variant(**back.variant) == variant
         assert space.make_setting(space.find_point(setting)) == setting
-        for one in abilities.device.native_precisions, OPTIMISATIONS:
-            assert one
+        assert setting.engine == "torch" or not list_of_torch(variant.optimisations)
 
 
 def test_a_batch_is_never_more_than_a_workers_share():
@@ -168,11 +249,81 @@ def test_what_is_asked_replaces_what_is_automatic_and_the_default_stays_inside()
         ({"optimisations": ["cuda_graphs"]}, "cuda_graphs cannot be searched here"),
         ({"optimisations": ["magic"]}, "cannot be searched"),
         ({"optimisations": ["batch2"]}, "batches are searched as batch"),
+        ({"optimisations": ["default"]}, "by name; the default is another one on each device"),
+        ({"optimisations": ["compile+magic"]}, "an optimisation cannot be searched"),
+        ({"optimisations": ["step_cache2"]}, "step_cache2 cannot be searched alone: it is tried"),
+        (
+            {"optimisations": ["kept_code", "none"]},
+            "one of them too: compile_blocks|kept_code",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_refused(asked, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
         make_space(WORKLOAD, DEFAULT, ABILITIES, asked)
+
+
+@pytest.mark.parametrize("name", OPTIMISATIONS)
+def test_every_optimisation_is_searched_where_it_can_run(name):
+    """By its name, with one of those that it needs; a batch by the key ``batch``."""
+    one = OPTIMISATIONS[name]
+    if one.library not in (None, find_c_library()):
+        pytest.skip(f"it is a feature of {one.library}")
+    kind = next(kind for kind in ("cuda", "cpu", "mps") if kind not in one.refusals)
+    family = "sd" if one.families is None or "sd" in one.families else one.families[0]
+    device = DeviceInfo(kind, "", ("fp32",), None, None)
+    abilities = dataclasses.replace(ABILITIES, device=device, family=family)
+    asked = {"optimisations": ["none", "+".join([*one.needs[:1], name])]}
+    if one.images_per_call > 1:
+        workload = dataclasses.replace(WORKLOAD, prompts=("red apple",) * one.images_per_call)
+        asked = {"batch": [str(one.images_per_call)]}
+    else:
+        workload = WORKLOAD
+    space = make_space(workload, DEFAULT, abilities, asked)
+    points = (
+        [*space.find_point(DEFAULT).items(), (dim.name, choice)]
+        for dim in space.dimensions
+        for choice in dim.choices
+    )
+    variants = [space.make_setting(dict(point)).variant for point in points]
+    assert any(name in variant.optimisations for variant in variants)
+
+
+def test_a_default_says_nothing_that_a_setting_cannot_hold():
+    """What was typed and left out would be measured as if it had not been typed."""
+    for typed in ("threads=1", "device=cpu", "subject=mine:make", "strength=0.5", "seed=4"):
+        with pytest.raises(
+            ConfigurationError, match=f"cannot say this; got: {typed.partition('=')[0]}"
+        ):
+            make_setting(parse_settings([typed]))
+
+
+def test_a_default_has_an_engine_and_only_what_it_can_run():
+    found = make_setting(parse_settings(["engine=openvino,optimisations=batch2"]))
+    assert (found.engine, found.batch) == ("openvino", 2)
+    assert found.variant.engine == "openvino"
+    for typed, complaint in (
+        ("engine=onnx,precision=bf16", "the engine onnx cannot run bf16"),
+        ("engine=onnx,optimisations=compile", "compile changes torch's networks"),
+        ("engine=external:mine=draw", "a search cannot start from a program"),
+    ):
+        with pytest.raises(ConfigurationError, match=complaint):
+            make_setting(parse_settings([typed]))
+
+
+def test_a_setting_names_its_engine_where_it_differs():
+    hosted = dataclasses.replace(DEFAULT, engine="openvino")
+    assert hosted.describe(DEFAULT) == "engine=openvino"
+    assert DEFAULT.describe(hosted) == "engine=torch"
+    assert make_setting(parse_settings([hosted.describe()])) == hosted
+
+
+def test_an_engine_of_a_later_sdperf_is_refused_by_name():
+    space = format_record(make_space(WORKLOAD, DEFAULT, HOSTED))
+    names = {one["name"]: one for one in space["names"]}
+    names["engine"]["choices"] = ["torch", "tensorrt"]
+    with pytest.raises(RecordError, match="this sdperf cannot search; got: tensorrt"):
+        parse_record(Space, space)
 
 
 def test_points_outside_are_refused():
@@ -181,6 +332,8 @@ def test_points_outside_are_refused():
         space.make_setting(space.find_point(DEFAULT) | {"steps": 99})
     with pytest.raises(ConfigurationError, match="outside"):
         space.find_point(dataclasses.replace(DEFAULT, optimisations=("cuda_graphs",)))
+    with pytest.raises(ConfigurationError, match="engine is outside of the search; got: onnx"):
+        space.find_point(dataclasses.replace(DEFAULT, engine="onnx"))
 
 
 def test_a_default_is_typed_like_a_side_of_a_comparison():
@@ -199,6 +352,8 @@ def test_a_profile_holds_the_setting():
     setting = TrialSetting(
         9, 2.0, batch=2, optimisations=("device_loop",), scheduler="DDIMScheduler"
     )
+    hosted = TrialSetting(9, 2.0, engine="openvino")
+    assert hosted.make_profile(workload, {}).engine == "openvino"
     profile = setting.make_profile(workload, {"study": "x"})
     assert profile.optimisations == ("device_loop", "batch2")
     assert (profile.num_inference_steps, profile.scheduler) == (9, "DDIMScheduler")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from sdperf.tune.question.question import StudyLimits
 from sdperf.tune.study.opening import (
     begin_study,
     check_machine,
+    check_question,
     describe_difference,
     find_study,
     list_studies,
@@ -30,8 +32,9 @@ from sdperf.tune.study.storage import (
     show_url,
 )
 from sdperf.tune.study.study import RETRY_OF
+from sdperf.tune.trial.rig import TrialStart
 from sdperf.tune.trial.tuning import draw_references, run_trials
-from tests.support.tune_fakes import DEFAULT, FakeRig, ask
+from tests.support.tune_fakes import ABILITIES, DEFAULT, FakeRig, ask
 
 ROOT = Path(__file__).parents[3]
 STEPS = {"steps": [str(steps) for steps in range(4, 21)]}
@@ -325,3 +328,54 @@ def test_importing_the_package_loads_no_torch():
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def drop_engines(url):
+    """Make of a study's file what an sdperf wrote that knew no engines there."""
+    with contextlib.closing(sqlite3.connect(url.database)) as database, database:
+        for table in ("study_user_attributes", "trial_user_attributes"):
+            rows = database.execute(f"select rowid, value_json from {table}").fetchall()
+            for row, value in rows:
+                older = json.loads(value, object_hook=forget_engine)
+                database.execute(
+                    f"update {table} set value_json = ? where rowid = ?", (json.dumps(older), row)
+                )
+
+
+def forget_engine(found):
+    new = ("engine", "start_s", "conversion_s")
+    return {key: value for key, value in found.items() if key not in new}
+
+
+def test_a_study_from_before_engines_is_read_and_goes_on(url):
+    study = begin_study(url, "s", ask(search=STEPS), "a machine")
+    tune(study, trials=3)
+    before = study.list_trials()
+    study.close()
+    drop_engines(url)
+    older = find_study(url, "s")
+    assert "engine" not in str(older.study.user_attrs)
+    assert older.list_trials() == before
+    assert older.question == ask(search=STEPS)
+    assert {one.setting.engine for one in older.list_trials()} == {"torch"}
+    check_question(older, "s", ask(search=STEPS), hint="")
+    tune(older, trials=5)
+    assert [one.number for one in older.list_trials() if one.tried] == [0, 1, 2, 3, 4]
+    older.close()
+
+
+def test_a_study_tries_each_engine_and_keeps_what_starting_cost(url):
+    abilities = dataclasses.replace(ABILITIES, engines=("torch", "onnx", "openvino"))
+    question = ask(search={"steps": ["8"], "engine": ["auto"]}, abilities=abilities)
+    study = begin_study(url, "s", question, "a machine")
+    rig = FakeRig(seconds=lambda setting: 1.0 if setting.engine == "torch" else 0.5)
+    rig.start = lambda setting: TrialStart(3.0, None if setting.engine == "torch" else 30.0)
+    tune(study, rig, trials=6)
+    trials = study.list_trials()
+    assert {one.setting.engine for one in trials} == {"torch", "onnx", "openvino"}
+    for one in trials:
+        expected = None if one.setting.engine == "torch" else 30.0
+        assert (one.tried.start_s, one.tried.conversion_s) == (3.0, expected)
+    study.close()
+    with contextlib.closing(find_study(url, "s")) as again:
+        assert again.list_trials() == trials

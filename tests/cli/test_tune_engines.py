@@ -1,0 +1,205 @@
+"""``sdperf tune`` with engines: what is refused, what a study keeps, what a winner is run by."""
+
+import dataclasses
+
+import pytest
+
+from sdperf.ab.sides.settings import parse_settings
+from sdperf.ab.sides.sides import MatrixCase
+from sdperf.engines.catalogue import ENGINES
+from sdperf.record.workload import InputPicture, Workload
+from sdperf.report.figures.tune import draw_front
+from sdperf.report.html.page import render_page
+from sdperf.report.pictures.pictures import locate_pictures
+from sdperf.run.hosts.local import InProcessHost
+from sdperf.run.messages import EngineShape
+from sdperf.run.pool import WorkerPool
+from sdperf.store.profile import read_profile
+from sdperf.tune import confirming
+from sdperf.tune.question.setting import TrialSetting
+from sdperf.tune.summary import read_summary
+from sdperf.tune.trial.rig import LiveRig, TrialStart
+from tests.cli.test_tune import FIXED, Rig, tune
+from tests.support.tiny_pipelines import resolve, tiny_folder
+from tests.support.toy_engine import toy_choice
+from tests.support.tune_fakes import ABILITIES
+
+__all__ = ["tiny_folder", "tune"]
+
+HOSTED = dataclasses.replace(ABILITIES, engines=("torch", "openvino"))
+BEGIN = ("--confirm", "0", *FIXED)
+
+
+def put_openvino(monkeypatch, *packages):
+    """Let openvino need these packages, whatever is installed."""
+    choice = dataclasses.replace(ENGINES["openvino"], packages=tuple((one,) for one in packages))
+    monkeypatch.setitem(ENGINES, "openvino", choice)
+
+
+def find(monkeypatch, abilities):
+    monkeypatch.setattr(Rig, "examine", lambda *_: abilities)
+
+
+@pytest.mark.parametrize(
+    "typed", [("--search", "engine=torch|openvino"), ("--default", "engine=openvino")]
+)
+def test_an_engine_that_is_not_installed_is_refused_before_anything_is_loaded(
+    tune, typed, monkeypatch, capsys
+):
+    put_openvino(monkeypatch, "no-such-package")
+    monkeypatch.setattr(Rig, "examine", lambda *_: pytest.fail("a pipeline was loaded"))
+    assert tune("--trials", "1", *typed) == 2
+    assert capsys.readouterr().err == (
+        "sdperf tune: the engine openvino is not installed for cpu (no-such-package missing); "
+        "do: pip install 'sdperf[openvino]'\n"
+    )
+
+
+def test_a_study_keeps_its_engines_whatever_is_installed_later(tune, monkeypatch, capsys):
+    """Typed again, a search that names no engine stays what it was when the study began."""
+    put_openvino(monkeypatch)
+    assert tune("--trials", "2", *BEGIN) == 1
+    find(monkeypatch, HOSTED)
+    assert tune("--trials", "3", *BEGIN) == 1
+    assert tune("--trials", "2", "--study", "both", *BEGIN) == 1
+    find(monkeypatch, ABILITIES)
+    assert tune("--trials", "3", "--study", "both", *BEGIN) == 1
+    capsys.readouterr()
+    assert tune("--trials", "3", *BEGIN, "--search", "engine=openvino") == 2
+    assert "asks something else" in capsys.readouterr().err
+
+
+def test_whoever_joins_a_study_needs_its_engines(tune, monkeypatch, capsys):
+    find(monkeypatch, HOSTED)
+    put_openvino(monkeypatch)
+    assert tune("--trials", "2", *BEGIN) == 1
+    put_openvino(monkeypatch, "no-such-package")
+    capsys.readouterr()
+    assert tune("--trials", "3", "--confirm", "0") == 2
+    assert "the engine openvino is not installed for cpu" in capsys.readouterr().err
+
+
+def test_a_winner_on_an_engine_is_shown_written_and_run_by_it(tune, tmp_path, monkeypatch, capsys):
+    put_openvino(monkeypatch)
+    find(monkeypatch, HOSTED)
+    own, compare, sides = Rig.__init__, confirming.compare, []
+
+    def start(self, *given, **named):
+        own(self, *given, **named)
+        costs = {"torch": TrialStart(2.0), "openvino": TrialStart(5.0, 30.0)}
+        self.start = lambda setting: costs[setting.engine]
+        self.seconds = lambda setting: 1.0 if setting.engine == "openvino" else 2.0
+
+    def note(a, b, *rest, **more):
+        sides.append([side.variant_for(MatrixCase()).engine for side in (a, b)])
+        return compare(a, b, *rest, **more)
+
+    monkeypatch.setattr(Rig, "__init__", start)
+    monkeypatch.setattr(confirming, "compare", note)
+    only = [one.replace("steps=8|10|12|16|20", "steps=20") for one in FIXED]
+    written = ("--json", "t.json", "--markdown", "t.md")
+    assert tune("--trials", "5", "--seed", "1", *only, *written) == 0
+    shown = capsys.readouterr()
+    assert "engine=openvino" in shown.err
+    assert "converting for openvino: 30.0 s, once" in shown.out
+    assert (
+        "to the first images: 5.00 s the winner, 2.00 s the default; 66 images make up for that "
+        "and for converting"
+    ) in " ".join(shown.out.split())
+    assert max(map(len, shown.out.splitlines())) <= 100
+    assert sides == [["torch", "openvino"]]
+
+    assert "`engine=openvino`" in (tmp_path / "t.md").read_text()
+    profile = read_profile(tmp_path / "sdperf-tuned.toml")
+    assert profile.engine == "openvino"
+    assert profile.evidence["seconds_of_converting_once"] == 30.0
+    assert parse_settings(["profile=sdperf-tuned.toml"]).variant["engine"] == "openvino"
+    summary = read_summary(tmp_path / "t.json")
+    assert summary.question.reference.engine == "torch"
+    drawn, _ = draw_front(summary)
+    assert "square: another engine" in drawn.caption
+    assert any("engine=openvino" in cell for row in drawn.table.rows for cell in row)
+    page = render_page([], locate_pictures([]), None, [summary])
+    assert "converting for openvino: 30.0 s, once" in page
+
+
+def test_the_reference_of_a_study_whose_default_has_an_engine_is_torchs(
+    tune, tmp_path, monkeypatch
+):
+    put_openvino(monkeypatch)
+    find(monkeypatch, HOSTED)
+    typed = (*BEGIN, "--default", "engine=openvino", "--markdown", "t.md")
+    assert tune("--trials", "2", *typed) == 1
+    default, reference = (
+        line.split("engine=")[1].split(",")[0]
+        for line in (tmp_path / "t.md").read_text().split(". The reference of all images: ")[:2]
+    )
+    assert (default, reference) == ("openvino", "torch")
+
+
+def test_a_live_rig_runs_an_engine_and_says_what_starting_it_costs(
+    tiny_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SDPERF_CACHE", str(tmp_path))
+    monkeypatch.setitem(ENGINES, "toy", toy_choice())
+    workload = Workload("tiny", ("red apple", "house", "car"), 2, 3.0, height=32, width=32)
+    pool = WorkerPool(host_factory=InProcessHost, timeout_s=120)
+    rig = LiveRig(resolve(tiny_folder("sd")), "cpu", None, 1, pool)
+    try:
+        abilities = rig.examine(workload)
+        assert "toy" in abilities.engines
+        assert abilities.bound_to_torch is None
+        images = [workload.image(index) for index in range(3)]
+        drawn, starts = {}, {}
+        for engine, shape in (("torch", None), ("toy", EngineShape(32, 32, guided=False))):
+            setting = TrialSetting(2, 1.0, batch=2, engine=engine)
+            starts[engine] = rig.load(workload, setting)
+            assert pool.loaded.shape == shape
+            drawn[engine] = [one.png for one in rig.draw(workload, setting, images).images]
+        assert drawn["toy"] == drawn["torch"], "the toy runs the same arithmetic"
+        assert starts["torch"].conversion_s is None
+        assert starts["toy"].conversion_s > 0
+        assert starts["toy"].seconds > 0
+        (worker,) = pool.acquire(pool.loaded, 1)
+        assert worker.report.engine.was_cached, "the process that converted was replaced"
+    finally:
+        rig.close()
+
+
+def test_a_rest_that_a_batch_leaves_is_drawn_before_anything_is_timed(tiny_folder, monkeypatch):
+    """Engines and compilers make a program for each number of images in a call."""
+    workload = Workload("tiny", ("red apple", "house", "car"), 1, 1.0, height=32, width=32)
+    pool = WorkerPool(host_factory=InProcessHost, timeout_s=120)
+    rig = LiveRig(resolve(tiny_folder("sd")), "cpu", None, 1, pool)
+    asked, run_round = [], pool.run_round
+
+    def note(requests):
+        asked.append(len(requests[0].images))
+        return run_round(requests)
+
+    monkeypatch.setattr(pool, "run_round", note)
+    try:
+        rig.load(workload, TrialSetting(1, 1.0, batch=2))
+        assert asked == [2, 1]
+        rig.load(workload, TrialSetting(1, 1.0))
+        assert asked == [2, 1, 1], "no rest"
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "subject", "drawn_from", "reason"),
+    [
+        ("sd", "mine:make", None, "it takes the model's own pipeline and no code"),
+        ("sd3", None, None, "it cannot run a StableDiffusionPipeline"),
+        ("sd", None, InputPicture("0" * 64), "it draws from the prompt alone, this is drawn from"),
+        ("sd", None, None, None),
+    ],
+)
+def test_a_live_rig_says_why_only_torch_can_run_a_pipeline(
+    tiny_folder, family, subject, drawn_from, reason
+):
+    rig = LiveRig(resolve(tiny_folder("sd")), "cpu", subject, 1)
+    workload = Workload("tiny", ("a",), 2, 3.0, height=32, width=32, picture=drawn_from)
+    told = rig.explain_bond(workload, family)
+    assert told is None if reason is None else told.startswith(reason)
