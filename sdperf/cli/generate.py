@@ -24,7 +24,7 @@ from sdperf.settings import (
     STEPS,
 )
 from sdperf.store.profile import Profile, read_profile
-from sdperf.units import format_quantity, format_seconds
+from sdperf.units import format_seconds
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
