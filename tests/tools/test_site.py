@@ -138,6 +138,11 @@ def test_a_page_without_a_title_gets_its_name():
         "<p onclick=\"fetch('https://example.org')\">",
         '<script>new WebSocket("wss://example.org")</script>',
         r'<script>fetch("\x68ttps:\/\/example.org")</script>',
+        r'<script>fetch("\150ttps:\57\57example.org")</script>',
+        r"<script>fetch('\57\57example.org')</script>",
+        '<script>fetch("ht" + "tps://example.org")</script>',
+        "<script>fetch('https:' /* here */ +\n'//example.org')</script>",
+        r'<script>fetch("/" + `\57example.org`)</script>',
         '<style>a{background:image-set("https://example.org/a.png" 1x)}</style>',
         r'<style>@\69mport "\68 ttps://example.org/a.css";</style>',
         '<style>a{content:"/*";background:url(//example.org/a.png);quotes:"*/"}</style>',
@@ -163,6 +168,7 @@ def test_what_a_page_loads_from_elsewhere_is_found(html):
         "<style>/* https://example.org */ a{background:url('data:image/svg+xml;utf8,"
         '<svg xmlns="http://www.w3.org/2000/svg"/>\')}</style>',
         "<script>/* from https://example.org */ const a = 'a.js' // words</script>",
+        r"<script>const a = 'a' + '\1b/' + '/c.js', b = x + '/' + y</script>",
     ],
 )
 def test_links_and_what_lies_beside_a_page_are_not_foreign(html):

@@ -40,7 +40,11 @@ _STYLE_PARTS: Final = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _STYLE_ESCAPE: Final = re.compile(r"\\(?:([0-9a-f]{1,6})\s?|\n|(.))", re.IGNORECASE)
-_SCRIPT_ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|u\{?([0-9a-f]{4,6})\}?|([/:]))", re.I)
+_SCRIPT_ESCAPE: Final = re.compile(
+    r"\\(?:x([0-9a-f]{2})|u\{?([0-9a-f]{4,6})\}?|([0-3]?[0-7]{1,2})|([/:]))", re.IGNORECASE
+)
+_JOINED: Final = re.compile(r"""(["'`])(?:\s|/\*.*?\*/)*\+(?:\s|/\*.*?\*/)*["'`]""", re.DOTALL)
+"""The border of two texts that a script joins."""
 
 
 class _Loading(HTMLParser):
@@ -100,9 +104,9 @@ def find_in_style(css: str) -> list[str]:
 
 
 def find_in_script(code: str) -> list[str]:
-    """Return the addresses on other hosts that a script's texts begin with."""
-    plain = _SCRIPT_ESCAPE.sub(lambda one: _read_digits(one.group(1) or one.group(2), one[3]), code)
-    return list(_find(_IN_SCRIPT, plain))
+    """Return the addresses on other hosts that a script's texts, joined or not, begin with."""
+    plain = _SCRIPT_ESCAPE.sub(_read_script_escape, code)
+    return list(_find(_IN_SCRIPT, _JOINED.sub("", plain)))
 
 
 def _find(pattern: re.Pattern[str], text: str) -> Iterator[str]:
@@ -125,6 +129,13 @@ def _tidy(address: str) -> str:
 
 def _read_style_escape(found: re.Match[str]) -> str:
     return _read_digits(found.group(1), found.group(2))
+
+
+def _read_script_escape(found: re.Match[str]) -> str:
+    hexadecimal, braced, octal, other = found.groups()
+    if octal is not None:
+        return chr(int(octal, 8))
+    return _read_digits(hexadecimal or braced, other)
 
 
 def _read_digits(digits: str | None, other: str | None) -> str:

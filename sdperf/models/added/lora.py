@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError
+from sdperf.models.added.patterns import find_costly_pattern
 from sdperf.models.hashing import compute_file_hashes
 from sdperf.models.headers import check_safetensors, read_metadata, read_tensor_names
 from sdperf.models.layout import parse_json_object
@@ -51,7 +52,7 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
 
     Raises:
         ConfigurationError: A file does not exist, or the package that diffusers needs is missing.
-        ModelError: A file is damaged, or names code.
+        ModelError: A file is damaged, names code, or has a pattern that is costly to match.
         OSError: A file cannot be read.
     """
     found = []
@@ -153,11 +154,15 @@ def _has_effect(layer: Any, name: str) -> bool:
 
 
 def _check_metadata(path: Path, where: str) -> None:
-    """Refuse a file that tells peft to import a module, since some versions import any name."""
+    """Refuse a file that tells peft to import a module, or to match names for a very long time.
+
+    Some versions of peft import any name.
+    """
     said = read_metadata(path, where).get(_CONFIGURATION)
     if not isinstance(said, str):
         return
-    for key, value in parse_json_object(said.encode(), f"the configuration in {where}").items():
+    configuration = parse_json_object(said.encode(), f"the configuration in {where}")
+    for key, value in configuration.items():
         if key.rpartition(".")[2] in _NAMES_CODE and value:
             raise ModelError(
                 f"{where} names code to run, and sdperf runs no code that a model names",
@@ -165,3 +170,11 @@ def _check_metadata(path: Path, where: str) -> None:
                 expected="a LoRA for diffusers",
                 hint="remove the entry from its metadata",
             )
+    costly = find_costly_pattern(configuration)
+    if costly is not None:
+        raise ModelError(
+            f"{where} has a pattern of layers that could take forever to match",
+            got=ascii(costly)[1:-1][:160],
+            expected="names of layers, or a pattern with few repeats",
+            hint="remove the entry from its metadata",
+        )

@@ -8,7 +8,8 @@ ending, or the folder that contains the file.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -154,7 +155,8 @@ def load_denoiser(file: SingleFile, folder: Path, index: ModelIndex, **dtype: to
         The loaded denoiser, by the component's name.
 
     Raises:
-        ModelError: This diffusers cannot read a single file of such a denoiser.
+        ModelError: This diffusers cannot read a single file of such a denoiser, or the file and
+            the configuration are not of one model.
     """
     import diffusers
 
@@ -181,15 +183,59 @@ def load_denoiser(file: SingleFile, folder: Path, index: ModelIndex, **dtype: to
         if lacking is None:
             raise
         raise lacking from error
+    unread = _explain_unread(file, kind, folder / part.name, network.state_dict().keys())
+    if unread is not None:
+        raise unread
     return {part.name: network}
+
+
+def _explain_unread(
+    file: SingleFile, kind: Any, folder: Path, taken: Set[str]
+) -> ModelError | None:
+    """Say which weights of a file a network has no place for; diffusers only warns.
+
+    The configuration is then that of a smaller model, which draws something else. Another layout,
+    whose names diffusers converts while loading, is not checked.
+
+    Args:
+        file: The file.
+        kind: The network's class.
+        folder: The folder of its configuration.
+        taken: The names of the network's weights.
+    """
+    where = f"the file {file.path.name}"
+    names = _list_names(file, where)
+    if not taken or not taken <= names:
+        return None
+    known = getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or ()
+    left = names - taken
+    unread = sorted(name for name in left if not any(re.search(one, name) for one in known))
+    if not unread:
+        return None
+    return ModelError(
+        f"{where} has {len(unread)} of {len(names)} weights that the {file.holds} of the folder "
+        "beside it has no place for",
+        got=format_names(unread),
+        expected=f"a file that was made from the model in {folder.parent}",
+        hint="lay the folder of its own model beside it: the configuration is of another one",
+    )
+
+
+def _list_names(file: SingleFile, where: str) -> Set[str]:
+    if file.path.suffix.lower() != GGUF:
+        return read_tensor_names(file.path, where)
+    import gguf
+
+    return {tensor.name for tensor in gguf.GGUFReader(file.path).tensors}
 
 
 def _explain_lacking(
     file: SingleFile, kind: Any, folder: Path, error: Exception
 ) -> ModelError | None:
-    """Say which weights a file lacks in the layout of diffusers; ``None`` where none is missing.
+    """Say which weights a file lacks in the layout of diffusers, or which it has too many.
 
-    Another layout, which diffusers converts while loading, is not checked.
+    ``None`` where it has exactly those that its configuration asks for. Another layout,
+    which diffusers converts while loading, is not checked.
     """
     import torch
 
@@ -203,7 +249,7 @@ def _explain_lacking(
         wanted = kind.from_config(kind.load_config(str(folder))).state_dict().keys()
     missing = sorted(wanted - names)
     if not missing:
-        return None
+        return _explain_unread(file, kind, folder, wanted)
     if len(missing) == len(wanted):
         return ModelError(
             f"{where} holds none of the {len(wanted)} weights of a {kind.__name__}",

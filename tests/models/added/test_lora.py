@@ -238,3 +238,12 @@ def test_cases_of_another_lora_are_not_compared():
 def test_a_name_out_of_a_run_is_printed_without_control_characters():
     use = LoraUse("\x1b[2Jstyle\n", "\x07" * 64, 1.0, is_fused=False)
     assert use.describe() == "?[2Jstyle? (????????) at 1"
+
+
+@pytest.mark.parametrize("value", ["(a+)+$", {"(a+)+$": 4}])
+def test_a_pattern_in_it_that_could_take_forever_is_refused(tiny_folder, save, installed, value):
+    said = json.dumps({"transformer.target_modules": value})
+    path = save("endless", metadata={"lora_adapter_metadata": said})
+    with pytest.raises(ModelError, match=r"endless\.safetensors has a pattern of layers") as told:
+        resolve(tiny_folder("qwen-image"), str(path))
+    assert told.value.got == "transformer.target_modules: a group that repeats: (a+)+$"

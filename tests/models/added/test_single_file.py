@@ -254,6 +254,25 @@ def test_a_denoiser_that_lacks_one_weight_names_it(beside):
     assert error.got == f"no {name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [*((name, ".safetensors") for name in MODELS), ("qwen-image", ".gguf")],
+)
+def test_a_file_with_weights_that_its_configuration_has_no_place_for_is_refused(
+    beside, name, suffix
+):
+    """As of a deeper model beside the folder of a shallower one; diffusers only warns."""
+    path = beside(name, suffix)
+    state = {key: values.clone() for key, values in load_file(path).items()}
+    block = next(key for key in sorted(state) if ".0." in key and key.endswith(".weight"))
+    deeper = block.replace(".0.", ".97.", 1)
+    state[deeper] = state[block].clone()
+    path.unlink()
+    (save_file if suffix == ".safetensors" else quantise)(state, path)
+    error = refused(path, rf"has 1 of {len(state)} weights that the denoiser of the folder beside")
+    assert error.got == deeper
+
+
 def test_a_unet_that_lacks_one_weight_names_it(tiny_folder, tmp_path):
     folder = tmp_path / "tuned"
     shutil.copytree(tiny_folder("sd"), folder)

@@ -9,7 +9,7 @@ from typing import Final
 from sdperf.judging.doubts.contradictions import SUM_RANGE
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import Measurement
-from sdperf.record.stages import DeviceLimits, StageTimes
+from sdperf.record.stages import DeviceLimits, StageCost, StageTimes
 from sdperf.record.usage import Curve
 from sdperf.record.verdict import Outcome
 from sdperf.report.table import Column, Table
@@ -27,6 +27,9 @@ _STAGE_COLUMNS: Final = (
     Column("of peak", least=9),
     Column("reading", is_text=True, gap=2),
 )
+SMALLEST_OVERLAP: Final = 0.001
+"""Share of an image by which its stages may exceed it in what is but rounding."""
+
 _COLOURS: Final = {"fail": "red", "warn": "yellow"}
 
 
@@ -107,11 +110,12 @@ def _format_stage_table(
         reading = None if cost is None else cost.reading
         of_all = _percent(seconds / stages.total_s)
         rows.append((name, format_seconds(seconds), of_all, flop, _percent(share), reading))
-    of_all = _percent(stages.rest_s / stages.total_s)
-    rows.append(("rest", format_seconds(stages.rest_s), of_all, None, None, None))
+    if not _is_overlapping(stages):
+        of_all = _percent(stages.rest_s / stages.total_s)
+        rows.append(("rest", format_seconds(stages.rest_s), of_all, None, None, None))
     known = (tuple(cell or UNKNOWN for cell in row) for row in rows)
     lines += format_text_table(Table(_STAGE_COLUMNS, tuple(known)), "  ")
-    lines += _doubt_image(measured, stages)
+    lines += [*_explain_shares(stages, costs.values()), *_doubt_image(measured, stages)]
     if stages.steps_s:
         ordered = sorted(stages.steps_s)
         lines.append(
@@ -121,6 +125,28 @@ def _format_stage_table(
             )
         )
     return lines
+
+
+def _explain_shares(stages: StageTimes, costs: Iterable[StageCost]) -> list[Line]:
+    """Say why shares exceed the whole, where some do."""
+    lines = []
+    if _is_overlapping(stages):
+        share = _percent(1 - stages.rest_s / stages.total_s)
+        lines += wrap_line(
+            f"  the stages add up to {share} of the image by the word of its program, so "
+            "they overlap or it counts something twice"
+        )
+    if any(cost.share_of_peak is not None and cost.share_of_peak > 1 for cost in costs):
+        lines += wrap_line(
+            "  above 100 % of the peak: fast convolutions multiply less often than is counted, or "
+            "the matrix product of the peak was disturbed"
+        )
+    return lines
+
+
+def _is_overlapping(stages: StageTimes) -> bool:
+    """Tell whether the stages, by what a program says of them, take longer than the image."""
+    return stages.rest_s < -SMALLEST_OVERLAP * stages.total_s
 
 
 def _doubt_image(measured: Measurement, stages: StageTimes) -> list[Line]:

@@ -72,6 +72,28 @@ def test_a_disturbed_image_is_named_below_its_stages():
     assert not doubts(5 * seconds, variant=Variant(mode="async")), "the image is drawn in sync"
 
 
+def test_stages_that_exceed_their_image_are_explained_and_leave_no_rest():
+    def tell(**stages):
+        return " ".join(" ".join(texts(format_stages([row(stages=StageTimes(**stages))]))).split())
+
+    told = tell(total_s=1.0, encode_prompt_s=0.5, denoise_s=1.2)
+    assert "the stages add up to 170.0 % of the image by the word of its program" in told
+    assert " rest " not in told
+    told = tell(total_s=1.0, encode_prompt_s=0.4, denoise_s=0.6 + 1e-9)
+    assert "add up" not in told
+    assert " rest " in told
+
+
+def test_a_share_above_the_peak_is_explained():
+    def tell(share):
+        cost = dataclasses.replace(LIMITS.stages[0], share_of_peak=share)
+        limits = dataclasses.replace(LIMITS, stages=(cost, *LIMITS.stages[1:]))
+        return " ".join(" ".join(texts(format_stages([row(limits=limits)]))).split())
+
+    assert "above 100 % of the peak: fast convolutions multiply less often" in tell(1.02)
+    assert "above 100 %" not in tell(0.99)
+
+
 def test_stages_are_shown_once_a_precision_for_the_fewest_workers():
     rows = [
         row("throughput[fp32-sync-2w]", variant=Variant(workers=2), worker_threads=2),
