@@ -39,6 +39,7 @@ SEARCH = {
     ],
     "mode": ["sync"],
     "workers": ["1"],
+    "engine": ["torch"],
     "optimisations": ["device_loop", "step_cache2"],
 }  # fmt: skip
 TPE_TRIALS = 50

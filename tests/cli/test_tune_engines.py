@@ -1,12 +1,16 @@
 """``sdperf tune`` with engines: what is refused, what a study keeps, what a winner is run by."""
 
 import dataclasses
+from importlib.util import find_spec
 
 import pytest
 
 from sdperf.ab.sides.settings import parse_settings
 from sdperf.ab.sides.sides import MatrixCase
+from sdperf.cli import main
 from sdperf.engines.catalogue import ENGINES
+from sdperf.images import compare_images
+from sdperf.images.png import decode_png
 from sdperf.record.workload import InputPicture, Workload
 from sdperf.report.figures.tune import draw_front
 from sdperf.report.html.page import render_page
@@ -14,11 +18,15 @@ from sdperf.report.pictures.pictures import locate_pictures
 from sdperf.run.hosts.local import InProcessHost
 from sdperf.run.messages import EngineShape
 from sdperf.run.pool import WorkerPool
-from sdperf.store.profile import read_profile
+from sdperf.store.profile import Profile, format_profile, read_profile
 from sdperf.tune import confirming
+from sdperf.tune.question.making_space import make_space
+from sdperf.tune.question.question import StudyQuestion
 from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.summary import read_summary
 from sdperf.tune.trial.rig import LiveRig, TrialStart
+from sdperf.tune.trial.trying import try_setting
+from sdperf.tune.trial.tuning import draw_references
 from tests.cli.test_tune import FIXED, Rig, tune
 from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.toy_engine import toy_choice
@@ -53,6 +61,22 @@ def test_an_engine_that_is_not_installed_is_refused_before_anything_is_loaded(
         "sdperf tune: the engine openvino is not installed for cpu (no-such-package missing); "
         "do: pip install 'sdperf[openvino]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("engine=onnx,precision=bf16", "the engine onnx cannot run bf16; expected: fp32, fp16"),
+        ("engine=external:mine=draw", "a search cannot start from a program"),
+    ],
+)
+def test_a_default_that_its_engine_cannot_run_is_refused_before_anything_is_loaded(
+    tune, typed, told, monkeypatch, capsys
+):
+    monkeypatch.setitem(ENGINES, "onnx", dataclasses.replace(ENGINES["onnx"], packages=()))
+    monkeypatch.setattr(Rig, "examine", lambda *_: pytest.fail("a pipeline was loaded"))
+    assert tune("--trials", "1", "--default", typed) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_study_keeps_its_engines_whatever_is_installed_later(tune, monkeypatch, capsys):
@@ -203,3 +227,69 @@ def test_a_live_rig_says_why_only_torch_can_run_a_pipeline(
     workload = Workload("tiny", ("a",), 2, 3.0, height=32, width=32, picture=drawn_from)
     told = rig.explain_bond(workload, family)
     assert told is None if reason is None else told.startswith(reason)
+
+
+@pytest.fixture
+def profile(tmp_path):
+    """Write a profile of an engine, with the settings that `test_generate` draws by."""
+
+    def write(model, engine="openvino"):
+        path = tmp_path / "tuned.toml"
+        tuned = Profile(str(model), 2, 3.0, width=32, height=32, engine=engine)
+        path.write_text(format_profile(tuned))
+        return path
+
+    return write
+
+
+def test_generate_refuses_a_profile_whose_engine_is_missing(profile, tmp_path, monkeypatch, capsys):
+    put_openvino(monkeypatch, "no-such-package")
+    words = ("red apple", "-o", str(tmp_path / "apple.png"), "--profile", str(profile("embedded")))
+    assert main(["generate", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sdperf generate: the engine openvino is not installed for cpu")
+    assert not (tmp_path / "apple.png").exists()
+
+
+def test_generate_draws_from_the_prompt_alone_on_an_engine(profile, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    put_openvino(monkeypatch)
+    path = profile("embedded")
+    words = ["red apple", "-o", "apple.png", "--profile", path.name, "--task", "image-to-image"]
+    assert main(["generate", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "sdperf generate: the engine openvino of tuned.toml draws from the prompt alone; got: "
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OPENVINO IS NOT TESTED")
+def test_a_trial_on_openvino_and_the_picture_of_its_profile(
+    profile, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SDPERF_CACHE", str(tmp_path))
+    folder = tiny_folder("sd")
+    workload = Workload(str(folder), ("red apple",), 2, 3.0, height=32, width=32)
+    pool = WorkerPool(host_factory=InProcessHost, timeout_s=120)
+    rig = LiveRig(resolve(folder), "cpu", None, 1, pool)
+    default = TrialSetting(2, 3.0)
+    try:
+        abilities = rig.examine(workload)
+        assert "openvino" in abilities.engines
+        space = make_space(workload, default, abilities, {"engine": ["openvino"]})
+        question = StudyQuestion(workload, "hash", "cpu", None, default, space)
+        references = draw_references(question, rig)
+        hosted = dataclasses.replace(default, engine="openvino")
+        tried = try_setting(question, hosted, rig, references, [])
+    finally:
+        rig.close()
+    assert (tried.state, tried.reason) == ("complete", None)
+    assert tried.fidelity.ssim > 0.99
+    assert tried.conversion_s > 0
+    output = tmp_path / "apple.png"
+    words = ("red apple", "-o", str(output), "--profile", str(profile(folder)), "--device", "cpu")
+    assert main(["generate", *words]) == 0
+    assert " on cpu by openvino (first call, " in capsys.readouterr().out
+    assert compare_images(decode_png(output.read_bytes()), decode_png(references[0])).ssim > 0.99

@@ -231,7 +231,7 @@ def _read_contribution(content: bytes, folder: Path) -> None:  # noqa: ARG001
 
 
 def _make_profile() -> list[str]:
-    settings = {"precision": "bf16", "mode": "async", "workers": 2}
+    settings = {"precision": "bf16", "mode": "async", "workers": 2, "engine": "openvino"}
     evidence = {"study": "tune", "faster": 2.5, "blocks": 4, "is_confirmed": True}
     profile = Profile("embedded", 9, 2.5, scheduler="UniPCMultistepScheduler", evidence=evidence)
     return format_profile(dataclasses.replace(profile, **settings)).splitlines()

@@ -33,6 +33,7 @@ TUNE: Final = (
     *("tune", "--confirm", "1", "--seed", "1", "--device", "cpu", "--guards", "off"),
     *("--search", "guidance=3", "--search", "batch=1", "--search", "scheduler=auto"),
     *("--search", "mode=sync", "--search", "workers=1", "--search", "optimisations=none"),
+    *("--search", "engine=torch"),
     *("--min-ssim", "0.01", "--min-tile", "0", "--images", "1"),
 )
 FEW_TRIALS: Final = (

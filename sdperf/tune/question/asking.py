@@ -76,9 +76,9 @@ def make_question(
     refuse_unusable(named, rig.describe_device)
     pipeline_class = rig.model.pipeline_class if rig.subject is None else None
     workload = _make_workload(asked, rig.model.name, stored, pipeline_class)
+    default = _make_default(asked, workload, stored)
     abilities = rig.examine(dataclasses.replace(workload, scheduler=None))
     require_installed(engines, (), abilities.device.kind)
-    default = _make_default(asked, workload, stored)
     limits = StudyLimits(**asked.limits)
     if stored is not None:
         limits = dataclasses.replace(stored.limits, **asked.limits)

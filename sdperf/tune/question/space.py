@@ -1,6 +1,7 @@
 """The space of a search: the settings that this device and this pipeline can run. Pure.
 
-Every point of a space can run: switches that exclude each other are values of one dimension.
+Every point of a space can run: switches that exclude each other are values of one dimension, and
+what does not go together across dimensions is left out of the setting.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
-from sdperf.pipeline.optimisations.catalogue import PLAIN, list_of_torch, sort_names
+from sdperf.pipeline.optimisations.catalogue import (
+    OPTIMISATIONS,
+    PLAIN,
+    is_recorded,
+    list_of_torch,
+    sort_names,
+)
 from sdperf.pipeline.optimisations.entries import LOOP_SCHEDULERS, RECORDED_SCHEDULERS
 from sdperf.record.workload import TORCH, Mode, Precision
 from sdperf.settings import ENGINE, GUIDANCE, MODE, PRECISION, SCHEDULER, STEPS, WORKERS
@@ -21,6 +28,9 @@ from sdperf.settings.kinds import AUTO
 from sdperf.tune.question.setting import BATCHES, TrialSetting, check_known, runs_on
 
 Choice = str | int | float
+
+_LOOPS: Final = {name for name, one in OPTIMISATIONS.items() if one.group == "loop"}
+"""The denoising loops of sdperf's own, which know some schedulers only."""
 
 OWN_SCHEDULER: Final = AUTO
 """The word for the model's own scheduler, as everywhere on the command line."""
@@ -84,6 +94,19 @@ def choose_plain_keys(setting: TrialSetting) -> dict[str, Choice]:
     }
 
 
+def _drop_unrecorded(names: list[str]) -> list[str]:
+    """Leave out what cannot be recorded, where something is recorded."""
+    if not is_recorded(names):
+        return names
+    kept = []
+    for name in names:
+        one = OPTIMISATIONS[name]
+        is_whole = not one.needs_recorded or bool(set(one.needs_recorded) & set(names))
+        if one.recorded and is_whole:
+            kept.append(name)
+    return kept
+
+
 def list_choices(dimension: Dimension) -> list[Choice]:
     """List a dimension's choices."""
     return [*dimension.choices]
@@ -122,8 +145,9 @@ class Space:
 
         Impossible parts of a point are left out: batches are cut to a worker's share, a loop on the
         device is dropped where the scheduler does not allow it, an engine where it lacks the
-        precision (the first one of the search that has it runs), and beside another engine than
-        torch the optimisations that change torch's networks.
+        precision (the first one of the search that has it runs), beside another engine than torch
+        the optimisations that change torch's networks, and where calls are recorded those that no
+        recording can repeat.
 
         Raises:
             ConfigurationError: A dimension is missing, or a choice does not belong to it.
@@ -142,12 +166,13 @@ class Space:
             choice = str(point[dimension.name])
             if dimension.name in PLAIN_KEYS or choice == PLAIN:
                 continue
-            chosen = choice.split("+")
-            known = RECORDED_SCHEDULERS if "loop_graph" in chosen else LOOP_SCHEDULERS
-            if dimension.name != "loop" or scheduler in (OWN_SCHEDULER, *known):
-                names += chosen
+            names += [name for name in choice.split("+") if name in OPTIMISATIONS]
+        known = RECORDED_SCHEDULERS if "loop_graph" in names else LOOP_SCHEDULERS
+        if scheduler not in (OWN_SCHEDULER, *known):
+            names = [name for name in names if not {name, *OPTIMISATIONS[name].needs} & _LOOPS]
         if engine != TORCH:
             names = [name for name in names if name not in list_of_torch(names)]
+        names = _drop_unrecorded(names)
         workers = int(point[WORKERS.name])
         share = math.ceil(self.images / workers)
         return TrialSetting(

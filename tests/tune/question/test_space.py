@@ -202,6 +202,35 @@ def test_a_loop_on_the_device_is_left_out_where_the_scheduler_cannot_have_one():
     assert looping.optimisations == ("device_loop", "step_cache3")
 
 
+def test_no_point_conflicts_where_every_optimisation_is_searched():
+    """Also across dimensions: a step cache that decides on the host, where steps are recorded."""
+    named = [name for name, one in OPTIMISATIONS.items() if one.images_per_call == 1]
+    able = [name for name in named if not {"cuda"} & OPTIMISATIONS[name].refusals.keys()]
+    able = [name for name in able if name != "resident_vae"]  # another family's
+    schedulers = ("PNDMScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler")
+    abilities = dataclasses.replace(CUDA, schedulers=schedulers, engines=("torch", "onnx"))
+    asked = {"optimisations": able, "engine": ["auto"]}
+    space = make_space(WORKLOAD, DEFAULT, abilities, asked)
+    chance, seen = random.Random(1), set()
+    for _ in range(2000):
+        setting = space.make_setting(space.draw(chance))
+        assert find_conflict(setting.variant.optimisations) is None
+        assert space.make_setting(space.find_point(setting)) == setting
+        seen.update(setting.optimisations)
+    assert seen == set(able), "each of them is on somewhere"
+
+
+def test_a_loop_that_is_searched_alone_knows_its_schedulers_too():
+    abilities = dataclasses.replace(
+        ABILITIES, schedulers=("PNDMScheduler", "HeunDiscreteScheduler")
+    )
+    space = make_space(WORKLOAD, DEFAULT, abilities, {"optimisations": ["device_loop"]})
+    point = space.find_point(DEFAULT) | {"device_loop": "device_loop"}
+    assert space.make_setting(point).optimisations == ("device_loop",)
+    other = space.make_setting(point | {"scheduler": "HeunDiscreteScheduler"})
+    assert other.optimisations == ()
+
+
 def test_a_space_survives_its_storage_and_keeps_its_distributions():
     space = make_space(WORKLOAD, DEFAULT, CUDA)
     stored = parse_record(Space, format_record(space))
