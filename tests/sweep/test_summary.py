@@ -6,6 +6,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
@@ -88,6 +89,24 @@ def test_the_figure_shows_every_version_that_was_measured_and_those_that_cannot_
     assert sum(name.startswith("version-") for name in drawn.hints) == 5
     assert sum(name.startswith("failed-") for name in drawn.hints) == 1
     assert "2.0 -> 4.0: +33." in "".join(drawn.hints.values())
+
+
+def test_equal_pictures_and_unsettled_steps_are_seen_in_the_figure(summary):
+    time, memory, pictures = draw_sweep(summary).figure.axes
+    points = enumerate(summary.curves[0].points)
+    measured = [place for place, point in points if point.state == "measured"]
+    assert len(measured) == 5
+    drawn = [line.get_xdata()[0] for line in pictures.lines if line.get_marker() == "o"]
+    assert drawn == measured[1:]
+    assert all(not line.get_clip_on() for line in pictures.lines if line.get_marker() == "o")
+    joined = [
+        tuple(line.get_xdata())
+        for line in time.lines
+        if len(set(line.get_xdata())) == 2 and any(line.get_ydata())
+    ]
+    assert joined == list(pairwise(measured))
+    low, high = memory.get_ylim()
+    assert high - low >= 0.1 * max(memory.lines[0].get_ydata())
 
 
 def test_two_versions_are_the_least_that_is_drawn(tmp_path):

@@ -29,6 +29,9 @@ _MIB: Final = 2**20
 _LEAST_SHOWN: Final = 0.05
 """The axis of the pictures reaches at least this far: otherwise small differences look large."""
 
+_LEAST_MEMORY_SHARE: Final = 0.1
+"""The axis of memory spans at least this share of the largest peak, for the same reason."""
+
 _MOST_NAMES: Final = 24
 """How many version names fit below the axis; of more, every second or third is named."""
 
@@ -61,8 +64,8 @@ def draw_sweep(summary: SweepSummary, number: int = 0) -> Drawn | None:
         title=f"{summary.question.about}: each version",
         caption=(
             "Above, the time of an image against the anchor with its bounds, which all hold "
-            "together; a cross is a version that cannot be measured. Coloured lines are steps to "
-            "the next version beyond the limit: vermilion is slower, teal is faster. Below, peak "
+            "together; a cross is a version that cannot be measured. Thick lines are steps to the "
+            "next version beyond the limit: vermilion is slower, teal is faster. Below, peak "
             "memory, and how far each picture's worst tile is from the version before (0 is equal)."
         ),
         figure=figure,
@@ -87,16 +90,17 @@ def _draw_time(ax: Axes, curve: VersionCurve, hints: dict[str, str]) -> None:
         ax.plot([place, place], [lower, upper], color=light(role), linewidth=1.2)
         ax.plot(place, mean, "o", ms=4, color=light(role), gid=gid)
     for number, step in enumerate(curve.steps):
-        found = step.found
-        if found is None or found.speed not in ("slower", "faster"):
-            continue
         ends = [places[step.before], places[step.after]]
         values = [curve.points[place].change_log for place in ends]
         if None in values:
             continue
+        heights = [_percent(value) for value in values]
+        found = step.found
+        if found is None or found.speed not in ("slower", "faster"):
+            ax.plot(ends, heights, color=light("rule"), linewidth=0.8, zorder=1)
+            continue
         gid = f"step-{number}"
         hints[gid] = describe_step(step)
-        heights = [_percent(value) for value in values]
         ax.plot(ends, heights, color=light(_ROLES[found.speed]), linewidth=1.6, gid=gid)
     low = min(shown) - 0.08 * (max(shown) - min(shown) or 1.0)
     for place, point in enumerate(curve.points):
@@ -122,6 +126,11 @@ def _draw_memory(ax: Axes, points: Sequence[VersionPoint]) -> None:
         color=light("violet"),
         linewidth=1,
     )
+    if known:
+        peaks = [peak for _, peak in known]
+        spread = max(max(peaks) - min(peaks), _LEAST_MEMORY_SHARE * max(peaks))
+        middle = (max(peaks) + min(peaks)) / 2
+        ax.set_ylim(middle - 0.6 * spread, middle + 0.6 * spread)
     ax.locator_params(axis="y", nbins=3)
     ax.grid(axis="y")
 
@@ -135,8 +144,10 @@ def _draw_pictures(ax: Axes, curve: VersionCurve) -> None:
         distance = max(0.0, 1.0 - step.found.worst_tile_ssim)
         distances.append(distance)
         is_far = step.found.pictures in ("changed", "broken")
-        role = "fail" if is_far else "blue-soft"
-        ax.bar(places[step.after], distance, width=0.5, color=light(role))
+        place, role = places[step.after], "fail" if is_far else "blue"
+        ax.plot([place, place], [0, distance], color=light(role), linewidth=1.2)
+        # A point shows equal pictures too, on the axis itself.
+        ax.plot(place, distance, "o", ms=4, color=light(role), clip_on=False, zorder=3)
     ax.set_ylim(0, max(_LEAST_SHOWN, 1.05 * max(distances, default=0.0)))
     ax.locator_params(axis="y", nbins=3)
     ax.grid(axis="y")
