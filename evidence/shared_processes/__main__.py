@@ -79,7 +79,7 @@ def count_named(rows: list[list[float]], blocks: int, *, by_process: bool) -> in
 def format_stages(recorded: dict[str, list[list[float]]]) -> Iterator[str]:
     """Format how many comparisons name each stage: by blocks, then by processes."""
     yield "| stage | comparisons | " + " | ".join(f"{look} blocks" for look in LOOKS) + " |"
-    yield "|---|" + "---:|" * (len(LOOKS) + 1)
+    yield "| --- |" + " ---: |" * (len(LOOKS) + 1)
     for name, rows in recorded.items():
         told = (
             " -> ".join(str(count_named(rows, look, by_process=by)) for by in (False, True))
@@ -92,11 +92,12 @@ def format_time(draws: int, seed: int) -> Iterator[str]:
     """Format the false shares of time by spread and ratio."""
     generator = np.random.default_rng(seed)
     yield "| spread of a block | ratio | `sdperf ab`, one case | a sweep of ten versions |"
-    yield "|---:|---:|---:|---:|"
+    yield "| ---: | ---: | ---: | ---: |"
     for spread in SPREADS:
         for ratio in RATIOS:
             found: FalseShares = simulate(generator, spread, ratio, draws)
-            yield f"| {spread:.0%} | {ratio:g} | {found.ab:.2%} | {found.sweep:.2%} |"
+            shares = " | ".join(f"{100 * one:.2f} %" for one in (found.ab, found.sweep))
+            yield f"| {100 * spread:.0f} % | {ratio:g} | {shares} |"
 
 
 def main() -> None:

@@ -1,15 +1,21 @@
 import json
+import math
+import re
 
 import numpy as np
 import pytest
 
 from evidence.shared_processes.__main__ import (
+    RATIOS,
+    RECORDED,
+    SPREADS,
     count_named,
     extract,
     format_stages,
     read_recorded,
 )
 from evidence.shared_processes.simulation import (
+    COMPARISONS,
     bound_rows,
     count_false,
     draw_contrasts,
@@ -65,6 +71,41 @@ def test_processes_that_differ_cost_more_false_alarms_than_is_asked_for():
     assert 0.008 < one.ab < 0.013
     assert 0.018 < other.ab < 0.027
     assert one.sweep < other.sweep
+
+
+def read_told_shares():
+    """Read the table of the page: spread, ratio, share of ab, share of a sweep."""
+    text = (RECORDED.parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) % \| ([\d.]+) \| ([\d.]+) % \| ([\d.]+) % \|$", text, re.M)
+    return [
+        (int(one) / 100, float(two), *(float(x) / 100 for x in rest)) for one, two, *rest in rows
+    ]
+
+
+def test_the_page_has_a_row_for_each_spread_and_ratio():
+    told = [(spread, ratio) for spread, ratio, *_ in read_told_shares()]
+    assert told == [(spread, ratio) for spread in SPREADS for ratio in RATIOS]
+
+
+@pytest.mark.parametrize(("spread", "ratio", "ab", "sweep"), read_told_shares())
+def test_the_shares_that_the_page_tells_are_found_again(spread, ratio, ab, sweep):
+    draws = 100_000
+    found = simulate(np.random.default_rng(8), spread, ratio, draws)
+    chance_of_ab = math.sqrt(max(ab, 1e-4) / draws)
+    chance_of_sweep = math.sqrt(COMPARISONS * max(sweep, 1e-3) / draws)
+    assert found.ab == pytest.approx(ab, abs=4 * chance_of_ab)
+    assert found.sweep == pytest.approx(sweep, abs=4 * chance_of_sweep)
+
+
+def test_the_docs_say_what_the_page_says():
+    """With a ratio of 1.2 and 2 where blocks scatter by 12 % and by 2 %."""
+    told = {(spread, ratio): rest for spread, ratio, *rest in read_told_shares()}
+    docs = RECORDED.parents[2]
+    for place, page in enumerate(("ab.md", "sweep.md")):
+        text = (docs / page).read_text(encoding="utf-8")
+        for ratio in RATIOS[1:]:
+            assert f"{100 * told[0.12, ratio][place]:.1f} %" in text
+            assert re.search(rf"\b{100 * told[0.02, ratio][place]:.2f}\b", text)
 
 
 def test_log_ratios_are_taken_from_the_comparisons_of_a_sweep(tmp_path):
