@@ -253,10 +253,14 @@ def describe_error(summary: SweepSummary) -> str:
     plan, alpha = summary.question.plan, summary.question.options.alpha
     planned = plan.most_chosen_pairs + plan.most_dense_pairs
     limit = format_change(1 + summary.question.options.max_slowdown).lstrip("+")
-    over = "the only comparison" if planned == 1 else f"all {planned} comparisons"
+    over = (
+        "belongs to the only comparison"
+        if planned == 1
+        else f"is divided among all {planned} comparisons"
+    )
     return (
-        f"limit {limit} in either direction; the chance of any false step in time is below "
-        f"{alpha * 100:g} % over {over} that there can be, and the bounds are at that level"
+        f"limit {limit} in either direction; an error of {alpha * 100:g} % for any false step in "
+        f"time {over} that there can be, and the bounds are at that level"
     )
 
 

@@ -61,7 +61,7 @@ def test_a_terminal_says_the_largest_steps_first_and_fits_a_hundred_columns(summ
     assert " largest step in peak memory: 5.0 -> 6.0: +58.6 %" in whole
     assert "pictures left the floors: 4.0 -> 5.0: SSIM 0.7100, worst tile 0.7100" in whole
     assert "3.0 cannot be measured: " in whole
-    assert "is below 1 % over all 9 comparisons that there can be" in whole
+    assert "an error of 1 % for any false step in time is divided among all 9 comparisons" in whole
     assert max(map(len, texts)) <= 100
 
 
@@ -69,7 +69,7 @@ def test_of_two_versions_there_is_one_comparison_and_it_is_told_as_one(tmp_path)
     names = VERSIONS[:2]
     machine = Machine({name: Planted() for name in names})
     told = describe_error(summarise(run_sweep(tmp_path, sweep_question(names), machine)))
-    assert "is below 1 % over the only comparison that there can be" in told
+    assert "step in time belongs to the only comparison that there can be" in told
 
 
 def test_markdown_has_both_tables_and_nothing_of_a_name_becomes_markup(conclusion):
@@ -77,7 +77,7 @@ def test_markdown_has_both_tables_and_nothing_of_a_name_becomes_markup(conclusio
     told = format_sweep_markdown(summarise(conclusion, names=names, titles={"x": HOSTILE}))
     assert "<script" not in told
     assert told.count("\n| ") == 2 * 2 + 6 + 4
-    assert "chance of any false step" in told
+    assert "for any false step in time" in told
 
 
 def test_the_figure_shows_every_version_that_was_measured_and_those_that_cannot_be(summary):

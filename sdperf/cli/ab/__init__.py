@@ -61,7 +61,7 @@ profile=sdperf-tuned.toml stands for all settings that sdperf tune found
 
 cases (--cases): latency (the default), throughput, stage, names as in a pytest run such as
 latency[fp16-sync-2w] or stage[fp32-denoise], patterns such as 'throughput[*-async-1w]'; together
-they call an unchanged B slower in 1 % of comparisons at most
+they share an error of 1 % for calling an unchanged B slower; docs/ab.md says what it comes to
 
 a look at 4, 6, 9 and 12 blocks: SLOWER when the interval is above no difference and its middle
 above the limit, PASS when all of it is below the limit, else more blocks; docs/ab.md has the rest

@@ -65,9 +65,10 @@ examples:
   sdperf sweep --python-package diffusers --from 0.37 --untimed
   sdperf sweep --commits v1.2..HEAD --subject my_package.pipelines:fast --html curve.html
 
-The chance of any false step in time is below 1 % over the whole sweep, and all bounds are at that
-level; docs/sweep.md says how. A version that does not install, import or draw is a point with its
-reason. What two neighbours cannot settle after 18 blocks stays open and says so.
+An error of 1 % for any false step in time is divided over the whole sweep, and all bounds are at
+that level; docs/sweep.md says how, and what it comes to. A version that does not install, import
+or draw is a point with its reason. What two neighbours cannot settle after 18 blocks stays open
+and says so.
 
 exit status: 0 every comparison was made, 1 the time was over before, one could not be made though
 its versions run, or no two versions can be measured, 2 something given cannot be used, 6 void: the
