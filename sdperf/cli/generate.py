@@ -24,7 +24,7 @@ from sdperf.settings import (
     STEPS,
 )
 from sdperf.store.profile import Profile, read_profile
-from sdperf.units import format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{output}: {arguments.prompt!r} in {format_seconds(result.duration_s)} on "
         f"{device.kind}{by} "
-        f"(first call, {workload.num_inference_steps} steps; loading took "
+        f"(first call, {format_quantity(workload.num_inference_steps, 'step')}; loading took "
         f"{format_seconds(report.load_s)}{converting})"
     )
     return 0

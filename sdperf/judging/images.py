@@ -98,7 +98,9 @@ def judge_images(
         return Finding(
             Outcome.NO_BASELINE,
             "image",
-            f"{missing} of {len(images)} images have no {against} image to be compared with",
+            f"{missing} of {len(images)} images have no {against} image to be compared with"
+            if len(images) != 1
+            else f"the only image has no {against} image to be compared with",
         )
     worst_image, worst = min(scored, key=lambda pair: pair[1].ssim)
     where = "" if worst.identical else f" ({worst_image.prompt!r})"

@@ -172,7 +172,8 @@ def judge_quality(
         p_value = compute_sign_flip_p_value(known)
         median = statistics.median(known)
         limit = max(smallest_drop * kind.scale, NOISE_MULTIPLE * getattr(noise, kind.name))
-        seen.append(f"{kind.words} by {median:.4f} in the median of {len(known)} pairs")
+        count = format_quantity(len(known), "pair")
+        seen.append(f"{kind.words} by {median:.4f} in the median of {count}")
         if p_value <= SIGNIFICANCE / len(_PAIRED) and median > limit:
             loss, worst = max(zip(known, pairs, strict=True), key=lambda item: item[0])
             return Finding(
@@ -237,7 +238,7 @@ def judge_sound(seen: Soundness) -> list[Finding]:
     if findings:
         return findings
     watched = (
-        f"latents finite at all {seen.steps} steps"
+        "latents finite at " + ("the only step" if seen.steps == 1 else f"all {seen.steps} steps")
         if seen.steps
         else "latents unseen: the pipeline does not show them"
     )

@@ -30,6 +30,7 @@ from sdperf.record.verdict import Outcome
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import ACCEPTED_KEY, Acceptance, SavedRun, format_content, read_run
+from sdperf.units import format_quantity
 
 DEFAULT_FOLDER: Final = "benchmarks/baselines"
 IMAGES: Final = "images"
@@ -279,8 +280,8 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
     if run.summary.was_resumed:
         raise ConfigurationError(
             f"{run.path} was resumed after an interruption: its cases share no process",
-            got=f"{len(run.summary.earlier)} of {len(run.summary.outcomes)} cases from an earlier "
-            "process",
+            got=f"{len(run.summary.earlier)} of "
+            f"{format_quantity(len(run.summary.outcomes), 'case')} from an earlier process",
             expected="a session in one piece",
             hint=again,
         )
@@ -295,7 +296,8 @@ def check_acceptable(run: SavedRun, *, intended_change: bool) -> dict[str, Measu
         name, outcome = next(iter(failed.items()))
         is_broken = Outcome.BROKEN.value in failed.values()
         raise ConfigurationError(
-            f"{run.path} failed: {len(failed)} of {len(run.summary.outcomes)} cases"
+            f"{run.path} failed: {len(failed)} of "
+            f"{format_quantity(len(run.summary.outcomes), 'case')}"
             if name in run.summary.outcomes
             else f"{run.path} failed as a whole",
             got=f"{outcome} {name}",

@@ -56,6 +56,7 @@ def test_sound_images_pass_and_say_how_many_steps_were_watched():
 def test_one_image_of_one_step_is_counted_in_the_singular():
     seen = Soundness((image(),), IMAGE, 1, None)
     assert "1 image sound, " in judge(seen).reason
+    assert "latents finite at the only step" in judge(seen).reason
     assert describe_seen(seen).startswith("1 image, 1 step, entropy ")
 
 
@@ -206,7 +207,10 @@ def test_other_steps_and_other_shapes_are_named_and_broken():
 def test_images_without_floors_or_references_are_no_pass():
     seen = ImageParity("reference", (image(scores=()),), ("k",))
     assert judge(seen, floors=None).outcome is Outcome.NO_BASELINE
+    assert judge(seen).reason == "the only image has no reference image to be compared with"
     assert judge(seen).outcome is Outcome.NO_BASELINE
+    pair = ImageParity("reference", (image(scores=()),) * 2, ("k", "l"))
+    assert judge(pair).reason == "2 of 2 images have no reference image to be compared with"
 
 
 def test_psnr_sees_what_ssim_does_not():

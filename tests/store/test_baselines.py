@@ -62,7 +62,7 @@ def test_pytest_benchmark_compares_accepted_sessions(store, tmp_path):
 
 @pytest.mark.parametrize("outcome", ["SLOWER", "DEGRADED", "HEAVIER", "BROKEN"])
 def test_a_failed_run_is_refused(store, tmp_path, outcome):
-    with pytest.raises(ConfigurationError, match=f"failed: 1 of 1 cases; got: {outcome}"):
+    with pytest.raises(ConfigurationError, match=f"failed: 1 of 1 case; got: {outcome}"):
         accept(store, tmp_path / "run", outcomes={CASE: outcome})
     assert store.is_empty()
 

@@ -408,6 +408,8 @@ class _Run:
         """Say why no further block may begin; ``None`` where one may."""
         discarded = [block.discarded for block in series.blocks if block.discarded is not None]
         if len(discarded) > self.options.discards:
+            if len(discarded) == 1:
+                return f"1 block was disturbed, because {discarded[0]}"
             return f"{len(discarded)} blocks were disturbed, the last because {discarded[-1]}"
         budget_s = self.options.budget_s
         if budget_s is not None and self._elapsed_s > budget_s:

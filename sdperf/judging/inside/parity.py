@@ -172,7 +172,7 @@ def describe_trajectory(seen: TrajectoryParity) -> str:
         return seen.mismatch or "latents unseen"
     rms, step, steps = max(known, key=lambda one: one[0])
     if rms == 0:
-        return f"latents identical at all {steps} steps"
+        return "latents identical at " + ("the only step" if steps == 1 else f"all {steps} steps")
     return f"relative RMS {rms:.2g} at most, at step {step} of {steps}"
 
 

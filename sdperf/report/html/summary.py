@@ -121,7 +121,8 @@ def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[s
         )
     if counts[Outcome.FASTER]:
         faster = format_quantity(counts[Outcome.FASTER], "case")
-        return f"All {format_quantity(total, 'case')} hold, {faster} got faster", Outcome.FASTER
+        all_hold = "The only case holds and" if total == 1 else f"All {total} cases hold, {faster}"
+        return f"{all_hold} got faster", Outcome.FASTER
     return ("The only case passes" if total == 1 else f"All {total} cases pass"), Outcome.PASS
 
 
@@ -208,8 +209,8 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     if widths:
         width = statistics.median(widths)
         yield (_trust if width < machine.limits.max_slowdown else _doubt)(
-            f"Within this run a median is known to ±{width:.1%} (median of {len(widths)} cases, "
-            f"95 %); between runs machines differ by more."
+            f"Within this run a median is known to ±{width:.1%} (median of "
+            f"{format_quantity(len(widths), 'case')}, 95 %); between runs machines differ by more."
         )
     summary = machine.head.run.summary
     control = None if summary is None else summary.null_control

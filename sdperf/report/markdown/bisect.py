@@ -141,9 +141,10 @@ def _format_path(report: BisectReport) -> Iterator[str]:
     good = report.info(state.question.good).name
     yield f"Each {report.noun} was compared with {escape_markdown(good)}."
     if any(target.aspect == "speed" for target in state.targets):
+        planned = format_quantity(count_planned(report), "test")
         yield (
-            f"The error was divided by {count_planned(report)} tests and the looks of each; the "
-            f"bounds are one-sided, at that level."
+            f"The error was divided by {planned} and the looks of each; the bounds are one-sided, "
+            "at that level."
         )
     yield ""
     columns = (

@@ -185,6 +185,12 @@ def test_too_many_disturbed_blocks_end_it_undecided():
     assert outcome(record) is Outcome.INCONCLUSIVE
 
 
+def test_one_disturbed_block_is_told_as_one():
+    record = run(FakeBench(disturbed=["swapping"]), CompareOptions(null_control=False, discards=0))
+    (note,) = record.cases[0].notes
+    assert note == "stopped after 0 blocks: 1 block was disturbed, because swapping"
+
+
 def test_the_end_of_time_leaves_what_is_known():
     options = CompareOptions(null_control=False, guards="off", budget_s=7.0)
     record = run(FakeBench({"seconds": 1.0}, {"seconds": 1.0}), options)
