@@ -9,18 +9,18 @@ from typing import Any, Final
 WIDTH: Final = 100
 """Columns of a line."""
 
-_ARGUMENT: Final = r"""(?x:
-      (?:[-\w]+=|-\w[ ])?'[^'\n]*'         # 'in quotes', --name='in quotes', -k 'in quotes'
-    | -[A-Za-z][ ]\w+                      # -k word
-    | -{1,2}[A-Za-z](?:[^\s;,']*[^\s;,:.')])?  # --name, --name=value
-    | [^\s;,:'()]*[/=\[_][^\s;,')]*[^\s;,:.')]  # a path, KEY=VALUE, a case
-    | [A-Z][A-Z0-9-]+(?![\w])              # a stand-in such as FOLDER
-    | [0-9][0-9a-f.]*(?![\w.])             # a number or a commit
-)"""
+_ARGUMENTS: Final = (
+    r"(?:[-\w]+=|-\w )?'[^'\n]*'",  # in quotes, alone or as the value of an option
+    r"-[A-Za-z] \w+",  # a short option with its word
+    r"-{1,2}[A-Za-z](?:[^\s;,']*[^\s;,:.')])?",  # an option, with its value behind "="
+    r"[^\s;,:'()]*[/=\[_][^\s;,')]*[^\s;,:.')]",  # a path, KEY=VALUE, a case
+    r"[A-Z][A-Z0-9-]+(?![\w])",  # a stand-in such as FOLDER
+    r"[0-9][0-9a-f.]*(?![\w.])",  # a number or a commit
+)
 _SECOND: Final = "accept|list|show|reject|import|export|prune|check|calibrate|clean"
 _COMMAND: Final = re.compile(
     rf"(?<![\w./-])(?:sdperf [a-z][a-z-]*(?: (?:{_SECOND})\b)?|pytest|pip install|git [a-z]+)"
-    rf"(?: {_ARGUMENT})*(?![\w-])"
+    rf"(?: (?:{'|'.join(_ARGUMENTS)}))*(?![\w-])"
 )
 _FIRST_WORDS: Final = len("next: ")
 """Columns of the words that stand before most commands, which then stay on their line."""
@@ -37,8 +37,8 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
 
     >>> wrap_text("an example of what to type: sdperf resume", 36)
     ['an example of what to type:', 'sdperf resume']
-    >>> wrap_text("next: pytest a/b.py --sd-steps=2 --sd-images=2", 30, subsequent_indent="  ")
-    ['next: pytest a/b.py \\', '  --sd-steps=2 --sd-images=2']
+    >>> wrap_text("next: git log --format=%H a/b.py", 26, subsequent_indent="  ")
+    ['next: git log \\', '  --format=%H a/b.py']
 
     Args:
         text: One paragraph.
