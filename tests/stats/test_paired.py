@@ -11,6 +11,7 @@ from sdperf.stats.paired import (
     Decision,
     choose_block_order,
     compute_block_contrast,
+    compute_process_bounds,
     compute_yuen_bounds,
     decide_by_blocks,
     is_null_control_sound,
@@ -104,6 +105,60 @@ def test_swapping_the_arms_mirrors_the_bounds(values, alpha):
     assert other.mean == pytest.approx(-one.mean, abs=1e-12)
     assert other.lower == pytest.approx(-one.upper, abs=1e-9)
     assert other.standard_error == pytest.approx(one.standard_error)
+
+
+def draw_shared(generator, count, blocks, ratio, effect=0.0, spread=0.01):
+    """Draw contrasts of which three share a pair of processes; ratio 1 is no effect of it."""
+    pairs = -(-blocks // 3)
+    shared = generator.normal(0, spread * math.sqrt((ratio - 1) / 3), (count, pairs))
+    own = generator.normal(0, spread, (count, blocks))
+    return (effect + np.repeat(shared, 3, axis=1)[:, :blocks] + own).tolist()
+
+
+def count_named(rows, bound):
+    found = [bound(row) for row in rows]
+    return sum(one is not None and not one.lower <= 0 <= one.upper for one in found) / len(found)
+
+
+@pytest.mark.parametrize("blocks", [4, 9, 18])
+@pytest.mark.parametrize("ratio", [1.0, 1.65, 4.0])
+def test_blocks_that_share_processes_name_a_stage_in_one_of_twenty_at_most(ratio, blocks):
+    rows = draw_shared(np.random.default_rng(3), 4000, blocks, ratio)
+    by_process = count_named(rows, lambda row: compute_process_bounds(row, 3, 0.025))
+    assert by_process <= 0.05
+    if ratio > 1.0:
+        by_block = count_named(rows, lambda row: compute_yuen_bounds(row, 0.025))
+        assert by_block > 0.06 > by_process
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.65, 4.0])
+def test_a_stage_that_takes_a_tenth_longer_is_named_after_eighteen_blocks(ratio):
+    rows = draw_shared(np.random.default_rng(4), 500, 18, ratio, math.log(1.1), spread=0.02)
+    assert count_named(rows, lambda row: compute_process_bounds(row, 3, 0.025)) > 0.99
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=4, max_size=18), st.floats(0.001, 0.2))
+def test_bounds_by_processes_are_never_narrower_than_those_by_blocks(values, alpha):
+    by_block, bounds = (
+        compute_yuen_bounds(values, alpha),
+        compute_process_bounds(values, 3, alpha),
+    )
+    medians = [statistics.median(values[place : place + 3]) for place in range(0, len(values), 3)]
+    error = max(statistics.stdev(medians) / math.sqrt(len(medians)), 0.0015)
+    reach = scipy.stats.t.ppf(1 - alpha, len(medians) - 1) * error
+    assert bounds.mean == by_block.mean
+    widest = max(reach, by_block.upper - by_block.mean)
+    assert bounds.upper - bounds.mean == pytest.approx(widest)
+    assert bounds.mean - bounds.lower == pytest.approx(widest)
+
+
+def test_one_pair_of_processes_bounds_nothing():
+    assert compute_process_bounds([], 3, 0.025) is None
+    assert compute_process_bounds([0.1, 0.1, 0.1], 3, 0.025) is None
+    with pytest.raises(ValueError):
+        compute_process_bounds([0.1, 0.1], 0, 0.025)
+    with pytest.raises(ValueError):
+        compute_process_bounds([0.1, math.nan, 0.1, 0.1], 3, 0.025)
 
 
 def test_a_clear_slowdown_fails_at_the_first_look():

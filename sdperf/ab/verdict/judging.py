@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sdperf.ab.turns.blocks import judge_null_control
+from sdperf.ab.turns.blocks import RENEW_EVERY, judge_null_control
 from sdperf.ab.verdict.comparison import AbComparison, CaseComparison, CompareOptions, list_rounds_s
 from sdperf.ab.verdict.images import AGAINST
 from sdperf.ab.verdict.words import (
@@ -29,6 +29,7 @@ from sdperf.stats.paired import (
     Decision,
     PairedResult,
     YuenBounds,
+    compute_process_bounds,
     compute_yuen_bounds,
     decide_by_blocks,
 )
@@ -57,7 +58,8 @@ class StageChange:
         name: The stage, or ``rest`` for what no stage explains.
         a_s: Median of A, seconds per image.
         b_s: Median of B, seconds per image.
-        bounds: Log ratio B over A with a 95 % interval; ``None`` with fewer than two pairs.
+        bounds: Log ratio B over A with a 95 % interval, in which the pair of processes is the
+            sample; ``None`` with fewer than two pairs of processes.
     """
 
     name: StageName | Literal["rest"]
@@ -323,7 +325,8 @@ def _judge_images(case: CaseComparison) -> list[Finding]:
 def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
     """Compare each stage's seconds of both sides with each other, pair by pair.
 
-    A stage that either side lacks in any round is left out. Where they have none in common, as with
+    Each pair of rounds belongs to a block, and `RENEW_EVERY` blocks share a pair of processes. A
+    stage that either side lacks in any round is left out. Where they have none in common, as with
     a program that tells none, what is left says nothing.
     """
     if not case.profiles:
@@ -345,7 +348,7 @@ def compute_stage_changes(case: CaseComparison) -> tuple[StageChange, ...]:
 
 
 def _bound_ratio(a_s: Sequence[float], b_s: Sequence[float]) -> YuenBounds | None:
-    if len(a_s) < 2 or min(*a_s, *b_s) <= 0:
+    if min(*a_s, *b_s) <= 0:
         return None
     logs = [math.log(b / a) for a, b in zip(a_s, b_s, strict=True)]
-    return compute_yuen_bounds(logs, STAGE_ERROR)
+    return compute_process_bounds(logs, RENEW_EVERY, STAGE_ERROR)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -18,6 +19,7 @@ from sdperf.report.markdown.ab import (
     parse_comparison,
 )
 from sdperf.report.text.ab import describe_place, format_comparison, list_own_figures
+from sdperf.stats.paired import compute_yuen_bounds
 from tests.support.ab_fakes import FakeBench, side
 
 OPTIONS = CompareOptions(guards="off")
@@ -201,6 +203,29 @@ def test_a_program_that_tells_no_stages_is_compared_without_them():
     assert any(line.startswith("SLOWER  +100.0 %") for line in said)
     assert not any("denoise" in line or "below" in line for line in said)
     assert "    next: no stage is known of both sides; sdperf bisect says when" in said
+
+
+def test_a_stage_that_a_pair_of_processes_moves_is_not_said_to_differ():
+    """Eighteen blocks are six pairs of processes, within which all rounds agree."""
+    record = compared().record
+    lives = (0.9, 1.02, 0.88, 0.95, 0.92, 1.01)
+    pairs = tuple(
+        ProfiledPair("AB", StageTimes(1.0, denoise_s=1.0), StageTimes(s, denoise_s=s))
+        for s in lives
+        for _ in range(3)
+    )
+
+    def bound(profiles):
+        case = dataclasses.replace(record.cases[0], profiles=profiles)
+        return compute_stage_changes(case)[0].bounds
+
+    assert bound(pairs[:3]) is None
+    assert bound(pairs[:4]).degrees_of_freedom == 1
+    bounds = bound(pairs)
+    assert bounds.degrees_of_freedom == 5
+    assert bounds.lower < 0 < bounds.upper
+    logs = [math.log(one.b.denoise_s) for one in pairs]
+    assert compute_yuen_bounds(logs, 0.025).upper < 0
 
 
 def test_seconds_and_change_of_a_stage_are_told_apart_since_they_can_disagree():

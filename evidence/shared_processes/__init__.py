@@ -1,0 +1,1 @@
+"""What it costs that blocks share processes: intervals of stages replayed, errors simulated."""
