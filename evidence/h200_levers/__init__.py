@@ -7,4 +7,6 @@ In one process, on the same random weights: plain diffusers as a user writes it,
 the recipe that diffusers' documentation gives; sets of sdperf's optimisations. They take turns,
 each prompt is new, and each turn gives the ratio of plain over the other. ``--second-session`` also
 starts a second process with the compiled code of the first. ``--tiny`` tries all of it on a CPU.
+Beside it, `second_session` says where a session's first call goes, and `products` how fast the
+products and attentions of Qwen-Image's blocks are alone.
 """

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="try it with a tiny model of the class")
     parser.add_argument("--sets", help="sets of optimisations, separated by commas")
     parser.add_argument("--turns", type=int, help="so many turns at most; three are the least")
+    parser.add_argument("--steps", type=int, help="denoising steps in place of the model's")
     parser.add_argument("--no-recipe", action="store_true", help="leave diffusers' recipe out")
     parser.add_argument("--cache-dit", action="store_true", help="let cache-dit take part")
     parser.add_argument("--kernels", action="store_true", help="profile a picture by its kernels")
@@ -60,7 +62,10 @@ def main() -> None:
     if asked.first_call_of:
         print(json.dumps(_begin_again(asked)))
         return
-    sets = MODELS[asked.model].sets if asked.sets is None else tuple(asked.sets.split(","))
+    model = MODELS[asked.model]
+    if asked.steps is not None:
+        model = replace(model, steps=asked.steps, note=f"{asked.steps} steps, as asked")
+    sets = model.sets if asked.sets is None else tuple(asked.sets.split(","))
     peers = () if asked.no_recipe else (RECIPE,)
     with contextlib.ExitStack() as stack:
         if asked.second_session:
@@ -69,7 +74,7 @@ def main() -> None:
             sets = (f"{sets[0]}+kept_code", *sets[1:])
         sitting = Sitting(
             asked.model,
-            MODELS[asked.model],
+            model,
             asked.device,
             is_tiny=asked.tiny,
             save=save,

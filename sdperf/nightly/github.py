@@ -194,7 +194,10 @@ class GitHub:
             with opener.open(request, timeout=TIMEOUT_S) as answer:
                 content: bytes = answer.read(LARGEST_ANSWER_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
-            status = error.code if isinstance(error, urllib.error.HTTPError) else None
+            status = None
+            if isinstance(error, urllib.error.HTTPError):
+                status = error.code
+                error.close()  # it holds the connection
             is_gone = status in _GONE and path.startswith("actions/artifacts/")
             raise (ArtefactError if is_gone else GitHubError)(
                 f"GitHub did not do {method} {path.partition('?')[0]}",

@@ -15,6 +15,7 @@ IMPORTING = Path("sdperf", "engines", "openvino", "importing.py")
 
 WATCHED = """
 import json, sys
+import torch  # a build for CUDA looks for its libraries with ldconfig
 seen = []
 
 def watch(event, given):

@@ -31,7 +31,8 @@ def find_suggested(result, first):
     found = next((line for line in lines if line.startswith(f"next: {first} ")), None)
     assert found is not None, result.stdout.str()
     rest = itertools.takewhile(lambda line: line.startswith("    "), lines)
-    return shlex.split(" ".join([found.removeprefix("next: "), *map(str.strip, rest)]))
+    typed = "\n".join([found.removeprefix("next: "), *rest]).replace("\\\n", "")
+    return shlex.split(typed)
 
 
 @pytest.mark.long

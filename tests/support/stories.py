@@ -32,7 +32,7 @@ def unwrap(result):
     lines = []
     for line in result.outlines:
         if lines and line.startswith("    ") and lines[-1].strip():
-            lines[-1] += f" {line.strip()}"
+            lines[-1] = " ".join([lines[-1].removesuffix(" \\"), line.strip()])
         else:
             lines.append(line)
     return LineMatcher(lines)

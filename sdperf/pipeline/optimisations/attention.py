@@ -28,6 +28,12 @@ TORCHS_KERNELS: Final = {
 OTHERS_KERNELS: Final = {"flash_attention3": "_flash_3", "sage_attention": "sage"}
 """Kernels of other packages, by optimisation, with their names in diffusers' dispatcher."""
 
+_CHOOSES_KERNEL: Final = ("_backend_from_string", "_sdpa_kernel")
+"""Functions of ``torch.nn.attention`` that compiled code with a kernel of its own choice calls."""
+
+_MARKED: Final = "unsafe_marked_cacheable_functions"
+"""Inductor's setting: functions that are safe to keep, each with what the key is to have of it."""
+
 _PROJECTION: Final = re.compile(r"to_[qkv]|add_[qkv]_proj")
 """Layers that fusing joins, by diffusers' names."""
 
@@ -40,6 +46,7 @@ def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
     call, where it becomes part of the code. For attention without such a call it is made around the
     denoiser.
     """
+    _let_choices_be_kept()
     backend, forward = TORCHS_KERNELS[name], denoiser.forward
     kinds: dict[type, type] = {}
     for part in denoiser.modules():
@@ -53,6 +60,22 @@ def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
             return forward(*args, **keywords)
 
     denoiser.forward = with_backend
+
+
+def _let_choices_be_kept() -> None:
+    """Let torch keep what it traced of code that chooses a kernel, as it keeps other code.
+
+    It keeps only what calls functions that it knows, and does not know these two, so that each
+    process would trace and lower such code again. They are safe to keep: the kernel's name is a
+    constant of the code, and so part of the key by which it is found. A torch without the setting
+    keeps on tracing.
+    """
+    from torch._inductor import config
+
+    marked: dict[str, str] | None = getattr(config, _MARKED, None)
+    if marked is not None:
+        known = {f"torch.nn.attention.{name}": torch.__version__ for name in _CHOOSES_KERNEL}
+        setattr(config, _MARKED, {**marked, **known})
 
 
 def _with_kernel(kind: Any, backend: SDPBackend) -> type:

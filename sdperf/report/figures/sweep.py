@@ -108,7 +108,7 @@ def _draw_time(ax: Axes, curve: VersionCurve, hints: dict[str, str]) -> None:
             gid = f"failed-{place}"
             hints[gid] = f"{point.name} cannot be measured: {shorten(point.reason, 160)}"
             ax.plot(place, low, "x", ms=5, color=light("grey"), gid=gid)
-    ax.axhline(0, color=light("rule"), linewidth=0.8)
+    ax.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
     ax.grid(axis="y")
 
 

@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any, Final
 
 WIDTH: Final = 100
 """Columns of a line."""
 
+_ARGUMENTS: Final = (
+    r"(?:[-\w]+=|-\w )?'[^'\n]*'",  # in quotes, alone or as the value of an option
+    r"-[A-Za-z] \w+",  # a short option with its word
+    r"-{1,2}[A-Za-z](?:[^\s;,']*[^\s;,:.')])?",  # an option, with its value behind "="
+    r"[^\s;,:'()]*[/=\[_][^\s;,')]*[^\s;,:.')]",  # a path, KEY=VALUE, a case
+    r"[A-Z][A-Z0-9-]+(?![\w])",  # a stand-in such as FOLDER
+    r"[0-9][0-9a-f.]*(?![\w.])",  # a number or a commit
+)
+_SECOND: Final = "accept|list|show|reject|import|export|prune|check|calibrate|clean"
+_COMMAND: Final = re.compile(
+    rf"(?<![\w./-])(?:sdperf [a-z][a-z-]*(?: (?:{_SECOND})\b)?|pytest|pip install|git [a-z]+)"
+    rf"(?: (?:{'|'.join(_ARGUMENTS)}))*(?![\w-])"
+)
+_FIRST_WORDS: Final = len("next: ")
+"""Columns of the words that stand before most commands, which then stay on their line."""
+
+_FIXED, _SPLIT = "\x00", "\x01"
+"""What stands for a space at which no line ends, and for one at which a command is continued."""
+
 
 def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
-    """Break a text at its spaces only, so that paths and options can be copied.
+    r"""Break a text at its spaces only, so that paths, options and commands can be copied.
+
+    A command is kept on one line where it fits. A longer one is continued as a shell reads it: each
+    of its lines but the last ends with a backslash.
+
+    >>> wrap_text("an example of what to type: sdperf resume", 36)
+    ['an example of what to type:', 'sdperf resume']
+    >>> wrap_text("next: git log --format=%H a/b.py", 26, subsequent_indent="  ")
+    ['next: git log \\', '  --format=%H a/b.py']
 
     Args:
         text: One paragraph.
         width: Columns of a line.
         **options: Further options of `textwrap.wrap`, such as indents.
     """
-    return textwrap.wrap(text, width, break_on_hyphens=False, **options)
+    indent = max(len(options.get(name, "")) for name in ("initial_indent", "subsequent_indent"))
+
+    def mark(found: re.Match[str]) -> str:
+        command = found.group()
+        if len(command) <= width - indent - _FIRST_WORDS:
+            return command.replace(" ", _FIXED)
+        pieces = re.split(r"('[^'\n]*')", command)
+        pieces[::2] = [piece.replace(" ", f"{_SPLIT} ") for piece in pieces[::2]]
+        pieces[1::2] = [piece.replace(" ", _FIXED) for piece in pieces[1::2]]
+        return "".join(pieces)
+
+    cleaned = text.replace(_FIXED, "?").replace(_SPLIT, "?")
+    marked = _COMMAND.sub(mark, cleaned)
+    narrower = width - (_SPLIT in marked)  # a backslash needs a column more than its mark
+    lines = textwrap.wrap(marked, narrower, break_on_hyphens=False, **options)
+    return [_unmark(line) for line in lines]
+
+
+def _unmark(line: str) -> str:
+    continued = line.endswith(_SPLIT)
+    plain = line.replace(_SPLIT, "").replace(_FIXED, " ")
+    return f"{plain} \\" if continued else plain

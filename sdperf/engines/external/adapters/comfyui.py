@@ -187,7 +187,9 @@ class ComfyUI:
             with urllib.request.urlopen(request, timeout=60) as reply:
                 return json.load(reply)
         except urllib.error.HTTPError as error:
-            raise RuntimeError(f"ComfyUI refused the workflow: {error.read()[:300]!r}") from error
+            with error:
+                said = error.read()[:300]
+            raise RuntimeError(f"ComfyUI refused the workflow: {said!r}") from error
 
 
 def _fill_node(node: Mapping[str, Any], asked: Mapping[str, Any], nonce: str) -> dict[str, Any]:
