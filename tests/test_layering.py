@@ -18,6 +18,7 @@ LAYERS = {
     "streams": 0,
     "suite": 0,
     "git": 1,
+    "shell": 1,
     "leftovers": 1,
     "outputs": 1,
     "stats": 1,

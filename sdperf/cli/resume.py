@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.settings import RESUME
+from sdperf.shell import join_command, join_step
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
             got=ascii(content.head.folder),
             hint="sdperf resume --forget",
         )
-    typed = _escape(f"cd {shlex.quote(str(folder))} && pytest {shlex.join(command[3:])}")
+    typed = join_step(
+        join_command(["cd", str(folder)]), " && ", join_command(["pytest", *command[3:]])
+    )
     if not folder.resolve().is_relative_to(root.resolve()):
         raise ConfigurationError(
             "the session was called in another folder than its journal lies in",
@@ -97,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             got=_escape(risky),
             hint=f"if you typed it, type it again: {typed}",
         )
-    print(f"in {_escape(str(folder))}: {_escape(shlex.join(command[1:]))}", flush=True)
+    print(f"in {_escape(str(folder))}: {join_command(command[1:])}", flush=True)
     return subprocess.run(command, cwd=folder, check=False).returncode
 
 

@@ -20,6 +20,7 @@ from sdperf.judging.suite_estimate import (
 )
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.settings import PROCESSES
+from sdperf.shell import join_step
 from sdperf.stats.bimodality import SMALLEST_GAP_LOG, detect_bimodality
 from sdperf.stats.paired import Decision, PairedResult
 from sdperf.units import format_change, format_quantity, format_seconds
@@ -305,9 +306,9 @@ def _judge_gross(case: CaseEstimate, rise_log: float, limits: LatencyLimits, see
         gross = f"{seen}, beyond the gross limit {format_change(1 + limit)}, which fails {few}"
         return Finding(Outcome.SLOWER, "latency", gross, _suggest_repeat(case))
     if rise_log > math.log1p(case.data.max_slowdown):
-        now = "" if case.data.settle is None else f"; or, at once: {case.data.settle}"
+        now = () if case.data.settle is None else ("; or, at once: ", case.data.settle)
         above = f"{seen}, above {own}"
-        return Finding(Outcome.INCONCLUSIVE, "latency", above, f"{advice}{now}")
+        return Finding(Outcome.INCONCLUSIVE, "latency", above, join_step(advice, *now))
     return Finding(Outcome.PASS, "latency", f"{seen}; {advice}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -48,11 +47,13 @@ from sdperf.settings import (
     WORKERS,
 )
 from sdperf.settings.kinds import Setting
+from sdperf.shell import NextStep, join_command, join_step, list_commands
 
 SHORT_COMMIT = 12
 _DIRTY = "-dirty"
 _COMPARE = "--benchmark-compare"
 _ACCEPT = "sdperf baseline accept"
+_REASON = " --reason TEXT"
 _PROGRAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _OWN_COMMAND = "{} is the command that you use for this program"
 _BATCH = 4
@@ -93,7 +94,7 @@ def suggest_ab(
     *,
     is_here: bool = False,
     typed: Typed = UNKNOWN,
-) -> str | None:
+) -> NextStep | None:
     """Return the command that measures two sessions' code against each other in one sitting.
 
     Args:
@@ -132,8 +133,8 @@ def suggest_ab(
     words = ["sdperf", "ab", *sides, *_describe_case(current, typed.prompts, engine)]
     if typed.device is not None:
         words += ["--device", typed.device]
-    command = shlex.join(words)
-    return f"{command} ({'; '.join(notes)})" if notes else command
+    command = join_command(words)
+    return join_step(command, f" ({'; '.join(notes)})") if notes else command
 
 
 def suggest_bisect(measured: Measurement, aspect: str) -> tuple[str, ...]:
@@ -251,12 +252,16 @@ def name_baselines(step: str | None, typed: Typed) -> str | None:
     >>> name_baselines("sdperf baseline accept --reason TEXT", Typed(baselines="my runs"))
     "sdperf baseline accept --baselines 'my runs' --reason TEXT"
     """
-    if step is None or typed.baselines is None:
+    if step is None or typed.baselines is None or list_commands(step) or _ACCEPT not in step:
         return step
-    return step.replace(_ACCEPT, f"{_ACCEPT} --baselines {shlex.quote(typed.baselines)}")
+    before, _, after = step.partition(_ACCEPT)
+    words = [*_ACCEPT.split(), "--baselines", typed.baselines]
+    if after.startswith(_REASON):
+        words += _REASON.split()
+    return join_step(before, join_command(words), after.removeprefix(_REASON))
 
 
-def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNOWN) -> str:
+def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNOWN) -> NextStep:
     """Return the command that measures a case again, in several fresh processes.
 
     Args:
@@ -268,13 +273,14 @@ def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNO
     compare = (
         () if any(word.startswith("--benchmark-compare=") for word in options) else (_COMPARE,)
     )
-    return shlex.join(["pytest", case, *compare, str(PROCESSES), "5", *options]) + note
+    words = ["pytest", case, *compare, str(PROCESSES), "5", *options]
+    return join_step(join_command(words), note)
 
 
-def suggest_alone(case: str, measured: Measurement, typed: Typed = UNKNOWN) -> str:
+def suggest_alone(case: str, measured: Measurement, typed: Typed = UNKNOWN) -> NextStep:
     """Return the command that measures a case once more, and no other; see `suggest_repeat`."""
     options, note = _repeat_options(measured, typed)
-    return shlex.join(["pytest", case, *options]) + note
+    return join_step(join_command(["pytest", case, *options]), note)
 
 
 def _repeat_options(measured: Measurement | None, typed: Typed) -> tuple[Sequence[str], str]:
@@ -286,7 +292,7 @@ def _repeat_options(measured: Measurement | None, typed: Typed) -> tuple[Sequenc
     return _list_options(measured, engine), note
 
 
-def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> str:
+def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN) -> NextStep:
     """Return the command that measures the floors for what a session drew.
 
     Args:
@@ -305,7 +311,7 @@ def suggest_calibrate(workload: Workload, precision: str, typed: Typed = UNKNOWN
         words += [DEVICE.flag, typed.device]
     if typed.prompts is not None:
         words += [PROMPTS.flag, typed.prompts]
-    return shlex.join(words)
+    return join_command(words)
 
 
 def _list_options(measured: Measurement, engine: str) -> list[str]:

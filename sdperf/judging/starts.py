@@ -11,6 +11,7 @@ from typing import Final, Literal
 from sdperf.judging.settling import suggest_ab
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.shell import join_step
 from sdperf.stats.intervals import compute_prediction_interval
 from sdperf.units import format_change, format_quantity, format_seconds
 
@@ -163,7 +164,7 @@ def judge_start(
         return Finding(Outcome.PASS, gate, seen)
     saved = next(one for one in reversed(history) if one is not None)
     command = suggest_ab(saved, current)
-    step = _LOOK if command is None else f"{command}; {_LOOK}"
+    step = _LOOK if command is None else join_step(command, f"; {_LOOK}")
     if repeats_s is None:
         return Finding(Outcome.SLOWER, gate, seen, step)
     if not repeats_s:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from sdperf.record.verdict import shorten_case
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import format_block
 from sdperf.report.table import Code, Column, Marked, Table
+from sdperf.shell import join_command
 from sdperf.streams import strip_controls
 from sdperf.units import format_names, format_quantity, shorten, shorten_middle
 
@@ -197,7 +197,7 @@ def suggest_command(case: BadCase) -> str | None:
     if not good or not bad or good == bad or not _is_suggestion(answer.bisect, answer.aspect):
         return None
     ends = (good[:_SHORT_COMMIT], bad[:_SHORT_COMMIT])
-    command = shlex.join(["sdperf", "bisect", *ends, *answer.bisect])
+    command = join_command(["sdperf", "bisect", *ends, *answer.bisect])
     return command if len(command) <= _LONGEST_COMMAND else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sdperf.errors import SdperfError
+from sdperf.shell import NextStep, list_commands
 from sdperf.streams import TolerantOutput, format_error
 
 
@@ -96,7 +97,9 @@ def make_failure(item: pytest.Item, message: str) -> Any:
         shown: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
     for entry in shown.reprtraceback.reprentries:
         entry.lines = [
-            piece for line in entry.lines for piece in wrap_text(line, subsequent_indent="    ")
+            piece
+            for line in entry.lines
+            for piece in wrap_text(NextStep(line, list_commands(message)), subsequent_indent="    ")
         ]
     crash = shown.reprcrash
     crash.path, crash.lineno = item.location[0], (item.location[1] or 0) + 1

@@ -17,6 +17,7 @@ from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.table import Column, Marked, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
+from sdperf.shell import join_step
 from sdperf.units import (
     UNKNOWN,
     format_change,
@@ -57,7 +58,7 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
             text = f"{finding.outcome.value}  {case.verdict.case}: {finding.reason}"
             lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:
-                lines += wrap_line(f"    next: {finding.next_step}", "")
+                lines += wrap_line(join_step("    next: ", finding.next_step), "")
     absent = describe_absent(comparison)
     lines += [] if absent is None else wrap_line(absent, "yellow")
     lines.append(Line(_count(comparison)))

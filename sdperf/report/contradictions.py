@@ -8,6 +8,7 @@ from sdperf.judging.doubts.contradictions import find_contradictions
 from sdperf.judging.settling import UNKNOWN, Typed
 from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
+from sdperf.shell import join_step
 
 
 def format_contradictions(rows: Iterable[Row], typed: Typed = UNKNOWN) -> list[Line]:
@@ -25,5 +26,5 @@ def format_contradictions(rows: Iterable[Row], typed: Typed = UNKNOWN) -> list[L
     lines: list[Line] = []
     for one in find_contradictions(measured, ids, typed):
         lines += wrap_line(f"contradiction  {one.case}: {one.sentence}", "yellow")
-        lines += wrap_line(f"    next: {one.hint}", "")
+        lines += wrap_line(join_step("    next: ", one.hint), "")
     return [Line(""), *lines] if lines else []

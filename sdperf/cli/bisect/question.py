@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.measuring import format_asked_run, read_asked_run, read_shared_options
 from sdperf.errors import ConfigurationError
+from sdperf.shell import join_command
 
 if TYPE_CHECKING:
     from sdperf.bisect.judging import Aspect
@@ -81,4 +81,4 @@ def format_command(arguments: argparse.Namespace, question: BisectQuestion) -> s
     if arguments.first_parent:
         words.append("--first-parent")
     words += format_asked_run(arguments)
-    return shlex.join(words)
+    return join_command(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from sdperf.judging.machine_noise import (
 from sdperf.record.json import format_record
 from sdperf.report.text.machine_noise import format_machine_noise
 from sdperf.settings import MAX_SLOWDOWN, PRECISION, kinds
+from sdperf.shell import join_command
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.calibration import (
     DEFAULT_CALIBRATION,
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             got=str(error),
             expected=f"{FEWEST_TO_CALIBRATE} or more sessions of the same cases",
         ) from error
-    found = _describe(sessions, noise, fingerprint, shlex.join(command))
+    found = _describe(sessions, noise, fingerprint, join_command(command))
     try:
         evidence = write_calibration(out, found, format_record(noise))
     except OSError as error:

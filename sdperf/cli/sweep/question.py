@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.measuring import format_asked_run, read_asked_run, read_shared_options
 from sdperf.errors import ConfigurationError
+from sdperf.shell import join_command
 
 if TYPE_CHECKING:
     from sdperf.ab.verdict.comparison import CompareOptions
@@ -119,7 +119,7 @@ def format_command(arguments: argparse.Namespace, question: SweepQuestion) -> st
     words += format_asked_run(arguments)
     if arguments.untimed:
         words.append("--untimed")
-    return shlex.join(words)
+    return join_command(words)
 
 
 def _read_options(arguments: argparse.Namespace) -> CompareOptions:

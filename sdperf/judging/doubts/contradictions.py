@@ -15,6 +15,7 @@ from sdperf.judging.settling import UNKNOWN, Typed, suggest_alone
 from sdperf.record.measurement import Measurement
 from sdperf.record.stages import SEPARATE_STAGES
 from sdperf.record.workload import Variant
+from sdperf.shell import join_step
 from sdperf.units import format_seconds
 
 FEWEST_CORES_KEPT: Final = 0.8
@@ -88,7 +89,10 @@ def _find_lost_cores(
                 name,
                 f"kept {busy:.2f} cores busy, {first} of the same precision kept {most:.2f}: "
                 "a case in between left something behind, or something else took the processor",
-                f"{suggest_alone(ids.get(name, name), one, typed)} measures it without the others",
+                join_step(
+                    suggest_alone(ids.get(name, name), one, typed),
+                    " measures it without the others",
+                ),
             )
 
 

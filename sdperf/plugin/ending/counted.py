@@ -16,6 +16,7 @@ import pytest
 from sdperf.plugin.case_lines import VERDICT_MARK
 from sdperf.plugin.terminal import make_failure
 from sdperf.record.verdict import Verdict
+from sdperf.shell import NextStep, list_commands
 from sdperf.streams import strip_controls
 
 if TYPE_CHECKING:
@@ -80,8 +81,10 @@ def describe_verdict(verdict: Verdict) -> str:
     """Return the message of a failing verdict: its outcome, reasons and next step."""
     worst = [one for one in verdict.findings if one.outcome is verdict.outcome]
     lines = [f"{verdict.outcome.value}: {one.reason}" for one in worst] or [verdict.outcome.value]
-    lines += [f"next: {one.next_step}" for one in worst[:1] if one.next_step is not None]
-    return "\n".join(strip_controls(line) for line in lines)
+    step = next((one.next_step for one in worst[:1]), None)
+    lines += [] if step is None else [f"next: {step}"]
+    told = "\n".join(strip_controls(line) for line in lines)
+    return NextStep(told, () if step is None else list_commands(step))
 
 
 def _make_reports(item: pytest.Item, verdict: Verdict) -> list[pytest.TestReport]:

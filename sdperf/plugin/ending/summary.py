@@ -31,6 +31,7 @@ from sdperf.report.text.session.programs import format_programs
 from sdperf.report.text.session.skips import format_skips
 from sdperf.report.text.session.soak import format_soaks
 from sdperf.report.text.wrapping import wrap_text
+from sdperf.shell import join_step
 from sdperf.streams import strip_controls
 from sdperf.units import format_names, format_quantity
 
@@ -106,7 +107,7 @@ def _format_suite(outcome: SessionOutcome) -> list[Line]:
     if suite is not None:
         texts.append((f"suite: {suite.outcome.value}  {suite.reason}", colour_of(suite.outcome)))
         if suite.next_step is not None and suite.outcome is not Outcome.PASS:
-            texts.append((f"    next: {suite.next_step}", ""))
+            texts.append((join_step("    next: ", suite.next_step), ""))
     control = outcome.speed.confirmation.null_control
     if control is not None:
         texts.append((format_control(control), "red" if control.is_sound is False else ""))

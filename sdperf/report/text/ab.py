@@ -28,6 +28,7 @@ from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.session.controls import format_self_difference
 from sdperf.report.text.table import format_text_table
+from sdperf.shell import join_step
 from sdperf.units import UNKNOWN, format_quantity, format_seconds
 
 SHOWN_PACKAGES: Final = 12
@@ -159,7 +160,7 @@ def _format_case(verdict: CaseVerdict) -> Iterator[Line]:
             f"{finding.outcome.value}  {finding.reason}", colour_of(finding.outcome)
         )
         if finding.next_step is not None:
-            yield from wrap_line(f"    next: {finding.next_step}")
+            yield from wrap_line(join_step("    next: ", finding.next_step))
     for reason in dict.fromkeys(discarded):
         again = format_quantity(discarded.count(reason), "block")
         yield from wrap_line(f"discarded and measured again: {again}: {reason}", "yellow")

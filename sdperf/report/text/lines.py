@@ -14,7 +14,8 @@ class Line:
     """A line of text with the colour that a terminal may give it.
 
     Attributes:
-        text: At most `WIDTH` characters, without codes that a terminal or a log would obey.
+        text: At most `WIDTH` characters, but for a longer word of a command, without codes that a
+            terminal or a log would obey.
         colour: ``red``, ``yellow``, ``green`` or ``""``.
         bold: Whether to stress it.
     """

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Final
+
+from sdperf.shell import list_commands
 
 WIDTH: Final = 100
 """Columns of a line."""
 
 _ARGUMENTS: Final = (
-    r"(?:[-\w]+=|-\w )?'[^'\n]*'",  # in quotes, alone or as the value of an option
+    r"(?:[-\w]+=|-\w )?(?:'[^'\n]*'|\"'\")+",  # in quotes, alone or as the value of an option
     r"-[A-Za-z] \w+",  # a short option with its word
     r"-{1,2}[A-Za-z](?:[^\s;,']*[^\s;,:.')])?",  # an option, with its value behind "="
     r"[^\s;,:'()]*[/=\[_][^\s;,')]*[^\s;,:.')]",  # a path, KEY=VALUE, a case
@@ -25,15 +28,23 @@ _COMMAND: Final = re.compile(
 _FIRST_WORDS: Final = len("next: ")
 """Columns of the words that stand before most commands, which then stay on their line."""
 
-_FIXED, _SPLIT = "\x00", "\x01"
-"""What stands for a space at which no line ends, and for one at which a command is continued."""
+_WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"]|['\"])+")
+"""One word of a command, with its quotes."""
+
+_FIXED, _SPLIT, _LONG = "\x00", "\x01", "\x02"
+"""What stands for a space at which no line ends, for one at which a command is continued, and for
+a word of a command that is longer than a line."""
 
 
 def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
     r"""Break a text at its spaces only, so that paths, options and commands can be copied.
 
     A command is kept on one line where it fits. A longer one is continued as a shell reads it: each
-    of its lines but the last ends with a backslash.
+    of its lines but the last ends with a backslash. A word of a command is never divided: one that
+    is longer than a line makes the line longer.
+
+    The commands in a `NextStep` are known. In other texts they are recognised by what an argument
+    looks like, so that a lower-case word without an option before it ends one.
 
     >>> wrap_text("an example of what to type: sdperf resume", 36)
     ['an example of what to type:', 'sdperf resume']
@@ -46,21 +57,35 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
         **options: Further options of `textwrap.wrap`, such as indents.
     """
     indent = max(len(options.get(name, "")) for name in ("initial_indent", "subsequent_indent"))
+    narrower = width - 1  # a backslash needs a column more than its mark
+    long_words: list[str] = []
 
-    def mark(found: re.Match[str]) -> str:
-        command = found.group()
-        if len(command) <= width - indent - _FIRST_WORDS:
-            return command.replace(" ", _FIXED)
-        pieces = re.split(r"('[^'\n]*')", command)
-        pieces[::2] = [piece.replace(" ", f"{_SPLIT} ") for piece in pieces[::2]]
-        pieces[1::2] = [piece.replace(" ", _FIXED) for piece in pieces[1::2]]
-        return "".join(pieces)
+    def mark(words: Sequence[str]) -> str:
+        if len(" ".join(words)) <= width - indent - _FIRST_WORDS:
+            return _FIXED.join(words).replace(" ", _FIXED)
+        return f"{_SPLIT} ".join(map(keep, words))
 
-    cleaned = text.replace(_FIXED, "?").replace(_SPLIT, "?")
-    marked = _COMMAND.sub(mark, cleaned)
-    narrower = width - (_SPLIT in marked)  # a backslash needs a column more than its mark
-    lines = textwrap.wrap(marked, narrower, break_on_hyphens=False, **options)
-    return [_unmark(line) for line in lines]
+    def keep(word: str) -> str:
+        room = narrower - indent - 1
+        if len(word) <= room:
+            return word.replace(" ", _FIXED)
+        long_words.append(word)
+        return _LONG * max(room, 1)
+
+    def mark_prose(prose: str) -> str:
+        return _COMMAND.sub(lambda found: mark(_WORD.findall(found.group())), prose)
+
+    commands = {" ".join(words): words for words in list_commands(text)}
+    cleaned = re.sub(f"[{_FIXED}{_SPLIT}{_LONG}]", "?", text)
+    known = "|".join(map(re.escape, sorted(commands, key=len, reverse=True)))
+    pieces = re.split(f"({known})", cleaned) if known else [cleaned]
+    pieces[::2] = [mark_prose(prose) for prose in pieces[::2]]
+    pieces[1::2] = [mark(commands[command]) for command in pieces[1::2]]
+    marked = "".join(pieces)
+    columns = narrower if _SPLIT in marked else width
+    lines = textwrap.wrap(marked, columns, break_on_hyphens=False, **options)
+    rest = iter(long_words)
+    return [re.sub(f"{_LONG}+", lambda _: next(rest), _unmark(line)) for line in lines]
 
 
 def _unmark(line: str) -> str:

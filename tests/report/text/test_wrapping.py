@@ -1,12 +1,15 @@
 """A command that is printed can be copied: it stays on one line, or is continued like a shell's."""
 
 import shlex
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sdperf.report.text.lines import wrap_line
 from sdperf.report.text.wrapping import WIDTH, wrap_text
+from sdperf.shell import join_command, join_step
 
 LONG = (
     "pytest 'benchmarks/test_latency.py::test_latency[bf16-async-1w]' --sd-model='my model' "
@@ -52,9 +55,64 @@ def test_marks_in_a_text_are_no_marks():
 
 
 @given(st.lists(st.text("abc-=[]/'. ", max_size=30), max_size=30), st.integers(30, 100))
-def test_no_line_is_too_wide_and_no_letter_is_lost(words, width):
+def test_only_a_word_of_a_command_is_too_wide_and_no_letter_is_lost(words, width):
     text = " ".join(["pytest", *words])
     lines = wrap_text(text, width, subsequent_indent="  ")
-    assert max(map(len, lines), default=0) <= width
+    for line in lines:
+        if len(line) > width:
+            assert "' '" not in line
+            assert line.split()[0][0] != "p"
     told = "".join(line.removesuffix(" \\") for line in lines)
     assert "".join(told.split()) == "".join(text.split())
+
+
+@given(st.lists(st.text("abc-=[]/. ", max_size=30), max_size=30), st.integers(40, 100))
+def test_no_line_of_prose_is_too_wide(words, width):
+    lines = wrap_text(" ".join(["what was seen:", *words]), width, subsequent_indent="  ")
+    assert max(map(len, lines)) <= width
+
+
+ARGUMENT = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60
+).filter(lambda word: not word.endswith("\n"))
+"""Any argument that a program can be given; a shell cannot restore a line break at its end."""
+
+
+def print_command(arguments, before, width):
+    """Return the printed lines of a command, from its first word on."""
+    step = join_step(before, "next: ", join_command(["pytest", *arguments]))
+    if width == WIDTH:
+        lines = [line.text for line in wrap_line(step)]
+    else:
+        lines = wrap_text(step, width, subsequent_indent="    ")
+    printed = "\n".join(lines)
+    return lines, printed[printed.index("pytest") :]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(ARGUMENT | st.sampled_from(["onnx", "cpu", ".sdperf", "2"]), max_size=8),
+    st.integers(0, 30).map(lambda count: "x " * count),
+    st.integers(40, 120),
+)
+@example(["benchmarks", "--benchmark-compare", "--sd-engine", "torch", "-k", "cpu"], "", 50)
+@example(["a.py::test[it's a]", "--sd-precision", "fp16"], "", 40)
+@example([f"a.py::test[{'word ' * 40}]", "--sd-workers", "2"], "x " * 30, WIDTH)
+@example(["a.py::test[a\tb  c\nd]", "::x ##[y]", "", "\u2028\u200b'", "é"], "", WIDTH)
+def test_a_command_that_is_copied_has_its_very_words(arguments, before, width):
+    lines, printed = print_command(arguments, before, width)
+    script = f"pytest() {{ printf '<%s>\\0' \"$@\"; }}\n{printed}\n"
+    read = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True)
+    assert read.stderr == b""
+    said = b"".join(f"<{word}>\0".encode() for word in arguments) or b"<>\0"
+    assert read.stdout == said
+    longest = max(len(word) for word in join_command(["pytest", *arguments]).commands[0])
+    assert max(map(len, lines)) <= max(width, longest + len("     \\"))
+
+
+def test_words_behind_a_known_command_do_not_continue_it():
+    command = join_command(["pytest", *["--sd-engine", "onnx"] * 8])
+    lines = wrap_text(join_step("next: ", command, " measures it without the others"))
+    (last,) = (number for number, line in enumerate(lines) if "measures" in line)
+    assert all(line.endswith(" \\") for line in lines[: last - 1])
+    assert not lines[last].endswith("\\")

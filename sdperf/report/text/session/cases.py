@@ -15,6 +15,7 @@ from sdperf.record.workload import SYNC_REFERENCES, TORCH, Variant, name_engine,
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
 from sdperf.report.text.table import format_text_table
+from sdperf.shell import join_step
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.units import (
     UNKNOWN,
@@ -143,7 +144,7 @@ def format_findings(rows: Iterable[Row], *, is_above: bool = False) -> list[Line
             reason = f"{what}; the whole message is above" if cut else what
         lines += wrap_line(f"{head}: {reason}", colour_of(finding.outcome))
         if finding.next_step is not None and last[finding.next_step, *names] is finding:
-            lines += wrap_line(f"    next: {finding.next_step}", "")
+            lines += wrap_line(join_step("    next: ", finding.next_step), "")
     return lines
 
 

@@ -17,6 +17,7 @@ from sdperf.report.text.lines import Line, wrap_line
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import wrap_text
+from sdperf.shell import join_step
 from sdperf.units import UNKNOWN, format_bytes, format_names, format_quantity, format_seconds
 
 _STAGE_COLUMNS: Final = (
@@ -224,7 +225,7 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
         lines += wrap_line(f"{text} ({_name_cases(cases[key], len(logs))})", _COLOURS[guard.state])
         if guard.hint is not None and guard.hint not in told:
             told.add(guard.hint)
-            lines += wrap_line(f"    next: {guard.hint}", "")
+            lines += wrap_line(join_step("    next: ", guard.hint), "")
     unknown = {
         guard.name: None for _, log in logs for guard in log.before if guard.state == "unknown"
     }
