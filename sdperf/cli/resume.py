@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             got=_escape(risky),
             hint=f"if you typed it, type it again: {typed}",
         )
-    print(f"in {_escape(str(folder))}: {_escape(shlex.join(command[1:]))}", flush=True)
+    print(f"in {_escape(str(folder))}: {_escape(shlex.join(['python', *command[1:]]))}", flush=True)
     return subprocess.run(command, cwd=folder, check=False).returncode
 
 
