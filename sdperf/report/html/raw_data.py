@@ -116,7 +116,7 @@ def read_report(
         raise RecordError(
             f"{path} cannot be read",
             got=reason or str(error),
-            hint=f"name a report that exists; {HTML} and sdperf report write one"
+            hint=f"name a report that exists; sdperf report writes one; {HTML} FILE writes one too"
             if is_absent
             else None,
         ) from error
