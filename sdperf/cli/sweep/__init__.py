@@ -160,7 +160,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_one(arguments: argparse.Namespace) -> int:
     """Run one sweep."""
-    from sdperf.cli.sweep.report import keep_in_history, summarise, write_files
+    from sdperf.cli.sweep.report import (
+        explain_undrawn,
+        keep_in_history,
+        summarise,
+        write_files,
+    )
     from sdperf.sweep.state import SweepFolder
 
     here = Path.cwd()
@@ -183,6 +188,8 @@ def _run_one(arguments: argparse.Namespace) -> int:
     _print(summary, arguments.format)
     for path in written:
         print(f"{PROGRAM}: wrote {path}", file=sys.stderr)
+    for text in explain_undrawn(summary, arguments):
+        say_aloud(PROGRAM, text)
     if complaint is not None:
         say_aloud(PROGRAM, complaint)
     return ENDING_STATUS[conclusion.ending] or int(summary.lost > 0)
