@@ -166,6 +166,10 @@ def test_two_versions_are_the_least_that_is_drawn(tmp_path):
     assert draw_sweep(nothing) is None
     page = render_page([], locate_pictures([]), sweeps=[nothing])
     assert "no two versions can be measured here" in page
+    foot = page[page.index("<footer>") :]
+    assert "This file holds no run" in foot
+    assert "judges them again" not in foot
+    assert "sdperf tune" not in foot
     lines = [line.text for line in format_sweep_lines(nothing)]
     assert "no two versions" in lines[0]
     assert lines[1] == "  embedded: 4 steps, guidance 3; 0 comparisons"
