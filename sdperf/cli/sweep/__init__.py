@@ -249,9 +249,12 @@ class _SweepTeller:
 
     def say_plan(self, kept: SweepFolder) -> None:
         """Say what is measured and how long it may take, and whether the sweep goes on."""
+        from sdperf.cli.shared.unused import warn_unused
         from sdperf.cli.sweep.plan import describe_plan
 
         for text in describe_plan(self.question, self.names, kept.read()):
+            self.say(text)
+        for text in warn_unused(self.question, self.question.plan.chosen):
             self.say(text)
 
     def begin(self, pair: PlannedPair, number: int, left: int) -> None:
