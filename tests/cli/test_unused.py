@@ -33,9 +33,7 @@ def test_optional_requirements_are_needed_too_and_those_of_sdperf_are_followed()
 
 def test_a_package_that_nothing_needs_is_named_before_anything_is_installed():
     (told,) = warn_unused(Asked(), ("torch==2.13.0 mflux==0.20.0",), INSTALLED.get)
-    assert told.startswith(
-        "warning: mflux is required neither by embedded nor by sdperf: all versions"
-    )
+    assert told.startswith("warning: mflux is required neither by embedded nor by sdperf")
     assert "--subject" in told
 
 
