@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.cli.shared.options import add_picture, add_setting, read_picture_asked
-from sdperf.errors import ConfigurationError, SdperfError
+from sdperf.errors import ConfigurationError, EngineError, SdperfError
 from sdperf.models.sampling import choose_sampling
 from sdperf.record.workload import EMBEDDED, TORCH, Workload
 from sdperf.settings import (
     DEVICE,
+    ENGINE,
     GUIDANCE,
     MODEL,
     OWN_GUIDANCE,
@@ -28,6 +29,7 @@ from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
+    from sdperf.run.messages import WorkerSpec
 
 _EPILOG = """\
 examples:
@@ -100,22 +102,26 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_unusable([profile.optimisations], lambda: worker.describe_device(arguments.device))
     model = resolve_model(workload.model, pipeline_class=chosen.pipeline_class)
     workload = settle_workload(workload, model.pipeline_class)
-    print(f"loading {workload.model} ...", file=sys.stderr)
     from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
     from sdperf.run.suite import count_cpu_threads
     from sdperf.store.files import write_atomically
 
-    report = worker.load(
-        WorkerSpec(
-            model,
-            profile.precision,
-            arguments.device,
-            optimisations=profile.optimisations,
-            engine=profile.engine,
-            shape=EngineShape.of(workload),
-            pictures=chosen.files,
-        )
+    spec = WorkerSpec(
+        model,
+        profile.precision,
+        arguments.device,
+        optimisations=profile.optimisations,
+        engine=profile.engine,
+        shape=EngineShape.of(workload),
+        pictures=chosen.files,
     )
+    try:
+        if spec.engine != TORCH:
+            _refuse_engine(spec, worker.describe_device(arguments.device).kind)
+        print(f"loading {workload.model} ...", file=sys.stderr)
+        report = worker.load(spec)
+    except (ConfigurationError, EngineError) as error:
+        raise _name_profile(error, arguments.profile) from error
     images, threads = (workload.image(0),), count_cpu_threads()
     result = worker.run_round(RoundRequest(workload, images, profile.mode, threads))
     delivered = result.images[0]
@@ -140,6 +146,31 @@ def run(arguments: argparse.Namespace) -> int:
         f"{format_seconds(report.load_s)}{converting})"
     )
     return 0
+
+
+def _refuse_engine(spec: WorkerSpec, device: DeviceKind) -> None:
+    """Refuse an engine that cannot run what a profile asks for, before anything is loaded.
+
+    Raises:
+        ConfigurationError: It does not go with the rest of the profile.
+        EngineError: It cannot run on the device, or lacks the precision.
+    """
+    from sdperf.engines.attaching import check_precision, make_engine
+    from sdperf.engines.catalogue import ENGINES
+    from sdperf.run.worker.hosting import check_hostable
+
+    check_hostable(spec)
+    choice = ENGINES[spec.engine]
+    make_engine(choice, device)
+    check_precision(choice, spec.precision)
+
+
+def _name_profile(error: SdperfError, profile: Path | None) -> SdperfError:
+    """Return an error with what to do about an engine of a profile; no option chooses one here."""
+    if profile is None or error.hint is None or str(ENGINE) not in error.hint:
+        return error
+    hint = f"leave {profile} out, or write another engine into it"
+    return type(error)(error.what, got=error.got, expected=error.expected, hint=hint)
 
 
 def choose_profile(arguments: argparse.Namespace) -> Profile:

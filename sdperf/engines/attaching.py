@@ -13,6 +13,7 @@ from sdperf.engines.protocol import Engine, EngineRequest
 from sdperf.engines.standins import replace_networks
 from sdperf.errors import EngineError
 from sdperf.record.measurement import EngineUse
+from sdperf.record.workload import Precision
 from sdperf.settings import ENGINE, PRECISION
 
 
@@ -43,6 +44,20 @@ def make_engine(choice: EngineChoice, device: DeviceKind) -> Engine:
     return engine
 
 
+def check_precision(choice: EngineChoice, precision: Precision) -> None:
+    """Refuse a precision that an engine lacks.
+
+    Raises:
+        EngineError: It lacks it.
+    """
+    if precision not in choice.precisions:
+        raise EngineError(
+            f"the engine {choice.name} cannot run {precision}",
+            expected=", ".join(choice.precisions),
+            hint=f"{PRECISION} {choice.precisions[0]}",
+        )
+
+
 def attach_engine(
     pipeline: Any,
     engine: Engine,
@@ -67,12 +82,7 @@ def attach_engine(
         EngineError: The engine cannot take the pipeline.
     """
     choice = request.choice
-    if request.precision not in choice.precisions:
-        raise EngineError(
-            f"the engine {choice.name} cannot run {request.precision}",
-            expected=", ".join(choice.precisions),
-            hint=f"{PRECISION} {choice.precisions[0]}",
-        )
+    check_precision(choice, request.precision)
     parts = split_pipeline(
         pipeline, family=request.family, height=request.height, width=request.width, guided=guided
     )

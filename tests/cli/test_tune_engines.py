@@ -15,6 +15,7 @@ from sdperf.record.workload import InputPicture, Workload
 from sdperf.report.figures.tune import draw_front
 from sdperf.report.html.page import render_page
 from sdperf.report.pictures.pictures import locate_pictures
+from sdperf.report.text.tune import describe_starts
 from sdperf.run.hosts.local import InProcessHost
 from sdperf.run.messages import EngineShape
 from sdperf.run.pool import WorkerPool
@@ -128,7 +129,7 @@ def test_a_winner_on_an_engine_is_shown_written_and_run_by_it(tune, tmp_path, mo
     assert "converting for openvino: 30.0 s, once" in shown.out
     assert (
         "to the first images: 5.00 s the winner, 2.00 s the default; 66 images make up for that "
-        "and for converting"
+        "and for converting (without a second start after converting)"
     ) in " ".join(shown.out.split())
     assert max(map(len, shown.out.splitlines())) <= 100
     assert sides == [["torch", "openvino"]]
@@ -145,6 +146,23 @@ def test_a_winner_on_an_engine_is_shown_written_and_run_by_it(tune, tmp_path, mo
     assert any("engine=openvino" in cell for row in drawn.table.rows for cell in row)
     page = render_page([], locate_pictures([]), None, [summary])
     assert "converting for openvino: 30.0 s, once" in page
+
+    replace, winner = dataclasses.replace, summary.find_winner()
+    trial = summary.find_trial(winner.number)
+    half = replace(
+        trial,
+        setting=replace(trial.setting, precision="fp16"),
+        tried=replace(trial.tried, conversion_s=12.0),
+    )
+    batch = replace(winner, setting=replace(winner.setting, batch=4))
+    assert summary.question.images % 4
+    confirmations = tuple(batch if one is winner else one for one in summary.confirmations)
+    more = replace(summary, trials=(*summary.trials, half), confirmations=confirmations)
+    converting, ahead = describe_starts(more)
+    assert converting == "converting for openvino: 30.0 s for fp32 and 12.0 s for fp16, each once"
+    assert ahead.endswith(
+        "(without a second start after converting and the first call with the rest of a batch)"
+    )
 
 
 def test_the_reference_of_a_study_whose_default_has_an_engine_is_torchs(
@@ -261,6 +279,31 @@ def test_generate_draws_from_the_prompt_alone_on_an_engine(profile, tmp_path, mo
     assert line.startswith(
         "sdperf generate: the engine openvino of tuned.toml draws from the prompt alone; got: "
     )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("engine", "more", "told"),
+    [
+        ("coreml", (), "the engine coreml cannot run on cpu; "),
+        ("onnx", ("--precision", "bf16"), "the engine onnx cannot run bf16; expected: fp32"),
+    ],
+)
+def test_generate_refuses_an_engine_before_anything_is_loaded(
+    profile, tmp_path, monkeypatch, capsys, engine, more, told
+):
+    monkeypatch.chdir(tmp_path)
+    toy = dataclasses.replace(toy_choice(), name="onnx", precisions=("fp32",))
+    monkeypatch.setitem(ENGINES, "onnx", toy)
+    coreml = dataclasses.replace(ENGINES["coreml"], packages=())
+    monkeypatch.setitem(ENGINES, "coreml", coreml)
+    path = profile("embedded", engine)
+    words = ["red apple", "-o", "apple.png", "--device", "cpu", "--profile", path.name, *more]
+    assert main(["generate", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sdperf generate: {told}")
+    hint = "--precision fp32" if more else "leave tuned.toml out, or write another engine into it"
+    assert line.endswith(f"do: {hint}")
     assert list(tmp_path.iterdir()) == [path]
 
 

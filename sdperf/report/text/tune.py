@@ -10,6 +10,7 @@ from sdperf.report.text.lines import Line
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.tune.confirming import WinnerConfirmation
+from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.summary import StudySummary
 from sdperf.tune.trial.trying import Tried
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_score, format_seconds
@@ -99,16 +100,19 @@ def describe_starts(summary: StudySummary) -> list[str]:
     """Say what engines cost once, and from which picture on the winner is ahead of the default."""
     told = []
     for engine in summary.question.space.engines:
-        seconds = [
-            one.tried.conversion_s
-            for one in summary.trials
-            if one.tried is not None
-            and one.setting is not None
-            and one.setting.engine == engine
-            and one.tried.conversion_s is not None
-        ]
-        if seconds:
-            told.append(f"converting for {engine}: {format_seconds(max(seconds))}, once")
+        seconds: dict[str, float] = {}
+        for one in summary.trials:
+            tried, setting = one.tried, one.setting
+            if tried is None or setting is None or setting.engine != engine:
+                continue
+            if tried.conversion_s is not None:
+                most_s = max(tried.conversion_s, seconds.get(setting.precision, 0.0))
+                seconds[setting.precision] = most_s
+        each = [f"{format_seconds(one)} for {name}" for name, one in seconds.items()]
+        if len(each) > 1:
+            told.append(f"converting for {engine}: {' and '.join(each)}, each once")
+        elif seconds:
+            told.append(f"converting for {engine}: {format_seconds(*seconds.values())}, once")
     ahead = _describe_lead(summary)
     return told if ahead is None else [*told, ahead]
 
@@ -132,8 +136,23 @@ def _describe_lead(summary: StudySummary) -> str | None:
     if late_s <= 0:
         return f"{starts}; the winner is ahead from the first image on"
     converting = " and for converting" if ours.conversion_s is not None else ""
-    images = math.ceil(late_s / gain_s)
-    return f"{starts}; {format_quantity(images, 'image')} make up for that{converting}"
+    images = format_quantity(math.ceil(late_s / gain_s), "image")
+    left_out = _describe_left_out(summary, winner.setting, ours)
+    return f"{starts}; {images} make up for that{converting}{left_out}"
+
+
+def _describe_left_out(summary: StudySummary, setting: TrialSetting, tried: Tried) -> str:
+    """Say which costs of a start the seconds to the first images do not have."""
+    images = summary.question.images
+    shares = (images // setting.workers, -(-images // setting.workers))
+    left_out = [
+        "a second start after converting" if tried.conversion_s is not None else None,
+        "the first call with the rest of a batch"
+        if any(share % setting.batch for share in shares)
+        else None,
+    ]
+    told = " and ".join(one for one in left_out if one is not None)
+    return f" (without {told})" if told else ""
 
 
 def describe_memory(memory_bytes: int | None) -> str:

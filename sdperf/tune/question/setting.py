@@ -71,6 +71,7 @@ class TrialSetting:
 
     def __post_init__(self) -> None:
         check_known(self.engine)
+        _check_precision(self.engine, self.precision)
 
     def apply_to(self, workload: Workload) -> Workload:
         """Return the workload with this setting's steps, guidance and scheduler."""
@@ -219,15 +220,24 @@ def _check_engine(variant: Variant) -> None:
             expected=", ".join(ENGINES),
             hint="compare it with a setting: sdperf ab",
         )
-    if not runs_on(engine, variant.precision):
-        raise ConfigurationError(
-            f"the engine {engine} cannot run {variant.precision}",
-            expected=", ".join(ENGINES[engine].precisions),
-        )
+    _check_precision(engine, variant.precision)
     foreign = list_of_torch(variant.optimisations)
     if engine != TORCH and foreign:
         raise ConfigurationError(
             f"{foreign[0]} changes torch's networks, which the engine {engine} replaces",
             got=f"{ENGINE.assign(engine)},{SWITCHES.assign(variant.optimisations)}",
             hint="leave one of the two out",
+        )
+
+
+def _check_precision(engine: str, precision: Precision) -> None:
+    """Refuse a number format that an engine lacks.
+
+    Raises:
+        ConfigurationError: It lacks it.
+    """
+    if not runs_on(engine, precision):
+        raise ConfigurationError(
+            f"the engine {engine} cannot run {precision}",
+            expected=", ".join(ENGINES[engine].precisions),
         )

@@ -127,6 +127,14 @@ class Space:
     images: int
 
     def __post_init__(self) -> None:
+        names = [one.name for one in self.dimensions]
+        for one in self.dimensions:
+            if not one.choices or names.count(one.name) > 1:
+                raise ConfigurationError(
+                    "a search has a dimension without a choice, or one twice",
+                    got=one.name[:80],
+                    expected="each dimension once, with a choice or several",
+                )
         for engine in self.engines:
             check_known(engine)
 

@@ -34,6 +34,8 @@ ROUND_MARGIN: Final = 1.2
 """A first round that takes this many times as long as the fastest round so far is hopeless."""
 
 _MOST_REASON: Final = 300
+_MOST_S: Final = 1e9
+_MOST_BYTES: Final = 2**60
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,24 @@ class Tried:
     thumbnail: str | None = None
     start_s: float | None = None
     conversion_s: float | None = None
+
+    def __post_init__(self) -> None:
+        once = {"start_s": self.start_s, "conversion_s": self.conversion_s}
+        drawing = [("seconds", self.seconds), *(("rounds_s", one) for one in self.rounds_s)]
+        for name, seconds in (*drawing, *once.items()):
+            if seconds is None or 0 < seconds <= _MOST_S or (seconds == 0 and name in once):
+                continue
+            raise ConfigurationError(
+                f"a trial of a study has a {name} that no measurement gives",
+                got=seconds,
+                expected=f"more than 0 and at most {_MOST_S:g} seconds",
+            )
+        if self.memory_bytes is not None and not 0 <= self.memory_bytes <= _MOST_BYTES:
+            raise ConfigurationError(
+                "a trial of a study has a memory_bytes that no measurement gives",
+                got=self.memory_bytes,
+                expected="0 bytes or more, and no more than a machine has",
+            )
 
     @property
     def point(self) -> Point | None:

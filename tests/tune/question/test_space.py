@@ -355,6 +355,28 @@ def test_an_engine_of_a_later_sdperf_is_refused_by_name():
         parse_record(Space, space)
 
 
+def empty_engines(names):
+    return [one | {"choices": []} if one["name"] == "engine" else one for one in names]
+
+
+def repeat_engines(names):
+    return [*names, {"name": "engine", "choices": ["torch"]}]
+
+
+@pytest.mark.parametrize("damage", [empty_engines, repeat_engines])
+def test_a_space_that_no_search_has_is_refused_in_one_message(damage):
+    space = format_record(make_space(WORKLOAD, DEFAULT, HOSTED))
+    space["names"] = damage(space["names"])
+    with pytest.raises(RecordError, match="without a choice, or one twice; got: engine"):
+        parse_record(Space, space)
+
+
+def test_a_recorded_setting_with_a_precision_that_its_engine_lacks_is_refused():
+    setting = format_record(dataclasses.replace(DEFAULT, engine="onnx"))
+    with pytest.raises(RecordError, match="the engine onnx cannot run bf16"):
+        parse_record(type(DEFAULT), setting | {"precision": "bf16"})
+
+
 def test_points_outside_are_refused():
     space = make_space(WORKLOAD, DEFAULT, ABILITIES)
     with pytest.raises(ConfigurationError, match="steps is outside"):

@@ -1,9 +1,11 @@
 import contextlib
 import dataclasses
+import itertools
 
 import pytest
 
-from sdperf.errors import GenerationError, ImageError, WorkerError
+from sdperf.errors import GenerationError, ImageError, RecordError, WorkerError
+from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Workload
 from sdperf.run.hosts.local import InProcessHost
 from sdperf.run.pool import WorkerPool
@@ -11,7 +13,13 @@ from sdperf.tune.question.question import BROKEN, StudyLimits
 from sdperf.tune.question.setting import TrialSetting
 from sdperf.tune.study.front import Point
 from sdperf.tune.trial.rig import LiveRig
-from sdperf.tune.trial.trying import FEWEST_ROUNDS, MOST_ROUNDS, is_settled, try_setting
+from sdperf.tune.trial.trying import (
+    FEWEST_ROUNDS,
+    MOST_ROUNDS,
+    Tried,
+    is_settled,
+    try_setting,
+)
 from sdperf.tune.trial.tuning import draw_references
 from tests.support import deviating_subjects
 from tests.support.tiny_pipelines import resolve, tiny_folder
@@ -183,3 +191,26 @@ def test_other_work_than_asked_is_no_gain_and_both_values_are_said(tiny_folder):
             draw_references(question, rig)
         for words in deviating_subjects.EVERYTHING[:4]:
             assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *itertools.product(("seconds", "rounds_s"), (0.0, -5.0, 1e308)),
+        *itertools.product(("start_s", "conversion_s"), (-5.0, 1e308)),
+    ],
+)
+def test_a_recorded_time_that_no_measurement_gives_is_refused(name, value):
+    kept = format_record(Tried("complete", 1.0, (1.0,), start_s=2.0, conversion_s=3.0))
+    assert parse_record(Tried, kept).seconds == 1.0
+    kept[name] = [value] if name == "rounds_s" else value
+    with pytest.raises(RecordError, match=f"a {name} that no measurement gives"):
+        parse_record(Tried, kept)
+
+
+@pytest.mark.parametrize("value", [-5, 2**70])
+def test_a_recorded_memory_that_no_machine_has_is_refused(value):
+    kept = format_record(Tried("complete", 1.0, (1.0,), memory_bytes=0))
+    assert parse_record(Tried, kept).memory_bytes == 0
+    with pytest.raises(RecordError, match="a memory_bytes that no measurement gives"):
+        parse_record(Tried, kept | {"memory_bytes": value})
