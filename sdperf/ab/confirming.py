@@ -156,11 +156,15 @@ class Confirmer:
             rounds=rounds,
         )
         if cost_s > CONTROL_SHARE * self.budget_s:
-            needed_s = 100 * math.ceil(cost_s / CONTROL_SHARE / 100)
+            needed_s = 10 * math.ceil(cost_s / CONTROL_SHARE / 10)
+            default_s = float(CONFIRM.default)
+            way = (
+                f"leave {CONFIRM} out: its default of {default_s:.0f} seconds is enough"
+                if self.budget_s < default_s and needed_s <= default_s
+                else f"{CONFIRM} {needed_s} gives it the time"
+            )
             return self._answer(
-                control,
-                reason=f"it would take about {format_seconds(cost_s)}; {CONFIRM} {needed_s} "
-                f"gives it the time",
+                control, reason=f"it would take about {format_seconds(cost_s)}; {way}"
             )
         one, other = self.bench.make_current(control.case), self.bench.make_current(control.case)
         try:

@@ -99,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
             got=_escape(risky),
             hint=f"if you typed it, type it again: {typed}",
         )
-    print(f"in {_escape(str(folder))}: {join_command(command[1:])}", flush=True)
+    called = join_command(["python", *command[1:]])
+    print(f"in {_escape(str(folder))}: {called}", flush=True)
     return subprocess.run(command, cwd=folder, check=False).returncode
 
 

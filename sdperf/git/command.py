@@ -1,4 +1,4 @@
-"""Runs git: no hook or watcher runs, and no inherited variable leads it to another repository."""
+"""Runs git: no hook or watcher runs, and nothing leads it to another repository."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from sdperf.errors import ConfigurationError
 GIT_QUIET: Final = (
     *("--no-optional-locks", "--no-pager", "-c", "core.hooksPath=/dev/null"),
     *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "diff.external="),
+    *("-c", "safe.bareRepository=explicit"),
 )
-"""Options of git before a command: with them no hook or watcher runs, and nothing is written."""
+"""Options of git before a command: with them no hook or watcher runs, and nothing is written.
+
+A folder that looks like a bare repository is not taken for one: a repository can bring such a
+folder, with settings and with an index of its own. Source: ``git help config``, from git 2.38 on.
+"""
 
 _GIT_TIMEOUT_S: Final = 120.0
 _PLACES: Final = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF"),
     *("GIT_PAGER", "GIT_EDITOR", "GIT_TEMPLATE_DIR", "GIT_QUARANTINE_PATH"),
+    *("GIT_IMPLICIT_WORK_TREE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS"),
+    *("GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"),
 )
-"""Variables from hooks of another repository, which would lead git to that repository."""
+"""Variables from hooks of another repository, which would lead git to that repository, and of
+whoever calls git by hand, which change how it reads paths."""
 
 
 def make_git_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -54,14 +62,12 @@ def run_git(folder: Path, *arguments: str) -> str:
             ["git", *GIT_QUIET, "-C", str(folder), *arguments],
             env=make_git_environment(os.environ),
             capture_output=True,
-            text=True,
-            errors="surrogateescape",
             timeout=_GIT_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError("git cannot be run", got=str(error)) from error
     if done.returncode:
-        got, hint = read_refusal(done.stderr)
+        got, hint = read_refusal(os.fsdecode(done.stderr))
         raise ConfigurationError(f"git {arguments[0]} failed", got=got, hint=hint)
-    return done.stdout
+    return os.fsdecode(done.stdout)

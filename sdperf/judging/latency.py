@@ -317,19 +317,25 @@ def _judge_shift(
 ) -> Finding | None:
     if shift is None:
         return None
-    limit = math.log1p(limits.suite_slowdown)
     sessions = format_sessions(shift.sessions, shift.saved)
-    seen = (
-        f"all cases together {_percent(shift.rise_log)} against {sessions}, "
-        f"limit {format_change(1 + limits.suite_slowdown)}"
-    )
+    seen = f"all cases together {_percent(shift.rise_log)} against {sessions}"
     step = "compare the two environments: thermals, power mode, OS, torch"
+    own = format_change(1 + limits.suite_slowdown)
+    limit = math.log1p(limits.suite_slowdown)
     if shift.interval is None:
+        gross = format_change(1 + limits.gross_slowdown)
+        few = f"with fewer than {FEWEST_SESSIONS} sessions"
         if shift.rise_log > math.log1p(limits.gross_slowdown):
-            return Finding(Outcome.SLOWER, "latency", seen, step)
-    elif shift.rise_log > limit and None in significant.slower:
+            beyond = f"{seen}, beyond the gross limit {gross}, which fails {few}"
+            return Finding(Outcome.SLOWER, "latency", beyond, step)
+        if shift.rise_log > limit:
+            above = f"{seen}, above {own}; {few} only {gross} fails"
+            return Finding(Outcome.INCONCLUSIVE, "latency", above, step)
+        return Finding(Outcome.PASS, "latency", f"{seen}; {few} only {gross} fails")
+    seen = f"{seen}, limit {own}"
+    if shift.rise_log > limit and None in significant.slower:
         return Finding(Outcome.SLOWER, "latency", seen, step)
-    elif shift.rise_log < -limit and None in significant.faster:
+    if shift.rise_log < -limit and None in significant.faster:
         return Finding(Outcome.FASTER, "latency", seen, step)
     if shift.rise_log > limit:
         return Finding(Outcome.INCONCLUSIVE, "latency", seen, step)

@@ -94,7 +94,7 @@ class _PairedScore:
 
     Attributes:
         name: The field of `ImageScores`.
-        words: The words for a loss of this score.
+        words: Its name in a sentence.
         sign: 1 where a loss makes it smaller, -1 where it makes it larger.
         scale: The smallest loss that matters, as a multiple of that of SSIM.
     """
@@ -109,16 +109,30 @@ class _PairedScore:
         before, after = getattr(baseline, self.name), getattr(current, self.name)
         return None if before is None or after is None else self.sign * (before - after)
 
+    def describe_change(self, loss: float) -> str:
+        """Say which way the score moved.
+
+        >>> score = _PairedScore("ciede2000", "colour difference", -1, 30.0)
+        >>> score.describe_change(0.5), score.describe_change(-0.0104)
+        ('colour difference rose by 0.5000', 'colour difference fell by 0.0104')
+        >>> score.describe_change(0.0)
+        'colour difference is unchanged'
+        """
+        if f"{abs(loss):.4f}" == "0.0000":
+            return f"{self.words} is unchanged"
+        moved = "fell" if (loss > 0) == (self.sign > 0) else "rose"
+        return f"{self.words} {moved} by {abs(loss):.4f}"
+
 
 COLOUR_SCALE: Final = 30.0
 """The smallest rise of a colour difference that matters, over the smallest drop of SSIM. The rise
 is 0.06 where the drop is 0.002; rounding by one level in every twentieth value makes 0.04."""
 
 _PAIRED: Final = (
-    _PairedScore("ssim", "SSIM fell", 1, 1.0),
-    _PairedScore("worst_tile_ssim", "worst tile SSIM fell", 1, 1.0),
-    _PairedScore("ciede2000", "colour difference rose", -1, COLOUR_SCALE),
-    _PairedScore("worst_tile_ciede2000", "worst tile's colour difference rose", -1, COLOUR_SCALE),
+    _PairedScore("ssim", "SSIM", 1, 1.0),
+    _PairedScore("worst_tile_ssim", "worst tile SSIM", 1, 1.0),
+    _PairedScore("ciede2000", "colour difference", -1, COLOUR_SCALE),
+    _PairedScore("worst_tile_ciede2000", "worst tile's colour difference", -1, COLOUR_SCALE),
 )
 
 
@@ -173,7 +187,7 @@ def judge_quality(
         median = statistics.median(known)
         limit = max(smallest_drop * kind.scale, NOISE_MULTIPLE * getattr(noise, kind.name))
         count = format_quantity(len(known), "pair")
-        seen.append(f"{kind.words} by {median:.4f} in the median of {count}")
+        seen.append(f"{kind.describe_change(median)} in the median of {count}")
         if p_value <= SIGNIFICANCE / len(_PAIRED) and median > limit:
             loss, worst = max(zip(known, pairs, strict=True), key=lambda item: item[0])
             return Finding(

@@ -128,8 +128,16 @@ def test_a_control_that_would_take_too_long_is_left_out_with_the_time_it_needs()
     bench = FakeBench(cost_s=520.0)
     control = confirm(bench, screen(STEADY), budget_s=900.0).null_control
     assert control.is_sound is None
-    assert control.reason == "it would take about 8 min 40 s; --sd-confirm 1100 gives it the time"
+    assert control.reason == "it would take about 8 min 40 s; --sd-confirm 1040 gives it the time"
     assert bench.made == 0
+
+
+def test_a_control_for_which_the_default_has_time_proposes_to_leave_the_option_out():
+    bench = FakeBench(cost_s=31.7)
+    control = confirm(bench, screen(STEADY), budget_s=60.0).null_control
+    assert control.reason == (
+        "it would take about 31.7 s; leave --sd-confirm out: its default of 900 seconds is enough"
+    )
 
 
 class Watch:

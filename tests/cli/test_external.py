@@ -1,6 +1,8 @@
 """``sdperf external check`` as it is typed."""
 
 import contextlib
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -55,13 +57,36 @@ def test_what_cannot_be_started_is_one_message(capsys):
         ("python -W error nope.py", None),
         ("sh -c nope", None),
         ("sh {out}", None),
+        ("sh +x nope.sh", None),
+        ("python +x", "+x"),
+        ("bash mytool", None),
+        ("python mytool", "mytool"),
+        ("bash ./mytool", "./mytool"),
+        ("bash nope", "nope"),
         ("python", None),
         ("nope nope.py", None),
         (f"python {__file__} nope.py", None),
     ],
 )
-def test_only_a_word_that_is_to_be_run_is_looked_for(words, script):
+def test_only_a_word_that_is_to_be_run_is_looked_for(words, script, tmp_path, monkeypatch):
+    (tmp_path / "mytool").write_text("exit 0\n")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{tmp_path}")
     told = contextlib.nullcontext() if script is None else pytest.raises(EngineError)
     with told as refused:
         refuse_missing_script(words.split())
     assert script is None or refused.value.got == f"{script}: No such file or directory"
+
+
+@pytest.mark.parametrize("program", ["bash", "python"])
+def test_a_scripts_name_that_no_disk_can_hold_is_refused_in_one_message(program):
+    with pytest.raises(EngineError) as refused:
+        refuse_missing_script([program, "n" * 300])
+    assert refused.value.got == f"{'n' * 300}: {os.strerror(errno.ENAMETOOLONG)}"
+
+
+def test_a_script_that_may_exist_is_left_to_its_interpreter(monkeypatch):
+    def deny(path):
+        raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(Path, "stat", deny)
+    refuse_missing_script(["python", "locked/nope.py"])

@@ -50,7 +50,10 @@ def test_the_newest_sessions_command_is_run_again_where_it_was(left, commands, t
         *("--sd-resume", "--", "odd name"),
     ]
     assert folder == tmp_path
-    assert "pytest benchmarks --sd-steps 4 --sd-resume -- 'odd name'" in capsys.readouterr().out
+    assert (
+        ": python -m pytest benchmarks --sd-steps 4 --sd-resume -- 'odd name'"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_flag_is_not_added_twice(left, commands):

@@ -25,6 +25,10 @@ OF_PYTEST = {option.name for option in (*OPTIONS, *SWITCHES)}
         ("--sd-size 64x64, --sd-scheduler X", "size=64x64, scheduler=X"),
         ("leave --sd-trace out", "with pytest benchmarks: leave --sd-trace out"),
         ("git fetch", "git fetch"),
+        (
+            "name one; --sd-html X writes it",
+            "name one; with pytest benchmarks: --sd-html X writes it",
+        ),
         (None, None),
     ],
 )

@@ -213,6 +213,7 @@ def test_ranges_of_several_packages_are_swept_one_after_another(capsys, packages
     clash = "pip names a conflict with 2.1: planted-sd 1.0 requires other-sd<2.1, but you have"
     assert clash in " ".join(out.split())
     assert "with 2.0" not in out
+    assert len(list(Path().glob("drawn*/**/*.svg"))) == 2
 
 
 NAMES = ("planted", "other")

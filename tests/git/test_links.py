@@ -1,5 +1,6 @@
 """Places that a repository chose by a link are refused before anything is written there."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,8 @@ from sdperf.cli import main
 from sdperf.cli.ab import held_folder
 from sdperf.errors import ConfigurationError
 from sdperf.folders import open_lock
-from sdperf.git.links import refuse_tracked_links
+from sdperf.git.command import make_git_environment
+from sdperf.git.links import is_tracked, refuse_tracked_links
 from sdperf.plugin.ending.keeping import keep_in_history
 from sdperf.plugin.opening import check_packages, refuse_chosen_places
 from sdperf.record.workload import Variant
@@ -99,9 +101,107 @@ def test_a_name_is_compared_in_any_case_and_letter_by_letter(cloned, tmp_path, t
     refuse_tracked_links("sweep", cloned / "ab" / "x")
     other = cloned / tracked.swapcase()
     if not other.is_symlink():
-        other.symlink_to(tmp_path)
+        os.link(cloned / tracked, other, follow_symlinks=False)  # two names of one link
     with pytest.raises(ConfigurationError, match="came with the repository"):
         refuse_tracked_links("sweep", other / "x")
+
+
+@pytest.mark.parametrize("tracked", [".SDPERF", ".sdperf", ".sdperf/a.json"])
+def test_a_link_of_ones_own_where_git_tracks_a_folder_or_a_file_is_followed(
+    cloned, tmp_path, tracked
+):
+    """The user moved what git tracks to another disk, or has a link beside a file of the name."""
+    (cloned / tracked).parent.mkdir(exist_ok=True)
+    (cloned / tracked).write_text("{}")
+    git(cloned, "add", "--force", ".")
+    if (cloned / ".sdperf").exists():
+        (cloned / ".sdperf").rename(tmp_path / "moved")
+    (tmp_path / "disk").mkdir()
+    plant(cloned, ".sdperf", tmp_path / "disk", is_tracked=False)
+    work(SweepFolder(cloned / ".sdperf" / "sweep", KEY))
+    assert (tmp_path / "disk" / "sweep" / KEY).is_dir()
+
+
+def bring_a_bare_repository(folder, settings):
+    """Lay the files that make git take a folder for a repository, with a settings file."""
+    for name in ("objects/k", "refs/heads/k"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    (folder / "config").write_text(f"[core]\nrepositoryformatversion = 0\n{settings}")
+
+
+@pytest.mark.parametrize("settings", ["bare = true", "bare = false\nworktree = ."])
+@pytest.mark.parametrize("place", [".sdperf", ".sdperf/journal", ".sdperf/journal/s1"])
+def test_a_bare_repository_within_hides_neither_a_link_nor_a_journal(
+    cloned, victim, monkeypatch, capsys, settings, place
+):
+    head = JournalHead("s1", {}, "c" * 64, (), str(cloned), planned=3)
+    journal = Journal.begin(cloned, head, JournalProcess(7, "2026-01-02T03:04:05+00:00"))
+    link = plant(cloned, f"{place}/images", victim, is_tracked=False)
+    git(cloned, "add", "--force", ".")
+    bring_a_bare_repository(cloned / place, settings)
+    git(cloned, "add", "--force", ".")
+    with pytest.raises(ConfigurationError, match="images, a link that git tracks"):
+        refuse_tracked_links("session", link / "x")
+    assert is_tracked(journal.path)
+    monkeypatch.chdir(cloned)
+    assert main(["resume"]) == 2
+    assert "the journal came with the repository" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["JOURNAL.jsonl", "\N{LATIN SMALL LETTER LONG S}.jsonl"])
+def test_a_file_that_git_tracks_in_another_spelling_is_told_where_the_disk_takes_both_for_one(
+    cloned, other
+):
+    mine = cloned / ("journal.jsonl" if other.isascii() else "s.jsonl")
+    (cloned / other).touch()
+    git(cloned, "add", "--force", ".")
+    if not mine.exists():
+        mine.touch()
+        assert not is_tracked(mine)
+        mine.unlink()
+        os.link(cloned / other, mine)  # two names of one file
+    assert is_tracked(mine)
+
+
+@pytest.mark.parametrize("name", ["LITERAL", "GLOB", "NOGLOB", "ICASE"])
+def test_no_variable_of_git_turns_the_check_off(cloned, tmp_path, monkeypatch, name):
+    plant(cloned, "a[b]", tmp_path)
+    monkeypatch.setenv(f"GIT_{name}_PATHSPECS", "1")
+    with pytest.raises(ConfigurationError, match="came with the repository"):
+        refuse_tracked_links("sweep", cloned / "a[b]" / "x")
+    assert f"GIT_{name}_PATHSPECS" not in make_git_environment(os.environ)
+
+
+def test_a_place_below_a_repository_without_files_is_ones_own(tmp_path):
+    """Worktrees often lie beside a bare repository to which their folder's ``.git`` leads."""
+    git(tmp_path, "init", "--quiet", "--bare", ".bare")
+    (tmp_path / ".git").write_text("gitdir: ./.bare\n")
+    (tmp_path / "disk").mkdir()
+    plant(tmp_path, "tree/.sdperf", tmp_path / "disk", is_tracked=False)
+    git(tmp_path / "tree", "init", "--quiet")
+    work(SweepFolder(tmp_path / "tree" / ".sdperf" / "sweep", KEY))
+    git(tmp_path / "tree", "add", "--force", ".sdperf")
+    with pytest.raises(ConfigurationError, match="came with the repository"):
+        work(SweepFolder(tmp_path / "tree" / ".sdperf" / "sweep", KEY))
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_an_answer_from_another_repository_than_the_one_above_is_not_believed(
+    cloned, tmp_path, is_bare
+):
+    inner = cloned / "inner"
+    (inner / ".git").mkdir(parents=True)  # no repository, so git looks further
+    if is_bare:
+        bring_a_bare_repository(inner, "bare = true")
+    (tmp_path / "disk").mkdir()
+    plant(inner, ".sdperf", tmp_path / "disk", is_tracked=False)
+    with pytest.raises(ConfigurationError, match="cannot be told"):
+        refuse_tracked_links("sweep", inner / ".sdperf" / "x")
+    (inner / "a.json").touch()
+    with pytest.raises(ConfigurationError):
+        is_tracked(inner / "a.json")
 
 
 @pytest.mark.parametrize("reason", ["dubious ownership", "No such file"])

@@ -188,6 +188,21 @@ class TestFewSessions:
         assert findings.cases["case2"].reason.endswith(" beside them, above +3.0 %")
         assert "limit +3.0 %" not in findings.cases["case2"].reason  # it does not bind yet
 
+    @pytest.mark.parametrize(
+        ("rise", "words"),
+        [
+            (1.9, "beyond the gross limit +25.0 %, which fails with fewer than 5 sessions"),
+            (1.1, "above +3.0 %; with fewer than 5 sessions only +25.0 % fails"),
+            (1.0, "; with fewer than 5 sessions only +25.0 % fails"),
+        ],
+    )
+    def test_all_cases_together_name_the_limit_that_decided(self, rise, words):
+        suite = make_suite(sessions=1, rises=dict.fromkeys(range(20), rise))
+        found = judge_offline(compute_suite_estimate(suite)).suite
+        assert "against 1 accepted session" in found.reason
+        assert found.reason.endswith(words)
+        assert "limit +3.0 %" not in found.reason
+
     def test_the_gross_limit_can_be_set(self):
         estimate = compute_suite_estimate(make_suite(sessions=1, rises={2: 1.1}))
         findings = judge_offline(estimate, LatencyLimits(gross_slowdown=0.05))

@@ -90,6 +90,13 @@ def test_a_colour_shift_on_every_prompt_is_degraded_where_structure_holds():
     assert finding.reason.startswith("worst tile's colour difference rose")
 
 
+def test_a_score_that_moved_the_other_way_or_not_at_all_is_told_so():
+    reason = judge_quality(coloured([-0.005] * 8), QualityNoise()).reason
+    assert "; colour difference fell by 0.0050 in the median of 8 pairs" in reason
+    assert reason.startswith("SSIM is unchanged in the median of 8 pairs; ")
+    assert "by -" not in reason
+
+
 @pytest.mark.parametrize("rises", [[0.8] * 7 + [-0.1], [0.4] * 8, [-0.8] * 8])
 def test_colour_has_to_rise_on_every_prompt_and_by_enough(rises):
     assert judge_quality(coloured(rises), QualityNoise()).outcome is Outcome.PASS

@@ -44,7 +44,9 @@ def test_the_cost_is_said_before_and_the_time_after_the_first_image(bench, slow)
 def test_without_a_budget_nothing_is_left_out(bench, slow, pytester):
     done = bench(spawned=True, rounds=5, workers="1", mode="sync,async")
     done.assert_outcomes(passed=4)
-    assert "--sd-budget" not in words(done)
+    said = words(done)
+    assert said.count("--sd-budget") == 1
+    assert "--sd-budget 10m ends the session after about ten minutes" in said
     assert set(read_rounds(pytester).values()) == {5, 2}
 
 

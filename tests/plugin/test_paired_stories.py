@@ -227,7 +227,7 @@ def test_without_time_to_confirm_nothing_is_controlled_and_that_is_said(run, acc
     assert controls(pytester) == []
     short = run("--benchmark-compare", confirm=20)
     short.stdout.fnmatch_lines(
-        ["no null control: it would take about * s; --sd-confirm *00 gives it the time"]
+        ["no null control: it would take about * s; leave --sd-confirm out: its default of 900 *"]
     )
     assert last_run(pytester).null_control.is_sound is None
 

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from argparse import Namespace
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from sdperf.ab.verdict.comparison import CompareOptions
 from sdperf.cli.sweep.plan import describe_plan, format_span
+from sdperf.cli.sweep.report import explain_undrawn
 from sdperf.errors import RecordError
 from sdperf.report.figures.drawn import format_csv
 from sdperf.report.figures.style import render_png, render_svg
@@ -109,6 +112,53 @@ def test_equal_pictures_and_unsettled_steps_are_seen_in_the_figure(summary):
     assert high - low >= 0.1 * max(memory.lines[0].get_ydata())
 
 
+def test_a_sweep_without_time_has_a_figure_of_starts_memory_and_pictures(tmp_path):
+    planted = {
+        VERSIONS[0]: Planted(),
+        VERSIONS[1]: Planted(refuses=True),
+        VERSIONS[2]: Planted(image=True, grown_mib=300),
+    }
+    asked = sweep_question(VERSIONS[:3], options=CompareOptions(budget_s=0.0))
+    untimed = summarise(run_sweep(tmp_path, asked, Machine(planted)))
+    untimed = name_starts(untimed, first_call_s=2.0, load_s=4.0)
+    drawn = draw_sweep(untimed)
+    starts, memory, pictures = drawn.figure.axes
+    assert "first call" in starts.get_ylabel()
+    assert "No image was timed" in drawn.caption
+    labels = [line.get_label() for line in starts.lines if not line.get_label().startswith("_")]
+    assert labels == ["first call", "load"]
+    assert list(starts.lines[0].get_ydata()) == [2.0, 2.0]
+    assert drawn.hints["load_s-2"] == "3.0: load 4.00 s"
+    assert drawn.hints["failed-1"].startswith("2.0 cannot be measured: ")
+    assert len(memory.lines[0].get_ydata()) == 2
+    assert [line.get_xdata()[0] for line in pictures.lines if line.get_marker() == "o"] == [2]
+    page = render_page([], locate_pictures([]), sweeps=[untimed])
+    assert "<svg" in page
+
+
+def name_starts(summary, **figures):
+    """Give each version that was measured the same start."""
+    (curve,) = summary.curves
+    points = tuple(
+        replace(point, figures=replace(point.figures, **figures))
+        if point.state == "measured"
+        else point
+        for point in curve.points
+    )
+    return replace(summary, curves=(replace(curve, points=points),))
+
+
+def test_that_nothing_can_be_drawn_is_said_where_a_figure_was_asked_for(tmp_path, summary):
+    planted = {VERSIONS[0]: Planted(), VERSIONS[1]: Planted(refuses=True)}
+    found = run_sweep(tmp_path, sweep_question(VERSIONS[:2]), Machine(planted))
+    nothing = summarise(found, environment=None)
+    asked, unasked = (Namespace(figures=one, html=None) for one in (tmp_path, None))
+    told = ["no figure: it takes two versions that were measured"]
+    assert list(explain_undrawn(nothing, asked)) == told
+    assert list(explain_undrawn(nothing, unasked)) == []
+    assert list(explain_undrawn(summary, asked)) == []
+
+
 def test_two_versions_are_the_least_that_is_drawn(tmp_path):
     planted = {VERSIONS[0]: Planted(), VERSIONS[1]: Planted(refuses=True)}
     found = run_sweep(tmp_path, sweep_question(VERSIONS[:2]), Machine(planted))
@@ -116,6 +166,10 @@ def test_two_versions_are_the_least_that_is_drawn(tmp_path):
     assert draw_sweep(nothing) is None
     page = render_page([], locate_pictures([]), sweeps=[nothing])
     assert "no two versions can be measured here" in page
+    foot = page[page.index("<footer>") :]
+    assert "This file holds no run" in foot
+    assert "judges them again" not in foot
+    assert "sdperf tune" not in foot
     lines = [line.text for line in format_sweep_lines(nothing)]
     assert "no two versions" in lines[0]
     assert lines[1] == "  embedded: 4 steps, guidance 3; 0 comparisons"

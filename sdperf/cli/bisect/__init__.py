@@ -56,7 +56,7 @@ examples:
                 --python-package torch==2.14.1
   sdperf bisect --python-package 'torch==2.13.0 diffusers==0.42.1' \\
                 --python-package 'torch==2.14.1 diffusers==0.43.0'
-  sdperf bisect --python-package mflux 0.20.0 .. 0.24.0 --set steps=4,size=512x512 \\
+  sdperf bisect --python-package 'mflux 0.20.0 .. 0.24.0' --set steps=4,size=512x512 \\
                 --set 'engine=external:mflux=ENV/bin/python adapter.py'
   sdperf bisect --list-environments
 
@@ -185,12 +185,27 @@ class _Teller:
             f"{count} {noun} after {self.steps[question.good].name}, "
             f"at most {format_quantity(tests + 1, 'test')} if none is skipped"
         )
+        if question.kind == "packages":
+            self._say_environments(min(count + 1, tests + 2))
         state = kept.read()
         if state is not None and state.end is not None:
             self.say(
                 f"going on after {format_quantity(1 + len(state.steps), 'test')}, begun "
                 f"{state.started} (--no-resume starts again)"
             )
+
+    def _say_environments(self, most: int) -> None:
+        """Show where environments are made, how many, and what would change nothing."""
+        from sdperf.ab.sides.environments import locate_environments
+        from sdperf.cli.shared.unused import warn_unused
+
+        self.say(
+            f"each version has an environment of its own, which is made when its turn comes: at "
+            f"most {format_quantity(most, 'environment')} in {locate_environments()} "
+            "(--list-environments, --clean-environments)"
+        )
+        for text in warn_unused(self.question, (self.question.good,)):
+            self.say(text)
 
     def begin(self, what: str, step: str, standing: Standing) -> None:
         """Show which test begins."""

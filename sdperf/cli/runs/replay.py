@@ -28,7 +28,7 @@ What the numbers inside the report tell is judged again, as the session did. Wha
 the file is run.
 
 exit status: 0 nothing failed, 1 a regression (with --strict: or something stayed open),
-2 the file is no report, or a damaged one
+2 the file is no report, a damaged one, or holds no run
 
 examples:
   sdperf replay report.html

@@ -60,7 +60,7 @@ def respell(error: SdperfError, names: Collection[str], settings: Collection[str
 
     Returns:
         The error; an option that the command has gets the command's spelling, a setting is written
-        ``KEY=``. For other options the hint says that they are pytest's.
+        ``KEY=``. For other options their part of the hint says that they are pytest's.
     """
     unknown = False
 
@@ -78,8 +78,12 @@ def respell(error: SdperfError, names: Collection[str], settings: Collection[str
         return _MENTION.sub(name, text) if isinstance(text, str) else text
 
     what, got, expected = say(error.what), say(error.got), say(error.expected)
-    unknown = False
-    hint = say(error.hint)
-    if unknown:
-        hint = f"with pytest benchmarks: {hint}"
+    hint = error.hint
+    if isinstance(hint, str):
+        parts = []
+        for part in hint.split("; "):
+            unknown = False
+            spelt = say(part)
+            parts.append(f"with pytest benchmarks: {spelt}" if unknown else spelt)
+        hint = "; ".join(parts)
     return SdperfError(what, got=got, expected=expected, hint=hint)

@@ -160,7 +160,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_one(arguments: argparse.Namespace) -> int:
     """Run one sweep."""
-    from sdperf.cli.sweep.report import keep_in_history, summarise, write_files
+    from sdperf.cli.sweep.report import (
+        explain_undrawn,
+        keep_in_history,
+        summarise,
+        write_files,
+    )
     from sdperf.sweep.state import SweepFolder
 
     here = Path.cwd()
@@ -183,6 +188,8 @@ def _run_one(arguments: argparse.Namespace) -> int:
     _print(summary, arguments.format)
     for path in written:
         print(f"{PROGRAM}: wrote {path}", file=sys.stderr)
+    for text in explain_undrawn(summary, arguments):
+        say_aloud(PROGRAM, text)
     if complaint is not None:
         say_aloud(PROGRAM, complaint)
     return ENDING_STATUS[conclusion.ending] or int(summary.lost > 0)
@@ -242,9 +249,12 @@ class _SweepTeller:
 
     def say_plan(self, kept: SweepFolder) -> None:
         """Say what is measured and how long it may take, and whether the sweep goes on."""
+        from sdperf.cli.shared.unused import warn_unused
         from sdperf.cli.sweep.plan import describe_plan
 
         for text in describe_plan(self.question, self.names, kept.read()):
+            self.say(text)
+        for text in warn_unused(self.question, self.question.plan.chosen):
             self.say(text)
 
     def begin(self, pair: PlannedPair, number: int, left: int) -> None:

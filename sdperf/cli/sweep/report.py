@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sdperf import __version__
 from sdperf.cli.sweep.question import StepNames, format_command
 from sdperf.errors import ConfigurationError
+from sdperf.record.verdict import shorten_case
 from sdperf.report.markdown.sweep import format_sweep_markdown
 from sdperf.store.files import encode_text, write_atomically
 from sdperf.sweep.summary import SweepContext, SweepSummary, format_sweep_json, summarise_sweep
@@ -67,6 +68,18 @@ def write_files(summary: SweepSummary, arguments: argparse.Namespace) -> list[Pa
     if arguments.html is None:
         return list(contents)
     return [*contents, _write_page(summary, arguments.html)]
+
+
+def explain_undrawn(summary: SweepSummary, arguments: argparse.Namespace) -> Iterator[str]:
+    """Say of which cases there is no figure although one was asked for, and why."""
+    if arguments.figures is None and arguments.html is None:
+        return
+    from sdperf.report.figures.sweep import draw_sweep
+
+    for number, curve in enumerate(summary.curves):
+        if draw_sweep(summary, number) is None:
+            case = f" of {shorten_case(curve.case)}" if len(summary.curves) > 1 else ""
+            yield f"no figure{case}: it takes two versions that were measured"
 
 
 def keep_in_history(summary: SweepSummary, given: str | None, here: Path) -> str | None:

@@ -28,6 +28,9 @@ _SHELL: Final = re.compile(r"bash|dash|zsh|sh")
 _FLAGS: Final = re.compile(r"-[bBdEIiOPqRsSuvx]+")
 """Options of Python that take no word."""
 
+_MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
+"""Errors of a path at which there is surely no file."""
+
 
 def read_engine(engine: str) -> NamedCommand:
     """Read an engine's name that begins with ``external:``.
@@ -66,7 +69,8 @@ def refuse_missing_script(words: Sequence[str]) -> None:
     """Refuse a script that does not exist: its interpreter starts, and tells in words of its own.
 
     A script is looked for where Python or a shell is the program, and no option that takes a word,
-    such as ``-c`` or ``-m``, stands before it.
+    such as ``-c`` or ``-m``, stands before it. Shells also look for a name on the search path.
+    Where it cannot be told whether a script exists, the interpreter says so.
 
     Raises:
         EngineError: There is no such script.
@@ -77,6 +81,21 @@ def refuse_missing_script(words: Sequence[str]) -> None:
         return
     rest = (word for word in words[1:] if not (is_python and _FLAGS.fullmatch(word)))
     script = next(rest, "-")
-    if script.startswith("-") or "{" in script or Path(script).exists():
+    if script.startswith("-" if is_python else ("-", "+")) or "{" in script:
         return
-    raise refuse_command([script], FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    by_name = not is_python and os.sep not in script
+    fault = _find_fault(Path(script))
+    others = os.get_exec_path() if by_name else []
+    if fault is not None and all(_find_fault(Path(place, script)) for place in others):
+        raise refuse_command([script], fault)
+
+
+def _find_fault(path: Path) -> OSError | None:
+    """Return why there is surely no such file; ``None`` where there is one, or it is unknown."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error if error.errno in _MISSING else None
+    except ValueError:
+        return None
+    return None

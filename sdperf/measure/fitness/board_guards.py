@@ -43,7 +43,7 @@ def judge_throttling(now: Conditions) -> Guard:
         "unknown",
         None,
         "neither processor nor kernel tells of throttling",
-        "Intel processors, boards with a cpufreq cooling device and a Raspberry Pi do",
+        "nothing; Intel processors, a Raspberry Pi and boards with a cpufreq cooling device tell",
     )
 
 

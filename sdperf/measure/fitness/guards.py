@@ -253,7 +253,7 @@ def _judge_variables(now: Conditions) -> Guard:
         if variable in _DISTORTING_VARIABLES and value.lower() not in _OFF
     }
     if not found:
-        return Guard(name, "ok", "none", "none that distorts a measurement is set")
+        return Guard(name, "ok", "as usual", "no variable that distorts a measurement is set")
     state: GuardState = "fail" if any(state == "fail" for state, _ in found.values()) else "warn"
     sentence = "; ".join(f"{variable} {what}" for variable, (_, what) in found.items())
     return Guard(name, state, ", ".join(found), sentence, f"unset {' '.join(found)}")

@@ -44,14 +44,15 @@ def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
     torch caches compiled code without the kernel that was chosen around it, and reuses the code
     under another choice, also in another process. So the choice is made inside each attention's own
     call, where it becomes part of the code. For attention without such a call it is made around the
-    denoiser.
+    denoiser, and code that was compiled for another choice must not be kept: see
+    `refuse_kept_choice`.
     """
     _let_choices_be_kept()
     backend, forward = TORCHS_KERNELS[name], denoiser.forward
     kinds: dict[type, type] = {}
     for part in denoiser.modules():
         processor = getattr(part, "processor", None)
-        if callable(processor) and not isinstance(processor, torch.nn.Module):
+        if _can_choose(processor):
             kind = type(processor)
             processor.__class__ = kinds.setdefault(kind, _with_kernel(kind, backend))
 
@@ -60,6 +61,41 @@ def choose_torchs_kernel(denoiser: torch.nn.Module, name: str) -> None:
             return forward(*args, **keywords)
 
     denoiser.forward = with_backend
+
+
+def refuse_kept_choice(denoiser: torch.nn.Module, name: str) -> None:
+    """Refuse to keep compiled code of which the kernel's choice is no part.
+
+    Raises:
+        ConfigurationError: The kernel is chosen around some of the denoiser's attention.
+    """
+    is_inside = False
+    for part in denoiser.modules():
+        kind, processor = type(part), getattr(part, "processor", None)
+        is_inside = is_inside or _can_choose(processor)
+        if processor is not None and not _can_choose(processor):
+            raise _refuse_to_keep(name, type(processor).__name__)
+        if "Attention" in kind.__name__ and not _has_processor(part):
+            raise _refuse_to_keep(name, kind.__name__)
+    if not is_inside:
+        raise _refuse_to_keep(name, type(denoiser).__name__)
+
+
+def _can_choose(processor: Any) -> bool:
+    return callable(processor) and not isinstance(processor, torch.nn.Module)
+
+
+def _has_processor(part: torch.nn.Module) -> bool:
+    return any(hasattr(one, "processor") for one in part.modules())
+
+
+def _refuse_to_keep(name: str, kind: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"code that is compiled for {name} cannot be kept here: torch would reuse it for another "
+        "kernel",
+        got=f"attention by {kind}, around which the kernel is chosen",
+        hint=f"leave kept_code or {name} out",
+    )
 
 
 def _let_choices_be_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -17,6 +17,7 @@ from sdperf.pipeline.optimisations.attention import (
     choose_others_kernel,
     choose_torchs_kernel,
     fuse_query_key_value,
+    refuse_kept_choice,
     rotate_in_real_numbers,
 )
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
@@ -34,6 +35,9 @@ from sdperf.pipeline.optimisations.memory import keep_freed_memory
 from sdperf.pipeline.optimisations.quantisation import quantise_networks
 from sdperf.pipeline.optimisations.step_cache import DIFFUSERS_CACHES, enable_cache
 from sdperf.settings import OPTIMISATIONS
+
+_COMPILED: Final = ("compile", "compile_blocks", "compile_blocks_dynamic")
+"""Optimisations that compile the denoiser."""
 
 
 def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
@@ -68,8 +72,11 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
     for name, apply in steps.items():
         if name in names:
             apply(pipeline)
+    is_kept = "kept_code" in names and any(one in names for one in _COMPILED)
     for name in TORCHS_KERNELS:
         if name in names:
+            if is_kept:
+                refuse_kept_choice(find_denoiser(pipeline), name)
             choose_torchs_kernel(find_denoiser(pipeline), name)
     if "cuda_graphs" in names:
         graph_networks(pipeline, with_denoiser="loop_graph" not in names)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sdperf.plugin.live.ahead import SOAKED
 from sdperf.plugin.live.cost import (
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from sdperf.record.measurement import Measurement
     from sdperf.record.workload import Variant
 
+_LONG_S: Final = 600.0
+"""Above this forecast a session without a budget is told of one, seconds."""
+
 
 @dataclass
 class SessionBudget:
@@ -50,6 +53,7 @@ class SessionBudget:
     _started_s: float = field(init=False)
     _images: int = 0
     _has_told_pace: bool = False
+    _is_timed: bool = False
     _image_s: dict[tuple[object, ...], float] = field(default_factory=dict)
     _load_s: dict[tuple[object, ...], float] = field(default_factory=dict)
     _workers: dict[tuple[object, ...], int] = field(default_factory=dict)
@@ -70,7 +74,8 @@ class SessionBudget:
         asked = [one for one in suites.plan.tests if self._is_run(one)]
         cost = estimate_cost(asked, self._amounts(), loads=loads, references=references)
         self._images = max(1, cost.images)
-        if any(one.is_timed for one in asked):
+        self._is_timed = any(one.is_timed for one in asked)
+        if self._is_timed:
             suites.live_line.tell(
                 f"{cost.describe()}; how long that takes is said after the first one"
             )
@@ -80,20 +85,31 @@ class SessionBudget:
             f"{cost.describe()}{'' if suites.settings.budget_s is None else untimed}"
         )
 
-    def note_first_image(self, seconds: float) -> None:
-        """Say how long the session takes, after its first image.
+    def note_first_image(
+        self, seconds: float, list_causes: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        """Say how long the session takes, after its first image, and what may slow it down.
 
         Args:
             seconds: Seconds of the image, but not of a first call, which also prepares much else.
+            list_causes: Lists what about the machine may slow it down, a sentence each.
         """
         if self._has_told_pace or not self._images:
             return
         self._has_told_pace = True
-        in_all = format_seconds(seconds * self._images)
+        drawing_s = seconds * self._images
+        in_all = format_seconds(drawing_s)
         self.suites.live_line.tell(
             f"the first image took {format_seconds(seconds)}: at that pace drawing takes {in_all}, "
             "and loading, watching and scoring come on top"
         )
+        for cause in list_causes():
+            self.suites.live_line.tell(cause)
+        if drawing_s > _LONG_S and self._is_timed and self.suites.settings.budget_s is None:
+            self.suites.live_line.tell(
+                f"{BUDGET} 10m ends the session after about ten minutes, with its most telling "
+                "cases"
+            )
 
     @property
     def is_first(self) -> bool:

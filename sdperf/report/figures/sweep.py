@@ -1,4 +1,4 @@
-"""A figure of a sweep: time, memory and pictures over the versions."""
+"""A figure of a sweep: time, or the start where none was timed, memory and pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdperf.report.figures.style import figure_style, new_figure
 from sdperf.report.sweep import describe_step, tabulate_points
 from sdperf.sweep.judging import SpeedAnswer
 from sdperf.sweep.summary import SweepSummary, VersionCurve, VersionPoint
-from sdperf.units import shorten
+from sdperf.units import format_seconds, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,39 +35,56 @@ _LEAST_MEMORY_SHARE: Final = 0.1
 _MOST_NAMES: Final = 24
 """How many version names fit below the axis; of more, every second or third is named."""
 
+_ABOVE_TIMED: Final = (
+    "the time of an image against the anchor with its bounds, which all hold together; a cross is "
+    "a version that cannot be measured. Thick lines are steps to the next version beyond the "
+    "limit: vermilion is slower, teal is faster."
+)
+_ABOVE_UNTIMED: Final = (
+    "the first call and the load of each version, one figure each and no test; a cross is a "
+    "version that cannot be measured. No image was timed."
+)
+_BELOW: Final = (
+    "Below, peak memory, and how far each picture's worst tile is from the version before "
+    "(0 is equal)."
+)
+
 
 def draw_sweep(summary: SweepSummary, number: int = 0) -> Drawn | None:
     """Draw the curve of a case; ``None`` where fewer than two versions were measured.
+
+    Where no image was timed, the panel of time is left out and that of first call and load takes
+    its place.
 
     Args:
         summary: The sweep.
         number: Index of the case in the sweep.
     """
     curve = summary.curves[number]
-    if sum(point.change_log is not None for point in curve.points) < 2:
+    if sum(point.state == "measured" for point in curve.points) < 2:
         return None
+    is_timed = sum(point.change_log is not None for point in curve.points) >= 2
     hints: dict[str, str] = {}
     with figure_style():
-        figure, (time, memory, pictures) = new_figure(
-            3, 1, 5.4, sharex=True, height_ratios=(3, 1.4, 1.2)
+        figure, (first, memory, pictures) = new_figure(
+            3, 1, 5.4, sharex=True, height_ratios=(3 if is_timed else 2, 1.4, 1.2)
         )
-        _draw_time(time, curve, hints)
+        if is_timed:
+            _draw_time(first, curve, hints)
+            first.set_ylabel(f"time against\n{shorten(summary.anchor or '', _LONGEST_NAME)}, %")
+        else:
+            _draw_starts(first, curve.points, hints)
+            first.set_ylabel("first call\nand load, s")
         _draw_memory(memory, curve.points)
         _draw_pictures(pictures, curve)
-        time.set_title(shorten_case(curve.case), fontsize=8.5)
-        time.set_ylabel(f"time against\n{shorten(summary.anchor or '', _LONGEST_NAME)}, %")
+        first.set_title(shorten_case(curve.case), fontsize=8.5)
         memory.set_ylabel("peak, MiB")
         pictures.set_ylabel("1 - worst tile")
         _name_versions(pictures, curve.points)
     return Drawn(
         name=f"sweep-{number + 1}",
         title=f"{summary.question.about}: each version",
-        caption=(
-            "Above, the time of an image against the anchor with its bounds, which all hold "
-            "together; a cross is a version that cannot be measured. Thick lines are steps to the "
-            "next version beyond the limit: vermilion is slower, teal is faster. Below, peak "
-            "memory, and how far each picture's worst tile is from the version before (0 is equal)."
-        ),
+        caption=f"Above, {_ABOVE_TIMED if is_timed else _ABOVE_UNTIMED} {_BELOW}",
         figure=figure,
         table=tabulate_points(summary, curve),
         hints=hints,
@@ -102,14 +119,48 @@ def _draw_time(ax: Axes, curve: VersionCurve, hints: dict[str, str]) -> None:
         gid = f"step-{number}"
         hints[gid] = describe_step(step)
         ax.plot(ends, heights, color=light(_ROLES[found.speed]), linewidth=1.6, gid=gid)
-    low = min(shown) - 0.08 * (max(shown) - min(shown) or 1.0)
-    for place, point in enumerate(curve.points):
+    _cross_out(ax, curve.points, min(shown) - 0.08 * (max(shown) - min(shown) or 1.0), hints)
+    ax.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
+    ax.grid(axis="y")
+
+
+def _draw_starts(ax: Axes, points: Sequence[VersionPoint], hints: dict[str, str]) -> None:
+    """Draw first call and load from 0 on, each where it is known, seconds."""
+    series = (("first call", "blue", "first_call_s"), ("load", "teal", "load_s"))
+    for name, role, field in series:
+        known = [
+            (place, float(seconds))
+            for place, point in enumerate(points)
+            if (seconds := getattr(point.figures, field)) is not None
+        ]
+        ax.plot(
+            [place for place, _ in known],
+            [seconds for _, seconds in known],
+            "o-",
+            ms=3,
+            color=light(role),
+            linewidth=1,
+            label=name,
+        )
+        for place, seconds in known:
+            gid = f"{field}-{place}"
+            hints[gid] = f"{points[place].name}: {name} {format_seconds(seconds)}"
+            ax.plot(place, seconds, "o", ms=4, color=light(role), gid=gid)
+    _cross_out(ax, points, 0.0, hints)
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="best", fontsize=7, frameon=False)
+    ax.grid(axis="y")
+
+
+def _cross_out(
+    ax: Axes, points: Sequence[VersionPoint], height: float, hints: dict[str, str]
+) -> None:
+    """Mark the versions that cannot be measured by crosses at a height."""
+    for place, point in enumerate(points):
         if point.state == "failed":
             gid = f"failed-{place}"
             hints[gid] = f"{point.name} cannot be measured: {shorten(point.reason, 160)}"
-            ax.plot(place, low, "x", ms=5, color=light("grey"), gid=gid)
-    ax.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
-    ax.grid(axis="y")
+            ax.plot(place, height, "x", ms=5, color=light("grey"), gid=gid, clip_on=False)
 
 
 def _draw_memory(ax: Axes, points: Sequence[VersionPoint]) -> None:

@@ -52,7 +52,8 @@ def draw_time(machine: JudgedMachine) -> Drawn | None:
         caption=_CAPTION,
         figure=figure,
         table=Table.of(
-            ("case", "s/image", "95 % interval", "baseline", "change", "against plain"), tuple(rows)
+            ("case", "s/image", "95 % interval or extremes", "baseline", "change", "against plain"),
+            tuple(rows),
         ),
         hints=hints,
     )

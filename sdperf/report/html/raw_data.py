@@ -103,7 +103,7 @@ def read_report(
         Each machine as judged now, with the outcomes that the report shows, by test id.
 
     Raises:
-        RecordError: The file is missing, too large, no report, or damaged.
+        RecordError: The file is missing, too large, no report, damaged, or holds no run.
     """
     try:
         size_bytes = path.stat().st_size
@@ -116,7 +116,7 @@ def read_report(
         raise RecordError(
             f"{path} cannot be read",
             got=reason or str(error),
-            hint=f"name a report that exists; {HTML} and sdperf report write one"
+            hint=f"name a report that exists; sdperf report writes one; {HTML} FILE writes one too"
             if is_absent
             else None,
         ) from error
@@ -128,6 +128,12 @@ def read_report(
             expected="a report as 'sdperf report' writes it",
         )
     document = _unpack(path, packed)
+    if document.get("format_version") == FORMAT_VERSION and document.get("machines") == []:
+        raise RecordError(
+            f"{path} holds no run, so that there is nothing to judge again",
+            got="a page of a sweep or a study alone",
+            expected="a report of runs, as 'sdperf report RUN.json' writes it",
+        )
     try:
         return _parse(document, adjust or (lambda limits: limits))
     except RecordError as error:
@@ -179,8 +185,6 @@ def _parse(
 ) -> list[tuple[JudgedMachine, dict[str, str]]]:
     check_format_version("the raw data", document.get("format_version"), FORMAT_VERSION)
     machines = _require(document, "machines", list)
-    if not machines:
-        raise RecordError("the raw data names no machine")
     return [_parse_machine(machine, adjust) for machine in machines]
 
 

@@ -1,5 +1,7 @@
 """Code that chooses an attention kernel is kept by torch as other compiled code is."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch._functorch._aot_autograd.autograd_cache import (
@@ -8,7 +10,9 @@ from torch._functorch._aot_autograd.autograd_cache import (
 )
 from torch._inductor import config
 
+from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.attention import choose_torchs_kernel
+from sdperf.pipeline.optimisations.networks import optimise_networks
 from tests.pipeline.optimisations.test_hook_pipelines import load
 
 MARKED = "unsafe_marked_cacheable_functions"
@@ -54,3 +58,52 @@ def test_the_kernel_is_part_of_what_kept_code_is_found_by(tiny_folder):
         codes = [trace(tiny_folder, name)[0].code for name in ("sdpa_math", "sdpa_flash")]
     assert "'MATH'" in codes[0]
     assert "'FLASH_ATTENTION'" in codes[1]
+
+
+class Adapter(torch.nn.Module):
+    """An attention processor with weights, as IP adapters bring."""
+
+    def forward(self, *arguments):
+        raise NotImplementedError
+
+
+class BareAttention(torch.nn.Module):
+    """Attention that calls torch's own function, with no processor."""
+
+
+def damage(transformer, fault):
+    attention = transformer.single_transformer_blocks[0].attn
+    if fault == "Adapter":
+        del attention.processor
+        attention.processor = Adapter()
+    elif fault == "BareAttention":
+        transformer.single_transformer_blocks[0].more = BareAttention()
+
+
+@pytest.fixture
+def no_code(monkeypatch):
+    """Nothing is compiled, and no folder is made."""
+    networks = "sdperf.pipeline.optimisations.networks"
+    monkeypatch.setattr(f"{networks}.keep_compiled_code", lambda: None)
+    monkeypatch.setattr(f"{networks}.compile_blocks", lambda *_: None)
+    monkeypatch.setattr(f"{networks}.compile_decoder", lambda *_: None)
+
+
+@pytest.mark.parametrize("fault", ["Adapter", "BareAttention", "Linear", None])
+def test_code_is_not_kept_where_the_kernel_is_chosen_around_it(tiny_folder, no_code, fault):
+    pipeline = load(tiny_folder, "flux2-klein")
+    if fault == "Linear":
+        vae = torch.nn.Conv2d(1, 1, 1)
+        pipeline = SimpleNamespace(transformer=torch.nn.Linear(1, 1), vae=vae)
+    else:
+        damage(pipeline.transformer, fault)
+    with config.patch({MARKED: {}}):
+        optimise_networks(pipeline, ("compile_vae", "kept_code", "sdpa_math"))
+        if fault is None:
+            optimise_networks(pipeline, ("compile_blocks", "kept_code", "sdpa_math"))
+            return
+        optimise_networks(pipeline, ("compile_blocks", "sdpa_math"))
+        with pytest.raises(ConfigurationError, match="for sdpa_math cannot be kept") as refused:
+            optimise_networks(pipeline, ("compile_blocks", "kept_code", "sdpa_math"))
+    assert f"attention by {fault}" in str(refused.value)
+    assert "leave kept_code or sdpa_math out" in refused.value.hint

@@ -153,6 +153,33 @@ def test_cost_and_pace_are_each_said_once():
     )
 
 
+def test_what_may_slow_the_images_is_said_once_beside_their_pace():
+    session = Session([FIRST, STAGE])
+    session.budget.tell_cost()
+    for _ in range(2):
+        session.budget.note_first_image(2.0, lambda: ["other programs run", "threads spin"])
+    assert session.said[2:] == ["other programs run", "threads spin"]
+
+
+@pytest.mark.parametrize(
+    ("image_s", "budget_s", "is_told"),
+    [(51.0, None, True), (50.0, None, False), (51.0, 9.0, False)],
+)
+def test_a_budget_is_proposed_above_ten_minutes(image_s, budget_s, is_told):
+    session = Session([FIRST, STAGE], budget_s=budget_s)
+    session.budget.tell_cost()
+    session.budget.note_first_image(image_s)
+    words = "--sd-budget 10m ends the session after about ten minutes, with its most telling cases"
+    assert (session.said[2:] == [words]) is is_told
+
+
+def test_no_budget_is_proposed_that_would_leave_nothing_out():
+    session = Session([ask("sound", asks="soundness", is_timed=False)], budget_s=None)
+    session.budget.tell_cost()
+    session.budget.note_first_image(1e6)
+    assert len(session.said) == 2
+
+
 def test_a_case_that_was_kept_chooses_nothing_for_those_that_are_left():
     session = Session([FIRST, ASYNC, ask("b", Variant(mode="async"))], budget_s=6.0)
     session.measure(FIRST)

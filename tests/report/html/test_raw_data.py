@@ -90,7 +90,6 @@ def test_no_name_in_a_run_can_leave_the_element(tmp_path):
         (lambda _: pack([]), "damaged"),
         (lambda _: pack({"format_version": 99}), "format version 99"),
         (lambda _: pack({"format_version": 1}), "machines cannot be read"),
-        (lambda _: pack({"format_version": 1, "machines": []}), "names no machine"),
         (lambda _: pack({"format_version": 1, "machines": [3]}), "a machine cannot be read"),
         (lambda _: pack({"format_version": 1, "machines": [{"runs": []}]}), "runs cannot be read"),
         (lambda _: pack({"format_version": 1, "machines": [{"runs": [{}]}]}), "name cannot"),
@@ -103,6 +102,14 @@ def test_damage_is_one_clear_message(tmp_path, damage, words):
         read_report(path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_page_without_runs_is_not_called_damaged(tmp_path):
+    path = write(tmp_path, pack_machines([]))
+    with pytest.raises(RecordError) as caught:
+        read_report(path)
+    assert "report.html holds no run, so that there is nothing to judge again" in str(caught.value)
+    assert "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

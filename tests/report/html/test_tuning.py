@@ -34,6 +34,15 @@ def test_a_page_shows_the_front_with_pictures_the_winner_and_the_history(summary
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page), "it asks nobody for anything"
 
 
+def test_the_foot_of_a_page_without_runs_promises_none(summary):
+    page = render(summary)
+    foot = page[page.index("<footer>") :]
+    assert "the runs named above" not in foot
+    assert "This file holds no run" in foot
+    assert "sdperf tune show --json FILE" in foot
+    assert "sdperf sweep" not in foot
+
+
 def test_places_of_pictures_lie_on_the_figure(summary):
     _, places = draw_front(summary)
     assert set(places) == set(summary.front)
