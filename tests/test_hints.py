@@ -37,11 +37,12 @@ VERBS = frozenset(_VERBS.split())
 """What follows ``sdperf`` where it is the subject of a sentence and no command line."""
 
 _OF_OTHER_PROGRAMS = """
---abbrev --absolute-git-dir --all --always --cache-dir --cert --client-cert --codspeed --detach
---dirty --disable-pip-version-check --end-of-options --exclude --extra-index-url --find-links
---first-parent --force --force-reinstall --format --git-path --ignore-submodules --index-url
---is-bare-repository --is-shallow-repository --isolated --max-count --name-status --no-binary
---no-commit-id --no-index --no-input --no-optional-locks --no-pager --no-walk --nthreads --nworkers
+--abbrev --absolute-git-dir --all --always --cache-dir --cached --cert --client-cert --codspeed
+--detach --dirty --disable-pip-version-check --end-of-options --exclude --extra-index-url
+--find-links --first-parent --force --force-reinstall --format --git-path --ignore-submodules
+--index-url --is-bare-repository --is-shallow-repository --isolated --max-count --name-status
+--no-binary --no-commit-id --no-index --no-input --no-optional-locks --no-pager --no-walk
+--nthreads --nworkers
 --oneline --only-binary --parents --porcelain --port --pre --progress-bar --proxy --quiet --retries
 --reverse --root --samplers --show-toplevel --stage --tags --topo-order --trusted-host --unshallow
 --upgrade --verify --without-pip

@@ -11,6 +11,7 @@ from typing import Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.git.command import run_git
+from sdperf.shell import join_command, join_step
 
 _LINK_MODE: Final = "120000"
 """Mode of a link in git's index."""
@@ -79,12 +80,17 @@ def _refuse_tracked(noun: str, link: Path) -> None:
         ) from error
     if entry is None:
         return
-    repository, name = (ascii(str(one))[1:-1] for one in entry)
+    repository, name = entry
     raise ConfigurationError(
         f"the place of the {noun} came with the repository: it may lead anywhere",
         got=f"{shown}, a link that git tracks",
         expected="a folder, or a link of your own",
-        hint=f"git rm --cached {name}, then rm {name} (in {repository})",
+        hint=join_step(
+            join_command(["git", "rm", "--cached", "--", str(name)]),
+            ", then ",
+            join_command(["rm", "--", str(name)]),
+            f" (in {ascii(str(repository))[1:-1]})",
+        ),
     )
 
 

@@ -27,6 +27,7 @@ from sdperf.record.json import format_record
 from sdperf.record.measurement import Measurement
 from sdperf.record.observation import ACCEPTED, ImageParity
 from sdperf.record.verdict import Outcome
+from sdperf.shell import join_command, join_step
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import ACCEPTED_KEY, Acceptance, SavedRun, format_content, read_run
@@ -122,8 +123,10 @@ class BaselineStore:
                 if fault is not None:
                     raise RecordError(
                         f"the accepted session {session.name} is damaged: {fault}",
-                        hint=f"git checkout {session.images.folder}, or take the session out: "
-                        f"sdperf baseline reject {session.number}",
+                        hint=join_step(
+                            join_command(["git", "checkout", str(session.images.folder)]),
+                            f", or take the session out: sdperf baseline reject {session.number}",
+                        ),
                     )
 
     def find(self, name: str, fingerprint: str | None = None) -> AcceptedSession:

@@ -1,6 +1,7 @@
 """Places that a repository chose by a link are refused before anything is written there."""
 
 import os
+import shlex
 from types import SimpleNamespace
 
 import pytest
@@ -311,3 +312,12 @@ def test_resume_forgets_nothing_at_a_place_that_a_repository_chose(
     assert "came with the repository" in capsys.readouterr().err
     assert other.path.exists()
     assert not (tmp_path / "other" / ".sdperf" / LOCK_FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["a b; touch c", "it's", "-r"])
+def test_the_name_of_a_link_is_typed_as_one_word(cloned, victim, name):
+    link = plant(cloned, f".sdperf/{name}", victim / "pictures")
+    with pytest.raises(ConfigurationError, match="came with the repository") as refused:
+        refuse_tracked_links("history", link)
+    typed = refused.value.hint.partition(", then ")[0]
+    assert shlex.split(typed) == ["git", "rm", "--cached", "--", f".sdperf/{name}"]

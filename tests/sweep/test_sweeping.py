@@ -327,7 +327,7 @@ def test_a_place_that_a_repository_chose_by_a_link_is_refused_and_left_alone(tmp
     git(repository, "add", "--force", ".sdperf/sweep")
     with pytest.raises(ConfigurationError, match="came with the repository") as refused:
         folder.read()
-    assert "git rm --cached .sdperf/sweep" in refused.value.hint
+    assert "git rm --cached -- .sdperf/sweep, then rm -- .sdperf/sweep" in refused.value.hint
     with pytest.raises(ConfigurationError, match="came with the repository"), folder.locked():
         pass
     assert list(elsewhere.iterdir()) == []

@@ -13,6 +13,7 @@ from typing import Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.run.hosts.interpreter import Launch
+from sdperf.shell import join_command
 
 OLDEST_PYTHON: Final = (3, 11)
 NEEDED: Final = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
@@ -112,7 +113,7 @@ def examine_interpreter(path: Path, import_path: tuple[str, ...] = ()) -> Interp
             f"{path} cannot run a pipeline",
             got=f"no {', '.join(missing)}",
             expected="torch, diffusers and transformers (sdperf itself is not needed there)",
-            hint=f"{path} -m pip install {' '.join(missing)}",
+            hint=join_command([str(path), "-m", "pip", "install", *missing]),
         )
     return found
 

@@ -175,7 +175,7 @@ def _measure(sessions: int, arguments: Sequence[str], out: Path) -> list[Path]:
             raise ConfigurationError(
                 f"session {number} failed, exit status {done.returncode}",
                 got=" / ".join(said)[:400],
-                hint=f"pytest {' '.join(arguments)}",
+                hint=join_command(["pytest", *arguments]),
             )
         paths.append(path)
     return paths

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError
-from sdperf.models.added.patterns import find_costly_pattern
+from sdperf.models.added.patterns import LONGEST_NAME, find_costly_pattern, find_odd_name
 from sdperf.models.hashing import compute_file_hashes
 from sdperf.models.headers import check_safetensors, read_metadata, read_tensor_names
 from sdperf.models.layout import parse_json_object
@@ -22,6 +22,9 @@ from sdperf.settings.kinds import split_loras
 _EXPECTED: Final = "a LoRA that was trained for this model"
 _MATRIX: Final = re.compile(r"[._]lora(_|\.)(A|B|down|up)\b")
 """Parts of a tensor's name that mark a LoRA from any trainer; every layer has two such tensors."""
+
+_OF_A_LAYER: Final = (re.compile(r"lora_B|[._]up\b"), re.compile("alpha"))
+"""Parts of names that a file has once for each layer; diffusers makes a pattern of each."""
 
 _CONFIGURATION: Final = "lora_adapter_metadata"
 """The key in a file under which diffusers stores the arguments of peft's LoraConfig."""
@@ -52,7 +55,8 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
 
     Raises:
         ConfigurationError: A file does not exist, or the package that diffusers needs is missing.
-        ModelError: A file is damaged, names code, or has a pattern that is costly to match.
+        ModelError: A file is damaged, names code, or has names or patterns that are costly to
+            match.
         OSError: A file cannot be read.
     """
     found = []
@@ -62,6 +66,7 @@ def find_loras(text: str, cache_dir: Path | None) -> tuple[LoraFile, ...]:
             raise ConfigurationError(f"{LORA} names no file", got=str(path))
         where = f"the LoRA {path.name}"
         check_safetensors(path, where)
+        _check_names(path, where)
         _check_metadata(path, where)
         (digest,) = compute_file_hashes([path], cache_dir)
         found.append(LoraFile(path, LoraUse(path.name, digest, scale, is_fused)))
@@ -104,6 +109,7 @@ def load_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
 def _load(pipeline: Any, name: str, lora: LoraFile) -> None:
     """Load one LoRA, and check that every part found its layer and has an effect."""
     where, kind = f"the LoRA {lora.path.name}", type(pipeline).__name__
+    _check_count(pipeline, lora, where)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
@@ -146,11 +152,40 @@ def _load(pipeline: Any, name: str, lora: LoraFile) -> None:
         )
 
 
+def _check_count(pipeline: Any, lora: LoraFile, where: str) -> None:
+    """Refuse a file of more layers than there are: peft matches each with the name of each."""
+    names = read_tensor_names(lora.path, where)
+    count = max(sum(bool(part.search(name)) for name in names) for part in _OF_A_LAYER)
+    layers = sum(
+        any(True for _ in module.parameters(recurse=False))
+        for part in pipeline.components.values()
+        if hasattr(part, "named_modules")
+        for _, module in part.named_modules()
+    )
+    if count > layers:
+        raise ModelError(
+            f"{where} fits a part of a {type(pipeline).__name__} only",
+            got=f"weights for {count} layers, and the pipeline has {layers}",
+            expected=_EXPECTED,
+        )
+
+
 def _has_effect(layer: Any, name: str) -> bool:
     factors = [layer.lora_A[name].weight, layer.lora_B[name].weight]
     if any(factor.is_meta for factor in factors):
         return True  # unknown, since such a pipeline draws nothing
     return bool(layer.scaling[name]) and all(bool(factor.any()) for factor in factors)
+
+
+def _check_names(path: Path, where: str) -> None:
+    odd = find_odd_name(read_tensor_names(path, where))
+    if odd is not None:
+        raise ModelError(
+            f"{where} has a tensor whose name is that of no layer",
+            got=ascii(odd)[1:-1][:160],
+            expected=f"up to {LONGEST_NAME} letters, digits, dots and dashes",
+            hint="save the LoRA again with the program that trained it",
+        )
 
 
 def _check_metadata(path: Path, where: str) -> None:
@@ -175,6 +210,6 @@ def _check_metadata(path: Path, where: str) -> None:
         raise ModelError(
             f"{where} has a pattern of layers that could take forever to match",
             got=ascii(costly)[1:-1][:160],
-            expected="names of layers, or a pattern with few repeats",
+            expected="names of layers, or patterns of characters, groups and few repeats",
             hint="remove the entry from its metadata",
         )

@@ -247,3 +247,23 @@ def test_a_pattern_in_it_that_could_take_forever_is_refused(tiny_folder, save, i
     with pytest.raises(ModelError, match=r"endless\.safetensors has a pattern of layers") as told:
         resolve(tiny_folder("qwen-image"), str(path))
     assert told.value.got == "transformer.target_modules: a group that repeats: (a+)+$"
+
+
+def test_a_tensor_whose_name_is_a_pattern_is_refused(tiny_folder, save, installed):
+    def add(tensors):
+        tensors["transformer.(a+)+.lora_B.weight"] = torch.ones(2, 3)
+
+    with pytest.raises(ModelError, match="has a tensor whose name is that of no layer") as told:
+        resolve(tiny_folder("qwen-image"), str(save("odd", change=add)))
+    assert told.value.got == "transformer.(a+)+.lora_B.weight"
+
+
+@NEEDS_PEFT
+@pytest.mark.parametrize("end", ["lora_B.weight", "alpha"])
+def test_one_of_more_layers_than_there_are_is_refused_before_it_is_loaded(load, save, end):
+    def add(tensors):
+        for number in range(3000):
+            tensors[f"transformer.blocks.{number}.to_q.{end}"] = torch.ones(1, 1)
+
+    with pytest.raises(ModelError, match=r"fits a part of .* only; got: weights for 300\d layers"):
+        load(str(save("many", change=add)))

@@ -9,6 +9,7 @@ from sdperf.judging.session.words import format_sessions_missing
 from sdperf.report.text.session.controls import format_control
 from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.report.text.wrapping import wrap_text
+from sdperf.shell import join_command
 from sdperf.store.baselines import AcceptedSession
 from sdperf.units import format_bytes, format_quantity, format_seconds
 
@@ -83,7 +84,7 @@ def format_accepted(session: AcceptedSession, count: int) -> list[str]:
         )
     if (session.acceptance.commit or "").endswith("-dirty"):
         lines.append("measured with uncommitted changes: its code cannot be run again to compare")
-    lines.append(f"next: git add {session.run.path.parent}")
+    lines.append(f"next: {join_command(['git', 'add', str(session.run.path.parent)])}")
     return lines
 
 
