@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sdperf.errors import SdperfError
-from sdperf.streams import TolerantOutput, format_error
+from sdperf.report.text.wrapping import format_error
+from sdperf.streams import TolerantOutput
 
 
 def tell_error(error: SdperfError) -> str:
